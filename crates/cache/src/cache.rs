@@ -1,0 +1,187 @@
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use crate::{Access, AnyStore, Expiry, Insert, Key, NewEntry, Replace, Result, Store};
+
+/// A plain cache by name on any [`Store`], with one time to live.
+///
+/// A value ends its time to live after it was set; reading does not prolong it.
+/// Cloning it is cheap; all clones are one cache.
+///
+/// ```
+/// use std::time::Duration;
+/// use kvolt_cache::{Cache, MemoryStore};
+///
+/// # pollster::block_on(async {
+/// let rates = Cache::new(MemoryStore::new(), Duration::from_secs(60));
+/// rates.set("EUR", 1.09).await?;
+/// assert_eq!(rates.get("EUR").await?, Some(1.09));
+///
+/// // Asked for by many at once, a missing value is computed once.
+/// let rate = rates.get_or_insert_with("CHF", async || Ok::<_, kvolt_cache::Error>(1.12)).await?;
+/// assert_eq!(rate, 1.12);
+/// # Ok::<(), kvolt_cache::Error>(()) }).unwrap();
+/// ```
+pub struct Cache<V> {
+    store: AnyStore<V>,
+    expiry: Expiry,
+    flights: Arc<Mutex<Flights>>,
+}
+
+/// The computations under way: who computes a value holds its lock, who waits for it waits for the lock.
+type Flights = HashMap<Key, Weak<tokio::sync::Mutex<()>>>;
+
+impl<V: Clone + Send + Sync + 'static> Cache<V> {
+    /// A cache in a store, whose values live this long.
+    pub fn new(store: impl Store<V>, time_to_live: Duration) -> Self {
+        Self {
+            store: AnyStore::new(store),
+            expiry: Expiry::after(time_to_live),
+            flights: Arc::default(),
+        }
+    }
+
+    /// The value of that name, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// The store's.
+    pub async fn get(&self, name: &str) -> Result<Option<V>> {
+        self.get_key(&Key::of(name)).await
+    }
+
+    /// Sets the value of that name, whether or not there was one.
+    ///
+    /// # Errors
+    ///
+    /// The store's.
+    pub async fn set(&self, name: &str, value: V) -> Result<()> {
+        self.set_key(Key::of(name), value).await
+    }
+
+    /// Removes the value of that name. `true` if there was one.
+    ///
+    /// # Errors
+    ///
+    /// The store's.
+    pub async fn remove(&self, name: &str) -> Result<bool> {
+        self.store.remove(&Key::of(name)).await
+    }
+
+    /// Removes every value in the store.
+    ///
+    /// # Errors
+    ///
+    /// The store's.
+    pub async fn clear(&self) -> Result<()> {
+        self.store.clear().await
+    }
+
+    /// The value of that name; one that is missing is computed and set.
+    ///
+    /// However many ask for it at once, one of them computes and the others
+    /// wait. A computation that fails is the failure of the one who computed;
+    /// after it, or when its future is dropped, the next of those who wait
+    /// computes. Two servers on one store may each compute once.
+    ///
+    /// # Errors
+    ///
+    /// Those of `compute`, and the store's.
+    pub async fn get_or_insert_with<F, E>(
+        &self,
+        name: &str,
+        compute: impl FnOnce() -> F,
+    ) -> Result<V, E>
+    where
+        F: Future<Output = Result<V, E>>,
+        E: From<crate::Error>,
+    {
+        let key = Key::of(name);
+        if let Some(value) = self.get_key(&key).await? {
+            return Ok(value);
+        }
+        let flight = self.flight(key);
+        let landed = flight.lock().await;
+        let result = match self.get_key(&key).await {
+            Ok(Some(value)) => Ok(value),
+            Ok(None) => match compute().await {
+                Ok(value) => {
+                    self.set_key(key, value.clone()).await.map(|()| value).map_err(E::from)
+                }
+                Err(error) => Err(error),
+            },
+            Err(error) => Err(E::from(error)),
+        };
+        drop(landed);
+        drop(flight);
+        self.forget_landed(&key);
+        result
+    }
+
+    async fn get_key(&self, key: &Key) -> Result<Option<V>> {
+        let mut value = None;
+        match self
+            .store
+            .get_ready(key, Access::Peek, &mut |entry| value = Some(entry.value.clone()))
+        {
+            Some(found) => found.map(|_| value),
+            None => Ok(self.store.get(key, Access::Peek).await?.map(|entry| entry.value)),
+        }
+    }
+
+    async fn set_key(&self, key: Key, value: V) -> Result<()> {
+        loop {
+            let entry = NewEntry::new(value.clone(), self.expiry);
+            if matches!(self.store.insert(key, entry).await?, Insert::Inserted { .. }) {
+                return Ok(());
+            }
+            let Some(mut current) = self.store.get(&key, Access::Peek).await? else {
+                continue;
+            };
+            loop {
+                let expiry = Some(self.expiry);
+                match self.store.replace(&key, current.version, value.clone(), expiry).await? {
+                    Replace::Replaced(_) => return Ok(()),
+                    Replace::Conflict(changed) => current = changed,
+                    Replace::Absent => break,
+                }
+            }
+        }
+    }
+
+    fn flight(&self, key: Key) -> Arc<tokio::sync::Mutex<()>> {
+        let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(flight) = flights.get(&key).and_then(Weak::upgrade) {
+            return flight;
+        }
+        // Here and there one stays behind whose last waiter was dropped.
+        if flights.len() >= 64 && flights.len().is_power_of_two() {
+            flights.retain(|_, flight| flight.strong_count() > 0);
+        }
+        let flight = Arc::default();
+        flights.insert(key, Arc::downgrade(&flight));
+        flight
+    }
+
+    fn forget_landed(&self, key: &Key) {
+        let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
+        if flights.get(key).is_some_and(|flight| flight.strong_count() == 0) {
+            flights.remove(key);
+        }
+    }
+}
+
+impl<V> Clone for Cache<V> {
+    fn clone(&self) -> Self {
+        Self { store: self.store.clone(), expiry: self.expiry, flights: Arc::clone(&self.flights) }
+    }
+}
+
+impl<V> fmt::Debug for Cache<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache").field("expiry", &self.expiry).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,161 @@
+//! The one place that reads the time.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// A moment, in whole milliseconds since the Unix epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(u64);
+
+impl Timestamp {
+    /// Later than every moment that a clock returns.
+    pub(crate) const NEVER: u64 = u64::MAX >> 1;
+
+    /// The moment that lies this many milliseconds after the Unix epoch.
+    pub const fn from_millis(millis: u64) -> Self {
+        Self(millis)
+    }
+
+    /// Milliseconds since the Unix epoch.
+    pub const fn as_millis(self) -> u64 {
+        self.0
+    }
+
+    /// The moment `duration` later; the latest one where it would overflow.
+    pub fn saturating_add(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(millis(duration)).min(Self::NEVER))
+    }
+
+    /// The moment `duration` earlier; the epoch where it would lie before it.
+    pub fn saturating_sub(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(millis(duration)))
+    }
+
+    /// How long after `earlier` this is; zero if it is not after it.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl From<Timestamp> for SystemTime {
+    fn from(timestamp: Timestamp) -> Self {
+        UNIX_EPOCH + Duration::from_millis(timestamp.0)
+    }
+}
+
+/// Whole milliseconds, rounded up, so that no positive duration becomes none.
+pub(crate) fn millis(duration: Duration) -> u64 {
+    let whole = duration.as_nanos().div_ceil(1_000_000);
+    u64::try_from(whole).unwrap_or(u64::MAX).min(Timestamp::NEVER)
+}
+
+/// Where the time comes from: the system, or a test.
+///
+/// The system's clock never goes back and does not follow later changes of the
+/// wall clock. It is the kernel's coarse one (a few milliseconds, 6 ns a
+/// reading, where a precise one costs 28), so an entry ends at its deadline or
+/// at the next tick, never earlier. Time that the machine spends suspended does
+/// not count.
+#[derive(Clone)]
+pub struct Clock(Source);
+
+#[derive(Clone)]
+enum Source {
+    System { epoch_millis: u64 },
+    Manual(Arc<AtomicU64>),
+}
+
+impl Clock {
+    /// The system's clock.
+    pub fn system() -> Self {
+        #[expect(clippy::disallowed_methods, reason = "this is the clock")]
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let epoch_millis = millis(wall).saturating_sub(monotonic_millis());
+        Self(Source::System { epoch_millis })
+    }
+
+    /// The time now.
+    #[inline]
+    pub fn now(&self) -> Timestamp {
+        Timestamp(match &self.0 {
+            Source::System { epoch_millis } => epoch_millis + monotonic_millis(),
+            Source::Manual(millis) => millis.load(Ordering::SeqCst),
+        })
+    }
+
+    /// Whether the time passes by itself.
+    pub(crate) fn is_system(&self) -> bool {
+        matches!(self.0, Source::System { .. })
+    }
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self::system()
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let source = if self.is_system() { "system" } else { "manual" };
+        write!(f, "Clock({source}, {})", self.now().0)
+    }
+}
+
+/// A clock that stands still until a test moves it.
+///
+/// ```
+/// use std::time::Duration;
+/// use kvolt_cache::ManualClock;
+///
+/// let time = ManualClock::new();
+/// let clock = time.clock();
+/// let before = clock.now();
+/// time.advance(Duration::from_secs(60));
+/// assert_eq!(clock.now().since(before), Duration::from_secs(60));
+/// ```
+#[derive(Debug, Clone)]
+pub struct ManualClock(Arc<AtomicU64>);
+
+impl ManualClock {
+    /// A clock that stands at 2026-01-01 00:00 UTC.
+    pub fn new() -> Self {
+        Self(Arc::new(AtomicU64::new(1_767_225_600_000)))
+    }
+
+    /// The clock to hand to what is tested.
+    pub fn clock(&self) -> Clock {
+        Clock(Source::Manual(Arc::clone(&self.0)))
+    }
+
+    /// Moves the time forward, to the millisecond.
+    pub fn advance(&self, by: Duration) {
+        self.0.fetch_add(millis(by), Ordering::SeqCst);
+    }
+}
+
+impl Default for ManualClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[inline]
+fn monotonic_millis() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
+    // Neither part is ever negative on a monotonic clock.
+    time.tv_sec as u64 * 1_000 + time.tv_nsec as u64 / 1_000_000
+}
+
+#[cfg(not(target_os = "linux"))]
+fn monotonic_millis() -> u64 {
+    use std::sync::OnceLock;
+    use std::time::Instant;
+    static START: OnceLock<Instant> = OnceLock::new();
+    #[expect(clippy::disallowed_methods, reason = "this is the clock")]
+    let start = START.get_or_init(Instant::now);
+    millis(start.elapsed())
+}

@@ -1,0 +1,123 @@
+use std::error::Error as StdError;
+use std::fmt;
+
+use crate::Key;
+
+/// The result of a store's operation.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A store that could not do what was asked: never "there is no such entry".
+///
+/// Ask it who has to act: [`is_unavailable`](Self::is_unavailable) (nobody: try
+/// again), [`is_full`](Self::is_full) and
+/// [`is_misconfigured`](Self::is_misconfigured) (the operator),
+/// [`is_corrupt`](Self::is_corrupt) (this entry can't be read).
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    kind: Kind,
+    message: String,
+    key: Option<Key>,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Unavailable,
+    Full,
+    Misconfigured,
+    Corrupt,
+}
+
+impl Error {
+    /// The store can't be reached, or took too long: the same call may work later.
+    pub fn unavailable(message: impl Into<String>) -> Self {
+        Self::new(Kind::Unavailable, message.into())
+    }
+
+    /// The store holds all it may hold.
+    pub fn full(message: impl Into<String>) -> Self {
+        Self::new(Kind::Full, message.into())
+    }
+
+    /// The call can't work until somebody changes the configuration or the program.
+    pub fn misconfigured(message: impl Into<String>) -> Self {
+        Self::new(Kind::Misconfigured, message.into())
+    }
+
+    /// The entry under `key` is there but can't be decoded; it was left in place.
+    pub fn corrupt(key: Key, message: impl Into<String>) -> Self {
+        let mut error = Self::new(Kind::Corrupt, message.into());
+        error.0.key = Some(key);
+        error
+    }
+
+    /// Keeps the error that caused this one.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    /// Whether the same call may work later, with nobody doing anything.
+    pub fn is_unavailable(&self) -> bool {
+        self.0.kind == Kind::Unavailable
+    }
+
+    /// Whether the store is at its capacity.
+    pub fn is_full(&self) -> bool {
+        self.0.kind == Kind::Full
+    }
+
+    /// Whether the configuration or the program has to change.
+    pub fn is_misconfigured(&self) -> bool {
+        self.0.kind == Kind::Misconfigured
+    }
+
+    /// Whether the entry can't be decoded.
+    pub fn is_corrupt(&self) -> bool {
+        self.0.kind == Kind::Corrupt
+    }
+
+    /// The entry that it is about, where it is about one.
+    pub fn key(&self) -> Option<Key> {
+        self.0.key
+    }
+
+    fn new(kind: Kind, message: String) -> Self {
+        Self(Box::new(Inner { kind, message, key: None, source: None }))
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.0.kind {
+            Kind::Unavailable => "the store is unavailable",
+            Kind::Full => "the store is full",
+            Kind::Misconfigured => "the store is misconfigured",
+            Kind::Corrupt => "the entry can't be decoded",
+        };
+        write!(f, "{what}: {}", self.0.message)?;
+        match self.0.key {
+            Some(key) => write!(f, " (key {key})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Error")
+            .field("kind", &self.0.kind)
+            .field("message", &self.0.message)
+            .field("key", &self.0.key)
+            .field("source", &self.0.source)
+            .finish()
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_deref().map(|source| source as _)
+    }
+}

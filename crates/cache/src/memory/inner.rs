@@ -1,0 +1,470 @@
+//! The map and the operations on one key.
+
+use std::sync::Arc;
+
+use papaya::{Compute, HashMap, Operation};
+
+use super::capacity::Capacity;
+use super::cleaner::Signal;
+use super::hash::OwnHash;
+use super::node::{Node, Slid};
+use super::owners::{Owners, Shard};
+use super::sync::{AtomicU64, Mutex, Ordering, RwLock, lock, yield_now};
+use super::wheel::Wheel;
+use crate::{
+    Access, AtLimit, Clock, EntryRef, Error, Expiry, Insert, Key, NewEntry, Owner, OwnerLimit,
+    Replace, Result, Timestamp, Version,
+};
+
+/// What all clones of a store share.
+pub(super) struct Inner<V> {
+    pub(super) map: HashMap<Key, Node<V>, OwnHash>,
+    /// Former keys in their grace. Looked at only for keys that the map does not have.
+    pub(super) former: HashMap<Key, Former, OwnHash>,
+    pub(super) owners: Owners,
+    pub(super) wheel: Mutex<Wheel>,
+    pub(super) former_wheel: Mutex<Wheel>,
+    pub(super) capacity: Capacity<V>,
+    pub(super) clock: Clock,
+    /// Held for reading while an entry moves, for writing by `clear`.
+    pub(super) moving: RwLock<()>,
+    /// Unique among all states of all entries, so that no key ever sees a version again.
+    versions: AtomicU64,
+    pub(super) signal: Arc<Signal>,
+}
+
+/// Where a former key leads, and until when.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Former {
+    pub(super) to: Key,
+    pub(super) ends: u64,
+}
+
+/// A chain of former keys is followed this far: more renamings than that within one grace end it.
+const FORMER_STEPS_MAX: usize = 16;
+
+impl<V: Clone + Send + Sync + 'static> Inner<V> {
+    pub(super) fn new(capacity: Capacity<V>, clock: Clock, signal: Arc<Signal>) -> Self {
+        Self {
+            map: HashMap::with_hasher(OwnHash),
+            former: HashMap::with_hasher(OwnHash),
+            owners: Owners::new(),
+            wheel: Mutex::new(Wheel::default()),
+            former_wheel: Mutex::new(Wheel::default()),
+            capacity,
+            clock,
+            moving: RwLock::new(()),
+            versions: AtomicU64::new(1),
+            signal,
+        }
+    }
+
+    pub(super) fn next_version(&self) -> u64 {
+        self.versions.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Shows the entry to `visit`, if it is there.
+    #[inline]
+    pub(super) fn get<R>(
+        &self,
+        key: &Key,
+        access: Access,
+        visit: impl FnOnce(EntryRef<'_, V>) -> R,
+    ) -> Option<R> {
+        loop {
+            // The time is read before the look-up: an answer is never younger than it claims.
+            let now = self.clock.now();
+            let map = self.map.pin();
+            let Some((key, node)) = map.get_key_value(key) else {
+                drop(map);
+                return self.get_by_former(key, access, visit);
+            };
+            let slid = match access {
+                Access::Slide => node.slide(now),
+                Access::Peek if node.is_live(now) => Slid::Live,
+                Access::Peek => Slid::Expired,
+            };
+            match slid {
+                Slid::Live => return Some(visit(node.view(key))),
+                Slid::Expired => return None,
+                Slid::Stale => {}
+            }
+        }
+    }
+
+    #[cold]
+    fn get_by_former<R>(
+        &self,
+        key: &Key,
+        access: Access,
+        visit: impl FnOnce(EntryRef<'_, V>) -> R,
+    ) -> Option<R> {
+        let mut visit = Some(visit);
+        loop {
+            let now = self.clock.now();
+            let key = self.successor(key, now)?;
+            let map = self.map.pin();
+            // A successor that has just been renamed in its turn is found by asking again.
+            let Some((key, node)) = map.get_key_value(&key) else { continue };
+            let slid = match access {
+                Access::Slide => node.slide(now),
+                Access::Peek if node.is_live(now) => Slid::Live,
+                Access::Peek => Slid::Expired,
+            };
+            match slid {
+                Slid::Live => return visit.take().map(|visit| visit(node.view(key))),
+                Slid::Expired => return None,
+                Slid::Stale => {}
+            }
+        }
+    }
+
+    /// The key under which the entry of a former key lives now, if its grace lasts and there is one.
+    pub(super) fn successor(&self, key: &Key, now: Timestamp) -> Option<Key> {
+        if self.former.is_empty() {
+            return None;
+        }
+        let former = self.former.pin();
+        let mut key = *key;
+        let mut steps = 0;
+        while steps < FORMER_STEPS_MAX {
+            let Former { to, ends } = *former.get(&key)?;
+            if now.as_millis() >= ends {
+                return None;
+            }
+            match self.map.pin().get(&to) {
+                // Between taking the entry from its former key and showing it under the new
+                // one, a renaming does nothing that takes time.
+                Some(node) if node.is_pending() => yield_now(),
+                Some(_) => return Some(to),
+                None => {
+                    key = to;
+                    steps += 1;
+                }
+            }
+        }
+        None
+    }
+
+    /// The key itself where an entry has it, or the successor of a former key.
+    pub(super) fn resolve(&self, key: &Key, now: Timestamp) -> Option<Key> {
+        if self.map.pin().contains_key(key) { Some(*key) } else { self.successor(key, now) }
+    }
+
+    pub(super) fn insert(&self, key: Key, entry: NewEntry<V>) -> Result<Insert> {
+        let NewEntry { value, expiry, owner, limit } = entry;
+        check_owner(owner.as_ref())?;
+        let weight = self.capacity.weigh(&value);
+        self.make_room(1, weight)?;
+        let inserted = match owner {
+            None => self.insert_free(key, value, expiry),
+            Some(owner) => self.insert_owned(key, value, expiry, &owner, limit),
+        };
+        match inserted {
+            Placed::Inserted { removed, ends } => {
+                self.file(&key, ends);
+                Ok(Insert::Inserted { removed })
+            }
+            Placed::Occupied => {
+                self.capacity.release(1, weight);
+                Ok(Insert::Occupied)
+            }
+            Placed::LimitReached => {
+                self.capacity.release(1, weight);
+                Ok(Insert::LimitReached)
+            }
+        }
+    }
+
+    fn insert_free(&self, key: Key, value: V, expiry: Expiry) -> Placed {
+        let mut node = Node::new(value, expiry, None, self.next_version(), self.clock.now());
+        loop {
+            let ends = node.ends();
+            match self.place(key, node) {
+                Ok(()) => return Placed::Inserted { removed: Vec::new(), ends },
+                Err(unplaced) if self.vacate(&key) => node = unplaced,
+                Err(_) => return Placed::Occupied,
+            }
+        }
+    }
+
+    fn insert_owned(
+        &self,
+        key: Key,
+        value: V,
+        expiry: Expiry,
+        owner: &Owner,
+        limit: Option<OwnerLimit>,
+    ) -> Placed {
+        let mut value = Some(value);
+        loop {
+            let mut shard = self.owners.lock(owner);
+            let now = self.clock.now();
+            let Some(surplus) = self.surplus(&mut shard, owner, limit, None, now) else {
+                return Placed::LimitReached;
+            };
+            let Some(unplaced) = value.take() else { return Placed::Occupied };
+            let owner = shard.intern(owner);
+            let node =
+                Node::new(unplaced, expiry, Some(Arc::clone(&owner)), self.next_version(), now);
+            let ends = node.ends();
+            match self.place(key, node) {
+                Ok(()) => {
+                    shard.push(&owner, key);
+                    let removed = self.remove_surplus(&mut shard, &owner, surplus);
+                    return Placed::Inserted { removed, ends };
+                }
+                Err(node) => {
+                    // An expired entry may have another owner, whose lock must not be taken
+                    // under this one.
+                    drop(shard);
+                    if !self.vacate(&key) {
+                        return Placed::Occupied;
+                    }
+                    value = Some(node.value().clone());
+                }
+            }
+        }
+    }
+
+    /// Puts a node under a key where nothing is, or gives it back.
+    pub(super) fn place(&self, key: Key, node: Node<V>) -> Result<(), Node<V>> {
+        if self.former.pin().get(&key).is_some() && self.successor(&key, self.clock.now()).is_some()
+        {
+            return Err(node);
+        }
+        match self.map.pin().try_insert(key, node) {
+            Ok(_) => Ok(()),
+            Err(occupied) => Err(occupied.not_inserted),
+        }
+    }
+
+    /// Makes way under a key for a new entry. `false` if a live one, or a former key, has it.
+    pub(super) fn vacate(&self, key: &Key) -> bool {
+        let now = self.clock.now();
+        if self.successor(key, now).is_some() {
+            return false;
+        }
+        match self.map.pin().get(key) {
+            Some(node) if node.is_pending() || node.is_live(now) => return false,
+            _ => {}
+        }
+        self.reap(key, now);
+        true
+    }
+
+    /// Which of the owner's entries have to go so that one more is within the limit, `except`
+    /// not counted; `None` if the new one is to be refused.
+    pub(super) fn surplus(
+        &self,
+        shard: &mut Shard,
+        owner: &Owner,
+        limit: Option<OwnerLimit>,
+        except: Option<&Key>,
+        now: Timestamp,
+    ) -> Option<Vec<Key>> {
+        let Some(limit) = limit else {
+            return Some(Vec::new());
+        };
+        let map = self.map.pin();
+        let mut live = shard.keys(owner);
+        live.retain(|key| {
+            Some(key) != except && map.get(key).is_some_and(|node| node.is_live(now))
+        });
+        let entries_max = limit.entries_max as usize;
+        if live.len() < entries_max {
+            return Some(Vec::new());
+        }
+        match limit.at_limit {
+            AtLimit::RemoveOldest if entries_max > 0 => {
+                live.truncate(live.len() + 1 - entries_max);
+                Some(live)
+            }
+            _ => None,
+        }
+    }
+
+    pub(super) fn remove_surplus(
+        &self,
+        shard: &mut Shard,
+        owner: &Owner,
+        mut surplus: Vec<Key>,
+    ) -> Vec<Key> {
+        surplus.retain(|key| {
+            let removed = self.unlink(key);
+            shard.remove(owner, key);
+            removed
+        });
+        surplus
+    }
+
+    pub(super) fn replace(
+        &self,
+        key: &Key,
+        seen: Version,
+        value: V,
+        expiry: Option<Expiry>,
+    ) -> Result<Replace<V>> {
+        loop {
+            let now = self.clock.now();
+            let Some(key) = self.resolve(key, now) else {
+                return Ok(Replace::Absent);
+            };
+            let map = self.map.pin();
+            let Some(node) = map.get(&key) else { continue };
+            let grows =
+                self.capacity.weigh(&value) as isize - self.capacity.weigh(node.value()) as isize;
+            self.make_room(0, grows.max(0) as usize)?;
+            let version = self.next_version();
+            let replaced = map.compute(key, |current| match current {
+                Some((_, node)) if !node.is_live(now) => Operation::Abort(Refused::Absent),
+                Some((_, node)) if node.version() != seen.number() => {
+                    Operation::Abort(Refused::Conflict)
+                }
+                Some((_, node)) => Operation::Insert(node.successor(
+                    value.clone(),
+                    node.owner().cloned(),
+                    expiry,
+                    version,
+                    now,
+                )),
+                None => Operation::Abort(Refused::Moved),
+            });
+            match replaced {
+                Compute::Updated { old: (_, old), new: (_, new) } => {
+                    self.capacity.release(0, (-grows).max(0) as usize);
+                    let (idle_ends, sealed) = old.seal();
+                    if expiry.is_none() {
+                        new.inherit(idle_ends);
+                    } else if sealed {
+                        // Somebody saw it expired between the look at the time and the change:
+                        // then it was, and restarting its deadlines must not revive it.
+                        self.unlink_version(&key, version);
+                        return Ok(Replace::Absent);
+                    } else {
+                        self.file(&key, new.ends());
+                    }
+                    return Ok(Replace::Replaced(Version::from_number(version)));
+                }
+                Compute::Aborted(refused) => {
+                    self.capacity.release(0, grows.max(0) as usize);
+                    match refused {
+                        Refused::Absent => return Ok(Replace::Absent),
+                        Refused::Conflict => {
+                            match self.get(&key, Access::Peek, |entry| entry.to_entry()) {
+                                Some(entry) => return Ok(Replace::Conflict(entry)),
+                                None => return Ok(Replace::Absent),
+                            }
+                        }
+                        Refused::Moved => {}
+                    }
+                }
+                // The closure does nothing else.
+                Compute::Inserted(..) | Compute::Removed(..) => return Ok(Replace::Absent),
+            }
+        }
+    }
+
+    pub(super) fn remove(&self, key: &Key) -> bool {
+        loop {
+            let now = self.clock.now();
+            let map = self.map.pin();
+            if let Some(node) = map.remove(key) {
+                let live = node.is_live(now);
+                self.forget(key, node);
+                return live;
+            }
+            let Some(successor) = self.successor(key, now) else {
+                return false;
+            };
+            // The entry may move on between the two looks; then the former key leads there.
+            if let Some(node) = map.remove(&successor) {
+                let live = node.is_pending() || node.is_live(now);
+                self.former.pin().remove(key);
+                self.forget(&successor, node);
+                return live;
+            }
+        }
+    }
+
+    /// Removes an entry whose owner's lock the caller holds, and leaves the index to it.
+    pub(super) fn unlink(&self, key: &Key) -> bool {
+        let now = self.clock.now();
+        let map = self.map.pin();
+        let Some(node) = map.remove(key) else {
+            return false;
+        };
+        self.capacity.release(1, self.capacity.weigh(node.value()));
+        node.is_live(now)
+    }
+
+    fn unlink_version(&self, key: &Key, version: u64) {
+        let map = self.map.pin();
+        if let Ok(Some((key, node))) = map.remove_if(key, |_, node| node.version() == version) {
+            self.forget(key, node);
+        }
+    }
+
+    /// Removes an entry if it has expired.
+    pub(super) fn reap(&self, key: &Key, now: Timestamp) -> bool {
+        let map = self.map.pin();
+        match map.remove_if(key, |_, node| !node.is_pending() && !node.is_live(now)) {
+            Ok(Some((key, node))) => {
+                self.forget(key, node);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Gives back what a removed entry held. Takes its owner's lock.
+    pub(super) fn forget(&self, key: &Key, node: &Node<V>) {
+        self.capacity.release(1, self.capacity.weigh(node.value()));
+        if let Some(owner) = node.owner() {
+            let mut shard = self.owners.lock(owner);
+            // The key may have been inserted again since; then it is in the index by right.
+            if self.map.pin().get(key).is_none_or(|node| node.owner() != Some(owner)) {
+                shard.remove(owner, key);
+            }
+        }
+    }
+
+    /// Has an entry cleaned when it ends.
+    pub(super) fn file(&self, key: &Key, ends: u64) {
+        if ends >= Timestamp::NEVER {
+            return;
+        }
+        let due = lock(&self.wheel).file(key.prefix(), ends, self.clock.now().as_millis());
+        self.signal.wake_by(due);
+    }
+
+    /// Has a former key cleaned when its grace ends.
+    pub(super) fn file_former(&self, key: &Key, ends: u64) {
+        let due = lock(&self.former_wheel).file(key.prefix(), ends, self.clock.now().as_millis());
+        self.signal.wake_by(due);
+    }
+}
+
+enum Placed {
+    Inserted { removed: Vec<Key>, ends: u64 },
+    Occupied,
+    LimitReached,
+}
+
+enum Refused {
+    Absent,
+    Conflict,
+    /// Not where it was found a moment ago.
+    Moved,
+}
+
+pub(super) fn check_owner(owner: Option<&Owner>) -> Result<()> {
+    match owner {
+        Some(owner) if owner.as_str().len() > Owner::LEN_MAX => Err(Error::misconfigured(format!(
+            "an owner of {} bytes; at most {} are allowed",
+            owner.as_str().len(),
+            Owner::LEN_MAX
+        ))),
+        _ => Ok(()),
+    }
+}

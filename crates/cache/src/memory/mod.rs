@@ -1,0 +1,286 @@
+//! The store in this process's memory.
+//!
+//! # How it works
+//!
+//! Entries live in a lock-free map (`papaya`) under keys that are their own
+//! hash. A read takes no lock and writes to no memory that others write to:
+//! it looks at the entry in place, compares two deadlines with the time, and
+//! slides by one compare-and-swap in the entry itself, only in a new
+//! millisecond. A removal unlinks the entry, so whatever was in flight slides
+//! or reads what nobody else can find any more.
+//!
+//! A change puts another node in the entry's place, and then *seals* the old
+//! one's deadline: a slide that comes too late sees the seal and looks again,
+//! one that came in time is carried over. The first to see an entry expired
+//! seals it too, so that nobody who read the time a little earlier can prolong
+//! it any more.
+//!
+//! What belongs to one owner is done under that owner's lock, which readers
+//! never take. Expired entries are reclaimed in small slices from a timer
+//! wheel, by a thread that sleeps in between.
+
+mod by_owner;
+mod capacity;
+mod cleaner;
+mod hash;
+mod inner;
+mod node;
+mod owners;
+mod rename;
+mod sync;
+mod wheel;
+
+use std::fmt;
+use std::sync::{Arc, Once};
+
+use self::capacity::Capacity;
+use self::cleaner::Signal;
+use self::inner::Inner;
+use crate::{
+    Access, Clock, Cursor, Entry, EntryRef, Expiry, Insert, Key, NewEntry, Owner, Page, Rename,
+    Renamed, Replace, Result, Store, Version,
+};
+
+pub use self::capacity::AtCapacity;
+pub use self::cleaner::Cleaning;
+
+/// A [`Store`] in this process's memory, which ends with the process.
+///
+/// Values are kept as they are and read in place. Its operations never wait
+/// for I/O, so they work with any async runtime and with none. Cloning it is
+/// cheap; all clones are one store.
+///
+/// Its deadlines are exact to the tick of its [`Clock`] and its slack is zero.
+///
+/// ```
+/// use std::time::Duration;
+/// use kvolt_cache::{Access, Expiry, Insert, Key, MemoryStore, NewEntry, Store};
+///
+/// # pollster::block_on(async {
+/// let store = MemoryStore::new();
+/// let key = Key::of("greeting");
+/// let hello = NewEntry::new("hello", Expiry::idle(Duration::from_secs(60)));
+/// assert!(matches!(store.insert(key, hello).await?, Insert::Inserted { .. }));
+///
+/// // In place, without a future and without copying:
+/// assert_eq!(store.read(&key, Access::Peek, |entry| entry.value.len()), Some(5));
+/// # Ok::<(), kvolt_cache::Error>(()) }).unwrap();
+/// ```
+pub struct MemoryStore<V> {
+    shared: Arc<Shared<V>>,
+}
+
+struct Shared<V> {
+    inner: Arc<Inner<V>>,
+    cleaning: Cleaning,
+    started: Once,
+}
+
+impl<V: Clone + Send + Sync + 'static> MemoryStore<V> {
+    /// A store without bounds, on the system's clock, that cleans itself.
+    pub fn new() -> Self {
+        Self::builder().build()
+    }
+
+    /// A store with other settings.
+    pub fn builder() -> Builder<V> {
+        Builder {
+            capacity: Capacity::default(),
+            clock: Clock::system(),
+            cleaning: Cleaning::default(),
+        }
+    }
+
+    /// Looks at a live entry in place; `None` if there is none.
+    ///
+    /// While `visit` runs, memory that is freed meanwhile is not reclaimed: it should be short.
+    #[inline]
+    pub fn read<R>(
+        &self,
+        key: &Key,
+        access: Access,
+        visit: impl FnOnce(EntryRef<'_, V>) -> R,
+    ) -> Option<R> {
+        self.shared.inner.get(key, access, visit)
+    }
+
+    /// How many entries it holds, those included that have expired and are not yet reclaimed.
+    pub fn len(&self) -> usize {
+        self.shared.inner.capacity.entries()
+    }
+
+    /// Whether it holds nothing.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Reclaims the memory of what has expired.
+    ///
+    /// An entry that has ended is due at most 1/32 of its time to live, or 64
+    /// milliseconds, after its deadline. Readers are never held up.
+    pub fn clean(&self) {
+        while self.shared.inner.clean_slice().is_some_and(|rest| rest.is_zero()) {}
+        self.shared.inner.compact_wheel();
+    }
+
+    fn ensure_cleaning(&self) {
+        if self.shared.cleaning == Cleaning::Background {
+            self.shared.started.call_once(|| {
+                let inner = &self.shared.inner;
+                // Where no thread can be had, nothing is reclaimed but what `clean` is called for:
+                // reads stay right, and the cap, if one is set, reclaims for itself.
+                let _ = cleaner::spawn(Arc::downgrade(inner), Arc::clone(&inner.signal));
+            });
+        }
+    }
+}
+
+impl<V: Clone + Send + Sync + 'static> Default for MemoryStore<V> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<V> Clone for MemoryStore<V> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<V> Drop for Shared<V> {
+    fn drop(&mut self) {
+        self.inner.signal.stop();
+    }
+}
+
+impl<V> fmt::Debug for MemoryStore<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryStore")
+            .field("capacity", &self.shared.inner.capacity)
+            .field("clock", &self.shared.inner.clock)
+            .field("cleaning", &self.shared.cleaning)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<V: Clone + Send + Sync + 'static> Store<V> for MemoryStore<V> {
+    async fn get(&self, key: &Key, access: Access) -> Result<Option<Entry<V>>> {
+        Ok(self.read(key, access, |entry| entry.to_entry()))
+    }
+
+    async fn insert(&self, key: Key, entry: NewEntry<V>) -> Result<Insert> {
+        self.ensure_cleaning();
+        self.shared.inner.insert(key, entry)
+    }
+
+    async fn replace(
+        &self,
+        key: &Key,
+        seen: Version,
+        value: V,
+        expiry: Option<Expiry>,
+    ) -> Result<Replace<V>> {
+        self.shared.inner.replace(key, seen, value, expiry)
+    }
+
+    async fn rename(&self, from: &Key, to: Key, rename: Rename<V>) -> Result<Renamed> {
+        self.shared.inner.rename(from, to, rename)
+    }
+
+    async fn remove(&self, key: &Key) -> Result<bool> {
+        Ok(self.shared.inner.remove(key))
+    }
+
+    async fn list(&self, owner: &Owner) -> Result<Vec<Entry<V>>> {
+        Ok(self.shared.inner.list(owner))
+    }
+
+    async fn remove_owner(&self, owner: &Owner, keep: Option<&Key>) -> Result<Vec<Key>> {
+        Ok(self.shared.inner.remove_owner(owner, keep))
+    }
+
+    async fn scan(&self, after: Option<&Cursor>, entries_max: usize) -> Result<Page<V>> {
+        self.shared.inner.scan(after, entries_max)
+    }
+
+    async fn clear(&self) -> Result<()> {
+        self.shared.inner.clear();
+        Ok(())
+    }
+
+    fn get_ready(
+        &self,
+        key: &Key,
+        access: Access,
+        visit: &mut dyn FnMut(EntryRef<'_, V>),
+    ) -> Option<Result<bool>> {
+        Some(Ok(self.read(key, access, visit).is_some()))
+    }
+}
+
+/// Settings of a [`MemoryStore`].
+#[must_use = "a builder does nothing until `build` is called"]
+pub struct Builder<V> {
+    capacity: Capacity<V>,
+    clock: Clock,
+    cleaning: Cleaning,
+}
+
+impl<V: Clone + Send + Sync + 'static> Builder<V> {
+    /// Holds at most this many entries. Without it, there is no bound.
+    pub fn entries_max(mut self, entries: usize) -> Self {
+        self.capacity.entries_max = Some(entries);
+        self
+    }
+
+    /// Holds at most this many bytes: for each entry what `weigh` says of its
+    /// value, and what the store itself needs for it.
+    ///
+    /// `weigh` must say the same of the same value each time, and should count
+    /// what the value points to.
+    pub fn bytes_max(
+        mut self,
+        bytes: usize,
+        weigh: impl Fn(&V) -> usize + Send + Sync + 'static,
+    ) -> Self {
+        self.capacity.bytes = Some((bytes, Arc::new(weigh)));
+        self
+    }
+
+    /// What happens to an entry that would exceed a bound. Refused unless set.
+    pub fn at_capacity(mut self, at_capacity: AtCapacity) -> Self {
+        self.capacity.at_capacity = at_capacity;
+        self
+    }
+
+    /// Another clock than the system's.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Who reclaims what has expired. A thread of the store's own unless set.
+    pub fn cleaning(mut self, cleaning: Cleaning) -> Self {
+        self.cleaning = cleaning;
+        self
+    }
+
+    /// The store.
+    pub fn build(self) -> MemoryStore<V> {
+        // A thread can't sleep by a clock that somebody else moves.
+        let cleaning = if self.clock.is_system() { self.cleaning } else { Cleaning::Manual };
+        let inner = Inner::new(self.capacity, self.clock, Arc::new(Signal::new()));
+        let shared = Shared { inner: Arc::new(inner), cleaning, started: Once::new() };
+        MemoryStore { shared: Arc::new(shared) }
+    }
+}
+
+impl<V> fmt::Debug for Builder<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("capacity", &self.capacity)
+            .field("clock", &self.clock)
+            .field("cleaning", &self.cleaning)
+            .finish()
+    }
+}
