@@ -1,0 +1,23 @@
+#![doc = include_str!("../README.md")]
+
+mod by_owner;
+mod device;
+mod error;
+mod events;
+mod id;
+mod manager;
+mod policy;
+mod record;
+mod session;
+mod token;
+
+pub use device::Device;
+pub use error::{Error, Result};
+pub use id::{ParseSessionIdError, SessionId};
+pub use manager::{Manager, Rotated};
+pub use policy::{Builder, IDLE_TIMEOUT_DEFAULT, LIFETIME_DEFAULT};
+pub use record::{NewSession, Record};
+pub use session::Session;
+pub use token::Token;
+
+pub use kvolt_cache::{Access, AtLimit, Owner, OwnerLimit, Timestamp};
