@@ -1,0 +1,93 @@
+//! Finding one cookie among those that a client sent.
+
+use http::HeaderMap;
+use http::header::COOKIE;
+
+use crate::lookup::Sole;
+
+/// What is searched of all `Cookie` headers of a request together, in bytes.
+/// Beyond it, no cookie is found: browsers send less to one site.
+pub(crate) const LEN_MAX: usize = 64 * 1024;
+
+/// The value of the cookie of that name.
+///
+/// Several headers are searched as one (RFC 6265bis, section 5.8.3, and HTTP/2
+/// allows them). The order of cookies of the same name says nothing about where
+/// they come from, so if two have different values there is none.
+pub(crate) fn find<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
+    let mut found = Sole::default();
+    let mut searched = 0;
+    for header in headers.get_all(COOKIE) {
+        let header = header.as_bytes();
+        searched += header.len();
+        if searched > LEN_MAX {
+            return None;
+        }
+        for pair in header.split(|byte| *byte == b';') {
+            if let Some(value) = value_of(pair, name.as_bytes()) {
+                found.add(value);
+            }
+        }
+    }
+    found.value()
+}
+
+/// The value of a `name=value` pair, if it has that name.
+fn value_of<'a>(pair: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let value =
+        pair.trim_ascii_start().strip_prefix(name)?.trim_ascii_start().strip_prefix(b"=")?;
+    Some(value.trim_ascii())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn headers(values: &[&[u8]]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(COOKIE, HeaderValue::from_bytes(value).unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn a_cookie_is_found_wherever_it_stands() {
+        for value in ["id=x", "a=1; id=x", "id=x; b=2", "a=1;id=x;b=2", " id = x ;", ";;id=x;=;"] {
+            assert_eq!(find(&headers(&[value.as_bytes()]), "id"), Some(&b"x"[..]), "{value}");
+        }
+        assert_eq!(find(&headers(&[b"a=1", b"id=x"]), "id"), Some(&b"x"[..]));
+    }
+
+    #[test]
+    fn another_cookie_is_not_mistaken_for_it() {
+        for value in ["ID=x", "id2=x", "xid=x", "id", "idx", "a=id=x", "\"id\"=x", "__Host-id=x"] {
+            assert_eq!(find(&headers(&[value.as_bytes()]), "id"), None, "{value}");
+        }
+        assert_eq!(find(&headers(&[]), "id"), None);
+    }
+
+    #[test]
+    fn two_of_one_name_are_none_unless_they_are_equal() {
+        assert_eq!(find(&headers(&[b"id=x; id=y"]), "id"), None);
+        assert_eq!(find(&headers(&[b"id=x", b"id=y"]), "id"), None);
+        assert_eq!(find(&headers(&[b"id=x; id=y; id=x"]), "id"), None);
+        assert_eq!(find(&headers(&[b"id=x; id="]), "id"), None);
+        assert_eq!(find(&headers(&[b"id=x; a=1; id=x"]), "id"), Some(&b"x"[..]));
+    }
+
+    #[test]
+    fn more_cookies_than_a_browser_sends_are_not_searched() {
+        let many = "a=;".repeat(100_000);
+        assert_eq!(find(&headers(&[b"id=x", many.as_bytes()]), "id"), None);
+        let large = vec![b'x'; 1 << 20];
+        assert_eq!(find(&headers(&[&large]), "id"), None);
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_do_no_harm() {
+        assert_eq!(find(&headers(&[b"\xff\xfe=\x80; id=x; \xc3="]), "id"), Some(&b"x"[..]));
+    }
+}

@@ -1,0 +1,144 @@
+use std::borrow::Cow;
+use std::error::Error as StdError;
+use std::fmt;
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, Response, StatusCode, header};
+
+/// The result of a session operation in a handler.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// After how many seconds a client may try again when the store is unavailable:
+/// the value of `Retry-After` (RFC 9110, section 10.2.3).
+pub const RETRY_AFTER: u32 = 5;
+
+/// A setting that can't work, found when the application starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError(Cow<'static, str>);
+
+impl ConfigError {
+    pub(crate) fn new(message: impl Into<Cow<'static, str>>) -> Self {
+        Self(message.into())
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl StdError for ConfigError {}
+
+/// Why a handler could not do what it wanted with a session.
+///
+/// As a response it is 503 with `Retry-After` where the store is unavailable or
+/// full, 401 where the session had ended in the meantime, 409 where the owner
+/// has as many as allowed, and else 500. Nothing of it is shown to the client;
+/// what an operator has to act on is in the log.
+#[derive(Debug)]
+pub struct Error(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Session(kvolt_session::Error),
+    Ended,
+    NoWayBack,
+}
+
+impl Error {
+    pub(crate) fn ended() -> Self {
+        Self(Kind::Ended)
+    }
+
+    pub(crate) fn no_way_back() -> Self {
+        Self(Kind::NoWayBack)
+    }
+
+    /// Whether the store is down, slow or full: the same request may work later.
+    pub fn is_unavailable(&self) -> bool {
+        matches!(&self.0, Kind::Session(error)
+            if error.is_unavailable() || error.is_full() || error.is_contended())
+    }
+
+    /// Whether the session had ended before the operation.
+    pub fn is_ended(&self) -> bool {
+        matches!(self.0, Kind::Ended)
+    }
+
+    /// Whether the owner has as many sessions as allowed.
+    pub fn is_limit_reached(&self) -> bool {
+        matches!(&self.0, Kind::Session(error) if error.is_limit_reached())
+    }
+
+    /// The status that it answers with.
+    pub fn status(&self) -> StatusCode {
+        if self.is_unavailable() {
+            StatusCode::SERVICE_UNAVAILABLE
+        } else if self.is_ended() {
+            StatusCode::UNAUTHORIZED
+        } else if self.is_limit_reached() {
+            StatusCode::CONFLICT
+        } else {
+            StatusCode::INTERNAL_SERVER_ERROR
+        }
+    }
+
+    /// The response, which an axum handler gives by returning the error.
+    pub fn to_response(&self) -> Response<Bytes> {
+        let status = self.status();
+        if status.is_server_error() {
+            tracing::error!(target: "kvolt::http", error = self as &dyn StdError, "session operation failed");
+        }
+        let text = match status {
+            StatusCode::SERVICE_UNAVAILABLE => "sessions are unavailable, try again later\n",
+            StatusCode::UNAUTHORIZED => "the session has ended\n",
+            StatusCode::CONFLICT => "too many sessions are open\n",
+            _ => "internal error\n",
+        };
+        let mut response = plain(status, text);
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER));
+        }
+        response
+    }
+}
+
+/// A short answer in plain text, which nobody may keep.
+pub(crate) fn plain(status: StatusCode, text: &'static str) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from_static(text.as_bytes()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match &self.0 {
+            Kind::Session(error) if error.is_unavailable() => "the session store is unavailable",
+            Kind::Session(_) => "the session operation failed",
+            Kind::Ended => "the session has ended",
+            Kind::NoWayBack => {
+                "a token that came in a query can't be replaced: no response carries one back"
+            }
+        })
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match &self.0 {
+            Kind::Session(error) => Some(error),
+            Kind::Ended | Kind::NoWayBack => None,
+        }
+    }
+}
+
+impl From<kvolt_session::Error> for Error {
+    fn from(error: kvolt_session::Error) -> Self {
+        Self(Kind::Session(error))
+    }
+}

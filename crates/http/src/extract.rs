@@ -1,0 +1,132 @@
+//! Extractors and responses for axum 0.8.
+
+use std::any::type_name;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{FromRef, FromRequestParts, OptionalFromRequestParts, OriginalUri};
+use axum::response::{IntoResponse, IntoResponseParts, Response, ResponseParts};
+use bytes::Bytes;
+use http::StatusCode;
+use http::request::Parts;
+
+use crate::error::plain;
+use crate::slot::Slot;
+use crate::{Error, Handle, Refused, Session, Sessions, SetToken};
+
+/// A handler asks for a session, and no layer looked for one: 500, and an error in the log.
+///
+/// Not 401: the client can do nothing about it.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct LayerMissing;
+
+impl LayerMissing {
+    fn log<T>(uri: &http::Uri) -> Self {
+        tracing::error!(
+            target: "kvolt::http",
+            path = uri.path(),
+            "a handler asks for Session<{}>, but the route is not behind the session layer: add `.route_layer(sessions.layer())` after the route",
+            type_name::<T>(),
+        );
+        Self
+    }
+}
+
+impl IntoResponse for LayerMissing {
+    fn into_response(self) -> Response {
+        plain(StatusCode::INTERNAL_SERVER_ERROR, "internal error\n").map(Body::from)
+    }
+}
+
+/// Why a handler did not get the [`Session`] it asked for.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum SessionRejection {
+    /// The request has no session. The response is the layer's refusal.
+    NoSession(http::Response<Bytes>),
+    /// The route is not behind the layer.
+    LayerMissing(LayerMissing),
+}
+
+impl IntoResponse for SessionRejection {
+    fn into_response(self) -> Response {
+        match self {
+            Self::NoSession(response) => response.map(Body::from),
+            Self::LayerMissing(missing) => missing.into_response(),
+        }
+    }
+}
+
+fn session<T: Send + Sync + 'static>(parts: &Parts) -> Option<Result<Session<T>, &Slot<T>>> {
+    let slot = parts.extensions.get::<Arc<Slot<T>>>()?;
+    Some(Session::new(Handle::behind(Arc::clone(slot))).ok_or(slot))
+}
+
+impl<S: Sync, T: Send + Sync + 'static> FromRequestParts<S> for Session<T> {
+    type Rejection = SessionRejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, SessionRejection> {
+        match session(parts) {
+            Some(Ok(session)) => Ok(session),
+            Some(Err(slot)) => {
+                let uri = parts.extensions.get::<OriginalUri>().map_or(&parts.uri, |uri| &uri.0);
+                let refused = Refused { method: &parts.method, uri };
+                Err(SessionRejection::NoSession(slot.refuse(refused)))
+            }
+            None => Err(SessionRejection::LayerMissing(LayerMissing::log::<T>(&parts.uri))),
+        }
+    }
+}
+
+impl<S: Sync, T: Send + Sync + 'static> OptionalFromRequestParts<S> for Session<T> {
+    type Rejection = LayerMissing;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, LayerMissing> {
+        match session(parts) {
+            Some(session) => Ok(session.ok()),
+            None => Err(LayerMissing::log::<T>(&parts.uri)),
+        }
+    }
+}
+
+/// Behind a layer it is that request's; elsewhere it is made of the state.
+impl<S, T> FromRequestParts<S> for Handle<T>
+where
+    S: Send + Sync,
+    Sessions<T>: FromRef<S>,
+    T: Send + Sync + 'static,
+{
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        if let Some(slot) = parts.extensions.get::<Arc<Slot<T>>>() {
+            return Ok(Self::behind(Arc::clone(slot)));
+        }
+        Sessions::from_ref(state).handle(parts).await
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        self.to_response().map(Body::from)
+    }
+}
+
+impl IntoResponseParts for SetToken {
+    type Error = std::convert::Infallible;
+
+    fn into_response_parts(
+        self,
+        mut response: ResponseParts,
+    ) -> Result<ResponseParts, Self::Error> {
+        self.apply(response.headers_mut());
+        Ok(response)
+    }
+}
+
+impl IntoResponse for SetToken {
+    fn into_response(self) -> Response {
+        (self, ()).into_response()
+    }
+}

@@ -1,0 +1,32 @@
+#![doc = include_str!("../README.md")]
+
+mod bounded;
+mod cookie_header;
+mod cookie_policy;
+mod error;
+#[cfg(feature = "axum")]
+mod extract;
+mod future;
+mod handle;
+mod layer;
+mod lookup;
+mod redirect;
+mod refusal;
+mod service;
+mod sessions;
+mod set_token;
+mod slot;
+
+pub use cookie_policy::{CookiePolicy, CookiePolicyBuilder, SameSite};
+pub use error::{ConfigError, Error, RETRY_AFTER, Result};
+#[cfg(feature = "axum")]
+pub use extract::{LayerMissing, SessionRejection};
+pub use future::ResponseFuture;
+pub use handle::{Handle, Session};
+pub use layer::SessionLayer;
+pub use lookup::{Lookup, ParseLookupError};
+pub use redirect::local_path;
+pub use refusal::{Refusal, Refused};
+pub use service::SessionService;
+pub use sessions::{Builder, CacheControl, STORE_TIMEOUT_DEFAULT, Sessions};
+pub use set_token::{SetToken, clear_site_data};

@@ -1,0 +1,183 @@
+//! What the layer leaves in a request, and what a handler leaves for the layer.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, SET_COOKIE, VARY};
+use http::{HeaderMap, HeaderName, HeaderValue, Response};
+
+use kvolt_session::{Session, Token};
+
+use crate::lookup::{Place, Source};
+use crate::{Refused, SessionLayer, Sessions};
+
+/// A request's session, or that it has none: there behind every layer, so that
+/// "no session" and "no layer" can be told apart.
+pub(crate) struct Slot<T> {
+    layer: Arc<SessionLayer<T>>,
+    pub(crate) session: Option<Session<T>>,
+    /// Where the client's token came from, whether or not there is such a session.
+    came_by: Option<Place>,
+    state: Mutex<State>,
+}
+
+/// What changes while the handler runs.
+pub(crate) struct State {
+    /// The token that is good now.
+    pub(crate) token: Option<Token>,
+    pub(crate) outgoing: Outgoing,
+}
+
+/// What the response has to tell the client.
+#[derive(Debug, Default)]
+pub(crate) enum Outgoing {
+    #[default]
+    Nothing,
+    /// Set or clear the token with this header.
+    Header(HeaderName, HeaderValue),
+}
+
+impl<T: Send + Sync + 'static> Slot<T> {
+    pub(crate) fn new(
+        layer: Arc<SessionLayer<T>>,
+        found: Option<(Token, Place)>,
+        session: Option<Session<T>>,
+    ) -> Self {
+        let (token, came_by) = found.unzip();
+        let state = Mutex::new(State { token, outgoing: Outgoing::Nothing });
+        Self { layer, session, came_by, state }
+    }
+
+    pub(crate) fn sessions(&self) -> &Sessions<T> {
+        &self.layer.sessions
+    }
+
+    pub(crate) fn came_by(&self) -> Option<&Source> {
+        self.came_by.map(|place| self.sessions().inner().lookup.source(place))
+    }
+
+    /// Never held across an await.
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn refuse(&self, refused: Refused<'_>) -> Response<Bytes> {
+        self.layer.refusal.response(refused, &self.sessions().inner().lookup)
+    }
+
+    /// Adds to a response what the client and the caches on the way have to know.
+    pub(crate) fn finish(&self, headers: &mut HeaderMap) {
+        let outgoing = std::mem::take(&mut self.state().outgoing);
+        let mut depends = self.session.is_some();
+        if let Outgoing::Header(name, value) = outgoing {
+            depends = true;
+            set(headers, &name, value);
+        }
+        let inner = self.sessions().inner();
+        if depends {
+            restrict(headers, &inner.cache_control);
+        }
+        vary(headers, &inner.vary);
+    }
+}
+
+/// Sets a header; of cookies, the one of that name.
+pub(crate) fn set(headers: &mut HeaderMap, name: &HeaderName, value: HeaderValue) {
+    if *name != SET_COOKIE {
+        headers.insert(name, value);
+        return;
+    }
+    // One per name in a response: browsers may keep either of two.
+    let name_of = |cookie: &HeaderValue| {
+        cookie.as_bytes().split(|byte| *byte == b'=').next().map(<[u8]>::to_vec)
+    };
+    let same = name_of(&value);
+    let has_same = headers.get_all(SET_COOKIE).iter().any(|cookie| name_of(cookie) == same);
+    if has_same {
+        let others: Vec<HeaderValue> = headers
+            .get_all(SET_COOKIE)
+            .iter()
+            .filter(|cookie| name_of(cookie) != same)
+            .cloned()
+            .collect();
+        headers.remove(SET_COOKIE);
+        for cookie in others {
+            headers.append(SET_COOKIE, cookie);
+        }
+    }
+    headers.append(SET_COOKIE, value);
+}
+
+/// Keeps shared caches from a response, whatever the handler said; what it said more strictly stays.
+fn restrict(headers: &mut HeaderMap, cache_control: &HeaderValue) {
+    let strict = |value: &HeaderValue| {
+        let mut directives = value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+        directives.any(|directive| {
+            directive.eq_ignore_ascii_case(b"no-store")
+                || directive.eq_ignore_ascii_case(b"private")
+        })
+    };
+    if !headers.get_all(CACHE_CONTROL).iter().any(strict) {
+        headers.insert(CACHE_CONTROL, cache_control.clone());
+    }
+}
+
+/// Says which headers the response depends on.
+pub(crate) fn vary(headers: &mut HeaderMap, names: &[HeaderValue]) {
+    for name in names {
+        let listed = headers.get_all(VARY).iter().any(|value| {
+            let mut listed = value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+            listed.any(|listed| listed == b"*" || listed.eq_ignore_ascii_case(name.as_bytes()))
+        });
+        if !listed {
+            headers.append(VARY, name.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(HeaderName, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    #[test]
+    fn a_response_sets_a_cookie_of_one_name_once() {
+        let mut headers = headers(&[(SET_COOKIE, "id=1; Path=/"), (SET_COOKIE, "id2=2")]);
+        set(&mut headers, &SET_COOKIE, HeaderValue::from_static("id=3"));
+        let cookies: Vec<_> = headers.get_all(SET_COOKIE).iter().collect();
+        assert_eq!(cookies, ["id2=2", "id=3"]);
+    }
+
+    #[test]
+    fn a_handler_can_be_stricter_about_caches_and_not_laxer() {
+        let no_store = HeaderValue::from_static("no-store");
+        for (said, expected) in [
+            ("public, max-age=60", "no-store"),
+            ("max-age=60", "no-store"),
+            ("private, max-age=60", "private, max-age=60"),
+            ("No-Store", "No-Store"),
+        ] {
+            let mut headers = headers(&[(CACHE_CONTROL, said)]);
+            restrict(&mut headers, &no_store);
+            assert_eq!(headers[CACHE_CONTROL], expected);
+        }
+    }
+
+    #[test]
+    fn what_a_response_depends_on_is_said_once() {
+        let names = [HeaderValue::from_static("cookie"), HeaderValue::from_static("x-id")];
+        let mut said = headers(&[(VARY, "Accept, Cookie")]);
+        vary(&mut said, &names);
+        assert_eq!(said.get_all(VARY).iter().collect::<Vec<_>>(), ["Accept, Cookie", "x-id"]);
+        let mut all = headers(&[(VARY, "*")]);
+        vary(&mut all, &names);
+        assert_eq!(all.get_all(VARY).iter().count(), 1);
+    }
+}
