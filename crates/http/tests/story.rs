@@ -1,0 +1,173 @@
+//! What a client sees: signing in, being known, changing, signing out.
+
+mod support;
+
+use http::{Method, StatusCode};
+use support::{Client, IDLE, World, router};
+
+#[tokio::test]
+async fn sign_in_be_known_sign_out_be_forgotten() {
+    let world = World::new();
+    let mut client = world.client();
+    assert_eq!(client.get("/profile").await.status, StatusCode::UNAUTHORIZED);
+
+    let login = client.post("/login").await;
+    assert_eq!((login.status, &*login.text), (StatusCode::OK, "in"));
+    let [cookie] = login.set_cookies()[..] else { panic!("one cookie") };
+    assert!(cookie.starts_with("__Host-session_id="));
+    assert!(cookie.ends_with("; Path=/; HttpOnly; Secure; SameSite=Lax"), "{cookie}");
+    assert_eq!(client.get("/profile").await.text, "ada");
+    assert_eq!(client.get("/").await.text, "ada");
+
+    let kept = client.cookie.clone();
+    let logout = client.post("/deep/down/logout").await;
+    assert_eq!(logout.status, StatusCode::OK);
+    let [cookie] = logout.set_cookies()[..] else { panic!("one cookie") };
+    assert!(cookie.starts_with("__Host-session_id=; Path=/; Max-Age=0; Expires="), "{cookie}");
+    assert_eq!(client.cookie, None);
+
+    client.cookie = kept;
+    assert_eq!(client.get("/profile").await.status, StatusCode::UNAUTHORIZED, "a replay");
+    assert_eq!(client.get("/").await.text, "nobody");
+    assert_eq!(world.store.len(), 0);
+}
+
+#[tokio::test]
+async fn a_login_works_outside_the_layer_and_ends_the_session_before_it() {
+    let world = World::new();
+    let mut client = world.client();
+    let login = client.post("/bare/login").await;
+    assert_eq!((login.status, login.set_cookies().len()), (StatusCode::OK, 1));
+    assert_eq!(login.header("cache-control"), Some("no-store"));
+    assert_eq!(client.get("/profile").await.text, "ada");
+
+    let before = client.cookie.clone();
+    client.post("/bare/login").await;
+    assert_ne!(client.cookie, before);
+    assert_eq!(world.store.len(), 1);
+
+    let mut other = client.other();
+    other.post("/bare/login-by-state").await;
+    assert_eq!(other.get("/profile").await.text, "ada");
+}
+
+#[tokio::test]
+async fn a_handler_without_its_layer_is_an_error_of_the_server() {
+    let mut client = World::new().client();
+    client.post("/login").await;
+    for path in ["/bare/profile", "/bare/home"] {
+        let answer = client.get(path).await;
+        assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR, "{path}");
+        assert!(!answer.text.contains("layer"), "the client is told nothing: {}", answer.text);
+    }
+}
+
+#[tokio::test]
+async fn a_new_token_reaches_the_client_also_when_the_handler_fails_after_it() {
+    let mut client = World::new().client();
+    client.post("/login").await;
+    let before = client.cookie.clone();
+    let answer = client.post("/rotate-and-fail").await;
+    assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(answer.set_cookies().len(), 1);
+    assert_ne!(client.cookie, before);
+    assert_eq!(client.get("/profile").await.text, "ada");
+    client.cookie = before;
+    assert_eq!(client.get("/profile").await.status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn a_rotation_in_its_grace_makes_no_second_token() {
+    let world = World::with(|builder| builder.rotation_grace(std::time::Duration::from_secs(10)));
+    let mut client = world.client();
+    client.post("/login").await;
+    let mut late = client.other();
+    late.cookie.clone_from(&client.cookie);
+    client.post("/rotate").await;
+    let answer = late.post("/rotate").await;
+    assert_eq!((answer.status, answer.set_cookies().len()), (StatusCode::OK, 0));
+    assert_eq!(late.get("/profile").await.text, "ada");
+    world.clock.advance(std::time::Duration::from_secs(10));
+    assert_eq!(late.get("/profile").await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(client.get("/profile").await.text, "ada");
+}
+
+#[tokio::test]
+async fn updates_are_seen_by_the_next_request() {
+    let mut client = World::new().client();
+    client.post("/login").await;
+    for expected in ["1", "2", "3"] {
+        assert_eq!(client.post("/count").await.text, expected);
+    }
+}
+
+#[tokio::test]
+async fn an_idle_session_ends_and_a_used_one_does_not() {
+    let world = World::new();
+    let mut client = world.client();
+    client.post("/login").await;
+    for _ in 0..3 {
+        world.clock.advance(IDLE - std::time::Duration::from_millis(1));
+        assert_eq!(client.get("/profile").await.text, "ada");
+    }
+    world.clock.advance(IDLE);
+    assert_eq!(client.get("/profile").await.status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn ending_the_others_leaves_this_one() {
+    let mut client = World::new().client();
+    client.post("/login").await;
+    let mut others: Vec<Client> = (0..3).map(|_| client.other()).collect();
+    for other in &mut others {
+        other.post("/login").await;
+    }
+    assert_eq!(client.post("/revoke-others").await.text, "3");
+    assert_eq!(client.get("/profile").await.text, "ada");
+    for other in &mut others {
+        assert_eq!(other.get("/profile").await.status, StatusCode::UNAUTHORIZED);
+    }
+}
+
+#[tokio::test]
+async fn a_token_in_a_header_goes_back_in_that_header_and_sets_no_cookie() {
+    let world = World::new();
+    let app = router(world.sessions_by("cookie:__Host-id,header:X-Session-ID"));
+    let mut client = Client::new(app.clone());
+    let token = world.manager.create(support::user("ada")).await.unwrap();
+    let header = [("x-session-id", token.expose())];
+    let answer = client.send(Method::POST, "/rotate", &header).await;
+    assert_eq!((answer.status, answer.set_cookies().len()), (StatusCode::OK, 0));
+    let new = answer.header("x-session-id").unwrap().to_owned();
+    assert_ne!(new, token.expose());
+    let header = [("x-session-id", &*new)];
+    assert_eq!(client.send(Method::GET, "/profile", &header).await.text, "ada");
+    let logout = client.send(Method::POST, "/logout", &header).await;
+    assert_eq!((logout.set_cookies().len(), logout.header("x-session-id")), (0, None));
+    assert_eq!(world.store.len(), 0);
+}
+
+#[tokio::test]
+async fn a_bearer_token_is_asked_for_and_goes_back_as_one() {
+    let world = World::new();
+    let mut client = Client::new(router(world.sessions_by("header:Authorization")));
+    let refused = client.get("/profile").await;
+    assert_eq!(refused.header("www-authenticate"), Some("Bearer"));
+    let login = client.post("/login").await;
+    let bearer = login.header("authorization").unwrap().to_owned();
+    assert!(bearer.starts_with("Bearer "));
+    let answer = client.send(Method::GET, "/profile", &[("authorization", &bearer)]).await;
+    assert_eq!(answer.text, "ada");
+    assert_eq!(answer.header("vary"), Some("authorization"));
+}
+
+#[tokio::test]
+async fn a_token_in_a_query_is_accepted_and_never_replaced() {
+    let world = World::new();
+    let mut client = Client::new(router(world.sessions_by("query:token")));
+    let token = world.manager.create(support::user("ada")).await.unwrap();
+    let path = |path: &str| format!("{path}?token={}", token.expose());
+    assert_eq!(client.get(&path("/profile")).await.text, "ada");
+    assert_eq!(client.post(&path("/rotate")).await.status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(client.get(&path("/profile")).await.text, "ada", "nothing was half done");
+}
