@@ -81,6 +81,6 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
                 self.forget(key, node);
             }
         }
-        self.former.pin().clear();
+        self.former.clear();
     }
 }

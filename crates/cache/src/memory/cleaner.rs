@@ -28,7 +28,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
     /// at once, `None` when nothing waits.
     pub(super) fn clean_slice(&self) -> Option<Duration> {
         let now = self.clock.now().as_millis();
-        let next = match (self.clean_entries(), self.clean_former(now)) {
+        let next = match (self.clean_entries(), self.former.clean(now)) {
             (Some(entries), Some(former)) => Some(entries.min(former)),
             (entries, former) => entries.or(former),
         };
@@ -66,24 +66,6 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
             }
         }
         Some(now.as_millis())
-    }
-
-    fn clean_former(&self, now: u64) -> Option<u64> {
-        let due = {
-            let mut wheel = lock(&self.former_wheel);
-            let due = wheel.take_due(now);
-            if due.is_empty() {
-                return wheel.next_due();
-            }
-            due
-        };
-        let former = self.former.pin();
-        for item in due {
-            if let Err((_, step)) = former.remove_if(&Prefix(item), |_, step| now >= step.ends) {
-                lock(&self.former_wheel).file(item, step.ends, now);
-            }
-        }
-        Some(now)
     }
 
     /// Files every entry anew if most of what waits in the wheel belongs to entries that are gone.

@@ -6,6 +6,7 @@ use papaya::{Compute, HashMap, Operation};
 
 use super::capacity::Capacity;
 use super::cleaner::Signal;
+use super::former::{FormerKeys, Step};
 use super::hash::OwnHash;
 use super::node::{Node, Slid};
 use super::owners::{Owners, Shard};
@@ -19,11 +20,9 @@ use crate::{
 /// What all clones of a store share.
 pub(super) struct Inner<V> {
     pub(super) map: HashMap<Key, Node<V>, OwnHash>,
-    /// Former keys in their grace. Looked at only for keys that the map does not have.
-    pub(super) former: HashMap<Key, Former, OwnHash>,
+    pub(super) former: FormerKeys,
     pub(super) owners: Owners,
     pub(super) wheel: Mutex<Wheel>,
-    pub(super) former_wheel: Mutex<Wheel>,
     pub(super) capacity: Capacity<V>,
     pub(super) clock: Clock,
     /// Held for reading while an entry moves, for writing by `clear`.
@@ -33,13 +32,6 @@ pub(super) struct Inner<V> {
     pub(super) signal: Arc<Signal>,
 }
 
-/// Where a former key leads, and until when.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Former {
-    pub(super) to: Key,
-    pub(super) ends: u64,
-}
-
 /// A chain of former keys is followed this far: more renamings than that within one grace end it.
 const FORMER_STEPS_MAX: usize = 16;
 
@@ -47,10 +39,9 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
     pub(super) fn new(capacity: Capacity<V>, clock: Clock, signal: Arc<Signal>) -> Self {
         Self {
             map: HashMap::with_hasher(OwnHash),
-            former: HashMap::with_hasher(OwnHash),
+            former: FormerKeys::new(),
             owners: Owners::new(),
             wheel: Mutex::new(Wheel::default()),
-            former_wheel: Mutex::new(Wheel::default()),
             capacity,
             clock,
             moving: RwLock::new(()),
@@ -124,11 +115,10 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         if self.former.is_empty() {
             return None;
         }
-        let former = self.former.pin();
         let mut key = *key;
         let mut steps = 0;
         while steps < FORMER_STEPS_MAX {
-            let Former { to, ends } = *former.get(&key)?;
+            let Step { to, ends } = self.former.get(&key)?;
             if now.as_millis() >= ends {
                 return None;
             }
@@ -144,6 +134,12 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
             }
         }
         None
+    }
+
+    /// Whether it is a former key that leads to a live entry.
+    pub(super) fn leads_on(&self, key: &Key, now: Timestamp) -> bool {
+        let live = |to: Key| self.map.pin().get(&to).is_some_and(|node| node.is_live(now));
+        self.successor(key, now).is_some_and(live)
     }
 
     /// The key itself where an entry has it, or the successor of a former key.
@@ -229,20 +225,33 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
 
     /// Puts a node under a key where nothing is, or gives it back.
     pub(super) fn place(&self, key: Key, node: Node<V>) -> Result<(), Node<V>> {
-        if self.former.pin().get(&key).is_some() && self.successor(&key, self.clock.now()).is_some()
-        {
+        let map = self.map.pin();
+        if self.former.is_empty() {
+            return map.try_insert(key, node).map(drop).map_err(|occupied| occupied.not_inserted);
+        }
+        if self.leads_on(&key, self.clock.now()) {
             return Err(node);
         }
-        match self.map.pin().try_insert(key, node) {
-            Ok(_) => Ok(()),
-            Err(occupied) => Err(occupied.not_inserted),
+        // Former keys that led to an entry that is gone must not lead to this one: it is not
+        // shown before they are forgotten.
+        let (node, idle_ends) = node.pending();
+        match map.try_insert(key, node) {
+            Ok(node) => {
+                self.former.forget(&key);
+                node.publish(idle_ends);
+                Ok(())
+            }
+            Err(occupied) => {
+                occupied.not_inserted.publish(idle_ends);
+                Err(occupied.not_inserted)
+            }
         }
     }
 
     /// Makes way under a key for a new entry. `false` if a live one, or a former key, has it.
     pub(super) fn vacate(&self, key: &Key) -> bool {
         let now = self.clock.now();
-        if self.successor(key, now).is_some() {
+        if self.leads_on(key, now) {
             return false;
         }
         match self.map.pin().get(key) {
@@ -380,7 +389,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
             // The entry may move on between the two looks; then the former key leads there.
             if let Some(node) = map.remove(&successor) {
                 let live = node.is_pending() || node.is_live(now);
-                self.former.pin().remove(key);
+                self.former.remove(key);
                 self.forget(&successor, node);
                 return live;
             }
@@ -435,12 +444,6 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
             return;
         }
         let due = lock(&self.wheel).file(key.prefix(), ends, self.clock.now().as_millis());
-        self.signal.wake_by(due);
-    }
-
-    /// Has a former key cleaned when its grace ends.
-    pub(super) fn file_former(&self, key: &Key, ends: u64) {
-        let due = lock(&self.former_wheel).file(key.prefix(), ends, self.clock.now().as_millis());
         self.signal.wake_by(due);
     }
 }

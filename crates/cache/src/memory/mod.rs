@@ -22,6 +22,7 @@
 mod by_owner;
 mod capacity;
 mod cleaner;
+mod former;
 mod hash;
 mod inner;
 mod node;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::inner::{Former, Inner, check_owner};
+use super::inner::{Inner, check_owner};
 use super::sync::read;
 use crate::clock::millis;
 use crate::{Key, Owner, Rename, Renamed, Result, Timestamp};
@@ -76,18 +76,18 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         if !rename.grace.is_zero() {
             let ends =
                 now.as_millis().saturating_add(millis(rename.grace)).min(Timestamp::NEVER - 1);
-            self.former.pin().insert(*from, Former { to, ends });
+            self.former.insert(*from, to, ends);
         }
         // Whoever removes the old node, by this renaming or by another call, decides.
         let taken = map.remove_if(from, |_, node| node.version() == old.version());
         let Ok(Some((_, old))) = taken else {
-            self.former.pin().remove(from);
+            self.former.remove(from);
             map.remove(&to);
             return None;
         };
         let (final_ends, sealed) = old.seal();
         if sealed && !old.is_live(now) {
-            self.former.pin().remove(from);
+            self.former.remove(from);
             map.remove(&to);
             if let (Some(owner), Some(shard)) =
                 (&owner, owner.as_deref().and_then(|owner| locked.shard(owner)))
@@ -121,8 +121,9 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         }
         drop(locked);
         self.file(&to, new.ends());
-        if let Some(former) = self.former.pin().get(from) {
-            self.file_former(from, former.ends);
+        if let Some(step) = self.former.get(from) {
+            let due = self.former.file(from, step.ends, now.as_millis());
+            self.signal.wake_by(due);
         }
         Some(Renamed::Moved { removed })
     }
@@ -135,15 +136,10 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
     fn is_free(&self, key: &Key, now: Timestamp) -> bool {
         let taken =
             self.map.pin().get(key).is_some_and(|node| node.is_pending() || node.is_live(now));
-        !taken && self.successor(key, now).is_none()
+        !taken && !self.leads_on(key, now)
     }
 
     fn absent_or_superseded(&self, from: &Key, now: Timestamp) -> Renamed {
-        let live = |to: Key| self.map.pin().get(&to).is_some_and(|node| node.is_live(now));
-        if self.successor(from, now).is_some_and(live) {
-            Renamed::Superseded
-        } else {
-            Renamed::Absent
-        }
+        if self.leads_on(from, now) { Renamed::Superseded } else { Renamed::Absent }
     }
 }

@@ -1,0 +1,143 @@
+//! The laws of the contract on the store in memory.
+#![cfg(not(kvolt_shuttle))]
+
+use std::time::Duration;
+
+use kvolt_cache::{AnyStore, ManualClock, MemoryStore};
+use kvolt_testkit::{FaultyStore, Fixture, check_ops, ops_from_bytes};
+use proptest::prelude::*;
+
+/// A clock that is moved, and nobody who cleans: expiry must not need it.
+#[derive(Clone)]
+struct Memory(ManualClock);
+
+impl Fixture for Memory {
+    type Store = MemoryStore<String>;
+
+    async fn store(&self) -> Self::Store {
+        MemoryStore::builder().clock(self.0.clock()).build()
+    }
+
+    async fn advance(&self, by: Duration) {
+        self.0.advance(by);
+    }
+}
+
+mod memory {
+    use super::*;
+
+    kvolt_testkit::conformance_suite!(Memory(ManualClock::new()));
+}
+
+/// The same store behind the erased form, on its asynchronous path.
+#[derive(Clone)]
+struct Erased(ManualClock);
+
+impl Fixture for Erased {
+    type Store = AnyStore<String>;
+
+    async fn store(&self) -> Self::Store {
+        let store = MemoryStore::builder().clock(self.0.clock()).build();
+        let (store, faults) = FaultyStore::new(store);
+        faults.answers_at_once(false);
+        AnyStore::new(store)
+    }
+
+    async fn advance(&self, by: Duration) {
+        self.0.advance(by);
+    }
+
+    fn rounds(&self) -> usize {
+        25
+    }
+}
+
+mod erased {
+    use super::*;
+
+    kvolt_testkit::conformance_suite!(Erased(ManualClock::new()));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_sequence_of_operations_does_what_the_model_does(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        let time = ManualClock::new();
+        let store = MemoryStore::builder().clock(time.clock()).build();
+        let checked = pollster::block_on(check_ops(&store, &time, &ops_from_bytes(&bytes)));
+        prop_assert!(checked.is_ok(), "{}\n{:#?}", checked.unwrap_err(), ops_from_bytes(&bytes));
+    }
+
+    #[test]
+    fn cleaning_at_any_time_changes_nothing_that_can_be_seen(
+        bytes in prop::collection::vec(any::<u8>(), 0..400),
+        steps in 1usize..20,
+    ) {
+        let time = ManualClock::new();
+        let store = MemoryStore::builder().clock(time.clock()).build();
+        let ops = ops_from_bytes(&bytes);
+        let cleaned = Cleaned { store: store.clone(), every: steps, calls: Default::default() };
+        let checked = pollster::block_on(check_ops(&cleaned, &time, &ops));
+        prop_assert!(checked.is_ok(), "{}\n{:#?}", checked.unwrap_err(), ops_from_bytes(&bytes));
+    }
+}
+
+/// Cleans before every so many calls.
+struct Cleaned {
+    store: MemoryStore<String>,
+    every: usize,
+    calls: std::sync::atomic::AtomicUsize,
+}
+
+impl Cleaned {
+    fn store(&self) -> &MemoryStore<String> {
+        let call = self.calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        if call.is_multiple_of(self.every) {
+            self.store.clean();
+        }
+        &self.store
+    }
+}
+
+mod cleaned {
+    use kvolt_cache::*;
+
+    use super::Cleaned;
+
+    impl Store<String> for Cleaned {
+        async fn get(&self, key: &Key, access: Access) -> Result<Option<Entry<String>>> {
+            self.store().get(key, access).await
+        }
+        async fn insert(&self, key: Key, entry: NewEntry<String>) -> Result<Insert> {
+            self.store().insert(key, entry).await
+        }
+        async fn replace(
+            &self,
+            key: &Key,
+            seen: Version,
+            value: String,
+            expiry: Option<Expiry>,
+        ) -> Result<Replace<String>> {
+            self.store().replace(key, seen, value, expiry).await
+        }
+        async fn rename(&self, from: &Key, to: Key, rename: Rename<String>) -> Result<Renamed> {
+            self.store().rename(from, to, rename).await
+        }
+        async fn remove(&self, key: &Key) -> Result<bool> {
+            self.store().remove(key).await
+        }
+        async fn list(&self, owner: &Owner) -> Result<Vec<Entry<String>>> {
+            self.store().list(owner).await
+        }
+        async fn remove_owner(&self, owner: &Owner, keep: Option<&Key>) -> Result<Vec<Key>> {
+            self.store().remove_owner(owner, keep).await
+        }
+        async fn scan(&self, after: Option<&Cursor>, entries_max: usize) -> Result<Page<String>> {
+            self.store().scan(after, entries_max).await
+        }
+        async fn clear(&self) -> Result<()> {
+            self.store().clear().await
+        }
+    }
+}

@@ -1,0 +1,358 @@
+//! The store in memory under a model checker, which runs the shipping code and
+//! decides at every atomic operation and lock which thread goes on.
+//!
+//! Run with `RUSTFLAGS="--cfg kvolt_shuttle" cargo test -p kvolt-cache --release
+//! --test model_check`; `cargo xtask test` does. The map is a library and its
+//! operations are single steps here; everything around them is explored.
+#![cfg(kvolt_shuttle)]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kvolt_cache::{
+    Access, AtLimit, Expiry, Insert, Key, ManualClock, MemoryStore, NewEntry, Owner, OwnerLimit,
+    Rename, Renamed, Replace, Store,
+};
+use shuttle::sync::Mutex;
+use shuttle::thread;
+
+const IDLE: Duration = Duration::from_millis(100);
+
+/// Explores schedules at random and by priority (PCT, which finds bugs that need few switches).
+fn check(body: impl Fn() + Send + Sync + 'static) {
+    let body = Arc::new(body);
+    let random = Arc::clone(&body);
+    shuttle::check_random(move || random(), 20_000);
+    shuttle::check_pct(move || body(), 20_000, 3);
+}
+
+struct Lab {
+    time: ManualClock,
+    store: MemoryStore<u32>,
+}
+
+impl Lab {
+    fn new() -> Self {
+        let time = ManualClock::new();
+        let store = MemoryStore::builder().clock(time.clock()).build();
+        Self { time, store }
+    }
+
+    fn insert(&self, key: &Key, owner: Option<&str>) {
+        let entry = NewEntry::new(0, Expiry::idle(IDLE)).owner(owner.map(Owner::from));
+        assert!(matches!(now(self.store.insert(*key, entry)), Insert::Inserted { .. }));
+    }
+
+    fn value(&self, key: &Key) -> Option<u32> {
+        self.store.read(key, Access::Peek, |entry| *entry.value)
+    }
+}
+
+/// The store in memory never waits.
+fn now<T>(operation: impl Future<Output = kvolt_cache::Result<T>>) -> T {
+    pollster::block_on(operation).unwrap()
+}
+
+fn key(name: &str) -> Key {
+    Key::of(name)
+}
+
+fn spawn(lab: &Arc<Lab>, act: impl FnOnce(&Lab) + Send + 'static) -> thread::JoinHandle<()> {
+    let lab = Arc::clone(lab);
+    thread::spawn(move || act(&lab))
+}
+
+fn join(threads: Vec<thread::JoinHandle<()>>) {
+    for thread in threads {
+        thread.join().unwrap();
+    }
+}
+
+fn increment(lab: &Lab, key: &Key) -> bool {
+    let Some(mut entry) = now(lab.store.get(key, Access::Slide)) else { return false };
+    loop {
+        match now(lab.store.replace(key, entry.version, entry.value + 1, None)) {
+            Replace::Replaced(_) => return true,
+            Replace::Conflict(newer) => entry = newer,
+            Replace::Absent => return false,
+        }
+    }
+}
+
+fn try_increment(lab: &Lab, key: &Key) {
+    let _ = increment(lab, key);
+}
+
+fn slide(lab: &Lab) {
+    let _ = lab.store.read(&key("a"), Access::Slide, |_| ());
+}
+
+#[test]
+fn nothing_in_flight_revives_what_was_removed() {
+    check(|| {
+        let lab = Arc::new(Lab::new());
+        lab.insert(&key("a"), None);
+        let threads = vec![
+            spawn(&lab, |lab| slide(lab)),
+            spawn(&lab, |lab| try_increment(lab, &key("a"))),
+            spawn(&lab, |lab| {
+                assert!(now(lab.store.remove(&key("a"))));
+                assert_eq!(lab.value(&key("a")), None);
+                lab.time.advance(Duration::from_millis(1));
+                assert_eq!(lab.value(&key("a")), None);
+            }),
+        ];
+        join(threads);
+        assert_eq!(lab.value(&key("a")), None);
+        assert_eq!(lab.store.len(), 0);
+    });
+}
+
+#[test]
+fn no_update_is_lost() {
+    check(|| {
+        let lab = Arc::new(Lab::new());
+        lab.insert(&key("a"), None);
+        let threads = (0..3).map(|_| spawn(&lab, |lab| assert!(increment(lab, &key("a")))));
+        join(threads.collect());
+        assert_eq!(lab.value(&key("a")), Some(3));
+    });
+}
+
+#[test]
+fn a_slide_during_an_update_is_not_lost() {
+    check(|| {
+        let lab = Arc::new(Lab::new());
+        lab.insert(&key("a"), None);
+        lab.time.advance(IDLE / 2);
+        let threads = vec![
+            spawn(&lab, |lab| assert!(lab.store.read(&key("a"), Access::Slide, |_| ()).is_some())),
+            spawn(&lab, |lab| {
+                let entry = now(lab.store.get(&key("a"), Access::Peek)).unwrap();
+                let replaced = now(lab.store.replace(&key("a"), entry.version, 7, None));
+                assert!(matches!(replaced, Replace::Replaced(_)));
+            }),
+        ];
+        join(threads);
+        lab.time.advance(IDLE - Duration::from_millis(1));
+        assert_eq!(lab.value(&key("a")), Some(7));
+    });
+}
+
+#[test]
+fn what_was_seen_expired_stays_expired() {
+    check(|| {
+        let lab = Arc::new(Lab::new());
+        lab.insert(&key("a"), None);
+        lab.time.advance(IDLE - Duration::from_millis(1));
+        let threads = vec![
+            spawn(&lab, |lab| slide(lab)),
+            spawn(&lab, |lab| try_increment(lab, &key("a"))),
+            spawn(&lab, |lab| {
+                let entry = now(lab.store.get(&key("a"), Access::Peek));
+                if let Some(entry) = entry {
+                    let again = Some(Expiry::idle(IDLE));
+                    drop(now(lab.store.replace(&key("a"), entry.version, 9, again)));
+                }
+            }),
+            spawn(&lab, |lab| {
+                lab.time.advance(Duration::from_millis(1));
+                if lab.value(&key("a")).is_none() {
+                    // Restarted deadlines are undone at once where they came too late, and an
+                    // undoing under way ends within its call.
+                    thread::yield_now();
+                }
+            }),
+        ];
+        join(threads);
+        let seen = lab.value(&key("a"));
+        assert_eq!(lab.value(&key("a")), seen);
+    });
+}
+
+#[test]
+fn a_late_slide_does_not_revive_what_a_reader_saw_expired() {
+    check(|| {
+        let lab = Arc::new(Lab::new());
+        lab.insert(&key("a"), None);
+        lab.time.advance(IDLE - Duration::from_millis(1));
+        let threads = vec![
+            spawn(&lab, |lab| slide(lab)),
+            spawn(&lab, |lab| try_increment(lab, &key("a"))),
+            spawn(&lab, |lab| {
+                lab.time.advance(Duration::from_millis(1));
+                if lab.value(&key("a")).is_none() {
+                    for _ in 0..3 {
+                        assert_eq!(lab.value(&key("a")), None);
+                    }
+                }
+            }),
+        ];
+        join(threads);
+    });
+}
+
+#[test]
+fn of_several_insertions_one_succeeds() {
+    check(|| {
+        let lab = Arc::new(Lab::new());
+        let inserted = Arc::new(Mutex::new(0));
+        let threads = (0..3).map(|number| {
+            let inserted = Arc::clone(&inserted);
+            spawn(&lab, move |lab| {
+                let entry = NewEntry::new(number, Expiry::idle(IDLE)).owner(Owner::from("o"));
+                if matches!(now(lab.store.insert(key("a"), entry)), Insert::Inserted { .. }) {
+                    *inserted.lock().unwrap() += 1;
+                }
+            })
+        });
+        join(threads.collect());
+        assert_eq!(*inserted.lock().unwrap(), 1);
+        assert_eq!((lab.store.len(), now(lab.store.list(&Owner::from("o"))).len()), (1, 1));
+    });
+}
+
+#[test]
+fn one_renaming_succeeds_and_no_update_is_lost_by_it() {
+    check(|| {
+        let lab = Arc::new(Lab::new());
+        lab.insert(&key("a"), Some("o"));
+        let moved = Arc::new(Mutex::new(Vec::new()));
+        let mut threads: Vec<_> = ["b", "c"]
+            .into_iter()
+            .map(|to| {
+                let moved = Arc::clone(&moved);
+                spawn(&lab, move |lab| {
+                    let mut rename = Rename::new();
+                    rename.grace = IDLE;
+                    match now(lab.store.rename(&key("a"), key(to), rename)) {
+                        Renamed::Moved { .. } => moved.lock().unwrap().push(to),
+                        outcome => assert_eq!(outcome, Renamed::Superseded),
+                    }
+                })
+            })
+            .collect();
+        threads.push(spawn(&lab, |lab| assert!(increment(lab, &key("a")))));
+        // In its grace the former key always leads to the entry.
+        threads.push(spawn(&lab, |lab| assert!(lab.value(&key("a")).is_some())));
+        join(threads);
+        let moved = moved.lock().unwrap();
+        assert_eq!(moved.len(), 1);
+        assert_eq!((lab.value(&key(moved[0])), lab.value(&key("a"))), (Some(1), Some(1)));
+        let list = now(lab.store.list(&Owner::from("o")));
+        assert_eq!((list.len(), list[0].key, lab.store.len()), (1, key(moved[0]), 1));
+    });
+}
+
+#[test]
+fn a_renaming_does_not_save_an_entry_from_its_removal() {
+    check(|| {
+        let lab = Arc::new(Lab::new());
+        lab.insert(&key("a"), None);
+        let mut rename = Rename::new();
+        rename.grace = IDLE;
+        let threads = vec![
+            spawn(&lab, move |lab| drop(now(lab.store.rename(&key("a"), key("b"), rename)))),
+            spawn(&lab, |lab| {
+                assert!(now(lab.store.remove(&key("a"))));
+                assert_eq!((lab.value(&key("a")), lab.value(&key("b"))), (None, None));
+            }),
+        ];
+        join(threads);
+        assert_eq!((lab.value(&key("a")), lab.value(&key("b")), lab.store.len()), (None, None, 0));
+    });
+}
+
+#[test]
+fn removing_an_owner_misses_nothing_that_was_there_before() {
+    check(|| {
+        let lab = Arc::new(Lab::new());
+        lab.insert(&key("a"), Some("o"));
+        lab.insert(&key("b"), Some("o"));
+        let threads = vec![
+            spawn(&lab, |lab| drop(now(lab.store.rename(&key("a"), key("c"), Rename::new())))),
+            spawn(&lab, |lab| lab.insert(&key("d"), Some("o"))),
+            spawn(&lab, |lab| try_increment(lab, &key("b"))),
+            spawn(&lab, |lab| {
+                drop(now(lab.store.remove_owner(&Owner::from("o"), None)));
+                for gone in ["a", "b", "c"] {
+                    assert_eq!(lab.value(&key(gone)), None, "{gone}");
+                }
+            }),
+        ];
+        join(threads);
+        for gone in ["a", "b", "c"] {
+            assert_eq!(lab.value(&key(gone)), None, "{gone}");
+        }
+        let listed: Vec<Key> =
+            now(lab.store.list(&Owner::from("o"))).iter().map(|entry| entry.key).collect();
+        let left = if lab.value(&key("d")).is_some() { vec![key("d")] } else { vec![] };
+        assert_eq!(listed, left);
+        assert_eq!(lab.store.len(), left.len());
+    });
+}
+
+#[test]
+fn the_limit_of_an_owner_is_exact() {
+    for at_limit in [AtLimit::Refuse, AtLimit::RemoveOldest] {
+        check(move || {
+            let lab = Arc::new(Lab::new());
+            let limit = OwnerLimit { entries_max: 2, at_limit };
+            let threads = ["a", "b", "c"].map(|name| {
+                spawn(&lab, move |lab| {
+                    let entry = NewEntry::new(0, Expiry::idle(IDLE)).owner(Owner::from("o"));
+                    drop(now(lab.store.insert(key(name), entry.limit(limit))));
+                    assert!(now(lab.store.list(&Owner::from("o"))).len() <= 2);
+                })
+            });
+            join(threads.into());
+            assert_eq!((now(lab.store.list(&Owner::from("o"))).len(), lab.store.len()), (2, 2));
+        });
+    }
+}
+
+#[test]
+fn cleaning_takes_only_what_has_expired() {
+    check(|| {
+        let lab = Arc::new(Lab::new());
+        lab.insert(&key("a"), Some("o"));
+        lab.time.advance(IDLE - Duration::from_millis(1));
+        let threads = vec![
+            spawn(&lab, |lab| {
+                lab.store.read(&key("a"), Access::Slide, |_| ());
+            }),
+            spawn(&lab, |lab| {
+                lab.time.advance(IDLE);
+                lab.store.clean();
+                if lab.value(&key("a")).is_none() {
+                    // Gone, so its place is free.
+                    lab.insert(&key("a"), Some("o"));
+                }
+            }),
+        ];
+        join(threads);
+        assert!(lab.value(&key("a")).is_some());
+        assert_eq!((lab.store.len(), now(lab.store.list(&Owner::from("o"))).len()), (1, 1));
+    });
+}
+
+#[test]
+fn clearing_misses_nothing_that_was_there_before() {
+    check(|| {
+        let lab = Arc::new(Lab::new());
+        lab.insert(&key("a"), Some("o"));
+        lab.insert(&key("b"), None);
+        let threads = vec![
+            spawn(&lab, |lab| drop(now(lab.store.rename(&key("b"), key("c"), Rename::new())))),
+            spawn(&lab, |lab| try_increment(lab, &key("a"))),
+            spawn(&lab, |lab| {
+                now(lab.store.clear());
+                for gone in ["a", "b", "c"] {
+                    assert_eq!(lab.value(&key(gone)), None, "{gone}");
+                }
+            }),
+        ];
+        join(threads);
+        assert_eq!(lab.store.len(), 0);
+    });
+}
