@@ -9,6 +9,8 @@ mod manager;
 mod policy;
 mod record;
 mod session;
+#[cfg(test)]
+mod tests;
 mod token;
 
 pub use device::Device;
