@@ -4,7 +4,8 @@ use crate::{Key, Owner, Timestamp};
 
 /// Which state of an entry was seen: changed by every [`replace`](crate::Store::replace).
 ///
-/// Only equality means anything.
+/// Only equality means anything. No two states that are ever seen under one key
+/// have the same, also when the key is removed and inserted again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Version(u64);
 
@@ -193,7 +194,8 @@ pub struct OwnerLimit {
 pub enum AtLimit {
     /// The new one is refused.
     Refuse,
-    /// The owner's oldest are removed in the same step.
+    /// The owner's oldest are removed in the same step. (With a limit of zero
+    /// nothing would be left, so the new one is refused.)
     RemoveOldest,
 }
 

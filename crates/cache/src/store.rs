@@ -100,7 +100,12 @@ pub trait Store<V>: Send + Sync + 'static {
     ///
     /// With a grace, the former key leads to the entry until the grace has
     /// passed or the entry ends: it can be read, replaced and removed through
-    /// it, but not renamed again ([`Renamed::Superseded`]). Where the two keys
+    /// it, but not renamed again ([`Renamed::Superseded`]). It leads to that
+    /// entry and never to another that takes its key later; when the entry is
+    /// renamed again, it leads on for as long as both graces last.
+    ///
+    /// With a new owner, it is the youngest of that owner's. Where several
+    /// refusals apply, any of them is right. Where the two keys
     /// can't be reached in one step (see [`places`](Self::places)), the new
     /// entry is made first and the former removed after it.
     ///

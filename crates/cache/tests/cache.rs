@@ -1,4 +1,5 @@
 //! The plain cache.
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 #![cfg(not(kvolt_shuttle))]
 
 use std::sync::Arc;

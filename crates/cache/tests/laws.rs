@@ -1,4 +1,5 @@
 //! The laws of the contract on the store in memory.
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 #![cfg(not(kvolt_shuttle))]
 
 use std::time::Duration;
@@ -77,7 +78,7 @@ proptest! {
         let time = ManualClock::new();
         let store = MemoryStore::builder().clock(time.clock()).build();
         let ops = ops_from_bytes(&bytes);
-        let cleaned = Cleaned { store: store.clone(), every: steps, calls: Default::default() };
+        let cleaned = Cleaned { store, every: steps, calls: Default::default() };
         let checked = pollster::block_on(check_ops(&cleaned, &time, &ops));
         prop_assert!(checked.is_ok(), "{}\n{:#?}", checked.unwrap_err(), ops_from_bytes(&bytes));
     }

@@ -1,4 +1,5 @@
 //! What the store in memory promises beyond the contract: capacity, cleaning, its end.
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 #![cfg(not(kvolt_shuttle))]
 
 use std::sync::Arc;

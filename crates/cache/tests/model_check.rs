@@ -4,6 +4,7 @@
 //! Run with `RUSTFLAGS="--cfg kvolt_shuttle" cargo test -p kvolt-cache --release
 //! --test model_check`; `cargo xtask test` does. The map is a library and its
 //! operations are single steps here; everything around them is explored.
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 #![cfg(kvolt_shuttle)]
 
 use std::sync::Arc;

@@ -71,7 +71,7 @@ impl<S: Sync, T: Send + Sync + 'static> FromRequestParts<S> for Session<T> {
             Some(Ok(session)) => Ok(session),
             Some(Err(slot)) => {
                 let uri = parts.extensions.get::<OriginalUri>().map_or(&parts.uri, |uri| &uri.0);
-                let refused = Refused { method: &parts.method, uri };
+                let refused = Refused { method: &parts.method, uri, headers: &parts.headers };
                 Err(SessionRejection::NoSession(slot.refuse(refused)))
             }
             None => Err(SessionRejection::LayerMissing(LayerMissing::log::<T>(&parts.uri))),

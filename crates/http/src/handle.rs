@@ -207,15 +207,21 @@ impl<T: Send + Sync + 'static> Session<T> {
         &self.handle
     }
 
-    /// Whether it still lives. Asking is no use: it does not keep the session alive.
+    /// The session as it is now; `None` once it has ended. Looking is no use: it
+    /// does not keep the session alive.
+    ///
+    /// For what goes on after the request was let in, such as event streams.
     ///
     /// # Errors
     ///
     /// The store's.
-    pub async fn is_live(&self) -> Result<bool> {
-        let Some(token) = self.handle.current() else { return Ok(false) };
-        let session = self.handle.bounded(self.handle.manager().peek(&token)).await?;
-        Ok(session.is_some())
+    pub async fn peek(&self) -> Result<Option<kvolt_session::Session<T>>> {
+        match self.handle.current() {
+            Some(token) => {
+                self.handle.bounded(self.handle.manager().peek(&token)).await.map_err(Error::from)
+            }
+            None => Ok(None),
+        }
     }
 
     /// See [`Handle::update`].

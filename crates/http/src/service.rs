@@ -131,7 +131,11 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
         request: &Request<B>,
     ) -> Admitted<T> {
         if session.is_none() && self.required {
-            let refused = Refused { method: request.method(), uri: original_uri(request) };
+            let refused = Refused {
+                method: request.method(),
+                uri: original_uri(request),
+                headers: request.headers(),
+            };
             let lookup = &self.sessions.inner().lookup;
             return Err(self.respond(self.refusal.response(refused, lookup)));
         }

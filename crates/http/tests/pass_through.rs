@@ -1,4 +1,5 @@
 //! What is behind the layer works as without it: streams, `HEAD`, upgrades, events.
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! The rules of a session system, as black-box tests. Each names what it stands for.
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 mod support;
 
@@ -333,6 +334,24 @@ async fn a_browser_is_sent_to_sign_in_and_remembers_where_it_was_going() {
     assert_eq!(answer.header("location"), Some("/login"), "a form is not sent again");
     assert!(Refusal::redirect("https://evil.test").is_err());
     assert!(Refusal::redirect("//evil.test").is_err());
+}
+
+#[tokio::test]
+async fn only_who_asks_for_a_page_is_sent_to_one_where_that_is_wanted() {
+    let world = World::new();
+    let builder = Sessions::builder(world.manager.clone());
+    let refusal = Refusal::redirect_browsers("/login").unwrap();
+    let mut client = Client::new(router(builder.refusal(refusal).build().unwrap()));
+    for (accept, expected) in [
+        ("text/html,application/xhtml+xml;q=0.9,*/*;q=0.8", 303),
+        ("application/json, Text/HTML;q=0.1", 303),
+        ("*/*", 401),
+        ("application/json", 401),
+        ("text/html-not", 401),
+    ] {
+        let answer = client.send(Method::GET, "/profile", &[("accept", accept)]).await;
+        assert_eq!(answer.status.as_u16(), expected, "{accept}");
+    }
 }
 
 #[tokio::test]

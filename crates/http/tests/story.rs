@@ -1,4 +1,5 @@
 //! What a client sees: signing in, being known, changing, signing out.
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Many at once, through the manager.
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,4 +1,5 @@
 //! The life of a session through the manager.
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 use std::time::Duration;
 

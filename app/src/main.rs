@@ -1,0 +1,85 @@
+//! The reference application of KVolt: people sign in, see and end their
+//! sessions, and keep a counter in one. `cargo run` starts it.
+
+mod devices;
+mod negotiate;
+mod options;
+mod pages;
+mod routes;
+mod shutdown;
+mod state;
+mod store;
+mod users;
+
+use std::process::ExitCode;
+
+use tokio::net::TcpListener;
+
+use crate::options::Options;
+use crate::shutdown::Shutdown;
+use crate::state::App;
+
+fn main() -> ExitCode {
+    let options = match Options::from_command_line() {
+        Ok(options) => options,
+        Err(exit) => return exit,
+    };
+    start_log();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&format!("the runtime can't start: {error}")),
+    };
+    match runtime.block_on(serve(options)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error),
+    }
+}
+
+async fn serve(options: Options) -> Result<(), String> {
+    let listener = TcpListener::bind(options.listen)
+        .await
+        .map_err(|error| format!("can't listen on {}: {error}", options.listen))?;
+    let address = listener.local_addr().map_err(|error| error.to_string())?;
+    let shutdown = Shutdown::on_signals().map_err(|error| format!("no signals: {error}"))?;
+    let users = users::Users::new(&options)?;
+    let app = App::new(&options, users, shutdown.clone())?;
+    greet(&options, &app, address);
+    shutdown::serve(listener, routes::router(app), shutdown).await
+}
+
+#[expect(clippy::print_stdout, reason = "this is what the program says to who started it")]
+fn greet(options: &Options, app: &App, address: std::net::SocketAddr) {
+    println!("KVolt reference application: http://{address}/");
+    if let Some(password) = app.users().generated_password() {
+        println!("  sign in as {:?} with the password {password:?}", users::DEMO);
+    }
+    println!(
+        "  sessions in {}; they end after {} unused, and after {} in any case",
+        options.store,
+        humantime::format_duration(options.idle),
+        humantime::format_duration(options.lifetime),
+    );
+    if options.plain_cookie() {
+        println!(
+            "  plain HTTP: the cookie is {:?}, without Secure. With TLS in front, use --behind-tls",
+            state::PLAIN_COOKIE
+        );
+    } else {
+        println!(
+            "  the cookie is {:?}, with Secure: browsers need TLS in front of this address",
+            state::SAFE_COOKIE
+        );
+    }
+}
+
+fn start_log() {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
+/// One line on the error output, and the exit code of a program that failed.
+fn failed(message: &str) -> ExitCode {
+    eprintln!("error: {message}");
+    ExitCode::FAILURE
+}

@@ -1,0 +1,86 @@
+//! Which path leads where, and what each needs.
+
+mod api;
+mod counter;
+mod events;
+mod home;
+mod login;
+mod profile;
+mod sessions;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::header::{
+    CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+};
+use axum::http::{HeaderValue, StatusCode};
+use axum::middleware::map_response;
+use axum::response::Response;
+use axum::routing::{delete, get, post};
+
+use crate::negotiate::refuse;
+use crate::pages;
+use crate::state::App;
+
+/// No request here has a larger body.
+const BODY_LEN_MAX: usize = 16 * 1024;
+
+pub(crate) fn router(app: App) -> Router {
+    let cookies = app.cookies().layer();
+    let headers = app.headers().layer();
+
+    // These need a session in the cookie.
+    let private = Router::new()
+        .route("/profile", get(profile::show))
+        .route("/counter", get(counter::show).post(counter::add))
+        .route("/sessions", get(sessions::list))
+        .route("/sessions/{id}", delete(sessions::end))
+        .route("/sessions/{id}/end", post(sessions::end))
+        .route("/sessions/revoke-others", post(sessions::revoke_others))
+        .route("/sessions/revoke-all", post(sessions::revoke_all))
+        .route_layer(cookies.clone());
+
+    // An open stream must not keep an idle session alive.
+    let watching =
+        Router::new().route("/events", get(events::stream)).route_layer(cookies.clone().peek());
+
+    // These merely know about one.
+    let public = Router::new()
+        .route("/", get(home::show))
+        .route("/login", get(login::to_form).post(login::sign_in))
+        .route("/logout", post(login::sign_out))
+        .route_layer(cookies.optional());
+
+    // The same sessions by header, for programs. They take no cookie and set none.
+    let api = Router::new()
+        .route("/profile", get(profile::show))
+        .route("/logout", post(api::sign_out))
+        .route_layer(headers.clone())
+        .merge(Router::new().route("/login", post(api::sign_in)).route_layer(headers.optional()));
+
+    Router::new()
+        .merge(private)
+        .merge(watching)
+        .merge(public)
+        .nest("/api", api)
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/style.css", get(pages::style))
+        .fallback(|| async { refuse(StatusCode::NOT_FOUND, "there is nothing here") })
+        .layer(DefaultBodyLimit::max(BODY_LEN_MAX))
+        .layer(map_response(protect))
+        .with_state(app)
+}
+
+/// What every response tells browsers: nothing from elsewhere, no frames, no guessing.
+async fn protect(mut response: Response) -> Response {
+    let policy = "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+    for (name, value) in [
+        (CONTENT_SECURITY_POLICY, policy),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (X_FRAME_OPTIONS, "DENY"),
+        (REFERRER_POLICY, "same-origin"),
+    ] {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}

@@ -1,0 +1,158 @@
+//! What the concurrent laws are written with.
+
+use std::future::poll_fn;
+use std::panic::resume_unwind;
+use std::sync::{Arc, Barrier, Mutex, PoisonError};
+use std::task::{Poll, Waker};
+use std::thread;
+
+use kvolt_cache::{
+    Access, Entry, Expiry, Insert, Key, NewEntry, Owner, OwnerLimit, Rename, Renamed, Replace,
+    Store, Version,
+};
+
+use super::Fixture;
+
+/// How many threads meet.
+pub(super) const THREADS: usize = 4;
+
+/// A store as one of several threads calls it: each call returns when it is done.
+pub(super) struct Caller<F: Fixture> {
+    fixture: F,
+    store: Arc<F::Store>,
+}
+
+impl<F: Fixture> Caller<F> {
+    pub(super) async fn new(fixture: &F) -> Self {
+        Self { fixture: fixture.clone(), store: Arc::new(fixture.store().await) }
+    }
+
+    pub(super) fn store(&self) -> &F::Store {
+        &self.store
+    }
+
+    pub(super) fn get(&self, key: &Key, access: Access) -> Option<Entry<String>> {
+        self.fixture.block_on(self.store.get(key, access)).expect("get works")
+    }
+
+    pub(super) fn insert(
+        &self,
+        key: Key,
+        value: &str,
+        owner: Option<&Owner>,
+        limit: Option<OwnerLimit>,
+    ) -> Insert {
+        let entry = NewEntry::new(String::from(value), Expiry::idle(super::lab::LONG))
+            .owner(owner.cloned())
+            .limit(limit);
+        self.fixture.block_on(self.store.insert(key, entry)).expect("insert works")
+    }
+
+    pub(super) fn replace(&self, key: &Key, seen: Version, value: String) -> Replace<String> {
+        let replaced = self.store.replace(key, seen, value, None);
+        self.fixture.block_on(replaced).expect("replace works")
+    }
+
+    pub(super) fn rename(&self, from: &Key, to: Key, rename: Rename<String>) -> Renamed {
+        self.fixture.block_on(self.store.rename(from, to, rename)).expect("rename works")
+    }
+
+    pub(super) fn remove(&self, key: &Key) -> bool {
+        self.fixture.block_on(self.store.remove(key)).expect("remove works")
+    }
+
+    pub(super) fn remove_owner(&self, owner: &Owner, keep: Option<&Key>) -> Vec<Key> {
+        self.fixture.block_on(self.store.remove_owner(owner, keep)).expect("remove_owner works")
+    }
+
+    pub(super) fn list(&self, owner: &Owner) -> Vec<Key> {
+        let entries = self.fixture.block_on(self.store.list(owner)).expect("list works");
+        entries.iter().map(|entry| entry.key).collect()
+    }
+
+    pub(super) fn clear(&self) {
+        self.fixture.block_on(self.store.clear()).expect("clear works");
+    }
+
+    /// Adds one to the number in an entry, however often others get in between.
+    ///
+    /// `None` once the entry is absent.
+    pub(super) fn increment(&self, key: &Key) -> Option<()> {
+        let mut entry = self.get(key, Access::Slide)?;
+        loop {
+            let number: usize = entry.value.parse().expect("the value is a number");
+            match self.replace(key, entry.version, (number + 1).to_string()) {
+                Replace::Replaced(_) => return Some(()),
+                Replace::Conflict(now) => entry = now,
+                Replace::Absent => return None,
+            }
+        }
+    }
+}
+
+impl<F: Fixture> Clone for Caller<F> {
+    fn clone(&self) -> Self {
+        Self { fixture: self.fixture.clone(), store: Arc::clone(&self.store) }
+    }
+}
+
+/// Runs `work` with the numbers from zero on, each on a thread, all at once, and returns what
+/// they return.
+///
+/// It waits without blocking, so that the runtime on which the law runs can
+/// serve the threads meanwhile. If one of them panics, so does this.
+pub(super) async fn together<F: Fixture, T: Send + 'static>(
+    caller: &Caller<F>,
+    threads: usize,
+    work: impl Fn(&Caller<F>, usize) -> T + Send + Sync + 'static,
+) -> Vec<T> {
+    let work = Arc::new(work);
+    let start = Arc::new(Barrier::new(threads));
+    let countdown = Arc::new(Mutex::new(Countdown { running: threads, waker: None }));
+    let spawn = |number| {
+        let (work, start) = (Arc::clone(&work), Arc::clone(&start));
+        let (caller, done) = (caller.clone(), Done(Arc::clone(&countdown)));
+        thread::spawn(move || {
+            let _done = done;
+            start.wait();
+            work(&caller, number)
+        })
+    };
+    let handles: Vec<_> = (0..threads).map(spawn).collect();
+    poll_fn(|context| {
+        let mut countdown = countdown.lock().unwrap_or_else(PoisonError::into_inner);
+        if countdown.running == 0 {
+            return Poll::Ready(());
+        }
+        countdown.waker = Some(context.waker().clone());
+        Poll::Pending
+    })
+    .await;
+    // Each has said that it is done, so joining takes no time.
+    let join = |handle: thread::JoinHandle<T>| match handle.join() {
+        Ok(value) => value,
+        Err(panic) => resume_unwind(panic),
+    };
+    handles.into_iter().map(join).collect()
+}
+
+struct Countdown {
+    running: usize,
+    waker: Option<Waker>,
+}
+
+/// Counts a thread out when it ends, also by a panic.
+struct Done(Arc<Mutex<Countdown>>);
+
+impl Drop for Done {
+    fn drop(&mut self) {
+        let waker = {
+            let mut countdown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            countdown.running -= 1;
+            if countdown.running == 0 { countdown.waker.take() } else { None }
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}

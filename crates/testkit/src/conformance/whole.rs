@@ -1,0 +1,84 @@
+//! Operations on all entries.
+
+use kvolt_cache::{Expiry, NewEntry, Owner, Store};
+
+use super::Fixture;
+use super::lab::{LIVES, Lab, inserted, sorted};
+
+/// Nothing is left after a clear, and the store goes on.
+pub async fn clear_removes_everything<F: Fixture>(fixture: &F) {
+    let lab = Lab::new(fixture).await;
+    let owner = Owner::from("owner");
+    let owned = lab.one_more(&owner, "owned").await;
+    let plain = lab.key("plain", None);
+    lab.insert(plain, "plain", Expiry::after(lab.ticks(1_000))).await;
+    lab.clear().await;
+    lab.assert_absent(&owned, Some(&owner)).await;
+    lab.assert_absent(&plain, None).await;
+    assert!(lab.scan(10).await.is_empty());
+    lab.insert_for(Some(&owner), owned, "again", LIVES).await;
+    assert_eq!(lab.list(&owner).await, [owned]);
+    assert_eq!(lab.scan(10).await, [owned]);
+    lab.clear().await;
+    lab.clear().await;
+}
+
+/// Page by page, each live entry comes once, whatever the size of a page.
+pub async fn a_scan_has_each_live_entry_once<F: Fixture>(fixture: &F) {
+    let lab = Lab::new(fixture).await;
+    let owner = Owner::from("owner");
+    let mut keys = Vec::new();
+    for number in 0..50 {
+        let name = format!("key {number}");
+        match number % 3 {
+            0 => {
+                let key = lab.key(&name, Some(&owner));
+                lab.insert_for(Some(&owner), key, &name, LIVES).await;
+                keys.push(key);
+            }
+            1 => {
+                let key = lab.key(&name, None);
+                lab.insert(key, &name, LIVES).await;
+                keys.push(key);
+            }
+            _ => lab.insert(lab.key(&name, None), &name, Expiry::after(lab.ticks(20))).await,
+        }
+    }
+    lab.remove(&keys.remove(7)).await;
+    lab.advance(lab.ticks(20)).await;
+    let keys = sorted(keys);
+    for entries_max in [1, 2, 7, 1_000] {
+        assert_eq!(lab.scan(entries_max).await, keys, "with pages of {entries_max}");
+    }
+}
+
+/// An entry that lives during a whole scan comes once, also while others come and go.
+pub async fn a_scan_misses_nothing_while_others_come_and_go<F: Fixture>(fixture: &F) {
+    let lab = Lab::new(fixture).await;
+    let mut stay = Vec::new();
+    let mut go = Vec::new();
+    for number in 0..60 {
+        let key = lab.key(&format!("key {number}"), None);
+        lab.insert(key, "value", LIVES).await;
+        if number % 2 == 0 { stay.push(key) } else { go.push(key) }
+    }
+    let mut seen = Vec::new();
+    let mut after = None;
+    for step in 0..100_000 {
+        let page = lab.store.scan(after.as_ref(), 3).await.expect("scan works");
+        seen.extend(page.entries.iter().map(|entry| entry.key));
+        if let Some(key) = go.pop() {
+            lab.remove(&key).await;
+            let come = lab.key(&format!("come {step}"), None);
+            let entry = NewEntry::new(String::from("value"), LIVES);
+            assert_eq!(lab.try_insert(come, entry).await, inserted());
+        }
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(after, None, "a scan comes to an end");
+    seen.retain(|key| stay.contains(key));
+    assert_eq!(sorted(seen), sorted(stay), "each that stayed, once");
+}

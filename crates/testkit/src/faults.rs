@@ -1,0 +1,257 @@
+//! The controls of a store that fails on purpose.
+
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
+
+use kvolt_cache::{Error, Result};
+
+/// Which operation of a store was called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "named as the operations of `Store` are")]
+pub enum Call {
+    Get,
+    GetReady,
+    Insert,
+    Replace,
+    Rename,
+    Remove,
+    List,
+    RemoveOwner,
+    Scan,
+    Clear,
+}
+
+/// The controls of a [`FaultyStore`](crate::FaultyStore). Cloning it is cheap; all clones control
+/// the same store.
+///
+/// A call first waits while calls are held, then fails if it has to; otherwise
+/// the operation is done, its answer waits while answers are held, and gets
+/// lost if it has to.
+#[derive(Debug, Clone, Default)]
+pub struct Faults(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    fail: Trouble,
+    lose: Trouble,
+    /// Which calls the faults and gates are for; all if none is named.
+    only: Vec<Call>,
+    calls_held: bool,
+    answers_held: bool,
+    answers_at_once: bool,
+    waiting: usize,
+    counts: BTreeMap<Call, usize>,
+    wakers: Vec<Waker>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            fail: Trouble::default(),
+            lose: Trouble::default(),
+            only: Vec::new(),
+            calls_held: false,
+            answers_held: false,
+            answers_at_once: true,
+            waiting: 0,
+            counts: BTreeMap::new(),
+            wakers: Vec::new(),
+        }
+    }
+}
+
+/// How many more calls something befalls.
+#[derive(Debug, Default)]
+struct Trouble {
+    always: bool,
+    next: usize,
+}
+
+impl Trouble {
+    fn strikes(&mut self) -> bool {
+        let next = self.next > 0;
+        self.next = self.next.saturating_sub(1);
+        self.always || next
+    }
+}
+
+impl Faults {
+    /// The next `calls` fail before they have done anything.
+    pub fn fail_next(&self, calls: usize) {
+        self.change(|state| state.fail.next = calls);
+    }
+
+    /// All calls fail before they have done anything, until this is set back.
+    pub fn fail_all(&self, fail: bool) {
+        self.change(|state| state.fail.always = fail);
+    }
+
+    /// The next `calls` take effect, and then their answer is lost: the caller
+    /// is told that the store is unavailable.
+    pub fn lose_next_answers(&self, calls: usize) {
+        self.change(|state| state.lose.next = calls);
+    }
+
+    /// As [`lose_next_answers`](Self::lose_next_answers), until this is set back.
+    pub fn lose_all_answers(&self, lose: bool) {
+        self.change(|state| state.lose.always = lose);
+    }
+
+    /// Calls wait before they do anything, until [`release`](Self::release).
+    pub fn hold_calls(&self) {
+        self.change(|state| state.calls_held = true);
+    }
+
+    /// Calls take effect and then wait with their answer, until [`release`](Self::release).
+    pub fn hold_answers(&self) {
+        self.change(|state| state.answers_held = true);
+    }
+
+    /// Lets go what is held, and holds nothing more.
+    pub fn release(&self) {
+        self.change(|state| {
+            state.calls_held = false;
+            state.answers_held = false;
+        });
+    }
+
+    /// Limits failing, losing and holding to these calls; none named means all.
+    pub fn only(&self, calls: &[Call]) {
+        self.change(|state| state.only = calls.to_vec());
+    }
+
+    /// With `false`, [`get_ready`](kvolt_cache::Store::get_ready) never has an
+    /// answer, as on a store that does I/O. With `true`, the default, it has
+    /// those of the store inside.
+    pub fn answers_at_once(&self, at_once: bool) {
+        self.change(|state| state.answers_at_once = at_once);
+    }
+
+    /// Ends all faults, lets go what is held, and forgets the counts.
+    pub fn reset(&self) {
+        self.change(|state| {
+            let (waiting, wakers) = (state.waiting, std::mem::take(&mut state.wakers));
+            *state = State { waiting, wakers, ..State::default() };
+        });
+    }
+
+    /// How often this operation was called, with or without success.
+    pub fn count(&self, call: Call) -> usize {
+        self.lock().counts.get(&call).copied().unwrap_or(0)
+    }
+
+    /// How many calls of all kinds there were.
+    pub fn count_all(&self) -> usize {
+        self.lock().counts.values().sum()
+    }
+
+    /// How many calls are held at the moment.
+    pub fn waiting(&self) -> usize {
+        self.lock().waiting
+    }
+
+    /// Waits until at least so many calls are held.
+    pub async fn until_waiting(&self, calls: usize) {
+        poll_fn(|context| {
+            let mut state = self.lock();
+            if state.waiting >= calls {
+                return Poll::Ready(());
+            }
+            state.wakers.push(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    pub(crate) async fn before(&self, call: Call) -> Result<()> {
+        self.record(call);
+        self.pass(|state| state.calls_held, call).await;
+        self.fail(call)
+    }
+
+    pub(crate) async fn after<T>(&self, call: Call, answer: Result<T>) -> Result<T> {
+        self.pass(|state| state.answers_held, call).await;
+        self.lose(call)?;
+        answer
+    }
+
+    pub(crate) fn record(&self, call: Call) {
+        *self.lock().counts.entry(call).or_default() += 1;
+    }
+
+    pub(crate) fn fail(&self, call: Call) -> Result<()> {
+        let mut state = self.lock();
+        if state.applies_to(call) && state.fail.strikes() {
+            return Err(Error::unavailable("failed on purpose, before anything was done"));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn lose(&self, call: Call) -> Result<()> {
+        let mut state = self.lock();
+        if state.applies_to(call) && state.lose.strikes() {
+            return Err(Error::unavailable("failed on purpose, after it was done"));
+        }
+        Ok(())
+    }
+
+    /// Whether a call has to go the long way.
+    pub(crate) fn has_to_wait(&self, call: Call) -> bool {
+        let state = self.lock();
+        let held = state.calls_held || state.answers_held;
+        !state.answers_at_once || (held && state.applies_to(call))
+    }
+
+    async fn pass(&self, is_held: impl Fn(&State) -> bool, call: Call) {
+        let mut waiting = None;
+        poll_fn(|context| {
+            let mut state = self.lock();
+            if !is_held(&state) || !state.applies_to(call) {
+                return Poll::Ready(());
+            }
+            state.wakers.push(context.waker().clone());
+            if waiting.is_none() {
+                state.waiting += 1;
+                drop(state);
+                waiting = Some(Waiting(self));
+                // Whoever waits for calls to be held looks again.
+                self.change(|_| ());
+            }
+            Poll::Pending
+        })
+        .await;
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        let wakers = {
+            let mut state = self.lock();
+            change(&mut state);
+            std::mem::take(&mut state.wakers)
+        };
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn applies_to(&self, call: Call) -> bool {
+        // Looking for an answer that is ready is reading, too.
+        let asked = if call == Call::GetReady { Call::Get } else { call };
+        self.only.is_empty() || self.only.contains(&call) || self.only.contains(&asked)
+    }
+}
+
+/// A call that is held; it counts until it goes on or is dropped.
+struct Waiting<'a>(&'a Faults);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.lock().waiting -= 1;
+    }
+}

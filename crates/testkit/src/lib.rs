@@ -1,0 +1,18 @@
+#![doc = include_str!("../README.md")]
+
+mod check;
+pub mod conformance;
+mod faults;
+mod faulty;
+mod model;
+mod model_store;
+mod op;
+
+pub use check::{Divergence, check_ops};
+pub use conformance::Fixture;
+pub use faults::{Call, Faults};
+pub use faulty::FaultyStore;
+pub use kvolt_cache::ManualClock;
+pub use model::Model;
+pub use model_store::ModelStore;
+pub use op::{Op, Seen, ops_from_bytes};
