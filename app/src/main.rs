@@ -11,6 +11,7 @@ mod state;
 mod store;
 mod users;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use tokio::net::TcpListener;
@@ -47,35 +48,41 @@ async fn serve(options: Options) -> Result<(), String> {
     shutdown::serve(listener, routes::router(app), shutdown).await
 }
 
-#[expect(clippy::print_stdout, reason = "this is what the program says to who started it")]
+/// What the program says to who started it. Nobody has to listen.
 fn greet(options: &Options, app: &App, address: std::net::SocketAddr) {
-    println!("KVolt reference application: http://{address}/");
+    let mut text = format!("KVolt reference application: http://{address}/\n");
     if let Some(password) = app.users().generated_password() {
-        println!("  sign in as {:?} with the password {password:?}", users::DEMO);
+        text += &format!("  sign in as {:?} with the password {password:?}\n", users::DEMO);
     }
-    println!(
-        "  sessions in {}; they end after {} unused, and after {} in any case",
+    text += &format!(
+        "  sessions in {}; they end after {} unused, and after {} in any case\n",
         options.store,
         humantime::format_duration(options.idle),
         humantime::format_duration(options.lifetime),
     );
-    if options.plain_cookie() {
-        println!(
-            "  plain HTTP: the cookie is {:?}, without Secure. With TLS in front, use --behind-tls",
+    text += &if options.plain_cookie() {
+        format!(
+            "  plain HTTP: the cookie is {:?}, without Secure. With TLS in front, use --behind-tls\n",
             state::PLAIN_COOKIE
-        );
+        )
     } else {
-        println!(
-            "  the cookie is {:?}, with Secure: browsers need TLS in front of this address",
+        format!(
+            "  the cookie is {:?}, with Secure: browsers need TLS in front of this address\n",
             state::SAFE_COOKIE
-        );
-    }
+        )
+    };
+    let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
 fn start_log() {
     use tracing_subscriber::EnvFilter;
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(colours)
+        .with_writer(std::io::stderr)
+        .init();
 }
 
 /// One line on the error output, and the exit code of a program that failed.

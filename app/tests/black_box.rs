@@ -1,0 +1,350 @@
+//! The running program, from outside. Names in brackets are of the OWASP Web
+//! Security Testing Guide.
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
+mod support;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::Command;
+
+use support::{App, PASSWORD};
+
+/// (WSTG-SESS-01, -02, -06)
+#[test]
+fn sign_in_be_known_count_sign_out_be_forgotten() {
+    let app = App::start();
+    let mut ada = app.client();
+    assert_eq!(ada.get("/profile").status, 401);
+    let login = ada.post_form("/login", &format!("username=ada&password={PASSWORD}&next=/x"));
+    assert_eq!((login.status, login.json()["name"].as_str()), (200, Some("ada")));
+    let cookie = login.header("set-cookie").unwrap();
+    assert!(cookie.starts_with("session_id="), "{cookie}");
+    assert!(
+        cookie.ends_with("; Path=/; HttpOnly; SameSite=Lax"),
+        "plain HTTP on loopback: {cookie}"
+    );
+    assert_eq!(ada.token().len(), 43);
+    let profile = ada.get("/profile");
+    assert_eq!(profile.json(), serde_json::json!({ "id": 1, "name": "ada", "role": "user" }));
+    assert_eq!(profile.header("cache-control").as_deref(), Some("no-store"));
+    assert_eq!(profile.header("set-cookie"), None);
+    for expected in 1..=3 {
+        assert_eq!(ada.post("/counter").json()["counter"], expected);
+    }
+    assert_eq!(ada.get("/counter").json()["counter"], 3);
+
+    let mut replay = ada.clone();
+    assert_eq!(ada.post("/logout").status, 200);
+    assert!(ada.jar.is_empty());
+    for path in ["/profile", "/counter", "/sessions", "/events"] {
+        assert_eq!(replay.get(path).status, 401, "{path}");
+    }
+    assert!(replay.get("/").text.contains("Sign in"));
+}
+
+#[test]
+fn a_person_gets_pages_and_goes_where_they_were_going() {
+    let app = App::start();
+    let mut ada = app.client();
+    let html = [("accept", "text/html,*/*;q=0.8")];
+    let away = ada.send("GET", "/profile", &html, "");
+    assert_eq!((away.status, away.header("location").as_deref()), (303, Some("/?next=/profile")));
+    let form = ada.send("GET", "/?next=/profile", &html, "");
+    assert!(form.text.contains("name=\"next\" value=\"/profile\""));
+    let page = [html[0], ("content-type", "application/x-www-form-urlencoded")];
+    let wrong = ada.send("POST", "/login", &page, "username=ada%22%3E&password=x&next=/profile");
+    assert_eq!(wrong.status, 401);
+    assert!(
+        wrong.text.contains("wrong username or password") && wrong.text.contains("ada&#34;&#62;")
+    );
+    for (next, expected) in [("/profile", "/profile"), ("//evil.test", "/"), ("/%5Cevil.test", "/")]
+    {
+        let body = format!("username=ada&password={PASSWORD}&next={next}");
+        let login = ada.send("POST", "/login", &page, &body);
+        assert_eq!((login.status, login.header("location").as_deref()), (303, Some(expected)));
+    }
+    let home = ada.send("GET", "/", &html, "");
+    assert!(home.text.contains("Hello, ada") && home.text.contains("this one"));
+    assert_eq!(home.header("cache-control").as_deref(), Some("no-store"));
+    assert!(!home.text.contains(ada.token()), "the token is in no page");
+    let out = ada.send("POST", "/logout", &page, "");
+    assert_eq!((out.status, out.header("location").as_deref()), (303, Some("/")));
+}
+
+#[test]
+fn a_wrong_password_and_an_unknown_name_are_one_answer() {
+    let app = App::start();
+    let mut client = app.client();
+    let mut refuse = |body: &str| {
+        let answer = client.post_form("/login", body);
+        (answer.status, answer.text.clone(), answer.header("set-cookie"))
+    };
+    let wrong = refuse("username=ada&password=x");
+    assert_eq!(wrong.0, 401);
+    assert_eq!(wrong, refuse(&format!("username=eve&password={PASSWORD}")));
+    assert_eq!(refuse(&format!("username=ada&password={}", "x".repeat(2_000))).0, 400);
+    assert_eq!(refuse(&format!("username=ada&password={}", "x".repeat(20_000))).0, 413);
+    assert_eq!(refuse("username=ada").0, 422);
+    let json = [("content-type", "application/json")];
+    let body = format!(r#"{{"username":"ada","password":"{PASSWORD}"}}"#);
+    assert_eq!(client.send("POST", "/login", &json, &body).status, 200);
+    assert_eq!(client.send("POST", "/login", &json, "{").status, 400);
+}
+
+/// (WSTG-SESS-03)
+#[test]
+fn a_session_that_the_client_chose_is_never_adopted() {
+    let app = App::start();
+    let mut victim = app.client();
+    let chosen = "A".repeat(43);
+    victim.jar.insert("session_id".into(), chosen.clone());
+    let mut attacker = victim.clone();
+    victim.post_form("/login", &format!("username=ada&password={PASSWORD}"));
+    assert_ne!(victim.token(), chosen);
+    assert_eq!(victim.get("/profile").status, 200);
+    assert_eq!(attacker.get("/profile").status, 401);
+
+    let mut saved = victim.clone();
+    victim.post_form("/login", &format!("username=ada&password={PASSWORD}"));
+    assert_eq!(saved.get("/profile").status, 401, "the token changed with the sign-in");
+}
+
+/// (WSTG-SESS-05)
+#[test]
+fn another_site_changes_nothing() {
+    let app = App::start();
+    let mut ada = app.signed_in("ada");
+    for headers in [[("sec-fetch-site", "cross-site")], [("origin", "https://evil.test")]] {
+        for path in ["/counter", "/logout", "/sessions/revoke-all", "/login"] {
+            assert_eq!(ada.send("POST", path, &headers, "").status, 403, "{path}");
+        }
+    }
+    assert_eq!(ada.get("/counter").json()["counter"], 0);
+    for path in ["/logout", "/counter/", "/sessions/revoke-all"] {
+        assert_ne!(ada.get(path).status, 200, "no state is changed by a link: {path}");
+    }
+    assert_eq!(ada.get("/profile").status, 200);
+}
+
+/// (WSTG-SESS-09, -11)
+#[test]
+fn devices_are_listed_and_ended_one_by_one_or_together() {
+    let app = App::start();
+    let mut phone = app.client();
+    let headers =
+        [("content-type", "application/x-www-form-urlencoded"), ("user-agent", "Phone/1.0")];
+    let body = format!("username=ada&password={PASSWORD}");
+    phone.send("POST", "/login", &headers, &body);
+    let mut laptop = app.signed_in("ada");
+    let mut bob = app.signed_in("bob");
+
+    let list = laptop.get("/sessions").json();
+    let list = list.as_array().unwrap();
+    assert_eq!(list.len(), 2);
+    assert_eq!(
+        (&list[0]["user_agent"], &list[0]["address"]),
+        (&"Phone/1.0".into(), &"127.0.0.1".into())
+    );
+    assert_eq!((&list[0]["current"], &list[1]["current"]), (&false.into(), &true.into()));
+    assert!(!list.iter().any(|row| row.to_string().contains(phone.token())));
+    let id = list[0]["id"].as_str().unwrap();
+
+    assert_eq!(bob.send("DELETE", &format!("/sessions/{id}"), &[], "").status, 404);
+    assert_eq!(laptop.send("DELETE", "/sessions/nonsense", &[], "").status, 404);
+    let mut pretender = app.client();
+    pretender.jar.insert("session_id".into(), id[..43].to_owned());
+    assert_eq!(pretender.get("/profile").status, 401, "a public id is no token");
+    assert_eq!(phone.get("/profile").status, 200);
+
+    assert_eq!(laptop.send("DELETE", &format!("/sessions/{id}"), &[], "").status, 200);
+    assert_eq!(laptop.send("DELETE", &format!("/sessions/{id}"), &[], "").status, 404);
+    assert_eq!(phone.get("/profile").status, 401);
+
+    let mut tablet = app.signed_in("ada");
+    let mut watch = app.signed_in("ada");
+    assert_eq!(laptop.post("/sessions/revoke-others").json()["ended"], 2);
+    assert_eq!((tablet.get("/profile").status, watch.get("/profile").status), (401, 401));
+    assert_eq!(laptop.get("/profile").status, 200);
+
+    let mut tablet = app.signed_in("ada");
+    assert_eq!(laptop.post("/sessions/revoke-all").status, 200);
+    assert!(laptop.jar.is_empty());
+    assert_eq!((tablet.get("/profile").status, bob.get("/profile").status), (401, 200));
+}
+
+#[test]
+fn programs_use_a_header_and_browsers_a_cookie_and_neither_the_other_s() {
+    let app = App::start();
+    let mut program = app.client();
+    let body = format!("username=ada&password={PASSWORD}");
+    let login = program.post_form("/api/login", &body);
+    assert_eq!((login.status, login.header("set-cookie")), (200, None));
+    let token = login.header("x-session-id").unwrap();
+    let header = [("x-session-id", &*token)];
+    assert_eq!(program.send("GET", "/api/profile", &header, "").json()["name"], "ada");
+    assert_eq!(program.send("GET", "/profile", &header, "").status, 401);
+    let mut browser = app.signed_in("ada");
+    assert_eq!(browser.get("/api/profile").status, 401);
+    assert_eq!(browser.post("/api/logout").status, 401);
+    assert_eq!(browser.get("/sessions").json().as_array().unwrap().len(), 2, "one account's");
+    assert_eq!(program.send("POST", "/api/logout", &header, "").status, 200);
+    assert_eq!(program.send("GET", "/api/profile", &header, "").status, 401);
+}
+
+/// (WSTG-SESS-08) P2.
+#[test]
+fn a_thousand_concurrent_posts_count_a_thousand() {
+    let app = App::start();
+    let mut ada = app.signed_in("ada");
+    std::thread::scope(|scope| {
+        for _ in 0..20 {
+            let mut client = ada.clone();
+            scope.spawn(move || {
+                for _ in 0..50 {
+                    assert_eq!(client.post("/counter").status, 200);
+                }
+            });
+        }
+    });
+    assert_eq!(ada.get("/counter").json()["counter"], 1_000);
+}
+
+/// P1: rack-session CVE-2025-46336 and its relatives.
+#[test]
+fn requests_in_flight_across_a_logout_never_revive_the_session() {
+    let app = App::start();
+    for round in 0..20 {
+        let mut ada = app.signed_in("ada");
+        let mut replay = ada.clone();
+        // Slow requests: their heads are sent, their bodies are not.
+        let slow: Vec<_> = (0..5).map(|_| ada.begin("POST", "/counter", &[], 1)).collect();
+        let busy = std::thread::spawn({
+            let mut client = ada.clone();
+            move || {
+                for _ in 0..20 {
+                    let status = client.post("/counter").status;
+                    assert!(status == 200 || status == 401, "{status}");
+                }
+                client.jar
+            }
+        });
+        assert_eq!(ada.post("/logout").status, 200);
+        assert_eq!(replay.get("/profile").status, 401, "round {round}");
+        for mut connection in slow {
+            connection.write_all(b"x").unwrap();
+            let answer = ada.clone().finish(connection);
+            assert_eq!(answer.header("set-cookie"), None);
+        }
+        assert_eq!(busy.join().unwrap(), replay.jar, "no new token was handed out");
+        assert_eq!(replay.get("/profile").status, 401, "round {round}");
+    }
+}
+
+#[test]
+fn an_event_stream_tells_the_counter_and_ends_with_its_session() {
+    let app = App::start();
+    let mut ada = app.signed_in("ada");
+    let stream = ada.begin("GET", "/events", &[], 0);
+    let mut lines = BufReader::new(stream).lines();
+    let mut until = |wanted: &str| loop {
+        let line = lines.next().expect("the stream goes on").unwrap();
+        if line.contains(wanted) {
+            return;
+        }
+    };
+    until(r#"{"counter":0}"#);
+    ada.post("/counter");
+    until(r#"{"counter":1}"#);
+    ada.post("/logout");
+    until("event: end");
+    let rest: Vec<_> = lines.map(Result::unwrap).collect();
+    assert!(rest.iter().all(|line| !line.contains("counter")), "{rest:?}");
+}
+
+#[test]
+fn a_signal_ends_it_in_good_order_also_with_a_stream_open() {
+    for signal in ["-TERM", "-INT"] {
+        let mut app = App::start();
+        let ada = app.signed_in("ada");
+        let mut stream = ada.begin("GET", "/events", &[], 0);
+        let mut some = [0; 16];
+        stream.read_exact(&mut some).unwrap();
+        assert_eq!(app.signal(signal).code(), Some(0), "{signal}");
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).unwrap();
+    }
+}
+
+#[test]
+fn behind_tls_the_cookie_is_the_safe_one() {
+    let app = App::start_with(&["--behind-tls"]);
+    let mut ada = app.client();
+    let login = ada.post_form("/login", &format!("username=ada&password={PASSWORD}"));
+    let cookie = login.header("set-cookie").unwrap();
+    assert!(cookie.starts_with("__Host-session_id="), "{cookie}");
+    assert!(cookie.ends_with("; Path=/; HttpOnly; Secure; SameSite=Lax"), "{cookie}");
+}
+
+/// (WSTG-SESS-07) The client has no say in it.
+#[test]
+fn an_idle_session_ends_by_the_server_s_clock() {
+    // The program's clock can't be moved from outside: the one test that waits for it.
+    let app = App::start_with(&["--idle", "300ms"]);
+    let mut ada = app.signed_in("ada");
+    let mut statuses = Vec::new();
+    for _ in 0..6 {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        statuses.push(ada.get("/profile").status);
+    }
+    assert_eq!(statuses, [200; 6], "it is in use");
+    std::thread::sleep(std::time::Duration::from_millis(600));
+    assert_eq!(ada.get("/profile").status, 401);
+}
+
+#[test]
+fn what_can_not_work_is_one_line_and_an_exit_code() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    for (options, code, expected) in [
+        (&["--listen", &taken][..], 1, "can't listen on"),
+        (&["--listen", "nowhere"], 2, "--listen"),
+        (&["--store", "redis://localhost"], 2, "there is memory:"),
+        (&["--idle", "soon"], 2, "--idle"),
+        (&["--idle", "13h"], 1, "longer than the lifetime"),
+        (&["--user", "ada"], 2, "NAME:PASSWORD"),
+        (&["--colour"], 2, "--colour"),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_kvolt-app")).args(options).output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{options:?}: {error}");
+        assert!(error.contains(expected) && error.lines().count() == 1, "{options:?}: {error}");
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn it_is_configured_by_the_environment_too() {
+    let run = |name: &str, value: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kvolt-app"));
+        let output = command.env(name, value).args(["--listen", "127.0.0.1:0"]).output().unwrap();
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(run("KVOLT_STORE", "redis://localhost").contains("there is memory:"));
+    assert!(run("KVOLT_IDLE", "soon").contains("--idle"));
+    assert!(run("KVOLT_LIFETIME", "1s").contains("longer than the lifetime"));
+    assert!(run("KVOLT_USER", "ada").contains("NAME:PASSWORD"));
+}
+
+#[test]
+fn every_answer_protects_the_page_it_may_be() {
+    let app = App::start();
+    for path in ["/", "/profile", "/style.css", "/nothing-here"] {
+        let answer = app.client().get(path);
+        assert!(
+            answer.header("content-security-policy").unwrap().starts_with("default-src 'none'")
+        );
+        assert_eq!(answer.header("x-content-type-options").as_deref(), Some("nosniff"));
+        assert_eq!(answer.header("referrer-policy").as_deref(), Some("same-origin"));
+    }
+    assert_eq!(app.client().get("/healthz").text, "ok\n");
+}

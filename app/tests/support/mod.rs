@@ -1,0 +1,181 @@
+//! The real program on a free port, and a client that speaks HTTP by hand.
+#![allow(unreachable_pub, reason = "it is a module of each test file")]
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+pub const PASSWORD: &str = "correct horse";
+
+/// The program, ended when dropped.
+pub struct App {
+    child: Child,
+    pub address: SocketAddr,
+}
+
+impl App {
+    pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    pub fn start_with(options: &[&str]) -> Self {
+        let ada = format!("ada:{PASSWORD}");
+        let bob = format!("bob:{PASSWORD}");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_kvolt-app"))
+            .args(["--listen", "127.0.0.1:0", "--user", &ada, "--user", &bob])
+            .args(options)
+            .env("RUST_LOG", "off")
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.split_once("http://").unwrap().1.trim().trim_end_matches('/');
+        Self { address: address.parse().unwrap(), child }
+    }
+
+    pub fn client(&self) -> Client {
+        Client { address: self.address, jar: HashMap::new() }
+    }
+
+    /// A client that has signed in.
+    pub fn signed_in(&self, name: &str) -> Client {
+        let mut client = self.client();
+        let answer = client.post_form("/login", &format!("username={name}&password={PASSWORD}"));
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        client
+    }
+
+    pub fn signal(&mut self, name: &str) -> ExitStatus {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
+        self.child.wait().unwrap()
+    }
+}
+
+impl Drop for App {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A client with a cookie jar, a connection for each request.
+#[derive(Clone)]
+pub struct Client {
+    address: SocketAddr,
+    pub jar: HashMap<String, String>,
+}
+
+impl Client {
+    pub fn get(&mut self, path: &str) -> Answer {
+        self.send("GET", path, &[], "")
+    }
+
+    pub fn post(&mut self, path: &str) -> Answer {
+        self.send("POST", path, &[], "")
+    }
+
+    pub fn post_form(&mut self, path: &str, form: &str) -> Answer {
+        let form_type = ("content-type", "application/x-www-form-urlencoded");
+        self.send("POST", path, &[form_type], form)
+    }
+
+    pub fn send(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Answer {
+        let mut connection = self.begin(method, path, headers, body.len());
+        connection.write_all(body.as_bytes()).unwrap();
+        self.finish(connection)
+    }
+
+    /// Sends the head and leaves the body to the caller: a request that is slow.
+    pub fn begin(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body_len: usize,
+    ) -> TcpStream {
+        let mut head =
+            format!("{method} {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n", self.address);
+        if body_len > 0 {
+            head += &format!("content-length: {body_len}\r\n");
+        }
+        if !self.jar.is_empty() {
+            let cookies: Vec<String> =
+                self.jar.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            head += &format!("cookie: {}\r\n", cookies.join("; "));
+        }
+        for (name, value) in headers {
+            head += &format!("{name}: {value}\r\n");
+        }
+        let mut connection = TcpStream::connect(self.address).unwrap();
+        connection.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        connection.write_all(head.as_bytes()).unwrap();
+        connection.write_all(b"\r\n").unwrap();
+        connection
+    }
+
+    pub fn finish(&mut self, mut connection: TcpStream) -> Answer {
+        let mut bytes = Vec::new();
+        connection.read_to_end(&mut bytes).unwrap();
+        let answer = Answer::parse(&bytes);
+        for cookie in answer.headers_of("set-cookie") {
+            let (name, rest) = cookie.split_once('=').unwrap();
+            let value = rest.split(';').next().unwrap();
+            if value.is_empty() {
+                self.jar.remove(name);
+            } else {
+                self.jar.insert(name.to_owned(), value.to_owned());
+            }
+        }
+        answer
+    }
+
+    pub fn token(&self) -> &str {
+        &self.jar["session_id"]
+    }
+}
+
+pub struct Answer {
+    pub status: u16,
+    headers: Vec<(String, String)>,
+    pub text: String,
+}
+
+impl Answer {
+    fn parse(bytes: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(bytes);
+        let (head, body) =
+            text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no head: {text:?}"));
+        let mut lines = head.lines();
+        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        let header = |line: &str| {
+            let (name, value) = line.split_once(": ").unwrap();
+            (name.to_owned(), value.to_owned())
+        };
+        Self { status, headers: lines.map(header).collect(), text: body.to_owned() }
+    }
+
+    pub fn headers_of<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.headers.iter().filter(move |header| header.0 == name).map(|header| &*header.1)
+    }
+
+    pub fn header(&self, name: &str) -> Option<String> {
+        self.headers_of(name).next().map(str::to_owned)
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
+    }
+}

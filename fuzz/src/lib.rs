@@ -1,0 +1,16 @@
+//! The bodies of the fuzz targets: each takes any bytes and asserts what must hold for all.
+//!
+//! They are plain functions, so that the tests of this crate replay the
+//! committed corpus through them without a fuzzer.
+
+#![forbid(unsafe_code)]
+
+mod cookie_header;
+mod lookup;
+mod store_ops;
+mod token;
+
+pub use cookie_header::cookie_header;
+pub use lookup::lookup;
+pub use store_ops::store_ops;
+pub use token::{is_token, token};

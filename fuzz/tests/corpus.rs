@@ -1,0 +1,104 @@
+//! The committed corpus, and inputs that only hostile clients send, through the bodies of the
+//! fuzz targets.
+
+use std::path::Path;
+
+use kvolt_fuzz::{cookie_header, lookup, store_ops, token};
+
+const TOKEN: &str = "mUc7y2JkT0hQeXwz5VnB9rLaPdSfGiKo3x_-E1W6ZqA";
+
+fn replay(target: &str, body: fn(&[u8])) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);
+    let mut replayed = 0;
+    for file in std::fs::read_dir(&folder).unwrap() {
+        let path = file.unwrap().path();
+        println!("{}", path.display());
+        body(&std::fs::read(&path).unwrap());
+        replayed += 1;
+    }
+    assert!(replayed > 0, "{} is empty", folder.display());
+}
+
+#[test]
+fn corpus_of_cookie_header() {
+    replay("cookie_header", cookie_header);
+}
+
+#[test]
+fn corpus_of_lookup() {
+    replay("lookup", lookup);
+}
+
+#[test]
+fn corpus_of_token() {
+    replay("token", token);
+}
+
+#[test]
+fn corpus_of_store_ops() {
+    replay("store_ops", store_ops);
+}
+
+/// What a client may send that means no good, alone and around a token.
+fn hostile() -> Vec<Vec<u8>> {
+    let megabyte = 1 << 20;
+    let mut inputs: Vec<Vec<u8>> = vec![
+        Vec::new(),
+        vec![b'x'; megabyte],
+        vec![b'='; megabyte],
+        vec![b';'; megabyte],
+        vec![b' '; megabyte],
+        vec![b'\n'; 100_000],
+        vec![0; megabyte],
+        vec![0xff; megabyte],
+        "id=".repeat(megabyte / 3).into_bytes(),
+        "id=x;".repeat(megabyte / 5).into_bytes(),
+        "a=;".repeat(100_000).into_bytes(),
+        "a=\n".repeat(40_000).into_bytes(),
+        b"id=\xff\xfe; \xc3\x28=\x80".to_vec(),
+        b"id=\0; \0=id".to_vec(),
+        "é".repeat(megabyte / 2).into_bytes(),
+    ];
+    for input in inputs.clone() {
+        let cookie = format!("id={TOKEN}");
+        inputs.push([cookie.as_bytes(), b";", &*input].concat());
+        inputs.push([&*input, b"; ", cookie.as_bytes()].concat());
+        inputs.push([TOKEN.as_bytes(), &*input].concat());
+    }
+    inputs
+}
+
+#[test]
+fn hostile_cookies_do_no_harm() {
+    hostile().iter().for_each(|input| cookie_header(input));
+}
+
+#[test]
+fn hostile_lookups_do_no_harm() {
+    for input in hostile() {
+        lookup(&input);
+        lookup(&[b"cookie:id,header:x-id,header:authorization,query:id\n/?", &*input].concat());
+        lookup(&[b"query:id\n/?id=", &*input].concat());
+        lookup(&[b"cookie:id,header:x-id\n/\nx-id:", &*input].concat());
+        lookup(&[b"header:authorization\n/\nauthorization:Bearer ", &*input].concat());
+        lookup(&[b"cookie:", &*input].concat());
+    }
+}
+
+#[test]
+fn hostile_tokens_do_no_harm() {
+    hostile().iter().for_each(|input| token(input));
+}
+
+#[test]
+fn a_token_is_found_in_the_cookie_and_nowhere_past_the_bound() {
+    let found = |headers: &http::HeaderMap| {
+        let lookup: kvolt_http::Lookup = "cookie:id".parse().unwrap();
+        lookup.find(headers, &http::Uri::from_static("/")).is_some()
+    };
+    let mut headers = http::HeaderMap::new();
+    headers.append("cookie", format!("a=1; id={TOKEN}").parse().unwrap());
+    assert!(found(&headers), "so that the other tests are not about nothing");
+    headers.append("cookie", "a=;".repeat(100_000).parse().unwrap());
+    assert!(!found(&headers));
+}

@@ -1,0 +1,70 @@
+//! The chores of the workspace, as `cargo xtask COMMAND`.
+
+#![allow(clippy::print_stdout, reason = "a command line tool speaks on its standard output")]
+
+mod bench;
+mod browser;
+mod cargo;
+mod dependencies;
+mod features;
+mod fuzz;
+mod licence;
+mod sanitize;
+mod steps;
+mod test;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+The chores of the KVolt workspace.
+
+Usage: cargo xtask COMMAND [OPTIONS]
+
+Commands:
+  test       Run every check and every test; stops at the first step that fails
+               --list           name the steps and do nothing
+               --only STEP      run this step alone (repeatable)
+               --skip-browser   leave out the test in a real browser
+  ci         The same as test, for a machine that builds on its own
+  fuzz       Fuzz with libFuzzer; needs a nightly toolchain and cargo-fuzz
+               TARGET           one target; without it, each in turn
+               --seconds N      how long for each target (60 by default)
+               --list           name the targets
+  bench      Run the benchmarks
+               NAME             one of them; without it, all
+  sanitize   Run the tests of the cache under the address sanitizer; needs a nightly toolchain
+  help       This text
+";
+
+/// What went wrong, in words for the person at the terminal.
+type Failure = String;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let (command, rest) = match args.split_first() {
+        Some((command, rest)) => (command.as_str(), rest),
+        None => ("help", &[][..]),
+    };
+    let asks_for_help = rest.iter().any(|arg| arg == "--help" || arg == "-h");
+    let done = match command {
+        "help" | "--help" | "-h" => help(),
+        _ if asks_for_help => help(),
+        "test" | "ci" => test::run(rest),
+        "fuzz" => fuzz::run(rest),
+        "bench" => bench::run(rest),
+        "sanitize" => sanitize::run(rest),
+        other => Err(format!("there is no command `{other}`; `cargo xtask help` lists them")),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("xtask: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn help() -> Result<(), Failure> {
+    print!("{HELP}");
+    Ok(())
+}

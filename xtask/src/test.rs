@@ -1,0 +1,144 @@
+//! Every check and every test, what fails soonest first.
+
+use crate::cargo::{self, cargo, cargo_of, find_program, find_toolchain, target_dir};
+use crate::steps::{Done, Steps};
+use crate::{Failure, browser, dependencies, features};
+
+#[derive(Default)]
+struct Options {
+    list: bool,
+    only: Vec<String>,
+    skip_browser: bool,
+}
+
+pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
+    let options = parse(args)?;
+    let mut steps = plan(options.skip_browser);
+    if options.list {
+        for name in steps.names() {
+            println!("{name}");
+        }
+        return Ok(());
+    }
+    if !options.only.is_empty() {
+        steps.keep(&options.only)?;
+    }
+    steps.run()
+}
+
+fn parse(args: &[String]) -> Result<Options, Failure> {
+    let mut options = Options::default();
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "--list" => options.list = true,
+            "--skip-browser" => options.skip_browser = true,
+            "--only" => {
+                let name = args.next().ok_or("--only wants the name of a step")?;
+                options.only.push(name.clone());
+            }
+            other => return Err(format!("`test` has no option `{other}`")),
+        }
+    }
+    Ok(options)
+}
+
+fn plan(skip_browser: bool) -> Steps {
+    let mut steps = Steps::default();
+    steps.add("format", format);
+    steps.add("clippy", || {
+        let args = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
+        cargo::run(&mut cargo(args))
+    });
+    steps.add("features", features::check);
+    steps.add("minimum Rust", minimum_rust);
+    steps.add("dependencies", dependencies::check);
+    steps.add("advisories", dependencies::advisories);
+    steps.add("docs", || {
+        let mut docs = cargo(["doc", "--workspace", "--no-deps"]);
+        cargo::run(docs.env("RUSTDOCFLAGS", "-D warnings"))
+    });
+    if !skip_browser {
+        steps.add("browser programs", browser::install);
+    }
+    steps.add("tests", || cargo::run(&mut cargo(["test", "--workspace"])));
+    if !skip_browser {
+        steps.add("browser", browser::test);
+    }
+    steps.add("examples", || beside("examples", &["--workspace"]));
+    steps.add("fuzz corpus", || beside("fuzz", &[]));
+    steps.add("fuzz targets", fuzz_targets);
+    steps.add("bench builds", || {
+        let args = ["clippy", "--manifest-path", "bench/Cargo.toml", "--all-targets"];
+        cargo::run(cargo(args).args(["--", "-D", "warnings"]))
+    });
+    steps.add("model checking", model_checking);
+    steps
+}
+
+/// Formatting of this workspace and of those beside it.
+fn format() -> Result<(), Failure> {
+    cargo::run(&mut cargo(["fmt", "--all", "--check"]))?;
+    for folder in ["examples", "fuzz", "bench"] {
+        let manifest = format!("{folder}/Cargo.toml");
+        cargo::run(&mut cargo(["fmt", "--all", "--check", "--manifest-path", &manifest]))?;
+    }
+    Ok(())
+}
+
+/// Lints and tests of a workspace beside this one.
+fn beside(folder: &str, members: &[&str]) -> Result<(), Failure> {
+    let manifest = format!("{folder}/Cargo.toml");
+    let mut clippy = cargo(["clippy", "--manifest-path", &manifest, "--all-targets"]);
+    cargo::run(clippy.args(members).args(["--", "-D", "warnings"]))?;
+    cargo::run(cargo(["test", "--manifest-path", &manifest]).args(members))
+}
+
+/// The fuzz targets themselves, which need libFuzzer, and so a C++ compiler.
+fn fuzz_targets() -> Result<Done, Failure> {
+    if find_program("c++").is_none() {
+        return Ok(Done::Skipped("libFuzzer needs a C++ compiler".to_owned()));
+    }
+    let args = ["check", "--manifest-path", "fuzz/Cargo.toml", "--features", "libfuzzer"];
+    cargo::run(cargo(args).arg("--bins")).map(Done::from)
+}
+
+/// The in-memory store under shuttle: the shipping code, every interleaving that it picks.
+fn model_checking() -> Result<(), Failure> {
+    let args = ["test", "--release", "--package", "kvolt-cache", "--test", "model_check"];
+    let mut test = cargo(args);
+    test.env("CARGO_TARGET_DIR", target_dir().join("shuttle"))
+        .env("CARGO_PROFILE_RELEASE_LTO", "off")
+        .env("RUSTFLAGS", "--cfg kvolt_shuttle");
+    cargo::run(&mut test)
+}
+
+/// The libraries under the oldest Rust that they promise, where rustup has it.
+fn minimum_rust() -> Result<Done, Failure> {
+    let version = dependencies::minimum_rust()?;
+    let Some(toolchain) = find_toolchain(&version) else {
+        let why = format!("rustup has no toolchain {version}; `dependencies` checks what is said");
+        return Ok(Done::Skipped(why));
+    };
+    let args = ["check", "--workspace", "--exclude", "xtask"];
+    let mut check = cargo_of(&toolchain, args);
+    check.env("CARGO_TARGET_DIR", target_dir().join("minimum"));
+    cargo::run(&mut check).map(Done::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_option_is_an_error() {
+        assert!(parse(&["--fast".to_owned()]).is_err());
+        assert!(parse(&["--only".to_owned()]).is_err());
+    }
+
+    #[test]
+    fn without_a_browser_no_step_asks_for_one() {
+        assert!(!plan(true).names().iter().any(|name| name.contains("browser")));
+        assert!(plan(false).names().contains(&"browser"));
+    }
+}
