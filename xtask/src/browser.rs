@@ -30,7 +30,7 @@ pub(crate) fn install() -> Result<Done, Failure> {
 
 /// Runs the browser test, which an ordinary `cargo test` leaves out.
 pub(crate) fn test() -> Result<(), Failure> {
-    let args = ["test", "--package", "kvolt-app", "--test", "browser", "--", "--include-ignored"];
+    let args = ["test", "--package", "kvolt-app", "--features", "browser", "--test", "browser"];
     cargo::run(&mut cargo(args))
 }
 

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+pub mod webdriver;
+
 pub const PASSWORD: &str = "correct horse";
 
 /// The program, ended when dropped.
@@ -128,7 +130,13 @@ impl Client {
 
     pub fn finish(&mut self, mut connection: TcpStream) -> Answer {
         let mut bytes = Vec::new();
-        connection.read_to_end(&mut bytes).unwrap();
+        let mut buffer = [0; 16 * 1024];
+        while !is_complete(&bytes) {
+            match connection.read(&mut buffer).unwrap() {
+                0 => break,
+                read => bytes.extend_from_slice(&buffer[..read]),
+            }
+        }
         let answer = Answer::parse(&bytes);
         for cookie in answer.headers_of("set-cookie") {
             let (name, rest) = cookie.split_once('=').unwrap();
@@ -147,6 +155,17 @@ impl Client {
     }
 }
 
+/// Whether an answer has all of the body that its head announces; without a length it ends with
+/// the connection.
+fn is_complete(bytes: &[u8]) -> bool {
+    let Some(head) = bytes.windows(4).position(|end| end == b"\r\n\r\n") else { return false };
+    let length = String::from_utf8_lossy(&bytes[..head]).lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
+    });
+    length.is_some_and(|length| bytes.len() >= head + 4 + length)
+}
+
 pub struct Answer {
     pub status: u16,
     headers: Vec<(String, String)>,
@@ -161,8 +180,8 @@ impl Answer {
         let mut lines = head.lines();
         let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
         let header = |line: &str| {
-            let (name, value) = line.split_once(": ").unwrap();
-            (name.to_owned(), value.to_owned())
+            let (name, value) = line.split_once(':').unwrap();
+            (name.to_ascii_lowercase(), value.trim().to_owned())
         };
         Self { status, headers: lines.map(header).collect(), text: body.to_owned() }
     }

@@ -1,0 +1,174 @@
+//! A real Chromium, driven by the W3C WebDriver protocol.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::Client;
+
+/// ChromeDriver on a free port, ended when dropped.
+pub struct Driver {
+    child: Child,
+    port: u16,
+}
+
+impl Driver {
+    pub fn start() -> Self {
+        let mut child = Command::new("chromedriver")
+            .arg("--port=0")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("chromedriver is installed: `cargo xtask test` does that");
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let port = loop {
+            let line = lines.next().expect("it says on which port").unwrap();
+            if let Some((_, port)) = line.rsplit_once("successfully on port ") {
+                break port.trim_end_matches('.').parse().unwrap();
+            }
+        };
+        // Whatever else it says goes nowhere, but must not fail.
+        thread::spawn(move || lines.for_each(drop));
+        Self { child, port }
+    }
+
+    /// A browser with an empty profile.
+    pub fn browser(&self, width: u32, height: u32, dark: bool) -> Browser {
+        let mut args = vec![
+            String::from("--headless=new"),
+            String::from("--no-sandbox"),
+            String::from("--disable-gpu"),
+            String::from("--no-first-run"),
+            String::from("--disable-background-networking"),
+            String::from("--disable-component-update"),
+            String::from("--disable-sync"),
+            format!("--window-size={width},{height}"),
+        ];
+        if dark {
+            args.push(String::from("--blink-settings=preferredColorScheme=0"));
+        }
+        let client =
+            Client { address: ([127, 0, 0, 1], self.port).into(), jar: Default::default() };
+        let mut browser = Browser { client, session: String::new() };
+        let capabilities = json!({ "capabilities": { "alwaysMatch": { "goog:chromeOptions": { "args": args } } } });
+        let answer = browser.call("POST", "/session", &capabilities);
+        browser.session = format!("/session/{}", answer["sessionId"].as_str().unwrap());
+        browser
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// One browser, closed when dropped.
+pub struct Browser {
+    client: Client,
+    session: String,
+}
+
+impl Browser {
+    fn call(&mut self, method: &str, path: &str, body: &Value) -> Value {
+        let path = format!("{}{path}", self.session);
+        let body = if method == "POST" { body.to_string() } else { String::new() };
+        let json = [("content-type", "application/json")];
+        let answer = self.client.send(method, &path, &json, &body);
+        assert_eq!(answer.status, 200, "{method} {path}: {}", answer.text);
+        answer.json()["value"].take()
+    }
+
+    pub fn open(&mut self, url: &str) {
+        self.call("POST", "/url", &json!({ "url": url }));
+    }
+
+    pub fn back(&mut self) {
+        self.call("POST", "/back", &json!({}));
+    }
+
+    pub fn reload(&mut self) {
+        self.call("POST", "/refresh", &json!({}));
+    }
+
+    pub fn text(&mut self) -> String {
+        let value = self.run("return document.body.innerText");
+        value.as_str().unwrap().to_owned()
+    }
+
+    pub fn run(&mut self, script: &str) -> Value {
+        self.call("POST", "/execute/sync", &json!({ "script": script, "args": [] }))
+    }
+
+    fn find(&mut self, selector: &str) -> String {
+        let found =
+            self.call("POST", "/element", &json!({ "using": "css selector", "value": selector }));
+        found.as_object().unwrap().values().next().unwrap().as_str().unwrap().to_owned()
+    }
+
+    pub fn fill(&mut self, selector: &str, text: &str) {
+        let element = self.find(selector);
+        self.call("POST", &format!("/element/{element}/value"), &json!({ "text": text }));
+    }
+
+    pub fn click(&mut self, selector: &str) {
+        let element = self.find(selector);
+        self.call("POST", &format!("/element/{element}/click"), &json!({}));
+    }
+
+    pub fn cookies(&mut self) -> Vec<Value> {
+        self.call("GET", "/cookie", &Value::Null).as_array().unwrap().clone()
+    }
+
+    /// Waits for a text to be on the page, as long as a page may take to load.
+    pub fn wait_for(&mut self, wanted: &str) {
+        for _ in 0..200 {
+            if self.text().contains(wanted) {
+                return;
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        panic!("no {wanted:?} on the page: {}", self.text());
+    }
+
+    /// Saves what it shows, for somebody to look at.
+    pub fn screenshot(&mut self, name: &str) {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("screenshots");
+        fs::create_dir_all(&folder).unwrap();
+        let picture = self.call("GET", "/screenshot", &Value::Null);
+        let encoded = picture.as_str().unwrap();
+        fs::write(folder.join(format!("{name}.png")), decode(encoded)).unwrap();
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        let path = self.session.clone();
+        if !thread::panicking() {
+            let _ = self.client.send("DELETE", &path, &[], "");
+        }
+    }
+}
+
+/// Base64 with padding, as the protocol sends pictures.
+fn decode(encoded: &str) -> Vec<u8> {
+    let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut bytes = Vec::new();
+    let (mut bits, mut held) = (0u32, 0);
+    for character in encoded.bytes().filter(|character| *character != b'=') {
+        let value = alphabet.iter().position(|known| *known == character).unwrap();
+        bits = bits << 6 | value as u32;
+        held += 6;
+        if held >= 8 {
+            held -= 8;
+            bytes.push((bits >> held) as u8);
+        }
+    }
+    bytes
+}
