@@ -55,7 +55,7 @@ fn a_person_gets_pages_and_goes_where_they_were_going() {
     let wrong = ada.send("POST", "/login", &page, "username=ada%22%3E&password=x&next=/profile");
     assert_eq!(wrong.status, 401);
     assert!(
-        wrong.text.contains("wrong username or password") && wrong.text.contains("ada&#34;&#62;")
+        wrong.text.contains("Wrong username or password") && wrong.text.contains("ada&#34;&#62;")
     );
     for (next, expected) in [("/profile", "/profile"), ("//evil.test", "/"), ("/%5Cevil.test", "/")]
     {

@@ -22,7 +22,7 @@ fn a_person_signs_in_counts_ends_another_device_and_leaves_nothing_behind() {
     let mut phone = driver.browser(500, 900, true);
 
     sign_in(&mut laptop, &url, "wrong");
-    laptop.wait_for("wrong username or password");
+    laptop.wait_for("Wrong username or password");
     laptop.screenshot("wrong-password");
     sign_in(&mut laptop, &url, PASSWORD);
     laptop.wait_for("Hello, ada");

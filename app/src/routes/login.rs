@@ -17,7 +17,7 @@ use crate::state::App;
 use crate::users::{NAME_LEN_MAX, PASSWORD_LEN_MAX, User};
 
 /// The same for a wrong password and for a name that nobody has.
-pub(super) const WRONG: &str = "wrong username or password";
+pub(super) const WRONG: &str = "Wrong username or password";
 
 /// What is sent to sign in, as a form or as JSON.
 #[derive(Deserialize)]

@@ -1,7 +1,6 @@
 //! Extractors and responses for axum 0.8.
 
 use std::any::type_name;
-use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{FromRef, FromRequestParts, OptionalFromRequestParts, OriginalUri};
@@ -11,7 +10,6 @@ use http::StatusCode;
 use http::request::Parts;
 
 use crate::error::plain;
-use crate::slot::Slot;
 use crate::{Error, Handle, Refused, Session, Sessions, SetToken};
 
 /// A handler asks for a session, and no layer looked for one: 500, and an error in the log.
@@ -58,24 +56,18 @@ impl IntoResponse for SessionRejection {
     }
 }
 
-fn session<T: Send + Sync + 'static>(parts: &Parts) -> Option<Result<Session<T>, &Slot<T>>> {
-    let slot = parts.extensions.get::<Arc<Slot<T>>>()?;
-    Some(Session::new(Handle::behind(Arc::clone(slot))).ok_or(slot))
-}
-
 impl<S: Sync, T: Send + Sync + 'static> FromRequestParts<S> for Session<T> {
     type Rejection = SessionRejection;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, SessionRejection> {
-        match session(parts) {
-            Some(Ok(session)) => Ok(session),
-            Some(Err(slot)) => {
-                let uri = parts.extensions.get::<OriginalUri>().map_or(&parts.uri, |uri| &uri.0);
-                let refused = Refused { method: &parts.method, uri, headers: &parts.headers };
-                Err(SessionRejection::NoSession(slot.refuse(refused)))
-            }
-            None => Err(SessionRejection::LayerMissing(LayerMissing::log::<T>(&parts.uri))),
-        }
+        let Some(handle) = Handle::from_extensions(&parts.extensions) else {
+            return Err(SessionRejection::LayerMissing(LayerMissing::log::<T>(&parts.uri)));
+        };
+        handle.session().ok_or_else(|| {
+            let uri = parts.extensions.get::<OriginalUri>().map_or(&parts.uri, |uri| &uri.0);
+            let refused = Refused::new(&parts.method, uri, &parts.headers);
+            SessionRejection::NoSession(handle.refuse(refused))
+        })
     }
 }
 
@@ -83,8 +75,8 @@ impl<S: Sync, T: Send + Sync + 'static> OptionalFromRequestParts<S> for Session<
     type Rejection = LayerMissing;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, LayerMissing> {
-        match session(parts) {
-            Some(session) => Ok(session.ok()),
+        match Handle::from_extensions(&parts.extensions) {
+            Some(handle) => Ok(handle.session()),
             None => Err(LayerMissing::log::<T>(&parts.uri)),
         }
     }
@@ -100,10 +92,10 @@ where
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
-        if let Some(slot) = parts.extensions.get::<Arc<Slot<T>>>() {
-            return Ok(Self::behind(Arc::clone(slot)));
+        match Self::from_extensions(&parts.extensions) {
+            Some(handle) => Ok(handle),
+            None => Sessions::from_ref(state).handle(parts).await,
         }
-        Sessions::from_ref(state).handle(parts).await
     }
 }
 

@@ -3,11 +3,14 @@ use std::future::Future;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use http::{Extensions, Response};
+
 use kvolt_session::{Manager, NewSession, Owner, Rotated, SessionId, Token};
 
 use crate::bounded::bounded;
 use crate::slot::{Outgoing, Slot};
-use crate::{Error, Result, SetToken};
+use crate::{Error, Refused, Result, SetToken};
 
 /// What a handler does with the client's session: sign in, change, rotate, sign out.
 ///
@@ -28,8 +31,20 @@ pub struct Session<T> {
 }
 
 impl<T: Send + Sync + 'static> Handle<T> {
-    pub(crate) fn behind(slot: Arc<Slot<T>>) -> Self {
+    fn behind(slot: Arc<Slot<T>>) -> Self {
         Self { slot, layered: true }
+    }
+
+    /// The handle that the layer has left in a request; `None` where there was no layer.
+    ///
+    /// For services that are not axum's, whose handlers extract it.
+    pub fn from_extensions(extensions: &Extensions) -> Option<Self> {
+        extensions.get::<Arc<Slot<T>>>().cloned().map(Self::behind)
+    }
+
+    /// The answer for a request that needs a session and has none: the layer's.
+    pub fn refuse(&self, refused: Refused<'_>) -> Response<Bytes> {
+        self.slot.refuse(refused)
     }
 
     pub(crate) fn outside(slot: Arc<Slot<T>>) -> Self {
@@ -38,7 +53,7 @@ impl<T: Send + Sync + 'static> Handle<T> {
 
     /// The session that the client came with, if it had one.
     pub fn session(&self) -> Option<Session<T>> {
-        self.slot.session.as_ref().map(|_| Session { handle: self.clone() })
+        self.slot.session.is_some().then(|| Session { handle: self.clone() })
     }
 
     /// The manager, for what is not the client's own.
@@ -173,10 +188,6 @@ impl<T: Send + Sync + 'static> Handle<T> {
 }
 
 impl<T: Send + Sync + 'static> Session<T> {
-    pub(crate) fn new(handle: Handle<T>) -> Option<Self> {
-        handle.slot.session.is_some().then_some(Self { handle })
-    }
-
     fn snapshot(&self) -> &kvolt_session::Session<T> {
         let session = self.handle.slot.session.as_ref();
         session.expect("a `Session` is only made of a slot that has one")

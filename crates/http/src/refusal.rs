@@ -32,6 +32,13 @@ pub struct Refused<'a> {
     pub headers: &'a HeaderMap,
 }
 
+impl<'a> Refused<'a> {
+    /// A refused request by its parts.
+    pub const fn new(method: &'a Method, uri: &'a Uri, headers: &'a HeaderMap) -> Self {
+        Self { method, uri, headers }
+    }
+}
+
 impl Refusal {
     /// 401, with `WWW-Authenticate: Bearer` where the lookup has that scheme.
     pub fn unauthorized() -> Self {

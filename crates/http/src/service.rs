@@ -131,11 +131,8 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
         request: &Request<B>,
     ) -> Admitted<T> {
         if session.is_none() && self.required {
-            let refused = Refused {
-                method: request.method(),
-                uri: original_uri(request),
-                headers: request.headers(),
-            };
+            let uri = original_uri(request);
+            let refused = Refused::new(request.method(), uri, request.headers());
             let lookup = &self.sessions.inner().lookup;
             return Err(self.respond(self.refusal.response(refused, lookup)));
         }
