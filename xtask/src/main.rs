@@ -9,6 +9,7 @@ mod dependencies;
 mod features;
 mod fuzz;
 mod licence;
+mod named_tests;
 mod sanitize;
 mod steps;
 mod test;

@@ -2,7 +2,7 @@
 
 use crate::cargo::{self, cargo, cargo_of, find_program, find_toolchain, target_dir};
 use crate::steps::{Done, Steps};
-use crate::{Failure, browser, dependencies, features};
+use crate::{Failure, browser, dependencies, features, named_tests};
 
 #[derive(Default)]
 struct Options {
@@ -54,6 +54,7 @@ fn plan(skip_browser: bool) -> Steps {
     steps.add("minimum Rust", minimum_rust);
     steps.add("dependencies", dependencies::check);
     steps.add("advisories", dependencies::advisories);
+    steps.add("named tests", named_tests::check);
     steps.add("docs", || {
         let mut docs = cargo(["doc", "--workspace", "--no-deps"]);
         cargo::run(docs.env("RUSTDOCFLAGS", "-D warnings"))

@@ -1,0 +1,69 @@
+//! What the log says.
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use kvolt_cache::MemoryStore;
+use kvolt_session::{Manager, NewSession, Owner, Rotated};
+use tracing_subscriber::fmt::MakeWriter;
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+#[test]
+fn the_log_names_public_ids_and_never_a_token() {
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(log.clone())
+        .with_ansi(false)
+        .with_max_level(tracing::Level::TRACE)
+        .finish();
+    let manager: Manager<&str> = Manager::new(MemoryStore::new(), Duration::from_secs(60));
+    let ada = || NewSession::new("private").owner("ada");
+    let (tokens, ids) = tracing::subscriber::with_default(subscriber, || {
+        pollster::block_on(async {
+            let one = manager.create(ada()).await.unwrap();
+            let two = manager.login(Some(&one), ada()).await.unwrap();
+            let Rotated::Token(three) = manager.rotate(&two).await.unwrap() else {
+                panic!("there")
+            };
+            assert!(manager.destroy(&three).await.unwrap());
+            let four = manager.create(ada()).await.unwrap();
+            assert!(manager.end(&Owner::from("ada"), manager.id(&four)).await.unwrap());
+            manager.end_all(&Owner::from("ada")).await.unwrap();
+            let tokens = [one, two, three, four];
+            let ids = tokens.each_ref().map(|token| manager.id(token).to_string());
+            (tokens, ids)
+        })
+    });
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    for (token, id) in tokens.iter().zip(&ids) {
+        assert!(log.contains(id.as_str()), "{log}");
+        assert!(!log.contains(token.expose()), "{log}");
+    }
+    for expected in ["created", "rotated", "ended", "logout", "new login", "revoked"] {
+        assert!(log.contains(expected), "{expected}: {log}");
+    }
+    assert!(!log.contains("private"), "{log}");
+}
