@@ -11,9 +11,10 @@ use crate::{Refusal, SessionService, Sessions};
 /// # What it does, in this order
 ///
 /// 1. It looks for a token at the places of the lookup, and nowhere else.
-/// 2. A request that changes state (any method but `GET`, `HEAD`, `OPTIONS`)
-///    and that another site made a browser send gets 403, unless its token
-///    came by a header, which browsers don't add by themselves.
+/// 2. A request that changes state (any method but `GET`, `HEAD`, `OPTIONS`, or
+///    an upgrade, such as a WebSocket's handshake) and that another site made a
+///    browser send gets 403, unless its token came by a header, which browsers
+///    don't add by themselves.
 /// 3. The store is asked for the session. If it can't say, the request gets
 ///    503 with `Retry-After`, and the cookie stays: nobody is logged out.
 /// 4. Without a session the request is refused, or with

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, COOKIE, HOST, ORIGIN};
+use http::header::{AUTHORIZATION, COOKIE, HOST, ORIGIN, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, request};
 use tower_http::csrf::CsrfLayer;
 use tower_layer::Layer;
@@ -169,7 +169,10 @@ impl<T: Send + Sync + 'static> Sessions<T> {
         headers: &HeaderMap,
         came_by: Option<&Source>,
     ) -> bool {
-        if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
+        // The handshake of a WebSocket is a `GET` that any site's page can make, cookies included,
+        // and what follows can do anything.
+        let upgrades = headers.contains_key(UPGRADE);
+        if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) && !upgrades {
             return true;
         }
         let by_itself = |source: &Source| matches!(source, Source::Cookie(_));
@@ -181,7 +184,7 @@ impl<T: Send + Sync + 'static> Sessions<T> {
             return true;
         }
         let mut head = Request::new(());
-        *head.method_mut() = method.clone();
+        *head.method_mut() = if upgrades { Method::POST } else { method.clone() };
         *head.uri_mut() = uri.clone();
         for name in [&HOST, &ORIGIN, &HeaderName::from_static("sec-fetch-site")] {
             if let Some(value) = headers.get(name) {

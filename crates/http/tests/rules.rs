@@ -205,6 +205,22 @@ async fn another_site_can_not_make_a_browser_change_state() {
     }
 }
 
+/// Cross-site WebSocket hijacking (CWE-1385): a handshake is a `GET`.
+#[tokio::test]
+async fn another_site_can_not_open_a_web_socket() {
+    let world = World::new();
+    let mut client = world.client();
+    client.post("/login").await;
+    let upgrade = ("upgrade", "websocket");
+    for foreign in [("origin", "https://evil.test"), ("sec-fetch-site", "cross-site")] {
+        let answer = client.send(Method::GET, "/profile", &[upgrade, foreign]).await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{foreign:?}");
+    }
+    for own in [("origin", "http://app.test"), ("sec-fetch-site", "same-origin")] {
+        assert_eq!(client.send(Method::GET, "/profile", &[upgrade, own]).await.text, "ada");
+    }
+}
+
 /// A browser adds no header by itself, so a token in one can come from any page that was given it.
 #[tokio::test]
 async fn a_token_in_a_header_is_accepted_from_any_site_and_trusted_sites_are_too() {
