@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use kvolt_cache::memory::{AtCapacity, Cleaning};
 use kvolt_cache::{
-    Access, Expiry, Insert, Key, ManualClock, MemoryStore, NewEntry, Owner, Replace, Result, Store,
+    Access, Expiry, Insert, Key, ManualClock, MemoryStore, NewEntry, Owner, Rename, Replace,
+    Result, Store,
 };
 use pollster::block_on;
 
@@ -104,6 +105,14 @@ fn bytes_are_bounded_by_what_the_application_weighs() {
     assert!(grown.unwrap_err().is_full());
     let shrunk = block_on(store.replace(&key(1), entry.version, String::new(), None)).unwrap();
     assert!(matches!(shrunk, Replace::Replaced(_)));
+
+    let mut rename = Rename::new();
+    rename.value = Some((
+        block_on(store.get(&key(1), Access::Peek)).unwrap().unwrap().version,
+        "x".repeat(2_000),
+    ));
+    assert!(block_on(store.rename(&key(1), key(9), rename)).unwrap_err().is_full());
+    assert!(is_there(&store, 1) && !is_there(&store, 9));
 
     block_on(store.clear()).unwrap();
     insert(&store, 2, "x".repeat(9_000), MINUTE).unwrap();

@@ -26,7 +26,12 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
                 return Ok(Renamed::Occupied);
             }
             self.reap(&to, now);
-            if let Some(renamed) = self.try_rename(from, to, &rename, owner) {
+            // Taken before the locks, since making room may need those of other owners.
+            let grows = self.growth(from, &rename);
+            self.make_room(0, grows)?;
+            let renamed = self.try_rename(from, to, &rename, owner);
+            self.capacity.release(0, grows);
+            if let Some(renamed) = renamed {
                 return Ok(renamed);
             }
         }
@@ -86,7 +91,8 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
             return None;
         };
         let (final_ends, sealed) = old.seal();
-        if sealed && !old.is_live(now) {
+        if sealed {
+            // Somebody saw it expired: then it was, and new deadlines must not revive it.
             self.former.remove(from);
             map.remove(&to);
             if let (Some(owner), Some(shard)) =
@@ -126,6 +132,15 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
             self.signal.wake_by(due);
         }
         Some(Renamed::Moved { removed })
+    }
+
+    /// By how many bytes the entry's weight will grow.
+    fn growth(&self, from: &Key, rename: &Rename<V>) -> usize {
+        let Some((_, value)) = &rename.value else {
+            return 0;
+        };
+        let before = self.map.pin().get(from).map_or(0, |old| self.capacity.weigh(old.value()));
+        self.capacity.weigh(value).saturating_sub(before)
     }
 
     /// Whose entry it is, if there is one: `Some(None)` for nobody's.
