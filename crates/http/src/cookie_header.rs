@@ -2,6 +2,7 @@
 
 use http::HeaderMap;
 use http::header::COOKIE;
+use memchr::memchr_iter;
 
 use crate::lookup::Sole;
 
@@ -23,10 +24,12 @@ pub(crate) fn find<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
         if searched > LEN_MAX {
             return None;
         }
-        for pair in header.split(|byte| *byte == b';') {
-            if let Some(value) = value_of(pair, name.as_bytes()) {
+        let mut start = 0;
+        for end in memchr_iter(b';', header).chain([header.len()]) {
+            if let Some(value) = value_of(&header[start..end], name.as_bytes()) {
                 found.add(value);
             }
+            start = end + 1;
         }
     }
     found.value()

@@ -36,8 +36,9 @@ pin_project! {
     where
         S: Service<Request<B>>,
     {
-        /// The store has been asked and has not answered.
-        Asking { ask: Ask<T>, waiting: Option<Waiting<S, T, B>> },
+        /// The store has been asked and has not answered. Boxed, so that the future of a request
+        /// whose store answers at once stays small.
+        Asking { asking: Box<Asking<S, T, B>> },
         /// The request has gone on.
         Inner { #[pin] future: S::Future, slot: Arc<Slot<T>> },
         /// The layer has answered itself.
@@ -45,7 +46,12 @@ pin_project! {
     }
 }
 
-/// What waits for the store's answer.
+/// The question, and the request that waits for the answer.
+struct Asking<S, T, B> {
+    ask: Ask<T>,
+    waiting: Option<Waiting<S, T, B>>,
+}
+
 struct Waiting<S, T, B> {
     place: Place,
     inner: S,
@@ -65,7 +71,7 @@ where
         request: Request<B>,
     ) -> Self {
         let waiting = Some(Waiting { place, inner, layer, request });
-        Self { state: State::Asking { ask, waiting } }
+        Self { state: State::Asking { asking: Box::new(Asking { ask, waiting }) } }
     }
 
     pub(crate) fn inner(future: S::Future, slot: Arc<Slot<T>>) -> Self {
@@ -89,9 +95,9 @@ where
         let mut this = self.project();
         loop {
             match this.state.as_mut().project() {
-                StateProjection::Asking { ask, waiting } => {
-                    let (result, token) = ready!(ask.as_mut().poll(context));
-                    let waiting = waiting.take().expect("the store answers once");
+                StateProjection::Asking { asking } => {
+                    let (result, token) = ready!(asking.ask.as_mut().poll(context));
+                    let waiting = asking.waiting.take().expect("the store answers once");
                     let Waiting { place, mut inner, layer, mut request } = waiting;
                     let next = match layer.answer(result, token, place, &request) {
                         Ok(slot) => {

@@ -9,7 +9,7 @@ use http::{Extensions, Response};
 use kvolt_session::{Manager, NewSession, Owner, Rotated, SessionId, Token};
 
 use crate::bounded::bounded;
-use crate::slot::{Outgoing, Slot};
+use crate::slot::Slot;
 use crate::{Error, Refused, Result, SetToken};
 
 /// What a handler does with the client's session: sign in, change, rotate, sign out.
@@ -164,7 +164,7 @@ impl<T: Send + Sync + 'static> Handle<T> {
         match header {
             Some((name, value)) => self.tell(name, value, None),
             None => {
-                self.slot.state().outgoing = Outgoing::Nothing;
+                self.slot.state().outgoing = None;
                 SetToken::by_layer(None)
             }
         }
@@ -179,7 +179,7 @@ impl<T: Send + Sync + 'static> Handle<T> {
         let mut state = self.slot.state();
         state.token = token.as_ref().and_then(|token| Token::parse(token.expose()));
         if self.layered {
-            state.outgoing = Outgoing::Header(name, value);
+            state.outgoing = Some(Box::new((name, value)));
             SetToken::by_layer(token)
         } else {
             SetToken::headers(name, value, token)

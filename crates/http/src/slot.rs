@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, SET_COOKIE, VARY};
+use http::header::{CACHE_CONTROL, Entry, SET_COOKIE, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 
 use kvolt_session::{Session, Token};
@@ -25,16 +25,8 @@ pub(crate) struct Slot<T> {
 pub(crate) struct State {
     /// The token that is good now.
     pub(crate) token: Option<Token>,
-    pub(crate) outgoing: Outgoing,
-}
-
-/// What the response has to tell the client.
-#[derive(Debug, Default)]
-pub(crate) enum Outgoing {
-    #[default]
-    Nothing,
-    /// Set or clear the token with this header.
-    Header(HeaderName, HeaderValue),
+    /// The header by which the response sets or clears the client's token; mostly none, so boxed.
+    pub(crate) outgoing: Option<Box<(HeaderName, HeaderValue)>>,
 }
 
 impl<T: Send + Sync + 'static> Slot<T> {
@@ -44,7 +36,7 @@ impl<T: Send + Sync + 'static> Slot<T> {
         session: Option<Session<T>>,
     ) -> Self {
         let (token, came_by) = found.unzip();
-        let state = Mutex::new(State { token, outgoing: Outgoing::Nothing });
+        let state = Mutex::new(State { token, outgoing: None });
         Self { layer, session, came_by, state }
     }
 
@@ -67,10 +59,10 @@ impl<T: Send + Sync + 'static> Slot<T> {
 
     /// Adds to a response what the client and the caches on the way have to know.
     pub(crate) fn finish(&self, headers: &mut HeaderMap) {
-        let outgoing = std::mem::take(&mut self.state().outgoing);
-        let mut depends = self.session.is_some();
-        if let Outgoing::Header(name, value) = outgoing {
-            depends = true;
+        let outgoing = self.state().outgoing.take();
+        let depends = self.session.is_some() || outgoing.is_some();
+        if let Some(outgoing) = outgoing {
+            let (name, value) = *outgoing;
             set(headers, &name, value);
         }
         let inner = self.sessions().inner();
@@ -110,29 +102,45 @@ pub(crate) fn set(headers: &mut HeaderMap, name: &HeaderName, value: HeaderValue
 
 /// Keeps shared caches from a response, whatever the handler said; what it said more strictly stays.
 fn restrict(headers: &mut HeaderMap, cache_control: &HeaderValue) {
-    let strict = |value: &HeaderValue| {
-        let mut directives = value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
-        directives.any(|directive| {
-            directive.eq_ignore_ascii_case(b"no-store")
-                || directive.eq_ignore_ascii_case(b"private")
-        })
-    };
-    if !headers.get_all(CACHE_CONTROL).iter().any(strict) {
-        headers.insert(CACHE_CONTROL, cache_control.clone());
+    match headers.entry(CACHE_CONTROL) {
+        Entry::Vacant(vacant) => {
+            vacant.insert(cache_control.clone());
+        }
+        Entry::Occupied(mut said) => {
+            let strict = |value: &HeaderValue| {
+                lists(value, |directive| {
+                    directive.eq_ignore_ascii_case(b"no-store")
+                        || directive.eq_ignore_ascii_case(b"private")
+                })
+            };
+            if !said.iter().any(strict) {
+                said.insert(cache_control.clone());
+            }
+        }
     }
 }
 
 /// Says which headers the response depends on.
 pub(crate) fn vary(headers: &mut HeaderMap, names: &[HeaderValue]) {
     for name in names {
-        let listed = headers.get_all(VARY).iter().any(|value| {
-            let mut listed = value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
-            listed.any(|listed| listed == b"*" || listed.eq_ignore_ascii_case(name.as_bytes()))
-        });
-        if !listed {
-            headers.append(VARY, name.clone());
+        match headers.entry(VARY) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(name.clone());
+            }
+            Entry::Occupied(mut said) => {
+                let covers =
+                    |listed: &[u8]| listed == b"*" || listed.eq_ignore_ascii_case(name.as_bytes());
+                if !said.iter().any(|value| lists(value, covers)) {
+                    said.append(name.clone());
+                }
+            }
         }
     }
+}
+
+/// Whether a header that is a list has such an element.
+fn lists(value: &HeaderValue, is: impl Fn(&[u8]) -> bool) -> bool {
+    value.as_bytes().split(|byte| *byte == b',').any(|element| is(element.trim_ascii()))
 }
 
 #[cfg(test)]

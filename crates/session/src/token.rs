@@ -1,9 +1,10 @@
 use std::fmt;
 use std::str;
 
-use base64ct::{Base64UrlUnpadded, Encoding};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
-use zeroize::Zeroize;
+use zeroize::optimization_barrier;
 
 use kvolt_cache::Key;
 
@@ -17,7 +18,8 @@ use crate::{Error, Result};
 /// Its memory is wiped when it is dropped. The server keeps only its SHA-256.
 #[must_use = "a token that is not given to the client is a session nobody can use"]
 pub struct Token {
-    bytes: [u8; Self::BYTES],
+    /// The bits; the last byte is room that the decoder asks for, and zero.
+    bytes: [u8; Self::BYTES_DECODED],
     text: [u8; Self::LEN],
 }
 
@@ -26,6 +28,7 @@ impl Token {
     pub const LEN: usize = 43;
 
     const BYTES: usize = 32;
+    const BYTES_DECODED: usize = Self::BYTES + 1;
 
     /// A token from a client. `None` unless it has exactly the form of one.
     ///
@@ -33,10 +36,10 @@ impl Token {
     /// accepted. That it has the form says nothing about whether there is such a session.
     pub fn parse(text: impl AsRef<[u8]>) -> Option<Self> {
         let text: [u8; Self::LEN] = text.as_ref().try_into().ok()?;
-        let mut token = Self { bytes: [0; Self::BYTES], text };
+        let mut token = Self { bytes: [0; Self::BYTES_DECODED], text };
         // Refuses other alphabets and set bits beyond the 256th.
-        match Base64UrlUnpadded::decode(token.text, &mut token.bytes) {
-            Ok(bytes) if bytes.len() == Self::BYTES => Some(token),
+        match URL_SAFE_NO_PAD.decode_slice(token.text, &mut token.bytes) {
+            Ok(Self::BYTES) => Some(token),
             _ => None,
         }
     }
@@ -47,10 +50,14 @@ impl Token {
     }
 
     pub(crate) fn generate(random: Random) -> Result<Self> {
-        let mut token = Self { bytes: [0; Self::BYTES], text: [0; Self::LEN] };
-        random(&mut token.bytes)?;
+        let mut bytes = [0; Self::BYTES];
+        random(&mut bytes)?;
+        let mut token = Self { bytes: [0; Self::BYTES_DECODED], text: [0; Self::LEN] };
+        token.bytes[..Self::BYTES].copy_from_slice(&bytes);
         // The length is 32 * 4 / 3 rounded up, so it always fits.
-        let _ = Base64UrlUnpadded::encode(&token.bytes, &mut token.text);
+        let _ = URL_SAFE_NO_PAD.encode_slice(bytes, &mut token.text);
+        bytes = [0; Self::BYTES];
+        optimization_barrier(&bytes);
         Ok(token)
     }
 
@@ -58,19 +65,23 @@ impl Token {
     ///
     /// Either way one block of the hash function.
     pub(crate) fn key(&self, kind: &Kind) -> Key {
-        let mut digest = Sha256::new();
-        if let Kind::Named { tag, .. } = kind {
-            digest.update(tag);
-        }
-        digest.update(self.bytes);
-        Key::from_bytes(digest.finalize().into())
+        let bytes = &self.bytes[..Self::BYTES];
+        let digest = match kind {
+            Kind::Plain => Sha256::digest(bytes),
+            Kind::Named { tag, .. } => {
+                Sha256::new().chain_update(tag).chain_update(bytes).finalize()
+            }
+        };
+        Key::from_bytes(digest.into())
     }
 }
 
 impl Drop for Token {
     fn drop(&mut self) {
-        self.bytes.zeroize();
-        self.text.zeroize();
+        self.bytes = [0; Self::BYTES_DECODED];
+        self.text = [0; Self::LEN];
+        // Or the compiler would leave out what nobody reads.
+        optimization_barrier(self);
     }
 }
 
