@@ -1,85 +1,140 @@
-//! Sessions for programs: the token travels in a header, and no cookie is set.
+//! A JSON API whose clients are programs: the token travels in the header
+//! `X-Session-ID`, both ways. No cookie is set, and none is accepted.
 //!
-//! ```text
+//! ```console
 //! $ cargo run -p header-tokens &
-//! $ curl -i -d 'name=ada&password=lovelace' localhost:3000/login
+//! $ ADA='{"name":"ada","password":"lovelace"}'
+//! $ curl -si -A backup --json "$ADA" http://127.0.0.1:3000/login > /dev/null
+//! $ curl -si --json "$ADA" http://127.0.0.1:3000/login
 //! HTTP/1.1 200 OK
-//! x-session-id: …
-//! $ curl -H "X-Session-ID: $TOKEN" localhost:3000/profile
+//! content-type: application/json
+//! x-session-id: a3A3NOYsCZFI_RTdgGldOrEA_Mvx59-__crlVdw3ALg
+//! cache-control: no-store
+//! vary: x-session-id
+//! …
+//! {"name":"ada","calls":0}
+//! $ TOKEN='X-Session-ID: a3A3NOYsCZFI_RTdgGldOrEA_Mvx59-__crlVdw3ALg'
+//! $ curl -H "$TOKEN" http://127.0.0.1:3000/profile
 //! {"name":"ada","calls":1}
-//! $ curl -H "X-Session-ID: $TOKEN" localhost:3000/sessions
-//! ["2f0c…"]
-//! $ curl -H "X-Session-ID: $TOKEN" -X POST localhost:3000/end-others
-//! 0 ended
+//! $ curl -H "$TOKEN" http://127.0.0.1:3000/sessions
+//! [{"id":"4d667c2f…","client":"backup","current":false},
+//!  {"id":"e0f13a80…","client":"curl/7.88.1","current":true}]
+//! $ curl -H "$TOKEN" -X DELETE http://127.0.0.1:3000/sessions/4d667c2f…
+//! $ curl -H "$TOKEN" -X POST http://127.0.0.1:3000/sessions/end-others
+//! {"ended":0}
+//! $ curl -H "$TOKEN" -X POST http://127.0.0.1:3000/logout
+//! $ curl -H "$TOKEN" http://127.0.0.1:3000/profile
+//! sign in first
 //! ```
 
-use std::time::Duration;
+use std::{error::Error, time::Duration};
 
-use axum::routing::{get, post};
-use axum::{Form, Json, Router, http::StatusCode, response::IntoResponse, response::Response};
+use axum::extract::Path;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post};
+use axum::{Json, Router};
 use kvolt::cache::MemoryStore;
 use kvolt::middleware::{Handle, Result, Session, Sessions};
-use kvolt::session::{Manager, NewSession};
+use kvolt::session::{Device, Manager, NewSession};
 use serde::{Deserialize, Serialize};
 
+/// What each session keeps.
 #[derive(Clone, Serialize)]
-struct User {
+struct Caller {
     name: String,
     calls: u32,
 }
 
 #[derive(Deserialize)]
-struct Login {
+struct Credentials {
     name: String,
     password: String,
 }
 
-async fn login(handle: Handle<User>, Form(form): Form<Login>) -> Result<Response> {
-    // Where your own check of the credentials goes.
-    if (&*form.name, &*form.password) != ("ada", "lovelace") {
-        return Ok((StatusCode::UNAUTHORIZED, "wrong name or password\n").into_response());
-    }
-    let user = User { name: form.name.clone(), calls: 0 };
-    let session = NewSession::new(user).owner(form.name);
-    Ok((handle.login(session).await?, "welcome\n").into_response())
+/// A session as its owner sees it in the list: by its public id, never its token.
+#[derive(Serialize)]
+struct Listed {
+    id: String,
+    client: Option<String>,
+    current: bool,
 }
 
-/// Concurrent calls all count: an update is made anew when another came before it.
-async fn profile(session: Session<User>) -> Result<Json<User>> {
-    let session = session.update(|user| user.calls += 1).await?;
+#[derive(Serialize)]
+struct Ended {
+    ended: usize,
+}
+
+/// Here goes your own check.
+fn are_right(given: &Credentials) -> bool {
+    given.name == "ada" && given.password == "lovelace"
+}
+
+async fn login(
+    client: Handle<Caller>,
+    headers: HeaderMap,
+    Json(given): Json<Credentials>,
+) -> Result<Response> {
+    if !are_right(&given) {
+        return Ok(StatusCode::UNAUTHORIZED.into_response());
+    }
+    let user_agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
+    let device = Device::new().with_user_agent(user_agent.unwrap_or("unknown"));
+    let caller = Caller { name: given.name.clone(), calls: 0 };
+    let session = NewSession::new(caller.clone()).owner(given.name).device(device);
+    Ok((client.login(session).await?, Json(caller)).into_response())
+}
+
+/// Counts each call, also those that come at the same moment: an update is
+/// made again when another came first.
+async fn profile(session: Session<Caller>) -> Result<Json<Caller>> {
+    let session = session.update(|caller| caller.calls += 1).await?;
     Ok(Json(session.data().clone()))
 }
 
-async fn sessions(session: Session<User>) -> Result<Json<Vec<String>>> {
-    let all = session.list().await?;
-    Ok(Json(all.iter().map(|session| session.id().to_string()).collect()))
+async fn list(session: Session<Caller>) -> Result<Json<Vec<Listed>>> {
+    let all = session.list().await?.into_iter().map(|each| Listed {
+        id: each.id().to_string(),
+        client: each.device().user_agent().map(str::to_owned),
+        current: each.id() == session.id(),
+    });
+    Ok(Json(all.collect()))
 }
 
-async fn end_others(session: Session<User>) -> Result<String> {
-    Ok(format!("{} ended\n", session.end_others().await?))
+/// An id that is nobody's and one that is another owner's are the same answer.
+async fn end(session: Session<Caller>, Path(id): Path<String>) -> Result<StatusCode> {
+    let ended = match id.parse() {
+        Ok(id) => session.end(id).await?,
+        Err(_) => false,
+    };
+    Ok(if ended { StatusCode::NO_CONTENT } else { StatusCode::NOT_FOUND })
 }
 
-async fn logout(session: Session<User>) -> Result<impl IntoResponse> {
-    Ok((session.logout().await?, "goodbye\n"))
+async fn end_others(session: Session<Caller>) -> Result<Json<Ended>> {
+    Ok(Json(Ended { ended: session.end_others().await? }))
 }
 
-fn app() -> Router {
+async fn logout(session: Session<Caller>) -> Result<impl IntoResponse> {
+    Ok((session.logout().await?, StatusCode::NO_CONTENT))
+}
+
+fn app() -> Result<Router, Box<dyn Error>> {
     let manager = Manager::new(MemoryStore::new(), Duration::from_secs(30 * 60));
-    let lookup = "header:X-Session-ID".parse().expect("a sound lookup");
-    let by_header = Sessions::builder(manager).lookup(lookup).build().expect("sound");
-    Router::new()
+    let sessions = Sessions::builder(manager).lookup("header:X-Session-ID".parse()?).build()?;
+    let members = Router::new()
         .route("/profile", get(profile))
-        .route("/sessions", get(sessions))
-        .route("/end-others", post(end_others))
+        .route("/sessions", get(list))
+        .route("/sessions/{id}", delete(end))
+        .route("/sessions/end-others", post(end_others))
         .route("/logout", post(logout))
-        .route_layer(by_header.layer())
-        .merge(Router::new().route("/login", post(login)).route_layer(by_header.layer().optional()))
-        .with_state(by_header)
+        .route_layer(sessions.layer());
+    let open = Router::new().route("/login", post(login)).route_layer(sessions.layer().optional());
+    Ok(members.merge(open).with_state(sessions))
 }
 
 #[tokio::main]
-async fn main() -> std::io::Result<()> {
-    axum::serve(tokio::net::TcpListener::bind("127.0.0.1:3000").await?, app()).await
+async fn main() -> Result<(), Box<dyn Error>> {
+    Ok(axum::serve(tokio::net::TcpListener::bind("127.0.0.1:3000").await?, app()?).await?)
 }
 
 #[cfg(test)]

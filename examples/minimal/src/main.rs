@@ -1,10 +1,10 @@
-//! Sign in, be known, sign out. With the program running:
+//! Sign in, be known, sign out. After `cargo run -p minimal`, in another terminal:
 //!
-//!     curl -c jar -d 'name=ada&password=lovelace' localhost:3000/login
-//!     curl -b jar localhost:3000/profile
-//!     curl -b jar -X POST localhost:3000/logout
+//!     curl -c jar -d 'name=ada&password=lovelace' http://127.0.0.1:3000/login   # welcome
+//!     curl -b jar http://127.0.0.1:3000/profile                                 # you are ada
+//!     curl -b jar -c jar -X POST http://127.0.0.1:3000/logout                   # goodbye
 
-use std::time::Duration;
+use std::{error::Error, time::Duration};
 
 use axum::routing::{get, post};
 use axum::{Form, Router, http::StatusCode, response::IntoResponse, response::Response};
@@ -12,47 +12,47 @@ use kvolt::cache::MemoryStore;
 use kvolt::middleware::{CookiePolicy, Handle, Result, Session, Sessions};
 use kvolt::session::{Manager, NewSession};
 
-#[derive(Clone, serde::Deserialize)]
-struct User {
+#[derive(serde::Deserialize)]
+struct Credentials {
     name: String,
     password: String,
 }
 
-async fn login(handle: Handle<String>, Form(form): Form<User>) -> Result<Response> {
-    // Where your own check of the credentials goes.
-    if (&*form.name, &*form.password) != ("ada", "lovelace") {
+/// Here goes your own check.
+fn are_right(given: &Credentials) -> bool {
+    given.name == "ada" && given.password == "lovelace"
+}
+
+async fn login(client: Handle<String>, Form(given): Form<Credentials>) -> Result<Response> {
+    if !are_right(&given) {
         return Ok((StatusCode::UNAUTHORIZED, "wrong name or password\n").into_response());
     }
-    let welcome = format!("Welcome, {}\n", form.name);
-    let session = NewSession::new(form.name.clone()).owner(form.name);
-    Ok((handle.login(session).await?, welcome).into_response())
+    let session = NewSession::new(given.name.clone()).owner(given.name);
+    Ok((client.login(session).await?, "welcome\n").into_response())
 }
 
 async fn profile(name: Session<String>) -> String {
-    format!("You are {}\n", *name)
+    format!("you are {}\n", *name)
 }
 
 async fn logout(session: Session<String>) -> Result<impl IntoResponse> {
-    Ok((session.logout().await?, "Goodbye\n"))
+    Ok((session.logout().await?, "goodbye\n"))
 }
 
-fn app() -> Router {
+fn app() -> Result<Router, Box<dyn Error>> {
     let manager = Manager::new(MemoryStore::new(), Duration::from_secs(30 * 60));
-    // For plain HTTP on this machine. Behind TLS, `Sessions::new(manager)` is all.
-    let cookie = CookiePolicy::builder().insecure_plain_http(true).build().expect("a sound policy");
-    let lookup = "cookie:session_id".parse().expect("a sound lookup");
-    let sessions = Sessions::builder(manager).lookup(lookup).cookie(cookie).build().expect("sound");
-    Router::new()
-        .route("/profile", get(profile))
-        .route("/logout", post(logout))
-        .route_layer(sessions.layer())
-        .merge(Router::new().route("/login", post(login)).route_layer(sessions.layer().optional()))
-        .with_state(sessions)
+    // For plain HTTP on this machine. Behind TLS, `Sessions::new(manager)` is all it takes.
+    let cookie = CookiePolicy::builder().insecure_plain_http(true).build()?;
+    let lookup = "cookie:session_id".parse()?;
+    let sessions = Sessions::builder(manager).lookup(lookup).cookie(cookie).build()?;
+    let members = Router::new().route("/profile", get(profile)).route("/logout", post(logout));
+    let open = Router::new().route("/login", post(login)).route_layer(sessions.layer().optional());
+    Ok(members.route_layer(sessions.layer()).merge(open).with_state(sessions))
 }
 
 #[tokio::main]
-async fn main() -> std::io::Result<()> {
-    axum::serve(tokio::net::TcpListener::bind("127.0.0.1:3000").await?, app()).await
+async fn main() -> Result<(), Box<dyn Error>> {
+    Ok(axum::serve(tokio::net::TcpListener::bind("127.0.0.1:3000").await?, app()?).await?)
 }
 
 #[cfg(test)]

@@ -1,36 +1,67 @@
 use axum::body::Body;
-use axum::http::{Request, Response, StatusCode, header};
+use axum::http::{Request, StatusCode, header};
 use http_body_util::BodyExt;
 use tower::ServiceExt;
 
-use super::app;
+use super::{Router, app};
 
-#[tokio::test]
-async fn the_transcript_is_what_happens() {
-    let app = app();
-    let send = |method, path, cookie: String, body: &'static str| {
+/// What a client with a jar for one cookie sees.
+struct Client {
+    app: Router,
+    jar: String,
+}
+
+impl Client {
+    fn new() -> Self {
+        Self { app: app().unwrap(), jar: String::new() }
+    }
+
+    async fn send(&mut self, method: &str, path: &str, form: &str) -> (StatusCode, String) {
         let request = Request::builder()
             .method(method)
             .uri(path)
-            .header(header::COOKIE, cookie)
-            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
-        app.clone().oneshot(request.body(Body::from(body)).unwrap())
-    };
-    let text = |response: Response<Body>| async {
-        let bytes = response.into_body().collect().await.unwrap().to_bytes();
-        String::from_utf8(bytes.to_vec()).unwrap()
-    };
-    let wrong = send("POST", "/login", String::new(), "name=ada&password=x").await.unwrap();
-    assert_eq!(wrong.status(), StatusCode::UNAUTHORIZED);
-    let login = send("POST", "/login", String::new(), "name=ada&password=lovelace").await.unwrap();
-    let cookie =
-        login.headers()[header::SET_COOKIE].to_str().unwrap().split(';').next().unwrap().to_owned();
-    assert_eq!(text(login).await, "Welcome, ada\n");
-    let profile = send("GET", "/profile", cookie.clone(), "").await.unwrap();
-    assert_eq!(text(profile).await, "You are ada\n");
-    let logout = send("POST", "/logout", cookie.clone(), "").await.unwrap();
-    assert_eq!(text(logout).await, "Goodbye\n");
-    let profile = send("GET", "/profile", cookie, "").await.unwrap();
-    assert_eq!(profile.status(), StatusCode::UNAUTHORIZED);
-    assert_eq!(text(profile).await, "sign in first\n");
+            .header(header::COOKIE, &self.jar)
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(Body::from(form.to_owned()))
+            .unwrap();
+        let response = self.app.clone().oneshot(request).await.unwrap();
+        if let Some(cookie) = response.headers().get(header::SET_COOKIE) {
+            let pair = cookie.to_str().unwrap().split(';').next().unwrap();
+            pair.clone_into(&mut self.jar);
+        }
+        let status = response.status();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+}
+
+fn answer(status: StatusCode, text: &str) -> (StatusCode, String) {
+    (status, text.to_owned())
+}
+
+#[tokio::test]
+async fn the_transcript_is_what_happens() {
+    let mut ada = Client::new();
+    let login = ada.send("POST", "/login", "name=ada&password=lovelace").await;
+    assert_eq!(login, answer(StatusCode::OK, "welcome\n"));
+    let jar = ada.jar.clone();
+    assert!(jar.starts_with("session_id="), "{jar}");
+    let profile = ada.send("GET", "/profile", "").await;
+    assert_eq!(profile, answer(StatusCode::OK, "you are ada\n"));
+    let logout = ada.send("POST", "/logout", "").await;
+    assert_eq!(logout, answer(StatusCode::OK, "goodbye\n"));
+    assert_eq!(ada.jar, "session_id=");
+    for jar in ["", &jar] {
+        jar.clone_into(&mut ada.jar);
+        let profile = ada.send("GET", "/profile", "").await;
+        assert_eq!(profile, answer(StatusCode::UNAUTHORIZED, "sign in first\n"));
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_password_sets_no_cookie() {
+    let mut eve = Client::new();
+    let login = eve.send("POST", "/login", "name=ada&password=guess").await;
+    assert_eq!(login, answer(StatusCode::UNAUTHORIZED, "wrong name or password\n"));
+    assert_eq!(eve.jar, "");
 }

@@ -1,0 +1,231 @@
+//! Reading a live entry, beside other maps and caches.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher};
+use std::time::Duration;
+
+use dashmap::DashMap;
+use kvolt::cache::{Access, Expiry, Key, MemoryStore, NewEntry, Store};
+
+use crate::harness::{Contender, Results, below, key, mix, now, race, target};
+
+pub(crate) type Value = [u8; 100];
+
+pub(crate) const IDLE: Duration = Duration::from_secs(30 * 60);
+pub(crate) const LIFETIME: Duration = Duration::from_secs(12 * 60 * 60);
+
+/// Keys are their own hash, for every contender.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct OwnHash;
+
+impl BuildHasher for OwnHash {
+    type Hasher = OwnHasher;
+
+    fn build_hasher(&self) -> OwnHasher {
+        OwnHasher(0)
+    }
+}
+
+pub(crate) struct OwnHasher(u64);
+
+impl Hasher for OwnHasher {
+    fn write_u64(&mut self, prefix: u64) {
+        self.0 = prefix;
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("keys write one u64");
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+pub(crate) type Moka = moka::sync::Cache<Key, Value, OwnHash>;
+type Quick = quick_cache::sync::Cache<Key, Value, quick_cache::UnitWeighter, OwnHash>;
+
+pub(crate) fn value(number: u64) -> Value {
+    [mix(number) as u8; 100]
+}
+
+#[inline(always)]
+pub(crate) fn look(value: &Value) -> u64 {
+    u64::from(value[0]) + u64::from(value[50]) + u64::from(value[99])
+}
+
+/// Everyone with the same entries.
+struct All {
+    kvolt: MemoryStore<Value>,
+    papaya: papaya::HashMap<Key, Value, OwnHash>,
+    moka_live: Moka,
+    moka_idle: Moka,
+    quick: Quick,
+    dashmap: DashMap<Key, Value, OwnHash>,
+    floor: HashMap<Key, Value, OwnHash>,
+}
+
+impl All {
+    fn with(entries: u64) -> Self {
+        let moka = || moka::sync::Cache::builder().max_capacity(2 * entries);
+        let all = Self {
+            kvolt: MemoryStore::new(),
+            papaya: papaya::HashMap::with_hasher(OwnHash),
+            moka_live: moka().time_to_live(LIFETIME).build_with_hasher(OwnHash),
+            moka_idle: moka().time_to_idle(IDLE).build_with_hasher(OwnHash),
+            quick: Quick::with(
+                entries as usize,
+                2 * entries,
+                quick_cache::UnitWeighter,
+                OwnHash,
+                quick_cache::sync::DefaultLifecycle::default(),
+            ),
+            dashmap: DashMap::with_hasher(OwnHash),
+            floor: HashMap::with_hasher(OwnHash),
+        };
+        // One after the other, so that nobody's entries lie between another's.
+        fill(&all.kvolt, entries);
+        for n in 0..entries {
+            all.papaya.pin().insert(key(n), value(n));
+        }
+        for n in 0..entries {
+            all.moka_live.insert(key(n), value(n));
+        }
+        for n in 0..entries {
+            all.moka_idle.insert(key(n), value(n));
+        }
+        for n in 0..entries {
+            all.quick.insert(key(n), value(n));
+        }
+        for n in 0..entries {
+            all.dashmap.insert(key(n), value(n));
+        }
+        all.moka_live.run_pending_tasks();
+        all.moka_idle.run_pending_tasks();
+        let floor = (0..entries).map(|n| (key(n), value(n))).collect();
+        Self { floor, ..all }
+    }
+
+    /// A contender for each one's way to read; the first is what the others are compared with.
+    fn contenders<'a>(
+        &'a self,
+        make: &dyn Fn(&'static str, Read<'a>) -> Contender<'a>,
+    ) -> Made<'a> {
+        vec![
+            make("papaya, own hash, in place", Read::Papaya(&self.papaya)),
+            make("kvolt, peek", Read::Kvolt(&self.kvolt, Access::Peek)),
+            make("kvolt, slide", Read::Kvolt(&self.kvolt, Access::Slide)),
+            make("moka, time to live", Read::Moka(&self.moka_live)),
+            make("moka, time to idle", Read::Moka(&self.moka_idle)),
+            make("quick_cache, no expiry", Read::Quick(&self.quick)),
+            make("dashmap, no expiry", Read::Dashmap(&self.dashmap)),
+            make("std HashMap, no threads: the floor", Read::Floor(&self.floor)),
+        ]
+    }
+}
+
+type Made<'a> = Vec<Contender<'a>>;
+
+#[derive(Clone, Copy)]
+enum Read<'a> {
+    Kvolt(&'a MemoryStore<Value>, Access),
+    Papaya(&'a papaya::HashMap<Key, Value, OwnHash>),
+    Moka(&'a Moka),
+    Quick(&'a Quick),
+    Dashmap(&'a DashMap<Key, Value, OwnHash>),
+    Floor(&'a HashMap<Key, Value, OwnHash>),
+}
+
+/// Runs `$pattern` with a closure of its own for each contender, so that each is compiled for itself.
+macro_rules! each {
+    ($read:expr, $pattern:expr) => {
+        match $read {
+            Read::Kvolt(map, Access::Peek) => {
+                $pattern(|key: &Key| map.read(key, Access::Peek, |entry| look(entry.value)))
+            }
+            Read::Kvolt(map, Access::Slide) => {
+                $pattern(|key: &Key| map.read(key, Access::Slide, |entry| look(entry.value)))
+            }
+            Read::Papaya(map) => $pattern(|key: &Key| map.pin().get(key).map(look)),
+            Read::Moka(map) => $pattern(|key: &Key| map.get(key).map(|value| look(&value))),
+            Read::Quick(map) => $pattern(|key: &Key| map.get(key).map(|value| look(&value))),
+            Read::Dashmap(map) => $pattern(|key: &Key| map.get(key).map(|value| look(&value))),
+            Read::Floor(map) => $pattern(|key: &Key| map.get(key).map(look)),
+        }
+    };
+}
+
+pub(crate) fn fill(store: &MemoryStore<Value>, entries: u64) {
+    for n in 0..entries {
+        let entry = NewEntry::new(value(n), Expiry::idle_within(IDLE, LIFETIME));
+        let _ = now(store.insert(key(n), entry)).expect("there is room");
+    }
+}
+
+#[inline(always)]
+fn throughput(keys: &[Key], thread: usize, ops: u64, read: impl Fn(&Key) -> Option<u64>) -> u64 {
+    let start = thread * keys.len() / 2;
+    let keys = keys[start..].iter().chain(&keys[..start]).cycle();
+    keys.take(ops as usize).map(|key| read(key).expect("it is live")).sum()
+}
+
+#[inline(always)]
+fn latency(entries: u64, thread: usize, ops: u64, read: impl Fn(&Key) -> Option<u64>) -> u64 {
+    let mut seen = thread as u64 * 1_000;
+    for counter in 0..ops {
+        // A byte just read decides which key is next: no two look-ups overlap.
+        let number = below(entries, mix(counter) ^ seen);
+        seen = read(&key(number)).expect("it is live");
+    }
+    seen
+}
+
+const LIST: u64 = 1_000_000;
+
+pub(crate) fn run(quick: bool) {
+    println!("\n== cache: read of a live entry of 100 bytes");
+    let sizes: &[u64] =
+        if quick { &[1_000, 100_000, 1_000_000] } else { &[1_000, 100_000, 1_000_000, 5_000_000] };
+    for &entries in sizes {
+        let all = All::with(entries);
+        let keys: Vec<Key> = (0..LIST).map(|n| key(below(entries, mix(n ^ 0x5eed)))).collect();
+        for threads in [1, 2] {
+            let overlapping = |name, read| {
+                let keys = &keys;
+                Contender::new(name, move |thread, ops| {
+                    each!(read, |read| throughput(keys, thread, ops, read))
+                })
+            };
+            let title = format!("{entries} entries, {threads} thread(s), throughput");
+            judge(&race(&title, threads, LIST, &all.contenders(&overlapping)));
+            let dependent = |name, read| {
+                Contender::new(name, move |thread, ops| {
+                    each!(read, |read| latency(entries, thread, ops, read))
+                })
+            };
+            let title = format!("{entries} entries, {threads} thread(s), latency");
+            judge(&race(&title, threads, LIST / 2, &all.contenders(&dependent)));
+        }
+        if entries == 100_000 {
+            hot(&all);
+        }
+    }
+}
+
+fn judge(results: &Results) {
+    let slide = results.of("kvolt, slide");
+    target("kvolt, slide / papaya", slide / results.of("papaya, own hash, in place"), 1.15);
+    target("kvolt, slide / moka, time to live", slide / results.of("moka, time to live"), 0.2);
+}
+
+fn hot(all: &All) {
+    let hot = [key(1)];
+    let one = |name, read| {
+        let hot = &hot;
+        Contender::new(name, move |_, ops| each!(read, |read| throughput(hot, 0, ops, read)))
+    };
+    let alone = race("one hot key, 1 thread", 1, 2 * LIST, &all.contenders(&one));
+    let both = race("one hot key, 2 threads", 2, 2 * LIST, &all.contenders(&one));
+    let kept = both.of("kvolt, slide") / alone.of("kvolt, slide");
+    target("kvolt, slide, by two threads / by one", kept, 1.15);
+}

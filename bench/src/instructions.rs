@@ -1,0 +1,83 @@
+//! Instructions per operation, as callgrind counts them: the same on a busy machine.
+
+use std::process::Command;
+
+use kvolt::cache::{Access, MemoryStore};
+
+use crate::cache::{fill, look};
+use crate::harness::{CHILD, below, key, mix};
+use crate::{http, session};
+
+const ENTRIES: u64 = 1_000;
+
+const SUBJECTS: [(&str, u64); 8] = [
+    ("cache read, peek", 20_000),
+    ("cache read, slide", 20_000),
+    ("making a key, part of both", 20_000),
+    ("session get_ready, slide", 5_000),
+    ("bare route", 1_000),
+    ("layer: nothing", 1_000),
+    ("layer: kvolt", 1_000),
+    ("layer: tower-sessions", 1_000),
+];
+
+pub(crate) fn run() {
+    println!(
+        "\n== instructions: per operation, under callgrind (no SHA instructions there, the clock is a system call)"
+    );
+    for (name, ops) in SUBJECTS {
+        let (Some(once), Some(twice)) = (collected(name, ops), collected(name, 2 * ops)) else {
+            println!("  valgrind is not installed: apt-get install valgrind");
+            return;
+        };
+        println!("  {name:<44} {:>10.0}", (twice as f64 - once as f64) / ops as f64);
+    }
+}
+
+fn collected(name: &str, ops: u64) -> Option<u64> {
+    let program = std::env::current_exe().expect("the program has a path");
+    let output = Command::new("valgrind")
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .arg(program)
+        .args([CHILD, "instructions", name, &ops.to_string()])
+        .output()
+        .ok()?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}");
+    let line = text.lines().find_map(|line| line.split_once("Collected :"));
+    Some(line.unwrap_or_else(|| panic!("{text}")).1.trim().parse().expect("a number"))
+}
+
+pub(crate) fn child(name: &str, ops: u64) {
+    let read = |access| {
+        let store = MemoryStore::new();
+        fill(&store, ENTRIES);
+        let read = |n| store.read(&key(below(ENTRIES, mix(n))), access, |entry| look(entry.value));
+        (0..ops).map(|n| read(n).expect("it is live")).sum()
+    };
+    let requests = |app: http::App| async move { app.requests(ops).await };
+    let sum: u64 = match name {
+        "cache read, peek" => read(Access::Peek),
+        "cache read, slide" => read(Access::Slide),
+        "making a key, part of both" => {
+            let first = |n| std::hint::black_box(key(below(ENTRIES, mix(n)))).as_bytes()[0];
+            (0..ops).map(|n| u64::from(first(n))).sum()
+        }
+        "session get_ready, slide" => {
+            let world = session::world(ENTRIES);
+            let read = |token| world.manager.get_ready(token, Access::Slide)?.expect("it works");
+            let tokens = world.tokens.iter().cycle().take(ops as usize);
+            tokens.map(|token| read(token).expect("it is live").id).sum()
+        }
+        "bare route" => http::runtime().block_on(async { requests(http::bare().await).await }),
+        "layer: nothing" => {
+            http::runtime().block_on(async { requests(http::idle_layer().await).await })
+        }
+        "layer: kvolt" => http::runtime().block_on(async { requests(http::kvolt().await).await }),
+        "layer: tower-sessions" => {
+            http::runtime().block_on(async { requests(http::tower_sessions(false).await).await })
+        }
+        _ => unreachable!("only this program asks"),
+    };
+    std::hint::black_box(sum);
+}

@@ -1,0 +1,173 @@
+//! The longest wait of a reader while a million entries expire.
+
+use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use dashmap::DashMap;
+use kvolt::cache::{Access, Expiry, Key, MemoryStore, NewEntry, Store};
+use moka::Expiry as MokaExpiry;
+
+use crate::cache::{LIFETIME, OwnHash, Value, look, value};
+use crate::harness::{key, mix, now};
+
+const DYING: u64 = 1_000_000;
+const LIVE: u64 = 1_000;
+const TTL: Duration = Duration::from_secs(3);
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long reads took: of those in which the thread was never taken off its core, and of all.
+struct Waits {
+    /// By tenths of a microsecond.
+    counts: Vec<u64>,
+    max: Duration,
+    max_own: Duration,
+    preempted: u64,
+}
+
+/// From here on it is looked up whether the scheduler was the reason.
+const SUSPICIOUS: Duration = Duration::from_micros(10);
+
+/// Reads live keys until `done`, which is asked now and then.
+fn reader(mut done: impl FnMut() -> bool, read: impl Fn(&Key) -> Option<u64>) -> Waits {
+    let keys: Vec<Key> = (0..LIVE).map(key).collect();
+    let mut waits = Waits {
+        counts: vec![0; 100_000],
+        max: Duration::ZERO,
+        max_own: Duration::ZERO,
+        preempted: 0,
+    };
+    let mut switches = preemptions();
+    for n in 0_u64.. {
+        let key = &keys[(mix(n) % LIVE) as usize];
+        let start = Instant::now();
+        std::hint::black_box(read(key).expect("it is live"));
+        let took = start.elapsed();
+        let tenths = (took.as_nanos() / 100) as usize;
+        waits.counts[tenths.min(99_999)] += 1;
+        waits.max = waits.max.max(took);
+        if took > SUSPICIOUS {
+            let before = std::mem::replace(&mut switches, preemptions());
+            if before == switches {
+                waits.max_own = waits.max_own.max(took);
+            } else {
+                waits.preempted += 1;
+            }
+        }
+        if n % 10_000 == 0 {
+            switches = preemptions();
+            if done() {
+                break;
+            }
+        }
+    }
+    waits
+}
+
+/// How often this thread has been taken off its core; to wait for another is not that.
+fn preemptions() -> u64 {
+    let status = fs::read_to_string("/proc/thread-self/status").expect("Linux has it");
+    let counts = status.lines().filter(|line| line.starts_with("nonvoluntary_ctxt"));
+    counts.filter_map(|line| line.split_whitespace().last()?.parse::<u64>().ok()).sum()
+}
+
+fn print(name: &str, elapsed: Duration, waits: &Waits) {
+    let total: u64 = waits.counts.iter().sum();
+    let beyond = |share: f64| {
+        let mut left = (total as f64 * share) as u64;
+        let place = waits.counts.iter().rposition(|count| {
+            let here = *count > left;
+            left = left.saturating_sub(*count);
+            here
+        });
+        place.unwrap_or(0) as f64 / 10.0 + 0.1
+    };
+    println!(
+        "  {name:<34} {:>8.1} {:>8.1} {:>10.1} {:>10.1} {:>6} {:>7.1} {:>6.1}",
+        beyond(1e-4),
+        beyond(1e-6),
+        waits.max_own.as_nanos() as f64 / 1e3,
+        waits.max.as_nanos() as f64 / 1e3,
+        waits.preempted,
+        total as f64 / 1e6,
+        elapsed.as_secs_f64(),
+    );
+}
+
+/// A reader from now until `done`.
+fn measure(name: &str, done: impl Fn() -> bool, read: impl Fn(&Key) -> Option<u64>) {
+    let start = Instant::now();
+    let waits = reader(|| done() || start.elapsed() > PATIENCE, read);
+    print(name, start.elapsed(), &waits);
+    if start.elapsed() > PATIENCE {
+        println!("  {name}: not finished after {PATIENCE:?}");
+    }
+}
+
+fn kvolt(dying: Expiry) -> MemoryStore<Value> {
+    let store = MemoryStore::new();
+    for n in 0..LIVE + DYING {
+        let expiry = if n < LIVE { Expiry::idle_within(LIFETIME, LIFETIME) } else { dying };
+        let _ = now(store.insert(key(n), NewEntry::new(value(n), expiry))).expect("there is room");
+    }
+    store
+}
+
+struct Dying;
+
+impl MokaExpiry<Key, Value> for Dying {
+    fn expire_after_create(&self, _: &Key, value: &Value, _: Instant) -> Option<Duration> {
+        Some(if value[1] == 1 { LIFETIME } else { TTL })
+    }
+}
+
+pub(crate) fn run() {
+    println!(
+        "\n== pause: a reader of {LIVE} live entries while {DYING} others expire, microseconds"
+    );
+    println!(
+        "  {:<34} {:>8} {:>8} {:>10} {:>10} {:>6} {:>7} {:>6}",
+        "", "p99.99", "p99.9999", "max own", "max all", "taken", "M reads", "s"
+    );
+    for _ in 0..2 {
+        let store = kvolt(Expiry::after(LIFETIME));
+        let read = |key: &Key| store.read(key, Access::Slide, |entry| look(entry.value));
+        let start = Instant::now();
+        measure("kvolt, nothing expires", || start.elapsed() > Duration::from_secs(6), read);
+        drop(store);
+        let store = kvolt(Expiry::idle(TTL));
+        let read = |key: &Key| store.read(key, Access::Slide, |entry| look(entry.value));
+        measure("kvolt, all expire", || store.len() as u64 <= LIVE, read);
+    }
+
+    let cache = moka::sync::Cache::builder().expire_after(Dying).build_with_hasher(OwnHash);
+    for n in 0..LIVE + DYING {
+        let mut value = value(n);
+        value[1] = u8::from(n < LIVE);
+        cache.insert(key(n), value);
+    }
+    let read = |key: &Key| cache.get(key).map(|value| look(&value));
+    measure("moka, all expire", || cache.entry_count() <= LIVE, read);
+    drop(cache);
+
+    let map = DashMap::with_hasher(OwnHash);
+    let start = Instant::now();
+    for n in 0..LIVE + DYING {
+        map.insert(key(n), (start + if n < LIVE { LIFETIME } else { TTL }, value(n)));
+    }
+    let cleaned = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            thread::sleep((start + TTL).saturating_duration_since(Instant::now()));
+            let now = Instant::now();
+            map.retain(|_, (ends, _)| now < *ends);
+            cleaned.store(true, Ordering::Relaxed);
+        });
+        let read = |key: &Key| map.get(key).map(|entry| look(&entry.1));
+        measure("dashmap, retain", || cleaned.load(Ordering::Relaxed), read);
+    });
+    println!(
+        "  (own: without those in which the scheduler took the core away; target 1000, aim 50)"
+    );
+}

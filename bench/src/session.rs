@@ -1,0 +1,112 @@
+//! Reading a session, beside reading the entry it lives in.
+
+use std::time::Duration;
+
+use kvolt::cache::{Access, Key, MemoryStore, Store};
+use kvolt::session::{Manager, Record, Token};
+
+use crate::harness::{Contender, below, mix, now, race, target};
+
+const SESSIONS: u64 = 100_000;
+const OPS: u64 = 500_000;
+
+const ENTRY: &str = "entry, slide";
+const READY: &str = "Manager::get_ready, slide";
+const LOOK: &str = "Manager::read, slide";
+
+pub(crate) struct User {
+    pub(crate) id: u64,
+}
+
+pub(crate) struct World {
+    pub(crate) store: MemoryStore<Record<User>>,
+    pub(crate) manager: Manager<User>,
+    pub(crate) tokens: Vec<Token>,
+}
+
+pub(crate) fn world(sessions: u64) -> World {
+    let store = MemoryStore::new();
+    let manager = Manager::new(store.clone(), Duration::from_secs(30 * 60));
+    let create = |id| now(manager.create(User { id })).expect("there is room");
+    let tokens = (0..sessions).map(create).collect();
+    World { store, manager, tokens }
+}
+
+/// In no order, so that neither map nor heap is met in the order in which it was filled.
+fn shuffle<T>(all: &mut [T]) {
+    for last in (1..all.len()).rev() {
+        all.swap(last, below(last as u64 + 1, mix(last as u64)) as usize);
+    }
+}
+
+#[inline(always)]
+fn each<T>(all: &[T], thread: usize, ops: u64, read: impl Fn(&T) -> Option<u64>) -> u64 {
+    let start = thread * all.len() / 2;
+    let all = all[start..].iter().chain(&all[..start]).cycle();
+    all.take(ops as usize).map(|one| read(one).expect("it is live")).sum()
+}
+
+/// Like [`each`], but only what was read says which is next: no two reads overlap.
+#[inline(always)]
+fn chain<T>(all: &[T], thread: usize, ops: u64, read: impl Fn(&T) -> Option<u64>) -> u64 {
+    let mut seen = thread as u64 * 1_000;
+    for counter in 0..ops {
+        let number = below(all.len() as u64, mix(counter) ^ seen);
+        seen = read(&all[number as usize]).expect("it is live");
+    }
+    seen
+}
+
+pub(crate) fn run() {
+    println!("\n== session: read with sliding, {SESSIONS} sessions");
+    let World { store, manager, mut tokens } = world(SESSIONS);
+    shuffle(&mut tokens);
+    let page = now(store.scan(None, SESSIONS as usize)).expect("it scans");
+    let mut keys: Vec<Key> = page.entries.iter().map(|entry| entry.key).collect();
+    drop(page);
+    shuffle(&mut keys);
+    let entry = |key: &Key| store.read(key, Access::Slide, |entry| entry.value.data().id);
+    let ready = |token: &Token| {
+        let session = manager.get_ready(token, Access::Slide)?.expect("it works")?;
+        Some(session.id)
+    };
+    let looked =
+        |token: &Token| now(manager.read(token, Access::Slide, |user| user.id)).expect("it works");
+    let hash = |token: &Token| {
+        std::hint::black_box(manager.id(token));
+        Some(0)
+    };
+    let contenders = [
+        Contender::new(ENTRY, |thread, ops| each(&keys, thread, ops, entry)),
+        Contender::new(READY, |thread, ops| each(&tokens, thread, ops, ready)),
+        Contender::new(LOOK, |thread, ops| each(&tokens, thread, ops, looked)),
+        Contender::new("hash of the token alone", |thread, ops| each(&tokens, thread, ops, hash)),
+    ];
+    let chained = [
+        Contender::new(ENTRY, |thread, ops| chain(&keys, thread, ops, entry)),
+        Contender::new(READY, |thread, ops| chain(&tokens, thread, ops, ready)),
+        Contender::new(LOOK, |thread, ops| chain(&tokens, thread, ops, looked)),
+    ];
+    for threads in [1, 2] {
+        for (pattern, contenders) in [("throughput", &contenders[..]), ("latency", &chained)] {
+            let title = format!("any session, {threads} thread(s), {pattern}");
+            let results = race(&title, threads, OPS, contenders);
+            for name in [READY, LOOK] {
+                let above = results.of(name) - results.of(ENTRY);
+                target(&format!("{name}: ns above the entry"), above, 100.0);
+            }
+        }
+    }
+    let (hot_key, hot) = (&keys[..1], &tokens[..1]);
+    let contenders = [
+        Contender::new(ENTRY, |_, ops| each(hot_key, 0, ops, entry)),
+        Contender::new(READY, |_, ops| each(hot, 0, ops, ready)),
+        Contender::new(LOOK, |_, ops| each(hot, 0, ops, looked)),
+    ];
+    let alone = race("one hot session, 1 thread", 1, 2 * OPS, &contenders);
+    let both = race("one hot session, 2 threads", 2, 2 * OPS, &contenders);
+    for name in [READY, LOOK] {
+        let what = format!("{name}: by two threads / by one");
+        target(&what, both.of(name) / alone.of(name), 1.15);
+    }
+}
