@@ -55,9 +55,8 @@ pub(crate) fn millis(duration: Duration) -> u64 {
 ///
 /// The system's clock never goes back and does not follow later changes of the
 /// wall clock. It is the kernel's coarse one (a few milliseconds, 6 ns a
-/// reading, where a precise one costs 28), so an entry ends at its deadline or
-/// at the next tick, never earlier. Time that the machine spends suspended does
-/// not count.
+/// reading, where a precise one costs 28), so an entry ends within one such tick
+/// of its deadline. Time that the machine spends suspended does not count.
 #[derive(Clone)]
 pub struct Clock(Source);
 

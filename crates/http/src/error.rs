@@ -34,8 +34,9 @@ impl StdError for ConfigError {}
 /// Why a handler could not do what it wanted with a session.
 ///
 /// As a response it is 503 with `Retry-After` where the store is unavailable or
-/// full, 401 where the session had ended in the meantime, 409 where the owner
-/// has as many as allowed, and else 500. Nothing of it is shown to the client;
+/// full, 401 where the session had ended in the meantime, 403 where another site
+/// made a browser send the request, 409 where the owner has as many as allowed,
+/// and else 500. Nothing of it is shown to the client;
 /// what an operator has to act on is in the log.
 #[derive(Debug)]
 pub struct Error(Kind);
@@ -44,12 +45,17 @@ pub struct Error(Kind);
 enum Kind {
     Session(kvolt_session::Error),
     Ended,
+    CrossOrigin,
     NoWayBack,
 }
 
 impl Error {
     pub(crate) fn ended() -> Self {
         Self(Kind::Ended)
+    }
+
+    pub(crate) fn cross_origin() -> Self {
+        Self(Kind::CrossOrigin)
     }
 
     pub(crate) fn no_way_back() -> Self {
@@ -72,12 +78,19 @@ impl Error {
         matches!(&self.0, Kind::Session(error) if error.is_limit_reached())
     }
 
+    /// Whether another site made a browser send the request.
+    pub fn is_cross_origin(&self) -> bool {
+        matches!(self.0, Kind::CrossOrigin)
+    }
+
     /// The status that it answers with.
     pub fn status(&self) -> StatusCode {
         if self.is_unavailable() {
             StatusCode::SERVICE_UNAVAILABLE
         } else if self.is_ended() {
             StatusCode::UNAUTHORIZED
+        } else if self.is_cross_origin() {
+            StatusCode::FORBIDDEN
         } else if self.is_limit_reached() {
             StatusCode::CONFLICT
         } else {
@@ -94,6 +107,7 @@ impl Error {
         let text = match status {
             StatusCode::SERVICE_UNAVAILABLE => "sessions are unavailable, try again later\n",
             StatusCode::UNAUTHORIZED => "the session has ended\n",
+            StatusCode::FORBIDDEN => "requests from other sites are refused\n",
             StatusCode::CONFLICT => "too many sessions are open\n",
             _ => "internal error\n",
         };
@@ -121,6 +135,7 @@ impl fmt::Display for Error {
             Kind::Session(error) if error.is_unavailable() => "the session store is unavailable",
             Kind::Session(_) => "the session operation failed",
             Kind::Ended => "the session has ended",
+            Kind::CrossOrigin => "another site made a browser send the request",
             Kind::NoWayBack => {
                 "a token that came in a query can't be replaced: no response carries one back"
             }
@@ -132,7 +147,7 @@ impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match &self.0 {
             Kind::Session(error) => Some(error),
-            Kind::Ended | Kind::NoWayBack => None,
+            Kind::Ended | Kind::CrossOrigin | Kind::NoWayBack => None,
         }
     }
 }

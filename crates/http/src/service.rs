@@ -4,14 +4,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response};
 use tower_service::Service;
 
 use kvolt_cache::Access;
 use kvolt_session::{Session, Token};
 
 use crate::bounded::bounded;
-use crate::error::plain;
 use crate::lookup::Place;
 use crate::slot::{self, Slot};
 use crate::{Error, Refused, ResponseFuture, SessionLayer};
@@ -53,7 +52,7 @@ where
             request.headers(),
             came_by,
         ) {
-            return ResponseFuture::answered(layer.respond(refused_origin()));
+            return ResponseFuture::answered(layer.respond(Error::cross_origin().to_response()));
         }
         let Some((token, place)) = found else {
             let admitted = layer.admit(None, None, &request);
@@ -144,11 +143,6 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
         slot::vary(response.headers_mut(), &self.sessions.inner().vary);
         Box::new(response)
     }
-}
-
-fn refused_origin() -> Response<Bytes> {
-    tracing::warn!(target: "kvolt::http", "refused a request that another site made a browser send");
-    plain(StatusCode::FORBIDDEN, "requests from other sites are refused\n")
 }
 
 /// Where a request was going before a router took off what it is nested under.

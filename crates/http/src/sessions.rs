@@ -102,9 +102,13 @@ impl<T: Send + Sync + 'static> Sessions<T> {
     ///
     /// # Errors
     ///
-    /// The store's.
+    /// The store's; [`is_cross_origin`](crate::Error::is_cross_origin) where the layer would refuse the request.
     pub async fn handle(&self, parts: &request::Parts) -> Result<Handle<T>> {
         let found = self.0.lookup.find_with_place(&parts.headers, &parts.uri);
+        let came_by = found.as_ref().map(|(_, place)| self.0.lookup.source(*place));
+        if !self.admits_origin(&parts.method, &parts.uri, &parts.headers, came_by) {
+            return Err(crate::Error::cross_origin());
+        }
         let session = match &found {
             Some((token, _)) => bounded(self.0.store_timeout, self.0.manager.get(token)).await?,
             None => None,
@@ -194,7 +198,16 @@ impl<T: Send + Sync + 'static> Sessions<T> {
         let verdict = pin!(self.0.cross_origin.layer(Pass).call(head));
         // Neither service ever waits.
         let verdict = verdict.poll(&mut Context::from_waker(Waker::noop()));
-        matches!(verdict, Poll::Ready(Ok(response)) if response.status().is_success())
+        let admitted =
+            matches!(verdict, Poll::Ready(Ok(response)) if response.status().is_success());
+        if !admitted {
+            tracing::warn!(
+                target: "kvolt::http",
+                path = uri.path(),
+                "refused a request that another site made a browser send"
+            );
+        }
+        admitted
     }
 }
 

@@ -188,7 +188,7 @@ async fn another_site_can_not_make_a_browser_change_state() {
         &[("origin", "null")],
         &[("sec-fetch-site", "cross-site"), ("origin", "http://app.test")],
     ] {
-        for path in ["/count", "/login", "/logout", "/deep/down/logout"] {
+        for path in ["/count", "/login", "/logout", "/deep/down/logout", "/bare/login"] {
             let answer = client.send(Method::POST, path, headers).await;
             assert_eq!(answer.status, StatusCode::FORBIDDEN, "{path} {headers:?}");
         }
@@ -203,6 +203,52 @@ async fn another_site_can_not_make_a_browser_change_state() {
     ] {
         assert_eq!(client.send(Method::POST, "/count", headers).await.status, StatusCode::OK);
     }
+}
+
+/// ASVS 3.5.3: which methods change state.
+#[tokio::test]
+async fn the_safe_methods_and_no_others_are_let_in_from_elsewhere() {
+    let world = World::new();
+    let mut client = world.client();
+    client.post("/login").await;
+    let foreign = [("sec-fetch-site", "cross-site")];
+    for method in [Method::GET, Method::HEAD] {
+        assert_eq!(client.send(method, "/profile", &foreign).await.status, StatusCode::OK);
+    }
+    for method in [Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
+        let answer = client.send(method, "/profile", &foreign).await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN);
+    }
+}
+
+/// P5.
+#[tokio::test]
+async fn a_protected_request_asks_the_store_once() {
+    let world = World::new();
+    for at_once in [true, false] {
+        world.faults.answers_at_once(at_once);
+        let mut client = world.client();
+        client.post("/login").await;
+        // What is ready is no round trip: a store that does I/O has nothing ready.
+        let round_trips =
+            || world.faults.count_all() - world.faults.count(kvolt_testkit::Call::GetReady);
+        let before = round_trips();
+        assert_eq!(client.get("/profile").await.text, "ada");
+        assert_eq!(round_trips() - before, usize::from(!at_once));
+    }
+}
+
+/// A full store is the operator's to mend, and no reason to log anybody out.
+#[tokio::test]
+async fn a_full_store_is_a_503() {
+    let store = kvolt_cache::MemoryStore::builder().entries_max(1).build();
+    let manager = Manager::new(store, support::IDLE);
+    let mut first = Client::new(router(Sessions::new(manager)));
+    first.post("/login").await;
+    let answer = first.other().post("/login").await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!((answer.header("retry-after"), answer.set_cookies().len()), (Some("5"), 0));
+    assert_eq!(first.get("/profile").await.text, "ada");
 }
 
 /// Cross-site WebSocket hijacking (CWE-1385): a handshake is a `GET`.

@@ -37,11 +37,10 @@ impl<T> Policy<T> {
     }
 
     /// The owner as a store knows it: managers of different kinds list only their own.
+    ///
+    /// A kind has no colon, so the first one ends it, whatever the owner's name has.
     pub(crate) fn scoped(&self, owner: &Owner) -> Owner {
-        match &self.kind {
-            Kind::Plain => owner.clone(),
-            Kind::Named { name, .. } => Owner::new(format!("{name}:{owner}")),
-        }
+        Owner::new(format!("{}:{owner}", self.kind.name()))
     }
 }
 
@@ -131,7 +130,7 @@ impl<T: Send + Sync + 'static> Builder<T> {
     ///
     /// Misconfigured: a timeout of zero, an idle timeout longer than the
     /// lifetime, a grace longer than the idle timeout, a limit of zero, a kind
-    /// longer than 64 bytes.
+    /// longer than 64 bytes or with a colon.
     pub fn build(self) -> Result<Manager<T>> {
         let Policy { idle_timeout, lifetime, rotation_grace, owner_limit, kind, .. } = &self.policy;
         if idle_timeout.is_zero() || lifetime.is_zero() {
@@ -150,8 +149,8 @@ impl<T: Send + Sync + 'static> Builder<T> {
         if owner_limit.is_some_and(|limit| limit.entries_max == 0) {
             return Err(Error::misconfigured("a limit of zero sessions allows no sign-in"));
         }
-        if matches!(kind, Kind::Named { name, .. } if name.len() > 64) {
-            return Err(Error::misconfigured("the kind is longer than 64 bytes"));
+        if kind.name().len() > 64 || kind.name().contains(':') {
+            return Err(Error::misconfigured("the kind is longer than 64 bytes or has a colon"));
         }
         Ok(Manager::from_parts(self.store, self.policy))
     }

@@ -117,6 +117,14 @@ impl Kind {
         Self::Named { name: name.to_owned(), tag }
     }
 
+    /// Its name; empty for the plain one.
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Plain => "",
+            Self::Named { name, .. } => name,
+        }
+    }
+
     /// A number for it, to be kept in each record.
     pub(crate) fn number(&self) -> u64 {
         match self {

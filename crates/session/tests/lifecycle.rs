@@ -272,6 +272,11 @@ async fn owners_of_different_kinds_are_different_owners() {
     assert_eq!(world.manager.end_all(&owner).await.unwrap(), 1);
     assert!(admin.get(&token).await.unwrap().is_some());
     assert_eq!(admin.get(&token).await.unwrap().unwrap().owner(), Some(&owner));
+
+    let impostor = Owner::from("admin:ada");
+    assert!(world.manager.list(&impostor).await.unwrap().is_empty());
+    assert_eq!(world.manager.end_all(&impostor).await.unwrap(), 0);
+    assert!(admin.get(&token).await.unwrap().is_some());
 }
 
 #[tokio::test]
@@ -335,6 +340,7 @@ fn settings_that_contradict_each_other_are_refused() {
         (builder().rotation_grace(Duration::from_secs(3_600)), "longer than the idle timeout"),
         (builder().owner_limit(limit), "allows no sign-in"),
         (builder().kind(&"k".repeat(65)), "longer than 64 bytes"),
+        (builder().kind("a:b"), "has a colon"),
     ] {
         let error = builder.build().unwrap_err();
         assert!(error.is_misconfigured() && error.to_string().contains(expected), "{error}");
