@@ -29,6 +29,46 @@ impl<S: Sync> FromRequestParts<S> for From {
     }
 }
 
+/// The program and the system that a user agent names, for people.
+///
+/// Programs also name those that they want to be taken for, so the order counts.
+pub(crate) fn program(user_agent: Option<&str>) -> String {
+    const BROWSERS: &[(&str, &str)] = &[
+        ("Edg", "Edge"),
+        ("OPR/", "Opera"),
+        ("SamsungBrowser/", "Samsung Internet"),
+        ("Firefox/", "Firefox"),
+        ("FxiOS/", "Firefox"),
+        ("CriOS/", "Chrome"),
+        ("Chrome/", "Chrome"),
+        ("Safari/", "Safari"),
+    ];
+    const SYSTEMS: &[(&str, &str)] = &[
+        ("iPhone", "iPhone"),
+        ("iPad", "iPad"),
+        ("Android", "Android"),
+        ("CrOS", "ChromeOS"),
+        ("Windows", "Windows"),
+        ("Mac OS X", "macOS"),
+        ("Linux", "Linux"),
+    ];
+    let text = user_agent.unwrap_or_default();
+    let named = |known: &[(&str, &'static str)]| {
+        known.iter().find(|(part, _)| text.contains(part)).map(|(_, name)| *name)
+    };
+    let first = text.split(['/', ' ']).next().filter(|first| !first.is_empty());
+    let program = match (named(BROWSERS), first) {
+        (Some(browser), _) => browser.to_owned(),
+        (None, Some("Mozilla")) => String::from("A browser"),
+        (None, Some(first)) => first.chars().take(40).collect(),
+        (None, None) => return String::from("An unknown program"),
+    };
+    match named(SYSTEMS) {
+        Some(system) => format!("{program} on {system}"),
+        None => program,
+    }
+}
+
 /// How long ago something was, for people.
 pub(crate) fn ago(then: Timestamp, now: Timestamp) -> String {
     let (number, unit) = match now.since(then).as_secs() {
@@ -54,6 +94,48 @@ pub(crate) fn rfc3339(moment: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn programs_have_the_names_that_people_know_them_by() {
+        const WEBKIT: &str = "AppleWebKit/537.36 (KHTML, like Gecko)";
+        for (user_agent, expected) in [
+            (
+                "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+                "Firefox on Linux",
+            ),
+            (
+                &format!("Mozilla/5.0 (Windows NT 10.0) {WEBKIT} Chrome/140.0 Safari/537.36"),
+                "Chrome on Windows",
+            ),
+            (
+                &format!(
+                    "Mozilla/5.0 (Windows NT 10.0) {WEBKIT} Chrome/140.0 Safari/537.36 Edg/140.0"
+                ),
+                "Edge on Windows",
+            ),
+            (
+                &format!(
+                    "Mozilla/5.0 (Linux; Android 10; K) {WEBKIT} Chrome/140.0 Mobile Safari/537.36"
+                ),
+                "Chrome on Android",
+            ),
+            (
+                "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1 Version/18.0 Mobile Safari/604.1",
+                "Safari on iPhone",
+            ),
+            (
+                "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1 Version/18.0 Safari/605.1",
+                "Safari on macOS",
+            ),
+            ("Mozilla/5.0 (compatible)", "A browser"),
+            ("curl/8.14.1", "curl"),
+            (" ", "An unknown program"),
+        ] {
+            assert_eq!(program(Some(user_agent)), expected, "{user_agent}");
+        }
+        assert_eq!(program(None), "An unknown program");
+        assert_eq!(program(Some(&"é".repeat(300))).chars().count(), 40);
+    }
 
     #[test]
     fn times_read_as_people_say_them() {

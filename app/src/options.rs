@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Parser;
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::store::StoreUrl;
 
@@ -61,8 +61,7 @@ impl Options {
                 ExitCode::SUCCESS
             }
             _ => {
-                let message = error.render().to_string();
-                eprintln!("{}", message.lines().next().unwrap_or("error: bad options"));
+                eprintln!("{}", line(error));
                 ExitCode::from(2)
             }
         })
@@ -72,6 +71,16 @@ impl Options {
     pub(crate) fn plain_cookie(&self) -> bool {
         self.insecure_plain_http || (self.listen.ip().is_loopback() && !self.behind_tls)
     }
+}
+
+/// What is wrong, in one line. A value that may hold a password is left out: logs keep such lines.
+fn line(mut error: clap::Error) -> String {
+    if error.get(ContextKind::InvalidArg).is_some_and(|name| name.to_string().starts_with("--user"))
+    {
+        error.insert(ContextKind::InvalidValue, ContextValue::String(String::from("…")));
+    }
+    let message = error.render().to_string();
+    message.lines().next().unwrap_or("error: bad options").to_owned()
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -136,6 +145,16 @@ mod tests {
         assert_eq!((&*options.users[0].name, &*options.users[0].password), ("ada", "a:b c"));
         assert_eq!(options.users.len(), 2);
         assert!(!format!("{options:?}").contains("a:b c"));
+    }
+
+    #[test]
+    fn a_password_that_is_given_wrongly_is_not_told_on() {
+        for wrong in ["hunter2", ":hunter2", "ada:right\nhunter2"] {
+            let line = line(parse(&["--user", wrong]).unwrap_err());
+            assert!(!line.contains("hunter2") && line.contains("NAME:PASSWORD"), "{line}");
+        }
+        let line = line(parse(&["--idle", "soon"]).unwrap_err());
+        assert!(line.contains("'soon'"), "all else is shown: {line}");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
 use kvolt::session::{Session, SessionId, Timestamp};
 
-use crate::devices::{ago, left};
+use crate::devices::{ago, left, program};
 use crate::users::User;
 
 /// The form to sign in with.
@@ -31,6 +31,7 @@ pub(crate) struct Home<'a> {
 struct Row {
     id: SessionId,
     name: String,
+    user_agent: String,
     address: String,
     created: String,
     last_seen: String,
@@ -41,7 +42,8 @@ impl<'a> Home<'a> {
     pub(crate) fn new(session: &'a Session<User>, all: &[Session<User>], now: Timestamp) -> Self {
         let row = |other: &Session<User>| Row {
             id: other.id(),
-            name: other.device().user_agent().unwrap_or("an unknown program").to_owned(),
+            name: program(other.device().user_agent()),
+            user_agent: other.device().user_agent().unwrap_or_default().to_owned(),
             address: other
                 .device()
                 .address()

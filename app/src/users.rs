@@ -133,6 +133,17 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_nobody_has_takes_as_much_work() {
+        let users = users(&["--user", "ada:secret"]).unwrap();
+        let work = |hash: &str| {
+            let hash = PasswordHash::new(hash).unwrap();
+            (hash.algorithm.to_string(), hash.version, hash.params.to_string())
+        };
+        assert_eq!(work(&users.nobody), work(&users.accounts[0].hash));
+        assert_eq!(work(&users.nobody).0, "argon2id");
+    }
+
+    #[test]
     fn a_user_is_named_once() {
         assert!(users(&["--user", "ada:a", "--user", "ada:b"]).is_err());
     }

@@ -6,6 +6,7 @@ mod support;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::Command;
+use std::time::Duration;
 
 use support::{App, PASSWORD};
 
@@ -89,6 +90,10 @@ fn a_wrong_password_and_an_unknown_name_are_one_answer() {
     let body = format!(r#"{{"username":"ada","password":"{PASSWORD}"}}"#);
     assert_eq!(client.send("POST", "/login", &json, &body).status, 200);
     assert_eq!(client.send("POST", "/login", &json, "{").status, 400);
+    assert_eq!(client.send("POST", "/login", &[("content-type", "text/plain")], "x").status, 415);
+    let browser = [("content-type", "Application/JSON; charset=utf-8"), ("accept", "text/html")];
+    let login = client.send("POST", "/login", &browser, &body);
+    assert_eq!((login.status, login.json()["name"].as_str()), (200, Some("ada")), "JSON for JSON");
 }
 
 /// (WSTG-SESS-03)
@@ -180,13 +185,19 @@ fn programs_use_a_header_and_browsers_a_cookie_and_neither_the_other_s() {
     let login = program.post_form("/api/login", &body);
     assert_eq!((login.status, login.header("set-cookie")), (200, None));
     let token = login.header("x-session-id").unwrap();
+    let chosen = "A".repeat(43);
+    let form = [("content-type", "application/x-www-form-urlencoded"), ("x-session-id", &*chosen)];
+    let login = program.send("POST", "/api/login", &form, &body);
+    assert_ne!(login.header("x-session-id").unwrap(), chosen, "a chosen one is not adopted");
+    let header = [("x-session-id", &*chosen)];
+    assert_eq!(program.send("GET", "/api/profile", &header, "").status, 401);
     let header = [("x-session-id", &*token)];
     assert_eq!(program.send("GET", "/api/profile", &header, "").json()["name"], "ada");
     assert_eq!(program.send("GET", "/profile", &header, "").status, 401);
     let mut browser = app.signed_in("ada");
     assert_eq!(browser.get("/api/profile").status, 401);
     assert_eq!(browser.post("/api/logout").status, 401);
-    assert_eq!(browser.get("/sessions").json().as_array().unwrap().len(), 2, "one account's");
+    assert_eq!(browser.get("/sessions").json().as_array().unwrap().len(), 3, "one account's");
     assert_eq!(program.send("POST", "/api/logout", &header, "").status, 200);
     assert_eq!(program.send("GET", "/api/profile", &header, "").status, 401);
 }
@@ -200,8 +211,14 @@ fn a_thousand_concurrent_posts_count_a_thousand() {
         for _ in 0..20 {
             let mut client = ada.clone();
             scope.spawn(move || {
-                for _ in 0..50 {
-                    assert_eq!(client.post("/counter").status, 200);
+                for _ in 0..5 {
+                    // All let in, then all at once.
+                    let begin = || client.begin_and_be_let_in("POST", "/counter", 1);
+                    let mut held: Vec<_> = (0..10).map(|_| begin()).collect();
+                    held.iter_mut().for_each(|connection| connection.write_all(b"x").unwrap());
+                    for connection in held {
+                        assert_eq!(client.finish(connection).status, 200);
+                    }
                 }
             });
         }
@@ -216,8 +233,9 @@ fn requests_in_flight_across_a_logout_never_revive_the_session() {
     for round in 0..20 {
         let mut ada = app.signed_in("ada");
         let mut replay = ada.clone();
-        // Slow requests: their heads are sent, their bodies are not.
-        let slow: Vec<_> = (0..5).map(|_| ada.begin("POST", "/counter", &[], 1)).collect();
+        // Slow requests: they were let in with a live session, and wait for their bodies.
+        let begin = || ada.begin_and_be_let_in("POST", "/counter", 1);
+        let slow: Vec<_> = (0..5).map(|_| begin()).collect();
         let busy = std::thread::spawn({
             let mut client = ada.clone();
             move || {
@@ -233,7 +251,7 @@ fn requests_in_flight_across_a_logout_never_revive_the_session() {
         for mut connection in slow {
             connection.write_all(b"x").unwrap();
             let answer = ada.clone().finish(connection);
-            assert_eq!(answer.header("set-cookie"), None);
+            assert_eq!((answer.status, answer.header("set-cookie")), (401, None));
         }
         assert_eq!(busy.join().unwrap(), replay.jar, "no new token was handed out");
         assert_eq!(replay.get("/profile").status, 401, "round {round}");
@@ -245,6 +263,7 @@ fn an_event_stream_tells_the_counter_and_ends_with_its_session() {
     let app = App::start();
     let mut ada = app.signed_in("ada");
     let stream = ada.begin("GET", "/events", &[], 0);
+    let clock = stream.try_clone().unwrap();
     let mut lines = BufReader::new(stream).lines();
     let mut until = |wanted: &str| loop {
         let line = lines.next().expect("the stream goes on").unwrap();
@@ -252,13 +271,37 @@ fn an_event_stream_tells_the_counter_and_ends_with_its_session() {
             return;
         }
     };
-    until(r#"{"counter":0}"#);
+    until(r#"{"counter":0,"expires_at":"#);
     ada.post("/counter");
-    until(r#"{"counter":1}"#);
+    until(r#"{"counter":1,"expires_at":"#);
     ada.post("/logout");
+    // No single read may take longer: the end is told within a second.
+    clock.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
     until("event: end");
     let rest: Vec<_> = lines.map(Result::unwrap).collect();
     assert!(rest.iter().all(|line| !line.contains("counter")), "{rest:?}");
+}
+
+/// Looking is not using: nothing but the stream is open, and the session ends all the same.
+#[test]
+fn an_open_event_stream_keeps_no_idle_session_alive() {
+    let app = App::start_with(&["--idle", "600ms"]);
+    let mut ada = app.signed_in("ada");
+    let lines = BufReader::new(ada.begin("GET", "/events", &[], 0)).lines().map(Result::unwrap);
+    // Were its end put off, that would be told before it comes.
+    let events: Vec<_> = lines.filter(|line| line.starts_with("event: ")).take(2).collect();
+    assert_eq!(events, ["event: counter", "event: end"]);
+    assert_eq!(ada.get("/profile").status, 401);
+}
+
+#[test]
+fn a_request_that_is_cut_off_counts_nothing() {
+    let app = App::start();
+    let mut ada = app.signed_in("ada");
+    let held = ada.begin_and_be_let_in("POST", "/counter", 1);
+    assert_eq!(ada.post("/counter").json()["counter"], 1, "nobody waits for the slow one");
+    held.shutdown(std::net::Shutdown::Both).unwrap();
+    assert_eq!(ada.post("/counter").json()["counter"], 2);
 }
 
 #[test]
@@ -293,11 +336,11 @@ fn an_idle_session_ends_by_the_server_s_clock() {
     let mut ada = app.signed_in("ada");
     let mut statuses = Vec::new();
     for _ in 0..6 {
-        std::thread::sleep(std::time::Duration::from_millis(100));
+        std::thread::sleep(Duration::from_millis(100));
         statuses.push(ada.get("/profile").status);
     }
     assert_eq!(statuses, [200; 6], "it is in use");
-    std::thread::sleep(std::time::Duration::from_millis(600));
+    std::thread::sleep(Duration::from_millis(600));
     assert_eq!(ada.get("/profile").status, 401);
 }
 

@@ -1,6 +1,7 @@
 //! A number in the session's data, which concurrent requests change.
 
 use axum::Json;
+use axum::body::Bytes;
 use axum::response::Response;
 use kvolt::middleware::{Result, Session};
 use serde_json::{Value, json};
@@ -12,7 +13,8 @@ pub(super) async fn show(session: Session<User>) -> Json<Value> {
     Json(json!({ "counter": session.counter }))
 }
 
-pub(super) async fn add(session: Session<User>, wants: Wants) -> Result<Response> {
+/// Counts a request once all of it is here: one that is cut off counts nothing.
+pub(super) async fn add(session: Session<User>, wants: Wants, _whole: Bytes) -> Result<Response> {
     let session = session.update(|user| user.counter += 1).await?;
     Ok(wants.answer("/", json!({ "counter": session.counter })))
 }

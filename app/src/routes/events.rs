@@ -11,27 +11,28 @@ use futures_util::stream::{self, Stream};
 use kvolt::middleware::Session;
 use serde_json::json;
 
+use crate::devices::rfc3339;
 use crate::state::App;
 use crate::users::User;
 
 /// How often the session is looked at: the stream ends this long after it.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// Tells the counter whenever it changes, and the end.
+/// Tells the counter and when the session ends unless used, whenever either changes; and the end.
 ///
 /// Looking is not using: an open stream does not keep an idle session alive.
 pub(super) async fn stream(
     State(app): State<App>,
     session: Session<User>,
 ) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
-    let watch = Watch { app, session, told: None, ended: false };
+    let watch = Watch { app, session, told: String::new(), ended: false };
     Sse::new(stream::unfold(watch, Watch::next)).keep_alive(KeepAlive::default())
 }
 
 struct Watch {
     app: App,
     session: Session<User>,
-    told: Option<u64>,
+    told: String,
     ended: bool,
 }
 
@@ -40,12 +41,16 @@ impl Watch {
         let mut shutdown = pin!(self.app.shutdown().asked());
         while !self.ended {
             match self.session.peek().await {
-                Ok(Some(session)) if self.told != Some(session.counter) => {
-                    self.told = Some(session.counter);
-                    let data = json!({ "counter": session.counter }).to_string();
-                    return Some((Ok(Event::default().event("counter").data(data)), self));
+                Ok(Some(session)) => {
+                    let expires_at = rfc3339(session.expires_at());
+                    let now = json!({ "counter": session.counter, "expires_at": expires_at });
+                    let now = now.to_string();
+                    if now != self.told {
+                        let event = Event::default().event("counter").data(&now);
+                        self.told = now;
+                        return Some((Ok(event), self));
+                    }
                 }
-                Ok(Some(_)) => {}
                 Ok(None) => {
                     self.ended = true;
                     return Some((

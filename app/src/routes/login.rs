@@ -27,16 +27,19 @@ pub(super) struct Credentials {
     /// Where to go on afterwards.
     #[serde(default)]
     next: String,
+    /// Whether it came as JSON, which no page sends.
+    #[serde(skip)]
+    json: bool,
 }
 
 impl FromRequest<App> for Credentials {
     type Rejection = Response;
 
     async fn from_request(request: Request, app: &App) -> std::result::Result<Self, Response> {
-        let json = request
-            .headers()
-            .get(CONTENT_TYPE)
-            .is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
+        let kind = request.headers().get(CONTENT_TYPE).map(|kind| kind.as_bytes());
+        let kind = kind.and_then(|kind| kind.split(|byte| *byte == b';').next());
+        let json =
+            kind.is_some_and(|kind| kind.trim_ascii().eq_ignore_ascii_case(b"application/json"));
         let credentials = if json {
             let parsed = Json::<Self>::from_request(request, app).await;
             parsed
@@ -48,7 +51,8 @@ impl FromRequest<App> for Credentials {
                 .map(|Form(credentials)| credentials)
                 .map_err(|error| (error.status(), error.body_text()))
         };
-        let credentials = credentials.map_err(|(status, text)| refuse(status, &text))?;
+        let mut credentials = credentials.map_err(|(status, text)| refuse(status, &text))?;
+        credentials.json = json;
         if credentials.username.len() > NAME_LEN_MAX
             || credentials.password.len() > PASSWORD_LEN_MAX
         {
@@ -70,6 +74,7 @@ pub(super) async fn sign_in(
     wants: Wants,
     credentials: Credentials,
 ) -> Result<Response> {
+    let wants = if credentials.json { Wants::Json } else { wants };
     let Some(user) = check(&app, &credentials).await else {
         return Ok(match wants {
             Wants::Json => refuse(StatusCode::UNAUTHORIZED, WRONG),

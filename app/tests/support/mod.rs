@@ -128,6 +128,17 @@ impl Client {
         connection
     }
 
+    /// Sends the head of a request whose body is still to come, and returns once the
+    /// program waits for that body: it has let the request in by then.
+    pub fn begin_and_be_let_in(&self, method: &str, path: &str, body_len: usize) -> TcpStream {
+        let expect = [("expect", "100-continue")];
+        let mut connection = self.begin(method, path, &expect, body_len);
+        let mut answer = [0; b"HTTP/1.1 100 Continue\r\n\r\n".len()];
+        connection.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 100 Continue\r\n\r\n");
+        connection
+    }
+
     pub fn finish(&mut self, mut connection: TcpStream) -> Answer {
         let mut bytes = Vec::new();
         let mut buffer = [0; 16 * 1024];
