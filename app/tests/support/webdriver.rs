@@ -64,6 +64,18 @@ impl Driver {
 
 impl Drop for Driver {
     fn drop(&mut self) {
+        // Asked to end, it ends its browsers; killed, it would leave them behind.
+        if !thread::panicking() {
+            let address = ([127, 0, 0, 1], self.port).into();
+            let mut client = Client { address, jar: Default::default() };
+            let _ = client.send("GET", "/shutdown", &[], "");
+            for _ in 0..100 {
+                if self.child.try_wait().is_ok_and(|ended| ended.is_some()) {
+                    return;
+                }
+                thread::sleep(Duration::from_millis(50));
+            }
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
