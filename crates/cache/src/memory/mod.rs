@@ -27,6 +27,7 @@ mod hash;
 mod inner;
 mod node;
 mod owners;
+mod read;
 mod rename;
 mod sync;
 mod wheel;

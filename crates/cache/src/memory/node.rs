@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::sync::{AtomicU64, Ordering};
 use crate::clock::millis;
-use crate::{Deadlines, EntryRef, Expiry, Key, Owner, Timestamp, Version};
+use crate::{Access, Deadlines, EntryRef, Expiry, Key, Owner, Timestamp, Version};
 
 /// An entry's state. Everything but the idle deadline is fixed: a change makes another node.
 pub(super) struct Node<V> {
@@ -111,6 +111,16 @@ impl<V> Node<V> {
                 Ok(_) => return false,
                 Err(changed) => word = changed,
             }
+        }
+    }
+
+    /// Looks at it, or uses it, at `now`.
+    #[inline]
+    pub(super) fn access(&self, access: Access, now: Timestamp) -> Slid {
+        match access {
+            Access::Slide => self.slide(now),
+            Access::Peek if self.is_live(now) => Slid::Live,
+            Access::Peek => Slid::Expired,
         }
     }
 
