@@ -5,6 +5,7 @@ mod devices;
 mod negotiate;
 mod options;
 mod pages;
+mod passwords;
 mod routes;
 mod shutdown;
 mod state;

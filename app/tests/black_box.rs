@@ -96,6 +96,24 @@ fn a_wrong_password_and_an_unknown_name_are_one_answer() {
     assert_eq!((login.status, login.json()["name"].as_str()), (200, Some("ada")), "JSON for JSON");
 }
 
+/// Each check of a password takes 19 megabytes, and as many run at once as there are cores.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_flood_of_sign_ins_takes_no_more_memory_than_the_cores_can_use() {
+    let app = App::start();
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let body = "username=ada&password=wrong";
+    let begin = || app.client().begin("POST", "/login", &form, body.len());
+    let mut flood: Vec<_> = (0..100).map(|_| begin()).collect();
+    flood.iter_mut().for_each(|connection| connection.write_all(body.as_bytes()).unwrap());
+    for connection in flood {
+        assert_eq!(app.client().finish(connection).status, 401);
+    }
+    let cores = std::thread::available_parallelism().unwrap().get();
+    let (held, bound) = (app.megabytes_max(), 100 + 20 * cores);
+    assert!(held <= bound, "{held} MB for {cores} cores: more than {bound}");
+}
+
 /// (WSTG-SESS-03)
 #[test]
 fn a_session_that_the_client_chose_is_never_adopted() {

@@ -48,7 +48,7 @@ fn a_person_signs_in_counts_ends_another_device_and_leaves_nothing_behind() {
     laptop.wait_for("Sign out the others");
     laptop.screenshot("two-devices");
     laptop.click(".devices li form button");
-    laptop.wait_for("Where you are signed in");
+    laptop.wait_until_gone("Sign out the others");
     phone.reload();
     phone.wait_for("Password");
     assert!(!phone.text().contains("Hello"), "the other device was signed out");

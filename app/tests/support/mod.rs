@@ -53,6 +53,14 @@ impl App {
         client
     }
 
+    /// How many megabytes the program has held at the most.
+    #[cfg(target_os = "linux")]
+    pub fn megabytes_max(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() / 1024
+    }
+
     pub fn signal(&mut self, name: &str) -> ExitStatus {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args([name, &id]).status().unwrap().success());

@@ -110,7 +110,7 @@ impl Browser {
     }
 
     pub fn text(&mut self) -> String {
-        let value = self.run("return document.body.innerText");
+        let value = self.run("return document.body ? document.body.innerText : ''");
         value.as_str().unwrap().to_owned()
     }
 
@@ -147,6 +147,18 @@ impl Browser {
             thread::sleep(Duration::from_millis(50));
         }
         panic!("no {wanted:?} on the page: {}", self.text());
+    }
+
+    /// Waits for a text to be on the page no longer: for an answer that else looks the same.
+    pub fn wait_until_gone(&mut self, unwanted: &str) {
+        for _ in 0..200 {
+            let text = self.text();
+            if !text.is_empty() && !text.contains(unwanted) {
+                return;
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        panic!("still {unwanted:?} on the page: {}", self.text());
     }
 
     /// Saves what it shows, for somebody to look at.
