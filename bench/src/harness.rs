@@ -49,12 +49,37 @@ pub(crate) fn race(title: &str, threads: usize, ops: u64, contenders: &[Contende
             *best = best.min(nanos(contender, threads, ops));
         }
     }
+    table(title, contenders.iter().map(|contender| contender.name).zip(best).collect())
+}
+
+/// Like [`race`], for two kinds of operation of which the second undoes the first.
+pub(crate) fn race_pairs(
+    titles: [&str; 2],
+    threads: usize,
+    ops: u64,
+    contenders: &[[Contender; 2]],
+) -> [Results; 2] {
+    let mut best = vec![[f64::INFINITY; 2]; contenders.len()];
+    for _ in 0..ROUNDS {
+        for (pair, best) in contenders.iter().zip(&mut best) {
+            for (contender, best) in pair.iter().zip(best) {
+                *best = best.min(nanos(contender, threads, ops));
+            }
+        }
+    }
+    [0, 1].map(|half| {
+        let rows = contenders.iter().zip(&best);
+        table(titles[half], rows.map(|(pair, best)| (pair[half].name, best[half])).collect())
+    })
+}
+
+fn table(title: &str, rows: Vec<(&'static str, f64)>) -> Results {
     println!("\n{title}");
     println!("  {:<44} {:>10} {:>7}", "", "ns/op", "ratio");
-    for (contender, nanos) in contenders.iter().zip(&best) {
-        println!("  {:<44} {nanos:>10.1} {:>7.2}", contender.name, nanos / best[0]);
+    for (name, nanos) in &rows {
+        println!("  {name:<44} {nanos:>10.1} {:>7.2}", nanos / rows[0].1);
     }
-    Results(contenders.iter().map(|contender| contender.name).zip(best).collect())
+    Results(rows)
 }
 
 /// From when all threads are ready to when the last has finished.

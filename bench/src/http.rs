@@ -1,5 +1,6 @@
 //! A request through a session layer, beside the bare route.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
@@ -30,11 +31,17 @@ fn ada() -> User {
     User { id: 42, name: "Ada Lovelace".into() }
 }
 
+/// The address of the client, as `into_make_service_with_connect_info` puts it into each request.
+#[derive(Clone)]
+struct Peer(#[expect(dead_code, reason = "nobody asks for it")] SocketAddr);
+
 /// A router with `POST /login` and `GET /profile`, and the cookies of one who signed in.
 #[derive(Clone)]
 pub(crate) struct App {
     router: Router,
     cookies: Option<HeaderValue>,
+    /// Whether requests come with the address of the client among their extensions.
+    peer: bool,
 }
 
 impl App {
@@ -49,7 +56,7 @@ impl App {
             .collect();
         let cookies = (!cookies.is_empty())
             .then(|| HeaderValue::from_bytes(&cookies.join(&b"; "[..])).expect("it is a value"));
-        let mut app = Self { router, cookies };
+        let mut app = Self { router, cookies, peer: false };
         let response = app.router.call(app.request()).await.expect("it can't fail");
         assert_eq!(response.status(), StatusCode::OK);
         let body = axum::body::to_bytes(response.into_body(), 100).await.expect("it is short");
@@ -61,6 +68,9 @@ impl App {
         let mut request = Request::get("/profile").body(Body::empty()).expect("it is a request");
         if let Some(cookies) = &self.cookies {
             request.headers_mut().insert(COOKIE, cookies.clone());
+        }
+        if self.peer {
+            request.extensions_mut().insert(Peer(([127, 0, 0, 1], 50_000).into()));
         }
         request
     }
@@ -91,9 +101,9 @@ pub(crate) async fn bare() -> App {
 
 /// What axum itself needs to call a layer.
 pub(crate) async fn idle_layer() -> App {
-    let App { router, cookies } = bare().await;
+    let app = bare().await;
     let layer = tower::layer::layer_fn(|route: axum::routing::Route| route);
-    App { router: router.route_layer(layer), cookies }
+    App { router: app.router.route_layer(layer), ..app }
 }
 
 pub(crate) async fn kvolt() -> App {
@@ -143,15 +153,31 @@ pub(crate) async fn axum_session() -> App {
     App::new(router.layer(layer)).await
 }
 
+pub(crate) const BARE: &str = "bare route";
+pub(crate) const KVOLT: &str = "kvolt";
+/// By itself, tower-sessions prolongs a session only when a request changes it.
+const TOWER_SLIDING: &str = "tower-sessions, saving so that it slides";
+const AXUM_SESSION: &str = "axum_session";
+
 /// All of them, the bare route first.
-pub(crate) async fn all() -> [(&'static str, App); 6] {
-    [
-        ("bare route", bare().await),
+async fn all() -> Vec<(&'static str, App)> {
+    vec![
+        (BARE, bare().await),
         ("a layer that does nothing", idle_layer().await),
-        ("kvolt", kvolt().await),
-        ("tower-sessions", tower_sessions(false).await),
-        ("tower-sessions, saving so that it slides", tower_sessions(true).await),
-        ("axum_session", axum_session().await),
+        (KVOLT, kvolt().await),
+        ("tower-sessions, not sliding", tower_sessions(false).await),
+        (TOWER_SLIDING, tower_sessions(true).await),
+        (AXUM_SESSION, axum_session().await),
+    ]
+}
+
+/// All of them, for requests as `axum::serve` makes them of a plain router, and for requests
+/// with the client's address in their extensions, which thus exist and are partly full.
+pub(crate) async fn all_twice() -> [(&'static str, Vec<(&'static str, App)>); 2] {
+    let with_peer = |(name, app)| (name, App { peer: true, ..app });
+    [
+        ("plain requests", all().await),
+        ("with connect info", all().await.into_iter().map(with_peer).collect()),
     ]
 }
 
@@ -163,20 +189,26 @@ const REQUESTS: u64 = 50_000;
 
 pub(crate) fn run() {
     println!("\n== http: a request with a signed-in user, in process");
-    let apps = runtime().block_on(all());
-    let contender = |(name, app)| {
-        Contender::new(name, move |_, requests| runtime().block_on(App::requests(app, requests)))
-    };
-    let contenders: Vec<Contender> =
-        apps.iter().map(|(name, app)| (*name, app)).map(contender).collect();
-    let results = race("GET /profile", 1, REQUESTS, &contenders);
-    let bare = results.of("bare route");
-    let added = |name| results.of(name) - bare;
-    println!("\n  {:<44} {:>10} {:>7}", "added to the bare route", "ns", "times");
-    for (name, _) in &apps[1..] {
-        println!("  {name:<44} {:>10.0} {:>7.1}", added(name), added(name) / added("kvolt"));
+    for (requests, apps) in runtime().block_on(all_twice()) {
+        let contender = |(name, app)| {
+            Contender::new(name, move |_, requests| {
+                runtime().block_on(App::requests(app, requests))
+            })
+        };
+        let contenders: Vec<Contender> =
+            apps.iter().map(|(name, app)| (*name, app)).map(contender).collect();
+        let results = race(&format!("GET /profile, {requests}"), 1, REQUESTS, &contenders);
+        let added = |name| results.of(name) - results.of(BARE);
+        println!("\n  {:<44} {:>10} {:>7}", "added to the bare route", "ns", "times");
+        for (name, _) in &apps[1..] {
+            println!("  {name:<44} {:>10.0} {:>7.1}", added(name), added(name) / added(KVOLT));
+        }
+        target("kvolt adds, ns", added(KVOLT), 400.0);
+        target(
+            "kvolt adds / tower-sessions, sliding",
+            added(KVOLT) / added(TOWER_SLIDING),
+            1.0 / 5.0,
+        );
+        target("kvolt adds / axum_session", added(KVOLT) / added(AXUM_SESSION), 1.0 / 9.0);
     }
-    target("kvolt adds, ns", added("kvolt"), 400.0);
-    target("kvolt adds / tower-sessions", added("kvolt") / added("tower-sessions"), 1.0 / 5.0);
-    target("kvolt adds / axum_session", added("kvolt") / added("axum_session"), 1.0 / 9.0);
 }

@@ -4,21 +4,24 @@ use std::process::Command;
 
 use kvolt::cache::{Access, MemoryStore};
 
-use crate::cache::{fill, look};
+use crate::cache::{OwnHash, fill, look, value};
 use crate::harness::{CHILD, below, key, mix};
 use crate::{http, session};
 
 const ENTRIES: u64 = 1_000;
 
-const SUBJECTS: [(&str, u64); 8] = [
+const SUBJECTS: [(&str, u64); 11] = [
     ("cache read, peek", 20_000),
     ("cache read, slide", 20_000),
-    ("making a key, part of both", 20_000),
+    ("papaya read", 20_000),
+    ("making a key, part of all three", 20_000),
     ("session get_ready, slide", 5_000),
     ("bare route", 1_000),
     ("layer: nothing", 1_000),
     ("layer: kvolt", 1_000),
-    ("layer: tower-sessions", 1_000),
+    ("layer: tower-sessions, not sliding", 1_000),
+    ("layer: tower-sessions, sliding", 1_000),
+    ("layer: axum_session", 1_000),
 ];
 
 pub(crate) fn run() {
@@ -53,13 +56,20 @@ pub(crate) fn child(name: &str, ops: u64) {
         let store = MemoryStore::new();
         fill(&store, ENTRIES);
         let read = |n| store.read(&key(below(ENTRIES, mix(n))), access, |entry| look(entry.value));
-        (0..ops).map(|n| read(n).expect("it is live")).sum()
+        (0..ops).map(|n| read(n).expect("it is live")).fold(0, u64::wrapping_add)
     };
-    let requests = |app: http::App| async move { app.requests(ops).await };
     let sum: u64 = match name {
         "cache read, peek" => read(Access::Peek),
         "cache read, slide" => read(Access::Slide),
-        "making a key, part of both" => {
+        "papaya read" => {
+            let map = papaya::HashMap::with_hasher(OwnHash);
+            for n in 0..ENTRIES {
+                map.pin().insert(key(n), value(n));
+            }
+            let read = |n| map.pin().get(&key(below(ENTRIES, mix(n)))).map(look);
+            (0..ops).map(|n| read(n).expect("it is live")).fold(0, u64::wrapping_add)
+        }
+        "making a key, part of all three" => {
             let first = |n| std::hint::black_box(key(below(ENTRIES, mix(n)))).as_bytes()[0];
             (0..ops).map(|n| u64::from(first(n))).sum()
         }
@@ -69,15 +79,17 @@ pub(crate) fn child(name: &str, ops: u64) {
             let tokens = world.tokens.iter().cycle().take(ops as usize);
             tokens.map(|token| read(token).expect("it is live").id).sum()
         }
-        "bare route" => http::runtime().block_on(async { requests(http::bare().await).await }),
-        "layer: nothing" => {
-            http::runtime().block_on(async { requests(http::idle_layer().await).await })
-        }
-        "layer: kvolt" => http::runtime().block_on(async { requests(http::kvolt().await).await }),
-        "layer: tower-sessions" => {
-            http::runtime().block_on(async { requests(http::tower_sessions(false).await).await })
-        }
+        "bare route" => requests(http::bare(), ops),
+        "layer: nothing" => requests(http::idle_layer(), ops),
+        "layer: kvolt" => requests(http::kvolt(), ops),
+        "layer: tower-sessions, not sliding" => requests(http::tower_sessions(false), ops),
+        "layer: tower-sessions, sliding" => requests(http::tower_sessions(true), ops),
+        "layer: axum_session" => requests(http::axum_session(), ops),
         _ => unreachable!("only this program asks"),
     };
     std::hint::black_box(sum);
+}
+
+fn requests(app: impl Future<Output = http::App>, count: u64) -> u64 {
+    http::runtime().block_on(async { app.await.requests(count).await })
 }

@@ -35,4 +35,6 @@ pub(crate) fn print() {
         Some(format!("{name} {}", rest.split('"').next()?))
     });
     println!("{}", versions.collect::<Vec<_>>().join(", "));
+    println!("ns/op: from when all threads are ready to when the last has done its operations, by");
+    println!("the operations of one thread; contenders take turns, the best of five rounds counts");
 }

@@ -13,6 +13,7 @@ mod machine;
 mod memory;
 mod pause;
 mod session;
+mod writes;
 
 use std::process::ExitCode;
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use dashmap::DashMap;
 use kvolt::cache::{Access, Expiry, Key, MemoryStore, NewEntry, Store};
 use moka::Expiry as MokaExpiry;
+use quick_cache::UnitWeighter;
 
 use crate::cache::{LIFETIME, OwnHash, Value, look, value};
 use crate::harness::{key, mix, now};
@@ -114,6 +115,8 @@ fn kvolt(dying: Expiry) -> MemoryStore<Value> {
     store
 }
 
+type Quick = quick_cache::sync::Cache<Key, (Instant, Value), UnitWeighter, OwnHash>;
+
 struct Dying;
 
 impl MokaExpiry<Key, Value> for Dying {
@@ -166,6 +169,30 @@ pub(crate) fn run() {
         });
         let read = |key: &Key| map.get(key).map(|entry| look(&entry.1));
         measure("dashmap, retain", || cleaned.load(Ordering::Relaxed), read);
+    });
+    drop(map);
+
+    let cache = Quick::with(
+        (LIVE + DYING) as usize,
+        2 * (LIVE + DYING),
+        UnitWeighter,
+        OwnHash,
+        quick_cache::sync::DefaultLifecycle::default(),
+    );
+    let start = Instant::now();
+    for n in 0..LIVE + DYING {
+        cache.insert(key(n), (start + if n < LIVE { LIFETIME } else { TTL }, value(n)));
+    }
+    let cleaned = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            thread::sleep((start + TTL).saturating_duration_since(Instant::now()));
+            let now = Instant::now();
+            cache.retain(|_, (ends, _)| now < *ends);
+            cleaned.store(true, Ordering::Relaxed);
+        });
+        let read = |key: &Key| cache.get(key).map(|(_, value)| look(&value));
+        measure("quick_cache, retain", || cleaned.load(Ordering::Relaxed), read);
     });
     println!(
         "  (own: without those in which the scheduler took the core away; target 1000, aim 50)"

@@ -1,0 +1,101 @@
+//! Putting entries in and taking them out, beside other maps and caches.
+
+use std::sync::Mutex;
+
+use kvolt::cache::{Expiry, NewEntry, Store};
+
+use crate::cache::{All, IDLE, LIFETIME, value};
+use crate::harness::{Contender, key, now, race_pairs};
+
+pub(crate) fn run(all: &All, entries: u64) {
+    let floor = Mutex::new(all.floor.clone());
+    let contenders = [
+        pair(
+            "papaya",
+            entries,
+            |n| {
+                all.papaya.pin().insert(key(n), value(n));
+            },
+            |n| {
+                all.papaya.pin().remove(&key(n));
+            },
+        ),
+        pair(
+            "kvolt",
+            entries,
+            |n| {
+                let entry = NewEntry::new(value(n), Expiry::idle_within(IDLE, LIFETIME));
+                let _ = now(all.kvolt.insert(key(n), entry)).expect("there is room");
+            },
+            |n| assert!(now(all.kvolt.remove(&key(n))).expect("it works")),
+        ),
+        pair(
+            "moka, time to live",
+            entries,
+            |n| all.moka_live.insert(key(n), value(n)),
+            |n| all.moka_live.invalidate(&key(n)),
+        ),
+        pair(
+            "moka, time to idle",
+            entries,
+            |n| all.moka_idle.insert(key(n), value(n)),
+            |n| all.moka_idle.invalidate(&key(n)),
+        ),
+        pair(
+            "quick_cache, no expiry",
+            entries,
+            |n| all.quick.insert(key(n), value(n)),
+            |n| {
+                all.quick.remove(&key(n));
+            },
+        ),
+        pair(
+            "dashmap, no expiry",
+            entries,
+            |n| {
+                all.dashmap.insert(key(n), value(n));
+            },
+            |n| {
+                all.dashmap.remove(&key(n));
+            },
+        ),
+        pair(
+            "std HashMap in one mutex: the floor",
+            entries,
+            |n| {
+                floor.lock().expect("no panic").insert(key(n), value(n));
+            },
+            |n| {
+                floor.lock().expect("no panic").remove(&key(n));
+            },
+        ),
+    ];
+    for threads in [1, 2] {
+        let title = |what| format!("{what} an entry beside {entries} others, {threads} thread(s)");
+        let titles = [title("insert"), title("remove")];
+        race_pairs([&titles[0], &titles[1]], threads, entries / 4, &contenders);
+    }
+}
+
+/// Inserts entries that were not there, and removes them again; each thread its own.
+fn pair<'a>(
+    name: &'static str,
+    entries: u64,
+    insert: impl Fn(u64) + Sync + 'a,
+    remove: impl Fn(u64) + Sync + 'a,
+) -> [Contender<'a>; 2] {
+    let own = move |thread, ops| {
+        let first = entries + thread as u64 * ops;
+        first..first + ops
+    };
+    [
+        Contender::new(name, move |thread, ops| {
+            own(thread, ops).for_each(&insert);
+            ops
+        }),
+        Contender::new(name, move |thread, ops| {
+            own(thread, ops).for_each(&remove);
+            ops
+        }),
+    ]
+}
