@@ -141,37 +141,6 @@ fn a_slide_during_an_update_is_not_lost() {
 }
 
 #[test]
-fn what_was_seen_expired_stays_expired() {
-    check(|| {
-        let lab = Arc::new(Lab::new());
-        lab.insert(&key("a"), None);
-        lab.time.advance(IDLE - Duration::from_millis(1));
-        let threads = vec![
-            spawn(&lab, |lab| slide(lab)),
-            spawn(&lab, |lab| try_increment(lab, &key("a"))),
-            spawn(&lab, |lab| {
-                let entry = now(lab.store.get(&key("a"), Access::Peek));
-                if let Some(entry) = entry {
-                    let again = Some(Expiry::idle(IDLE));
-                    drop(now(lab.store.replace(&key("a"), entry.version, 9, again)));
-                }
-            }),
-            spawn(&lab, |lab| {
-                lab.time.advance(Duration::from_millis(1));
-                if lab.value(&key("a")).is_none() {
-                    // Restarted deadlines are undone at once where they came too late, and an
-                    // undoing under way ends within its call.
-                    thread::yield_now();
-                }
-            }),
-        ];
-        join(threads);
-        let seen = lab.value(&key("a"));
-        assert_eq!(lab.value(&key("a")), seen);
-    });
-}
-
-#[test]
 fn a_late_slide_does_not_revive_what_a_reader_saw_expired() {
     check(|| {
         let lab = Arc::new(Lab::new());
