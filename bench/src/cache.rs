@@ -118,8 +118,8 @@ impl All {
     ) -> Made<'a> {
         vec![
             make("papaya, own hash, in place", Read::Papaya(&self.papaya)),
-            make("kvolt, peek", Read::Kvolt(&self.kvolt, Access::Peek)),
-            make("kvolt, slide", Read::Kvolt(&self.kvolt, Access::Slide)),
+            make("kvolt, peek", Read::Kvolt(&self.kvolt, Access::PEEK)),
+            make("kvolt, slide", Read::Kvolt(&self.kvolt, Access::SLIDE)),
             make("moka, time to live", Read::Moka(&self.moka_live)),
             make("moka, time to idle", Read::Moka(&self.moka_idle)),
             make("quick_cache, no expiry", Read::Quick(&self.quick)),
@@ -145,11 +145,11 @@ enum Read<'a> {
 macro_rules! each {
     ($read:expr, $pattern:expr) => {
         match $read {
-            Read::Kvolt(map, Access::Peek) => {
-                $pattern(|key: &Key| map.read(key, Access::Peek, |entry| look(entry.value)))
+            Read::Kvolt(map, access) if !access.slides() => {
+                $pattern(|key: &Key| map.read(key, Access::PEEK, |entry| look(entry.value)))
             }
-            Read::Kvolt(map, Access::Slide) => {
-                $pattern(|key: &Key| map.read(key, Access::Slide, |entry| look(entry.value)))
+            Read::Kvolt(map, _) => {
+                $pattern(|key: &Key| map.read(key, Access::SLIDE, |entry| look(entry.value)))
             }
             Read::Papaya(map) => $pattern(|key: &Key| map.pin().get(key).map(look)),
             Read::Moka(map) => $pattern(|key: &Key| map.get(key).map(|value| look(&value))),

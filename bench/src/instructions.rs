@@ -59,8 +59,8 @@ pub(crate) fn child(name: &str, ops: u64) {
         (0..ops).map(|n| read(n).expect("it is live")).fold(0, u64::wrapping_add)
     };
     let sum: u64 = match name {
-        "cache read, peek" => read(Access::Peek),
-        "cache read, slide" => read(Access::Slide),
+        "cache read, peek" => read(Access::PEEK),
+        "cache read, slide" => read(Access::SLIDE),
         "papaya read" => {
             let map = papaya::HashMap::with_hasher(OwnHash);
             for n in 0..ENTRIES {
@@ -75,7 +75,7 @@ pub(crate) fn child(name: &str, ops: u64) {
         }
         "session get_ready, slide" => {
             let world = session::world(ENTRIES);
-            let read = |token| world.manager.get_ready(token, Access::Slide)?.expect("it works");
+            let read = |token| world.manager.get_ready(token, Access::SLIDE)?.expect("it works");
             let tokens = world.tokens.iter().cycle().take(ops as usize);
             tokens.map(|token| read(token).expect("it is live").id).sum()
         }

@@ -135,12 +135,12 @@ pub(crate) fn run() {
     );
     for _ in 0..2 {
         let store = kvolt(Expiry::after(LIFETIME));
-        let read = |key: &Key| store.read(key, Access::Slide, |entry| look(entry.value));
+        let read = |key: &Key| store.read(key, Access::SLIDE, |entry| look(entry.value));
         let start = Instant::now();
         measure("kvolt, nothing expires", || start.elapsed() > Duration::from_secs(6), read);
         drop(store);
         let store = kvolt(Expiry::idle(TTL));
-        let read = |key: &Key| store.read(key, Access::Slide, |entry| look(entry.value));
+        let read = |key: &Key| store.read(key, Access::SLIDE, |entry| look(entry.value));
         measure("kvolt, all expire", || store.len() as u64 <= LIVE, read);
     }
 

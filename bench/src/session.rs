@@ -73,13 +73,13 @@ pub(crate) fn run() {
     let mut clients: Vec<Client> = tokens.into_iter().map(client).collect();
     shuffle(&mut clients);
     let entry =
-        |client: &Client| store.read(&client.key, Access::Slide, |entry| entry.value.data().id);
+        |client: &Client| store.read(&client.key, Access::SLIDE, |entry| entry.value.data().id);
     let ready = |client: &Client| {
-        let session = manager.get_ready(&client.token, Access::Slide)?.expect("it works")?;
+        let session = manager.get_ready(&client.token, Access::SLIDE)?.expect("it works")?;
         Some(session.id)
     };
     let looked = |client: &Client| {
-        now(manager.read(&client.token, Access::Slide, |user| user.id)).expect("it works")
+        now(manager.read(&client.token, Access::SLIDE, |user| user.id)).expect("it works")
     };
     let hash = |client: &Client| {
         std::hint::black_box(manager.id(&client.token));

@@ -125,10 +125,10 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         let mut value = None;
         match self
             .store
-            .get_ready(key, Access::Peek, &mut |entry| value = Some(entry.value.clone()))
+            .get_ready(key, Access::PEEK, &mut |entry| value = Some(entry.value.clone()))
         {
             Some(found) => found.map(|_| value),
-            None => Ok(self.store.get(key, Access::Peek).await?.map(|entry| entry.value)),
+            None => Ok(self.store.get(key, Access::PEEK).await?.map(|entry| entry.value)),
         }
     }
 
@@ -138,7 +138,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
             if matches!(self.store.insert(key, entry).await?, Insert::Inserted { .. }) {
                 return Ok(());
             }
-            let Some(mut current) = self.store.get(&key, Access::Peek).await? else {
+            let Some(mut current) = self.store.get(&key, Access::PEEK).await? else {
                 continue;
             };
             loop {

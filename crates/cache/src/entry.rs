@@ -87,7 +87,7 @@ impl Deadlines {
         self.absolute
     }
 
-    /// When it was last read with [`Access::Slide`], or made; `None` where
+    /// When it was last read with [`Access::SLIDE`], or made; `None` where
     /// reading does not prolong it.
     ///
     /// As exact as the store slides: see [`Store::get`](crate::Store::get).
@@ -171,13 +171,44 @@ impl<'a, V> EntryRef<'a, V> {
     }
 }
 
-/// Whether a read counts as use.
+/// How a read is meant: whether it counts as use, and whether a copy will do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Access {
+pub struct Access {
+    slides: bool,
+    strict: bool,
+}
+
+impl Access {
     /// Looking only: no deadline moves.
-    Peek,
+    pub const PEEK: Self = Self { slides: false, strict: false };
+
     /// Use: the idle time starts anew.
-    Slide,
+    pub const SLIDE: Self = Self { slides: true, strict: false };
+
+    /// The same, answered by the store itself and by no copy that somebody keeps of its entries.
+    ///
+    /// For what must not be done on an answer that may be as old as a
+    /// near cache's bound. Once strict, an access stays so.
+    #[must_use]
+    pub const fn strict(self) -> Self {
+        Self { strict: true, ..self }
+    }
+
+    /// The same, strict if `strict` is set or it was already.
+    #[must_use]
+    pub const fn strict_if(self, strict: bool) -> Self {
+        Self { strict: self.strict || strict, ..self }
+    }
+
+    /// Whether the read counts as use.
+    pub const fn slides(self) -> bool {
+        self.slides
+    }
+
+    /// Whether only the store itself may answer.
+    pub const fn is_strict(self) -> bool {
+        self.strict
+    }
 }
 
 /// How many live entries one owner may have, and what happens at that number.

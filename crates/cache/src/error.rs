@@ -11,7 +11,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// Ask it who has to act: [`is_unavailable`](Self::is_unavailable) (nobody: try
 /// again), [`is_full`](Self::is_full) and
 /// [`is_misconfigured`](Self::is_misconfigured) (the operator),
-/// [`is_corrupt`](Self::is_corrupt) (this entry can't be read).
+/// [`is_corrupt`](Self::is_corrupt) (this entry can't be read),
+/// [`is_too_large`](Self::is_too_large) (whoever made the value so large).
 pub struct Error(Box<Inner>);
 
 struct Inner {
@@ -27,6 +28,7 @@ enum Kind {
     Full,
     Misconfigured,
     Corrupt,
+    TooLarge,
 }
 
 impl Error {
@@ -50,6 +52,11 @@ impl Error {
         let mut error = Self::new(Kind::Corrupt, message.into());
         error.0.key = Some(key);
         error
+    }
+
+    /// An encoded value of `size` bytes, where `size_max` are allowed; nothing was changed.
+    pub fn too_large(size: usize, size_max: usize) -> Self {
+        Self::new(Kind::TooLarge, format!("it has {size} bytes encoded, of {size_max} allowed"))
     }
 
     /// Keeps the error that caused this one.
@@ -79,6 +86,11 @@ impl Error {
         self.0.kind == Kind::Corrupt
     }
 
+    /// Whether a value was larger than is allowed.
+    pub fn is_too_large(&self) -> bool {
+        self.0.kind == Kind::TooLarge
+    }
+
     /// The entry that it is about, where it is about one.
     pub fn key(&self) -> Option<Key> {
         self.0.key
@@ -96,6 +108,7 @@ impl fmt::Display for Error {
             Kind::Full => "the store is full",
             Kind::Misconfigured => "the store is misconfigured",
             Kind::Corrupt => "the entry can't be decoded",
+            Kind::TooLarge => "the value is too large",
         };
         write!(f, "{what}: {}", self.0.message)?;
         match self.0.key {

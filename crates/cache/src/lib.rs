@@ -3,16 +3,21 @@
 mod any_store;
 mod cache;
 mod clock;
+pub mod codec;
+mod coded;
 mod entry;
 mod error;
 mod key;
 pub mod memory;
 mod owner;
+mod push;
 mod store;
 
 pub use any_store::AnyStore;
 pub use cache::Cache;
 pub use clock::{Clock, ManualClock, Timestamp};
+pub use codec::Codec;
+pub use coded::{Coded, VALUE_SIZE_MAX_DEFAULT};
 pub use entry::{
     Access, AtLimit, Cursor, Deadlines, Entry, EntryRef, Expiry, Insert, NewEntry, OwnerLimit,
     Page, Rename, Renamed, Replace, Version,
@@ -21,4 +26,5 @@ pub use error::{Error, Result};
 pub use key::{Key, ParseKeyError};
 pub use memory::MemoryStore;
 pub use owner::Owner;
+pub use push::{Listener, Push};
 pub use store::Store;

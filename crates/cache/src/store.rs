@@ -54,7 +54,7 @@ use crate::{
 /// On a Redis Cluster the entries of an owner have to share a slot:
 /// see [`places`](Self::places).
 pub trait Store<V>: Send + Sync + 'static {
-    /// Reads a live entry, and with [`Access::Slide`] prolongs its idle time in the same step.
+    /// Reads a live entry, and with [`Access::SLIDE`] prolongs its idle time in the same step.
     ///
     /// By a former key in its grace, it reads the successor.
     ///
@@ -78,7 +78,7 @@ pub trait Store<V>: Send + Sync + 'static {
     /// # Errors
     ///
     /// Unavailable; full; misconfigured, for an owner longer than
-    /// [`Owner::LEN_MAX`] or a value that the store can't take.
+    /// [`Owner::LEN_MAX`]; too large, for a value that the store does not take.
     fn insert(&self, key: Key, entry: NewEntry<V>) -> impl Future<Output = Result<Insert>> + Send;
 
     /// Sets the value of a live entry if it still has the version `seen`.

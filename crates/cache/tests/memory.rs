@@ -28,7 +28,7 @@ fn insert<V: Clone + Send + Sync + 'static>(
 }
 
 fn is_there<V: Clone + Send + Sync + 'static>(store: &MemoryStore<V>, number: u64) -> bool {
-    store.read(&key(number), Access::Peek, |_| ()).is_some()
+    store.read(&key(number), Access::PEEK, |_| ()).is_some()
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -67,7 +67,7 @@ fn a_store_that_evicts_takes_what_ends_first_and_knows_what_was_used() {
         time.advance(Duration::from_secs(1));
     }
     // The first is used again, so the second ends first.
-    store.read(&key(0), Access::Slide, |_| ());
+    store.read(&key(0), Access::SLIDE, |_| ());
     insert(&store, 3, (), MINUTE * 3).unwrap();
     assert!(!is_there(&store, 1));
     insert(&store, 4, (), MINUTE * 30).unwrap();
@@ -100,7 +100,7 @@ fn bytes_are_bounded_by_what_the_application_weighs() {
     assert!(insert(&store, 1, "x".repeat(1_000), MINUTE).unwrap_err().is_full());
     insert(&store, 1, "x".repeat(100), MINUTE).unwrap();
 
-    let entry = block_on(store.get(&key(1), Access::Peek)).unwrap().unwrap();
+    let entry = block_on(store.get(&key(1), Access::PEEK)).unwrap().unwrap();
     let grown = block_on(store.replace(&key(1), entry.version, "x".repeat(2_000), None));
     assert!(grown.unwrap_err().is_full());
     let shrunk = block_on(store.replace(&key(1), entry.version, String::new(), None)).unwrap();
@@ -108,7 +108,7 @@ fn bytes_are_bounded_by_what_the_application_weighs() {
 
     let mut rename = Rename::new();
     rename.value = Some((
-        block_on(store.get(&key(1), Access::Peek)).unwrap().unwrap().version,
+        block_on(store.get(&key(1), Access::PEEK)).unwrap().unwrap().version,
         "x".repeat(2_000),
     ));
     assert!(block_on(store.rename(&key(1), key(9), rename)).unwrap_err().is_full());
@@ -145,7 +145,7 @@ fn cleaning_reclaims_what_has_expired_and_what_was_in_the_index() {
     }
     time.advance(MINUTE / 2);
     for number in 0..100 {
-        store.read(&key(number), Access::Slide, |_| ());
+        store.read(&key(number), Access::SLIDE, |_| ());
     }
     store.clean();
     assert_eq!(store.len(), 10_000);

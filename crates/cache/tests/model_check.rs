@@ -45,7 +45,7 @@ impl Lab {
     }
 
     fn value(&self, key: &Key) -> Option<u32> {
-        self.store.read(key, Access::Peek, |entry| *entry.value)
+        self.store.read(key, Access::PEEK, |entry| *entry.value)
     }
 }
 
@@ -70,7 +70,7 @@ fn join(threads: Vec<thread::JoinHandle<()>>) {
 }
 
 fn increment(lab: &Lab, key: &Key) -> bool {
-    let Some(mut entry) = now(lab.store.get(key, Access::Slide)) else { return false };
+    let Some(mut entry) = now(lab.store.get(key, Access::SLIDE)) else { return false };
     loop {
         match now(lab.store.replace(key, entry.version, entry.value + 1, None)) {
             Replace::Replaced(_) => return true,
@@ -85,7 +85,7 @@ fn try_increment(lab: &Lab, key: &Key) {
 }
 
 fn slide(lab: &Lab) {
-    let _ = lab.store.read(&key("a"), Access::Slide, |_| ());
+    let _ = lab.store.read(&key("a"), Access::SLIDE, |_| ());
 }
 
 #[test]
@@ -127,9 +127,9 @@ fn a_slide_during_an_update_is_not_lost() {
         lab.insert(&key("a"), None);
         lab.time.advance(IDLE / 2);
         let threads = vec![
-            spawn(&lab, |lab| assert!(lab.store.read(&key("a"), Access::Slide, |_| ()).is_some())),
+            spawn(&lab, |lab| assert!(lab.store.read(&key("a"), Access::SLIDE, |_| ()).is_some())),
             spawn(&lab, |lab| {
-                let entry = now(lab.store.get(&key("a"), Access::Peek)).unwrap();
+                let entry = now(lab.store.get(&key("a"), Access::PEEK)).unwrap();
                 let replaced = now(lab.store.replace(&key("a"), entry.version, 7, None));
                 assert!(matches!(replaced, Replace::Replaced(_)));
             }),
@@ -289,7 +289,7 @@ fn cleaning_takes_only_what_has_expired() {
         lab.time.advance(IDLE - Duration::from_millis(1));
         let threads = vec![
             spawn(&lab, |lab| {
-                lab.store.read(&key("a"), Access::Slide, |_| ());
+                lab.store.read(&key("a"), Access::SLIDE, |_| ());
             }),
             spawn(&lab, |lab| {
                 lab.time.advance(IDLE);

@@ -32,7 +32,7 @@ pub struct SessionLayer<T> {
 impl<T: Send + Sync + 'static> SessionLayer<T> {
     pub(crate) fn new(sessions: Sessions<T>) -> Self {
         let refusal = sessions.inner().refusal.clone();
-        Self { sessions, required: true, access: Access::Slide, refusal }
+        Self { sessions, required: true, access: Access::SLIDE, refusal }
     }
 
     /// For routes that merely know about a session: without one, the request goes on.
@@ -43,7 +43,7 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
 
     /// For routes that must not keep an idle session alive: polls, health checks, event streams.
     pub fn peek(mut self) -> Self {
-        self.access = Access::Peek;
+        self.access = Access::PEEK;
         self
     }
 

@@ -71,13 +71,7 @@ where
                 let (manager, access) = (manager.clone(), layer.access);
                 let timeout = layer.sessions.inner().store_timeout;
                 let ask = async move {
-                    let asked = async {
-                        match access {
-                            Access::Slide => manager.get(&token).await,
-                            Access::Peek => manager.peek(&token).await,
-                        }
-                    };
-                    let result = bounded(timeout, asked).await;
+                    let result = bounded(timeout, manager.get_with(&token, access)).await;
                     (result, token)
                 };
                 ResponseFuture::asking(Box::pin(ask), place, inner, Arc::clone(layer), request)

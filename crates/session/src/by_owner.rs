@@ -25,7 +25,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// The store's.
     pub async fn end(&self, owner: &Owner, id: SessionId) -> Result<bool> {
         // Under one key there is one owner for good, so looking first is no race.
-        let session = self.read_session(id.key(), Access::Peek).await?;
+        let session = self.read_session(id.key(), Access::PEEK).await?;
         let own =
             session.is_some_and(|session| session.id() == id && session.owner() == Some(owner));
         if !own || !self.store().remove(id.key()).await.map_err(Error::store)? {

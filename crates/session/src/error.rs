@@ -11,7 +11,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// [`is_limit_reached`](Self::is_limit_reached) (the user),
 /// [`is_full`](Self::is_full) and
 /// [`is_misconfigured`](Self::is_misconfigured) (the operator),
-/// [`is_corrupt`](Self::is_corrupt) (this session can't be read).
+/// [`is_corrupt`](Self::is_corrupt) (this session can't be read),
+/// [`is_too_large`](Self::is_too_large) (whoever filled the session).
 pub struct Error(Box<Inner>);
 
 struct Inner {
@@ -28,6 +29,7 @@ enum Kind {
     Full,
     Misconfigured,
     Corrupt,
+    TooLarge,
 }
 
 impl Error {
@@ -43,6 +45,8 @@ impl Error {
             Kind::Full
         } else if source.is_corrupt() {
             Kind::Corrupt
+        } else if source.is_too_large() {
+            Kind::TooLarge
         } else {
             Kind::Misconfigured
         };
@@ -97,6 +101,11 @@ impl Error {
     /// Whether the configuration or the program has to change.
     pub fn is_misconfigured(&self) -> bool {
         self.0.kind == Kind::Misconfigured
+    }
+
+    /// Whether the session's data is larger than the store takes; it is as it was before.
+    pub fn is_too_large(&self) -> bool {
+        self.0.kind == Kind::TooLarge
     }
 
     /// Whether the session is there but can't be decoded.

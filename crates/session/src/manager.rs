@@ -127,7 +127,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
             return self.insert(record).await;
         };
         for _ in 0..UPDATE_ATTEMPTS_MAX {
-            let Some(previous) = self.read_session(&self.key(old), Access::Peek).await? else {
+            let Some(previous) = self.read_session(&self.key(old), Access::PEEK).await? else {
                 return self.insert(record).await;
             };
             let from = *previous.id().key();
@@ -168,7 +168,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
     ///
     /// The store's.
     pub async fn get(&self, token: &Token) -> Result<Option<Session<T>>> {
-        self.read_session(&self.key(token), Access::Slide).await
+        self.read_session(&self.key(token), Access::SLIDE).await
     }
 
     /// The session of a token, if there is one. It does not count as use: for
@@ -178,7 +178,17 @@ impl<T: Send + Sync + 'static> Manager<T> {
     ///
     /// The store's.
     pub async fn peek(&self, token: &Token) -> Result<Option<Session<T>>> {
-        self.read_session(&self.key(token), Access::Peek).await
+        self.read_session(&self.key(token), Access::PEEK).await
+    }
+
+    /// [`get`](Self::get) or [`peek`](Self::peek), by the access that is given, which may be
+    /// [strict](Access::strict): answered by the store itself and by no copy of it.
+    ///
+    /// # Errors
+    ///
+    /// The store's.
+    pub async fn get_with(&self, token: &Token, access: Access) -> Result<Option<Session<T>>> {
+        self.read_session(&self.key(token), access).await
     }
 
     /// [`get`](Self::get) or [`peek`](Self::peek) on a store that answers at
@@ -254,7 +264,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
                 Replace::Replaced(version) => return Ok(Some(session.changed(record, version))),
                 Replace::Conflict(entry) => session = Session::from_entry(entry),
                 // It may have been rotated in between; then the token, in its grace, leads on.
-                Replace::Absent => match self.read_session(&self.key(token), Access::Peek).await? {
+                Replace::Absent => match self.read_session(&self.key(token), Access::PEEK).await? {
                     Some(moved) => session = moved,
                     None => return Ok(None),
                 },
@@ -274,7 +284,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
     pub async fn rotate(&self, token: &Token) -> Result<Rotated> {
         let from = self.key(token);
         for _ in 0..INSERT_ATTEMPTS_MAX {
-            let Some(session) = self.read_session(&from, Access::Peek).await? else {
+            let Some(session) = self.read_session(&from, Access::PEEK).await? else {
                 return Ok(Rotated::Absent);
             };
             let (successor, to) = self.token(session.owner())?;

@@ -317,14 +317,14 @@ async fn reading_in_place_is_like_getting() {
         world.faults.answers_at_once(at_once);
         let read = |access| world.manager.read(&token, access, String::len);
         world.time.advance(IDLE / 2);
-        assert_eq!(read(kvolt_session::Access::Slide).await.unwrap(), Some(3));
+        assert_eq!(read(kvolt_session::Access::SLIDE).await.unwrap(), Some(3));
         world.time.advance(IDLE - TICK);
-        assert_eq!(read(kvolt_session::Access::Peek).await.unwrap(), Some(3));
-        assert_eq!(read(kvolt_session::Access::Slide).await.unwrap(), Some(3));
+        assert_eq!(read(kvolt_session::Access::PEEK).await.unwrap(), Some(3));
+        assert_eq!(read(kvolt_session::Access::SLIDE).await.unwrap(), Some(3));
     }
     world.time.advance(IDLE);
     assert_eq!(
-        world.manager.read(&token, kvolt_session::Access::Slide, String::len).await.unwrap(),
+        world.manager.read(&token, kvolt_session::Access::SLIDE, String::len).await.unwrap(),
         None
     );
 }

@@ -236,7 +236,7 @@ impl<'a, S: Store<String>> Check<'a, S> {
     ) -> Result<(), Divergence> {
         self.time.advance(MILLISECOND);
         let now = self.clock.now();
-        let current = self.model.get(now, &from, Access::Peek);
+        let current = self.model.get(now, &from, Access::PEEK);
         let owner = rename.owner.as_ref().or(current.as_ref().and_then(|now| now.owner.as_ref()));
         if !self.store.places(&to, owner) {
             return Ok(());
@@ -289,7 +289,7 @@ impl<'a, S: Store<String>> Check<'a, S> {
 
     async fn compare_everything(&mut self) -> Result<(), Divergence> {
         for key in self.keys.clone() {
-            self.get(&key, Access::Peek).await?;
+            self.get(&key, Access::PEEK).await?;
         }
         for owner in self.owners.clone() {
             self.list(&owner).await?;
@@ -299,8 +299,8 @@ impl<'a, S: Store<String>> Check<'a, S> {
 
     /// The version to name in a change: the model's, and the store's for the same state.
     async fn version(&mut self, key: &Key, seen: Seen) -> Result<(Version, Version), Divergence> {
-        let law = self.model.get(self.clock.now(), key, Access::Peek);
-        let said = self.worked(self.store.get(key, Access::Peek).await)?;
+        let law = self.model.get(self.clock.now(), key, Access::PEEK);
+        let said = self.worked(self.store.get(key, Access::PEEK).await)?;
         let current =
             law.as_ref().zip(said.as_ref()).map(|(law, said)| (law.version, said.version));
         self.same_entries(Vec::from_iter(said), Vec::from_iter(law))?;

@@ -16,9 +16,9 @@ use crate::{Call, Faults};
 /// # pollster::block_on(async {
 /// let (store, faults) = FaultyStore::new(ModelStore::<String>::new(ManualClock::new().clock()));
 /// faults.fail_next(1);
-/// let error = store.get(&Key::of("a name"), Access::Slide).await.unwrap_err();
+/// let error = store.get(&Key::of("a name"), Access::SLIDE).await.unwrap_err();
 /// assert!(error.is_unavailable());
-/// assert!(store.get(&Key::of("a name"), Access::Slide).await.unwrap().is_none());
+/// assert!(store.get(&Key::of("a name"), Access::SLIDE).await.unwrap().is_none());
 /// assert_eq!(faults.count(Call::Get), 2);
 /// # });
 /// ```

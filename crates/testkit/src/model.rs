@@ -57,7 +57,7 @@ impl<V: Clone> Model<V> {
         self.drop_ended(now);
         let key = self.resolve(key)?;
         let slot = self.entries.get_mut(&key)?;
-        if access == Access::Slide
+        if access.slides()
             && let Some((timeout, ends)) = &mut slot.idle
         {
             *ends = now.saturating_add(*timeout).max(*ends);

@@ -22,7 +22,7 @@ use crate::Model;
 ///
 /// # pollster::block_on(async {
 /// let store = ModelStore::<String>::new(ManualClock::new().clock());
-/// assert!(store.get(&Key::of("nothing"), Access::Peek).await?.is_none());
+/// assert!(store.get(&Key::of("nothing"), Access::PEEK).await?.is_none());
 /// # Ok::<(), kvolt_cache::Error>(()) }).unwrap();
 /// ```
 pub struct ModelStore<V> {

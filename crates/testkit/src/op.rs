@@ -180,7 +180,7 @@ impl Bytes<'_> {
     }
 
     fn access(&mut self) -> Access {
-        if self.byte().is_multiple_of(2) { Access::Slide } else { Access::Peek }
+        if self.byte().is_multiple_of(2) { Access::SLIDE } else { Access::PEEK }
     }
 
     fn seen(&mut self) -> Seen {

@@ -84,9 +84,9 @@ fn gap() {
 
 impl Store<String> for Broken {
     async fn get(&self, key: &Key, access: Access) -> Result<Option<Entry<String>>> {
-        let access = if self.is(Fault::PeekSlides) { Access::Slide } else { access };
+        let access = if self.is(Fault::PeekSlides) { Access::SLIDE } else { access };
         let found = self.inner.get(key, access).await?;
-        if self.is(Fault::SlideIsAnUpsert) && access == Access::Slide {
+        if self.is(Fault::SlideIsAnUpsert) && access.slides() {
             gap();
             let known = self.known.lock().expect("nobody panicked").get(key).cloned();
             if let (Some(entry), Some(known)) = (&found, known) {
@@ -125,12 +125,12 @@ impl Store<String> for Broken {
     ) -> Result<Replace<String>> {
         let expiry = expiry.map(|expiry| self.late(expiry));
         if self.is(Fault::CompareThenSet)
-            && let Some(now) = self.inner.get(key, Access::Peek).await?
+            && let Some(now) = self.inner.get(key, Access::PEEK).await?
             && now.version == seen
         {
             loop {
                 gap();
-                let Some(now) = self.inner.get(key, Access::Peek).await? else {
+                let Some(now) = self.inner.get(key, Access::PEEK).await? else {
                     return Ok(Replace::Absent);
                 };
                 let set = self.inner.replace(key, now.version, value.clone(), expiry).await?;
@@ -154,7 +154,7 @@ impl Store<String> for Broken {
             rename.grace = Duration::ZERO;
         }
         if self.is(Fault::RenameIsInsertAndRemove) {
-            let Some(now) = self.inner.get(from, Access::Peek).await? else {
+            let Some(now) = self.inner.get(from, Access::PEEK).await? else {
                 return Ok(Renamed::Absent);
             };
             gap();
@@ -186,7 +186,7 @@ impl Store<String> for Broken {
         if self.is(Fault::KeepsOnlyByTheCurrentKey)
             && let Some(key) = keep
         {
-            let now = self.inner.get(key, Access::Peek).await?;
+            let now = self.inner.get(key, Access::PEEK).await?;
             let current = now.is_some_and(|now| now.key == *key);
             return self.inner.remove_owner(owner, keep.filter(|_| current)).await;
         }
@@ -195,7 +195,7 @@ impl Store<String> for Broken {
         }
         let mut keys = Vec::new();
         if let Some(keep) = keep {
-            let kept = self.inner.get(keep, Access::Peek).await?;
+            let kept = self.inner.get(keep, Access::PEEK).await?;
             return self.inner.remove_owner(owner, kept.map(|kept| kept.key).as_ref()).await;
         }
         let mut entries = self.inner.list(owner).await?;
@@ -205,7 +205,7 @@ impl Store<String> for Broken {
         }
         for entry in entries {
             // By exactly the key that was listed: a former key is not followed.
-            let now = self.inner.get(&entry.key, Access::Peek).await?;
+            let now = self.inner.get(&entry.key, Access::PEEK).await?;
             if now.is_some_and(|now| now.key == entry.key) && self.inner.remove(&entry.key).await? {
                 keys.push(entry.key);
             }
@@ -220,7 +220,7 @@ impl Store<String> for Broken {
         {
             let last = cursor.as_bytes().try_into().map(Key::from_bytes).expect("a model store's");
             let mut entries = page.entries;
-            entries.extend(self.inner.get(&last, Access::Peek).await?);
+            entries.extend(self.inner.get(&last, Access::PEEK).await?);
             return Ok(Page::new(entries, page.next));
         }
         Ok(page)

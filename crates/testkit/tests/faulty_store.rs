@@ -23,7 +23,7 @@ fn key() -> Key {
 }
 
 fn is_there(store: &Faulty) -> bool {
-    block_on(store.inner().get(&key(), Access::Peek)).expect("it never fails").is_some()
+    block_on(store.inner().get(&key(), Access::PEEK)).expect("it never fails").is_some()
 }
 
 #[test]
@@ -65,8 +65,8 @@ fn faults_can_be_limited_to_some_calls() {
     faults.only(&[Call::Get]);
     faults.fail_all(true);
     assert!(block_on(store.insert(key(), entry())).is_ok());
-    assert!(block_on(store.get(&key(), Access::Peek)).is_err());
-    let ready = store.get_ready(&key(), Access::Peek, &mut |_| ());
+    assert!(block_on(store.get(&key(), Access::PEEK)).is_err());
+    let ready = store.get_ready(&key(), Access::PEEK, &mut |_| ());
     assert!(
         ready.is_some_and(|ready| ready.is_err()),
         "the short way goes through the same faults"
@@ -77,7 +77,7 @@ fn faults_can_be_limited_to_some_calls() {
 fn what_is_ready_can_be_withheld() {
     let (store, faults) = faulty();
     let _ = block_on(store.insert(key(), entry())).unwrap();
-    let ready = || store.get_ready(&key(), Access::Peek, &mut |_| ()).map(|found| found.unwrap());
+    let ready = || store.get_ready(&key(), Access::PEEK, &mut |_| ()).map(|found| found.unwrap());
     assert_eq!(ready(), Some(true));
     faults.answers_at_once(false);
     assert_eq!(ready(), None);

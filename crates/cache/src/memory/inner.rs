@@ -264,7 +264,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
                     match refused {
                         Refused::Absent => return Ok(Replace::Absent),
                         Refused::Conflict => {
-                            match self.get(&key, Access::Peek, |entry| entry.to_entry()) {
+                            match self.get(&key, Access::PEEK, |entry| entry.to_entry()) {
                                 Some(entry) => return Ok(Replace::Conflict(entry)),
                                 None => return Ok(Replace::Absent),
                             }

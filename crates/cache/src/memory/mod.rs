@@ -65,7 +65,7 @@ pub use self::cleaner::Cleaning;
 /// assert!(matches!(store.insert(key, hello).await?, Insert::Inserted { .. }));
 ///
 /// // In place, without a future and without copying:
-/// assert_eq!(store.read(&key, Access::Peek, |entry| entry.value.len()), Some(5));
+/// assert_eq!(store.read(&key, Access::PEEK, |entry| entry.value.len()), Some(5));
 /// # Ok::<(), kvolt_cache::Error>(()) }).unwrap();
 /// ```
 pub struct MemoryStore<V> {

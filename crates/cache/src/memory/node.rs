@@ -117,10 +117,10 @@ impl<V> Node<V> {
     /// Looks at it, or uses it, at `now`.
     #[inline]
     pub(super) fn access(&self, access: Access, now: Timestamp) -> Slid {
-        match access {
-            Access::Slide => self.slide(now),
-            Access::Peek if self.is_live(now) => Slid::Live,
-            Access::Peek => Slid::Expired,
+        match access.slides() {
+            true => self.slide(now),
+            false if self.is_live(now) => Slid::Live,
+            false => Slid::Expired,
         }
     }
 

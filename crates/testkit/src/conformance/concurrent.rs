@@ -24,7 +24,7 @@ pub async fn of_concurrent_insertions_one_is_made<F: Fixture>(fixture: &F) {
     for round in 0..fixture.rounds() {
         let key = lab::key(caller.store(), &format!("{round}"), None);
         let answers = together(&caller, THREADS, move |caller, number| {
-            (caller.insert(key, &number.to_string(), None, None), caller.get(&key, Access::Peek))
+            (caller.insert(key, &number.to_string(), None, None), caller.get(&key, Access::PEEK))
         })
         .await;
         let made: Vec<_> = (0..THREADS).filter(|number| answers[*number].0 == inserted()).collect();
@@ -47,12 +47,12 @@ pub async fn no_update_is_lost<F: Fixture>(fixture: &F) {
         for _ in 0..rounds {
             caller.increment(&key).expect("nobody removes it");
             if number == 0 {
-                caller.get(&key, Access::Slide);
+                caller.get(&key, Access::SLIDE);
             }
         }
     })
     .await;
-    let entry = caller.get(&key, Access::Peek).expect("nobody removes it");
+    let entry = caller.get(&key, Access::PEEK).expect("nobody removes it");
     assert_eq!(entry.value, (THREADS * rounds).to_string(), "each increment counts");
 }
 
@@ -62,7 +62,7 @@ pub async fn of_concurrent_replacements_of_one_version_one_takes_effect<F: Fixtu
     for round in 0..fixture.rounds() {
         let key = lab::key(caller.store(), &format!("{round}"), None);
         assert_eq!(caller.insert(key, "first", None, None), inserted());
-        let seen = caller.get(&key, Access::Peek).expect("it was inserted").version;
+        let seen = caller.get(&key, Access::PEEK).expect("it was inserted").version;
         let answers = together(&caller, THREADS, move |caller, number| {
             caller.replace(&key, seen, number.to_string())
         })
@@ -70,7 +70,7 @@ pub async fn of_concurrent_replacements_of_one_version_one_takes_effect<F: Fixtu
         let replaced = |number: &usize| matches!(answers[*number], Replace::Replaced(_));
         let done: Vec<_> = (0..THREADS).filter(replaced).collect();
         let [done] = done[..] else { panic!("{done:?} took effect: {answers:?}") };
-        let entry = caller.get(&key, Access::Peek).expect("nobody removes it");
+        let entry = caller.get(&key, Access::PEEK).expect("nobody removes it");
         assert_eq!(entry.value, done.to_string());
     }
 }
@@ -86,23 +86,23 @@ pub async fn a_read_in_flight_never_revives_a_removed_entry<F: Fixture>(fixture:
         let shared = Arc::clone(&removed);
         together(&caller, THREADS, move |caller, number| {
             if number == 0 {
-                caller.get(&key, Access::Slide);
+                caller.get(&key, Access::SLIDE);
                 assert!(caller.remove(&key), "there is one, and nobody else removes it");
                 shared.store(true, Ordering::SeqCst);
-                assert!(caller.get(&key, Access::Slide).is_none(), "it was removed");
+                assert!(caller.get(&key, Access::SLIDE).is_none(), "it was removed");
                 return;
             }
             for _ in 0..READS {
                 let gone = shared.load(Ordering::SeqCst);
                 let found = match number {
                     1 => caller.increment(&key).is_some(),
-                    _ => caller.get(&key, Access::Slide).is_some(),
+                    _ => caller.get(&key, Access::SLIDE).is_some(),
                 };
                 assert!(!(gone && found), "found after the removal had returned");
             }
         })
         .await;
-        assert!(caller.get(&key, Access::Peek).is_none(), "something in flight revived it");
+        assert!(caller.get(&key, Access::PEEK).is_none(), "something in flight revived it");
     }
 }
 
@@ -114,7 +114,7 @@ pub async fn of_concurrent_removals_one_removes<F: Fixture>(fixture: &F) {
         assert_eq!(caller.insert(key, "value", None, None), inserted());
         let removed = together(&caller, THREADS, move |caller, _| {
             let removed = caller.remove(&key);
-            assert!(caller.get(&key, Access::Slide).is_none(), "a removal has returned");
+            assert!(caller.get(&key, Access::SLIDE).is_none(), "a removal has returned");
             removed
         })
         .await;
@@ -152,7 +152,7 @@ pub async fn remove_owner_misses_nothing_while_others_are_inserted<F: Fixture>(f
             let listed = caller.list(&shared);
             for (keys, before) in all.iter().zip(before) {
                 for key in &keys[..before] {
-                    let survived = caller.get(key, Access::Slide).is_some();
+                    let survived = caller.get(key, Access::SLIDE).is_some();
                     assert!(!survived && !listed.contains(key), "inserted before, and still there");
                 }
             }
@@ -160,12 +160,12 @@ pub async fn remove_owner_misses_nothing_while_others_are_inserted<F: Fixture>(f
         .await;
         let listed = caller.list(&owner);
         for key in keys.iter().flatten() {
-            let there = caller.get(key, Access::Peek).is_some();
+            let there = caller.get(key, Access::PEEK).is_some();
             assert_eq!(there, listed.contains(key), "the list has what is there");
         }
         let removed = caller.remove_owner(&owner, None);
         assert_eq!(lab::sorted(removed), lab::sorted(listed));
-        let survived = |key: &&Key| caller.get(key, Access::Peek).is_some();
+        let survived = |key: &&Key| caller.get(key, Access::PEEK).is_some();
         assert_eq!(keys.iter().flatten().find(survived), None);
     }
 }
@@ -214,7 +214,7 @@ pub async fn of_concurrent_renamings_one_moves<F: Fixture>(fixture: &F) {
         let answers = together(&caller, THREADS, move |caller, number| {
             let rename = if with_grace { grace(LONG) } else { Rename::new() };
             let answer = caller.rename(&from, successors[number], rename);
-            let read = caller.get(&from, Access::Slide);
+            let read = caller.get(&from, Access::SLIDE);
             assert_eq!(read.is_some(), with_grace, "a renaming has returned");
             answer
         })
@@ -227,7 +227,7 @@ pub async fn of_concurrent_renamings_one_moves<F: Fixture>(fixture: &F) {
         assert_eq!(refused, THREADS - 1, "{answers:?}");
         assert_eq!(caller.list(&owner), [keys[moved]], "there is one successor");
         for (number, key) in keys[..THREADS].iter().enumerate() {
-            assert_eq!(caller.get(key, Access::Peek).is_some(), number == moved);
+            assert_eq!(caller.get(key, Access::PEEK).is_some(), number == moved);
         }
     }
 }
@@ -247,7 +247,7 @@ pub async fn a_renaming_never_escapes_remove_owner<F: Fixture>(fixture: &F) {
                 let removed = caller.remove_owner(&shared, None);
                 assert_eq!(removed.len(), 1, "it is there the whole time, under one key");
                 for key in &steps {
-                    assert!(caller.get(key, Access::Slide).is_none(), "it was removed");
+                    assert!(caller.get(key, Access::SLIDE).is_none(), "it was removed");
                 }
                 assert!(caller.list(&shared).is_empty());
             }
@@ -264,13 +264,13 @@ pub async fn a_renaming_never_escapes_remove_owner<F: Fixture>(fixture: &F) {
             }
             _ => {
                 for _ in 0..READS {
-                    caller.get(&from, Access::Slide);
+                    caller.get(&from, Access::SLIDE);
                 }
             }
         })
         .await;
         for key in &keys {
-            assert!(caller.get(key, Access::Peek).is_none(), "it was removed");
+            assert!(caller.get(key, Access::PEEK).is_none(), "it was removed");
         }
         assert!(caller.list(&owner).is_empty());
     }
@@ -287,12 +287,12 @@ pub async fn a_renaming_never_undoes_a_removal<F: Fixture>(fixture: &F) {
         let answers = together(&caller, 3, move |caller, number| match number {
             0 => {
                 let removed = caller.remove(&from);
-                assert!(caller.get(&from, Access::Slide).is_none(), "it was removed");
-                assert!(caller.get(&to, Access::Slide).is_none(), "it was removed");
+                assert!(caller.get(&from, Access::SLIDE).is_none(), "it was removed");
+                assert!(caller.get(&to, Access::SLIDE).is_none(), "it was removed");
                 removed
             }
             1 => matches!(caller.rename(&from, to, grace(LONG)), Renamed::Moved { .. }),
-            _ => (0..READS).all(|_| caller.get(&from, Access::Slide).is_none_or(|_| true)),
+            _ => (0..READS).all(|_| caller.get(&from, Access::SLIDE).is_none_or(|_| true)),
         })
         .await;
         assert!(answers[0], "it is there the whole time, under the key or its successor");
@@ -319,7 +319,7 @@ pub async fn a_renaming_is_one_step_to_readers<F: Fixture>(fixture: &F) {
             }
             1 => {
                 for _ in 0..READS {
-                    let read = caller.get(&steps[0], Access::Slide);
+                    let read = caller.get(&steps[0], Access::SLIDE);
                     assert!(read.is_some_and(|entry| entry.value == "value"), "it is there");
                 }
             }
@@ -355,7 +355,7 @@ pub async fn no_update_is_lost_to_a_renaming<F: Fixture>(fixture: &F) {
             _ => (0..READS).filter(|_| caller.increment(&steps[0]).is_some()).count(),
         })
         .await;
-        let last = caller.get(&keys[THREADS], Access::Peek).expect("it was renamed to there");
+        let last = caller.get(&keys[THREADS], Access::PEEK).expect("it was renamed to there");
         assert_eq!(last.value, counted.iter().sum::<usize>().to_string(), "each one counts");
         assert_eq!(counted[2], READS, "the first key leads to it the whole time");
         assert!(caller.remove(&keys[THREADS]));
@@ -380,7 +380,7 @@ pub async fn a_renaming_with_a_value_loses_no_update<F: Fixture>(fixture: &F) {
                 return (0..READS).filter(|_| caller.increment(&from).is_some()).count();
             }
             loop {
-                let entry = caller.get(&from, Access::Peek).expect("nobody removes it");
+                let entry = caller.get(&from, Access::PEEK).expect("nobody removes it");
                 let mut rename = incremented(&entry.value, entry.version);
                 rename.grace = LONG;
                 match caller.rename(&from, to, rename) {
@@ -393,7 +393,7 @@ pub async fn a_renaming_with_a_value_loses_no_update<F: Fixture>(fixture: &F) {
             }
         })
         .await;
-        let last = caller.get(&to, Access::Peek).expect("it was renamed to there");
+        let last = caller.get(&to, Access::PEEK).expect("it was renamed to there");
         assert_eq!(last.value, counted.iter().sum::<usize>().to_string(), "each one counts");
     }
 }
@@ -415,8 +415,8 @@ pub async fn clear_misses_nothing_while_others_are_inserted<F: Fixture>(fixture:
         together(&caller, 3, move |caller, number| match number {
             0 => {
                 caller.clear();
-                assert!(caller.get(&before, Access::Slide).is_none(), "it was removed");
-                assert!(caller.get(&moved, Access::Slide).is_none(), "it was removed");
+                assert!(caller.get(&before, Access::SLIDE).is_none(), "it was removed");
+                assert!(caller.get(&moved, Access::SLIDE).is_none(), "it was removed");
             }
             1 => drop(caller.rename(&before, moved, grace(LONG))),
             _ => drop(
@@ -429,7 +429,7 @@ pub async fn clear_misses_nothing_while_others_are_inserted<F: Fixture>(fixture:
         .await;
         let owner = Owner::from("owner");
         let listed = caller.list(&owner);
-        let there = |key: &&Key| caller.get(key, Access::Peek).is_some_and(|now| now.key == **key);
+        let there = |key: &&Key| caller.get(key, Access::PEEK).is_some_and(|now| now.key == **key);
         let there: Vec<Key> = keys.iter().filter(there).copied().collect();
         assert_eq!(lab::sorted(listed), lab::sorted(there), "the list has what is there");
     }

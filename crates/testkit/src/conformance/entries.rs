@@ -105,7 +105,7 @@ pub async fn what_is_ready_agrees_with_what_is_read<F: Fixture>(fixture: &F) {
     lab.insert_for(Some(&owner), former, "value", LIVES).await;
     lab.rename_now(&former, key, grace(LONG)).await;
     for asked in [&key, &former, &lab.key("nothing", None)] {
-        for access in [Access::Peek, Access::Slide] {
+        for access in [Access::PEEK, Access::SLIDE] {
             let mut seen = None;
             let mut visit = |entry: kvolt_cache::EntryRef<'_, String>| {
                 assert!(seen.replace(entry.to_entry()).is_none(), "it is shown once");

@@ -117,7 +117,7 @@ pub async fn a_peek_moves_nothing<F: Fixture>(fixture: &F) {
     let after = lab.peek(&key).await.expect("it has not ended");
     assert_eq!(after.deadlines, before.deadlines);
     assert_eq!(after.version, before.version);
-    let _ = lab.store.get_ready(&key, Access::Peek, &mut |_| ());
+    let _ = lab.store.get_ready(&key, Access::PEEK, &mut |_| ());
     lab.advance(lab.ticks(10)).await;
     assert!(lab.peek(&key).await.is_none(), "nobody used it");
 }

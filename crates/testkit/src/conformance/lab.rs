@@ -77,11 +77,11 @@ impl<'a, F: Fixture> Lab<'a, F> {
     }
 
     pub(super) async fn peek(&self, key: &Key) -> Option<Entry<String>> {
-        self.store.get(key, Access::Peek).await.expect("get works")
+        self.store.get(key, Access::PEEK).await.expect("get works")
     }
 
     pub(super) async fn slide(&self, key: &Key) -> Option<Entry<String>> {
-        self.store.get(key, Access::Slide).await.expect("get works")
+        self.store.get(key, Access::SLIDE).await.expect("get works")
     }
 
     pub(super) async fn value(&self, key: &Key) -> Option<String> {
@@ -165,7 +165,7 @@ impl<'a, F: Fixture> Lab<'a, F> {
         assert!(self.peek(key).await.is_none(), "nothing to peek at");
         assert!(self.slide(key).await.is_none(), "nothing to slide");
         let mut ready = false;
-        if let Some(found) = self.store.get_ready(key, Access::Peek, &mut |_| ready = true) {
+        if let Some(found) = self.store.get_ready(key, Access::PEEK, &mut |_| ready = true) {
             assert!(!found.expect("get_ready works") && !ready, "nothing ready");
         }
         let replaced = self.replace(key, any, name, Some(LIVES)).await;

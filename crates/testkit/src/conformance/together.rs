@@ -78,7 +78,7 @@ impl<F: Fixture> Caller<F> {
     ///
     /// `None` once the entry is absent.
     pub(super) fn increment(&self, key: &Key) -> Option<()> {
-        let mut entry = self.get(key, Access::Slide)?;
+        let mut entry = self.get(key, Access::SLIDE)?;
         loop {
             let number: usize = entry.value.parse().expect("the value is a number");
             match self.replace(key, entry.version, (number + 1).to_string()) {

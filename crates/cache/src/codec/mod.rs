@@ -1,0 +1,57 @@
+//! How values become bytes, for stores that keep bytes.
+//!
+//! A store that keeps bytes is a [`Store<Vec<u8>>`](crate::Store); with
+//! [`Coded`](crate::Coded) and a codec it is a store of values.
+
+#[cfg(feature = "encrypt")]
+mod encrypted;
+#[cfg(feature = "json")]
+mod json;
+
+use crate::{Key, Result};
+
+#[cfg(feature = "encrypt")]
+pub use encrypted::{Encrypted, EncryptionKey, EncryptionKeys};
+#[cfg(feature = "json")]
+pub use json::Json;
+
+/// Turns values into bytes and back.
+pub trait Codec<V>: Send + Sync + 'static {
+    /// Whether bytes can be decoded only under the key that they were encoded
+    /// for, so that an entry that gets another key has to be encoded anew.
+    ///
+    /// A codec that wraps another passes the question on.
+    fn binds_key(&self) -> bool;
+
+    /// The bytes of a value that is to live under `key`.
+    ///
+    /// # Errors
+    ///
+    /// Misconfigured, for a value that can't be encoded.
+    fn encode(&self, key: &Key, value: &V) -> Result<Vec<u8>>;
+
+    /// The value of the bytes that were found under `key`.
+    ///
+    /// # Errors
+    ///
+    /// [Corrupt](crate::Error::corrupt), with the key.
+    fn decode(&self, key: &Key, bytes: &[u8]) -> Result<V>;
+}
+
+/// The bytes themselves.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Bytes;
+
+impl Codec<Vec<u8>> for Bytes {
+    fn binds_key(&self) -> bool {
+        false
+    }
+
+    fn encode(&self, _: &Key, value: &Vec<u8>) -> Result<Vec<u8>> {
+        Ok(value.clone())
+    }
+
+    fn decode(&self, _: &Key, bytes: &[u8]) -> Result<Vec<u8>> {
+        Ok(bytes.to_vec())
+    }
+}
