@@ -65,6 +65,7 @@ trait Erased<V>: Send + Sync {
         visit: &mut dyn FnMut(EntryRef<'_, V>),
     ) -> Option<Result<bool>>;
     fn places(&self, key: &Key, owner: Option<&Owner>) -> bool;
+    fn reaches(&self, from: &Key, to: &Key) -> bool;
 }
 
 impl<V: Send + 'static, S: Store<V>> Erased<V> for S {
@@ -122,6 +123,10 @@ impl<V: Send + 'static, S: Store<V>> Erased<V> for S {
     fn places(&self, key: &Key, owner: Option<&Owner>) -> bool {
         Store::places(self, key, owner)
     }
+
+    fn reaches(&self, from: &Key, to: &Key) -> bool {
+        Store::reaches(self, from, to)
+    }
 }
 
 /// Passes every operation of a store on to another, named by an expression of `self`.
@@ -170,6 +175,9 @@ macro_rules! delegate_store {
         }
         fn places(&$self, key: &Key, owner: Option<&Owner>) -> bool {
             $inner.places(key, owner)
+        }
+        fn reaches(&$self, from: &Key, to: &Key) -> bool {
+            $inner.reaches(from, to)
         }
     };
 }

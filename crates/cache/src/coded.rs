@@ -156,6 +156,10 @@ impl<V: Send + Sync + 'static, S: Store<Vec<u8>>, C: Codec<V>> Store<V> for Code
     fn places(&self, key: &Key, owner: Option<&Owner>) -> bool {
         self.store.places(key, owner)
     }
+
+    fn reaches(&self, from: &Key, to: &Key) -> bool {
+        self.store.reaches(from, to)
+    }
 }
 
 impl<V: Send + Sync + 'static, S: Push, C: Codec<V>> Push for Coded<V, S, C> {

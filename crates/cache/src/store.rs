@@ -105,9 +105,9 @@ pub trait Store<V>: Send + Sync + 'static {
     /// renamed again, it leads on for as long as both graces last.
     ///
     /// With a new owner, it is the youngest of that owner's. Where several
-    /// refusals apply, any of them is right. Where the two keys
-    /// can't be reached in one step (see [`places`](Self::places)), the new
-    /// entry is made first and the former removed after it.
+    /// refusals apply, any of them is right. Where one step does not
+    /// [reach](Self::reaches) both keys, the new entry is made first and the
+    /// former removed after it.
     ///
     /// # Errors
     ///
@@ -193,6 +193,15 @@ pub trait Store<V>: Send + Sync + 'static {
     /// Entries without an owner may live anywhere.
     fn places(&self, key: &Key, owner: Option<&Owner>) -> bool {
         let _ = (key, owner);
+        true
+    }
+
+    /// Whether one step reaches both keys, so that [`rename`](Self::rename) from one to the other is atomic.
+    ///
+    /// Always, and by default, where one step reaches every key; where keys
+    /// are divided (see [`places`](Self::places)), for keys of one part.
+    fn reaches(&self, from: &Key, to: &Key) -> bool {
+        let _ = (from, to);
         true
     }
 }

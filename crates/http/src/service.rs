@@ -7,7 +7,6 @@ use bytes::Bytes;
 use http::{Request, Response};
 use tower_service::Service;
 
-use kvolt_cache::Access;
 use kvolt_session::{Session, Token};
 
 use crate::bounded::bounded;

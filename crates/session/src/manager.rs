@@ -132,9 +132,9 @@ impl<T: Send + Sync + 'static> Manager<T> {
             };
             let from = *previous.id().key();
             let owner = record.content().owner.clone();
-            let (token, to) = self.token(owner.as_ref())?;
+            let (token, to) = self.token(owner.as_ref(), None)?;
             let scoped = owner.as_ref().map(|owner| self.policy().scoped(owner));
-            let one_step = self.store().places(&from, scoped.as_ref());
+            let one_step = self.store().reaches(&from, &to);
             // An entry can be given another owner but not be taken from its owner.
             if !one_step || (owner.is_none() && previous.owner().is_some()) {
                 let token = self.insert(record).await?;
@@ -287,7 +287,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
             let Some(session) = self.read_session(&from, Access::PEEK).await? else {
                 return Ok(Rotated::Absent);
             };
-            let (successor, to) = self.token(session.owner())?;
+            let (successor, to) = self.token(session.owner(), Some(&from))?;
             let mut rename = Rename::new();
             rename.grace = self.policy().rotation_grace;
             match self.store().rename(&from, to, rename).await.map_err(Error::store)? {
@@ -365,7 +365,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
     async fn insert(&self, record: Record<T>) -> Result<Token> {
         let owner = record.content().owner.clone();
         for _ in 0..INSERT_ATTEMPTS_MAX {
-            let (token, key) = self.token(owner.as_ref())?;
+            let (token, key) = self.token(owner.as_ref(), None)?;
             let entry = NewEntry::new(record.clone(), self.policy().expiry())
                 .owner(owner.as_ref().map(|owner| self.policy().scoped(owner)))
                 .limit(self.policy().owner_limit);
@@ -383,12 +383,16 @@ impl<T: Send + Sync + 'static> Manager<T> {
     }
 
     /// A new token whose key may live next to the owner's others, and that key.
-    fn token(&self, owner: Option<&Owner>) -> Result<(Token, Key)> {
+    /// A token for the owner's next session, and within one step of the one that it succeeds.
+    fn token(&self, owner: Option<&Owner>, succeeds: Option<&Key>) -> Result<(Token, Key)> {
         let owner = owner.map(|owner| self.policy().scoped(owner));
+        // One that lies elsewhere can't be reached from where the owner's lie.
+        let succeeds = succeeds.filter(|from| self.store().places(from, owner.as_ref()));
         for _ in 0..PLACE_ATTEMPTS_MAX {
             let token = Token::generate(self.policy().random)?;
             let key = self.key(&token);
-            if self.store().places(&key, owner.as_ref()) {
+            let reached = succeeds.is_none_or(|from| self.store().reaches(from, &key));
+            if reached && self.store().places(&key, owner.as_ref()) {
                 return Ok((token, key));
             }
         }

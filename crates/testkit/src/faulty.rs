@@ -125,4 +125,8 @@ impl<V: Send + 'static, S: Store<V>> Store<V> for FaultyStore<S> {
     fn places(&self, key: &Key, owner: Option<&Owner>) -> bool {
         self.store.places(key, owner)
     }
+
+    fn reaches(&self, from: &Key, to: &Key) -> bool {
+        self.store.reaches(from, to)
+    }
 }

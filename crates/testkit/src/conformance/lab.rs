@@ -182,11 +182,14 @@ impl<'a, F: Fixture> Lab<'a, F> {
     }
 }
 
-/// A key that the store accepts for the owner.
+/// A key that the store accepts for the owner; without one, within one step of all others without one.
 pub(super) fn key(store: &impl Store<String>, name: &str, owner: Option<&Owner>) -> Key {
     (0..100_000u32)
         .map(|salt| Key::of(format!("{name}, {salt}")))
-        .find(|key| store.places(key, owner))
+        .find(|key| match owner {
+            Some(_) => store.places(key, owner),
+            None => store.reaches(&Key::of("anchor"), key),
+        })
         .expect("a store places some keys for every owner")
 }
 
