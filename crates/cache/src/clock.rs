@@ -62,7 +62,11 @@ pub struct Clock(Source);
 
 #[derive(Clone)]
 enum Source {
-    System { epoch_millis: u64 },
+    System {
+        epoch_millis: u64,
+    },
+    #[cfg(feature = "near")]
+    Boot,
     Manual(Arc<AtomicU64>),
 }
 
@@ -75,18 +79,27 @@ impl Clock {
         Self(Source::System { epoch_millis })
     }
 
+    /// The time since the machine was started, that it was suspended included,
+    /// for what must not be trusted after a suspension: a precise clock, some 30 ns a reading.
+    #[cfg(feature = "near")]
+    pub(crate) const fn boot() -> Self {
+        Self(Source::Boot)
+    }
+
     /// The time now.
     #[inline]
     pub fn now(&self) -> Timestamp {
         Timestamp(match &self.0 {
             Source::System { epoch_millis } => epoch_millis + monotonic_millis(),
+            #[cfg(feature = "near")]
+            Source::Boot => boot_millis(),
             Source::Manual(millis) => millis.load(Ordering::SeqCst),
         })
     }
 
     /// Whether the time passes by itself.
     pub(crate) fn is_system(&self) -> bool {
-        matches!(self.0, Source::System { .. })
+        !matches!(self.0, Source::Manual(_))
     }
 }
 
@@ -147,6 +160,18 @@ fn monotonic_millis() -> u64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
     // Neither part is ever negative on a monotonic clock.
     time.tv_sec as u64 * 1_000 + time.tv_nsec as u64 / 1_000_000
+}
+
+#[cfg(all(target_os = "linux", feature = "near"))]
+fn boot_millis() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    // As above.
+    time.tv_sec as u64 * 1_000 + time.tv_nsec as u64 / 1_000_000
+}
+
+#[cfg(all(not(target_os = "linux"), feature = "near"))]
+fn boot_millis() -> u64 {
+    monotonic_millis()
 }
 
 #[cfg(not(target_os = "linux"))]

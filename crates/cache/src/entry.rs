@@ -87,6 +87,14 @@ impl Deadlines {
         self.absolute
     }
 
+    /// How long it lives unused; `None` where reading does not prolong it.
+    pub const fn idle_timeout(&self) -> Option<Duration> {
+        match self.idle {
+            Some((timeout, _)) => Some(timeout),
+            None => None,
+        }
+    }
+
     /// When it was last read with [`Access::SLIDE`], or made; `None` where
     /// reading does not prolong it.
     ///

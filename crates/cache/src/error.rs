@@ -96,6 +96,13 @@ impl Error {
         self.0.key
     }
 
+    /// The same for another who waited for the same answer; what caused it stays with the first.
+    #[cfg(feature = "near")]
+    pub(crate) fn repeated(&self) -> Self {
+        let Inner { kind, message, key, .. } = &*self.0;
+        Self(Box::new(Inner { kind: *kind, message: message.clone(), key: *key, source: None }))
+    }
+
     fn new(kind: Kind, message: String) -> Self {
         Self(Box::new(Inner { kind, message, key: None, source: None }))
     }

@@ -9,9 +9,12 @@ mod entry;
 mod error;
 mod key;
 pub mod memory;
+#[cfg(feature = "near")]
+pub mod near;
 mod owner;
 mod push;
 mod store;
+mod sync;
 
 pub use any_store::AnyStore;
 pub use cache::Cache;
@@ -25,6 +28,8 @@ pub use entry::{
 pub use error::{Error, Result};
 pub use key::{Key, ParseKeyError};
 pub use memory::MemoryStore;
+#[cfg(feature = "near")]
+pub use near::NearCache;
 pub use owner::Owner;
 pub use push::{Listener, Push};
 pub use store::Store;

@@ -7,6 +7,7 @@ mod faulty;
 mod model;
 mod model_store;
 mod op;
+mod pushing;
 
 pub use check::{Divergence, check_ops};
 pub use conformance::Fixture;
@@ -16,3 +17,4 @@ pub use kvolt_cache::ManualClock;
 pub use model::Model;
 pub use model_store::ModelStore;
 pub use op::{Op, Seen, ops_from_bytes};
+pub use pushing::{Pushes, PushingStore};

@@ -4,7 +4,7 @@ use std::collections::BinaryHeap;
 
 use super::inner::Inner;
 use super::owners::KeySet;
-use super::sync::write;
+use crate::sync::write;
 use crate::{Cursor, Entry, Error, Key, Owner, Page, Result};
 
 impl<V: Clone + Send + Sync + 'static> Inner<V> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::hash::Prefix;
 use super::inner::Inner;
 use super::node::Node;
-use super::sync::{AtomicUsize, Ordering, lock};
+use crate::sync::{AtomicUsize, Ordering, lock};
 use crate::{Error, Key, Result};
 
 /// What a full [`MemoryStore`](crate::MemoryStore) does with one more entry.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::hash::Prefix;
 use super::inner::Inner;
-use super::sync::lock;
+use crate::sync::lock;
 
 /// Who cleans a [`MemoryStore`](crate::MemoryStore).
 ///

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use super::hash::{OwnHash, Prefix};
-use super::sync::{Mutex, lock};
 use super::wheel::Wheel;
 use crate::Key;
+use crate::sync::{Mutex, lock};
 
 /// Where former keys lead. Looked at only for keys that the map does not have.
 pub(super) struct FormerKeys {

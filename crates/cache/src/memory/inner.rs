@@ -10,8 +10,8 @@ use super::former::FormerKeys;
 use super::hash::OwnHash;
 use super::node::Node;
 use super::owners::{Owners, Shard};
-use super::sync::{AtomicU64, Mutex, Ordering, RwLock, lock};
 use super::wheel::Wheel;
+use crate::sync::{AtomicU64, Mutex, Ordering, RwLock, lock};
 use crate::{
     Access, AtLimit, Clock, Error, Expiry, Insert, Key, NewEntry, Owner, OwnerLimit, Replace,
     Result, Timestamp, Version,

@@ -29,7 +29,6 @@ mod node;
 mod owners;
 mod read;
 mod rename;
-mod sync;
 mod wheel;
 
 use std::fmt;
@@ -123,6 +122,25 @@ impl<V: Clone + Send + Sync + 'static> MemoryStore<V> {
     pub fn clean(&self) {
         while self.shared.inner.clean_slice().is_some_and(|rest| rest.is_zero()) {}
         self.shared.inner.compact_wheel();
+    }
+
+    /// Puts a value there, whatever was there before: for one who holds a lock on the key.
+    #[cfg(feature = "near")]
+    pub(crate) fn put(&self, key: Key, value: V, expiry: Expiry) {
+        self.ensure_cleaning();
+        self.shared.inner.remove(&key);
+        // One that does not fit is not there, which is an answer too.
+        let _ = self.shared.inner.insert(key, NewEntry::new(value, expiry));
+    }
+
+    #[cfg(feature = "near")]
+    pub(crate) fn take_out(&self, key: &Key) {
+        self.shared.inner.remove(key);
+    }
+
+    #[cfg(feature = "near")]
+    pub(crate) fn empty(&self) {
+        self.shared.inner.clear();
     }
 
     fn ensure_cleaning(&self) {

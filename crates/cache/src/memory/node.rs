@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::sync::{AtomicU64, Ordering};
 use crate::clock::millis;
+use crate::sync::{AtomicU64, Ordering};
 use crate::{Access, Deadlines, EntryRef, Expiry, Key, Owner, Timestamp, Version};
 
 /// An entry's state. Everything but the idle deadline is fixed: a change makes another node.

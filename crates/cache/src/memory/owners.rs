@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use super::hash::OwnHash;
-use super::sync::{Mutex, MutexGuard, lock};
+use crate::sync::{Mutex, MutexGuard, lock};
 use crate::{Key, Owner};
 
 /// Owners in shards, each behind a lock that is held across a whole operation on an owner.

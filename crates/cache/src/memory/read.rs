@@ -3,7 +3,7 @@
 use super::former::Step;
 use super::inner::Inner;
 use super::node::Slid;
-use super::sync::yield_now;
+use crate::sync::yield_now;
 use crate::{Access, EntryRef, Key, Timestamp};
 
 /// A chain of former keys is followed this far: more renamings than that within one grace end it.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::inner::{Inner, check_owner};
-use super::sync::read;
 use crate::clock::millis;
+use crate::sync::read;
 use crate::{Key, Owner, Rename, Renamed, Result, Timestamp};
 
 impl<V: Clone + Send + Sync + 'static> Inner<V> {
