@@ -78,6 +78,11 @@ impl Error {
         matches!(&self.0, Kind::Session(error) if error.is_limit_reached())
     }
 
+    /// Whether the session's data would be larger than the store takes.
+    pub fn is_too_large(&self) -> bool {
+        matches!(&self.0, Kind::Session(error) if error.is_too_large())
+    }
+
     /// Whether another site made a browser send the request.
     pub fn is_cross_origin(&self) -> bool {
         matches!(self.0, Kind::CrossOrigin)
@@ -93,6 +98,8 @@ impl Error {
             StatusCode::FORBIDDEN
         } else if self.is_limit_reached() {
             StatusCode::CONFLICT
+        } else if self.is_too_large() {
+            StatusCode::PAYLOAD_TOO_LARGE
         } else {
             StatusCode::INTERNAL_SERVER_ERROR
         }
@@ -109,6 +116,7 @@ impl Error {
             StatusCode::UNAUTHORIZED => "the session has ended\n",
             StatusCode::FORBIDDEN => "requests from other sites are refused\n",
             StatusCode::CONFLICT => "too many sessions are open\n",
+            StatusCode::PAYLOAD_TOO_LARGE => "the session can't hold so much\n",
             _ => "internal error\n",
         };
         let mut response = plain(status, text);

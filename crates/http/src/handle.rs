@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Extensions, Response};
+use kvolt_cache::Access;
 
 use kvolt_session::{Manager, NewSession, Owner, Rotated, SessionId, Token};
 
@@ -59,6 +60,21 @@ impl<T: Send + Sync + 'static> Handle<T> {
     /// The manager, for what is not the client's own.
     pub fn manager(&self) -> &Manager<T> {
         self.slot.sessions().manager()
+    }
+
+    /// The client's session as it is in the store at this moment, by a
+    /// [strict](Access::strict) read that does not count as use.
+    ///
+    /// Before a sensitive act, where a near cache's answer may be too old; a
+    /// [strict layer](crate::SessionLayer::strict) does it for whole routes.
+    ///
+    /// # Errors
+    ///
+    /// The store's; [`is_ended`](Error::is_ended) if there is no session any more.
+    pub async fn confirm(&self) -> Result<kvolt_session::Session<T>> {
+        let token = self.current().ok_or_else(Error::ended)?;
+        let confirmed = self.manager().get_with(&token, Access::PEEK.strict());
+        self.bounded(confirmed).await?.ok_or_else(Error::ended)
     }
 
     /// Makes a session for one who has just proved who they are, with a new
@@ -233,6 +249,15 @@ impl<T: Send + Sync + 'static> Session<T> {
             }
             None => Ok(None),
         }
+    }
+
+    /// See [`Handle::confirm`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn confirm(&self) -> Result<kvolt_session::Session<T>> {
+        self.handle.confirm().await
     }
 
     /// See [`Handle::update`].

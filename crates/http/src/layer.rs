@@ -43,7 +43,16 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
 
     /// For routes that must not keep an idle session alive: polls, health checks, event streams.
     pub fn peek(mut self) -> Self {
-        self.access = Access::PEEK;
+        self.access = Access::PEEK.strict_if(self.access.is_strict());
+        self
+    }
+
+    /// For sensitive acts: the session is asked for in the store itself, and not
+    /// in a near cache, whose answer may be as old as its bound.
+    ///
+    /// A layer inside of a strict one is strict too.
+    pub fn strict(mut self) -> Self {
+        self.access = self.access.strict();
         self
     }
 

@@ -58,7 +58,9 @@ where
             return go_on(&mut self.inner, admitted, request);
         };
         let manager = layer.sessions.manager();
-        match manager.get_ready(&token, layer.access) {
+        let outer = request.extensions().get::<Arc<Slot<T>>>();
+        let access = layer.access.strict_if(outer.is_some_and(|slot| slot.is_strict()));
+        match manager.get_ready(&token, access) {
             Some(result) => {
                 let admitted = layer.answer(result, token, place, &request);
                 go_on(&mut self.inner, admitted, request)
@@ -67,7 +69,7 @@ where
                 // The service that was polled ready is the one to call.
                 let clone = self.inner.clone();
                 let inner = mem::replace(&mut self.inner, clone);
-                let (manager, access) = (manager.clone(), layer.access);
+                let manager = manager.clone();
                 let timeout = layer.sessions.inner().store_timeout;
                 let ask = async move {
                     let result = bounded(timeout, manager.get_with(&token, access)).await;

@@ -44,6 +44,11 @@ impl<T: Send + Sync + 'static> Slot<T> {
         &self.layer.sessions
     }
 
+    /// Whether only the store itself could answer for the session.
+    pub(crate) fn is_strict(&self) -> bool {
+        self.layer.access.is_strict()
+    }
+
     pub(crate) fn came_by(&self) -> Option<&Source> {
         self.came_by.map(|place| self.sessions().inner().lookup.source(place))
     }

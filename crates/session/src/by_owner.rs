@@ -13,7 +13,18 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// The store's.
     pub async fn list(&self, owner: &Owner) -> Result<Vec<Session<T>>> {
         let owner = self.policy().scoped(owner);
-        let entries = self.store().list(&owner).await.map_err(Error::store)?;
+        let mut ended = None;
+        let entries = loop {
+            match self.store().list(&owner).await {
+                Ok(entries) => break entries,
+                Err(error) if error.key() == ended => return Err(Error::store(error)),
+                // Each time one less that can't be decoded.
+                Err(error) => {
+                    ended = error.key();
+                    self.end_undecodable(error).await?;
+                }
+            }
+        };
         let ours = entries.into_iter().filter(|entry| self.admits(&entry.value));
         Ok(ours.map(Session::from_entry).collect())
     }

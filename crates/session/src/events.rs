@@ -22,6 +22,11 @@ pub(crate) fn ended_by_owner(owner: &Owner, sessions: usize, reason: Reason) {
     tracing::info!(target: TARGET, %owner, sessions, reason = reason.name(), "sessions ended");
 }
 
+pub(crate) fn undecodable(error: &kvolt_cache::Error) {
+    let error: &(dyn std::error::Error + 'static) = error;
+    tracing::warn!(target: TARGET, error, "a session can't be decoded, and is ended");
+}
+
 /// Why sessions ended.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Reason {
@@ -31,6 +36,7 @@ pub(crate) enum Reason {
     RevokedOne,
     RevokedOthers,
     RevokedAll,
+    Undecodable,
 }
 
 impl Reason {
@@ -42,6 +48,7 @@ impl Reason {
             Self::RevokedOne => "revoked",
             Self::RevokedOthers => "others revoked",
             Self::RevokedAll => "all revoked",
+            Self::Undecodable => "undecodable",
         }
     }
 }

@@ -7,7 +7,7 @@ use kvolt_cache::{
 };
 
 use crate::events::{self, Reason};
-use crate::policy::{Builder, LIFETIME_DEFAULT, Policy};
+use crate::policy::{Builder, LIFETIME_DEFAULT, Policy, Undecodable};
 use crate::record::{Content, NewSession, Record};
 use crate::{Error, Owner, Result, Session, SessionId, Token};
 
@@ -127,8 +127,16 @@ impl<T: Send + Sync + 'static> Manager<T> {
             return self.insert(record).await;
         };
         for _ in 0..UPDATE_ATTEMPTS_MAX {
-            let Some(previous) = self.read_session(&self.key(old), Access::PEEK).await? else {
-                return self.insert(record).await;
+            let previous = match self.read_session(&self.key(old), Access::PEEK).await {
+                Ok(Some(previous)) => previous,
+                Ok(None) => return self.insert(record).await,
+                // Whoever signs in anew is not held up by what can't be decoded.
+                Err(error) if error.is_corrupt() => {
+                    let token = self.insert(record).await?;
+                    self.replaced(&self.key(old)).await?;
+                    return Ok(token);
+                }
+                Err(error) => return Err(error),
             };
             let from = *previous.id().key();
             let owner = record.content().owner.clone();
@@ -138,8 +146,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
             // An entry can be given another owner but not be taken from its owner.
             if !one_step || (owner.is_none() && previous.owner().is_some()) {
                 let token = self.insert(record).await?;
-                self.store().remove(&from).await.map_err(Error::store)?;
-                events::ended(SessionId::new(from), Reason::NewLogin);
+                self.replaced(&from).await?;
                 return Ok(token);
             }
             let mut rename = Rename::new();
@@ -225,9 +232,8 @@ impl<T: Send + Sync + 'static> Manager<T> {
         match ready {
             Some(found) => found.map(|_| looked).map_err(Error::store),
             None => {
-                let entry = self.store().get(&key, access).await.map_err(Error::store)?;
-                let record = entry.map(|entry| entry.value).filter(|record| self.admits(record));
-                Ok(record.and_then(|record| look.take().map(|look| look(record.data()))))
+                let session = self.ask_session(&key, access).await?;
+                Ok(session.and_then(|session| look.take().map(|look| look(session.data()))))
             }
         }
     }
@@ -320,6 +326,13 @@ impl<T: Send + Sync + 'static> Manager<T> {
         Ok(ended)
     }
 
+    /// Ends the session that a sign-in has replaced.
+    async fn replaced(&self, key: &Key) -> Result<()> {
+        self.store().remove(key).await.map_err(Error::store)?;
+        events::ended(SessionId::new(*key), Reason::NewLogin);
+        Ok(())
+    }
+
     /// Whether a record is this manager's. Every read passes here.
     pub(crate) fn admits(&self, record: &Record<T>) -> bool {
         record.content().kind == self.policy().kind.number()
@@ -349,8 +362,30 @@ impl<T: Send + Sync + 'static> Manager<T> {
         if let Some(ready) = self.ready(key, access) {
             return ready;
         }
-        let entry = self.store().get(key, access).await.map_err(Error::store)?;
-        Ok(entry.filter(|entry| self.admits(&entry.value)).map(Session::from_entry))
+        self.ask_session(key, access).await
+    }
+
+    async fn ask_session(&self, key: &Key, access: Access) -> Result<Option<Session<T>>> {
+        match self.store().get(key, access).await {
+            Ok(entry) => {
+                Ok(entry.filter(|entry| self.admits(&entry.value)).map(Session::from_entry))
+            }
+            Err(error) => self.end_undecodable(error).await.map(|()| None),
+        }
+    }
+
+    /// Ends the session that an error is about, if that is what to do with one that can't be decoded.
+    pub(crate) async fn end_undecodable(&self, error: kvolt_cache::Error) -> Result<()> {
+        let (Some(key), true, Undecodable::End) =
+            (error.key(), error.is_corrupt(), self.policy().undecodable)
+        else {
+            return Err(Error::store(error));
+        };
+        events::undecodable(&error);
+        if self.store().remove(&key).await.map_err(Error::store)? {
+            events::ended(SessionId::new(key), Reason::Undecodable);
+        }
+        Ok(())
     }
 
     fn record(&self, session: NewSession<T>) -> Record<T> {

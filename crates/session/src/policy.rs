@@ -25,6 +25,7 @@ pub(crate) struct Policy<T> {
     pub(crate) rotation_grace: Duration,
     pub(crate) owner_limit: Option<OwnerLimit>,
     pub(crate) owned_by: Option<OwnedBy<T>>,
+    pub(crate) undecodable: Undecodable,
     pub(crate) clock: Clock,
     pub(crate) random: Random,
 }
@@ -53,10 +54,25 @@ impl<T> Default for Policy<T> {
             rotation_grace: Duration::ZERO,
             owner_limit: None,
             owned_by: None,
+            undecodable: Undecodable::default(),
             clock: Clock::system(),
             random: system_random,
         }
     }
+}
+
+/// What becomes of a session that is in the store but can't be decoded: its
+/// data has a form that this program does not read, or was damaged, or sealed with a key that it was not given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Undecodable {
+    /// It stays, and each use is an error that [says so](Error::is_corrupt)
+    /// and names the session's public id. A new sign-in replaces it.
+    #[default]
+    Keep,
+    /// It is ended at its next use, with a warning in the log, and the client has to sign in again.
+    ///
+    /// While servers of two versions run, an older one also ends what only a newer one can read.
+    End,
 }
 
 /// Settings of a [`Manager`].
@@ -108,6 +124,12 @@ impl<T: Send + Sync + 'static> Builder<T> {
     /// Finds the owner in the data, for sessions that are made without naming one.
     pub fn owned_by(mut self, owner: impl Fn(&T) -> Owner + Send + Sync + 'static) -> Self {
         self.policy.owned_by = Some(Arc::new(owner));
+        self
+    }
+
+    /// What becomes of a session that is there but can't be decoded. Left alone unless set.
+    pub fn undecodable(mut self, undecodable: Undecodable) -> Self {
+        self.policy.undecodable = undecodable;
         self
     }
 
@@ -170,6 +192,7 @@ impl<T> fmt::Debug for Policy<T> {
             .field("kind", &self.kind)
             .field("rotation_grace", &self.rotation_grace)
             .field("owner_limit", &self.owner_limit)
+            .field("undecodable", &self.undecodable)
             .finish_non_exhaustive()
     }
 }
