@@ -9,10 +9,8 @@ use crate::{
 
 /// A store of values, on a store of bytes and a [`Codec`].
 ///
-/// The store of bytes has to give an entry another version when it is renamed,
-/// which the contract leaves open, if the codec [binds the
-/// key](Codec::binds_key). With such a codec a renaming costs one more look-up,
-/// and so does a replacement.
+/// With a codec that [binds the key](Codec::binds_key), a renaming costs one
+/// more look-up, and so does a replacement.
 pub struct Coded<V, S, C> {
     store: S,
     codec: C,

@@ -2,7 +2,8 @@ use std::time::Duration;
 
 use crate::{Key, Owner, Timestamp};
 
-/// Which state of an entry was seen: changed by every [`replace`](crate::Store::replace).
+/// Which state of an entry was seen: changed by every
+/// [`replace`](crate::Store::replace) and every [`rename`](crate::Store::rename).
 ///
 /// Only equality means anything. No two states that are ever seen under one key
 /// have the same, also when the key is removed and inserted again.

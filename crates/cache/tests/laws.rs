@@ -142,3 +142,35 @@ mod cleaned {
         }
     }
 }
+
+/// Values encrypted with the key of their entry, in a store of bytes.
+#[cfg(all(feature = "json", feature = "encrypt"))]
+mod coded {
+    use kvolt_cache::codec::{Encrypted, EncryptionKey, EncryptionKeys, Json};
+    use kvolt_cache::{Coded, MemoryStore};
+
+    use super::*;
+
+    #[derive(Clone)]
+    struct Sealed(ManualClock);
+
+    impl Fixture for Sealed {
+        type Store = Coded<String, MemoryStore<Vec<u8>>, Encrypted<Json>>;
+
+        async fn store(&self) -> Self::Store {
+            let keys = EncryptionKeys::new(EncryptionKey::from_bytes(&[7; 32]));
+            let store = MemoryStore::builder().clock(self.0.clock()).build();
+            Coded::new(store, Encrypted::new(Json, keys))
+        }
+
+        async fn advance(&self, by: Duration) {
+            self.0.advance(by);
+        }
+
+        fn rounds(&self) -> usize {
+            50
+        }
+    }
+
+    kvolt_testkit::conformance_suite!(Sealed(ManualClock::new()));
+}

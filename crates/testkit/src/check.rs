@@ -253,9 +253,6 @@ impl<'a, S: Store<String>> Check<'a, S> {
         match (said, law) {
             (Renamed::Moved { removed: said }, Renamed::Moved { removed: law }) => {
                 self.same(sorted(said), sorted(law))?;
-                if let (None, Some(current)) = (value, current) {
-                    self.versions.remove(&current.version.number());
-                }
                 let history = self.seen.get(&from).cloned().unwrap_or_default();
                 self.seen.entry(to).or_default().extend(history);
                 Ok(())

@@ -15,9 +15,9 @@ use kvolt_cache::{
 /// The time must not go back from one call to the next.
 ///
 /// Where the contract leaves a choice, the model takes one and says so:
-/// a renaming without a new value keeps the version; an entry that comes to an
-/// owner by renaming is the owner's youngest; when an entry is renamed twice,
-/// the first former key leads to it no longer than the second does.
+/// an entry that comes to an owner by renaming is the owner's youngest; when an
+/// entry is renamed twice, the first former key leads to it no longer than the
+/// second does.
 #[derive(Debug, Clone)]
 pub struct Model<V> {
     entries: BTreeMap<Key, Slot<V>>,
@@ -144,8 +144,8 @@ impl<V: Clone> Model<V> {
         };
         if let Some((_, value)) = rename.value {
             slot.value = value;
-            slot.version = number;
         }
+        slot.version = number;
         if slot.owner != owner {
             slot.owner = owner;
             slot.age = number;

@@ -22,6 +22,7 @@ pub async fn rename_moves_the_entry_as_it_is<F: Fixture>(fixture: &F) {
     let after = lab.peek(&to).await.expect("it was moved");
     assert_eq!((after.key, after.value), (to, before.value));
     assert_eq!((after.owner, after.deadlines), (before.owner, before.deadlines));
+    assert_ne!(after.version, before.version, "under another key it is another state");
     assert_eq!(lab.list(&owner).await, [to]);
     assert_eq!(lab.scan(1).await, [to]);
     lab.advance(lab.ticks(9)).await;
