@@ -100,26 +100,43 @@ fn licences_and_sources(metadata: &Value) -> Result<Vec<String>, Failure> {
     Ok(faults)
 }
 
-/// What the libraries need when they are used must not ask for a newer Rust than they do.
+/// What a library needs when it is used must not ask for a newer Rust than the library does.
 fn rust_versions(metadata: &Value) -> Result<Vec<String>, Failure> {
-    let promised = minimum_rust()?;
     let by_id: BTreeMap<&str, &Value> =
         packages(metadata).filter_map(|package| Some((package["id"].as_str()?, package))).collect();
     let mut faults = Vec::new();
-    for id in needed_by_libraries(metadata) {
-        let Some(package) = by_id.get(id) else { continue };
-        if let Some(asked) = package["rust_version"].as_str()
-            && numbers(asked) > numbers(&promised)
-        {
-            let name = name(package);
-            faults.push(format!("{name}: asks for Rust {asked}, the libraries for {promised}"));
+    for library in libraries(metadata) {
+        let promised = library["rust_version"].as_str().unwrap_or_default();
+        for id in needed_by(metadata, library["id"].as_str().unwrap_or_default()) {
+            let Some(package) = by_id.get(id) else { continue };
+            if let Some(asked) = package["rust_version"].as_str()
+                && numbers(asked) > numbers(promised)
+            {
+                let (needed, library) = (name(package), name(library));
+                faults.push(format!("{needed}: asks for Rust {asked}, {library} for {promised}"));
+            }
         }
     }
     Ok(faults)
 }
 
-/// The ids of the published libraries and of everything that they need at run time.
-fn needed_by_libraries(metadata: &Value) -> BTreeSet<&str> {
+/// The libraries of the workspace.
+fn libraries(metadata: &Value) -> impl Iterator<Item = &Value> {
+    packages(metadata).filter(|package| package["source"].is_null() && is_library(package))
+}
+
+/// The names of the published libraries that promise the workspace's own minimum.
+pub(crate) fn libraries_of_minimum_rust() -> Result<Vec<String>, Failure> {
+    let (metadata, minimum) = (metadata()?, minimum_rust()?);
+    let promise_it = libraries(&metadata).filter(|package| {
+        package["rust_version"] == *minimum && package["publish"].as_array().is_none()
+    });
+    Ok(promise_it.filter_map(|package| Some(package["name"].as_str()?.to_owned())).collect())
+}
+
+/// The ids of a library and of everything that it needs at run time, but for
+/// other libraries of the workspace, which promise for themselves.
+fn needed_by<'a>(metadata: &'a Value, library: &'a str) -> BTreeSet<&'a str> {
     let nodes = || metadata["resolve"]["nodes"].as_array().into_iter().flatten();
     let needs: BTreeMap<&str, Vec<&str>> = nodes()
         .filter_map(|node| {
@@ -127,14 +144,13 @@ fn needed_by_libraries(metadata: &Value) -> BTreeSet<&str> {
             Some((node["id"].as_str()?, needs.filter_map(|dep| dep["pkg"].as_str()).collect()))
         })
         .collect();
-    let mut open: Vec<&str> = packages(metadata)
-        .filter(|package| package["source"].is_null() && is_library(package))
-        .filter_map(|package| package["id"].as_str())
-        .collect();
+    let others: BTreeSet<&str> =
+        libraries(metadata).filter_map(|package| package["id"].as_str()).collect();
+    let mut open = vec![library];
     let mut seen = BTreeSet::new();
     while let Some(id) = open.pop() {
         if seen.insert(id) {
-            open.extend(needs.get(id).into_iter().flatten());
+            open.extend(needs.get(id).into_iter().flatten().filter(|id| !others.contains(*id)));
         }
     }
     seen
@@ -149,8 +165,14 @@ fn is_library(package: &Value) -> bool {
     targets.any(|target| target["kind"].as_array().is_some_and(|kind| kind.contains(&"lib".into())))
 }
 
+/// Its numbers; 1.94.0 is 1.94.
 fn numbers(version: &str) -> Vec<u64> {
-    version.split('.').map(|number| number.parse().unwrap_or(0)).collect()
+    let mut numbers: Vec<u64> =
+        version.split('.').map(|number| number.parse().unwrap_or(0)).collect();
+    while numbers.last() == Some(&0) {
+        numbers.pop();
+    }
+    numbers
 }
 
 #[cfg(test)]
@@ -162,7 +184,7 @@ mod tests {
     #[test]
     fn versions_are_compared_as_numbers() {
         assert!(numbers("1.100") > numbers("1.88"));
-        assert!(numbers("1.88.0") >= numbers("1.88"));
+        assert_eq!(numbers("1.88.0"), numbers("1.88"));
     }
 
     #[test]
@@ -177,7 +199,33 @@ mod tests {
                 { "id": "used", "deps": [{ "pkg": "deep", "dep_kinds": [{ "kind": null }] }] },
             ] },
         });
-        let needed: Vec<&str> = needed_by_libraries(&metadata).into_iter().collect();
+        let needed: Vec<&str> = needed_by(&metadata, "lib").into_iter().collect();
         assert_eq!(needed, ["deep", "lib", "used"]);
+    }
+
+    #[test]
+    fn a_library_promises_for_itself() {
+        let library = |id: &str, version: &str| {
+            json!({
+                "id": id, "name": id, "version": "1.0.0", "source": null, "rust_version": version,
+                "targets": [{ "kind": ["lib"] }],
+            })
+        };
+        let dep = |id: &str| json!({ "pkg": id, "dep_kinds": [{ "kind": null }] });
+        let mut metadata = json!({
+            "packages": [
+                library("old", "1.88"),
+                library("new", "1.94"),
+                { "id": "driver", "name": "driver", "version": "2.0.0", "source": "registry+x",
+                  "rust_version": "1.94.0", "targets": [{ "kind": ["lib"] }] },
+            ],
+            "resolve": { "nodes": [
+                { "id": "old", "deps": [dep("new")] },
+                { "id": "new", "deps": [dep("driver")] },
+            ] },
+        });
+        assert_eq!(rust_versions(&metadata), Ok(Vec::new()));
+        metadata["resolve"]["nodes"][0]["deps"] = json!([dep("driver")]);
+        assert_eq!(rust_versions(&metadata).map(|faults| faults.len()), Ok(1));
     }
 }

