@@ -1,0 +1,288 @@
+//! A server, and the connection to it, which is made anew when it is lost.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use redis::{Cmd, Value};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::connect::{Link, Options};
+use crate::errors::Fault;
+use crate::script::Call;
+use crate::sentinel::Sentinels;
+use crate::url::Address;
+
+/// After a failed attempt nobody tries again for so long; twice as long after each further one.
+const PAUSE_FIRST: Duration = Duration::from_millis(20);
+/// Whoever comes after the server has returned waits for it no longer than this.
+const PAUSE_MAX: Duration = Duration::from_millis(320);
+
+/// Which server.
+pub(crate) enum Source {
+    At(Address),
+    /// Whichever is the master at the time.
+    MasterOf(Sentinels),
+}
+
+impl Source {
+    async fn open(&self, options: &Options) -> Result<Link, Fault> {
+        match self {
+            Self::At(address) => Link::open(address, options).await,
+            Self::MasterOf(sentinels) => sentinels.open_master(options).await,
+        }
+    }
+}
+
+/// A server.
+///
+/// A call that finds the connection lost waits for a new one, or is told at once that the last
+/// attempt has just failed. No call is sent twice: of one whose answer is lost nobody
+/// knows whether it has taken effect.
+pub(crate) struct Node {
+    main: Lane,
+    /// For calls that wait for replicas: a connection stands still while one of them waits.
+    waiting: Option<Lane>,
+    options: Arc<Options>,
+}
+
+impl Node {
+    pub(crate) fn new(source: Source, options: Arc<Options>) -> Self {
+        let source = Arc::new(source);
+        let lane = || Lane {
+            source: Arc::clone(&source),
+            options: Arc::clone(&options),
+            state: Arc::default(),
+        };
+        let waiting = options.replicas.is_some().then(lane);
+        Self { main: lane(), waiting, options }
+    }
+
+    pub(crate) fn source(&self) -> &Source {
+        &self.main.source
+    }
+
+    pub(crate) fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Where the connection leads that reads use, if there is one.
+    pub(crate) fn address(&self) -> Option<Address> {
+        let state = self.main.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.link.as_ref().map(|link| link.address().clone())
+    }
+
+    /// The connection that reads use.
+    pub(crate) async fn link(&self) -> Result<Arc<Link>, Fault> {
+        self.main.link().await
+    }
+
+    /// Lets go of the connections, so that the next call makes new ones.
+    pub(crate) fn forget(&self) {
+        self.main.forget();
+        if let Some(lane) = &self.waiting {
+            lane.forget();
+        }
+    }
+
+    /// Sends a command. Only for what may be answered before any replica knows of it.
+    pub(crate) async fn send(&self, command: &Cmd) -> Result<Value, Fault> {
+        let guarded = Guarded::new(&self.main, self.main.link().await?);
+        let answer = guarded.link().send(command).await;
+        guarded.answered();
+        self.seen(answer)
+    }
+
+    /// Calls a script. `asking` is for a slot of a cluster that is on its way to this node.
+    pub(crate) async fn call(&self, call: &Call, asking: bool) -> Result<Value, Fault> {
+        match self.call_once(call, call.command(), asking).await {
+            // It has not been executed.
+            Err(fault) if fault.is_unknown_script() => {
+                self.call_once(call, &call.with_source(), asking).await
+            }
+            answer => answer,
+        }
+    }
+
+    async fn call_once(&self, call: &Call, command: &Cmd, asking: bool) -> Result<Value, Fault> {
+        let (lane, replicas) = match (&self.waiting, self.options.replicas) {
+            (Some(lane), Some(replicas)) if call.writes() => (lane, Some(replicas)),
+            _ => (&self.main, None),
+        };
+        if replicas.is_none() && !asking {
+            return self.send(command).await;
+        }
+        let mut commands = redis::pipe();
+        if asking {
+            commands.cmd("ASKING");
+        }
+        commands.add_command(command.clone());
+        if let Some((count, limit)) = replicas {
+            commands.cmd("WAIT").arg(count).arg(limit.as_millis().max(1).to_string());
+        }
+        let guarded = Guarded::new(lane, lane.link().await?);
+        let answers = guarded.link().send_all(&commands).await;
+        guarded.answered();
+        let mut answers = answers?.into_iter().skip(usize::from(asking));
+        let lost = || Fault::unavailable("the server did not answer each command");
+        let answer = self.seen(answers.next().ok_or_else(lost)?)?;
+        if let Some((count, _)) = replicas {
+            let reached = match answers.next().ok_or_else(lost)?? {
+                Value::Int(reached) => reached,
+                _ => 0,
+            };
+            if reached < i64::from(count) {
+                return Err(Fault::unavailable(format!(
+                    "the change is on {reached} of the {count} replicas that it has to be on; it may or may not last"
+                )));
+            }
+        }
+        Ok(answer)
+    }
+
+    /// A replica does not become a master on the connection that it was asked on: look again.
+    fn seen(&self, answer: Result<Value, Fault>) -> Result<Value, Fault> {
+        if matches!(&answer, Err(fault) if fault.is_replica()) {
+            self.forget();
+        }
+        answer
+    }
+}
+
+/// One connection to a node.
+struct Lane {
+    source: Arc<Source>,
+    options: Arc<Options>,
+    state: Arc<Mutex<State>>,
+}
+
+/// What becomes of an attempt to connect, once it is over.
+type Attempt = watch::Receiver<Option<Result<Arc<Link>, Fault>>>;
+
+#[derive(Default)]
+struct State {
+    link: Option<Arc<Link>>,
+    attempt: Option<Attempt>,
+    /// How the last attempts failed, how many, and until when nobody tries again.
+    failed: Option<(Fault, u32, Instant)>,
+}
+
+impl Lane {
+    async fn link(&self) -> Result<Arc<Link>, Fault> {
+        self.connect().await.map_err(Fault::before_sending)
+    }
+
+    async fn connect(&self) -> Result<Arc<Link>, Fault> {
+        let mut attempt = {
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(link) = state.link.take_if(|link| !link.is_open()) {
+                drop(link);
+            }
+            if let Some(link) = &state.link {
+                return Ok(Arc::clone(link));
+            }
+            match &state.attempt {
+                Some(attempt) => attempt.clone(),
+                None => {
+                    if let Some((fault, _, until)) = &state.failed
+                        && Instant::now() < *until
+                    {
+                        return Err(fault.clone());
+                    }
+                    let attempt = self.attempt();
+                    state.attempt = Some(attempt.clone());
+                    attempt
+                }
+            }
+        };
+        let lost = || Fault::unavailable("the attempt to connect was broken off");
+        let outcome = attempt.wait_for(Option::is_some).await.map_err(|_| lost())?;
+        outcome.clone().unwrap_or_else(|| Err(lost()))
+    }
+
+    /// Connects in a task of its own: the callers that wait for it may give up, one after the other.
+    fn attempt(&self) -> Attempt {
+        let (told, outcome) = watch::channel(None);
+        let (source, options) = (Arc::clone(&self.source), Arc::clone(&self.options));
+        let state = Arc::clone(&self.state);
+        // If the runtime ends the task, the next caller has to be able to try again.
+        let cleanup = Cleanup(Arc::clone(&self.state));
+        tokio::spawn(async move {
+            let opened = source.open(&options).await.map(Arc::new);
+            {
+                let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+                match &opened {
+                    Ok(link) => {
+                        state.link = Some(Arc::clone(link));
+                        state.failed = None;
+                    }
+                    Err(fault) => {
+                        let failures = state.failed.as_ref().map_or(0, |(_, count, _)| *count);
+                        let pause = PAUSE_FIRST * 2u32.pow(failures.min(8));
+                        let until = Instant::now() + pause.min(PAUSE_MAX);
+                        state.failed = Some((fault.clone(), failures + 1, until));
+                    }
+                }
+            }
+            drop(cleanup);
+            // Nobody may be waiting any more.
+            let _ = told.send(Some(opened));
+        });
+        outcome
+    }
+
+    fn forget(&self) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).link = None;
+    }
+
+    fn forget_this(&self, link: &Arc<Link>) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.link.take_if(|current| Arc::ptr_eq(current, link));
+    }
+}
+
+struct Cleanup(Arc<Mutex<State>>);
+
+impl Drop for Cleanup {
+    fn drop(&mut self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).attempt = None;
+    }
+}
+
+/// A call under way.
+///
+/// If it is given up after a long time in which nothing at all has come from the server, the
+/// connection may have been cut without a word, which TCP finds out after a quarter of an hour:
+/// the next call makes a new one.
+struct Guarded<'a> {
+    lane: &'a Lane,
+    link: Arc<Link>,
+    sent: Instant,
+    is_answered: bool,
+}
+
+impl<'a> Guarded<'a> {
+    fn new(lane: &'a Lane, link: Arc<Link>) -> Self {
+        Self { lane, link, sent: Instant::now(), is_answered: false }
+    }
+
+    fn link(&self) -> &Link {
+        &self.link
+    }
+
+    fn answered(mut self) {
+        self.is_answered = true;
+    }
+}
+
+impl Drop for Guarded<'_> {
+    fn drop(&mut self) {
+        let patience = self.lane.options.timeout / 2;
+        if !self.is_answered
+            && self.sent.elapsed() >= patience
+            && self.link.is_silent_since(self.sent)
+        {
+            self.lane.forget_this(&self.link);
+        }
+    }
+}

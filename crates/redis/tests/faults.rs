@@ -1,0 +1,359 @@
+//! Servers that are down, slow, full, or not what was expected.
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
+mod support;
+
+use std::time::Duration;
+
+use kvolt_cache::{Access, AtLimit, Error, Expiry, Insert, Key, NewEntry, Owner, OwnerLimit, Store};
+use kvolt_redis::RedisStore;
+use kvolt_servers::{Flavour, Proxy, Redis};
+use tokio::time::Instant;
+
+use support::{LONG, entry, insert, prefix, store, until_ok, value};
+
+const SHORT: Duration = Duration::from_millis(400);
+
+async fn refused(url: impl Into<String>) -> Error {
+    let opened = RedisStore::builder(url).timeout(Duration::from_secs(1)).open().await;
+    let error = opened.expect_err("it can't be opened");
+    let text = error.to_string();
+    assert!(!text.contains('\n') && text.len() < 500, "one clear line: {text}");
+    assert!(!format!("{error} {error:?}").contains("hunter2"), "no secrets: {text}");
+    error
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_down_at_the_start_is_told() {
+    let server = Redis::start();
+    server.kill();
+    assert!(refused(server.url()).await.is_unavailable());
+    assert!(refused("unix:///nowhere/at/all").await.is_unavailable());
+    assert!(refused("redis://no-such-host.invalid").await.is_unavailable());
+    assert!(refused("redis+sentinel://127.0.0.1:1,127.0.0.1:2/main").await.is_unavailable());
+    assert!(refused("redis+cluster://127.0.0.1:1,127.0.0.1:2").await.is_unavailable());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_person_has_to_correct_is_told() {
+    let server = Redis::builder().password("hunter22").start();
+    let port = server.port();
+    let wrong = refused(format!("redis://127.0.0.1:{port}")).await;
+    assert!(wrong.is_misconfigured() && wrong.to_string().contains("password"), "{wrong}");
+    let wrong = refused(server.url_as("", "hunter2")).await;
+    assert!(wrong.is_misconfigured() && wrong.to_string().contains("password"), "{wrong}");
+    let wrong = refused(server.url_as("ada", "hunter2")).await;
+    assert!(wrong.is_misconfigured() && wrong.to_string().contains("password"), "{wrong}");
+    let wrong = refused(format!("{}/99", server.url())).await;
+    assert!(wrong.is_misconfigured() && wrong.to_string().contains("database"), "{wrong}");
+    RedisStore::open(server.url()).await.unwrap();
+
+    let open = Redis::start();
+    let wrong = refused(format!("redis+sentinel://127.0.0.1:{}/main", open.port())).await;
+    assert!(wrong.is_misconfigured(), "{wrong}");
+    let wrong = refused(format!("redis+cluster://127.0.0.1:{}", open.port())).await;
+    assert!(wrong.is_misconfigured(), "{wrong}");
+
+    let replica = Redis::start();
+    replica.cli(&["REPLICAOF", "127.0.0.1", &open.port().to_string()]);
+    let wrong = refused(replica.url()).await;
+    assert!(wrong.is_misconfigured() && wrong.to_string().contains("replica"), "{wrong}");
+
+    for builder in [
+        RedisStore::builder(open.url()).prefix(""),
+        RedisStore::builder(open.url()).prefix("a{b}"),
+        RedisStore::builder(open.url()).prefix("a*"),
+        RedisStore::builder(open.url()).slide_after(0.9),
+        RedisStore::builder(open.url()).slide_after(f64::NAN),
+        RedisStore::builder(open.url()).timeout(Duration::ZERO),
+        RedisStore::builder(open.url()).wait_replicas(1, Duration::from_secs(2)),
+    ] {
+        assert!(builder.open().await.unwrap_err().is_misconfigured());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_permission_is_told_at_the_start() {
+    for flavour in [Flavour::Redis62, Flavour::Redis7, Flavour::Valkey9] {
+        let builder = Redis::builder().flavour(flavour);
+        let builder = builder
+            .user("reader", "hunter2", "~kvolt:* +@all -pexpireat")
+            .user("scriptless", "hunter2", "~kvolt:* +@all -evalsha -eval")
+            .user("stranger", "hunter2", "~other:* +@all");
+        let server = builder.start();
+        for (user, lacks) in
+            [("reader", "PEXPIREAT"), ("scriptless", "evalsha"), ("stranger", "permission")]
+        {
+            let error = refused(server.url_as(user, "hunter2")).await;
+            let text = error.to_string();
+            assert!(error.is_misconfigured(), "{flavour:?}: {text}");
+            let lower = text.to_lowercase();
+            assert!(lower.contains(&lacks.to_lowercase()), "{flavour:?}, {user}: {text}");
+        }
+    }
+}
+
+/// A call while the server is down ends soon, as an error; after its return the store is back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_was_killed_and_comes_back() {
+    for password in [false, true] {
+        let builder = Redis::builder().append_only();
+        let server = if password { builder.password("secret").start() } else { builder.start() };
+        let store = store(server.url()).await;
+        let key = Key::of("key");
+        insert(&store, key, "value").await;
+        server.kill();
+        for _ in 0..20 {
+            let begun = Instant::now();
+            let error = store.get(&key, Access::SLIDE).await.expect_err("never absent");
+            assert!(error.is_unavailable(), "{error}");
+            assert!(begun.elapsed() < Duration::from_millis(500), "{:?}", begun.elapsed());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        server.restart();
+        let (entry, took) = until_ok(|| store.get(&key, Access::SLIDE)).await;
+        assert_eq!(entry.unwrap().value, b"value", "it was on disk");
+        println!("back {took:?} after the server");
+        assert!(took < Duration::from_secs(1), "{took:?}");
+    }
+}
+
+/// Pausing is like a machine that hangs; a black hole, like a cable that is pulled.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_server_costs_the_time_limit_and_no_more() {
+    let server = Redis::start();
+    let proxy = Proxy::to(server.port());
+    let builder = RedisStore::builder(proxy.url(&server.url())).prefix(prefix());
+    let store = builder.timeout(SHORT).open().await.unwrap();
+    let key = Key::of("key");
+    insert(&store, key, "value").await;
+    for hangs in [true, false] {
+        if hangs {
+            server.pause();
+        } else {
+            proxy.blackhole();
+        }
+        for _ in 0..4 {
+            let begun = Instant::now();
+            let error = store.get(&key, Access::SLIDE).await.expect_err("never absent");
+            assert!(error.is_unavailable(), "{error}");
+            assert!(begun.elapsed() < SHORT * 2, "{:?}", begun.elapsed());
+        }
+        server.resume();
+        proxy.restore();
+        let (found, took) = until_ok(|| store.get(&key, Access::SLIDE)).await;
+        assert!(found.is_some());
+        println!("back {took:?} after the silence");
+        assert!(took < Duration::from_millis(1_500), "{took:?}");
+    }
+}
+
+/// A connection that was cut without a word is replaced, though TCP would wait for a quarter of an hour.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_connection_is_replaced() {
+    let server = Redis::start();
+    let proxy = Proxy::to(server.port());
+    let builder = RedisStore::builder(proxy.url(&server.url())).prefix(prefix());
+    let store = builder.timeout(SHORT).open().await.unwrap();
+    proxy.blackhole();
+    assert!(store.get(&Key::of("key"), Access::PEEK).await.unwrap_err().is_unavailable());
+    let before = proxy.counts().connections;
+    proxy.restore();
+    until_ok(|| store.remove_owner_of_nobody()).await;
+    assert!(proxy.counts().connections > before, "it was made anew");
+}
+
+trait Nobody {
+    async fn remove_owner_of_nobody(&self) -> kvolt_cache::Result<Vec<Key>>;
+}
+
+impl Nobody for RedisStore {
+    async fn remove_owner_of_nobody(&self) -> kvolt_cache::Result<Vec<Key>> {
+        self.remove_owner(&Owner::from("nobody"), None).await
+    }
+}
+
+/// A call whose answer is lost is an error, and is not done a second time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_whose_answer_is_lost_is_not_repeated() {
+    let server = Redis::start();
+    let proxy = Proxy::to(server.port());
+    let store = store(proxy.url(&server.url())).await;
+    let key = Key::of("key");
+    insert(&store, Key::of("warm"), "").await;
+    let monitor = server.monitor();
+    proxy.hold_replies();
+    let inserting = tokio::spawn({
+        let store = store.clone();
+        async move { store.insert(key, entry("value")).await }
+    });
+    support::soon("it is executed", || monitor.count("evalsha") > 0).await;
+    proxy.drop_connections();
+    proxy.restore();
+    let answer = inserting.await.unwrap();
+    assert!(answer.as_ref().is_err_and(Error::is_unavailable), "{answer:?}");
+    assert_eq!(until_ok(|| store.get(&key, Access::PEEK)).await.0.unwrap().value, b"value");
+    assert_eq!(monitor.count("\"hset\""), 1, "{:#?}", monitor.lines());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_is_not_believed() {
+    for flavour in [Flavour::Redis62, Flavour::Redis7, Flavour::Valkey9] {
+        let server = Redis::builder().flavour(flavour).start();
+        let master = Redis::builder().flavour(flavour).start();
+        let store = store(server.url()).await;
+        let key = Key::of("key");
+        server.cli(&["REPLICAOF", "127.0.0.1", &master.port().to_string()]);
+        for access in [Access::PEEK, Access::SLIDE] {
+            let error = store.get(&key, access).await.expect_err("never absent");
+            assert!(error.is_unavailable(), "{flavour:?}: {error}");
+        }
+        let error = store.insert(key, entry("value")).await.unwrap_err();
+        assert!(error.is_unavailable(), "{flavour:?}: {error}");
+        let owner = Owner::from("owner");
+        assert!(store.list(&owner).await.unwrap_err().is_unavailable());
+        assert!(store.remove(&key).await.is_err_and(|error| error.is_unavailable()));
+        assert!(store.remove_owner(&owner, None).await.unwrap_err().is_unavailable());
+        assert!(store.scan(None, 10).await.unwrap_err().is_unavailable());
+        assert!(store.clear().await.unwrap_err().is_unavailable());
+        server.cli(&["REPLICAOF", "NO", "ONE"]);
+        insert(&store, key, "value").await;
+    }
+}
+
+/// A full server refuses what is new; what is there can be read, slid and removed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_server_is_full_and_lets_people_out() {
+    for flavour in [Flavour::Redis62, Flavour::Redis7, Flavour::Valkey9] {
+        let builder = Redis::builder().flavour(flavour).config("maxmemory-policy", "noeviction");
+        let server = builder.start();
+        let builder = RedisStore::builder(server.url()).prefix("full").slide_after(0.0);
+        let store = builder.open().await.unwrap();
+        let owner = Owner::from("owner");
+        let (first, second) = (Key::of("first"), Key::of("second"));
+        for key in [first, second] {
+            let owned = NewEntry::new(vec![7; 100], Expiry::idle(LONG)).owner(owner.clone());
+            let _ = store.insert(key, owned).await.unwrap();
+        }
+        server.cli(&["CONFIG", "SET", "maxmemory", "100kb"]);
+        let owned = || NewEntry::new(vec![7; 100], Expiry::idle(LONG)).owner(owner.clone());
+        let error = store.insert(Key::of("third"), owned()).await.expect_err("it is full");
+        assert!(error.is_full(), "{flavour:?}: {error}");
+        let limit = OwnerLimit { entries_max: 1, at_limit: AtLimit::RemoveOldest };
+        let error = store.insert(Key::of("third"), owned().limit(limit)).await.expect_err("full");
+        assert!(error.is_full(), "{flavour:?}: {error}");
+        assert_eq!(store.list(&owner).await.unwrap().len(), 2, "nothing was half done");
+
+        let seen = store.get(&first, Access::PEEK).await.unwrap().unwrap();
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        let slid = store.get(&first, Access::SLIDE).await.unwrap().unwrap();
+        assert!(slid.deadlines.last_used() > seen.deadlines.last_used());
+        let error = store.replace(&first, seen.version, vec![8; 100], None).await.expect_err("full");
+        assert!(error.is_full(), "{flavour:?}: {error}");
+        assert!(store.remove(&first).await.unwrap());
+        assert_eq!(store.remove_owner(&owner, None).await.unwrap(), [second]);
+    }
+}
+
+#[test]
+fn what_is_still_loading_is_unavailable() {
+    let server = Redis::builder().append_only().start();
+    let runtime = support::runtime();
+    let store = runtime.block_on(store(server.url()));
+    runtime.block_on(insert(&store, Key::of("key"), "value"));
+    server.cli(&["DEBUG", "POPULATE", "200000", "x", "64"]);
+    server.cli(&["BGREWRITEAOF"]);
+    kvolt_servers::wait_until("it is rewritten", || server.info("aof_rewrite_in_progress") == "0");
+    server.cli(&["CONFIG", "SET", "loading-process-events-interval-bytes", "1024"]);
+    server.cli(&["CONFIG", "SET", "key-load-delay", "20"]);
+    server.cli(&["CONFIG", "REWRITE"]);
+    let url = server.url();
+    server.kill();
+    std::thread::scope(|scope| {
+        scope.spawn(|| server.restart());
+        let seen = runtime.block_on(async {
+            let mut seen = Vec::new();
+            loop {
+                match store.get(&Key::of("key"), Access::PEEK).await {
+                    Ok(entry) => break assert!(entry.is_some(), "never absent"),
+                    Err(error) => {
+                        assert!(error.is_unavailable(), "{error}");
+                        seen.push(error.to_string());
+                        if error.to_string().contains("loading") {
+                            // Unless that is over by now.
+                            let opened = RedisStore::open(url.as_str()).await;
+                            assert!(opened.is_ok() || opened.unwrap_err().is_unavailable());
+                        }
+                    }
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            seen
+        });
+        assert!(seen.iter().any(|error| error.contains("loading")), "{seen:?}");
+    });
+}
+
+/// Scripts that the server has forgotten are sent again.
+#[tokio::test(flavor = "multi_thread")]
+async fn scripts_that_are_flushed_are_sent_again() {
+    let server = Redis::start();
+    let store = store(server.url()).await;
+    let key = Key::of("key");
+    for round in 0..3 {
+        server.cli(&["SCRIPT", "FLUSH"]);
+        let inserted = store.insert(key, entry("value")).await.unwrap();
+        assert_eq!(inserted, Insert::Inserted { removed: Vec::new() }, "round {round}");
+        server.cli(&["SCRIPT", "FLUSH"]);
+        assert_eq!(value(&store, &key).await.as_deref(), Some("value"));
+        server.cli(&["SCRIPT", "FLUSH"]);
+        assert!(store.remove(&key).await.unwrap());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_others_wrote_is_told_apart() {
+    for flavour in [Flavour::Redis62, Flavour::Redis7, Flavour::Valkey9] {
+        let server = Redis::builder().flavour(flavour).start();
+        let builder = RedisStore::builder(server.url()).prefix("mixed");
+        let store = builder.open().await.unwrap();
+        let key = Key::of("key");
+        insert(&store, key, "value").await;
+        let name = server.cli(&["KEYS", &format!("*{key}")]);
+        for (field, garbage) in [("idle", "soon"), ("ver", "-1"), ("used", ""), ("id", "")] {
+            let before = server.cli(&["HGET", &name, field]);
+            match garbage {
+                "" => server.cli(&["HDEL", &name, field]),
+                _ => server.cli(&["HSET", &name, field, garbage]),
+            };
+            let error = store.get(&key, Access::PEEK).await.expect_err("never absent");
+            assert!(error.is_corrupt(), "{flavour:?}, {field}: {error}");
+            assert_eq!(error.key(), Some(key));
+            server.cli(&["HSET", &name, field, &before]);
+            assert!(store.get(&key, Access::PEEK).await.unwrap().is_some(), "it was left in place");
+        }
+        server.cli(&["DEL", &name]);
+        server.cli(&["SET", &name, "something else"]);
+        let error = store.get(&key, Access::PEEK).await.expect_err("never absent");
+        assert!(error.is_misconfigured(), "{flavour:?}: {error}");
+        assert!(error.to_string().contains("prefix"), "{error}");
+    }
+}
+
+/// While another client's script keeps the server busy, calls are unavailable.
+#[test]
+fn a_busy_server_is_unavailable() {
+    let server = Redis::builder().config("lua-time-limit", "50").start();
+    let builder = RedisStore::builder(server.url()).prefix("busy").timeout(SHORT);
+    let store = support::runtime().block_on(builder.open()).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| server.try_cli(&["EVAL", "while true do end", "0"]));
+        support::runtime().block_on(async {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            let error = store.get(&Key::of("key"), Access::PEEK).await.expect_err("never absent");
+            assert!(error.is_unavailable(), "{error}");
+            server.cli(&["SCRIPT", "KILL"]);
+            until_ok(|| store.remove_owner_of_nobody()).await;
+        });
+    });
+}
