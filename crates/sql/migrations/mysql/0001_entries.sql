@@ -1,0 +1,56 @@
+CREATE TABLE IF NOT EXISTS {t}_meta (
+    version BIGINT PRIMARY KEY,
+    applied BIGINT NOT NULL
+) ENGINE = InnoDB;
+
+CREATE TABLE IF NOT EXISTS {t}_locks (
+    slot INT PRIMARY KEY
+) ENGINE = InnoDB;
+
+INSERT IGNORE INTO {t}_locks (slot)
+WITH RECURSIVE slots (slot) AS (
+    SELECT 0 UNION ALL SELECT slot + 1 FROM slots WHERE slot < 511
+)
+SELECT slot FROM slots;
+
+CREATE TABLE IF NOT EXISTS {t} (
+    `key`             BINARY(32) NOT NULL PRIMARY KEY,
+    id                BIGINT     NOT NULL,
+    version           BIGINT     NOT NULL,
+    value             LONGBLOB   NOT NULL,
+    owner             VARBINARY(255),
+    created           BIGINT     NOT NULL,
+    idle              BIGINT,
+    idle_deadline     BIGINT,
+    absolute_deadline BIGINT,
+    expires           BIGINT GENERATED ALWAYS AS (
+        LEAST(COALESCE(idle_deadline, 9223372036854775807),
+              COALESCE(absolute_deadline, 9223372036854775807))
+    ) STORED,
+    successor         BINARY(32),
+    INDEX {t}_by_owner (owner, created, id),
+    INDEX {t}_by_expires (expires),
+    INDEX {t}_by_successor (successor)
+) ENGINE = InnoDB;
+
+CREATE OR REPLACE VIEW {t}_readable AS
+SELECT
+    LOWER(HEX(`key`)) AS `key`,
+    CONVERT(owner USING utf8mb4) AS owner,
+    CONVERT(value USING utf8mb4) AS value,
+    version,
+    id,
+    TIMESTAMP('1970-01-01') + INTERVAL created MICROSECOND AS created,
+    idle / 1000 AS idle_seconds,
+    CASE WHEN idle_deadline < 253402300800000
+        THEN TIMESTAMP('1970-01-01') + INTERVAL idle_deadline * 1000 MICROSECOND
+    END AS idle_deadline,
+    CASE WHEN absolute_deadline < 253402300800000
+        THEN TIMESTAMP('1970-01-01') + INTERVAL absolute_deadline * 1000 MICROSECOND
+    END AS absolute_deadline,
+    CASE WHEN expires < 253402300800000
+        THEN TIMESTAMP('1970-01-01') + INTERVAL expires * 1000 MICROSECOND
+    END AS expires,
+    expires > TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 AS live,
+    LOWER(HEX(successor)) AS successor
+FROM {t};
