@@ -44,7 +44,7 @@ async fn serve(options: Options) -> Result<(), String> {
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     let shutdown = Shutdown::on_signals().map_err(|error| format!("no signals: {error}"))?;
     let users = users::Users::new(&options)?;
-    let app = App::new(&options, users, shutdown.clone())?;
+    let app = App::new(&options, users, shutdown.clone()).await?;
     greet(&options, &app, address);
     shutdown::serve(listener, routes::router(app), shutdown).await
 }
@@ -56,8 +56,11 @@ fn greet(options: &Options, app: &App, address: std::net::SocketAddr) {
         text += &format!("  sign in as {:?} with the password {password:?}\n", users::DEMO);
     }
     text += &format!(
-        "  sessions in {}; they end after {} unused, and after {} in any case\n",
+        "  sessions in {}{}; they end after {} unused, and after {} in any case\n",
         options.store,
+        options.near_cache.map_or_else(String::new, |bound| {
+            format!(", with copies here at most {} old", humantime::format_duration(bound))
+        }),
         humantime::format_duration(options.idle),
         humantime::format_duration(options.lifetime),
     );

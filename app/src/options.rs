@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use kvolt::cache::codec::EncryptionKey;
 
 use crate::store::StoreUrl;
 
@@ -19,9 +20,32 @@ pub(crate) struct Options {
     #[arg(long, value_name = "ADDRESS", env = "KVOLT_LISTEN", default_value = "127.0.0.1:8080")]
     pub(crate) listen: SocketAddr,
 
-    /// Where sessions are kept.
-    #[arg(long, value_name = "URL", env = "KVOLT_STORE", default_value = "memory:")]
+    /// Where sessions are kept: memory:, redis:// or rediss://, postgres://,
+    /// mysql:// (MariaDB too), sqlite:PATH.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "KVOLT_STORE",
+        default_value = "memory:",
+        hide_env_values = true
+    )]
     pub(crate) store: StoreUrl,
+
+    /// Keep copies of the store's sessions in memory that may be this old, such as 1s.
+    /// Without it, every request asks the store.
+    #[arg(long, value_name = "DURATION", env = "KVOLT_NEAR_CACHE", value_parser = duration)]
+    pub(crate) near_cache: Option<Duration>,
+
+    /// Encrypt sessions in the store with this key of 64 hexadecimal digits; of several,
+    /// separated by commas, the first encrypts and all decrypt.
+    #[arg(
+        long = "encryption-key",
+        value_name = "HEX",
+        env = "KVOLT_ENCRYPTION_KEY",
+        value_delimiter = ',',
+        hide_env_values = true
+    )]
+    pub(crate) encryption_keys: Vec<EncryptionKey>,
 
     /// How long a session lives unused, such as 30m.
     #[arg(long, value_name = "DURATION", env = "KVOLT_IDLE", default_value = "30m", value_parser = duration)]
@@ -75,8 +99,9 @@ impl Options {
 
 /// What is wrong, in one line. A value that may hold a password is left out: logs keep such lines.
 fn line(mut error: clap::Error) -> String {
-    if error.get(ContextKind::InvalidArg).is_some_and(|name| name.to_string().starts_with("--user"))
-    {
+    let secret = ["--user", "--store", "--encryption-key"];
+    let about = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
+    if secret.iter().any(|name| about.starts_with(name)) {
         error.insert(ContextKind::InvalidValue, ContextValue::String(String::from("…")));
     }
     let message = error.render().to_string();
@@ -153,6 +178,10 @@ mod tests {
             let line = line(parse(&["--user", wrong]).unwrap_err());
             assert!(!line.contains("hunter2") && line.contains("NAME:PASSWORD"), "{line}");
         }
+        for wrong in [["--store", "hunter2://localhost"], ["--encryption-key", "hunter2"]] {
+            let line = line(parse(&wrong).unwrap_err());
+            assert!(!line.contains("hunter2"), "{line}");
+        }
         let line = line(parse(&["--idle", "soon"]).unwrap_err());
         assert!(line.contains("'soon'"), "all else is shown: {line}");
     }
@@ -163,7 +192,9 @@ mod tests {
             ["--listen", "here"],
             ["--idle", "soon"],
             ["--idle", "0s"],
-            ["--store", "redis://localhost"],
+            ["--store", "memcached://localhost"],
+            ["--near-cache", "0s"],
+            ["--encryption-key", "hunter2"],
             ["--user", "ada"],
             ["--colour", "red"],
         ] {

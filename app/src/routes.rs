@@ -33,12 +33,16 @@ pub(crate) fn router(app: App) -> Router {
     let private = Router::new()
         .route("/profile", get(profile::show))
         .route("/counter", get(counter::show).post(counter::add))
+        .route_layer(cookies.clone());
+
+    // Who sees and ends sessions is asked for in the store itself, whatever is near.
+    let sensitive = Router::new()
         .route("/sessions", get(sessions::list))
         .route("/sessions/{id}", delete(sessions::end))
         .route("/sessions/{id}/end", post(sessions::end))
         .route("/sessions/revoke-others", post(sessions::revoke_others))
         .route("/sessions/revoke-all", post(sessions::revoke_all))
-        .route_layer(cookies.clone());
+        .route_layer(cookies.clone().strict());
 
     // An open stream must not keep an idle session alive.
     let watching =
@@ -60,6 +64,7 @@ pub(crate) fn router(app: App) -> Router {
 
     Router::new()
         .merge(private)
+        .merge(sensitive)
         .merge(watching)
         .merge(public)
         .nest("/api", api)

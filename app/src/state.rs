@@ -8,6 +8,7 @@ use kvolt::session::{Manager, Owner};
 
 use crate::options::Options;
 use crate::shutdown::Shutdown;
+use crate::store;
 use crate::users::{User, Users};
 
 /// The cookie on plain HTTP.
@@ -31,8 +32,13 @@ struct Inner {
 }
 
 impl App {
-    pub(crate) fn new(options: &Options, users: Users, shutdown: Shutdown) -> Result<Self, String> {
-        let manager = Manager::builder(options.store.open())
+    pub(crate) async fn new(
+        options: &Options,
+        users: Users,
+        shutdown: Shutdown,
+    ) -> Result<Self, String> {
+        let store = store::open(options).await.map_err(|error| error.to_string())?;
+        let manager = Manager::builder(store)
             .idle_timeout(options.idle)
             .lifetime(options.lifetime)
             .owned_by(|user: &User| Owner::new(user.id.to_string()))

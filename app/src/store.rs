@@ -3,48 +3,124 @@
 use std::fmt;
 use std::str::FromStr;
 
-use kvolt::cache::{AnyStore, MemoryStore};
-use kvolt::session::Record;
+use kvolt::cache::codec::{Encrypted, EncryptionKeys};
+use kvolt::cache::{
+    AnyStore, Codec, Coded, Error, MemoryStore, NearCache, Push, Result as StoreResult, Store,
+};
+use kvolt::redis::RedisStore;
+use kvolt::session::{Record, RecordJson};
+use kvolt::sql::{MySqlStore, PostgresStore, SqliteStore};
 
+use crate::options::Options;
 use crate::users::User;
 
 /// How many sessions this process holds at the most: some 400 megabytes.
 const SESSIONS_MAX: usize = 1_000_000;
 
-/// Where sessions are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Where sessions are kept. A URL may hold a password, so it is not shown.
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) enum StoreUrl {
     Memory,
+    Redis(String),
+    Postgres(String),
+    MySql(String),
+    Sqlite(String),
 }
 
-impl StoreUrl {
-    pub(crate) fn open(self) -> AnyStore<Record<User>> {
-        match self {
-            Self::Memory => AnyStore::new(MemoryStore::builder().entries_max(SESSIONS_MAX).build()),
-        }
+/// Opens the store that was asked for, with what was asked for around it.
+pub(crate) async fn open(options: &Options) -> StoreResult<AnyStore<Record<User>>> {
+    match &options.store {
+        StoreUrl::Memory => memory(options),
+        StoreUrl::Redis(url) => near(options, RedisStore::open(url).await?),
+        StoreUrl::Postgres(url) => near(options, PostgresStore::open(url).await?),
+        StoreUrl::MySql(url) => alone(options, MySqlStore::open(url).await?),
+        StoreUrl::Sqlite(url) => alone(options, SqliteStore::open(url).await?),
     }
 }
+
+/// Sessions in memory are near, and in the clear there in any case.
+fn memory(options: &Options) -> StoreResult<AnyStore<Record<User>>> {
+    if options.near_cache.is_some() {
+        return Err(Error::misconfigured(
+            "--near-cache is for a store elsewhere, and memory: is here",
+        ));
+    }
+    if !options.encryption_keys.is_empty() {
+        return Err(Error::misconfigured("--encryption-key is for a store elsewhere"));
+    }
+    Ok(AnyStore::new(MemoryStore::builder().entries_max(SESSIONS_MAX).build()))
+}
+
+/// A store that tells its changes.
+fn near(
+    options: &Options,
+    store: impl Store<Vec<u8>> + Push,
+) -> StoreResult<AnyStore<Record<User>>> {
+    let store = Coded::new(store, codec(options));
+    Ok(match options.near_cache {
+        Some(bound) => AnyStore::new(NearCache::builder(store).bound(bound).build()?),
+        None => AnyStore::new(store),
+    })
+}
+
+/// A store that does not.
+fn alone(options: &Options, store: impl Store<Vec<u8>>) -> StoreResult<AnyStore<Record<User>>> {
+    if options.near_cache.is_some() {
+        return Err(Error::misconfigured(
+            "--near-cache needs a store that pushes its changes: redis:// or postgres://",
+        ));
+    }
+    Ok(AnyStore::new(Coded::new(store, codec(options))))
+}
+
+fn codec(options: &Options) -> Box<dyn Codec<Record<User>>> {
+    let mut keys = options.encryption_keys.iter().cloned();
+    let Some(first) = keys.next() else {
+        return Box::new(RecordJson::new());
+    };
+    let keys = keys.fold(EncryptionKeys::new(first), EncryptionKeys::also_opening);
+    Box::new(Encrypted::new(RecordJson::new(), keys))
+}
+
+/// What can be written after --store.
+const STORES: &str = "memory:, redis://, rediss://, postgres://, mysql:// and sqlite:PATH";
 
 impl FromStr for StoreUrl {
     type Err = String;
 
     fn from_str(url: &str) -> Result<Self, String> {
         let Some((scheme, rest)) = url.split_once(':') else {
-            return Err(String::from("a store is written as a URL; there is memory:"));
+            return Err(format!("a store is written as a URL; there are {STORES}"));
         };
-        match (scheme, rest) {
-            ("memory", "") => Ok(Self::Memory),
-            ("memory", _) => Err(String::from("memory: takes nothing after the colon")),
-            _ => Err(format!("there is no store for {scheme}: yet; there is memory:")),
+        let whole = || url.to_owned();
+        match scheme {
+            "memory" if rest.is_empty() => Ok(Self::Memory),
+            "memory" => Err(String::from("memory: takes nothing after the colon")),
+            "redis" | "rediss" | "unix" | "redis+sentinel" | "rediss+sentinel"
+            | "redis+cluster" | "rediss+cluster" => Ok(Self::Redis(whole())),
+            "postgres" | "postgresql" => Ok(Self::Postgres(whole())),
+            "mysql" | "mariadb" => Ok(Self::MySql(whole())),
+            "sqlite" => Ok(Self::Sqlite(whole())),
+            _ => Err(format!("there is no such store; there are {STORES}")),
         }
     }
 }
 
 impl fmt::Display for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Memory => f.write_str("memory"),
-        }
+        f.write_str(match self {
+            Self::Memory => "memory",
+            Self::Redis(_) => "Redis",
+            Self::Postgres(_) => "PostgreSQL",
+            Self::MySql(_) => "MySQL",
+            Self::Sqlite(_) => "SQLite",
+        })
+    }
+}
+
+impl fmt::Debug for StoreUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StoreUrl({self})")
     }
 }
 
@@ -55,9 +131,17 @@ mod tests {
     #[test]
     fn an_error_names_the_stores_that_exist() {
         assert_eq!("memory:".parse(), Ok(StoreUrl::Memory));
-        for url in ["redis://localhost", "postgres://x", "", "memory", "memory:x"] {
+        for url in ["memcached://localhost", "", "memory", "memory:x"] {
             let error = url.parse::<StoreUrl>().unwrap_err();
             assert!(error.contains("memory:"), "{url}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_password_in_a_url_does_not_show() {
+        for url in ["redis://:secret@localhost", "postgres://ada:secret@localhost/db"] {
+            let url: StoreUrl = url.parse().unwrap();
+            assert!(!format!("{url} {url:?}").contains("secret"));
         }
     }
 }

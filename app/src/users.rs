@@ -1,7 +1,9 @@
 //! Who can sign in.
 
+use std::fmt;
+
 use argon2::password_hash::phc::PasswordHash;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::options::Options;
 use crate::passwords::{Checker, hash};
@@ -13,14 +15,44 @@ pub(crate) const DEMO: &str = "demo";
 pub(crate) const NAME_LEN_MAX: usize = 200;
 pub(crate) const PASSWORD_LEN_MAX: usize = 1024;
 
-/// What a session holds.
-#[derive(Debug, Clone, Serialize)]
+/// What a session holds. A store elsewhere keeps it over restarts and new
+/// versions, so a field that is added needs a default.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct User {
     pub(crate) id: u32,
     pub(crate) name: String,
-    pub(crate) role: &'static str,
-    #[serde(skip)]
+    pub(crate) role: Role,
+    #[serde(default)]
     pub(crate) counter: u64,
+}
+
+/// What somebody may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Role {
+    User,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::User => "user",
+        })
+    }
+}
+
+/// What a user is told of themselves.
+#[derive(Debug, Serialize)]
+pub(crate) struct Profile {
+    id: u32,
+    name: String,
+    role: Role,
+}
+
+impl From<&User> for Profile {
+    fn from(user: &User) -> Self {
+        Self { id: user.id, name: user.name.clone(), role: user.role }
+    }
 }
 
 /// The accounts.
@@ -73,7 +105,7 @@ impl Users {
         let right = self.passwords.check(password, hash).await;
         let place = found.filter(|_| right)?;
         let name = self.accounts[place].name.clone();
-        Some(User { id: place as u32 + 1, name, role: "user", counter: 0 })
+        Some(User { id: place as u32 + 1, name, role: Role::User, counter: 0 })
     }
 }
 

@@ -369,7 +369,7 @@ fn what_can_not_work_is_one_line_and_an_exit_code() {
     for (options, code, expected) in [
         (&["--listen", &taken][..], 1, "can't listen on"),
         (&["--listen", "nowhere"], 2, "--listen"),
-        (&["--store", "redis://localhost"], 2, "there is memory:"),
+        (&["--store", "memcached://localhost"], 2, "there are memory:"),
         (&["--idle", "soon"], 2, "--idle"),
         (&["--idle", "13h"], 1, "longer than the lifetime"),
         (&["--user", "ada"], 2, "NAME:PASSWORD"),
@@ -390,7 +390,7 @@ fn it_is_configured_by_the_environment_too() {
         let output = command.env(name, value).args(["--listen", "127.0.0.1:0"]).output().unwrap();
         String::from_utf8(output.stderr).unwrap()
     };
-    assert!(run("KVOLT_STORE", "redis://localhost").contains("there is memory:"));
+    assert!(run("KVOLT_STORE", "memcached://localhost").contains("there are memory:"));
     assert!(run("KVOLT_IDLE", "soon").contains("--idle"));
     assert!(run("KVOLT_LIFETIME", "1s").contains("longer than the lifetime"));
     assert!(run("KVOLT_USER", "ada").contains("NAME:PASSWORD"));

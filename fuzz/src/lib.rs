@@ -8,9 +8,11 @@
 mod cookie_header;
 mod lookup;
 mod store_ops;
+mod stored;
 mod token;
 
 pub use cookie_header::cookie_header;
 pub use lookup::lookup;
 pub use store_ops::store_ops;
+pub use stored::stored;
 pub use token::{is_token, token};

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use kvolt_fuzz::{cookie_header, lookup, store_ops, token};
+use kvolt_fuzz::{cookie_header, lookup, store_ops, stored, token};
 
 const TOKEN: &str = "mUc7y2JkT0hQeXwz5VnB9rLaPdSfGiKo3x_-E1W6ZqA";
 
@@ -37,6 +37,11 @@ fn corpus_of_token() {
 #[test]
 fn corpus_of_store_ops() {
     replay("store_ops", store_ops);
+}
+
+#[test]
+fn corpus_of_stored() {
+    replay("stored", stored);
 }
 
 /// What a client may send that means no good, alone and around a token.

@@ -11,7 +11,7 @@ use super::login::{Credentials, WRONG, check};
 use crate::devices::From;
 use crate::negotiate::refuse;
 use crate::state::App;
-use crate::users::User;
+use crate::users::{Profile, User};
 
 /// The token goes back in the header that it is to come in.
 pub(super) async fn sign_in(
@@ -23,7 +23,7 @@ pub(super) async fn sign_in(
     let Some(user) = check(&app, &credentials).await else {
         return Ok(refuse(StatusCode::UNAUTHORIZED, WRONG));
     };
-    let answer = Json(user.clone());
+    let answer = Json(Profile::from(&user));
     let set_token = handle.login(NewSession::new(user).device(device)).await?;
     Ok((set_token, answer).into_response())
 }

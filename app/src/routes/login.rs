@@ -14,7 +14,7 @@ use crate::devices::From;
 use crate::negotiate::{Wants, refuse};
 use crate::pages::{SignIn, page};
 use crate::state::App;
-use crate::users::{NAME_LEN_MAX, PASSWORD_LEN_MAX, User};
+use crate::users::{NAME_LEN_MAX, PASSWORD_LEN_MAX, Profile, User};
 
 /// The same for a wrong password and for a name that nobody has.
 pub(super) const WRONG: &str = "Wrong username or password";
@@ -85,7 +85,7 @@ pub(super) async fn sign_in(
             }
         });
     };
-    let answer = wants.answer(local_path(&credentials.next).unwrap_or("/"), &user);
+    let answer = wants.answer(local_path(&credentials.next).unwrap_or("/"), Profile::from(&user));
     let set_token = handle.login(NewSession::new(user).device(device)).await?;
     Ok((set_token, answer).into_response())
 }

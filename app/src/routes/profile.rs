@@ -3,8 +3,8 @@
 use axum::Json;
 use kvolt::middleware::Session;
 
-use crate::users::User;
+use crate::users::{Profile, User};
 
-pub(super) async fn show(session: Session<User>) -> Json<User> {
-    Json(session.data().clone())
+pub(super) async fn show(session: Session<User>) -> Json<Profile> {
+    Json(Profile::from(session.data()))
 }

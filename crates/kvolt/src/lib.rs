@@ -58,6 +58,8 @@
 //! - [`cache`]: time-limited storage that knows nothing of sessions. The
 //!   contract of a store, the store in memory, and a plain cache.
 //! - [`session`]: token, session and manager, which know nothing of HTTP.
+//! - `kvolt::redis` and `kvolt::sql`, with their features: stores on Redis and
+//!   Valkey, PostgreSQL, MySQL and MariaDB, and SQLite.
 //! - [`middleware`]: the tower layer, cookies, headers, and extractors for axum.
 //!
 //! # Guarantees
@@ -69,14 +71,23 @@
 //! # What it does not do
 //!
 //! It checks no passwords and limits no attempts. Sessions in memory end with
-//! the process and are not shared between processes.
+//! the process and are not shared between processes; those in another store
+//! do and are.
 //!
 //! # Features
 //!
 //! - `axum` (default): extractors and responses for axum 0.8.
 //! - `http` (part of `axum`): the tower layer, for any tower service.
+//! - `redis`, `postgres`, `mysql`, `sqlite`: a store each, with `json`.
+//! - `json`: sessions as JSON, for stores that keep bytes.
+//! - `encrypt`: what a store keeps is encrypted.
+//! - `near`: copies in memory of what a store elsewhere holds.
 
 pub use kvolt_cache as cache;
 #[cfg(feature = "http")]
 pub use kvolt_http as middleware;
+#[cfg(feature = "redis")]
+pub use kvolt_redis as redis;
 pub use kvolt_session as session;
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
+pub use kvolt_sql as sql;

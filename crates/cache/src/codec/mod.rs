@@ -38,6 +38,21 @@ pub trait Codec<V>: Send + Sync + 'static {
     fn decode(&self, key: &Key, bytes: &[u8]) -> Result<V>;
 }
 
+/// A codec chosen when the program runs.
+impl<V: 'static> Codec<V> for Box<dyn Codec<V>> {
+    fn binds_key(&self) -> bool {
+        (**self).binds_key()
+    }
+
+    fn encode(&self, key: &Key, value: &V) -> Result<Vec<u8>> {
+        (**self).encode(key, value)
+    }
+
+    fn decode(&self, key: &Key, bytes: &[u8]) -> Result<V> {
+        (**self).decode(key, bytes)
+    }
+}
+
 /// The bytes themselves.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Bytes;

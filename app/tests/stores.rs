@@ -1,0 +1,336 @@
+//! Several instances of the running program on one store elsewhere, healthy and failing.
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
+mod support;
+
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use kvolt_servers::{MariaDb, Postgres, Proxy, Redis};
+use support::{App, Client};
+
+/// A store elsewhere, by the URL that the program is given.
+struct Elsewhere {
+    url: String,
+    /// Without the proxy.
+    direct: String,
+    proxy: Option<Proxy>,
+    /// Held so that it lives as long as the test.
+    _server: Box<dyn std::any::Any>,
+}
+
+impl Elsewhere {
+    fn behind(proxy: Proxy, url: &str, server: impl std::any::Any) -> Self {
+        Self {
+            url: proxy.url(url),
+            direct: url.to_owned(),
+            proxy: Some(proxy),
+            _server: Box::new(server),
+        }
+    }
+
+    fn redis() -> Self {
+        let redis = Redis::start();
+        Self::behind(Proxy::to(redis.port()), &redis.url(), redis)
+    }
+
+    fn postgres() -> Self {
+        let postgres = Postgres::builder().fsync(false).start();
+        Self::behind(Proxy::to(postgres.port()), &postgres.url(), postgres)
+    }
+
+    fn mariadb() -> Self {
+        let mariadb = MariaDb::builder().fsync(false).start();
+        Self::behind(Proxy::to(mariadb.port()), &mariadb.url(), mariadb)
+    }
+
+    fn sqlite() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}/sessions.db", folder.path().display());
+        Self { direct: url.clone(), url, proxy: None, _server: Box::new(folder) }
+    }
+
+    fn instance(&self, options: &[&str]) -> App {
+        App::start_with(&[&["--store", &self.url], options].concat())
+    }
+}
+
+/// The same client, sent to another instance: a load balancer does that.
+fn at(app: &App, client: &Client) -> Client {
+    let mut moved = app.client();
+    moved.jar = client.jar.clone();
+    moved
+}
+
+fn the_same_routes_and_answers(store: &Elsewhere) {
+    let (one, other) = (store.instance(&[]), store.instance(&[]));
+    let mut ada = one.signed_in("ada");
+    let mut there = at(&other, &ada);
+    let profile = serde_json::json!({ "id": 1, "name": "ada", "role": "user" });
+    assert_eq!(there.get("/profile").json(), profile);
+    for expected in 1..=4 {
+        let client = if expected % 2 == 0 { &mut ada } else { &mut there };
+        assert_eq!(client.post("/counter").json()["counter"], expected);
+    }
+    let mut phone = other.signed_in("ada");
+    let sessions = ada.get("/sessions").json();
+    assert_eq!(sessions.as_array().unwrap().len(), 2);
+    let phone_id = sessions[1]["id"].as_str().unwrap();
+    assert_eq!(ada.send("DELETE", &format!("/sessions/{phone_id}"), &[], "").status, 200);
+    assert_eq!(phone.get("/profile").status, 401, "ended on one, refused by the other at once");
+
+    assert_eq!(ada.post("/logout").status, 200);
+    assert_eq!(there.get("/profile").status, 401);
+    assert_eq!(at(&one, &there).get("/counter").status, 401);
+
+    let mut again = one.signed_in("ada");
+    let mut elsewhere = other.signed_in("ada");
+    assert_eq!(again.post("/sessions/revoke-all").status, 200);
+    assert_eq!(elsewhere.get("/profile").status, 401);
+}
+
+fn sessions_survive_a_restart_of_the_program(store: &Elsewhere) {
+    let mut one = store.instance(&[]);
+    let mut ada = one.signed_in("ada");
+    assert_eq!(ada.post("/counter").json()["counter"], 1);
+    one.signal("-KILL");
+    let next = store.instance(&[]);
+    assert_eq!(at(&next, &ada).post("/counter").json()["counter"], 2);
+}
+
+fn a_thousand_posts_to_two_instances_count_a_thousand(store: &Elsewhere) {
+    let (one, other) = (store.instance(&[]), store.instance(&[]));
+    let ada = one.signed_in("ada");
+    std::thread::scope(|scope| {
+        for number in 0..8 {
+            let mut client = at(if number % 2 == 0 { &one } else { &other }, &ada);
+            scope.spawn(move || {
+                for _ in 0..25 {
+                    assert_eq!(client.post("/counter").status, 200);
+                }
+            });
+        }
+    });
+    assert_eq!(at(&one, &ada).get("/counter").json()["counter"], 200);
+}
+
+/// The store goes away and comes back: an outage is no logout.
+fn an_outage_is_a_503_and_no_logout(store: &Elsewhere) {
+    let app = store.instance(&[]);
+    let mut ada = app.signed_in("ada");
+    let jar = ada.jar.clone();
+    let proxy = store.proxy.as_ref().unwrap();
+    for (fault, hurt) in [("cut", Proxy::cut as fn(&Proxy)), ("blackhole", Proxy::blackhole)] {
+        hurt(proxy);
+        for path in ["/profile", "/", "/sessions"] {
+            let began = Instant::now();
+            let answer = ada.get(path);
+            let took = began.elapsed();
+            assert_eq!(answer.status, 503, "{fault}, {path}: {}", answer.text);
+            assert!(answer.header("retry-after").is_some());
+            assert!(answer.header("set-cookie").is_none(), "the cookie is not touched");
+            assert!(took < Duration::from_secs(10), "{fault}, {path}: {took:?}");
+        }
+        assert_eq!(ada.post("/logout").status, 503, "it did not happen, and is not said to have");
+        assert_eq!(ada.jar, jar);
+        proxy.restore();
+        let restored = Instant::now();
+        while ada.get("/profile").status != 200 {
+            assert!(restored.elapsed() < Duration::from_secs(30), "{fault}: it does not recover");
+            sleep(Duration::from_millis(20));
+        }
+        println!("{fault}: served again {:?} after the store was back", restored.elapsed());
+    }
+    assert_eq!(ada.post("/logout").status, 200);
+}
+
+fn with_a_near_cache_a_logout_elsewhere_is_seen_within_the_bound(store: &Elsewhere) {
+    let near = ["--near-cache", "1s"];
+    let one = App::start_with(&[&["--store", &store.direct], &near[..]].concat());
+    let other = store.instance(&near);
+    let proxy = store.proxy.as_ref().unwrap();
+    // Hurts what is between the other instance and the store, ends a session, and says how the
+    // other instance answered from then on: until when with the session, and with what after it.
+    let end_while = |hurt: fn(&Proxy)| {
+        let mut ada = one.signed_in("ada");
+        let mut there = at(&other, &ada);
+        for _ in 0..100 {
+            assert_eq!(there.get("/profile").status, 200);
+            assert_eq!(ada.get("/profile").status, 200);
+        }
+        hurt(proxy);
+        assert_eq!(ada.post("/logout").status, 200);
+        let ended = Instant::now();
+        assert_eq!(at(&one, &there).get("/profile").status, 401, "here it is seen at once");
+        loop {
+            let asked = ended.elapsed();
+            match there.get("/profile").status {
+                200 => assert!(asked < Duration::from_secs(20), "it is never seen"),
+                answer => {
+                    assert_eq!(there.get("/sessions").status, answer, "as on a sensitive route");
+                    proxy.restore();
+                    while there.get("/profile").status != 401 {
+                        assert!(ended.elapsed() < Duration::from_secs(60), "it does not recover");
+                    }
+                    return (asked, answer);
+                }
+            }
+        }
+    };
+    let mut times: Vec<_> = (0..20).map(|_| end_while(|_| ())).collect();
+    assert!(times.iter().all(|(_, answer)| *answer == 401));
+    times.sort();
+    println!(
+        "ended elsewhere: refused after {:?} (median), {:?} (slowest of 20)",
+        times[10].0, times[19].0
+    );
+    println!("connections dropped: {:?}", end_while(Proxy::drop_connections));
+    for (name, hurt) in [("cut", Proxy::cut as fn(&Proxy)), ("blackhole", Proxy::blackhole)] {
+        let (after, answer) = end_while(hurt);
+        assert_eq!(answer, 503, "it can't be asked, and is not guessed");
+        println!("{name}: answered from a copy until {after:?} after it had ended, then with 503");
+    }
+}
+
+/// One line, not a dump; and no password in it.
+fn refused_at_start(url: &str) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_kvolt-app"))
+        .args(["--listen", "127.0.0.1:0", "--store", url])
+        .env("RUST_LOG", "off")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    let line = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(line.trim_end().lines().count(), 1, "{line}");
+    assert!(
+        line.starts_with("error: ") && !line.contains("correct-horse") && !line.contains("hunter2"),
+        "{line}"
+    );
+    println!("{line}");
+    line
+}
+
+mod redis {
+    use super::*;
+
+    #[test]
+    fn several_instances_are_one() {
+        let store = Elsewhere::redis();
+        the_same_routes_and_answers(&store);
+        sessions_survive_a_restart_of_the_program(&store);
+        a_thousand_posts_to_two_instances_count_a_thousand(&store);
+    }
+
+    #[test]
+    fn outage() {
+        an_outage_is_a_503_and_no_logout(&Elsewhere::redis());
+    }
+
+    #[test]
+    fn near_cache() {
+        with_a_near_cache_a_logout_elsewhere_is_seen_within_the_bound(&Elsewhere::redis());
+    }
+
+    #[test]
+    fn a_session_is_readable_unless_it_is_encrypted() {
+        let redis = Redis::start();
+        let url = redis.url();
+        let all = || {
+            let keys = redis.cli(&["KEYS", "*"]);
+            let dump = |key: &str| redis.cli(&["HGETALL", key]);
+            keys.lines().filter(|key| !key.contains("owner")).map(dump).collect::<String>()
+        };
+        let app = App::start_with(&["--store", &url]);
+        let ada = app.signed_in("ada");
+        assert!(all().contains("\"name\":\"ada\""), "{}", all());
+        assert!(!all().contains(ada.token()), "the token is nowhere");
+        redis.cli(&["FLUSHALL"]);
+        let key = "0f".repeat(32);
+        let app = App::start_with(&["--store", &url, "--encryption-key", &key]);
+        let mut ada = app.signed_in("ada");
+        assert!(!all().contains("\"name\""), "{}", all());
+        assert_eq!(ada.get("/profile").status, 200);
+    }
+
+    #[test]
+    fn start_up_with_a_wrong_url_or_password_is_one_clear_line() {
+        let server = Redis::builder().password("correct-horse").start();
+        let port = server.port();
+        refused_at_start("redis://127.0.0.1:1");
+        let line = refused_at_start(&format!("redis://:hunter2@127.0.0.1:{port}"));
+        assert!(line.contains("password"), "{line}");
+        refused_at_start(&format!("redis://127.0.0.1:{port}"));
+        refused_at_start("redis://");
+        refused_at_start("rediss://127.0.0.1:1");
+    }
+}
+
+mod postgres {
+    use super::*;
+
+    #[test]
+    fn several_instances_are_one() {
+        let store = Elsewhere::postgres();
+        the_same_routes_and_answers(&store);
+        sessions_survive_a_restart_of_the_program(&store);
+        a_thousand_posts_to_two_instances_count_a_thousand(&store);
+    }
+
+    #[test]
+    fn outage() {
+        an_outage_is_a_503_and_no_logout(&Elsewhere::postgres());
+    }
+
+    #[test]
+    fn near_cache() {
+        with_a_near_cache_a_logout_elsewhere_is_seen_within_the_bound(&Elsewhere::postgres());
+    }
+
+    #[test]
+    fn start_up_with_a_wrong_url_or_password_is_one_clear_line() {
+        let server = Postgres::builder().password("correct-horse").fsync(false).start();
+        let port = server.port();
+        refused_at_start("postgres://127.0.0.1:1/kvolt");
+        refused_at_start(&format!("postgres://postgres:hunter2@127.0.0.1:{port}/postgres"));
+        refused_at_start("postgres://");
+    }
+}
+
+mod mariadb {
+    use super::*;
+
+    #[test]
+    fn several_instances_are_one() {
+        let store = Elsewhere::mariadb();
+        the_same_routes_and_answers(&store);
+        sessions_survive_a_restart_of_the_program(&store);
+        a_thousand_posts_to_two_instances_count_a_thousand(&store);
+        let line = refused_at_start("mysql://127.0.0.1:1/kvolt");
+        assert!(line.contains("unavailable"), "{line}");
+    }
+
+    #[test]
+    fn outage() {
+        an_outage_is_a_503_and_no_logout(&Elsewhere::mariadb());
+    }
+}
+
+mod sqlite {
+    use super::*;
+
+    #[test]
+    fn several_instances_are_one() {
+        let store = Elsewhere::sqlite();
+        the_same_routes_and_answers(&store);
+        sessions_survive_a_restart_of_the_program(&store);
+        a_thousand_posts_to_two_instances_count_a_thousand(&store);
+    }
+
+    #[test]
+    fn start_up_with_a_wrong_path_is_one_clear_line() {
+        refused_at_start("sqlite:/no/such/folder/sessions.db");
+        refused_at_start("sqlite:/");
+    }
+}
