@@ -1,0 +1,379 @@
+//! What the operations of a history say about each session and each token.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::{Report, Rules, identity};
+use crate::history::{Answer, Birth, Call, History, KeyNo, Op, OwnerNo, Reading, Seen};
+
+pub(super) struct Index<'h> {
+    pub(super) ops: &'h [Op],
+    pub(super) grace: u64,
+    pub(super) slack: u64,
+    /// How long after a change a copy may still show what was before; `None` without a near cache.
+    pub(super) stale: Option<u64>,
+    pub(super) sessions: BTreeMap<Birth, Session<'h>>,
+    pub(super) tokens: HashMap<KeyNo, Token>,
+    pub(super) owners: HashMap<OwnerNo, Owned>,
+}
+
+/// What is known of one session.
+pub(super) struct Session<'h> {
+    pub(super) owner: Option<OwnerNo>,
+    /// The operation that made it, or may have.
+    pub(super) made_by: usize,
+    /// Since when it is known to be or to have been there.
+    pub(super) born: Option<Known>,
+    /// Every time it was shown.
+    pub(super) shown: Vec<(usize, &'h Seen)>,
+    /// Every operation that found it, and by which token.
+    pub(super) found: Vec<(usize, Option<KeyNo>)>,
+    /// Since when it is known to have ended.
+    pub(super) ended: Ended,
+    /// Operations on this session alone that may have ended it.
+    pub(super) enders: Vec<usize>,
+}
+
+/// What is known of one token, or of the public name that goes with it.
+pub(super) struct Token {
+    pub(super) birth: Birth,
+    /// The first operation that told it.
+    pub(super) told_by: usize,
+    /// Since when it is known to be refused.
+    pub(super) ended: Ended,
+    /// Operations that may have replaced it.
+    pub(super) rotations: Vec<usize>,
+}
+
+/// What is known of one owner.
+#[derive(Default)]
+pub(super) struct Owned {
+    pub(super) births: Vec<Birth>,
+    /// Operations that may have ended several of their sessions.
+    pub(super) enders: Vec<usize>,
+}
+
+/// A moment, and the operation from which it is known.
+#[derive(Clone, Copy)]
+pub(super) struct Known {
+    pub(super) at: u64,
+    pub(super) op: usize,
+}
+
+/// Since when something is known to have ended: anywhere, and for the server that ended it.
+#[derive(Default, Clone)]
+pub(super) struct Ended {
+    pub(super) anywhere: Option<Known>,
+    by_server: Vec<(u16, Known)>,
+}
+
+impl Ended {
+    fn note(&mut self, at: u64, op: usize) {
+        if self.anywhere.is_none_or(|known| at < known.at) {
+            self.anywhere = Some(Known { at, op });
+        }
+    }
+
+    /// Ended by a server whose own copies have to know it at once.
+    fn note_by(&mut self, server: u16, at: u64, op: usize) {
+        self.note(at, op);
+        match self.by_server.iter_mut().find(|(of, _)| *of == server) {
+            Some((_, known)) if known.at <= at => {}
+            Some((_, known)) => *known = Known { at, op },
+            None => self.by_server.push((server, Known { at, op })),
+        }
+    }
+
+    /// The proof that this had ended before an operation began that found it.
+    pub(super) fn before(&self, op: &Op, stale: Option<u64>) -> Option<Known> {
+        let known = self.anywhere?;
+        if op.invoked > known.at.saturating_add(stale.unwrap_or(0)) {
+            return Some(known);
+        }
+        stale?;
+        let own = self.by_server.iter().find(|(server, _)| *server == op.server);
+        own.map(|(_, known)| *known).filter(|known| op.invoked > known.at)
+    }
+}
+
+impl<'h> Index<'h> {
+    pub(super) fn new(history: &'h History, rules: &Rules, report: &mut Report) -> Self {
+        let nanos = |duration: std::time::Duration| duration.as_nanos() as u64;
+        let mut index = Self {
+            ops: &history.ops,
+            grace: nanos(rules.grace),
+            slack: nanos(rules.slack),
+            // A near cache counts in whole milliseconds, at both ends.
+            stale: rules.bound.map(|bound| nanos(bound) + 2_000_000),
+            sessions: BTreeMap::new(),
+            tokens: HashMap::new(),
+            owners: HashMap::new(),
+        };
+        identity::find(&mut index, report);
+        index.note_finds();
+        index.note_enders();
+        index.note_ends();
+        index.note_list_gaps();
+        index.note_refusals();
+        index
+    }
+
+    pub(super) fn birth(&self, key: KeyNo) -> Option<Birth> {
+        self.tokens.get(&key).map(|token| token.birth)
+    }
+
+    pub(super) fn births_of(&self, owner: OwnerNo) -> &[Birth] {
+        self.owners.get(&owner).map_or(&[], |owned| &owned.births)
+    }
+
+    /// For how long the answer of this operation may be behind the store.
+    pub(super) fn stale(&self, op: &Op) -> Option<u64> {
+        let by_copy = match (&op.call, op.answer()) {
+            (Call::Read { access, .. }, _) => *access != Reading::Strict,
+            (Call::Rotate { .. }, Some(Answer::AlreadyRotated)) => true,
+            (Call::EndOthers { .. }, _) => true,
+            _ => false,
+        };
+        self.stale.filter(|_| by_copy)
+    }
+
+    /// Whose sessions this operation ends, if it may end several.
+    pub(super) fn owner_of(&self, call: &Call) -> Option<OwnerNo> {
+        match call {
+            Call::EndAll { owner } => Some(*owner),
+            Call::EndOthers { token } => self.sessions.get(&self.birth(*token)?)?.owner,
+            _ => None,
+        }
+    }
+
+    /// Which operations found a session, and so prove that it lived.
+    fn note_finds(&mut self) {
+        for (number, op) in self.ops.iter().enumerate() {
+            let by = match (&op.call, op.answer()) {
+                (Call::List { .. }, Some(Answer::Listed(all))) => {
+                    for seen in all {
+                        if let Some(session) = self.sessions.get_mut(&seen.birth) {
+                            session.found.push((number, None));
+                        }
+                    }
+                    continue;
+                }
+                (
+                    Call::Read { token, .. } | Call::Update { token, .. },
+                    Some(Answer::Seen(_)),
+                )
+                | (Call::Rotate { token, .. }, Some(Answer::Token(_) | Answer::AlreadyRotated))
+                | (Call::Destroy { token } | Call::End { id: token, .. }, Some(Answer::Ended(true))) => {
+                    *token
+                }
+                (Call::EndOthers { token }, Some(Answer::EndedMany(count))) if *count > 0 => *token,
+                _ => continue,
+            };
+            if let Some(birth) = self.birth(by)
+                && let Some(session) = self.sessions.get_mut(&birth)
+            {
+                session.found.push((number, Some(by)));
+            }
+        }
+    }
+
+    /// Which operations may have ended or renamed what.
+    fn note_enders(&mut self) {
+        for (number, op) in self.ops.iter().enumerate() {
+            let unknown = op.is_unknown();
+            match (&op.call, op.answer()) {
+                (Call::Destroy { token: key } | Call::End { id: key, .. }, answer)
+                    if unknown || answer == Some(&Answer::Ended(true)) =>
+                {
+                    if let Some(birth) = self.birth(*key)
+                        && let Some(session) = self.sessions.get_mut(&birth)
+                    {
+                        session.enders.push(number);
+                    }
+                }
+                (Call::Login { old, .. }, _) => {
+                    if let Some(birth) = self.birth(*old)
+                        && let Some(session) = self.sessions.get_mut(&birth)
+                    {
+                        session.enders.push(number);
+                    }
+                }
+                (Call::Rotate { token, .. }, answer)
+                    if unknown || matches!(answer, Some(Answer::Token(_))) =>
+                {
+                    if let Some(token) = self.tokens.get_mut(token) {
+                        token.rotations.push(number);
+                    }
+                }
+                (Call::EndAll { .. } | Call::EndOthers { .. }, answer)
+                    if answer != Some(&Answer::EndedMany(0)) =>
+                {
+                    if let Some(owner) = self.owner_of(&op.call) {
+                        self.owners.entry(owner).or_default().enders.push(number);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// What has certainly ended, by what was acknowledged.
+    fn note_ends(&mut self) {
+        for (number, op) in self.ops.iter().enumerate() {
+            let at = op.returned;
+            match (&op.call, op.answer()) {
+                (
+                    Call::Destroy { token: key } | Call::End { id: key, .. },
+                    Some(Answer::Ended(true)),
+                ) => {
+                    if let Some(birth) = self.birth(*key)
+                        && let Some(session) = self.sessions.get_mut(&birth)
+                    {
+                        session.ended.note_by(op.server, at, number);
+                    }
+                }
+                (Call::Login { old, .. }, Some(Answer::Token(_))) => {
+                    let led = self.leads(*old, at);
+                    if let Some(token) = self.tokens.get_mut(old) {
+                        token.ended.note(at, number);
+                        if led && let Some(session) = self.sessions.get_mut(&token.birth) {
+                            session.ended.note(at, number);
+                        }
+                    }
+                }
+                (Call::Rotate { token, grace }, Some(Answer::Token(_))) => {
+                    let (grace_time, slack) = (self.grace, self.slack);
+                    if let Some(token) = self.tokens.get_mut(token) {
+                        if *grace {
+                            token.ended.note(at + grace_time + slack, number);
+                        } else {
+                            token.ended.note_by(op.server, at, number);
+                        }
+                    }
+                }
+                (Call::EndAll { .. } | Call::EndOthers { .. }, Some(Answer::EndedMany(count))) => {
+                    // Of none that were ended it is not known whether it came so far.
+                    let kept = match &op.call {
+                        Call::EndOthers { .. } if *count == 0 => continue,
+                        Call::EndOthers { token } => self.birth(*token),
+                        _ => None,
+                    };
+                    let Some(owner) = self.owner_of(&op.call) else { continue };
+                    for birth in self.births_of(owner).to_vec() {
+                        if let Some(session) = self.sessions.get_mut(&birth)
+                            && Some(birth) != kept
+                            && session.born.is_some_and(|born| born.at < op.invoked)
+                        {
+                            session.ended.note(at, number);
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// What was missing in a list, though it had been made before, had ended.
+    fn note_list_gaps(&mut self) {
+        for (number, op) in self.ops.iter().enumerate() {
+            if let (Call::List { owner }, Some(Answer::Listed(_))) = (&op.call, op.answer()) {
+                for birth in self.missing(*owner, op) {
+                    if let Some(session) = self.sessions.get_mut(&birth) {
+                        session.ended.note(op.returned, number);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The owner's sessions that a list should have shown unless they had ended.
+    pub(super) fn missing(&self, owner: OwnerNo, list: &Op) -> Vec<Birth> {
+        let should = |birth: &Birth| {
+            let session = &self.sessions[birth];
+            session.born.is_some_and(|born| born.at < list.invoked)
+                && session.ended.anywhere.is_none_or(|ended| ended.at >= list.invoked)
+                && !list.seen().iter().any(|seen| seen.birth == *birth)
+        };
+        self.births_of(owner).iter().copied().filter(should).collect()
+    }
+
+    /// A token that was once refused is refused for good; so is one that leads to it.
+    fn note_refusals(&mut self) {
+        for (number, op) in self.ops.iter().enumerate() {
+            if let Some(key) = refused(op)
+                && let Some(token) = self.tokens.get_mut(&key)
+            {
+                token.ended.note(op.returned, number);
+            }
+        }
+        let rotated = self.ops.iter().filter_map(|op| match (&op.call, op.answer()) {
+            (Call::Rotate { token, .. }, Some(Answer::Token(next))) => Some((op, *token, *next)),
+            _ => None,
+        });
+        let mut rotated: Vec<_> = rotated.collect();
+        rotated.sort_unstable_by_key(|(op, ..)| std::cmp::Reverse(op.returned));
+        for (_, token, next) in rotated {
+            let next = self.tokens.get(&next).and_then(|next| next.ended.anywhere);
+            if let Some(next) = next
+                && let Some(token) = self.tokens.get_mut(&token)
+            {
+                token.ended.note(next.at, next.op);
+            }
+        }
+    }
+
+    /// Whether a token certainly leads to its session, until then, for as long as that lives.
+    pub(super) fn leads(&self, key: KeyNo, until: u64) -> bool {
+        let Some(token) = self.tokens.get(&key) else { return false };
+        let mut rotations =
+            token.rotations.iter().map(|&op| &self.ops[op]).filter(|op| op.invoked < until);
+        match (rotations.next(), rotations.next()) {
+            (None, _) => true,
+            (Some(op), None) => match (&op.call, op.answer()) {
+                (Call::Rotate { grace: true, .. }, Some(Answer::Token(next))) => {
+                    until.saturating_add(self.slack) < op.invoked + self.grace
+                        && self.leads(*next, until)
+                }
+                _ => false,
+            },
+            (Some(_), Some(_)) => false,
+        }
+    }
+
+    /// An operation other than `except` that may have ended the session by then.
+    pub(super) fn ender(&self, birth: Birth, until: u64, except: usize) -> Option<usize> {
+        let session = &self.sessions[&birth];
+        let made = self.ops[session.made_by].invoked;
+        let several = session.owner.and_then(|owner| self.owners.get(&owner));
+        let several = several.map_or(&[][..], |owned| &owned.enders).iter();
+        let may_end = |&&number: &&usize| {
+            let op = &self.ops[number];
+            let spares = match op.call {
+                // Not if its token was replaced meanwhile: then the one to be kept is not found.
+                Call::EndOthers { token } if self.birth(token) == Some(birth) => {
+                    self.leads_always(token, op.effective_until())
+                }
+                _ => false,
+            };
+            number != except && op.invoked < until && op.effective_until() > made && !spares
+        };
+        session.enders.iter().chain(several).find(may_end).copied()
+    }
+
+    /// Whether nobody may have replaced the token by then, with or without grace.
+    fn leads_always(&self, key: KeyNo, until: u64) -> bool {
+        let rotations = self.tokens.get(&key).map_or(&[][..], |token| &token.rotations);
+        rotations.iter().all(|&op| self.ops[op].invoked >= until)
+    }
+}
+
+/// The token that this operation was told not to be one.
+pub(super) fn refused(op: &Op) -> Option<KeyNo> {
+    match (&op.call, op.answer()) {
+        (
+            Call::Read { token, .. } | Call::Update { token, .. } | Call::Rotate { token, .. },
+            Some(Answer::Absent),
+        )
+        | (Call::Destroy { token }, Some(Answer::Ended(false))) => Some(*token),
+        _ => None,
+    }
+}

@@ -1,0 +1,42 @@
+//! P1 and P4: what has ended is not found again.
+
+use super::index::{Index, Known, Session};
+use super::{Kind, Report};
+use crate::history::{Answer, Birth, Call};
+
+pub(super) fn check(index: &Index<'_>, report: &mut Report) {
+    for (birth, session) in &index.sessions {
+        for &(number, by) in &session.found {
+            let op = &index.ops[number];
+            let stale = index.stale(op);
+            let found = |what: &dyn std::fmt::Display, ended: Known, report: &mut Report| {
+                let after = (op.invoked - ended.at) as f64 / 1e6;
+                let what = || format!("{what} was found {after:.3} ms after it had ended");
+                let proof = [session.made_by, ended.op, number];
+                report.add(Kind::Resurrection, ended.at, index.ops, what, &proof);
+            };
+            if let Some(ended) = session.ended.before(op, stale) {
+                found(birth, ended, report);
+            } else if let Some(key) = by
+                && let Some(ended) = index.tokens.get(&key).and_then(|t| t.ended.before(op, stale))
+            {
+                found(&format_args!("{birth} by {key}"), ended, report);
+            }
+        }
+        ended_once(index, report, *birth, session);
+    }
+}
+
+/// Of all removals of one session, one has ended it.
+fn ended_once(index: &Index<'_>, report: &mut Report, birth: Birth, session: &Session<'_>) {
+    let ended = session.enders.iter().copied().filter(|&op| {
+        let op = &index.ops[op];
+        !matches!(op.call, Call::Login { .. }) && op.answer() == Some(&Answer::Ended(true))
+    });
+    let ended: Vec<usize> = ended.collect();
+    if let [first, second, ..] = ended[..] {
+        let what = || format!("{birth} was ended twice");
+        let at = index.ops[first].returned.min(index.ops[second].returned);
+        report.add(Kind::EndedTwice, at, index.ops, what, &[session.made_by, first, second]);
+    }
+}

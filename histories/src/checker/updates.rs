@@ -1,0 +1,157 @@
+//! P2: every acknowledged update shows, once, in its order.
+
+use std::collections::HashMap;
+
+use super::index::{Index, Session};
+use super::{Kind, Report};
+use crate::history::{Answer, Birth, Call, KeyNo, Seen, UpdateNo};
+
+pub(super) fn check(index: &Index<'_>, report: &mut Report) {
+    let updates = index.ops.iter().enumerate().filter_map(|(number, op)| match op.call {
+        Call::Update { update, .. } => Some((update, number)),
+        _ => None,
+    });
+    let updates: HashMap<UpdateNo, usize> = updates.collect();
+    for (birth, session) in &index.sessions {
+        if !session.shown.is_empty() {
+            let check = Check { index, updates: &updates, birth: *birth, session };
+            check.own_effect(report);
+            check.prefixes(report);
+            check.nothing_goes_back(report);
+        }
+    }
+}
+
+struct Check<'a, 'h> {
+    index: &'a Index<'h>,
+    updates: &'a HashMap<UpdateNo, usize>,
+    birth: Birth,
+    session: &'a Session<'h>,
+}
+
+impl Check<'_, '_> {
+    /// The answer to an update ends with it.
+    fn own_effect(&self, report: &mut Report) {
+        for &(number, seen) in &self.session.shown {
+            let op = &self.index.ops[number];
+            if let Call::Update { update, .. } = op.call
+                && seen.updates.last() != Some(&update)
+            {
+                let what = || format!("{update} is not the last in the answer to it");
+                report.add(Kind::LostUpdate, op.returned, self.index.ops, what, &[number]);
+            }
+        }
+    }
+
+    /// Of any two ledgers of one session, one is the beginning of the other.
+    fn prefixes(&self, report: &mut Report) {
+        let mut shown = self.session.shown.clone();
+        shown.sort_by_key(|(_, seen)| seen.updates.len());
+        for pair in shown.windows(2) {
+            let ((shorter, short), (longer, long)) = (pair[0], pair[1]);
+            if !long.updates.starts_with(&short.updates) {
+                let what = || format!("{} has two ledgers that do not go together", self.birth);
+                let ops = self.index.ops;
+                let at = ops[shorter].returned.min(ops[longer].returned);
+                report.add(Kind::LostUpdate, at, ops, what, &[shorter, longer]);
+                // Each of both has to be right for itself.
+                self.ledger(report, shorter, short);
+            }
+        }
+        if let Some((number, longest)) = shown.last() {
+            self.ledger(report, *number, longest);
+        }
+        self.not_before_they_began(report, &shown);
+    }
+
+    /// What a ledger has are this session's updates, once each, in the order of real time.
+    fn ledger(&self, report: &mut Report, number: usize, seen: &Seen) {
+        let ops = self.index.ops;
+        let mut places = HashMap::new();
+        // The update, of those so far, that began last.
+        let mut latest: Option<usize> = None;
+        for (place, update) in seen.updates.iter().enumerate() {
+            if places.insert(*update, place).is_some() {
+                let what = || format!("{update} took effect twice");
+                let done = self.updates.get(update).copied().unwrap_or(number);
+                report.add(Kind::DoubleUpdate, ops[number].returned, ops, what, &[done, number]);
+            }
+            let done = self.updates.get(update).copied();
+            let own = done.filter(|&done| {
+                let key = ops[done].call.key();
+                let birth = key.and_then(|key| self.index.birth(key));
+                birth == Some(self.birth) && ops[done].answer() != Some(&Answer::Absent)
+            });
+            let Some(own) = own else {
+                let what = || format!("{update} was refused or not made for {}", self.birth);
+                let proof = [done.unwrap_or(number), number];
+                report.add(Kind::StrangeUpdate, ops[number].returned, ops, what, &proof);
+                continue;
+            };
+            if let Some(before) = latest
+                && ops[own].effective_until() < ops[before].invoked
+            {
+                let what = || format!("{update} was done before the one that precedes it began");
+                let proof = [own, before, number];
+                report.add(Kind::UpdateOrder, ops[own].returned, ops, what, &proof);
+            }
+            if latest.is_none_or(|before| ops[own].invoked > ops[before].invoked) {
+                latest = Some(own);
+            }
+        }
+    }
+
+    /// No ledger shows what began after it was read.
+    fn not_before_they_began(&self, report: &mut Report, by_length: &[(usize, &Seen)]) {
+        let ops = self.index.ops;
+        for &(number, seen) in by_length {
+            let early = seen.updates.last().and_then(|last| self.updates.get(last));
+            if let Some(&early) = early
+                && ops[early].invoked > ops[number].returned
+            {
+                let what = || String::from("an update shows before it began");
+                report.add(Kind::StrangeUpdate, ops[number].returned, ops, what, &[early, number]);
+            }
+        }
+    }
+
+    /// What was shown or acknowledged once is in every ledger that is read later.
+    fn nothing_goes_back(&self, report: &mut Report) {
+        let ops = self.index.ops;
+        let mut by_return = self.session.shown.clone();
+        by_return.sort_by_key(|(number, _)| ops[*number].returned);
+        // The longest of those that were returned by then.
+        let mut longest: Vec<(u64, usize, usize)> = Vec::with_capacity(by_return.len());
+        for (number, seen) in by_return {
+            let length = seen.updates.len();
+            if longest.last().is_none_or(|(_, best, _)| length > *best) {
+                longest.push((ops[number].returned, length, number));
+            }
+        }
+        for &(number, seen) in &self.session.shown {
+            let op = &ops[number];
+            let stale = self.index.stale(op);
+            let since = op.invoked.saturating_sub(stale.unwrap_or(0));
+            let before = longest.partition_point(|(returned, ..)| *returned < since);
+            let best = before.checked_sub(1).map(|last| longest[last]);
+            let own = stale.and_then(|_| self.own_before(op.server, seen.id, op.invoked));
+            let lost = [best, own].into_iter().flatten().find(|best| best.1 > seen.updates.len());
+            if let Some((acknowledged, _, proof)) = lost {
+                let what = || format!("an update of {} that had been shown is gone", self.birth);
+                report.add(Kind::LostUpdate, acknowledged, ops, what, &[proof, number]);
+            }
+        }
+    }
+
+    /// The longest ledger that this server made itself by then under that name: its own copies
+    /// have to show it. (A copy under a name that another server has replaced is as old as it may be.)
+    fn own_before(&self, server: u16, id: KeyNo, invoked: u64) -> Option<(u64, usize, usize)> {
+        let own = self.session.shown.iter().filter_map(|&(number, seen)| {
+            let op = &self.index.ops[number];
+            let updated = matches!(op.call, Call::Update { .. });
+            (updated && seen.id == id && op.server == server && op.returned < invoked)
+                .then_some((op.returned, seen.updates.len(), number))
+        });
+        own.max_by_key(|(_, length, _)| *length)
+    }
+}

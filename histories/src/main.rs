@@ -1,0 +1,100 @@
+//! Runs clients on a store while its servers are hurt, and says whether its promises held.
+#![expect(clippy::print_stdout, reason = "what it prints is what it is for")]
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use kvolt_histories::checker::check;
+use kvolt_histories::stores::{StoreKind, open};
+use kvolt_histories::{Plan, Summary, record};
+
+const USAGE: &str = "\
+Usage: kvolt-histories --store STORE [--seconds N] [--seed S] [--clients N] [--near-cache TIME] [--calm]
+
+  --store STORE      memory, redis, redis-sentinel, redis-cluster, postgres or sqlite
+  --seconds N        how long the clients work (20)
+  --seed S           from which all that is random comes (the time, printed)
+  --clients N        how many work at once (24)
+  --ops N            end earlier, after so many operations (2000000)
+  --near-cache TIME  with a near cache of this bound in each process, such as 1s or 200ms
+  --calm             hurt nobody
+
+Ends with 1 if a promise was broken, or the store did not recover.";
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let options = match parse(std::env::args().skip(1)) {
+        Ok(options) => options,
+        Err(error) => {
+            println!("{error}\n\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match run(options).await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            println!("{error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+struct Options {
+    store: StoreKind,
+    near_cache: Option<Duration>,
+    plan: Plan,
+}
+
+async fn run(options: Options) -> Result<bool, String> {
+    let Options { store, near_cache, plan } = options;
+    let near = near_cache.map_or(String::new(), |bound| format!(" --near-cache {bound:?}"));
+    let (seconds, seed, clients) = (plan.time.as_secs(), plan.seed, plan.clients);
+    println!("--store {store}{near} --seconds {seconds} --seed {seed} --clients {clients}");
+    let setup = open(store, near_cache).await?;
+    let recording = record(setup.processes, &plan, Some(setup.disturber)).await;
+    let summary = Summary::of(&recording);
+    let report = check(&recording.history, &setup.rules);
+    println!("{summary}{report}");
+    Ok(report.is_clean() && summary.has_recovered())
+}
+
+fn parse(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
+    let mut store = None;
+    let mut near_cache = None;
+    let mut plan = Plan {
+        seed: std::process::id().into(),
+        time: Duration::from_secs(20),
+        ops_max: 2_000_000,
+        ..Plan::default()
+    };
+    while let Some(name) = args.next() {
+        if name == "--calm" {
+            plan.calm = true;
+            continue;
+        }
+        let value = args.next().ok_or_else(|| format!("{name} wants a value"))?;
+        let number = || value.parse::<u64>().map_err(|_| format!("{name}: {value} is no number"));
+        match name.as_str() {
+            "--store" => store = Some(value.parse()?),
+            "--near-cache" => near_cache = Some(time(&value)?),
+            "--seconds" => plan.time = Duration::from_secs(number()?),
+            "--seed" => plan.seed = number()?,
+            "--clients" => plan.clients = number()? as usize,
+            "--ops" => plan.ops_max = number()? as usize,
+            _ => return Err(format!("there is no option {name}")),
+        }
+    }
+    plan.bound = near_cache.unwrap_or(Duration::ZERO) + Duration::from_millis(50);
+    let store = store.ok_or("--store is wanted")?;
+    Ok(Options { store, near_cache, plan })
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    let (number, unit) = match text.strip_suffix("ms") {
+        Some(number) => (number, 1),
+        None => (text.trim_end_matches('s'), 1_000),
+    };
+    let number: u64 = number.parse().map_err(|_| format!("{text} is no time such as 1s or 200ms"))?;
+    Ok(Duration::from_millis(number * unit))
+}

@@ -1,0 +1,133 @@
+//! The stores that runs are made on, with their servers.
+
+mod memory;
+mod network;
+mod redis;
+mod sql;
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use kvolt_cache::{Coded, NearCache, Push, Store};
+use kvolt_session::RecordJson;
+
+use crate::checker::Rules;
+use crate::{Disturber, Ledger, Process};
+
+/// Which store, and how its servers are arranged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StoreKind {
+    /// The store in memory, behind one that fails on purpose.
+    Memory,
+    /// One Redis that writes each change to disk before it answers.
+    Redis,
+    /// Redis with replicas and sentinels.
+    RedisSentinel,
+    /// A Redis Cluster.
+    RedisCluster,
+    /// PostgreSQL.
+    Postgres,
+    /// SQLite: several pools on one file.
+    Sqlite,
+}
+
+impl StoreKind {
+    /// All of them.
+    pub const ALL: &'static [Self] = &[
+        Self::Memory,
+        Self::Redis,
+        Self::RedisSentinel,
+        Self::RedisCluster,
+        Self::Postgres,
+        Self::Sqlite,
+    ];
+}
+
+impl fmt::Display for StoreKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Memory => "memory",
+            Self::Redis => "redis",
+            Self::RedisSentinel => "redis-sentinel",
+            Self::RedisCluster => "redis-cluster",
+            Self::Postgres => "postgres",
+            Self::Sqlite => "sqlite",
+        })
+    }
+}
+
+impl FromStr for StoreKind {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let named = Self::ALL.iter().find(|kind| kind.to_string() == name);
+        named.copied().ok_or_else(|| format!("there is no store {name}"))
+    }
+}
+
+/// A store with its servers, ready for a run.
+pub struct Setup {
+    /// Server processes of the application, on this store.
+    pub processes: Vec<Process>,
+    /// What the store promises.
+    pub rules: Rules,
+    /// What hurts its servers; they end with it.
+    pub disturber: Box<dyn Disturber>,
+}
+
+/// Starts the servers of a store and connects to them, perhaps by way of near
+/// caches with this bound. It blocks while servers start.
+///
+/// # Errors
+///
+/// In words, where a server does not start or can't be connected to.
+pub async fn open(kind: StoreKind, near_cache: Option<Duration>) -> Result<Setup, String> {
+    match kind {
+        StoreKind::Memory => memory::open(near_cache),
+        StoreKind::Redis => redis::alone(near_cache).await,
+        StoreKind::RedisSentinel => redis::sentinel(near_cache).await,
+        StoreKind::RedisCluster => redis::cluster(near_cache).await,
+        // Nobody is told there what was changed.
+        _ if near_cache.is_some() => Err(format!("{kind} has no near cache")),
+        StoreKind::Postgres => sql::postgres().await,
+        StoreKind::Sqlite => sql::sqlite().await,
+    }
+}
+
+impl fmt::Debug for Setup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Setup").field("rules", &self.rules).finish_non_exhaustive()
+    }
+}
+
+/// How many server processes of the application there are.
+const PROCESSES: usize = 3;
+
+/// A process on a store of bytes.
+fn process(store: impl Store<Vec<u8>>, rules: &Rules) -> Result<Process, String> {
+    Process::new(Coded::new(store, RecordJson::<Ledger>::new()), rules.grace).map_err(words)
+}
+
+/// A process on a store of bytes, with a near cache if there is a bound.
+fn process_near(
+    store: impl Store<Vec<u8>> + Push,
+    near_cache: Option<Duration>,
+    rules: &Rules,
+) -> Result<Process, String> {
+    let Some(bound) = near_cache else { return process(store, rules) };
+    let store = Coded::new(store, RecordJson::<Ledger>::new());
+    let near = NearCache::builder(store).bound(bound).build().map_err(words)?;
+    Process::new(near, rules.grace).map_err(words)
+}
+
+/// Runs what blocks; a server that does not start says why by panicking.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| String::from("a server did not start"))
+}
+
+/// In words.
+fn words(error: impl fmt::Display) -> String {
+    error.to_string()
+}

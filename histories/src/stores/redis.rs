@@ -1,0 +1,203 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use kvolt_redis::RedisStore;
+use kvolt_servers::{Proxy, Redis, RedisCluster, RedisSentinel};
+
+use super::network::Network;
+use super::{PROCESSES, Setup, blocking, process_near, words};
+use crate::checker::Rules;
+use crate::{Disturber, Hurt, Process, Random, Rhythm};
+
+/// One server that writes each change to disk before it answers.
+pub(super) async fn alone(near_cache: Option<Duration>) -> Result<Setup, String> {
+    let (server, proxies) = blocking(|| {
+        let server = Redis::builder().append_only().start();
+        let proxies: Vec<Proxy> = (0..PROCESSES).map(|_| Proxy::to(server.port())).collect();
+        (server, proxies)
+    })
+    .await?;
+    let rules = Rules { bound: near_cache, ..Rules::default() };
+    let mut processes = Vec::new();
+    for proxy in &proxies {
+        processes.push(process(proxy.url(&server.url()), near_cache, &rules).await?);
+    }
+    let disturber = Box::new(Network::new(Arc::new(server), proxies));
+    Ok(Setup { processes, rules, disturber })
+}
+
+/// A master with two replicas and three sentinels, in memory only.
+pub(super) async fn sentinel(near_cache: Option<Duration>) -> Result<Setup, String> {
+    let servers = blocking(RedisSentinel::start).await?;
+    let url = format!(
+        "redis+sentinel://{}/{}",
+        servers.sentinel_addresses().join(","),
+        servers.master_name()
+    );
+    let rules = Rules { bound: near_cache, lossy: true, ..Rules::default() };
+    let processes = processes(&url, near_cache, &rules).await?;
+    Ok(Setup { processes, rules, disturber: Box::new(Sentinels { servers, undo: Undo::Nothing }) })
+}
+
+/// Three masters with a replica each, in memory only.
+pub(super) async fn cluster(near_cache: Option<Duration>) -> Result<Setup, String> {
+    let servers = blocking(RedisCluster::start).await?;
+    let seeds: Vec<String> =
+        servers.nodes().iter().map(|node| format!("127.0.0.1:{}", node.port())).collect();
+    let url = format!("redis+cluster://{}", seeds.join(","));
+    let rules = Rules { bound: near_cache, lossy: true, ..Rules::default() };
+    let processes = processes(&url, near_cache, &rules).await?;
+    Ok(Setup { processes, rules, disturber: Box::new(Cluster { servers, undo: Undo::Nothing }) })
+}
+
+async fn processes(
+    url: &str,
+    near_cache: Option<Duration>,
+    rules: &Rules,
+) -> Result<Vec<Process>, String> {
+    let mut processes = Vec::new();
+    for _ in 0..PROCESSES {
+        processes.push(process(url.to_owned(), near_cache, rules).await?);
+    }
+    Ok(processes)
+}
+
+async fn process(
+    url: String,
+    near_cache: Option<Duration>,
+    rules: &Rules,
+) -> Result<Process, String> {
+    let store = RedisStore::open(url).await.map_err(words)?;
+    process_near(store, near_cache, rules)
+}
+
+/// What is to be undone, by the number of the server that it was done to.
+#[derive(Debug, Clone, Copy)]
+enum Undo {
+    Nothing,
+    Killed(usize),
+    Paused(usize),
+}
+
+struct Sentinels {
+    servers: RedisSentinel,
+    undo: Undo,
+}
+
+impl Disturber for Sentinels {
+    fn hurt(&mut self, random: &mut Random) -> Hurt {
+        let master = self.servers.master();
+        let stores = self.servers.stores();
+        let (what, undo) = match random.below(5) {
+            0 => {
+                self.servers.fail_over();
+                ("failover asked for", Undo::Nothing)
+            }
+            1 | 2 => {
+                stores[master].kill();
+                ("master killed", Undo::Killed(master))
+            }
+            3 => {
+                stores[master].pause();
+                ("master paused", Undo::Paused(master))
+            }
+            _ => {
+                let replica = (master + 1) % stores.len();
+                stores[replica].kill();
+                ("replica killed", Undo::Killed(replica))
+            }
+        };
+        self.undo = undo;
+        Hurt { what: what.into(), may_lose: true }
+    }
+
+    fn heal(&mut self) {
+        let stores = self.servers.stores();
+        match std::mem::replace(&mut self.undo, Undo::Nothing) {
+            Undo::Nothing => {}
+            Undo::Killed(store) => {
+                // A master that comes back at once comes back empty, and stays the master.
+                if self.servers.master() == store {
+                    self.servers.wait_until_replaced(store);
+                }
+                stores[store].restart();
+            }
+            Undo::Paused(store) => stores[store].resume(),
+        }
+        self.servers.wait_until_whole();
+    }
+
+    fn rhythm(&self) -> Rhythm {
+        Rhythm { calm: (800, 2_500), hurt: (300, 3_500) }
+    }
+}
+
+struct Cluster {
+    servers: RedisCluster,
+    undo: Undo,
+}
+
+impl Cluster {
+    fn master(&self, random: &mut Random) -> usize {
+        let masters = self.servers.masters();
+        random.choose(&masters).copied().unwrap_or(0)
+    }
+
+    /// Moves a slot that has sessions to another master.
+    fn move_slot(&self, from: usize) {
+        let key = self.servers.cli_on(from, &["RANDOMKEY"]);
+        let to = self.servers.masters().into_iter().find(|to| *to != from);
+        if let (false, Some(to)) = (key.is_empty(), to) {
+            let slot = self.servers.slot(&key);
+            self.servers.begin_move(slot, to);
+            std::thread::sleep(Duration::from_millis(50));
+            self.servers.finish_move(slot, to);
+        }
+    }
+}
+
+impl Disturber for Cluster {
+    fn hurt(&mut self, random: &mut Random) -> Hurt {
+        let master = self.master(random);
+        let (what, undo, may_lose) = match random.below(5) {
+            0 | 1 => {
+                self.servers.nodes()[master].kill();
+                ("master killed", Undo::Killed(master), true)
+            }
+            2 => {
+                self.servers.nodes()[master].pause();
+                ("master paused", Undo::Paused(master), true)
+            }
+            3 => {
+                self.move_slot(master);
+                ("slot moved", Undo::Nothing, false)
+            }
+            _ => {
+                if let Some(replica) = self.servers.replica_of(master) {
+                    self.servers.promote(replica);
+                }
+                // The replica has everything by then.
+                ("replica promoted", Undo::Nothing, false)
+            }
+        };
+        self.undo = undo;
+        Hurt { what: what.into(), may_lose }
+    }
+
+    fn heal(&mut self) {
+        match std::mem::replace(&mut self.undo, Undo::Nothing) {
+            Undo::Nothing => {}
+            Undo::Killed(node) => {
+                // One that comes back at once comes back empty, and stays a master.
+                self.servers.wait_until_replaced(node);
+                self.servers.nodes()[node].restart();
+            }
+            Undo::Paused(node) => self.servers.nodes()[node].resume(),
+        }
+        self.servers.wait_until_whole();
+    }
+
+    fn rhythm(&self) -> Rhythm {
+        Rhythm { calm: (800, 2_500), hurt: (300, 4_000) }
+    }
+}

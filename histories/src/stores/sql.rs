@@ -1,0 +1,110 @@
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use kvolt_servers::{Postgres, Proxy};
+use kvolt_sql::{PostgresStore, SqliteStore};
+use sqlx::{Connection, Executor, SqliteConnection};
+use tokio::runtime::Handle;
+
+use super::network::Network;
+use super::{PROCESSES, Setup, blocking, process, words};
+use crate::checker::Rules;
+use crate::{Disturber, Hurt, Random, Rhythm};
+
+pub(super) async fn postgres() -> Result<Setup, String> {
+    let (server, proxies) = blocking(|| {
+        let server = Postgres::builder().start();
+        let proxies: Vec<Proxy> = (0..PROCESSES).map(|_| Proxy::to(server.port())).collect();
+        (Arc::new(server), proxies)
+    })
+    .await?;
+    let rules = Rules::default();
+    let mut processes = Vec::new();
+    for proxy in &proxies {
+        let store = PostgresStore::open(&proxy.url(&server.url())).await.map_err(words)?;
+        processes.push(process(store, &rules)?);
+    }
+    let admin = Arc::clone(&server);
+    let network = Network::new(server, proxies).also("backends terminated", move || {
+        let sql = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+                   WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'";
+        // One that is being terminated itself is as well.
+        let _ = admin.try_psql(sql);
+    });
+    Ok(Setup { processes, rules, disturber: Box::new(network) })
+}
+
+/// Several pools on one file, as of several processes.
+pub(super) async fn sqlite() -> Result<Setup, String> {
+    let folder = Folder::new()?;
+    let file = folder.0.join("sessions.db");
+    let url = format!("sqlite://{}", file.display());
+    let rules = Rules::default();
+    let mut processes = Vec::new();
+    for _ in 0..PROCESSES {
+        let store = SqliteStore::open(&url).await.map_err(words)?;
+        processes.push(process(store, &rules)?);
+    }
+    let disturber = Locking { url, runtime: Handle::current(), held: None, _folder: folder };
+    Ok(Setup { processes, rules, disturber: Box::new(disturber) })
+}
+
+/// A folder that is removed with the run.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Result<Self, String> {
+        let unique = Random::new(u64::from(std::process::id()), seed()).number();
+        let path = std::env::temp_dir().join(format!("kvolt-histories-{unique:016x}"));
+        std::fs::create_dir_all(&path).map_err(words)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Different for each folder of this program.
+fn seed() -> u64 {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// Another program that holds the file's lock for longer than it should.
+struct Locking {
+    url: String,
+    runtime: Handle,
+    held: Option<SqliteConnection>,
+    _folder: Folder,
+}
+
+impl Disturber for Locking {
+    fn hurt(&mut self, _: &mut Random) -> Hurt {
+        let url = self.url.clone();
+        let held = self.runtime.block_on(async move {
+            let mut connection = SqliteConnection::connect(&url).await.ok()?;
+            let begin = "PRAGMA busy_timeout = 1000; BEGIN IMMEDIATE";
+            connection.execute(begin).await.ok()?;
+            Some(connection)
+        });
+        self.held = held;
+        Hurt::harmless("file locked")
+    }
+
+    fn heal(&mut self) {
+        if let Some(mut connection) = self.held.take() {
+            self.runtime.block_on(async move {
+                let _ = connection.execute("ROLLBACK").await;
+                let _ = connection.close().await;
+            });
+        }
+    }
+
+    fn rhythm(&self) -> Rhythm {
+        Rhythm { calm: (300, 1_200), hurt: (50, 3_000) }
+    }
+}
