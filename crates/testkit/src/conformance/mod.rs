@@ -12,11 +12,11 @@ mod lab;
 mod owners;
 mod renaming;
 mod replacing;
+mod running;
 mod together;
 mod whole;
 
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use kvolt_cache::Store;
@@ -28,6 +28,7 @@ pub use self::grace::*;
 pub use self::owners::*;
 pub use self::renaming::*;
 pub use self::replacing::*;
+pub use self::running::{BrokenLaw, broken_laws, broken_laws_on_a_real_clock};
 pub use self::whole::*;
 
 /// How the suite gets a store and moves its time.
@@ -73,43 +74,6 @@ pub trait Fixture: Clone + Send + Sync + 'static {
     /// `Handle::block_on`.
     fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
         pollster::block_on(future)
-    }
-}
-
-/// A law that a store broke.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct BrokenLaw {
-    /// The name of the law's function.
-    pub law: &'static str,
-    /// What was wrong.
-    pub message: String,
-}
-
-/// Runs every law and returns those that the store breaks.
-///
-/// The messages of the panics also go to the standard error output.
-pub fn broken_laws<F: Fixture>(fixture: &F) -> Vec<BrokenLaw> {
-    let mut broken = Vec::new();
-    macro_rules! run {
-        ({} $($law:ident)+) => {
-            $(
-                let run = || fixture.block_on($law(fixture));
-                if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
-                    broken.push(BrokenLaw { law: stringify!($law), message: message(&*panic) });
-                }
-            )+
-        };
-    }
-    crate::each_law!([run] {});
-    broken
-}
-
-fn message(panic: &(dyn std::any::Any + Send)) -> String {
-    match (panic.downcast_ref::<String>(), panic.downcast_ref::<&str>()) {
-        (Some(message), _) => message.clone(),
-        (None, Some(message)) => String::from(*message),
-        (None, None) => String::from("a panic without a message"),
     }
 }
 
