@@ -120,17 +120,18 @@ fn rust_versions(metadata: &Value) -> Result<Vec<String>, Failure> {
     Ok(faults)
 }
 
-/// The libraries of the workspace.
+/// The published libraries of the workspace.
 fn libraries(metadata: &Value) -> impl Iterator<Item = &Value> {
-    packages(metadata).filter(|package| package["source"].is_null() && is_library(package))
+    packages(metadata).filter(|package| {
+        let published = package["publish"].as_array().is_none_or(|places| !places.is_empty());
+        package["source"].is_null() && published && is_library(package)
+    })
 }
 
 /// The names of the published libraries that promise the workspace's own minimum.
 pub(crate) fn libraries_of_minimum_rust() -> Result<Vec<String>, Failure> {
     let (metadata, minimum) = (metadata()?, minimum_rust()?);
-    let promise_it = libraries(&metadata).filter(|package| {
-        package["rust_version"] == *minimum && package["publish"].as_array().is_none()
-    });
+    let promise_it = libraries(&metadata).filter(|package| package["rust_version"] == *minimum);
     Ok(promise_it.filter_map(|package| Some(package["name"].as_str()?.to_owned())).collect())
 }
 

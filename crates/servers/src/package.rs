@@ -155,7 +155,8 @@ pub(crate) fn wheels_folder() -> PathBuf {
         return folder.into();
     }
     // Not the folder that cargo builds to, which may be another one for every build.
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/servers")
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2);
+    workspace.unwrap_or(Path::new(".")).join("target/servers")
 }
 
 /// The newest PostgreSQL: Debian keeps its versions beside each other, outside of `PATH`.

@@ -32,7 +32,10 @@ fn a_killed_master_is_replaced_and_comes_back_as_a_replica() {
     assert_eq!(redis.stores()[third].cli(&["GET", "k"]), "2");
     redis.stores()[second].restart();
     redis.wait_until_whole();
-    assert_eq!(redis.master(), third);
+    // Not "the third is the master": on a busy machine the sentinels may have replaced it.
+    for store in redis.stores() {
+        assert_eq!(store.cli(&["GET", "k"]), "2");
+    }
 
     let all = || redis.stores().iter().chain(redis.sentinels());
     let traces: Vec<Traces> = all().map(|server| Traces::of(server)).collect();
@@ -48,11 +51,10 @@ fn with_a_password_two_sentinels_are_enough_to_replace_a_paused_master() {
     let redis = RedisSentinel::of(Redis::builder().password("s3cret").append_only());
     redis.sentinels()[0].kill();
     redis.stores()[0].pause();
-    let heir = redis.wait_until_replaced(0);
+    assert_ne!(redis.wait_until_replaced(0), 0);
     redis.stores()[0].resume();
     redis.sentinels()[0].restart();
     redis.wait_until_whole();
-    assert_eq!(redis.master(), heir);
 }
 
 #[test]
