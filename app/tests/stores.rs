@@ -334,3 +334,85 @@ mod sqlite {
         refused_at_start("sqlite:/");
     }
 }
+
+/// A store that answers, but not with what was asked for: nobody is logged out by that either.
+fn while_it_refuses(app: &App, ada: &mut Client, path: &str, refused: &dyn Fn(), cured: &dyn Fn()) {
+    let jar = ada.jar.clone();
+    refused();
+    let form = "username=ada&password=correct horse";
+    let mut visitor = app.client();
+    let answer = visitor.post_form("/login", form);
+    assert_eq!(answer.status, 503, "{}", answer.text);
+    assert!(answer.header("retry-after").is_some() && answer.header("set-cookie").is_none());
+    let answer = ada.post(path);
+    assert_eq!(answer.status, 503, "{}", answer.text);
+    assert!(answer.header("retry-after").is_some());
+    assert_eq!(ada.jar, jar);
+    cured();
+    let cured = Instant::now();
+    while ada.post(path).status != 200 {
+        assert!(cured.elapsed() < Duration::from_secs(30), "it does not recover");
+        sleep(Duration::from_millis(20));
+    }
+    println!("served again {:?} after it was cured", cured.elapsed());
+    assert_eq!(ada.get("/profile").status, 200);
+}
+
+mod refusing {
+    use super::*;
+
+    #[test]
+    fn redis() {
+        let redis = Redis::start();
+        let app = App::start_with(&["--store", &redis.url()]);
+        let mut ada = app.signed_in("ada");
+        let cli = |line: &str| {
+            redis.cli(&line.split(' ').collect::<Vec<_>>());
+        };
+        let mut refuse = |refused: &str, cured: &str| {
+            let (refused, cured) = (|| cli(refused), || cli(cured));
+            while_it_refuses(&app, &mut ada, "/counter", &refused, &cured);
+        };
+        refuse("CONFIG SET maxmemory 1", "CONFIG SET maxmemory 0");
+        refuse("REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE");
+        refuse("ACL SETUSER default -hset", "ACL SETUSER default +@all");
+        refuse("ACL SETUSER default -@all", "ACL SETUSER default +@all");
+    }
+
+    #[test]
+    fn postgres() {
+        let postgres = Postgres::builder().fsync(false).start();
+        let app = App::start_with(&["--store", &postgres.url()]);
+        let mut ada = app.signed_in("ada");
+        let sql = |lines: &[&str]| {
+            lines.iter().for_each(|line| {
+                postgres.psql(line);
+            });
+        };
+        let read_only = |on: &str| {
+            sql(&[
+                &format!("ALTER SYSTEM SET default_transaction_read_only = {on}"),
+                "SELECT pg_reload_conf()",
+            ]);
+            let now = || postgres.psql("SHOW default_transaction_read_only");
+            kvolt_servers::wait_until("the setting is read", || now().trim() == on);
+        };
+        while_it_refuses(&app, &mut ada, "/counter", &|| read_only("on"), &|| read_only("off"));
+        let lost = "ALTER TABLE kvolt_entries RENAME TO elsewhere";
+        let found = "ALTER TABLE elsewhere RENAME TO kvolt_entries";
+        while_it_refuses(&app, &mut ada, "/counter", &|| sql(&[lost]), &|| sql(&[found]));
+    }
+
+    #[test]
+    fn mariadb() {
+        let mariadb = MariaDb::builder().fsync(false).start();
+        let app = App::start_with(&["--store", &mariadb.url()]);
+        let mut ada = app.signed_in("ada");
+        let rename = |from: &str, to: &str| {
+            mariadb.sql(&format!("RENAME TABLE {from} TO {to}"));
+        };
+        let (lost, found) =
+            (|| rename("kvolt_entries", "elsewhere"), || rename("elsewhere", "kvolt_entries"));
+        while_it_refuses(&app, &mut ada, "/counter", &lost, &found);
+    }
+}

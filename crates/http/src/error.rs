@@ -62,10 +62,12 @@ impl Error {
         Self(Kind::NoWayBack)
     }
 
-    /// Whether the store is down, slow or full: the same request may work later.
+    /// Whether the store is down, slow or full, or refuses to serve this program: the same
+    /// request may work later, if need be once somebody has seen to the store.
     pub fn is_unavailable(&self) -> bool {
         matches!(&self.0, Kind::Session(error)
-            if error.is_unavailable() || error.is_full() || error.is_contended())
+            if error.is_unavailable() || error.is_full() || error.is_contended()
+                || (error.is_misconfigured() && error.is_of_store()))
     }
 
     /// Whether the session had ended before the operation.

@@ -103,6 +103,11 @@ impl Error {
         self.0.kind == Kind::Misconfigured
     }
 
+    /// Whether it was the store that failed, in whatever way, and not the call.
+    pub fn is_of_store(&self) -> bool {
+        self.0.source.as_ref().is_some_and(|source| source.is::<kvolt_cache::Error>())
+    }
+
     /// Whether the session's data is larger than the store takes; it is as it was before.
     pub fn is_too_large(&self) -> bool {
         self.0.kind == Kind::TooLarge

@@ -105,7 +105,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// The store's; [`is_limit_reached`](Error::is_limit_reached) where the
     /// owner has as many as allowed; no randomness.
     pub async fn create(&self, session: impl Into<NewSession<T>>) -> Result<Token> {
-        let record = self.record(session.into());
+        let record = self.record(session.into())?;
         self.insert(record).await
     }
 
@@ -122,7 +122,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
         old: Option<&Token>,
         session: impl Into<NewSession<T>>,
     ) -> Result<Token> {
-        let record = self.record(session.into());
+        let record = self.record(session.into())?;
         let Some(old) = old else {
             return self.insert(record).await;
         };
@@ -388,13 +388,21 @@ impl<T: Send + Sync + 'static> Manager<T> {
         Ok(())
     }
 
-    fn record(&self, session: NewSession<T>) -> Record<T> {
+    fn record(&self, session: NewSession<T>) -> Result<Record<T>> {
         let NewSession { data, owner, device } = session;
         let policy = self.policy();
         let owner = owner.or_else(|| policy.owned_by.as_ref().map(|owned_by| owned_by(&data)));
+        if let Some(owner) = &owner
+            && policy.scoped(owner).as_str().len() > Owner::LEN_MAX
+        {
+            return Err(Error::misconfigured(format!(
+                "an owner has at most {} bytes, its manager's kind included",
+                Owner::LEN_MAX
+            )));
+        }
         let now = policy.clock.now();
         let kind = policy.kind.number();
-        Record::new(Content { data, owner, created: now, authenticated: now, device, kind })
+        Ok(Record::new(Content { data, owner, created: now, authenticated: now, device, kind }))
     }
 
     async fn insert(&self, record: Record<T>) -> Result<Token> {
