@@ -307,7 +307,7 @@ fn encryption_keys_show_only_their_id_and_are_parsed_strictly() {
 
 #[test]
 fn an_owner_that_is_too_long_is_refused_and_not_blamed_on_the_store() {
-    let manager = Manager::new(MemoryStore::new(), IDLE);
+    let manager: Manager<()> = Manager::new(MemoryStore::new(), IDLE);
     let longest = "x".repeat(Owner::LEN_MAX - 1);
     assert!(block_on(manager.create(NewSession::new(()).owner(&*longest))).is_ok());
     let longer = "x".repeat(Owner::LEN_MAX);
