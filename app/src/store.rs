@@ -34,7 +34,7 @@ pub(crate) async fn open(options: &Options) -> StoreResult<AnyStore<Record<User>
         StoreUrl::Redis(url) => near(options, RedisStore::open(url).await?),
         StoreUrl::Postgres(url) => near(options, PostgresStore::open(url).await?),
         StoreUrl::MySql(url) => alone(options, MySqlStore::open(url).await?),
-        StoreUrl::Sqlite(url) => alone(options, SqliteStore::open(url).await?),
+        StoreUrl::Sqlite(url) => near(options, SqliteStore::open(url).await?),
     }
 }
 
@@ -67,7 +67,7 @@ fn near(
 fn alone(options: &Options, store: impl Store<Vec<u8>>) -> StoreResult<AnyStore<Record<User>>> {
     if options.near_cache.is_some() {
         return Err(Error::misconfigured(
-            "--near-cache needs a store that pushes its changes: redis:// or postgres://",
+            "--near-cache needs a store that pushes its changes: redis://, postgres:// or sqlite:",
         ));
     }
     Ok(AnyStore::new(Coded::new(store, codec(options))))

@@ -14,6 +14,9 @@ use crate::{Ledger, Origin, Plan, Process, Random};
 /// A session with so many updates is ended, so that a ledger stays small.
 const UPDATES_MAX: usize = 48;
 
+/// How long a client waits that gives up almost at once: in the midst of any step.
+const HASTE: (Duration, Duration) = (Duration::ZERO, Duration::from_millis(4));
+
 pub(crate) struct Client {
     pub(crate) number: u16,
     pub(crate) world: Arc<World>,
@@ -21,6 +24,10 @@ pub(crate) struct Client {
     pub(crate) origin: Origin,
     pub(crate) random: Random,
     pub(crate) patience: (Duration, Duration),
+    /// One in so many questions is given up almost at once.
+    pub(crate) hasty_one_in: Option<usize>,
+    /// Whether the last question had no answer.
+    pub(crate) is_troubled: bool,
     pub(crate) ops: Vec<Op>,
 }
 
@@ -84,7 +91,10 @@ impl Client {
             return self.create();
         };
         let token = known.key;
-        let call = match self.random.below(100) {
+        // What failed to end something may end it at any time later, and then nothing can be said
+        // of it any more; so while a store is down, clients mostly read and update.
+        let calls = if self.is_troubled && !self.random.one_in(6) { 67 } else { 100 };
+        let call = match self.random.below(calls) {
             0..22 => Call::Read { token, access: Reading::Slide },
             22..30 => Call::Read { token, access: Reading::Peek },
             30..35 => Call::Read { token, access: Reading::Strict },
@@ -120,7 +130,8 @@ impl Client {
 
     /// Asks, records, and takes note of what the answer means; `false` if none came.
     async fn ask(&mut self, server: usize, ask: Ask) -> bool {
-        let (least, most) = self.patience;
+        let is_hasty = self.hasty_one_in.is_some_and(|times| self.random.one_in(times));
+        let (least, most) = if is_hasty { HASTE } else { self.patience };
         let patience = self.random.between(least.as_micros() as u64, most.as_micros() as u64);
         let process = self.processes[server].clone();
         let id = ask.known.as_ref().and_then(|known| self.world.id(known.key));
@@ -142,9 +153,9 @@ impl Client {
             outcome,
         };
         self.learn(&op, ask.known.as_ref());
-        let answered = !op.is_unknown();
+        self.is_troubled = op.is_unknown();
         self.ops.push(op);
-        answered
+        !self.is_troubled
     }
 
     fn answer(&self, process: &Process, reply: Reply) -> Answer {

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::history::Fault;
+use crate::history::{Fault, MayLose};
 use crate::world::World;
 use crate::{Origin, Plan, Random};
 
@@ -24,14 +24,14 @@ pub trait Disturber: Send + 'static {
 pub struct Hurt {
     /// In a word or two.
     pub what: String,
-    /// Whether the engine may lose by it what it has acknowledged.
-    pub may_lose: bool,
+    /// What the engine may lose by it.
+    pub may_lose: MayLose,
 }
 
 impl Hurt {
-    /// Something by which nothing that was acknowledged may be lost.
+    /// Something by which nothing may be lost.
     pub fn harmless(what: impl Into<String>) -> Self {
-        Self { what: what.into(), may_lose: false }
+        Self { what: what.into(), may_lose: MayLose::Nothing }
     }
 }
 
@@ -64,7 +64,9 @@ pub(crate) fn run(
     while !plan.calm && sleep(world, random.between(rhythm.calm.0, rhythm.calm.1)) {
         let from = origin.elapsed();
         let hurt = disturber.hurt(&mut random);
-        sleep(world, random.between(rhythm.hurt.0, rhythm.hurt.1));
+        // Short more often than long, so that there are many and some outlast every patience.
+        let (least, most) = rhythm.hurt;
+        sleep(world, random.between(least, most).min(random.between(least, most)));
         disturber.heal();
         let Hurt { what, may_lose } = hurt;
         faults.push(Fault { what, from, to: origin.elapsed(), may_lose });

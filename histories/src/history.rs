@@ -177,8 +177,19 @@ pub struct Fault {
     pub from: u64,
     /// When everything had been put right again.
     pub to: u64,
-    /// Whether the engine may lose what it acknowledged shortly before.
-    pub may_lose: bool,
+    /// What the engine may lose by it.
+    pub may_lose: MayLose,
+}
+
+/// What an engine may lose by a fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MayLose {
+    /// Nothing that anybody has seen.
+    Nothing,
+    /// What others saw a moment before and nobody was told to be done: it was not yet on the disk.
+    Unacknowledged,
+    /// What it acknowledged shortly before.
+    Recent,
 }
 
 impl Op {

@@ -5,18 +5,22 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use kvolt_histories::checker::check;
-use kvolt_histories::stores::{StoreKind, open};
+use kvolt_histories::stores::{StoreKind, StoreOptions, open};
 use kvolt_histories::{Plan, Summary, record};
 
 const USAGE: &str = "\
 Usage: kvolt-histories --store STORE [--seconds N] [--seed S] [--clients N] [--near-cache TIME] [--calm]
 
-  --store STORE      memory, redis, redis-sentinel, redis-cluster, postgres or sqlite
+  --store STORE      memory, redis, redis-sentinel, redis-cluster, postgres,
+                     mariadb or sqlite
   --seconds N        how long the clients work (20)
-  --seed S           from which all that is random comes (the time, printed)
+  --seed S           from which all that is random comes (another each time, printed)
   --clients N        how many work at once (24)
   --ops N            end earlier, after so many operations (2000000)
   --near-cache TIME  with a near cache of this bound in each process, such as 1s or 200ms
+  --wait-replicas N  acknowledge a change when so many replicas have it (Redis)
+  --only FAULT       of one server: kill -9, stop, pause, cut, blackhole, replies held
+                     or connections dropped, and nothing else
   --calm             hurt nobody
 
 Ends with 1 if a promise was broken, or the store did not recover.";
@@ -42,16 +46,19 @@ async fn main() -> ExitCode {
 
 struct Options {
     store: StoreKind,
-    near_cache: Option<Duration>,
+    store_options: StoreOptions,
     plan: Plan,
 }
 
 async fn run(options: Options) -> Result<bool, String> {
-    let Options { store, near_cache, plan } = options;
+    let Options { store, store_options, plan } = options;
+    let StoreOptions { near_cache, wait_replicas, .. } = store_options;
     let near = near_cache.map_or(String::new(), |bound| format!(" --near-cache {bound:?}"));
     let (seconds, seed, clients) = (plan.time.as_secs(), plan.seed, plan.clients);
-    println!("--store {store}{near} --seconds {seconds} --seed {seed} --clients {clients}");
-    let setup = open(store, near_cache).await?;
+    println!(
+        "--store {store}{near} --wait-replicas {wait_replicas} --seconds {seconds} --seed {seed} --clients {clients}"
+    );
+    let setup = open(store, store_options).await?;
     let recording = record(setup.processes, &plan, Some(setup.disturber)).await;
     let summary = Summary::of(&recording);
     let report = check(&recording.history, &setup.rules);
@@ -61,7 +68,7 @@ async fn run(options: Options) -> Result<bool, String> {
 
 fn parse(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
     let mut store = None;
-    let mut near_cache = None;
+    let mut store_options = StoreOptions::default();
     let mut plan = Plan {
         seed: std::process::id().into(),
         time: Duration::from_secs(20),
@@ -77,7 +84,9 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
         let number = || value.parse::<u64>().map_err(|_| format!("{name}: {value} is no number"));
         match name.as_str() {
             "--store" => store = Some(value.parse()?),
-            "--near-cache" => near_cache = Some(time(&value)?),
+            "--near-cache" => store_options.near_cache = Some(time(&value)?),
+            "--only" => store_options.only = Some(value),
+            "--wait-replicas" => store_options.wait_replicas = number()? as u32,
             "--seconds" => plan.time = Duration::from_secs(number()?),
             "--seed" => plan.seed = number()?,
             "--clients" => plan.clients = number()? as usize,
@@ -85,9 +94,9 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
             _ => return Err(format!("there is no option {name}")),
         }
     }
-    plan.bound = near_cache.unwrap_or(Duration::ZERO) + Duration::from_millis(50);
+    plan.bound = store_options.near_cache.unwrap_or_default() + Duration::from_millis(50);
     let store = store.ok_or("--store is wanted")?;
-    Ok(Options { store, near_cache, plan })
+    Ok(Options { store, store_options, plan })
 }
 
 fn time(text: &str) -> Result<Duration, String> {
@@ -95,6 +104,7 @@ fn time(text: &str) -> Result<Duration, String> {
         Some(number) => (number, 1),
         None => (text.trim_end_matches('s'), 1_000),
     };
-    let number: u64 = number.parse().map_err(|_| format!("{text} is no time such as 1s or 200ms"))?;
+    let number: u64 =
+        number.parse().map_err(|_| format!("{text} is no time such as 1s or 200ms"))?;
     Ok(Duration::from_millis(number * unit))
 }

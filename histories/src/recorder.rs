@@ -29,6 +29,9 @@ pub struct Plan {
     pub sessions: usize,
     /// How long a client waits for an answer: at least, and at most.
     pub patience: (Duration, Duration),
+    /// One in so many questions is given up almost at once, in the midst of whatever it was doing;
+    /// none if not set.
+    pub hasty_one_in: Option<usize>,
     /// How long a client pauses after an answer, at most.
     pub pause_max: Duration,
     /// How long the store may take until it answers again after the last fault.
@@ -49,6 +52,7 @@ impl Default for Plan {
             owners: 3,
             sessions: 7,
             patience: (Duration::from_millis(100), Duration::from_millis(1_500)),
+            hasty_one_in: Some(40),
             pause_max: Duration::from_micros(200),
             settle_max: Duration::from_secs(60),
             calm: false,
@@ -144,6 +148,8 @@ impl Recorder<'_> {
             origin: self.origin,
             random: Random::new(self.plan.seed, u64::from(number)),
             patience: self.plan.patience,
+            hasty_one_in: self.plan.hasty_one_in,
+            is_troubled: false,
             ops: Vec::new(),
         }
     }
@@ -152,6 +158,7 @@ impl Recorder<'_> {
     async fn settle(&self, ops: &mut Vec<Op>) -> bool {
         let until = self.origin.elapsed().saturating_add(self.plan.settle_max.as_nanos() as u64);
         let mut client = self.client(self.plan.clients as u16);
+        client.hasty_one_in = None;
         let mut settled = true;
         for server in 0..self.processes.len() {
             while !client.list_back(server, OwnerNo(0)).await {
@@ -176,6 +183,7 @@ impl Recorder<'_> {
             let mut client = self.client((self.plan.clients + 1 + reader) as u16);
             // What a client could be kept waiting for in the run it may be kept waiting for now.
             client.patience = (Duration::from_secs(10), Duration::from_secs(10));
+            client.hasty_one_in = None;
             let (tokens, servers) = (Arc::clone(&tokens), self.processes.len());
             readers.spawn(async move {
                 let mut unread = 0;
@@ -195,7 +203,9 @@ impl Recorder<'_> {
                 for owner in (reader as u32..owners).step_by(READERS) {
                     let mut read = false;
                     for attempt in 0..ATTEMPTS_MAX {
-                        read = client.list_back((owner as usize + attempt) % servers, OwnerNo(owner)).await;
+                        read = client
+                            .list_back((owner as usize + attempt) % servers, OwnerNo(owner))
+                            .await;
                         if read {
                             break;
                         }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::Recording;
-use crate::history::{Answer, Outcome};
+use crate::history::{Answer, Fault, History, Outcome};
 
 /// Operations by kind and outcome, faults, outages and recoveries.
 #[derive(Debug)]
@@ -14,11 +14,11 @@ pub struct Summary {
     pub ops: usize,
     by_call: BTreeMap<&'static str, Outcomes>,
     errors: BTreeMap<String, usize>,
-    faults: BTreeMap<String, usize>,
+    /// For each sort of fault, each time from its end until every process had had an answer to
+    /// something that was asked after it; `None` where the next fault came before.
+    faults: BTreeMap<String, Vec<Option<Duration>>>,
     /// The longest time in which no operation at all was answered, during the run.
     pub longest_outage: Duration,
-    /// From the end of each fault to the next answer of something asked after it.
-    pub recoveries: Vec<Duration>,
     settled_after: Option<Duration>,
     unread: usize,
 }
@@ -52,26 +52,23 @@ impl Summary {
                 }
             }
         }
-        let mut faults = BTreeMap::new();
-        for fault in &history.faults {
-            *faults.entry(fault.what.clone()).or_default() += 1;
+        let mut faults: BTreeMap<String, Vec<Option<Duration>>> = BTreeMap::new();
+        for (number, fault) in history.faults.iter().enumerate() {
+            let next = history.faults.get(number + 1).map_or(u64::MAX, |next| next.from);
+            let recovery = recovery(history, fault, next);
+            faults.entry(fault.what.clone()).or_default().push(recovery);
         }
         let run = history.ops.iter().filter(|op| op.invoked < recording.read_back_from);
         let mut answers: Vec<u64> =
             run.filter(|op| !op.is_unknown()).map(|op| op.returned).collect();
         answers.sort_unstable();
         let longest = answers.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0);
-        let recoveries = history.faults.iter().filter_map(|fault| {
-            let later = history.ops.iter().filter(|op| op.invoked >= fault.to && !op.is_unknown());
-            later.map(|op| op.returned).min().map(|at| Duration::from_nanos(at - fault.to))
-        });
         Self {
             ops: history.ops.len(),
             by_call,
             errors,
             faults,
             longest_outage: Duration::from_nanos(longest),
-            recoveries: recoveries.collect(),
             settled_after: recording.settled_after,
             unread: recording.unread,
         }
@@ -84,7 +81,7 @@ impl Summary {
 
     /// How many faults there were.
     pub fn faults(&self) -> usize {
-        self.faults.values().sum()
+        self.faults.values().map(Vec::len).sum()
     }
 
     /// How many operations were answered.
@@ -113,17 +110,23 @@ impl fmt::Display for Summary {
         for (error, count) in errors.iter().take(ERRORS_SHOWN) {
             writeln!(f, "  {count:>6} failed with: {error}")?;
         }
-        let faults: Vec<String> =
-            self.faults.iter().map(|(what, count)| format!("{count} × {what}")).collect();
-        writeln!(f, "faults: {}", if faults.is_empty() { "none".into() } else { faults.join(", ") })?;
-        writeln!(f, "longest time without any answer: {:.1?}", self.longest_outage)?;
-        let mut recoveries = self.recoveries.clone();
-        recoveries.sort_unstable();
-        if let (Some(median), Some(longest)) =
-            (recoveries.get(recoveries.len() / 2), recoveries.last())
-        {
-            writeln!(f, "answered again after a fault: median {median:.1?}, longest {longest:.1?}")?;
+        for (what, recoveries) in &self.faults {
+            write!(f, "fault: {:>3} × {what}", recoveries.len())?;
+            let mut known: Vec<Duration> = recoveries.iter().copied().flatten().collect();
+            known.sort_unstable();
+            if let (Some(median), Some(longest)) = (known.get(known.len() / 2), known.last()) {
+                write!(f, "; all processes had answers {median:.1?} after it (median), ")?;
+                write!(f, "{longest:.1?} at the latest")?;
+            }
+            match recoveries.len() - known.len() {
+                0 => writeln!(f)?,
+                others => writeln!(f, "; {others} times the next fault came before")?,
+            }
         }
+        if self.faults.is_empty() {
+            writeln!(f, "fault: none")?;
+        }
+        writeln!(f, "longest time without any answer: {:.1?}", self.longest_outage)?;
         match self.settled_after {
             Some(time) => writeln!(f, "all processes had answers {time:.1?} after the run")?,
             None => writeln!(f, "NOT RECOVERED: a process got no answer any more")?,
@@ -133,6 +136,19 @@ impl fmt::Display for Summary {
         }
         Ok(())
     }
+}
+
+/// How long after a fault the last of the processes had an answer to something asked after it.
+fn recovery(history: &History, fault: &Fault, next: u64) -> Option<Duration> {
+    let mut first: BTreeMap<u16, u64> = BTreeMap::new();
+    for op in &history.ops {
+        let first = first.entry(op.server).or_insert(u64::MAX);
+        if op.invoked >= fault.to && !op.is_unknown() {
+            *first = op.returned.min(*first);
+        }
+    }
+    let last = first.into_values().max()?;
+    (last < next).then(|| Duration::from_nanos(last.saturating_sub(fault.to)))
 }
 
 /// Errors differ in ports and keys, and are of one sort.

@@ -126,8 +126,9 @@ impl World {
     pub(crate) fn retire_owner(&self, owner: OwnerNo) {
         let mut state = self.state();
         state.owners.retain(|(active, _)| *active != owner);
-        let (gone, live) =
-            std::mem::take(&mut state.live).into_iter().partition(|known| known.owner == Some(owner));
+        let (gone, live) = std::mem::take(&mut state.live)
+            .into_iter()
+            .partition(|known| known.owner == Some(owner));
         state.live = live;
         let gone: Vec<Known> = gone;
         gone.into_iter().for_each(|known| state.retire(known));

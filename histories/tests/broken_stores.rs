@@ -94,7 +94,7 @@ impl Broken {
 
     /// True once in so many calls, for this fault.
     fn strikes(&self, fault: Fault, times: u64) -> bool {
-        self.is(fault) && self.calls.fetch_add(1, Ordering::Relaxed) % times == 0
+        self.is(fault) && self.calls.fetch_add(1, Ordering::Relaxed).is_multiple_of(times)
     }
 
     fn drop_copy(&self, key: &Key) {
@@ -292,12 +292,8 @@ async fn run(fault: Fault, seed: u64) -> Report {
     let rules = Rules::default();
     let store = Broken::new(fault);
     let processes = vec![Process::new(store.clone(), rules.grace).unwrap(); 2];
-    let plan = Plan {
-        seed,
-        time: Duration::from_millis(1_200),
-        ops_max: 40_000,
-        ..Plan::default()
-    };
+    let plan =
+        Plan { seed, time: Duration::from_millis(1_200), ops_max: 40_000, ..Plan::default() };
     let recording = record(processes, &plan, None).await;
     check(&recording.history, &rules)
 }

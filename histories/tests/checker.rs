@@ -5,7 +5,7 @@ use std::time::Duration;
 use kvolt_histories::History;
 use kvolt_histories::checker::{Kind, Loss, Report, Rules, check};
 use kvolt_histories::history::{
-    Answer, Birth, Call, Fault, KeyNo, Op, Outcome, OwnerNo, Reading, Seen, UpdateNo,
+    Answer, Birth, Call, Fault, KeyNo, MayLose, Op, Outcome, OwnerNo, Reading, Seen, UpdateNo,
 };
 
 /// A history, by milliseconds.
@@ -39,9 +39,13 @@ impl Story {
         Self::default().done(0, 1, create(0), token(0))
     }
 
-    fn failover(mut self, from: u64, to: u64) -> Self {
+    fn failover(self, from: u64, to: u64) -> Self {
+        self.fault(from, to, MayLose::Recent)
+    }
+
+    fn fault(mut self, from: u64, to: u64, may_lose: MayLose) -> Self {
         let (from, to) = (from * 1_000_000, to * 1_000_000);
-        self.0.faults.push(Fault { what: String::from("failover"), from, to, may_lose: true });
+        self.0.faults.push(Fault { what: String::from("fault"), from, to, may_lose });
         self
     }
 
@@ -150,7 +154,12 @@ fn lossy() -> Rules {
 
 #[test]
 fn a_session_that_is_read_after_it_was_ended_is_found() {
-    let ends = [(destroy(0), ENDED), (end(0), ENDED), (END_ALL, Answer::EndedMany(1)), (login(0, 9), token(9))];
+    let ends = [
+        (destroy(0), ENDED),
+        (end(0), ENDED),
+        (END_ALL, Answer::EndedMany(1)),
+        (login(0, 9), token(9)),
+    ];
     for (ending, answer) in ends {
         let ended = || Story::begin().done(10, 11, ending.clone(), answer.clone());
         ended().done(12, 13, read(0), seen(0, 0, &[])).breaks(Kind::Resurrection);
@@ -206,17 +215,26 @@ fn a_token_leads_on_within_its_grace_and_not_after_it() {
 
 #[test]
 fn a_token_has_one_successor() {
-    let twice = Story::begin()
-        .done(10, 20, rotate(0, true), token(1))
-        .done(11, 21, rotate(0, true), token(2));
+    let twice = Story::begin().done(10, 20, rotate(0, true), token(1)).done(
+        11,
+        21,
+        rotate(0, true),
+        token(2),
+    );
     twice.breaks(Kind::SecondSuccessor);
-    let back = Story::begin()
-        .done(10, 11, rotate(0, true), token(1))
-        .done(12, 13, read(0), seen(0, 0, &[]));
+    let back = Story::begin().done(10, 11, rotate(0, true), token(1)).done(
+        12,
+        13,
+        read(0),
+        seen(0, 0, &[]),
+    );
     back.breaks(Kind::SecondSuccessor);
-    let told = Story::begin()
-        .done(10, 11, rotate(0, true), token(1))
-        .done(12, 13, rotate(0, true), Answer::AlreadyRotated);
+    let told = Story::begin().done(10, 11, rotate(0, true), token(1)).done(
+        12,
+        13,
+        rotate(0, true),
+        Answer::AlreadyRotated,
+    );
     told.is_sound();
 }
 
@@ -232,10 +250,14 @@ fn everyone_who_was_in_is_out_after_all_were_ended() {
     // Made beside it: in or out.
     let beside = || all().done(9, 12, create(2), token(2));
     beside().done(21, 22, read(2), seen(2, 2, &[])).is_sound();
-    let counted = two().done(9, 12, create(2), token(2)).done(10, 20, END_ALL, Answer::EndedMany(3));
+    let counted =
+        two().done(9, 12, create(2), token(2)).done(10, 20, END_ALL, Answer::EndedMany(3));
     counted.done(21, 22, read(2), ABSENT).is_sound();
     // Made after it: in.
-    all().done(21, 22, create(3), token(3)).done(23, 24, read(3), ABSENT).breaks(Kind::FalseAbsence);
+    all()
+        .done(21, 22, create(3), token(3))
+        .done(23, 24, read(3), ABSENT)
+        .breaks(Kind::FalseAbsence);
 }
 
 #[test]
@@ -281,23 +303,35 @@ fn an_acknowledged_update_shows_in_every_later_read() {
     updated().done(10, 13, read(0), seen(0, 0, &[])).is_sound();
     // One that is not known may show at any time, and then stays.
     let unknown = || Story::begin().failed(10, 11, update(0, 1));
-    let late = || unknown().done(12, 13, read(0), seen(0, 0, &[])).done(90, 91, read(0), seen(0, 0, &[1]));
+    let late =
+        || unknown().done(12, 13, read(0), seen(0, 0, &[])).done(90, 91, read(0), seen(0, 0, &[1]));
     late().is_sound();
     late().done(92, 93, read(0), seen(0, 0, &[])).breaks(Kind::LostUpdate);
     // Shown by a read that is over, it is there for all who come after.
-    let other = Story::begin().done(10, 50, update(0, 1), seen(0, 0, &[1])).done(12, 13, read(0), seen(0, 0, &[1]));
+    let other = Story::begin().done(10, 50, update(0, 1), seen(0, 0, &[1])).done(
+        12,
+        13,
+        read(0),
+        seen(0, 0, &[1]),
+    );
     other.done(14, 15, read(0), seen(0, 0, &[])).breaks(Kind::LostUpdate);
 }
 
 #[test]
 fn of_two_ledgers_of_a_session_one_begins_the_other() {
-    let apart = Story::begin()
-        .done(10, 20, update(0, 1), seen(0, 0, &[1]))
-        .done(10, 20, update(0, 2), seen(0, 0, &[2]));
+    let apart = Story::begin().done(10, 20, update(0, 1), seen(0, 0, &[1])).done(
+        10,
+        20,
+        update(0, 2),
+        seen(0, 0, &[2]),
+    );
     apart.breaks(Kind::LostUpdate);
-    let together = Story::begin()
-        .done(10, 20, update(0, 1), seen(0, 0, &[1]))
-        .done(10, 20, update(0, 2), seen(0, 0, &[1, 2]));
+    let together = Story::begin().done(10, 20, update(0, 1), seen(0, 0, &[1])).done(
+        10,
+        20,
+        update(0, 2),
+        seen(0, 0, &[1, 2]),
+    );
     together.is_sound();
 }
 
@@ -315,10 +349,12 @@ fn an_update_takes_effect_once_in_order_and_where_it_was_made() {
         .done(11, 12, update(0, 1), ABSENT)
         .done(20, 21, read(1), seen(0, 1, &[1]));
     refused.breaks(Kind::StrangeUpdate);
-    let foreign = Story::begin()
-        .done(0, 1, create(1), token(1))
-        .failed(10, 11, update(1, 1))
-        .done(20, 21, read(0), seen(0, 0, &[1]));
+    let foreign = Story::begin().done(0, 1, create(1), token(1)).failed(10, 11, update(1, 1)).done(
+        20,
+        21,
+        read(0),
+        seen(0, 0, &[1]),
+    );
     foreign.breaks(Kind::StrangeUpdate);
     let early = Story::begin().done(5, 6, read(0), seen(0, 0, &[1])).failed(10, 11, update(0, 1));
     early.breaks(Kind::StrangeUpdate);
@@ -356,7 +392,8 @@ fn a_copy_may_be_behind_by_the_bound_and_no_more() {
     ended().done(50, 51, read(0), seen(0, 0, &[])).is_sound_by(&near(100));
     ended().done(150, 151, read(0), seen(0, 0, &[])).breaks_by(Kind::Resurrection, &near(100));
     // Not where it was ended, not strictly, and not for what changes something.
-    let here = Story::begin().done(10, 11, destroy(0), ENDED).done(50, 51, read(0), seen(0, 0, &[]));
+    let here =
+        Story::begin().done(10, 11, destroy(0), ENDED).done(50, 51, read(0), seen(0, 0, &[]));
     here.breaks_by(Kind::Resurrection, &near(100));
     ended().done(50, 51, strict(0), seen(0, 0, &[])).breaks_by(Kind::Resurrection, &near(100));
     ended().done(50, 51, update(0, 1), seen(0, 0, &[1])).breaks_by(Kind::Resurrection, &near(100));
@@ -375,10 +412,12 @@ fn what_a_failover_may_lose_is_counted_and_nothing_else() {
     created.is_sound_by(&lossy());
     assert_eq!(created.check(&lossy()).lost(Loss::Creates), 1);
     created.breaks(Kind::FalseAbsence);
-    let ended = Story::begin()
-        .done(10, 11, destroy(0), ENDED)
-        .failover(100, 2_000)
-        .done(3_000, 3_001, read(0), seen(0, 0, &[]));
+    let ended = Story::begin().done(10, 11, destroy(0), ENDED).failover(100, 2_000).done(
+        3_000,
+        3_001,
+        read(0),
+        seen(0, 0, &[]),
+    );
     assert_eq!(ended.check(&lossy()).lost(Loss::Removals), 1);
     let updated = Story::begin()
         .done(10, 11, update(0, 1), seen(0, 0, &[1]))
@@ -392,4 +431,39 @@ fn what_a_failover_may_lose_is_counted_and_nothing_else() {
     twice.breaks_by(Kind::DoubleUpdate, &lossy());
     // Without a failover nothing is lost.
     Story::begin().done(10, 11, read(0), ABSENT).breaks_by(Kind::FalseAbsence, &lossy());
+}
+
+#[test]
+fn what_was_seen_before_it_was_written_is_no_loss_of_what_was_acknowledged() {
+    let crash = |story: Story| story.fault(20, 40, MayLose::Unacknowledged);
+    let rules = Rules::default();
+    // A creation, an update and an end that others saw, and that failed in the crash.
+    let created = || {
+        let created = Story::default().failed(10, 21, create(0));
+        created.done(15, 16, LIST, listed(&[(0, 0)])).done(50, 51, LIST, listed(&[]))
+    };
+    created().breaks(Kind::FalseAbsence);
+    assert_eq!(crash(created()).check(&rules).lost(Loss::Unacknowledged), 1);
+    let updated = || {
+        let updated = Story::begin().failed(10, 21, update(0, 1));
+        updated.done(15, 16, read(0), seen(0, 0, &[1])).done(50, 51, update(0, 2), seen(0, 0, &[2]))
+    };
+    updated().breaks(Kind::LostUpdate);
+    crash(updated()).is_sound();
+    let ended = || {
+        let ended = Story::begin().failed(10, 21, destroy(0));
+        ended.done(15, 16, read(0), ABSENT).done(50, 51, read(0), seen(0, 0, &[]))
+    };
+    ended().breaks(Kind::Resurrection);
+    crash(ended()).is_sound();
+    // What was acknowledged, and what was seen long before, is to stay.
+    let told = Story::begin().done(10, 11, update(0, 1), seen(0, 0, &[1]));
+    crash(told.done(50, 51, read(0), seen(0, 0, &[]))).breaks(Kind::LostUpdate);
+    crash(Story::begin().done(50, 51, read(0), ABSENT)).breaks(Kind::FalseAbsence);
+    let early = Story::begin()
+        .failed(10, 21, update(0, 1))
+        .done(15, 16, read(0), seen(0, 0, &[1]))
+        .fault(2_000, 2_100, MayLose::Unacknowledged)
+        .done(3_000, 3_001, read(0), seen(0, 0, &[]));
+    early.breaks(Kind::LostUpdate);
 }

@@ -4,9 +4,7 @@
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
-use kvolt_cache::{
-    Access, Expiry, Insert, Key, MemoryStore, NewEntry, Rename, Renamed, Store,
-};
+use kvolt_cache::{Access, Expiry, Insert, Key, MemoryStore, NewEntry, Rename, Renamed, Store};
 
 /// Two renamings of one entry without an owner, at once: the one that loses must not take away
 /// the grace of the one that wins.

@@ -84,7 +84,8 @@ impl RedisStoreBuilder {
 
     /// Waits after each change until so many replicas have it (`WAIT`).
     ///
-    /// Where fewer have it within `timeout`, the call is unavailable: the change
+    /// Where fewer have it within `timeout` (less than three quarters of the
+    /// [store's](Self::timeout)), the call is unavailable: the change
     /// is on the master, and may be lost with it. This narrows what a failover
     /// can undo and costs a round trip to the replicas; changes go one after
     /// the other on a connection of their own. See the README for what it does not promise.
@@ -166,19 +167,22 @@ impl RedisStoreBuilder {
         };
         let shared = Arc::new(options.clone());
         let server = match url.place {
-            Place::One(address) => {
-                Server::One(Arc::new(Node::new(Source::At(address), shared)))
-            }
+            Place::One(address) => Server::One(Arc::new(Node::new(Source::At(address), shared))),
             Place::Sentinel { sentinels, master } => {
                 let (user, password) = self.sentinel_credentials.unzip();
-                let for_sentinels = Options { user: user.flatten(), password, database: 0, ..options };
+                let for_sentinels =
+                    Options { user: user.flatten(), password, database: 0, ..options };
                 let sentinels = Sentinels::new(sentinels, master, for_sentinels);
                 Server::One(Arc::new(Node::new(Source::MasterOf(sentinels), shared)))
             }
             Place::Cluster(seeds) => Server::Cluster(Cluster::new(seeds, shared)),
         };
         let names = Names::new(self.prefix);
-        let store = RedisStore::new(server, names, Limits { timeout: self.timeout, slide_after: self.slide_after });
+        let store = RedisStore::new(
+            server,
+            names,
+            Limits { timeout: self.timeout, slide_after: self.slide_after },
+        );
         check::check(&store).await?;
         Ok(store)
     }
@@ -199,14 +203,14 @@ impl RedisStoreBuilder {
             return wrong("`timeout` has to be 10 milliseconds at least");
         }
         match self.replicas {
-            Some((_, limit)) if limit >= self.timeout => {
-                wrong("the time limit of `wait_replicas` has to be less than `timeout`")
-            }
+            // The rest is for finding out whom else to ask.
+            Some((_, limit)) if limit >= self.timeout * 3 / 4 => wrong(
+                "the time limit of `wait_replicas` has to be less than three quarters of `timeout`",
+            ),
             _ => Ok(()),
         }
     }
 }
-
 
 // There may be a password in the URL.
 impl fmt::Debug for RedisStoreBuilder {

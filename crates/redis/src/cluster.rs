@@ -110,7 +110,9 @@ impl Cluster {
                 Some(there) => there,
                 None => match map.master(slot) {
                     Some(address) => (address.clone(), false),
-                    None => (self.learn(&map).await?.master(slot).cloned().ok_or_else(unserved)?, false),
+                    None => {
+                        (self.learn(&map).await?.master(slot).cloned().ok_or_else(unserved)?, false)
+                    }
                 },
             };
             let fault = match self.node(&address).call(call, asking).await {
@@ -124,7 +126,9 @@ impl Cluster {
                 // None of these has been executed.
                 Some("MOVED") => {
                     let there = redirect(&fault, &address);
-                    if self.learn(&map).await.ok().as_ref().and_then(|map| map.master(slot)) == Some(&address) {
+                    if self.learn(&map).await.ok().as_ref().and_then(|map| map.master(slot))
+                        == Some(&address)
+                    {
                         // Whoever was asked knows less than the node itself.
                         asked = there.map(|there| (there, false));
                     }
@@ -136,15 +140,22 @@ impl Cluster {
                 Some("TRYAGAIN") => sleep(pause).await,
                 Some("CLUSTERDOWN" | "LOADING" | "MASTERDOWN" | "READONLY") => {
                     sleep(pause).await;
-                    let _ = self.learn(&map).await;
+                    let _ = self.learn_from_others(&map, &address).await;
                 }
                 _ if fault.is_unsent() => {
                     // Its place may have been taken.
-                    if self.learn(&map).await?.master(slot) == Some(&address) {
+                    if self.learn_from_others(&map, &address).await?.master(slot) == Some(&address)
+                    {
                         return Err(fault);
                     }
                 }
-                _ => return Err(fault),
+                _ => {
+                    if fault.is_lost() {
+                        // Nobody knows what became of this call. The next one shall go where it can.
+                        let _ = self.learn_from_others(&map, &address).await;
+                    }
+                    return Err(fault);
+                }
             }
             pause *= 2;
         }
@@ -153,6 +164,15 @@ impl Cluster {
 
     /// Asks the cluster for its slots, if nobody has since `seen`.
     pub(crate) async fn learn(&self, seen: &Arc<Map>) -> Result<Arc<Map>, Fault> {
+        self.learn_with(seen, None).await
+    }
+
+    /// The same, and this one last, as it did not answer.
+    async fn learn_from_others(&self, seen: &Arc<Map>, last: &Address) -> Result<Arc<Map>, Fault> {
+        self.learn_with(seen, Some(last)).await
+    }
+
+    async fn learn_with(&self, seen: &Arc<Map>, last: Option<&Address>) -> Result<Arc<Map>, Fault> {
         let _alone = self.asking.lock().await;
         let now = self.map();
         if !Arc::ptr_eq(&now, seen) {
@@ -161,17 +181,24 @@ impl Cluster {
         let mut fault = None;
         let mut addresses = now.masters();
         addresses.extend(self.seeds.iter().filter(|seed| !now.masters().contains(seed)).cloned());
+        addresses.sort_by_key(|address| Some(address) == last);
         for address in &addresses {
             let told = timeout(PATIENCE.min(self.options.timeout / 3), self.ask(address)).await;
-            match told.unwrap_or_else(|_| Err(Fault::unavailable(format!("{address} did not answer")))) {
+            match told
+                .unwrap_or_else(|_| Err(Fault::unavailable(format!("{address} did not answer"))))
+            {
                 Ok(map) => {
                     let map = Arc::new(map);
                     *self.map.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&map);
                     let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
-                    nodes.retain(|address, _| map.masters().contains(address) || self.seeds.contains(address));
+                    nodes.retain(|address, _| {
+                        map.masters().contains(address) || self.seeds.contains(address)
+                    });
                     return Ok(map);
                 }
-                Err(now) if fault.as_ref().is_none_or(|before: &Fault| !before.is_misconfigured()) => {
+                Err(now)
+                    if fault.as_ref().is_none_or(|before: &Fault| !before.is_misconfigured()) =>
+                {
                     fault = Some(now);
                 }
                 Err(_) => {}
@@ -184,8 +211,10 @@ impl Cluster {
         let mut command = redis::cmd("CLUSTER");
         command.arg("SLOTS");
         let answer = self.node(address).send(&command).await?;
-        let strange = || Fault::misconfigured(format!("{address} does not tell the slots of a cluster"));
-        let ranges = array(answer).ok_or_else(strange)?.into_iter().map(|range| range_of(range, address));
+        let strange =
+            || Fault::misconfigured(format!("{address} does not tell the slots of a cluster"));
+        let ranges =
+            array(answer).ok_or_else(strange)?.into_iter().map(|range| range_of(range, address));
         let map = Map(ranges.collect::<Option<_>>().ok_or_else(strange)?);
         if map.0.iter().map(|range| usize::from(range.last - range.first) + 1).sum::<usize>() == 0 {
             return Err(unserved());

@@ -6,7 +6,9 @@ use std::time::Duration;
 use redis::aio::{AsyncPushSender, MultiplexedConnection};
 use redis::{AsyncConnectionConfig, Cmd, Pipeline, ProtocolVersion, RedisConnectionInfo, Value};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::TcpStream;
+#[cfg(unix)]
+use tokio::net::UnixStream;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 
@@ -75,6 +77,11 @@ impl Link {
     ) -> Result<Self, Fault> {
         let failed = |error| Fault::io(&format!("{address} can't be reached"), error);
         match address {
+            #[cfg(not(unix))]
+            Address::Unix(_) => {
+                Err(Fault::misconfigured("there are no such sockets on this system"))
+            }
+            #[cfg(unix)]
             Address::Unix(path) => {
                 let stream = UnixStream::connect(path).await.map_err(failed)?;
                 Self::greet(stream, address, options, config).await

@@ -25,11 +25,23 @@ enum Kind {
 
 impl Fault {
     pub(crate) fn unavailable(message: impl Into<String>) -> Self {
-        Self { kind: Kind::Unavailable, message: message.into(), cause: None, is_replica: false, is_unsent: false }
+        Self {
+            kind: Kind::Unavailable,
+            message: message.into(),
+            cause: None,
+            is_replica: false,
+            is_unsent: false,
+        }
     }
 
     pub(crate) fn misconfigured(message: impl Into<String>) -> Self {
-        Self { kind: Kind::Misconfigured, message: message.into(), cause: None, is_replica: false, is_unsent: false }
+        Self {
+            kind: Kind::Misconfigured,
+            message: message.into(),
+            cause: None,
+            is_replica: false,
+            is_unsent: false,
+        }
     }
 
     /// A connection that could not be made.
@@ -39,6 +51,7 @@ impl Fault {
     }
 
     /// The same, where trying again is no use.
+    #[cfg(feature = "tls")]
     pub(crate) fn for_a_person(self) -> Self {
         Self { kind: Kind::Misconfigured, ..self }
     }
@@ -61,6 +74,11 @@ impl Fault {
     /// Whether nothing was sent, so that it can be sent elsewhere.
     pub(crate) fn is_unsent(&self) -> bool {
         self.is_unsent
+    }
+
+    /// Whether no answer came.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.kind == Kind::Unavailable && self.code().is_none()
     }
 
     /// The code of what the server answered.
@@ -142,7 +160,9 @@ fn answered(code: &str, text: &str, server: &str) -> (Kind, String) {
         "MISCONF" => unavailable("can't write its data to disk, and refuses changes until it can"),
         "WRONGTYPE" => (
             Kind::Misconfigured,
-            format!("{server} has something else under this store's prefix: give it one of its own"),
+            format!(
+                "{server} has something else under this store's prefix: give it one of its own"
+            ),
         ),
         "CROSSSLOT" => (
             Kind::Misconfigured,

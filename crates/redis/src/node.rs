@@ -88,7 +88,7 @@ impl Node {
     /// Sends a command. Only for what may be answered before any replica knows of it.
     pub(crate) async fn send(&self, command: &Cmd) -> Result<Value, Fault> {
         let guarded = Guarded::new(&self.main, self.main.link().await?);
-        let answer = guarded.link().send(command).await;
+        let answer = self.in_time(guarded.link().send(command)).await?;
         guarded.answered();
         self.seen(answer)
     }
@@ -98,7 +98,7 @@ impl Node {
         match self.call_once(call, call.command(), asking).await {
             // It has not been executed.
             Err(fault) if fault.is_unknown_script() => {
-                self.call_once(call, &call.with_source(), asking).await
+                Box::pin(self.call_once(call, &call.with_source(), asking)).await
             }
             answer => answer,
         }
@@ -112,6 +112,18 @@ impl Node {
         if replicas.is_none() && !asking {
             return self.send(command).await;
         }
+        // Boxed, so that the usual call is not as large as this one.
+        Box::pin(self.call_with(lane, command, asking, replicas)).await
+    }
+
+    /// Sends a command with what has to come before and after it on the same connection.
+    async fn call_with(
+        &self,
+        lane: &Lane,
+        command: &Cmd,
+        asking: bool,
+        replicas: Option<(u32, Duration)>,
+    ) -> Result<Value, Fault> {
         let mut commands = redis::pipe();
         if asking {
             commands.cmd("ASKING");
@@ -121,7 +133,7 @@ impl Node {
             commands.cmd("WAIT").arg(count).arg(limit.as_millis().max(1).to_string());
         }
         let guarded = Guarded::new(lane, lane.link().await?);
-        let answers = guarded.link().send_all(&commands).await;
+        let answers = self.in_time(guarded.link().send_all(&commands)).await?;
         guarded.answered();
         let mut answers = answers?.into_iter().skip(usize::from(asking));
         let lost = || Fault::unavailable("the server did not answer each command");
@@ -138,6 +150,14 @@ impl Node {
             }
         }
         Ok(answer)
+    }
+
+    /// An error once most of the time is up: the rest is for finding out who else could be asked.
+    async fn in_time<T>(&self, sending: impl Future<Output = T>) -> Result<T, Fault> {
+        let limit = self.options.timeout * 3 / 4;
+        tokio::time::timeout(limit, sending)
+            .await
+            .map_err(|_| Fault::unavailable(format!("no answer within {limit:?}")))
     }
 
     /// A replica does not become a master on the connection that it was asked on: look again.
@@ -169,7 +189,11 @@ struct State {
 
 impl Lane {
     async fn link(&self) -> Result<Arc<Link>, Fault> {
-        self.connect().await.map_err(Fault::before_sending)
+        let current = self.state.lock().unwrap_or_else(PoisonError::into_inner).link.clone();
+        match current {
+            Some(link) if link.is_open() => Ok(link),
+            _ => Box::pin(self.connect()).await.map_err(Fault::before_sending),
+        }
     }
 
     async fn connect(&self) -> Result<Arc<Link>, Fault> {

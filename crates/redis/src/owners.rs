@@ -8,7 +8,6 @@ use crate::reply::{self, Answer, Chain, Found};
 use crate::script::{self, Call};
 use crate::store::{check_owner, fresh, limits, times};
 
-
 impl RedisStore {
     pub(crate) async fn insert_now(&self, key: &Key, entry: &NewEntry<Vec<u8>>) -> Result<Insert> {
         let id = fresh()?;
@@ -75,7 +74,7 @@ impl RedisStore {
             return Ok(false);
         }
         let id = chain.id.clone();
-        if self.find_by(chain.clone(), false).await?.is_some() {
+        if Box::pin(self.find_by(chain.clone(), false)).await?.is_some() {
             return Ok(true);
         }
         *chain = Chain { id, keys: vec![first] };
@@ -140,7 +139,7 @@ impl RedisStore {
             {
                 // A former key in another slot: it can only be asked by itself.
                 let first = chain.keys[0];
-                let found = self.find(&first, false).await?.map(|found| found.entry.key);
+                let found = Box::pin(self.find(&first, false)).await?.map(|found| found.entry.key);
                 keep = found.filter(|key| names::part_of(key) == part).as_ref().map(Chain::of);
             }
             let mut keys = vec![self.names().owner(owner.as_str())];
@@ -172,7 +171,8 @@ impl RedisStore {
 
 /// Entries, each as `show` of `common.lua` gives it.
 pub(crate) fn entries(values: Vec<redis::Value>) -> Result<Vec<Entry<Vec<u8>>>> {
-    let strange = || Error::misconfigured("the server answered what no script of this store answers");
+    let strange =
+        || Error::misconfigured("the server answered what no script of this store answers");
     let entry = |value| {
         let mut fields = reply::array(value).ok_or_else(strange)?;
         if fields.is_empty() {

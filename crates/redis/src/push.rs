@@ -123,9 +123,9 @@ impl<'a> Place<'a> {
                 let mut masters: Vec<(Address, u16)> = Vec::new();
                 for part in 0..PARTS {
                     let master = map.master(names::slot_of(part));
-                    if let Some(master) = master.filter(|master| {
-                        masters.iter().all(|(known, _)| known != *master)
-                    }) {
+                    if let Some(master) =
+                        master.filter(|master| masters.iter().all(|(known, _)| known != *master))
+                    {
                         masters.push((master.clone(), part));
                     }
                 }
@@ -188,9 +188,9 @@ impl Ear {
         commands.cmd("HDEL").arg(format!("{}:beat", self.probe)).arg("-");
         commands.cmd("TIME");
         let limit = options.timeout;
-        let answers = timeout(limit, self.link.send_all(&commands)).await.unwrap_or_else(|_| {
-            Err(Fault::unavailable(format!("no answer within {limit:?}")))
-        })?;
+        let answers = timeout(limit, self.link.send_all(&commands))
+            .await
+            .unwrap_or_else(|_| Err(Fault::unavailable(format!("no answer within {limit:?}"))))?;
         let mut answers = answers.into_iter();
         let strange = || Fault::unavailable("the server did not tell the time");
         answers.next().ok_or_else(strange)??;

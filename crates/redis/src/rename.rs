@@ -19,7 +19,7 @@ impl RedisStore {
     ) -> Result<Renamed> {
         check_owner(rename.owner.as_ref())?;
         if self.server().is_in_parts() && names::part_of(from) != names::part_of(to) {
-            return self.rename_across(from, to, rename).await;
+            return Box::pin(self.rename_across(from, to, rename)).await;
         }
         let given = rename.owner.as_ref().map(Owner::as_str);
         let version = fresh()?;
@@ -66,7 +66,7 @@ impl RedisStore {
                     from.walk(answer, self.server().is_in_parts())?;
                     if from.part() != part {
                         // A former key, if it leads anywhere.
-                        let found = self.find_by(from, false).await?;
+                        let found = Box::pin(self.find_by(from, false)).await?;
                         return Ok(found.map_or(Renamed::Absent, |_| Renamed::Superseded));
                     }
                 }

@@ -155,7 +155,9 @@ impl Pass {
             if self.begun == 0 && !store.server().is_in_parts() {
                 // Even if there is nothing: not by what a replica says.
                 let nothing = [format!("{}:beat", store.names().mark(0))];
-                store.within(store.server().call_raw(&Call::read(&script::PEEK, 0, &nothing))).await?;
+                store
+                    .within(store.server().call_raw(&Call::read(&script::PEEK, 0, &nothing)))
+                    .await?;
             }
             let masters = store.within(store.server().masters()).await?;
             let topology = store.server().topology();

@@ -22,8 +22,8 @@ macro_rules! scripts {
 }
 
 scripts! {
-    CHECK = "common" "check";
-    GET = "common" "get";
+    CHECK = "check";
+    GET = "get_first" "common" "get";
     INSERT = "common" "owners" "insert";
     LIST = "common" "owners" "list";
     MARK = "common" "mark";

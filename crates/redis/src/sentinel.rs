@@ -32,7 +32,9 @@ impl Sentinels {
             match self.open_by(sentinel, options).await {
                 Ok(link) => return Ok(link),
                 // What a person has to see is told rather than that another is down.
-                Err(now) if fault.as_ref().is_none_or(|before: &Fault| !before.is_misconfigured()) => {
+                Err(now)
+                    if fault.as_ref().is_none_or(|before: &Fault| !before.is_misconfigured()) =>
+                {
                     fault = Some(now);
                 }
                 Err(_) => {}

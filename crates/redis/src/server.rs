@@ -26,7 +26,7 @@ impl Server {
     pub(crate) async fn call_raw(&self, call: &Call) -> Result<Value> {
         let answer = match self {
             Self::One(node) => node.call(call, false).await,
-            Self::Cluster(cluster) => cluster.call(call).await,
+            Self::Cluster(cluster) => Box::pin(cluster.call(call)).await,
         };
         answer.map_err(Fault::into_error)
     }

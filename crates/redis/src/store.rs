@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kvolt_cache::{
-    Access, Cursor, Entry, Error, Expiry, Insert, Key, NewEntry, Owner, OwnerLimit, Page, Rename,
-    Renamed, Replace, Result, Store, Version, AtLimit,
+    Access, AtLimit, Cursor, Entry, Error, Expiry, Insert, Key, NewEntry, Owner, OwnerLimit, Page,
+    Rename, Renamed, Replace, Result, Store, Version,
 };
 
 use crate::builder::RedisStoreBuilder;
@@ -69,7 +69,13 @@ impl RedisStore {
 
     pub(crate) fn new(server: Server, names: Names, limits: Limits) -> Self {
         let Limits { timeout, slide_after } = limits;
-        Self(Arc::new(Inner { server, names, timeout, slide_after, snapshots: Snapshots::default() }))
+        Self(Arc::new(Inner {
+            server,
+            names,
+            timeout,
+            slide_after,
+            snapshots: Snapshots::default(),
+        }))
     }
 
     pub(crate) fn server(&self) -> &Server {
@@ -147,7 +153,9 @@ impl RedisStore {
             let answer = self.server().call(&call).await?;
             match answer.status.as_str() {
                 "replaced" => return Ok(Replace::Replaced(Version::from_number(version))),
-                "conflict" => return reply::found(answer.rest).map(|now| Replace::Conflict(now.entry)),
+                "conflict" => {
+                    return reply::found(answer.rest).map(|now| Replace::Conflict(now.entry));
+                }
                 "absent" => return Ok(Replace::Absent),
                 "walk" => chain.walk(answer, self.server().is_in_parts())?,
                 "owner" => owner = Some(owner_of(answer)?),

@@ -44,8 +44,10 @@ impl Tls {
             let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider)
                 .build()
                 .map_err(|error| {
-                    Error::misconfigured("there is no certificate authority to trust: name a CA file")
-                        .with_source(error)
+                    Error::misconfigured(
+                        "there is no certificate authority to trust: name a CA file",
+                    )
+                    .with_source(error)
                 })?;
             builder.with_webpki_verifier(verifier)
         };
@@ -53,7 +55,8 @@ impl Tls {
             None => builder.with_no_client_auth(),
             Some((certificate, key)) => {
                 let chain = certificates(certificate)?;
-                let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| unread(key, error))?;
+                let secret =
+                    PrivateKeyDer::from_pem_file(key).map_err(|error| unread(key, error))?;
                 builder.with_client_auth_cert(chain, secret).map_err(|error| unread(key, error))?
             }
         };

@@ -184,7 +184,10 @@ mod tests {
     #[test]
     fn each_form_is_understood() {
         let url = Url::parse("redis://ada:p%40ss:word@example.com:7000/3").unwrap();
-        assert_eq!((url.user.as_deref(), url.password.as_deref()), (Some("ada"), Some("p@ss:word")));
+        assert_eq!(
+            (url.user.as_deref(), url.password.as_deref()),
+            (Some("ada"), Some("p@ss:word"))
+        );
         assert_eq!((url.database, url.tls), (3, false));
         assert!(matches!(url.place, Place::One(address) if address == tcp("example.com", 7_000)));
 
@@ -194,7 +197,9 @@ mod tests {
 
         let url = Url::parse("unix:///run/valkey.sock?db=2").unwrap();
         assert_eq!(url.database, 2);
-        assert!(matches!(url.place, Place::One(Address::Unix(path)) if path.ends_with("valkey.sock")));
+        assert!(
+            matches!(url.place, Place::One(Address::Unix(path)) if path.ends_with("valkey.sock"))
+        );
 
         let url = Url::parse("redis+sentinel://a,b:1/main/4").unwrap();
         assert_eq!(url.database, 4);

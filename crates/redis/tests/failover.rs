@@ -47,7 +47,7 @@ async fn survives(store: &RedisStore, keys: &[Key], what: impl FnOnce() + Send) 
     });
     tokio::task::block_in_place(what);
     over.store(true, std::sync::atomic::Ordering::SeqCst);
-    println!("{} calls failed meanwhile", reading.await.unwrap());
+    eprintln!("{} calls failed meanwhile", reading.await.unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -69,7 +69,7 @@ async fn a_cluster_survives_the_loss_of_a_master() {
         assert!(found.is_some());
         longest = longest.max(took);
     }
-    println!("back {longest:?} after the failover");
+    eprintln!("back {longest:?} after the failover");
     assert!(longest < Duration::from_millis(1_500), "{longest:?}");
     cluster.restart(master);
     insert(&store, Key::of("after"), "value").await;
@@ -85,6 +85,51 @@ async fn a_cluster_survives_the_loss_of_a_master() {
     }
     assert_eq!(found.len(), keys.len() + 1);
     assert_eq!(found.iter().collect::<HashSet<_>>().len(), found.len());
+}
+
+/// A master that hangs is left as one that died, and not believed when it wakes up.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_master_that_hangs_is_left() {
+    let cluster = RedisCluster::start();
+    let builder = RedisStore::builder(cluster_url(&cluster)).prefix(prefix());
+    let store = builder.wait_replicas(1, Duration::from_secs(1)).open().await.unwrap();
+    let keys = fill(&store, 30).await;
+    let master = cluster.masters()[0];
+    survives(&store, &keys, || {
+        cluster.nodes()[master].pause();
+        cluster.wait_until_replaced(master);
+    })
+    .await;
+    let begun = tokio::time::Instant::now();
+    for key in &keys {
+        assert!(until_ok(|| store.get(key, Access::SLIDE)).await.0.is_some());
+    }
+    eprintln!("back {:?} after the failover of the cluster", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(until_ok(|| store.remove(&keys[0])).await.0);
+    cluster.nodes()[master].resume();
+    for _ in 0..50 {
+        assert!(until_ok(|| store.get(&keys[0], Access::SLIDE)).await.0.is_none(), "removed");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+
+    let sentinel = RedisSentinel::start();
+    let builder = RedisStore::builder(sentinel_url(&sentinel)).prefix(prefix());
+    let store = builder.wait_replicas(1, Duration::from_secs(1)).open().await.unwrap();
+    let keys = fill(&store, 3).await;
+    let master = sentinel.master();
+    sentinel.stores()[master].pause();
+    tokio::task::block_in_place(|| sentinel.wait_until_replaced(master));
+    let (found, took) = until_ok(|| store.get(&keys[0], Access::SLIDE)).await;
+    assert!(found.is_some());
+    eprintln!("back {took:?} after the failover of the sentinels");
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert!(until_ok(|| store.remove(&keys[0])).await.0);
+    sentinel.stores()[master].resume();
+    for _ in 0..50 {
+        assert!(until_ok(|| store.get(&keys[0], Access::SLIDE)).await.0.is_none(), "removed");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -219,7 +264,7 @@ async fn sentinels_lead_to_the_new_master() {
     .await;
     let (found, took) = until_ok(|| store.get(&keys[0], Access::SLIDE)).await;
     assert!(found.is_some());
-    println!("back {took:?} after the failover");
+    eprintln!("back {took:?} after the failover");
     assert!(took < Duration::from_secs(2), "{took:?}");
 
     // One that is not forced by a loss, and with one sentinel less.
@@ -239,13 +284,20 @@ async fn a_change_that_is_on_no_replica_is_told() {
     let builder = RedisStore::builder(master.url()).prefix(prefix());
     let store = builder.wait_replicas(1, Duration::from_millis(300)).open().await.unwrap();
     let key = Key::of("key");
-    insert(&store, key, "value").await;
+    // Its first acknowledgement may take a while.
+    let first = until_ok(async || {
+        store.remove(&key).await?;
+        store.insert(key, entry("value")).await
+    });
+    assert_eq!(first.await.0, Insert::Inserted { removed: Vec::new() });
     replica.pause();
     let error = store.remove(&key).await.expect_err("the replica has it still");
     assert!(error.is_unavailable() && error.to_string().contains("replica"), "{error}");
     assert_eq!(value(&store, &key).await, None, "reads do not wait");
     replica.resume();
-    assert!(until_ok(|| store.insert(Key::of("other"), entry(""))).await.1 < Duration::from_secs(5));
+    assert!(
+        until_ok(|| store.insert(Key::of("other"), entry(""))).await.1 < Duration::from_secs(5)
+    );
 }
 
 /// A master that has lost its replicas and was told to need them answers nothing at all.

@@ -5,7 +5,9 @@ mod support;
 
 use std::time::Duration;
 
-use kvolt_cache::{Access, AtLimit, Error, Expiry, Insert, Key, NewEntry, Owner, OwnerLimit, Store};
+use kvolt_cache::{
+    Access, AtLimit, Error, Expiry, Insert, Key, NewEntry, Owner, OwnerLimit, Store,
+};
 use kvolt_redis::RedisStore;
 use kvolt_servers::{Flavour, Proxy, Redis};
 use tokio::time::Instant;
@@ -66,7 +68,7 @@ async fn what_a_person_has_to_correct_is_told() {
         RedisStore::builder(open.url()).slide_after(0.9),
         RedisStore::builder(open.url()).slide_after(f64::NAN),
         RedisStore::builder(open.url()).timeout(Duration::ZERO),
-        RedisStore::builder(open.url()).wait_replicas(1, Duration::from_secs(2)),
+        RedisStore::builder(open.url()).wait_replicas(1, Duration::from_millis(1_500)),
     ] {
         assert!(builder.open().await.unwrap_err().is_misconfigured());
     }
@@ -113,7 +115,7 @@ async fn a_server_that_was_killed_and_comes_back() {
         server.restart();
         let (entry, took) = until_ok(|| store.get(&key, Access::SLIDE)).await;
         assert_eq!(entry.unwrap().value, b"value", "it was on disk");
-        println!("back {took:?} after the server");
+        eprintln!("back {took:?} after the server");
         assert!(took < Duration::from_secs(1), "{took:?}");
     }
 }
@@ -143,7 +145,7 @@ async fn a_silent_server_costs_the_time_limit_and_no_more() {
         proxy.restore();
         let (found, took) = until_ok(|| store.get(&key, Access::SLIDE)).await;
         assert!(found.is_some());
-        println!("back {took:?} after the silence");
+        eprintln!("back {took:?} after the silence");
         assert!(took < Duration::from_millis(1_500), "{took:?}");
     }
 }
@@ -248,7 +250,8 @@ async fn a_full_server_is_full_and_lets_people_out() {
         tokio::time::sleep(Duration::from_millis(5)).await;
         let slid = store.get(&first, Access::SLIDE).await.unwrap().unwrap();
         assert!(slid.deadlines.last_used() > seen.deadlines.last_used());
-        let error = store.replace(&first, seen.version, vec![8; 100], None).await.expect_err("full");
+        let error =
+            store.replace(&first, seen.version, vec![8; 100], None).await.expect_err("full");
         assert!(error.is_full(), "{flavour:?}: {error}");
         assert!(store.remove(&first).await.unwrap());
         assert_eq!(store.remove_owner(&owner, None).await.unwrap(), [second]);
@@ -261,11 +264,11 @@ fn what_is_still_loading_is_unavailable() {
     let runtime = support::runtime();
     let store = runtime.block_on(store(server.url()));
     runtime.block_on(insert(&store, Key::of("key"), "value"));
-    server.cli(&["DEBUG", "POPULATE", "200000", "x", "64"]);
+    server.cli(&["DEBUG", "POPULATE", "20000", "x", "64"]);
     server.cli(&["BGREWRITEAOF"]);
     kvolt_servers::wait_until("it is rewritten", || server.info("aof_rewrite_in_progress") == "0");
     server.cli(&["CONFIG", "SET", "loading-process-events-interval-bytes", "1024"]);
-    server.cli(&["CONFIG", "SET", "key-load-delay", "20"]);
+    server.cli(&["CONFIG", "SET", "key-load-delay", "100"]);
     server.cli(&["CONFIG", "REWRITE"]);
     let url = server.url();
     server.kill();

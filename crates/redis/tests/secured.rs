@@ -114,3 +114,23 @@ async fn a_user_with_the_fewest_permissions_can_listen() {
     let error = only_data.watch(Duration::from_millis(5), &Counting::default()).await;
     assert!(error.is_misconfigured() && error.to_string().contains("tracking"), "{error}");
 }
+
+/// What is missing is found at the start, whatever it is; so the README asks for nothing in excess.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_permission_is_needed() {
+    let server = Redis::start();
+    let line = acl_lines("app").remove(0);
+    for (place, word) in line.iter().enumerate().skip(3) {
+        if !word.starts_with('+') {
+            continue;
+        }
+        let mut less = line.clone();
+        less.remove(place);
+        server.cli(&["ACL", "DELUSER", "app"]);
+        server.cli(&less.iter().map(String::as_str).collect::<Vec<_>>());
+        let error = refused(RedisStore::builder(server.url_as("app", "password")).prefix(prefix()));
+        let error = error.await;
+        let text = error.to_string().to_lowercase();
+        assert!(error.is_misconfigured() && text.contains(&word[1..]), "{word}: {error}");
+    }
+}

@@ -34,6 +34,7 @@ pub struct Builder<D: Dialect> {
 }
 
 impl<D: Dialect> Builder<D> {
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
     pub(crate) fn with_dialect(mut self, set: impl FnOnce(&mut D)) -> Self {
         set(&mut self.dialect);
         self
@@ -134,10 +135,9 @@ impl<D: Dialect> Builder<D> {
             Err(_) => return Err(Error::unavailable(format!("no answer from {}", D::NAME))),
         }
         let sql = Arc::new(Statements::new::<D>(&self.table));
-        let cleaner = self
-            .cleaning
-            .interval
-            .map(|_| Cleaner::start(Arc::clone(&read), Arc::clone(&write), &sql, self.cleaning, self.timeout));
+        let cleaner = self.cleaning.interval.map(|_| {
+            Cleaner::start(Arc::clone(&read), Arc::clone(&write), &sql, self.cleaning, self.timeout)
+        });
         let core = Core {
             dialect,
             read,

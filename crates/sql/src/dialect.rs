@@ -59,7 +59,7 @@ pub trait Dialect: Debug + Default + Clone + Send + Sync + 'static {
     /// Whether arguments have numbers in a statement, or go by the order in which they appear.
     const NUMBERS_ARGUMENTS: bool = true;
 
-    /// A row if there is a table of the name `$1`, given as bytes.
+    /// Returns a row if there are tables.
     const TABLE_EXISTS: &'static str;
 
     /// The migrations, oldest first. `{t}` is the table.
@@ -118,9 +118,24 @@ pub trait Dialect: Debug + Default + Clone + Send + Sync + 'static {
     /// A string of bytes of a row.
     fn bytes(row: &DbRow<Self>, index: usize) -> sqlx::Result<Option<Vec<u8>>>;
 
+    /// What an error that the database reported is most likely a sign of.
+    fn hint(error: &dyn sqlx::error::DatabaseError) -> Option<&'static str> {
+        let _ = error;
+        None
+    }
+
     /// Who has to act on an error that the database reported.
     fn kind(error: &dyn sqlx::error::DatabaseError) -> Kind;
 }
+
+/// An `ON CONFLICT` that takes over a key whose row has ended.
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub(crate) const TAKE_OVER: &str = " ON CONFLICT (key) DO UPDATE SET \
+    id = excluded.id, version = excluded.version, value = excluded.value, \
+    owner = excluded.owner, created = excluded.created, idle = excluded.idle, \
+    idle_deadline = excluded.idle_deadline, absolute_deadline = excluded.absolute_deadline, \
+    successor = excluded.successor \
+    WHERE {t}.expires <= {now}";
 
 /// How a store connects.
 #[derive(Debug)]

@@ -1,5 +1,7 @@
 //! What went wrong, and who has to act.
 
+use std::io::ErrorKind;
+
 use kvolt_cache::Error;
 
 use crate::dialect::{Dialect, Trouble};
@@ -37,18 +39,23 @@ impl Failure {
         let (kind, message) = match &error {
             sqlx::Error::Database(reported) => {
                 let code = reported.code().unwrap_or_default();
-                (D::kind(&**reported), format!("{} says: {} ({code})", D::NAME, reported.message()))
+                let mut message = format!("{} says: {} ({code})", D::NAME, reported.message());
+                if let Some(hint) = D::hint(&**reported) {
+                    message += &format!("; {hint}");
+                }
+                (D::kind(&**reported), message)
             }
             sqlx::Error::Io(error) => {
                 (Kind::Lost, format!("the connection to {} failed: {error}", D::NAME))
             }
-            sqlx::Error::Tls(_) => {
-                (Kind::Misconfigured, format!("no TLS connection to {} could be made", D::NAME))
+            sqlx::Error::Tls(why) => (
+                Kind::Misconfigured,
+                format!("no TLS connection to {} could be made: {why}", D::NAME),
+            ),
+            sqlx::Error::Configuration(why) => {
+                (Kind::Misconfigured, format!("the settings for {} can't work: {why}", D::NAME))
             }
-            sqlx::Error::Configuration(_) => {
-                (Kind::Misconfigured, format!("the settings for {} can't work", D::NAME))
-            }
-            _ => (Kind::Lost, format!("the connection to {} can't be used: {error}", D::NAME)),
+            _ => (Kind::Lost, format!("the connection to {} broke", D::NAME)),
         };
         let quotes_rows = matches!(&error, sqlx::Error::Database(reported)
             if reported.code().is_some_and(|code| code.starts_with("22") || code.starts_with("23")));
@@ -73,9 +80,22 @@ impl Failure {
         Self { kind, error }
     }
 
+    /// The same, where nobody asked for room: a full disk is no answer to a read.
+    pub(crate) fn of_reading(self) -> Self {
+        if self.kind != Kind::Full {
+            return self;
+        }
+        let error = Error::unavailable("a use could not be recorded").with_source(self.error);
+        Self { kind: Kind::Unavailable, error }
+    }
+
     /// A connection that could not be made.
     pub(crate) fn connecting<D: Dialect>(trouble: Trouble) -> Self {
         match trouble {
+            // How the library for TLS refuses a certificate.
+            Trouble::Driver(sqlx::Error::Io(why)) if why.kind() == ErrorKind::InvalidData => {
+                Self::of::<D>(sqlx::Error::Tls(why.into()))
+            }
             Trouble::Driver(error) => Self::of::<D>(error),
             Trouble::Refused(error) => Self::from(error),
         }

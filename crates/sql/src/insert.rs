@@ -24,11 +24,7 @@ impl<D: Dialect> Core<D> {
         lease.conclude(step).await
     }
 
-    async fn insert_without_limit(
-        &self,
-        key: &Key,
-        entry: &NewEntry<Vec<u8>>,
-    ) -> Outcome<Insert> {
+    async fn insert_without_limit(&self, key: &Key, entry: &NewEntry<Vec<u8>>) -> Outcome<Insert> {
         let mut lease = self.write.lease().await?;
         if self.insert_row(&mut lease, key, entry).await? {
             return Ok(Insert::Inserted { removed: Vec::new() });
@@ -132,8 +128,8 @@ impl<D: Dialect> Core<D> {
             return Ok(None);
         }
         // Locked, they can't be renamed any more, so that their keys are those to remove.
-        let owned = lease.rows(&self.sql.lock_owned, &arguments).await?;
-        let surplus = (owned.len() + 1).saturating_sub(entries_max);
-        Ok(Some(owned[..surplus].iter().map(|row| row.key).collect()))
+        let mut owned = lease.keys(&self.sql.lock_owned, &arguments).await?;
+        owned.truncate((owned.len() + 1).saturating_sub(entries_max));
+        Ok(Some(owned))
     }
 }

@@ -1,11 +1,12 @@
 //! A connection in use.
 
+use kvolt_cache::Key;
 use tokio::sync::SemaphorePermit;
 
 use crate::dialect::{Argument, DbRow, Dialect, Lock, Statement};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::pool::{Kept, Pool};
-use crate::row::Row;
+use crate::row::{self, Row};
 
 /// How a transaction has to end.
 pub(crate) enum Step<T> {
@@ -129,6 +130,17 @@ impl<'a, D: Dialect> Lease<'a, D> {
     ) -> Outcome<Vec<Row>> {
         let rows = self.fetch(statement, arguments).await?;
         Ok(rows.iter().map(Row::read::<D>).collect::<kvolt_cache::Result<_>>()?)
+    }
+
+    /// The keys of a statement's rows, whatever else is in them: what can't be read has to be
+    /// removed all the same.
+    pub(crate) async fn keys(
+        &mut self,
+        statement: &Statement,
+        arguments: &[Argument<'_>],
+    ) -> Outcome<Vec<Key>> {
+        let rows = self.fetch(statement, arguments).await?;
+        Ok(rows.iter().map(row::key::<D>).collect::<kvolt_cache::Result<_>>()?)
     }
 
     /// How many rows it matched.

@@ -1,4 +1,13 @@
 #![doc = include_str!("../README.md")]
+#![cfg_attr(
+    not(any(feature = "mysql", feature = "postgres", feature = "sqlite")),
+    allow(
+        dead_code,
+        unused_macros,
+        unused_imports,
+        reason = "without a database there is no store"
+    )
+)]
 
 mod builder;
 mod cleaner;

@@ -4,12 +4,16 @@ use std::time::Duration;
 
 use kvolt_cache::{Error, Result};
 
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+use crate::builder::OPEN_TIMEOUTS;
 use crate::builder::check_table;
 use crate::dialect::{Argument, Dialect};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::lease::Lease;
 use crate::pool::Pool;
 use crate::statements::{fill, statement};
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+use crate::store::Core;
 use crate::store::SqlStore;
 
 impl<D: Dialect> SqlStore<D> {
@@ -44,9 +48,7 @@ pub(crate) async fn open<D: Dialect>(
     if !migrate {
         return Err(Failure::new(
             Kind::Misconfigured,
-            format!(
-                "the table {table} is missing or of an older version, and migrations are off"
-            ),
+            format!("the table {table} is missing or of an older version, and migrations are off"),
         ));
     }
     lease.lock_schema(table, timeout).await?;
@@ -72,9 +74,8 @@ async fn apply<D: Dialect>(lease: &mut Lease<'_, D>, table: &str) -> Outcome<()>
 
 /// The version of the tables; 0 if there are none.
 async fn version<D: Dialect>(lease: &mut Lease<'_, D>, table: &str) -> Outcome<usize> {
-    let name = format!("{table}_meta");
     let exists = statement::<D>(table, D::TABLE_EXISTS);
-    if lease.fetch(&exists, &[name.as_bytes().into()]).await?.is_empty() {
+    if lease.fetch(&exists, &[]).await?.is_empty() {
         return Ok(0);
     }
     let sql = statement::<D>(table, "SELECT COALESCE(MAX(version), 0) FROM {t}_meta");
@@ -82,7 +83,9 @@ async fn version<D: Dialect>(lease: &mut Lease<'_, D>, table: &str) -> Outcome<u
     let version = rows.first().and_then(|row| D::integer(row, 0).ok().flatten());
     let version = version.and_then(|version| usize::try_from(version).ok());
     version.ok_or_else(|| {
-        Failure::from(Error::misconfigured(format!("the table {name} is not one of this crate's")))
+        Failure::from(Error::misconfigured(format!(
+            "the table {table}_meta is not one of this crate's"
+        )))
     })
 }
 
@@ -98,4 +101,53 @@ fn is_current<D: Dialect>(table: &str, version: usize) -> Outcome<bool> {
         ));
     }
     Ok(version == known)
+}
+
+/// What makes a database tell what changes: made when somebody first wants to be told.
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub(crate) struct Triggers {
+    /// Returns a row if they are there.
+    pub(crate) exist: &'static str,
+    pub(crate) sql: &'static str,
+}
+
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+impl Triggers {
+    pub(crate) fn filled<D: Dialect>(&self, table: &str) -> Result<String> {
+        check_table(table)?;
+        Ok(fill::<D>(table, self.sql))
+    }
+}
+
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+impl<D: Dialect> Core<D> {
+    /// Makes the triggers unless they are there.
+    pub(crate) async fn make_triggers(&self, triggers: &Triggers) -> Result<()> {
+        // It can be done twice: the second finds them.
+        self.call_within(self.timeout * OPEN_TIMEOUTS, true, || self.try_make(triggers)).await
+    }
+
+    async fn try_make(&self, triggers: &Triggers) -> Outcome<()> {
+        let table = &self.sql.table;
+        let exist = statement::<D>(table, triggers.exist);
+        let mut lease = self.write.lease().await?;
+        if !lease.fetch(&exist, &[]).await?.is_empty() {
+            return Ok(());
+        }
+        if !self.migrates {
+            return Err(Failure::new(
+                Kind::Misconfigured,
+                format!("the table {table} has no triggers for pushing, and migrations are off"),
+            ));
+        }
+        lease.lock_schema(table, self.timeout).await?;
+        let made = match lease.fetch(&exist, &[]).await {
+            // Waits for every transaction that writes, so none escapes them.
+            Ok(rows) if rows.is_empty() => lease.run(fill::<D>(table, triggers.sql)).await,
+            Ok(_) => Ok(()),
+            Err(failure) => Err(failure),
+        };
+        lease.unlock_schema(table, made.is_ok()).await?;
+        made
+    }
 }

@@ -33,13 +33,12 @@ impl Dialect for MySql {
     const FOR_UPDATE: &'static str = " FOR UPDATE";
     // The error that a taken key makes is told apart, and undoes nothing else.
     const ON_TAKEN: &'static str = "";
-    const CLEAN: &'static str =
-        "DELETE FROM {t} WHERE expires <= {now} ORDER BY expires LIMIT $1";
+    const CLEAN: &'static str = "DELETE FROM {t} WHERE expires <= {now} ORDER BY expires LIMIT $1";
     // InnoDB keeps rows in the order of their keys, and a new key puts a row to another place.
     const RENAMES_ESCAPE: bool = true;
     const NUMBERS_ARGUMENTS: bool = false;
     const TABLE_EXISTS: &'static str = "SELECT 1 FROM information_schema.tables \
-        WHERE table_schema = DATABASE() AND table_name = CONVERT($1 USING utf8mb4)";
+        WHERE table_schema = DATABASE() AND table_name = '{t}_meta'";
     const MIGRATIONS: &'static [&'static str] =
         &[include_str!("../migrations/mysql/0001_entries.sql")];
 
@@ -81,7 +80,7 @@ impl Dialect for MySql {
         let options: MySqlConnectOptions = url.parse().map_err(|_| {
             Error::misconfigured(
                 "the URL is not mysql://USER:PASSWORD@HOST:PORT/DATABASE, \
-                 with special characters percent-encoded",
+                 with special characters percent-encoded, or it has a parameter that can't work",
             )
         })?;
         if options.get_database().is_none() {
@@ -127,10 +126,22 @@ impl Dialect for MySql {
             // Read-only: a server that another has taken over from. A new connection may reach that one.
             1290 | 1792 | 1836 => Kind::Lost,
             // Shutting down; killed; idle for too long.
-            1053 | 1077..=1079 | 1152..=1160 | 1317 | 1927 | 4031 => Kind::Lost,
-            // Who, which database, which rights, which table, which syntax, which settings.
-            1044..=1046 | 1049 | 1054 | 1064 | 1142 | 1143 | 1146 | 1227 | 1251 | 1370 | 1524
-            | 1665 | 1698 | 1820 => Kind::Misconfigured,
+            1053 | 1077..=1079 | 1152 | 1154..=1160 | 1317 | 1927 | 4031 => Kind::Lost,
+            // Who, which database, which rights, which table, which syntax, which settings, how large.
+            1044..=1046
+            | 1049
+            | 1054
+            | 1064
+            | 1142
+            | 1143
+            | 1146
+            | 1227
+            | 1251
+            | 1370
+            | 1524
+            | 1665
+            | 1698
+            | 1820 => Kind::Misconfigured,
             _ => Kind::Unavailable,
         }
     }
@@ -143,12 +154,10 @@ fn check_version(version: &str, is_mariadb: bool) -> Result<()> {
     let mut number = || numbers.next().and_then(|number| number.parse::<u32>().ok());
     let (name, least) = if is_mariadb { ("MariaDB", (10, 6)) } else { ("MySQL", (8, 0)) };
     match (number(), number()) {
-        (Some(major), Some(minor)) if (major, minor) < least => {
-            Err(Error::misconfigured(format!(
-                "the server is {name} {major}.{minor}, and {}.{} is the oldest that works",
-                least.0, least.1
-            )))
-        }
+        (Some(major), Some(minor)) if (major, minor) < least => Err(Error::misconfigured(format!(
+            "the server is {name} {major}.{minor}, and {}.{} is the oldest that works",
+            least.0, least.1
+        ))),
         _ => Ok(()),
     }
 }

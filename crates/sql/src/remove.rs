@@ -64,8 +64,7 @@ impl<D: Dialect> Core<D> {
             None => NOBODY,
         };
         let arguments = [owner.as_str().as_bytes().into(), Argument::from(keep)];
-        let owned = lease.rows(&self.sql.lock_owned, &arguments).await?;
-        let keys: Vec<Key> = owned.iter().map(|row| row.key).collect();
+        let keys = lease.keys(&self.sql.lock_owned, &arguments).await?;
         self.remove_rows(lease, &keys).await?;
         Ok(Step::Done(keys))
     }

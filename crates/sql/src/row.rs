@@ -27,17 +27,12 @@ pub(crate) struct Row {
 impl Row {
     /// Reads the columns in the order of the statements.
     pub(crate) fn read<D: Dialect>(row: &DbRow<D>) -> Result<Self> {
-        let key = D::bytes(row, 0).ok().flatten();
-        let Some(key) = key.and_then(|key| Some(Key::from_bytes(key.try_into().ok()?))) else {
-            return Err(Error::misconfigured("a row of the table has a key that is not 32 bytes"));
-        };
+        let key = key::<D>(row)?;
         let bad = |column: &str| Error::corrupt(key, format!("its column {column} is not sound"));
         let integer = |index, column| D::integer(row, index).map_err(|_| bad(column));
         let bytes = |index, column| D::bytes(row, index).map_err(|_| bad(column));
         let owner = match bytes(4, "owner")? {
-            Some(owner) => {
-                Some(Owner::from(String::from_utf8(owner).map_err(|_| bad("owner"))?))
-            }
+            Some(owner) => Some(Owner::from(String::from_utf8(owner).map_err(|_| bad("owner"))?)),
             None => None,
         };
         let (idle, idle_deadline) = (integer(6, "idle")?, integer(7, "idle_deadline")?);
@@ -81,10 +76,18 @@ impl Row {
 
     pub(crate) fn into_entry(self) -> Entry<Vec<u8>> {
         let idle = self.idle.zip(self.idle_deadline);
-        let idle = idle.map(|(idle, ends)| (Duration::from_millis(unsigned(idle)), timestamp(ends)));
+        let idle =
+            idle.map(|(idle, ends)| (Duration::from_millis(unsigned(idle)), timestamp(ends)));
         let deadlines = Deadlines::new(idle, self.absolute_deadline.map(timestamp));
         Entry::new(self.key, self.value, self.version, self.owner, deadlines)
     }
+}
+
+/// The key of a row.
+pub(crate) fn key<D: Dialect>(row: &DbRow<D>) -> Result<Key> {
+    let key = D::bytes(row, 0).ok().flatten();
+    let key = key.and_then(|key| Some(Key::from_bytes(key.try_into().ok()?)));
+    key.ok_or_else(|| Error::misconfigured("a row of the table has a key that is not 32 bytes"))
 }
 
 fn unsigned(millis: i64) -> u64 {

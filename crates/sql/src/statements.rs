@@ -12,8 +12,10 @@ const COLUMNS: &str =
 /// The statements of one store.
 #[derive(Debug)]
 pub(crate) struct Statements {
-    /// The live entry that `$1` leads to, by itself or as a former key.
+    /// What is live under `$1`: an entry or a former key.
     pub(crate) get: Statement,
+    /// The live entry that the former key `$1` leads to.
+    pub(crate) follow: Statement,
     /// Moves the idle deadline of the entry `$2` under `$1` to `$3`, never back.
     pub(crate) slide: Statement,
     /// Inserts where nothing is or where what is there has ended.
@@ -53,14 +55,20 @@ impl Statements {
              ORDER BY created, id"
         );
         Self {
-            // One look at the row itself, one at what it leads to: for an entry, the same row.
-            // Both by the primary key, in one snapshot.
             get: statement(&format!(
+                "SELECT {COLUMNS}, {{now}} FROM {{t}} WHERE {{key}} = $1 AND expires > {{now}}"
+            )),
+            // Both looks are in one snapshot: what it leads to can't have moved on in between.
+            follow: statement(&format!(
                 "SELECT {}, {{now}} FROM {{t}} k \
-                 JOIN {{t}} e ON e.{{key}} = COALESCE(k.successor, k.{{key}}) AND e.id = k.id \
+                 JOIN {{t}} e ON e.{{key}} = k.successor AND e.id = k.id \
                  WHERE k.{{key}} = $1 AND k.expires > {{now}} \
                  AND e.expires > {{now}} AND e.successor IS NULL",
-                COLUMNS.split(", ").map(|column| format!("e.{column}")).collect::<Vec<_>>().join(", ")
+                COLUMNS
+                    .split(", ")
+                    .map(|column| format!("e.{column}"))
+                    .collect::<Vec<_>>()
+                    .join(", ")
             )),
             slide: statement(
                 "UPDATE {t} SET idle_deadline = $3 \
@@ -115,11 +123,12 @@ impl Statements {
         }
     }
 
-    /// Removes the rows under this many keys. Not worth preparing: the number varies.
+    /// Removes the rows under this many keys; prepared if they are as few as they are mostly.
     pub(crate) fn remove_rows<D: Dialect>(&self, keys: usize) -> Statement {
+        let persistent = keys <= 4;
         let keys: Vec<String> = (1..=keys).map(|number| format!("${number}")).collect();
         let sql = format!("DELETE FROM {{t}} WHERE {{key}} IN ({})", keys.join(", "));
-        Statement { persistent: false, ..statement::<D>(&self.table, &sql) }
+        Statement { persistent, ..statement::<D>(&self.table, &sql) }
     }
 }
 

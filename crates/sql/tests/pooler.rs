@@ -49,3 +49,15 @@ async fn the_url_can_say_that_there_is_a_pooler() {
     }
     assert_eq!(store.list(&Owner::from("owner")).await.expect("it works").len(), 3);
 }
+
+#[tokio::test]
+async fn whoever_does_not_say_that_there_is_a_pooler_is_told_to() {
+    let pooler = PgBouncer::with_pool_size(&servers().0, 1);
+    let open = || PostgresStore::builder().table("pooled_unsaid").clean_every(None);
+    let url = pooler.url();
+    let first = open().open(&url).await.expect("alone, it goes well");
+    let error = open().open(&url).await.expect_err("its statements are there already");
+    assert!(error.is_misconfigured(), "{error}");
+    assert!(error.to_string().contains("pooled_by_transactions"), "{error}");
+    drop(first);
+}

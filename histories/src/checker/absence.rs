@@ -1,7 +1,7 @@
 //! What nobody has ended is there, and an error is not an absence.
 
 use super::index::{Index, refused};
-use super::{Kind, Report};
+use super::{Effect, Kind, Report};
 use crate::history::{Answer, Birth, Call, KeyNo};
 
 /// No operation is exempt.
@@ -19,8 +19,10 @@ pub(super) fn check(index: &Index<'_>, report: &mut Report) {
             // By its public name, a session is found only until that is replaced.
             (Call::End { owner, id }, Some(Answer::Ended(false))) => {
                 let Some(token) = index.tokens.get(id) else { continue };
-                let replaced =
-                    token.rotations.iter().any(|&op| index.ops[op].invoked < index.ops[number].returned);
+                let replaced = token
+                    .rotations
+                    .iter()
+                    .any(|&op| index.ops[op].invoked < index.ops[number].returned);
                 let session = index.sessions.get(&token.birth);
                 if session.is_some_and(|session| session.owner == Some(*owner)) && !replaced {
                     by_key(index, report, number, *id);
@@ -64,13 +66,18 @@ fn absent(
     proof.extend(last.into_iter().find(|&found| index.ops[found].returned < op.invoked));
     proof.extend(beside(index, number, birth));
     let what = || match by {
-        Some((key, _)) => format!("{birth} was said to be absent by {key}, and nobody had ended it"),
+        Some((key, _)) => {
+            format!("{birth} was said to be absent by {key}, and nobody had ended it")
+        }
         None => format!("{birth} is not in its owner's list, and nobody had ended it"),
     };
-    let known = by.map_or(session.born.map_or(0, |born| born.at), |(_, told_by)| {
-        index.ops[told_by].returned
+    let told_by = by.map(|(_, told_by)| told_by).or(session.born.map(|born| born.op));
+    let undone = told_by.map_or(Effect::seen(0), |told_by| {
+        let told_by = &index.ops[told_by];
+        let given = matches!(told_by.answer(), Some(Answer::Token(_)));
+        Effect::known(told_by.returned, given)
     });
-    report.add(Kind::FalseAbsence, known, index.ops, what, &proof);
+    report.add(Kind::FalseAbsence, undone, index.ops, what, &proof);
 }
 
 /// How many operations beside it are shown.

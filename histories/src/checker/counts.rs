@@ -1,7 +1,7 @@
 //! P4: ending all sessions, or all others, says how many there were.
 
 use super::index::Index;
-use super::{Kind, Report};
+use super::{Effect, Kind, Report};
 use crate::history::{Answer, Birth, Call};
 
 pub(super) fn check(index: &Index<'_>, report: &mut Report) {
@@ -33,14 +33,18 @@ pub(super) fn check(index: &Index<'_>, report: &mut Report) {
         let least: Vec<Birth> = births.iter().filter(there).copied().collect();
         let most = births.iter().filter(possibly).count();
         if all_wanted && least.len() > *count {
-            let what = || format!("at least {} were there to be ended: {}", least.len(), names(&least));
+            let what =
+                || format!("at least {} were there to be ended: {}", least.len(), names(&least));
             let made = least.iter().map(|birth| index.sessions[birth].made_by);
             let proof: Vec<usize> = made.take(8).chain([number]).collect();
-            report.add(Kind::WrongCount, op.returned, index.ops, what, &proof);
+            let told = |birth: &Birth| !index.ops[index.sessions[birth].made_by].is_unknown();
+            let undone = Effect::known(op.returned, least.iter().all(told));
+            report.add(Kind::WrongCount, undone, index.ops, what, &proof);
         }
         if *count > most {
             let what = || format!("at most {most} were there to be ended");
-            report.add(Kind::WrongCount, op.returned, index.ops, what, &[number]);
+            let undone = Effect::acknowledged(op.returned);
+            report.add(Kind::WrongCount, undone, index.ops, what, &[number]);
         }
     }
 }

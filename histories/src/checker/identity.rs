@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map;
 
 use super::index::{Ended, Index, Known, Session, Token};
-use super::{Kind, Report};
+use super::{Effect, Kind, Report};
 use crate::history::{Answer, Birth, Call, KeyNo, Seen};
 
 /// Finds the sessions and their tokens, and says where a token leads to another's session.
@@ -45,10 +45,9 @@ fn told(index: &mut Index<'_>, report: &mut Report, number: usize) {
     let ops = index.ops;
     let op = &ops[number];
     match (&op.call, op.answer()) {
-        (
-            Call::Create { birth, .. } | Call::Login { birth, .. },
-            Some(Answer::Token(key)),
-        ) => belongs(index, report, *key, *birth, number),
+        (Call::Create { birth, .. } | Call::Login { birth, .. }, Some(Answer::Token(key))) => {
+            belongs(index, report, *key, *birth, number)
+        }
         (Call::Rotate { token, .. }, Some(Answer::Token(key))) => {
             if let Some(birth) = index.birth(*token) {
                 belongs(index, report, *key, birth, number);
@@ -67,13 +66,13 @@ fn told(index: &mut Index<'_>, report: &mut Report, number: usize) {
         *entries += 1;
         if *entries == 2 {
             let what = || format!("one list has {} twice", seen.birth);
-            report.add(Kind::ListedTwice, op.returned, ops, what, &[number]);
+            report.add(Kind::ListedTwice, Effect::acknowledged(op.returned), ops, what, &[number]);
         }
         if let Call::List { owner } = op.call
             && seen.owner != Some(owner)
         {
             let what = || format!("the list of {owner} has a session of somebody else");
-            report.add(Kind::WrongSession, op.returned, ops, what, &[number]);
+            report.add(Kind::WrongSession, Effect::acknowledged(op.returned), ops, what, &[number]);
         }
     }
 }
@@ -84,12 +83,24 @@ fn shown<'h>(index: &mut Index<'h>, report: &mut Report, number: usize, seen: &'
     let op = &ops[number];
     let Some(session) = index.sessions.get_mut(&seen.birth) else {
         let what = || format!("{} was never made", seen.birth);
-        return report.add(Kind::WrongSession, op.returned, ops, what, &[number]);
+        return report.add(
+            Kind::WrongSession,
+            Effect::acknowledged(op.returned),
+            ops,
+            what,
+            &[number],
+        );
     };
     let made = &ops[session.made_by];
     if made.invoked > op.returned || session.owner != seen.owner {
         let what = || format!("{} is not shown as it was made", seen.birth);
-        report.add(Kind::WrongSession, op.returned, ops, what, &[session.made_by, number]);
+        report.add(
+            Kind::WrongSession,
+            Effect::acknowledged(op.returned),
+            ops,
+            what,
+            &[session.made_by, number],
+        );
     }
     session.shown.push((number, seen));
     if session.born.is_none_or(|born| op.returned < born.at) {
@@ -109,7 +120,13 @@ fn belongs(index: &mut Index<'_>, report: &mut Report, key: KeyNo, birth: Birth,
             let first = occupied.get();
             let what = || format!("{key} is of {} and leads to {birth}", first.birth);
             let proof = [first.told_by, number];
-            report.add(Kind::WrongSession, ops[number].returned, ops, what, &proof);
+            report.add(
+                Kind::WrongSession,
+                Effect::acknowledged(ops[number].returned),
+                ops,
+                what,
+                &proof,
+            );
         }
         hash_map::Entry::Occupied(_) => {}
     }

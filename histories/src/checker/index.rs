@@ -157,14 +157,12 @@ impl<'h> Index<'h> {
                     }
                     continue;
                 }
-                (
-                    Call::Read { token, .. } | Call::Update { token, .. },
-                    Some(Answer::Seen(_)),
-                )
+                (Call::Read { token, .. } | Call::Update { token, .. }, Some(Answer::Seen(_)))
                 | (Call::Rotate { token, .. }, Some(Answer::Token(_) | Answer::AlreadyRotated))
-                | (Call::Destroy { token } | Call::End { id: token, .. }, Some(Answer::Ended(true))) => {
-                    *token
-                }
+                | (
+                    Call::Destroy { token } | Call::End { id: token, .. },
+                    Some(Answer::Ended(true)),
+                ) => *token,
                 (Call::EndOthers { token }, Some(Answer::EndedMany(count))) if *count > 0 => *token,
                 _ => continue,
             };

@@ -18,6 +18,7 @@ mod updates;
 
 use std::time::Duration;
 
+use report::Effect;
 pub use report::{Kind, Loss, Report, Violation};
 
 use self::index::Index;

@@ -1,8 +1,8 @@
 //! P1 and P4: what has ended is not found again.
 
-use super::index::{Index, Known, Session};
-use super::{Kind, Report};
-use crate::history::{Answer, Birth, Call};
+use super::index::{Index, Known, Session, refused};
+use super::{Effect, Kind, Report};
+use crate::history::{Answer, Birth, Call, Op};
 
 pub(super) fn check(index: &Index<'_>, report: &mut Report) {
     for (birth, session) in &index.sessions {
@@ -12,8 +12,9 @@ pub(super) fn check(index: &Index<'_>, report: &mut Report) {
             let found = |what: &dyn std::fmt::Display, ended: Known, report: &mut Report| {
                 let after = (op.invoked - ended.at) as f64 / 1e6;
                 let what = || format!("{what} was found {after:.3} ms after it had ended");
-                let proof = [session.made_by, ended.op, number];
-                report.add(Kind::Resurrection, ended.at, index.ops, what, &proof);
+                let proof = [ended.op, session.made_by, number];
+                let undone = Effect::known(ended.at, was_told(&index.ops[ended.op]));
+                report.add(Kind::Resurrection, undone, index.ops, what, &proof);
             };
             if let Some(ended) = session.ended.before(op, stale) {
                 found(birth, ended, report);
@@ -37,6 +38,12 @@ fn ended_once(index: &Index<'_>, report: &mut Report, birth: Birth, session: &Se
     if let [first, second, ..] = ended[..] {
         let what = || format!("{birth} was ended twice");
         let at = index.ops[first].returned.min(index.ops[second].returned);
-        report.add(Kind::EndedTwice, at, index.ops, what, &[session.made_by, first, second]);
+        let proof = [session.made_by, first, second];
+        report.add(Kind::EndedTwice, Effect::acknowledged(at), index.ops, what, &proof);
     }
+}
+
+/// Whether this operation ended it, and did not only see that it had ended.
+fn was_told(op: &Op) -> bool {
+    refused(op).is_none() && !matches!(op.call, Call::List { .. })
 }

@@ -1,10 +1,11 @@
 //! What was found.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::time::Duration;
 
 use super::Rules;
-use crate::history::{Fault, History};
+use crate::history::{Fault, History, MayLose, Op};
 
 /// Which promise was broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,6 +43,32 @@ pub enum Loss {
     Updates,
     /// The end of a session or of a token.
     Removals,
+    /// What others had seen and nobody had been told to be done.
+    Unacknowledged,
+}
+
+/// What a violation says to be undone: since when it was in effect, and how that is known.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Effect {
+    at: u64,
+    is_acknowledged: bool,
+}
+
+impl Effect {
+    /// Whoever did it was told so.
+    pub(super) const fn acknowledged(at: u64) -> Self {
+        Self { at, is_acknowledged: true }
+    }
+
+    /// Others saw it.
+    pub(super) const fn seen(at: u64) -> Self {
+        Self { at, is_acknowledged: false }
+    }
+
+    /// One or the other.
+    pub(super) const fn known(at: u64, is_acknowledged: bool) -> Self {
+        Self { at, is_acknowledged }
+    }
 }
 
 impl Kind {
@@ -77,6 +104,9 @@ pub struct Violation {
 /// How long before a failover what was acknowledged may be lost by it, in nanoseconds.
 const LOSS_WINDOW: u64 = 5_000_000_000;
 
+/// How long before a crash what others saw may not have been on the disk, in nanoseconds.
+const UNWRITTEN_WINDOW: u64 = 1_000_000_000;
+
 /// How many violations of one kind are kept; a store that is broken breaks a promise thousands of times.
 const KEPT_MAX: usize = 5;
 
@@ -84,35 +114,59 @@ const KEPT_MAX: usize = 5;
 #[derive(Debug)]
 pub struct Report {
     violations: BTreeMap<Kind, (usize, Vec<Violation>)>,
-    losses: BTreeMap<Loss, (usize, Vec<Violation>)>,
-    failovers: Vec<Fault>,
+    losses: BTreeMap<Loss, Lost>,
+    faults: Vec<Fault>,
+}
+
+/// What failovers lost of one sort.
+#[derive(Debug, Default)]
+struct Lost {
+    /// The operations that had been acknowledged, each counted once however often it was missed.
+    ops: BTreeSet<usize>,
+    /// The longest time from an acknowledgement to the beginning of the failover that undid it.
+    before: u64,
+    /// Which faults undid it, and how much of it each sort.
+    faults: BTreeMap<String, BTreeSet<usize>>,
+    kept: Vec<Violation>,
 }
 
 impl Report {
     pub(super) fn new(history: &History, rules: &Rules) -> Self {
-        let faults = history.faults.iter().filter(|fault| rules.lossy && fault.may_lose);
+        let may_lose = |fault: &&Fault| match fault.may_lose {
+            MayLose::Nothing => false,
+            MayLose::Unacknowledged => true,
+            MayLose::Recent => rules.lossy,
+        };
         Self {
             violations: BTreeMap::new(),
             losses: BTreeMap::new(),
-            failovers: faults.cloned().collect(),
+            faults: history.faults.iter().filter(may_lose).cloned().collect(),
         }
     }
 
-    /// Takes a violation; `acknowledged` is when what was lost had been acknowledged, if it was a loss.
+    /// Takes a violation with its proof, of which the first is what was lost, if it is a loss:
+    /// `undone`.
     pub(super) fn add(
         &mut self,
         kind: Kind,
-        acknowledged: u64,
-        history: &[crate::history::Op],
+        undone: Effect,
+        history: &[Op],
         what: impl FnOnce() -> String,
         proof: &[usize],
     ) {
-        let lost = kind.as_loss().filter(|_| self.may_be_lost(acknowledged));
-        let (count, kept) = match lost {
-            Some(loss) => self.losses.entry(loss).or_default(),
-            None => self.violations.entry(kind).or_default(),
+        let lost = kind.as_loss().zip(self.undone_by(undone));
+        let kept = if let Some((loss, (before, fault))) = lost {
+            let loss = if undone.is_acknowledged { loss } else { Loss::Unacknowledged };
+            let lost = self.losses.entry(loss).or_default();
+            lost.ops.extend(proof.first());
+            lost.before = lost.before.max(before);
+            lost.faults.entry(fault).or_default().extend(proof.first());
+            &mut lost.kept
+        } else {
+            let (count, kept) = self.violations.entry(kind).or_default();
+            *count += 1;
+            kept
         };
-        *count += 1;
         if kept.len() < KEPT_MAX {
             let mut proof = proof.to_vec();
             proof.sort_unstable();
@@ -122,11 +176,17 @@ impl Report {
         }
     }
 
-    fn may_be_lost(&self, acknowledged: u64) -> bool {
-        self.failovers.iter().any(|fault| {
-            acknowledged >= fault.from.saturating_sub(LOSS_WINDOW)
-                && acknowledged <= fault.to.saturating_add(LOSS_WINDOW)
-        })
+    /// How long before which fault this was, if one may have undone it.
+    fn undone_by(&self, undone: Effect) -> Option<(u64, String)> {
+        let by = self.faults.iter().filter_map(|fault| {
+            let before = fault.from.saturating_sub(undone.at);
+            let may_lose = match fault.may_lose {
+                MayLose::Recent => before <= LOSS_WINDOW,
+                _ => !undone.is_acknowledged && before <= UNWRITTEN_WINDOW,
+            };
+            (undone.at <= fault.to && may_lose).then_some((before, fault))
+        });
+        by.min_by_key(|(before, _)| *before).map(|(before, fault)| (before, fault.what.clone()))
     }
 
     /// Whether no promise was broken.
@@ -146,7 +206,7 @@ impl Report {
 
     /// How much of this the engine lost in failovers.
     pub fn lost(&self, loss: Loss) -> usize {
-        self.losses.get(&loss).map_or(0, |(count, _)| *count)
+        self.losses.get(&loss).map_or(0, |lost| lost.ops.len())
     }
 
     /// The first few of each kind.
@@ -156,19 +216,25 @@ impl Report {
 
     /// The first few of each sort of loss.
     pub fn losses(&self) -> impl Iterator<Item = &Violation> {
-        self.losses.values().flat_map(|(_, kept)| kept)
+        self.losses.values().flat_map(|lost| &lost.kept)
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (loss, (count, kept)) in &self.losses {
+        for (loss, Lost { ops, before, faults, kept }) in &self.losses {
             let what = match loss {
                 Loss::Creates => "lost creates",
                 Loss::Updates => "lost updates",
                 Loss::Removals => "undone removals",
+                Loss::Unacknowledged => "undone, seen by others and not acknowledged",
             };
-            writeln!(f, "{what}, acknowledged shortly before a failover: {count}")?;
+            let before = Duration::from_nanos(*before);
+            let count = ops.len();
+            writeln!(f, "{what}: {count}, during a fault or at most {before:.1?} before")?;
+            for (fault, ops) in faults {
+                writeln!(f, "  {} by: {fault}", ops.len())?;
+            }
             if let Some(first) = kept.first() {
                 write!(f, "  such as {first}")?;
             }

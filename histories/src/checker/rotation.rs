@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::index::{Index, Known};
-use super::{Kind, Report};
+use super::{Effect, Kind, Report};
 use crate::history::{Answer, Call, KeyNo};
 
 pub(super) fn check(index: &Index<'_>, report: &mut Report) {
@@ -34,7 +34,8 @@ pub(super) fn check(index: &Index<'_>, report: &mut Report) {
         if let [first, second, ..] = twice.collect::<Vec<_>>()[..] {
             let what = || format!("{key} has two successors");
             let at = index.ops[first].returned.min(index.ops[second].returned);
-            report.add(Kind::SecondSuccessor, at, index.ops, what, &[first, second]);
+            let undone = Effect::acknowledged(at);
+            report.add(Kind::SecondSuccessor, undone, index.ops, what, &[first, second]);
         }
     }
     for session in index.sessions.values() {
@@ -44,7 +45,9 @@ pub(super) fn check(index: &Index<'_>, report: &mut Report) {
                 && op.invoked > known.at.saturating_add(index.stale(op).unwrap_or(0))
             {
                 let what = || format!("{} is shown as current after it was replaced", seen.id);
-                report.add(Kind::SecondSuccessor, known.at, index.ops, what, &[known.op, number]);
+                let told = matches!(index.ops[known.op].call, Call::Rotate { .. });
+                let undone = Effect::known(known.at, told);
+                report.add(Kind::SecondSuccessor, undone, index.ops, what, &[known.op, number]);
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::index::{Index, Session};
-use super::{Kind, Report};
+use super::{Effect, Kind, Report};
 use crate::history::{Answer, Birth, Call, KeyNo, Seen, UpdateNo};
 
 pub(super) fn check(index: &Index<'_>, report: &mut Report) {
@@ -38,7 +38,8 @@ impl Check<'_, '_> {
                 && seen.updates.last() != Some(&update)
             {
                 let what = || format!("{update} is not the last in the answer to it");
-                report.add(Kind::LostUpdate, op.returned, self.index.ops, what, &[number]);
+                let undone = Effect::acknowledged(op.returned);
+                report.add(Kind::LostUpdate, undone, self.index.ops, what, &[number]);
             }
         }
     }
@@ -53,7 +54,11 @@ impl Check<'_, '_> {
                 let what = || format!("{} has two ledgers that do not go together", self.birth);
                 let ops = self.index.ops;
                 let at = ops[shorter].returned.min(ops[longer].returned);
-                report.add(Kind::LostUpdate, at, ops, what, &[shorter, longer]);
+                let common =
+                    short.updates.iter().zip(&*long.updates).take_while(|(a, b)| a == b).count();
+                let both = [short, long].iter().all(|seen| self.any_told(&seen.updates[common..]));
+                let undone = Effect::known(at, both);
+                report.add(Kind::LostUpdate, undone, ops, what, &[shorter, longer]);
                 // Each of both has to be right for itself.
                 self.ledger(report, shorter, short);
             }
@@ -74,7 +79,13 @@ impl Check<'_, '_> {
             if places.insert(*update, place).is_some() {
                 let what = || format!("{update} took effect twice");
                 let done = self.updates.get(update).copied().unwrap_or(number);
-                report.add(Kind::DoubleUpdate, ops[number].returned, ops, what, &[done, number]);
+                report.add(
+                    Kind::DoubleUpdate,
+                    Effect::acknowledged(ops[number].returned),
+                    ops,
+                    what,
+                    &[done, number],
+                );
             }
             let done = self.updates.get(update).copied();
             let own = done.filter(|&done| {
@@ -85,7 +96,13 @@ impl Check<'_, '_> {
             let Some(own) = own else {
                 let what = || format!("{update} was refused or not made for {}", self.birth);
                 let proof = [done.unwrap_or(number), number];
-                report.add(Kind::StrangeUpdate, ops[number].returned, ops, what, &proof);
+                report.add(
+                    Kind::StrangeUpdate,
+                    Effect::acknowledged(ops[number].returned),
+                    ops,
+                    what,
+                    &proof,
+                );
                 continue;
             };
             if let Some(before) = latest
@@ -93,7 +110,8 @@ impl Check<'_, '_> {
             {
                 let what = || format!("{update} was done before the one that precedes it began");
                 let proof = [own, before, number];
-                report.add(Kind::UpdateOrder, ops[own].returned, ops, what, &proof);
+                let undone = Effect::acknowledged(ops[own].returned);
+                report.add(Kind::UpdateOrder, undone, ops, what, &proof);
             }
             if latest.is_none_or(|before| ops[own].invoked > ops[before].invoked) {
                 latest = Some(own);
@@ -110,7 +128,13 @@ impl Check<'_, '_> {
                 && ops[early].invoked > ops[number].returned
             {
                 let what = || String::from("an update shows before it began");
-                report.add(Kind::StrangeUpdate, ops[number].returned, ops, what, &[early, number]);
+                report.add(
+                    Kind::StrangeUpdate,
+                    Effect::acknowledged(ops[number].returned),
+                    ops,
+                    what,
+                    &[early, number],
+                );
             }
         }
     }
@@ -136,22 +160,35 @@ impl Check<'_, '_> {
             let best = before.checked_sub(1).map(|last| longest[last]);
             let own = stale.and_then(|_| self.own_before(op.server, seen.id, op.invoked));
             let lost = [best, own].into_iter().flatten().find(|best| best.1 > seen.updates.len());
-            if let Some((acknowledged, _, proof)) = lost {
+            if let Some((at, _, proof)) = lost {
                 let what = || format!("an update of {} that had been shown is gone", self.birth);
-                report.add(Kind::LostUpdate, acknowledged, ops, what, &[proof, number]);
+                let shown = ops[proof].seen().iter().find(|shown| shown.birth == self.birth);
+                let gone = shown
+                    .and_then(|shown| shown.updates.get(seen.updates.len()..))
+                    .unwrap_or_default();
+                let undone = Effect::known(at, self.any_told(gone));
+                report.add(Kind::LostUpdate, undone, ops, what, &[proof, number]);
             }
         }
+    }
+
+    /// Whether one of these was acknowledged.
+    fn any_told(&self, updates: &[UpdateNo]) -> bool {
+        let told =
+            |update| self.updates.get(update).is_some_and(|&op| !self.index.ops[op].is_unknown());
+        updates.iter().any(told)
     }
 
     /// The longest ledger that this server made itself by then under that name: its own copies
     /// have to show it. (A copy under a name that another server has replaced is as old as it may be.)
     fn own_before(&self, server: u16, id: KeyNo, invoked: u64) -> Option<(u64, usize, usize)> {
-        let own = self.session.shown.iter().filter_map(|&(number, seen)| {
-            let op = &self.index.ops[number];
-            let updated = matches!(op.call, Call::Update { .. });
-            (updated && seen.id == id && op.server == server && op.returned < invoked)
-                .then_some((op.returned, seen.updates.len(), number))
-        });
+        let own =
+            self.session.shown.iter().filter_map(|&(number, seen)| {
+                let op = &self.index.ops[number];
+                let updated = matches!(op.call, Call::Update { .. });
+                (updated && seen.id == id && op.server == server && op.returned < invoked)
+                    .then_some((op.returned, seen.updates.len(), number))
+            });
         own.max_by_key(|(_, length, _)| *length)
     }
 }

@@ -10,6 +10,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use kvolt_cache::{Coded, NearCache, Push, Store};
+use kvolt_servers::{Package, Postgres, Redis};
 use kvolt_session::RecordJson;
 
 use crate::checker::Rules;
@@ -23,12 +24,19 @@ pub enum StoreKind {
     Memory,
     /// One Redis that writes each change to disk before it answers.
     Redis,
+    /// One Redis that keeps nothing on disk, so that a run has to find it out.
+    RedisForgetful,
     /// Redis with replicas and sentinels.
     RedisSentinel,
     /// A Redis Cluster.
     RedisCluster,
     /// PostgreSQL.
     Postgres,
+    /// PostgreSQL that answers before it has written (`synchronous_commit = off`), so that a run
+    /// has to find it out.
+    PostgresForgetful,
+    /// MariaDB.
+    MariaDb,
     /// SQLite: several pools on one file.
     Sqlite,
 }
@@ -38,11 +46,28 @@ impl StoreKind {
     pub const ALL: &'static [Self] = &[
         Self::Memory,
         Self::Redis,
+        Self::RedisForgetful,
         Self::RedisSentinel,
         Self::RedisCluster,
         Self::Postgres,
+        Self::PostgresForgetful,
+        Self::MariaDb,
         Self::Sqlite,
     ];
+}
+
+impl StoreKind {
+    /// The servers that it needs; for a test to ask whether they are installed.
+    pub const fn packages(self) -> &'static [Package] {
+        match self {
+            Self::Memory | Self::Sqlite => &[],
+            Self::Redis | Self::RedisForgetful | Self::RedisSentinel | Self::RedisCluster => {
+                &[Package::Redis]
+            }
+            Self::Postgres | Self::PostgresForgetful => &[Package::Postgres],
+            Self::MariaDb => &[Package::MariaDb],
+        }
+    }
 }
 
 impl fmt::Display for StoreKind {
@@ -50,9 +75,12 @@ impl fmt::Display for StoreKind {
         f.write_str(match self {
             Self::Memory => "memory",
             Self::Redis => "redis",
+            Self::RedisForgetful => "redis-forgetful",
             Self::RedisSentinel => "redis-sentinel",
             Self::RedisCluster => "redis-cluster",
             Self::Postgres => "postgres",
+            Self::PostgresForgetful => "postgres-forgetful",
+            Self::MariaDb => "mariadb",
             Self::Sqlite => "sqlite",
         })
     }
@@ -67,6 +95,17 @@ impl FromStr for StoreKind {
     }
 }
 
+/// What can be chosen about a store.
+#[derive(Debug, Clone, Default)]
+pub struct StoreOptions {
+    /// A near cache with this bound in each process.
+    pub near_cache: Option<Duration>,
+    /// How many replicas have to have a change before it is acknowledged.
+    pub wait_replicas: u32,
+    /// The only fault, by its name, where it is one of a server or of the network to it.
+    pub only: Option<String>,
+}
+
 /// A store with its servers, ready for a run.
 pub struct Setup {
     /// Server processes of the application, on this store.
@@ -77,21 +116,27 @@ pub struct Setup {
     pub disturber: Box<dyn Disturber>,
 }
 
-/// Starts the servers of a store and connects to them, perhaps by way of near
-/// caches with this bound. It blocks while servers start.
+/// Starts the servers of a store and connects to them.
 ///
 /// # Errors
 ///
 /// In words, where a server does not start or can't be connected to.
-pub async fn open(kind: StoreKind, near_cache: Option<Duration>) -> Result<Setup, String> {
+pub async fn open(kind: StoreKind, options: StoreOptions) -> Result<Setup, String> {
+    let near_cache = options.near_cache;
     match kind {
         StoreKind::Memory => memory::open(near_cache),
-        StoreKind::Redis => redis::alone(near_cache).await,
-        StoreKind::RedisSentinel => redis::sentinel(near_cache).await,
-        StoreKind::RedisCluster => redis::cluster(near_cache).await,
+        StoreKind::Redis => redis::alone(&options, Redis::builder().append_only()).await,
+        StoreKind::RedisForgetful => redis::alone(&options, Redis::builder()).await,
+        StoreKind::RedisSentinel => redis::sentinel(&options).await,
+        StoreKind::RedisCluster => redis::cluster(&options).await,
         // Nobody is told there what was changed.
         _ if near_cache.is_some() => Err(format!("{kind} has no near cache")),
-        StoreKind::Postgres => sql::postgres().await,
+        StoreKind::Postgres => sql::postgres(&options, Postgres::builder()).await,
+        StoreKind::PostgresForgetful => {
+            let forgetful = Postgres::builder().config("synchronous_commit", "off");
+            sql::postgres(&options, forgetful.config("wal_writer_delay", "2s")).await
+        }
+        StoreKind::MariaDb => sql::mariadb(&options).await,
         StoreKind::Sqlite => sql::sqlite().await,
     }
 }
@@ -123,7 +168,9 @@ fn process_near(
 }
 
 /// Runs what blocks; a server that does not start says why by panicking.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, String> {
     tokio::task::spawn_blocking(work).await.map_err(|_| String::from("a server did not start"))
 }
 

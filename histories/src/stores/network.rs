@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use kvolt_servers::{Proxy, Server};
 
+use crate::history::MayLose;
 use crate::{Disturber, Hurt, Random, Rhythm};
 
 /// A server of any sort.
@@ -15,9 +16,27 @@ pub(super) struct Network {
     server: AnyServer,
     proxies: Vec<Proxy>,
     /// Something more that this sort of server can have done to it, at once.
-    more: Option<(&'static str, Box<dyn Fn() + Send>)>,
+    more: Option<(&'static str, More)>,
+    /// Nothing else is done, if set.
+    only: Option<String>,
+    /// What a kill may lose.
+    killed_loses: MayLose,
     now: Now,
 }
+
+/// What can be done to it; what is there twice is done twice as often.
+const FAULTS: [&str; 8] = [
+    "kill -9",
+    "kill -9",
+    "stop",
+    "pause",
+    "cut",
+    "blackhole",
+    "replies held",
+    "connections dropped",
+];
+
+type More = Box<dyn Fn() + Send>;
 
 /// What is to be undone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +49,25 @@ enum Now {
 
 impl Network {
     pub(super) fn new(server: AnyServer, proxies: Vec<Proxy>) -> Self {
-        Self { server, proxies, more: None, now: Now::Well }
+        Self {
+            server,
+            proxies,
+            more: None,
+            only: None,
+            killed_loses: MayLose::Nothing,
+            now: Now::Well,
+        }
+    }
+
+    /// For a server that shows what it has not yet written to disk.
+    pub(super) fn shows_early(mut self) -> Self {
+        self.killed_loses = MayLose::Unacknowledged;
+        self
+    }
+
+    pub(super) fn only(mut self, only: Option<String>) -> Self {
+        self.only = only;
+        self
     }
 
     pub(super) fn also(mut self, what: &'static str, more: impl Fn() + Send + 'static) -> Self {
@@ -49,45 +86,51 @@ impl Disturber for Network {
                 &self.proxies[place..=place]
             }
         };
+        let only = self.only.as_deref();
+        let wanted = FAULTS.iter().copied().filter(|fault| only.is_none_or(|only| only == *fault));
+        let wanted: Vec<&str> = wanted.collect();
+        let mut what = random.choose(&wanted).copied().unwrap_or("nothing");
         let server = &**self.server;
-        let (now, what) = match random.below(8) {
-            0 | 1 => {
+        let now = match what {
+            "kill -9" => {
                 server.kill();
-                (Now::Down, "kill -9")
+                Now::Down
             }
-            2 => {
+            "stop" => {
                 server.stop();
-                (Now::Down, "stop")
+                Now::Down
             }
-            3 => {
+            "pause" => {
                 server.pause();
-                (Now::Paused, "pause")
+                Now::Paused
             }
-            4 => {
+            "cut" => {
                 some.iter().for_each(Proxy::cut);
-                (Now::Cut, "cut")
+                Now::Cut
             }
-            5 => {
+            "blackhole" => {
                 some.iter().for_each(Proxy::blackhole);
-                (Now::Cut, "blackhole")
+                Now::Cut
             }
-            6 => {
+            "replies held" => {
                 some.iter().for_each(Proxy::hold_replies);
-                (Now::Cut, "replies held")
+                Now::Cut
             }
-            _ => match &self.more {
-                Some((what, more)) if random.one_in(2) => {
-                    more();
-                    (Now::Well, *what)
+            "connections dropped" => {
+                match &self.more {
+                    Some((more_is, more)) if random.one_in(2) => {
+                        more();
+                        what = more_is;
+                    }
+                    _ => some.iter().for_each(Proxy::drop_connections),
                 }
-                _ => {
-                    some.iter().for_each(Proxy::drop_connections);
-                    (Now::Well, "connections dropped")
-                }
-            },
+                Now::Well
+            }
+            _ => Now::Well,
         };
         self.now = now;
-        Hurt::harmless(what)
+        let may_lose = if what == "kill -9" { self.killed_loses } else { MayLose::Nothing };
+        Hurt { what: what.into(), may_lose }
     }
 
     fn heal(&mut self) {
@@ -95,14 +138,12 @@ impl Disturber for Network {
             Now::Well => {}
             Now::Down => self.server.restart(),
             Now::Paused => self.server.resume(),
-            Now::Cut => self.proxies.iter().for_each(|proxy| {
-                // What was on its way arrives late; or never.
-                proxy.restore();
-            }),
+            // What was on its way arrives late, or never.
+            Now::Cut => self.proxies.iter().for_each(Proxy::restore),
         }
     }
 
     fn rhythm(&self) -> Rhythm {
-        Rhythm { calm: (200, 900), hurt: (50, 1_200) }
+        Rhythm { calm: (200, 900), hurt: (50, 3_000) }
     }
 }

@@ -2,73 +2,74 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kvolt_redis::RedisStore;
-use kvolt_servers::{Proxy, Redis, RedisCluster, RedisSentinel};
+use kvolt_servers::{Proxy, RedisBuilder, RedisCluster, RedisSentinel};
 
 use super::network::Network;
-use super::{PROCESSES, Setup, blocking, process_near, words};
+use super::{PROCESSES, Setup, StoreOptions, blocking, process_near, words};
 use crate::checker::Rules;
+use crate::history::MayLose;
 use crate::{Disturber, Hurt, Process, Random, Rhythm};
 
-/// One server that writes each change to disk before it answers.
-pub(super) async fn alone(near_cache: Option<Duration>) -> Result<Setup, String> {
+/// How long a change waits for replicas.
+const WAIT: Duration = Duration::from_millis(500);
+
+/// One server.
+pub(super) async fn alone(options: &StoreOptions, server: RedisBuilder) -> Result<Setup, String> {
     let (server, proxies) = blocking(|| {
-        let server = Redis::builder().append_only().start();
+        let server = server.start();
         let proxies: Vec<Proxy> = (0..PROCESSES).map(|_| Proxy::to(server.port())).collect();
         (server, proxies)
     })
     .await?;
-    let rules = Rules { bound: near_cache, ..Rules::default() };
+    let rules = Rules { bound: options.near_cache, ..Rules::default() };
     let mut processes = Vec::new();
     for proxy in &proxies {
-        processes.push(process(proxy.url(&server.url()), near_cache, &rules).await?);
+        processes.push(process(proxy.url(&server.url()), options, &rules).await?);
     }
-    let disturber = Box::new(Network::new(Arc::new(server), proxies));
+    let disturber = Box::new(Network::new(Arc::new(server), proxies).only(options.only.clone()));
     Ok(Setup { processes, rules, disturber })
 }
 
 /// A master with two replicas and three sentinels, in memory only.
-pub(super) async fn sentinel(near_cache: Option<Duration>) -> Result<Setup, String> {
+pub(super) async fn sentinel(options: &StoreOptions) -> Result<Setup, String> {
     let servers = blocking(RedisSentinel::start).await?;
     let url = format!(
         "redis+sentinel://{}/{}",
         servers.sentinel_addresses().join(","),
         servers.master_name()
     );
-    let rules = Rules { bound: near_cache, lossy: true, ..Rules::default() };
-    let processes = processes(&url, near_cache, &rules).await?;
+    let rules = Rules { bound: options.near_cache, lossy: true, ..Rules::default() };
+    let processes = processes(&url, options, &rules).await?;
     Ok(Setup { processes, rules, disturber: Box::new(Sentinels { servers, undo: Undo::Nothing }) })
 }
 
 /// Three masters with a replica each, in memory only.
-pub(super) async fn cluster(near_cache: Option<Duration>) -> Result<Setup, String> {
+pub(super) async fn cluster(options: &StoreOptions) -> Result<Setup, String> {
     let servers = blocking(RedisCluster::start).await?;
     let seeds: Vec<String> =
         servers.nodes().iter().map(|node| format!("127.0.0.1:{}", node.port())).collect();
     let url = format!("redis+cluster://{}", seeds.join(","));
-    let rules = Rules { bound: near_cache, lossy: true, ..Rules::default() };
-    let processes = processes(&url, near_cache, &rules).await?;
+    let rules = Rules { bound: options.near_cache, lossy: true, ..Rules::default() };
+    let processes = processes(&url, options, &rules).await?;
     Ok(Setup { processes, rules, disturber: Box::new(Cluster { servers, undo: Undo::Nothing }) })
 }
 
 async fn processes(
     url: &str,
-    near_cache: Option<Duration>,
+    options: &StoreOptions,
     rules: &Rules,
 ) -> Result<Vec<Process>, String> {
     let mut processes = Vec::new();
     for _ in 0..PROCESSES {
-        processes.push(process(url.to_owned(), near_cache, rules).await?);
+        processes.push(process(url.to_owned(), options, rules).await?);
     }
     Ok(processes)
 }
 
-async fn process(
-    url: String,
-    near_cache: Option<Duration>,
-    rules: &Rules,
-) -> Result<Process, String> {
-    let store = RedisStore::open(url).await.map_err(words)?;
-    process_near(store, near_cache, rules)
+async fn process(url: String, options: &StoreOptions, rules: &Rules) -> Result<Process, String> {
+    let store = RedisStore::builder(url).wait_replicas(options.wait_replicas, WAIT);
+    let store = store.open().await.map_err(words)?;
+    process_near(store, options.near_cache, rules)
 }
 
 /// What is to be undone, by the number of the server that it was done to.
@@ -108,7 +109,7 @@ impl Disturber for Sentinels {
             }
         };
         self.undo = undo;
-        Hurt { what: what.into(), may_lose: true }
+        Hurt { what: what.into(), may_lose: MayLose::Recent }
     }
 
     fn heal(&mut self) {
@@ -162,22 +163,22 @@ impl Disturber for Cluster {
         let (what, undo, may_lose) = match random.below(5) {
             0 | 1 => {
                 self.servers.nodes()[master].kill();
-                ("master killed", Undo::Killed(master), true)
+                ("master killed", Undo::Killed(master), MayLose::Recent)
             }
             2 => {
                 self.servers.nodes()[master].pause();
-                ("master paused", Undo::Paused(master), true)
+                ("master paused", Undo::Paused(master), MayLose::Recent)
             }
             3 => {
                 self.move_slot(master);
-                ("slot moved", Undo::Nothing, false)
+                ("slot moved", Undo::Nothing, MayLose::Nothing)
             }
             _ => {
                 if let Some(replica) = self.servers.replica_of(master) {
                     self.servers.promote(replica);
                 }
                 // The replica has everything by then.
-                ("replica promoted", Undo::Nothing, false)
+                ("replica promoted", Undo::Nothing, MayLose::Nothing)
             }
         };
         self.undo = undo;

@@ -1,19 +1,22 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use kvolt_servers::{Postgres, Proxy};
-use kvolt_sql::{PostgresStore, SqliteStore};
+use kvolt_servers::{MariaDb, PostgresBuilder, Proxy};
+use kvolt_sql::{MySqlStore, PostgresStore, SqliteStore};
 use sqlx::{Connection, Executor, SqliteConnection};
 use tokio::runtime::Handle;
 
 use super::network::Network;
-use super::{PROCESSES, Setup, blocking, process, words};
+use super::{PROCESSES, Setup, StoreOptions, blocking, process, words};
 use crate::checker::Rules;
 use crate::{Disturber, Hurt, Random, Rhythm};
 
-pub(super) async fn postgres() -> Result<Setup, String> {
+pub(super) async fn postgres(
+    options: &StoreOptions,
+    server: PostgresBuilder,
+) -> Result<Setup, String> {
     let (server, proxies) = blocking(|| {
-        let server = Postgres::builder().start();
+        let server = server.start();
         let proxies: Vec<Proxy> = (0..PROCESSES).map(|_| Proxy::to(server.port())).collect();
         (Arc::new(server), proxies)
     })
@@ -25,12 +28,32 @@ pub(super) async fn postgres() -> Result<Setup, String> {
         processes.push(process(store, &rules)?);
     }
     let admin = Arc::clone(&server);
-    let network = Network::new(server, proxies).also("backends terminated", move || {
+    let network = Network::new(server, proxies).only(options.only.clone());
+    let network = network.also("backends terminated", move || {
         let sql = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
                    WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'";
         // One that is being terminated itself is as well.
         let _ = admin.try_psql(sql);
     });
+    Ok(Setup { processes, rules, disturber: Box::new(network) })
+}
+
+pub(super) async fn mariadb(options: &StoreOptions) -> Result<Setup, String> {
+    let (server, proxies) = blocking(|| {
+        let server = MariaDb::builder().start();
+        let proxies: Vec<Proxy> = (0..PROCESSES).map(|_| Proxy::to(server.port())).collect();
+        (Arc::new(server), proxies)
+    })
+    .await?;
+    let rules = Rules::default();
+    let mut processes = Vec::new();
+    for proxy in &proxies {
+        let store = MySqlStore::open(&proxy.url(&server.url())).await.map_err(words)?;
+        processes.push(process(store, &rules)?);
+    }
+    // InnoDB shows a commit to others before it has written it: whoever committed has no answer yet,
+    // and if it is killed at that moment, what others saw is gone.
+    let network = Network::new(server, proxies).only(options.only.clone()).shows_early();
     Ok(Setup { processes, rules, disturber: Box::new(network) })
 }
 

@@ -3,7 +3,7 @@
 local h, z, s = KEYS[1], KEYS[2], KEYS[3]
 local calls = {
   { 'TIME' }, { 'HSET', h, 'a', '1' }, { 'HMGET', h, 'a' }, { 'EXISTS', h },
-  { 'PEXPIREAT', h, text(now + 1000) }, { 'PTTL', h }, { 'HDEL', h, '-' },
+  { 'PEXPIREAT', h, '4503599627370496' }, { 'PTTL', h }, { 'HDEL', h, '-' },
   { 'RENAME', h, h }, { 'ZADD', z, 1, 'a' }, { 'ZSCORE', z, 'a' }, { 'ZCARD', z },
   { 'ZREVRANGE', z, 0, 0 },
   { 'ZRANGEBYSCORE', z, '-inf', '+inf' }, { 'ZRANDMEMBER', z, 1 }, { 'ZREM', z, 'a' },

@@ -11,7 +11,9 @@ use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, ConnectOptions as _};
 
 use crate::builder::Builder;
-use crate::dialect::{Argument, Dialect, Lock, Options, Statement, Trouble, bound, by_driver};
+use crate::dialect::{
+    Argument, Dialect, Lock, Options, Statement, TAKE_OVER, Trouble, bound, by_driver,
+};
 use crate::failure::Kind;
 use crate::statements::{after_number, leading_index};
 use crate::store::SqlStore;
@@ -68,16 +70,10 @@ impl Dialect for Postgres {
     const SCHEMES: &'static [&'static str] = &["postgres", "postgresql"];
     // The clock itself: `now()` is the transaction's beginning.
     const NOW: &'static str = "floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
-    const CREATED: &'static str =
-        "floor(extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
+    const CREATED: &'static str = "floor(extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
     const KEY: &'static str = "key";
     const FOR_UPDATE: &'static str = " FOR UPDATE";
-    const ON_TAKEN: &'static str = " ON CONFLICT (key) DO UPDATE SET \
-        id = excluded.id, version = excluded.version, value = excluded.value, \
-        owner = excluded.owner, created = excluded.created, idle = excluded.idle, \
-        idle_deadline = excluded.idle_deadline, absolute_deadline = excluded.absolute_deadline, \
-        successor = excluded.successor \
-        WHERE {t}.expires <= {now}";
+    const ON_TAKEN: &'static str = TAKE_OVER;
     // The array is made once, and what is in it is locked. What is locked by others is skipped.
     const CLEAN: &'static str = "DELETE FROM {t} WHERE key = ANY (ARRAY( \
         SELECT key FROM {t} WHERE expires <= (SELECT {now}) \
@@ -85,7 +81,7 @@ impl Dialect for Postgres {
     // A row that is being moved is locked, and followed to where it is then.
     const RENAMES_ESCAPE: bool = false;
     const TABLE_EXISTS: &'static str =
-        "SELECT 1 FROM pg_catalog.pg_class WHERE oid = to_regclass(convert_from($1, 'UTF8'))";
+        "SELECT 1 FROM pg_catalog.pg_class WHERE oid = to_regclass('{t}_meta')";
     const MIGRATIONS: &'static [&'static str] =
         &[include_str!("../../migrations/postgres/0001_entries.sql")];
 
@@ -124,19 +120,28 @@ impl Dialect for Postgres {
     fn options(&self, url: &str, _: Duration) -> Result<Options<Self>> {
         let mut options = parse(url)?;
         if self.is_pooled {
-            // Poolers refuse parameters that they do not know.
-            options = options.statement_cache_capacity(0).extra_float_digits(None);
+            options = options.statement_cache_capacity(0);
         }
         Ok(Options { read: options, write: None })
     }
 
-    async fn prepare(&self, connection: &mut PgConnection, _: Duration) -> Result<(), Trouble> {
-        match connection.server_version_num().map(|number| number / 10_000) {
-            Some(version) if version < VERSION_MIN => Err(Trouble::Refused(Error::misconfigured(
-                format!("the server is PostgreSQL {version}, and {VERSION_MIN} is the oldest that works"),
-            ))),
-            _ => Ok(()),
+    async fn prepare(
+        &self,
+        connection: &mut PgConnection,
+        timeout: Duration,
+    ) -> Result<(), Trouble> {
+        let version = connection.server_version_num().map(|number| number / 10_000);
+        if let Some(version) = version.filter(|version| *version < VERSION_MIN) {
+            return Err(Trouble::Refused(Error::misconfigured(format!(
+                "the server is PostgreSQL {version}, and {VERSION_MIN} is the oldest that works"
+            ))));
         }
+        if !self.is_pooled {
+            // Who has given up must not go on waiting there: the server would not notice.
+            let sql = format!("SET lock_timeout = {}", timeout.as_millis());
+            sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await?;
+        }
+        Ok(())
     }
 
     by_driver!();
@@ -168,6 +173,12 @@ impl Dialect for Postgres {
         Ok(done?.rows_affected())
     }
 
+    fn hint(error: &dyn sqlx::error::DatabaseError) -> Option<&'static str> {
+        // A prepared statement that is not there, or that another client has made.
+        matches!(error.code().as_deref(), Some("26000" | "42P05"))
+            .then_some("behind a pooler by transactions, set `pooled_by_transactions`")
+    }
+
     fn kind(error: &dyn sqlx::error::DatabaseError) -> Kind {
         let code = error.code().unwrap_or_default();
         match &*code {
@@ -177,11 +188,14 @@ impl Dialect for Postgres {
             "53100" => Kind::Full,
             // Read-only: a server that another has taken over from. A new connection may reach that one.
             "25006" => Kind::Lost,
+            // What was prepared is not what there is any more.
+            "0A000" => Kind::Lost,
+            "57014" => Kind::Unavailable,
             _ => match code.get(..2).unwrap_or_default() {
                 // Connection, shutdown.
                 "08" | "57" => Kind::Lost,
                 // Who, which database, which rights, which table.
-                "28" | "3D" | "3F" | "42" | "0A" => Kind::Misconfigured,
+                "26" | "28" | "3D" | "3F" | "42" => Kind::Misconfigured,
                 _ => Kind::Unavailable,
             },
         }
@@ -217,11 +231,13 @@ fn parse(url: &str) -> Result<PgConnectOptions> {
     let options: PgConnectOptions = url.parse().map_err(|_| {
         Error::misconfigured(
             "the URL is not postgres://USER:PASSWORD@HOST:PORT/DATABASE, \
-             with special characters percent-encoded",
+             with special characters percent-encoded, or it has a parameter that can't work",
         )
     })?;
     // Statements are never logged: behind a pooler, values are in them.
     let options = options.statement_cache_capacity(STATEMENTS_MAX).disable_statement_logging();
+    // There are no fractions here, and poolers refuse parameters that they do not know.
+    let options = options.extra_float_digits(None);
     Ok(match options.get_application_name() {
         Some(_) => options,
         None => options.application_name("kvolt"),

@@ -10,13 +10,17 @@ use tokio::time::timeout;
 use super::{Postgres, PostgresStore};
 use crate::dialect::Dialect;
 use crate::failure::{Failure, Kind, Outcome};
+use crate::migrate::Triggers;
 use crate::row::fresh_number;
-use crate::statements::{fill, statement};
 use crate::store::Core;
 
 /// The triggers, made when somebody first wants to be told: with them, transactions that change
 /// entries commit one after the other.
-const TRIGGERS: &str = include_str!("../../migrations/postgres/push.sql");
+const TRIGGERS: Triggers = Triggers {
+    exist: "SELECT 1 FROM pg_catalog.pg_trigger \
+        WHERE tgrelid = to_regclass('{t}') AND tgname = '{t}_push_1'",
+    sql: include_str!("../../migrations/postgres/push.sql"),
+};
 
 impl PostgresStore {
     /// The statements that make the triggers which [`watch`](Push::watch) needs, for those who
@@ -26,8 +30,7 @@ impl PostgresStore {
     ///
     /// Misconfigured, for a name that is not a table's.
     pub fn push_migration(table: &str) -> kvolt_cache::Result<String> {
-        crate::builder::check_table(table)?;
-        Ok(fill::<Postgres>(table, TRIGGERS))
+        TRIGGERS.filled::<Postgres>(table)
     }
 }
 
@@ -61,8 +64,7 @@ impl Core<Postgres> {
                  set `listen_url` to the server itself",
             ));
         };
-        let limit = self.timeout * crate::builder::OPEN_TIMEOUTS;
-        self.call_within(limit, true, || self.make_triggers()).await?;
+        self.make_triggers(&TRIGGERS).await?;
         let mut heart = Heart::new(&self.sql.table, self.timeout.max(interval))?;
         let mut hearing = within(self.timeout, heart.listen(options.clone())).await?;
         listener.all_changed();
@@ -80,34 +82,6 @@ impl Core<Postgres> {
             }
             heart.check()?;
         }
-    }
-
-    async fn make_triggers(&self) -> Outcome<()> {
-        let table = &self.sql.table;
-        let exists = statement::<Postgres>(
-            table,
-            "SELECT 1 FROM pg_catalog.pg_trigger \
-             WHERE tgrelid = to_regclass('{t}') AND tgname = '{t}_push_1'",
-        );
-        let mut lease = self.write.lease().await?;
-        if !lease.fetch(&exists, &[]).await?.is_empty() {
-            return Ok(());
-        }
-        if !self.migrates {
-            return Err(Failure::new(
-                Kind::Misconfigured,
-                format!("the table {table} has no triggers for pushing, and migrations are off"),
-            ));
-        }
-        lease.lock_schema(table, self.timeout).await?;
-        let made = match lease.fetch(&exists, &[]).await {
-            // Waits for every transaction that writes, so none escapes the triggers.
-            Ok(rows) if rows.is_empty() => lease.run(fill::<Postgres>(table, TRIGGERS)).await,
-            Ok(_) => Ok(()),
-            Err(failure) => Err(failure),
-        };
-        lease.unlock_schema(table, made.is_ok()).await?;
-        made
     }
 }
 

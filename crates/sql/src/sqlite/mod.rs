@@ -1,17 +1,17 @@
 //! SQLite.
 
+mod push;
+
 use std::fs::OpenOptions;
 use std::path::Path;
 use std::time::Duration;
 
 use kvolt_cache::{Error, Result};
 use sqlx::ConnectOptions as _;
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous,
-};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 
 use crate::builder::Builder;
-use crate::dialect::{Dialect, Lock, Options, Trouble, by_driver};
+use crate::dialect::{Dialect, Lock, Options, TAKE_OVER, Trouble, by_driver};
 use crate::failure::Kind;
 use crate::store::SqlStore;
 
@@ -22,6 +22,7 @@ pub type SqliteStore = SqlStore<Sqlite>;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Sqlite {
     synchronous: Synchronous,
+    size_max: Option<u64>,
 }
 
 /// When what was written is on the disk.
@@ -43,6 +44,14 @@ impl Builder<Sqlite> {
     pub fn synchronous(self, synchronous: Synchronous) -> Self {
         self.with_dialect(|dialect| dialect.synchronous = synchronous)
     }
+
+    /// The largest size of the file, in bytes: what would make it larger is
+    /// [full](kvolt_cache::Error::full). Without end unless set.
+    ///
+    /// Reading and removing go on, and what is removed makes room.
+    pub fn size_max(self, bytes: u64) -> Self {
+        self.with_dialect(|dialect| dialect.size_max = Some(bytes))
+    }
 }
 
 impl Dialect for Sqlite {
@@ -58,19 +67,14 @@ impl Dialect for Sqlite {
     const KEY: &'static str = "key";
     // There is one writer at a time.
     const FOR_UPDATE: &'static str = "";
-    const ON_TAKEN: &'static str = " ON CONFLICT (key) DO UPDATE SET \
-        id = excluded.id, version = excluded.version, value = excluded.value, \
-        owner = excluded.owner, created = excluded.created, idle = excluded.idle, \
-        idle_deadline = excluded.idle_deadline, absolute_deadline = excluded.absolute_deadline, \
-        successor = excluded.successor \
-        WHERE {t}.expires <= {now}";
+    const ON_TAKEN: &'static str = TAKE_OVER;
     const CLEAN: &'static str = "DELETE FROM {t} WHERE key IN \
         (SELECT key FROM {t} WHERE expires <= {now} ORDER BY expires LIMIT $1)";
     const RENAMES_ESCAPE: bool = false;
     const TABLE_EXISTS: &'static str =
-        "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = CAST($1 AS TEXT)";
+        "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = '{t}_meta'";
     const MIGRATIONS: &'static [&'static str] =
-        &[include_str!("../migrations/sqlite/0001_entries.sql")];
+        &[include_str!("../../migrations/sqlite/0001_entries.sql")];
 
     fn begin(&self, _: &str, _: &[Lock], _: Duration) -> String {
         // A transaction that only became a writer later could find the file changed, and fail.
@@ -96,15 +100,21 @@ impl Dialect for Sqlite {
         create(path)?;
         let options = SqliteConnectOptions::new()
             .filename(path)
+            .page_size(PAGE_SIZE as u32)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(match self.synchronous {
                 Synchronous::Full => SqliteSynchronous::Full,
                 Synchronous::Normal => SqliteSynchronous::Normal,
             })
-            .busy_timeout(timeout)
+            // Before the call's own time is up, so that it is told what it waited for.
+            .busy_timeout(timeout * 3 / 4)
             .disable_statement_logging();
         let read = options.clone().pragma("query_only", "ON");
-        Ok(Options { read, write: Some(options) })
+        let write = match self.size_max {
+            Some(bytes) => options.pragma("max_page_count", (bytes / PAGE_SIZE).max(1).to_string()),
+            None => options,
+        };
+        Ok(Options { read, write: Some(write) })
     }
 
     async fn prepare(&self, _: &mut SqliteConnection, _: Duration) -> Result<(), Trouble> {
@@ -131,6 +141,9 @@ impl Dialect for Sqlite {
     }
 }
 
+/// SQLite's own default.
+const PAGE_SIZE: u64 = 4_096;
+
 /// Makes the file if there is none, for nobody but its owner: it has people's sessions. SQLite
 /// gives its other files the same mode.
 fn create(path: &Path) -> Result<()> {
@@ -141,10 +154,9 @@ fn create(path: &Path) -> Result<()> {
     match options.open(path) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(Error::misconfigured(format!(
-            "the file {} can't be made: {error}",
-            path.display()
-        ))
-        .with_source(error)),
+        Err(error) => {
+            Err(Error::misconfigured(format!("the file {} can't be made: {error}", path.display()))
+                .with_source(error))
+        }
     }
 }

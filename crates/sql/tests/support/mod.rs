@@ -1,6 +1,8 @@
 //! What the tests of all databases share.
 #![allow(dead_code, reason = "each test takes what it needs")]
 
+pub(crate) mod pushing;
+
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -56,8 +58,10 @@ where
         idle / 16
     }
 
+    // Each is many calls to a server; `KVOLT_ROUNDS` asks for more.
     fn rounds(&self) -> usize {
-        10
+        let asked = std::env::var("KVOLT_ROUNDS").ok().and_then(|rounds| rounds.parse().ok());
+        asked.unwrap_or(10)
     }
 
     fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
@@ -91,4 +95,14 @@ pub(crate) fn folder(name: &str) -> PathBuf {
 /// The URL of a new SQLite file.
 pub(crate) fn sqlite_url(name: &str) -> String {
     format!("sqlite:{}", folder(name).join("sessions.db").display())
+}
+
+/// Runs SQL on a SQLite file, past the store, and returns the first column of the first row.
+#[cfg(feature = "sqlite")]
+pub(crate) async fn sqlite(url: &str, sql: &str) -> String {
+    use sqlx::{AssertSqlSafe, Connection, Row, SqliteConnection};
+
+    let mut connection = SqliteConnection::connect(url).await.expect("the file can be opened");
+    let row = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_optional(&mut connection).await;
+    row.expect("the statement works").and_then(|row| row.try_get(0).ok()).unwrap_or_default()
 }

@@ -1,0 +1,262 @@
+//! Servers that are down, gone, silent, read-only or not what they should be.
+
+mod support;
+
+use std::time::Duration;
+
+use kvolt_cache::{
+    Access, AtLimit, Clock, Error, Expiry, Insert, Key, NewEntry, Owner, OwnerLimit, Store,
+};
+use kvolt_servers::{MariaDb, Postgres, Proxy, Server};
+use kvolt_sql::{MySqlStore, PostgresStore};
+use tokio::time::sleep;
+
+const TIMEOUT: Duration = Duration::from_secs(1);
+
+fn entry() -> NewEntry<Vec<u8>> {
+    NewEntry::new(b"value".to_vec(), Expiry::idle(Duration::from_secs(3_600)))
+}
+
+fn limited(owner: &Owner) -> NewEntry<Vec<u8>> {
+    let limit = OwnerLimit { entries_max: 3, at_limit: AtLimit::RemoveOldest };
+    entry().owner(owner.clone()).limit(limit)
+}
+
+/// One line, to whom it may concern, without the password.
+fn assert_clear<S>(opened: Result<S, Error>, is_right: impl Fn(&Error) -> bool, about: &str) {
+    let Err(error) = opened else { panic!("it opened: {about}") };
+    let message = error.to_string();
+    assert!(is_right(&error), "{about}: {message}");
+    assert_eq!(message.lines().count(), 1, "{about}: {message}");
+    assert!(!format!("{message} {error:?}").contains("secret"), "{about}: {error:?}");
+}
+
+/// Every call fails as unavailable, and none takes much longer than it may.
+async fn assert_down<S: Store<Vec<u8>>>(store: &S) {
+    let clock = Clock::system();
+    let key = Key::of("there");
+    let begun = clock.now();
+    let error = store.get(&key, Access::SLIDE).await.expect_err("it is down");
+    assert!(error.is_unavailable(), "{error}");
+    let error = store.insert(Key::of("new"), limited(&Owner::from("owner"))).await;
+    let error = error.expect_err("it is down");
+    assert!(error.is_unavailable(), "{error}");
+    let error = store.remove(&Key::of("new")).await.expect_err("it is down");
+    assert!(error.is_unavailable(), "{error}");
+    let took = clock.now().since(begun);
+    assert!(took < TIMEOUT * 4, "three calls took {took:?}");
+}
+
+/// It works again, by itself and soon.
+async fn assert_recovers<S: Store<Vec<u8>>>(store: &S, what: &str) {
+    let key = Key::of(format!("after {what}"));
+    let mut last = None;
+    for _ in 0..20 {
+        let inserted = store.insert(key, limited(&Owner::from("owner"))).await;
+        match inserted {
+            Ok(_) => {
+                assert!(store.get(&key, Access::SLIDE).await.expect("it works").is_some());
+                let there = store.get(&Key::of("there"), Access::PEEK).await.expect("it works");
+                assert!(there.is_some(), "what was acknowledged is there");
+                return;
+            }
+            Err(error) => {
+                assert!(error.is_unavailable(), "{error}");
+                last = Some(error);
+            }
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+    panic!("it did not recover after {what}: {last:?}");
+}
+
+async fn survives<S: Store<Vec<u8>>>(store: &S, server: &Server, proxy: &Proxy) {
+    let _ = store.insert(Key::of("there"), entry()).await.expect("it works");
+    server.stop();
+    assert_down(store).await;
+    server.restart();
+    assert_recovers(store, "a stop").await;
+    server.kill();
+    assert_down(store).await;
+    server.restart();
+    assert_recovers(store, "a kill").await;
+    server.restart();
+    assert_recovers(store, "a restart that nobody noticed").await;
+    server.pause();
+    assert_down(store).await;
+    server.resume();
+    assert_recovers(store, "a pause").await;
+    proxy.blackhole();
+    assert_down(store).await;
+    proxy.restore();
+    assert_recovers(store, "a blackhole").await;
+    proxy.drop_connections();
+    assert_recovers(store, "dropped connections").await;
+
+    // Nobody learns that it was done; that is an error, and the truth comes out.
+    proxy.hold_replies();
+    let key = Key::of("unacknowledged");
+    let error = store.insert(key, entry()).await.expect_err("no reply comes");
+    assert!(error.is_unavailable(), "{error}");
+    proxy.restore();
+    assert_recovers(store, "held replies").await;
+    let is_there = store.get(&key, Access::PEEK).await.expect("it works").is_some();
+    let again = store.insert(key, entry()).await.expect("it works");
+    assert_eq!(again == Insert::Occupied, is_there);
+}
+
+/// Whoever is cut off in the middle of a transaction does not lock an owner out for long.
+async fn lets_go_of_locks<S: Store<Vec<u8>>>(cut_off: S, other: S, proxy: &Proxy) {
+    let owner = Owner::from("locked");
+    let _ = cut_off.insert(Key::of("first"), limited(&owner)).await.expect("it works");
+    proxy.delay(Duration::from_millis(100));
+    let inserting = tokio::spawn({
+        let owner = owner.clone();
+        async move { cut_off.insert(Key::of("second"), limited(&owner)).await }
+    });
+    // The lock is had after one round trip, and let go of after four.
+    sleep(Duration::from_millis(300)).await;
+    proxy.blackhole();
+    let clock = Clock::system();
+    let begun = clock.now();
+    while let Err(error) = other.insert(Key::of("third"), limited(&owner)).await {
+        assert!(error.is_unavailable(), "{error}");
+        let waited = clock.now().since(begun);
+        assert!(waited < TIMEOUT * 10, "it is locked after {waited:?}: {error}");
+    }
+    assert!(inserting.await.expect("it ends").is_err());
+    proxy.restore();
+}
+
+async fn postgres(url: &str) -> Result<PostgresStore, Error> {
+    PostgresStore::builder().timeout(TIMEOUT).open(url).await
+}
+
+async fn mysql(url: &str) -> Result<MySqlStore, Error> {
+    MySqlStore::builder().timeout(TIMEOUT).open(url).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgresql_that_fails() {
+    let server = Postgres::builder().fsync(false).start();
+    let proxy = Proxy::to(server.port());
+    let store = postgres(&proxy.url(&server.url())).await.expect("it opens");
+    survives(&store, &server, &proxy).await;
+    lets_go_of_locks(store, postgres(&server.url()).await.expect("it opens"), &proxy).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mariadb_that_fails() {
+    let server = MariaDb::builder().fsync(false).start();
+    let proxy = Proxy::to(server.port());
+    let store = mysql(&proxy.url(&server.url())).await.expect("it opens");
+    survives(&store, &server, &proxy).await;
+    lets_go_of_locks(store, mysql(&server.url()).await.expect("it opens"), &proxy).await;
+}
+
+#[tokio::test]
+async fn postgresql_that_is_read_only() {
+    let server = Postgres::builder().fsync(false).start();
+    let store = postgres(&server.url()).await.expect("it opens");
+    let _ = store.insert(Key::of("there"), entry()).await.expect("it works");
+    let set = |on: &str| {
+        server.psql(&format!("ALTER SYSTEM SET default_transaction_read_only = {on}"));
+        server.psql("SELECT pg_reload_conf()");
+    };
+    set("on");
+    sleep(Duration::from_millis(200)).await;
+    reads_only(&store).await;
+    postgres(&server.url()).await.expect("it opens, where there is nothing to be made");
+    server.psql("SET default_transaction_read_only = off; ALTER SYSTEM RESET ALL");
+    server.psql("SELECT pg_reload_conf()");
+    sleep(Duration::from_millis(200)).await;
+    assert_recovers(&store, "being read-only").await;
+}
+
+#[tokio::test]
+async fn mariadb_that_is_read_only() {
+    let server = MariaDb::builder().fsync(false).start();
+    // Who has all rights may write all the same.
+    server.sql("CREATE USER clerk@'127.0.0.1'; GRANT ALL ON kvolt.* TO clerk@'127.0.0.1'");
+    let (_, rest) =
+        server.url().split_once('@').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+    let store = mysql(&format!("mysql://clerk@{rest}")).await.expect("it opens");
+    let _ = store.insert(Key::of("there"), entry()).await.expect("it works");
+    server.sql("SET GLOBAL read_only = 1");
+    reads_only(&store).await;
+    server.sql("SET GLOBAL read_only = 0");
+    assert_recovers(&store, "being read-only").await;
+}
+
+async fn reads_only<S: Store<Vec<u8>>>(store: &S) {
+    let there = store.get(&Key::of("there"), Access::SLIDE).await.expect("reading works");
+    assert!(there.is_some());
+    let error = store.remove(&Key::of("there")).await.expect_err("it is read-only");
+    assert!(error.is_unavailable(), "another server may have taken over: {error}");
+    assert!(error.to_string().contains("read"), "{error}");
+}
+
+#[tokio::test]
+async fn postgresql_that_is_not_there_or_says_no() {
+    let server = Postgres::builder().fsync(false).password("secret").start();
+    let at = format!("127.0.0.1:{}", server.port());
+    postgres(&server.url()).await.expect("the password is right");
+    for (url, about) in [
+        (format!("postgres://kvolt:secret1@{at}/kvolt"), "the password is wrong"),
+        (format!("postgres://nobody:secret@{at}/kvolt"), "nobody has this name"),
+        (format!("postgres://kvolt:secret@{at}/nothing"), "no such database"),
+        (format!("postgres://kvolt:secret@{at}/kvolt?sslmode=require"), "it has no TLS"),
+        (format!("postgres://kvolt:secret@{at}/kvolt?sslmode=no"), "no such mode"),
+        (format!("mysql://kvolt:secret@{at}/kvolt"), "another kind of database"),
+        ("postgres://kvolt:secret@[/kvolt".to_owned(), "no URL"),
+        ("kvolt:secret".to_owned(), "no URL"),
+    ] {
+        assert_clear(postgres(&url).await, Error::is_misconfigured, about);
+    }
+    server.stop();
+    for (url, about) in [
+        (server.url(), "it is down"),
+        ("postgres://kvolt:secret@nowhere.invalid/kvolt".to_owned(), "no such host"),
+    ] {
+        assert_clear(postgres(&url).await, Error::is_unavailable, about);
+    }
+}
+
+#[tokio::test]
+async fn mariadb_that_is_not_there_or_says_no() {
+    let server = MariaDb::builder().fsync(false).start();
+    let at = format!("127.0.0.1:{}", server.port());
+    server.sql("CREATE USER ada@'127.0.0.1' IDENTIFIED BY 'secret'");
+    server.sql("GRANT SELECT ON kvolt.* TO ada@'127.0.0.1'");
+    for (url, about) in [
+        (format!("mysql://kvolt:secret1@{at}/kvolt"), "the password is wrong"),
+        (format!("mysql://ada:secret@{at}/nothing"), "no such database, or none for her"),
+        (format!("mysql://ada:secret@{at}/kvolt"), "no right to make tables"),
+        (format!("mysql://ada:secret@{at}/kvolt?ssl-mode=required"), "it has no TLS"),
+        (format!("mysql://ada:secret@{at}"), "no database"),
+        (format!("postgres://ada:secret@{at}/kvolt"), "another kind of database"),
+        ("mysql://ada:secret@[/kvolt".to_owned(), "no URL"),
+    ] {
+        assert_clear(mysql(&url).await, Error::is_misconfigured, about);
+    }
+    server.stop();
+    assert_clear(mysql(&server.url()).await, Error::is_unavailable, "it is down");
+}
+
+#[tokio::test]
+async fn settings_that_can_not_work_are_refused() {
+    let url = "postgres://kvolt:secret@127.0.0.1:1/kvolt";
+    let builder = PostgresStore::builder;
+    for builder in [
+        builder().table("a b"),
+        builder().timeout(Duration::ZERO),
+        builder().connections_max(0),
+        builder().slide_after(0.6),
+        builder().slide_after(f64::NAN),
+        builder().clean_every(Duration::ZERO),
+        builder().clean_rows_max(0),
+    ] {
+        let about = format!("{builder:?}");
+        assert_clear(builder.open(url).await, Error::is_misconfigured, &about);
+    }
+}

@@ -1,0 +1,83 @@
+//! What near caches are told by SQLite.
+
+mod support;
+
+use std::time::Duration;
+
+use kvolt_cache::{Key, Store};
+use kvolt_sql::SqliteStore;
+use support::pushing::{
+    Told, entry, no_beat_overtakes_a_change, tells_every_change, tells_of_no_slide_and_no_expiry,
+    watch, watched,
+};
+use support::{sqlite, sqlite_url};
+
+async fn open(url: &str) -> SqliteStore {
+    SqliteStore::open(url).await.expect("it opens")
+}
+
+#[tokio::test]
+async fn every_change_is_told_before_the_beat_that_comes_after_it() {
+    let url = sqlite_url("push");
+    let by_hand = async |sql: &'static str| {
+        sqlite(&url, &sql.replace("{t}", "kvolt_entries").replace("'by hand'", "x'00'")).await
+    };
+    tells_every_change(open(&url).await, by_hand).await;
+}
+
+#[tokio::test]
+async fn a_slide_and_an_expiry_are_not_told() {
+    let builder = SqliteStore::builder().slide_after(0.0);
+    let store = builder.clean_every(Duration::from_millis(100)).open(&sqlite_url("push")).await;
+    tells_of_no_slide_and_no_expiry(store.expect("it opens")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn beats_overtake_nothing() {
+    no_beat_overtakes_a_change(open(&sqlite_url("push")).await).await;
+}
+
+/// By another program on the same file, too; and whoever comes too late for the log is told that
+/// everything may have changed.
+#[tokio::test]
+async fn what_the_log_has_lost_is_everything() {
+    let url = sqlite_url("push");
+    let (one, other) = (open(&url).await, open(&url).await);
+    let recorder = watched(&one).await;
+    let key = Key::of("key");
+    let _ = other.insert(key, entry("value")).await.expect("it works");
+    recorder.beat().await;
+    assert!(recorder.has(&key));
+    for lost in ["DELETE FROM kvolt_entries_changes", "UPDATE sqlite_sequence SET seq = 7"] {
+        recorder.beat().await;
+        recorder.forget();
+        let sql = format!("{lost}; INSERT INTO kvolt_entries_changes (key) VALUES (x'00')");
+        sqlite(&url, &sql).await;
+        sqlite(&url, "DELETE FROM kvolt_entries_changes").await;
+        recorder.beat().await;
+        assert!(recorder.told().contains(&Told::All), "{lost}");
+    }
+}
+
+#[tokio::test]
+async fn the_log_is_made_once_and_does_not_grow_without_end() {
+    let url = sqlite_url("push");
+    let store = open(&url).await;
+    let mut recorders = Vec::new();
+    for _ in 0..4 {
+        recorders.push(watch(&open(&url).await).0);
+    }
+    for recorder in &recorders {
+        recorder.beat().await;
+    }
+    let many = "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 12000)
+        INSERT INTO kvolt_entries_changes (key) SELECT zeroblob(32) FROM n";
+    sqlite(&url, many).await;
+    let count = "SELECT CAST(count(*) AS TEXT) FROM kvolt_entries_changes";
+    assert_eq!(sqlite(&url, count).await, "10000");
+    for recorder in &recorders {
+        recorder.beat().await;
+        assert!(recorder.told().contains(&Told::All));
+    }
+    store.clear().await.expect("it works");
+}

@@ -1,0 +1,191 @@
+//! Recording what a store tells, and the tests of all that do.
+
+use std::future::Future;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use kvolt_cache::{
+    Access, Clock, Expiry, Key, Listener, NewEntry, Owner, Push, Rename, Replace, Store, Timestamp,
+};
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+pub(crate) const BEAT: Duration = Duration::from_millis(200);
+
+pub(crate) trait Pushing: Store<Vec<u8>> + Push + Clone {}
+
+impl<S: Store<Vec<u8>> + Push + Clone> Pushing for S {}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Told {
+    Changed(Key),
+    All,
+    Heard(Timestamp, Timestamp),
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct Recorder {
+    pub(crate) clock: Clock,
+    told: Arc<Mutex<Vec<Told>>>,
+}
+
+impl Recorder {
+    fn push(&self, told: Told) {
+        self.told.lock().expect("nobody panicked").push(told);
+    }
+
+    pub(crate) fn told(&self) -> Vec<Told> {
+        self.told.lock().expect("nobody panicked").clone()
+    }
+
+    pub(crate) fn forget(&self) {
+        self.told.lock().expect("nobody panicked").clear();
+    }
+
+    pub(crate) fn has(&self, key: &Key) -> bool {
+        self.told().contains(&Told::Changed(*key))
+    }
+
+    /// Waits for a beat that was asked for after this call began.
+    pub(crate) async fn beat(&self) {
+        let begun = self.clock.now();
+        let heard = |told: &Told| matches!(told, Told::Heard(asked, _) if *asked > begun);
+        let hearing = async {
+            while !self.told().iter().any(heard) {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(Duration::from_secs(10), hearing).await.expect("the heart beats");
+    }
+}
+
+impl Listener for Recorder {
+    fn changed(&self, key: &Key) {
+        self.push(Told::Changed(*key));
+    }
+
+    fn all_changed(&self) {
+        self.push(Told::All);
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    fn heard(&self, asked: Timestamp, store_time: Timestamp) {
+        self.push(Told::Heard(asked, store_time));
+    }
+}
+
+pub(crate) fn watch<S: Pushing>(store: &S) -> (Recorder, JoinHandle<kvolt_cache::Error>) {
+    let (recorder, store) = (Recorder::default(), store.clone());
+    let listener = recorder.clone();
+    (recorder, tokio::spawn(async move { store.watch(BEAT, &listener).await }))
+}
+
+pub(crate) async fn watched<S: Pushing>(store: &S) -> Recorder {
+    let (recorder, _) = watch(store);
+    recorder.beat().await;
+    recorder.forget();
+    recorder
+}
+
+pub(crate) fn entry(value: &str) -> NewEntry<Vec<u8>> {
+    NewEntry::new(value.into(), Expiry::idle(Duration::from_secs(3_600)))
+}
+
+/// Every change is told before the beat that comes after it, also one by hand.
+pub(crate) async fn tells_every_change<S: Pushing, F: Future>(
+    store: S,
+    by_hand: impl Fn(&'static str) -> F,
+) {
+    let recorder = watched(&store).await;
+    let [key, to, other] = ["key", "to", "other"].map(Key::of);
+    let owner = Owner::from("owner");
+
+    let _ = store.insert(key, entry("value").owner(owner.clone())).await.expect("it works");
+    recorder.beat().await;
+    assert!(recorder.has(&key), "it was made");
+
+    recorder.forget();
+    let found = store.get(&key, Access::PEEK).await.expect("it works").expect("it is there");
+    let replaced = store.replace(&key, found.version, b"new".to_vec(), None).await;
+    assert!(matches!(replaced, Ok(Replace::Replaced(_))));
+    recorder.beat().await;
+    assert!(recorder.has(&key), "it was replaced");
+
+    recorder.forget();
+    let mut rename = Rename::new();
+    rename.grace = Duration::from_secs(60);
+    let _ = store.rename(&key, to, rename).await.expect("it works");
+    recorder.beat().await;
+    assert!(recorder.has(&key) && recorder.has(&to), "it was renamed");
+
+    recorder.forget();
+    assert_eq!(store.remove_owner(&owner, None).await.expect("it works"), [to]);
+    recorder.beat().await;
+    assert!(recorder.has(&to), "it was removed");
+
+    let _ = store.insert(other, entry("value")).await.expect("it works");
+    for sql in ["UPDATE {t} SET value = 'by hand'", "UPDATE {t} SET idle_deadline = 0"] {
+        recorder.beat().await;
+        recorder.forget();
+        by_hand(sql).await;
+        recorder.beat().await;
+        assert!(recorder.has(&other), "by hand, too: {sql}");
+    }
+}
+
+/// What is done before a beat is asked for is told before it is heard, whoever does it at once.
+pub(crate) async fn no_beat_overtakes_a_change<S: Pushing>(store: S) {
+    let recorder = watched(&store).await;
+    let writers: Vec<_> = (0..4)
+        .map(|writer| {
+            let (store, clock) = (store.clone(), recorder.clock.clone());
+            tokio::spawn(async move {
+                let mut done = Vec::new();
+                for number in 0..250 {
+                    let key = Key::of(format!("{writer} {number}"));
+                    let _ = store.insert(key, entry("value")).await.expect("it works");
+                    done.push((key, clock.now()));
+                }
+                done
+            })
+        })
+        .collect();
+    let mut done = Vec::new();
+    for writer in writers {
+        done.extend(writer.await.expect("it ends"));
+    }
+    recorder.beat().await;
+    let told = recorder.told();
+    let mut heard_at = told.iter().enumerate().filter_map(|(place, told)| match told {
+        Told::Heard(asked, _) => Some((place, *asked)),
+        _ => None,
+    });
+    let beats: Vec<_> = heard_at.by_ref().collect();
+    assert!(beats.len() > 2, "beats came in between");
+    for (key, at) in done {
+        let place = told.iter().position(|told| *told == Told::Changed(key)).expect("it was told");
+        // The clock has ticks: one that was asked in the same may have been before.
+        let after = beats.iter().find(|(_, asked)| *asked > at);
+        assert!(after.is_none_or(|(beat, _)| place < *beat), "told after a beat that came later");
+    }
+}
+
+/// With a store that slides at once and cleans every 100 ms.
+pub(crate) async fn tells_of_no_slide_and_no_expiry<S: Pushing>(store: S) {
+    let recorder = watched(&store).await;
+    let (slides, ends) = (Key::of("slides"), Key::of("ends"));
+    let _ = store.insert(slides, entry("value")).await.expect("it works");
+    let short = NewEntry::new(b"value".to_vec(), Expiry::after(Duration::from_millis(100)));
+    let _ = store.insert(ends, short).await.expect("it works");
+    recorder.beat().await;
+    recorder.forget();
+    for _ in 0..5 {
+        sleep(Duration::from_millis(100)).await;
+        assert!(store.get(&slides, Access::SLIDE).await.expect("it works").is_some());
+    }
+    recorder.beat().await;
+    assert!(!recorder.has(&slides) && !recorder.has(&ends), "{:?}", recorder.told());
+}
