@@ -68,17 +68,27 @@ async fn a_read_with_a_slide_is_one_command_and_one_round_trip() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_read_with_a_slide_is_one_round_trip_without_a_lifetime_too() {
     let (_server, proxy, store) = counted(0.0).await;
-    let (key, owner) = (Key::of("key"), Owner::from("owner"));
-    let entry = NewEntry::new(Vec::new(), Expiry::idle(Duration::from_millis(400)));
-    let _ = store.insert(key, entry.owner(owner.clone())).await.unwrap();
-    let mut all = 0;
     const READS: u64 = 150;
-    for _ in 0..READS {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        all += turns(&proxy, store.get(&key, Access::SLIDE)).await;
+    for attempt in 0..5 {
+        let (key, owner) = (Key::of(format!("{attempt}")), Owner::new(format!("{attempt}")));
+        let entry = NewEntry::new(Vec::new(), Expiry::idle(Duration::from_millis(400)));
+        let _ = store.insert(key, entry.owner(owner.clone())).await.unwrap();
+        let before = proxy.counts();
+        let mut reads = 0;
+        while reads < READS && store.get(&key, Access::SLIDE).await.unwrap().is_some() {
+            reads += 1;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        if reads < READS {
+            // The machine was so busy that it ended.
+            continue;
+        }
+        let all = (proxy.counts() - before).round_trips;
+        assert_eq!(store.list(&owner).await.unwrap().len(), 1, "the index is still there");
+        assert!((READS + 1..READS + 3).contains(&all), "one in thirty idle times, and not {all}");
+        return;
     }
-    assert_eq!(store.list(&owner).await.unwrap().len(), 1, "the index is still there");
-    assert!((READS + 1..READS + 3).contains(&all), "one in thirty idle times, and not {all}");
+    panic!("the machine is too busy");
 }
 
 /// A read that would move the deadline too little writes nothing.

@@ -6,16 +6,17 @@ use std::sync::OnceLock;
 
 use kvolt_servers::MariaDb;
 use kvolt_sql::MySqlStore;
-use support::{OnRuntime, encrypted, json, unique};
+use support::{OnRuntime, encrypted, json, obeys_the_clock, unique};
 
 fn server() -> &'static MariaDb {
     static SERVER: OnceLock<MariaDb> = OnceLock::new();
     SERVER.get_or_init(|| MariaDb::builder().fsync(false).max_connections(400).start())
 }
 
-async fn open() -> MySqlStore {
-    let builder = MySqlStore::builder().table(unique("laws")).connections_max(6);
-    builder.open(&server().url()).await.expect("it opens")
+async fn open() -> (MySqlStore, String, String) {
+    let (url, table) = (server().url(), unique("laws"));
+    let builder = MySqlStore::builder().table(&table).connections_max(6);
+    (builder.open(&url).await.expect("it opens"), url, table)
 }
 
 kvolt_testkit::conformance_suite!(
@@ -31,4 +32,9 @@ mod encrypted_values {
         OnRuntime::new(open, encrypted),
         tokio::test(flavor = "multi_thread", worker_threads = 2)
     );
+}
+
+#[tokio::test]
+async fn deadlines_are_kept_as_time_goes_by() {
+    obeys_the_clock(open().await.0).await;
 }

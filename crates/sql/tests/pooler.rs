@@ -20,10 +20,11 @@ fn servers() -> &'static (Postgres, PgBouncer) {
     })
 }
 
-async fn open() -> PostgresStore {
-    let builder = PostgresStore::builder().table(unique("pooled")).connections_max(6);
-    let store = builder.pooled_by_transactions(true).open(&servers().1.url()).await;
-    store.expect("it opens")
+async fn open() -> (PostgresStore, String, String) {
+    let (url, table) = (servers().1.url(), unique("laws"));
+    let builder =
+        PostgresStore::builder().table(&table).connections_max(6).pooled_by_transactions(true);
+    (builder.open(&url).await.expect("it opens"), url, table)
 }
 
 kvolt_testkit::conformance_suite!(

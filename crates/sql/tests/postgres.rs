@@ -6,16 +6,17 @@ use std::sync::OnceLock;
 
 use kvolt_servers::Postgres;
 use kvolt_sql::PostgresStore;
-use support::{OnRuntime, encrypted, json, unique};
+use support::{OnRuntime, encrypted, json, obeys_the_clock, unique};
 
 fn server() -> &'static Postgres {
     static SERVER: OnceLock<Postgres> = OnceLock::new();
     SERVER.get_or_init(|| Postgres::builder().fsync(false).max_connections(400).start())
 }
 
-async fn open() -> PostgresStore {
-    let builder = PostgresStore::builder().table(unique("laws")).connections_max(6);
-    builder.open(&server().url()).await.expect("it opens")
+async fn open() -> (PostgresStore, String, String) {
+    let (url, table) = (server().url(), unique("laws"));
+    let builder = PostgresStore::builder().table(&table).connections_max(6);
+    (builder.open(&url).await.expect("it opens"), url, table)
 }
 
 kvolt_testkit::conformance_suite!(
@@ -31,4 +32,9 @@ mod encrypted_values {
         OnRuntime::new(open, encrypted),
         tokio::test(flavor = "multi_thread", worker_threads = 2)
     );
+}
+
+#[tokio::test]
+async fn deadlines_are_kept_as_time_goes_by() {
+    obeys_the_clock(open().await.0).await;
 }

@@ -2,11 +2,13 @@
 
 mod support;
 
-use kvolt_sql::SqliteStore;
-use support::{OnRuntime, encrypted, json, sqlite_url};
+use kvolt_sql::{SqliteStore, TABLE_DEFAULT};
+use support::{OnRuntime, encrypted, json, obeys_the_clock, sqlite_url};
 
-async fn open() -> SqliteStore {
-    SqliteStore::open(&sqlite_url("laws")).await.expect("it opens")
+async fn open() -> (SqliteStore, String, String) {
+    let url = sqlite_url("laws");
+    let store = SqliteStore::open(&url).await.expect("it opens");
+    (store, url, TABLE_DEFAULT.to_owned())
 }
 
 kvolt_testkit::conformance_suite!(
@@ -22,4 +24,9 @@ mod encrypted_values {
         OnRuntime::new(open, encrypted),
         tokio::test(flavor = "multi_thread", worker_threads = 2)
     );
+}
+
+#[tokio::test]
+async fn deadlines_are_kept_as_time_goes_by() {
+    obeys_the_clock(open().await.0).await;
 }

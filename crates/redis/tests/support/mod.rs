@@ -2,9 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 #![allow(dead_code, reason = "each test takes what it needs")]
 
-use std::cell::Cell;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use kvolt_cache::codec::{Encrypted, EncryptionKey, EncryptionKeys, Json};
@@ -135,7 +134,7 @@ impl<C: Codec<String> + Clone> Fixture for On<C> {
     }
 
     fn tick(&self) -> Duration {
-        TICK.get()
+        Duration::from_millis(100)
     }
 
     fn slack(&self, idle: Duration) -> Duration {
@@ -153,80 +152,7 @@ impl<C: Codec<String> + Clone> Fixture for On<C> {
     }
 }
 
-/// Runs every law, several at a time as most of them sleep, and panics if any is broken.
-///
-/// As `broken_laws` and `conformance_suite!` do, but neither in sequence, which would take
-/// minutes, nor as many at a time as there are processors.
-///
-/// A sequential law that is broken is tried again with longer ticks: on a machine that is busy with
-/// other things a short one passes between two calls, and nothing else in it depends on luck.
+/// Runs every law, many at a time as most of them sleep, and panics if any is broken.
 pub(crate) fn all_laws_hold<F: Fixture>(fixture: F) {
-    let mut laws: Vec<Law<F>> = Vec::new();
-    macro_rules! gather {
-        ({} $($law:ident)+) => {
-            $(laws.push((
-                stringify!($law),
-                Box::new(|fixture: &F| fixture.block_on(kvolt_testkit::conformance::$law(fixture))),
-            ));)+
-        };
-    }
-    kvolt_testkit::each_law!([gather] {});
-    let is_concurrent = |law: &Law<F>| CONCURRENT.iter().any(|part| law.0.contains(part));
-    let (concurrent, sequential): (Vec<_>, Vec<_>) = laws.into_iter().partition(is_concurrent);
-    assert_eq!(concurrent.len(), 15, "the concurrent laws");
-    let mut broken = broken(&fixture, concurrent, 1, 1);
-    broken.extend(self::broken(&fixture, sequential, 16, 3));
-    assert_eq!(broken, [""; 0], "these laws are broken");
-}
-
-thread_local! {
-    /// The tick of the law that runs on this thread.
-    static TICK: Cell<Duration> = const { Cell::new(TICKS[0]) };
-}
-
-const TICKS: [Duration; 3] =
-    [Duration::from_millis(100), Duration::from_millis(300), Duration::from_millis(900)];
-
-type Law<F> = (&'static str, Box<dyn Fn(&F) + Send>);
-
-/// What the names of the laws contain that start threads of their own.
-const CONCURRENT: [&str; 9] = [
-    "of_concurrent_",
-    "no_update_is_lost",
-    "_in_flight_",
-    "while_others_are_inserted",
-    "under_concurrent_",
-    "a_renaming_never",
-    "one_step_to_readers",
-    "_loses_no_update",
-    "while_others_come_and_go",
-];
-
-fn broken<F: Fixture>(
-    fixture: &F,
-    laws: Vec<Law<F>>,
-    at_a_time: usize,
-    tries: usize,
-) -> Vec<&'static str> {
-    let laws = Mutex::new(laws);
-    let broken = Mutex::new(Vec::new());
-    let next = || laws.lock().unwrap().pop();
-    let work = || {
-        while let Some((name, law)) = next() {
-            let is_broken = |tick: &Duration| {
-                TICK.set(*tick);
-                let run = std::panic::AssertUnwindSafe(|| law(fixture));
-                std::panic::catch_unwind(run).is_err()
-            };
-            if TICKS[..tries].iter().all(is_broken) {
-                broken.lock().unwrap().push(name);
-            }
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 0..at_a_time {
-            scope.spawn(work);
-        }
-    });
-    broken.into_inner().unwrap()
+    assert_eq!(kvolt_testkit::conformance::broken_laws_on_a_real_clock(&fixture, 16), []);
 }

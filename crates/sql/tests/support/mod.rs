@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test takes what it needs")]
 
 pub(crate) mod pushing;
+pub(crate) mod shifted;
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -9,49 +10,54 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use kvolt_cache::codec::{Encrypted, EncryptionKey, EncryptionKeys, Json};
-use kvolt_cache::{Codec, Coded, Store};
+use kvolt_cache::{Access, Clock, Codec, Coded, Expiry, Key, NewEntry, Store};
 use kvolt_testkit::Fixture;
+use shifted::{Shift, Shifted};
 use tokio::runtime::Handle;
 
-/// A store that `open` opens, with values by a codec, on the runtime that it was made on.
+/// A store that `open` opens, with its URL and its table; with values by a codec, on the runtime
+/// that it was made on.
 pub(crate) struct OnRuntime<O, C> {
     open: O,
     codec: fn() -> C,
     handle: Handle,
+    shift: Shift,
 }
 
 impl<O, C> OnRuntime<O, C> {
     pub(crate) fn new(open: O, codec: fn() -> C) -> Self {
-        Self { open, codec, handle: Handle::current() }
+        Self { open, codec, handle: Handle::current(), shift: Shift::default() }
     }
 }
 
 impl<O: Clone, C> Clone for OnRuntime<O, C> {
     fn clone(&self) -> Self {
-        Self { open: self.open.clone(), codec: self.codec, handle: self.handle.clone() }
+        let (open, codec) = (self.open.clone(), self.codec);
+        Self { open, codec, handle: self.handle.clone(), shift: self.shift.clone() }
     }
 }
 
 impl<O, F, S, C> Fixture for OnRuntime<O, C>
 where
     O: Fn() -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = S> + Send,
+    F: Future<Output = (S, String, String)> + Send,
     S: Store<Vec<u8>>,
     C: Codec<String>,
 {
-    type Store = Coded<String, S, C>;
+    type Store = Coded<String, Shifted<S>, C>;
 
     async fn store(&self) -> Self::Store {
-        Coded::new((self.open)().await, (self.codec)())
+        let (store, url, table) = (self.open)().await;
+        Coded::new(self.shift.ahead(store, url, table), (self.codec)())
     }
 
     async fn advance(&self, by: Duration) {
-        tokio::time::sleep(by).await;
+        self.shift.advance(by).await;
     }
 
-    // The clock is the database's and can't be moved.
+    // Time passes by itself, too: this must not between two calls, and not an hour in a law.
     fn tick(&self) -> Duration {
-        Duration::from_millis(150)
+        Duration::from_secs(10)
     }
 
     fn slack(&self, idle: Duration) -> Duration {
@@ -67,6 +73,36 @@ where
     fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
         // The laws call this from within the runtime, too.
         tokio::task::block_in_place(|| self.handle.block_on(future))
+    }
+}
+
+/// Deadlines by the database's own clock, as it goes.
+pub(crate) async fn obeys_the_clock<S: Store<Vec<u8>>>(store: S) {
+    let keys = [Key::of("after"), Key::of("idle"), Key::of("used")];
+    let second = Duration::from_secs(1);
+    for (key, expiry) in
+        keys.iter().zip([Expiry::after(second), Expiry::idle(second), Expiry::idle(second)])
+    {
+        let _ = store.insert(*key, NewEntry::new(Vec::new(), expiry)).await.expect("it works");
+    }
+    let clock = Clock::system();
+    let begun = clock.now();
+    let mut there = [true; 3];
+    while there != [false, false, true] || clock.now().since(begun) < second * 2 {
+        for (key, there) in keys.iter().zip(&mut there) {
+            let access = if *key == keys[2] { Access::SLIDE } else { Access::PEEK };
+            let before = clock.now().since(begun);
+            let found = store.get(key, access).await.expect("it works");
+            assert!(*there || found.is_none(), "it was absent before");
+            *there = found.is_some();
+            // The store's clock is another, and has read the time before this one did.
+            let is_due = before >= second + second / 10 && *key != keys[2];
+            assert!(!(is_due && *there), "there {before:?} after it was made");
+            let is_early = clock.now().since(begun) < second - second / 5;
+            assert!(!is_early || *there, "gone {before:?} after it was made");
+        }
+        assert!(clock.now().since(begun) < second * 20, "{there:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 

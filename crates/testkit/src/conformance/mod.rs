@@ -69,9 +69,10 @@ pub trait Fixture: Clone + Send + Sync + 'static {
 
     /// Runs a future to its end on this thread.
     ///
-    /// The concurrent laws call it on threads of their own. A store that is
-    /// bound to a runtime overrides it, with Tokio for example by
-    /// `Handle::block_on`.
+    /// The concurrent laws call it on threads of their own, and inside of a
+    /// law that is run by it. A store that is bound to a runtime overrides it:
+    /// with Tokio for example by entering the runtime (`Handle::enter`) and
+    /// then doing as here, since `Handle::block_on` can't be nested.
     fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
         pollster::block_on(future)
     }

@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use super::Fixture;
 
@@ -29,16 +30,16 @@ pub fn broken_laws<F: Fixture>(fixture: &F) -> Vec<BrokenLaw> {
 /// time, so `at_once` of them run side by side, each on a store of its own.
 ///
 /// Where others use the machine, more than a tick may pass between two calls. So a law
-/// that moves the clock and seems broken is run again when all are through, twice and by
-/// itself, and counts as broken if it fails then too. The laws that start
-/// threads of their own don't look at the clock: they run one by one, and once.
+/// that moves the clock and seems broken is run again when all are through, by itself, with
+/// ticks three and then nine times as long, and counts as broken if it fails each time. The
+/// laws that start threads of their own don't look at the clock: they run one by one, and once.
 pub fn broken_laws_on_a_real_clock<F: Fixture>(fixture: &F, at_once: usize) -> Vec<BrokenLaw> {
+    let slowed = |times| Slowed { fixture: fixture.clone(), times };
     let (concurrent, mut sequential): (Vec<_>, Vec<_>) =
         laws().into_iter().partition(|(name, _)| CONCURRENT.contains(name));
     let mut broken: Vec<_> =
-        concurrent.into_iter().filter_map(|law| run(fixture, law).err()).collect();
+        concurrent.into_iter().filter_map(|law| run(&slowed(1), law).err()).collect();
 
-    // The last first: those of the grace take longest.
     let open = Mutex::new(&mut sequential);
     let doubtful = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -47,7 +48,7 @@ pub fn broken_laws_on_a_real_clock<F: Fixture>(fixture: &F, at_once: usize) -> V
                 loop {
                     let next = open.lock().unwrap_or_else(PoisonError::into_inner).pop();
                     let Some(law) = next else { return };
-                    if run(fixture, law).is_err() {
+                    if run(&slowed(1), law).is_err() {
                         doubtful.lock().unwrap_or_else(PoisonError::into_inner).push(law);
                     }
                 }
@@ -55,9 +56,44 @@ pub fn broken_laws_on_a_real_clock<F: Fixture>(fixture: &F, at_once: usize) -> V
         }
     });
     let doubtful = doubtful.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let again = |law: Law<F>| run(fixture, law).or_else(|_| run(fixture, law)).err();
+    let again = |law| run(&slowed(3), law).or_else(|_| run(&slowed(9), law)).err();
     broken.extend(doubtful.into_iter().filter_map(again));
     broken
+}
+
+/// A fixture with longer ticks.
+#[derive(Clone)]
+struct Slowed<F> {
+    fixture: F,
+    times: u32,
+}
+
+impl<F: Fixture> Fixture for Slowed<F> {
+    type Store = F::Store;
+
+    fn store(&self) -> impl Future<Output = Self::Store> + Send {
+        self.fixture.store()
+    }
+
+    fn advance(&self, by: Duration) -> impl Future<Output = ()> + Send {
+        self.fixture.advance(by)
+    }
+
+    fn tick(&self) -> Duration {
+        self.fixture.tick() * self.times
+    }
+
+    fn slack(&self, idle: Duration) -> Duration {
+        self.fixture.slack(idle)
+    }
+
+    fn rounds(&self) -> usize {
+        self.fixture.rounds()
+    }
+
+    fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+        self.fixture.block_on(future)
+    }
 }
 
 fn laws<F: Fixture>() -> Vec<Law<F>> {
