@@ -87,6 +87,11 @@ fn a_postgres_that_is_hurt_keeps_the_promises() {
 }
 
 #[test]
+fn a_near_cache_on_a_postgres_that_is_hurt_keeps_its_bound() {
+    run(StoreKind::Postgres, NEAR);
+}
+
+#[test]
 fn a_mariadb_that_is_hurt_keeps_the_promises() {
     run(StoreKind::MariaDb, None);
 }
@@ -94,4 +99,9 @@ fn a_mariadb_that_is_hurt_keeps_the_promises() {
 #[test]
 fn several_pools_on_one_sqlite_file_keep_the_promises() {
     run(StoreKind::Sqlite, None);
+}
+
+#[test]
+fn a_near_cache_on_a_sqlite_file_keeps_its_bound() {
+    run(StoreKind::Sqlite, NEAR);
 }

@@ -223,10 +223,13 @@ impl<'h> Index<'h> {
                     Call::Destroy { token: key } | Call::End { id: key, .. },
                     Some(Answer::Ended(true)),
                 ) => {
-                    if let Some(birth) = self.birth(*key)
-                        && let Some(session) = self.sessions.get_mut(&birth)
+                    if let Some(token) = self.tokens.get_mut(key)
+                        && let Some(session) = self.sessions.get_mut(&token.birth)
                     {
-                        session.ended.note_by(op.server, at, number);
+                        session.ended.note(at, number);
+                        // Under another name, that another server has replaced, its own copies
+                        // may be as old as they may be.
+                        token.ended.note_by(op.server, at, number);
                     }
                 }
                 (Call::Login { old, .. }, Some(Answer::Token(_))) => {

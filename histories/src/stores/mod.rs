@@ -129,15 +129,15 @@ pub async fn open(kind: StoreKind, options: StoreOptions) -> Result<Setup, Strin
         StoreKind::RedisForgetful => redis::alone(&options, Redis::builder()).await,
         StoreKind::RedisSentinel => redis::sentinel(&options).await,
         StoreKind::RedisCluster => redis::cluster(&options).await,
-        // Nobody is told there what was changed.
-        _ if near_cache.is_some() => Err(format!("{kind} has no near cache")),
         StoreKind::Postgres => sql::postgres(&options, Postgres::builder()).await,
         StoreKind::PostgresForgetful => {
             let forgetful = Postgres::builder().config("synchronous_commit", "off");
             sql::postgres(&options, forgetful.config("wal_writer_delay", "2s")).await
         }
+        // Nobody is told there what was changed.
+        StoreKind::MariaDb if near_cache.is_some() => Err(format!("{kind} has no near cache")),
         StoreKind::MariaDb => sql::mariadb(&options).await,
-        StoreKind::Sqlite => sql::sqlite().await,
+        StoreKind::Sqlite => sql::sqlite(&options).await,
     }
 }
 

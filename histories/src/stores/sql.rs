@@ -7,7 +7,7 @@ use sqlx::{Connection, Executor, SqliteConnection};
 use tokio::runtime::Handle;
 
 use super::network::Network;
-use super::{PROCESSES, Setup, StoreOptions, blocking, process, words};
+use super::{PROCESSES, Setup, StoreOptions, blocking, process, process_near, words};
 use crate::checker::Rules;
 use crate::{Disturber, Hurt, Random, Rhythm};
 
@@ -21,11 +21,11 @@ pub(super) async fn postgres(
         (Arc::new(server), proxies)
     })
     .await?;
-    let rules = Rules::default();
+    let rules = Rules { bound: options.near_cache, ..Rules::default() };
     let mut processes = Vec::new();
     for proxy in &proxies {
         let store = PostgresStore::open(&proxy.url(&server.url())).await.map_err(words)?;
-        processes.push(process(store, &rules)?);
+        processes.push(process_near(store, options.near_cache, &rules)?);
     }
     let admin = Arc::clone(&server);
     let network = Network::new(server, proxies).only(options.only.clone());
@@ -58,15 +58,15 @@ pub(super) async fn mariadb(options: &StoreOptions) -> Result<Setup, String> {
 }
 
 /// Several pools on one file, as of several processes.
-pub(super) async fn sqlite() -> Result<Setup, String> {
+pub(super) async fn sqlite(options: &StoreOptions) -> Result<Setup, String> {
     let folder = Folder::new()?;
     let file = folder.0.join("sessions.db");
     let url = format!("sqlite://{}", file.display());
-    let rules = Rules::default();
+    let rules = Rules { bound: options.near_cache, ..Rules::default() };
     let mut processes = Vec::new();
     for _ in 0..PROCESSES {
         let store = SqliteStore::open(&url).await.map_err(words)?;
-        processes.push(process(store, &rules)?);
+        processes.push(process_near(store, options.near_cache, &rules)?);
     }
     let disturber = Locking { url, runtime: Handle::current(), held: None, _folder: folder };
     Ok(Setup { processes, rules, disturber: Box::new(disturber) })
