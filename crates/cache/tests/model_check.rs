@@ -215,6 +215,31 @@ fn one_renaming_succeeds_and_no_update_is_lost_by_it() {
 }
 
 #[test]
+fn a_renaming_that_loses_takes_no_grace_from_the_one_that_wins() {
+    check(|| {
+        let lab = Arc::new(Lab::new());
+        lab.insert(&key("a"), None);
+        let rename = |to: &'static str, grace| {
+            spawn(&lab, move |lab| {
+                let mut rename = Rename::new();
+                rename.grace = grace;
+                let outcome = now(lab.store.rename(&key("a"), key(to), rename));
+                let lost = matches!(outcome, Renamed::Superseded | Renamed::Absent);
+                assert!(lost || matches!(outcome, Renamed::Moved { .. }), "{outcome:?}");
+            })
+        };
+        join(vec![rename("b", IDLE), rename("c", Duration::ZERO)]);
+        let moved = lab.value(&key("b")).is_some();
+        assert_eq!(
+            lab.value(&key("a")).is_some(),
+            moved,
+            "it leads to where it was moved with a grace"
+        );
+        assert_eq!(lab.value(&key("c")).is_some(), !moved);
+    });
+}
+
+#[test]
 fn a_renaming_does_not_save_an_entry_from_its_removal() {
     check(|| {
         let lab = Arc::new(Lab::new());

@@ -36,11 +36,19 @@ impl Owners {
         lock(&self.shards[self.shard_of(owner)])
     }
 
-    /// The locks of two owners, taken in the order of their shards so that no two callers wait
-    /// for each other.
-    pub(super) fn lock_both(&self, one: Option<&Owner>, other: Option<&Owner>) -> Locked<'_> {
-        let mut shards: Vec<usize> =
-            [one, other].into_iter().flatten().map(|owner| self.shard_of(owner)).collect();
+    /// The locks for moving an entry from one owner to another, taken in the order of their
+    /// shards so that no two callers wait for each other.
+    ///
+    /// An entry without an owner has a lock by its key: of those who move it, one does.
+    pub(super) fn lock_both(
+        &self,
+        key: &Key,
+        one: Option<&Owner>,
+        other: Option<&Owner>,
+    ) -> Locked<'_> {
+        let first = one.map_or(key.prefix() as usize % SHARDS, |owner| self.shard_of(owner));
+        let mut shards = vec![first];
+        shards.extend(other.map(|owner| self.shard_of(owner)));
         shards.sort_unstable();
         shards.dedup();
         let guards = shards.into_iter().map(|shard| (shard, lock(&self.shards[shard]))).collect();

@@ -46,7 +46,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         owner: Option<Arc<Owner>>,
     ) -> Option<Renamed> {
         let new_owner = rename.owner.as_ref().or(owner.as_deref());
-        let mut locked = self.owners.lock_both(owner.as_deref(), new_owner);
+        let mut locked = self.owners.lock_both(from, owner.as_deref(), new_owner);
         let now = self.clock.now();
         let map = self.map.pin();
         let old = map.get(from).filter(|old| old.owner() == owner.as_ref())?;

@@ -19,7 +19,26 @@ pub(super) struct Flights<V> {
     next: AtomicU64,
 }
 
-type Shard<V> = HashMap<Key, Vec<Flight<V>>>;
+type Shard<V> = HashMap<Key, UnderWay<V>>;
+
+/// What is under way for a key.
+struct UnderWay<V> {
+    flights: Vec<Flight<V>>,
+    /// How many changes by this process are: while there are any, nothing that is read is kept.
+    changes: usize,
+}
+
+impl<V> Default for UnderWay<V> {
+    fn default() -> Self {
+        Self { flights: Vec::new(), changes: 0 }
+    }
+}
+
+impl<V> UnderWay<V> {
+    fn is_over(&self) -> bool {
+        self.flights.is_empty() && self.changes == 0
+    }
+}
 
 /// One read of the store. Only the shard's lock guards it.
 struct Flight<V> {
@@ -84,13 +103,13 @@ impl<V> Flights<V> {
         bound: Duration,
     ) -> Ticket<'a, V> {
         let mut shard = self.shard(key);
-        let under_way = shard.get_mut(key).and_then(|flights| {
-            flights.iter_mut().find(|flight| {
+        let joined = shard.get_mut(key).and_then(|under_way| {
+            under_way.flights.iter_mut().find(|flight| {
                 let fresh = now.since(flight.started) < bound;
                 flight.access == access && !flight.closed && !flight.overtaken && fresh
             })
         });
-        if let Some(flight) = under_way {
+        if let Some(flight) = joined {
             flight.tickets += 1;
             let (number, outcome) = (flight.number, Arc::clone(&flight.outcome));
             return Ticket { flights: self, number, key, outcome };
@@ -100,8 +119,25 @@ impl<V> Flights<V> {
 
     /// Nothing that is under way for this key is kept.
     pub(super) fn changed(&self, key: &Key) {
-        if let Some(flights) = self.shard(key).get_mut(key) {
-            flights.iter_mut().for_each(|flight| flight.overtaken = true);
+        if let Some(under_way) = self.shard(key).get_mut(key) {
+            under_way.flights.iter_mut().for_each(|flight| flight.overtaken = true);
+        }
+    }
+
+    /// A change by this process begins, and nothing that is read for this key is kept until it ends.
+    pub(super) fn begin_change(&self, key: &Key) {
+        self.shard(key).entry(*key).or_default().changes += 1;
+        self.changed(key);
+    }
+
+    pub(super) fn end_change(&self, key: &Key) {
+        self.changed(key);
+        let mut shard = self.shard(key);
+        if let Some(under_way) = shard.get_mut(key) {
+            under_way.changes -= 1;
+            if under_way.is_over() {
+                shard.remove(key);
+            }
         }
     }
 
@@ -109,7 +145,8 @@ impl<V> Flights<V> {
     pub(super) fn all_changed(&self) {
         for shard in &self.shards {
             let mut shard = lock(shard);
-            shard.values_mut().flatten().for_each(|flight| flight.overtaken = true);
+            let flights = shard.values_mut().flat_map(|under_way| &mut under_way.flights);
+            flights.for_each(|flight| flight.overtaken = true);
         }
     }
 
@@ -123,16 +160,17 @@ impl<V> Flights<V> {
     ) -> Ticket<'a, V> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let outcome = Arc::default();
+        let under_way = shard.entry(*key).or_default();
         let flight = Flight {
             number,
             access,
             started,
             tickets: 1,
-            overtaken: false,
+            overtaken: under_way.changes > 0,
             closed,
             outcome: Arc::clone(&outcome),
         };
-        shard.entry(*key).or_default().push(flight);
+        under_way.flights.push(flight);
         Ticket { flights: self, number, key, outcome }
     }
 
@@ -147,7 +185,8 @@ impl<V> Ticket<'_, V> {
     /// Under the lock, so that a change that is pushed comes before (and overtakes) or after (and removes).
     pub(super) fn land(&self, keep: impl FnOnce(u64)) {
         let mut shard = self.flights.shard(self.key);
-        let mut flights = shard.get_mut(self.key).into_iter().flatten();
+        let under_way = shard.get_mut(self.key);
+        let mut flights = under_way.into_iter().flat_map(|under_way| &mut under_way.flights);
         if let Some(flight) = flights.find(|flight| flight.number == self.number) {
             flight.closed = true;
             if !flight.overtaken {
@@ -160,14 +199,14 @@ impl<V> Ticket<'_, V> {
 impl<V> Drop for Ticket<'_, V> {
     fn drop(&mut self) {
         let mut shard = self.flights.shard(self.key);
-        let Some(flights) = shard.get_mut(self.key) else {
+        let Some(under_way) = shard.get_mut(self.key) else {
             return;
         };
-        flights.retain_mut(|flight| {
+        under_way.flights.retain_mut(|flight| {
             flight.tickets -= usize::from(flight.number == self.number);
             flight.tickets > 0
         });
-        if flights.is_empty() {
+        if under_way.is_over() {
             shard.remove(self.key);
         }
     }

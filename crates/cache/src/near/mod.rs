@@ -184,7 +184,8 @@ where
     }
 }
 
-/// Drops copies when an operation ends, however it ends: also one that was given up may have been done.
+/// A change by this process: from its beginning to its end, however it ends, there are no
+/// copies of what it is about, since at any moment in between it may have been done.
 struct Changing<'a, V, S>
 where
     V: Clone + Send + Sync + 'static,
@@ -194,13 +195,29 @@ where
     keys: [Key; 2],
 }
 
+impl<'a, V, S> Changing<'a, V, S>
+where
+    V: Clone + Send + Sync + 'static,
+    S: Store<V> + Push,
+{
+    fn begin(inner: &'a Inner<V, S>, keys: [Key; 2]) -> Self {
+        for key in &keys {
+            inner.flights.begin_change(key);
+            inner.copies.remove(key);
+        }
+        Self { inner, keys }
+    }
+}
+
 impl<V, S> Drop for Changing<'_, V, S>
 where
     V: Clone + Send + Sync + 'static,
     S: Store<V> + Push,
 {
     fn drop(&mut self) {
-        self.keys.iter().for_each(|key| self.inner.changed(key));
+        for key in &self.keys {
+            self.inner.flights.end_change(key);
+        }
     }
 }
 
@@ -218,7 +235,7 @@ where
     }
 
     async fn insert(&self, key: Key, entry: NewEntry<V>) -> Result<Insert> {
-        let _changing = Changing { inner: &*self.inner, keys: [key; 2] };
+        let _changing = Changing::begin(&self.inner, [key; 2]);
         let inserted = self.inner.store.insert(key, entry).await?;
         if let Insert::Inserted { removed } = &inserted {
             removed.iter().for_each(|key| self.inner.changed(key));
@@ -234,12 +251,12 @@ where
         expiry: Option<Expiry>,
     ) -> Result<Replace<V>> {
         let keys = [*key, self.inner.real_key(key).await?];
-        let _changing = Changing { inner: &*self.inner, keys };
+        let _changing = Changing::begin(&self.inner, keys);
         self.inner.store.replace(key, seen, value, expiry).await
     }
 
     async fn rename(&self, from: &Key, to: Key, rename: Rename<V>) -> Result<Renamed> {
-        let _changing = Changing { inner: &*self.inner, keys: [*from, to] };
+        let _changing = Changing::begin(&self.inner, [*from, to]);
         let renamed = self.inner.store.rename(from, to, rename).await?;
         if let Renamed::Moved { removed } = &renamed {
             removed.iter().for_each(|key| self.inner.changed(key));
@@ -249,7 +266,7 @@ where
 
     async fn remove(&self, key: &Key) -> Result<bool> {
         let keys = [*key, self.inner.real_key(key).await?];
-        let _changing = Changing { inner: &*self.inner, keys };
+        let _changing = Changing::begin(&self.inner, keys);
         self.inner.store.remove(key).await
     }
 

@@ -201,31 +201,44 @@ pub async fn a_limit_holds_under_concurrent_insertions<F: Fixture>(fixture: &F) 
     }
 }
 
-/// Of many renamings of one key, one moves the entry; the others make no second successor.
+/// Of many renamings of one key, one moves the entry; the others make no second successor, and
+/// take no grace from the one that did.
 pub async fn of_concurrent_renamings_one_moves<F: Fixture>(fixture: &F) {
     let caller = Caller::new(fixture).await;
     for round in 0..fixture.rounds() {
-        let with_grace = round.is_multiple_of(2);
-        let owner = Owner::new(format!("owner {round}"));
-        let keys = round_keys(&caller, round, &owner);
+        // All with a grace, all without, or half of them; with an owner and without.
+        let has_grace = move |number: usize| match round % 3 {
+            0 => true,
+            1 => false,
+            _ => number.is_multiple_of(2),
+        };
+        let owner = (round % 2 == 0).then(|| Owner::new(format!("owner {round}")));
+        let key = |number| lab::key(caller.store(), &format!("{round}, {number}"), owner.as_ref());
+        let keys: Vec<_> = (0..=THREADS).map(key).collect();
         let from = keys[THREADS];
-        assert_eq!(caller.insert(from, "value", Some(&owner), None), inserted());
+        assert_eq!(caller.insert(from, "value", owner.as_ref(), None), inserted());
         let successors = keys.clone();
         let answers = together(&caller, THREADS, move |caller, number| {
-            let rename = if with_grace { grace(LONG) } else { Rename::new() };
+            let rename = if has_grace(number) { grace(LONG) } else { Rename::new() };
             let answer = caller.rename(&from, successors[number], rename);
             let read = caller.get(&from, Access::SLIDE);
-            assert_eq!(read.is_some(), with_grace, "a renaming has returned");
+            if answer == lab::moved() {
+                assert_eq!(read.is_some(), has_grace(number), "a renaming has returned");
+            }
             answer
         })
         .await;
         let moved = |number: &usize| answers[*number] == lab::moved();
         let moved: Vec<_> = (0..THREADS).filter(moved).collect();
         let [moved] = moved[..] else { panic!("{moved:?} moved it: {answers:?}") };
-        let other = if with_grace { Renamed::Superseded } else { Renamed::Absent };
+        let other = if has_grace(moved) { Renamed::Superseded } else { Renamed::Absent };
         let refused = answers.iter().filter(|answer| **answer == other).count();
-        assert_eq!(refused, THREADS - 1, "{answers:?}");
-        assert_eq!(caller.list(&owner), [keys[moved]], "there is one successor");
+        assert_eq!(refused, THREADS - 1, "{moved} moved it: {answers:?}");
+        let leads = caller.get(&from, Access::PEEK).map(|entry| entry.key);
+        assert_eq!(leads, has_grace(moved).then_some(keys[moved]));
+        if let Some(owner) = &owner {
+            assert_eq!(caller.list(owner), [keys[moved]], "there is one successor");
+        }
         for (number, key) in keys[..THREADS].iter().enumerate() {
             assert_eq!(caller.get(key, Access::PEEK).is_some(), number == moved);
         }
