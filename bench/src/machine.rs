@@ -29,12 +29,16 @@ pub(crate) fn print() {
     println!("{}", String::from_utf8_lossy(&rustc.unwrap_or_default()).trim());
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     println!("load before: {}", load.split(' ').take(3).collect::<Vec<_>>().join(" "));
-    let lock = include_str!("../Cargo.lock");
-    let versions = CRATES.iter().filter_map(|name| {
+    println!("{}", versions(include_str!("../Cargo.lock"), &CRATES));
+    let command: Vec<String> = std::env::args().skip(1).collect();
+    println!("command: kvolt-bench {}", command.join(" "));
+}
+
+/// Of these crates, the versions that a lock file names.
+pub(crate) fn versions(lock: &str, crates: &[&str]) -> String {
+    let version = |name: &&str| {
         let (_, rest) = lock.split_once(&format!("name = \"{name}\"\nversion = \""))?;
         Some(format!("{name} {}", rest.split('"').next()?))
-    });
-    println!("{}", versions.collect::<Vec<_>>().join(", "));
-    println!("ns/op: from when all threads are ready to when the last has done its operations, by");
-    println!("the operations of one thread; contenders take turns, the best of five rounds counts");
+    };
+    crates.iter().filter_map(version).collect::<Vec<_>>().join(", ")
 }

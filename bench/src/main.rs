@@ -13,12 +13,15 @@ mod machine;
 mod memory;
 mod pause;
 mod session;
+#[cfg(feature = "stores")]
+mod stores;
 mod writes;
 
 use std::process::ExitCode;
 
 const USAGE: &str =
-    "usage: kvolt-bench [cache|session|http|memory|pause|allocations|instructions|all] [--quick]";
+    "usage: kvolt-bench [cache|session|http|memory|pause|allocations|instructions|all] [--quick]
+       kvolt-bench stores [trips|serve|million] …";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -27,10 +30,26 @@ fn main() -> ExitCode {
     {
         match &**part {
             "memory" => memory::child(&rest[0]),
+            #[cfg(feature = "stores")]
+            stores::CHILD => stores::child(&rest[0], &rest[1]),
             "instructions" => instructions::child(&rest[0], rest[1].parse().expect("a number")),
             _ => unreachable!("only this program starts itself"),
         }
         return ExitCode::SUCCESS;
+    }
+    #[cfg(feature = "stores")]
+    if let [part, rest @ ..] = &arguments[..]
+        && part == "stores"
+    {
+        machine::print();
+        let rest: Vec<&str> = rest.iter().map(|argument| &**argument).collect();
+        return match stores::run(&rest) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(usage) => {
+                eprintln!("{usage}");
+                ExitCode::FAILURE
+            }
+        };
     }
     let quick = arguments.iter().any(|argument| argument == "--quick");
     let mut parts = arguments.iter().map(|argument| &**argument).filter(|part| *part != "--quick");
@@ -49,6 +68,8 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     machine::print();
+    println!("ns/op: from when all threads are ready to when the last has done its operations, by");
+    println!("the operations of one thread; contenders take turns, the best of five rounds counts");
     for (name, run) in all {
         if part == "all" || part == name {
             run();

@@ -1,0 +1,106 @@
+//! The application on KVolt, in a process of its own: a login, a protected page, a change, a logout.
+
+use std::io::Read;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use axum::Router;
+use axum::response::IntoResponse;
+use axum::routing::{get, post};
+use kvolt::cache::{Coded, MemoryStore, NearCache, Push, Store};
+use kvolt::middleware::{Handle, Result, Session, Sessions};
+use kvolt::redis::RedisStore;
+use kvolt::session::{Manager, NewSession, Record, RecordJson};
+use kvolt::sql::{MySqlStore, PostgresStore, SqliteStore};
+
+use super::IDLE;
+use super::user::User;
+
+/// Serves until its input ends, and prints first on which port.
+///
+/// `spec` is a store, with `+near` for a near cache and `+each-use` to write each use instead of
+/// only those that are due.
+pub(crate) fn child(spec: &str, url: &str) {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(2).enable_all().build().expect("it starts");
+    runtime.block_on(async {
+        let sessions = Sessions::new(manager(spec, url).await);
+        let open = Router::new().route("/login", post(login));
+        let app = Router::new()
+            .route("/profile", get(profile))
+            .route("/change", post(change))
+            .route("/logout", post(logout))
+            .route_layer(sessions.layer())
+            .merge(open.route_layer(sessions.layer().optional()))
+            .with_state(sessions);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        println!("{}", listener.local_addr().expect("it has one").port());
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        let waiting = tokio::task::spawn_blocking(|| {
+            let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        });
+        let _ = waiting.await;
+        std::process::exit(0);
+    });
+}
+
+async fn manager(spec: &str, url: &str) -> Manager<User> {
+    let (store, options) = spec.split_once('+').unwrap_or((spec, ""));
+    let near = options.contains("near");
+    let slide_after = if options.contains("each-use") { 0.0 } else { 1.0 / 16.0 };
+    let name = format!("kv_{}", spec.replace(['+', '-'], "_"));
+    match store {
+        "memory" => Manager::new(MemoryStore::new(), IDLE),
+        "redis" => {
+            let store = RedisStore::builder(url).prefix(name).slide_after(slide_after);
+            pushing(store.open().await.expect("Redis is there"), near).await
+        }
+        "postgres" => {
+            let store = PostgresStore::builder().table(name).slide_after(slide_after);
+            pushing(store.open(url).await.expect("PostgreSQL is there"), near).await
+        }
+        "mariadb" => {
+            let store = MySqlStore::builder().table(name).slide_after(slide_after);
+            Manager::new(coded(store.open(url).await.expect("MariaDB is there")), IDLE)
+        }
+        "sqlite" => {
+            let store = SqliteStore::builder().table(name).slide_after(slide_after);
+            Manager::new(coded(store.open(url).await.expect("it can be made")), IDLE)
+        }
+        _ => panic!("there is no such store: {store}"),
+    }
+}
+
+pub(super) fn coded<S: Store<Vec<u8>>>(store: S) -> Coded<Record<User>, S, RecordJson<User>> {
+    Coded::new(store, RecordJson::new())
+}
+
+async fn pushing(store: impl Store<Vec<u8>> + Push, near: bool) -> Manager<User> {
+    if !near {
+        return Manager::new(coded(store), IDLE);
+    }
+    let store = NearCache::new(coded(store)).expect("there is a runtime");
+    // No answer from a copy before that.
+    while !store.is_hearing() {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    Manager::new(store, IDLE)
+}
+
+async fn login(handle: Handle<User>) -> Result<impl IntoResponse> {
+    static USERS: AtomicU64 = AtomicU64::new(0);
+    let id = USERS.fetch_add(1, Ordering::Relaxed);
+    let session = NewSession::new(User::new(id)).owner(id.to_string());
+    Ok((handle.login(session).await?, ""))
+}
+
+async fn profile(user: Session<User>) -> String {
+    user.name.clone()
+}
+
+async fn change(user: Session<User>) -> Result<String> {
+    Ok(user.update(|user| user.visits += 1).await?.visits.to_string())
+}
+
+async fn logout(user: Session<User>) -> Result<impl IntoResponse> {
+    Ok((user.logout().await?, ""))
+}

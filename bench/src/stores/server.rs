@@ -1,0 +1,76 @@
+//! The programs that are measured, each in a process of its own.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use crate::harness;
+
+/// Whose sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Library {
+    KVolt,
+    TowerSessions,
+}
+
+impl Library {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::KVolt => "KVolt",
+            Self::TowerSessions => "tower-sessions",
+        }
+    }
+}
+
+/// The part of this program's arguments that [`super::child`] answers to.
+pub(crate) const CHILD: &str = "stores-serve";
+
+/// The application on a library and a store.
+pub(super) struct Server {
+    child: Child,
+    pub(super) port: u16,
+}
+
+impl Server {
+    pub(super) fn start(library: Library, spec: &str, url: &str, peers: &Path) -> Self {
+        let mut command = match library {
+            Library::KVolt => harness::child(&[CHILD]),
+            Library::TowerSessions => Command::new(peers),
+        };
+        command.args([spec, url]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("it starts");
+        let mut line = String::new();
+        let output = child.stdout.take().expect("it is piped");
+        BufReader::new(output).read_line(&mut line).expect("it is text");
+        let port = line.trim().parse().unwrap_or_else(|_| {
+            panic!("{} on {spec} does not start", library.name());
+        });
+        Self { child, port }
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Builds the program with tower-sessions, which can't be in this one, and says where it is.
+pub(super) fn build_peers() -> PathBuf {
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/Cargo.toml");
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut build = Command::new(cargo);
+    build.args(["build", "--release", "--locked", "--manifest-path", manifest]);
+    build.args(["--message-format", "json-render-diagnostics"]).stderr(Stdio::inherit());
+    let output = build.output().expect("cargo is there");
+    assert!(output.status.success(), "{manifest} does not build");
+    let messages = String::from_utf8_lossy(&output.stdout).into_owned();
+    let executable =
+        messages.rsplit("\"executable\":\"").next().and_then(|rest| rest.split('"').next());
+    PathBuf::from(executable.expect("cargo says where it is"))
+}

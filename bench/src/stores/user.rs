@@ -1,0 +1,24 @@
+//! What a session holds: some 100 bytes as JSON. Both programs have it.
+
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct User {
+    pub(crate) id: u64,
+    pub(crate) name: String,
+    pub(crate) mail: String,
+    pub(crate) roles: Vec<String>,
+    pub(crate) visits: u64,
+}
+
+impl User {
+    pub(crate) fn new(id: u64) -> Self {
+        Self {
+            id,
+            name: "Ada Lovelace".into(),
+            mail: "ada.lovelace@example.com".into(),
+            roles: vec!["author".into(), "reviewer".into()],
+            visits: 0,
+        }
+    }
+}
