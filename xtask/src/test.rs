@@ -81,7 +81,7 @@ fn plan(skip_browser: bool) -> Steps {
 /// Formatting of this workspace and of those beside it.
 fn format() -> Result<(), Failure> {
     cargo::run(&mut cargo(["fmt", "--all", "--check"]))?;
-    for folder in ["examples", "fuzz", "bench"] {
+    for folder in ["examples", "fuzz", "bench", "bench/peers"] {
         let manifest = format!("{folder}/Cargo.toml");
         cargo::run(&mut cargo(["fmt", "--all", "--check", "--manifest-path", &manifest]))?;
     }

@@ -120,7 +120,13 @@ impl<T: Send + Sync + 'static> Handle<T> {
         T: Clone,
     {
         let token = self.current().ok_or_else(Error::ended)?;
-        self.bounded(self.manager().update(&token, change)).await?.ok_or_else(Error::ended)
+        let updated = match self.slot.used() {
+            Some(read) => {
+                self.bounded(self.manager().update_from(&token, read.clone(), change)).await
+            }
+            None => self.bounded(self.manager().update(&token, change)).await,
+        };
+        updated?.ok_or_else(Error::ended)
     }
 
     /// Ends the session, and makes the client forget its token. No error if it had ended before.
@@ -173,7 +179,10 @@ impl<T: Send + Sync + 'static> Handle<T> {
     }
 
     fn forget(&self) -> SetToken {
-        self.slot.state().token = None;
+        {
+            let mut state = self.slot.state();
+            (state.token, state.replaced) = (None, true);
+        }
         let sessions = self.slot.sessions();
         // A client that sent nothing has nothing to forget: it is sent no cookie either.
         let header = self.slot.came_by().and_then(|source| sessions.clearing_header(source));
@@ -194,6 +203,7 @@ impl<T: Send + Sync + 'static> Handle<T> {
     ) -> SetToken {
         let mut state = self.slot.state();
         state.token = token.as_ref().and_then(|token| Token::parse(token.expose()));
+        state.replaced = true;
         if self.layered {
             state.outgoing = Some(Box::new((name, value)));
             SetToken::by_layer(token)

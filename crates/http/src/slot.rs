@@ -25,6 +25,8 @@ pub(crate) struct Slot<T> {
 pub(crate) struct State {
     /// The token that is good now.
     pub(crate) token: Option<Token>,
+    /// Whether it is another than the one that the session was read by.
+    pub(crate) replaced: bool,
     /// The header by which the response sets or clears the client's token; mostly none, so boxed.
     pub(crate) outgoing: Option<Box<(HeaderName, HeaderValue)>>,
 }
@@ -36,12 +38,18 @@ impl<T: Send + Sync + 'static> Slot<T> {
         session: Option<Session<T>>,
     ) -> Self {
         let (token, came_by) = found.unzip();
-        let state = Mutex::new(State { token, outgoing: None });
+        let state = Mutex::new(State { token, replaced: false, outgoing: None });
         Self { layer, session, came_by, state }
     }
 
     pub(crate) fn sessions(&self) -> &Sessions<T> {
         &self.layer.sessions
+    }
+
+    /// The session as it was read for this request, if that counted as use and by this token.
+    pub(crate) fn used(&self) -> Option<&Session<T>> {
+        let used = self.layer.access.slides() && !self.state().replaced;
+        self.session.as_ref().filter(|_| used)
     }
 
     /// Whether only the store itself could answer for the session.

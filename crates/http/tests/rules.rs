@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http::{Method, Response, StatusCode};
 use kvolt_http::{CookiePolicy, Refusal, Session, Sessions};
 use kvolt_session::{Manager, Token};
+use kvolt_testkit::Call;
 use support::{Client, User, World, router, user};
 
 /// Fixation (passport CVE-2022-25896, fiber CVE-2024-38513, axum_session and ruts at login).
@@ -230,8 +231,7 @@ async fn a_protected_request_asks_the_store_once() {
         let mut client = world.client();
         client.post("/login").await;
         // What is ready is no round trip: a store that does I/O has nothing ready.
-        let round_trips =
-            || world.faults.count_all() - world.faults.count(kvolt_testkit::Call::GetReady);
+        let round_trips = || world.faults.count_all() - world.faults.count(Call::GetReady);
         let before = round_trips();
         assert_eq!(client.get("/profile").await.text, "ada");
         assert_eq!(round_trips() - before, usize::from(!at_once));
@@ -518,4 +518,19 @@ async fn a_limit_is_an_answer_of_its_own() {
 fn a_logout_can_clear_what_the_browser_keeps() {
     let response = (kvolt_http::clear_site_data(), "out").into_response();
     assert_eq!(response.headers()["clear-site-data"], "\"cache\", \"storage\"");
+}
+
+#[tokio::test]
+async fn a_request_asks_the_store_once_and_a_change_once_more() {
+    let world = World::new();
+    let mut client = world.client();
+    client.post("/login").await;
+    world.faults.reset();
+    world.faults.answers_at_once(false);
+    assert_eq!(client.get("/profile").await.text, "ada");
+    assert_eq!((world.faults.count(Call::Get), world.faults.count(Call::Replace)), (1, 0));
+    for expected in ["1", "2"] {
+        assert_eq!(client.post("/count").await.text, expected);
+    }
+    assert_eq!((world.faults.count(Call::Get), world.faults.count(Call::Replace)), (3, 2));
 }

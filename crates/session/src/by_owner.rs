@@ -54,7 +54,8 @@ impl<T: Send + Sync + 'static> Manager<T> {
     ///
     /// The store's.
     pub async fn end_others(&self, token: &Token) -> Result<usize> {
-        let Some(session) = self.peek(token).await? else {
+        // An old copy could name a key that is kept no more, and then this one would be ended too.
+        let Some(session) = self.get_with(token, Access::PEEK.strict()).await? else {
             return Ok(0);
         };
         let Some(owner) = session.owner() else {

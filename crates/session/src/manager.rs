@@ -251,14 +251,34 @@ impl<T: Send + Sync + 'static> Manager<T> {
     pub async fn update(
         &self,
         token: &Token,
+        change: impl FnMut(&mut T),
+    ) -> Result<Option<Session<T>>>
+    where
+        T: Clone,
+    {
+        match self.get(token).await? {
+            Some(session) => self.update_from(token, session, change).await,
+            None => Ok(None),
+        }
+    }
+
+    /// [`update`](Self::update) for one who has just read the session by this
+    /// token: the store is asked once less. It does not count as use by itself.
+    ///
+    /// What was read may be old: then the store says how it is, and the change is made to that.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn update_from(
+        &self,
+        token: &Token,
+        mut session: Session<T>,
         mut change: impl FnMut(&mut T),
     ) -> Result<Option<Session<T>>>
     where
         T: Clone,
     {
-        let Some(mut session) = self.get(token).await? else {
-            return Ok(None);
-        };
         for _ in 0..UPDATE_ATTEMPTS_MAX {
             let mut content = session.record().content().clone();
             change(&mut content.data);

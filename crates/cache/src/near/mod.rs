@@ -24,7 +24,9 @@
 //! speed, and never more than the bound in truth. If the store can't be asked
 //! either, the read is an error and not an old answer.
 //!
-//! What this process changed itself it sees at once. A [strict](Access::strict)
+//! What this process changed it sees at once by the key that it changed. (By a
+//! key that another process has just renamed it may see a copy from before, within
+//! the bound.) A [strict](Access::strict)
 //! read always asks the store. Conditional operations are the store's own, so
 //! an old copy never makes an update or a renaming wrong.
 //!
