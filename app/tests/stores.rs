@@ -1,5 +1,7 @@
 //! Several instances of the running program on one store elsewhere, healthy and failing.
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+#![allow(clippy::print_stdout, reason = "the times that it took are told, not asserted")]
+#![allow(clippy::disallowed_methods, reason = "the program's clock can't be moved from outside")]
 
 mod support;
 

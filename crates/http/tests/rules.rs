@@ -169,7 +169,7 @@ async fn a_lost_answer_is_an_error_and_the_session_lives() {
     let world = World::new();
     let mut client = world.client();
     client.post("/login").await;
-    world.faults.only(&[kvolt_testkit::Call::Replace]);
+    world.faults.only(&[Call::Replace]);
     world.faults.lose_all_answers(true);
     assert_eq!(client.post("/count").await.status, StatusCode::SERVICE_UNAVAILABLE);
     world.faults.reset();
