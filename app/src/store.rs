@@ -33,7 +33,12 @@ pub(crate) async fn open(options: &Options) -> StoreResult<AnyStore<Record<User>
         StoreUrl::Memory => memory(options),
         StoreUrl::Redis(url) => near(options, RedisStore::open(url).await?),
         StoreUrl::Postgres(url) => near(options, PostgresStore::open(url).await?),
-        StoreUrl::MySql(url) => alone(options, MySqlStore::open(url).await?),
+        StoreUrl::MySql(_) if options.near_cache.is_some() => Err(Error::misconfigured(
+            "--near-cache needs a store that pushes its changes: redis://, postgres:// or sqlite:",
+        )),
+        StoreUrl::MySql(url) => {
+            Ok(AnyStore::new(Coded::new(MySqlStore::open(url).await?, codec(options))))
+        }
         StoreUrl::Sqlite(url) => near(options, SqliteStore::open(url).await?),
     }
 }
@@ -61,16 +66,6 @@ fn near(
         Some(bound) => AnyStore::new(NearCache::builder(store).bound(bound).build()?),
         None => AnyStore::new(store),
     })
-}
-
-/// A store that does not.
-fn alone(options: &Options, store: impl Store<Vec<u8>>) -> StoreResult<AnyStore<Record<User>>> {
-    if options.near_cache.is_some() {
-        return Err(Error::misconfigured(
-            "--near-cache needs a store that pushes its changes: redis://, postgres:// or sqlite:",
-        ));
-    }
-    Ok(AnyStore::new(Coded::new(store, codec(options))))
 }
 
 fn codec(options: &Options) -> Box<dyn Codec<Record<User>>> {
