@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crate::Expiry;
 use crate::{
-    Access, Cursor, Entry, EntryRef, Insert, Key, NewEntry, Owner, Page, Rename, Renamed, Replace,
-    Result, Store, Version,
+    Access, Changes, Cursor, Entry, EntryRef, Insert, Key, NewEntry, OnExpired, Owner, Page,
+    Rename, Renamed, Replace, Result, Store, Version,
 };
 
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
@@ -58,6 +58,9 @@ trait Erased<V>: Send + Sync {
     fn remove_owner<'a>(&'a self, owner: &'a Owner, keep: Option<&'a Key>) -> Boxed<'a, Vec<Key>>;
     fn scan<'a>(&'a self, after: Option<&'a Cursor>, entries_max: usize) -> Boxed<'a, Page<V>>;
     fn clear(&self) -> Boxed<'_, ()>;
+    fn count(&self) -> Boxed<'_, u64>;
+    fn on_expired(&self, told: OnExpired) -> bool;
+    fn changes(&self) -> Option<Arc<Changes>>;
     fn get_ready(
         &self,
         key: &Key,
@@ -109,6 +112,18 @@ impl<V: Send + 'static, S: Store<V>> Erased<V> for S {
 
     fn clear(&self) -> Boxed<'_, ()> {
         Box::pin(Store::clear(self))
+    }
+
+    fn count(&self) -> Boxed<'_, u64> {
+        Box::pin(Store::count(self))
+    }
+
+    fn on_expired(&self, told: OnExpired) -> bool {
+        Store::on_expired(self, told)
+    }
+
+    fn changes(&self) -> Option<Arc<Changes>> {
+        Store::changes(self)
     }
 
     fn get_ready(
@@ -164,6 +179,15 @@ macro_rules! delegate_store {
         }
         async fn clear(&$self) -> Result<()> {
             $inner.clear().await
+        }
+        async fn count(&$self) -> Result<u64> {
+            $inner.count().await
+        }
+        fn on_expired(&$self, told: OnExpired) -> bool {
+            $inner.on_expired(told)
+        }
+        fn changes(&$self) -> Option<Arc<Changes>> {
+            $inner.changes()
         }
         fn get_ready(
             &$self,

@@ -1,10 +1,11 @@
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{
-    Access, Codec, Cursor, Entry, Error, Expiry, Insert, Key, Listener, NewEntry, Owner, Page,
-    Push, Rename, Renamed, Replace, Result, Store, Version,
+    Access, Changes, Codec, Cursor, Entry, Error, Expiry, Insert, Key, Listener, NewEntry,
+    OnExpired, Owner, Page, Push, Rename, Renamed, Replace, Result, Store, Version,
 };
 
 /// A store of values, on a store of bytes and a [`Codec`].
@@ -149,6 +150,18 @@ impl<V: Send + Sync + 'static, S: Store<Vec<u8>>, C: Codec<V>> Store<V> for Code
 
     async fn clear(&self) -> Result<()> {
         self.store.clear().await
+    }
+
+    async fn count(&self) -> Result<u64> {
+        self.store.count().await
+    }
+
+    fn on_expired(&self, told: OnExpired) -> bool {
+        self.store.on_expired(told)
+    }
+
+    fn changes(&self) -> Option<Arc<Changes>> {
+        self.store.changes()
     }
 
     fn places(&self, key: &Key, owner: Option<&Owner>) -> bool {

@@ -2,6 +2,7 @@
 
 mod any_store;
 mod cache;
+mod changes;
 mod clock;
 pub mod codec;
 mod coded;
@@ -18,6 +19,7 @@ mod sync;
 
 pub use any_store::AnyStore;
 pub use cache::Cache;
+pub use changes::{Changes, Watch};
 pub use clock::{Clock, ManualClock, Timestamp};
 pub use codec::Codec;
 pub use coded::{Coded, VALUE_SIZE_MAX_DEFAULT};
@@ -32,4 +34,4 @@ pub use memory::MemoryStore;
 pub use near::NearCache;
 pub use owner::Owner;
 pub use push::{Listener, Push};
-pub use store::Store;
+pub use store::{OnExpired, Store};

@@ -1,10 +1,20 @@
 use std::future::Future;
 
+use std::sync::Arc;
+
 use crate::Expiry;
 use crate::{
-    Access, Cursor, Entry, EntryRef, Insert, Key, NewEntry, Owner, Page, Rename, Renamed, Replace,
-    Result, Version,
+    Access, Changes, Cursor, Entry, EntryRef, Insert, Key, NewEntry, Owner, Page, Rename, Renamed,
+    Replace, Result, Version,
 };
+
+/// Who is told that an entry has ended by itself; see [`Store::on_expired`].
+///
+/// It is called in the middle of cleaning: it must return at once.
+pub type OnExpired = Arc<dyn Fn(&Key) + Send + Sync>;
+
+/// How many entries a count by scanning asks for at once.
+const COUNTED_AT_ONCE: usize = 1_000;
 
 /// Time-limited storage in which every operation is atomic.
 ///
@@ -56,7 +66,8 @@ use crate::{
 pub trait Store<V>: Send + Sync + 'static {
     /// Reads a live entry, and with [`Access::SLIDE`] prolongs its idle time in the same step.
     ///
-    /// By a former key in its grace, it reads the successor.
+    /// By a former key in its grace, it reads the successor, and moves no deadline:
+    /// whoever still has a key that was replaced keeps nothing alive with it.
     ///
     /// A store on which moving a deadline is costly may leave it until enough
     /// has passed: after a slide the idle time left is at most the entry's idle
@@ -166,6 +177,48 @@ pub trait Store<V>: Send + Sync + 'static {
     ///
     /// Unavailable.
     fn clear(&self) -> impl Future<Output = Result<()>> + Send;
+
+    /// How many live entries there are, for administration and metrics.
+    ///
+    /// It may be off by what changes meanwhile, and may count entries that have
+    /// ended and whose memory was not yet given back. Unless a store has something
+    /// better, it scans.
+    ///
+    /// # Errors
+    ///
+    /// Unavailable.
+    fn count(&self) -> impl Future<Output = Result<u64>> + Send
+    where
+        V: Send,
+    {
+        async {
+            let (mut count, mut after) = (0, None);
+            loop {
+                let page = self.scan(after.as_ref(), COUNTED_AT_ONCE).await?;
+                count += page.entries.len() as u64;
+                match page.next {
+                    Some(next) => after = Some(next),
+                    None => return Ok(count),
+                }
+            }
+        }
+    }
+
+    /// Asks to be told the keys of entries that have ended at a deadline, when their
+    /// memory is given back, which may be later. `false` if this store can't tell.
+    ///
+    /// Each is told once, by one of the processes that share the store. Only who
+    /// asked first is told: of this store and its clones there is one who listens.
+    fn on_expired(&self, told: OnExpired) -> bool {
+        let _ = told;
+        false
+    }
+
+    /// By what changes of entries can be waited for, where the store knows of some
+    /// that were not made by who asks.
+    fn changes(&self) -> Option<Arc<Changes>> {
+        None
+    }
 
     /// [`get`](Self::get) for a store that needs no I/O for it: looks at the
     /// entry in place and says whether there was one.

@@ -1,8 +1,10 @@
 //! A store that fails on purpose.
 
+use std::sync::Arc;
+
 use kvolt_cache::{
-    Access, Cursor, Entry, EntryRef, Expiry, Insert, Key, NewEntry, Owner, Page, Rename, Renamed,
-    Replace, Result, Store, Version,
+    Access, Changes, Cursor, Entry, EntryRef, Expiry, Insert, Key, NewEntry, OnExpired, Owner,
+    Page, Rename, Renamed, Replace, Result, Store, Version,
 };
 
 use crate::{Call, Faults};
@@ -120,6 +122,14 @@ impl<V: Send + 'static, S: Store<V>> Store<V> for FaultyStore<S> {
             Ok(()) => Some(answer),
             Err(error) => Some(Err(error)),
         }
+    }
+
+    fn on_expired(&self, told: OnExpired) -> bool {
+        self.store.on_expired(told)
+    }
+
+    fn changes(&self) -> Option<Arc<Changes>> {
+        self.store.changes()
     }
 
     fn places(&self, key: &Key, owner: Option<&Owner>) -> bool {

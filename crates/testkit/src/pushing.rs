@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kvolt_cache::{
-    Access, Clock, Cursor, Entry, Error, Expiry, Insert, Key, Listener, NewEntry, Owner, Page,
-    Push, Rename, Renamed, Replace, Result, Store, Timestamp, Version,
+    Access, Clock, Cursor, Entry, Error, Expiry, Insert, Key, Listener, NewEntry, OnExpired, Owner,
+    Page, Push, Rename, Renamed, Replace, Result, Store, Timestamp, Version,
 };
 use tokio::sync::{Notify, RwLock};
 
@@ -267,6 +267,14 @@ impl<V: Send + 'static, S: Store<V>> Store<V> for PushingStore<S> {
         self.store.clear().await?;
         self.pushes.push(Told::All);
         Ok(())
+    }
+
+    async fn count(&self) -> Result<u64> {
+        self.store.count().await
+    }
+
+    fn on_expired(&self, told: OnExpired) -> bool {
+        self.store.on_expired(told)
     }
 
     fn places(&self, key: &Key, owner: Option<&Owner>) -> bool {

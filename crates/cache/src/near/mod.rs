@@ -55,8 +55,8 @@ use self::flights::{Flights, Outcome, Ticket};
 use self::listening::Listening;
 use self::trust::Trust;
 use crate::{
-    Access, Clock, Cursor, Entry, EntryRef, Error, Expiry, Insert, Key, Listener, NewEntry, Owner,
-    Page, Push, Rename, Renamed, Replace, Result, Store, Timestamp, Version,
+    Access, Clock, Cursor, Entry, EntryRef, Error, Expiry, Insert, Key, Listener, NewEntry,
+    OnExpired, Owner, Page, Push, Rename, Renamed, Replace, Result, Store, Timestamp, Version,
 };
 
 /// How old an answer can be, unless set.
@@ -310,6 +310,14 @@ where
         visit: &mut dyn FnMut(EntryRef<'_, V>),
     ) -> Option<Result<bool>> {
         self.inner.look(key, access, visit).then_some(Ok(true))
+    }
+
+    async fn count(&self) -> Result<u64> {
+        self.inner.store.count().await
+    }
+
+    fn on_expired(&self, told: OnExpired) -> bool {
+        self.inner.store.on_expired(told)
     }
 
     fn places(&self, key: &Key, owner: Option<&Owner>) -> bool {
