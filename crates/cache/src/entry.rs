@@ -133,6 +133,12 @@ impl<V> Entry<V> {
     ) -> Self {
         Self { key, value, version, owner, deadlines }
     }
+
+    /// The same, looked at.
+    pub const fn as_ref(&self) -> EntryRef<'_, V> {
+        let Self { key, value, version, owner, deadlines } = self;
+        EntryRef { key, value, version: *version, owner: owner.as_ref(), deadlines: *deadlines }
+    }
 }
 
 /// An entry looked at in its place, without copying it.

@@ -9,6 +9,8 @@ mod coded;
 mod entry;
 mod error;
 mod key;
+#[cfg(feature = "metrics")]
+mod measured;
 pub mod memory;
 #[cfg(feature = "near")]
 pub mod near;
@@ -29,6 +31,8 @@ pub use entry::{
 };
 pub use error::{Error, Result};
 pub use key::{Key, ParseKeyError};
+#[cfg(feature = "metrics")]
+pub use measured::{Measured, STORE_SECONDS};
 pub use memory::MemoryStore;
 #[cfg(feature = "near")]
 pub use near::NearCache;

@@ -20,11 +20,7 @@ impl Device {
     /// Sets the `User-Agent` header (RFC 9110, section 10.1.5).
     #[must_use]
     pub fn with_user_agent(mut self, user_agent: &str) -> Self {
-        let mut end = user_agent.len().min(Self::USER_AGENT_LEN_MAX);
-        while !user_agent.is_char_boundary(end) {
-            end -= 1;
-        }
-        self.user_agent = Some(user_agent[..end].into());
+        self.user_agent = Some(crate::flash::cut(user_agent, Self::USER_AGENT_LEN_MAX).into());
         self
     }
 

@@ -69,6 +69,10 @@ impl Error {
         Self::new(Kind::LimitReached, "the owner has as many sessions as allowed")
     }
 
+    pub(crate) fn too_large() -> Self {
+        Self::new(Kind::TooLarge, "an anonymous session may not hold so much")
+    }
+
     pub(crate) fn misconfigured(message: impl Into<String>) -> Self {
         Self::new(Kind::Misconfigured, message)
     }

@@ -1,25 +1,254 @@
-//! The life of a session as `tracing` events, under the target `kvolt::session`.
+//! The life of sessions as events: in the log, as metrics, and for listeners.
 //!
 //! They name the public id, never the token, and nothing of the application's data.
 
-use crate::{Owner, SessionId};
+mod listening;
+
+use std::fmt;
+use std::sync::Arc;
+
+use kvolt_cache::{Clock, Timestamp};
+
+pub use self::listening::EventListener;
+use self::listening::Queue;
+use crate::{Level, Owner, SessionId};
 
 const TARGET: &str = "kvolt::session";
 
-pub(crate) fn created(id: SessionId) {
-    tracing::info!(target: TARGET, %id, "session created");
+/// Something that happened to a session, or to one who wanted to use one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Event {
+    /// When, by the manager's clock.
+    pub at: Timestamp,
+    /// What happened.
+    pub what: What,
+    /// The public name of the session; of one that was refused, the name that its
+    /// token would have. None where a request had no token, or not one session is meant.
+    pub id: Option<SessionId>,
+    /// Whose it is, where that is known.
+    pub owner: Option<Owner>,
 }
 
-pub(crate) fn rotated(from: SessionId, id: SessionId) {
-    tracing::info!(target: TARGET, %from, %id, "session rotated");
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum What {
+    /// A session was made, for one who had proved who they are or for an anonymous visitor.
+    Created {
+        /// Whether nobody has proved anything.
+        anonymous: bool,
+    },
+    /// Its user has proved again who they are.
+    Reauthenticated {
+        /// At which level.
+        level: Level,
+    },
+    /// Its token was changed.
+    Rotated {
+        /// The name that it had before.
+        from: SessionId,
+    },
+    /// It was ended.
+    Ended {
+        /// Why.
+        reason: EndReason,
+    },
+    /// It has ended by itself, at one of its timeouts. Told when the store gives its
+    /// memory back, which may be later, and only where the store can tell.
+    Expired,
+    /// A request was refused.
+    Refused {
+        /// Why.
+        reason: RefusalReason,
+    },
+    /// A token was used that had been replaced, after its grace: the sign of a theft,
+    /// or of a client that has missed its new one.
+    Reused,
 }
 
-pub(crate) fn ended(id: SessionId, reason: Reason) {
-    tracing::info!(target: TARGET, %id, reason = reason.name(), "session ended");
+/// Why a session was ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum EndReason {
+    /// Its user signed out.
+    Logout,
+    /// Its client signed in anew.
+    NewLogin,
+    /// Its owner, or the number of anonymous visitors, reached the limit.
+    Limit,
+    /// It was ended by its public name.
+    Revoked,
+    /// Its owner ended all others but one.
+    RevokedOthers,
+    /// All of its owner's were ended.
+    RevokedAll,
+    /// A credential of its owner's was changed.
+    CredentialsChanged,
+    /// Everybody's were ended.
+    Everyone,
+    /// A token that had been replaced was used after its grace.
+    Reuse,
+    /// It could not be decoded.
+    Undecodable,
 }
 
-pub(crate) fn ended_by_owner(owner: &Owner, sessions: usize, reason: Reason) {
-    tracing::info!(target: TARGET, %owner, sessions, reason = reason.name(), "sessions ended");
+/// Why a request was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RefusalReason {
+    /// No session has the token: it was made up, or its session has ended.
+    Unknown,
+    /// The token had been replaced, and its grace had passed.
+    Reuse,
+    /// A credential was changed since the session was made.
+    CredentialsChanged,
+    /// The owner has as many sessions as allowed.
+    Limit,
+    /// The act asks for a more recent or a stronger authentication.
+    StepUp,
+    /// Another site made a browser send the request.
+    CrossOrigin,
+    /// The form token was missing or wrong.
+    Csrf,
+    /// The store could not be asked.
+    Unavailable,
+}
+
+impl What {
+    /// A short name, for logs and audits.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Created { .. } => "created",
+            Self::Reauthenticated { .. } => "reauthenticated",
+            Self::Rotated { .. } => "rotated",
+            Self::Ended { .. } => "ended",
+            Self::Expired => "expired",
+            Self::Refused { .. } => "refused",
+            Self::Reused => "reused",
+        }
+    }
+}
+
+impl EndReason {
+    /// A short name, for logs, metrics and audits.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Logout => "logout",
+            Self::NewLogin => "new login",
+            Self::Limit => "limit",
+            Self::Revoked => "revoked",
+            Self::RevokedOthers => "others revoked",
+            Self::RevokedAll => "all revoked",
+            Self::CredentialsChanged => "credentials changed",
+            Self::Everyone => "everyone",
+            Self::Reuse => "reuse",
+            Self::Undecodable => "undecodable",
+        }
+    }
+}
+
+impl RefusalReason {
+    /// A short name, for logs, metrics and audits.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Reuse => "reuse",
+            Self::CredentialsChanged => "credentials changed",
+            Self::Limit => "limit",
+            Self::StepUp => "step up",
+            Self::CrossOrigin => "cross origin",
+            Self::Csrf => "csrf",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
+
+/// Where the events of a manager go.
+pub(crate) struct Events {
+    clock: Clock,
+    queues: Vec<Queue>,
+}
+
+impl Events {
+    pub(crate) fn new(clock: Clock, listeners: Vec<Arc<dyn EventListener>>) -> Self {
+        Self { clock, queues: listeners.into_iter().map(Queue::start).collect() }
+    }
+
+    /// Whether somebody listens.
+    pub(crate) fn are_listened_to(&self) -> bool {
+        !self.queues.is_empty()
+    }
+
+    /// How many events were not taken by a listener that was too slow.
+    pub(crate) fn missed(&self) -> u64 {
+        self.queues.iter().map(Queue::missed).sum()
+    }
+
+    pub(crate) fn created(&self, id: SessionId, owner: Option<&Owner>, anonymous: bool) {
+        tracing::info!(target: TARGET, %id, anonymous, "session created");
+        count(metric::CREATED, [("anonymous", if anonymous { "true" } else { "false" })]);
+        self.tell(What::Created { anonymous }, Some(id), owner);
+    }
+
+    pub(crate) fn reauthenticated(&self, id: SessionId, owner: Option<&Owner>, level: Level) {
+        tracing::info!(target: TARGET, %id, level = level.number(), "session reauthenticated");
+        self.tell(What::Reauthenticated { level }, Some(id), owner);
+    }
+
+    pub(crate) fn rotated(&self, from: SessionId, id: SessionId, owner: Option<&Owner>) {
+        tracing::info!(target: TARGET, %from, %id, "session rotated");
+        count(metric::ROTATED, []);
+        self.tell(What::Rotated { from }, Some(id), owner);
+    }
+
+    pub(crate) fn ended(&self, id: SessionId, owner: Option<&Owner>, reason: EndReason) {
+        tracing::info!(target: TARGET, %id, reason = reason.name(), "session ended");
+        count(metric::ENDED, [("reason", reason.name())]);
+        self.tell(What::Ended { reason }, Some(id), owner);
+    }
+
+    pub(crate) fn everyone_ended(&self) {
+        let reason = EndReason::Everyone;
+        tracing::warn!(target: TARGET, reason = reason.name(), "all sessions ended");
+        count(metric::ENDED, [("reason", reason.name())]);
+        self.tell(What::Ended { reason }, None, None);
+    }
+
+    pub(crate) fn expired(&self, id: SessionId) {
+        tracing::debug!(target: TARGET, %id, "session expired");
+        count(metric::EXPIRED, []);
+        self.tell(What::Expired, Some(id), None);
+    }
+
+    pub(crate) fn refused(
+        &self,
+        id: Option<SessionId>,
+        owner: Option<&Owner>,
+        reason: RefusalReason,
+    ) {
+        // Anybody can send what is refused, so the log has it only where it was asked for.
+        let shown = id.as_ref().map(tracing::field::display);
+        tracing::debug!(target: TARGET, id = shown, reason = reason.name(), "request refused");
+        count(metric::REFUSED, [("reason", reason.name())]);
+        self.tell(What::Refused { reason }, id, owner);
+    }
+
+    pub(crate) fn reused(&self, id: SessionId, owner: Option<&Owner>) {
+        tracing::warn!(target: TARGET, %id, "a token was used that had been replaced: it may have been stolen");
+        count(metric::REUSED, []);
+        self.tell(What::Reused, Some(id), owner);
+    }
+
+    fn tell(&self, what: What, id: Option<SessionId>, owner: Option<&Owner>) {
+        if self.queues.is_empty() {
+            return;
+        }
+        let event = Event { at: self.clock.now(), what, id, owner: owner.cloned() };
+        for queue in &self.queues {
+            queue.put(&event);
+        }
+    }
 }
 
 pub(crate) fn undecodable(error: &kvolt_cache::Error) {
@@ -27,28 +256,31 @@ pub(crate) fn undecodable(error: &kvolt_cache::Error) {
     tracing::warn!(target: TARGET, error, "a session can't be decoded, and is ended");
 }
 
-/// Why sessions ended.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Reason {
-    Logout,
-    NewLogin,
-    Limit,
-    RevokedOne,
-    RevokedOthers,
-    RevokedAll,
-    Undecodable,
+/// The names of the metrics. The crate's own page says what they count.
+pub(crate) mod metric {
+    pub(crate) const CREATED: &str = "kvolt_sessions_created_total";
+    pub(crate) const ROTATED: &str = "kvolt_sessions_rotated_total";
+    pub(crate) const ENDED: &str = "kvolt_sessions_ended_total";
+    pub(crate) const EXPIRED: &str = "kvolt_sessions_expired_total";
+    pub(crate) const REFUSED: &str = "kvolt_requests_refused_total";
+    pub(crate) const REUSED: &str = "kvolt_tokens_reused_total";
+    #[cfg(feature = "metrics")]
+    pub(crate) const MISSED: &str = "kvolt_events_missed_total";
+    #[cfg(feature = "metrics")]
+    pub(crate) const ACTIVE: &str = "kvolt_sessions_active";
 }
 
-impl Reason {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Logout => "logout",
-            Self::NewLogin => "new login",
-            Self::Limit => "limit",
-            Self::RevokedOne => "revoked",
-            Self::RevokedOthers => "others revoked",
-            Self::RevokedAll => "all revoked",
-            Self::Undecodable => "undecodable",
-        }
+/// Counts one, by the `metrics` facade.
+#[cfg(feature = "metrics")]
+fn count<const N: usize>(name: &'static str, labels: [(&'static str, &'static str); N]) {
+    metrics::counter!(name, &labels).increment(1);
+}
+
+#[cfg(not(feature = "metrics"))]
+fn count<const N: usize>(_: &'static str, _: [(&'static str, &'static str); N]) {}
+
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Events").field("listeners", &self.queues.len()).finish_non_exhaustive()
     }
 }

@@ -1,17 +1,21 @@
 //! Session records as JSON, for stores that keep bytes.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use kvolt_cache::{Codec, Error, Key, Owner, Result, Timestamp};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use crate::record::Content;
-use crate::{Device, Record};
+use crate::level::Proofs;
+use crate::record::{Content, Extras};
+use crate::{Binding, Device, Flash, Level, Record};
 
 /// The format that is written. A higher number is a newer version's.
 const FORMAT: u32 = 1;
@@ -19,13 +23,17 @@ const FORMAT: u32 = 1;
 /// Session records as JSON (RFC 8259): readable in the store, and forgiving.
 ///
 /// ```text
-/// {"v":1,"owner":"ada","created":1767225600000,"authenticated":1767225600000,
-///  "device":{"user_agent":"curl/8.5.0","address":"192.0.2.7"},"data":{"name":"Ada"}}
+/// {"v":1,"owner":"ada","created":1767225600000,"authenticated":{"1":1767225600000},
+///  "seed":"kX0rNqLrU8mZ1cCw2sYt9A","device":{"user_agent":"curl/8.5.0","address":"192.0.2.7"},
+///  "data":{"name":"Ada"}}
 /// ```
 ///
-/// Times are milliseconds since the Unix epoch. What is not known is left out:
-/// `owner`, the parts of `device`, and `kind` (16 hexadecimal digits) for a
-/// manager without one. Fields that are not known are passed over.
+/// Times are milliseconds since the Unix epoch; `authenticated` has the last one at each
+/// [level](crate::Level). What is not so is left out: `owner`, the parts of `device`,
+/// `kind` (16 hexadecimal digits) for a manager without one, `authenticated` of an anonymous
+/// session, `rotated` where the first token is still the one, `remembered`, `binding`,
+/// `flashes`, and `former`, the names under which it is still accepted and until when.
+/// Fields that are not known are passed over.
 ///
 /// Data is by serde, so a field that is reordered, removed, or added with
 /// `#[serde(default)]`, logs nobody out. For changes that go further there are
@@ -122,10 +130,30 @@ struct Written<'a, T> {
     #[serde(skip_serializing_if = "Option::is_none")]
     owner: Option<&'a str>,
     created: u64,
-    authenticated: u64,
+    #[serde(skip_serializing_if = "Levels::is_empty")]
+    authenticated: Levels,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rotated: Option<u64>,
+    seed: String,
+    #[serde(skip_serializing_if = "is_false")]
+    remembered: bool,
     #[serde(skip_serializing_if = "WrittenDevice::is_unknown")]
     device: WrittenDevice<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    binding: Option<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    former: Vec<(String, u64)>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    flashes: Vec<(&'a str, &'a str)>,
     data: &'a T,
+}
+
+/// When one last proved who they are, by the number of the level.
+type Levels = BTreeMap<u8, u64>;
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 #[derive(Serialize)]
@@ -150,9 +178,21 @@ struct Read<'a> {
     #[serde(default)]
     owner: Option<String>,
     created: u64,
-    authenticated: u64,
+    #[serde(default)]
+    authenticated: Levels,
+    #[serde(default)]
+    rotated: Option<u64>,
+    seed: String,
+    #[serde(default)]
+    remembered: bool,
     #[serde(default)]
     device: ReadDevice,
+    #[serde(default)]
+    binding: Option<String>,
+    #[serde(default)]
+    former: Vec<(String, u64)>,
+    #[serde(default)]
+    flashes: Vec<(String, String)>,
     #[serde(borrow)]
     data: &'a RawValue,
 }
@@ -170,14 +210,27 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> Codec<Record<T>> f
     }
 
     fn encode(&self, _: &Key, record: &Record<T>) -> Result<Vec<u8>> {
-        let Content { data, owner, created, authenticated, device, kind } = record.content();
+        let Content { data, owner, created, proofs, rotated, device, kind, .. } = record.content();
+        let at = |level: Level| Some((level.number(), proofs.exactly(level)?.as_millis()));
+        let none = Extras::default();
+        let extras = record.content().extras.as_deref().unwrap_or(&none);
         let written = Written {
             v: FORMAT,
             kind: (*kind != 0).then(|| format!("{kind:016x}")),
             owner: owner.as_ref().map(Owner::as_str),
             created: created.as_millis(),
-            authenticated: authenticated.as_millis(),
+            authenticated: Level::ALL.into_iter().filter_map(at).collect(),
+            rotated: (rotated != created).then(|| rotated.as_millis()),
+            seed: URL_SAFE_NO_PAD.encode(record.content().seed),
+            remembered: record.content().remembered,
             device: WrittenDevice { user_agent: device.user_agent(), address: device.address() },
+            binding: extras.binding.as_ref().map(Binding::as_str),
+            former: extras
+                .former
+                .iter()
+                .map(|(key, until)| (key.to_string(), until.as_millis()))
+                .collect(),
+            flashes: extras.flashes.iter().map(|flash| (flash.kind(), flash.text())).collect(),
             data,
         };
         serde_json::to_vec(&written).map_err(|source| {
@@ -209,14 +262,42 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> Codec<Record<T>> f
         if let Some(address) = read.device.address {
             device = device.with_address(address);
         }
-        Ok(Record::new(Content {
+        let bad = |what: &str| Error::corrupt(*key, format!("its {what} is not sound"));
+        let mut proofs = Proofs::NONE;
+        for (number, at) in read.authenticated {
+            // A level that a newer version knows is none of ours, and gives no rights here.
+            if let Some(level) = Level::from_number(number) {
+                proofs.add(level, Timestamp::from_millis(at));
+            }
+        }
+        let mut seed = [0; 18];
+        match URL_SAFE_NO_PAD.decode_slice(&read.seed, &mut seed) {
+            Ok(16) => {}
+            _ => return Err(bad("seed")),
+        }
+        let seed = *seed.first_chunk().ok_or_else(|| bad("seed"))?;
+        let mut former = Vec::new();
+        for (key, until) in read.former {
+            let key: Key = key.parse().map_err(|_| bad("former name"))?;
+            former.push((key, Timestamp::from_millis(until)));
+        }
+        let flashes = read.flashes.iter().map(|(kind, text)| Flash::new(kind, text)).collect();
+        let extras = Extras { former, binding: read.binding.map(Binding::from), flashes };
+        let created = Timestamp::from_millis(read.created);
+        let mut content = Content {
+            kind,
             data: self.data(key, read.data)?,
             owner: read.owner.map(Owner::from),
-            created: Timestamp::from_millis(read.created),
-            authenticated: Timestamp::from_millis(read.authenticated),
+            created,
+            proofs,
+            rotated: read.rotated.map_or(created, Timestamp::from_millis),
+            seed,
+            remembered: read.remembered,
             device,
-            kind,
-        }))
+            extras: Some(Box::new(extras)),
+        };
+        content.tidy();
+        Ok(Record::new(content))
     }
 }
 

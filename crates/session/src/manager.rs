@@ -2,14 +2,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kvolt_cache::{
-    Access, AnyStore, EntryRef, Insert, Key, NewEntry, Rename, Renamed, Replace, Store,
-};
+use kvolt_cache::{Access, AnyStore, Changes, EntryRef, Insert, Key, NewEntry, Store};
 
-use crate::events::{self, Reason};
-use crate::policy::{Builder, LIFETIME_DEFAULT, Policy, Undecodable};
-use crate::record::{Content, NewSession, Record};
-use crate::{Error, Owner, Result, Session, SessionId, Token};
+use crate::events::{self, EndReason, EventListener, Events, RefusalReason};
+use crate::level::Proofs;
+use crate::policy::{Builder, LIFETIME_DEFAULT, Policy, TokenReuse, Undecodable, measured};
+use crate::record::{Content, Extras, NewSession, Record};
+use crate::{Error, Owner, Result, Session, SessionId, Timeouts, Token, csrf};
 
 /// Makes, reads, changes and ends the sessions of one application. Cloning it
 /// is cheap; all clones are one manager.
@@ -27,31 +26,32 @@ pub struct Manager<T>(Arc<Inner<T>>);
 struct Inner<T> {
     store: AnyStore<Record<T>>,
     policy: Policy<T>,
-}
-
-/// What became of a rotation.
-#[derive(Debug)]
-#[must_use = "the new token has to be given to the client"]
-pub enum Rotated {
-    /// The session has this token now.
-    Token(Token),
-    /// The token had been replaced and is in its grace: the session has one
-    /// successor already, which the client was or is being given.
-    AlreadyRotated,
-    /// There is no such session.
-    Absent,
+    events: Arc<Events>,
+    changes: Arc<Changes>,
 }
 
 /// A new token collides with an existing one once in 2^128 sessions; more than
 /// this many times in a row means that the generator is broken.
-const INSERT_ATTEMPTS_MAX: u32 = 8;
+pub(crate) const INSERT_ATTEMPTS_MAX: u32 = 8;
 
 /// Each attempt that is lost is one that another change has won.
-const UPDATE_ATTEMPTS_MAX: u32 = 10_000;
+pub(crate) const UPDATE_ATTEMPTS_MAX: u32 = 10_000;
 
 /// Keys are divided into at most 1,024 parts (see [`Store::places`]); to miss
 /// one in all of these has a probability below 2^-80.
 const PLACE_ATTEMPTS_MAX: u32 = 65_536;
+
+/// What an entry is to whoever asks by a key.
+pub(crate) enum Standing {
+    /// Theirs.
+    Good,
+    /// Another manager's, or in another way no session at all.
+    Foreign,
+    /// A session whose token was changed, and the old one's grace has passed.
+    Spent,
+    /// A session that was made before its account's credentials were changed.
+    Unbound,
+}
 
 impl<T: Send + Sync + 'static> Manager<T> {
     /// A manager on a store, for sessions that end when unused for this long.
@@ -59,9 +59,9 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// However much they are used, they end after [`LIFETIME_DEFAULT`], or
     /// after the idle timeout if that is longer.
     pub fn new(store: impl Store<Record<T>>, idle_timeout: Duration) -> Self {
-        let lifetime = LIFETIME_DEFAULT.max(idle_timeout);
-        let policy = Policy { idle_timeout, lifetime, ..Policy::default() };
-        Self::from_parts(AnyStore::new(store), policy)
+        let timeouts = Timeouts::new(idle_timeout, LIFETIME_DEFAULT.max(idle_timeout));
+        let policy = Policy { timeouts, ..Policy::default() };
+        Self::from_parts(measured(store), policy, Vec::new())
     }
 
     /// A manager with other settings.
@@ -69,8 +69,19 @@ impl<T: Send + Sync + 'static> Manager<T> {
         Builder::new(store)
     }
 
-    pub(crate) fn from_parts(store: AnyStore<Record<T>>, policy: Policy<T>) -> Self {
-        Self(Arc::new(Inner { store, policy }))
+    pub(crate) fn from_parts(
+        store: AnyStore<Record<T>>,
+        policy: Policy<T>,
+        listeners: Vec<Arc<dyn EventListener>>,
+    ) -> Self {
+        let events = Arc::new(Events::new(policy.clock.clone(), listeners));
+        if events.are_listened_to() {
+            let expired = Arc::clone(&events);
+            // Not every store can tell; the documentation of the event says so.
+            store.on_expired(Arc::new(move |key: &Key| expired.expired(SessionId::new(*key))));
+        }
+        let changes = store.changes().unwrap_or_default();
+        Self(Arc::new(Inner { store, policy, events, changes }))
     }
 
     pub(crate) fn store(&self) -> &AnyStore<Record<T>> {
@@ -81,92 +92,73 @@ impl<T: Send + Sync + 'static> Manager<T> {
         &self.0.policy
     }
 
+    pub(crate) fn events(&self) -> &Events {
+        &self.0.events
+    }
+
+    pub(crate) fn changes(&self) -> &Arc<Changes> {
+        &self.0.changes
+    }
+
+    /// When sessions end, but those of [remembered](Builder::remembered_timeouts) and
+    /// [anonymous](crate::Anonymous::timeouts) ones with timeouts of their own.
+    pub fn timeouts(&self) -> Timeouts {
+        self.policy().timeouts
+    }
+
     /// How long a session lives unused.
     pub fn idle_timeout(&self) -> Duration {
-        self.policy().idle_timeout
+        self.policy().timeouts.idle
     }
 
     /// How long a session lives at the most.
     pub fn lifetime(&self) -> Duration {
-        self.policy().lifetime
+        self.policy().timeouts.lifetime
+    }
+
+    /// The clock by which sessions show their times.
+    pub fn clock(&self) -> &kvolt_cache::Clock {
+        &self.policy().clock
     }
 
     /// The public name of the session that a token would have.
     pub fn id(&self, token: &Token) -> SessionId {
-        SessionId::new(token.key(&self.policy().kind))
+        SessionId::new(self.key(token))
     }
 
-    /// Makes a session and returns its token.
+    /// Makes a session for one who has proved who they are, and returns its token.
     ///
     /// At a sign-in, [`login`](Self::login) also ends the session that the client had before.
     ///
     /// # Errors
     ///
     /// The store's; [`is_limit_reached`](Error::is_limit_reached) where the
-    /// owner has as many as allowed; no randomness.
+    /// owner has as many as allowed; no randomness; misconfigured, for one without the
+    /// [binding](Builder::bound_to) that the manager asks for.
     pub async fn create(&self, session: impl Into<NewSession<T>>) -> Result<Token> {
-        let record = self.record(session.into())?;
-        self.insert(record).await
+        let content = self.content(session.into())?;
+        self.insert(&Record::new(content)).await
     }
 
-    /// Makes a session for one who has just proved who they are, and ends the one they had, if any.
-    ///
-    /// One step: either the old token is accepted or the new one, and the limit
-    /// of sessions per owner does not count the old one. Both timeouts start anew.
+    /// Makes a session for a visitor who has not signed in, and returns its token. A
+    /// [login](Self::login) replaces it.
     ///
     /// # Errors
     ///
-    /// As for [`create`](Self::create).
-    pub async fn login(
-        &self,
-        old: Option<&Token>,
-        session: impl Into<NewSession<T>>,
-    ) -> Result<Token> {
-        let record = self.record(session.into())?;
-        let Some(old) = old else {
-            return self.insert(record).await;
+    /// As for [`create`](Self::create); misconfigured without
+    /// [`Builder::anonymous`]; [`is_too_large`](Error::is_too_large) for data beyond its bound.
+    pub async fn create_anonymous(&self, data: T) -> Result<Token> {
+        let Some(anonymous) = &self.policy().anonymous else {
+            return Err(Error::misconfigured(
+                "anonymous sessions are not set up: give the builder `anonymous`",
+            ));
         };
-        for _ in 0..UPDATE_ATTEMPTS_MAX {
-            let previous = match self.read_session(&self.key(old), Access::PEEK).await {
-                Ok(Some(previous)) => previous,
-                Ok(None) => return self.insert(record).await,
-                // Whoever signs in anew is not held up by what can't be decoded.
-                Err(error) if error.is_corrupt() => {
-                    let token = self.insert(record).await?;
-                    self.replaced(&self.key(old)).await?;
-                    return Ok(token);
-                }
-                Err(error) => return Err(error),
-            };
-            let from = *previous.id().key();
-            let owner = record.content().owner.clone();
-            let (token, to) = self.token(owner.as_ref(), None)?;
-            let scoped = owner.as_ref().map(|owner| self.policy().scoped(owner));
-            let one_step = self.store().reaches(&from, &to);
-            // An entry can be given another owner but not be taken from its owner.
-            if !one_step || (owner.is_none() && previous.owner().is_some()) {
-                let token = self.insert(record).await?;
-                self.replaced(&from).await?;
-                return Ok(token);
-            }
-            let mut rename = Rename::new();
-            rename.value = Some((previous.version(), record.clone()));
-            rename.owner = scoped;
-            rename.expiry = Some(self.policy().expiry());
-            rename.limit = self.policy().owner_limit;
-            match self.store().rename(&from, to, rename).await.map_err(Error::store)? {
-                Renamed::Moved { removed } => {
-                    events::created(SessionId::new(to));
-                    events::ended(SessionId::new(from), Reason::NewLogin);
-                    ended_by_limit(&removed);
-                    return Ok(token);
-                }
-                Renamed::LimitReached => return Err(Error::limit_reached()),
-                // Looked up again: it is another's by now, or gone.
-                Renamed::Superseded | Renamed::Absent | Renamed::Conflict | Renamed::Occupied => {}
-            }
+        if !anonymous.takes(&data) {
+            return Err(Error::too_large());
         }
-        Err(Error::contended(UPDATE_ATTEMPTS_MAX))
+        let mut content = self.bare(data, None)?;
+        content.proofs = Proofs::NONE;
+        self.insert(&Record::new(content)).await
     }
 
     /// The session of a token, if there is one. It counts as use: the idle time starts anew.
@@ -175,7 +167,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
     ///
     /// The store's.
     pub async fn get(&self, token: &Token) -> Result<Option<Session<T>>> {
-        self.read_session(&self.key(token), Access::SLIDE).await
+        self.get_with(token, Access::SLIDE).await
     }
 
     /// The session of a token, if there is one. It does not count as use: for
@@ -185,7 +177,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
     ///
     /// The store's.
     pub async fn peek(&self, token: &Token) -> Result<Option<Session<T>>> {
-        self.read_session(&self.key(token), Access::PEEK).await
+        self.get_with(token, Access::PEEK).await
     }
 
     /// [`get`](Self::get) or [`peek`](Self::peek), by the access that is given, which may be
@@ -195,7 +187,11 @@ impl<T: Send + Sync + 'static> Manager<T> {
     ///
     /// The store's.
     pub async fn get_with(&self, token: &Token, access: Access) -> Result<Option<Session<T>>> {
-        self.read_session(&self.key(token), access).await
+        let key = self.key(token);
+        match self.ready(&key, access) {
+            Some(ready) => ready,
+            None => self.ask_session(&key, access).await,
+        }
     }
 
     /// [`get`](Self::get) or [`peek`](Self::peek) on a store that answers at
@@ -223,111 +219,21 @@ impl<T: Send + Sync + 'static> Manager<T> {
         let mut look = Some(look);
         let mut looked = None;
         let ready = self.store().get_ready(&key, access, &mut |entry| {
-            if self.admits(entry.value)
+            if matches!(self.standing(&key, &entry), Standing::Good)
                 && let Some(look) = look.take()
             {
                 looked = Some(look(entry.value.data()));
             }
         });
         match ready {
-            Some(found) => found.map(|_| looked).map_err(Error::store),
-            None => {
+            Some(Ok(true)) if looked.is_some() => Ok(looked),
+            Some(Err(error)) => Err(Error::store(error)),
+            // What is nobody's is looked at by the other way, which also tells of it.
+            _ => {
                 let session = self.ask_session(&key, access).await?;
                 Ok(session.and_then(|session| look.take().map(|look| look(session.data()))))
             }
         }
-    }
-
-    /// Changes the data of a session. It counts as use.
-    ///
-    /// `change` is called on a copy of the data, and again on a newer one if
-    /// somebody else changed it in between: two concurrent updates both take
-    /// effect. Returns the session as it is after the change, or `None` if
-    /// there is none any more; an update never brings one back.
-    ///
-    /// # Errors
-    ///
-    /// The store's; [`is_contended`](Error::is_contended) after 10,000 attempts.
-    pub async fn update(
-        &self,
-        token: &Token,
-        change: impl FnMut(&mut T),
-    ) -> Result<Option<Session<T>>>
-    where
-        T: Clone,
-    {
-        match self.get(token).await? {
-            Some(session) => self.update_from(token, session, change).await,
-            None => Ok(None),
-        }
-    }
-
-    /// [`update`](Self::update) for one who has just read the session by this
-    /// token: the store is asked once less. It does not count as use by itself.
-    ///
-    /// What was read may be old: then the store says how it is, and the change is made to that.
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub async fn update_from(
-        &self,
-        token: &Token,
-        mut session: Session<T>,
-        mut change: impl FnMut(&mut T),
-    ) -> Result<Option<Session<T>>>
-    where
-        T: Clone,
-    {
-        for _ in 0..UPDATE_ATTEMPTS_MAX {
-            let mut content = session.record().content().clone();
-            change(&mut content.data);
-            let record = Record::new(content);
-            let key = *session.id().key();
-            let replaced =
-                self.store().replace(&key, session.version(), record.clone(), None).await;
-            match replaced.map_err(Error::store)? {
-                Replace::Replaced(version) => return Ok(Some(session.changed(record, version))),
-                Replace::Conflict(entry) => session = Session::from_entry(entry),
-                // It may have been rotated in between; then the token, in its grace, leads on.
-                Replace::Absent => match self.read_session(&self.key(token), Access::PEEK).await? {
-                    Some(moved) => session = moved,
-                    None => return Ok(None),
-                },
-            }
-        }
-        Err(Error::contended(UPDATE_ATTEMPTS_MAX))
-    }
-
-    /// Gives a session a new token. The data and both deadlines stay.
-    ///
-    /// The old token is refused at once, or after
-    /// [`rotation_grace`](Builder::rotation_grace).
-    ///
-    /// # Errors
-    ///
-    /// The store's; no randomness.
-    pub async fn rotate(&self, token: &Token) -> Result<Rotated> {
-        let from = self.key(token);
-        for _ in 0..INSERT_ATTEMPTS_MAX {
-            let Some(session) = self.read_session(&from, Access::PEEK).await? else {
-                return Ok(Rotated::Absent);
-            };
-            let (successor, to) = self.token(session.owner(), Some(&from))?;
-            let mut rename = Rename::new();
-            rename.grace = self.policy().rotation_grace;
-            match self.store().rename(&from, to, rename).await.map_err(Error::store)? {
-                Renamed::Moved { .. } => {
-                    events::rotated(SessionId::new(from), SessionId::new(to));
-                    return Ok(Rotated::Token(successor));
-                }
-                Renamed::Superseded => return Ok(Rotated::AlreadyRotated),
-                Renamed::Absent => return Ok(Rotated::Absent),
-                // Without a value to set and a limit to hold, only this is left.
-                Renamed::Occupied | Renamed::Conflict | Renamed::LimitReached => {}
-            }
-        }
-        Err(repeating_generator())
     }
 
     /// Ends a session. `true` if there was one.
@@ -339,26 +245,64 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// The store's.
     pub async fn destroy(&self, token: &Token) -> Result<bool> {
         let key = self.key(token);
-        let ended = self.store().remove(&key).await.map_err(Error::store)?;
+        // Whom a former token leads to is ended by it in its grace only. Anything that can't
+        // be read is ended by who has its token.
+        let (key, owner) = match self.peek_entry(&key).await {
+            Ok(Some((session, Standing::Good | Standing::Unbound))) => {
+                (*session.id().key(), session.owner().cloned())
+            }
+            Ok(_) => return Ok(false),
+            Err(error) if error.is_corrupt() => (key, None),
+            Err(error) => return Err(error),
+        };
+        self.end_key(&key, owner.as_ref(), EndReason::Logout).await
+    }
+
+    /// [`destroy`](Self::destroy) for one who has just read the session: on a store elsewhere
+    /// it is asked once less.
+    ///
+    /// # Errors
+    ///
+    /// The store's.
+    pub async fn destroy_session(&self, session: &Session<T>) -> Result<bool> {
+        // Its token may have been changed in between; then this key, a former one, leads to it.
+        self.end_key(session.id().key(), session.owner(), EndReason::Logout).await
+    }
+
+    /// Ends what is under a key, and says so.
+    pub(crate) async fn end_key(
+        &self,
+        key: &Key,
+        owner: Option<&Owner>,
+        reason: EndReason,
+    ) -> Result<bool> {
+        let ended = self.store().remove(key).await.map_err(Error::store)?;
+        self.changes().changed(key);
         if ended {
-            events::ended(SessionId::new(key), Reason::Logout);
+            self.events().ended(SessionId::new(*key), owner, reason);
         }
         Ok(ended)
     }
 
-    /// Ends the session that a sign-in has replaced.
-    async fn replaced(&self, key: &Key) -> Result<()> {
-        self.store().remove(key).await.map_err(Error::store)?;
-        events::ended(SessionId::new(*key), Reason::NewLogin);
-        Ok(())
+    /// Whether an entry that was found by a key is a session of its holder's. Every read passes here.
+    pub(crate) fn standing(&self, key: &Key, entry: &EntryRef<'_, Record<T>>) -> Standing {
+        let content = entry.value.content();
+        let policy = self.policy();
+        if content.kind != policy.kind.number() {
+            Standing::Foreign
+        } else if entry.key != key && !content.is_in_grace(key, policy.clock.now()) {
+            Standing::Spent
+        } else if let Some(bound_to) = &policy.bound_to
+            && !content.is_anonymous()
+            && bound_to(&content.data).as_ref() != content.binding()
+        {
+            Standing::Unbound
+        } else {
+            Standing::Good
+        }
     }
 
-    /// Whether a record is this manager's. Every read passes here.
-    pub(crate) fn admits(&self, record: &Record<T>) -> bool {
-        record.content().kind == self.policy().kind.number()
-    }
-
-    fn key(&self, token: &Token) -> Key {
+    pub(crate) fn key(&self, token: &Token) -> Key {
         token.key(&self.policy().kind)
     }
 
@@ -366,31 +310,80 @@ impl<T: Send + Sync + 'static> Manager<T> {
     fn ready(&self, key: &Key, access: Access) -> Option<Result<Option<Session<T>>>> {
         let mut session = None;
         let mut visit = |entry: EntryRef<'_, Record<T>>| {
-            if self.admits(entry.value) {
+            if let Standing::Good = self.standing(key, &entry) {
                 session = Some(Session::from_ref(entry));
             }
         };
-        let found = self.store().get_ready(key, access, &mut visit)?;
-        Some(found.map(|_| session).map_err(Error::store))
-    }
-
-    pub(crate) async fn read_session(
-        &self,
-        key: &Key,
-        access: Access,
-    ) -> Result<Option<Session<T>>> {
-        if let Some(ready) = self.ready(key, access) {
-            return ready;
+        match self.store().get_ready(key, access, &mut visit)? {
+            Ok(true) => session.map(|session| Ok(Some(session))),
+            Ok(false) => {
+                self.events().refused(Some(SessionId::new(*key)), None, RefusalReason::Unknown);
+                Some(Ok(None))
+            }
+            Err(error) => Some(Err(Error::store(error))),
         }
-        self.ask_session(key, access).await
     }
 
     async fn ask_session(&self, key: &Key, access: Access) -> Result<Option<Session<T>>> {
-        match self.store().get(key, access).await {
-            Ok(entry) => {
-                Ok(entry.filter(|entry| self.admits(&entry.value)).map(Session::from_entry))
+        match self.entry(key, access).await? {
+            Some((session, Standing::Good)) => Ok(Some(session)),
+            found => self.refuse(key, found).await.map(|()| None),
+        }
+    }
+
+    /// What is to be done about a token with which nobody gets in.
+    async fn refuse(&self, key: &Key, found: Option<(Session<T>, Standing)>) -> Result<()> {
+        let shown = Some(SessionId::new(*key));
+        let Some((session, standing)) = found else {
+            self.events().refused(shown, None, RefusalReason::Unknown);
+            return Ok(());
+        };
+        let owner = session.owner();
+        match standing {
+            Standing::Unbound => {
+                self.events().refused(shown, owner, RefusalReason::CredentialsChanged);
             }
-            Err(error) => self.end_undecodable(error).await.map(|()| None),
+            Standing::Spent if self.policy().reuse != TokenReuse::Ignore => {
+                self.events().reused(session.id(), owner);
+                self.events().refused(shown, owner, RefusalReason::Reuse);
+                if self.policy().reuse == TokenReuse::EndSession {
+                    self.end_key(session.id().key(), owner, EndReason::Reuse).await?;
+                }
+            }
+            _ => self.events().refused(shown, None, RefusalReason::Unknown),
+        }
+        Ok(())
+    }
+
+    /// A session by its key, where it may be used with it. It tells nobody.
+    pub(crate) async fn peek_session(&self, key: &Key) -> Result<Option<Session<T>>> {
+        let found = self.peek_entry(key).await?;
+        Ok(found
+            .and_then(|(session, standing)| matches!(standing, Standing::Good).then_some(session)))
+    }
+
+    pub(crate) async fn peek_entry(&self, key: &Key) -> Result<Option<(Session<T>, Standing)>> {
+        self.entry(key, Access::PEEK).await
+    }
+
+    pub(crate) async fn entry(
+        &self,
+        key: &Key,
+        access: Access,
+    ) -> Result<Option<(Session<T>, Standing)>> {
+        let mut found = None;
+        let ready = self.store().get_ready(key, access, &mut |entry| {
+            found = Some((Session::from_ref(entry), self.standing(key, &entry)));
+        });
+        match ready {
+            Some(ready) => ready.map(|_| found).map_err(Error::store),
+            None => match self.store().get(key, access).await {
+                Ok(entry) => Ok(entry.map(|entry| {
+                    let standing = self.standing(key, &entry.as_ref());
+                    (Session::from_entry(entry), standing)
+                })),
+                Err(error) => self.end_undecodable(error).await.map(|()| None),
+            },
         }
     }
 
@@ -402,16 +395,30 @@ impl<T: Send + Sync + 'static> Manager<T> {
             return Err(Error::store(error));
         };
         events::undecodable(&error);
-        if self.store().remove(&key).await.map_err(Error::store)? {
-            events::ended(SessionId::new(key), Reason::Undecodable);
-        }
-        Ok(())
+        self.end_key(&key, None, EndReason::Undecodable).await.map(drop)
     }
 
-    fn record(&self, session: NewSession<T>) -> Result<Record<T>> {
-        let NewSession { data, owner, device } = session;
+    /// What a session of one who has proved who they are begins with.
+    pub(crate) fn content(&self, session: NewSession<T>) -> Result<Content<T>> {
+        let NewSession { data, owner, device, level, remembered, binding } = session;
         let policy = self.policy();
         let owner = owner.or_else(|| policy.owned_by.as_ref().map(|owned_by| owned_by(&data)));
+        if policy.bound_to.is_some() && binding.is_none() {
+            return Err(Error::misconfigured(
+                "sessions of this manager are bound to a value: give each new one `bound_to`",
+            ));
+        }
+        let mut content = self.bare(data, owner)?;
+        content.proofs.add(level, content.created);
+        (content.device, content.remembered) = (device, remembered);
+        if binding.is_some() {
+            content.extras = Some(Box::new(Extras { binding, ..Extras::default() }));
+        }
+        Ok(content)
+    }
+
+    fn bare(&self, data: T, owner: Option<Owner>) -> Result<Content<T>> {
+        let policy = self.policy();
         if let Some(owner) = &owner
             && policy.scoped(owner).as_str().len() > Owner::LEN_MAX
         {
@@ -421,55 +428,80 @@ impl<T: Send + Sync + 'static> Manager<T> {
             )));
         }
         let now = policy.clock.now();
-        let kind = policy.kind.number();
-        Ok(Record::new(Content { data, owner, created: now, authenticated: now, device, kind }))
+        Ok(Content {
+            kind: policy.kind.number(),
+            data,
+            owner,
+            created: now,
+            proofs: Proofs::NONE,
+            rotated: now,
+            seed: csrf::seed(policy.random)?,
+            remembered: false,
+            device: crate::Device::new(),
+            extras: None,
+        })
     }
 
-    async fn insert(&self, record: Record<T>) -> Result<Token> {
-        let owner = record.content().owner.clone();
+    pub(crate) async fn insert(&self, record: &Record<T>) -> Result<Token> {
+        let content = record.content();
+        let (owner, limit) = self.policy().scope(content);
         for _ in 0..INSERT_ATTEMPTS_MAX {
             let (token, key) = self.token(owner.as_ref(), None)?;
-            let entry = NewEntry::new(record.clone(), self.policy().expiry())
-                .owner(owner.as_ref().map(|owner| self.policy().scoped(owner)))
-                .limit(self.policy().owner_limit);
+            let entry = NewEntry::new(record.clone(), self.policy().expiry(content))
+                .owner(owner.clone())
+                .limit(limit);
             match self.store().insert(key, entry).await.map_err(Error::store)? {
                 Insert::Inserted { removed } => {
-                    events::created(SessionId::new(key));
-                    ended_by_limit(&removed);
+                    let id = SessionId::new(key);
+                    self.events().created(id, content.owner.as_ref(), content.is_anonymous());
+                    self.ended_by_limit(&removed, content.owner.as_ref());
                     return Ok(token);
                 }
-                Insert::LimitReached => return Err(Error::limit_reached()),
+                Insert::LimitReached => return Err(self.limit_reached(content.owner.as_ref())),
                 Insert::Occupied => {}
             }
         }
         Err(repeating_generator())
     }
 
-    /// A new token whose key may live next to the owner's others, and that key.
     /// A token for the owner's next session, and within one step of the one that it succeeds.
-    fn token(&self, owner: Option<&Owner>, succeeds: Option<&Key>) -> Result<(Token, Key)> {
-        let owner = owner.map(|owner| self.policy().scoped(owner));
+    pub(crate) fn token(
+        &self,
+        owner: Option<&Owner>,
+        succeeds: Option<&Key>,
+    ) -> Result<(Token, Key)> {
         // One that lies elsewhere can't be reached from where the owner's lie.
-        let succeeds = succeeds.filter(|from| self.store().places(from, owner.as_ref()));
+        let succeeds = succeeds.filter(|from| self.store().places(from, owner));
         for _ in 0..PLACE_ATTEMPTS_MAX {
             let token = Token::generate(self.policy().random)?;
             let key = self.key(&token);
             let reached = succeeds.is_none_or(|from| self.store().reaches(from, &key));
-            if reached && self.store().places(&key, owner.as_ref()) {
+            if reached && self.store().places(&key, owner) {
                 return Ok((token, key));
             }
         }
         Err(Error::misconfigured("the store takes no key for this owner"))
     }
-}
 
-fn ended_by_limit(removed: &[Key]) {
-    for key in removed {
-        events::ended(SessionId::new(*key), Reason::Limit);
+    pub(crate) fn ended_by_limit(&self, removed: &[Key], owner: Option<&Owner>) {
+        self.ended(removed, owner, EndReason::Limit);
+    }
+
+    /// Says of sessions that they were ended.
+    pub(crate) fn ended(&self, keys: &[Key], owner: Option<&Owner>, reason: EndReason) {
+        for key in keys {
+            self.changes().changed(key);
+            self.events().ended(SessionId::new(*key), owner, reason);
+        }
+    }
+
+    pub(crate) fn limit_reached(&self, owner: Option<&Owner>) -> Error {
+        self.events().refused(None, owner, RefusalReason::Limit);
+        Error::limit_reached()
     }
 }
 
-fn repeating_generator() -> Error {
+pub(crate) fn repeating_generator() -> Error {
     Error::misconfigured("the random generator repeats itself: no session was made")
 }
 

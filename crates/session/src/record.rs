@@ -1,9 +1,12 @@
 use std::fmt;
 use std::sync::Arc;
 
-use kvolt_cache::{Owner, Timestamp};
+use kvolt_cache::{Key, Owner, Timestamp};
 
-use crate::Device;
+use crate::csrf::Seed;
+use crate::flash::Flash;
+use crate::level::Proofs;
+use crate::{Binding, Device, Level};
 
 /// What a store keeps for a session: the application's data and what belongs to it.
 ///
@@ -13,13 +16,68 @@ pub struct Record<T>(Arc<Content<T>>);
 /// What a record holds. It never changes: an update makes another record.
 #[derive(Debug, Clone)]
 pub(crate) struct Content<T> {
+    /// Which manager's it is.
+    pub(crate) kind: u64,
     pub(crate) data: T,
     pub(crate) owner: Option<Owner>,
     pub(crate) created: Timestamp,
-    pub(crate) authenticated: Timestamp,
+    /// None at all for an anonymous session.
+    pub(crate) proofs: Proofs,
+    /// When the token that it has now was made.
+    pub(crate) rotated: Timestamp,
+    pub(crate) seed: Seed,
+    pub(crate) remembered: bool,
     pub(crate) device: Device,
-    /// Which manager's it is.
-    pub(crate) kind: u64,
+    /// What few sessions have.
+    pub(crate) extras: Option<Box<Extras>>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Extras {
+    /// Keys that it had before, and until when they lead to it.
+    pub(crate) former: Vec<(Key, Timestamp)>,
+    pub(crate) binding: Option<Binding>,
+    pub(crate) flashes: Vec<Flash>,
+}
+
+impl<T> Content<T> {
+    pub(crate) fn is_anonymous(&self) -> bool {
+        self.proofs == Proofs::NONE
+    }
+
+    /// The same with other data.
+    pub(crate) fn with_data(&self, data: T) -> Self {
+        let Self { owner, device, extras, .. } = self;
+        let (owner, device, extras) = (owner.clone(), device.clone(), extras.clone());
+        Self { data, owner, device, extras, ..*self }
+    }
+
+    pub(crate) fn binding(&self) -> Option<&Binding> {
+        self.extras.as_ref()?.binding.as_ref()
+    }
+
+    pub(crate) fn flashes(&self) -> &[Flash] {
+        self.extras.as_ref().map_or(&[], |extras| &extras.flashes)
+    }
+
+    /// Whether a key that it had before is still accepted at this moment.
+    pub(crate) fn is_in_grace(&self, former: &Key, now: Timestamp) -> bool {
+        let extras = self.extras.as_deref();
+        extras.is_some_and(|extras| {
+            extras.former.iter().any(|(key, until)| key == former && now < *until)
+        })
+    }
+
+    pub(crate) fn extras_mut(&mut self) -> &mut Extras {
+        self.extras.get_or_insert_default()
+    }
+
+    /// Takes the box away where nothing is in it.
+    pub(crate) fn tidy(&mut self) {
+        if self.extras.as_deref() == Some(&Extras::default()) {
+            self.extras = None;
+        }
+    }
 }
 
 impl<T> Record<T> {
@@ -57,12 +115,22 @@ pub struct NewSession<T> {
     pub(crate) data: T,
     pub(crate) owner: Option<Owner>,
     pub(crate) device: Device,
+    pub(crate) level: Level,
+    pub(crate) remembered: bool,
+    pub(crate) binding: Option<Binding>,
 }
 
 impl<T> NewSession<T> {
     /// A session with this data.
     pub const fn new(data: T) -> Self {
-        Self { data, owner: None, device: Device::new() }
+        Self {
+            data,
+            owner: None,
+            device: Device::new(),
+            level: Level::One,
+            remembered: false,
+            binding: None,
+        }
     }
 
     /// Sets whose it is, usually an account's id: what it is listed and revoked by.
@@ -76,6 +144,34 @@ impl<T> NewSession<T> {
     #[must_use]
     pub fn device(mut self, device: Device) -> Self {
         self.device = device;
+        self
+    }
+
+    /// Sets how strongly its user has proved who they are. [`Level::One`] unless set.
+    #[must_use]
+    pub fn level(mut self, level: Level) -> Self {
+        self.level = level;
+        self
+    }
+
+    /// Sets whether the client is to keep its token when it is closed: "remember me".
+    ///
+    /// How long the session lives is the server's business in any case
+    /// ([`Builder::remembered_timeouts`](crate::Builder::remembered_timeouts)).
+    #[must_use]
+    pub fn remember(mut self, remember: bool) -> Self {
+        self.remembered = remember;
+        self
+    }
+
+    /// Binds it to a value such as the version of the account's credentials: see
+    /// [`Builder::bound_to`](crate::Builder::bound_to).
+    ///
+    /// Give the value that was read together with what the credentials were checked
+    /// against, so that a change in between is noticed.
+    #[must_use]
+    pub fn bound_to(mut self, value: impl Into<Binding>) -> Self {
+        self.binding = Some(value.into());
         self
     }
 }

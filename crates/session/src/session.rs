@@ -3,7 +3,8 @@ use std::ops::Deref;
 
 use kvolt_cache::{Deadlines, Entry, EntryRef, Owner, Timestamp, Version};
 
-use crate::{Device, Record, SessionId};
+use crate::level::StepUp;
+use crate::{Binding, CsrfToken, Device, Flash, Level, Record, Result, SessionId};
 
 /// A live session as it was when it was read. It dereferences to the application's data.
 ///
@@ -63,14 +64,68 @@ impl<T> Session<T> {
         self.record.content().owner.as_ref()
     }
 
-    /// When it was made.
+    /// When it was made, at the sign-in.
     pub fn created(&self) -> Timestamp {
         self.record.content().created
     }
 
-    /// When its owner last proved who they are.
-    pub fn authenticated(&self) -> Timestamp {
-        self.record.content().authenticated
+    /// When its user last proved who they are, at whatever level; none in an anonymous session.
+    pub fn authenticated(&self) -> Option<Timestamp> {
+        self.authenticated_at(Level::One)
+    }
+
+    /// When its user last proved who they are at this level or above, if they ever did.
+    pub fn authenticated_at(&self, level: Level) -> Option<Timestamp> {
+        self.record.content().proofs.at(level)
+    }
+
+    /// The highest level at which its user has proved who they are; none in an anonymous session.
+    pub fn level(&self) -> Option<Level> {
+        self.record.content().proofs.highest()
+    }
+
+    /// Whether nobody has signed in: a session of [`Manager::create_anonymous`](crate::Manager::create_anonymous).
+    pub fn is_anonymous(&self) -> bool {
+        self.record.content().is_anonymous()
+    }
+
+    /// Whether it meets what a sensitive act asks for, at this moment.
+    pub fn meets(&self, step_up: &StepUp, now: Timestamp) -> bool {
+        step_up.is_met(&self.record.content().proofs, now)
+    }
+
+    /// Whether the client was to keep its token when it is closed.
+    pub fn is_remembered(&self) -> bool {
+        self.record.content().remembered
+    }
+
+    /// When the token that it has now was made.
+    pub fn rotated(&self) -> Timestamp {
+        self.record.content().rotated
+    }
+
+    /// What it is bound to, if to anything.
+    pub fn binding(&self) -> Option<&Binding> {
+        self.record.content().binding()
+    }
+
+    /// The messages that wait for the next page. They stay until they are [taken](crate::Manager::take_flashes).
+    pub fn flashes(&self) -> &[Flash] {
+        self.record.content().flashes()
+    }
+
+    /// A new form token of this session: for each page another, all good until the next login.
+    ///
+    /// # Errors
+    ///
+    /// No randomness.
+    pub fn csrf_token(&self) -> Result<CsrfToken> {
+        CsrfToken::new(&self.record.content().seed, crate::token::system_random)
+    }
+
+    /// Whether this is a form token of this session. It takes the same time whatever is wrong with it.
+    pub fn verifies_csrf(&self, token: impl AsRef<[u8]>) -> bool {
+        CsrfToken::verify(&self.record.content().seed, token.as_ref())
     }
 
     /// When it was last used, as exactly as the store keeps it.

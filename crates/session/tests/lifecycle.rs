@@ -61,7 +61,7 @@ async fn a_session_carries_what_it_was_made_with() {
     let session = world.manager.get(&token).await.unwrap().unwrap();
     assert_eq!(*session, "ada");
     assert_eq!((session.owner(), session.device()), (Some(&Owner::from("ada")), &device));
-    assert_eq!((session.created(), session.authenticated()), (made, made));
+    assert_eq!((session.created(), session.authenticated()), (made, Some(made)));
     assert_eq!(session.last_seen(), world.time.clock().now());
     assert_eq!(session.expires_at(), session.last_seen().saturating_add(IDLE));
     assert_eq!(session.ends_at(), made.saturating_add(LIFETIME));

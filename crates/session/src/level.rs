@@ -1,0 +1,164 @@
+use std::time::Duration;
+
+use kvolt_cache::Timestamp;
+
+/// How strongly one has proved who they are: the authentication assurance
+/// levels of NIST SP 800-63B-4, or what an application takes for them.
+///
+/// What counts as which is up to the application. A password alone is level 1;
+/// with a second factor it is level 2; with a hardware key that phishing can't use, level 3.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[repr(u8)]
+pub enum Level {
+    /// One factor.
+    #[default]
+    One = 1,
+    /// Two factors.
+    Two = 2,
+    /// Two factors, one of them a hardware key that resists phishing.
+    Three = 3,
+}
+
+impl Level {
+    /// All levels, the lowest first.
+    pub const ALL: [Self; 3] = [Self::One, Self::Two, Self::Three];
+
+    /// The level of this number, from 1 to 3.
+    pub const fn from_number(number: u8) -> Option<Self> {
+        match number {
+            1 => Some(Self::One),
+            2 => Some(Self::Two),
+            3 => Some(Self::Three),
+            _ => None,
+        }
+    }
+
+    /// Its number, from 1 to 3.
+    pub const fn number(self) -> u8 {
+        self as u8
+    }
+
+    const fn index(self) -> usize {
+        self as usize - 1
+    }
+}
+
+/// When one last proved who they are, at each level.
+///
+/// It only ever grows: whatever is proved, in whatever order, lowers nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Proofs([Option<Timestamp>; 3]);
+
+impl Proofs {
+    /// Of one who has proved nothing.
+    pub(crate) const NONE: Self = Self([None; 3]);
+
+    pub(crate) fn add(&mut self, level: Level, at: Timestamp) {
+        let latest = &mut self.0[level.index()];
+        *latest = (*latest).max(Some(at));
+    }
+
+    /// At exactly this level.
+    pub(crate) fn exactly(&self, level: Level) -> Option<Timestamp> {
+        self.0[level.index()]
+    }
+
+    /// At this level or above.
+    pub(crate) fn at(&self, level: Level) -> Option<Timestamp> {
+        self.0[level.index()..].iter().copied().max().flatten()
+    }
+
+    pub(crate) fn highest(&self) -> Option<Level> {
+        Level::ALL.into_iter().rev().find(|level| self.exactly(*level).is_some())
+    }
+}
+
+/// What a sensitive act asks for beyond a session: that one has proved who they
+/// are not long ago, or strongly enough, or both at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StepUp {
+    level: Level,
+    within: Option<Duration>,
+}
+
+impl StepUp {
+    /// Authenticated at most this long ago.
+    pub const fn within(within: Duration) -> Self {
+        Self { level: Level::One, within: Some(within) }
+    }
+
+    /// Authenticated at this level or above, however long ago.
+    pub const fn at_level(level: Level) -> Self {
+        Self { level, within: None }
+    }
+
+    /// The same, at this level or above.
+    #[must_use]
+    pub const fn and_level(self, level: Level) -> Self {
+        Self { level, ..self }
+    }
+
+    /// The lowest level that will do.
+    pub const fn level(&self) -> Level {
+        self.level
+    }
+
+    /// How long ago it may have been.
+    pub const fn max_age(&self) -> Option<Duration> {
+        self.within
+    }
+
+    /// Both at once: of each the stricter.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        let within = match (self.within, other.within) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+        Self { level: self.level.max(other.level), within }
+    }
+
+    pub(crate) fn is_met(&self, proofs: &Proofs, now: Timestamp) -> bool {
+        proofs
+            .at(self.level)
+            .is_some_and(|at| self.within.is_none_or(|within| now.since(at) <= within))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::from_millis(seconds * 1_000)
+    }
+
+    #[test]
+    fn what_is_proved_lowers_nothing_in_whatever_order() {
+        let proved = [(Level::Two, at(10)), (Level::One, at(20)), (Level::Two, at(5))];
+        let mut forwards = Proofs::NONE;
+        let mut backwards = Proofs::NONE;
+        proved.iter().for_each(|(level, at)| forwards.add(*level, *at));
+        proved.iter().rev().for_each(|(level, at)| backwards.add(*level, *at));
+        assert_eq!(forwards, backwards);
+        assert_eq!(forwards.highest(), Some(Level::Two));
+        assert_eq!(forwards.at(Level::One), Some(at(20)));
+        assert_eq!(forwards.at(Level::Two), Some(at(10)), "a password later is no second factor");
+        assert_eq!(forwards.at(Level::Three), None);
+    }
+
+    #[test]
+    fn a_step_up_is_met_up_to_its_age_and_at_its_level() {
+        let mut proofs = Proofs::NONE;
+        let fresh = StepUp::within(Duration::from_secs(300));
+        assert!(!fresh.is_met(&proofs, at(0)), "nobody who has proved nothing");
+        proofs.add(Level::One, at(100));
+        assert!(fresh.is_met(&proofs, at(400)) && !fresh.is_met(&proofs, at(401)));
+        assert!(!StepUp::at_level(Level::Two).is_met(&proofs, at(100)));
+        proofs.add(Level::Three, at(50));
+        assert!(StepUp::at_level(Level::Two).is_met(&proofs, at(1_000_000)));
+        let both = fresh.and(StepUp::at_level(Level::Two));
+        assert!(both.is_met(&proofs, at(350)) && !both.is_met(&proofs, at(351)));
+        assert_eq!(both, fresh.and_level(Level::Two));
+    }
+}

@@ -1,0 +1,169 @@
+//! Connections that stay open, and have to know when their session ends.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_core::Stream;
+use kvolt_cache::{Access, Watch};
+use tokio::time::timeout;
+
+use crate::manager::Standing;
+use crate::{Manager, Result, Session};
+
+/// A session that an open connection belongs to: tells when it changes, and when it ends.
+///
+/// Waiting does not keep it alive. It follows the session when its token is rotated. It
+/// ends with the session, for whatever reason and on whichever server: at once for what
+/// this process does; elsewhere as soon as the store pushes the change, where it does
+/// (a [near cache](kvolt_cache) or a watched store), and in any case within the bound of the
+/// near cache, or else within [`live_interval`](crate::Builder::live_interval), by
+/// looking. A store that can't be asked is no end: it is asked again.
+///
+/// Needs a Tokio runtime with its timer.
+#[must_use = "a live session does nothing until it is waited for"]
+pub struct Live<T> {
+    manager: Manager<T>,
+    watch: Watch,
+    session: Session<T>,
+    /// Whether nothing was looked at since the watching began.
+    is_new: bool,
+}
+
+/// Where a session may end by another clock than ours, it is not looked at more often than this.
+const LOOK_MIN: Duration = Duration::from_millis(10);
+
+impl<T: Send + Sync + 'static> Manager<T> {
+    /// Follows a session for a connection that stays open.
+    pub fn live(&self, session: &Session<T>) -> Live<T> {
+        let watch = self.changes().watch(*session.id().key());
+        Live { manager: self.clone(), watch, session: session.clone(), is_new: true }
+    }
+}
+
+impl<T: Send + Sync + 'static> Live<T> {
+    /// The session as it was last seen.
+    pub fn session(&self) -> &Session<T> {
+        &self.session
+    }
+
+    /// Waits until the session has changed, or its token has, and returns it as it is
+    /// then; `None` once it has ended, and from then on.
+    ///
+    /// Several changes in a row may be told as one. Use is no change.
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing is lost with a future that was dropped before it has finished.
+    pub async fn changed(&mut self) -> Option<&Session<T>> {
+        loop {
+            let mut strict = false;
+            if !self.is_new {
+                let (wait, ends) = self.patience();
+                // At the end of its time the store itself is asked, and no copy of it.
+                strict = timeout(wait, self.watch.changed()).await.is_err() && ends;
+            }
+            match self.look(strict).await {
+                Ok(Some(session)) => {
+                    self.is_new = false;
+                    let (id, version) = (session.id(), session.version());
+                    let is_other = (id, version) != (self.session.id(), self.session.version());
+                    if id != self.session.id() {
+                        self.watch = self.manager.changes().watch(*id.key());
+                        // What came between the look and the watch is looked for once more.
+                        self.is_new = true;
+                    }
+                    self.session = session;
+                    if is_other {
+                        return Some(&self.session);
+                    }
+                }
+                Ok(None) => return None,
+                Err(error) => {
+                    self.complain(&error);
+                    self.is_new = false;
+                    tokio::time::sleep(LOOK_MIN.max(self.manager.policy().live_interval / 4)).await;
+                }
+            }
+        }
+    }
+
+    /// Waits until the session has ended.
+    pub async fn ended(mut self) {
+        while self.changed().await.is_some() {}
+    }
+
+    /// The items of a stream for as long as the session lives.
+    ///
+    /// When the session ends, the stream does, even if an item is ready.
+    pub fn limit<S: Stream>(self, stream: S) -> WhileLive<S>
+    where
+        T: 'static,
+    {
+        WhileLive { ended: Some(Box::pin(self.ended())), stream: Box::pin(stream) }
+    }
+
+    fn complain(&self, error: &crate::Error) {
+        let (id, error) = (self.session.id(), error as &(dyn std::error::Error + 'static));
+        tracing::warn!(target: "kvolt::session", %id, error, "a live session can't be looked at, and is looked at again");
+    }
+
+    /// How long to wait before looking unasked, and whether that is for the session's end.
+    fn patience(&self) -> (Duration, bool) {
+        let policy = self.manager.policy();
+        let told = self.manager.changes().complete_for();
+        let wait = if told.is_zero() { policy.live_interval } else { told };
+        let left = self.session.expires_at().since(policy.clock.now());
+        (wait.min(left).max(LOOK_MIN), left <= wait)
+    }
+
+    async fn look(&self, strict: bool) -> Result<Option<Session<T>>> {
+        let access = Access::PEEK.strict_if(strict);
+        let found = self.manager.entry(self.session.id().key(), access).await?;
+        // By a former key it is followed, however long ago that was its.
+        Ok(found.and_then(|(session, standing)| match standing {
+            Standing::Good | Standing::Spent => Some(session),
+            Standing::Foreign | Standing::Unbound => None,
+        }))
+    }
+}
+
+/// The items of a stream while a session lives. Made by [`Live::limit`].
+#[must_use = "a stream does nothing until it is polled"]
+pub struct WhileLive<S> {
+    ended: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    stream: Pin<Box<S>>,
+}
+
+impl<S: Stream> Stream for WhileLive<S> {
+    type Item = S::Item;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<S::Item>> {
+        let Some(ended) = &mut self.ended else {
+            return Poll::Ready(None);
+        };
+        if ended.as_mut().poll(context).is_ready() {
+            self.ended = None;
+            return Poll::Ready(None);
+        }
+        let next = self.stream.as_mut().poll_next(context);
+        if let Poll::Ready(None) = next {
+            self.ended = None;
+        }
+        next
+    }
+}
+
+impl<T> fmt::Debug for Live<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Live").field("session", &self.session).finish_non_exhaustive()
+    }
+}
+
+impl<S> fmt::Debug for WhileLive<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WhileLive").field("ended", &self.ended.is_none()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,326 @@
+//! What gives a session another token: signing in, proving it again, rotating.
+
+use std::time::Duration;
+
+use kvolt_cache::{Key, Rename, Renamed, Replace, Store};
+
+use crate::events::EndReason;
+use crate::manager::{INSERT_ATTEMPTS_MAX, Standing, UPDATE_ATTEMPTS_MAX, repeating_generator};
+use crate::record::{Content, NewSession, Record};
+use crate::{Binding, Error, Level, Manager, Result, Session, SessionId, Token};
+
+/// What became of a rotation.
+#[derive(Debug)]
+#[must_use = "the new token has to be given to the client"]
+pub enum Rotated {
+    /// The session has this token now.
+    Token(Token),
+    /// The token had been replaced and is in its grace: the session has one
+    /// successor already, which the client was or is being given.
+    AlreadyRotated,
+    /// There is no such session.
+    Absent,
+}
+
+/// How many former keys a session's record knows to be in their grace.
+const FORMER_MAX: usize = 16;
+
+/// What a renewal does to a session besides giving it another token.
+struct Renewal<'a, T> {
+    copy: fn(&Content<T>) -> Content<T>,
+    change: &'a (dyn Fn(&mut Content<T>) + Send + Sync),
+    /// Whether both timeouts start anew.
+    anew: bool,
+    /// Whether it is done to one whose credentials were changed.
+    unbound: bool,
+}
+
+impl<T: Send + Sync + 'static> Manager<T> {
+    /// Makes a session for one who has just proved who they are, and ends the one they had, if any.
+    ///
+    /// One step: either the old token is accepted or the new one, and the limit
+    /// of sessions per owner does not count the old one. Both timeouts start anew. Of an
+    /// anonymous session, what the [rule](crate::Anonymous::carry_over) says is carried over.
+    ///
+    /// # Errors
+    ///
+    /// As for [`create`](Self::create).
+    pub async fn login(
+        &self,
+        old: Option<&Token>,
+        session: impl Into<NewSession<T>>,
+    ) -> Result<Token> {
+        let record = Record::new(self.content(session.into())?);
+        let Some(old) = old else {
+            return self.insert(&record).await;
+        };
+        let old = self.key(old);
+        for _ in 0..UPDATE_ATTEMPTS_MAX {
+            let previous = match self.peek_session(&old).await {
+                Ok(Some(previous)) => previous,
+                Ok(None) => return self.insert(&record).await,
+                // Whoever signs in anew is not held up by what can't be decoded.
+                Err(error) if error.is_corrupt() => {
+                    let token = self.insert(&record).await?;
+                    self.end_key(&old, None, EndReason::NewLogin).await?;
+                    return Ok(token);
+                }
+                Err(error) => return Err(error),
+            };
+            if let Some(token) = self.login_over(&previous, &record).await? {
+                return Ok(token);
+            }
+        }
+        Err(Error::contended(UPDATE_ATTEMPTS_MAX))
+    }
+
+    /// Puts a new session in the place of one; `None` if that is another's by now, or gone.
+    async fn login_over(&self, previous: &Session<T>, record: &Record<T>) -> Result<Option<Token>> {
+        let mut record = record.clone();
+        if previous.is_anonymous()
+            && let Some(anonymous) = &self.policy().anonymous
+            && let Some(carry_over) = &anonymous.carry_over
+        {
+            let data = carry_over(previous.data(), record.data());
+            record = Record::new(record.content().with_data(data));
+        }
+        let content = record.content();
+        let from = *previous.id().key();
+        let owner = content.owner.as_ref();
+        let (scoped, limit) = self.policy().scope(content);
+        let (had, _) = self.policy().scope(previous.record().content());
+        let (token, to) = self.token(scoped.as_ref(), None)?;
+        let one_step = self.store().reaches(&from, &to);
+        // An entry can be given another owner but not be taken from its owner.
+        if !one_step || (scoped.is_none() && had.is_some()) {
+            let token = self.insert(&record).await?;
+            self.end_key(&from, previous.owner(), EndReason::NewLogin).await?;
+            return Ok(Some(token));
+        }
+        let mut rename = Rename::new();
+        rename.expiry = Some(self.policy().expiry(content));
+        rename.value = Some((previous.version(), record.clone()));
+        rename.owner = scoped;
+        rename.limit = limit;
+        match self.store().rename(&from, to, rename).await.map_err(Error::store)? {
+            Renamed::Moved { removed } => {
+                self.events().created(SessionId::new(to), owner, false);
+                self.ended(&[from], previous.owner(), EndReason::NewLogin);
+                self.ended_by_limit(&removed, owner);
+                Ok(Some(token))
+            }
+            Renamed::LimitReached => Err(self.limit_reached(owner)),
+            // Looked up again: it is another's by now, or gone.
+            Renamed::Superseded | Renamed::Absent | Renamed::Conflict | Renamed::Occupied => {
+                self.changes().changed(&from);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Gives a session a new token. The data and both deadlines stay.
+    ///
+    /// The old token is refused at once, or after
+    /// [`rotation_grace`](crate::Builder::rotation_grace). What happens when it is used after
+    /// that is up to [`token_reuse`](crate::Builder::token_reuse).
+    ///
+    /// # Errors
+    ///
+    /// The store's; no randomness.
+    pub async fn rotate(&self, token: &Token) -> Result<Rotated>
+    where
+        T: Clone,
+    {
+        let renewal =
+            Renewal { copy: Content::clone, change: &|_| {}, anew: false, unbound: false };
+        self.renew(token, &renewal).await
+    }
+
+    /// Whether a session's token is older than [`rotate_every`](crate::Builder::rotate_every) allows.
+    #[inline]
+    pub fn is_rotation_due(&self, session: &Session<T>) -> bool {
+        let policy = self.policy();
+        policy
+            .rotation
+            .as_ref()
+            .is_some_and(|rotation| policy.clock.now().since(session.rotated()) >= rotation.every)
+    }
+
+    /// [Rotates](Self::rotate) a session whose token is older than
+    /// [`rotate_every`](crate::Builder::rotate_every) allows; `None` if it is not.
+    ///
+    /// # Errors
+    ///
+    /// As for [`rotate`](Self::rotate).
+    pub async fn rotate_if_due(
+        &self,
+        token: &Token,
+        session: &Session<T>,
+    ) -> Result<Option<Rotated>> {
+        match &self.policy().rotation {
+            Some(rotation) if self.is_rotation_due(session) => {
+                let copy = rotation.copy;
+                let renewal = Renewal { copy, change: &|_| {}, anew: false, unbound: false };
+                self.renew(token, &renewal).await.map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Notes that the session's user has just proved again who they are, and gives it a
+    /// new token. Both timeouts start anew; the data stays.
+    ///
+    /// What was proved before, and more strongly, stays as it was: a level is never
+    /// lowered. It rises to no more than `level`.
+    ///
+    /// # Errors
+    ///
+    /// The store's; no randomness; misconfigured, for an anonymous session, which a
+    /// [login](Self::login) replaces.
+    pub async fn reauthenticate(&self, token: &Token, level: Level) -> Result<Rotated>
+    where
+        T: Clone,
+    {
+        let now = self.policy().clock.now();
+        let change = |content: &mut Content<T>| content.proofs.add(level, now);
+        let renewal = Renewal { copy: Content::clone, change: &change, anew: true, unbound: false };
+        let Some(session) = self.peek_session(&self.key(token)).await? else {
+            return Ok(Rotated::Absent);
+        };
+        if session.is_anonymous() {
+            return Err(Error::misconfigured("nobody is signed in in an anonymous session"));
+        }
+        let rotated = self.renew(token, &renewal).await?;
+        let id = match &rotated {
+            Rotated::Token(token) => Some(self.id(token)),
+            // Another request has changed the token meanwhile: it is noted all the same.
+            Rotated::AlreadyRotated => self.note(token, &renewal).await?,
+            Rotated::Absent => None,
+        };
+        if let Some(id) = id {
+            self.events().reauthenticated(id, session.owner(), level);
+        }
+        Ok(rotated)
+    }
+
+    /// After a change of the account's credentials: ends all other sessions of the
+    /// same owner, and gives this one a new token. Returns how many were ended.
+    ///
+    /// `binding` is the new value where sessions are [bound to](crate::Builder::bound_to) one;
+    /// `None` keeps what it was bound to. Change the credentials first, then call this. If it
+    /// fails in the middle, the others have ended and this session has its old token: call it again.
+    ///
+    /// # Errors
+    ///
+    /// The store's; no randomness.
+    pub async fn change_credentials(
+        &self,
+        token: &Token,
+        binding: Option<Binding>,
+    ) -> Result<(Rotated, usize)>
+    where
+        T: Clone,
+    {
+        let ended = self.end_others_as(token, EndReason::CredentialsChanged).await?;
+        let change = |content: &mut Content<T>| {
+            if binding.is_some() {
+                content.extras_mut().binding.clone_from(&binding);
+            }
+        };
+        let renewal = Renewal { copy: Content::clone, change: &change, anew: false, unbound: true };
+        let rotated = self.renew(token, &renewal).await?;
+        if let Rotated::AlreadyRotated = rotated {
+            self.note(token, &renewal).await?;
+        }
+        Ok((rotated, ended))
+    }
+
+    async fn renew(&self, token: &Token, renewal: &Renewal<'_, T>) -> Result<Rotated> {
+        let from = self.key(token);
+        let mut occupied = 0;
+        for _ in 0..UPDATE_ATTEMPTS_MAX {
+            let Some(session) = self.renewable(&from, renewal).await? else {
+                return Ok(Rotated::Absent);
+            };
+            if *session.id().key() != from {
+                return Ok(Rotated::AlreadyRotated);
+            }
+            let mut content = (renewal.copy)(session.record().content());
+            (renewal.change)(&mut content);
+            self.note_former(&mut content, from);
+            let (scoped, _) = self.policy().scope(&content);
+            let (successor, to) = self.token(scoped.as_ref(), Some(&from))?;
+            let owner = content.owner.clone();
+            let mut rename = Rename::new();
+            rename.grace = self.policy().remembers_former();
+            rename.expiry = renewal.anew.then(|| self.policy().expiry(&content));
+            rename.value = Some((session.version(), Record::new(content)));
+            let renamed = self.store().rename(&from, to, rename).await.map_err(Error::store)?;
+            self.changes().changed(&from);
+            match renamed {
+                Renamed::Moved { .. } => {
+                    let (from, to) = (SessionId::new(from), SessionId::new(to));
+                    self.events().rotated(from, to, owner.as_ref());
+                    return Ok(Rotated::Token(successor));
+                }
+                Renamed::Superseded => return Ok(Rotated::AlreadyRotated),
+                Renamed::Absent => return Ok(Rotated::Absent),
+                Renamed::Occupied if occupied == INSERT_ATTEMPTS_MAX => {
+                    return Err(repeating_generator());
+                }
+                Renamed::Occupied => occupied += 1,
+                // Changed in between: once more. No limit is held here.
+                Renamed::Conflict | Renamed::LimitReached => {}
+            }
+        }
+        Err(Error::contended(UPDATE_ATTEMPTS_MAX))
+    }
+
+    /// Does what a renewal does without giving another token. The name of the session, if there is one.
+    async fn note(&self, token: &Token, renewal: &Renewal<'_, T>) -> Result<Option<SessionId>> {
+        let from = self.key(token);
+        for _ in 0..UPDATE_ATTEMPTS_MAX {
+            let Some(session) = self.renewable(&from, renewal).await? else {
+                return Ok(None);
+            };
+            let mut content = (renewal.copy)(session.record().content());
+            (renewal.change)(&mut content);
+            let expiry = renewal.anew.then(|| self.policy().expiry(&content));
+            let key = *session.id().key();
+            let record = Record::new(content);
+            let replaced = self.store().replace(&key, session.version(), record, expiry).await;
+            self.changes().changed(&key);
+            if let Replace::Replaced(_) = replaced.map_err(Error::store)? {
+                return Ok(Some(session.id()));
+            }
+        }
+        Err(Error::contended(UPDATE_ATTEMPTS_MAX))
+    }
+
+    async fn renewable(&self, key: &Key, renewal: &Renewal<'_, T>) -> Result<Option<Session<T>>> {
+        let found = self.peek_entry(key).await?;
+        Ok(found.and_then(|(session, standing)| match standing {
+            Standing::Good => Some(session),
+            Standing::Unbound if renewal.unbound => Some(session),
+            _ => None,
+        }))
+    }
+
+    /// Notes in a record that it had this key, and until when that is accepted.
+    fn note_former(&self, content: &mut Content<T>, from: Key) {
+        let now = self.policy().clock.now();
+        content.rotated = now;
+        let grace = self.policy().rotation_grace;
+        if let Some(extras) = &mut content.extras {
+            extras.former.retain(|(_, until)| now < *until);
+        }
+        if grace > Duration::ZERO {
+            let former = &mut content.extras_mut().former;
+            if former.len() >= FORMER_MAX {
+                former.remove(0);
+            }
+            former.push((from, now.saturating_add(grace)));
+        }
+        content.tidy();
+    }
+}

@@ -1,0 +1,86 @@
+use std::time::Duration;
+
+use crate::Level;
+
+/// When a session ends: after so long unused, and after so long in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// How long it lives unused; each use starts it anew.
+    pub idle: Duration,
+    /// How long it lives at the most, however much it is used.
+    pub lifetime: Duration,
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(60 * 60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+impl Timeouts {
+    /// Unless set otherwise: 30 minutes unused, 12 hours in any case.
+    pub const DEFAULT: Self = Self::new(MINUTE.saturating_mul(30), HOUR.saturating_mul(12));
+
+    /// NIST SP 800-63B-4, level 1: 30 days in any case; no limit unused.
+    pub const NIST_LEVEL_1: Self = Self::new(DAY.saturating_mul(30), DAY.saturating_mul(30));
+
+    /// NIST SP 800-63B-4, level 2: one hour unused, 24 hours in any case.
+    pub const NIST_LEVEL_2: Self = Self::new(HOUR, HOUR.saturating_mul(24));
+
+    /// NIST SP 800-63B-4, level 3: 15 minutes unused, 12 hours in any case.
+    pub const NIST_LEVEL_3: Self = Self::new(MINUTE.saturating_mul(15), HOUR.saturating_mul(12));
+
+    /// The strict end of what the OWASP session management cheat sheet recommends
+    /// for applications of high value: 2 minutes unused (of 2 to 5), 4 hours in any case (of 4 to 8).
+    pub const OWASP_HIGH_VALUE: Self = Self::new(MINUTE.saturating_mul(2), HOUR.saturating_mul(4));
+
+    /// The lax end of what the OWASP session management cheat sheet recommends for
+    /// applications of low risk: 30 minutes unused (of 15 to 30), 8 hours in any case (of 4 to 8).
+    pub const OWASP_LOW_RISK: Self = Self::new(MINUTE.saturating_mul(30), HOUR.saturating_mul(8));
+
+    /// Ends after `idle` unused, and after `lifetime` in any case.
+    pub const fn new(idle: Duration, lifetime: Duration) -> Self {
+        Self { idle, lifetime }
+    }
+
+    /// The limits that NIST SP 800-63B-4 sets for a level.
+    pub const fn nist(level: Level) -> Self {
+        match level {
+            Level::One => Self::NIST_LEVEL_1,
+            Level::Two => Self::NIST_LEVEL_2,
+            Level::Three => Self::NIST_LEVEL_3,
+        }
+    }
+
+    /// Whether neither is longer than in `limits`.
+    pub fn are_within(&self, limits: &Self) -> bool {
+        self.idle <= limits.idle && self.lifetime <= limits.lifetime
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_presets_are_what_is_documented() {
+        let minutes = |timeouts: Timeouts| {
+            (timeouts.idle.as_secs_f64() / 60.0, timeouts.lifetime.as_secs_f64() / 60.0)
+        };
+        assert_eq!(minutes(Timeouts::DEFAULT), (30.0, 720.0));
+        assert_eq!(minutes(Timeouts::NIST_LEVEL_1), (43_200.0, 43_200.0));
+        assert_eq!(minutes(Timeouts::NIST_LEVEL_2), (60.0, 1_440.0));
+        assert_eq!(minutes(Timeouts::NIST_LEVEL_3), (15.0, 720.0));
+        assert_eq!(minutes(Timeouts::OWASP_HIGH_VALUE), (2.0, 240.0));
+        assert_eq!(minutes(Timeouts::OWASP_LOW_RISK), (30.0, 480.0));
+        for level in Level::ALL {
+            assert!(Timeouts::NIST_LEVEL_3.are_within(&Timeouts::nist(level)));
+        }
+        assert!(Timeouts::DEFAULT.are_within(&Timeouts::NIST_LEVEL_2));
+        assert!(!Timeouts::NIST_LEVEL_2.are_within(&Timeouts::DEFAULT));
+    }
+}
