@@ -87,8 +87,20 @@ impl CookiePolicy {
         token: &Token,
         lifetime: Duration,
     ) -> Result<HeaderValue, ConfigError> {
+        self.set_kept(name, token, lifetime, false)
+    }
+
+    /// [`set`](Self::set), kept by the browser in any case where `remembered` is set.
+    pub(crate) fn set_kept(
+        &self,
+        name: &str,
+        token: &Token,
+        lifetime: Duration,
+        remembered: bool,
+    ) -> Result<HeaderValue, ConfigError> {
         self.check_name(name)?;
-        let max_age = self.persistent.then(|| lifetime.min(MAX_AGE_MAX).as_secs());
+        let persistent = self.persistent || remembered;
+        let max_age = persistent.then(|| lifetime.min(MAX_AGE_MAX).as_secs());
         Ok(self.header(name, token.expose(), max_age))
     }
 

@@ -6,6 +6,8 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Response, StatusCode, header};
 
+use kvolt_session::StepUp;
+
 /// The result of a session operation in a handler.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -34,8 +36,9 @@ impl StdError for ConfigError {}
 /// Why a handler could not do what it wanted with a session.
 ///
 /// As a response it is 503 with `Retry-After` where the store is unavailable or
-/// full, 401 where the session had ended in the meantime, 403 where another site
-/// made a browser send the request, 409 where the owner has as many as allowed,
+/// full, 401 where the session had ended in the meantime or a stronger or fresher
+/// authentication is needed, 403 where another site
+/// made a browser send the request or a form token is wrong, 409 where the owner has as many as allowed,
 /// and else 500. Nothing of it is shown to the client;
 /// what an operator has to act on is in the log.
 #[derive(Debug)]
@@ -46,6 +49,9 @@ enum Kind {
     Session(kvolt_session::Error),
     Ended,
     CrossOrigin,
+    Csrf,
+    StepUp(StepUp),
+    SessionExists,
     NoWayBack,
 }
 
@@ -56,6 +62,18 @@ impl Error {
 
     pub(crate) fn cross_origin() -> Self {
         Self(Kind::CrossOrigin)
+    }
+
+    pub(crate) fn csrf() -> Self {
+        Self(Kind::Csrf)
+    }
+
+    pub(crate) fn step_up(missing: StepUp) -> Self {
+        Self(Kind::StepUp(missing))
+    }
+
+    pub(crate) fn session_exists() -> Self {
+        Self(Kind::SessionExists)
     }
 
     pub(crate) fn no_way_back() -> Self {
@@ -90,13 +108,26 @@ impl Error {
         matches!(self.0, Kind::CrossOrigin)
     }
 
+    /// Whether the form token was missing, or none of the session's.
+    pub fn is_csrf(&self) -> bool {
+        matches!(self.0, Kind::Csrf)
+    }
+
+    /// What is missing, where the user has to prove again, or more strongly, who they are.
+    pub fn missing_step_up(&self) -> Option<StepUp> {
+        match self.0 {
+            Kind::StepUp(missing) => Some(missing),
+            _ => None,
+        }
+    }
+
     /// The status that it answers with.
     pub fn status(&self) -> StatusCode {
         if self.is_unavailable() {
             StatusCode::SERVICE_UNAVAILABLE
-        } else if self.is_ended() {
+        } else if self.is_ended() || self.missing_step_up().is_some() {
             StatusCode::UNAUTHORIZED
-        } else if self.is_cross_origin() {
+        } else if self.is_cross_origin() || self.is_csrf() {
             StatusCode::FORBIDDEN
         } else if self.is_limit_reached() {
             StatusCode::CONFLICT
@@ -113,7 +144,13 @@ impl Error {
         if status.is_server_error() {
             tracing::error!(target: "kvolt::http", error = self as &dyn StdError, "session operation failed");
         }
+        if let Some(missing) = self.missing_step_up() {
+            return insufficient(missing, false);
+        }
         let text = match status {
+            StatusCode::FORBIDDEN if self.is_csrf() => {
+                "the form token is missing or too old: load the page again\n"
+            }
             StatusCode::SERVICE_UNAVAILABLE => "sessions are unavailable, try again later\n",
             StatusCode::UNAUTHORIZED => "the session has ended\n",
             StatusCode::FORBIDDEN => "requests from other sites are refused\n",
@@ -127,6 +164,26 @@ impl Error {
         }
         response
     }
+}
+
+/// 401, and what is missing, in the terms of RFC 9470; where tokens come by that scheme, as a challenge too.
+pub(crate) fn insufficient(missing: StepUp, bearer: bool) -> Response<Bytes> {
+    let max_age = missing.max_age().map(|max_age| max_age.as_secs());
+    let acr_values = missing.level().number();
+    let mut response = plain(StatusCode::UNAUTHORIZED, "");
+    let mut text = String::from("insufficient_user_authentication: authenticate again");
+    let mut challenge = String::from("Bearer error=\"insufficient_user_authentication\"");
+    if let Some(max_age) = max_age {
+        text += &format!(", max_age={max_age}");
+        challenge += &format!(", max_age=\"{max_age}\"");
+    }
+    text += &format!(", acr_values={acr_values}\n");
+    challenge += &format!(", acr_values=\"{acr_values}\"");
+    *response.body_mut() = Bytes::from(text);
+    if bearer && let Ok(challenge) = HeaderValue::try_from(challenge) {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+    }
+    response
 }
 
 /// A short answer in plain text, which nobody may keep.
@@ -146,6 +203,9 @@ impl fmt::Display for Error {
             Kind::Session(_) => "the session operation failed",
             Kind::Ended => "the session has ended",
             Kind::CrossOrigin => "another site made a browser send the request",
+            Kind::Csrf => "the form token is missing, or none of the session's",
+            Kind::StepUp(_) => "the user has to prove again who they are",
+            Kind::SessionExists => "the client has a session: no anonymous one was made",
             Kind::NoWayBack => {
                 "a token that came in a query can't be replaced: no response carries one back"
             }
@@ -157,7 +217,7 @@ impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match &self.0 {
             Kind::Session(error) => Some(error),
-            Kind::Ended | Kind::CrossOrigin | Kind::NoWayBack => None,
+            _ => None,
         }
     }
 }

@@ -9,15 +9,12 @@ use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use kvolt_session::{Session, Token};
-
 use crate::SessionLayer;
-use crate::lookup::Place;
+use crate::service::Found;
 use crate::slot::Slot;
 
 /// A store's answer under way. Boxed: it exists only where there is I/O to wait for.
-pub(crate) type Ask<T> =
-    Pin<Box<dyn Future<Output = (kvolt_session::Result<Option<Session<T>>>, Token)> + Send>>;
+pub(crate) type Ask<T> = Pin<Box<dyn Future<Output = Found<T>> + Send>>;
 
 pin_project! {
     /// The response of a [`SessionService`](crate::SessionService).
@@ -53,7 +50,6 @@ struct Asking<S, T, B> {
 }
 
 struct Waiting<S, T, B> {
-    place: Place,
     inner: S,
     layer: Arc<SessionLayer<T>>,
     request: Request<B>,
@@ -65,12 +61,11 @@ where
 {
     pub(crate) fn asking(
         ask: Ask<T>,
-        place: Place,
         inner: S,
         layer: Arc<SessionLayer<T>>,
         request: Request<B>,
     ) -> Self {
-        let waiting = Some(Waiting { place, inner, layer, request });
+        let waiting = Some(Waiting { inner, layer, request });
         Self { state: State::Asking { asking: Box::new(Asking { ask, waiting }) } }
     }
 
@@ -96,10 +91,10 @@ where
         loop {
             match this.state.as_mut().project() {
                 StateProjection::Asking { asking } => {
-                    let (result, token) = ready!(asking.ask.as_mut().poll(context));
+                    let found = ready!(asking.ask.as_mut().poll(context));
                     let waiting = asking.waiting.take().expect("the store answers once");
-                    let Waiting { place, mut inner, layer, mut request } = waiting;
-                    let next = match layer.answer(result, token, place, &request) {
+                    let Waiting { mut inner, layer, mut request } = waiting;
+                    let next = match layer.answer(found, &request) {
                         Ok(slot) => {
                             request.extensions_mut().insert(Arc::clone(&slot));
                             State::Inner { future: inner.call(request), slot }

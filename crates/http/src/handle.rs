@@ -7,9 +7,14 @@ use bytes::Bytes;
 use http::{Extensions, Response};
 use kvolt_cache::Access;
 
-use kvolt_session::{Manager, NewSession, Owner, Rotated, SessionId, Token};
+use kvolt_session::{
+    Binding, Flash, Level, Live, Manager, NewSession, Owner, RefusalReason, Rotated, SessionId,
+    StepUp, Token,
+};
 
 use crate::bounded::bounded;
+use crate::lookup::Source;
+use crate::sessions::Keep;
 use crate::slot::Slot;
 use crate::{Error, Refused, Result, SetToken};
 
@@ -86,9 +91,26 @@ impl<T: Send + Sync + 'static> Handle<T> {
     pub async fn login(&self, session: impl Into<NewSession<T>>) -> Result<SetToken> {
         let channel = self.slot.sessions().channel(self.slot.came_by())?;
         let old = self.current();
+        let session = session.into();
+        let keep = Keep::new(self.manager(), session.is_remembered());
         let token = self.bounded(self.manager().login(old.as_ref(), session)).await?;
-        let (name, value) = self.slot.sessions().header(channel, &token)?;
-        Ok(self.tell(name, value, Some(token)))
+        self.give(channel, token, keep)
+    }
+
+    /// Makes a session for a visitor who has not signed in, for a basket or the like. See
+    /// [`Manager::create_anonymous`].
+    ///
+    /// # Errors
+    ///
+    /// As there; a client that has a session here keeps it, and gets 500.
+    pub async fn create_anonymous(&self, data: T) -> Result<SetToken> {
+        if self.slot.session.is_some() {
+            return Err(Error::session_exists());
+        }
+        let channel = self.slot.sessions().channel(self.slot.came_by())?;
+        let keep = Keep::new(self.manager(), false);
+        let token = self.bounded(self.manager().create_anonymous(data)).await?;
+        self.give(channel, token, keep)
     }
 
     /// Gives the session a new token; the data stays. At a change of rights that is no new sign-in.
@@ -96,18 +118,119 @@ impl<T: Send + Sync + 'static> Handle<T> {
     /// # Errors
     ///
     /// The store's; [`is_ended`](Error::is_ended) if there is no session any more.
-    pub async fn rotate(&self) -> Result<SetToken> {
-        let channel = self.slot.sessions().channel(self.slot.came_by())?;
-        let old = self.current().ok_or_else(Error::ended)?;
-        match self.bounded(self.manager().rotate(&old)).await? {
+    pub async fn rotate(&self) -> Result<SetToken>
+    where
+        T: Clone,
+    {
+        let (old, keep) = self.renewable()?;
+        let rotated = self.bounded(self.manager().rotate(&old)).await?;
+        self.give_rotated(rotated, keep)
+    }
+
+    /// Notes that the user has just proved again who they are, at this level, and gives the session a
+    /// new token. See [`Manager::reauthenticate`].
+    ///
+    /// # Errors
+    ///
+    /// The store's; [`is_ended`](Error::is_ended) if there is no session any more.
+    pub async fn reauthenticate(&self, level: Level) -> Result<SetToken>
+    where
+        T: Clone,
+    {
+        let (old, keep) = self.renewable()?;
+        let rotated = self.bounded(self.manager().reauthenticate(&old, level)).await?;
+        self.give_rotated(rotated, keep.anew(self.manager()))
+    }
+
+    /// After a change of the account's credentials: ends the owner's other sessions, and gives
+    /// this one a new token. See [`Manager::change_credentials`].
+    ///
+    /// # Errors
+    ///
+    /// The store's; [`is_ended`](Error::is_ended) if there is no session any more.
+    pub async fn change_credentials(&self, binding: Option<Binding>) -> Result<SetToken>
+    where
+        T: Clone,
+    {
+        let (old, keep) = self.renewable()?;
+        let changed = self.bounded(self.manager().change_credentials(&old, binding)).await;
+        let (rotated, _) = changed?;
+        self.give_rotated(rotated, keep)
+    }
+
+    /// Refuses what the user may not do unless they have proved who they are not long
+    /// ago, or strongly enough; a [layer](crate::SessionLayer::require) does it for whole routes.
+    ///
+    /// # Errors
+    ///
+    /// [`missing_step_up`](Error::missing_step_up) says what is missing; [`is_ended`](Error::is_ended)
+    /// where there is no session.
+    pub fn require(&self, step_up: StepUp) -> Result<()> {
+        let session = self.slot.session.as_ref().ok_or_else(Error::ended)?;
+        if session.meets(&step_up, self.manager().clock().now()) {
+            return Ok(());
+        }
+        self.manager().report_refusal(Some(session), RefusalReason::StepUp);
+        Err(Error::step_up(step_up))
+    }
+
+    /// Leaves a message for the next page that is shown.
+    ///
+    /// # Errors
+    ///
+    /// The store's; [`is_ended`](Error::is_ended) if there is no session any more.
+    pub async fn flash(&self, flash: Flash) -> Result<()>
+    where
+        T: Clone,
+    {
+        let token = self.current().ok_or_else(Error::ended)?;
+        let left = self.bounded(self.manager().flash(&token, flash)).await?;
+        left.then_some(()).ok_or_else(Error::ended)
+    }
+
+    /// Takes the messages that wait for a page, the oldest first. Each is given to one request.
+    ///
+    /// Where none waited when the request arrived, the store is not asked.
+    ///
+    /// # Errors
+    ///
+    /// The store's.
+    pub async fn take_flashes(&self) -> Result<Vec<Flash>>
+    where
+        T: Clone,
+    {
+        let (Some(token), Some(session)) = (self.current(), &self.slot.session) else {
+            return Ok(Vec::new());
+        };
+        let taken = self.manager().take_flashes_from(&token, session.clone());
+        Ok(self.bounded(taken).await?)
+    }
+
+    /// The token to be changed, and how long the client is to keep the next one.
+    fn renewable(&self) -> Result<(Token, Keep)> {
+        let (Some(token), Some(session)) = (self.current(), &self.slot.session) else {
+            return Err(Error::ended());
+        };
+        // Asked for before anything is done: a token from a query can't be given back.
+        self.slot.sessions().channel(self.slot.came_by())?;
+        Ok((token, Keep::rest(self.manager(), session)))
+    }
+
+    fn give_rotated(&self, rotated: Rotated, keep: Keep) -> Result<SetToken> {
+        match rotated {
             Rotated::Token(token) => {
-                let (name, value) = self.slot.sessions().header(channel, &token)?;
-                Ok(self.tell(name, value, Some(token)))
+                let channel = self.slot.sessions().channel(self.slot.came_by())?;
+                self.give(channel, token, keep)
             }
             // Another request of this client's is being given the new one.
             Rotated::AlreadyRotated => Ok(SetToken::by_layer(None)),
             Rotated::Absent => Err(Error::ended()),
         }
+    }
+
+    fn give(&self, channel: &Source, token: Token, keep: Keep) -> Result<SetToken> {
+        let (name, value) = self.slot.sessions().header(channel, &token, keep)?;
+        Ok(self.tell(name, value, Some(token)))
     }
 
     /// Changes the session's data, and returns the session as it is then. See [`Manager::update`].
@@ -135,7 +258,9 @@ impl<T: Send + Sync + 'static> Handle<T> {
     ///
     /// The store's: then the session may live on, and the client keeps its token to try again.
     pub async fn logout(&self) -> Result<SetToken> {
-        if let Some(token) = self.current() {
+        if let Some(session) = self.slot.read_by_current() {
+            self.bounded(self.manager().destroy_session(session)).await?;
+        } else if let Some(token) = self.current() {
             self.bounded(self.manager().destroy(&token)).await?;
         }
         Ok(self.forget())
@@ -270,6 +395,69 @@ impl<T: Send + Sync + 'static> Session<T> {
         self.handle.confirm().await
     }
 
+    /// The session for a connection that stays open: it tells when the session changes, and
+    /// when it ends, for whatever reason and on whichever server.
+    pub fn live(&self) -> Live<T> {
+        self.handle.manager().live(self.details())
+    }
+
+    /// See [`Handle::reauthenticate`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn reauthenticate(&self, level: Level) -> Result<SetToken>
+    where
+        T: Clone,
+    {
+        self.handle.reauthenticate(level).await
+    }
+
+    /// See [`Handle::change_credentials`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn change_credentials(&self, binding: Option<Binding>) -> Result<SetToken>
+    where
+        T: Clone,
+    {
+        self.handle.change_credentials(binding).await
+    }
+
+    /// See [`Handle::require`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn require(&self, step_up: StepUp) -> Result<()> {
+        self.handle.require(step_up)
+    }
+
+    /// See [`Handle::flash`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn flash(&self, flash: Flash) -> Result<()>
+    where
+        T: Clone,
+    {
+        self.handle.flash(flash).await
+    }
+
+    /// See [`Handle::take_flashes`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn take_flashes(&self) -> Result<Vec<Flash>>
+    where
+        T: Clone,
+    {
+        self.handle.take_flashes().await
+    }
+
     /// See [`Handle::update`].
     ///
     /// # Errors
@@ -287,7 +475,10 @@ impl<T: Send + Sync + 'static> Session<T> {
     /// # Errors
     ///
     /// As there.
-    pub async fn rotate(&self) -> Result<SetToken> {
+    pub async fn rotate(&self) -> Result<SetToken>
+    where
+        T: Clone,
+    {
         self.handle.rotate().await
     }
 

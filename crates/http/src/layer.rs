@@ -1,8 +1,11 @@
 use std::fmt;
+use std::sync::Arc;
 
+use http::{HeaderMap, Method, Uri};
 use tower_layer::Layer;
 
 use kvolt_cache::Access;
+use kvolt_session::StepUp;
 
 use crate::{Refusal, SessionService, Sessions};
 
@@ -18,21 +21,39 @@ use crate::{Refusal, SessionService, Sessions};
 /// 3. The store is asked for the session. If it can't say, the request gets
 ///    503 with `Retry-After`, and the cookie stays: nobody is logged out.
 /// 4. Without a session the request is refused, or with
-///    [`optional`](Self::optional) goes on.
-/// 5. A response that depends on a session, or carries a token, is not kept by
+///    [`optional`](Self::optional) goes on. One whose session does not meet what is
+///    [required](Self::require) is refused.
+/// 5. Where the manager [rotates](kvolt_session::Builder::rotate_every) and it is time, the token is
+///    changed, and the response carries the new one.
+/// 6. A response that depends on a session, or carries a token, is not kept by
 ///    caches. A request that changes nothing sets no cookie.
 #[must_use = "a layer does nothing until it is put on a router or a service"]
 pub struct SessionLayer<T> {
     pub(crate) sessions: Sessions<T>,
     pub(crate) required: bool,
     pub(crate) access: Access,
+    /// Requests that only look, besides what `access` says.
+    pub(crate) peeks: Option<Peeks>,
+    /// Whether sessions of anonymous visitors count as sessions here.
+    pub(crate) anonymous: bool,
+    pub(crate) step_up: Option<StepUp>,
     pub(crate) refusal: Refusal,
 }
+
+pub(crate) type Peeks = Arc<dyn Fn(&Method, &Uri, &HeaderMap) -> bool + Send + Sync>;
 
 impl<T: Send + Sync + 'static> SessionLayer<T> {
     pub(crate) fn new(sessions: Sessions<T>) -> Self {
         let refusal = sessions.inner().refusal.clone();
-        Self { sessions, required: true, access: Access::SLIDE, refusal }
+        Self {
+            sessions,
+            required: true,
+            access: Access::SLIDE,
+            peeks: None,
+            anonymous: false,
+            step_up: None,
+            refusal,
+        }
     }
 
     /// For routes that merely know about a session: without one, the request goes on.
@@ -44,6 +65,48 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
     /// For routes that must not keep an idle session alive: polls, health checks, event streams.
     pub fn peek(mut self) -> Self {
         self.access = Access::PEEK.strict_if(self.access.is_strict());
+        self
+    }
+
+    /// For routes on which some requests must not keep an idle session alive: those of which `peeks`
+    /// is true, such as polls that a script marks with a header.
+    ///
+    /// Whoever sends a request can claim that it only looks, and gains nothing by it.
+    pub fn peek_if(
+        mut self,
+        peeks: impl Fn(&Method, &Uri, &HeaderMap) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.peeks = Some(Arc::new(peeks));
+        self
+    }
+
+    /// For routes that [anonymous](kvolt_session::Anonymous) visitors use with a session of
+    /// theirs. Everywhere else such a session is none.
+    pub fn anonymous(mut self) -> Self {
+        self.anonymous = true;
+        self
+    }
+
+    /// For sensitive acts: the user must have proved who they are not long ago, or strongly
+    /// enough. Asked for several times, the stricter holds.
+    ///
+    /// A request whose session does not meet it is answered as the
+    /// [refusal](Refusal::step_up_page) says: 401 with what is missing, or a page on which a
+    /// browser's user authenticates again and is sent back. On an
+    /// [optional](Self::optional) layer, a request without a session still goes on.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use kvolt_cache::MemoryStore;
+    /// # use kvolt_session::{Level, Manager, StepUp};
+    /// # use kvolt_http::Sessions;
+    /// # let manager = Manager::<u64>::new(MemoryStore::new(), Duration::from_secs(60));
+    /// # let sessions = Sessions::new(manager);
+    /// let fresh = sessions.layer().require(StepUp::within(Duration::from_secs(300)));
+    /// let strong = sessions.layer().require(StepUp::at_level(Level::Two));
+    /// ```
+    pub fn require(mut self, step_up: StepUp) -> Self {
+        self.step_up = Some(self.step_up.map_or(step_up, |other| other.and(step_up)));
         self
     }
 
@@ -77,6 +140,9 @@ impl<T> Clone for SessionLayer<T> {
             sessions: self.sessions.clone(),
             required: self.required,
             access: self.access,
+            peeks: self.peeks.clone(),
+            anonymous: self.anonymous,
+            step_up: self.step_up,
             refusal: self.refusal.clone(),
         }
     }
@@ -88,6 +154,8 @@ impl<T> fmt::Debug for SessionLayer<T> {
             .field("sessions", &self.sessions)
             .field("required", &self.required)
             .field("access", &self.access)
+            .field("anonymous", &self.anonymous)
+            .field("step_up", &self.step_up)
             .field("refusal", &self.refusal)
             .finish()
     }

@@ -3,9 +3,12 @@
 mod bounded;
 mod cookie_header;
 mod cookie_policy;
+mod csrf;
 mod error;
 #[cfg(feature = "axum")]
 mod extract;
+#[cfg(feature = "axum")]
+mod form;
 mod future;
 mod handle;
 mod layer;
@@ -18,15 +21,18 @@ mod set_token;
 mod slot;
 
 pub use cookie_policy::{CookiePolicy, CookiePolicyBuilder, SameSite};
+pub use csrf::{CSRF_FIELD, CSRF_HEADER, CsrfField};
 pub use error::{ConfigError, Error, RETRY_AFTER, Result};
 #[cfg(feature = "axum")]
 pub use extract::{LayerMissing, SessionRejection};
+#[cfg(feature = "axum")]
+pub use form::{Csrf, CsrfForm, CsrfRejection};
 pub use future::ResponseFuture;
 pub use handle::{Handle, Session};
 pub use layer::SessionLayer;
 pub use lookup::{Lookup, ParseLookupError};
 pub use redirect::local_path;
-pub use refusal::{Refusal, Refused};
+pub use refusal::{Missing, Refusal, Refused};
 pub use service::SessionService;
 pub use sessions::{Builder, CacheControl, STORE_TIMEOUT_DEFAULT, Sessions};
 pub use set_token::{SetToken, clear_site_data};

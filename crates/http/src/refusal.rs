@@ -2,16 +2,22 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CACHE_CONTROL, LOCATION, WWW_AUTHENTICATE};
+use http::header::{ACCEPT, CACHE_CONTROL, HOST, LOCATION, REFERER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri};
 
-use crate::error::{ConfigError, plain};
+use kvolt_session::StepUp;
+
+use crate::error::{ConfigError, insufficient, plain};
 use crate::lookup::{Lookup, Source};
 use crate::redirect;
 
 /// What a request gets that needs a session and has none.
 #[derive(Clone)]
-pub struct Refusal(Kind);
+pub struct Refusal {
+    kind: Kind,
+    /// Where browsers are sent to prove again who they are.
+    step_up_page: Option<Arc<str>>,
+}
 
 #[derive(Clone)]
 enum Kind {
@@ -30,19 +36,35 @@ pub struct Refused<'a> {
     pub uri: &'a Uri,
     /// What else it said.
     pub headers: &'a HeaderMap,
+    /// What it lacks.
+    pub missing: Missing,
+}
+
+/// What a refused request lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Missing {
+    /// A session.
+    Session,
+    /// A fresh, or a strong enough, authentication in the session that it has.
+    StepUp(StepUp),
 }
 
 impl<'a> Refused<'a> {
-    /// A refused request by its parts.
+    /// A request by its parts that was refused because it has no session.
     pub const fn new(method: &'a Method, uri: &'a Uri, headers: &'a HeaderMap) -> Self {
-        Self { method, uri, headers }
+        Self { method, uri, headers, missing: Missing::Session }
+    }
+
+    pub(crate) const fn lacking(self, missing: Missing) -> Self {
+        Self { missing, ..self }
     }
 }
 
 impl Refusal {
     /// 401, with `WWW-Authenticate: Bearer` where the lookup has that scheme.
     pub fn unauthorized() -> Self {
-        Self(Kind::Unauthorized)
+        Self::of(Kind::Unauthorized)
     }
 
     /// 303 to a login page of this site.
@@ -55,7 +77,7 @@ impl Refusal {
     /// Where the page is no path on this site.
     pub fn redirect(page: &str) -> Result<Self, ConfigError> {
         match redirect::local_path(page) {
-            Some(page) => Ok(Self(Kind::Redirect { page: page.into(), browsers_only: false })),
+            Some(page) => Ok(Self::of(Kind::Redirect { page: page.into(), browsers_only: false })),
             None => {
                 Err(ConfigError::new(format!("the login page {page:?} is no path on this site")))
             }
@@ -69,19 +91,48 @@ impl Refusal {
     ///
     /// Where the page is no path on this site.
     pub fn redirect_browsers(page: &str) -> Result<Self, ConfigError> {
-        Self::redirect(page).map(|Self(kind)| match kind {
-            Kind::Redirect { page, .. } => Self(Kind::Redirect { page, browsers_only: true }),
-            other => Self(other),
+        Self::redirect(page).map(|refusal| match refusal.kind {
+            Kind::Redirect { page, .. } => Self::of(Kind::Redirect { page, browsers_only: true }),
+            other => Self::of(other),
         })
     }
 
     /// The application's own response.
     pub fn with(respond: impl Fn(Refused<'_>) -> Response<Bytes> + Send + Sync + 'static) -> Self {
-        Self(Kind::With(Arc::new(respond)))
+        Self::of(Kind::With(Arc::new(respond)))
+    }
+
+    /// Where whoever asks for a page is sent to prove again who they are, if a route
+    /// [requires](crate::SessionLayer::require) that: a page of this site, which
+    /// [reauthenticates](crate::Handle::reauthenticate) and sends them back to `next`.
+    ///
+    /// A form that was sent is not sent again: `next` is then the page that it was on. Without this,
+    /// and for all others, it is 401 with what is missing, in the terms of RFC 9470.
+    ///
+    /// # Errors
+    ///
+    /// Where the page is no path on this site.
+    pub fn step_up_page(self, page: &str) -> Result<Self, ConfigError> {
+        let Some(page) = redirect::local_path(page) else {
+            return Err(ConfigError::new(format!("{page:?} is no path on this site")));
+        };
+        Ok(Self { step_up_page: Some(page.into()), ..self })
+    }
+
+    fn of(kind: Kind) -> Self {
+        Self { kind, step_up_page: None }
     }
 
     pub(crate) fn response(&self, refused: Refused<'_>, lookup: &Lookup) -> Response<Bytes> {
-        match &self.0 {
+        if let Missing::StepUp(missing) = refused.missing
+            && !matches!(self.kind, Kind::With(_))
+        {
+            return match &self.step_up_page {
+                Some(page) if asks_for_a_page(refused.headers) => to_page(page, refused),
+                _ => insufficient(missing, lookup.sources().contains(&Source::Bearer)),
+            };
+        }
+        match &self.kind {
             Kind::Unauthorized => unauthorized(lookup),
             Kind::Redirect { browsers_only: true, .. } if !asks_for_a_page(refused.headers) => {
                 unauthorized(lookup)
@@ -110,12 +161,31 @@ fn unauthorized(lookup: &Lookup) -> Response<Bytes> {
 fn to_page(page: &str, refused: Refused<'_>) -> Response<Bytes> {
     // What was to be sent by another method can't be sent again from a page.
     let safe = matches!(*refused.method, Method::GET | Method::HEAD);
-    let going = refused.uri.path_and_query().filter(|_| safe);
-    let page = redirect::with_next(page, going.map(|going| going.as_str()));
-    let mut response = plain(StatusCode::SEE_OTHER, "sign in first\n");
+    let going = if safe {
+        refused.uri.path_and_query().map(|going| going.as_str())
+    } else if let Missing::StepUp(_) = refused.missing {
+        page_before(refused.headers)
+    } else {
+        None
+    };
+    let page = redirect::with_next(page, going);
+    let mut response = plain(
+        StatusCode::SEE_OTHER,
+        match refused.missing {
+            Missing::Session => "sign in first\n",
+            Missing::StepUp(_) => "authenticate again first\n",
+        },
+    );
     let location = HeaderValue::try_from(page).unwrap_or(HeaderValue::from_static("/"));
     response.headers_mut().insert(LOCATION, location);
     response
+}
+
+/// The page of this site that a form was on, as far as the browser tells.
+fn page_before(headers: &HeaderMap) -> Option<&str> {
+    let (host, referer) = (headers.get(HOST)?.to_str().ok()?, headers.get(REFERER)?.to_str().ok()?);
+    let (_, after_scheme) = referer.split_once("://")?;
+    after_scheme.strip_prefix(host).filter(|path| path.starts_with('/'))
 }
 
 fn asks_for_a_page(headers: &HeaderMap) -> bool {
@@ -133,7 +203,7 @@ impl Default for Refusal {
 
 impl fmt::Debug for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
+        match &self.kind {
             Kind::Unauthorized => f.write_str("Refusal::unauthorized"),
             Kind::Redirect { page, browsers_only: false } => {
                 write!(f, "Refusal::redirect({page:?})")

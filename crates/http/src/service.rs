@@ -4,15 +4,17 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderName, HeaderValue, Request, Response};
+use kvolt_cache::Access;
 use tower_service::Service;
 
-use kvolt_session::{Session, Token};
+use kvolt_session::{RefusalReason, Rotated, Session, Token};
 
 use crate::bounded::bounded;
 use crate::lookup::Place;
+use crate::sessions::Keep;
 use crate::slot::{self, Slot};
-use crate::{Error, Refused, ResponseFuture, SessionLayer};
+use crate::{Error, Missing, Refused, ResponseFuture, SessionLayer};
 
 /// The service of a [`SessionLayer`].
 pub struct SessionService<S, T> {
@@ -54,31 +56,37 @@ where
             return ResponseFuture::answered(layer.respond(Error::cross_origin().to_response()));
         }
         let Some((token, place)) = found else {
-            let admitted = layer.admit(None, None, &request);
+            let admitted = layer.admit(None, None, None, &request);
             return go_on(&mut self.inner, admitted, request);
         };
         let manager = layer.sessions.manager();
-        let outer = request.extensions().get::<Arc<Slot<T>>>();
-        let access = layer.access.strict_if(outer.is_some_and(|slot| slot.is_strict()));
-        match manager.get_ready(&token, access) {
-            Some(result) => {
-                let admitted = layer.answer(result, token, place, &request);
+        let access = layer.access_for(&request);
+        let ready = manager.get_ready(&token, access);
+        let due = layer.rotates(ready.as_ref(), access, place);
+        match ready {
+            Some(result) if !due => {
+                let admitted = layer.answer(Found { result, token, place, new: None }, &request);
                 go_on(&mut self.inner, admitted, request)
             }
-            None => {
+            ready => {
                 // The service that was polled ready is the one to call.
                 let clone = self.inner.clone();
                 let inner = mem::replace(&mut self.inner, clone);
-                let manager = manager.clone();
-                let timeout = layer.sessions.inner().store_timeout;
-                let ask = async move {
-                    let result = bounded(timeout, manager.get_with(&token, access)).await;
-                    (result, token)
-                };
-                ResponseFuture::asking(Box::pin(ask), place, inner, Arc::clone(layer), request)
+                let ask = Box::pin(Arc::clone(layer).ask(ready, token, place, access));
+                ResponseFuture::asking(ask, inner, Arc::clone(layer), request)
             }
         }
     }
+}
+
+/// What came of looking for a request's session.
+pub(crate) struct Found<T> {
+    result: kvolt_session::Result<Option<Session<T>>>,
+    /// The token that is good now.
+    token: Token,
+    place: Place,
+    /// How the client is told of it, where it is another than it came with.
+    new: Option<(HeaderName, HeaderValue)>,
 }
 
 /// A request that may pass, with what it passes on; or the answer of one that may not.
@@ -103,17 +111,99 @@ where
 }
 
 impl<T: Send + Sync + 'static> SessionLayer<T> {
+    /// How the store is to be asked for a request's session.
+    fn access_for<B>(&self, request: &Request<B>) -> Access {
+        let peeks = self
+            .peeks
+            .as_ref()
+            .is_some_and(|peeks| peeks(request.method(), request.uri(), request.headers()));
+        let access =
+            if peeks { Access::PEEK.strict_if(self.access.is_strict()) } else { self.access };
+        let outer = request.extensions().get::<Arc<Slot<T>>>();
+        access.strict_if(outer.is_some_and(|slot| slot.is_strict()))
+    }
+
+    /// Whether the token of a session that was found is to be changed now. Looking never does that.
+    fn rotates(
+        &self,
+        found: Option<&kvolt_session::Result<Option<Session<T>>>>,
+        access: Access,
+        place: Place,
+    ) -> bool {
+        let Some(Ok(Some(session))) = found else { return false };
+        access.slides()
+            && self.sessions.manager().is_rotation_due(session)
+            && (self.anonymous || !session.is_anonymous())
+            && self.sessions.channel(Some(self.sessions.inner().lookup.source(place))).is_ok()
+    }
+
+    /// Asks the store, where it has not answered at once, and changes the token where it is time.
+    async fn ask(
+        self: Arc<Self>,
+        ready: Option<kvolt_session::Result<Option<Session<T>>>>,
+        token: Token,
+        place: Place,
+        access: Access,
+    ) -> Found<T> {
+        let (manager, timeout) = (self.sessions.manager(), self.sessions.inner().store_timeout);
+        let result = match ready {
+            Some(result) => result,
+            None => bounded(timeout, manager.get_with(&token, access)).await,
+        };
+        if !self.rotates(Some(&result), access, place) {
+            return Found { result, token, place, new: None };
+        }
+        match result {
+            Ok(Some(session)) => self.rotate(session, token, place).await,
+            result => Found { result, token, place, new: None },
+        }
+    }
+
+    async fn rotate(&self, session: Session<T>, token: Token, place: Place) -> Found<T> {
+        let (manager, timeout) = (self.sessions.manager(), self.sessions.inner().store_timeout);
+        let keep = Keep::rest(manager, &session);
+        let rotated = bounded(timeout, manager.rotate_if_due(&token, &session)).await;
+        let as_it_was =
+            |token| Found { result: Ok(Some(session.clone())), token, place, new: None };
+        let token = match rotated {
+            Ok(Some(Rotated::Token(token))) => token,
+            Ok(Some(Rotated::Absent)) => {
+                return Found { result: Ok(None), token, place, new: None };
+            }
+            // Another request of this client's is being given the new one.
+            Ok(Some(Rotated::AlreadyRotated) | None) => return as_it_was(token),
+            Err(error) => {
+                let error: &(dyn std::error::Error + 'static) = &error;
+                tracing::warn!(target: "kvolt::http", error, "a token was not changed though it was time");
+                return as_it_was(token);
+            }
+        };
+        let channel = self.sessions.inner().lookup.source(place);
+        let new = self.sessions.header(channel, &token, keep).ok();
+        let result = match bounded(timeout, manager.peek(&token)).await {
+            Err(error) if error.is_unavailable() => Ok(Some(session.clone())),
+            result => result,
+        };
+        Found { result, token, place, new }
+    }
+
     /// What follows from the store's answer.
     pub(crate) fn answer<B>(
         self: &Arc<Self>,
-        result: kvolt_session::Result<Option<Session<T>>>,
-        token: Token,
-        place: Place,
+        found: Found<T>,
         request: &Request<B>,
     ) -> Admitted<T> {
+        let Found { result, token, place, new } = found;
         match result {
-            Ok(session) => self.admit(session, Some((token, place)), request),
-            Err(error) => Err(self.respond(Error::from(error).to_response())),
+            Ok(session) => self.admit(session, Some((token, place)), new, request),
+            Err(error) => {
+                let error = Error::from(error);
+                if error.is_unavailable() {
+                    let manager = self.sessions.manager();
+                    manager.report_refusal(None, RefusalReason::Unavailable);
+                }
+                Err(self.respond(error.to_response()))
+            }
         }
     }
 
@@ -122,15 +212,37 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
         self: &Arc<Self>,
         session: Option<Session<T>>,
         found: Option<(Token, Place)>,
+        new: Option<(HeaderName, HeaderValue)>,
         request: &Request<B>,
     ) -> Admitted<T> {
-        if session.is_none() && self.required {
+        let session = session.filter(|session| self.anonymous || !session.is_anonymous());
+        let missing = match (&session, &self.step_up) {
+            (None, _) if self.required => Some(Missing::Session),
+            (Some(session), Some(step_up)) => {
+                let manager = self.sessions.manager();
+                let is_met = session.meets(step_up, manager.clock().now());
+                if !is_met {
+                    manager.report_refusal(Some(session), RefusalReason::StepUp);
+                }
+                (!is_met).then_some(Missing::StepUp(*step_up))
+            }
+            _ => None,
+        };
+        let slot = Slot::new(Arc::clone(self), found, session);
+        let slot = match new {
+            Some(new) => slot.renewed(new),
+            None => slot,
+        };
+        if let Some(missing) = missing {
             let uri = original_uri(request);
-            let refused = Refused::new(request.method(), uri, request.headers());
+            let refused = Refused::new(request.method(), uri, request.headers()).lacking(missing);
             let lookup = &self.sessions.inner().lookup;
-            return Err(self.respond(self.refusal.response(refused, lookup)));
+            let mut response = self.refusal.response(refused, lookup);
+            // Its token may have been changed all the same.
+            slot.finish(response.headers_mut());
+            return Err(Box::new(response));
         }
-        Ok(Arc::new(Slot::new(Arc::clone(self), found, session)))
+        Ok(Arc::new(slot))
     }
 
     /// Marks an answer of the layer's own.

@@ -11,7 +11,7 @@ use tower_http::csrf::CsrfLayer;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use kvolt_session::{Manager, NewSession, Token};
+use kvolt_session::{Manager, NewSession, RefusalReason, Session, Token};
 
 use crate::bounded::bounded;
 use crate::error::ConfigError;
@@ -42,6 +42,34 @@ pub(crate) struct Inner<T> {
     /// The headers that decide which session a request has.
     pub(crate) vary: Vec<HeaderValue>,
     cross_origin: CsrfLayer,
+}
+
+/// How long a client is to keep a token.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Keep {
+    /// How long its session lives at the most.
+    lifetime: Duration,
+    /// Whether also when it is closed.
+    remembered: bool,
+}
+
+impl Keep {
+    /// For a session that has just been made.
+    pub(crate) fn new<T: Send + Sync + 'static>(manager: &Manager<T>, remembered: bool) -> Self {
+        let timeouts = if remembered { manager.remembered_timeouts() } else { manager.timeouts() };
+        Self { lifetime: timeouts.lifetime, remembered }
+    }
+
+    /// The same for a session whose timeouts have just started anew.
+    pub(crate) fn anew<T: Send + Sync + 'static>(self, manager: &Manager<T>) -> Self {
+        Self::new(manager, self.remembered)
+    }
+
+    /// For what is left of a session.
+    pub(crate) fn rest<T: Send + Sync + 'static>(manager: &Manager<T>, of: &Session<T>) -> Self {
+        let lifetime = of.ends_at().since(manager.clock().now());
+        Self { lifetime, remembered: of.is_remembered() }
+    }
 }
 
 /// What the responses say that depend on a session.
@@ -92,8 +120,10 @@ impl<T: Send + Sync + 'static> Sessions<T> {
     /// As for [`Manager::create`].
     pub async fn login(&self, session: impl Into<NewSession<T>>) -> Result<SetToken> {
         let channel = self.channel(None)?;
+        let session = session.into();
+        let keep = Keep::new(&self.0.manager, session.is_remembered());
         let token = bounded(self.0.store_timeout, self.0.manager.create(session)).await?;
-        let (name, value) = self.header(channel, &token)?;
+        let (name, value) = self.header(channel, &token, keep)?;
         Ok(SetToken::headers(name, value, Some(token)))
     }
 
@@ -113,6 +143,7 @@ impl<T: Send + Sync + 'static> Sessions<T> {
             Some((token, _)) => bounded(self.0.store_timeout, self.0.manager.get(token)).await?,
             None => None,
         };
+        let session = session.filter(|session| !session.is_anonymous());
         let layer = Arc::new(self.layer().optional());
         Ok(Handle::outside(Arc::new(Slot::new(layer, found, session))))
     }
@@ -136,12 +167,12 @@ impl<T: Send + Sync + 'static> Sessions<T> {
         &self,
         channel: &Source,
         token: &Token,
+        keep: Keep,
     ) -> Result<(HeaderName, HeaderValue)> {
         let (name, value) = match channel {
             Source::Cookie(name) => {
-                let lifetime = self.0.manager.lifetime();
                 // The name was checked when the sessions were built.
-                let cookie = self.0.cookie.set(name, token, lifetime);
+                let cookie = self.0.cookie.set_kept(name, token, keep.lifetime, keep.remembered);
                 return match cookie {
                     Ok(cookie) => Ok((http::header::SET_COOKIE, cookie)),
                     Err(_) => Err(crate::Error::no_way_back()),
@@ -206,6 +237,7 @@ impl<T: Send + Sync + 'static> Sessions<T> {
                 path = uri.path(),
                 "refused a request that another site made a browser send"
             );
+            self.0.manager.report_refusal(None, RefusalReason::CrossOrigin);
         }
         admitted
     }

@@ -42,6 +42,12 @@ impl<T: Send + Sync + 'static> Slot<T> {
         Self { layer, session, came_by, state }
     }
 
+    /// Of a request whose token the layer has changed: the client is to be told.
+    pub(crate) fn renewed(self, outgoing: (HeaderName, HeaderValue)) -> Self {
+        self.state().outgoing = Some(Box::new(outgoing));
+        self
+    }
+
     pub(crate) fn sessions(&self) -> &Sessions<T> {
         &self.layer.sessions
     }
@@ -50,6 +56,12 @@ impl<T: Send + Sync + 'static> Slot<T> {
     pub(crate) fn used(&self) -> Option<&Session<T>> {
         let used = self.layer.access.slides() && !self.state().replaced;
         self.session.as_ref().filter(|_| used)
+    }
+
+    /// The session as it was read for this request, if by the token that is good now.
+    pub(crate) fn read_by_current(&self) -> Option<&Session<T>> {
+        let replaced = self.state().replaced;
+        self.session.as_ref().filter(|_| !replaced)
     }
 
     /// Whether only the store itself could answer for the session.

@@ -45,32 +45,37 @@ impl Level {
 
 /// When one last proved who they are, at each level.
 ///
-/// It only ever grows: whatever is proved, in whatever order, lowers nothing.
+/// It only ever grows: whatever is proved, in whatever order, lowers nothing. In
+/// milliseconds, zero for never.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Proofs([Option<Timestamp>; 3]);
+pub(crate) struct Proofs([u64; 3]);
 
 impl Proofs {
     /// Of one who has proved nothing.
-    pub(crate) const NONE: Self = Self([None; 3]);
+    pub(crate) const NONE: Self = Self([0; 3]);
 
     pub(crate) fn add(&mut self, level: Level, at: Timestamp) {
         let latest = &mut self.0[level.index()];
-        *latest = (*latest).max(Some(at));
+        *latest = (*latest).max(at.as_millis().max(1));
     }
 
     /// At exactly this level.
     pub(crate) fn exactly(&self, level: Level) -> Option<Timestamp> {
-        self.0[level.index()]
+        moment(self.0[level.index()])
     }
 
     /// At this level or above.
     pub(crate) fn at(&self, level: Level) -> Option<Timestamp> {
-        self.0[level.index()..].iter().copied().max().flatten()
+        moment(self.0[level.index()..].iter().copied().max().unwrap_or(0))
     }
 
     pub(crate) fn highest(&self) -> Option<Level> {
         Level::ALL.into_iter().rev().find(|level| self.exactly(*level).is_some())
     }
+}
+
+fn moment(millis: u64) -> Option<Timestamp> {
+    (millis > 0).then(|| Timestamp::from_millis(millis))
 }
 
 /// What a sensitive act asks for beyond a session: that one has proved who they

@@ -116,6 +116,11 @@ impl<T: Send + Sync + 'static> Manager<T> {
         self.policy().timeouts.lifetime
     }
 
+    /// When the sessions of those end who asked to be remembered.
+    pub fn remembered_timeouts(&self) -> Timeouts {
+        self.policy().remembered.unwrap_or(self.policy().timeouts)
+    }
+
     /// The clock by which sessions show their times.
     pub fn clock(&self) -> &kvolt_cache::Clock {
         &self.policy().clock

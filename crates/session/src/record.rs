@@ -164,6 +164,11 @@ impl<T> NewSession<T> {
         self
     }
 
+    /// Whether the client is to keep its token when it is closed.
+    pub fn is_remembered(&self) -> bool {
+        self.remembered
+    }
+
     /// Binds it to a value such as the version of the account's credentials: see
     /// [`Builder::bound_to`](crate::Builder::bound_to).
     ///
