@@ -195,7 +195,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
     }
 
     /// Tells of a request that was refused for a reason that the manager does not see
-    /// itself, for those who write an adapter: what is below the token's own names is the manager's.
+    /// itself, such as a wrong form token: for those who write an adapter.
     pub fn report_refusal(&self, session: Option<&Session<T>>, reason: crate::RefusalReason) {
         let (id, owner) = (session.map(Session::id), session.and_then(Session::owner));
         self.events().refused(id, owner, reason);

@@ -17,9 +17,9 @@ use crate::{Manager, Result, Session};
 ///
 /// Waiting does not keep it alive. It follows the session when its token is rotated. It
 /// ends with the session, for whatever reason and on whichever server: at once for what
-/// this process does; elsewhere as soon as the store pushes the change, where it does
-/// (a [near cache](kvolt_cache) or a watched store), and in any case within the bound of the
-/// near cache, or else within [`live_interval`](crate::Builder::live_interval), by
+/// this process does; elsewhere as soon as the store pushes the change, where it is listened to
+/// (by a near cache, or a watched store), and in any case within the bound of
+/// that, or else within [`live_interval`](crate::Builder::live_interval), by
 /// looking. A store that can't be asked is no end: it is asked again.
 ///
 /// Needs a Tokio runtime with its timer.

@@ -24,6 +24,9 @@ pub const LIFETIME_DEFAULT: Duration = Timeouts::DEFAULT.lifetime;
 /// lives, where the store pushes nothing, unless set otherwise: every second.
 pub const LIVE_INTERVAL_DEFAULT: Duration = Duration::from_secs(1);
 
+/// How many former keys of an entry a store knows.
+const FORMER_MAX: u32 = 16;
+
 /// How long a former token leads live connections on where reuse is not looked for.
 const FOLLOWED_FOR: Duration = Duration::from_secs(60);
 
@@ -97,8 +100,12 @@ impl<T> Policy<T> {
         match self.reuse {
             TokenReuse::Ignore => followed,
             TokenReuse::Report | TokenReuse::EndSession => {
-                let lifetime = self.remembered.map_or(Duration::ZERO, |timeouts| timeouts.lifetime);
-                lifetime.max(self.timeouts.lifetime).max(followed)
+                let remembered = self.remembered.map_or(Duration::ZERO, |of| of.lifetime);
+                let lifetime = remembered.max(self.timeouts.lifetime);
+                // A store leads on over 16 renamings, so older ones would be kept for nothing.
+                let rotation = self.rotation.as_ref();
+                let useful = rotation.map_or(lifetime, |rotation| rotation.every * FORMER_MAX);
+                lifetime.min(useful).max(followed)
             }
         }
     }
