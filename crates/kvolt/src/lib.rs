@@ -62,6 +62,9 @@
 //!   Valkey, PostgreSQL, MySQL and MariaDB, and SQLite.
 //! - [`middleware`]: the tower layer, cookies, headers, and extractors for axum.
 //!
+//! [`account_security`] is a guide to what is needed around a login: devices and limits,
+//! step-up, rotation, form tokens, live connections, audit.
+//!
 //! # Guarantees
 //!
 //! What a call does is done when it returns. A session that was ended stays
@@ -82,6 +85,8 @@
 //! - `json`: sessions as JSON, for stores that keep bytes.
 //! - `encrypt`: what a store keeps is encrypted.
 //! - `near`: copies in memory of what a store elsewhere holds.
+//! - `live` (part of `http`): waiting for the end of a session.
+//! - `metrics`: counts and times by the `metrics` facade.
 
 pub use kvolt_cache as cache;
 #[cfg(feature = "http")]
@@ -91,3 +96,7 @@ pub use kvolt_redis as redis;
 pub use kvolt_session as session;
 #[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
 pub use kvolt_sql as sql;
+
+#[doc = include_str!("../docs/account-security.md")]
+#[cfg(feature = "axum")]
+pub mod account_security {}

@@ -109,6 +109,18 @@ mod tests {
     }
 
     #[test]
+    fn a_form_token_is_made_as_documented() {
+        let zeros = |bytes: &mut [u8; 32]| {
+            *bytes = [0; 32];
+            Ok(())
+        };
+        let token = CsrfToken::new(&[0; 16], zeros).unwrap();
+        // By another implementation: Python's `hmac`.
+        let expected = "AAAAAAAAAAAAAAAAAAAAAMYLVk8deHluAbCSraqkEDjY_EMjPO3N1Kbg5YGF5fL-";
+        assert_eq!(token.as_str(), expected);
+    }
+
+    #[test]
     fn no_character_of_a_form_token_may_change() {
         let seed = seed(system_random).unwrap();
         let token = CsrfToken::new(&seed, system_random).unwrap().0;
