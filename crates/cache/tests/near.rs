@@ -293,23 +293,6 @@ async fn a_use_is_told_once_a_tenth_of_the_idle_time_has_passed() {
 }
 
 #[tokio::test]
-async fn a_use_by_a_former_key_shows_in_the_successor() {
-    let lab = Lab::new().await;
-    let (from, to) = (lab.insert("from").await, Key::of("to"));
-    let mut rename = Rename::new();
-    rename.grace = IDLE;
-    let _ = lab.near.rename(&from, to, rename).await.unwrap();
-    lab.pushes.beat().await;
-    assert!(lab.near.get(&to, Access::PEEK).await.unwrap().is_some());
-    assert!(lab.is_copied(&to));
-    lab.time.advance(IDLE / 2);
-    lab.pushes.beat().await;
-    assert!(lab.read(&from).await.is_some());
-    let successor = lab.near.get(&to, Access::PEEK).await.unwrap().unwrap();
-    assert_eq!(successor.deadlines.last_used(), Some(lab.time.clock().now()));
-}
-
-#[tokio::test]
 async fn a_session_in_use_does_not_end_and_one_out_of_use_does() {
     let lab = Lab::new().await;
     let key = lab.copied("one").await;

@@ -55,14 +55,14 @@ impl<V: Clone> Model<V> {
     /// See [`Store::get`](kvolt_cache::Store::get).
     pub fn get(&mut self, now: Timestamp, key: &Key, access: Access) -> Option<Entry<V>> {
         self.drop_ended(now);
-        let key = self.resolve(key)?;
-        let slot = self.entries.get_mut(&key)?;
+        let (found, slot) = self.resolve_mut(key)?;
         if access.slides()
+            && found == *key
             && let Some((timeout, ends)) = &mut slot.idle
         {
             *ends = now.saturating_add(*timeout).max(*ends);
         }
-        Some(slot.entry(key))
+        Some(slot.entry(found))
     }
 
     /// See [`Store::insert`](kvolt_cache::Store::insert).

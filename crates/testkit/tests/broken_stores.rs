@@ -37,6 +37,8 @@ enum Fault {
     RenameIsInsertAndRemove,
     /// The grace of a former key is forgotten.
     NoGrace,
+    /// A slide by a former key slides its successor.
+    FormerKeySlides,
     /// The owners' lists have no order.
     ListIsUnordered,
     /// A scan starts anew when it goes on.
@@ -86,6 +88,11 @@ impl Store<String> for Broken {
     async fn get(&self, key: &Key, access: Access) -> Result<Option<Entry<String>>> {
         let access = if self.is(Fault::PeekSlides) { Access::SLIDE } else { access };
         let found = self.inner.get(key, access).await?;
+        if self.is(Fault::FormerKeySlides)
+            && let Some(entry) = &found
+        {
+            return self.inner.get(&entry.key, access).await;
+        }
         if self.is(Fault::SlideIsAnUpsert) && access.slides() {
             gap();
             let known = self.known.lock().expect("nobody panicked").get(key).cloned();
@@ -279,6 +286,7 @@ found! {
     a_limit_that_is_checked_first_is_found: LimitIsChecked breaks a_limit_holds_under_concurrent_insertions;
     a_renaming_in_two_steps_is_found: RenameIsInsertAndRemove breaks of_concurrent_renamings_one_moves;
     a_forgotten_grace_is_found: NoGrace breaks a_former_key_leads_to_the_successor;
+    a_former_key_that_slides_is_found: FormerKeySlides breaks a_read_by_a_former_key_keeps_nothing_alive;
     a_list_without_order_is_found: ListIsUnordered breaks a_list_has_the_oldest_first;
     a_scan_that_repeats_is_found: ScanRepeats breaks a_scan_has_each_live_entry_once;
     an_insertion_that_overwrites_is_found: InsertOverwrites breaks insert_makes_an_entry_only_where_nothing_is;
@@ -297,11 +305,13 @@ fn bytes(seed: u32) -> Vec<u8> {
 #[test]
 fn operations_against_the_model_find_what_is_wrong_sequentially() {
     use Fault::{
-        ExpiryIsLate, InsertOverwrites, KeepsOnlyByTheCurrentKey, ListIsUnordered, NoGrace,
-        PeekSlides, RemoveOwnerMisses, RenameIsInsertAndRemove, ReplaceCreates, ScanRepeats,
+        ExpiryIsLate, FormerKeySlides, InsertOverwrites, KeepsOnlyByTheCurrentKey, ListIsUnordered,
+        NoGrace, PeekSlides, RemoveOwnerMisses, RenameIsInsertAndRemove, ReplaceCreates,
+        ScanRepeats,
     };
     let sequential = [
         ExpiryIsLate,
+        FormerKeySlides,
         InsertOverwrites,
         KeepsOnlyByTheCurrentKey,
         ListIsUnordered,

@@ -24,7 +24,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
             let map = self.map.pin();
             let Some((key, node)) = map.get_key_value(key) else {
                 drop(map);
-                return self.get_by_former(key, access, visit);
+                return self.get_by_former(key, visit);
             };
             match node.access(access, now) {
                 Slid::Live => return Some(visit(node.view(key))),
@@ -34,25 +34,16 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         }
     }
 
+    /// Only ever looks: by a former key, nothing is kept alive.
     #[cold]
-    fn get_by_former<R>(
-        &self,
-        key: &Key,
-        access: Access,
-        visit: impl FnOnce(EntryRef<'_, V>) -> R,
-    ) -> Option<R> {
-        let mut visit = Some(visit);
+    fn get_by_former<R>(&self, key: &Key, visit: impl FnOnce(EntryRef<'_, V>) -> R) -> Option<R> {
         loop {
             let now = self.clock.now();
             let key = self.successor(key, now)?;
             let map = self.map.pin();
             // A successor that has just been renamed in its turn is found by asking again.
             let Some((key, node)) = map.get_key_value(&key) else { continue };
-            match node.access(access, now) {
-                Slid::Live => return visit.take().map(|visit| visit(node.view(key))),
-                Slid::Expired => return None,
-                Slid::Stale => {}
-            }
+            return node.is_live(now).then(|| visit(node.view(key)));
         }
     }
 

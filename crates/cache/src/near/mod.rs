@@ -162,13 +162,6 @@ where
                 self.copies.put(entry, number, access, store_time);
             }
         });
-        // A use by a former key moved the deadline of its successor, which a store need not tell.
-        if let Ok(Some(entry)) = found
-            && entry.key != *flight.key
-            && access.slides()
-        {
-            self.changed(&entry.key);
-        }
     }
 
     fn changed(&self, key: &Key) {

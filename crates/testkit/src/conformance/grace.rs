@@ -1,6 +1,6 @@
 //! Former keys, in their grace and after it.
 
-use kvolt_cache::{Expiry, Insert, Key, NewEntry, Owner, Rename, Renamed, Replace};
+use kvolt_cache::{Access, Expiry, Insert, Key, NewEntry, Owner, Rename, Renamed, Replace, Store};
 
 use super::Fixture;
 use super::lab::{LIVES, LONG, Lab, grace};
@@ -19,7 +19,7 @@ async fn renamed<F: Fixture>(
     (former, key)
 }
 
-/// In its grace, a former key reads, slides, replaces and removes the successor.
+/// In its grace, a former key reads and replaces the successor.
 pub async fn a_former_key_leads_to_the_successor<F: Fixture>(fixture: &F) {
     let lab = Lab::new(fixture).await;
     let owner = Owner::from("owner");
@@ -32,14 +32,32 @@ pub async fn a_former_key_leads_to_the_successor<F: Fixture>(fixture: &F) {
     assert_eq!(lab.value(&key).await.as_deref(), Some("changed"));
     let stale = lab.replace(&former, read.version, "late", None).await;
     assert!(matches!(&stale, Replace::Conflict(now) if now.key == key), "{stale:?}");
+}
 
-    let idle = lab.ticks(100);
-    lab.replace_now(&former, "changed", Some(Expiry::idle(idle))).await;
-    let before = lab.last_used(&key).await;
-    lab.advance(lab.ticks(90)).await;
-    assert!(lab.slide(&former).await.is_some());
-    let used = lab.last_used(&key).await.since(before) + lab.slack(idle);
-    assert!(used >= lab.ticks(90), "use by the former key is use");
+/// Whoever still has a former key keeps nothing alive with it: a slide by it moves no deadline,
+/// however many renamings ago it was the key.
+pub async fn a_read_by_a_former_key_keeps_nothing_alive<F: Fixture>(fixture: &F) {
+    let lab = Lab::new(fixture).await;
+    let owner = Owner::from("owner");
+    let mut rename = grace(LONG);
+    rename.expiry = Some(Expiry::idle(lab.ticks(40)));
+    let (first, second) = renamed(&lab, &owner, "value", rename).await;
+    let third = lab.key("third", Some(&owner));
+    lab.rename_now(&second, third, grace(LONG)).await;
+    let deadlines = lab.peek(&third).await.expect("it was renamed").deadlines;
+    for passed in [25, 14] {
+        lab.advance(lab.ticks(passed)).await;
+        for former in [&first, &second] {
+            let _ = lab.store.get_ready(former, Access::SLIDE, &mut |_| ());
+            let read = lab.slide(former).await.expect("there until the deadline");
+            assert_eq!((read.key, read.deadlines), (third, deadlines), "a slide by a former key");
+        }
+        assert_eq!(lab.peek(&third).await.map(|entry| entry.deadlines), Some(deadlines));
+    }
+    lab.advance(lab.ticks(1)).await;
+    for key in [&first, &second, &third] {
+        assert!(lab.slide(key).await.is_none(), "nobody used it");
+    }
 }
 
 /// Removing by a former key removes the successor.

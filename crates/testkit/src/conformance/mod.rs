@@ -162,6 +162,7 @@ macro_rules! each_law {
             rename_keeps_the_age
             rename_holds_the_limit_without_counting_itself
             a_former_key_leads_to_the_successor
+            a_read_by_a_former_key_keeps_nothing_alive
             a_removal_by_the_former_key_ends_the_successor
             a_former_key_is_no_second_entry
             a_former_key_is_superseded_and_can_not_be_renamed_again
