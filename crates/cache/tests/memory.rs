@@ -2,13 +2,15 @@
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 #![cfg(not(kvolt_shuttle))]
 
-use std::sync::Arc;
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use kvolt_cache::memory::{AtCapacity, Cleaning};
 use kvolt_cache::{
-    Access, Expiry, Insert, Key, ManualClock, MemoryStore, NewEntry, Owner, Rename, Replace,
-    Result, Store,
+    Access, AtLimit, Expiry, Insert, Key, ManualClock, MemoryStore, NewEntry, Owner, OwnerLimit,
+    Rename, Renamed, Replace, Result, Store, Watch,
 };
 use pollster::block_on;
 
@@ -177,6 +179,187 @@ fn setting_and_removing_over_and_over_does_not_pile_up() {
     time.advance(MINUTE * 2);
     store.clean();
     assert_eq!(store.len(), 0);
+}
+
+/// The keys that a store says have ended, by their numbers below ten.
+#[derive(Clone, Default)]
+struct Ended(Arc<Mutex<Vec<u64>>>);
+
+impl Ended {
+    fn of<V: Clone + Send + Sync + 'static>(store: &MemoryStore<V>) -> Self {
+        let ended = Self::default();
+        let told = ended.clone();
+        assert!(store.on_expired(Arc::new(move |ended| {
+            told.0.lock().unwrap().extend((0..10).find(|number| key(*number) == *ended));
+        })));
+        ended
+    }
+
+    /// Those that were told since this was last asked.
+    fn told(&self) -> Vec<u64> {
+        let mut told = std::mem::take(&mut *self.0.lock().unwrap());
+        told.sort_unstable();
+        told
+    }
+}
+
+#[test]
+fn what_has_ended_is_told_once_whoever_finds_it() {
+    let time = ManualClock::new();
+    let store = MemoryStore::builder().clock(time.clock()).build();
+    let ended = Ended::of(&store);
+    let owner = Owner::from("o");
+    let insert_all = || {
+        for number in 0..8 {
+            let entry = NewEntry::new((), Expiry::idle(MINUTE)).owner(owner.clone());
+            let inserted = block_on(store.insert(key(number), entry)).unwrap();
+            assert!(matches!(inserted, Insert::Inserted { .. }));
+        }
+        time.advance(MINUTE);
+    };
+    insert_all();
+    assert!(!is_there(&store, 0));
+    assert!(ended.told().is_empty(), "nobody has reclaimed any");
+    insert(&store, 1, (), MINUTE * 9).unwrap();
+    assert_eq!(ended.told(), [1], "by an insertion in its place");
+    assert!(!block_on(store.remove(&key(2))).unwrap());
+    assert_eq!(ended.told(), [2], "by a removal that comes too late");
+    assert_eq!(block_on(store.rename(&key(1), key(3), Rename::new())).unwrap(), MOVED);
+    assert_eq!(ended.told(), [3], "by a renaming in its place");
+    assert!(block_on(store.remove_owner(&owner, None)).unwrap().is_empty());
+    assert_eq!(ended.told(), [0, 4, 5, 6, 7], "by a removal of all of the owner's");
+    assert!(block_on(store.remove(&key(3))).unwrap());
+
+    insert_all();
+    block_on(store.clear()).unwrap();
+    assert_eq!(ended.told(), [0, 1, 2, 3, 4, 5, 6, 7], "by a clear");
+    insert_all();
+    time.advance(MINUTE);
+    store.clean();
+    assert_eq!(ended.told(), [0, 1, 2, 3, 4, 5, 6, 7], "by the cleaning");
+    store.clean();
+    assert_eq!((ended.told(), store.len()), (vec![], 0));
+}
+
+const MOVED: Renamed = Renamed::Moved { removed: Vec::new() };
+
+#[test]
+fn what_was_removed_renamed_replaced_or_evicted_is_not_told_as_ended() {
+    let time = ManualClock::new();
+    let store = MemoryStore::builder()
+        .clock(time.clock())
+        .entries_max(3)
+        .at_capacity(AtCapacity::EvictNearestEnd)
+        .build();
+    let ended = Ended::of(&store);
+    for number in 0..3 {
+        insert(&store, number, (), MINUTE * 30).unwrap();
+    }
+    let mut rename = Rename::new();
+    rename.grace = MINUTE;
+    assert_eq!(block_on(store.rename(&key(0), key(4), rename)).unwrap(), MOVED);
+    let seen = block_on(store.get(&key(1), Access::PEEK)).unwrap().unwrap().version;
+    let replaced = block_on(store.replace(&key(1), seen, (), Some(Expiry::idle(MINUTE)))).unwrap();
+    assert!(matches!(replaced, Replace::Replaced(_)));
+    assert!(block_on(store.remove(&key(2))).unwrap());
+    insert(&store, 5, (), MINUTE * 30).unwrap();
+    insert(&store, 6, (), MINUTE * 30).unwrap();
+    assert!(!is_there(&store, 1), "evicted, since it would have ended first");
+    time.advance(MINUTE * 2);
+    store.clean();
+    assert!(ended.told().is_empty());
+    assert_eq!(block_on(store.count()).unwrap(), 3);
+
+    time.advance(MINUTE * 30);
+    insert(&store, 7, (), MINUTE).unwrap();
+    assert_eq!(ended.told().len(), 1, "what makes room by having ended is told");
+    store.clean();
+    time.advance(MINUTE * 2);
+    store.clean();
+    assert_eq!(ended.told().len(), 3, "the others");
+    assert_eq!(store.len(), 0);
+}
+
+#[test]
+fn one_is_told_what_has_ended() {
+    let store = MemoryStore::<()>::new();
+    assert!(store.on_expired(Arc::new(|_| {})));
+    assert!(!store.clone().on_expired(Arc::new(|_| {})));
+    assert!(MemoryStore::<()>::new().on_expired(Arc::new(|_| {})), "of another store");
+}
+
+#[test]
+fn a_count_has_no_former_keys() {
+    let time = ManualClock::new();
+    let store = MemoryStore::builder().clock(time.clock()).build();
+    for number in 0..5 {
+        insert(&store, number, (), MINUTE).unwrap();
+    }
+    let mut rename = Rename::new();
+    rename.grace = MINUTE;
+    assert_eq!(block_on(store.rename(&key(0), key(9), rename)).unwrap(), MOVED);
+    assert!(block_on(store.remove(&key(1))).unwrap());
+    assert_eq!(block_on(store.count()).unwrap(), 4);
+    time.advance(MINUTE * 2);
+    store.clean();
+    assert_eq!(block_on(store.count()).unwrap(), 0);
+}
+
+fn was_told(watch: &mut Watch) -> bool {
+    pin!(watch.changed()).poll(&mut Context::from_waker(Waker::noop())).is_ready()
+}
+
+#[test]
+fn every_change_of_what_is_waited_for_is_told_and_no_use_is() {
+    let time = ManualClock::new();
+    let store = MemoryStore::builder()
+        .clock(time.clock())
+        .entries_max(4)
+        .at_capacity(AtCapacity::EvictNearestEnd)
+        .build();
+    let changes = store.clone().changes().unwrap();
+    let mut watches: Vec<_> = (0..10).map(|number| changes.watch(key(number))).collect();
+    let mut told = || {
+        let told = |(number, watch)| was_told(watch).then_some(number);
+        watches.iter_mut().enumerate().filter_map(told).collect::<Vec<_>>()
+    };
+    let owned = |number, entries_max| {
+        let limit = OwnerLimit { entries_max, at_limit: AtLimit::RemoveOldest };
+        let entry = NewEntry::new((), Expiry::idle(MINUTE * 9)).owner(Owner::from("o"));
+        let _ = block_on(store.insert(key(number), entry.limit(limit))).unwrap();
+    };
+    owned(0, 9);
+    time.advance(MINUTE);
+    store.read(&key(0), Access::SLIDE, |_| ());
+    assert_eq!(told(), [] as [usize; 0], "neither what was made nor what was used");
+    let seen = block_on(store.get(&key(0), Access::SLIDE)).unwrap().unwrap().version;
+    let _ = block_on(store.replace(&key(0), seen, (), None)).unwrap();
+    assert_eq!(told(), [0], "replaced");
+    let late = block_on(store.replace(&key(0), seen, (), None)).unwrap();
+    assert!(matches!(late, Replace::Conflict(_)) && told().is_empty(), "nothing was changed");
+    let mut rename = Rename::new();
+    rename.grace = MINUTE;
+    assert_eq!(block_on(store.rename(&key(0), key(1), rename)).unwrap(), MOVED);
+    assert_eq!(told(), [0, 1], "renamed");
+    store.read(&key(0), Access::SLIDE, |_| ());
+    assert!(told().is_empty(), "read by a former key");
+    let seen = block_on(store.get(&key(1), Access::PEEK)).unwrap().unwrap().version;
+    let _ = block_on(store.replace(&key(0), seen, (), None)).unwrap();
+    assert_eq!(told(), [1], "replaced by a former key");
+    owned(2, 1);
+    assert_eq!(told(), [1], "removed at the limit");
+    assert!(block_on(store.remove(&key(2))).unwrap());
+    assert_eq!(told(), [2], "removed");
+    owned(3, 9);
+    assert_eq!(block_on(store.remove_owner(&Owner::from("o"), None)).unwrap(), [key(3)]);
+    assert_eq!(told(), [3], "removed with all of the owner's");
+    insert(&store, 4, (), MINUTE).unwrap();
+    for number in 5..9 {
+        insert(&store, number, (), MINUTE * 2).unwrap();
+    }
+    assert_eq!(told(), [4], "evicted");
+    block_on(store.clear()).unwrap();
+    assert_eq!(told().len(), 10, "cleared");
 }
 
 /// The one test here that lets real time pass: the thread sleeps by the system's clock.

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use kvolt_cache::{
     Access, AtLimit, Expiry, Insert, Key, ManualClock, MemoryStore, NewEntry, Owner, OwnerLimit,
-    Rename, Renamed, Replace, Store,
+    Rename, Renamed, Replace, Store, Version,
 };
 use shuttle::sync::Mutex;
 use shuttle::thread;
@@ -328,6 +328,77 @@ fn cleaning_takes_only_what_has_expired() {
         join(threads);
         assert!(lab.value(&key("a")).is_some());
         assert_eq!((lab.store.len(), now(lab.store.list(&Owner::from("o"))).len()), (1, 1));
+    });
+}
+
+/// Counts how often an entry is told to have ended; `removed` are those that a call removed.
+fn one_end(lab: &Arc<Lab>, acts: Vec<fn(&Lab, &Mutex<u32>)>) {
+    let (ends, removed) = (Arc::new(Mutex::new(0)), Arc::new(Mutex::new(0)));
+    let told = Arc::clone(&ends);
+    assert!(lab.store.on_expired(Arc::new(move |_| *told.lock().unwrap() += 1)));
+    let threads = acts.into_iter().map(|act| {
+        let removed = Arc::clone(&removed);
+        spawn(lab, move |lab| act(lab, &removed))
+    });
+    join(threads.collect());
+    lab.time.advance(IDLE * 10);
+    lab.store.clean();
+    assert_eq!(lab.store.len(), 0);
+    assert_eq!(*ends.lock().unwrap() + *removed.lock().unwrap(), 1, "it ends once");
+}
+
+fn remove(lab: &Lab, removed: &Mutex<u32>) {
+    let live = now(lab.store.remove(&key("a")));
+    *removed.lock().unwrap() += u32::from(live);
+}
+
+#[test]
+fn an_entry_that_has_ended_is_told_once_and_one_that_was_removed_is_not() {
+    check(|| {
+        let lab = Arc::new(Lab::new());
+        lab.insert(&key("a"), Some("o"));
+        lab.time.advance(IDLE - Duration::from_millis(1));
+        let acts: Vec<fn(&Lab, &Mutex<u32>)> = vec![
+            |lab, _| slide(lab),
+            remove,
+            |lab, _| {
+                lab.time.advance(IDLE);
+                lab.store.clean();
+            },
+            |lab, removed| {
+                let owner = now(lab.store.remove_owner(&Owner::from("o"), None));
+                *removed.lock().unwrap() += owner.len() as u32;
+            },
+        ];
+        one_end(&lab, acts);
+    });
+}
+
+#[test]
+fn an_entry_that_ends_while_it_is_changed_is_told_once() {
+    check(|| {
+        let lab = Arc::new(Lab::new());
+        lab.insert(&key("a"), None);
+        let seen = now(lab.store.get(&key("a"), Access::PEEK)).unwrap().version;
+        assert_eq!(seen, Version::from_number(1));
+        lab.time.advance(IDLE - Duration::from_millis(1));
+        let acts: Vec<fn(&Lab, &Mutex<u32>)> = vec![
+            |lab, _| {
+                let (seen, new) = (Version::from_number(1), Some(Expiry::idle(IDLE)));
+                let _ = now(lab.store.replace(&key("a"), seen, 7, new));
+            },
+            |lab, _| {
+                let mut rename = Rename::new();
+                rename.expiry = Some(Expiry::idle(IDLE));
+                let _ = now(lab.store.rename(&key("a"), key("b"), rename));
+            },
+            |lab, _| {
+                lab.time.advance(Duration::from_millis(1));
+                let _ = lab.value(&key("a"));
+            },
+            remove,
+        ];
+        one_end(&lab, acts);
     });
 }
 

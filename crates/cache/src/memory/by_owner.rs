@@ -23,16 +23,17 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
     pub(super) fn remove_owner(&self, owner: &Owner, keep: Option<&Key>) -> Vec<Key> {
         let mut shard = self.owners.lock(owner);
         let keep = keep.and_then(|keep| self.resolve(keep, self.clock.now()));
-        let mut keys = shard.keys(owner);
-        keys.retain(|key| {
-            if Some(*key) == keep {
-                return false;
-            }
+        let keys = shard.keys(owner).into_iter().filter(|key| Some(*key) != keep);
+        let (removed, ended): (Vec<_>, Vec<_>) = keys.partition(|key| {
             let live = self.unlink(key);
             shard.remove(owner, key);
             live
         });
-        keys
+        drop(shard);
+        let now = self.clock.now();
+        ended.iter().for_each(|key| self.reap(key, now));
+        removed.iter().for_each(|key| self.changes.changed(key));
+        removed
     }
 
     pub(super) fn scan(&self, after: Option<&Cursor>, entries_max: usize) -> Result<Page<V>> {
@@ -73,14 +74,20 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
     }
 
     pub(super) fn clear(&self) {
-        let _no_moving = write(&self.moving);
+        let no_moving = write(&self.moving);
+        let now = self.clock.now();
         let map = self.map.pin();
-        let keys: KeySet = map.iter().map(|(key, _)| *key).collect();
-        for key in &keys {
-            if let Some(node) = map.remove(key) {
+        let mut keys: KeySet = map.iter().map(|(key, _)| *key).collect();
+        keys.retain(|key| match map.remove_if(key, |_, node| !node.has_ended(now)) {
+            Ok(Some((key, node))) => {
                 self.forget(key, node);
+                false
             }
-        }
+            _ => true,
+        });
         self.former.clear();
+        drop(no_moving);
+        keys.iter().for_each(|ended| self.reap(ended, now));
+        self.changes.all_changed();
     }
 }

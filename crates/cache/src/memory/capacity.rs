@@ -7,7 +7,7 @@ use super::hash::Prefix;
 use super::inner::Inner;
 use super::node::Node;
 use crate::sync::{AtomicUsize, Ordering, lock};
-use crate::{Error, Key, Result};
+use crate::{Error, Key, Result, Timestamp};
 
 /// What a full [`MemoryStore`](crate::MemoryStore) does with one more entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -108,29 +108,40 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
     /// and then, where the store was told so, of what ends first.
     pub(super) fn make_room(&self, entries: usize, bytes: usize) -> Result<()> {
         while !self.capacity.reserve(entries, bytes) {
-            let now = self.clock.now().as_millis();
+            let now = self.clock.now();
             let evict = self.capacity.at_capacity == AtCapacity::EvictNearestEnd;
-            let by = if evict { None } else { Some(now) };
-            if !self.evict_nearest(by) {
+            if !self.evict_nearest(now, evict) {
                 return Err(self.full());
             }
         }
         Ok(())
     }
 
-    /// Removes the entry that ends first, if it ends by then. `false` if there is none.
-    fn evict_nearest(&self, by: Option<u64>) -> bool {
+    /// Removes the entry that ends first, if it has ended or `live` ones may go. `false` if there is none.
+    fn evict_nearest(&self, now: Timestamp, live: bool) -> bool {
         debug_assert!(self.capacity.is_bounded());
+        let by = (!live).then_some(now.as_millis());
         loop {
             let map = self.map.pin();
-            let ends = |item| map.get(&Prefix(item)).map(Node::ends);
+            let ends = |item| {
+                // One that is not shown yet is filed when it is.
+                let node = map.get(&Prefix(item)).filter(|node| !node.is_pending());
+                node.map(Node::ends)
+            };
             let Some((ends, item)) = lock(&self.wheel).take_nearest(by, ends) else {
                 return false;
             };
-            let removed = map.remove_if(&Prefix(item), |_, node: &Node<V>| node.ends() == ends);
+            let ended = ends <= now.as_millis();
+            let removed = map.remove_if(&Prefix(item), |_, node: &Node<V>| {
+                node.ends() == ends && (!ended || node.has_ended(now))
+            });
             match removed {
                 Ok(Some((key, node))) => {
                     self.forget(key, node);
+                    match ended {
+                        true => self.tell_expired(key),
+                        false => self.changes.changed(key),
+                    }
                     return true;
                 }
                 // Used in this very moment: it has another end now, and is filed under it.

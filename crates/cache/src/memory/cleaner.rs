@@ -50,7 +50,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         let map = self.map.pin();
         for item in due {
             match map.get_key_value(&Prefix(item)) {
-                Some((_, node)) if node.is_pending() || node.is_live(now) => {
+                Some((_, node)) if !node.has_ended(now) => {
                     prolonged.push((item, node.ends()));
                 }
                 Some((key, _)) => {

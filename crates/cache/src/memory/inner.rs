@@ -1,6 +1,6 @@
 //! The map and the operations on one key.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use papaya::{Compute, HashMap, Operation};
 
@@ -13,8 +13,8 @@ use super::owners::{Owners, Shard};
 use super::wheel::Wheel;
 use crate::sync::{AtomicU64, Mutex, Ordering, RwLock, lock};
 use crate::{
-    Access, AtLimit, Clock, Error, Expiry, Insert, Key, NewEntry, Owner, OwnerLimit, Replace,
-    Result, Timestamp, Version,
+    Access, AtLimit, Changes, Clock, Error, Expiry, Insert, Key, NewEntry, OnExpired, Owner,
+    OwnerLimit, Replace, Result, Timestamp, Version,
 };
 
 /// What all clones of a store share.
@@ -30,6 +30,9 @@ pub(super) struct Inner<V> {
     /// Unique among all states of all entries, so that no key ever sees a version again.
     versions: AtomicU64,
     pub(super) signal: Arc<Signal>,
+    /// Told after a change was made. Reading and sliding never touch it.
+    pub(super) changes: Arc<Changes>,
+    pub(super) on_expired: OnceLock<OnExpired>,
 }
 
 impl<V: Clone + Send + Sync + 'static> Inner<V> {
@@ -44,6 +47,8 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
             moving: RwLock::new(()),
             versions: AtomicU64::new(1),
             signal,
+            changes: Arc::default(),
+            on_expired: OnceLock::new(),
         }
     }
 
@@ -63,6 +68,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         match inserted {
             Placed::Inserted { removed, ends } => {
                 self.file(&key, ends);
+                removed.iter().for_each(|key| self.changes.changed(key));
                 Ok(Insert::Inserted { removed })
             }
             Placed::Occupied => {
@@ -159,7 +165,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
             return false;
         }
         match self.map.pin().get(key) {
-            Some(node) if node.is_pending() || node.is_live(now) => return false,
+            Some(node) if !node.has_ended(now) => return false,
             _ => {}
         }
         self.reap(key, now);
@@ -257,6 +263,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
                     } else {
                         self.file(&key, new.ends());
                     }
+                    self.changes.changed(&key);
                     return Ok(Replace::Replaced(Version::from_number(version)));
                 }
                 Compute::Aborted(refused) => {
@@ -282,51 +289,70 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         loop {
             let now = self.clock.now();
             let map = self.map.pin();
-            if let Some(node) = map.remove(key) {
-                let live = node.is_live(now);
-                self.forget(key, node);
-                return live;
+            match map.remove_if(key, |_, node| !node.has_ended(now)) {
+                Ok(Some((key, node))) => {
+                    let live = node.is_live(now);
+                    self.forget(key, node);
+                    self.changes.changed(key);
+                    return live;
+                }
+                Err(_) => {
+                    self.reap(key, now);
+                    return false;
+                }
+                Ok(None) => {}
             }
             let Some(successor) = self.successor(key, now) else {
                 return false;
             };
             // The entry may move on between the two looks; then the former key leads there.
-            if let Some(node) = map.remove(&successor) {
-                let live = node.is_pending() || node.is_live(now);
-                self.former.remove(key);
-                self.forget(&successor, node);
-                return live;
+            match map.remove_if(&successor, |_, node| !node.has_ended(now)) {
+                Ok(Some((successor, node))) => {
+                    self.former.remove(key);
+                    self.forget(successor, node);
+                    self.changes.changed(successor);
+                    return true;
+                }
+                Err(_) => {
+                    self.former.remove(key);
+                    self.reap(&successor, now);
+                    return false;
+                }
+                Ok(None) => {}
             }
         }
     }
 
-    /// Removes an entry whose owner's lock the caller holds, and leaves the index to it.
+    /// Removes a live entry whose owner's lock the caller holds, and leaves the index to it.
+    ///
+    /// One that has ended is left to be reaped, so that who is told of it is told outside of the lock.
     pub(super) fn unlink(&self, key: &Key) -> bool {
         let now = self.clock.now();
         let map = self.map.pin();
-        let Some(node) = map.remove(key) else {
-            return false;
-        };
-        self.capacity.release(1, self.capacity.weigh(node.value()));
-        node.is_live(now)
+        match map.remove_if(key, |_, node| node.is_live(now)) {
+            Ok(Some((_, node))) => {
+                self.capacity.release(1, self.capacity.weigh(node.value()));
+                true
+            }
+            _ => false,
+        }
     }
 
+    /// Removes what was put in the place of an entry that had ended.
     fn unlink_version(&self, key: &Key, version: u64) {
         let map = self.map.pin();
         if let Ok(Some((key, node))) = map.remove_if(key, |_, node| node.version() == version) {
             self.forget(key, node);
+            self.tell_expired(key);
         }
     }
 
     /// Removes an entry if it has expired.
-    pub(super) fn reap(&self, key: &Key, now: Timestamp) -> bool {
+    pub(super) fn reap(&self, key: &Key, now: Timestamp) {
         let map = self.map.pin();
-        match map.remove_if(key, |_, node| !node.is_pending() && !node.is_live(now)) {
-            Ok(Some((key, node))) => {
-                self.forget(key, node);
-                true
-            }
-            _ => false,
+        if let Ok(Some((key, node))) = map.remove_if(key, |_, node| node.has_ended(now)) {
+            self.forget(key, node);
+            self.tell_expired(key);
         }
     }
 
@@ -339,6 +365,13 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
             if self.map.pin().get(key).is_none_or(|node| node.owner() != Some(owner)) {
                 shard.remove(owner, key);
             }
+        }
+    }
+
+    /// Of an entry that ended at a deadline and was taken out of the map by who calls this.
+    pub(super) fn tell_expired(&self, key: &Key) {
+        if let Some(told) = self.on_expired.get() {
+            told(key);
         }
     }
 

@@ -38,8 +38,8 @@ use self::capacity::Capacity;
 use self::cleaner::Signal;
 use self::inner::Inner;
 use crate::{
-    Access, Clock, Cursor, Entry, EntryRef, Expiry, Insert, Key, NewEntry, Owner, Page, Rename,
-    Renamed, Replace, Result, Store, Version,
+    Access, Changes, Clock, Cursor, Entry, EntryRef, Expiry, Insert, Key, NewEntry, OnExpired,
+    Owner, Page, Rename, Renamed, Replace, Result, Store, Version,
 };
 
 pub use self::capacity::AtCapacity;
@@ -52,6 +52,11 @@ pub use self::cleaner::Cleaning;
 /// cheap; all clones are one store.
 ///
 /// Its deadlines are exact to the tick of its [`Clock`] and its slack is zero.
+///
+/// Every change that is made in it is told by its [`changes`](Store::changes), under
+/// the key that the entry has. What has ended is [told](Store::on_expired) when
+/// it is reclaimed: by the thread that cleans, or by a call that found it in its
+/// way. Who is told must not call the store.
 ///
 /// ```
 /// use std::time::Duration;
@@ -226,6 +231,19 @@ impl<V: Clone + Send + Sync + 'static> Store<V> for MemoryStore<V> {
     async fn clear(&self) -> Result<()> {
         self.shared.inner.clear();
         Ok(())
+    }
+
+    /// [`len`](MemoryStore::len): it costs nothing, and counts what has ended until it is reclaimed.
+    async fn count(&self) -> Result<u64> {
+        Ok(self.len() as u64)
+    }
+
+    fn on_expired(&self, told: OnExpired) -> bool {
+        self.shared.inner.on_expired.set(told).is_ok()
+    }
+
+    fn changes(&self) -> Option<Arc<Changes>> {
+        Some(Arc::clone(&self.shared.inner.changes))
     }
 
     fn get_ready(

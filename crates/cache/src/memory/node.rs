@@ -114,6 +114,12 @@ impl<V> Node<V> {
         }
     }
 
+    /// Whether it was there and is not any more at `now`, which is final.
+    pub(super) fn has_ended(&self, now: Timestamp) -> bool {
+        // In this order: one that is shown in between has not ended.
+        !self.is_pending() && !self.is_live(now)
+    }
+
     /// Looks at it, or uses it, at `now`.
     #[inline]
     pub(super) fn access(&self, access: Access, now: Timestamp) -> Slid {

@@ -32,6 +32,12 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
             let renamed = self.try_rename(from, to, &rename, owner);
             self.capacity.release(0, grows);
             if let Some(renamed) = renamed {
+                if let Renamed::Moved { removed } = &renamed {
+                    [from, &to]
+                        .into_iter()
+                        .chain(removed)
+                        .for_each(|key| self.changes.changed(key));
+                }
                 return Ok(renamed);
             }
         }
@@ -101,6 +107,8 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
                 shard.remove(owner, from);
             }
             self.capacity.release(1, weight_before);
+            drop(locked);
+            self.tell_expired(from);
             return Some(Renamed::Absent);
         }
         new.publish(if rename.expiry.is_none() { final_ends } else { idle_ends });
@@ -149,8 +157,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
     }
 
     fn is_free(&self, key: &Key, now: Timestamp) -> bool {
-        let taken =
-            self.map.pin().get(key).is_some_and(|node| node.is_pending() || node.is_live(now));
+        let taken = self.map.pin().get(key).is_some_and(|node| !node.has_ended(now));
         !taken && !self.leads_on(key, now)
     }
 
