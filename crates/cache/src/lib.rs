@@ -35,7 +35,7 @@ pub use key::{Key, ParseKeyError};
 pub use measured::{Measured, STORE_SECONDS};
 pub use memory::MemoryStore;
 #[cfg(feature = "near")]
-pub use near::NearCache;
+pub use near::{NearCache, Watched};
 pub use owner::Owner;
 pub use push::{Listener, Push};
 pub use store::{OnExpired, Store};

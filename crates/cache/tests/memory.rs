@@ -283,8 +283,9 @@ fn what_was_removed_renamed_replaced_or_evicted_is_not_told_as_ended() {
 #[test]
 fn one_is_told_what_has_ended() {
     let store = MemoryStore::<()>::new();
+    let clone = store.clone();
     assert!(store.on_expired(Arc::new(|_| {})));
-    assert!(!store.clone().on_expired(Arc::new(|_| {})));
+    assert!(!clone.on_expired(Arc::new(|_| {})), "it is one store");
     assert!(MemoryStore::<()>::new().on_expired(Arc::new(|_| {})), "of another store");
 }
 
@@ -317,7 +318,7 @@ fn every_change_of_what_is_waited_for_is_told_and_no_use_is() {
         .entries_max(4)
         .at_capacity(AtCapacity::EvictNearestEnd)
         .build();
-    let changes = store.clone().changes().unwrap();
+    let changes = store.changes().unwrap();
     let mut watches: Vec<_> = (0..10).map(|number| changes.watch(key(number))).collect();
     let mut told = || {
         let told = |(number, watch)| was_told(watch).then_some(number);

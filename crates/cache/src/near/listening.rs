@@ -6,32 +6,58 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use super::Inner;
-use crate::{Error, Listener as _, Push, Result, Store};
+use super::trust::Trust;
+use crate::{Error, Listener, Push, Result};
 
 const TARGET: &str = "kvolt::near";
 
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
+/// Below this, no store could keep up.
+const BOUND_MIN: Duration = Duration::from_millis(10);
+
+/// Who listens to a store, and knows up to when it has heard everything.
+pub(super) trait Hears: Listener + 'static {
+    type Store: Push;
+    /// For the log.
+    const WHO: &'static str;
+    /// For the log: what comes of hearing nothing.
+    const WHEN_DEAF: &'static str;
+
+    fn store(&self) -> &Self::Store;
+
+    fn trust(&self) -> &Trust;
+
+    /// Nothing is heard any more.
+    fn deafen(&self);
+}
+
 /// The task that listens to the store, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Listening(Option<JoinHandle<()>>);
 
 impl Listening {
-    pub(super) fn start<V, S>(inner: &Arc<Inner<V, S>>) -> Result<Self>
-    where
-        V: Clone + Send + Sync + 'static,
-        S: Store<V> + Push,
-    {
-        if inner.trust.bound().is_zero() {
+    /// Listens, unless the bound is zero.
+    pub(super) fn start<L: Hears>(listener: &Arc<L>) -> Result<Self> {
+        let bound = listener.trust().bound();
+        if bound.is_zero() {
             return Ok(Self(None));
         }
+        if bound < BOUND_MIN {
+            return Err(Error::misconfigured(format!(
+                "the bound of the {} ({bound:?}) is neither zero nor 10 ms or more",
+                L::WHO
+            )));
+        }
         let runtime = Handle::try_current().map_err(|source| {
-            Error::misconfigured("a near cache is made inside of a Tokio runtime, where it listens")
-                .with_source(source)
+            Error::misconfigured(format!(
+                "a {} is made inside of a Tokio runtime, where it listens",
+                L::WHO
+            ))
+            .with_source(source)
         })?;
-        Ok(Self(Some(runtime.spawn(listen(Arc::clone(inner))))))
+        Ok(Self(Some(runtime.spawn(listen(Deafens(Arc::clone(listener)))))))
     }
 }
 
@@ -43,22 +69,26 @@ impl Drop for Listening {
     }
 }
 
-async fn listen<V, S>(inner: Arc<Inner<V, S>>)
-where
-    V: Clone + Send + Sync + 'static,
-    S: Store<V> + Push,
-{
-    let bound = inner.trust.bound();
+/// However the task ends, nothing is heard after it: whoever still waits for a change is woken.
+struct Deafens<L: Hears>(Arc<L>);
+
+impl<L: Hears> Drop for Deafens<L> {
+    fn drop(&mut self) {
+        self.0.deafen();
+    }
+}
+
+async fn listen<L: Hears>(listener: Deafens<L>) {
+    let listener = &*listener.0;
     let mut pause = PAUSE_MIN;
     loop {
-        let failed = watch(&inner, bound).await;
-        let heard = !inner.trust.is_deaf();
-        inner.trust.deafen();
-        inner.all_changed();
+        let failed = watch(listener).await;
+        let heard = !listener.trust().is_deaf();
+        listener.deafen();
         // Once for an outage, and not at every attempt.
         if heard || pause == PAUSE_MIN {
             let error: &(dyn std::error::Error + 'static) = &failed;
-            tracing::warn!(target: TARGET, error, "the near cache does not hear from the store: every read asks it");
+            tracing::warn!(target: TARGET, error, "the {} does not hear from the store: {}", L::WHO, L::WHEN_DEAF);
         }
         pause = if heard { PAUSE_MIN } else { (pause * 2).min(PAUSE_MAX) };
         sleep(pause).await;
@@ -66,25 +96,22 @@ where
 }
 
 /// Listens until the store fails, or has said nothing for so long that it must have.
-async fn watch<V, S>(inner: &Inner<V, S>, bound: Duration) -> Error
-where
-    V: Clone + Send + Sync + 'static,
-    S: Store<V> + Push,
-{
+async fn watch<L: Hears>(listener: &L) -> Error {
+    let bound = listener.trust().bound();
     let silence_max = (bound * 3).max(Duration::from_secs(3));
-    let mut watching = pin!(inner.store.watch(bound / 5, inner));
-    let mut heard_at = inner.now();
+    let mut watching = pin!(listener.store().watch(bound / 5, listener));
+    let mut heard_at = listener.now();
     let mut was_deaf = true;
     loop {
         tokio::select! {
             failed = &mut watching => return failed,
             () = sleep(bound / 2) => {}
         }
-        let now = inner.now();
-        if inner.trust.since(now).is_some() {
+        let now = listener.now();
+        if listener.trust().since(now).is_some() {
             heard_at = now;
             if was_deaf {
-                tracing::info!(target: TARGET, ?bound, "the near cache hears from the store");
+                tracing::info!(target: TARGET, ?bound, "the {} hears from the store", L::WHO);
             }
             was_deaf = false;
         }

@@ -38,6 +38,12 @@
 //! little less for some keys, so that not all are due at once): the slack of a
 //! near cache is a tenth of the idle time, or the store's own slack and a
 //! thirty-second if that is more.
+//!
+//! # Waiting for changes
+//!
+//! What is pushed is told to those who wait for it ([`changes`](Store::changes)),
+//! after it is out of the copies, as is what this process changes itself. Without
+//! copies, [`Watched`] does the same.
 
 mod copies;
 mod flights;
@@ -45,6 +51,7 @@ mod listening;
 #[cfg(test)]
 mod tests;
 mod trust;
+mod watched;
 
 use std::fmt;
 use std::sync::Arc;
@@ -52,10 +59,11 @@ use std::time::Duration;
 
 use self::copies::Copies;
 use self::flights::{Flights, Outcome, Ticket};
-use self::listening::Listening;
+use self::listening::{Hears, Listening};
 use self::trust::Trust;
+pub use self::watched::{Watched, WatchedBuilder};
 use crate::{
-    Access, Clock, Cursor, Entry, EntryRef, Error, Expiry, Insert, Key, Listener, NewEntry,
+    Access, Changes, Clock, Cursor, Entry, EntryRef, Expiry, Insert, Key, Listener, NewEntry,
     OnExpired, Owner, Page, Push, Rename, Renamed, Replace, Result, Store, Timestamp, Version,
 };
 
@@ -79,6 +87,7 @@ pub(crate) struct Inner<V, S> {
     trust: Trust,
     copies: Copies<V>,
     flights: Flights<V>,
+    changes: Arc<Changes>,
 }
 
 impl<V, S> NearCache<V, S>
@@ -164,12 +173,20 @@ where
         });
     }
 
+    /// Told last: whoever looks then finds no copy from before.
     fn changed(&self, key: &Key) {
         self.flights.changed(key);
         self.copies.remove(key);
+        self.changes.changed(key);
     }
 
     fn all_changed(&self) {
+        self.forget();
+        self.changes.all_changed();
+    }
+
+    /// Nothing that is copied, or is under way to be, is believed any more.
+    fn forget(&self) {
         self.flights.all_changed();
         self.copies.clear();
     }
@@ -219,6 +236,7 @@ where
     fn drop(&mut self) {
         for key in &self.keys {
             self.inner.flights.end_change(key);
+            self.inner.changes.changed(key);
         }
     }
 }
@@ -313,6 +331,11 @@ where
         self.inner.store.on_expired(told)
     }
 
+    /// `None` with a bound of zero, where nothing is heard.
+    fn changes(&self) -> Option<Arc<Changes>> {
+        (!self.inner.trust.bound().is_zero()).then(|| Arc::clone(&self.inner.changes))
+    }
+
     fn places(&self, key: &Key, owner: Option<&Owner>) -> bool {
         self.inner.store.places(key, owner)
     }
@@ -346,6 +369,31 @@ where
             Inner::all_changed(self);
         }
         self.trust.heard(asked, store_time);
+        self.changes.heard(asked);
+    }
+}
+
+impl<V, S> Hears for Inner<V, S>
+where
+    V: Clone + Send + Sync + 'static,
+    S: Store<V> + Push,
+{
+    type Store = S;
+    const WHO: &'static str = "near cache";
+    const WHEN_DEAF: &'static str = "every read asks it";
+
+    fn store(&self) -> &S {
+        &self.store
+    }
+
+    fn trust(&self) -> &Trust {
+        &self.trust
+    }
+
+    fn deafen(&self) {
+        self.trust.deafen();
+        self.forget();
+        self.changes.deafen();
     }
 }
 
@@ -407,15 +455,10 @@ where
     /// Misconfigured: outside of a Tokio runtime, in which it listens; a bound
     /// below 10 milliseconds that is not zero, which no store could keep up with.
     pub fn build(self) -> Result<NearCache<V, S>> {
-        if !self.bound.is_zero() && self.bound < Duration::from_millis(10) {
-            return Err(Error::misconfigured(format!(
-                "the bound of the near cache ({:?}) is neither zero nor 10 ms or more",
-                self.bound
-            )));
-        }
         let inner = Arc::new(Inner {
             store: self.store,
             trust: Trust::new(self.clock.clone(), self.bound),
+            changes: Arc::new(Changes::pushed(self.clock.clone(), self.bound)),
             copies: Copies::new(self.copies_max, self.clock),
             flights: Flights::new(),
         });

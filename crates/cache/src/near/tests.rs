@@ -2,7 +2,9 @@
 #![cfg(kvolt_shuttle)]
 
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use shuttle::future::block_on;
@@ -10,7 +12,7 @@ use shuttle::sync::Mutex;
 use shuttle::thread;
 
 use super::*;
-use crate::ManualClock;
+use crate::{Error, ManualClock};
 
 const BOUND: Duration = Duration::from_millis(1_000);
 
@@ -111,8 +113,9 @@ fn near() -> (Arc<Near>, Key) {
     let near = Inner {
         store: Remote { time, state: Mutex::new(state) },
         trust: Trust::new(clock.clone(), BOUND),
-        copies: Copies::new(10, clock),
+        copies: Copies::new(10, clock.clone()),
         flights: Flights::new(),
+        changes: Arc::new(Changes::pushed(clock, BOUND)),
     };
     (Arc::new(near), Key::of("one"))
 }
@@ -211,6 +214,33 @@ fn after_a_push_no_copy_is_older_than_it() {
 }
 
 #[test]
+fn who_is_told_of_a_change_finds_no_copy_from_before() {
+    check(|| {
+        let (near, key) = near();
+        beat(&near);
+        let mut watch = near.changes.watch(key);
+        let threads = vec![
+            spawn(&near, |near| drop(read(near, &Key::of("one")))),
+            spawn(&near, move |near| {
+                near.store.set(&key, 2);
+                beat(near);
+            }),
+            spawn(&near, move |near| {
+                for _ in 0..10 {
+                    let mut context = Context::from_waker(Waker::noop());
+                    if pin!(watch.changed()).poll(&mut context).is_ready() {
+                        assert_eq!(read(near, &Key::of("one")), Some(2));
+                        return;
+                    }
+                    thread::yield_now();
+                }
+            }),
+        ];
+        join(threads);
+    });
+}
+
+#[test]
 fn what_was_copied_before_listening_was_lost_is_not_used_after_it() {
     check(|| {
         let (near, key) = near();
@@ -223,8 +253,7 @@ fn what_was_copied_before_listening_was_lost_is_not_used_after_it() {
             spawn(&near, reader),
             spawn(&near, move |near| {
                 // The connection is lost with what it would have pushed.
-                near.trust.deafen();
-                near.all_changed();
+                near.deafen();
                 near.store.remove(&key);
                 near.store.state.lock().expect("nobody panics").queue.clear();
                 beat(near);
