@@ -290,6 +290,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
     }
 
     /// Whether an entry that was found by a key is a session of its holder's. Every read passes here.
+    #[inline]
     pub(crate) fn standing(&self, key: &Key, entry: &EntryRef<'_, Record<T>>) -> Standing {
         let content = entry.value.content();
         let policy = self.policy();

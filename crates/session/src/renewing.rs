@@ -206,8 +206,8 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// After a change of the account's credentials: ends all other sessions of the
     /// same owner, and gives this one a new token. Returns how many were ended.
     ///
-    /// `binding` is the new value where sessions are [bound to](crate::Builder::bound_to) one;
-    /// `None` keeps what it was bound to. Change the credentials first, then call this. If it
+    /// `binding` is the new value where sessions are bound to one; with `None` it is what
+    /// [`Builder::bound_to`](crate::Builder::bound_to) says at this moment, or stays as it was. Change the credentials first, then call this. If it
     /// fails in the middle, the others have ended and this session has its old token: call it again.
     ///
     /// # Errors
@@ -223,8 +223,9 @@ impl<T: Send + Sync + 'static> Manager<T> {
     {
         let ended = self.end_others_as(token, EndReason::CredentialsChanged).await?;
         let change = |content: &mut Content<T>| {
-            if binding.is_some() {
-                content.extras_mut().binding.clone_from(&binding);
+            let current = || self.policy().bound_to.as_ref()?(&content.data);
+            if let Some(binding) = binding.clone().or_else(current) {
+                content.extras_mut().binding = Some(binding);
             }
         };
         let renewal = Renewal { copy: Content::clone, change: &change, anew: false, unbound: true };
