@@ -231,6 +231,10 @@ impl Fixture for Passed {
         self.0.advance(by);
     }
 
+    async fn clean(&self, store: &Self::Store) {
+        store.store().inner().clean();
+    }
+
     fn rounds(&self) -> usize {
         10
     }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 #![cfg(not(kvolt_shuttle))]
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kvolt_cache::{AnyStore, ManualClock, MemoryStore};
@@ -22,6 +23,10 @@ impl Fixture for Memory {
     async fn advance(&self, by: Duration) {
         self.0.advance(by);
     }
+
+    async fn clean(&self, store: &Self::Store) {
+        store.clean();
+    }
 }
 
 mod memory {
@@ -31,21 +36,29 @@ mod memory {
 }
 
 /// The same store behind the erased form, on its asynchronous path.
-#[derive(Clone)]
-struct Erased(ManualClock);
+#[derive(Clone, Default)]
+struct Erased {
+    time: ManualClock,
+    stores: Arc<Mutex<Vec<MemoryStore<String>>>>,
+}
 
 impl Fixture for Erased {
     type Store = AnyStore<String>;
 
     async fn store(&self) -> Self::Store {
-        let store = MemoryStore::builder().clock(self.0.clock()).build();
+        let store = MemoryStore::builder().clock(self.time.clock()).build();
+        self.stores.lock().unwrap().push(store.clone());
         let (store, faults) = FaultyStore::new(store);
         faults.answers_at_once(false);
         AnyStore::new(store)
     }
 
     async fn advance(&self, by: Duration) {
-        self.0.advance(by);
+        self.time.advance(by);
+    }
+
+    async fn clean(&self, _: &Self::Store) {
+        self.stores.lock().unwrap().iter().for_each(MemoryStore::clean);
     }
 
     fn rounds(&self) -> usize {
@@ -56,7 +69,7 @@ impl Fixture for Erased {
 mod erased {
     use super::*;
 
-    kvolt_testkit::conformance_suite!(Erased(ManualClock::new()));
+    kvolt_testkit::conformance_suite!(Erased::default());
 }
 
 proptest! {
@@ -165,6 +178,10 @@ mod coded {
 
         async fn advance(&self, by: Duration) {
             self.0.advance(by);
+        }
+
+        async fn clean(&self, store: &Self::Store) {
+            store.store().clean();
         }
 
         fn rounds(&self) -> usize {

@@ -367,6 +367,7 @@ fn every_change_of_what_is_waited_for_is_told_and_no_use_is() {
 #[test]
 fn a_store_cleans_itself_and_its_thread_ends_with_it() {
     let store = MemoryStore::new();
+    let ended = Ended::of(&store);
     insert(&store, 1, (), Duration::from_millis(1)).unwrap();
     insert(&store, 2, (), MINUTE).unwrap();
     let until = |done: &dyn Fn() -> bool| {
@@ -379,6 +380,7 @@ fn a_store_cleans_itself_and_its_thread_ends_with_it() {
         panic!("not within ten seconds");
     };
     until(&|| store.len() == 1);
+    until(&|| ended.told() == [1]);
     drop(store);
     #[cfg(target_os = "linux")]
     until(&|| {

@@ -380,6 +380,10 @@ impl Fixture for Near {
         }
     }
 
+    async fn clean(&self, store: &Self::Store) {
+        store.store().inner().clean();
+    }
+
     fn slack(&self, idle: Duration) -> Duration {
         idle / 10
     }

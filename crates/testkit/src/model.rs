@@ -159,7 +159,7 @@ impl<V: Clone> Model<V> {
         }
         self.former.insert(*from, Former { identity: slot.identity, ends });
         self.entries.insert(to, slot);
-        self.drop_ended(now);
+        self.drop_former(now);
         Renamed::Moved { removed }
     }
 
@@ -197,7 +197,7 @@ impl<V: Clone> Model<V> {
     pub fn remove(&mut self, now: Timestamp, key: &Key) -> bool {
         self.drop_ended(now);
         let removed = self.resolve(key).and_then(|key| self.entries.remove(&key)).is_some();
-        self.drop_ended(now);
+        self.drop_former(now);
         removed
     }
 
@@ -217,7 +217,7 @@ impl<V: Clone> Model<V> {
         for key in &keys {
             self.entries.remove(key);
         }
-        self.drop_ended(now);
+        self.drop_former(now);
         keys
     }
 
@@ -225,6 +225,14 @@ impl<V: Clone> Model<V> {
     pub fn entries(&mut self, now: Timestamp) -> Vec<Entry<V>> {
         self.drop_ended(now);
         self.entries.iter().map(|(key, slot)| slot.entry(*key)).collect()
+    }
+
+    /// Drops what has ended, as every operation does first, and tells the keys.
+    pub fn clean(&mut self, now: Timestamp) -> Vec<Key> {
+        let ended = self.entries.iter().filter(|(_, slot)| slot.has_ended(now));
+        let ended = ended.map(|(key, _)| *key).collect();
+        self.drop_ended(now);
+        ended
     }
 
     /// See [`Store::clear`](kvolt_cache::Store::clear).
@@ -239,10 +247,12 @@ impl<V: Clone> Model<V> {
     }
 
     fn drop_ended(&mut self, now: Timestamp) {
-        self.entries.retain(|_, slot| {
-            let ends = [slot.idle.map(|(_, ends)| ends), slot.absolute];
-            ends.into_iter().flatten().all(|ends| now < ends)
-        });
+        self.entries.retain(|_, slot| !slot.has_ended(now));
+        self.drop_former(now);
+    }
+
+    /// Former keys end with their grace, or with what they lead to.
+    fn drop_former(&mut self, now: Timestamp) {
         if self.former.is_empty() {
             return;
         }
@@ -319,6 +329,13 @@ impl<V: Clone> Model<V> {
 impl<V: Clone> Default for Model<V> {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+impl<V> Slot<V> {
+    fn has_ended(&self, now: Timestamp) -> bool {
+        let ends = [self.idle.map(|(_, ends)| ends), self.absolute];
+        ends.into_iter().flatten().any(|ends| ends <= now)
     }
 }
 

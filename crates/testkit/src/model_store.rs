@@ -1,11 +1,11 @@
 //! The model behind a lock, as a store.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use kvolt_cache::{
-    Access, Clock, Cursor, Entry, EntryRef, Error, Expiry, Insert, Key, NewEntry, Owner, Page,
-    Rename, Renamed, Replace, Result, Store, Version,
+    Access, Clock, Cursor, Entry, EntryRef, Error, Expiry, Insert, Key, NewEntry, OnExpired, Owner,
+    Page, Rename, Renamed, Replace, Result, Store, Timestamp, Version,
 };
 
 use crate::Model;
@@ -13,8 +13,10 @@ use crate::Model;
 /// A [`Store`] that obeys every law because it does one thing at a time: a [`Model`] behind a
 /// lock.
 ///
-/// Not fast, and nothing ever cleans it up in between: a reference, not a
+/// Not fast, and each of its operations cleans up first: a reference, not a
 /// store to use. Cloning it is cheap; all clones are one store.
+///
+/// Who is [told](Store::on_expired) of what has ended must not call the store.
 ///
 /// ```
 /// use kvolt_cache::{Access, Key, Store};
@@ -28,23 +30,34 @@ use crate::Model;
 pub struct ModelStore<V> {
     model: Arc<Mutex<Model<V>>>,
     clock: Clock,
+    on_expired: Arc<OnceLock<OnExpired>>,
 }
 
 impl<V: Clone> ModelStore<V> {
     /// An empty store that takes the time from `clock`.
     pub fn new(clock: Clock) -> Self {
-        Self { model: Arc::new(Mutex::new(Model::new())), clock }
+        Self { model: Arc::new(Mutex::new(Model::new())), clock, on_expired: Arc::default() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Model<V>> {
+    /// The lock, with what has ended dropped and told, and the time.
+    ///
+    /// The time is read under the lock, so that it never goes back from one call to the next.
+    fn begin(&self) -> (MutexGuard<'_, Model<V>>, Timestamp) {
         // No call into the model leaves it half changed.
-        self.model.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut model = self.model.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.clock.now();
+        let ended = model.clean(now);
+        if let Some(told) = self.on_expired.get() {
+            ended.iter().for_each(|key| told(key));
+        }
+        (model, now)
     }
 }
 
 impl<V> Clone for ModelStore<V> {
     fn clone(&self) -> Self {
-        Self { model: Arc::clone(&self.model), clock: self.clock.clone() }
+        let (model, on_expired) = (Arc::clone(&self.model), Arc::clone(&self.on_expired));
+        Self { model, clock: self.clock.clone(), on_expired }
     }
 }
 
@@ -54,17 +67,16 @@ impl<V> fmt::Debug for ModelStore<V> {
     }
 }
 
-// The time is read under the lock, so that it never goes back from one call to the next.
 impl<V: Clone + Send + Sync + 'static> Store<V> for ModelStore<V> {
     async fn get(&self, key: &Key, access: Access) -> Result<Option<Entry<V>>> {
-        let mut model = self.lock();
-        Ok(model.get(self.clock.now(), key, access))
+        let (mut model, now) = self.begin();
+        Ok(model.get(now, key, access))
     }
 
     async fn insert(&self, key: Key, entry: NewEntry<V>) -> Result<Insert> {
         check_owner(entry.owner.as_ref())?;
-        let mut model = self.lock();
-        Ok(model.insert(self.clock.now(), key, entry))
+        let (mut model, now) = self.begin();
+        Ok(model.insert(now, key, entry))
     }
 
     async fn replace(
@@ -74,35 +86,35 @@ impl<V: Clone + Send + Sync + 'static> Store<V> for ModelStore<V> {
         value: V,
         expiry: Option<Expiry>,
     ) -> Result<Replace<V>> {
-        let mut model = self.lock();
-        Ok(model.replace(self.clock.now(), key, seen, value, expiry))
+        let (mut model, now) = self.begin();
+        Ok(model.replace(now, key, seen, value, expiry))
     }
 
     async fn rename(&self, from: &Key, to: Key, rename: Rename<V>) -> Result<Renamed> {
         check_owner(rename.owner.as_ref())?;
-        let mut model = self.lock();
-        Ok(model.rename(self.clock.now(), from, to, rename))
+        let (mut model, now) = self.begin();
+        Ok(model.rename(now, from, to, rename))
     }
 
     async fn remove(&self, key: &Key) -> Result<bool> {
-        let mut model = self.lock();
-        Ok(model.remove(self.clock.now(), key))
+        let (mut model, now) = self.begin();
+        Ok(model.remove(now, key))
     }
 
     async fn list(&self, owner: &Owner) -> Result<Vec<Entry<V>>> {
-        let mut model = self.lock();
-        Ok(model.list(self.clock.now(), owner))
+        let (mut model, now) = self.begin();
+        Ok(model.list(now, owner))
     }
 
     async fn remove_owner(&self, owner: &Owner, keep: Option<&Key>) -> Result<Vec<Key>> {
-        let mut model = self.lock();
-        Ok(model.remove_owner(self.clock.now(), owner, keep))
+        let (mut model, now) = self.begin();
+        Ok(model.remove_owner(now, owner, keep))
     }
 
     async fn scan(&self, after: Option<&Cursor>, entries_max: usize) -> Result<Page<V>> {
         let mut entries = {
-            let mut model = self.lock();
-            model.entries(self.clock.now())
+            let (mut model, now) = self.begin();
+            model.entries(now)
         };
         if let Some(after) = after {
             let Ok(after) = <[u8; 32]>::try_from(after.as_bytes()) else {
@@ -118,8 +130,12 @@ impl<V: Clone + Send + Sync + 'static> Store<V> for ModelStore<V> {
     }
 
     async fn clear(&self) -> Result<()> {
-        self.lock().clear();
+        self.begin().0.clear();
         Ok(())
+    }
+
+    fn on_expired(&self, told: OnExpired) -> bool {
+        self.on_expired.set(told).is_ok()
     }
 
     fn get_ready(
@@ -129,8 +145,8 @@ impl<V: Clone + Send + Sync + 'static> Store<V> for ModelStore<V> {
         visit: &mut dyn FnMut(EntryRef<'_, V>),
     ) -> Option<Result<bool>> {
         let entry = {
-            let mut model = self.lock();
-            model.get(self.clock.now(), key, access)
+            let (mut model, now) = self.begin();
+            model.get(now, key, access)
         };
         if let Some(entry) = &entry {
             visit(EntryRef::new(

@@ -2,12 +2,12 @@
 //! and a law has to say so.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use kvolt_cache::{
-    Access, Cursor, Entry, Expiry, Insert, Key, NewEntry, Owner, Page, Rename, Renamed, Replace,
-    Result, Store, Version,
+    Access, Cursor, Entry, Expiry, Insert, Key, NewEntry, OnExpired, Owner, Page, Rename, Renamed,
+    Replace, Result, Store, Version,
 };
 use kvolt_testkit::conformance::broken_laws;
 use kvolt_testkit::{Fixture, ManualClock, ModelStore, check_ops, ops_from_bytes};
@@ -45,6 +45,14 @@ enum Fault {
     ScanRepeats,
     /// Insertion overwrites.
     InsertOverwrites,
+    /// A count stops where a page ends.
+    CountsOnePage,
+    /// What was removed is told as what has ended.
+    RemovalIsToldAsEnd,
+    /// A former key is told as an entry that has ended.
+    RenamingIsToldAsEnd,
+    /// What has ended is told by each of two who clean.
+    EndIsToldTwice,
 }
 
 #[derive(Clone)]
@@ -54,16 +62,25 @@ struct Broken {
     time: ManualClock,
     /// What was once inserted, for those who write it back.
     known: Arc<Mutex<HashMap<Key, NewEntry<String>>>>,
+    /// Who asked for what has ended.
+    told: Arc<OnceLock<OnExpired>>,
 }
 
 impl Broken {
     fn new(fault: Fault, time: &ManualClock) -> Self {
         let inner = ModelStore::new(time.clock());
-        Self { fault, inner, time: time.clone(), known: Arc::default() }
+        let (known, told) = (Arc::default(), Arc::default());
+        Self { fault, inner, time: time.clone(), known, told }
     }
 
     fn is(&self, fault: Fault) -> bool {
         self.fault == fault
+    }
+
+    fn tell_end(&self, key: &Key) {
+        if let Some(told) = self.told.get() {
+            told(key);
+        }
     }
 
     fn late(&self, expiry: Expiry) -> Expiry {
@@ -174,10 +191,16 @@ impl Store<String> for Broken {
             self.inner.remove(from).await?;
             return Ok(Renamed::Moved { removed: Vec::new() });
         }
+        if self.is(Fault::RenamingIsToldAsEnd) {
+            self.tell_end(from);
+        }
         self.inner.rename(from, to, rename).await
     }
 
     async fn remove(&self, key: &Key) -> Result<bool> {
+        if self.is(Fault::RemovalIsToldAsEnd) {
+            self.tell_end(key);
+        }
         self.inner.remove(key).await
     }
 
@@ -236,6 +259,24 @@ impl Store<String> for Broken {
     async fn clear(&self) -> Result<()> {
         self.inner.clear().await
     }
+
+    async fn count(&self) -> Result<u64> {
+        if self.is(Fault::CountsOnePage) {
+            return Ok(self.inner.scan(None, 3).await?.entries.len() as u64);
+        }
+        self.inner.count().await
+    }
+
+    fn on_expired(&self, told: OnExpired) -> bool {
+        let twice = self.is(Fault::EndIsToldTwice);
+        let _ = self.told.set(Arc::clone(&told));
+        self.inner.on_expired(Arc::new(move |key| {
+            told(key);
+            if twice {
+                told(key);
+            }
+        }))
+    }
 }
 
 #[derive(Clone)]
@@ -290,6 +331,10 @@ found! {
     a_list_without_order_is_found: ListIsUnordered breaks a_list_has_the_oldest_first;
     a_scan_that_repeats_is_found: ScanRepeats breaks a_scan_has_each_live_entry_once;
     an_insertion_that_overwrites_is_found: InsertOverwrites breaks insert_makes_an_entry_only_where_nothing_is;
+    a_count_of_one_page_is_found: CountsOnePage breaks a_count_has_each_live_entry_once;
+    a_removal_that_is_told_as_an_end_is_found: RemovalIsToldAsEnd breaks what_has_ended_is_told_once_and_nothing_else_is;
+    a_former_key_that_is_told_as_an_end_is_found: RenamingIsToldAsEnd breaks what_has_ended_is_told_once_and_nothing_else_is;
+    an_end_that_is_told_twice_is_found: EndIsToldTwice breaks what_has_ended_is_told_once_and_nothing_else_is;
 }
 
 /// Bytes that look random and are the same each time.

@@ -1,11 +1,12 @@
 //! When entries end.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kvolt_cache::{Access, Expiry, Owner, Renamed, Replace, Store};
 
 use super::Fixture;
-use super::lab::{LIVES, LONG, Lab, grace};
+use super::lab::{LIVES, LONG, Lab, grace, sorted};
 
 /// An unused entry is there one tick before its deadline and absent at it, without any cleaning.
 pub async fn an_entry_is_there_until_its_deadline_and_absent_from_it_on<F: Fixture>(fixture: &F) {
@@ -164,4 +165,50 @@ pub async fn the_last_use_is_told_and_only_slides_move_it<F: Fixture>(fixture: &
     let before = lab.last_used(&renamed).await;
     lab.slide(&renamed).await;
     assert!(lab.last_used(&renamed).await >= before, "it never moves back");
+}
+
+/// Who asks for it is told of each entry that has ended at a deadline, once and by its last key,
+/// and of nothing else that is gone. A store that can't tell is not held to it.
+pub async fn what_has_ended_is_told_once_and_nothing_else_is<F: Fixture>(fixture: &F) {
+    let lab = Lab::new(fixture).await;
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let telling = Arc::clone(&told);
+    let listens = lab.store.on_expired(Arc::new(move |key| {
+        telling.lock().expect("nobody panicked").push(*key);
+    }));
+    if !listens {
+        return;
+    }
+    let told = || sorted(told.lock().expect("nobody panicked").clone());
+    let (owner, revoked) = (Owner::from("owner"), Owner::from("revoked"));
+    let after = |ticks| Expiry::after(lab.ticks(ticks));
+
+    let (plain, owned) = (lab.key("plain", None), lab.key("owned", Some(&owner)));
+    lab.insert(plain, "plain", after(30)).await;
+    lab.insert_for(Some(&owner), owned, "owned", Expiry::idle(lab.ticks(30))).await;
+    let (former, renamed) = (lab.key("former", Some(&owner)), lab.key("renamed", Some(&owner)));
+    lab.insert_for(Some(&owner), former, "renamed", after(30)).await;
+    lab.rename_now(&former, renamed, grace(LONG)).await;
+
+    let (former, lives) = (lab.key("left", Some(&owner)), lab.key("lives", Some(&owner)));
+    lab.insert_for(Some(&owner), former, "lives", LIVES).await;
+    lab.rename_now(&former, lives, grace(lab.ticks(5))).await;
+    let prolonged = lab.key("prolonged", None);
+    lab.insert(prolonged, "prolonged", after(30)).await;
+    lab.replace_now(&prolonged, "prolonged", Some(LIVES)).await;
+    let removed = lab.key("removed", None);
+    lab.insert(removed, "removed", after(30)).await;
+    assert!(lab.remove(&removed).await);
+    lab.insert_for(Some(&revoked), lab.key("revoked", Some(&revoked)), "revoked", after(30)).await;
+    assert_eq!(lab.remove_owner(&revoked, None).await.len(), 1);
+    assert!(told().is_empty(), "none has reached its deadline");
+
+    lab.advance(lab.ticks(30)).await;
+    let ended = sorted(vec![plain, owned, renamed]);
+    lab.clean_until(|| told().len() >= ended.len()).await;
+    assert_eq!(told(), ended);
+    lab.advance(lab.ticks(30)).await;
+    lab.clean_until(|| true).await;
+    assert_eq!(told(), ended, "once, and nothing else");
+    assert!(lab.peek(&lives).await.is_some() && lab.peek(&prolonged).await.is_some());
 }

@@ -42,6 +42,20 @@ impl<'a, F: Fixture> Lab<'a, F> {
         }
     }
 
+    /// Cleans and lets time pass until it is done, or a minute of real time has passed for nothing.
+    pub(super) async fn clean_until(&self, done: impl Fn() -> bool) {
+        let ticks = 60_000 / self.fixture.tick().as_millis().max(1);
+        for _ in 0..ticks.clamp(100, 600) {
+            self.fixture.clean(&self.store).await;
+            // Some stores clean when they are used.
+            self.peek(&Key::of("never made")).await;
+            if done() {
+                return;
+            }
+            self.advance(self.ticks(1)).await;
+        }
+    }
+
     /// A key under which the owner's entries may live.
     pub(super) fn key(&self, name: &str, owner: Option<&Owner>) -> Key {
         key(&self.store, name, owner)
@@ -122,6 +136,10 @@ impl<'a, F: Fixture> Lab<'a, F> {
 
     pub(super) async fn remove_owner(&self, owner: &Owner, keep: Option<&Key>) -> Vec<Key> {
         sorted(self.store.remove_owner(owner, keep).await.expect("remove_owner works"))
+    }
+
+    pub(super) async fn count(&self) -> u64 {
+        self.store.count().await.expect("count works")
     }
 
     pub(super) async fn clear(&self) {

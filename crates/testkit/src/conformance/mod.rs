@@ -62,6 +62,14 @@ pub trait Fixture: Clone + Send + Sync + 'static {
         Duration::ZERO
     }
 
+    /// Has the store give back the memory of what has ended, so that it
+    /// [tells](Store::on_expired) of it. Nothing, and right, for a store that does
+    /// so by itself while time passes by [`advance`](Self::advance).
+    fn clean(&self, store: &Self::Store) -> impl Future<Output = ()> + Send {
+        let _ = store;
+        async {}
+    }
+
     /// How often each concurrent law is tried.
     fn rounds(&self) -> usize {
         250
@@ -144,6 +152,7 @@ macro_rules! each_law {
             a_peek_moves_nothing
             nothing_but_a_new_expiry_moves_the_absolute_deadline
             the_last_use_is_told_and_only_slides_move_it
+            what_has_ended_is_told_once_and_nothing_else_is
             replace_takes_effect_only_on_the_version_that_it_names
             a_conflict_tells_how_the_entry_is_now
             replace_never_creates
@@ -183,6 +192,7 @@ macro_rules! each_law {
             clear_removes_everything
             a_scan_has_each_live_entry_once
             a_scan_misses_nothing_while_others_come_and_go
+            a_count_has_each_live_entry_once
             of_concurrent_insertions_one_is_made
             no_update_is_lost
             of_concurrent_replacements_of_one_version_one_takes_effect

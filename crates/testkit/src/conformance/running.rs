@@ -87,6 +87,10 @@ impl<F: Fixture> Fixture for Slowed<F> {
         self.fixture.slack(idle)
     }
 
+    fn clean(&self, store: &Self::Store) -> impl Future<Output = ()> + Send {
+        self.fixture.clean(store)
+    }
+
     fn rounds(&self) -> usize {
         self.fixture.rounds()
     }

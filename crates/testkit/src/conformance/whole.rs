@@ -3,7 +3,7 @@
 use kvolt_cache::{Expiry, NewEntry, Owner, Store};
 
 use super::Fixture;
-use super::lab::{LIVES, Lab, inserted, sorted};
+use super::lab::{LIVES, LONG, Lab, grace, inserted, sorted};
 
 /// Nothing is left after a clear, and the store goes on.
 pub async fn clear_removes_everything<F: Fixture>(fixture: &F) {
@@ -81,4 +81,29 @@ pub async fn a_scan_misses_nothing_while_others_come_and_go<F: Fixture>(fixture:
     assert_eq!(after, None, "a scan comes to an end");
     seen.retain(|key| stay.contains(key));
     assert_eq!(sorted(seen), sorted(stay), "each that stayed, once");
+}
+
+/// A count has what lives, by whatever keys; what has ended may be in it until it is cleaned away.
+pub async fn a_count_has_each_live_entry_once<F: Fixture>(fixture: &F) {
+    let lab = Lab::new(fixture).await;
+    assert_eq!(lab.count().await, 0);
+    let owner = Owner::from("owner");
+    for name in ["first", "second", "third"] {
+        lab.one_more(&owner, name).await;
+    }
+    let former = lab.one_more(&owner, "former").await;
+    lab.rename_now(&former, lab.key("renamed", Some(&owner)), grace(LONG)).await;
+    let removed = lab.one_more(&owner, "removed").await;
+    assert!(lab.remove(&removed).await);
+    let plain = lab.key("plain", None);
+    lab.insert(plain, "plain", LIVES).await;
+    lab.replace_now(&plain, "changed", None).await;
+    assert_eq!(lab.count().await, 5);
+
+    lab.insert(lab.key("ends", None), "ends", Expiry::after(lab.ticks(20))).await;
+    assert_eq!(lab.count().await, 6);
+    lab.advance(lab.ticks(20)).await;
+    assert!((5..=6).contains(&lab.count().await), "those that live, and what was not cleaned");
+    lab.clear().await;
+    assert_eq!(lab.count().await, 0);
 }
