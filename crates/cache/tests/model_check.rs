@@ -331,6 +331,39 @@ fn cleaning_takes_only_what_has_expired() {
     });
 }
 
+#[test]
+fn a_removal_that_comes_too_late_is_one_all_the_same() {
+    let removals: [fn(&Lab); 3] = [
+        |lab| {
+            let _live = now(lab.store.remove(&key("a")));
+        },
+        |lab| drop(now(lab.store.remove_owner(&Owner::from("o"), None))),
+        |lab| now(lab.store.clear()),
+    ];
+    for removal in removals {
+        check(move || {
+            let lab = Arc::new(Lab::new());
+            lab.insert(&key("a"), Some("o"));
+            lab.time.advance(IDLE - Duration::from_millis(1));
+            let threads = vec![
+                spawn(&lab, |lab| {
+                    let Some(seen) = now(lab.store.get(&key("a"), Access::PEEK)) else { return };
+                    let new = Some(Expiry::idle(IDLE));
+                    let _ = now(lab.store.replace(&key("a"), seen.version, 7, new));
+                }),
+                spawn(&lab, move |lab| {
+                    lab.time.advance(Duration::from_millis(1));
+                    removal(lab);
+                    for _ in 0..3 {
+                        assert_eq!(lab.value(&key("a")), None);
+                    }
+                }),
+            ];
+            join(threads);
+        });
+    }
+}
+
 /// Counts how often an entry is told to have ended; `removed` are those that a call removed.
 fn one_end(lab: &Arc<Lab>, acts: Vec<fn(&Lab, &Mutex<u32>)>) {
     let (ends, removed) = (Arc::new(Mutex::new(0)), Arc::new(Mutex::new(0)));

@@ -23,17 +23,19 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
     pub(super) fn remove_owner(&self, owner: &Owner, keep: Option<&Key>) -> Vec<Key> {
         let mut shard = self.owners.lock(owner);
         let keep = keep.and_then(|keep| self.resolve(keep, self.clock.now()));
-        let keys = shard.keys(owner).into_iter().filter(|key| Some(*key) != keep);
-        let (removed, ended): (Vec<_>, Vec<_>) = keys.partition(|key| {
-            let live = self.unlink(key);
+        let (mut keys, mut ended) = (shard.keys(owner), Vec::new());
+        keys.retain(|key| {
+            if Some(*key) == keep {
+                return false;
+            }
+            let live = self.unlink(key, &mut ended);
             shard.remove(owner, key);
             live
         });
         drop(shard);
-        let now = self.clock.now();
-        ended.iter().for_each(|key| self.reap(key, now));
-        removed.iter().for_each(|key| self.changes.changed(key));
-        removed
+        ended.iter().for_each(|key| self.tell_expired(key));
+        keys.iter().for_each(|key| self.changes.changed(key));
+        keys
     }
 
     pub(super) fn scan(&self, after: Option<&Cursor>, entries_max: usize) -> Result<Page<V>> {
@@ -77,17 +79,17 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         let no_moving = write(&self.moving);
         let now = self.clock.now();
         let map = self.map.pin();
-        let mut keys: KeySet = map.iter().map(|(key, _)| *key).collect();
-        keys.retain(|key| match map.remove_if(key, |_, node| !node.has_ended(now)) {
-            Ok(Some((key, node))) => {
-                self.forget(key, node);
-                false
-            }
-            _ => true,
+        let mut ended: KeySet = map.iter().map(|(key, _)| *key).collect();
+        ended.retain(|key| {
+            let Some(node) = map.remove(key) else {
+                return false;
+            };
+            self.forget(key, node);
+            node.has_ended(now)
         });
         self.former.clear();
         drop(no_moving);
-        keys.iter().for_each(|ended| self.reap(ended, now));
+        ended.iter().for_each(|key| self.tell_expired(key));
         self.changes.all_changed();
     }
 }

@@ -117,7 +117,10 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
             match self.place(key, node) {
                 Ok(()) => {
                     shard.push(&owner, key);
-                    let removed = self.remove_surplus(&mut shard, &owner, surplus);
+                    let mut ended = Vec::new();
+                    let removed = self.remove_surplus(&mut shard, &owner, surplus, &mut ended);
+                    drop(shard);
+                    ended.iter().for_each(|key| self.tell_expired(key));
                     return Placed::Inserted { removed, ends };
                 }
                 Err(node) => {
@@ -208,9 +211,10 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         shard: &mut Shard,
         owner: &Owner,
         mut surplus: Vec<Key>,
+        ended: &mut Vec<Key>,
     ) -> Vec<Key> {
         surplus.retain(|key| {
-            let removed = self.unlink(key);
+            let removed = self.unlink(key, ended);
             shard.remove(owner, key);
             removed
         });
@@ -289,53 +293,49 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         loop {
             let now = self.clock.now();
             let map = self.map.pin();
-            match map.remove_if(key, |_, node| !node.has_ended(now)) {
-                Ok(Some((key, node))) => {
-                    let live = node.is_live(now);
-                    self.forget(key, node);
-                    self.changes.changed(key);
-                    return live;
-                }
-                Err(_) => {
-                    self.reap(key, now);
-                    return false;
-                }
-                Ok(None) => {}
+            if let Some((key, node)) = map.remove_entry(key) {
+                let live = node.is_live(now);
+                self.removed(key, node, now);
+                return live;
             }
             let Some(successor) = self.successor(key, now) else {
                 return false;
             };
             // The entry may move on between the two looks; then the former key leads there.
-            match map.remove_if(&successor, |_, node| !node.has_ended(now)) {
-                Ok(Some((successor, node))) => {
-                    self.former.remove(key);
-                    self.forget(successor, node);
-                    self.changes.changed(successor);
-                    return true;
-                }
-                Err(_) => {
-                    self.former.remove(key);
-                    self.reap(&successor, now);
-                    return false;
-                }
-                Ok(None) => {}
+            if let Some((successor, node)) = map.remove_entry(&successor) {
+                let live = node.is_pending() || node.is_live(now);
+                self.former.remove(key);
+                self.removed(successor, node, now);
+                return live;
             }
         }
     }
 
-    /// Removes a live entry whose owner's lock the caller holds, and leaves the index to it.
+    /// After a call took an entry out of the map, be it live or not any more.
+    fn removed(&self, key: &Key, node: &Node<V>, now: Timestamp) {
+        let ended = node.has_ended(now);
+        self.forget(key, node);
+        match ended {
+            true => self.tell_expired(key),
+            false => self.changes.changed(key),
+        }
+    }
+
+    /// Removes an entry whose owner's lock the caller holds, and leaves the index to it. Whether
+    /// it was live.
     ///
-    /// One that has ended is left to be reaped, so that who is told of it is told outside of the lock.
-    pub(super) fn unlink(&self, key: &Key) -> bool {
+    /// One that had ended is added to `ended`, to be told outside of the lock.
+    pub(super) fn unlink(&self, key: &Key, ended: &mut Vec<Key>) -> bool {
         let now = self.clock.now();
         let map = self.map.pin();
-        match map.remove_if(key, |_, node| node.is_live(now)) {
-            Ok(Some((_, node))) => {
-                self.capacity.release(1, self.capacity.weigh(node.value()));
-                true
-            }
-            _ => false,
+        let Some(node) = map.remove(key) else {
+            return false;
+        };
+        self.capacity.release(1, self.capacity.weigh(node.value()));
+        if node.has_ended(now) {
+            ended.push(*key);
         }
+        node.is_live(now)
     }
 
     /// Removes what was put in the place of an entry that had ended.

@@ -114,7 +114,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         new.publish(if rename.expiry.is_none() { final_ends } else { idle_ends });
         self.capacity.exchange(weight_before, weight_after);
 
-        let mut removed = Vec::new();
+        let (mut removed, mut ended) = (Vec::new(), Vec::new());
         match (&owner, &interned) {
             (Some(owner), Some(new_owner)) if owner == new_owner => {
                 locked.shard(owner)?.rename(owner, from, to);
@@ -131,9 +131,10 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         if let Some(new_owner) = &interned
             && let Some(shard) = locked.shard(new_owner)
         {
-            removed = self.remove_surplus(shard, new_owner, surplus);
+            removed = self.remove_surplus(shard, new_owner, surplus, &mut ended);
         }
         drop(locked);
+        ended.iter().for_each(|key| self.tell_expired(key));
         self.file(&to, new.ends());
         if let Some(step) = self.former.get(from) {
             let due = self.former.file(from, step.ends, now.as_millis());
