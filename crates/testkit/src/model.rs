@@ -227,11 +227,13 @@ impl<V: Clone> Model<V> {
         self.entries.iter().map(|(key, slot)| slot.entry(*key)).collect()
     }
 
-    /// Drops what has ended, as every operation does first, and tells the keys.
+    /// Drops the entries that have ended, as every operation does first, and returns their keys.
     pub fn clean(&mut self, now: Timestamp) -> Vec<Key> {
         let ended = self.entries.iter().filter(|(_, slot)| slot.has_ended(now));
-        let ended = ended.map(|(key, _)| *key).collect();
-        self.drop_ended(now);
+        let ended: Vec<_> = ended.map(|(key, _)| *key).collect();
+        if !ended.is_empty() {
+            self.drop_ended(now);
+        }
         ended
     }
 
