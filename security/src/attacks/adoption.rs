@@ -1,0 +1,85 @@
+//! A client's own id is never adopted, and asking makes nothing.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::{Method, StatusCode};
+use kvolt_cache::{Access, Key, Store};
+use kvolt_session::Token;
+
+use crate::client::COOKIE_NAME;
+use crate::stage::Stage;
+
+/// fiber CVE-2024-38513, aiohttp-session CVE-2018-1000519, CodeIgniter CVE-2018-12071: an unknown id
+/// is adopted, by one store or another. axum_session 0.22, ruts 0.13 (tried): it is at the sign-in.
+///
+/// An id of the right form that nobody gave out, on every route: nothing is ever stored under it.
+pub async fn a_token_that_the_client_chose_is_never_adopted(stage: &Stage) {
+    let manager = stage.one.manager();
+    for (number, server) in (0..).zip(stage.servers()) {
+        let chosen = URL_SAFE_NO_PAD.encode([number; 32]);
+        let token = Token::parse(&chosen).expect("it has the form of one");
+        let attacker = server.client().presenting(&chosen);
+        for (method, path, expected) in [
+            (Method::GET, "/", 200),
+            (Method::GET, "/profile", 401),
+            (Method::GET, "/poll", 401),
+            (Method::POST, "/count", 401),
+            (Method::POST, "/note/10", 401),
+            (Method::POST, "/rotate", 401),
+            (Method::POST, "/password", 401),
+            (Method::POST, "/revoke-all", 401),
+            (Method::POST, "/deep/down/below/logout", 401),
+            (Method::POST, "/logout", 200),
+            (Method::POST, "/guest/10", 200),
+            (Method::POST, "/login/ada", 200),
+            (Method::POST, "/bare/login/ada", 200),
+        ] {
+            let mut victim = attacker.clone();
+            let answer = victim.send(method, path, &[]).await;
+            assert_eq!(answer.status.as_u16(), expected, "{path}");
+            let gave = answer.set_cookies().iter().any(|cookie| cookie.contains(&chosen));
+            assert!(!gave, "{path}: the client is given what it chose");
+            assert!(
+                !path.contains("login") || victim.jar.value().is_some_and(|value| value != chosen)
+            );
+            // Neither by its digest, nor by what a store would take the id itself for.
+            for key in [*manager.id(&token).key(), Key::of(&chosen), Key::from_bytes([number; 32])]
+            {
+                let strict = Access::PEEK.strict();
+                let found = server.store.get(&key, strict).await.expect("the store answers");
+                assert!(found.is_none(), "{path}: something is stored under a chosen id");
+            }
+            stage.is_refused(&token).await;
+            assert_eq!(attacker.clone().get("/profile").await.status, StatusCode::UNAUTHORIZED);
+        }
+    }
+    // The visitors and the sign-ins of both, and nothing else.
+    let owners = usize::from(stage.dump().windows(6).any(|window| window == b"owner:"));
+    assert_eq!(stage.count(), 6 + owners);
+}
+
+/// Django CVE-2015-5143, -5963, -5964: a request with an unknown id, or a logout of nobody, makes a
+/// record, and visitors fill the store.
+pub async fn a_thousand_unknown_ids_and_a_thousand_logouts_of_nobody_store_nothing(stage: &Stage) {
+    let client = stage.one.client();
+    for number in 0_u32..1_000 {
+        let mut bytes = [0; 32];
+        bytes[..4].copy_from_slice(&number.to_le_bytes());
+        let mut unknown = client.presenting(&URL_SAFE_NO_PAD.encode(bytes));
+        let answer = unknown.get("/").await;
+        assert_eq!((&*answer.text, answer.set_cookies().len()), ("nobody", 0));
+    }
+    let mut nobody = client.other();
+    for _ in 0..1_000 {
+        let answer = nobody.post("/logout").await;
+        assert_eq!((answer.status, answer.set_cookies().len()), (StatusCode::OK, 0));
+    }
+    for number in 0_u8..100 {
+        // A logout with an unknown id takes the cookie away, and makes nothing.
+        let mut unknown = client.presenting(&URL_SAFE_NO_PAD.encode([number; 32]));
+        let answer = unknown.post("/logout").await;
+        assert_eq!(answer.status, StatusCode::OK);
+        assert!(unknown.jar.is_empty(), "the cookie {COOKIE_NAME} stays");
+    }
+    assert_eq!(stage.count(), 0);
+}

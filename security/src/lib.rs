@@ -1,0 +1,18 @@
+#![doc = include_str!("../README.md")]
+#![expect(clippy::missing_panics_doc, reason = "in an attack, a panic is the report")]
+
+mod application;
+pub mod attacks;
+mod client;
+mod gated;
+mod jar;
+mod stage;
+mod suite;
+mod user;
+
+pub use application::router;
+pub use client::{Answer, Client};
+pub use gated::Collisions;
+pub use jar::Jar;
+pub use stage::{Server, Stage};
+pub use user::{User, guest, signed_in};

@@ -1,0 +1,115 @@
+use std::fmt;
+use std::time::Duration;
+
+use kvolt_cache::{AnyStore, Clock, Coded, NearCache, Push, Store};
+use kvolt_http::Sessions;
+use kvolt_servers::Proxy;
+use kvolt_session::{Builder, Manager, Record, RecordJson};
+use kvolt_testkit::Faults;
+
+use crate::application::router;
+use crate::client::Client;
+use crate::gated::{Collisions, Gated};
+use crate::user::User;
+
+/// A server of the application: its own connections to the store, and a network that can be cut.
+pub struct Server {
+    /// The store as this server sees it.
+    pub store: AnyStore<Record<User>>,
+    /// The same below the codec and the near cache; none in memory.
+    pub bytes: Option<AnyStore<Vec<u8>>>,
+    /// What befalls its calls, right above the driver.
+    pub faults: Faults,
+    /// What makes its keys collide.
+    pub collisions: Collisions,
+    proxy: Option<Proxy>,
+    clock: Option<Clock>,
+}
+
+/// A store on a busy machine may take its time, and no test here is about that.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
+
+impl Server {
+    /// One that keeps sessions in its own memory.
+    pub(super) fn in_memory(store: impl Store<Record<User>>, clock: Clock) -> Self {
+        let (store, faults, collisions) = Gated::new(store);
+        let store = AnyStore::new(store);
+        Self { store, bytes: None, faults, collisions, proxy: None, clock: Some(clock) }
+    }
+
+    /// One on a store elsewhere.
+    pub(super) fn elsewhere(store: impl Store<Vec<u8>> + Clone, proxy: Option<Proxy>) -> Self {
+        let (gated, faults, collisions) = Gated::new(store);
+        let bytes = Some(AnyStore::new(gated.clone()));
+        let store = AnyStore::new(Coded::new(gated, RecordJson::new()));
+        Self { store, bytes, faults, collisions, proxy, clock: None }
+    }
+
+    /// One on a store elsewhere with a near cache in front of it, which hears.
+    pub(super) async fn near(
+        store: impl Store<Vec<u8>> + Push + Clone,
+        proxy: Option<Proxy>,
+        bound: Duration,
+    ) -> Self {
+        let (gated, faults, collisions) = Gated::new(store);
+        let bytes = Some(AnyStore::new(gated.clone()));
+        let coded = Coded::new(gated, RecordJson::new());
+        let near = NearCache::builder(coded).bound(bound).build().expect("there is a runtime");
+        while !near.is_hearing() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Self { store: AnyStore::new(near), bytes, faults, collisions, proxy, clock: None }
+    }
+
+    /// The settings of a manager on this server.
+    pub fn builder(&self) -> Builder<User> {
+        let builder = Manager::builder(self.store.clone());
+        match &self.clock {
+            Some(clock) => builder.clock(clock.clone()),
+            None => builder,
+        }
+    }
+
+    /// The manager when nothing is set.
+    pub fn manager(&self) -> Manager<User> {
+        self.builder().build().expect("the defaults work")
+    }
+
+    /// A client with an empty jar of this server's application.
+    pub fn client(&self) -> Client {
+        self.client_of(self.manager())
+    }
+
+    /// A client of the application with this manager.
+    pub fn client_of(&self, manager: Manager<User>) -> Client {
+        let sessions = Sessions::builder(manager).store_timeout(TIMEOUT * 2);
+        Client::new(router(sessions.build().expect("the settings work")))
+    }
+
+    /// The network between it and the store, where there is one.
+    pub fn proxy(&self) -> Option<&Proxy> {
+        self.proxy.as_ref()
+    }
+
+    /// Takes the store away from this server.
+    pub fn cut(&self) {
+        match &self.proxy {
+            Some(proxy) => proxy.cut(),
+            None => self.faults.fail_all(true),
+        }
+    }
+
+    /// Gives it back.
+    pub fn restore(&self) {
+        match &self.proxy {
+            Some(proxy) => proxy.restore(),
+            None => self.faults.fail_all(false),
+        }
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("proxy", &self.proxy).finish_non_exhaustive()
+    }
+}

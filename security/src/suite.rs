@@ -1,0 +1,86 @@
+/// Makes a test of each attack, on the stage that a function opens.
+///
+/// A line for each row of `SECURITY.md`'s table, in its order; the README has the whole of it.
+#[macro_export]
+macro_rules! attacks {
+    ($open:expr) => {
+        $crate::attacks!(@each $open;
+            a_deleted_session_is_not_restored_by_a_save_in_flight
+            a_request_in_flight_across_a_logout_changes_nothing_and_gets_no_cookie
+            an_expired_session_is_not_restored_by_a_save_in_flight
+
+            of_two_writers_at_once_neither_is_lost
+            an_update_in_flight_across_a_rotation_is_kept_or_told
+
+            an_id_that_collides_overwrites_nobody
+            an_insertion_or_a_renaming_to_a_taken_key_changes_nothing
+
+            a_jar_saved_before_a_sign_in_is_worth_nothing_after_it
+            a_jar_saved_before_a_change_of_user_is_worth_nothing_after_it
+
+            a_token_that_the_client_chose_is_never_adopted
+            a_thousand_unknown_ids_and_a_thousand_logouts_of_nobody_store_nothing
+
+            a_dump_of_the_store_holds_no_token
+            a_stored_key_presented_as_a_token_is_refused
+
+            an_idle_session_ends_and_no_call_brings_it_back
+            nothing_that_is_done_with_a_session_moves_its_end
+            looking_does_not_keep_a_session_alive
+
+            a_session_takes_no_more_than_its_bound_and_says_so
+
+            // LATER: Symfony CVE-2022-24895, a CSRF token survives the sign-in. There is none yet; it
+            // is one more function in `attacks/`, and its name here.
+
+            what_depends_on_a_session_is_kept_by_no_cache
+            the_cookie_is_secure_behind_a_proxy_that_ends_tls
+            a_logout_from_a_nested_path_empties_a_real_jar
+
+            two_thousand_tokens_differ_and_use_the_whole_alphabet_at_every_place
+
+            a_change_of_the_password_ends_the_others_and_renews_this_one
+            owners_whose_names_are_alike_do_not_reach_each_other
+
+            one_sign_in_too_many_is_refused_or_ends_the_oldest
+            the_limit_of_sessions_is_exact_with_two_hundred_sign_ins_at_once
+            ending_all_during_two_hundred_sign_ins_leaves_nothing_that_came_before_it
+
+            a_token_of_another_kind_neither_reads_nor_ends
+            what_is_no_token_never_reaches_the_store
+
+            an_outage_and_its_end_leave_the_data_unharmed
+            a_lost_answer_is_an_error_and_nothing_is_half_done
+            a_session_that_can_not_be_decoded_is_not_written_over
+
+            after_a_rotation_the_old_token_is_refused
+            a_new_token_reaches_the_client_also_when_its_handler_fails
+            a_rotation_that_fails_or_is_given_up_leaves_exactly_one_session
+
+            a_logout_on_one_server_is_one_on_the_other
+            a_copy_that_is_fetched_across_a_logout_revives_nothing
+            a_logout_that_nobody_is_told_of_is_seen_within_the_bound
+        );
+        $crate::attacks!(@open $open;
+            a_token_made_of_the_name_of_other_data_neither_reads_nor_ends_it
+        );
+    };
+    (@each $open:expr; $($name:ident)*) => { $(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $name() {
+            if let Some(stage) = $open.await {
+                $crate::attacks::$name(&stage).await;
+            }
+        }
+    )* };
+    // What is found and not yet closed.
+    (@open $open:expr; $($name:ident)*) => { $(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        #[ignore = "a hole that is open"]
+        async fn $name() {
+            if let Some(stage) = $open.await {
+                $crate::attacks::$name(&stage).await;
+            }
+        }
+    )* };
+}

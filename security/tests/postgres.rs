@@ -1,0 +1,3 @@
+//! Every attack on PostgreSQL.
+
+kvolt_security::attacks!(kvolt_security::Stage::postgres());

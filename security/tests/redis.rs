@@ -1,0 +1,3 @@
+//! Every attack on Redis.
+
+kvolt_security::attacks!(kvolt_security::Stage::redis());

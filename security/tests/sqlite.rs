@@ -1,0 +1,3 @@
+//! Every attack on SQLite.
+
+kvolt_security::attacks!(kvolt_security::Stage::sqlite());
