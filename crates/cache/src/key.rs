@@ -18,9 +18,14 @@ impl Key {
         Self(bytes)
     }
 
-    /// The key of a name of any length: its SHA-256 (FIPS 180-4).
+    /// The key of a name of any length: its SHA-256 (FIPS 180-4), each bit inverted.
+    ///
+    /// So it is the digest of nothing that anybody can know of. Sessions live under
+    /// plain digests of tokens: a client can make a token of the bytes of a name, and is to
+    /// reach nothing with it that lives under the name in the same store.
     pub fn of(name: impl AsRef<[u8]>) -> Self {
-        Self(Sha256::digest(name.as_ref()).into())
+        let digest: [u8; 32] = Sha256::digest(name.as_ref()).into();
+        Self(digest.map(|byte| !byte))
     }
 
     /// The 32 bytes.
@@ -94,6 +99,13 @@ fn hex_digit(digit: u8) -> Result<u8, ParseKeyError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_key_of_a_name_is_as_documented() {
+        // By a second implementation: Python's `hashlib`.
+        let expected = "c916939d9cc9ec29071676bc7cf12a3a07eb3d446deb27445a88c79f69436d95";
+        assert_eq!(Key::of("a name").to_string(), expected);
+    }
 
     #[test]
     fn a_key_survives_its_text_form_and_only_that_form_is_accepted() {
