@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kvolt_cache::{Key, Rename, Renamed, Replace, Store};
+use kvolt_cache::{Access, Key, Rename, Renamed, Replace, Store};
 
 use crate::events::EndReason;
 use crate::manager::{INSERT_ATTEMPTS_MAX, Standing, UPDATE_ATTEMPTS_MAX, repeating_generator};
@@ -240,7 +240,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
         let from = self.key(token);
         let mut occupied = 0;
         for _ in 0..UPDATE_ATTEMPTS_MAX {
-            let Some(session) = self.renewable(&from, renewal).await? else {
+            let Some(session) = self.renewable(&from, Access::PEEK, renewal).await? else {
                 return Ok(Rotated::Absent);
             };
             if *session.id().key() != from {
@@ -264,7 +264,11 @@ impl<T: Send + Sync + 'static> Manager<T> {
                     self.events().rotated(from, to, owner.as_ref());
                     return Ok(Rotated::Token(successor));
                 }
-                Renamed::Superseded => return Ok(Rotated::AlreadyRotated),
+                // Another was faster; without a grace, this token is good for nothing by now.
+                Renamed::Superseded => {
+                    let found = self.renewable(&from, Access::PEEK.strict(), renewal).await?;
+                    return Ok(found.map_or(Rotated::Absent, |_| Rotated::AlreadyRotated));
+                }
                 Renamed::Absent => return Ok(Rotated::Absent),
                 Renamed::Occupied if occupied == INSERT_ATTEMPTS_MAX => {
                     return Err(repeating_generator());
@@ -281,7 +285,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
     async fn note(&self, token: &Token, renewal: &Renewal<'_, T>) -> Result<Option<SessionId>> {
         let from = self.key(token);
         for _ in 0..UPDATE_ATTEMPTS_MAX {
-            let Some(session) = self.renewable(&from, renewal).await? else {
+            let Some(session) = self.renewable(&from, Access::PEEK, renewal).await? else {
                 return Ok(None);
             };
             let mut content = (renewal.copy)(session.record().content());
@@ -298,8 +302,13 @@ impl<T: Send + Sync + 'static> Manager<T> {
         Err(Error::contended(UPDATE_ATTEMPTS_MAX))
     }
 
-    async fn renewable(&self, key: &Key, renewal: &Renewal<'_, T>) -> Result<Option<Session<T>>> {
-        let found = self.peek_entry(key).await?;
+    async fn renewable(
+        &self,
+        key: &Key,
+        access: Access,
+        renewal: &Renewal<'_, T>,
+    ) -> Result<Option<Session<T>>> {
+        let found = self.entry(key, access).await?;
         Ok(found.and_then(|(session, standing)| match standing {
             Standing::Good => Some(session),
             Standing::Unbound if renewal.unbound => Some(session),
