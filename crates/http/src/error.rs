@@ -138,11 +138,16 @@ impl Error {
         }
     }
 
+    /// Tells the operator.
+    pub(crate) fn log(&self) {
+        tracing::error!(target: "kvolt::http", error = self as &dyn StdError, "session operation failed");
+    }
+
     /// The response, which an axum handler gives by returning the error.
     pub fn to_response(&self) -> Response<Bytes> {
         let status = self.status();
         if status.is_server_error() {
-            tracing::error!(target: "kvolt::http", error = self as &dyn StdError, "session operation failed");
+            self.log();
         }
         if let Some(missing) = self.missing_step_up() {
             return insufficient(missing, false);

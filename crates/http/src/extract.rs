@@ -33,8 +33,12 @@ impl LayerMissing {
 
 impl IntoResponse for LayerMissing {
     fn into_response(self) -> Response {
-        plain(StatusCode::INTERNAL_SERVER_ERROR, "internal error\n").map(Body::from)
+        internal_error()
     }
+}
+
+fn internal_error() -> Response {
+    plain(StatusCode::INTERNAL_SERVER_ERROR, "internal error\n").map(Body::from)
 }
 
 /// Why a handler did not get the [`Session`] it asked for.
@@ -43,6 +47,8 @@ impl IntoResponse for LayerMissing {
 pub enum SessionRejection {
     /// The request has no session. The response is the layer's refusal.
     NoSession(http::Response<Bytes>),
+    /// The request has a session that can't be decoded: 500, and an error in the log.
+    Unreadable,
     /// The route is not behind the layer.
     LayerMissing(LayerMissing),
 }
@@ -51,6 +57,7 @@ impl IntoResponse for SessionRejection {
     fn into_response(self) -> Response {
         match self {
             Self::NoSession(response) => response.map(Body::from),
+            Self::Unreadable => internal_error(),
             Self::LayerMissing(missing) => missing.into_response(),
         }
     }
@@ -63,6 +70,9 @@ impl<S: Sync, T: Send + Sync + 'static> FromRequestParts<S> for Session<T> {
         let Some(handle) = Handle::from_extensions(&parts.extensions) else {
             return Err(SessionRejection::LayerMissing(LayerMissing::log::<T>(&parts.uri)));
         };
+        if handle.is_unreadable() {
+            return Err(SessionRejection::Unreadable);
+        }
         handle.session().ok_or_else(|| {
             let uri = parts.extensions.get::<OriginalUri>().map_or(&parts.uri, |uri| &uri.0);
             let refused = Refused::new(&parts.method, uri, &parts.headers);
@@ -72,12 +82,16 @@ impl<S: Sync, T: Send + Sync + 'static> FromRequestParts<S> for Session<T> {
 }
 
 impl<S: Sync, T: Send + Sync + 'static> OptionalFromRequestParts<S> for Session<T> {
-    type Rejection = LayerMissing;
+    type Rejection = SessionRejection;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, LayerMissing> {
+    async fn from_request_parts(
+        parts: &mut Parts,
+        _: &S,
+    ) -> Result<Option<Self>, SessionRejection> {
         match Handle::from_extensions(&parts.extensions) {
+            Some(handle) if handle.is_unreadable() => Err(SessionRejection::Unreadable),
             Some(handle) => Ok(handle.session()),
-            None => Err(LayerMissing::log::<T>(&parts.uri)),
+            None => Err(SessionRejection::LayerMissing(LayerMissing::log::<T>(&parts.uri))),
         }
     }
 }

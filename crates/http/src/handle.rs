@@ -62,6 +62,12 @@ impl<T: Send + Sync + 'static> Handle<T> {
         self.slot.session.is_some().then(|| Session { handle: self.clone() })
     }
 
+    /// Whether the client has a session that can't be decoded. It is neither let in nor
+    /// taken for a visitor; a login replaces what it has, and a logout ends it.
+    pub fn is_unreadable(&self) -> bool {
+        self.slot.is_unreadable()
+    }
+
     /// The manager, for what is not the client's own.
     pub fn manager(&self) -> &Manager<T> {
         self.slot.sessions().manager()

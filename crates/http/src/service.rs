@@ -196,6 +196,11 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
         let Found { result, token, place, new } = found;
         match result {
             Ok(session) => self.admit(session, Some((token, place)), new, request),
+            // Whoever has a session that can't be decoded must be able to sign in, and out.
+            Err(error) if error.is_corrupt() && !self.required => {
+                Error::from(error).log();
+                Ok(Arc::new(Slot::new(Arc::clone(self), Some((token, place)), None).unreadable()))
+            }
             Err(error) => {
                 let error = Error::from(error);
                 if error.is_unavailable() {

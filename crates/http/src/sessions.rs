@@ -139,13 +139,24 @@ impl<T: Send + Sync + 'static> Sessions<T> {
         if !self.admits_origin(&parts.method, &parts.uri, &parts.headers, came_by) {
             return Err(crate::Error::cross_origin());
         }
-        let session = match &found {
-            Some((token, _)) => bounded(self.0.store_timeout, self.0.manager.get(token)).await?,
-            None => None,
-        };
-        let session = session.filter(|session| !session.is_anonymous());
         let layer = Arc::new(self.layer().optional());
-        Ok(Handle::outside(Arc::new(Slot::new(layer, found, session))))
+        let asked = match &found {
+            Some((token, _)) => bounded(self.0.store_timeout, self.0.manager.get(token)).await,
+            None => Ok(None),
+        };
+        let slot = match asked {
+            Ok(session) => {
+                let session = session.filter(|session| !session.is_anonymous());
+                Slot::new(layer, found, session)
+            }
+            // Whoever has a session that can't be decoded must be able to sign in, and out.
+            Err(error) if error.is_corrupt() => {
+                crate::Error::from(error).log();
+                Slot::new(layer, found, None).unreadable()
+            }
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Handle::outside(Arc::new(slot)))
     }
 
     pub(crate) fn inner(&self) -> &Inner<T> {

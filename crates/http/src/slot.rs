@@ -16,6 +16,8 @@ use crate::{Refused, SessionLayer, Sessions};
 pub(crate) struct Slot<T> {
     layer: Arc<SessionLayer<T>>,
     pub(crate) session: Option<Session<T>>,
+    /// Whether there is one that can't be decoded: then it is not as if there were none.
+    is_unreadable: bool,
     /// Where the client's token came from, whether or not there is such a session.
     came_by: Option<Place>,
     state: Mutex<State>,
@@ -39,7 +41,16 @@ impl<T: Send + Sync + 'static> Slot<T> {
     ) -> Self {
         let (token, came_by) = found.unzip();
         let state = Mutex::new(State { token, replaced: false, outgoing: None });
-        Self { layer, session, came_by, state }
+        Self { layer, session, is_unreadable: false, came_by, state }
+    }
+
+    /// Of a request whose session can't be decoded.
+    pub(crate) fn unreadable(self) -> Self {
+        Self { is_unreadable: true, ..self }
+    }
+
+    pub(crate) fn is_unreadable(&self) -> bool {
+        self.is_unreadable
     }
 
     /// Of a request whose token the layer has changed: the client is to be told.

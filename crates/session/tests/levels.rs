@@ -89,7 +89,10 @@ async fn a_step_up_is_asked_for_by_age_by_level_and_by_both() {
     let minute = StepUp::within(Duration::from_secs(59));
     let strong = StepUp::at_level(Level::Two);
     assert!(session.meets(&minute, now) && session.meets(&strong, now));
-    assert!(!session.meets(&minute.and(strong), now), "the password was later, the second factor not");
+    assert!(
+        !session.meets(&minute.and(strong), now),
+        "the password was later, the second factor not"
+    );
     assert!(session.meets(&StepUp::within(Duration::from_secs(60)).and(strong), now));
     assert!(!session.meets(&StepUp::at_level(Level::Three), now));
     let loose = StepUp::within(Duration::from_secs(300));
@@ -113,7 +116,8 @@ async fn an_anonymous_session_has_no_level_and_can_not_be_given_one() {
 }
 
 #[tokio::test]
-async fn proving_it_again_by_a_token_in_its_grace_raises_the_one_successor_and_makes_no_second_token() {
+async fn proving_it_again_by_a_token_in_its_grace_raises_the_one_successor_and_makes_no_second_token()
+ {
     for at_once in [true, false] {
         let world = world_with(|builder| builder.rotation_grace(GRACE));
         world.faults.answers_at_once(at_once);
@@ -148,7 +152,9 @@ async fn two_authentications_at_once_and_updates_between_them_all_take_effect() 
             .into_iter()
             .map(|level| {
                 let (world, token) = (Arc::clone(&world), Arc::clone(&token));
-                tokio::spawn(async move { world.manager.reauthenticate(&token, level).await.unwrap() })
+                tokio::spawn(
+                    async move { world.manager.reauthenticate(&token, level).await.unwrap() },
+                )
             })
             .collect();
         let updates: Vec<_> = (0..8)

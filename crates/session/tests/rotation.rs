@@ -12,7 +12,9 @@ use support::{GRACE, Heard, IDLE, TICK, World, ada, bob, rotated, world_with};
 
 const EVERY: Duration = Duration::from_secs(120);
 
-fn both(settings: impl Fn(kvolt_session::Builder<String>) -> kvolt_session::Builder<String>) -> [World; 2] {
+fn both(
+    settings: impl Fn(kvolt_session::Builder<String>) -> kvolt_session::Builder<String>,
+) -> [World; 2] {
     [true, false].map(|at_once| {
         let world = world_with(&settings);
         world.faults.answers_at_once(at_once);
@@ -33,7 +35,10 @@ async fn a_token_is_changed_when_it_is_old_enough_and_not_a_tick_before() {
             assert!(world.manager.is_rotation_due(&session));
             let next = world.manager.rotate_if_due(&token, &session).await.unwrap().unwrap();
             let again = world.manager.rotate_if_due(&token, &session).await.unwrap().unwrap();
-            assert!(matches!(again, Rotated::AlreadyRotated), "to one who has read the old session");
+            assert!(
+                matches!(again, Rotated::AlreadyRotated),
+                "to one who has read the old session"
+            );
             token = rotated(next);
             let after = world.manager.peek(&token).await.unwrap().unwrap();
             assert_eq!(after.rotated(), world.time.clock().now());
