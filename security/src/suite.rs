@@ -60,7 +60,8 @@ macro_rules! attacks {
             a_logout_on_one_server_is_one_on_the_other
             a_copy_that_is_fetched_across_a_logout_revives_nothing
             a_logout_that_nobody_is_told_of_is_seen_within_the_bound
-            a_token_made_of_the_name_of_other_data_neither_reads_nor_ends_it
+            a_token_made_of_the_name_of_other_data_is_unknown
+            who_has_a_session_that_can_not_be_decoded_signs_in_and_out
         );
     };
     (@each $open:expr; $($name:ident)*) => { $(

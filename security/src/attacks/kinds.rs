@@ -4,8 +4,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::StatusCode;
 use kvolt_cache::codec::Codec;
-use kvolt_cache::{Access, Cache, Coded, Key, Owner, Result, Store};
-use kvolt_session::{Rotated, Token};
+use kvolt_cache::{Cache, Coded, Key, Owner, Result};
+use kvolt_session::{Rotated, Token, Undecodable};
 use std::time::Duration;
 
 use super::sign_in;
@@ -99,34 +99,70 @@ pub async fn what_is_no_token_never_reaches_the_store(stage: &Stage) {
     assert!(dump == stage.dump(), "and is as it was");
 }
 
-/// poem 3.1 (tried), on a store that an application uses for its cache, too: a name of 32 bytes, such
-/// as a digest in hexadecimal digits, has the key that the token with these bytes has.
+/// poem 3.1 (tried), on a store that an application uses for its cache, too. A token's key is the
+/// SHA-256 of its 32 bytes, and a cache's key is that of a name: a name of 32 bytes, such as a digest
+/// in hexadecimal digits, has the key of the token with these bytes.
+///
+/// So whoever knows the name tells whether it is there (500, not 401), and has it deleted where a
+/// manager ends what it can't decode, or an application calls `destroy` or `login` with the token;
+/// and whoever has a say in the value writes a session.
 ///
 /// In memory one store holds values of one type, so there is nothing to be tried.
-pub async fn a_token_made_of_the_name_of_other_data_neither_reads_nor_ends_it(stage: &Stage) {
+pub async fn a_token_made_of_the_name_of_other_data_is_unknown(stage: &Stage) {
     let Some(bytes) = stage.one.bytes.clone() else { return };
     let cache = Cache::new(Coded::new(bytes, Text), Duration::from_secs(600));
     // MD5 of nothing.
     let name = "d41d8cd98f00b204e9800998ecf8427e";
-    cache.set(name, "a report".to_owned()).await.expect("the store answers");
     let value = URL_SAFE_NO_PAD.encode(name);
     let token = Token::parse(&value).expect("it has the form of one");
-    for server in stage.servers() {
-        let attacker = server.client().presenting(&value);
-        for path in ["/profile", "/strict/profile", "/poll"] {
-            let answer = attacker.clone().get(path).await;
-            assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{path}: {}", answer.text);
+    let mut found = Vec::new();
+
+    let report = "a report";
+    let put = async || cache.set(name, report.to_owned()).await.expect("the store answers");
+    let is_kept = async || {
+        let kept = cache.get(name).await.expect("the store answers");
+        kept.as_deref() == Some(report)
+    };
+    put().await;
+    let attacker = stage.one.client().presenting(&value);
+    for path in ["/profile", "/strict/profile", "/poll"] {
+        let status = attacker.clone().get(path).await.status;
+        if status != StatusCode::UNAUTHORIZED {
+            found.push(format!("{path} tells that it is there, by {status}"));
         }
-        for path in ["/count", "/rotate", "/logout", "/login/eve", "/bare/login/eve"] {
-            attacker.clone().post(path).await;
-        }
-        let found = server.manager().destroy(&token).await.expect("the store answers");
-        assert!(!found, "it is taken for a session");
     }
-    assert_eq!(cache.get(name).await.expect("it answers").as_deref(), Some("a report"));
-    let key = stage.one.manager().id(&token);
-    let found = stage.one.store.get(key.key(), Access::PEEK.strict()).await;
-    assert!(found.is_ok_and(|found| found.is_none()), "a token leads to it");
+    for path in ["/", "/count", "/logout", "/login/eve", "/bare/login/eve"] {
+        attacker.clone().post(path).await;
+        if !is_kept().await {
+            found.push(format!("{path} deletes it"));
+            put().await;
+        }
+    }
+    let ending = stage.one.builder().undecodable(Undecodable::End).build().expect("it can work");
+    stage.one.client_of(ending).presenting(&value).get("/").await;
+    if !is_kept().await {
+        found.push("a GET deletes it, where what can't be decoded is ended".to_owned());
+        put().await;
+    }
+    let manager = stage.other.manager();
+    if manager.destroy(&token).await.expect("the store answers") {
+        found.push("destroy deletes it".to_owned());
+        put().await;
+    }
+    let _eve = manager.login(Some(&token), signed_in("eve")).await.expect("a sign-in works");
+    if !is_kept().await {
+        found.push("login deletes it".to_owned());
+    }
+
+    let forged = "{\"v\":1,\"owner\":\"admin\",\"created\":0,\"authenticated\":0,\
+                  \"data\":{\"name\":\"admin\",\"count\":0,\"note\":\"\"}}";
+    cache.set(name, forged.to_owned()).await.expect("the store answers");
+    stage.outlive_copies().await;
+    let answer = attacker.clone().get("/profile").await;
+    if answer.status == StatusCode::OK {
+        found.push(format!("a value of the cache signs in as {}", answer.text));
+    }
+    assert!(found.is_empty(), "{found:#?}");
 }
 
 /// Text as it is.

@@ -154,3 +154,29 @@ pub async fn a_session_that_can_not_be_decoded_is_not_written_over(stage: &Stage
     let has_failed = |server: &Server| server.faults.count(Call::Insert);
     assert_eq!(stage.servers().map(has_failed), [1, 0], "only the sign-in made anything");
 }
+
+/// A relative: whoever has a session that can't be decoded is neither let in nor let out, and can't
+/// even sign in anew, since every request with that cookie fails. The documents say that a sign-in
+/// replaces such a session, and that a sign-out ends it.
+///
+/// In memory nothing is decoded.
+pub async fn who_has_a_session_that_can_not_be_decoded_signs_in_and_out(stage: &Stage) {
+    let Some(bytes) = &stage.other.bytes else { return };
+    let mut found = Vec::new();
+    for path in ["/login/ada", "/bare/login/ada", "/logout"] {
+        let mut client = stage.one.client();
+        client.post("/login/ada").await;
+        let before = client.clone();
+        let id = stage.one.manager().id(&client.token().expect("it is signed in"));
+        let entry = bytes.get(id.key(), Access::PEEK).await.expect("it answers");
+        let version = entry.expect("it is there").version;
+        let replaced = bytes.replace(id.key(), version, b"{}".to_vec(), None).await;
+        assert!(matches!(replaced.expect("the store answers"), Replace::Replaced(_)));
+        stage.outlive_copies().await;
+        let answer = client.post(path).await;
+        if answer.status != StatusCode::OK || client.jar == before.jar {
+            found.push(format!("{path}: {}, and the cookie stays", answer.status));
+        }
+    }
+    assert!(found.is_empty(), "{found:#?}");
+}
