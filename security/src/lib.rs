@@ -1,5 +1,4 @@
 #![doc = include_str!("../README.md")]
-#![expect(clippy::missing_panics_doc, reason = "in an attack, a panic is the report")]
 
 mod application;
 pub mod attacks;

@@ -62,8 +62,12 @@ pub async fn nothing_that_is_done_with_a_session_moves_its_end(stage: &Stage) {
     });
     // What the settings are is asked when a session is made, and never again.
     let longer = stage.one.manager();
+    let made = stage.now();
     let mut token = sign_in(&managers[0], "ada").await;
+    let after_made = stage.now();
     let end = managers[0].peek(&token).await.expect("it answers").expect("it is there").ends_at();
+    assert!(made.saturating_add(lifetime) <= end.saturating_add(stage.inexactness()));
+    assert!(end <= after_made.saturating_add(lifetime + stage.inexactness()));
     let mut steps = 0;
     loop {
         let asked = stage.now();
@@ -101,9 +105,11 @@ pub async fn looking_does_not_keep_a_session_alive(stage: &Stage) {
     let other = stage.other.builder().idle_timeout(idle).build().expect("it can work");
     let mut client = stage.one.client_of(manager.clone());
     client.post("/login/ada").await;
+    let made = stage.now();
     let token = client.token().expect("it is signed in");
     let expires =
         manager.peek(&token).await.expect("it answers").expect("it is there").expires_at();
+    assert!(expires <= made.saturating_add(idle + stage.inexactness()));
     loop {
         let asked = stage.now();
         let is_polled = client.get("/poll").await.status == StatusCode::OK;
