@@ -76,9 +76,14 @@ impl<T: Send + Sync + 'static> Manager<T> {
     ) -> Self {
         let events = Arc::new(Events::new(policy.clock.clone(), listeners));
         if events.are_listened_to() {
-            let expired = Arc::clone(&events);
+            // The store may live on without this manager, whose listeners then have to end.
+            let expired = Arc::downgrade(&events);
             // Not every store can tell; the documentation of the event says so.
-            store.on_expired(Arc::new(move |key: &Key| expired.expired(SessionId::new(*key))));
+            store.on_expired(Arc::new(move |key: &Key| {
+                if let Some(expired) = expired.upgrade() {
+                    expired.expired(SessionId::new(*key));
+                }
+            }));
         }
         let changes = store.changes().unwrap_or_default();
         Self(Arc::new(Inner { store, policy, events, changes }))

@@ -56,9 +56,10 @@ impl<T: Send + Sync + 'static> Manager<T> {
         };
         let old = self.key(old);
         for _ in 0..UPDATE_ATTEMPTS_MAX {
-            let previous = match self.peek_session(&old).await {
-                Ok(Some(previous)) => previous,
-                Ok(None) => return self.insert(&record).await,
+            let previous = match self.peek_entry(&old).await {
+                // One that is refused since the credentials were changed is theirs all the same.
+                Ok(Some((previous, Standing::Good | Standing::Unbound))) => previous,
+                Ok(_) => return self.insert(&record).await,
                 // Whoever signs in anew is not held up by what can't be decoded.
                 Err(error) if error.is_corrupt() => {
                     let token = self.insert(&record).await?;

@@ -1,0 +1,221 @@
+//! Sessions that are bound to a version of their account's credentials.
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use kvolt_session::{
+    AtLimit, Binding, Builder, EndReason, NewSession, OwnerLimit, RefusalReason, Rotated, What,
+};
+use kvolt_testkit::Call;
+use support::{GRACE, Heard, World, ada, rotated, world_with};
+
+/// The accounts of an application, each with the version of its credentials.
+#[derive(Clone)]
+struct Accounts(Arc<Mutex<BTreeMap<String, u64>>>);
+
+impl Accounts {
+    fn new() -> Self {
+        let accounts = ["ada", "bob"].map(|name| (name.to_owned(), 1));
+        Self(Arc::new(Mutex::new(accounts.into())))
+    }
+
+    fn change(&self, name: &str, version: u64) {
+        self.0.lock().unwrap().insert(name.to_owned(), version);
+    }
+
+    fn remove(&self, name: &str) {
+        self.0.lock().unwrap().remove(name);
+    }
+
+    fn bind(&self, builder: Builder<String>) -> Builder<String> {
+        let accounts = self.clone();
+        builder.bound_to(move |name: &String| {
+            let version = accounts.0.lock().unwrap().get(name.trim_end_matches('!')).copied();
+            version.map(Binding::from)
+        })
+    }
+}
+
+fn at(version: u64) -> NewSession<String> {
+    ada().bound_to(version)
+}
+
+fn worlds(settings: impl Fn(Builder<String>) -> Builder<String>) -> [(World, Accounts); 2] {
+    [true, false].map(|at_once| {
+        let accounts = Accounts::new();
+        let world = world_with(|builder| settings(accounts.bind(builder)));
+        world.faults.answers_at_once(at_once);
+        (world, accounts)
+    })
+}
+
+/// listmonk, nhost: sessions survive a password change.
+#[tokio::test]
+async fn what_was_made_before_a_change_is_refused_though_nobody_has_called_anything() {
+    for (world, accounts) in worlds(|builder| builder) {
+        let token = world.manager.create(at(1)).await.unwrap();
+        let bob = NewSession::new(String::from("bob")).owner("bob").bound_to(1);
+        let bob = world.manager.create(bob).await.unwrap();
+        assert!(world.lives(&token).await);
+        accounts.change("ada", 2);
+        assert!(world.manager.get(&token).await.unwrap().is_none());
+        assert!(world.manager.update(&token, |_| panic!("no data")).await.unwrap().is_none());
+        assert!(matches!(world.manager.rotate(&token).await.unwrap(), Rotated::Absent));
+        let read = world.manager.read(&token, kvolt_session::Access::PEEK, String::len).await;
+        assert_eq!(read.unwrap(), None);
+        assert_eq!(world.manager.end_others(&token).await.unwrap(), 0);
+        assert_eq!(world.of("ada").await, 0, "and it is not shown as one of theirs");
+        assert!(world.lives(&bob).await, "another account's is as it was");
+        let again = world.manager.create(at(2)).await.unwrap();
+        assert!(world.lives(&again).await);
+    }
+}
+
+#[tokio::test]
+async fn an_account_that_is_gone_has_no_sessions() {
+    for (world, accounts) in worlds(|builder| builder) {
+        let token = world.manager.create(at(1)).await.unwrap();
+        accounts.remove("ada");
+        assert!(world.manager.get(&token).await.unwrap().is_none());
+        accounts.change("ada", 1);
+        assert!(world.lives(&token).await, "nothing was done to it");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_says_that_the_credentials_were_changed() {
+    let heard = Heard::default();
+    let accounts = Accounts::new();
+    let world = world_with(|builder| accounts.bind(builder).listener(heard.listener()));
+    let token = world.manager.create(at(1)).await.unwrap();
+    accounts.change("ada", 2);
+    assert!(world.manager.get(&token).await.unwrap().is_none());
+    let events = heard.take(2);
+    let reason = RefusalReason::CredentialsChanged;
+    assert_eq!(events[1].what, What::Refused { reason });
+    assert_eq!(events[1].id, Some(world.manager.id(&token)));
+    assert!(events[1].owner.is_some());
+}
+
+#[tokio::test]
+async fn a_session_without_a_binding_is_an_error_that_says_what_to_do() {
+    for (world, _) in worlds(|builder| builder) {
+        let old = world.manager.create(at(1)).await.unwrap();
+        for error in [
+            world.manager.create(ada()).await.unwrap_err(),
+            world.manager.login(Some(&old), ada()).await.unwrap_err(),
+        ] {
+            assert!(error.is_misconfigured() && !error.is_of_store(), "{error}");
+            assert!(error.to_string().contains("`bound_to`"), "{error}");
+        }
+        assert!(world.lives(&old).await, "and nothing was done");
+        assert_eq!(world.manager.count().await.unwrap(), 1);
+    }
+}
+
+/// Checked against the old password, made after the change.
+#[tokio::test]
+async fn a_login_that_a_change_has_overtaken_is_refused() {
+    for (world, accounts) in worlds(|builder| builder) {
+        let seen = 1;
+        accounts.change("ada", 2);
+        let token = world.manager.login(None, at(seen)).await.unwrap();
+        assert!(world.manager.get(&token).await.unwrap().is_none());
+    }
+}
+
+/// ASVS 7.4.3: after a factor changes, the others end and the current one goes on under a new token.
+#[tokio::test]
+async fn a_change_of_credentials_ends_the_others_and_gives_this_one_a_new_token_and_binding() {
+    for (world, accounts) in worlds(|builder| builder.rotation_grace(GRACE)) {
+        let others = [
+            world.manager.create(at(1)).await.unwrap(),
+            world.manager.create(at(1)).await.unwrap(),
+        ];
+        let bob = NewSession::new(String::from("bob")).owner("bob").bound_to(1);
+        let bob = world.manager.create(bob).await.unwrap();
+        let token = world.manager.create(at(1)).await.unwrap();
+        let _ = world.manager.update(&token, |name| name.push('!')).await.unwrap();
+        let before = world.manager.peek(&token).await.unwrap().unwrap();
+        accounts.change("ada", 2);
+        let changed = world.manager.change_credentials(&token, Some(Binding::from(2))).await;
+        let (changed, ended) = changed.unwrap();
+        let token = rotated(changed);
+        assert_eq!(ended, 2);
+        let session = world.manager.get(&token).await.unwrap().unwrap();
+        assert_eq!(session.data(), "ada!");
+        assert_eq!(session.binding().map(Binding::as_str), Some("2"));
+        assert_eq!(session.ends_at(), before.ends_at(), "it is no new sign-in");
+        assert_eq!(session.authenticated(), before.authenticated());
+        assert!(world.lives(&bob).await);
+        for other in &others {
+            assert!(!world.lives(other).await);
+        }
+        assert_eq!(world.manager.count().await.unwrap(), 2);
+    }
+}
+
+#[tokio::test]
+async fn a_change_of_credentials_by_a_token_in_its_grace_binds_the_successor_anew() {
+    for (world, accounts) in worlds(|builder| builder.rotation_grace(GRACE)) {
+        let other = world.manager.create(at(1)).await.unwrap();
+        let old = world.manager.create(at(1)).await.unwrap();
+        let token = world.rotate(&old).await;
+        accounts.change("ada", 2);
+        let changed = world.manager.change_credentials(&old, Some(Binding::from(2))).await.unwrap();
+        assert!(matches!(changed, (Rotated::AlreadyRotated, 1)), "{changed:?}");
+        assert!(world.lives(&token).await && !world.lives(&other).await);
+        assert_eq!(world.of("ada").await, 1);
+    }
+}
+
+#[tokio::test]
+async fn without_bindings_a_change_of_credentials_ends_the_others_and_rotates() {
+    let heard = Heard::default();
+    let world = world_with(|builder| builder.listener(heard.listener()));
+    let other = world.manager.create(ada()).await.unwrap();
+    let token = world.manager.create(ada()).await.unwrap();
+    let (changed, ended) = world.manager.change_credentials(&token, None).await.unwrap();
+    let new = rotated(changed);
+    assert_eq!(ended, 1);
+    assert!(world.lives(&new).await && !world.lives(&token).await && !world.lives(&other).await);
+    let reason = EndReason::CredentialsChanged;
+    assert_eq!(heard.whats(4)[2], What::Ended { reason });
+}
+
+/// It can be done again: first the others end, and only then this one changes.
+#[tokio::test]
+async fn a_change_of_credentials_that_fails_in_the_middle_is_done_by_calling_it_again() {
+    for (world, accounts) in worlds(|builder| builder) {
+        let other = world.manager.create(at(1)).await.unwrap();
+        let token = world.manager.create(at(1)).await.unwrap();
+        accounts.change("ada", 2);
+        world.faults.only(&[Call::Rename]);
+        world.faults.fail_next(1);
+        let failed = world.manager.change_credentials(&token, Some(Binding::from(2))).await;
+        assert!(failed.unwrap_err().is_unavailable());
+        assert!(!world.lives(&other).await);
+        let (changed, _) =
+            world.manager.change_credentials(&token, Some(Binding::from(2))).await.unwrap();
+        assert!(world.lives(&rotated(changed)).await);
+        assert_eq!(world.of("ada").await, 1);
+    }
+}
+
+/// A device that signs in anew after the password was changed elsewhere takes up no second place.
+#[tokio::test]
+async fn a_login_replaces_also_what_is_refused_since_the_credentials_were_changed() {
+    let limit = OwnerLimit { entries_max: 1, at_limit: AtLimit::Refuse };
+    for (world, accounts) in worlds(|builder| builder.owner_limit(limit)) {
+        let stale = world.manager.create(at(1)).await.unwrap();
+        accounts.change("ada", 2);
+        let token = world.manager.login(Some(&stale), at(2)).await.unwrap();
+        assert!(world.lives(&token).await);
+        assert_eq!(world.manager.count().await.unwrap(), 1);
+        accounts.change("ada", 1);
+        assert!(!world.lives(&stale).await, "also where the version goes back");
+    }
+}

@@ -1,0 +1,310 @@
+//! What listeners are told, and what they can not do.
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
+mod support;
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
+
+use kvolt_cache::memory::Cleaning;
+use kvolt_cache::{ManualClock, MemoryStore};
+use kvolt_session::{
+    Anonymous, AtLimit, Binding, EndReason, Event, EventListener, Level, Manager, OwnerLimit,
+    Record, RefusalReason, Token, TokenReuse, What,
+};
+use support::{GRACE, Heard, IDLE, ada, rotated, world_with};
+
+fn ended(reason: EndReason) -> What {
+    What::Ended { reason }
+}
+
+fn refused(reason: RefusalReason) -> What {
+    What::Refused { reason }
+}
+
+const CREATED: What = What::Created { anonymous: false };
+
+#[tokio::test]
+async fn each_event_is_told_with_its_reason_and_in_its_order() {
+    let heard = Heard::default();
+    let limit = OwnerLimit { entries_max: 3, at_limit: AtLimit::RemoveOldest };
+    let world = world_with(|builder| {
+        let builder = builder.anonymous(Anonymous::new(10)).owner_limit(limit);
+        builder.listener(heard.listener())
+    });
+    let manager = &world.manager;
+    let owner = kvolt_session::Owner::from("ada");
+
+    let visitor = manager.create_anonymous(String::new()).await.unwrap();
+    assert_eq!(heard.whats(1), [What::Created { anonymous: true }]);
+    let one = manager.login(Some(&visitor), ada()).await.unwrap();
+    let events = heard.take(2);
+    assert_eq!((events[0].what, events[0].id), (CREATED, Some(manager.id(&one))));
+    assert_eq!(events[0].owner.as_ref(), Some(&owner));
+    assert_eq!(events[0].at, world.time.clock().now());
+    assert_eq!((events[1].what, events[1].id), {
+        (ended(EndReason::NewLogin), Some(manager.id(&visitor)))
+    });
+    assert_eq!(events[1].owner, None);
+
+    world.time.advance(GRACE);
+    let two = world.rotate(&one).await;
+    let events = heard.take(1);
+    assert_eq!(events[0].what, What::Rotated { from: manager.id(&one) });
+    assert_eq!((events[0].id, events[0].at), (Some(manager.id(&two)), world.time.clock().now()));
+    let three = rotated(manager.reauthenticate(&two, Level::Two).await.unwrap());
+    let events = heard.take(2);
+    assert_eq!(events[0].what, What::Rotated { from: manager.id(&two) });
+    assert_eq!(events[1].what, What::Reauthenticated { level: Level::Two });
+    assert_eq!(events[1].id, Some(manager.id(&three)));
+    let (four, _) = manager.change_credentials(&three, None).await.unwrap();
+    let four = rotated(four);
+    assert_eq!(heard.whats(1), [What::Rotated { from: manager.id(&three) }]);
+
+    assert!(manager.destroy(&four).await.unwrap());
+    let events = heard.take(1);
+    assert_eq!((events[0].what, events[0].id), {
+        (ended(EndReason::Logout), Some(manager.id(&four)))
+    });
+    assert!(!manager.destroy(&four).await.unwrap(), "which is told of once");
+
+    let mut tokens = Vec::new();
+    for _ in 0..3 {
+        world.time.advance(GRACE);
+        tokens.push(manager.create(ada()).await.unwrap());
+    }
+    assert_eq!(heard.whats(3), [CREATED, CREATED, CREATED]);
+    let newest = manager.create(ada()).await.unwrap();
+    let events = heard.take(2);
+    assert_eq!((events[1].what, events[1].id), {
+        (ended(EndReason::Limit), Some(manager.id(&tokens[0])))
+    });
+    assert!(manager.end(&owner, manager.id(&tokens[1])).await.unwrap());
+    assert_eq!(heard.whats(1), [ended(EndReason::Revoked)]);
+    assert_eq!(manager.end_others(&newest).await.unwrap(), 1);
+    let events = heard.take(1);
+    assert_eq!((events[0].what, events[0].id), {
+        (ended(EndReason::RevokedOthers), Some(manager.id(&tokens[2])))
+    });
+    assert_eq!(manager.end_all(&owner).await.unwrap(), 1);
+    assert_eq!(heard.whats(1), [ended(EndReason::RevokedAll)]);
+    let last = manager.create(ada()).await.unwrap();
+    assert!(manager.end_any(manager.id(&last)).await.unwrap());
+    assert_eq!(heard.whats(2)[1], ended(EndReason::Revoked));
+    manager.end_everyone().await.unwrap();
+    let events = heard.take(1);
+    assert_eq!((events[0].what, events[0].id), (ended(EndReason::Everyone), None));
+    assert!(heard.so_far().is_empty());
+    assert_eq!(manager.events_missed(), 0);
+}
+
+#[tokio::test]
+async fn each_refusal_is_told_once_with_its_reason() {
+    for at_once in [true, false] {
+        let heard = Heard::default();
+        let version = Arc::new(AtomicUsize::new(1));
+        let limit = OwnerLimit { entries_max: 1, at_limit: AtLimit::Refuse };
+        let world = world_with(|builder| {
+            let current = Arc::clone(&version);
+            let builder = builder.rotation_grace(GRACE).owner_limit(limit);
+            let builder = builder.bound_to(move |_: &String| {
+                Some(Binding::from(current.load(Ordering::Relaxed) as u64))
+            });
+            builder.token_reuse(TokenReuse::EndSession).listener(heard.listener())
+        });
+        world.faults.answers_at_once(at_once);
+        let manager = &world.manager;
+        let spent = manager.create(ada().bound_to(1)).await.unwrap();
+        assert!(manager.create(ada().bound_to(1)).await.unwrap_err().is_limit_reached());
+        let events = heard.take(2);
+        assert_eq!((events[1].what, events[1].id), (refused(RefusalReason::Limit), None));
+        assert!(events[1].owner.is_some());
+
+        let unknown = Token::parse("A".repeat(43)).unwrap();
+        assert!(manager.get(&unknown).await.unwrap().is_none());
+        assert!(manager.peek(&unknown).await.unwrap().is_none());
+        assert!(manager.update(&unknown, |_| ()).await.unwrap().is_none());
+        let read = manager.read(&unknown, kvolt_session::Access::SLIDE, String::len).await;
+        assert!(read.unwrap().is_none());
+        for event in heard.take(4) {
+            assert_eq!(event.what, refused(RefusalReason::Unknown));
+            assert_eq!((event.id, event.owner), (Some(manager.id(&unknown)), None));
+        }
+
+        version.store(2, Ordering::Relaxed);
+        assert!(manager.get(&spent).await.unwrap().is_none());
+        assert_eq!(heard.whats(1), [refused(RefusalReason::CredentialsChanged)]);
+        version.store(1, Ordering::Relaxed);
+
+        let token = world.rotate(&spent).await;
+        world.time.advance(GRACE);
+        assert!(manager.get(&spent).await.unwrap().is_none());
+        let events = heard.take(4);
+        let whats: Vec<_> = events.iter().map(|event| event.what).collect();
+        assert_eq!(whats[1..], {
+            [What::Reused, refused(RefusalReason::Reuse), ended(EndReason::Reuse)]
+        });
+        assert_eq!(events[3].id, Some(manager.id(&token)));
+        assert!(heard.so_far().is_empty());
+    }
+}
+
+#[cfg(feature = "json")]
+#[tokio::test]
+async fn what_can_not_be_decoded_is_told_of_when_it_is_ended() {
+    use kvolt_cache::{Coded, Store};
+    use kvolt_session::{RecordJson, Undecodable};
+
+    let heard = Heard::default();
+    let store = MemoryStore::<Vec<u8>>::new();
+    let numbers = Manager::builder(Coded::new(store.clone(), RecordJson::<u32>::new()));
+    let token = numbers.build().unwrap().create(7).await.unwrap();
+    let texts = Manager::builder(Coded::new(store.clone(), RecordJson::<String>::new()));
+    let texts = texts.undecodable(Undecodable::End).listener(heard.listener()).build().unwrap();
+    assert!(texts.get(&token).await.unwrap().is_none());
+    let events = heard.take(1);
+    assert_eq!((events[0].what, events[0].id), {
+        (ended(EndReason::Undecodable), Some(texts.id(&token)))
+    });
+    assert_eq!(Store::count(&store).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn what_ends_by_itself_is_told_of_when_its_memory_is_given_back() {
+    let heard = Heard::default();
+    let time = ManualClock::new();
+    let builder = MemoryStore::<Record<String>>::builder().clock(time.clock());
+    let store = builder.cleaning(Cleaning::Manual).build();
+    let builder = Manager::builder(store.clone()).idle_timeout(IDLE).clock(time.clock());
+    let manager = builder.listener(heard.listener()).build().unwrap();
+    let token = manager.create(ada()).await.unwrap();
+    let other = manager.create(ada()).await.unwrap();
+    assert!(manager.destroy(&other).await.unwrap());
+    // It is due a little after its deadline.
+    time.advance(IDLE * 2);
+    store.clean();
+    let events = heard.take(4);
+    assert_eq!((events[3].what, events[3].id), (What::Expired, Some(manager.id(&token))));
+    assert!(heard.so_far().is_empty(), "what was ended does not end by itself too");
+}
+
+#[tokio::test]
+async fn no_event_has_a_token_or_the_application_s_data() {
+    let heard = Heard::default();
+    let world = world_with(|builder| builder.rotation_grace(GRACE).listener(heard.listener()));
+    let private = || kvolt_session::NewSession::new(String::from("private")).owner("ada");
+    let mut tokens = vec![world.manager.create(private()).await.unwrap()];
+    tokens.push(world.manager.login(Some(&tokens[0]), private()).await.unwrap());
+    tokens.push(world.rotate(&tokens[1]).await);
+    tokens.push(rotated(world.manager.reauthenticate(&tokens[2], Level::Two).await.unwrap()));
+    world.time.advance(GRACE);
+    for token in &tokens {
+        let _ = world.manager.get(token).await.unwrap();
+    }
+    assert!(world.manager.destroy(&tokens[3]).await.unwrap());
+    let events = heard.take(12);
+    let shown = format!("{events:?}");
+    for token in &tokens {
+        assert!(!shown.contains(token.expose()));
+        assert!(shown.contains(&world.manager.id(token).to_string()));
+    }
+    assert!(!shown.contains("private"), "{shown}");
+    assert!(heard.so_far().is_empty(), "{:?}", heard.so_far());
+}
+
+#[tokio::test]
+async fn a_listener_that_panics_is_told_of_the_next_event_and_harms_no_other() {
+    let (heard, other) = (Heard::default(), Heard::default());
+    let listener = heard.listener();
+    let world = world_with(|builder| {
+        let builder = builder.listener(move |event: &Event| {
+            listener(event);
+            assert!(!matches!(event.what, What::Created { .. }), "as this test wants it");
+        });
+        builder.listener(other.listener())
+    });
+    for _ in 0..3 {
+        let token = world.manager.create(ada()).await.unwrap();
+        assert!(world.manager.destroy(&token).await.unwrap());
+    }
+    let reason = ended(EndReason::Logout);
+    let expected = [CREATED, reason, CREATED, reason, CREATED, reason];
+    assert_eq!(heard.whats(6), expected);
+    assert_eq!(other.whats(6), expected);
+    assert_eq!(world.manager.events_missed(), 0);
+}
+
+#[tokio::test]
+async fn a_listener_that_hangs_delays_nobody_and_what_it_misses_is_counted() {
+    let (let_go, gate) = mpsc::channel::<()>();
+    let gate = Mutex::new(gate);
+    let told = Arc::new(AtomicUsize::new(0));
+    let heard = Heard::default();
+    let counted = Arc::clone(&told);
+    let world = world_with(|builder| {
+        let builder = builder.listener(move |_: &Event| {
+            // Until the sender is gone.
+            let _ = gate.lock().unwrap().recv();
+            counted.fetch_add(1, Ordering::SeqCst);
+        });
+        builder.listener(heard.listener())
+    });
+    let mut all = 0;
+    while world.manager.events_missed() < 100 {
+        let token = world.manager.create(ada()).await.unwrap();
+        assert!(world.manager.destroy(&token).await.unwrap());
+        all += 2;
+        assert!(all < 10_000, "its queue has a bound");
+        // The other one keeps up.
+        assert_eq!(heard.whats(2), [CREATED, ended(EndReason::Logout)]);
+    }
+    let missed = usize::try_from(world.manager.events_missed()).unwrap();
+    drop(let_go);
+    while told.load(Ordering::SeqCst) < all - missed {
+        tokio::task::yield_now().await;
+    }
+    assert!(all - missed <= 4_097, "one in its hands, and 4,096 that wait");
+    let token = world.manager.create(ada()).await.unwrap();
+    assert!(world.manager.destroy(&token).await.unwrap());
+    while told.load(Ordering::SeqCst) < all - missed + 2 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(world.manager.events_missed() as usize, missed, "it keeps up again");
+}
+
+/// Says when it is dropped.
+struct Leaving(Arc<AtomicBool>, AtomicUsize, mpsc::Sender<usize>);
+
+impl EventListener for Leaving {
+    fn on_event(&self, _: &Event) {
+        self.1.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+        let _ = self.2.send(self.1.load(Ordering::SeqCst));
+    }
+}
+
+#[tokio::test]
+async fn a_listener_s_thread_ends_with_the_manager_once_all_is_told_though_the_store_lives_on() {
+    let (sender, left) = mpsc::channel();
+    let gone = Arc::new(AtomicBool::new(false));
+    let store = MemoryStore::<Record<String>>::new();
+    let leaving = Leaving(Arc::clone(&gone), AtomicUsize::new(0), sender);
+    let manager = Manager::builder(store.clone()).listener(leaving).build().unwrap();
+    let clone = manager.clone();
+    for _ in 0..100 {
+        let token = manager.create(ada()).await.unwrap();
+        assert!(manager.destroy(&token).await.unwrap());
+    }
+    drop(manager);
+    assert!(!gone.load(Ordering::SeqCst), "a clone is the manager too");
+    drop(clone);
+    let told = left.recv_timeout(Duration::from_secs(30)).expect("the thread ends");
+    assert_eq!(told, 200);
+    drop(store);
+}
