@@ -11,7 +11,7 @@ use kvolt_cache::{Access, Watch};
 use tokio::time::timeout;
 
 use crate::manager::Standing;
-use crate::{Manager, Result, Session};
+use crate::{LIVE_INTERVAL_DEFAULT, Manager, Result, Session};
 
 /// A session that an open connection belongs to: tells when it changes, and when it ends.
 ///
@@ -28,8 +28,8 @@ pub struct Live<T> {
     manager: Manager<T>,
     watch: Watch,
     session: Session<T>,
-    /// Whether nothing was looked at since the watching began.
-    is_new: bool,
+    /// Whether something may have happened that was not looked at: it stays so until a look has answered.
+    is_due: bool,
 }
 
 /// Where a session may end by another clock than ours, it is not looked at more often than this.
@@ -39,7 +39,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// Follows a session for a connection that stays open.
     pub fn live(&self, session: &Session<T>) -> Live<T> {
         let watch = self.changes().watch(*session.id().key());
-        Live { manager: self.clone(), watch, session: session.clone(), is_new: true }
+        Live { manager: self.clone(), watch, session: session.clone(), is_due: true }
     }
 }
 
@@ -60,20 +60,21 @@ impl<T: Send + Sync + 'static> Live<T> {
     pub async fn changed(&mut self) -> Option<&Session<T>> {
         loop {
             let mut strict = false;
-            if !self.is_new {
+            if !self.is_due {
                 let (wait, ends) = self.patience();
                 // At the end of its time the store itself is asked, and no copy of it.
                 strict = timeout(wait, self.watch.changed()).await.is_err() && ends;
+                self.is_due = true;
             }
             match self.look(strict).await {
                 Ok(Some(session)) => {
-                    self.is_new = false;
+                    self.is_due = false;
                     let (id, version) = (session.id(), session.version());
                     let is_other = (id, version) != (self.session.id(), self.session.version());
                     if id != self.session.id() {
                         self.watch = self.manager.changes().watch(*id.key());
                         // What came between the look and the watch is looked for once more.
-                        self.is_new = true;
+                        self.is_due = true;
                     }
                     self.session = session;
                     if is_other {
@@ -83,8 +84,7 @@ impl<T: Send + Sync + 'static> Live<T> {
                 Ok(None) => return None,
                 Err(error) => {
                     self.complain(&error);
-                    self.is_new = false;
-                    tokio::time::sleep(LOOK_MIN.max(self.manager.policy().live_interval / 4)).await;
+                    tokio::time::sleep(self.pause()).await;
                 }
             }
         }
@@ -117,6 +117,11 @@ impl<T: Send + Sync + 'static> Live<T> {
         let wait = if told.is_zero() { policy.live_interval } else { told };
         let left = self.session.expires_at().since(policy.clock.now());
         (wait.min(left).max(LOOK_MIN), left <= wait)
+    }
+
+    /// How long to wait before a store is asked again that did not answer.
+    fn pause(&self) -> Duration {
+        (self.manager.policy().live_interval / 4).clamp(LOOK_MIN, LIVE_INTERVAL_DEFAULT)
     }
 
     async fn look(&self, strict: bool) -> Result<Option<Session<T>>> {

@@ -1,0 +1,464 @@
+//! Connections that stay open for as long as their session lives.
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+#![cfg(feature = "live")]
+
+mod support;
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use futures_util::{Stream, StreamExt, stream};
+use kvolt_cache::{ManualClock, MemoryStore, Watched};
+use kvolt_session::{
+    AtLimit, Binding, Live, Manager, Owner, OwnerLimit, Record, Timeouts, Token, TokenReuse,
+};
+use kvolt_testkit::{Call, FaultyStore, PushingStore};
+use support::{GRACE, IDLE, TICK, ada, bob, rotated};
+use tokio::time::timeout;
+
+/// So long that nobody lives to see a look that nothing has caused.
+const NEVER: Duration = Duration::from_secs(100 * 24 * 60 * 60);
+
+/// Of a clock that stands still but for what waits for it: long before any timeout.
+const SOON: Duration = Duration::from_secs(60);
+
+/// Longer than any machine takes for what is told at once.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+type Memory = MemoryStore<Record<String>>;
+
+/// A store that tells nothing and has to be waited for, as one elsewhere.
+fn elsewhere(store: &Memory) -> PushingStore<Memory> {
+    PushingStore::new(store.clone(), ManualClock::new().clock()).0
+}
+
+async fn follow(manager: &Manager<String>, token: &Token) -> Live<String> {
+    let session = manager.peek(token).await.unwrap().unwrap();
+    manager.live(&session)
+}
+
+async fn ends(live: Live<String>) {
+    timeout(PATIENCE, live.ended()).await.expect("it has ended");
+}
+
+async fn next(live: &mut Live<String>) -> Option<String> {
+    let changed = timeout(PATIENCE, live.changed()).await.expect("it has changed");
+    changed.map(|session| session.data().clone())
+}
+
+/// Whether nothing is told as long as nothing more happens.
+async fn is_quiet(live: &mut Live<String>) -> bool {
+    let mut changed = pin!(live.changed());
+    for _ in 0..100 {
+        if poll_fn(|context| Poll::Ready(changed.as_mut().poll(context).is_ready())).await {
+            return false;
+        }
+        tokio::task::yield_now().await;
+    }
+    true
+}
+
+#[tokio::test]
+async fn it_ends_at_once_for_whatever_reason_this_process_ends_the_session() {
+    for is_elsewhere in [false, true] {
+        let store = Memory::new();
+        let limit = OwnerLimit { entries_max: 3, at_limit: AtLimit::RemoveOldest };
+        let reuse = TokenReuse::EndSession;
+        let settings = |builder: kvolt_session::Builder<String>| {
+            builder.owner_limit(limit).token_reuse(reuse).live_interval(NEVER).build().unwrap()
+        };
+        let manager = if is_elsewhere {
+            settings(Manager::builder(elsewhere(&store)))
+        } else {
+            settings(Manager::builder(store.clone()))
+        };
+        let owner = Owner::from("ada");
+        for way in 0..10 {
+            let token = manager.create(ada()).await.unwrap();
+            let id = manager.id(&token);
+            let live = follow(&manager, &token).await;
+            let ended = tokio::spawn(ends(live));
+            tokio::task::yield_now().await;
+            match way {
+                0 => assert!(manager.destroy(&token).await.unwrap()),
+                1 => assert_eq!(manager.end_all(&owner).await.unwrap(), 1),
+                2 => assert!(manager.end(&owner, id).await.unwrap()),
+                3 => assert!(manager.end_any(id).await.unwrap()),
+                4 => manager.end_everyone().await.unwrap(),
+                5 => drop(manager.login(Some(&token), bob()).await.unwrap()),
+                6 => {
+                    let other = manager.create(ada()).await.unwrap();
+                    assert_eq!(manager.end_others(&other).await.unwrap(), 1);
+                }
+                7 => {
+                    let other = manager.create(ada()).await.unwrap();
+                    let _ = manager.change_credentials(&other, None).await.unwrap();
+                }
+                8 => {
+                    for _ in 0..3 {
+                        let _ = manager.create(ada()).await.unwrap();
+                    }
+                }
+                _ => {
+                    drop(rotated(manager.rotate(&token).await.unwrap()));
+                    assert!(manager.get(&token).await.unwrap().is_none(), "it was stolen");
+                }
+            }
+            ended.await.unwrap_or_else(|_| panic!("way {way}"));
+            manager.end_all(&owner).await.unwrap();
+        }
+    }
+}
+
+/// Another server, as far as this one can tell: nothing of it is shared but the store.
+#[tokio::test(start_paused = true)]
+async fn it_ends_within_the_interval_whoever_ends_the_session() {
+    let store = Memory::new();
+    let interval = Duration::from_secs(5);
+    let builder = Manager::builder(elsewhere(&store)).live_interval(interval);
+    let manager = builder.build().unwrap();
+    let there = Manager::<String>::builder(elsewhere(&store)).build().unwrap();
+    for way in 0..4 {
+        let token = manager.create(ada()).await.unwrap();
+        let live = follow(&manager, &token).await;
+        match way {
+            0 => assert!(there.destroy(&token).await.unwrap()),
+            1 => assert_eq!(there.end_all(&Owner::from("ada")).await.unwrap(), 1),
+            2 => there.end_everyone().await.unwrap(),
+            _ => drop(there.login(Some(&token), bob()).await.unwrap()),
+        }
+        assert!(timeout(interval, live.ended()).await.is_ok(), "way {way}");
+    }
+}
+
+#[tokio::test]
+async fn two_managers_on_one_store_in_memory_tell_each_other_at_once() {
+    let store = Memory::new();
+    let manager = Manager::builder(store.clone()).live_interval(NEVER).build().unwrap();
+    let other: Manager<String> = Manager::builder(store.clone()).build().unwrap();
+    let token = manager.create(ada()).await.unwrap();
+    let mut live = follow(&manager, &token).await;
+    let _ = other.update(&token, |name| name.push('!')).await.unwrap();
+    assert_eq!(next(&mut live).await.as_deref(), Some("ada!"));
+    let token = rotated(other.rotate(&token).await.unwrap());
+    assert_eq!(next(&mut live).await.as_deref(), Some("ada!"));
+    assert_eq!(live.session().id(), other.id(&token));
+    assert!(other.destroy(&token).await.unwrap());
+    ends(live).await;
+}
+
+#[tokio::test]
+async fn what_a_store_pushes_is_seen_without_looking() {
+    let store = Memory::new();
+    let (remote, pushes) = PushingStore::new(store.clone(), ManualClock::new().clock());
+    let watched = Watched::new(remote.clone()).unwrap();
+    let manager = Manager::builder(watched).live_interval(NEVER).build().unwrap();
+    let there: Manager<String> = Manager::builder(remote).build().unwrap();
+    pushes.beat().await;
+    let token = manager.create(ada()).await.unwrap();
+    let mut live = follow(&manager, &token).await;
+    let _ = there.update(&token, |name| name.push('!')).await.unwrap();
+    assert_eq!(next(&mut live).await.as_deref(), Some("ada!"));
+    let mut last = token;
+    for _ in 0..3 {
+        last = rotated(there.rotate(&last).await.unwrap());
+        assert!(next(&mut live).await.is_some());
+        assert_eq!(live.session().id(), there.id(&last));
+    }
+    assert!(there.destroy(&last).await.unwrap());
+    ends(live).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_follows_the_session_over_rotations_by_whomever_with_a_grace_and_without() {
+    for grace in [Duration::ZERO, GRACE] {
+        for is_elsewhere in [false, true] {
+            let store = Memory::new();
+            let manager = |interval| {
+                let builder = if is_elsewhere {
+                    Manager::<String>::builder(elsewhere(&store))
+                } else {
+                    Manager::builder(store.clone())
+                };
+                builder.rotation_grace(grace).live_interval(interval).build().unwrap()
+            };
+            let (manager, there) = (manager(Duration::from_secs(1)), manager(NEVER));
+            let mut token = manager.create(ada()).await.unwrap();
+            let mut live = follow(&manager, &token).await;
+            for by in [&manager, &there, &manager] {
+                token = rotated(by.rotate(&token).await.unwrap());
+                assert_eq!(next(&mut live).await.as_deref(), Some("ada"));
+                assert_eq!(live.session().id(), by.id(&token));
+            }
+            // Several in a row, before it looks.
+            for by in [&there, &manager, &there, &there] {
+                token = rotated(by.rotate(&token).await.unwrap());
+                let _ = by.update(&token, |name| name.push('!')).await.unwrap();
+            }
+            while next(&mut live).await.as_deref() != Some("ada!!!!") {}
+            assert_eq!(live.session().id(), there.id(&token));
+            let session = manager.reauthenticate(&token, kvolt_session::Level::Two).await.unwrap();
+            let token = rotated(session);
+            assert!(next(&mut live).await.is_some());
+            assert_eq!(live.session().level(), Some(kvolt_session::Level::Two));
+            assert!(there.destroy(&token).await.unwrap());
+            assert_eq!(next(&mut live).await, None);
+            assert_eq!(next(&mut live).await, None, "and from then on");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_change_is_told_once_and_use_is_none() {
+    for at_once in [true, false] {
+        let (store, faults) = FaultyStore::new(Memory::new());
+        faults.answers_at_once(at_once);
+        let manager = Manager::builder(store).live_interval(NEVER).build().unwrap();
+        let token = manager.create(ada()).await.unwrap();
+        let mut live = follow(&manager, &token).await;
+        assert!(is_quiet(&mut live).await);
+        for _ in 0..3 {
+            assert!(manager.get(&token).await.unwrap().is_some());
+        }
+        assert!(is_quiet(&mut live).await);
+        let _ = manager.update(&token, |name| name.push('!')).await.unwrap();
+        let _ = manager.update(&token, |name| name.push('!')).await.unwrap();
+        assert_eq!(next(&mut live).await.as_deref(), Some("ada!!"));
+        assert!(is_quiet(&mut live).await, "several in a row may be told as one");
+        let other = manager.create(ada()).await.unwrap();
+        assert!(manager.destroy(&other).await.unwrap());
+        assert!(is_quiet(&mut live).await, "another's is none of this one's");
+    }
+}
+
+/// What was changed between the request and the first wait.
+#[tokio::test]
+async fn what_happened_before_it_began_to_wait_is_seen() {
+    for at_once in [true, false] {
+        let (store, faults) = FaultyStore::new(Memory::new());
+        faults.answers_at_once(at_once);
+        let manager = Manager::builder(store).live_interval(NEVER).build().unwrap();
+        let token = manager.create(ada()).await.unwrap();
+        let session = manager.peek(&token).await.unwrap().unwrap();
+        let _ = manager.update(&token, |name| name.push('!')).await.unwrap();
+        let mut live = manager.live(&session);
+        assert_eq!(next(&mut live).await.as_deref(), Some("ada!"));
+        assert!(manager.destroy(&token).await.unwrap());
+        ends(manager.live(&session)).await;
+        ends(live).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_ends_with_the_timeouts_and_keeps_nothing_alive() {
+    for is_elsewhere in [false, true] {
+        let time = ManualClock::new();
+        let store = MemoryStore::builder().clock(time.clock()).build();
+        let timeouts = Timeouts::new(IDLE, IDLE * 3);
+        let builder = if is_elsewhere {
+            Manager::<String>::builder(elsewhere(&store))
+        } else {
+            Manager::builder(store.clone())
+        };
+        let builder = builder.timeouts(timeouts).clock(time.clock());
+        let manager = builder.live_interval(Duration::from_secs(1)).build().unwrap();
+        let token = manager.create(ada()).await.unwrap();
+        let mut live = follow(&manager, &token).await;
+        let minute = Duration::from_secs(60);
+        time.advance(IDLE - TICK);
+        assert!(timeout(minute, live.changed()).await.is_err(), "looked at very often");
+        assert!(manager.get(&token).await.unwrap().is_some());
+        time.advance(IDLE - TICK);
+        assert!(timeout(minute, live.changed()).await.is_err(), "it was used in between");
+        time.advance(TICK);
+        assert!(timeout(minute, live.changed()).await.unwrap().is_none());
+    }
+}
+
+#[tokio::test]
+async fn it_ends_by_itself_at_the_time_that_was_set_though_nobody_does_anything() {
+    for is_elsewhere in [false, true] {
+        let store = Memory::new();
+        let short = Timeouts::new(Duration::from_millis(100), Duration::from_millis(150));
+        let builder = if is_elsewhere {
+            Manager::<String>::builder(elsewhere(&store))
+        } else {
+            Manager::builder(store.clone())
+        };
+        let manager = builder.timeouts(short).live_interval(NEVER).build().unwrap();
+        let token = manager.create(ada()).await.unwrap();
+        ends(follow(&manager, &token).await).await;
+        assert!(manager.peek(&token).await.unwrap().is_none(), "and no sooner");
+    }
+}
+
+/// Nothing is changed in the store then, and nobody is told.
+#[tokio::test(start_paused = true)]
+async fn it_ends_within_the_interval_when_the_credentials_were_changed() {
+    let version = Arc::new(AtomicU64::new(1));
+    let current = Arc::clone(&version);
+    let interval = Duration::from_secs(2);
+    let builder = Manager::builder(Memory::new()).live_interval(interval);
+    let manager = builder
+        .bound_to(move |_: &String| Some(Binding::from(current.load(Ordering::Relaxed))))
+        .build()
+        .unwrap();
+    let token = manager.create(ada().bound_to(1)).await.unwrap();
+    let mut live = follow(&manager, &token).await;
+    assert!(timeout(interval * 3, live.changed()).await.is_err());
+    version.store(2, Ordering::Relaxed);
+    assert!(timeout(interval, live.ended()).await.is_ok());
+}
+
+/// A store that is down logs nobody out.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_can_not_be_asked_is_no_end_and_is_asked_again() {
+    let interval = Duration::from_secs(1);
+    let (store, faults) = FaultyStore::new(elsewhere(&Memory::new()));
+    let manager = Manager::builder(store).live_interval(interval).build().unwrap();
+    let token = manager.create(ada()).await.unwrap();
+    let mut live = follow(&manager, &token).await;
+    faults.fail_all(true);
+    assert!(timeout(interval * 100, live.changed()).await.is_err());
+    faults.fail_all(false);
+    let _ = manager.update(&token, |name| name.push('!')).await.unwrap();
+    assert_eq!(next(&mut live).await.as_deref(), Some("ada!"));
+    faults.fail_all(true);
+    assert!(timeout(interval * 3, live.changed()).await.is_err());
+    faults.fail_all(false);
+    assert!(manager.destroy(&token).await.unwrap());
+    assert!(timeout(interval * 2, live.ended()).await.is_ok());
+}
+
+/// The change was told, and then could not be looked at: it is not told again.
+#[tokio::test(start_paused = true)]
+async fn what_was_told_while_the_store_was_down_is_looked_for_until_it_is_known() {
+    let (store, faults) = FaultyStore::new(Memory::new());
+    faults.answers_at_once(false);
+    let manager = Manager::builder(store).live_interval(NEVER).build().unwrap();
+    let token = manager.create(ada()).await.unwrap();
+    let mut live = follow(&manager, &token).await;
+    assert!(is_quiet(&mut live).await);
+    assert!(manager.destroy(&token).await.unwrap());
+    faults.only(&[Call::Get]);
+    faults.fail_next(1);
+    assert!(timeout(SOON, live.changed()).await.unwrap().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_lost_with_a_future_that_was_dropped_while_it_waited_or_looked() {
+    let (store, faults) = FaultyStore::new(Memory::new());
+    faults.answers_at_once(false);
+    let manager = Manager::builder(store).live_interval(NEVER).build().unwrap();
+    let token = manager.create(ada()).await.unwrap();
+    let mut live = follow(&manager, &token).await;
+    for round in 1..=3 {
+        assert!(is_quiet(&mut live).await, "dropped while it waited");
+        let _ = manager.update(&token, |name| name.push('!')).await.unwrap();
+        faults.only(&[Call::Get]);
+        faults.hold_answers();
+        assert!(is_quiet(&mut live).await, "dropped while it looked");
+        faults.release();
+        let changed = timeout(SOON, live.changed()).await;
+        let changed = changed.expect("it is seen without being told again").unwrap();
+        assert_eq!(changed.len(), 3 + round);
+    }
+    assert!(manager.destroy(&token).await.unwrap());
+    faults.hold_answers();
+    assert!(is_quiet(&mut live).await);
+    faults.release();
+    assert!(timeout(SOON, live.changed()).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_the_session_though_it_has_more_to_give() {
+    let manager = Manager::builder(Memory::new()).live_interval(NEVER).build().unwrap();
+    let token = manager.create(ada()).await.unwrap();
+    let mut limited = follow(&manager, &token).await.limit(stream::iter(0..));
+    for expected in 0..100 {
+        assert_eq!(limited.next().await, Some(expected));
+    }
+    let _ = manager.update(&token, |name| name.push('!')).await.unwrap();
+    assert_eq!(limited.next().await, Some(100), "a change is no end");
+    let token = rotated(manager.rotate(&token).await.unwrap());
+    assert_eq!(limited.next().await, Some(101), "nor is a rotation");
+    assert!(manager.destroy(&token).await.unwrap());
+    assert_eq!(limited.next().await, None);
+    assert_eq!(limited.next().await, None);
+}
+
+#[tokio::test]
+async fn a_stream_that_waits_is_woken_by_the_end_of_its_session() {
+    let manager = Manager::builder(Memory::new()).live_interval(NEVER).build().unwrap();
+    let token = manager.create(ada()).await.unwrap();
+    let limited = follow(&manager, &token).await.limit(stream::pending::<()>());
+    let ended = tokio::spawn(timeout(PATIENCE, limited.collect::<Vec<_>>()));
+    tokio::task::yield_now().await;
+    assert_eq!(manager.end_all(&Owner::from("ada")).await.unwrap(), 1);
+    assert!(ended.await.unwrap().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_stream_that_ends_by_itself_is_not_asked_again() {
+    /// Panics if it is polled after its end, as a stream may.
+    struct Once(u8);
+    impl Stream for Once {
+        type Item = u8;
+        fn poll_next(
+            mut self: Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+        ) -> Poll<Option<u8>> {
+            self.0 += 1;
+            match self.0 {
+                1 => Poll::Ready(Some(7)),
+                2 => Poll::Ready(None),
+                _ => panic!("polled after its end"),
+            }
+        }
+    }
+    let manager = Manager::builder(Memory::new()).live_interval(NEVER).build().unwrap();
+    let token = manager.create(ada()).await.unwrap();
+    let mut limited = follow(&manager, &token).await.limit(Once(0));
+    assert_eq!(limited.next().await, Some(7));
+    for _ in 0..3 {
+        assert_eq!(limited.next().await, None);
+    }
+}
+
+/// A thousand connections of one session, and of as many sessions.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_connections_end_together_and_leave_nothing_behind() {
+    let store = Memory::new();
+    let manager = Manager::builder(store.clone()).live_interval(NEVER).build().unwrap();
+    let shared = manager.create(ada()).await.unwrap();
+    let mut waiting = Vec::new();
+    for number in 0..1_000 {
+        let token = if number % 2 == 0 { None } else { Some(manager.create(ada()).await.unwrap()) };
+        let live = follow(&manager, token.as_ref().unwrap_or(&shared)).await;
+        waiting.push(tokio::spawn(ends(live)));
+    }
+    assert_eq!(manager.end_all(&Owner::from("ada")).await.unwrap(), 501);
+    for waiting in waiting {
+        waiting.await.unwrap();
+    }
+    let changes = kvolt_cache::Store::changes(&store).unwrap();
+    assert!(format!("{changes:?}").contains("keys: 0"), "{changes:?}");
+}
+
+/// Signed out by a request that began before the token was changed.
+#[tokio::test(start_paused = true)]
+async fn it_ends_within_the_interval_when_a_name_from_before_a_rotation_is_ended() {
+    let store = Memory::new();
+    let interval = Duration::from_secs(1);
+    let manager = Manager::builder(elsewhere(&store)).live_interval(interval).build().unwrap();
+    let token = manager.create(ada()).await.unwrap();
+    let read = manager.peek(&token).await.unwrap().unwrap();
+    let new = rotated(manager.rotate(&token).await.unwrap());
+    let live = follow(&manager, &new).await;
+    assert!(manager.destroy_session(&read).await.unwrap());
+    assert!(timeout(interval, live.ended()).await.is_ok());
+}
