@@ -6,12 +6,14 @@
 #![forbid(unsafe_code)]
 
 mod cookie_header;
+mod forwarded;
 mod lookup;
 mod store_ops;
 mod stored;
 mod token;
 
 pub use cookie_header::cookie_header;
+pub use forwarded::forwarded;
 pub use lookup::lookup;
 pub use store_ops::store_ops;
 pub use stored::stored;

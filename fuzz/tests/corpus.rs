@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use kvolt_fuzz::{cookie_header, lookup, store_ops, stored, token};
+use kvolt_fuzz::{cookie_header, forwarded, lookup, store_ops, stored, token};
 
 const TOKEN: &str = "mUc7y2JkT0hQeXwz5VnB9rLaPdSfGiKo3x_-E1W6ZqA";
 
@@ -22,6 +22,11 @@ fn replay(target: &str, body: fn(&[u8])) {
 #[test]
 fn corpus_of_cookie_header() {
     replay("cookie_header", cookie_header);
+}
+
+#[test]
+fn corpus_of_forwarded() {
+    replay("forwarded", forwarded);
 }
 
 #[test]
@@ -76,6 +81,19 @@ fn hostile() -> Vec<Vec<u8>> {
 #[test]
 fn hostile_cookies_do_no_harm() {
     hostile().iter().for_each(|input| cookie_header(input));
+}
+
+#[test]
+fn hostile_chains_of_proxies_do_no_harm() {
+    for input in hostile() {
+        forwarded(&input);
+        forwarded(&[b"for=\"", &*input].concat());
+        forwarded(&[&*input, b", for=10.0.0.2"].concat());
+        forwarded(&[&*input, b", 10.0.0.2"].concat());
+    }
+    for piece in ["\\", "\"", ",", "\\\"", "\",", "for=", "10.0.0.2,", "for=10.0.0.2,", "a=\"\";"] {
+        forwarded(piece.repeat(100_000).as_bytes());
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod error;
 mod extract;
 #[cfg(feature = "axum")]
 mod form;
+mod forwarded;
 mod future;
 mod handle;
 mod layer;
@@ -19,6 +20,7 @@ mod service;
 mod sessions;
 mod set_token;
 mod slot;
+mod trusted_proxies;
 
 pub use cookie_policy::{CookiePolicy, CookiePolicyBuilder, SameSite};
 pub use csrf::{CSRF_FIELD, CSRF_HEADER, CsrfField};
@@ -36,3 +38,4 @@ pub use refusal::{Missing, Refusal, Refused};
 pub use service::SessionService;
 pub use sessions::{Builder, CacheControl, STORE_TIMEOUT_DEFAULT, Sessions};
 pub use set_token::{SetToken, clear_site_data};
+pub use trusted_proxies::{ForwardingHeader, TrustedProxies};
