@@ -4,6 +4,8 @@ mod bounded;
 mod cookie_header;
 mod cookie_policy;
 mod csrf;
+#[cfg(feature = "device-names")]
+mod device_name;
 mod error;
 #[cfg(feature = "axum")]
 mod extract;
@@ -24,6 +26,8 @@ mod trusted_proxies;
 
 pub use cookie_policy::{CookiePolicy, CookiePolicyBuilder, SameSite};
 pub use csrf::{CSRF_FIELD, CSRF_HEADER, CsrfField};
+#[cfg(feature = "device-names")]
+pub use device_name::{device_name, prepare_device_names};
 pub use error::{ConfigError, Error, RETRY_AFTER, Result};
 #[cfg(feature = "axum")]
 pub use extract::{LayerMissing, SessionRejection};

@@ -81,6 +81,7 @@
 //!
 //! - `axum` (default): extractors and responses for axum 0.8.
 //! - `http` (part of `axum`): the tower layer, for any tower service.
+//! - `device-names`: what a user agent is called by people.
 //! - `redis`, `postgres`, `mysql`, `sqlite`: a store each, with `json`.
 //! - `json`: sessions as JSON, for stores that keep bytes.
 //! - `encrypt`: what a store keeps is encrypted.

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use kvolt_cache::{MemoryStore, Store};
 use kvolt_session::{
-    Anonymous, AtLimit, Binding, EndReason, Level, Manager, NewSession, Owner, OwnerLimit,
-    Record, Timeouts, What,
+    Anonymous, AtLimit, Binding, EndReason, Level, Manager, NewSession, Owner, OwnerLimit, Record,
+    Timeouts, What,
 };
 use kvolt_testkit::{Call, FaultyStore};
 use support::{GRACE, Heard, IDLE, LIFETIME, TICK, ada, bob, world, world_with};
@@ -83,9 +83,8 @@ async fn in_groups(store: &MemoryStore<Record<String>>, sessions_max: u32) -> us
 #[tokio::test]
 async fn of_one_group_the_oldest_goes_and_that_is_told() {
     let heard = Heard::default();
-    let world = world_with(|builder| {
-        builder.anonymous(Anonymous::new(1)).listener(heard.listener())
-    });
+    let world =
+        world_with(|builder| builder.anonymous(Anonymous::new(1)).listener(heard.listener()));
     let first = world.manager.create_anonymous(basket()).await.unwrap();
     let second = world.manager.create_anonymous(basket()).await.unwrap();
     assert!(!world.lives(&first).await && world.lives(&second).await);
@@ -228,9 +227,8 @@ async fn nobody_owns_one_and_no_list_of_an_owner_s_has_it() {
     let session = world.manager.peek(&token).await.unwrap().unwrap();
     assert!(session.owner().is_none() && session.is_anonymous());
     // Names as the store may use them for its groups.
-    let names = (0..16).flat_map(|group| {
-        ["", "/", ":"].map(|before| format!("{before}anonymous/{group}"))
-    });
+    let names =
+        (0..16).flat_map(|group| ["", "/", ":"].map(|before| format!("{before}anonymous/{group}")));
     for name in names.chain([String::new(), String::from("anonymous")]) {
         let owner = Owner::new(name.clone());
         assert!(world.manager.list(&owner).await.unwrap().is_empty(), "{name}");

@@ -408,10 +408,7 @@ async fn a_stream_that_ends_by_itself_is_not_asked_again() {
     struct Once(u8);
     impl Stream for Once {
         type Item = u8;
-        fn poll_next(
-            mut self: Pin<&mut Self>,
-            _: &mut std::task::Context<'_>,
-        ) -> Poll<Option<u8>> {
+        fn poll_next(mut self: Pin<&mut Self>, _: &mut std::task::Context<'_>) -> Poll<Option<u8>> {
             self.0 += 1;
             match self.0 {
                 1 => Poll::Ready(Some(7)),

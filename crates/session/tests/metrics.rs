@@ -119,5 +119,8 @@ fn no_label_has_a_name_that_somebody_chose() {
             world.manager.end_all(&"ada".into()).await.unwrap();
         });
     });
-    assert!(recorded.len() > 3 && recorded.keys().all(|name| !name.contains("ada")), "{recorded:?}");
+    assert!(
+        recorded.len() > 3 && recorded.keys().all(|name| !name.contains("ada")),
+        "{recorded:?}"
+    );
 }
