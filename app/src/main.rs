@@ -1,7 +1,13 @@
 //! The reference application of KVolt: people sign in, see and end their
-//! sessions, and keep a counter in one. `cargo run` starts it.
+//! sessions, change their password, and keep a counter in a session; administrators see and end
+//! everybody's. `cargo run` starts it.
 
+mod accounts;
+mod attempts;
+mod audit;
 mod devices;
+mod forms;
+mod metrics;
 mod negotiate;
 mod options;
 mod pages;
@@ -10,9 +16,12 @@ mod routes;
 mod shutdown;
 mod state;
 mod store;
+mod times;
 mod users;
 
+use std::future::IntoFuture;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use tokio::net::TcpListener;
@@ -38,22 +47,36 @@ fn main() -> ExitCode {
 }
 
 async fn serve(options: Options) -> Result<(), String> {
-    let listener = TcpListener::bind(options.listen)
-        .await
-        .map_err(|error| format!("can't listen on {}: {error}", options.listen))?;
+    let listener = bind(options.listen).await?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     let shutdown = Shutdown::on_signals().map_err(|error| format!("no signals: {error}"))?;
-    let users = users::Users::new(&options)?;
-    let app = App::new(&options, users, shutdown.clone()).await?;
-    greet(&options, &app, address);
+    // Before anything is counted.
+    let numbers = match options.metrics_listen {
+        Some(address) => Some((bind(address).await?, metrics::install()?)),
+        None => None,
+    };
+    let accounts = accounts::Accounts::new(&options)?;
+    let app = App::new(&options, accounts, shutdown.clone()).await?;
+    let mut numbers_address = None;
+    if let Some((listener, recorder)) = numbers {
+        numbers_address = listener.local_addr().ok();
+        let router = metrics::router(recorder, app.manager().clone());
+        tokio::spawn(axum::serve(listener, router).into_future());
+    }
+    greet(&options, &app, address, numbers_address);
     shutdown::serve(listener, routes::router(app), shutdown).await
 }
 
+async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
+    let listener = TcpListener::bind(address).await;
+    listener.map_err(|error| format!("can't listen on {address}: {error}"))
+}
+
 /// What the program says to who started it. Nobody has to listen.
-fn greet(options: &Options, app: &App, address: std::net::SocketAddr) {
+fn greet(options: &Options, app: &App, address: SocketAddr, numbers: Option<SocketAddr>) {
     let mut text = format!("KVolt reference application: http://{address}/\n");
-    if let Some(password) = app.users().generated_password() {
-        text += &format!("  sign in as {:?} with the password {password:?}\n", users::DEMO);
+    if let Some(password) = app.accounts().generated_password() {
+        text += &format!("  sign in as {:?} with the password {password:?}\n", accounts::DEMO);
     }
     text += &format!(
         "  sessions in {}{}; they end after {} unused, and after {} in any case\n",
@@ -64,6 +87,12 @@ fn greet(options: &Options, app: &App, address: std::net::SocketAddr) {
         humantime::format_duration(options.idle),
         humantime::format_duration(options.lifetime),
     );
+    if let Some(file) = app.accounts().file() {
+        text += &format!("  accounts in {}\n", file.display());
+    }
+    if let Some(address) = numbers {
+        text += &format!("  metrics for Prometheus on http://{address}/metrics\n");
+    }
     text += &if options.plain_cookie() {
         format!(
             "  plain HTTP: the cookie is {:?}, without Secure. With TLS in front, use --behind-tls\n",

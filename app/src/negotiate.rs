@@ -10,6 +10,8 @@ use axum::http::request::Parts;
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Serialize;
 
+use crate::pages::{Notice, page};
+
 /// Whether a page is wanted: what browsers ask for when somebody follows a link or sends a form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wants {
@@ -23,6 +25,14 @@ impl Wants {
         match self {
             Self::Page => Redirect::to(page).into_response(),
             Self::Json => Json(json).into_response(),
+        }
+    }
+
+    /// A refusal, as a page or as JSON.
+    pub(crate) fn refuse(self, status: StatusCode, title: &str, text: &str) -> Response {
+        match self {
+            Self::Page => page(status, &Notice { title, text }),
+            Self::Json => refuse(status, text),
         }
     }
 }

@@ -1,18 +1,25 @@
 //! What can be set on the command line and in the environment.
 
-use std::fmt;
+mod values;
+
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use kvolt::cache::codec::EncryptionKey;
 
+use self::values::duration;
+pub(crate) use self::values::{AtLimit, Credentials, Every, PerUser, Reuse};
 use crate::store::StoreUrl;
 
-/// The reference application of KVolt: sign-in, devices, live events.
+/// How long a token is still accepted that was changed, unless set.
+const GRACE_DEFAULT: Duration = Duration::from_secs(10);
+
+/// The reference application of KVolt: sign-in, devices, live events, administration.
 #[derive(Debug, Parser)]
 #[command(name = "kvolt-app", version, about)]
 pub(crate) struct Options {
@@ -55,6 +62,40 @@ pub(crate) struct Options {
     #[arg(long, value_name = "DURATION", env = "KVOLT_LIFETIME", default_value = "12h", value_parser = duration)]
     pub(crate) lifetime: Duration,
 
+    /// How long a session lives, used or not, of one who asked to be remembered.
+    #[arg(long, value_name = "DURATION", env = "KVOLT_REMEMBER_LIFETIME", default_value = "30d", value_parser = duration)]
+    pub(crate) remember_lifetime: Duration,
+
+    /// How old a token may get before a request changes it, such as 15m, or `off`.
+    #[arg(long, value_name = "DURATION", env = "KVOLT_ROTATE_EVERY", default_value = "15m")]
+    pub(crate) rotate_every: Every,
+
+    /// How long a token is still accepted that was changed. Without it 10 seconds, or less
+    /// where sessions or tokens live shorter.
+    #[arg(long, value_name = "DURATION", env = "KVOLT_ROTATION_GRACE", value_parser = duration)]
+    pub(crate) rotation_grace: Option<Duration>,
+
+    /// What happens when a token is used after that: the sign of a theft, or of a lost answer.
+    #[arg(long, value_enum, env = "KVOLT_TOKEN_REUSE", default_value = "report")]
+    pub(crate) token_reuse: Reuse,
+
+    /// How many sessions a user may have at once, or `unlimited`.
+    #[arg(long, value_name = "NUMBER", env = "KVOLT_SESSIONS_PER_USER", default_value = "20")]
+    pub(crate) sessions_per_user: PerUser,
+
+    /// What a sign-in does that would be one too many.
+    #[arg(long, value_enum, env = "KVOLT_AT_LIMIT", default_value = "end-oldest")]
+    pub(crate) at_limit: AtLimit,
+
+    /// How recently somebody must have given their password to change it or to administer.
+    #[arg(long, value_name = "DURATION", env = "KVOLT_FRESH", default_value = "5m", value_parser = duration)]
+    pub(crate) fresh: Duration,
+
+    /// How many sign-ins may fail within five minutes for one name; ten times as many
+    /// from one address.
+    #[arg(long, value_name = "NUMBER", env = "KVOLT_FAILED_SIGN_INS", default_value = "10")]
+    pub(crate) failed_sign_ins: NonZeroUsize,
+
     /// Who can sign in; may be given several times, in the environment one a line.
     /// Without it, one user with a new password that is printed.
     #[arg(
@@ -65,6 +106,26 @@ pub(crate) struct Options {
         hide_env_values = true
     )]
     pub(crate) users: Vec<Credentials>,
+
+    /// The same for those who administer everybody's sessions.
+    #[arg(
+        long = "admin",
+        value_name = "NAME:PASSWORD",
+        env = "KVOLT_ADMIN",
+        value_delimiter = '\n',
+        hide_env_values = true
+    )]
+    pub(crate) admins: Vec<Credentials>,
+
+    /// Keep accounts in this file, so that a changed password outlives the program and all
+    /// instances know it. Users who are given and not in it are added; it holds hashes only.
+    #[arg(long, value_name = "FILE", env = "KVOLT_ACCOUNTS")]
+    pub(crate) accounts: Option<PathBuf>,
+
+    /// Where to serve metrics for Prometheus, under /metrics; nowhere without it. An address
+    /// of its own, because behind a proxy every request seems to come from this machine.
+    #[arg(long, value_name = "ADDRESS", env = "KVOLT_METRICS_LISTEN")]
+    pub(crate) metrics_listen: Option<SocketAddr>,
 
     /// Use the safe cookie also on a loopback address: TLS ends in front of it.
     #[arg(long, env = "KVOLT_BEHIND_TLS", conflicts_with = "insecure_plain_http")]
@@ -95,52 +156,24 @@ impl Options {
     pub(crate) fn plain_cookie(&self) -> bool {
         self.insecure_plain_http || (self.listen.ip().is_loopback() && !self.behind_tls)
     }
+
+    /// How long a token is still accepted that was changed.
+    pub(crate) fn rotation_grace(&self) -> Duration {
+        let shortest = self.idle.min(self.remember_lifetime);
+        let shortest = self.rotate_every.0.map_or(shortest, |every| shortest.min(every));
+        self.rotation_grace.unwrap_or(GRACE_DEFAULT.min(shortest))
+    }
 }
 
 /// What is wrong, in one line. A value that may hold a password is left out: logs keep such lines.
 fn line(mut error: clap::Error) -> String {
-    let secret = ["--user", "--store", "--encryption-key"];
+    let secret = ["--user", "--admin", "--store", "--encryption-key"];
     let about = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
     if secret.iter().any(|name| about.starts_with(name)) {
         error.insert(ContextKind::InvalidValue, ContextValue::String(String::from("…")));
     }
     let message = error.render().to_string();
     message.lines().next().unwrap_or("error: bad options").to_owned()
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(duration) if duration.is_zero() => Err(String::from("it must not be zero")),
-        Ok(duration) => Ok(duration),
-        Err(error) => Err(format!("{error}; write it like 90s, 30m or 12h")),
-    }
-}
-
-/// A name and a password.
-#[derive(Clone)]
-pub(crate) struct Credentials {
-    pub(crate) name: String,
-    pub(crate) password: String,
-}
-
-impl FromStr for Credentials {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.split_once(':') {
-            Some((name, password)) if !name.is_empty() && !password.is_empty() => {
-                Ok(Self { name: name.to_owned(), password: password.to_owned() })
-            }
-            _ => Err("a user is written NAME:PASSWORD"),
-        }
-    }
-}
-
-/// Without the password.
-impl fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credentials").field("name", &self.name).finish_non_exhaustive()
-    }
 }
 
 #[cfg(test)]
@@ -178,12 +211,29 @@ mod tests {
             let line = line(parse(&["--user", wrong]).unwrap_err());
             assert!(!line.contains("hunter2") && line.contains("NAME:PASSWORD"), "{line}");
         }
-        for wrong in [["--store", "hunter2://localhost"], ["--encryption-key", "hunter2"]] {
+        for wrong in [
+            ["--store", "hunter2://localhost"],
+            ["--encryption-key", "hunter2"],
+            ["--admin", "hunter2"],
+        ] {
             let line = line(parse(&wrong).unwrap_err());
             assert!(!line.contains("hunter2"), "{line}");
         }
         let line = line(parse(&["--idle", "soon"]).unwrap_err());
         assert!(line.contains("'soon'"), "all else is shown: {line}");
+    }
+
+    #[test]
+    fn a_grace_is_never_longer_than_what_it_is_a_part_of_unless_set() {
+        for (options, expected) in [
+            (&[][..], 10_000),
+            (&["--idle", "300ms"], 300),
+            (&["--rotate-every", "1s"], 1_000),
+            (&["--rotate-every", "off", "--rotation-grace", "1m"], 60_000),
+        ] {
+            let grace = parse(options).unwrap().rotation_grace();
+            assert_eq!(grace, Duration::from_millis(expected), "{options:?}");
+        }
     }
 
     #[test]
@@ -196,6 +246,12 @@ mod tests {
             ["--near-cache", "0s"],
             ["--encryption-key", "hunter2"],
             ["--user", "ada"],
+            ["--admin", "ada"],
+            ["--rotate-every", "0s"],
+            ["--token-reuse", "forgive"],
+            ["--sessions-per-user", "0"],
+            ["--at-limit", "cry"],
+            ["--failed-sign-ins", "0"],
             ["--colour", "red"],
         ] {
             assert!(parse(&options).is_err(), "{options:?}");

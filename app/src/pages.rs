@@ -1,65 +1,76 @@
 //! What people see.
 
+mod admin;
+mod home;
+
 use askama::Template;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
-use kvolt::session::{Session, SessionId, Timestamp};
+use kvolt::middleware::{CsrfField, Result, Session};
+use kvolt::session::Flash;
 
-use crate::devices::{ago, left, program};
-use crate::users::User;
+pub(crate) use self::admin::{Admin, Audit};
+pub(crate) use self::home::Home;
+use crate::state::App;
+use crate::users::{PASSWORD_LEN_MIN, Role, User};
+
+/// What every page has of one who is signed in: the bar, and the messages that waited.
+pub(crate) struct Frame {
+    /// For each form.
+    csrf: CsrfField,
+    is_admin: bool,
+    flashes: Vec<Flash>,
+}
+
+impl Frame {
+    /// Messages are taken: a page that is made has to be shown.
+    pub(crate) async fn new(app: &App, session: &Session<User>) -> Result<Self> {
+        Ok(Self {
+            csrf: session.csrf_field()?,
+            is_admin: app.accounts().role(session) == Some(Role::Admin),
+            flashes: session.take_flashes().await?,
+        })
+    }
+}
 
 /// The form to sign in with.
-#[derive(Template)]
+#[derive(Template, Default)]
 #[template(path = "sign_in.html")]
 pub(crate) struct SignIn<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) next: &'a str,
+    pub(crate) remember: bool,
+    pub(crate) error: Option<&'a str>,
+}
+
+/// The form by which one proves again who they are.
+#[derive(Template)]
+#[template(path = "reauthenticate.html")]
+pub(crate) struct Reauthenticate<'a> {
+    pub(crate) frame: Frame,
     pub(crate) name: &'a str,
     pub(crate) next: &'a str,
     pub(crate) error: Option<&'a str>,
 }
 
-/// The page of one who is signed in.
+/// The form to change a password with.
 #[derive(Template)]
-#[template(path = "home.html")]
-pub(crate) struct Home<'a> {
-    user: &'a User,
-    since: String,
-    left: String,
-    devices: Vec<Row>,
+#[template(path = "password.html")]
+pub(crate) struct Password<'a> {
+    pub(crate) frame: Frame,
+    pub(crate) name: &'a str,
+    /// Whether it can be changed here.
+    pub(crate) is_offered: bool,
+    pub(crate) error: Option<&'a str>,
 }
 
-struct Row {
-    id: SessionId,
-    name: String,
-    user_agent: String,
-    address: String,
-    created: String,
-    last_seen: String,
-    current: bool,
-}
-
-impl<'a> Home<'a> {
-    pub(crate) fn new(session: &'a Session<User>, all: &[Session<User>], now: Timestamp) -> Self {
-        let row = |other: &Session<User>| Row {
-            id: other.id(),
-            name: program(other.device().user_agent()),
-            user_agent: other.device().user_agent().unwrap_or_default().to_owned(),
-            address: other
-                .device()
-                .address()
-                .map_or_else(String::new, |address| address.to_string()),
-            created: ago(other.created(), now),
-            last_seen: ago(other.last_seen(), now),
-            current: other.id() == session.id(),
-        };
-        Self {
-            user: session.data(),
-            since: ago(session.created(), now),
-            left: left(session.ends_at(), now),
-            // The newest first, which is what people look for.
-            devices: all.iter().rev().map(row).collect(),
-        }
-    }
+/// A page that says one thing.
+#[derive(Template)]
+#[template(path = "notice.html")]
+pub(crate) struct Notice<'a> {
+    pub(crate) title: &'a str,
+    pub(crate) text: &'a str,
 }
 
 /// A page, or an error where it can't be rendered.
@@ -75,9 +86,18 @@ pub(crate) fn page(status: StatusCode, page: &impl Template) -> Response {
 
 /// The one style sheet.
 pub(crate) async fn style() -> Response {
+    file("text/css; charset=utf-8", include_str!("../templates/style.css"))
+}
+
+/// The one script: it keeps the first page up to date.
+pub(crate) async fn script() -> Response {
+    file("text/javascript; charset=utf-8", include_str!("../templates/live.js"))
+}
+
+fn file(kind: &'static str, text: &'static str) -> Response {
     let headers = [
-        (CONTENT_TYPE, HeaderValue::from_static("text/css; charset=utf-8")),
+        (CONTENT_TYPE, HeaderValue::from_static(kind)),
         (CACHE_CONTROL, HeaderValue::from_static("public, max-age=3600")),
     ];
-    (headers, include_str!("../templates/style.css")).into_response()
+    (headers, text).into_response()
 }

@@ -1,12 +1,19 @@
 //! Which path leads where, and what each needs.
 
+mod admin;
 mod api;
+mod audit;
 mod counter;
+mod csrf;
 mod events;
 mod home;
+mod live;
 mod login;
+mod password;
 mod profile;
+mod reauthenticate;
 mod sessions;
+mod ws;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -33,6 +40,8 @@ pub(crate) fn router(app: App) -> Router {
     let private = Router::new()
         .route("/profile", get(profile::show))
         .route("/counter", get(counter::show).post(counter::add))
+        .route("/csrf", get(csrf::show))
+        .route("/reauthenticate", get(reauthenticate::show).post(reauthenticate::prove))
         .route_layer(cookies.clone());
 
     // Who sees and ends sessions is asked for in the store itself, whatever is near.
@@ -44,9 +53,21 @@ pub(crate) fn router(app: App) -> Router {
         .route("/sessions/revoke-all", post(sessions::revoke_all))
         .route_layer(cookies.clone().strict());
 
-    // An open stream must not keep an idle session alive.
-    let watching =
-        Router::new().route("/events", get(events::stream)).route_layer(cookies.clone().peek());
+    // These need a password that was given a short time ago, too.
+    let guarded = Router::new()
+        .route("/password", get(password::show).post(password::change))
+        .route("/admin", get(admin::list))
+        .route("/admin/sessions/{id}/end", post(admin::end))
+        .route("/admin/users/{id}/end", post(admin::end_user))
+        .route("/admin/end-everyone", post(admin::end_everyone))
+        .route("/audit", get(audit::show))
+        .route_layer(cookies.clone().strict().require(app.fresh()));
+
+    // An open connection must not keep an idle session alive.
+    let watching = Router::new()
+        .route("/events", get(events::stream))
+        .route("/ws", get(ws::open))
+        .route_layer(cookies.clone().peek());
 
     // These merely know about one.
     let public = Router::new()
@@ -65,11 +86,13 @@ pub(crate) fn router(app: App) -> Router {
     Router::new()
         .merge(private)
         .merge(sensitive)
+        .merge(guarded)
         .merge(watching)
         .merge(public)
         .nest("/api", api)
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/style.css", get(pages::style))
+        .route("/live.js", get(pages::script))
         .fallback(|| async { refuse(StatusCode::NOT_FOUND, "there is nothing here") })
         .layer(DefaultBodyLimit::max(BODY_LEN_MAX))
         .layer(map_response(protect))
@@ -78,7 +101,7 @@ pub(crate) fn router(app: App) -> Router {
 
 /// What every response tells browsers: nothing from elsewhere, no frames, no guessing.
 async fn protect(mut response: Response) -> Response {
-    let policy = "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+    let policy = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
     for (name, value) in [
         (CONTENT_SECURITY_POLICY, policy),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -14,7 +15,14 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// Knows when the program was asked to end.
 #[derive(Debug, Clone)]
-pub(crate) struct Shutdown(watch::Receiver<bool>);
+pub(crate) struct Shutdown {
+    asked: watch::Receiver<bool>,
+    /// Has a receiver for each connection that is to say goodbye itself.
+    open: Arc<watch::Sender<()>>,
+}
+
+/// Held by a connection that is no request any more, and ends by itself when that is asked for.
+pub(crate) struct Open(#[expect(dead_code, reason = "it is there or not")] watch::Receiver<()>);
 
 impl Shutdown {
     /// Asked by SIGINT (Ctrl-C) and SIGTERM.
@@ -32,15 +40,20 @@ impl Shutdown {
             // Kept until the end, so that it never looks closed.
             ask.closed().await;
         });
-        Ok(Self(asked))
+        Ok(Self { asked, open: Arc::new(watch::Sender::new(())) })
     }
 
     /// Waits until the end was asked for.
     pub(crate) fn asked(&self) -> impl Future<Output = ()> + Send + use<> {
-        let mut asked = self.0.clone();
+        let mut asked = self.asked.clone();
         async move {
             let _ = asked.wait_for(|asked| *asked).await;
         }
+    }
+
+    /// Has the program wait for a connection to end.
+    pub(crate) fn open(&self) -> Open {
+        Open(self.open.subscribe())
     }
 }
 
@@ -56,8 +69,13 @@ pub(crate) async fn serve(
         shutdown.asked().await;
         tokio::time::sleep(GRACE).await;
     };
+    let served = async {
+        serving.await.map_err(|error| error.to_string())?;
+        shutdown.open.closed().await;
+        Ok(())
+    };
     tokio::select! {
-        served = serving.into_future() => served.map_err(|error| error.to_string()),
+        served = served => served,
         () = late => {
             tracing::warn!("some requests were not answered in {GRACE:?}");
             Ok(())

@@ -1,15 +1,20 @@
 //! What all handlers share.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::FromRef;
+use kvolt::cache::Clock;
 use kvolt::middleware::{CookiePolicy, Lookup, Refusal, Sessions};
-use kvolt::session::{Manager, Owner};
+use kvolt::session::{Binding, Manager, Owner, OwnerLimit, StepUp, Timeouts};
 
+use crate::accounts::Accounts;
+use crate::attempts::Attempts;
+use crate::audit::Audit;
 use crate::options::Options;
 use crate::shutdown::Shutdown;
-use crate::store;
-use crate::users::{User, Users};
+use crate::store::{self, StoreUrl};
+use crate::users::User;
 
 /// The cookie on plain HTTP.
 pub(crate) const PLAIN_COOKIE: &str = "session_id";
@@ -17,6 +22,9 @@ pub(crate) const PLAIN_COOKIE: &str = "session_id";
 pub(crate) const SAFE_COOKIE: &str = "__Host-session_id";
 /// The header of those who use no cookie.
 const HEADER: &str = "X-Session-ID";
+
+/// Where somebody proves again who they are.
+pub(crate) const STEP_UP_PAGE: &str = "/reauthenticate";
 
 /// What all handlers share. Cloning it is cheap.
 #[derive(Clone)]
@@ -27,37 +35,49 @@ struct Inner {
     cookies: Sessions<User>,
     /// The same sessions for programs, by header.
     headers: Sessions<User>,
-    users: Users,
+    accounts: Arc<Accounts>,
+    attempts: Attempts,
+    audit: Audit,
     shutdown: Shutdown,
+    fresh: Duration,
+    /// Whether a password that is changed stays changed for as long as sessions live.
+    keeps_passwords: bool,
 }
 
 impl App {
     pub(crate) async fn new(
         options: &Options,
-        users: Users,
+        accounts: Accounts,
         shutdown: Shutdown,
     ) -> Result<Self, String> {
-        let store = store::open(options).await.map_err(|error| error.to_string())?;
-        let manager = Manager::builder(store)
-            .idle_timeout(options.idle)
-            .lifetime(options.lifetime)
-            .owned_by(|user: &User| Owner::new(user.id.to_string()))
-            .build()
-            .map_err(|error| error.to_string())?;
+        let (accounts, audit) = (Arc::new(accounts), Audit::default());
+        let manager = manager(options, &accounts, audit.clone()).await?;
         let plain = options.plain_cookie();
         let name = if plain { PLAIN_COOKIE } else { SAFE_COOKIE };
         let policy = CookiePolicy::builder().insecure_plain_http(plain).build();
+        let refusal = Refusal::redirect_browsers("/")
+            .and_then(|refusal| refusal.step_up_page(STEP_UP_PAGE))
+            .map_err(|error| error.to_string())?;
         let cookies = Sessions::builder(manager.clone())
             .lookup(lookup(&format!("cookie:{name}"))?)
             .cookie(policy.map_err(|error| error.to_string())?)
-            .refusal(Refusal::redirect_browsers("/").map_err(|error| error.to_string())?)
+            .refusal(refusal)
             .build()
             .map_err(|error| error.to_string())?;
         let headers = Sessions::builder(manager)
             .lookup(lookup(&format!("header:{HEADER}"))?)
             .build()
             .map_err(|error| error.to_string())?;
-        Ok(Self(Arc::new(Inner { cookies, headers, users, shutdown })))
+        Ok(Self(Arc::new(Inner {
+            cookies,
+            headers,
+            attempts: Attempts::new(options.failed_sign_ins, Clock::system()),
+            audit,
+            shutdown,
+            fresh: options.fresh,
+            keeps_passwords: accounts.file().is_some() || options.store == StoreUrl::Memory,
+            accounts,
+        })))
     }
 
     pub(crate) fn cookies(&self) -> &Sessions<User> {
@@ -68,13 +88,66 @@ impl App {
         &self.0.headers
     }
 
-    pub(crate) fn users(&self) -> &Users {
-        &self.0.users
+    pub(crate) fn manager(&self) -> &Manager<User> {
+        self.0.cookies.manager()
+    }
+
+    pub(crate) fn accounts(&self) -> &Arc<Accounts> {
+        &self.0.accounts
+    }
+
+    pub(crate) fn attempts(&self) -> &Attempts {
+        &self.0.attempts
+    }
+
+    pub(crate) fn audit(&self) -> &Audit {
+        &self.0.audit
     }
 
     pub(crate) fn shutdown(&self) -> &Shutdown {
         &self.0.shutdown
     }
+
+    /// What sensitive acts ask for: a password that was given a short time ago.
+    pub(crate) fn fresh(&self) -> StepUp {
+        StepUp::within(self.0.fresh)
+    }
+
+    /// Whether passwords can be changed here. Where sessions outlive the program and accounts do
+    /// not, the old password would be back after a restart, and with it the sessions that were ended.
+    pub(crate) fn keeps_passwords(&self) -> bool {
+        self.0.keeps_passwords
+    }
+}
+
+async fn manager(
+    options: &Options,
+    accounts: &Arc<Accounts>,
+    audit: Audit,
+) -> Result<Manager<User>, String> {
+    let store = store::open(options).await.map_err(|error| error.to_string())?;
+    let accounts = Arc::clone(accounts);
+    let mut manager = Manager::builder(store)
+        .timeouts(Timeouts::new(options.idle, options.lifetime))
+        .remembered_timeouts(Timeouts::new(options.remember_lifetime, options.remember_lifetime))
+        .rotation_grace(options.rotation_grace())
+        .token_reuse(options.token_reuse.into())
+        .owned_by(|user: &User| owner(user.id))
+        .bound_to(move |user: &User| accounts.version(user).map(Binding::from))
+        .listener(audit);
+    if let Some(every) = options.rotate_every.0 {
+        manager = manager.rotate_every(every);
+    }
+    if let Some(entries_max) = options.sessions_per_user.0 {
+        let at_limit = options.at_limit.into();
+        manager = manager.owner_limit(OwnerLimit { entries_max, at_limit });
+    }
+    manager.build().map_err(|error| error.to_string())
+}
+
+/// Whose the sessions of a user are.
+pub(crate) fn owner(id: u32) -> Owner {
+    Owner::new(id.to_string())
 }
 
 impl FromRef<App> for Sessions<User> {

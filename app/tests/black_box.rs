@@ -100,7 +100,7 @@ fn a_wrong_password_and_an_unknown_name_are_one_answer() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_flood_of_sign_ins_takes_no_more_memory_than_the_cores_can_use() {
-    let app = App::start();
+    let app = App::start_with(&["--failed-sign-ins", "1000"]);
     let form = [("content-type", "application/x-www-form-urlencoded")];
     let body = "username=ada&password=wrong";
     let begin = || app.client().begin("POST", "/login", &form, body.len());

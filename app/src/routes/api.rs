@@ -2,16 +2,14 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use kvolt::middleware::{Handle, Result, Session};
-use kvolt::session::NewSession;
 
-use super::login::{Credentials, WRONG, check};
+use super::login::{Credentials, make};
 use crate::devices::From;
-use crate::negotiate::refuse;
+use crate::negotiate::Wants;
 use crate::state::App;
-use crate::users::{Profile, User};
+use crate::users::User;
 
 /// The token goes back in the header that it is to come in.
 pub(super) async fn sign_in(
@@ -20,12 +18,10 @@ pub(super) async fn sign_in(
     From(device): From,
     credentials: Credentials,
 ) -> Result<Response> {
-    let Some(user) = check(&app, &credentials).await else {
-        return Ok(refuse(StatusCode::UNAUTHORIZED, WRONG));
-    };
-    let answer = Json(Profile::from(&user));
-    let set_token = handle.login(NewSession::new(user).device(device)).await?;
-    Ok((set_token, answer).into_response())
+    Ok(match make(&app, &handle, device, &credentials).await? {
+        Ok((set_token, profile)) => (set_token, Json(profile)).into_response(),
+        Err(denied) => denied.answer(Wants::Json, |status, _| status.into_response()),
+    })
 }
 
 pub(super) async fn sign_out(session: Session<User>) -> Result<Response> {

@@ -5,43 +5,57 @@ use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use kvolt::middleware::{Result, Session};
+use kvolt::session::{Flash, SessionId};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::devices::rfc3339;
+use crate::devices::name;
+use crate::forms::Act;
 use crate::negotiate::{Wants, refuse};
+use crate::times::rfc3339;
 use crate::users::User;
 
-/// A session as its user sees it. The id is public: it is no token.
+/// A session as its user and administrators see it. The id is public: it is no token.
 #[derive(Serialize)]
-struct Row {
+pub(super) struct Row {
     id: String,
     created: String,
     last_seen: String,
     expires_at: String,
+    device: String,
     user_agent: Option<String>,
     address: Option<String>,
+    remembered: bool,
     current: bool,
 }
 
+impl Row {
+    pub(super) fn new(session: &kvolt::session::Session<User>, current: SessionId) -> Self {
+        Self {
+            id: session.id().to_string(),
+            created: rfc3339(session.created()),
+            last_seen: rfc3339(session.last_seen()),
+            expires_at: rfc3339(session.expires_at()),
+            device: name(session.device()),
+            user_agent: session.device().user_agent().map(str::to_owned),
+            address: session.device().address().map(|address| address.to_string()),
+            remembered: session.is_remembered(),
+            current: session.id() == current,
+        }
+    }
+}
+
 pub(super) async fn list(session: Session<User>) -> Result<Response> {
-    let rows = session.list().await?.into_iter().map(|other| Row {
-        id: other.id().to_string(),
-        created: rfc3339(other.created()),
-        last_seen: rfc3339(other.last_seen()),
-        expires_at: rfc3339(other.expires_at()),
-        user_agent: other.device().user_agent().map(str::to_owned),
-        address: other.device().address().map(|address| address.to_string()),
-        current: other.id() == session.id(),
-    });
+    let all = session.list().await?;
+    let rows = all.iter().map(|other| Row::new(other, session.id()));
     Ok(Json(rows.collect::<Vec<_>>()).into_response())
 }
 
 /// Ends one of the user's own. What is not theirs is not there for them.
 pub(super) async fn end(
-    session: Session<User>,
-    wants: Wants,
     Path(id): Path<String>,
+    wants: Wants,
+    Act(session): Act,
 ) -> Result<Response> {
     let Ok(id) = id.parse() else {
         return Ok(refuse(StatusCode::NOT_FOUND, "there is no such session"));
@@ -50,18 +64,39 @@ pub(super) async fn end(
         let set_token = session.logout().await?;
         return Ok((set_token, wants.answer("/", json!({ "ended": 1 }))).into_response());
     }
-    if session.end(id).await? || wants == Wants::Page {
+    let ended = session.end(id).await?;
+    tell(wants, &session, if ended { "That session was ended." } else { "It had ended before." })
+        .await?;
+    if ended || wants == Wants::Page {
         return Ok(wants.answer("/", json!({ "ended": 1 })));
     }
     Ok(refuse(StatusCode::NOT_FOUND, "there is no such session"))
 }
 
-pub(super) async fn revoke_others(session: Session<User>, wants: Wants) -> Result<Response> {
+pub(super) async fn revoke_others(wants: Wants, Act(session): Act) -> Result<Response> {
     let ended = session.end_others().await?;
+    tell(wants, &session, &format!("{} ended.", others(ended))).await?;
     Ok(wants.answer("/", json!({ "ended": ended })))
 }
 
-pub(super) async fn revoke_all(session: Session<User>, wants: Wants) -> Result<Response> {
+pub(super) async fn revoke_all(wants: Wants, Act(session): Act) -> Result<Response> {
     let set_token = session.end_all().await?;
     Ok((set_token, wants.answer("/", json!({ "signed_out": true }))).into_response())
+}
+
+/// Leaves a message for the next page, where pages are shown.
+pub(super) async fn tell(wants: Wants, session: &Session<User>, text: &str) -> Result<()> {
+    match wants {
+        Wants::Page => session.flash(Flash::new("success", text)).await,
+        Wants::Json => Ok(()),
+    }
+}
+
+/// How many other sessions, and that they were.
+pub(super) fn others(number: usize) -> String {
+    match number {
+        0 => String::from("No other session was"),
+        1 => String::from("1 other session was"),
+        number => format!("{number} other sessions were"),
+    }
 }

@@ -1,0 +1,77 @@
+//! Accounts by name.
+
+use argon2::password_hash::phc::PasswordHash;
+use serde::{Deserialize, Serialize};
+
+use super::Given;
+use crate::passwords::hash;
+use crate::users::{Role, User};
+
+/// All accounts, in the order in which they were made.
+#[derive(Clone, Default, Serialize, Deserialize)]
+pub(super) struct Book {
+    pub(super) accounts: Vec<Account>,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct Account {
+    /// Never given again to another.
+    pub(super) id: u32,
+    pub(super) name: String,
+    pub(super) role: Role,
+    #[serde(with = "as_text")]
+    pub(super) hash: PasswordHash,
+    /// Counts the changes of the credentials. Sessions are bound to it.
+    pub(super) version: u64,
+}
+
+impl Book {
+    pub(super) fn named(&self, name: &str) -> Option<&Account> {
+        self.accounts.iter().find(|account| account.name == name)
+    }
+
+    /// The account of a session's user. Where users are named anew at each start, a number alone
+    /// could be another's by now.
+    pub(super) fn of(&self, user: &User) -> Option<&Account> {
+        self.named(&user.name).filter(|account| account.id == user.id)
+    }
+
+    pub(super) fn of_mut(&mut self, user: &User) -> Option<&mut Account> {
+        let mut accounts = self.accounts.iter_mut();
+        accounts.find(|account| account.name == user.name && account.id == user.id)
+    }
+
+    /// With those who were given: who is there already keeps password and number, and takes the role.
+    pub(super) fn with(mut self, given: &[Given]) -> Result<Self, String> {
+        for (name, password, role) in given {
+            if let Some(there) = self.accounts.iter_mut().find(|there| there.name == *name) {
+                there.role = *role;
+                continue;
+            }
+            let id = self.accounts.iter().map(|account| account.id).max().unwrap_or(0) + 1;
+            let hash = hash(password)?;
+            self.accounts.push(Account { id, name: name.clone(), role: *role, hash, version: 1 });
+        }
+        Ok(self)
+    }
+}
+
+mod as_text {
+    use argon2::password_hash::phc::PasswordHash;
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        hash: &PasswordHash,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(hash)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<PasswordHash, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        PasswordHash::new(&text).map_err(|_| D::Error::custom("a password hash is none"))
+    }
+}
