@@ -1,75 +1,42 @@
-//! Which devices requests come from, and how that reads.
+//! Which devices requests come from, and what these are called.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
 
 use axum::extract::{ConnectInfo, FromRequestParts};
-use axum::http::header::USER_AGENT;
 use axum::http::request::Parts;
+use kvolt::middleware::device_name;
 use kvolt::session::Device;
 
-/// The device of a request: its user agent and the address of its connection.
-///
-/// Forwarding headers are not believed: anybody can send them.
+use crate::state::App;
+
+/// The longest name that is shown of a program that is not known.
+const NAME_LEN_MAX: usize = 40;
+
+/// The device of a request: its user agent, and the address of the client. What a request says
+/// of its address is believed where it came by a trusted proxy, and nowhere else.
 pub(crate) struct From(pub(crate) Device);
 
-impl<S: Sync> FromRequestParts<S> for From {
+impl FromRequestParts<App> for From {
     type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let mut device = Device::new();
-        if let Some(Ok(user_agent)) = parts.headers.get(USER_AGENT).map(|value| value.to_str()) {
-            device = device.with_user_agent(user_agent);
-        }
-        if let Some(ConnectInfo(address)) = parts.extensions.get::<ConnectInfo<SocketAddr>>() {
-            device = device.with_address(address.ip());
-        }
-        Ok(Self(device))
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Infallible> {
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+        let peer = peer.map(|ConnectInfo(address)| address.ip());
+        Ok(Self(app.proxies().device(peer, &parts.headers)))
     }
 }
 
-/// What a device is called, for people.
+/// What a device is called, for people; of a program that is not known, what it calls itself first.
 pub(crate) fn name(device: &Device) -> String {
-    program(device.user_agent())
-}
-
-/// The program and the system that a user agent names.
-///
-/// Programs also name those that they want to be taken for, so the order counts.
-fn program(user_agent: Option<&str>) -> String {
-    const BROWSERS: &[(&str, &str)] = &[
-        ("Edg", "Edge"),
-        ("OPR/", "Opera"),
-        ("SamsungBrowser/", "Samsung Internet"),
-        ("Firefox/", "Firefox"),
-        ("FxiOS/", "Firefox"),
-        ("CriOS/", "Chrome"),
-        ("Chrome/", "Chrome"),
-        ("Safari/", "Safari"),
-    ];
-    const SYSTEMS: &[(&str, &str)] = &[
-        ("iPhone", "iPhone"),
-        ("iPad", "iPad"),
-        ("Android", "Android"),
-        ("CrOS", "ChromeOS"),
-        ("Windows", "Windows"),
-        ("Mac OS X", "macOS"),
-        ("Linux", "Linux"),
-    ];
-    let text = user_agent.unwrap_or_default();
-    let named = |known: &[(&str, &'static str)]| {
-        known.iter().find(|(part, _)| text.contains(part)).map(|(_, name)| *name)
-    };
-    let first = text.split(['/', ' ']).next().filter(|first| !first.is_empty());
-    let program = match (named(BROWSERS), first) {
-        (Some(browser), _) => browser.to_owned(),
-        (None, Some("Mozilla")) => String::from("A browser"),
-        (None, Some(first)) => first.chars().take(40).collect(),
-        (None, None) => return String::from("An unknown program"),
-    };
-    match named(SYSTEMS) {
-        Some(system) => format!("{program} on {system}"),
-        None => program,
+    if let Some(name) = device_name(device) {
+        return name;
+    }
+    let mut words = device.user_agent().unwrap_or_default().split(['/', ' ']);
+    match words.next() {
+        None | Some("") => String::from("An unknown program"),
+        Some("Mozilla") => String::from("A browser"),
+        Some(first) => first.chars().take(NAME_LEN_MAX).collect(),
     }
 }
 
@@ -78,44 +45,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn programs_have_the_names_that_people_know_them_by() {
-        const WEBKIT: &str = "AppleWebKit/537.36 (KHTML, like Gecko)";
-        for (user_agent, expected) in [
-            (
-                "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
-                "Firefox on Linux",
-            ),
-            (
-                &format!("Mozilla/5.0 (Windows NT 10.0) {WEBKIT} Chrome/140.0 Safari/537.36"),
-                "Chrome on Windows",
-            ),
-            (
-                &format!(
-                    "Mozilla/5.0 (Windows NT 10.0) {WEBKIT} Chrome/140.0 Safari/537.36 Edg/140.0"
-                ),
-                "Edge on Windows",
-            ),
-            (
-                &format!(
-                    "Mozilla/5.0 (Linux; Android 10; K) {WEBKIT} Chrome/140.0 Mobile Safari/537.36"
-                ),
-                "Chrome on Android",
-            ),
-            (
-                "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1 Version/18.0 Mobile Safari/604.1",
-                "Safari on iPhone",
-            ),
-            (
-                "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1 Version/18.0 Safari/605.1",
-                "Safari on macOS",
-            ),
-            ("Mozilla/5.0 (compatible)", "A browser"),
-            ("curl/8.14.1", "curl"),
-            (" ", "An unknown program"),
-        ] {
-            assert_eq!(program(Some(user_agent)), expected, "{user_agent}");
-        }
-        assert_eq!(program(None), "An unknown program");
-        assert_eq!(program(Some(&"é".repeat(300))).chars().count(), 40);
+    fn what_is_not_known_has_the_name_that_it_gives_itself() {
+        let name = |user_agent: &str| name(&Device::new().with_user_agent(user_agent));
+        assert_eq!(
+            name("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"),
+            "Firefox on Linux"
+        );
+        assert_eq!(name("Mozilla/5.0 (compatible)"), "A browser");
+        assert_eq!(name("Phone/1.0"), "Phone");
+        assert_eq!(name(" "), "An unknown program");
+        assert_eq!(name(&"é".repeat(300)).chars().count(), NAME_LEN_MAX);
+        assert_eq!(super::name(&Device::new()), "An unknown program");
     }
 }

@@ -8,9 +8,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use axum::http::HeaderName;
 use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use kvolt::cache::codec::EncryptionKey;
+use kvolt::middleware::{ForwardingHeader, TrustedProxies};
 
 use self::values::duration;
 pub(crate) use self::values::{AtLimit, Credentials, Every, PerUser, Reuse};
@@ -127,6 +129,27 @@ pub(crate) struct Options {
     #[arg(long, value_name = "ADDRESS", env = "KVOLT_METRICS_LISTEN")]
     pub(crate) metrics_listen: Option<SocketAddr>,
 
+    /// A proxy that is believed about where requests come from, by its address or network, such
+    /// as 10.0.0.0/8; may be given several times. Without it, nobody is.
+    #[arg(
+        long = "trusted-proxy",
+        value_name = "CIDR",
+        env = "KVOLT_TRUSTED_PROXY",
+        value_delimiter = ','
+    )]
+    pub(crate) trusted_proxies: Vec<String>,
+
+    /// The header in which these proxies say it: x-forwarded-for, forwarded, or another name,
+    /// which they must overwrite when a client sends it.
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "KVOLT_FORWARDING_HEADER",
+        default_value = "x-forwarded-for",
+        requires = "trusted_proxies"
+    )]
+    pub(crate) forwarding_header: HeaderName,
+
     /// Use the safe cookie also on a loopback address: TLS ends in front of it.
     #[arg(long, env = "KVOLT_BEHIND_TLS", conflicts_with = "insecure_plain_http")]
     pub(crate) behind_tls: bool,
@@ -155,6 +178,18 @@ impl Options {
     /// Whether the cookie goes without `Secure`.
     pub(crate) fn plain_cookie(&self) -> bool {
         self.insecure_plain_http || (self.listen.ip().is_loopback() && !self.behind_tls)
+    }
+
+    /// Who is believed about where requests come from.
+    pub(crate) fn proxies(&self) -> Result<TrustedProxies, String> {
+        let header = match self.forwarding_header.as_str() {
+            "x-forwarded-for" => ForwardingHeader::XForwardedFor,
+            "forwarded" => ForwardingHeader::Forwarded,
+            _ => ForwardingHeader::Named(self.forwarding_header.clone()),
+        };
+        let proxies = TrustedProxies::new(&self.trusted_proxies);
+        let proxies = proxies.map_err(|error| format!("--trusted-proxy: {error}"))?;
+        Ok(proxies.header(header))
     }
 
     /// How long a token is still accepted that was changed.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::extract::FromRef;
 use kvolt::cache::Clock;
-use kvolt::middleware::{CookiePolicy, Lookup, Refusal, Sessions};
+use kvolt::middleware::{CookiePolicy, Lookup, Refusal, Sessions, TrustedProxies};
 use kvolt::session::{Binding, Manager, Owner, OwnerLimit, StepUp, Timeouts};
 
 use crate::accounts::Accounts;
@@ -39,6 +39,7 @@ struct Inner {
     attempts: Attempts,
     audit: Audit,
     shutdown: Shutdown,
+    proxies: TrustedProxies,
     fresh: Duration,
     /// Whether a password that is changed stays changed for as long as sessions live.
     keeps_passwords: bool,
@@ -74,6 +75,7 @@ impl App {
             attempts: Attempts::new(options.failed_sign_ins, Clock::system()),
             audit,
             shutdown,
+            proxies: options.proxies()?,
             fresh: options.fresh,
             keeps_passwords: accounts.file().is_some() || options.store == StoreUrl::Memory,
             accounts,
@@ -106,6 +108,11 @@ impl App {
 
     pub(crate) fn shutdown(&self) -> &Shutdown {
         &self.0.shutdown
+    }
+
+    /// Who is believed about where requests come from.
+    pub(crate) fn proxies(&self) -> &TrustedProxies {
+        &self.0.proxies
     }
 
     /// What sensitive acts ask for: a password that was given a short time ago.

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use kvolt::cache::codec::{Encrypted, EncryptionKeys};
 use kvolt::cache::{
     AnyStore, Codec, Coded, Error, MemoryStore, NearCache, Push, Result as StoreResult, Store,
+    Watched,
 };
 use kvolt::redis::RedisStore;
 use kvolt::session::{Record, RecordJson};
@@ -56,7 +57,11 @@ fn memory(options: &Options) -> StoreResult<AnyStore<Record<User>>> {
     Ok(AnyStore::new(MemoryStore::builder().entries_max(SESSIONS_MAX).build()))
 }
 
-/// A store that tells its changes.
+/// A store that tells its changes, so that connections that stay open are told at once of the end of
+/// their session, whether or not there are copies here.
+///
+/// Listening takes one connection to the store for each instance, and a beat every quarter of the
+/// bound by which it is known that nothing was missed.
 fn near(
     options: &Options,
     store: impl Store<Vec<u8>> + Push,
@@ -64,7 +69,7 @@ fn near(
     let store = Coded::new(store, codec(options));
     Ok(match options.near_cache {
         Some(bound) => AnyStore::new(NearCache::builder(store).bound(bound).build()?),
-        None => AnyStore::new(store),
+        None => AnyStore::new(Watched::new(store)?),
     })
 }
 
