@@ -50,7 +50,8 @@ enum Kind {
     Ended,
     CrossOrigin,
     Csrf,
-    StepUp(StepUp),
+    /// And whether tokens come by the scheme that has a challenge for it.
+    StepUp(StepUp, bool),
     SessionExists,
     NoWayBack,
 }
@@ -68,8 +69,8 @@ impl Error {
         Self(Kind::Csrf)
     }
 
-    pub(crate) fn step_up(missing: StepUp) -> Self {
-        Self(Kind::StepUp(missing))
+    pub(crate) fn step_up(missing: StepUp, bearer: bool) -> Self {
+        Self(Kind::StepUp(missing, bearer))
     }
 
     pub(crate) fn session_exists() -> Self {
@@ -116,7 +117,7 @@ impl Error {
     /// What is missing, where the user has to prove again, or more strongly, who they are.
     pub fn missing_step_up(&self) -> Option<StepUp> {
         match self.0 {
-            Kind::StepUp(missing) => Some(missing),
+            Kind::StepUp(missing, _) => Some(missing),
             _ => None,
         }
     }
@@ -149,8 +150,8 @@ impl Error {
         if status.is_server_error() {
             self.log();
         }
-        if let Some(missing) = self.missing_step_up() {
-            return insufficient(missing, false);
+        if let Kind::StepUp(missing, bearer) = self.0 {
+            return insufficient(missing, bearer);
         }
         let text = match status {
             StatusCode::FORBIDDEN if self.is_csrf() => {
@@ -209,7 +210,7 @@ impl fmt::Display for Error {
             Kind::Ended => "the session has ended",
             Kind::CrossOrigin => "another site made a browser send the request",
             Kind::Csrf => "the form token is missing, or none of the session's",
-            Kind::StepUp(_) => "the user has to prove again who they are",
+            Kind::StepUp(..) => "the user has to prove again who they are",
             Kind::SessionExists => "the client has a session: no anonymous one was made",
             Kind::NoWayBack => {
                 "a token that came in a query can't be replaced: no response carries one back"

@@ -177,7 +177,8 @@ impl<T: Send + Sync + 'static> Handle<T> {
             return Ok(());
         }
         self.manager().report_refusal(Some(session), RefusalReason::StepUp);
-        Err(Error::step_up(step_up))
+        let bearer = self.slot.sessions().inner().lookup.sources().contains(&Source::Bearer);
+        Err(Error::step_up(step_up, bearer))
     }
 
     /// Leaves a message for the next page that is shown.

@@ -164,7 +164,7 @@ fn to_page(page: &str, refused: Refused<'_>) -> Response<Bytes> {
     let going = if safe {
         refused.uri.path_and_query().map(|going| going.as_str())
     } else if let Missing::StepUp(_) = refused.missing {
-        page_before(refused.headers)
+        page_before(refused)
     } else {
         None
     };
@@ -182,8 +182,13 @@ fn to_page(page: &str, refused: Refused<'_>) -> Response<Bytes> {
 }
 
 /// The page of this site that a form was on, as far as the browser tells.
-fn page_before(headers: &HeaderMap) -> Option<&str> {
-    let (host, referer) = (headers.get(HOST)?.to_str().ok()?, headers.get(REFERER)?.to_str().ok()?);
+fn page_before(refused: Refused<'_>) -> Option<&str> {
+    let host = match refused.headers.get(HOST) {
+        Some(host) => host.to_str().ok()?,
+        // Over HTTP/2, the address has it.
+        None => refused.uri.authority()?.as_str(),
+    };
+    let referer = refused.headers.get(REFERER)?.to_str().ok()?;
     let (_, after_scheme) = referer.split_once("://")?;
     after_scheme.strip_prefix(host).filter(|path| path.starts_with('/'))
 }

@@ -59,20 +59,24 @@ where
             let admitted = layer.admit(None, None, None, &request);
             return go_on(&mut self.inner, admitted, request);
         };
+        let (token, told) = match layer.taken_over(&request) {
+            Some((token, told)) => (token, Some(told)),
+            None => (token, None),
+        };
         let manager = layer.sessions.manager();
         let access = layer.access_for(&request);
         let ready = manager.get_ready(&token, access);
         let due = layer.rotates(ready.as_ref(), access, place);
         match ready {
             Some(result) if !due => {
-                let admitted = layer.answer(Found { result, token, place, new: None }, &request);
+                let admitted = layer.answer(Found { result, token, place, new: told }, &request);
                 go_on(&mut self.inner, admitted, request)
             }
             ready => {
                 // The service that was polled ready is the one to call.
                 let clone = self.inner.clone();
                 let inner = mem::replace(&mut self.inner, clone);
-                let ask = Box::pin(Arc::clone(layer).ask(ready, token, place, access));
+                let ask = Box::pin(Arc::clone(layer).ask(ready, token, place, access, told));
                 ResponseFuture::asking(ask, inner, Arc::clone(layer), request)
             }
         }
@@ -137,9 +141,28 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
             && self.sessions.channel(Some(self.sessions.inner().lookup.source(place))).is_ok()
     }
 
+    /// The token that a layer around this one has changed, and how the client is told of
+    /// it. From here on that is up to this layer, behind which it may be changed once more.
+    fn taken_over<B>(&self, request: &Request<B>) -> Option<(Token, (HeaderName, HeaderValue))> {
+        let outer = request.extensions().get::<Arc<Slot<T>>>()?;
+        outer.sessions().is(&self.sessions).then(|| outer.hand_over())?
+    }
+
     /// Asks the store, where it has not answered at once, and changes the token where it is time.
     async fn ask(
         self: Arc<Self>,
+        ready: Option<kvolt_session::Result<Option<Session<T>>>>,
+        token: Token,
+        place: Place,
+        access: Access,
+        told: Option<(HeaderName, HeaderValue)>,
+    ) -> Found<T> {
+        let found = self.find(ready, token, place, access).await;
+        Found { new: found.new.or(told), ..found }
+    }
+
+    async fn find(
+        &self,
         ready: Option<kvolt_session::Result<Option<Session<T>>>>,
         token: Token,
         place: Place,
@@ -207,7 +230,11 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
                     let manager = self.sessions.manager();
                     manager.report_refusal(None, RefusalReason::Unavailable);
                 }
-                Err(self.respond(error.to_response()))
+                let mut response = self.respond(error.to_response());
+                if let Some((name, value)) = new {
+                    slot::set(response.headers_mut(), &name, value);
+                }
+                Err(response)
             }
         }
     }
@@ -223,6 +250,8 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
         let session = session.filter(|session| self.anonymous || !session.is_anonymous());
         let missing = match (&session, &self.step_up) {
             (None, _) if self.required => Some(Missing::Session),
+            // Who has proved nothing can't prove it again.
+            (Some(session), Some(_)) if session.is_anonymous() => Some(Missing::Session),
             (Some(session), Some(step_up)) => {
                 let manager = self.sessions.manager();
                 let is_met = session.meets(step_up, manager.clock().now());

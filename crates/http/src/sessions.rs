@@ -159,6 +159,11 @@ impl<T: Send + Sync + 'static> Sessions<T> {
         Ok(Handle::outside(Arc::new(slot)))
     }
 
+    /// Whether these are the same and not merely of the same type.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     pub(crate) fn inner(&self) -> &Inner<T> {
         &self.0
     }

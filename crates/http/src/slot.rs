@@ -84,6 +84,13 @@ impl<T: Send + Sync + 'static> Slot<T> {
         self.came_by.map(|place| self.sessions().inner().lookup.source(place))
     }
 
+    /// Leaves it to a layer within to tell the client of its new token, if there is one.
+    pub(crate) fn hand_over(&self) -> Option<(Token, (HeaderName, HeaderValue))> {
+        let mut state = self.state();
+        let token = Token::parse(state.token.as_ref()?.expose())?;
+        Some((token, *state.outgoing.take()?))
+    }
+
     /// Never held across an await.
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)

@@ -2,6 +2,7 @@
 #![allow(unreachable_pub, reason = "it is a module of each test file")]
 #![allow(dead_code, reason = "each test file uses its part")]
 
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use axum::Router;
@@ -13,7 +14,7 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use kvolt_cache::MemoryStore;
 use kvolt_http::{Handle, Result, Session, Sessions};
-use kvolt_session::{Manager, NewSession, Record};
+use kvolt_session::{Event, Manager, NewSession, Record, RefusalReason, Token, What};
 use kvolt_testkit::{Faults, FaultyStore, ManualClock};
 use tower::ServiceExt;
 
@@ -146,6 +147,17 @@ impl Client {
         Self { app, cookie: None }
     }
 
+    /// With a token that it was given elsewhere.
+    pub fn with(app: &Router, token: &Token) -> Self {
+        let cookie = Some(format!("__Host-session_id={}", token.expose()));
+        Self { app: app.clone(), cookie }
+    }
+
+    /// The same device once more.
+    pub fn same(&self) -> Self {
+        Self { app: self.app.clone(), cookie: self.cookie.clone() }
+    }
+
     /// The same application, for another device.
     pub fn other(&self) -> Self {
         Self::new(self.app.clone())
@@ -160,6 +172,16 @@ impl Client {
     }
 
     pub async fn send(&mut self, method: Method, path: &str, headers: &[(&str, &str)]) -> Answer {
+        self.send_body(method, path, headers, Body::empty()).await
+    }
+
+    pub async fn send_body(
+        &mut self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Body>,
+    ) -> Answer {
         let mut request = Request::builder().method(method).uri(path).header("host", "app.test");
         if let Some(cookie) = &self.cookie {
             request = request.header(COOKIE, cookie);
@@ -167,8 +189,7 @@ impl Client {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let response =
-            self.app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        let response = self.app.clone().oneshot(request.body(body.into()).unwrap()).await.unwrap();
         for set in response.headers().get_all(SET_COOKIE) {
             let pair = set.to_str().unwrap().split(';').next().unwrap().to_owned();
             self.cookie = if pair.ends_with('=') { None } else { Some(pair) };
@@ -206,5 +227,44 @@ impl Answer {
 
     pub fn is_text(&self) -> bool {
         self.header(CONTENT_TYPE.as_str()).is_some_and(|kind| kind.starts_with("text/plain"))
+    }
+}
+
+/// What a listener is told.
+#[derive(Clone, Default)]
+pub struct Heard(Arc<(Mutex<Vec<Event>>, Condvar)>);
+
+impl Heard {
+    pub fn listener(&self) -> impl Fn(&Event) + Send + Sync + 'static {
+        let heard = self.clone();
+        move |event: &Event| {
+            heard.0.0.lock().unwrap().push(event.clone());
+            heard.0.1.notify_all();
+        }
+    }
+
+    /// The first `events` of them, once they are there, and forgets them.
+    #[track_caller]
+    pub fn take(&self, events: usize) -> Vec<Event> {
+        let heard = self.0.0.lock().unwrap();
+        let patience = Duration::from_secs(30);
+        let too_few = |heard: &mut Vec<Event>| heard.len() < events;
+        let (mut heard, late) = self.0.1.wait_timeout_while(heard, patience, too_few).unwrap();
+        assert!(!late.timed_out(), "{events} expected, and these came: {heard:?}");
+        heard.drain(..events).collect()
+    }
+
+    /// The reasons of so many refusals, which is all that came.
+    #[track_caller]
+    pub fn refusals(&self, events: usize) -> Vec<RefusalReason> {
+        let refused = |event: Event| match event.what {
+            What::Refused { reason } => reason,
+            other => panic!("{other:?}"),
+        };
+        self.take(events).into_iter().map(refused).collect()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.0.lock().unwrap().is_empty()
     }
 }
