@@ -154,8 +154,10 @@ impl<D: Dialect> Core<D> {
             let Some(mut row) = self.find(&mut lease, key).await? else {
                 return Ok(None);
             };
-            let due = access.slides().then(|| row.slide(self.slide_after)).flatten();
-            let Some((deadline, idle)) = due else {
+            // Whoever has no more than a former key keeps nothing alive with it.
+            let slides = access.slides() && row.key == *key;
+            let Some((deadline, idle)) = slides.then(|| row.slide(self.slide_after)).flatten()
+            else {
                 return Ok(Some(row));
             };
             // Where reading and writing share a pool, holding on to this connection while
@@ -164,9 +166,8 @@ impl<D: Dialect> Core<D> {
             // It is moved only forward, by the clock of the first statement, and only where it
             // is still the same entry with the same idle time: a slide that was overtaken by
             // another, by a new expiry, a renaming or a removal finds nothing to do.
-            let key = row.key;
             let arguments =
-                [(&key).into(), row.id.into(), Argument::from(deadline), Argument::from(idle)];
+                [key.into(), row.id.into(), Argument::from(deadline), Argument::from(idle)];
             let mut lease = self.write.lease().await?;
             match lease.execute(&self.sql.slide, &arguments).await {
                 Ok(0) => {}
