@@ -6,6 +6,7 @@ use crate::dialect::{Argument, Dialect, Lock};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::lease::{Lease, Step};
 use crate::row::{Row, expiry_arguments, fresh_number, millis};
+use crate::statements::FORMER_FIRST;
 use crate::store::Core;
 
 impl<D: Dialect> Core<D> {
@@ -117,7 +118,9 @@ impl<D: Dialect> Core<D> {
     }
 
     /// The former keys all lead to where the entry is now, so that none is ever two steps away;
-    /// each as long as every grace on its way lasts.
+    /// each as long as every grace on its way lasts, and the last [`FORMER_MAX`] of them.
+    ///
+    /// [`FORMER_MAX`]: crate::statements::FORMER_MAX
     async fn leave_former(
         &self,
         lease: &mut Lease<'_, D>,
@@ -134,7 +137,7 @@ impl<D: Dialect> Core<D> {
         let arguments = [
             Argument::from(&moving.key),
             moving.id.into(),
-            fresh_number()?.into(),
+            FORMER_FIRST.into(),
             [].as_slice().into(),
             Argument::Bytes(None),
             Argument::Integer(None),

@@ -9,6 +9,13 @@ use crate::dialect::{Dialect, Statement};
 const COLUMNS: &str =
     "{key}, id, version, value, owner, created, idle, idle_deadline, absolute_deadline, successor";
 
+/// So many former keys lead to an entry. The version of a former key is how many renamings ago it
+/// was left: with each, as many rows change as still lead on, and the oldest one ends.
+pub(crate) const FORMER_MAX: i64 = 16;
+
+/// The version of a former key that is being left.
+pub(crate) const FORMER_FIRST: i64 = 1;
+
 /// The statements of one store.
 #[derive(Debug)]
 pub(crate) struct Statements {
@@ -32,7 +39,7 @@ pub(crate) struct Statements {
     pub(crate) lock: Statement,
     /// Moves the row under `$1` to `$2`.
     pub(crate) rename: Statement,
-    /// Lets the former keys of `$1` lead to `$2`, for `$3` at the most.
+    /// Lets the former keys of `$1` lead to `$2`, for `$3` at the most; the oldest one lead nowhere.
     pub(crate) lead_on: Statement,
     /// The owner's live entries but `$2`, oldest first.
     pub(crate) list: Statement,
@@ -104,11 +111,14 @@ impl Statements {
                  WHERE {{key}} = $1 AND successor IS NULL AND expires > {{now}}",
                 restart(7, 8, 9)
             )),
+            // MySQL sets one column after the other, and sees what it has set: the version last.
             lead_on: statement(
-                "UPDATE {t} SET successor = $2, absolute_deadline = \
-                 CASE WHEN absolute_deadline < {now} + $3 THEN absolute_deadline \
-                 ELSE {now} + $3 END \
-                 WHERE successor = $1",
+                &"UPDATE {t} SET successor = $2, absolute_deadline = \
+                 CASE WHEN absolute_deadline < {most} THEN absolute_deadline ELSE {most} END, \
+                 version = version + 1 \
+                 WHERE successor = $1 AND version <= {max}"
+                    .replace("{most}", "{now} + CASE WHEN version < {max} THEN $3 ELSE 0 END")
+                    .replace("{max}", &FORMER_MAX.to_string()),
             ),
             list: statement(&owned),
             lock_owned: statement(&(owned + D::FOR_UPDATE)),
