@@ -61,8 +61,8 @@ impl<D: Dialect> Builder<D> {
     }
 
     /// How long a call may take, waiting for a connection included, before it
-    /// is unavailable. [`TIMEOUT_DEFAULT`] unless set. `clear` may take 30
-    /// times as long.
+    /// is unavailable. [`TIMEOUT_DEFAULT`] unless set. `clear` and `count` may
+    /// take 30 times as long.
     pub fn timeout(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
     }
@@ -89,6 +89,7 @@ impl<D: Dialect> Builder<D> {
     }
 
     /// How often what has ended is deleted; `None` for never, where something else does it.
+    /// Then this store can't [tell](kvolt_cache::Store::on_expired) what has ended, either.
     /// About a minute unless set: each time is drawn anew, between half of this
     /// and one and a half, so that many servers don't do it at once.
     pub fn clean_every(mut self, interval: impl Into<Option<Duration>>) -> Self {
@@ -146,7 +147,7 @@ impl<D: Dialect> Builder<D> {
             timeout: self.timeout,
             slide_after: self.slide_after,
             migrates: self.migrate,
-            _cleaner: cleaner,
+            cleaner,
         };
         Ok(SqlStore { core: Arc::new(core) })
     }

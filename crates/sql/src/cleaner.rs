@@ -1,15 +1,17 @@
-//! Deleting what has ended.
+//! Deleting what has ended, and telling of it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use kvolt_cache::{Key, OnExpired};
 use tokio::task::{AbortHandle, yield_now};
 use tokio::time::{sleep, timeout};
 
 use crate::dialect::{Argument, Dialect};
 use crate::failure::Outcome;
 use crate::pool::Pool;
-use crate::row::fresh_number;
+use crate::remove::remove_rows;
+use crate::row::{self, fresh_number};
 use crate::statements::Statements;
 
 /// How often, and how much at once.
@@ -30,8 +32,10 @@ impl Default for Cleaning {
 /// Nothing depends on it but the size of the table: what has ended is absent
 /// to every statement. Each batch is a transaction of its own, so that no lock
 /// is held for long, and rows that others have locked are left for the next time.
-#[derive(Debug)]
-pub(crate) struct Cleaner(AbortHandle);
+pub(crate) struct Cleaner {
+    task: AbortHandle,
+    told: Arc<OnceLock<OnExpired>>,
+}
 
 impl Cleaner {
     pub(crate) fn start<D: Dialect>(
@@ -42,16 +46,26 @@ impl Cleaner {
         limit: Duration,
     ) -> Self {
         let sql = Arc::clone(sql);
+        let told = Arc::new(OnceLock::new());
+        let telling = Arc::clone(&told);
         let task = tokio::spawn(async move {
             let Some(interval) = cleaning.interval else { return };
             loop {
                 sleep(jittered(interval)).await;
                 read.trim();
                 write.trim();
-                while let Ok(done) = timeout(limit, batch(&write, &sql, cleaning.rows_max)).await {
-                    match done {
-                        Ok(true) => yield_now().await,
-                        Ok(false) => break,
+                let rows_max = cleaning.rows_max;
+                loop {
+                    let batch = async {
+                        match telling.get() {
+                            Some(told) => batch_telling(&write, &sql, rows_max, limit, told).await,
+                            None => batch(&write, &sql, rows_max).await,
+                        }
+                    };
+                    let Ok(deleted) = timeout(limit, batch).await else { break };
+                    match deleted {
+                        Ok(deleted) if deleted >= u64::from(rows_max) => yield_now().await,
+                        Ok(_) => break,
                         Err(failure) => {
                             tracing::warn!(error = %failure.error, "what has ended was not deleted");
                             break;
@@ -60,21 +74,53 @@ impl Cleaner {
                 }
             }
         });
-        Self(task.abort_handle())
+        Self { task: task.abort_handle(), told }
+    }
+
+    /// From now on tells the keys of the entries that it deletes; `false` if somebody is told already.
+    pub(crate) fn tell(&self, told: OnExpired) -> bool {
+        self.told.set(told).is_ok()
     }
 }
 
 impl Drop for Cleaner {
     fn drop(&mut self) {
-        self.0.abort();
+        self.task.abort();
     }
 }
 
-/// Deletes a batch; whether there may be more.
-async fn batch<D: Dialect>(pool: &Pool<D>, sql: &Statements, rows_max: u32) -> Outcome<bool> {
+/// Deletes a batch, and says how many rows that were.
+async fn batch<D: Dialect>(pool: &Pool<D>, sql: &Statements, rows_max: u32) -> Outcome<u64> {
     let mut lease = pool.lease().await?;
-    let deleted = lease.execute(&sql.clean, &[Argument::from(i64::from(rows_max))]).await?;
-    Ok(deleted >= u64::from(rows_max))
+    lease.execute(&sql.clean, &[Argument::from(i64::from(rows_max))]).await
+}
+
+/// The same, and tells which of them were entries, once they are surely gone.
+async fn batch_telling<D: Dialect>(
+    pool: &Pool<D>,
+    sql: &Statements,
+    rows_max: u32,
+    limit: Duration,
+    told: &OnExpired,
+) -> Outcome<u64> {
+    let mut lease = pool.lease().await?;
+    let finds = D::FIND_ENDED.is_some();
+    if finds {
+        lease.begin(&sql.table, Vec::new(), limit).await?;
+    }
+    let rows = lease.fetch(&sql.clean_telling, &[Argument::from(i64::from(rows_max))]).await?;
+    let keys: Vec<Key> = rows.iter().map(row::key::<D>).collect::<kvolt_cache::Result<_>>()?;
+    if finds {
+        remove_rows(&mut lease, sql, &keys).await?;
+        lease.commit().await?;
+    }
+    for (key, row) in keys.iter().zip(&rows) {
+        // A former key is none, and was told of with its entry if that has ended.
+        if matches!(D::bytes(row, 1), Ok(None)) {
+            told(key);
+        }
+    }
+    Ok(rows.len() as u64)
 }
 
 /// Between half of it and one and a half.

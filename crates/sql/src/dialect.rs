@@ -53,6 +53,10 @@ pub trait Dialect: Debug + Default + Clone + Send + Sync + 'static {
     /// Deletes some of what has ended, with `$1` for how many at the most.
     const CLEAN: &'static str;
 
+    /// Where `CLEAN` can't be told to return what it deletes: locks and returns `key` and
+    /// `successor` of what it would delete.
+    const FIND_ENDED: Option<&'static str> = None;
+
     /// Whether a statement that looks at all of an owner's rows can miss one that is being renamed.
     const RENAMES_ESCAPE: bool;
 

@@ -34,6 +34,11 @@ impl Dialect for MySql {
     // The error that a taken key makes is told apart, and undoes nothing else.
     const ON_TAKEN: &'static str = "";
     const CLEAN: &'static str = "DELETE FROM {t} WHERE expires <= {now} ORDER BY expires LIMIT $1";
+    // Only MariaDB has `RETURNING`.
+    const FIND_ENDED: Option<&'static str> = Some(
+        "SELECT {key}, successor FROM {t} WHERE expires <= {now} \
+         ORDER BY expires LIMIT $1 FOR UPDATE SKIP LOCKED",
+    );
     // InnoDB keeps rows in the order of their keys, and a new key puts a row to another place.
     const RENAMES_ESCAPE: bool = true;
     const NUMBERS_ARGUMENTS: bool = false;

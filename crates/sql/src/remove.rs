@@ -5,6 +5,7 @@ use kvolt_cache::{Key, Owner};
 use crate::dialect::{Argument, Dialect};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::lease::{Lease, Step};
+use crate::statements::Statements;
 use crate::store::{Core, NOBODY};
 
 /// How many rows one statement removes by their keys.
@@ -71,10 +72,19 @@ impl<D: Dialect> Core<D> {
 
     /// Removes rows that are locked.
     pub(crate) async fn remove_rows(&self, lease: &mut Lease<'_, D>, keys: &[Key]) -> Outcome<()> {
-        for keys in keys.chunks(KEYS_MAX) {
-            let arguments: Vec<Argument<'_>> = keys.iter().map(Argument::from).collect();
-            lease.execute(&self.sql.remove_rows::<D>(keys.len()), &arguments).await?;
-        }
-        Ok(())
+        remove_rows(lease, &self.sql, keys).await
     }
+}
+
+/// Removes rows that are locked.
+pub(crate) async fn remove_rows<D: Dialect>(
+    lease: &mut Lease<'_, D>,
+    sql: &Statements,
+    keys: &[Key],
+) -> Outcome<()> {
+    for keys in keys.chunks(KEYS_MAX) {
+        let arguments: Vec<Argument<'_>> = keys.iter().map(Argument::from).collect();
+        lease.execute(&sql.remove_rows::<D>(keys.len()), &arguments).await?;
+    }
+    Ok(())
 }

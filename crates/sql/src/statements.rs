@@ -48,7 +48,11 @@ pub(crate) struct Statements {
     /// The live entries after `$1` in the order of their keys.
     pub(crate) scan: Statement,
     pub(crate) clear: Statement,
+    /// How many live entries there are.
+    pub(crate) count: Statement,
     pub(crate) clean: Statement,
+    /// The same, and returns what it deletes, or else finds what to delete and locks it.
+    pub(crate) clean_telling: Statement,
     /// The table's name.
     pub(crate) table: String,
 }
@@ -128,7 +132,18 @@ impl Statements {
                  ORDER BY {{key}} LIMIT $2"
             )),
             clear: statement("DELETE FROM {t}"),
+            // An index has all that is looked at; the rows have the values, too. Only those of
+            // former keys are looked up.
+            count: statement(
+                "SELECT (SELECT count(*) FROM {t} WHERE expires > (SELECT {now})) - \
+                 (SELECT count(*) FROM {t} \
+                 WHERE successor IS NOT NULL AND expires > (SELECT {now}))",
+            ),
             clean: statement(D::CLEAN),
+            clean_telling: match D::FIND_ENDED {
+                Some(find) => statement(find),
+                None => statement(&format!("{} RETURNING {{key}}, successor", D::CLEAN)),
+            },
             table: table.to_owned(),
         }
     }

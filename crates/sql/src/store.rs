@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kvolt_cache::{
-    Access, Cursor, Entry, Error, Expiry, Insert, Key, NewEntry, Owner, Page, Rename, Renamed,
-    Replace, Result, Store, Version,
+    Access, Cursor, Entry, Error, Expiry, Insert, Key, NewEntry, OnExpired, Owner, Page, Rename,
+    Renamed, Replace, Result, Store, Version,
 };
 use tokio::time::{sleep, timeout};
 
@@ -44,14 +44,14 @@ pub(crate) struct Core<D: Dialect> {
     )]
     pub(crate) migrates: bool,
     /// Ends with the store.
-    pub(crate) _cleaner: Option<Cleaner>,
+    pub(crate) cleaner: Option<Cleaner>,
 }
 
 /// How often a call is tried again that others got in the way of.
 const TRIES_MAX: u32 = 10;
 
-/// How much longer than any other call `clear` may take.
-const CLEAR_TIMEOUTS: u32 = 30;
+/// How much longer than any other call `clear` and `count` may take.
+const LONG_TIMEOUTS: u32 = 30;
 
 impl<D: Dialect> SqlStore<D> {
     /// Opens a store with the default settings: see [`Builder::open`].
@@ -237,6 +237,13 @@ impl<D: Dialect> Core<D> {
         Ok(Page::new(entries, next.map(Cursor::from_bytes)))
     }
 
+    async fn count(&self) -> Outcome<u64> {
+        let mut lease = self.read.lease().await?;
+        let rows = lease.fetch(&self.sql.count, &[]).await?;
+        let count = rows.first().and_then(|row| D::integer(row, 0).ok().flatten());
+        Ok(count.and_then(|count| u64::try_from(count).ok()).unwrap_or(0))
+    }
+
     async fn clear(&self) -> Outcome<()> {
         let mut lease = self.begin(vec![Lock::Everything]).await?;
         lease.execute(&self.sql.clear, &[]).await?;
@@ -316,7 +323,24 @@ impl<D: Dialect> Store<Vec<u8>> for SqlStore<D> {
 
     async fn clear(&self) -> Result<()> {
         let core = &*self.core;
-        core.call_within(core.timeout * CLEAR_TIMEOUTS, false, || core.clear()).await
+        core.call_within(core.timeout * LONG_TIMEOUTS, false, || core.clear()).await
+    }
+
+    /// One statement that goes through an index and not through the values. It may take as long
+    /// as [`clear`](Store::clear).
+    async fn count(&self) -> Result<u64> {
+        let core = &*self.core;
+        core.call_within(core.timeout * LONG_TIMEOUTS, true, || core.count()).await
+    }
+
+    /// `false` where [`clean_every`](Builder::clean_every) is `None`, and if somebody has asked before.
+    ///
+    /// The cleaner tells, once what it has deleted is committed. What it deletes it alone has, so
+    /// of the stores that share a table one tells. What has ended and whose key something else
+    /// took, or was cleared, before it was cleaned is not told, and what is deleted just before
+    /// the process dies may not be.
+    fn on_expired(&self, told: OnExpired) -> bool {
+        self.core.cleaner.as_ref().is_some_and(|cleaner| cleaner.tell(told))
     }
 }
 

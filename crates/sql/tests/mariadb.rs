@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use kvolt_servers::MariaDb;
 use kvolt_sql::MySqlStore;
-use support::{OnRuntime, encrypted, json, obeys_the_clock, unique};
+use support::{CLEANS_EVERY, OnRuntime, encrypted, json, obeys_the_clock, unique};
 
 fn server() -> &'static MariaDb {
     static SERVER: OnceLock<MariaDb> = OnceLock::new();
@@ -15,7 +15,7 @@ fn server() -> &'static MariaDb {
 
 async fn open() -> (MySqlStore, String, String) {
     let (url, table) = (server().url(), unique("laws"));
-    let builder = MySqlStore::builder().table(&table).connections_max(6);
+    let builder = MySqlStore::builder().table(&table).connections_max(6).clean_every(CLEANS_EVERY);
     (builder.open(&url).await.expect("it opens"), url, table)
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use kvolt_cache::{Access, AtLimit, Expiry, Key, NewEntry, Owner, OwnerLimit, Store};
 use kvolt_servers::{PgBouncer, Postgres};
 use kvolt_sql::PostgresStore;
-use support::{OnRuntime, json, unique};
+use support::{CLEANS_EVERY, OnRuntime, json, unique};
 
 /// Fewer connections to the server than to the pooler, so that they do get mixed.
 fn servers() -> &'static (Postgres, PgBouncer) {
@@ -22,8 +22,8 @@ fn servers() -> &'static (Postgres, PgBouncer) {
 
 async fn open() -> (PostgresStore, String, String) {
     let (url, table) = (servers().1.url(), unique("laws"));
-    let builder =
-        PostgresStore::builder().table(&table).connections_max(6).pooled_by_transactions(true);
+    let builder = PostgresStore::builder().table(&table).connections_max(6);
+    let builder = builder.clean_every(CLEANS_EVERY).pooled_by_transactions(true);
     (builder.open(&url).await.expect("it opens"), url, table)
 }
 

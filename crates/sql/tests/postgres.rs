@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use kvolt_servers::Postgres;
 use kvolt_sql::PostgresStore;
-use support::{OnRuntime, encrypted, json, obeys_the_clock, unique};
+use support::{CLEANS_EVERY, OnRuntime, encrypted, json, obeys_the_clock, unique};
 
 fn server() -> &'static Postgres {
     static SERVER: OnceLock<Postgres> = OnceLock::new();
@@ -15,7 +15,8 @@ fn server() -> &'static Postgres {
 
 async fn open() -> (PostgresStore, String, String) {
     let (url, table) = (server().url(), unique("laws"));
-    let builder = PostgresStore::builder().table(&table).connections_max(6);
+    let builder =
+        PostgresStore::builder().table(&table).connections_max(6).clean_every(CLEANS_EVERY);
     (builder.open(&url).await.expect("it opens"), url, table)
 }
 

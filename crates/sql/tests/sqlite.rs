@@ -3,11 +3,12 @@
 mod support;
 
 use kvolt_sql::{SqliteStore, TABLE_DEFAULT};
-use support::{OnRuntime, encrypted, json, obeys_the_clock, sqlite_url};
+use support::{CLEANS_EVERY, OnRuntime, encrypted, json, obeys_the_clock, sqlite_url};
 
 async fn open() -> (SqliteStore, String, String) {
     let url = sqlite_url("laws");
-    let store = SqliteStore::open(&url).await.expect("it opens");
+    let builder = SqliteStore::builder().clean_every(CLEANS_EVERY);
+    let store = builder.open(&url).await.expect("it opens");
     (store, url, TABLE_DEFAULT.to_owned())
 }
 

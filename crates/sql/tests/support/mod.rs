@@ -15,6 +15,9 @@ use kvolt_testkit::Fixture;
 use shifted::{Shift, Shifted};
 use tokio::runtime::Handle;
 
+/// How often the stores clean that the laws are tried on.
+pub(crate) const CLEANS_EVERY: Duration = Duration::from_millis(200);
+
 /// A store that `open` opens, with its URL and its table; with values by a codec, on the runtime
 /// that it was made on.
 pub(crate) struct OnRuntime<O, C> {
@@ -62,6 +65,10 @@ where
 
     fn slack(&self, idle: Duration) -> Duration {
         idle / 16
+    }
+
+    async fn clean(&self, _: &Self::Store) {
+        tokio::time::sleep(CLEANS_EVERY).await;
     }
 
     // Each is many calls to a server; `KVOLT_ROUNDS` asks for more.

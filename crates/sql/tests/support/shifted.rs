@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kvolt_cache::{
-    Access, Cursor, Deadlines, Entry, Expiry, Insert, Key, NewEntry, Owner, Page, Rename, Renamed,
-    Replace, Result, Store, Version,
+    Access, Cursor, Deadlines, Entry, Expiry, Insert, Key, NewEntry, OnExpired, Owner, Page,
+    Rename, Renamed, Replace, Result, Store, Version,
 };
 use sqlx::{AssertSqlSafe, Connection as _};
 
@@ -128,5 +128,13 @@ impl<S: Store<Vec<u8>>> Store<Vec<u8>> for Shifted<S> {
 
     async fn clear(&self) -> Result<()> {
         self.store.clear().await
+    }
+
+    async fn count(&self) -> Result<u64> {
+        self.store.count().await
+    }
+
+    fn on_expired(&self, told: OnExpired) -> bool {
+        self.store.on_expired(told)
     }
 }
