@@ -12,6 +12,7 @@ use crate::RedisStore;
 use crate::check;
 use crate::cluster::Cluster;
 use crate::connect::Options;
+use crate::expired::Events;
 use crate::names::Names;
 use crate::node::{Node, Source};
 use crate::sentinel::Sentinels;
@@ -30,6 +31,7 @@ pub struct RedisStoreBuilder {
     timeout: Duration,
     slide_after: f64,
     replicas: Option<(u32, Duration)>,
+    assumes_events: bool,
     credentials: Option<(Option<String>, String)>,
     sentinel_credentials: Option<(Option<String>, String)>,
     #[cfg(feature = "tls")]
@@ -47,6 +49,7 @@ impl RedisStoreBuilder {
             timeout: Duration::from_secs(2),
             slide_after: 1.0 / 16.0,
             replicas: None,
+            assumes_events: false,
             credentials: None,
             sentinel_credentials: None,
             #[cfg(feature = "tls")]
@@ -91,6 +94,16 @@ impl RedisStoreBuilder {
     /// the other on a connection of their own. See the README for what it does not promise.
     pub fn wait_replicas(mut self, replicas: u32, timeout: Duration) -> Self {
         self.replicas = (replicas > 0).then_some((replicas, timeout));
+        self
+    }
+
+    /// Takes it that every master notifies of what has expired, by `notify-keyspace-events` with
+    /// `E` and `x`, so that this store can [tell](kvolt_cache::Store::on_expired) of it.
+    ///
+    /// Only where the masters can't be asked: some services have no `CONFIG GET`.
+    /// Otherwise they are asked when the store is opened.
+    pub fn assume_expired_events(mut self) -> Self {
+        self.assumes_events = true;
         self
     }
 
@@ -178,13 +191,15 @@ impl RedisStoreBuilder {
             Place::Cluster(seeds) => Server::Cluster(Cluster::new(seeds, shared)),
         };
         let names = Names::new(self.prefix);
-        let store = RedisStore::new(
-            server,
-            names,
-            Limits { timeout: self.timeout, slide_after: self.slide_after },
-        );
+        let limits = Limits { timeout: self.timeout, slide_after: self.slide_after };
+        let store = RedisStore::new(server, names, limits);
         check::check(&store).await?;
-        Ok(store)
+        let events = if self.assumes_events {
+            Some(Events::ByEvent)
+        } else {
+            store.within(check::events(store.server())).await?
+        };
+        Ok(store.with_events(events))
     }
 
     fn check(&self) -> Result<()> {

@@ -3,6 +3,8 @@
 use kvolt_cache::{Error, Result};
 
 use crate::RedisStore;
+use crate::errors::Fault;
+use crate::expired::Events;
 use crate::names::PARTS;
 use crate::reply;
 use crate::script::{self, Call};
@@ -11,6 +13,19 @@ use crate::server::Server;
 
 pub(crate) async fn check(store: &RedisStore) -> Result<()> {
     store.within(check_now(store)).await
+}
+
+/// How all masters notify of what has expired; `None` if one of them does not, or can't be asked.
+pub(crate) async fn events(server: &Server) -> Result<Option<Events>> {
+    let mut events = None;
+    for node in server.masters().await? {
+        match Events::of(&node).await.map_err(Fault::into_error)? {
+            // The same of all.
+            Some(now) if events.is_none_or(|before| before == now) => events = Some(now),
+            _ => return Ok(None),
+        }
+    }
+    Ok(events)
 }
 
 async fn check_now(store: &RedisStore) -> Result<()> {

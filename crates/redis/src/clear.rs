@@ -21,9 +21,9 @@ impl RedisStore {
         let mut marked = Instant::now();
         let mut owners: Vec<String> = Vec::new();
         let mut pass = Pass::default();
-        while let Some(names) = pass.next(self).await? {
+        while let Some(page) = pass.next(self).await? {
             let mut keys = Vec::new();
-            for name in names {
+            for name in page.names {
                 match name {
                     Name::Key(key) => keys.push(key),
                     Name::Owner(owner) => owners.push(owner),

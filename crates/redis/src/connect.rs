@@ -169,6 +169,16 @@ impl Link {
         Ok(checked.map(|answer| answer.map_err(|error| self.fault(error))).collect())
     }
 
+    /// Has what is published on a channel pushed.
+    pub(crate) async fn subscribe(&self, channel: &str) -> Result<(), Fault> {
+        self.connection.clone().subscribe(channel).await.map_err(|error| self.fault(error))
+    }
+
+    /// The same, for all channels of a pattern.
+    pub(crate) async fn subscribe_all(&self, pattern: &str) -> Result<(), Fault> {
+        self.connection.clone().psubscribe(pattern).await.map_err(|error| self.fault(error))
+    }
+
     fn hear(&self) {
         let passed = u64::try_from(self.born.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.heard.fetch_max(passed, Ordering::Relaxed);

@@ -79,6 +79,23 @@ impl Names {
         name
     }
 
+    /// What says that a key is, or was, a former one.
+    pub(crate) fn former(&self, key: &Key) -> String {
+        self.about(key, "was:")
+    }
+
+    /// What says that somebody tells of a key that has expired.
+    pub(crate) fn told(&self, key: &Key) -> String {
+        self.about(key, "told:")
+    }
+
+    fn about(&self, key: &Key, what: &str) -> String {
+        let mut name = self.part(part_of(key), what.len() + 64);
+        name.push_str(what);
+        push_hex(key, &mut name);
+        name
+    }
+
     /// What says that a clear is going on.
     pub(crate) fn mark(&self, part: u16) -> String {
         let mut name = self.part(part, 5);
@@ -91,7 +108,7 @@ impl Names {
         format!("{}:{{", self.prefix)
     }
 
-    /// What kind of thing a name is of; `None` for others' and for marks.
+    /// What kind of thing a name is of; `None` for others' and for marks of all kinds.
     pub(crate) fn parse(&self, name: &[u8]) -> Option<Name> {
         let rest = name.strip_prefix(self.prefix.as_bytes())?.strip_prefix(b":{")?;
         let end = rest.iter().position(|byte| *byte == b'}')?;
@@ -127,7 +144,9 @@ mod tests {
             let (part, tag) = (part_of_owner(owner), name.split(['{', '}']).nth(1));
             assert_eq!(tag, Some(part.to_string().as_str()), "the first braces are the part's");
         }
-        assert_eq!(names.parse(names.mark(7).as_bytes()), None);
+        for other in [names.mark(7), names.former(&key), names.told(&key)] {
+            assert_eq!(names.parse(other.as_bytes()), None);
+        }
         assert_eq!(names.parse(Names::new(String::from("a")).key(&key).as_bytes()), None);
     }
 

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use redis::{Cmd, Value};
+use redis::{Cmd, Pipeline, Value};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -91,6 +91,18 @@ impl Node {
         let answer = self.in_time(guarded.link().send(command)).await?;
         guarded.answered();
         self.seen(answer)
+    }
+
+    /// Sends commands together, each of which may be an error by itself. As [`send`](Self::send), only
+    /// for what may be answered before any replica knows of it.
+    pub(crate) async fn send_all(
+        &self,
+        commands: &Pipeline,
+    ) -> Result<Vec<Result<Value, Fault>>, Fault> {
+        let guarded = Guarded::new(&self.main, self.main.link().await?);
+        let answers = self.in_time(guarded.link().send_all(commands)).await?;
+        guarded.answered();
+        answers
     }
 
     /// Calls a script. `asking` is for a slot of a cluster that is on its way to this node.

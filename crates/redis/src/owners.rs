@@ -4,7 +4,7 @@ use kvolt_cache::{Entry, Error, Insert, Key, NewEntry, Owner, Result};
 
 use crate::RedisStore;
 use crate::names;
-use crate::reply::{self, Answer, Chain, Found};
+use crate::reply::{self, Answer, Chain, Former, Found};
 use crate::script::{self, Call};
 use crate::store::{check_owner, fresh, limits, times};
 
@@ -66,18 +66,18 @@ impl RedisStore {
     }
 
     /// Goes on from a former key that something is to be made under, and says whether it turned
-    /// out to be taken. If it leads to another slot, and to nothing there, the chain then says so.
+    /// out to be taken. If it leads to nothing that its own slot knows of, the chain then says so.
     pub(crate) async fn is_taken(&self, chain: &mut Chain, answer: Answer) -> Result<bool> {
         let (part, first) = (chain.part(), chain.keys[0]);
-        chain.walk(answer, self.server().is_in_parts())?;
-        if chain.part() == part {
+        let leads_on = chain.walk(answer, self.server().is_in_parts())?;
+        if leads_on && chain.part() == part {
             return Ok(false);
         }
         let id = chain.id.clone();
-        if Box::pin(self.find_by(chain.clone(), false)).await?.is_some() {
+        if leads_on && Box::pin(self.find_by(chain.clone(), false)).await?.is_some() {
             return Ok(true);
         }
-        *chain = Chain { id, keys: vec![first] };
+        *chain = Chain::of_nothing(first, id);
         Ok(false)
     }
 
@@ -105,6 +105,23 @@ impl RedisStore {
         // Not `write`: nothing is lost if a replica does not have it.
         let call = Call::read(&script::PRUNE, part, &keys).arg(owner);
         self.server().call(&call).await.map(drop)
+    }
+
+    /// Takes away former keys that lead to nothing any more, or are to.
+    pub(crate) async fn forget(&self, former: &Former) -> Result<()> {
+        for (part, keys) in self.by_part(&former.keys) {
+            if keys.is_empty() {
+                continue;
+            }
+            let names: Vec<String> = keys
+                .iter()
+                .flat_map(|key| [self.names().key(key), self.names().former(key)])
+                .collect();
+            // Not `write`: nothing is lost if a replica does not have it.
+            let call = Call::read(&script::FORGET, part, &names).arg(&former.id);
+            self.server().call(&call).await?;
+        }
+        Ok(())
     }
 
     pub(crate) async fn list_now(&self, owner: &Owner) -> Result<Vec<Entry<Vec<u8>>>> {
@@ -152,15 +169,29 @@ impl RedisStore {
                 .arg(&youngest);
             let mut answer = self.server().call(&call).await?;
             match answer.status.as_str() {
-                "removed" => return answer.keys(),
+                "removed" => {
+                    let mut rest = answer.rest.into_iter();
+                    let former = rest.next().and_then(reply::array).unwrap_or_default();
+                    let removed = reply::keys(rest.collect())?;
+                    let mut former = former.into_iter();
+                    while let (Some(id), keys) = (former.next(), former.next()) {
+                        if let Some(former) = Former::parse(Some(id), keys) {
+                            // They lead to nothing, and would go with time, too.
+                            let _ = Box::pin(self.forget(&former)).await;
+                        }
+                    }
+                    return Ok(removed);
+                }
                 "members" => {
                     let rest = answer.rest.split_off(1.min(answer.rest.len()));
                     youngest = answer.rest.pop().and_then(reply::text).unwrap_or_default();
                     members = reply::keys(rest)?;
                 }
                 "walk" => {
-                    if let Some(chain) = &mut keep {
-                        chain.walk(answer, self.server().is_in_parts())?;
+                    if let Some(chain) = &mut keep
+                        && !chain.walk(answer, self.server().is_in_parts())?
+                    {
+                        keep = None;
                     }
                 }
                 _ => return Err(answer.strange()),

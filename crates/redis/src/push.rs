@@ -92,17 +92,17 @@ async fn watch(
 const LOOK_AGAIN_MIN: Duration = Duration::from_secs(1);
 
 /// Whom to listen to, and how to find out that it is not them any more.
-struct Place<'a> {
+pub(crate) struct Place<'a> {
     server: &'a Server,
-    options: &'a Options,
+    pub(crate) options: &'a Options,
     /// Each with a part that it has.
-    masters: Vec<(Address, u16)>,
+    pub(crate) masters: Vec<(Address, u16)>,
     map: Option<Arc<Map>>,
     asked_elsewhere: u64,
 }
 
 impl<'a> Place<'a> {
-    async fn find(server: &'a Server) -> Result<Self, Fault> {
+    pub(crate) async fn find(server: &'a Server) -> Result<Self, Fault> {
         match server {
             Server::One(node) => {
                 let address = match node.source() {
@@ -136,7 +136,7 @@ impl<'a> Place<'a> {
     }
 
     /// Asks the sentinels or the cluster.
-    async fn look_again(&self) -> Result<(), Fault> {
+    pub(crate) async fn look_again(&self) -> Result<(), Fault> {
         match self.server {
             Server::Cluster(cluster) => cluster.learn(&cluster.map()).await.map(drop),
             Server::One(node) => match node.source() {
@@ -155,7 +155,7 @@ impl<'a> Place<'a> {
     }
 
     /// Whether it is still as far as anybody here has been told.
-    fn check(&self) -> Result<(), Fault> {
+    pub(crate) fn check(&self) -> Result<(), Fault> {
         match self.server {
             Server::Cluster(cluster) => {
                 let is_same = self.map.as_ref().is_some_and(|map| **map == *cluster.map());
@@ -175,15 +175,15 @@ fn moved() -> Fault {
 }
 
 /// A connection that is told what changes on one master.
-struct Ear {
-    link: Link,
+pub(crate) struct Ear {
+    pub(crate) link: Link,
     /// A name that this master has to have.
-    probe: String,
+    pub(crate) probe: String,
 }
 
 impl Ear {
     /// Asks for the time, in milliseconds, where a write would be accepted.
-    async fn ask(&self, options: &Options) -> Result<u64, Fault> {
+    pub(crate) async fn ask(&self, options: &Options) -> Result<u64, Fault> {
         let mut commands = redis::pipe();
         commands.cmd("HDEL").arg(format!("{}:beat", self.probe)).arg("-");
         commands.cmd("TIME");
@@ -254,6 +254,6 @@ impl Hearing<'_> {
     }
 }
 
-fn lost() -> Fault {
+pub(crate) fn lost() -> Fault {
     Fault::unavailable("the connection that tells what changes was lost")
 }

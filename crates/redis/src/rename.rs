@@ -6,7 +6,7 @@ use kvolt_cache::{Expiry, Insert, Key, NewEntry, Owner, Rename, Renamed, Result}
 
 use crate::RedisStore;
 use crate::names;
-use crate::reply::{self, Chain};
+use crate::reply::{self, Chain, Former};
 use crate::script::{self, Call};
 use crate::store::{check_owner, fresh, limits, millis, owner_of, times};
 
@@ -28,7 +28,7 @@ impl RedisStore {
         let mut members: Vec<Key> = Vec::new();
         loop {
             let part = from.part();
-            let mut keys = vec![self.names().mark(part)];
+            let mut keys = vec![self.names().mark(part), self.names().former(&from.keys[0])];
             keys.extend(self.chain_names(&from));
             keys.extend(self.chain_names(&to));
             keys.extend(known.as_deref().map(|owner| self.names().owner(owner)));
@@ -53,17 +53,29 @@ impl RedisStore {
                 .arg(if rename.expiry.is_some() { "anew" } else { "" })
                 .arg(&times(rename.expiry))
                 .arg(millis(rename.grace))
-                .arg(&limits(rename.limit));
+                .arg(&limits(rename.limit))
+                .arg(self.marks());
             let answer = self.server().call(&call).await?;
             match answer.status.as_str() {
-                "moved" => return Ok(Renamed::Moved { removed: answer.keys()? }),
+                "moved" => {
+                    let mut rest = answer.rest.into_iter();
+                    let dropped = Former::parse(rest.next(), rest.next());
+                    let removed = reply::keys(rest.collect())?;
+                    if let Some(dropped) = dropped {
+                        // It is renamed. They would lead to nothing even so, and go with time.
+                        let _ = Box::pin(self.forget(&dropped)).await;
+                    }
+                    return Ok(Renamed::Moved { removed });
+                }
                 "absent" => return Ok(Renamed::Absent),
                 "superseded" => return Ok(Renamed::Superseded),
                 "occupied" => return Ok(Renamed::Occupied),
                 "conflict" => return Ok(Renamed::Conflict),
                 "limit" => return Ok(Renamed::LimitReached),
                 "walk" => {
-                    from.walk(answer, self.server().is_in_parts())?;
+                    if !from.walk(answer, self.server().is_in_parts())? {
+                        return Ok(Renamed::Absent);
+                    }
                     if from.part() != part {
                         // A former key, if it leads anywhere.
                         let found = Box::pin(self.find_by(from, false)).await?;
@@ -143,12 +155,14 @@ impl RedisStore {
         grace: Duration,
     ) -> Result<Option<Renamed>> {
         let part = names::part_of(from);
-        let keys = [self.names().mark(part), self.names().key(from)];
+        let names = self.names();
+        let keys = [names.mark(part), names.key(from), names.former(from)];
         let call = Call::write(&script::RETIRE, part, &keys)
             .arg(&found.id)
             .arg(found.entry.version.number())
             .arg(names::hex(to))
-            .arg(millis(grace));
+            .arg(millis(grace))
+            .arg(self.marks());
         let answer = self.server().call(&call).await?;
         match answer.status.as_str() {
             "retired" => Ok(None),
@@ -162,12 +176,8 @@ impl RedisStore {
     async fn take_back(&self, to: &Key) -> Result<()> {
         let keys = [self.names().key(to)];
         let call = Call::write(&script::REMOVE, names::part_of(to), &keys).arg(1).arg("");
-        let mut answer = self.server().call(&call).await?;
-        let owner = (answer.rest.len() > 1).then(|| answer.rest.swap_remove(1));
-        if let Some(owner) = owner.and_then(reply::text) {
-            // As after any removal.
-            let _ = self.prune(&owner, &[*to]).await;
-        }
+        let answer = self.server().call(&call).await?;
+        Box::pin(self.tidy(answer)).await;
         Ok(())
     }
 }

@@ -65,6 +65,21 @@ pub(crate) fn key(value: Value) -> Option<Key> {
     text(value)?.parse().ok()
 }
 
+/// Former keys, and the id of the entry that they lead to.
+pub(crate) struct Former {
+    pub(crate) id: String,
+    pub(crate) keys: Vec<Key>,
+}
+
+impl Former {
+    /// The id, and the keys as `was` of an entry has them: their bytes one after the other.
+    pub(crate) fn parse(id: Option<Value>, keys: Option<Value>) -> Option<Self> {
+        let (id, keys) = (id.and_then(text)?, keys.and_then(bytes)?);
+        let keys = keys.as_chunks().0.iter().map(|key| Key::from_bytes(*key)).collect();
+        Some(Self { id, keys })
+    }
+}
+
 /// An entry, with what a store needs to make it anew elsewhere.
 pub(crate) struct Found {
     pub(crate) entry: Entry<Vec<u8>>,
@@ -114,36 +129,46 @@ fn number(value: Value) -> Option<u64> {
 pub(crate) struct Chain {
     pub(crate) id: String,
     pub(crate) keys: Vec<Key>,
+    /// How many came before the first of these.
+    steps: usize,
 }
 
-/// Longer than any chain of renamings within one grace.
-const CHAIN_MAX: usize = 1_000;
+/// So many former keys lead to an entry. `was` of an entry has as many: see `common.lua`.
+const CHAIN_MAX: usize = 16;
 
 impl Chain {
     pub(crate) fn of(key: &Key) -> Self {
-        Self { id: String::new(), keys: vec![*key] }
+        Self { id: String::new(), keys: vec![*key], steps: 0 }
+    }
+
+    /// A key that leads to nothing, if it is a former key of the entry `id`.
+    pub(crate) fn of_nothing(key: Key, id: String) -> Self {
+        Self { id, keys: vec![key], steps: 0 }
     }
 
     pub(crate) fn part(&self) -> u16 {
         self.keys.first().map_or(0, names::part_of)
     }
 
-    /// Goes on to what an answer says comes next.
-    pub(crate) fn walk(&mut self, answer: Answer, in_parts: bool) -> Result<()> {
+    /// Goes on to what an answer says comes next. `false` if that is further than a former key
+    /// leads: then it leads to nothing, and the id is that of the entry that it led to.
+    pub(crate) fn walk(&mut self, answer: Answer, in_parts: bool) -> Result<bool> {
         let mut rest = answer.rest.into_iter();
         let position = rest.next().and_then(number).ok_or_else(strange)?;
         let next = rest.next().and_then(key).ok_or_else(strange)?;
         let id = rest.next().and_then(text).ok_or_else(strange)?;
         let position = usize::try_from(position).map_err(|_| strange())?;
-        if position >= CHAIN_MAX {
-            return Err(Error::corrupt(next, "its former keys lead to it in a circle"));
+        let steps = self.steps.saturating_add(position).saturating_add(1);
+        if steps > CHAIN_MAX {
+            self.id = id;
+            return Ok(false);
         }
         if in_parts && names::part_of(&next) != self.part() {
-            *self = Self { id, keys: vec![next] };
+            *self = Self { id, keys: vec![next], steps };
         } else {
             self.keys.truncate(position + 1);
             self.keys.push(next);
         }
-        Ok(())
+        Ok(true)
     }
 }

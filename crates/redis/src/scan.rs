@@ -102,8 +102,8 @@ impl RedisStore {
         let mut keys = BTreeSet::new();
         let mut has_more = false;
         let mut pass = Pass::default();
-        while let Some(names) = pass.next(self).await? {
-            for name in names {
+        while let Some(page) = pass.next(self).await? {
+            for name in page.names {
                 let Name::Key(key) = name else { continue };
                 if after.is_none_or(|after| key > after) {
                     keys.insert(key);
@@ -145,12 +145,20 @@ pub(crate) struct Pass {
     begun: u32,
 }
 
-/// How often a pass begins.
+/// Some names, and whose they are.
+pub(crate) struct SomeNames {
+    pub(crate) names: Vec<Name>,
+    pub(crate) node: Arc<Node>,
+    /// How often the pass has begun.
+    pub(crate) begun: u32,
+}
+
+/// How often a pass begins at the most.
 const BEGUN_MAX: u32 = 4;
 
 impl Pass {
     /// Some names; `None` at the end.
-    pub(crate) async fn next(&mut self, store: &RedisStore) -> Result<Option<Vec<Name>>> {
+    pub(crate) async fn next(&mut self, store: &RedisStore) -> Result<Option<SomeNames>> {
         if self.masters.is_empty() {
             if self.begun == 0 && !store.server().is_in_parts() {
                 // Even if there is nothing: not by what a replica says.
@@ -172,15 +180,15 @@ impl Pass {
             self.begun += 1;
             (self.masters, self.topology) = (masters, topology);
         }
-        let Some(node) = self.masters.last() else { return Ok(None) };
+        let Some(node) = self.masters.last().cloned() else { return Ok(None) };
         let cursor = self.cursor.take().unwrap_or_else(|| String::from("0"));
-        let (next, names) = store.within(store.step(node, &cursor)).await?;
+        let (next, names) = store.within(store.step(&node, &cursor)).await?;
         if next == "0" {
             self.masters.pop();
         } else {
             self.cursor = Some(next);
         }
-        Ok(Some(names))
+        Ok(Some(SomeNames { names, node, begun: self.begun }))
     }
 }
 

@@ -23,6 +23,8 @@ macro_rules! scripts {
 
 scripts! {
     CHECK = "check";
+    CLAIM = "claim";
+    FORGET = "forget";
     GET = "get_first" "common" "get";
     INSERT = "common" "owners" "insert";
     LIST = "common" "owners" "list";

@@ -2,17 +2,18 @@
 
 use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use kvolt_cache::{
-    Access, AtLimit, Cursor, Entry, Error, Expiry, Insert, Key, NewEntry, Owner, OwnerLimit, Page,
-    Rename, Renamed, Replace, Result, Store, Version,
+    Access, AtLimit, Cursor, Entry, Error, Expiry, Insert, Key, NewEntry, OnExpired, Owner,
+    OwnerLimit, Page, Rename, Renamed, Replace, Result, Store, Version,
 };
 
 use crate::builder::RedisStoreBuilder;
+use crate::expired::{Events, Telling};
 use crate::names::{self, Names};
-use crate::reply::{self, Chain, Found};
+use crate::reply::{self, Answer, Chain, Former, Found};
 use crate::scan::Snapshots;
 use crate::script::{self, Call};
 use crate::server::Server;
@@ -21,7 +22,13 @@ use crate::server::Server;
 ///
 /// It has to be opened and used on a Tokio runtime.
 #[derive(Clone)]
-pub struct RedisStore(Arc<Inner>);
+pub struct RedisStore {
+    inner: Arc<Inner>,
+    /// How the masters notify of what has expired.
+    events: Option<Events>,
+    /// Who is told of it, if anybody. The task has the store, and none of this.
+    telling: Arc<OnceLock<Telling>>,
+}
 
 struct Inner {
     server: Server,
@@ -64,35 +71,53 @@ impl RedisStore {
     /// By how much a use may prolong an entry less than by its whole idle time:
     /// [`slide_after`](RedisStoreBuilder::slide_after) of it.
     pub fn slack(&self, idle: Duration) -> Duration {
-        idle.mul_f64(self.0.slide_after)
+        idle.mul_f64(self.inner.slide_after)
     }
 
     pub(crate) fn new(server: Server, names: Names, limits: Limits) -> Self {
         let Limits { timeout, slide_after } = limits;
-        Self(Arc::new(Inner {
-            server,
-            names,
-            timeout,
-            slide_after,
-            snapshots: Snapshots::default(),
-        }))
+        let snapshots = Snapshots::default();
+        let inner = Arc::new(Inner { server, names, timeout, slide_after, snapshots });
+        Self { inner, events: None, telling: Arc::default() }
+    }
+
+    pub(crate) fn with_events(self, events: Option<Events>) -> Self {
+        Self { events, ..self }
+    }
+
+    pub(crate) const fn events(&self) -> Option<Events> {
+        self.events
+    }
+
+    pub(crate) fn telling(&self) -> &OnceLock<Telling> {
+        &self.telling
+    }
+
+    /// The same store, which does not keep alive what tells for it.
+    pub(crate) fn without_telling(&self) -> Self {
+        Self { telling: Arc::default(), ..self.clone() }
+    }
+
+    /// Whether former keys have to be told from entries once they have expired, as the scripts take it.
+    pub(crate) fn marks(&self) -> &'static str {
+        if self.telling.get().is_some() { "marks" } else { "" }
     }
 
     pub(crate) fn server(&self) -> &Server {
-        &self.0.server
+        &self.inner.server
     }
 
     pub(crate) fn names(&self) -> &Names {
-        &self.0.names
+        &self.inner.names
     }
 
     pub(crate) fn snapshots(&self) -> &Snapshots {
-        &self.0.snapshots
+        &self.inner.snapshots
     }
 
     /// The work, or an error once the time is up.
     pub(crate) async fn within<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        let limit = self.0.timeout;
+        let limit = self.inner.timeout;
         tokio::time::timeout(limit, work)
             .await
             .unwrap_or_else(|_| Err(Error::unavailable(format!("no answer within {limit:?}"))))
@@ -115,13 +140,17 @@ impl RedisStore {
                 .arg(chain.keys.len())
                 .arg(&chain.id)
                 .arg(if slides { "slide" } else { "" })
-                .arg(self.0.slide_after)
+                .arg(self.inner.slide_after)
                 .arg(owner.as_deref().unwrap_or_default());
             let answer = self.server().call(&call).await?;
             match answer.status.as_str() {
                 "entry" => return reply::found(answer.rest).map(Some),
                 "absent" => return Ok(None),
-                "walk" => chain.walk(answer, self.server().is_in_parts())?,
+                "walk" => {
+                    if !chain.walk(answer, self.server().is_in_parts())? {
+                        return Ok(None);
+                    }
+                }
                 "owner" => owner = Some(owner_of(answer)?),
                 _ => return Err(answer.strange()),
             }
@@ -157,7 +186,12 @@ impl RedisStore {
                     return reply::found(answer.rest).map(|now| Replace::Conflict(now.entry));
                 }
                 "absent" => return Ok(Replace::Absent),
-                "walk" => chain.walk(answer, self.server().is_in_parts())?,
+                // That it is that long ago can be believed of a server that is behind, too.
+                "walk" => {
+                    if !chain.walk(answer, self.server().is_in_parts())? {
+                        return Ok(Replace::Absent);
+                    }
+                }
                 "owner" => owner = Some(owner_of(answer)?),
                 _ => return Err(answer.strange()),
             }
@@ -171,23 +205,40 @@ impl RedisStore {
             let call = Call::write(&script::REMOVE, chain.part(), &keys)
                 .arg(chain.keys.len())
                 .arg(&chain.id);
-            let mut answer = self.server().call(&call).await?;
+            let answer = self.server().call(&call).await?;
             match answer.status.as_str() {
                 "removed" => {
-                    let owner = (answer.rest.len() > 1).then(|| answer.rest.swap_remove(1));
-                    let owner = owner.and_then(reply::text);
-                    let key = answer.rest.into_iter().next().and_then(reply::key);
-                    if let Some((owner, key)) = owner.zip(key) {
-                        // It is removed. What is left in the index would go with time, too.
-                        let _ = self.prune(&owner, &[key]).await;
-                    }
+                    Box::pin(self.tidy(answer)).await;
                     return Ok(true);
                 }
                 "absent" => return Ok(false),
-                "walk" => chain.walk(answer, self.server().is_in_parts())?,
+                "walk" => {
+                    if !chain.walk(answer, self.server().is_in_parts())? {
+                        return Ok(false);
+                    }
+                }
                 _ => return Err(answer.strange()),
             }
         }
+    }
+
+    /// After a removal, takes what is left of the entry out of its owner's index, and its former
+    /// keys away. Whatever becomes of this, it is removed, and both would go with time, too.
+    pub(crate) async fn tidy(&self, removed: Answer) {
+        let mut rest = removed.rest.into_iter();
+        let (key, owner) = (rest.next().and_then(reply::key), rest.next().and_then(reply::text));
+        let former = Former::parse(rest.next(), rest.next());
+        let prune = async {
+            if let Some((owner, key)) = owner.zip(key) {
+                let _ = self.prune(&owner, &[key]).await;
+            }
+        };
+        let forget = async {
+            if let Some(former) = former {
+                let _ = self.forget(&former).await;
+            }
+        };
+        tokio::join!(prune, forget);
     }
 }
 
@@ -235,6 +286,20 @@ impl Store<Vec<u8>> for RedisStore {
         self.clear_now().await
     }
 
+    /// As [`scan`](Store::scan), without the values. Above 100,000 entries, some may be counted
+    /// twice while the server changes the size of its table.
+    async fn count(&self) -> Result<u64> {
+        self.count_now().await
+    }
+
+    /// By the server's own notifications: `false` unless every master has `notify-keyspace-events` with
+    /// `E` or `K` and `x`, and if somebody has asked before.
+    ///
+    /// See the crate's documentation for what is told and what may not be.
+    fn on_expired(&self, told: OnExpired) -> bool {
+        self.tell_expired(told)
+    }
+
     fn places(&self, key: &Key, owner: Option<&Owner>) -> bool {
         match owner {
             Some(owner) if self.server().is_in_parts() => {
@@ -252,9 +317,9 @@ impl Store<Vec<u8>> for RedisStore {
 impl fmt::Debug for RedisStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisStore")
-            .field("names", &self.0.names)
+            .field("names", &self.inner.names)
             .field("is_cluster", &self.server().is_in_parts())
-            .field("timeout", &self.0.timeout)
+            .field("timeout", &self.inner.timeout)
             .finish_non_exhaustive()
     }
 }
@@ -296,7 +361,7 @@ pub(crate) fn limits(limit: Option<OwnerLimit>) -> [String; 2] {
 }
 
 /// The owner that an answer asks for the index of.
-pub(crate) fn owner_of(answer: reply::Answer) -> Result<String> {
+pub(crate) fn owner_of(answer: Answer) -> Result<String> {
     let strange = answer.strange();
     answer.rest.into_iter().next().and_then(reply::text).ok_or(strange)
 }

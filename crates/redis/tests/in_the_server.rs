@@ -73,13 +73,19 @@ async fn the_format_is_the_documented_one() {
     let keys: Vec<&str> = former.keys().map(String::as_str).collect();
     assert_eq!(keys, ["end", "id", "to"]);
     assert_eq!((&former["to"], &former["id"]), (&other.to_string(), &fields["id"]));
-    let moved = hash(&server, &format!("kvolt:{{{}}}:{other}", 0xcdcd % 1_024));
+    let moved_name = format!("kvolt:{{{}}}:{other}", 0xcdcd % 1_024);
+    let moved = hash(&server, &moved_name);
     assert_eq!(moved["id"], fields["id"], "the id stays");
     assert_ne!(moved["ver"], fields["ver"], "the version does not");
     assert_eq!(server.cli(&["ZRANGE", &index, "0", "-1"]), other.to_string());
 
+    assert_eq!(
+        server.command(&["HGET", &moved_name, "was"]).unwrap().bytes(),
+        Some(&[0xab; 32][..])
+    );
+
     assert!(store.remove(&one).await.unwrap());
-    assert_eq!(names(&server), [name], "only the former key, until its grace has passed");
+    assert_eq!(names(&server), [""; 0], "the former key has gone with it");
 }
 
 /// Whoever signs in and out again and again leaves nothing behind, nor does who lets sessions expire.

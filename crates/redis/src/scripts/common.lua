@@ -82,6 +82,30 @@ local function expire(name, moment)
   redis.call('PEXPIREAT', name, text(moment - 1))
 end
 
+-- The former keys that lead to an entry, oldest first: their bytes one after the other.
+local function former_of(name)
+  return redis.call('HMGET', name, 'was')[1] or ''
+end
+
+-- So many of them.
+local FORMER = 16
+
+-- A key as bytes.
+local function bytes(digits)
+  return (string.gsub(digits, '..', function(pair) return string.char(tonumber(pair, 16)) end))
+end
+
+-- Lets a name lead to the key `to` for as long as the grace lasts. With the name of a mark,
+-- that says that it was no entry, for whoever is told that the name has expired.
+local function lead(name, to, id, grace, mark)
+  local ends = math.min(now + grace, NEVER)
+  redis.call('HSET', name, 'to', to, 'id', id, 'end', text(ends))
+  expire(name, ends)
+  if mark then
+    redis.call('SET', mark, '', 'PX', text(math.min(grace, NEVER - now) + 600000))
+  end
+end
+
 -- Until when an index has to live for the sake of an entry.
 local function cover_of(idle, limit)
   return math.min(limit or NEVER, idle and now + COVERED * idle or NEVER)

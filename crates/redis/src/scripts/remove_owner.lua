@@ -11,7 +11,7 @@ if n > 0 then
 end
 local keep = is_owned(kept, own) and hex(KEYS[at])
 if youngest == '' then youngest = redis.call('ZREVRANGE', index, 0, 0, 'WITHSCORES')[2] end
-if not youngest then return { 'removed' } end
+if not youngest then return { 'removed', {} } end
 
 local declared = {}
 for i = n + 2, #KEYS do declared[hex(KEYS[i])] = KEYS[i] end
@@ -23,10 +23,18 @@ for _, member in ipairs(all) do
     return all
   end
 end
-answer = { 'removed' }
+-- With what leads to them: ids, and after each the former keys.
+local former = {}
+answer = { 'removed', former }
 for _, member in ipairs(all) do
   if member ~= keep then
-    if is_owned(read(declared[member]), own) then
+    local e = read(declared[member])
+    if is_owned(e, own) then
+      local was = former_of(declared[member])
+      if was ~= '' then
+        former[#former + 1] = e.id
+        former[#former + 1] = was
+      end
       redis.call('DEL', declared[member])
       answer[#answer + 1] = member
     end

@@ -1,24 +1,24 @@
--- KEYS: the mark of a clear; the chain of the key; the chain of the new key; the index of the
+-- KEYS: the mark of a clear; the mark of a former key; the chain of the key; the chain of the new key; the index of the
 --   entry's owner, where it is known; the index of the new owner, if there is one; members of it.
 -- ARGV: length of the first chain and its id, length of the second and the id of what it is known to
 --   lead to no more, version seen or '', value, new version, 'known' or '' and
 --   the owner as he is known, 'given' or '' and the new owner, 'anew' or '', idle, lifetime,
---   grace, limit or '', what happens at it.
+--   grace, limit or '', what happens at it, whether the mark is wanted ('marks' or '').
 local n, m, seen, val, ver = tonumber(ARGV[1]), tonumber(ARGV[3]), ARGV[5], ARGV[6], ARGV[7]
 local known = ARGV[8] == 'known' and ARGV[9] or nil
 local given = ARGV[10] == 'given' and ARGV[11] or nil
 local anew, idle, lifetime = ARGV[12] == 'anew', tonumber(ARGV[13]), tonumber(ARGV[14])
 local grace, entries_max, at_limit = tonumber(ARGV[15]), tonumber(ARGV[16]), ARGV[17]
-local from, to = KEYS[2], KEYS[2 + n]
+local from, to = KEYS[3], KEYS[3 + n]
 
 sure(from)
-local e, at, answer = walk(2, n + 1, ARGV[2])
+local e, at, answer = walk(3, n + 2, ARGV[2])
 if answer then return answer end
 if not e then return { 'absent' } end
-if at > 2 or ARGV[2] ~= '' then return { 'superseded' } end
+if at > 3 or ARGV[2] ~= '' then return { 'superseded' } end
 forget(to, ARGV[4])
 local taken, _
-taken, _, answer = walk(n + 2, n + m + 1, '')
+taken, _, answer = walk(n + 3, n + m + 2, '')
 if answer then
   answer[1] = 'walk to'
   return answer
@@ -32,7 +32,7 @@ if cleared and (e.made or 0) <= tonumber(cleared) then
   return { 'absent' }
 end
 
-local next = n + m + 2
+local next = n + m + 3
 local old, new = nil, nil
 if known then
   old = KEYS[next]
@@ -65,6 +65,14 @@ local covered = cover_of(idle, limit)
 if stays then covered = math.max(covered, e.covered or 0) end
 local age = stays and old and redis.call('ZSCORE', old, hex(from))
 
+-- The last former keys lead on. Without a grace, none does.
+local was, dropped = former_of(from), ''
+if grace > 0 then was = was .. bytes(hex(from)) end
+local kept = grace > 0 and 32 * FORMER or 0
+if #was > kept then
+  dropped, was = string.sub(was, 1, #was - kept), string.sub(was, #was - kept + 1)
+end
+
 if ends <= now then
   redis.call('DEL', from)
 else
@@ -84,18 +92,16 @@ else
     field('used', text(used))
   end
   if limit then field('end', text(limit)) end
+  if was ~= '' then field('was', was) end
   redis.call('HSET', to, unpack(fields))
   if not idle then redis.call('HDEL', to, 'idle', 'used') end
   if not limit then redis.call('HDEL', to, 'end') end
   expire(to, ends)
-  if grace > 0 then
-    local leads = math.min(now + grace, NEVER)
-    redis.call('HSET', from, 'to', hex(to), 'id', e.id, 'end', text(leads))
-    expire(from, leads)
-  end
+  if was == '' then redis.call('HDEL', to, 'was') end
+  if grace > 0 then lead(from, hex(to), e.id, grace, ARGV[18] == 'marks' and KEYS[2]) end
 end
 if old then redis.call('ZREM', old, hex(from)) end
 if index and ends > now then enter(index, hex(to), covered, age and tonumber(age) or nil) end
-answer = { 'moved' }
+answer = { 'moved', e.id, dropped }
 if index then remove_all(index, gone, answer) end
 return answer
