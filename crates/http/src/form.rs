@@ -3,6 +3,7 @@
 use axum::body::{Body, Bytes};
 use axum::extract::{Form, FromRequest, FromRequestParts, Request};
 use axum::response::{IntoResponse, Response};
+use http::Method;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use serde::de::DeserializeOwned;
@@ -61,6 +62,8 @@ where
         let body = Bytes::from_request(request, state).await.map_err(form)?;
         let token = header(&parts).map_or_else(|| field(&parts, &body), |token| Some(token.into()));
         session.verify_csrf(token.as_deref()).map_err(CsrfRejection::Token)?;
+        // Of a `GET`, axum's form would be what the address says, and not what the token was with.
+        parts.method = Method::POST;
         let request = Request::from_parts(parts, Body::from(body));
         let Form(fields) = Form::from_request(request, state).await.map_err(form)?;
         Ok(Self(session, fields))

@@ -83,7 +83,7 @@ impl<T: Send + Sync + 'static> Handle<T> {
     ///
     /// The store's; [`is_ended`](Error::is_ended) if there is no session any more.
     pub async fn confirm(&self) -> Result<kvolt_session::Session<T>> {
-        let token = self.current().ok_or_else(Error::ended)?;
+        let token = self.own().ok_or_else(Error::ended)?;
         let confirmed = self.manager().get_with(&token, Access::PEEK.strict());
         self.bounded(confirmed).await?.ok_or_else(Error::ended)
     }
@@ -190,7 +190,7 @@ impl<T: Send + Sync + 'static> Handle<T> {
     where
         T: Clone,
     {
-        let token = self.current().ok_or_else(Error::ended)?;
+        let token = self.own().ok_or_else(Error::ended)?;
         let left = self.bounded(self.manager().flash(&token, flash)).await?;
         left.then_some(()).ok_or_else(Error::ended)
     }
@@ -249,7 +249,7 @@ impl<T: Send + Sync + 'static> Handle<T> {
     where
         T: Clone,
     {
-        let token = self.current().ok_or_else(Error::ended)?;
+        let token = self.own().ok_or_else(Error::ended)?;
         let updated = match self.slot.used() {
             Some(read) => {
                 self.bounded(self.manager().update_from(&token, read.clone(), change)).await
@@ -279,7 +279,7 @@ impl<T: Send + Sync + 'static> Handle<T> {
     ///
     /// The store's.
     pub async fn end_others(&self) -> Result<usize> {
-        match self.current() {
+        match self.own() {
             Some(token) => {
                 self.bounded(self.manager().end_others(&token)).await.map_err(Error::from)
             }
@@ -308,6 +308,13 @@ impl<T: Send + Sync + 'static> Handle<T> {
     fn current(&self) -> Option<Token> {
         let state = self.slot.state();
         state.token.as_ref().and_then(|token| Token::parse(token.expose()))
+    }
+
+    /// [`current`](Self::current), of a session that is one here: an anonymous visitor's is
+    /// none where the layer does not say so.
+    fn own(&self) -> Option<Token> {
+        let is_one = self.slot.session.is_some() || self.slot.state().replaced;
+        self.current().filter(|_| is_one)
     }
 
     fn forget(&self) -> SetToken {
