@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod cookie_header;
+mod csrf;
 mod forwarded;
 mod lookup;
 mod store_ops;
@@ -13,6 +14,7 @@ mod stored;
 mod token;
 
 pub use cookie_header::cookie_header;
+pub use csrf::csrf;
 pub use forwarded::forwarded;
 pub use lookup::lookup;
 pub use store_ops::store_ops;

@@ -26,7 +26,16 @@ pub fn stored(bytes: &[u8]) {
         let written = NewEntry::new(record.clone(), Expiry::after(Duration::from_secs(60)));
         if block_on(plain.insert(again, written)).is_ok() {
             let same = block_on(plain.get(&again, Access::PEEK)).map(unwrap);
-            assert_eq!(same.expect("what was written is read").data(), record.data());
+            let same = same.expect("what was written is read");
+            assert_eq!(same.data(), record.data());
+            // All the rest of it shows in what is written.
+            let third = Key::of("a third");
+            let written = NewEntry::new(same, Expiry::after(Duration::from_secs(60)));
+            assert!(block_on(plain.insert(third, written)).is_ok());
+            let bytes = |key| {
+                block_on(store.get(key, Access::PEEK)).map(|entry| entry.map(|entry| entry.value))
+            };
+            assert_eq!(bytes(&again).ok(), bytes(&third).ok());
         }
     }
 

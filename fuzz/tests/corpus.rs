@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use kvolt_fuzz::{cookie_header, forwarded, lookup, store_ops, stored, token};
+use kvolt_fuzz::{cookie_header, csrf, forwarded, lookup, store_ops, stored, token};
 
 const TOKEN: &str = "mUc7y2JkT0hQeXwz5VnB9rLaPdSfGiKo3x_-E1W6ZqA";
 
@@ -27,6 +27,11 @@ fn corpus_of_cookie_header() {
 #[test]
 fn corpus_of_forwarded() {
     replay("forwarded", forwarded);
+}
+
+#[test]
+fn corpus_of_csrf() {
+    replay("csrf", csrf);
 }
 
 #[test]
@@ -111,6 +116,11 @@ fn hostile_lookups_do_no_harm() {
 #[test]
 fn hostile_tokens_do_no_harm() {
     hostile().iter().for_each(|input| token(input));
+}
+
+#[test]
+fn hostile_form_tokens_do_no_harm() {
+    hostile().iter().for_each(|input| csrf(input));
 }
 
 #[test]
