@@ -84,7 +84,8 @@ async fn a_form_is_taken_with_the_token_of_its_page() {
         world.faults.answers_at_once(at_once);
         let mut client = signed_in(&world).await;
         let page = client.get("/page").await.text;
-        let token = page.strip_prefix("<input type=\"hidden\" name=\"csrf_token\" value=\"").unwrap();
+        let token =
+            page.strip_prefix("<input type=\"hidden\" name=\"csrf_token\" value=\"").unwrap();
         let token = token.strip_suffix("\">").unwrap();
         for kind in [
             "application/x-www-form-urlencoded",
@@ -98,7 +99,11 @@ async fn a_form_is_taken_with_the_token_of_its_page() {
                 format!("amount=7&CSRF_TOKEN=x&csrf_token2=x&csrf_token={token}"),
             ] {
                 let answer = send(&mut client, "/pay", &headers, &body).await;
-                assert_eq!((answer.status, &*answer.text), (StatusCode::OK, "ada pays 7"), "{body}");
+                assert_eq!(
+                    (answer.status, &*answer.text),
+                    (StatusCode::OK, "ada pays 7"),
+                    "{body}"
+                );
             }
         }
         let headers = [FORM, ("x-csrf-token", token)];
@@ -159,9 +164,10 @@ async fn a_form_without_its_token_is_refused_and_none_of_it_is_parsed() {
     let in_address = format!("/pay?csrf_token={token}");
     assert_eq!(send(&mut client, &in_address, &[FORM], "amount=7").await.status, 403);
     let mut with_cookie = client.same();
-    with_cookie.cookie = client.cookie.as_ref().map(|cookie| {
-        format!("{cookie}; csrf_token={token}; x-csrf-token={token}")
-    });
+    with_cookie.cookie = client
+        .cookie
+        .as_ref()
+        .map(|cookie| format!("{cookie}; csrf_token={token}; x-csrf-token={token}"));
     assert_eq!(send(&mut with_cookie, "/pay", &[FORM], "amount=7").await.status, 403);
     assert_eq!(send(&mut with_cookie, "/script", &[], "").await.status, 403);
     // Where a header is sent, that is it.

@@ -79,11 +79,9 @@ async fn looking_changes_no_token() {
         let sessions = world.sessions();
         let app = Router::new()
             .merge(Router::new().route("/poll", get(name)).route_layer(sessions.layer().peek()))
-            .merge(
-                Router::new().route("/page", get(name)).route_layer(
-                    sessions.layer().peek_if(|_, _, headers| headers.contains_key("x-poll")),
-                ),
-            );
+            .merge(Router::new().route("/page", get(name)).route_layer(
+                sessions.layer().peek_if(|_, _, headers| headers.contains_key("x-poll")),
+            ));
         let token = world.manager.create(user("ada")).await.unwrap();
         let mut client = Client::with(&app, &token);
         world.clock.advance(EVERY * 2);
@@ -259,10 +257,8 @@ async fn within_a_layer_of_other_sessions_each_is_told_its_own() {
     let world = rotating();
     let one = world.sessions_by("cookie:__Host-one");
     let other = world.sessions_by("cookie:__Host-other");
-    let app = Router::new()
-        .route("/", get(names))
-        .route_layer(one.layer())
-        .route_layer(other.layer());
+    let app =
+        Router::new().route("/", get(names)).route_layer(one.layer()).route_layer(other.layer());
     let first = world.manager.create(user("ada")).await.unwrap();
     let second = world.manager.create(user("bob")).await.unwrap();
     world.clock.advance(EVERY);

@@ -236,10 +236,9 @@ async fn after_a_form_the_way_back_is_found_over_http_2_too() {
     let world = World::new();
     let client = signed_in(&world, with_page(&world)).await;
     world.clock.advance(FRESH + TICK);
-    for (referer, expected) in [
-        ("https://app.test/form", "/again?next=/form"),
-        ("https://evil.test/form", "/again"),
-    ] {
+    for (referer, expected) in
+        [("https://app.test/form", "/again?next=/form"), ("https://evil.test/form", "/again")]
+    {
         let request = http::Request::post("https://app.test/app/fresh")
             .version(http::Version::HTTP_2)
             .header("cookie", client.cookie.clone().unwrap())

@@ -38,7 +38,10 @@ async fn each_refusal_over_http_is_told_once_and_with_its_reason() {
         let heard = Heard::default();
         let limit = OwnerLimit { entries_max: 1, at_limit: AtLimit::Refuse };
         let world = World::with(|builder| {
-            builder.owner_limit(limit).rotation_grace(Duration::from_secs(5)).listener(heard.listener())
+            builder
+                .owner_limit(limit)
+                .rotation_grace(Duration::from_secs(5))
+                .listener(heard.listener())
         });
         world.faults.answers_at_once(at_once);
         let mut client = Client::new(app(&world));
@@ -120,7 +123,8 @@ async fn a_change_of_credentials_elsewhere_is_a_refusal_of_its_own() {
 
 /// What a request costs a store that has to be waited for, in the order that the calls are named here.
 fn calls(faults: &Faults) -> [usize; 5] {
-    [Call::Get, Call::Insert, Call::Replace, Call::Rename, Call::Remove].map(|call| faults.count(call))
+    [Call::Get, Call::Insert, Call::Replace, Call::Rename, Call::Remove]
+        .map(|call| faults.count(call))
 }
 
 #[tokio::test]

@@ -100,11 +100,7 @@ fn app(world: &World) -> Router {
                 .route("/basket", get(basket))
                 .route_layer(layer().anonymous().optional()),
         )
-        .merge(
-            Router::new()
-                .route("/checkout", get(basket))
-                .route_layer(layer().anonymous()),
-        )
+        .merge(Router::new().route("/checkout", get(basket)).route_layer(layer().anonymous()))
         .merge(
             Router::new()
                 .route("/profile", get(basket))

@@ -221,8 +221,7 @@ async fn run(acts: Vec<Act>, grace: u64, reuse: TokenReuse, at_once: bool) -> Te
         .clock(time.clock())
         .build()
         .unwrap();
-    let mut model =
-        Model { grace, reuse, now: 0, tokens: Vec::new(), sessions: Vec::new() };
+    let mut model = Model { grace, reuse, now: 0, tokens: Vec::new(), sessions: Vec::new() };
     for act in acts {
         let of = |token: usize| token.checked_rem(model.tokens.len());
         let (at, act) = match act {
@@ -295,8 +294,7 @@ async fn run(acts: Vec<Act>, grace: u64, reuse: TokenReuse, at_once: bool) -> Te
             }
             Act::TakeFlashes(_) => {
                 let taken = manager.take_flashes(&token).await.unwrap().len();
-                let expected =
-                    if is_good { std::mem::take(&mut model.of(at).flashes) } else { 0 };
+                let expected = if is_good { std::mem::take(&mut model.of(at).flashes) } else { 0 };
                 prop_assert_eq!(taken, expected);
                 model.used(at, standing);
             }

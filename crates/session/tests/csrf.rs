@@ -134,7 +134,7 @@ async fn of_fifty_who_take_at_once_each_message_is_given_to_one() {
         let taking = (0..50).map(|taker: usize| {
             let (world, token) = (Arc::clone(&world), Arc::clone(&token));
             tokio::spawn(async move {
-                if taker % 8 == 0 {
+                if taker.is_multiple_of(8) {
                     let flash = Flash::new("late", &taker.to_string());
                     assert!(world.manager.flash(&token, flash).await.unwrap());
                 }

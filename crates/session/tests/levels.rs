@@ -178,10 +178,10 @@ async fn two_authentications_at_once_and_updates_between_them_all_take_effect() 
         }
         let [token] = &tokens[..] else { panic!("one new token, and not {}", tokens.len()) };
         let session = world.manager.peek(token).await.unwrap().unwrap();
-        let now = Some(world.time.clock().now());
-        assert_eq!(session.authenticated_at(Level::Two), now);
+        let now = world.time.clock().now();
+        assert_eq!(session.authenticated_at(Level::Two), Some(now));
         assert_eq!(session.data(), "ada!!!!!!!!");
-        assert_eq!(session.ends_at(), now.unwrap().saturating_add(LIFETIME));
+        assert_eq!(session.ends_at(), now.saturating_add(LIFETIME));
     }
 }
 

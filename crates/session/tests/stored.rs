@@ -8,7 +8,8 @@ use std::time::Duration;
 use kvolt_cache::codec::{Encrypted, EncryptionKey, EncryptionKeys};
 use kvolt_cache::{Access, Codec, Coded, Key, ManualClock, MemoryStore, Store};
 use kvolt_session::{
-    Device, Manager, NewSession, Owner, Record, RecordJson, Rotated, Token, Undecodable,
+    Binding, Device, Flash, Level, Manager, NewSession, Owner, Record, RecordJson, Rotated, Token,
+    Undecodable,
 };
 use pollster::block_on;
 use serde::de::DeserializeOwned;
@@ -146,6 +147,75 @@ fn whoever_signs_in_or_out_is_not_held_up_by_what_can_not_be_decoded() {
     let manager = self::manager(&store, RecordJson::<Changed>::new());
     assert!(block_on(manager.destroy(&token)).unwrap());
     assert!(store.is_empty());
+}
+
+#[test]
+fn everything_that_a_session_may_have_is_written_as_documented_and_read_back() {
+    let store = Bytes::new();
+    let time = ManualClock::new();
+    let manager = || {
+        let builder = Manager::builder(coded(&store, RecordJson::<Old>::new()));
+        let builder = builder.clock(time.clock()).rotation_grace(IDLE / 6);
+        builder.kind("admin").build().unwrap()
+    };
+    let new = old().level(Level::Two).remember(true).bound_to(7);
+    let first = block_on(manager().create(new)).unwrap();
+    time.advance(Duration::from_secs(5));
+    let again = block_on(manager().reauthenticate(&first, Level::One)).unwrap();
+    let Rotated::Token(token) = again else { panic!("it was there") };
+    assert!(block_on(manager().flash(&token, Flash::new("info", "saved"))).unwrap());
+    let key = *manager().id(&token).key();
+    let bytes = block_on(store.get(&key, Access::PEEK)).unwrap().unwrap().value;
+    let text = String::from_utf8(bytes).unwrap();
+    let (before, after) = text.split_once("\"seed\":\"").unwrap();
+    let (_, after) = after.split_once("\",").unwrap();
+    let (kind, before) = before.split_once(",\"owner\"").unwrap();
+    assert_eq!(kind.len(), "{\"v\":1,\"kind\":\"0123456789abcdef\"".len(), "{kind}");
+    assert_eq!(
+        format!("{{\"owner\"{before}{after}"),
+        format!(
+            "{{\"owner\":\"ada\",\"created\":1767225600000,\
+             \"authenticated\":{{\"1\":1767225605000,\"2\":1767225600000}},\
+             \"rotated\":1767225605000,\"remembered\":true,\
+             \"device\":{{\"user_agent\":\"curl/8\",\"address\":\"192.0.2.7\"}},\"binding\":\"7\",\
+             \"former\":[[\"{}\",1767225615000]],\"flashes\":[[\"info\",\"saved\"]],\
+             \"data\":{{\"name\":\"Ada\",\"visits\":3,\"colour\":\"red\"}}}}",
+            manager().id(&first)
+        )
+    );
+    let session = block_on(manager().get(&first)).unwrap().expect("in its grace");
+    assert_eq!((session.id(), session.level()), (manager().id(&token), Some(Level::Two)));
+    assert_eq!(session.authenticated_at(Level::Two), Some(session.created()));
+    assert_eq!(session.authenticated(), Some(time.clock().now()));
+    assert_eq!(session.rotated(), time.clock().now());
+    assert!(session.is_remembered());
+    assert_eq!(session.binding().map(Binding::as_str), Some("7"));
+    assert_eq!(session.flashes(), [Flash::new("info", "saved")]);
+    time.advance(IDLE / 6);
+    assert!(block_on(manager().get(&first)).unwrap().is_none());
+    // What is over is not kept: of the next rotation there is one former name again.
+    assert!(matches!(block_on(manager().rotate(&token)).unwrap(), Rotated::Token(_)));
+    let page = block_on(manager().list_all(None, 10)).unwrap();
+    let key = *page.sessions[0].id().key();
+    let bytes = block_on(store.get(&key, Access::PEEK)).unwrap().unwrap().value;
+    let text = String::from_utf8(bytes).unwrap();
+    let former = format!("\"former\":[[\"{}\",1767225625000]]", manager().id(&token));
+    assert!(text.contains(&former), "{text}");
+}
+
+/// What a newer version may write gives no rights here.
+#[test]
+fn a_level_that_is_not_known_counts_for_nothing() {
+    let (store, token) = stored();
+    let manager: Manager<Old> = manager(&store, RecordJson::new());
+    let key = *manager.id(&token).key();
+    let entry = block_on(store.get(&key, Access::PEEK)).unwrap().unwrap();
+    let text = String::from_utf8(entry.value).unwrap();
+    let newer = text.replace("\"authenticated\":{\"1\":", "\"authenticated\":{\"0\":9,\"9\":");
+    assert_ne!(newer, text);
+    let _ = block_on(store.replace(&key, entry.version, newer.into_bytes(), None)).unwrap();
+    let session = block_on(manager.get(&token)).unwrap().unwrap();
+    assert_eq!((session.level(), session.is_anonymous()), (None, true));
 }
 
 #[test]
