@@ -56,7 +56,7 @@ where
             return ResponseFuture::answered(layer.respond(Error::cross_origin().to_response()));
         }
         let Some((token, place)) = found else {
-            let admitted = layer.admit(None, None, None, &request);
+            let admitted = layer.admit(None, None, layer.access, None, &request);
             return go_on(&mut self.inner, admitted, request);
         };
         let (token, told) = match layer.taken_over(&request) {
@@ -69,7 +69,8 @@ where
         let due = layer.rotates(ready.as_ref(), access, place);
         match ready {
             Some(result) if !due => {
-                let admitted = layer.answer(Found { result, token, place, new: told }, &request);
+                let admitted =
+                    layer.answer(Found { result, token, place, access, new: told }, &request);
                 go_on(&mut self.inner, admitted, request)
             }
             ready => {
@@ -89,6 +90,8 @@ pub(crate) struct Found<T> {
     /// The token that is good now.
     token: Token,
     place: Place,
+    /// How the store was asked.
+    access: Access,
     /// How the client is told of it, where it is another than it came with.
     new: Option<(HeaderName, HeaderValue)>,
 }
@@ -174,24 +177,30 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
             None => bounded(timeout, manager.get_with(&token, access)).await,
         };
         if !self.rotates(Some(&result), access, place) {
-            return Found { result, token, place, new: None };
+            return Found { result, token, place, access, new: None };
         }
         match result {
-            Ok(Some(session)) => self.rotate(session, token, place).await,
-            result => Found { result, token, place, new: None },
+            Ok(Some(session)) => self.rotate(session, token, place, access).await,
+            result => Found { result, token, place, access, new: None },
         }
     }
 
-    async fn rotate(&self, session: Session<T>, token: Token, place: Place) -> Found<T> {
+    async fn rotate(
+        &self,
+        session: Session<T>,
+        token: Token,
+        place: Place,
+        access: Access,
+    ) -> Found<T> {
         let (manager, timeout) = (self.sessions.manager(), self.sessions.inner().store_timeout);
         let keep = Keep::rest(manager, &session);
         let rotated = bounded(timeout, manager.rotate_if_due(&token, &session)).await;
         let as_it_was =
-            |token| Found { result: Ok(Some(session.clone())), token, place, new: None };
+            |token| Found { result: Ok(Some(session.clone())), token, place, access, new: None };
         let token = match rotated {
             Ok(Some(Rotated::Token(token))) => token,
             Ok(Some(Rotated::Absent)) => {
-                return Found { result: Ok(None), token, place, new: None };
+                return Found { result: Ok(None), token, place, access, new: None };
             }
             // Another request of this client's is being given the new one.
             Ok(Some(Rotated::AlreadyRotated) | None) => return as_it_was(token),
@@ -207,7 +216,7 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
             Err(error) if error.is_unavailable() => Ok(Some(session.clone())),
             result => result,
         };
-        Found { result, token, place, new }
+        Found { result, token, place, access, new }
     }
 
     /// What follows from the store's answer.
@@ -216,13 +225,15 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
         found: Found<T>,
         request: &Request<B>,
     ) -> Admitted<T> {
-        let Found { result, token, place, new } = found;
+        let Found { result, token, place, access, new } = found;
         match result {
-            Ok(session) => self.admit(session, Some((token, place)), new, request),
+            Ok(session) => self.admit(session, Some((token, place)), access, new, request),
             // Whoever has a session that can't be decoded must be able to sign in, and out.
             Err(error) if error.is_corrupt() && !self.required => {
                 Error::from(error).log();
-                Ok(Arc::new(Slot::new(Arc::clone(self), Some((token, place)), None).unreadable()))
+                Ok(Arc::new(
+                    Slot::new(Arc::clone(self), Some((token, place)), access, None).unreadable(),
+                ))
             }
             Err(error) => {
                 let error = Error::from(error);
@@ -244,6 +255,7 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
         self: &Arc<Self>,
         session: Option<Session<T>>,
         found: Option<(Token, Place)>,
+        access: Access,
         new: Option<(HeaderName, HeaderValue)>,
         request: &Request<B>,
     ) -> Admitted<T> {
@@ -262,7 +274,7 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
             }
             _ => None,
         };
-        let slot = Slot::new(Arc::clone(self), found, session);
+        let slot = Slot::new(Arc::clone(self), found, access, session);
         let slot = match new {
             Some(new) => slot.renewed(new),
             None => slot,

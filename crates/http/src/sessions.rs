@@ -11,6 +11,7 @@ use tower_http::csrf::CsrfLayer;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use kvolt_cache::Access;
 use kvolt_session::{Manager, NewSession, RefusalReason, Session, Token};
 
 use crate::bounded::bounded;
@@ -147,12 +148,12 @@ impl<T: Send + Sync + 'static> Sessions<T> {
         let slot = match asked {
             Ok(session) => {
                 let session = session.filter(|session| !session.is_anonymous());
-                Slot::new(layer, found, session)
+                Slot::new(layer, found, Access::SLIDE, session)
             }
             // Whoever has a session that can't be decoded must be able to sign in, and out.
             Err(error) if error.is_corrupt() => {
                 crate::Error::from(error).log();
-                Slot::new(layer, found, None).unreadable()
+                Slot::new(layer, found, Access::SLIDE, None).unreadable()
             }
             Err(error) => return Err(error.into()),
         };

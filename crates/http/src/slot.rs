@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, Entry, SET_COOKIE, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 
+use kvolt_cache::Access;
 use kvolt_session::{Session, Token};
 
 use crate::lookup::{Place, Source};
@@ -20,6 +21,8 @@ pub(crate) struct Slot<T> {
     is_unreadable: bool,
     /// Where the client's token came from, whether or not there is such a session.
     came_by: Option<Place>,
+    /// How it was asked for.
+    access: Access,
     state: Mutex<State>,
 }
 
@@ -37,11 +40,12 @@ impl<T: Send + Sync + 'static> Slot<T> {
     pub(crate) fn new(
         layer: Arc<SessionLayer<T>>,
         found: Option<(Token, Place)>,
+        access: Access,
         session: Option<Session<T>>,
     ) -> Self {
         let (token, came_by) = found.unzip();
         let state = Mutex::new(State { token, replaced: false, outgoing: None });
-        Self { layer, session, is_unreadable: false, came_by, state }
+        Self { layer, session, is_unreadable: false, came_by, access, state }
     }
 
     /// Of a request whose session can't be decoded.
@@ -65,7 +69,7 @@ impl<T: Send + Sync + 'static> Slot<T> {
 
     /// The session as it was read for this request, if that counted as use and by this token.
     pub(crate) fn used(&self) -> Option<&Session<T>> {
-        let used = self.layer.access.slides() && !self.state().replaced;
+        let used = self.access.slides() && !self.state().replaced;
         self.session.as_ref().filter(|_| used)
     }
 
@@ -77,7 +81,7 @@ impl<T: Send + Sync + 'static> Slot<T> {
 
     /// Whether only the store itself could answer for the session.
     pub(crate) fn is_strict(&self) -> bool {
-        self.layer.access.is_strict()
+        self.access.is_strict()
     }
 
     pub(crate) fn came_by(&self) -> Option<&Source> {

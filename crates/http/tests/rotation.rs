@@ -110,6 +110,28 @@ async fn a_request_that_only_looks_keeps_no_session_alive() {
     }
 }
 
+/// What is changed is used, also by a request that would only have looked.
+#[tokio::test]
+async fn a_change_counts_as_use_wherever_it_is_made() {
+    async fn count(session: Session<User>) -> Result<String> {
+        Ok(session.update(|user| user.count += 1).await?.count.to_string())
+    }
+    for at_once in [true, false] {
+        let world = World::new();
+        world.faults.answers_at_once(at_once);
+        let layer = || world.sessions().layer();
+        for layer in [layer(), layer().peek(), layer().peek_if(|_, _, _| true)] {
+            let app = Router::new().route("/count", post(count)).route_layer(layer);
+            let token = world.manager.create(user("ada")).await.unwrap();
+            let mut client = Client::with(&app, &token);
+            world.clock.advance(IDLE - TICK);
+            assert_eq!(client.post("/count").await.text, "1");
+            let session = world.manager.peek(&token).await.unwrap().unwrap();
+            assert_eq!(session.expires_at().since(world.clock.clock().now()), IDLE);
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_token_from_a_query_is_not_changed_and_one_from_a_header_goes_back_there() {
     for world in both() {

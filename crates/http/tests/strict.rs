@@ -44,6 +44,11 @@ async fn far() -> Far {
         .route("/inside", get(profile))
         .route_layer(sessions.layer().strict())
         .route_layer(sessions.layer());
+    let strict_far_outside = Router::new()
+        .route("/far-outside", get(profile))
+        .route_layer(sessions.layer().peek())
+        .route_layer(sessions.layer())
+        .route_layer(sessions.layer().strict());
     let app = Router::new()
         .route("/profile", get(profile))
         .route("/transfer", get(transfer))
@@ -54,6 +59,7 @@ async fn far() -> Far {
                 .route_layer(sessions.layer().strict().peek()),
         )
         .merge(strict_outside)
+        .merge(strict_far_outside)
         .merge(strict_inside);
     Far { store, pushes, manager, client: Client::new(app) }
 }
@@ -77,12 +83,12 @@ impl Far {
 async fn a_strict_route_asks_the_store_and_others_may_be_as_old_as_the_bound() {
     let mut far = far().await;
     let token = far.sign_in().await;
-    for path in ["/strict", "/outside", "/inside", "/transfer"] {
+    for path in ["/strict", "/outside", "/far-outside", "/inside", "/transfer"] {
         assert_eq!(far.client.get(path).await.text, "ada", "{path}");
     }
     far.sign_out_elsewhere(&token).await;
     assert_eq!(far.client.get("/profile").await.text, "ada", "a copy, within the bound");
-    for path in ["/strict", "/outside", "/inside", "/transfer"] {
+    for path in ["/strict", "/outside", "/far-outside", "/inside", "/transfer"] {
         assert_eq!(far.client.get(path).await.status, StatusCode::UNAUTHORIZED, "{path}");
     }
 }
