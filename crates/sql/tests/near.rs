@@ -14,7 +14,7 @@ use kvolt_testkit::Fixture;
 use kvolt_testkit::conformance::broken_laws_on_a_real_clock;
 use tokio::runtime::Runtime;
 
-use support::{sqlite_url, unique};
+use support::{CLEANS_EVERY, sqlite_url, unique};
 
 /// The runtime of all laws, which lives as long as the process.
 fn runtime() -> &'static Runtime {
@@ -76,7 +76,7 @@ fn all_laws_hold_with_a_near_cache_on_postgresql() {
         async move {
             let table = unique("laws");
             let builder = PostgresStore::builder().table(table).timeout(Duration::from_secs(20));
-            builder.connections_max(6).open(&url).await.unwrap()
+            builder.connections_max(6).clean_every(CLEANS_EVERY).open(&url).await.unwrap()
         }
     };
     assert_eq!(broken_laws_on_a_real_clock(&Near(open), 12), []);
@@ -86,7 +86,7 @@ fn all_laws_hold_with_a_near_cache_on_postgresql() {
 fn all_laws_hold_with_a_near_cache_on_sqlite() {
     let open = || async {
         let builder = SqliteStore::builder().timeout(Duration::from_secs(20));
-        builder.open(&sqlite_url("near")).await.unwrap()
+        builder.clean_every(CLEANS_EVERY).open(&sqlite_url("near")).await.unwrap()
     };
     assert_eq!(broken_laws_on_a_real_clock(&Near(open), 12), []);
 }
