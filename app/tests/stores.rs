@@ -10,65 +10,13 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use kvolt_servers::{MariaDb, Postgres, Proxy, Redis};
+use support::elsewhere::Elsewhere;
 use support::{App, Client};
-
-/// A store elsewhere, by the URL that the program is given.
-struct Elsewhere {
-    url: String,
-    /// Without the proxy.
-    direct: String,
-    proxy: Option<Proxy>,
-    /// Held so that it lives as long as the test.
-    _server: Box<dyn std::any::Any>,
-}
-
-impl Elsewhere {
-    fn behind(proxy: Proxy, url: &str, server: impl std::any::Any) -> Self {
-        Self {
-            url: proxy.url(url),
-            direct: url.to_owned(),
-            proxy: Some(proxy),
-            _server: Box::new(server),
-        }
-    }
-
-    fn redis() -> Self {
-        let redis = Redis::start();
-        Self::behind(Proxy::to(redis.port()), &redis.url(), redis)
-    }
-
-    fn postgres() -> Self {
-        let postgres = Postgres::builder().fsync(false).start();
-        Self::behind(Proxy::to(postgres.port()), &postgres.url(), postgres)
-    }
-
-    fn mariadb() -> Self {
-        let mariadb = MariaDb::builder().fsync(false).start();
-        Self::behind(Proxy::to(mariadb.port()), &mariadb.url(), mariadb)
-    }
-
-    fn sqlite() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let url = format!("sqlite:{}/sessions.db", folder.path().display());
-        Self { direct: url.clone(), url, proxy: None, _server: Box::new(folder) }
-    }
-
-    fn instance(&self, options: &[&str]) -> App {
-        App::start_with(&[&["--store", &self.url], options].concat())
-    }
-}
-
-/// The same client, sent to another instance: a load balancer does that.
-fn at(app: &App, client: &Client) -> Client {
-    let mut moved = app.client();
-    moved.jar = client.jar.clone();
-    moved
-}
 
 fn the_same_routes_and_answers(store: &Elsewhere) {
     let (one, other) = (store.instance(&[]), store.instance(&[]));
     let mut ada = one.signed_in("ada");
-    let mut there = at(&other, &ada);
+    let mut there = other.moved(&ada);
     let profile = serde_json::json!({ "id": 1, "name": "ada", "role": "user" });
     assert_eq!(there.get("/profile").json(), profile);
     for expected in 1..=4 {
@@ -84,7 +32,7 @@ fn the_same_routes_and_answers(store: &Elsewhere) {
 
     assert_eq!(ada.post("/logout").status, 200);
     assert_eq!(there.get("/profile").status, 401);
-    assert_eq!(at(&one, &there).get("/counter").status, 401);
+    assert_eq!(one.moved(&there).get("/counter").status, 401);
 
     let mut again = one.signed_in("ada");
     let mut elsewhere = other.signed_in("ada");
@@ -98,7 +46,7 @@ fn sessions_survive_a_restart_of_the_program(store: &Elsewhere) {
     assert_eq!(ada.post("/counter").json()["counter"], 1);
     one.signal("-KILL");
     let next = store.instance(&[]);
-    assert_eq!(at(&next, &ada).post("/counter").json()["counter"], 2);
+    assert_eq!(next.moved(&ada).post("/counter").json()["counter"], 2);
 }
 
 fn a_thousand_posts_to_two_instances_count_a_thousand(store: &Elsewhere) {
@@ -106,7 +54,7 @@ fn a_thousand_posts_to_two_instances_count_a_thousand(store: &Elsewhere) {
     let ada = one.signed_in("ada");
     std::thread::scope(|scope| {
         for number in 0..8 {
-            let mut client = at(if number % 2 == 0 { &one } else { &other }, &ada);
+            let mut client = if number % 2 == 0 { one.moved(&ada) } else { other.moved(&ada) };
             scope.spawn(move || {
                 for _ in 0..25 {
                     assert_eq!(client.post("/counter").status, 200);
@@ -114,7 +62,7 @@ fn a_thousand_posts_to_two_instances_count_a_thousand(store: &Elsewhere) {
             });
         }
     });
-    assert_eq!(at(&one, &ada).get("/counter").json()["counter"], 200);
+    assert_eq!(one.moved(&ada).get("/counter").json()["counter"], 200);
 }
 
 /// The store goes away and comes back: an outage is no logout.
@@ -156,7 +104,7 @@ fn with_a_near_cache_a_logout_elsewhere_is_seen_within_the_bound(store: &Elsewhe
     // other instance answered from then on: until when with the session, and with what after it.
     let end_while = |hurt: fn(&Proxy)| {
         let mut ada = one.signed_in("ada");
-        let mut there = at(&other, &ada);
+        let mut there = other.moved(&ada);
         for _ in 0..100 {
             assert_eq!(there.get("/profile").status, 200);
             assert_eq!(ada.get("/profile").status, 200);
@@ -164,7 +112,7 @@ fn with_a_near_cache_a_logout_elsewhere_is_seen_within_the_bound(store: &Elsewhe
         hurt(proxy);
         assert_eq!(ada.post("/logout").status, 200);
         let ended = Instant::now();
-        assert_eq!(at(&one, &there).get("/profile").status, 401, "here it is seen at once");
+        assert_eq!(one.moved(&there).get("/profile").status, 401, "here it is seen at once");
         loop {
             let asked = ended.elapsed();
             match there.get("/profile").status {

@@ -10,14 +10,23 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+pub mod elsewhere;
+pub mod socket;
 pub mod webdriver;
 
 pub const PASSWORD: &str = "correct horse";
 
-/// The program, ended when dropped.
+/// What browsers send that ask for a page.
+pub const HTML: &str = "text/html,application/xhtml+xml,*/*;q=0.8";
+const FORM: &str = "application/x-www-form-urlencoded";
+const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
+
+/// The program, ended when dropped. Ada and Bob can sign in, and root is an administrator.
 pub struct App {
     child: Child,
     pub address: SocketAddr,
+    /// What it has said at its start.
+    pub greeting: String,
 }
 
 impl App {
@@ -28,21 +37,37 @@ impl App {
     pub fn start_with(options: &[&str]) -> Self {
         let ada = format!("ada:{PASSWORD}");
         let bob = format!("bob:{PASSWORD}");
+        let root = format!("root:{PASSWORD}");
         let mut child = Command::new(env!("CARGO_BIN_EXE_kvolt-app"))
-            .args(["--listen", "127.0.0.1:0", "--user", &ada, "--user", &bob])
+            .args(["--listen", "127.0.0.1:0", "--user", &ada, "--user", &bob, "--admin", &root])
             .args(options)
             .env("RUST_LOG", "off")
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let address = line.split_once("http://").unwrap().1.trim().trim_end_matches('/');
-        Self { address: address.parse().unwrap(), child }
+        let mut greeting = String::new();
+        let mut lines = BufReader::new(child.stdout.take().unwrap());
+        // The last line is about the cookie.
+        while !greeting.contains("cookie is") {
+            assert_ne!(lines.read_line(&mut greeting).unwrap(), 0, "it ends: {greeting}");
+        }
+        let address = greeting.lines().next().unwrap().split_once("http://").unwrap().1;
+        let address = address.trim_end_matches('/').parse().unwrap();
+        Self { address, greeting, child }
     }
 
     pub fn client(&self) -> Client {
-        Client { address: self.address, jar: HashMap::new() }
+        Client::of(self.address)
+    }
+
+    /// A browser: it asks for pages, and says where requests come from.
+    pub fn browser(&self) -> Client {
+        Client { browser: true, ..self.client() }
+    }
+
+    /// The same client, sent to this instance: a load balancer does that.
+    pub fn moved(&self, client: &Client) -> Client {
+        Client { address: self.address, ..client.clone() }
     }
 
     /// A client that has signed in.
@@ -78,11 +103,35 @@ impl Drop for App {
 /// A client with a cookie jar, a connection for each request.
 #[derive(Clone)]
 pub struct Client {
-    address: SocketAddr,
+    pub address: SocketAddr,
     pub jar: HashMap<String, String>,
+    browser: bool,
 }
 
 impl Client {
+    pub fn of(address: SocketAddr) -> Self {
+        Self { address, jar: HashMap::new(), browser: false }
+    }
+
+    /// Fills in the sign-in page.
+    pub fn sign_in(&mut self, name: &str, more: &str) -> Answer {
+        self.post_form("/login", &format!("username={name}&password={PASSWORD}{more}"))
+    }
+
+    /// Sends a form that is on a page, with what is hidden in it and these fields.
+    pub fn submit(&mut self, page: &str, path: &str, fields: &str) -> Answer {
+        let shown = self.get(page);
+        assert_eq!(shown.status, 200, "{page}: {}", shown.text);
+        assert!(shown.text.contains(&format!("action=\"{path}\"")), "no {path}: {}", shown.text);
+        let token = csrf_token(&shown.text);
+        self.post_form(path, &format!("csrf_token={token}&{fields}"))
+    }
+
+    /// Gives the password once more.
+    pub fn reauthenticate(&mut self, password: &str) -> Answer {
+        self.submit("/reauthenticate", "/reauthenticate", &format!("password={password}"))
+    }
+
     pub fn get(&mut self, path: &str) -> Answer {
         self.send("GET", path, &[], "")
     }
@@ -92,8 +141,7 @@ impl Client {
     }
 
     pub fn post_form(&mut self, path: &str, form: &str) -> Answer {
-        let form_type = ("content-type", "application/x-www-form-urlencoded");
-        self.send("POST", path, &[form_type], form)
+        self.send("POST", path, &[("content-type", FORM)], form)
     }
 
     pub fn send(
@@ -125,6 +173,13 @@ impl Client {
             let cookies: Vec<String> =
                 self.jar.iter().map(|(name, value)| format!("{name}={value}")).collect();
             head += &format!("cookie: {}\r\n", cookies.join("; "));
+        }
+        if self.browser {
+            head += &format!("accept: {HTML}\r\nuser-agent: {FIREFOX}\r\n");
+            if method != "GET" {
+                head +=
+                    &format!("origin: http://{}\r\nsec-fetch-site: same-origin\r\n", self.address);
+            }
         }
         for (name, value) in headers {
             head += &format!("{name}: {value}\r\n");
@@ -172,6 +227,12 @@ impl Client {
     pub fn token(&self) -> &str {
         &self.jar["session_id"]
     }
+}
+
+/// The form token of the first form of a page.
+pub fn csrf_token(page: &str) -> &str {
+    let (_, rest) = page.split_once("name=\"csrf_token\" value=\"").expect("a form with a token");
+    rest.split('"').next().unwrap()
 }
 
 /// Whether an answer has all of the body that its head announces; without a length it ends with

@@ -52,8 +52,7 @@ impl Driver {
         if dark {
             args.push(String::from("--blink-settings=preferredColorScheme=0"));
         }
-        let client =
-            Client { address: ([127, 0, 0, 1], self.port).into(), jar: Default::default() };
+        let client = Client::of(([127, 0, 0, 1], self.port).into());
         let mut browser = Browser { client, session: String::new() };
         let capabilities = json!({ "capabilities": { "alwaysMatch": { "goog:chromeOptions": { "args": args } } } });
         let answer = browser.call("POST", "/session", &capabilities);
@@ -67,7 +66,7 @@ impl Drop for Driver {
         // Asked to end, it ends its browsers; killed, it would leave them behind.
         if !thread::panicking() {
             let address = ([127, 0, 0, 1], self.port).into();
-            let mut client = Client { address, jar: Default::default() };
+            let mut client = Client::of(address);
             let _ = client.send("GET", "/shutdown", &[], "");
             for _ in 0..100 {
                 if self.child.try_wait().is_ok_and(|ended| ended.is_some()) {
