@@ -1,0 +1,248 @@
+//! Signing in to the running program, staying signed in, and changing one's password.
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
+mod support;
+
+use std::collections::HashSet;
+
+use support::{App, PASSWORD, csrf_token};
+
+#[test]
+fn who_asks_to_be_remembered_is_and_nobody_else() {
+    let app = App::start_with(&["--remember-lifetime", "20d", "--idle", "10m"]);
+    let mut browser = app.browser();
+    let cookie = |more: &str| {
+        let login = app.browser().sign_in("ada", more);
+        login.header("set-cookie").unwrap()
+    };
+    assert!(!cookie("").contains("Max-Age"), "the browser forgets it when it is closed");
+    assert!(!cookie("&remember=").contains("Max-Age"));
+    assert!(cookie("&remember=on").contains("; Max-Age=1728000"), "{}", cookie("&remember=on"));
+    let json = [("content-type", "application/json")];
+    let mut program = app.client();
+    let body = format!(r#"{{"username":"ada","password":"{PASSWORD}","remember":true}}"#);
+    let login = program.send("POST", "/login", &json, &body);
+    assert!(login.header("set-cookie").unwrap().contains("; Max-Age=1728000"));
+    let list = program.get("/sessions").json();
+    let row = list.as_array().unwrap().iter().find(|row| row["current"] == true).unwrap();
+    assert_eq!(row["remembered"], true);
+    // Its cookie stays as persistent, for what is left, when its token is changed.
+    browser.sign_in("ada", "&remember=on");
+    let again = browser.reauthenticate(PASSWORD);
+    assert!(again.header("set-cookie").unwrap().contains("; Max-Age=1728000"));
+    assert!(browser.get("/").text.contains("remembers you"));
+}
+
+#[test]
+fn too_many_failures_hold_up_one_name_and_say_for_how_long() {
+    let app = App::start_with(&["--failed-sign-ins", "3"]);
+    let mut ada = app.signed_in("ada");
+    for name in ["ada", "nobody"] {
+        let form = format!("username={name}&password=wrong");
+        let statuses = [0; 4].map(|_| app.client().post_form("/login", &form).status);
+        assert_eq!(statuses, [401, 401, 401, 429], "{name}");
+    }
+    let right = app.client().sign_in("ada", "");
+    assert_eq!(right.status, 429, "also with the right password: nothing is told by it");
+    assert_eq!(right.header("set-cookie"), None);
+    let wait: u64 = right.header("retry-after").unwrap().parse().unwrap();
+    assert!((290..=300).contains(&wait), "{wait}");
+    assert_eq!(app.client().post_form("/api/login", "username=ada&password=x").status, 429);
+    let page = app.browser().sign_in("ada", "");
+    assert!(page.text.contains("Try again in some minutes") && page.text.contains("<form"));
+    assert_eq!(ada.get("/profile").status, 200, "who is signed in stays so");
+    assert_eq!(app.client().sign_in("bob", "").status, 200);
+}
+
+#[test]
+fn one_address_can_try_many_names_only_so_often() {
+    let app = App::start_with(&["--failed-sign-ins", "1"]);
+    let statuses = (0..11).map(|number| {
+        let form = format!("username=name{number}&password=x");
+        app.client().post_form("/login", &form).status
+    });
+    let statuses: Vec<_> = statuses.collect();
+    assert_eq!((&statuses[..10], statuses[10]), (&[401; 10][..], 429));
+}
+
+#[test]
+fn the_password_is_asked_for_once_more_and_the_way_goes_on() {
+    let app = App::start_with(&["--fresh", "1s"]);
+    let mut ada = app.browser();
+    ada.sign_in("ada", "");
+    assert_eq!(ada.get("/password").status, 200, "who has just signed in is not asked again");
+    let away = loop {
+        let answer = ada.get("/password");
+        if answer.status != 200 {
+            break answer;
+        }
+    };
+    let to = away.header("location").unwrap();
+    assert_eq!((away.status, &*to), (303, "/reauthenticate?next=/password"));
+    let form = ada.get(&to);
+    assert!(form.text.contains("name=\"next\" value=\"/password\""));
+    let token = csrf_token(&form.text);
+    let before = ada.token().to_owned();
+    let prove = |ada: &mut support::Client, password: &str, next: &str| {
+        let fields = format!("csrf_token={token}&password={password}&next={next}");
+        ada.post_form("/reauthenticate", &fields)
+    };
+    let wrong = prove(&mut ada, "wrong", "/password");
+    assert_eq!((wrong.status, wrong.header("set-cookie")), (401, None));
+    assert!(wrong.text.contains("Wrong username or password"));
+    assert_eq!(ada.get("/password").status, 303, "nothing is proved by that");
+    assert_eq!(prove(&mut ada, PASSWORD, "//evil.test").header("location").as_deref(), Some("/"));
+    let right = prove(&mut ada, PASSWORD, "/password");
+    assert_eq!((right.status, right.header("location").as_deref()), (303, Some("/password")));
+    assert_ne!(ada.token(), before, "proving it changes the token");
+    assert_eq!(ada.get("/password").status, 200);
+
+    let mut program = app.signed_in("ada");
+    while program.get("/password").status == 200 {}
+    let refused = program.get("/password");
+    assert_eq!(refused.status, 401);
+    assert!(refused.text.starts_with("insufficient_user_authentication"), "{}", refused.text);
+    let json = [("content-type", "application/json")];
+    let body = format!(r#"{{"password":"{PASSWORD}"}}"#);
+    assert_eq!(program.send("POST", "/reauthenticate", &json, &body).json()["level"], 1);
+    assert_eq!(program.get("/password").status, 200);
+}
+
+#[test]
+fn a_changed_password_ends_every_other_session_and_is_told_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("accounts.json");
+    let options = ["--accounts", file.to_str().unwrap()];
+    for options in [&options[..], &[]] {
+        // Requests that are under way keep the old token for the grace.
+        let app = App::start_with(&[options, &["--rotation-grace", "1ms"]].concat());
+        let mut ada = app.browser();
+        ada.sign_in("ada", "");
+        let (mut phone, mut tablet) = (app.signed_in("ada"), app.signed_in("ada"));
+        let mut bob = app.signed_in("bob");
+        let mut replay = ada.clone();
+        let change = |ada: &mut support::Client, new: &str, again: &str| {
+            let fields = format!("new={new}&again={again}");
+            ada.submit("/password", "/password", &fields)
+        };
+        for (new, again, fault) in [
+            ("short", "short", "too short"),
+            ("long enough", "long enouhg", "not the same"),
+            (&*"x".repeat(1_025), &*"x".repeat(1_025), "too long"),
+        ] {
+            let refused = change(&mut ada, new, again);
+            assert_eq!(refused.status, 422);
+            assert!(refused.text.contains(fault), "{}", refused.text);
+        }
+        assert_eq!(phone.get("/profile").status, 200, "nothing has happened yet");
+        let changed = change(&mut ada, "another horse", "another horse");
+        assert_eq!((changed.status, changed.header("location").as_deref()), (303, Some("/")));
+        assert_eq!((phone.get("/profile").status, tablet.get("/profile").status), (401, 401));
+        assert_eq!(replay.get("/profile").status, 303, "the token is another, too");
+        assert_eq!(bob.get("/profile").status, 200);
+        assert!(ada.get("/").text.contains("Password changed. 2 other sessions were ended."));
+        assert!(!ada.get("/").text.contains("Password changed"), "it is told once");
+        assert_eq!(app.client().sign_in("ada", "").status, 401);
+        let form = "username=ada&password=another horse";
+        assert_eq!(app.client().post_form("/login", form).status, 200);
+    }
+    let kept = std::fs::read_to_string(&file).unwrap();
+    assert!(!kept.contains("horse") && kept.contains("$argon2id$"));
+    let restarted = App::start_with(&options);
+    assert_eq!(restarted.client().sign_in("ada", "").status, 401, "the file is believed");
+    let form = "username=ada&password=another horse";
+    assert_eq!(restarted.client().post_form("/login", form).status, 200);
+}
+
+#[test]
+fn a_form_without_its_token_does_nothing_and_programs_need_none() {
+    let app = App::start();
+    let mut ada = app.browser();
+    ada.sign_in("ada", "");
+    let page = ada.get("/");
+    let old = csrf_token(&page.text).to_owned();
+    let acts = ["/counter", "/logout", "/sessions/revoke-others", "/sessions/revoke-all"];
+    let mut bob = app.browser();
+    bob.sign_in("bob", "");
+    let bobs = csrf_token(&bob.get("/").text).to_owned();
+    for path in acts.into_iter().chain(["/password", "/reauthenticate", "/admin/end-everyone"]) {
+        for token in ["", "csrf_token=", &format!("csrf_token={bobs}"), "csrf_token=x"] {
+            let expected = if path.starts_with("/admin") { "Not for you" } else { "form token" };
+            let refused = ada.post_form(path, token);
+            assert_eq!(refused.status, 403, "{path} with {token}");
+            assert!(refused.text.contains(expected), "{path}: {}", refused.text);
+        }
+        let header = [("x-csrf-token", &*bobs)];
+        assert_eq!(ada.send("POST", path, &header, "").status, 403, "{path}");
+    }
+    assert_eq!(ada.get("/counter").json()["counter"], 0);
+    // Of a script, by a header.
+    let token = ada.get("/csrf").json()["csrf_token"].as_str().unwrap().to_owned();
+    assert_ne!(token, old, "another each time");
+    for token in [&token, &old] {
+        assert_eq!(ada.send("POST", "/counter", &[("x-csrf-token", token)], "").status, 303);
+    }
+    // A new sign-in makes it worthless (Symfony CVE-2022-24895).
+    ada.sign_in("ada", "");
+    assert_eq!(ada.send("POST", "/counter", &[("x-csrf-token", &*token)], "").status, 403);
+    // A program says nothing of a page that it was on, but what it does say has to be right.
+    let mut program = app.signed_in("ada");
+    assert_eq!(program.post("/counter").json()["counter"], 1);
+    assert_eq!(program.send("POST", "/counter", &[("x-csrf-token", &*token)], "").status, 403);
+    for header in [("origin", &*format!("http://{}", app.address)), ("sec-fetch-mode", "cors")] {
+        assert_eq!(program.send("POST", "/counter", &[header], "").status, 403, "{header:?}");
+    }
+    let agent = [("user-agent", "Mozilla/5.0 (X11; Linux)")];
+    assert_eq!(program.send("POST", "/counter", &agent, "").status, 403);
+}
+
+#[test]
+fn messages_are_shown_on_the_next_page_once_and_as_text() {
+    let app = App::start();
+    let mut ada = app.browser();
+    ada.sign_in("ada", "");
+    let _phone = app.signed_in("ada");
+    assert_eq!(ada.submit("/", "/sessions/revoke-others", "").status, 303);
+    let page = ada.get("/");
+    assert!(page.text.contains("role=\"status\">1 other session was ended.<"), "{}", page.text);
+    assert!(!ada.get("/").text.contains("role=\"status\""));
+}
+
+#[test]
+fn a_user_has_so_many_sessions_and_one_more_ends_the_oldest_or_is_refused() {
+    let app = App::start_with(&["--sessions-per-user", "2"]);
+    let mut clients = [0; 3].map(|_| app.signed_in("ada"));
+    let statuses = clients.each_mut().map(|client| client.get("/profile").status);
+    assert_eq!(statuses, [401, 200, 200]);
+
+    let app = App::start_with(&["--sessions-per-user", "2", "--at-limit", "refuse"]);
+    let mut clients = [0; 2].map(|_| app.signed_in("ada"));
+    let refused = app.client().sign_in("ada", "");
+    assert_eq!((refused.status, refused.header("set-cookie")), (409, None));
+    let page = app.browser().sign_in("ada", "");
+    assert!(page.text.contains("Sign out somewhere else first"), "{}", page.text);
+    let statuses = clients.each_mut().map(|client| client.get("/profile").status);
+    assert_eq!(statuses, [200, 200]);
+    assert_eq!(clients[0].sign_in("ada", "").status, 200, "in the place of one's own");
+    assert_eq!(app.client().sign_in("bob", "").status, 200);
+}
+
+#[test]
+fn a_token_is_changed_on_a_schedule_and_the_old_one_is_told_of() {
+    let options = ["--rotate-every", "100ms", "--rotation-grace", "10ms"];
+    for (reuse, survives) in [("ignore", true), ("report", true), ("end", false)] {
+        let app = App::start_with(&[&options[..], &["--token-reuse", reuse]].concat());
+        let mut ada = app.signed_in("ada");
+        let mut seen = HashSet::from([ada.token().to_owned()]);
+        let mut old = ada.clone();
+        while seen.len() < 3 {
+            assert_eq!(ada.get("/profile").status, 200);
+            seen.insert(ada.token().to_owned());
+        }
+        while old.get("/profile").status == 200 {}
+        assert_eq!(ada.get("/profile").status == 200, survives, "{reuse}");
+        let mut root = app.signed_in("root");
+        let told = root.get("/audit").text.contains("\"reused\"");
+        assert_eq!(told, reuse != "ignore", "{reuse}");
+    }
+}
