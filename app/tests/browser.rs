@@ -4,11 +4,15 @@
 mod support;
 
 use support::webdriver::{Browser, Driver};
-use support::{App, PASSWORD};
+use support::{App, PASSWORD, csrf_token};
 
 fn sign_in(browser: &mut Browser, url: &str, password: &str) {
     browser.open(url);
-    browser.fill("#username", "ada");
+    sign_in_here(browser, "ada", password);
+}
+
+fn sign_in_here(browser: &mut Browser, name: &str, password: &str) {
+    browser.fill("#username", name);
     browser.fill("#password", password);
     browser.click("button.main");
 }
@@ -36,6 +40,7 @@ fn a_person_signs_in_counts_ends_another_device_and_leaves_nothing_behind() {
         laptop.click(".counter button");
         laptop.wait_for(expected);
     }
+    assert_eq!(cookie.get("expiry"), None, "it is forgotten with the browser");
 
     // Where they were going is where they arrive.
     sign_in(&mut phone, &format!("{url}profile"), PASSWORD);
@@ -49,13 +54,18 @@ fn a_person_signs_in_counts_ends_another_device_and_leaves_nothing_behind() {
     laptop.screenshot("two-devices");
     laptop.click(".devices li form button");
     laptop.wait_until_gone("Sign out the others");
-    phone.reload();
-    phone.wait_for("Password");
+    laptop.wait_for("That session was ended.");
+    laptop.screenshot("flash");
+    laptop.reload();
+    laptop.wait_for("Hello, ada");
+    assert!(!laptop.text().contains("That session was ended."), "it is told once");
+    // Its page was open, and hears of it by itself.
+    phone.wait_for("Username");
     assert!(!phone.text().contains("Hello"), "the other device was signed out");
     phone.screenshot("ended");
 
     laptop.click(".bar form button");
-    laptop.wait_for("Password");
+    laptop.wait_for("Username");
     assert!(laptop.cookies().is_empty());
     for _ in 0..3 {
         laptop.back();
@@ -64,4 +74,96 @@ fn a_person_signs_in_counts_ends_another_device_and_leaves_nothing_behind() {
         assert!(!shown.contains("Hello") && !shown.contains("kept in"), "Back shows: {shown}");
     }
     laptop.screenshot("back-after-sign-out");
+}
+
+/// Remembered, asked once more, and kept in step: what a browser has to see to do its part.
+#[test]
+fn a_person_is_remembered_proves_it_again_and_changes_the_password() {
+    let app = App::start_with(&["--fresh", "2s", "--rotation-grace", "1s"]);
+    let url = format!("http://{}/", app.address);
+    let driver = Driver::start();
+    let (mut laptop, mut phone) =
+        (driver.browser(1100, 900, false), driver.browser(500, 900, true));
+
+    laptop.open(&url);
+    laptop.click("input[name=remember]");
+    laptop.screenshot("remember-me");
+    sign_in_here(&mut laptop, "ada", PASSWORD);
+    laptop.wait_for("this browser remembers you");
+    let [cookie] = &laptop.cookies()[..] else { panic!("one cookie") };
+    let now = laptop.run("return Math.floor(Date.now() / 1000)").as_i64().unwrap();
+    let days = (cookie["expiry"].as_i64().unwrap() - now).div_euclid(86_400);
+    assert!((29..=30).contains(&days), "the browser keeps it for {days} days");
+
+    // Both pages hear of a change of the counter that the other makes... for each its own.
+    sign_in(&mut phone, &url, PASSWORD);
+    phone.wait_for("Hello, ada");
+    let mut script = app.client();
+    let token = phone.cookies()[0]["value"].as_str().unwrap().to_owned();
+    script.jar.insert("session_id".into(), token);
+    assert_eq!(script.post("/counter").json()["counter"], 1);
+    phone.wait_for("1\nkept");
+
+    // A password that was given long ago is asked for again, and the way goes on.
+    laptop.wait_until_stale("/password");
+    laptop.open(&format!("{url}password"));
+    laptop.wait_for("Your password, once more");
+    laptop.screenshot("reauthenticate");
+    laptop.fill("#password", "wrong");
+    laptop.click("main button.main");
+    laptop.wait_for("Wrong username or password");
+    laptop.fill("#password", PASSWORD);
+    laptop.click("main button.main");
+    laptop.wait_for("Change your password");
+    laptop.screenshot("password");
+    laptop.fill("#new", "another horse");
+    laptop.fill("#again", "another horse");
+    laptop.click("main button.main");
+    laptop.wait_for("Password changed. 1 other session was ended.");
+    laptop.screenshot("password-changed");
+    // The phone's page was open: its WebSocket was closed, and it shows the form to sign in with.
+    phone.wait_for("Username");
+
+    // A form whose token is gone is refused, and nothing is done.
+    laptop.open(&url);
+    laptop.wait_for("Hello, ada");
+    assert!(csrf_token(&laptop.source()).len() == 64);
+    laptop.run("document.querySelectorAll('[name=csrf_token]').forEach(field => field.remove())");
+    laptop.click(".counter button");
+    laptop.wait_for("form token");
+    laptop.open(&url);
+    laptop.wait_for("0\nkept");
+}
+
+#[test]
+fn an_administrator_sees_everybody_and_what_has_happened() {
+    let app = App::start();
+    let url = format!("http://{}/", app.address);
+    let driver = Driver::start();
+    let mut root = driver.browser(1100, 1000, false);
+    let mut ada = driver.browser(500, 900, true);
+    let _programs = ["ada", "bob", "bob"].map(|name| app.signed_in(name));
+    sign_in(&mut ada, &url, PASSWORD);
+    ada.wait_for("Hello, ada");
+    ada.open(&format!("{url}admin"));
+    ada.wait_for("This is for administrators");
+    ada.screenshot("not-for-you");
+    ada.open(&url);
+    ada.wait_for("Hello, ada");
+
+    root.open(&url);
+    sign_in_here(&mut root, "root", PASSWORD);
+    root.wait_for("Hello, root");
+    root.open(&format!("{url}admin"));
+    root.wait_for("Everybody’s sessions");
+    root.screenshot("everybody");
+    root.open(&format!("{url}admin?user=ada"));
+    root.wait_for("Sessions of ada");
+    root.screenshot("everybody-of-one");
+    root.click(".actions .danger");
+    root.wait_for("Sessions of ada that were ended: 2.");
+    ada.wait_for("Username");
+    root.open(&format!("{url}audit"));
+    root.wait_for("all revoked");
+    root.screenshot("audit");
 }

@@ -5,12 +5,14 @@
 
 mod support;
 
+use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use kvolt_servers::{MariaDb, Postgres, Proxy, Redis};
 use support::elsewhere::Elsewhere;
+use support::socket::Socket;
 use support::{App, Client};
 
 fn the_same_routes_and_answers(store: &Elsewhere) {
@@ -143,6 +145,114 @@ fn with_a_near_cache_a_logout_elsewhere_is_seen_within_the_bound(store: &Elsewhe
     }
 }
 
+/// A WebSocket and an event stream on one instance close after the session was ended on another.
+fn open_connections_end_with_a_logout_elsewhere(store: &Elsewhere) {
+    for (name, near) in
+        [("without copies", &[][..]), ("with a near cache", &["--near-cache", "1s"])]
+    {
+        let (one, other) = (store.instance(near), store.instance(near));
+        let mut rounds = Vec::new();
+        for _ in 0..10 {
+            let mut ada = one.signed_in("ada");
+            let mut there = other.moved(&ada);
+            let mut socket = Socket::open(&there, &[]).unwrap();
+            let mut events = BufReader::new(there.begin("GET", "/events", &[], 0)).lines();
+            let mut event = move |wanted: &str| {
+                let told = events.any(|line| line.unwrap().contains(wanted));
+                assert!(told, "{wanted} is never told");
+            };
+            assert_eq!(socket.counter(), 0);
+            event("\"counter\":0");
+            ada.post("/counter");
+            assert_eq!(socket.counter(), 1);
+            event("\"counter\":1");
+            let streaming = std::thread::spawn(move || {
+                event("event: end");
+                Instant::now()
+            });
+            let ending = Instant::now();
+            assert_eq!(ada.post("/logout").status, 200);
+            socket.ends();
+            let socket_ended = ending.elapsed();
+            let events_ended = streaming.join().unwrap().duration_since(ending);
+            assert_eq!(there.get("/profile").status, 401);
+            rounds.push((socket_ended, events_ended));
+        }
+        for (what, time) in [
+            ("WebSocket", (|round| round.0) as fn(&(Duration, Duration)) -> Duration),
+            ("event stream", |round| round.1),
+        ] {
+            let mut times: Vec<Duration> = rounds.iter().map(time).collect();
+            times.sort();
+            let (median, slowest) = (times[5], times[9]);
+            println!(
+                "{name}: {what} closed {median:?} (median), {slowest:?} (slowest of 10) after it"
+            );
+            assert!(slowest < Duration::from_secs(5), "{what}: {slowest:?}");
+        }
+    }
+}
+
+/// A password that is changed on one instance ends the others everywhere, and signs in everywhere.
+fn a_changed_password_is_known_everywhere(store: &Elsewhere) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("accounts.json");
+    for near in [&[][..], &["--near-cache", "1s"]] {
+        let _ = std::fs::remove_file(&file);
+        let accounts = ["--accounts", file.to_str().unwrap()];
+        let options = [&accounts[..], near].concat();
+        let (one, other) = (store.instance(&options), store.instance(&options));
+        let mut ada = one.signed_in("ada");
+        let mut elsewhere = [one.signed_in("ada"), other.signed_in("ada")];
+        let mut socket = Socket::open(&elsewhere[1], &[]).unwrap();
+        assert_eq!(socket.counter(), 0);
+        let mut bob = other.signed_in("bob");
+        for client in &mut elsewhere {
+            assert_eq!(other.moved(client).get("/profile").status, 200);
+        }
+        let changed = ada.post_form("/password", "new=another horse");
+        assert_eq!((changed.status, &changed.json()["ended"]), (200, &2.into()));
+        for app in [&one, &other] {
+            for client in &mut elsewhere {
+                assert_eq!(app.moved(client).get("/profile").status, 401);
+            }
+            assert_eq!(app.moved(&ada).get("/profile").status, 200, "who changed it goes on");
+            assert_eq!(app.client().sign_in("ada", "").status, 401);
+            let form = "username=ada&password=another horse";
+            assert_eq!(app.client().post_form("/login", form).status, 200);
+        }
+        socket.ends();
+        assert_eq!(bob.get("/profile").status, 200);
+    }
+    // Without a file there is nothing that all instances know.
+    let app = store.instance(&[]);
+    let refused = app.signed_in("bob").post_form("/password", "new=another horse");
+    assert_eq!(refused.status, 409);
+    let mut bob = app.browser();
+    bob.sign_in("bob", "");
+    assert!(bob.get("/password").text.contains("--accounts FILE"));
+}
+
+/// Devices, limits and the audit are the same on every store.
+fn devices_limits_and_the_audit(store: &Elsewhere) {
+    let app = store.instance(&["--sessions-per-user", "2"]);
+    let mut ada = app.browser();
+    ada.sign_in("ada", "&remember=on");
+    let mut phone = app.signed_in("ada");
+    let page = ada.get("/").text;
+    for text in ["Firefox on Linux", "this one", "127.0.0.1", "<time datetime="] {
+        assert!(page.contains(text), "{text}: {page}");
+    }
+    let _third = app.signed_in("ada");
+    assert_eq!(ada.get("/profile").status, 303, "it was the oldest");
+    assert_eq!(phone.post("/sessions/revoke-others").json()["ended"], 1);
+    let audit = app.signed_in("root").get("/audit").json();
+    for (what, reason) in [("created", ""), ("ended", "limit"), ("ended", "others revoked")] {
+        let fits = |row: &serde_json::Value| row["what"] == what && row["reason"] == reason;
+        assert!(audit.as_array().unwrap().iter().any(fits), "{what}, {reason}: {audit}");
+    }
+}
+
 /// One line, not a dump; and no password in it.
 fn refused_at_start(url: &str) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_kvolt-app"))
@@ -164,6 +274,18 @@ fn refused_at_start(url: &str) -> String {
 
 mod redis {
     use super::*;
+
+    #[test]
+    fn open_connections() {
+        open_connections_end_with_a_logout_elsewhere(&Elsewhere::redis());
+    }
+
+    #[test]
+    fn accounts() {
+        let store = Elsewhere::redis();
+        a_changed_password_is_known_everywhere(&store);
+        devices_limits_and_the_audit(&store);
+    }
 
     #[test]
     fn several_instances_are_one() {
@@ -221,6 +343,18 @@ mod postgres {
     use super::*;
 
     #[test]
+    fn open_connections() {
+        open_connections_end_with_a_logout_elsewhere(&Elsewhere::postgres());
+    }
+
+    #[test]
+    fn accounts() {
+        let store = Elsewhere::postgres();
+        a_changed_password_is_known_everywhere(&store);
+        devices_limits_and_the_audit(&store);
+    }
+
+    #[test]
     fn several_instances_are_one() {
         let store = Elsewhere::postgres();
         the_same_routes_and_answers(&store);
@@ -252,6 +386,11 @@ mod mariadb {
     use super::*;
 
     #[test]
+    fn accounts() {
+        devices_limits_and_the_audit(&Elsewhere::mariadb());
+    }
+
+    #[test]
     fn several_instances_are_one() {
         let store = Elsewhere::mariadb();
         the_same_routes_and_answers(&store);
@@ -269,6 +408,18 @@ mod mariadb {
 
 mod sqlite {
     use super::*;
+
+    #[test]
+    fn open_connections() {
+        open_connections_end_with_a_logout_elsewhere(&Elsewhere::sqlite());
+    }
+
+    #[test]
+    fn accounts() {
+        let store = Elsewhere::sqlite();
+        a_changed_password_is_known_everywhere(&store);
+        devices_limits_and_the_audit(&store);
+    }
 
     #[test]
     fn several_instances_are_one() {

@@ -1,12 +1,13 @@
 //! The real program on a free port, and a client that speaks HTTP by hand.
 #![allow(unreachable_pub, reason = "it is a module of each test file")]
+#![allow(clippy::disallowed_methods, reason = "the program's clock can't be moved from outside")]
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -105,7 +106,7 @@ impl Drop for App {
 pub struct Client {
     pub address: SocketAddr,
     pub jar: HashMap<String, String>,
-    browser: bool,
+    pub browser: bool,
 }
 
 impl Client {
@@ -134,6 +135,18 @@ impl Client {
 
     pub fn get(&mut self, path: &str) -> Answer {
         self.send("GET", path, &[], "")
+    }
+
+    /// Asks again and again for as long as the answer has this status, and returns the first other one.
+    pub fn get_while(&mut self, path: &str, status: u16) -> Answer {
+        let began = Instant::now();
+        loop {
+            let answer = self.get(path);
+            if answer.status != status {
+                return answer;
+            }
+            assert!(began.elapsed() < Duration::from_secs(30), "{path} answers {status} for ever");
+        }
     }
 
     pub fn post(&mut self, path: &str) -> Answer {

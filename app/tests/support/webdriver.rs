@@ -117,6 +117,24 @@ impl Browser {
         self.call("POST", "/execute/sync", &json!({ "script": script, "args": [] }))
     }
 
+    /// The page as the browser has it now.
+    pub fn source(&mut self) -> String {
+        let value = self.run("return document.documentElement.outerHTML");
+        value.as_str().unwrap().to_owned()
+    }
+
+    /// Waits until a path of the site leads elsewhere.
+    pub fn wait_until_stale(&mut self, path: &str) {
+        let script = format!("return fetch('{path}').then(answer => answer.redirected)");
+        for _ in 0..200 {
+            if self.run(&script) == true {
+                return;
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        panic!("{path} leads nowhere else");
+    }
+
     fn find(&mut self, selector: &str) -> String {
         let found =
             self.call("POST", "/element", &json!({ "using": "css selector", "value": selector }));
