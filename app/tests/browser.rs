@@ -95,7 +95,7 @@ fn a_person_is_remembered_proves_it_again_and_changes_the_password() {
     let days = (cookie["expiry"].as_i64().unwrap() - now).div_euclid(86_400);
     assert!((29..=30).contains(&days), "the browser keeps it for {days} days");
 
-    // Both pages hear of a change of the counter that the other makes... for each its own.
+    // A page hears of a change that another client of the session makes.
     sign_in(&mut phone, &url, PASSWORD);
     phone.wait_for("Hello, ada");
     let mut script = app.client();
@@ -105,7 +105,7 @@ fn a_person_is_remembered_proves_it_again_and_changes_the_password() {
     phone.wait_for("1\nkept");
 
     // A password that was given long ago is asked for again, and the way goes on.
-    laptop.wait_until_stale("/password");
+    laptop.wait_until_refused("/password");
     laptop.open(&format!("{url}password"));
     laptop.wait_for("Your password, once more");
     laptop.screenshot("reauthenticate");

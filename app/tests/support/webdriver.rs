@@ -123,16 +123,16 @@ impl Browser {
         value.as_str().unwrap().to_owned()
     }
 
-    /// Waits until a path of the site leads elsewhere.
-    pub fn wait_until_stale(&mut self, path: &str) {
-        let script = format!("return fetch('{path}').then(answer => answer.redirected)");
+    /// Waits until a path of the site is refused.
+    pub fn wait_until_refused(&mut self, path: &str) {
+        let script = format!("return fetch('{path}').then(answer => !answer.ok)");
         for _ in 0..200 {
             if self.run(&script) == true {
                 return;
             }
             thread::sleep(Duration::from_millis(50));
         }
-        panic!("{path} leads nowhere else");
+        panic!("{path} is not refused");
     }
 
     fn find(&mut self, selector: &str) -> String {
