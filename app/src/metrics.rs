@@ -25,8 +25,7 @@ const COUNT_TIMEOUT: Duration = Duration::from_secs(2);
 const STORE_BUCKETS: [f64; 12] =
     [0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.0];
 
-/// Sessions that were ended by a sign-in over them, sockets and the like are counted by kvolt; this counts
-/// what the application itself knows.
+// What happens to sessions, kvolt counts; these are the application's own.
 pub(crate) const SIGN_INS: &str = "kvolt_app_sign_ins_total";
 pub(crate) const SOCKETS: &str = "kvolt_app_live_connections";
 

@@ -60,8 +60,7 @@ fn memory(options: &Options) -> StoreResult<AnyStore<Record<User>>> {
 /// A store that tells its changes, so that connections that stay open are told at once of the end of
 /// their session, whether or not there are copies here.
 ///
-/// Listening takes one connection to the store for each instance, and a beat every quarter of the
-/// bound by which it is known that nothing was missed.
+/// What listening costs is in the application's README.
 fn near(
     options: &Options,
     store: impl Store<Vec<u8>> + Push,

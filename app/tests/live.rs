@@ -28,7 +28,7 @@ fn a_socket_tells_the_counter_and_closes_with_its_session() {
 #[test]
 fn a_socket_answers_pings_ignores_what_is_said_and_refuses_what_is_too_long() {
     let app = App::start();
-    let ada = app.signed_in("ada");
+    let mut ada = app.signed_in("ada");
     let mut socket = Socket::open(&ada, &[]).unwrap();
     assert_eq!(socket.counter(), 0);
     socket.say(Message::text("{\"type\":\"counter\",\"counter\":7}"));
@@ -42,7 +42,7 @@ fn a_socket_answers_pings_ignores_what_is_said_and_refuses_what_is_too_long() {
     assert_eq!(long.counter(), 1);
     long.say(Message::binary(vec![0; 5_000]));
     assert!(long.is_broken());
-    assert_eq!(ada.clone().get("/counter").status, 200, "nobody else is harmed");
+    assert_eq!(ada.get("/counter").status, 200, "nobody else is harmed");
 }
 
 /// Where nothing is pushed, somebody has to look: a client that never stops talking must not
@@ -50,7 +50,7 @@ fn a_socket_answers_pings_ignores_what_is_said_and_refuses_what_is_too_long() {
 #[test]
 fn a_client_that_never_stops_talking_holds_off_neither_changes_nor_the_end() {
     let app = App::start_with(&["--idle", "1s"]);
-    let ada = app.signed_in("ada");
+    let mut ada = app.signed_in("ada");
     let mut socket = Socket::open(&ada, &[]).unwrap();
     assert_eq!(socket.counter(), 0);
     // Each ping is sent once the one before was answered; nothing else may come but the end.
@@ -62,7 +62,7 @@ fn a_client_that_never_stops_talking_holds_off_neither_changes_nor_the_end() {
         }
     };
     assert_eq!(end, Said::Json(serde_json::json!({ "type": "end" })));
-    assert_eq!(ada.clone().get("/profile").status, 401, "talking is not using");
+    assert_eq!(ada.get("/profile").status, 401, "talking is not using");
 }
 
 #[test]
