@@ -78,10 +78,9 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// Puts a new session in the place of one; `None` if that is another's by now, or gone.
     async fn login_over(&self, previous: &Session<T>, record: &Record<T>) -> Result<Option<Token>> {
         let mut record = record.clone();
-        if previous.is_anonymous()
-            && let Some(anonymous) = &self.policy().anonymous
-            && let Some(carry_over) = &anonymous.carry_over
-        {
+        let anonymous = self.policy().anonymous.as_ref().filter(|_| previous.is_anonymous());
+        let carry_over = anonymous.and_then(|anonymous| anonymous.carry_over.as_ref());
+        if let Some(carry_over) = carry_over {
             let data = carry_over(previous.data(), record.data());
             record = Record::new(record.content().with_data(data));
         }
@@ -95,7 +94,13 @@ impl<T: Send + Sync + 'static> Manager<T> {
         // An entry can be given another owner but not be taken from its owner.
         if !one_step || (scoped.is_none() && had.is_some()) {
             let token = self.insert(&record).await?;
-            self.end_key(&from, previous.owner(), EndReason::NewLogin).await?;
+            if carry_over.is_none() {
+                self.end_key(&from, previous.owner(), EndReason::NewLogin).await?;
+            } else if !self.end_unchanged(previous, EndReason::NewLogin).await? {
+                // What was carried over is not what it had at its end, or is another's by now.
+                self.end_key(&self.key(&token), owner, EndReason::NewLogin).await?;
+                return Ok(None);
+            }
             return Ok(Some(token));
         }
         let mut rename = Rename::new();
@@ -117,6 +122,25 @@ impl<T: Send + Sync + 'static> Manager<T> {
                 Ok(None)
             }
         }
+    }
+
+    /// Ends a session unless it was changed since it was read. `false` if it was, or is gone.
+    async fn end_unchanged(&self, session: &Session<T>, reason: EndReason) -> Result<bool> {
+        let from = *session.id().key();
+        let (scoped, _) = self.policy().scope(session.record().content());
+        // Moved to where no token leads: unlike a removal, that can depend on the version.
+        let (_, to) = self.token(scoped.as_ref(), Some(&from))?;
+        let mut rename = Rename::new();
+        rename.value = Some((session.version(), session.record().clone()));
+        let renamed = self.store().rename(&from, to, rename).await.map_err(Error::store)?;
+        let Renamed::Moved { .. } = renamed else {
+            self.changes().changed(&from);
+            return Ok(false);
+        };
+        // It has ended. If this fails, its memory is given back at its timeout.
+        let _ = self.store().remove(&to).await;
+        self.ended(&[from], session.owner(), reason);
+        Ok(true)
     }
 
     /// Gives a session a new token. The data and both deadlines stay.
@@ -194,13 +218,12 @@ impl<T: Send + Sync + 'static> Manager<T> {
         let rotated = self.renew(token, &renewal).await?;
         let id = match &rotated {
             Rotated::Token(token) => Some(self.id(token)),
-            // Another request has changed the token meanwhile: it is noted all the same.
+            // Another request has changed the token meanwhile: in its grace, it is noted all the same.
             Rotated::AlreadyRotated => self.note(token, &renewal).await?,
             Rotated::Absent => None,
         };
-        if let Some(id) = id {
-            self.events().reauthenticated(id, session.owner(), level);
-        }
+        let Some(id) = id else { return Ok(Rotated::Absent) };
+        self.events().reauthenticated(id, session.owner(), level);
         Ok(rotated)
     }
 
@@ -231,8 +254,9 @@ impl<T: Send + Sync + 'static> Manager<T> {
         };
         let renewal = Renewal { copy: Content::clone, change: &change, anew: false, unbound: true };
         let rotated = self.renew(token, &renewal).await?;
-        if let Rotated::AlreadyRotated = rotated {
-            self.note(token, &renewal).await?;
+        if matches!(rotated, Rotated::AlreadyRotated) && self.note(token, &renewal).await?.is_none()
+        {
+            return Ok((Rotated::Absent, ended));
         }
         Ok((rotated, ended))
     }
