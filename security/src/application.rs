@@ -8,6 +8,7 @@ use http::StatusCode;
 use http::header::CACHE_CONTROL;
 use kvolt_http::{Handle, Result, Session, Sessions};
 
+use crate::account;
 use crate::user::{User, guest, signed_in};
 
 /// Its routes: some that need a session, some that merely know about one, some without a layer.
@@ -39,6 +40,7 @@ pub fn router(sessions: Sessions<User>) -> Router {
         .merge(known)
         .merge(strict)
         .merge(polled)
+        .merge(account::routes(&sessions))
         .route("/bare/login/{name}", post(login))
         .with_state(sessions)
 }

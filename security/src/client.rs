@@ -1,6 +1,6 @@
 use axum::Router;
 use axum::body::Body;
-use http::header::{COOKIE, HOST, SET_COOKIE};
+use http::header::{CONTENT_TYPE, COOKIE, HOST, SET_COOKIE};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use kvolt_session::Token;
@@ -63,6 +63,22 @@ impl Client {
 
     /// A request with more headers.
     pub async fn send(&mut self, method: Method, path: &str, headers: &[(&str, &str)]) -> Answer {
+        self.send_with(method, path, headers, String::new()).await
+    }
+
+    /// A form, as a browser sends it.
+    pub async fn submit(&mut self, path: &str, form: &str) -> Answer {
+        let headers = [(CONTENT_TYPE.as_str(), "application/x-www-form-urlencoded")];
+        self.send_with(Method::POST, path, &headers, form.to_owned()).await
+    }
+
+    async fn send_with(
+        &mut self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: String,
+    ) -> Answer {
         let mut request = Request::builder().method(method).uri(path).header(HOST, "app.test");
         if let Some(cookie) = self.jar.header(path) {
             request = request.header(COOKIE, cookie);
@@ -70,7 +86,7 @@ impl Client {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request.body(Body::empty()).expect("the request is one");
+        let request = request.body(Body::from(body)).expect("the request is one");
         let Ok(response) = self.app.clone().oneshot(request).await;
         for header in response.headers().get_all(SET_COOKIE) {
             self.jar.set(path, header.to_str().expect("a cookie is ASCII"));

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod account;
 mod application;
 pub mod attacks;
 mod client;
@@ -7,6 +8,7 @@ mod gated;
 mod jar;
 mod stage;
 mod suite;
+mod told;
 mod user;
 
 pub use application::router;

@@ -1,6 +1,7 @@
 /// Makes a test of each attack, on the stage that a function opens.
 ///
-/// A line for each row of `SECURITY.md`'s table, in its order; the README has the whole of it.
+/// A line for each row of `SECURITY.md`'s table, in its order; the README has the whole of it. Then
+/// those on what an account needs around its login.
 #[macro_export]
 macro_rules! attacks {
     ($open:expr) => {
@@ -30,8 +31,7 @@ macro_rules! attacks {
 
             a_session_takes_no_more_than_its_bound_and_says_so
 
-            // LATER: Symfony CVE-2022-24895, a CSRF token survives the sign-in. There is none yet; it
-            // is one more function in `attacks/`, and its name here.
+            a_form_token_does_not_survive_a_login
 
             what_depends_on_a_session_is_kept_by_no_cache
             the_cookie_is_secure_behind_a_proxy_that_ends_tls
@@ -62,6 +62,38 @@ macro_rules! attacks {
             a_logout_that_nobody_is_told_of_is_seen_within_the_bound
             a_token_made_of_the_name_of_other_data_is_unknown
             who_has_a_session_that_can_not_be_decoded_signs_in_and_out
+
+            // Around the login.
+            a_sensitive_act_is_refused_to_a_session_that_is_stale_or_too_low
+            of_proofs_at_once_none_lowers_anything
+            a_proof_that_comes_too_late_is_told_and_lifts_nothing
+
+            a_replaced_token_is_refused_after_its_grace_and_told_of
+            with_the_reuse_of_a_token_thief_and_owner_are_both_out
+            within_the_grace_both_tokens_work_and_there_is_one_successor
+            a_replaced_token_keeps_nothing_alive
+            a_replaced_token_ends_nothing_and_changes_nothing
+
+            a_session_from_before_a_change_of_the_account_is_refused
+            a_change_of_the_credentials_ends_the_others_and_renews_this_one
+            a_change_of_the_credentials_that_comes_too_late_is_told
+
+            two_hundred_visitors_never_make_more_than_the_bound
+            a_basket_that_is_filled_during_the_sign_in_loses_nothing
+            nothing_of_one_user_goes_to_another
+            an_anonymous_session_opens_no_protected_route
+
+            a_connection_that_stays_open_ends_with_its_session
+            a_logout_elsewhere_closes_an_open_connection_soon
+            an_open_connection_follows_a_change_of_the_token
+            an_outage_ends_no_open_connection_and_hides_no_end
+
+            each_message_is_read_by_exactly_one_of_thirty_readers
+
+            an_administrator_finds_all_and_ends_one_or_everybody
+
+            a_remembered_cookie_is_kept_no_longer_than_its_session
+            a_remembered_session_ends_on_the_server_though_its_cookie_is_there
         );
     };
     (@each $open:expr; $($name:ident)*) => { $(

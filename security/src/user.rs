@@ -17,6 +17,11 @@ impl User {
     pub fn new(name: &str) -> Self {
         Self { name: name.to_owned(), count: 0, note: String::new() }
     }
+
+    /// Puts something into the basket, which is written down in the note.
+    pub(crate) fn put(&mut self, item: &str) {
+        self.note.extend([item, " "]);
+    }
 }
 
 /// A session for somebody who has signed in.

@@ -1,5 +1,14 @@
 //! The attacks, a function each, for any [`Stage`](crate::Stage). Each panics where it succeeds.
 
+mod account_administrator;
+mod account_anonymous;
+mod account_binding;
+mod account_flashes;
+mod account_forms;
+mod account_live;
+mod account_remembered;
+mod account_reuse;
+mod account_step_up;
 mod adoption;
 mod at_rest;
 mod collisions;
@@ -17,6 +26,15 @@ mod size;
 mod tokens;
 mod updates;
 
+pub use account_administrator::*;
+pub use account_anonymous::*;
+pub use account_binding::*;
+pub use account_flashes::*;
+pub use account_forms::*;
+pub use account_live::*;
+pub use account_remembered::*;
+pub use account_reuse::*;
+pub use account_step_up::*;
 pub use adoption::*;
 pub use at_rest::*;
 pub use collisions::*;

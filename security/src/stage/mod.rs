@@ -12,10 +12,12 @@ use std::fmt;
 use std::time::Duration;
 
 use kvolt_cache::{Access, Clock, ManualClock, Timestamp};
-use kvolt_session::Token;
+use kvolt_session::{Builder, Token};
 use tokio::time::Instant;
 
 pub use server::Server;
+
+use crate::user::User;
 
 /// A store with nothing in it, and two servers of one application on it.
 pub struct Stage {
@@ -39,6 +41,9 @@ pub(crate) trait Raw: Send + Sync {
 
 /// How old an answer of a near cache may be here.
 const BOUND: Duration = Duration::from_millis(400);
+
+/// How often a live session looks here, where nothing is pushed.
+const LIVE_INTERVAL: Duration = Duration::from_millis(250);
 
 impl Stage {
     /// The store in memory, on a clock that only the test moves.
@@ -84,6 +89,16 @@ impl Stage {
     /// How old an answer may be, where there is a near cache.
     pub fn bound(&self) -> Option<Duration> {
         self.bound
+    }
+
+    /// The settings of a manager on a server whose live sessions are told of what is changed, and
+    /// how late they may be.
+    pub async fn live(&self, server: &Server) -> (Builder<User>, Duration) {
+        match server.watched(BOUND).await {
+            Some(store) if self.clock.is_none() => (server.builder_on(store), BOUND),
+            // In memory only this process changes anything; a clock that a test moves is looked at.
+            _ => (server.builder().live_interval(LIVE_INTERVAL), LIVE_INTERVAL),
+        }
     }
 
     /// Whether values are kept in this process as they are, and so not encoded.

@@ -25,7 +25,7 @@ async fn server(postgres: &Postgres, table: &str, bound: Option<Duration>) -> Se
     let store = store.open(&proxy.url(&postgres.url())).await.expect("the store opens");
     match bound {
         Some(bound) => Server::near(store, Some(proxy), bound).await,
-        None => Server::elsewhere(store, Some(proxy)),
+        None => Server::pushing(store, Some(proxy)),
     }
 }
 

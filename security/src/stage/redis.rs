@@ -23,7 +23,7 @@ async fn server(redis: &Redis, prefix: &str, bound: Option<Duration>) -> Server 
     let store = store.open().await.expect("the store opens");
     match bound {
         Some(bound) => Server::near(store, Some(proxy), bound).await,
-        None => Server::elsewhere(store, Some(proxy)),
+        None => Server::pushing(store, Some(proxy)),
     }
 }
 

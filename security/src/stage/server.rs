@@ -1,7 +1,8 @@
 use std::fmt;
+use std::pin::Pin;
 use std::time::Duration;
 
-use kvolt_cache::{AnyStore, Clock, Coded, NearCache, Push, Store};
+use kvolt_cache::{AnyStore, Clock, Coded, NearCache, Push, Store, Watched};
 use kvolt_http::Sessions;
 use kvolt_servers::Proxy;
 use kvolt_session::{Builder, Manager, Record, RecordJson};
@@ -24,7 +25,12 @@ pub struct Server {
     pub collisions: Collisions,
     proxy: Option<Proxy>,
     clock: Option<Clock>,
+    watch: Option<Watch>,
 }
+
+/// Makes the store anew, listened to, where it pushes and no near cache listens.
+type Watch = Box<dyn Fn(Duration) -> Watching + Send + Sync>;
+type Watching = Pin<Box<dyn Future<Output = AnyStore<Record<User>>> + Send>>;
 
 /// A store on a busy machine may take its time, and no test here is about that.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
@@ -34,7 +40,15 @@ impl Server {
     pub(super) fn in_memory(store: impl Store<Record<User>>, clock: Clock) -> Self {
         let (store, faults, collisions) = Gated::new(store);
         let store = AnyStore::new(store);
-        Self { store, bytes: None, faults, collisions, proxy: None, clock: Some(clock) }
+        Self {
+            store,
+            bytes: None,
+            faults,
+            collisions,
+            proxy: None,
+            clock: Some(clock),
+            watch: None,
+        }
     }
 
     /// One on a store elsewhere.
@@ -42,7 +56,27 @@ impl Server {
         let (gated, faults, collisions) = Gated::new(store);
         let bytes = Some(AnyStore::new(gated.clone()));
         let store = AnyStore::new(Coded::new(gated, RecordJson::new()));
-        Self { store, bytes, faults, collisions, proxy, clock: None }
+        Self { store, bytes, faults, collisions, proxy, clock: None, watch: None }
+    }
+
+    /// One on a store elsewhere that pushes, and to which nobody listens unless it is
+    /// [watched](Self::watched).
+    pub(super) fn pushing(store: impl Store<Vec<u8>> + Push + Clone, proxy: Option<Proxy>) -> Self {
+        let (gated, faults, collisions) = Gated::new(store);
+        let bytes = Some(AnyStore::new(gated.clone()));
+        let store = AnyStore::new(Coded::new(gated.clone(), RecordJson::new()));
+        let watch: Watch = Box::new(move |bound| {
+            let coded = Coded::new(gated.clone(), RecordJson::new());
+            let watched = Watched::builder(coded).bound(bound).build();
+            let watched = watched.expect("there is a runtime");
+            Box::pin(async move {
+                while !watched.is_hearing() {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                AnyStore::new(watched)
+            })
+        });
+        Self { store, bytes, faults, collisions, proxy, clock: None, watch: Some(watch) }
     }
 
     /// One on a store elsewhere with a near cache in front of it, which hears.
@@ -58,12 +92,27 @@ impl Server {
         while !near.is_hearing() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        Self { store: AnyStore::new(near), bytes, faults, collisions, proxy, clock: None }
+        let store = AnyStore::new(near);
+        Self { store, bytes, faults, collisions, proxy, clock: None, watch: None }
     }
 
     /// The settings of a manager on this server.
     pub fn builder(&self) -> Builder<User> {
-        let builder = Manager::builder(self.store.clone());
+        self.builder_on(self.store.clone())
+    }
+
+    /// The store as this server sees it, which tells what is changed in it by whomever; none where
+    /// it does not push.
+    pub(super) async fn watched(&self, bound: Duration) -> Option<AnyStore<Record<User>>> {
+        match &self.watch {
+            Some(watch) => Some(watch(bound).await),
+            None => self.store.changes().map(|_| self.store.clone()),
+        }
+    }
+
+    /// The settings of a manager of this server's on this store.
+    pub(super) fn builder_on(&self, store: AnyStore<Record<User>>) -> Builder<User> {
+        let builder = Manager::builder(store);
         match &self.clock {
             Some(clock) => builder.clock(clock.clone()),
             None => builder,

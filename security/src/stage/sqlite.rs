@@ -19,7 +19,7 @@ async fn server(url: &str) -> Server {
     let store = SqliteStore::builder().timeout(TIMEOUT).clean_every(None);
     // No machine fails here.
     let store = store.synchronous(Synchronous::Normal);
-    Server::elsewhere(store.open(url).await.expect("the store opens"), None)
+    Server::pushing(store.open(url).await.expect("the store opens"), None)
 }
 
 struct File {

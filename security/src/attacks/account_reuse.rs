@@ -1,0 +1,229 @@
+//! A token that was replaced is worth nothing after its grace, and its use is a sign.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use kvolt_cache::{Access, Owner};
+use kvolt_session::{EndReason, Level, Manager, RefusalReason, Rotated, Token, TokenReuse, What};
+
+use super::{again, rotated, sign_in};
+use crate::stage::{Server, Stage};
+use crate::told::Told;
+use crate::user::User;
+
+/// A manager on each server, and what they tell.
+fn managers(
+    stage: &Stage,
+    reuse: TokenReuse,
+    grace: Duration,
+    idle: Duration,
+) -> ([Manager<User>; 2], Told) {
+    let told = Told::default();
+    let managers = stage.servers().map(|server: &Server| {
+        let builder = server.builder().idle_timeout(idle).lifetime(idle * 12);
+        let builder = builder.token_reuse(reuse).rotation_grace(grace).listener(told.clone());
+        builder.build().expect("it can work")
+    });
+    (managers, told)
+}
+
+const LONG: Duration = Duration::from_secs(1_800);
+
+/// That this manager refuses a token, once no copy is left.
+async fn refused(stage: &Stage, manager: &Manager<User>, token: &Token) {
+    stage.is_refused(token).await;
+    for access in [Access::SLIDE, Access::PEEK, Access::SLIDE.strict()] {
+        let found = manager.get_with(token, access).await.expect("the store answers");
+        assert!(found.is_none(), "a token that was replaced is accepted");
+    }
+}
+
+/// A stolen token, or the owner's own after a thief has had it changed, is used once more, and
+/// nobody notices. It is refused on both servers, and told of by the session's name.
+pub async fn a_replaced_token_is_refused_after_its_grace_and_told_of(stage: &Stage) {
+    let grace = stage.moment() / 4;
+    for grace in [Duration::ZERO, grace] {
+        let (managers, told) = managers(stage, TokenReuse::Report, grace, LONG);
+        let mut spent = sign_in(&managers[0], "ada").await;
+        // One that was replaced several times over is known, too.
+        let mut token = rotated(managers[0].rotate(&spent).await.expect("the store answers"));
+        for _ in 0..2 {
+            stage.pass(grace + grace / 10).await;
+            refused(stage, &managers[1], &spent).await;
+            let id = managers[0].id(&token);
+            told.until("its use", |event| event.what == What::Reused && event.id == Some(id)).await;
+            let event = told.until("its refusal", |event| {
+                let reason = RefusalReason::Reuse;
+                event.what == What::Refused { reason } && event.id == Some(managers[0].id(&spent))
+            });
+            assert_eq!(event.await.owner, Some(Owner::from("ada")));
+            stage.is_refused(&spent).await;
+            stage.is_accepted(&token).await;
+            let first = spent;
+            spent = again(&token);
+            token = rotated(managers[1].rotate(&token).await.expect("the store answers"));
+            stage.pass(grace + grace / 10).await;
+            refused(stage, &managers[0], &first).await;
+            let id = managers[0].id(&token);
+            told.until("its use", |event| event.what == What::Reused && event.id == Some(id)).await;
+        }
+    }
+    // One that somebody made up is a sign of nothing.
+    let (managers, told) = managers(stage, TokenReuse::Report, Duration::ZERO, LONG);
+    let unknown = Token::parse("A".repeat(43)).expect("it is well-formed");
+    assert!(managers[0].get(&unknown).await.expect("the store answers").is_none());
+    let reason = RefusalReason::Unknown;
+    told.until("a refusal", |event| event.what == What::Refused { reason }).await;
+    assert!(told.events().iter().all(|event| event.what != What::Reused));
+}
+
+/// Refresh tokens that rotate (RFC 9700, 4.14.2): who used the old one, the thief or the owner, is
+/// not known, so both are out, on both servers.
+pub async fn with_the_reuse_of_a_token_thief_and_owner_are_both_out(stage: &Stage) {
+    for thief_is_first in [true, false] {
+        let (managers, told) = managers(stage, TokenReuse::EndSession, Duration::ZERO, LONG);
+        let mut owner = stage.one.client_of(managers[0].clone());
+        owner.post("/login/ada").await;
+        let mut thief = stage.other.client_of(managers[1].clone()).with(owner.jar.clone());
+        let mut device = stage.other.client_of(managers[1].clone());
+        device.post("/login/ada").await;
+        assert_eq!(thief.get("/profile").await.text, "ada");
+        let (first, second) =
+            if thief_is_first { (&mut thief, &mut owner) } else { (&mut owner, &mut thief) };
+        assert_eq!(first.post("/rotate").await.status, StatusCode::OK);
+        let (spent, token) = (second.token().expect("one"), first.token().expect("one"));
+        // By managers that only tell of it.
+        stage.is_refused(&spent).await;
+        assert_eq!(first.get("/profile").await.status, StatusCode::OK);
+        assert_eq!(second.get("/profile").await.status, StatusCode::UNAUTHORIZED);
+        stage.is_refused(&token).await;
+        stage.is_refused(&spent).await;
+        for server in stage.servers() {
+            for client in [&*first, &*second] {
+                let mut client = client.at(server);
+                assert_eq!(client.get("/profile").await.status, StatusCode::UNAUTHORIZED);
+                assert_eq!(client.post("/count").await.status, StatusCode::UNAUTHORIZED);
+            }
+        }
+        let id = Some(managers[0].id(&token));
+        told.until("the reuse", |event| event.what == What::Reused && event.id == id).await;
+        let reason = EndReason::Reuse;
+        let ended = |event: &kvolt_session::Event| event.what == What::Ended { reason };
+        assert_eq!(told.until("the end", ended).await.id, id);
+        // The owner's other devices are in.
+        stage.is_accepted(&device.token().expect("it is signed in")).await;
+    }
+}
+
+/// Requests that were under way when the token changed: in the grace both work, on both servers,
+/// and however many of them want another one, there is one.
+pub async fn within_the_grace_both_tokens_work_and_there_is_one_successor(stage: &Stage) {
+    for reuse in [TokenReuse::Report, TokenReuse::EndSession] {
+        let (managers, told) = managers(stage, reuse, Duration::from_secs(600), LONG);
+        let name = format!("ada-{reuse:?}");
+        let token = sign_in(&managers[0], &name).await;
+        let racing = managers.iter().cycle().take(12).map(|manager| {
+            let (manager, token) = (manager.clone(), again(&token));
+            tokio::spawn(async move { manager.rotate(&token).await.expect("the store answers") })
+        });
+        let mut successors = Vec::new();
+        for racing in racing.collect::<Vec<_>>() {
+            match racing.await.expect("it is answered") {
+                Rotated::Token(successor) => successors.push(successor),
+                Rotated::AlreadyRotated => {}
+                Rotated::Absent => panic!("it is in its grace"),
+            }
+        }
+        assert_eq!(successors.len(), 1);
+        let id = managers[0].id(&successors[0]);
+        stage.outlive_copies().await;
+        for (server, manager) in stage.servers().into_iter().zip(&managers) {
+            for token in [&token, &successors[0]] {
+                let found = manager.get(token).await.expect("the store answers");
+                assert_eq!(found.expect("both work").id(), id);
+            }
+            let mut late = server.client_of(manager.clone()).presenting(token.expose());
+            let answer = late.post("/rotate").await;
+            assert_eq!(answer.status, StatusCode::OK);
+            assert!(answer.set_cookies().is_empty(), "a second successor");
+            let listed = manager.list(&Owner::from(&*name)).await.expect("the store answers");
+            assert_eq!(listed.iter().map(kvolt_session::Session::id).collect::<Vec<_>>(), [id]);
+        }
+        let reused = told.events().iter().any(|event| event.what == What::Reused);
+        assert!(!reused, "what was under way is no theft");
+    }
+}
+
+/// Whoever has a token that was replaced keeps the session alive with it, for as long as they like,
+/// when its owner has long gone.
+pub async fn a_replaced_token_keeps_nothing_alive(stage: &Stage) {
+    let idle = stage.moment();
+    // After its grace, and in it.
+    for grace in [Duration::ZERO, idle] {
+        let (managers, _) = managers(stage, TokenReuse::Report, grace, idle);
+        let spent = sign_in(&managers[0], "ada").await;
+        let token = rotated(managers[0].rotate(&spent).await.expect("the store answers"));
+        let found = managers[1].get_with(&token, Access::PEEK.strict()).await;
+        let expires = found.expect("the store answers").expect("it is there").expires_at();
+        let mut used = 0;
+        while stage.now() < expires.saturating_add(stage.inexactness()) {
+            let access = if used % 4 < 2 { Access::SLIDE } else { Access::SLIDE.strict() };
+            let found = managers[used % 2].get_with(&spent, access).await;
+            let found = found.expect("the store answers");
+            // A change counts as use, but not by this token.
+            if found.is_some() {
+                let updated = managers[used % 2].update(&spent, |user| user.count += 1).await;
+                updated.expect("the store answers");
+            }
+            used += 1;
+            stage.pass(idle / 16).await;
+        }
+        assert!(used > 4, "{used}");
+        for manager in &managers {
+            let found = manager.peek(&token).await.expect("the store answers");
+            assert!(found.is_none(), "kept alive with a former token, in a grace of {grace:?}");
+        }
+        stage.is_refused(&token).await;
+        stage.is_refused(&spent).await;
+    }
+}
+
+/// Whoever has a token that was replaced ends with it what is its owner's, or changes it.
+pub async fn a_replaced_token_ends_nothing_and_changes_nothing(stage: &Stage) {
+    for reuse in [TokenReuse::Ignore, TokenReuse::Report] {
+        let (managers, _) = managers(stage, reuse, Duration::ZERO, LONG);
+        let spent = sign_in(&managers[0], "ada").await;
+        let companion = sign_in(&managers[1], "ada").await;
+        stage.is_accepted(&spent).await;
+        let token = rotated(managers[0].rotate(&spent).await.expect("the store answers"));
+        stage.is_refused(&spent).await;
+        for (server, manager) in stage.servers().into_iter().zip(&managers) {
+            let thief = server.client_of(manager.clone()).presenting(spent.expose());
+            for path in ["/logout", "/deep/down/below/logout", "/revoke-all", "/password"] {
+                let answer = thief.clone().post(path).await;
+                let gives_one = answer.set_cookies().iter().any(|it| !it.contains("Max-Age=0"));
+                assert!(!gives_one, "{path}");
+                stage.is_accepted(&token).await;
+                stage.is_accepted(&companion).await;
+            }
+            assert!(!manager.destroy(&spent).await.expect("the store answers"));
+            assert_eq!(manager.end_others(&spent).await.expect("the store answers"), 0);
+            let moved = manager.rotate(&spent).await.expect("the store answers");
+            assert!(matches!(moved, Rotated::Absent), "{moved:?}");
+            let moved = manager.reauthenticate(&spent, Level::Three).await;
+            assert!(matches!(moved.expect("the store answers"), Rotated::Absent));
+            let moved = manager.change_credentials(&spent, None).await;
+            assert!(matches!(moved.expect("the store answers"), (Rotated::Absent, 0)));
+            let updated = manager.update(&spent, |user| user.count += 1).await;
+            assert!(updated.expect("the store answers").is_none());
+            // Who signs in with it in their jar ends nobody's.
+            let mut fresh = thief.clone();
+            assert_eq!(fresh.post("/login/eve").await.status, StatusCode::OK);
+            assert_eq!(fresh.get("/profile").await.text, "eve");
+            let found = manager.peek(&token).await.expect("the store answers");
+            assert_eq!(found.expect("it is there").count, 0);
+            stage.is_accepted(&token).await;
+            stage.is_accepted(&companion).await;
+        }
+    }
+}
