@@ -29,7 +29,8 @@ impl<T: Send + Sync + 'static> Session<T> {
     /// A form token of this session, for a script to send as the header [`CSRF_HEADER`].
     ///
     /// It is good until the next login. Requests from other sites are refused without it
-    /// too; it is for applications that want, or have to have, both.
+    /// too; it is for applications that want, or have to have, both. (A handler that signs the
+    /// client in has the session from before it, whose tokens are good no more.)
     ///
     /// # Errors
     ///

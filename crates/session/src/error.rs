@@ -66,7 +66,10 @@ impl Error {
     }
 
     pub(crate) fn limit_reached() -> Self {
-        Self::new(Kind::LimitReached, "the owner has as many sessions as allowed")
+        Self::new(
+            Kind::LimitReached,
+            "there are as many sessions as allowed, of the owner or of visitors",
+        )
     }
 
     pub(crate) fn too_large() -> Self {
@@ -92,7 +95,7 @@ impl Error {
         self.0.kind == Kind::Contended
     }
 
-    /// Whether the owner has as many sessions as allowed.
+    /// Whether the owner has as many sessions as allowed; or, together, anonymous visitors have.
     pub fn is_limit_reached(&self) -> bool {
         self.0.kind == Kind::LimitReached
     }

@@ -103,7 +103,7 @@ pub enum RefusalReason {
     Reuse,
     /// A credential was changed since the session was made.
     CredentialsChanged,
-    /// The owner has as many sessions as allowed.
+    /// The owner, or visitors together, have as many sessions as allowed.
     Limit,
     /// The act asks for a more recent or a stronger authentication.
     StepUp,

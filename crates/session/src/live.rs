@@ -30,16 +30,18 @@ pub struct Live<T> {
     session: Session<T>,
     /// Whether something may have happened that was not looked at: it stays so until a look has answered.
     is_due: bool,
+    /// How often in a row it was looked at after its time, and was there: by the store's clock it is earlier.
+    overtime: u32,
 }
 
-/// Where a session may end by another clock than ours, it is not looked at more often than this.
+/// At the end of its time a session is not looked at more often than this.
 const LOOK_MIN: Duration = Duration::from_millis(10);
 
 impl<T: Send + Sync + 'static> Manager<T> {
     /// Follows a session for a connection that stays open.
     pub fn live(&self, session: &Session<T>) -> Live<T> {
         let watch = self.changes().watch(*session.id().key());
-        Live { manager: self.clone(), watch, session: session.clone(), is_due: true }
+        Live { manager: self.clone(), watch, session: session.clone(), is_due: true, overtime: 0 }
     }
 }
 
@@ -69,6 +71,8 @@ impl<T: Send + Sync + 'static> Live<T> {
             match self.look(strict).await {
                 Ok(Some(session)) => {
                     self.is_due = false;
+                    self.overtime =
+                        if self.left(&session).is_zero() { self.overtime + 1 } else { 0 };
                     let (id, version) = (session.id(), session.version());
                     let is_other = (id, version) != (self.session.id(), self.session.version());
                     if id != self.session.id() {
@@ -115,8 +119,15 @@ impl<T: Send + Sync + 'static> Live<T> {
         let policy = self.manager.policy();
         let told = self.manager.changes().complete_for();
         let wait = if told.is_zero() { policy.live_interval } else { told };
-        let left = self.session.expires_at().since(policy.clock.now());
+        // Clocks differ by little, mostly. By how much is found out in longer and longer steps.
+        let overtime = LOOK_MIN.saturating_mul(1 << self.overtime.min(20));
+        let left = self.left(&self.session).max(overtime);
         (wait.min(left).max(LOOK_MIN), left <= wait)
+    }
+
+    /// How long a session has left by this process's clock.
+    fn left(&self, session: &Session<T>) -> Duration {
+        session.expires_at().since(self.manager.policy().clock.now())
     }
 
     /// How long to wait before a store is asked again that did not answer.

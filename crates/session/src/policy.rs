@@ -271,6 +271,9 @@ impl<T: Send + Sync + 'static> Builder<T> {
     }
 
     /// Tells somebody what happens to sessions; may be called several times.
+    ///
+    /// With a listener the store is [asked](kvolt_cache::Store::on_expired) to tell what expires. Of
+    /// several managers on one store, the first that asks is told, of all that the store holds.
     pub fn listener(mut self, listener: impl EventListener) -> Self {
         self.listeners.push(Arc::new(listener));
         self
