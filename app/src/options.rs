@@ -208,7 +208,12 @@ fn line(mut error: clap::Error) -> String {
         error.insert(ContextKind::InvalidValue, ContextValue::String(String::from("…")));
     }
     let message = error.render().to_string();
-    message.lines().next().unwrap_or("error: bad options").to_owned()
+    let mut lines = message.lines().map(str::trim).filter(|line| !line.is_empty());
+    match (lines.next(), lines.next()) {
+        // What is missing stands below it.
+        (Some(first), Some(second)) if first.ends_with(':') => format!("{first} {second}"),
+        (first, _) => first.unwrap_or("error: bad options").to_owned(),
+    }
 }
 
 #[cfg(test)]

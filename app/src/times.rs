@@ -1,7 +1,5 @@
 //! Moments and durations, as people read them.
 
-use std::time::Duration;
-
 use askama::Template;
 use kvolt::session::Timestamp;
 
@@ -22,21 +20,36 @@ impl When {
     }
 }
 
-/// How long ago something was, for people.
+/// How long ago something was.
 fn ago(then: Timestamp, now: Timestamp) -> String {
-    let (number, unit) = match now.since(then).as_secs() {
-        0..60 => return String::from("just now"),
-        seconds @ 60..3_600 => (seconds / 60, "minute"),
-        seconds @ 3_600..86_400 => (seconds / 3_600, "hour"),
-        seconds => (seconds / 86_400, "day"),
-    };
-    format!("{number} {unit}{} ago", if number == 1 { "" } else { "s" })
+    match now.since(then).as_secs() {
+        0..60 => String::from("just now"),
+        seconds => format!("{} ago", largest(seconds / 60)),
+    }
 }
 
-/// How long something still takes, for people, to the minute.
+/// How long something still takes, for people, at the most.
 pub(crate) fn left(until: Timestamp, now: Timestamp) -> String {
     let minutes = until.since(now).as_secs().div_ceil(60).max(1);
-    humantime::format_duration(Duration::from_secs(minutes * 60)).to_string()
+    match (minutes / HOUR, minutes % HOUR) {
+        (0, _) | (1..24, 0) => largest(minutes),
+        (hours @ 1..24, minutes) => format!("{} {}", largest(hours * HOUR), largest(minutes)),
+        _ => largest(minutes.next_multiple_of(DAY)),
+    }
+}
+
+/// In minutes.
+const HOUR: u64 = 60;
+const DAY: u64 = 24 * HOUR;
+
+/// So many minutes in the largest unit of which there is a whole one, rounded down.
+fn largest(minutes: u64) -> String {
+    let (number, unit) = match minutes {
+        0..HOUR => (minutes, "minute"),
+        HOUR..DAY => (minutes / HOUR, "hour"),
+        _ => (minutes / DAY, "day"),
+    };
+    format!("{number} {unit}{}", if number == 1 { "" } else { "s" })
 }
 
 /// The text of a moment (RFC 3339).
@@ -46,6 +59,8 @@ pub(crate) fn rfc3339(moment: Timestamp) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -63,7 +78,18 @@ mod tests {
             assert_eq!(ago(before(seconds), now), expected);
         }
         assert_eq!(ago(now, before(10)), "just now", "a clock that went back harms nothing");
-        assert_eq!(left(now.saturating_add(Duration::from_secs(61)), now), "2m");
+        let after = |seconds| now.saturating_add(Duration::from_secs(seconds));
+        for (seconds, expected) in [
+            (0, "1 minute"),
+            (61, "2 minutes"),
+            (12 * 3_600, "12 hours"),
+            (12 * 3_600 - 61, "11 hours 59 minutes"),
+            (24 * 3_600, "1 day"),
+            (25 * 3_600, "2 days"),
+            (30 * 86_400 - 61, "30 days"),
+        ] {
+            assert_eq!(left(after(seconds), now), expected);
+        }
         assert_eq!(
             When::new(now, now).to_string(),
             "<time datetime=\"2026-01-01T00:00:00Z\" title=\"2026-01-01T00:00:00Z\">just now</time>"

@@ -375,6 +375,11 @@ fn what_can_not_work_is_one_line_and_an_exit_code() {
         (&["--idle", "soon"], 2, "--idle"),
         (&["--idle", "13h"], 1, "longer than the lifetime"),
         (&["--user", "ada"], 2, "NAME:PASSWORD"),
+        (&["--trusted-proxy", "0.0.0.0/0"], 1, "--trusted-proxy"),
+        (&["--forwarding-header", "forwarded"], 2, "--trusted-proxy"),
+        (&["--accounts", "/no/such/folder/accounts.json"], 1, "can't be written"),
+        (&["--metrics-listen", &taken], 1, "can't listen on"),
+        (&["--rotate-every", "1s", "--rotation-grace", "2s"], 1, "grace"),
         (&["--colour"], 2, "--colour"),
     ] {
         let output = Command::new(env!("CARGO_BIN_EXE_kvolt-app")).args(options).output().unwrap();

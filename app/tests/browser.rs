@@ -166,4 +166,16 @@ fn an_administrator_sees_everybody_and_what_has_happened() {
     root.open(&format!("{url}audit"));
     root.wait_for("all revoked");
     root.screenshot("audit");
+
+    let mut small = driver.browser(500, 900, true);
+    small.open(&url);
+    sign_in_here(&mut small, "root", PASSWORD);
+    small.wait_for("Hello, root");
+    for (path, name) in [("admin", "everybody-small"), ("audit", "audit-small")] {
+        small.open(&format!("{url}{path}"));
+        small.wait_for("root");
+        small.screenshot(name);
+        let wide = "return document.documentElement.scrollWidth > innerWidth";
+        assert_eq!(small.run(wide), false, "{path} is wider than the window");
+    }
 }
