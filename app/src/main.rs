@@ -5,6 +5,7 @@
 mod accounts;
 mod attempts;
 mod audit;
+mod connections;
 mod devices;
 mod forms;
 mod metrics;

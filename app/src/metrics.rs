@@ -27,7 +27,7 @@ const STORE_BUCKETS: [f64; 12] =
 
 // What happens to sessions, kvolt counts; these are the application's own.
 pub(crate) const SIGN_INS: &str = "kvolt_app_sign_ins_total";
-pub(crate) const SOCKETS: &str = "kvolt_app_live_connections";
+pub(crate) const LIVE: &str = "kvolt_app_live_connections";
 
 /// Has everything counted from now on.
 pub(crate) fn install() -> Result<PrometheusHandle, String> {
@@ -60,7 +60,7 @@ fn describe() {
         "kvolt_sessions_active",
         "Sessions in the store, counted at a scrape and every 10 seconds at the most."
     );
-    describe_gauge!(SOCKETS, "Event streams and WebSockets that are open.");
+    describe_gauge!(LIVE, "Event streams and WebSockets that are open.");
     describe_histogram!(STORE_SECONDS, Unit::Seconds, "How long the store took to answer.");
 }
 
@@ -101,21 +101,5 @@ impl Scraped {
             Ok(Err(error)) => tracing::debug!(%error, "sessions could not be counted"),
             Err(_) => tracing::debug!("sessions were not counted in {COUNT_TIMEOUT:?}"),
         }
-    }
-}
-
-/// Counts a connection that stays open, until it is dropped.
-pub(crate) struct Connection(());
-
-impl Connection {
-    pub(crate) fn open() -> Self {
-        metrics::gauge!(SOCKETS).increment(1);
-        Self(())
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        metrics::gauge!(SOCKETS).decrement(1);
     }
 }

@@ -11,6 +11,7 @@ use kvolt::session::{Binding, Manager, Owner, OwnerLimit, StepUp, Timeouts};
 use crate::accounts::Accounts;
 use crate::attempts::Attempts;
 use crate::audit::Audit;
+use crate::connections::Connections;
 use crate::options::Options;
 use crate::shutdown::Shutdown;
 use crate::store::{self, StoreUrl};
@@ -38,6 +39,7 @@ struct Inner {
     accounts: Arc<Accounts>,
     attempts: Attempts,
     audit: Audit,
+    connections: Connections,
     shutdown: Shutdown,
     proxies: TrustedProxies,
     fresh: Duration,
@@ -74,6 +76,7 @@ impl App {
             headers,
             attempts: Attempts::new(options.failed_sign_ins, Clock::system()),
             audit,
+            connections: Connections::default(),
             shutdown,
             proxies: options.proxies()?,
             fresh: options.fresh,
@@ -104,6 +107,10 @@ impl App {
 
     pub(crate) fn audit(&self) -> &Audit {
         &self.0.audit
+    }
+
+    pub(crate) fn connections(&self) -> &Connections {
+        &self.0.connections
     }
 
     pub(crate) fn shutdown(&self) -> &Shutdown {

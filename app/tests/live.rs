@@ -77,6 +77,19 @@ fn a_socket_is_for_those_who_are_signed_in_and_for_pages_of_this_site() {
 }
 
 #[test]
+fn nobody_has_any_number_of_open_connections() {
+    let app = App::start();
+    let mut ada = app.signed_in("ada");
+    let mut open: Vec<_> = (0..32).map(|_| Socket::open(&ada, &[]).unwrap()).collect();
+    assert_eq!(Socket::open(&app.signed_in("ada"), &[]).err(), Some(429), "by whichever session");
+    assert_eq!(ada.get("/events").status, 429);
+    assert!(Socket::open(&app.signed_in("bob"), &[]).is_ok());
+    open.clear();
+    // What was closed is noticed a moment later.
+    assert_eq!(ada.head_while("/events", 429), 200);
+}
+
+#[test]
 fn a_signal_says_goodbye_to_open_sockets() {
     let mut app = App::start();
     let mut socket = Socket::open(&app.signed_in("ada"), &[]).unwrap();

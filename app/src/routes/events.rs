@@ -6,7 +6,7 @@ use axum::response::sse::{Event, KeepAlive};
 use futures_util::stream::{Stream, StreamExt};
 use kvolt::middleware::Session;
 
-use super::live::{Told, follow};
+use super::live::{Allowed, Told, follow};
 use crate::state::App;
 use crate::users::User;
 
@@ -14,8 +14,9 @@ use crate::users::User;
 pub(super) async fn stream(
     State(app): State<App>,
     session: Session<User>,
+    allowed: Allowed,
 ) -> Sse<impl Stream<Item = Result<Event, axum::Error>>> {
-    let events = follow(&session).map(|told| match told {
+    let events = follow(&session, allowed).map(|told| match told {
         Told::Counter(counter) => Event::default().event("counter").json_data(&counter),
         Told::End => Ok(Event::default().event("end").data("the session has ended")),
     });

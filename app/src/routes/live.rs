@@ -1,11 +1,17 @@
 //! What is told to a connection that stays open, for as long as its session lives.
 
+use axum::extract::FromRequestParts;
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, Stream};
 use kvolt::middleware::Session;
 use kvolt::session::Live;
 use serde::Serialize;
 
-use crate::metrics::Connection;
+use crate::connections::Connection;
+use crate::negotiate::refuse;
+use crate::state::App;
 use crate::times::rfc3339;
 use crate::users::User;
 
@@ -22,12 +28,31 @@ pub(super) struct Counter {
     expires_at: String,
 }
 
+/// The connection of a request that is to stay open, or the answer where its user has too many.
+pub(super) struct Allowed(Connection);
+
+impl FromRequestParts<App> for Allowed {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Response> {
+        let session = Session::<User>::from_request_parts(parts, app).await;
+        let session = session.map_err(IntoResponse::into_response)?;
+        app.connections()
+            .open(&session)
+            .map(Self)
+            .ok_or_else(|| refuse(StatusCode::TOO_MANY_REQUESTS, "too many connections are open"))
+    }
+}
+
 /// The counter now and whenever it changes, and the end of the session.
 ///
 /// Looking is not using: an open connection does not keep an idle session alive.
-pub(super) fn follow(session: &Session<User>) -> impl Stream<Item = Told> + Send + use<> {
+pub(super) fn follow(
+    session: &Session<User>,
+    Allowed(connection): Allowed,
+) -> impl Stream<Item = Told> + Send + use<> {
     let live = session.live();
-    let following = Following { live, told: None, ended: false, _connection: Connection::open() };
+    let following = Following { live, told: None, ended: false, _connection: connection };
     stream::unfold(following, Following::next)
 }
 

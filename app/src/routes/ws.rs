@@ -11,7 +11,7 @@ use kvolt::middleware::Session;
 use serde::Serialize;
 use tokio::time::timeout;
 
-use super::live::{Counter, Told, follow};
+use super::live::{Allowed, Counter, Told, follow};
 use crate::state::App;
 use crate::users::User;
 
@@ -33,9 +33,10 @@ enum Line {
 pub(super) async fn open(
     State(app): State<App>,
     session: Session<User>,
+    allowed: Allowed,
     upgrade: WebSocketUpgrade,
 ) -> Response {
-    let told = follow(&session);
+    let told = follow(&session, allowed);
     upgrade
         .max_message_size(MESSAGE_LEN_MAX)
         .max_frame_size(MESSAGE_LEN_MAX)

@@ -149,6 +149,20 @@ impl Client {
         }
     }
 
+    /// The same of what has no end: the first other status.
+    pub fn head_while(&mut self, path: &str, status: u16) -> u16 {
+        let began = Instant::now();
+        loop {
+            let mut line = String::new();
+            BufReader::new(self.begin("GET", path, &[], 0)).read_line(&mut line).unwrap();
+            let answer = line.split(' ').nth(1).unwrap().parse().unwrap();
+            if answer != status {
+                return answer;
+            }
+            assert!(began.elapsed() < Duration::from_secs(30), "{path} answers {status} for ever");
+        }
+    }
+
     pub fn post(&mut self, path: &str) -> Answer {
         self.send("POST", path, &[], "")
     }
