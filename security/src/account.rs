@@ -64,7 +64,8 @@ async fn prove(Path(level): Path<u8>, session: Session<User>) -> Result<impl Int
 }
 
 async fn change_credentials(session: Session<User>) -> Result<impl IntoResponse> {
-    Ok((session.change_credentials(None).await?, "changed"))
+    let (set_token, _) = session.change_credentials(None).await?;
+    Ok((set_token, "changed"))
 }
 
 async fn flash(Path(text): Path<String>, session: Session<User>) -> Result<&'static str> {

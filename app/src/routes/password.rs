@@ -70,8 +70,6 @@ pub(super) async fn change(
             Wants::Page => form(&app, &session, status, Some(fault)).await,
         };
     }
-    // Counted first: once the password is another, none of the others is a session any more.
-    let ended = session.list().await?.len().saturating_sub(1);
     let (accounts, user) = (Arc::clone(app.accounts()), session.data().clone());
     let changed =
         tokio::task::spawn_blocking(move || accounts.change_password(&user, &change.new)).await;
@@ -81,7 +79,7 @@ pub(super) async fn change(
         Ok(Err(error)) => return Ok(failed(&error)),
         Err(error) => return Ok(failed(&error)),
     };
-    let set_token = session.change_credentials(Some(version.into())).await?;
+    let (set_token, ended) = session.change_credentials(Some(version.into())).await?;
     tell(wants, &session, &format!("Password changed. {} ended.", others(ended))).await?;
     Ok((set_token, wants.answer("/", json!({ "changed": true, "ended": ended }))).into_response())
 }

@@ -149,19 +149,19 @@ impl<T: Send + Sync + 'static> Handle<T> {
     }
 
     /// After a change of the account's credentials: ends the owner's other sessions, and gives
-    /// this one a new token. See [`Manager::change_credentials`].
+    /// this one a new token. Says how many were ended, too. See [`Manager::change_credentials`].
     ///
     /// # Errors
     ///
     /// The store's; [`is_ended`](Error::is_ended) if there is no session any more.
-    pub async fn change_credentials(&self, binding: Option<Binding>) -> Result<SetToken>
+    pub async fn change_credentials(&self, binding: Option<Binding>) -> Result<(SetToken, usize)>
     where
         T: Clone,
     {
         let (old, keep) = self.renewable()?;
         let changed = self.bounded(self.manager().change_credentials(&old, binding)).await;
-        let (rotated, _) = changed?;
-        self.give_rotated(rotated, keep)
+        let (rotated, ended) = changed?;
+        Ok((self.give_rotated(rotated, keep)?, ended))
     }
 
     /// Refuses what the user may not do unless they have proved who they are not long
@@ -432,7 +432,7 @@ impl<T: Send + Sync + 'static> Session<T> {
     /// # Errors
     ///
     /// As there.
-    pub async fn change_credentials(&self, binding: Option<Binding>) -> Result<SetToken>
+    pub async fn change_credentials(&self, binding: Option<Binding>) -> Result<(SetToken, usize)>
     where
         T: Clone,
     {

@@ -389,7 +389,8 @@ fn remembering(sessions: &Sessions<User>) -> Router {
         Ok((session.rotate().await?, "rotated"))
     }
     async fn change(session: Session<User>) -> Result<impl IntoResponse> {
-        Ok((session.change_credentials(None).await?, "changed"))
+        let (set_token, _) = session.change_credentials(None).await?;
+        Ok((set_token, "changed"))
     }
     async fn logout(session: Session<User>) -> Result<impl IntoResponse> {
         Ok((session.logout().await?, "out"))

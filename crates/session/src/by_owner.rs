@@ -51,8 +51,8 @@ impl<T: Send + Sync + 'static> Manager<T> {
         // The name of a token that was changed leads to the session: this is no key to it.
         let found = self.entry(id.key(), Access::PEEK.strict()).await?;
         Ok(found.and_then(|(session, standing)| match standing {
-            Standing::Good | Standing::Spent | Standing::Unbound => Some(session),
             Standing::Foreign => None,
+            _ => Some(session.whole()),
         }))
     }
 

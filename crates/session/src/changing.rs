@@ -125,7 +125,7 @@ impl<T: Clone + Send + Sync + 'static> Manager<T> {
                 Replace::Replaced(version) => return Ok(Some(session.changed(record, version))),
                 // It may be another's who took its key, or one that the token leads to no more.
                 Replace::Conflict(entry) if self.is_good(&by, &entry) => {
-                    session = Session::from_entry(entry);
+                    session = Session::from_entry(entry).by(&by);
                 }
                 // It may have been rotated in between; then the token, in its grace, leads on.
                 Replace::Conflict(_) | Replace::Absent => match self.peek_session(&by).await? {

@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::level::Proofs;
-use crate::record::{Content, Extras};
+use crate::record::{Content, Extras, Former};
 use crate::{Binding, Device, Flash, Level, Record};
 
 /// The format that is written. A higher number is a newer version's.
@@ -32,7 +32,8 @@ const FORMAT: u32 = 1;
 /// [level](crate::Level). What is not so is left out: `owner`, the parts of `device`,
 /// `kind` (16 hexadecimal digits) for a manager without one, `authenticated` of an anonymous
 /// session, `rotated` where the first token is still the one, `remembered`, `binding`,
-/// `flashes`, and `former`, the names under which it is still accepted and until when.
+/// `flashes`, and `former`, the names that it had a short time ago: with since when its
+/// user has proved more, or null, until when that is no sign of a theft, and whether they are accepted until then.
 /// Fields that are not known are passed over.
 ///
 /// Data is by serde, so a field that is reordered, removed, or added with
@@ -142,7 +143,7 @@ struct Written<'a, T> {
     #[serde(skip_serializing_if = "Option::is_none")]
     binding: Option<&'a str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    former: Vec<(String, u64)>,
+    former: Vec<(String, Option<u64>, u64, bool)>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     flashes: Vec<(&'a str, &'a str)>,
     data: &'a T,
@@ -190,7 +191,7 @@ struct Read<'a> {
     #[serde(default)]
     binding: Option<String>,
     #[serde(default)]
-    former: Vec<(String, u64)>,
+    former: Vec<(String, Option<u64>, u64, bool)>,
     #[serde(default)]
     flashes: Vec<(String, String)>,
     #[serde(borrow)]
@@ -228,7 +229,10 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> Codec<Record<T>> f
             former: extras
                 .former
                 .iter()
-                .map(|(key, until)| (key.to_string(), until.as_millis()))
+                .map(|Former { key, outdated, until, accepted }| {
+                    let outdated = outdated.map(Timestamp::as_millis);
+                    (key.to_string(), outdated, until.as_millis(), *accepted)
+                })
                 .collect(),
             flashes: extras.flashes.iter().map(|flash| (flash.kind(), flash.text())).collect(),
             data,
@@ -277,9 +281,11 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> Codec<Record<T>> f
         }
         let seed = *seed.first_chunk().ok_or_else(|| bad("seed"))?;
         let mut former = Vec::new();
-        for (key, until) in read.former {
+        for (key, outdated, until, accepted) in read.former {
             let key: Key = key.parse().map_err(|_| bad("former name"))?;
-            former.push((key, Timestamp::from_millis(until)));
+            let outdated = outdated.map(Timestamp::from_millis);
+            let until = Timestamp::from_millis(until);
+            former.push(Former { key, outdated, until, accepted });
         }
         let flashes = read.flashes.iter().map(|(kind, text)| Flash::new(kind, text)).collect();
         let extras = Extras { former, binding: read.binding.map(Binding::from), flashes };

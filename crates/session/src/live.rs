@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_core::Stream;
 use kvolt_cache::{Access, Watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use crate::manager::Standing;
 use crate::{LIVE_INTERVAL_DEFAULT, Manager, Result, Session};
@@ -30,6 +30,8 @@ pub struct Live<T> {
     session: Session<T>,
     /// Whether something may have happened that was not looked at: it stays so until a look has answered.
     is_due: bool,
+    /// When it is looked at unasked, and whether that is for its end. It outlives a wait that was given up.
+    patience: Option<(Instant, bool)>,
     /// How often in a row it was looked at after its time, and was there: by the store's clock it is earlier.
     overtime: u32,
 }
@@ -41,7 +43,14 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// Follows a session for a connection that stays open.
     pub fn live(&self, session: &Session<T>) -> Live<T> {
         let watch = self.changes().watch(*session.id().key());
-        Live { manager: self.clone(), watch, session: session.clone(), is_due: true, overtime: 0 }
+        Live {
+            manager: self.clone(),
+            watch,
+            session: session.clone(),
+            is_due: true,
+            patience: None,
+            overtime: 0,
+        }
     }
 }
 
@@ -63,10 +72,11 @@ impl<T: Send + Sync + 'static> Live<T> {
         loop {
             let mut strict = false;
             if !self.is_due {
-                let (wait, ends) = self.patience();
+                let patience = self.patience();
+                let (until, ends) = *self.patience.get_or_insert(patience);
                 // At the end of its time the store itself is asked, and no copy of it.
-                strict = timeout(wait, self.watch.changed()).await.is_err() && ends;
-                self.is_due = true;
+                strict = timeout_at(until, self.watch.changed()).await.is_err() && ends;
+                (self.is_due, self.patience) = (true, None);
             }
             match self.look(strict).await {
                 Ok(Some(session)) => {
@@ -114,15 +124,17 @@ impl<T: Send + Sync + 'static> Live<T> {
         tracing::warn!(target: "kvolt::session", %id, error, "a live session can't be looked at, and is looked at again");
     }
 
-    /// How long to wait before looking unasked, and whether that is for the session's end.
-    fn patience(&self) -> (Duration, bool) {
+    /// When to look unasked, and whether that is for the session's end.
+    fn patience(&self) -> (Instant, bool) {
         let policy = self.manager.policy();
         let told = self.manager.changes().complete_for();
         let wait = if told.is_zero() { policy.live_interval } else { told };
         // Clocks differ by little, mostly. By how much is found out in longer and longer steps.
         let overtime = LOOK_MIN.saturating_mul(1 << self.overtime.min(20));
         let left = self.left(&self.session).max(overtime);
-        (wait.min(left).max(LOOK_MIN), left <= wait)
+        // Far enough for a wait without end, and near enough to be a moment.
+        let wait = wait.min(left).clamp(LOOK_MIN, Duration::from_secs(24 * 60 * 60));
+        (Instant::now() + wait, left <= wait)
     }
 
     /// How long a session has left by this process's clock.
@@ -140,7 +152,7 @@ impl<T: Send + Sync + 'static> Live<T> {
         let found = self.manager.entry(self.session.id().key(), access).await?;
         // By a former key it is followed, however long ago that was its.
         Ok(found.and_then(|(session, standing)| match standing {
-            Standing::Good | Standing::Spent => Some(session),
+            Standing::Good | Standing::Spent | Standing::Replaced => Some(session.whole()),
             Standing::Foreign | Standing::Unbound => None,
         }))
     }

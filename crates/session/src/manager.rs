@@ -49,6 +49,8 @@ pub(crate) enum Standing {
     Foreign,
     /// A session whose token was changed, and the old one's grace has passed.
     Spent,
+    /// The same when the credentials changed, and so lately that a request may have been on its way.
+    Replaced,
     /// A session that was made before its account's credentials were changed.
     Unbound,
 }
@@ -301,9 +303,22 @@ impl<T: Send + Sync + 'static> Manager<T> {
         let policy = self.policy();
         if content.kind != policy.kind.number() {
             Standing::Foreign
-        } else if entry.key != key && !content.is_in_grace(key, policy.clock.now()) {
-            Standing::Spent
-        } else if let Some(bound_to) = &policy.bound_to
+        } else if entry.key != key {
+            match content.former(key, policy.clock.now()) {
+                Some(former) if former.accepted => self.bound(content),
+                Some(_) => Standing::Replaced,
+                None => Standing::Spent,
+            }
+        } else {
+            self.bound(content)
+        }
+    }
+
+    /// Whether a session is bound to what its account has now.
+    #[inline]
+    fn bound(&self, content: &Content<T>) -> Standing {
+        let policy = self.policy();
+        if let Some(bound_to) = &policy.bound_to
             && !content.is_anonymous()
             && bound_to(&content.data).as_ref() != content.binding()
         {
@@ -322,7 +337,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
         let mut session = None;
         let mut visit = |entry: EntryRef<'_, Record<T>>| {
             if let Standing::Good = self.standing(key, &entry) {
-                session = Some(Session::from_ref(entry));
+                session = Some(Session::from_ref(entry).by(key));
             }
         };
         match self.store().get_ready(key, access, &mut visit)? {
@@ -351,7 +366,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
         };
         let owner = session.owner();
         match standing {
-            Standing::Unbound => {
+            Standing::Unbound | Standing::Replaced => {
                 self.events().refused(shown, owner, RefusalReason::CredentialsChanged);
             }
             Standing::Spent if self.policy().reuse != TokenReuse::Ignore => {
@@ -384,14 +399,14 @@ impl<T: Send + Sync + 'static> Manager<T> {
     ) -> Result<Option<(Session<T>, Standing)>> {
         let mut found = None;
         let ready = self.store().get_ready(key, access, &mut |entry| {
-            found = Some((Session::from_ref(entry), self.standing(key, &entry)));
+            found = Some((Session::from_ref(entry).by(key), self.standing(key, &entry)));
         });
         match ready {
             Some(ready) => ready.map(|_| found).map_err(Error::store),
             None => match self.store().get(key, access).await {
                 Ok(entry) => Ok(entry.map(|entry| {
                     let standing = self.standing(key, &entry.as_ref());
-                    (Session::from_entry(entry), standing)
+                    (Session::from_entry(entry).by(key), standing)
                 })),
                 Err(error) => self.end_undecodable(error).await.map(|()| None),
             },

@@ -34,10 +34,22 @@ pub(crate) struct Content<T> {
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Extras {
-    /// Keys that it had before, and until when they lead to it.
-    pub(crate) former: Vec<(Key, Timestamp)>,
+    /// Keys that it had before, for as long as requests with them may be on their way.
+    pub(crate) former: Vec<Former>,
     pub(crate) binding: Option<Binding>,
     pub(crate) flashes: Vec<Flash>,
+}
+
+/// A key that a session had before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Former {
+    pub(crate) key: Key,
+    /// From when on its user has proved more, which does not count for who comes by it.
+    pub(crate) outdated: Option<Timestamp>,
+    /// Until when it is no sign of a theft that somebody comes by it.
+    pub(crate) until: Timestamp,
+    /// Whether it is accepted until then.
+    pub(crate) accepted: bool,
 }
 
 impl<T> Content<T> {
@@ -60,12 +72,10 @@ impl<T> Content<T> {
         self.extras.as_ref().map_or(&[], |extras| &extras.flashes)
     }
 
-    /// Whether a key that it had before is still accepted at this moment.
-    pub(crate) fn is_in_grace(&self, former: &Key, now: Timestamp) -> bool {
-        let extras = self.extras.as_deref();
-        extras.is_some_and(|extras| {
-            extras.former.iter().any(|(key, until)| key == former && now < *until)
-        })
+    /// A key that it had before, if it is not a sign of a theft to come by it at this moment.
+    pub(crate) fn former(&self, key: &Key, now: Timestamp) -> Option<&Former> {
+        let extras = self.extras.as_deref()?;
+        extras.former.iter().find(|former| former.key == *key && now < former.until)
     }
 
     pub(crate) fn extras_mut(&mut self) -> &mut Extras {

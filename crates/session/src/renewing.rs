@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use kvolt_cache::{Access, Key, Rename, Renamed, Replace, Store};
+use kvolt_cache::{Access, Key, Rename, Renamed, Store};
 
 use crate::events::EndReason;
 use crate::manager::{INSERT_ATTEMPTS_MAX, Standing, UPDATE_ATTEMPTS_MAX, repeating_generator};
-use crate::record::{Content, NewSession, Record};
+use crate::record::{Content, Former, NewSession, Record};
 use crate::{Binding, Error, Level, Manager, Result, Session, SessionId, Token};
 
 /// What became of a rotation.
@@ -29,10 +29,17 @@ const FORMER_MAX: usize = 16;
 struct Renewal<'a, T> {
     copy: fn(&Content<T>) -> Content<T>,
     change: &'a (dyn Fn(&mut Content<T>) + Send + Sync),
-    /// Whether both timeouts start anew.
-    anew: bool,
-    /// Whether it is done to one whose credentials were changed.
-    unbound: bool,
+    why: Why,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Why {
+    /// The token is old. Whoever has one in its grace is being given the next.
+    Age,
+    /// Its user has proved who they are: to them goes the next token, by whichever they came.
+    Proof,
+    /// So they have, and what was known before is good for nothing any more.
+    Credentials,
 }
 
 impl<T: Send + Sync + 'static> Manager<T> {
@@ -156,8 +163,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
     where
         T: Clone,
     {
-        let renewal =
-            Renewal { copy: Content::clone, change: &|_| {}, anew: false, unbound: false };
+        let renewal = Renewal { copy: Content::clone, change: &|_| {}, why: Why::Age };
         self.renew(token, &renewal).await
     }
 
@@ -185,7 +191,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
         match &self.policy().rotation {
             Some(rotation) if self.is_rotation_due(session) => {
                 let copy = rotation.copy;
-                let renewal = Renewal { copy, change: &|_| {}, anew: false, unbound: false };
+                let renewal = Renewal { copy, change: &|_| {}, why: Why::Age };
                 self.renew(token, &renewal).await.map(Some)
             }
             _ => Ok(None),
@@ -196,7 +202,9 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// new token. Both timeouts start anew; the data stays.
     ///
     /// What was proved before, and more strongly, stays as it was: a level is never
-    /// lowered. It rises to no more than `level`.
+    /// lowered. It rises to no more than `level`. In its grace, the old token has the levels
+    /// that it had. By a token that is in its grace already, the new one goes to who has proved
+    /// it, and not to who may have been given one in between.
     ///
     /// # Errors
     ///
@@ -208,7 +216,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
     {
         let now = self.policy().clock.now();
         let change = |content: &mut Content<T>| content.proofs.add(level, now);
-        let renewal = Renewal { copy: Content::clone, change: &change, anew: true, unbound: false };
+        let renewal = Renewal { copy: Content::clone, change: &change, why: Why::Proof };
         let Some(session) = self.peek_session(&self.key(token)).await? else {
             return Ok(Rotated::Absent);
         };
@@ -216,19 +224,15 @@ impl<T: Send + Sync + 'static> Manager<T> {
             return Err(Error::misconfigured("nobody is signed in in an anonymous session"));
         }
         let rotated = self.renew(token, &renewal).await?;
-        let id = match &rotated {
-            Rotated::Token(token) => Some(self.id(token)),
-            // Another request has changed the token meanwhile: in its grace, it is noted all the same.
-            Rotated::AlreadyRotated => self.note(token, &renewal).await?,
-            Rotated::Absent => None,
-        };
-        let Some(id) = id else { return Ok(Rotated::Absent) };
-        self.events().reauthenticated(id, session.owner(), level);
+        if let Rotated::Token(token) = &rotated {
+            self.events().reauthenticated(self.id(token), session.owner(), level);
+        }
         Ok(rotated)
     }
 
     /// After a change of the account's credentials: ends all other sessions of the
-    /// same owner, and gives this one a new token. Returns how many were ended.
+    /// same owner, and gives this one a new token. Returns how many were ended. The old token, and
+    /// any that was in its grace, is refused at once.
     ///
     /// `binding` is the new value where sessions are bound to one; with `None` it is what
     /// [`Builder::bound_to`](crate::Builder::bound_to) says at this moment, or stays as it was. Change the credentials first, then call this. If it
@@ -252,34 +256,30 @@ impl<T: Send + Sync + 'static> Manager<T> {
                 content.extras_mut().binding = Some(binding);
             }
         };
-        let renewal = Renewal { copy: Content::clone, change: &change, anew: false, unbound: true };
-        let rotated = self.renew(token, &renewal).await?;
-        if matches!(rotated, Rotated::AlreadyRotated) && self.note(token, &renewal).await?.is_none()
-        {
-            return Ok((Rotated::Absent, ended));
-        }
-        Ok((rotated, ended))
+        let renewal = Renewal { copy: Content::clone, change: &change, why: Why::Credentials };
+        Ok((self.renew(token, &renewal).await?, ended))
     }
 
     async fn renew(&self, token: &Token, renewal: &Renewal<'_, T>) -> Result<Rotated> {
-        let from = self.key(token);
+        let by = self.key(token);
         let mut occupied = 0;
         for _ in 0..UPDATE_ATTEMPTS_MAX {
-            let Some(session) = self.renewable(&from, Access::PEEK, renewal).await? else {
+            let Some(session) = self.renewable(&by, Access::PEEK, renewal).await? else {
                 return Ok(Rotated::Absent);
             };
-            if *session.id().key() != from {
+            let from = *session.id().key();
+            if from != by && renewal.why == Why::Age {
                 return Ok(Rotated::AlreadyRotated);
             }
             let mut content = (renewal.copy)(session.record().content());
             (renewal.change)(&mut content);
-            self.note_former(&mut content, from);
+            self.note_former(&mut content, from, renewal.why);
             let (scoped, _) = self.policy().scope(&content);
             let (successor, to) = self.token(scoped.as_ref(), Some(&from))?;
             let owner = content.owner.clone();
             let mut rename = Rename::new();
             rename.grace = self.policy().remembers_former();
-            rename.expiry = renewal.anew.then(|| self.policy().expiry(&content));
+            rename.expiry = (renewal.why == Why::Proof).then(|| self.policy().expiry(&content));
             rename.value = Some((session.version(), Record::new(content)));
             let renamed = self.store().rename(&from, to, rename).await.map_err(Error::store)?;
             self.changes().changed(&from);
@@ -290,38 +290,19 @@ impl<T: Send + Sync + 'static> Manager<T> {
                     return Ok(Rotated::Token(successor));
                 }
                 // Another was faster; without a grace, this token is good for nothing by now.
-                Renamed::Superseded => {
-                    let found = self.renewable(&from, Access::PEEK.strict(), renewal).await?;
+                Renamed::Superseded if renewal.why == Why::Age => {
+                    let found = self.renewable(&by, Access::PEEK.strict(), renewal).await?;
                     return Ok(found.map_or(Rotated::Absent, |_| Rotated::AlreadyRotated));
                 }
-                Renamed::Absent => return Ok(Rotated::Absent),
                 Renamed::Occupied if occupied == INSERT_ATTEMPTS_MAX => {
                     return Err(repeating_generator());
                 }
                 Renamed::Occupied => occupied += 1,
-                // Changed in between: once more. No limit is held here.
-                Renamed::Conflict | Renamed::LimitReached => {}
-            }
-        }
-        Err(Error::contended(UPDATE_ATTEMPTS_MAX))
-    }
-
-    /// Does what a renewal does without giving another token. The name of the session, if there is one.
-    async fn note(&self, token: &Token, renewal: &Renewal<'_, T>) -> Result<Option<SessionId>> {
-        let from = self.key(token);
-        for _ in 0..UPDATE_ATTEMPTS_MAX {
-            let Some(session) = self.renewable(&from, Access::PEEK, renewal).await? else {
-                return Ok(None);
-            };
-            let mut content = (renewal.copy)(session.record().content());
-            (renewal.change)(&mut content);
-            let expiry = renewal.anew.then(|| self.policy().expiry(&content));
-            let key = *session.id().key();
-            let record = Record::new(content);
-            let replaced = self.store().replace(&key, session.version(), record, expiry).await;
-            self.changes().changed(&key);
-            if let Replace::Replaced(_) = replaced.map_err(Error::store)? {
-                return Ok(Some(session.id()));
+                // Changed or moved in between, or gone: looked for once more. No limit is held here.
+                Renamed::Superseded
+                | Renamed::Absent
+                | Renamed::Conflict
+                | Renamed::LimitReached => {}
             }
         }
         Err(Error::contended(UPDATE_ATTEMPTS_MAX))
@@ -336,25 +317,31 @@ impl<T: Send + Sync + 'static> Manager<T> {
         let found = self.entry(key, access).await?;
         Ok(found.and_then(|(session, standing)| match standing {
             Standing::Good => Some(session),
-            Standing::Unbound if renewal.unbound => Some(session),
+            Standing::Unbound if renewal.why == Why::Credentials => Some(session),
             _ => None,
         }))
     }
 
-    /// Notes in a record that it had this key, and until when that is accepted.
-    fn note_former(&self, content: &mut Content<T>, from: Key) {
+    /// Notes in a record that it had this key, and until when that is accepted, or at least no wonder.
+    fn note_former(&self, content: &mut Content<T>, key: Key, why: Why) {
         let now = self.policy().clock.now();
         content.rotated = now;
-        let grace = self.policy().rotation_grace;
+        let accepted = why != Why::Credentials;
+        let outdated = (why == Why::Proof).then_some(now);
         if let Some(extras) = &mut content.extras {
-            extras.former.retain(|(_, until)| now < *until);
+            extras.former.retain(|former| now < former.until);
+            for former in &mut extras.former {
+                former.accepted &= accepted;
+                former.outdated = former.outdated.or(outdated);
+            }
         }
+        let grace = self.policy().rotation_grace;
         if grace > Duration::ZERO {
             let former = &mut content.extras_mut().former;
             if former.len() >= FORMER_MAX {
                 former.remove(0);
             }
-            former.push((from, now.saturating_add(grace)));
+            former.push(Former { key, outdated, until: now.saturating_add(grace), accepted });
         }
         content.tidy();
     }

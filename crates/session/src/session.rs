@@ -1,9 +1,9 @@
 use std::fmt;
 use std::ops::Deref;
 
-use kvolt_cache::{Deadlines, Entry, EntryRef, Owner, Timestamp, Version};
+use kvolt_cache::{Deadlines, Entry, EntryRef, Key, Owner, Timestamp, Version};
 
-use crate::level::StepUp;
+use crate::level::{Proofs, StepUp};
 use crate::{Binding, CsrfToken, Device, Flash, Level, Record, Result, SessionId};
 
 /// A live session as it was when it was read. It dereferences to the application's data.
@@ -15,6 +15,8 @@ pub struct Session<T> {
     record: Record<T>,
     version: Version,
     deadlines: Deadlines,
+    /// Of one that was found by a former token: what its user has proved since does not count.
+    proved_before: Option<Timestamp>,
 }
 
 impl<T> Session<T> {
@@ -24,6 +26,7 @@ impl<T> Session<T> {
             record: entry.value.clone(),
             version: entry.version,
             deadlines: entry.deadlines,
+            proved_before: None,
         }
     }
 
@@ -33,7 +36,31 @@ impl<T> Session<T> {
             record: entry.value,
             version: entry.version,
             deadlines: entry.deadlines,
+            proved_before: None,
         }
+    }
+
+    /// The same as who comes by this key sees it.
+    #[inline]
+    pub(crate) fn by(self, key: &Key) -> Self {
+        if self.id.key() == key {
+            return self;
+        }
+        let extras = self.record.content().extras.as_deref();
+        let former =
+            extras.and_then(|extras| extras.former.iter().find(|former| former.key == *key));
+        let proved_before = former.and_then(|former| former.outdated);
+        Self { proved_before, ..self }
+    }
+
+    /// The same as it is, by whichever key it was found.
+    pub(crate) fn whole(self) -> Self {
+        Self { proved_before: None, ..self }
+    }
+
+    fn proofs(&self) -> Proofs {
+        let proofs = self.record.content().proofs;
+        self.proved_before.map_or(proofs, |moment| proofs.before(moment))
     }
 
     pub(crate) fn record(&self) -> &Record<T> {
@@ -76,12 +103,12 @@ impl<T> Session<T> {
 
     /// When its user last proved who they are at this level or above, if they ever did.
     pub fn authenticated_at(&self, level: Level) -> Option<Timestamp> {
-        self.record.content().proofs.at(level)
+        self.proofs().at(level)
     }
 
     /// The highest level at which its user has proved who they are; none in an anonymous session.
     pub fn level(&self) -> Option<Level> {
-        self.record.content().proofs.highest()
+        self.proofs().highest()
     }
 
     /// Whether nobody has signed in: a session of [`Manager::create_anonymous`](crate::Manager::create_anonymous).
@@ -91,7 +118,7 @@ impl<T> Session<T> {
 
     /// Whether it meets what a sensitive act asks for, at this moment.
     pub fn meets(&self, step_up: &StepUp, now: Timestamp) -> bool {
-        step_up.is_met(&self.record.content().proofs, now)
+        step_up.is_met(&self.proofs(), now)
     }
 
     /// Whether the client was to keep its token when it is closed.

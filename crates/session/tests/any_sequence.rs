@@ -84,8 +84,9 @@ struct Expected {
     idle_ends: u64,
     ends: u64,
     ended: bool,
-    /// Its tokens by their numbers, the last is the one that it has, and when each was replaced.
-    tokens: Vec<(usize, u64)>,
+    /// Its tokens by their numbers, the last is the one that it has; when each was replaced,
+    /// and from when on what was proved does not count for it.
+    tokens: Vec<(usize, u64, Option<u64>)>,
 }
 
 /// The list of sessions.
@@ -105,7 +106,7 @@ impl Model {
 
     fn standing(&self, token: usize) -> Standing {
         let session = &self.sessions[self.tokens[token].1];
-        let place = session.tokens.iter().position(|(number, _)| *number == token).unwrap();
+        let place = session.tokens.iter().position(|(number, ..)| *number == token).unwrap();
         let steps = session.tokens.len() - 1 - place;
         let replaced = session.tokens[place].1;
         let remembered = match self.reuse {
@@ -141,7 +142,7 @@ impl Model {
             idle_ends: self.now + IDLE,
             ends: self.now + LIFETIME,
             ended: false,
-            tokens: vec![(self.tokens.len(), 0)],
+            tokens: vec![(self.tokens.len(), 0, None)],
         });
         self.tokens.push((token, self.sessions.len() - 1));
     }
@@ -150,7 +151,7 @@ impl Model {
         let (now, number, session) = (self.now, self.tokens.len(), self.tokens[token].1);
         let tokens = &mut self.sessions[session].tokens;
         tokens.last_mut().unwrap().1 = now;
-        tokens.push((number, 0));
+        tokens.push((number, 0, None));
         self.tokens.push((to, session));
     }
 
@@ -168,19 +169,23 @@ impl Model {
         token: usize,
         found: Option<&Session<u64>>,
         is_there: bool,
+        whole: bool,
     ) -> TestCaseResult {
         prop_assert_eq!(found.is_some(), is_there);
         let Some(found) = found else { return Ok(()) };
         let expected = &self.sessions[self.tokens[token].1];
+        let by = expected.tokens.iter().find(|(number, ..)| *number == token);
+        let outdated = by.and_then(|(_, _, outdated)| *outdated).filter(|_| !whole);
         let at = |seconds: u64| zero.saturating_add(Duration::from_secs(seconds));
-        let (last, _) = expected.tokens.last().unwrap();
+        let (last, ..) = expected.tokens.last().unwrap();
         prop_assert_eq!(found.id(), manager.id(&self.tokens[*last].0));
         prop_assert_eq!(**found, expected.count);
         prop_assert_eq!(found.flashes().len(), expected.flashes);
         prop_assert_eq!(found.expires_at(), at(expected.idle_ends.min(expected.ends)));
         prop_assert_eq!(found.ends_at(), at(expected.ends));
         for level in Level::ALL {
-            let proved = expected.proofs[level as usize - 1..].iter().flatten().max();
+            let proofs = expected.proofs[level as usize - 1..].iter().flatten();
+            let proved = proofs.filter(|at| outdated.is_none_or(|from| **at < from)).max();
             prop_assert_eq!(found.authenticated_at(level), proved.map(|proved| at(*proved)));
         }
         Ok(())
@@ -269,7 +274,7 @@ async fn run(acts: Vec<Act>, grace: u64, reuse: TokenReuse, at_once: bool) -> Te
                 if slides && standing == Standing::Current {
                     model.of(at).idle_ends = now + IDLE;
                 }
-                model.check(&manager, zero, at, found.as_ref(), is_good)?;
+                model.check(&manager, zero, at, found.as_ref(), is_good, false)?;
                 model.used(at, standing);
             }
             Act::Update(_) => {
@@ -280,7 +285,7 @@ async fn run(acts: Vec<Act>, grace: u64, reuse: TokenReuse, at_once: bool) -> Te
                 if standing == Standing::Current {
                     model.of(at).idle_ends = now + IDLE;
                 }
-                model.check(&manager, zero, at, found.as_ref(), is_good)?;
+                model.check(&manager, zero, at, found.as_ref(), is_good, false)?;
                 model.used(at, standing);
             }
             Act::Flash(_) => {
@@ -304,15 +309,20 @@ async fn run(acts: Vec<Act>, grace: u64, reuse: TokenReuse, at_once: bool) -> Te
                         if is_good {
                             let session = model.of(at);
                             session.proofs[level as usize - 1] = Some(now);
+                            for (_, _, outdated) in &mut session.tokens {
+                                *outdated = outdated.or(Some(now));
+                            }
                             (session.idle_ends, session.ends) = (now + IDLE, now + LIFETIME);
                         }
                         manager.reauthenticate(&token, level).await.unwrap()
                     }
                     _ => manager.rotate(&token).await.unwrap(),
                 };
+                let proves = matches!(act, Act::Reauthenticate(..));
                 match (rotated, standing) {
                     (Rotated::Token(to), Standing::Current) => model.rotated(at, to),
-                    (Rotated::AlreadyRotated, Standing::InGrace) => {}
+                    (Rotated::Token(to), Standing::InGrace) if proves => model.rotated(at, to),
+                    (Rotated::AlreadyRotated, Standing::InGrace) if !proves => {}
                     (Rotated::Absent, Standing::Spent | Standing::None) => {}
                     (rotated, standing) => prop_assert!(false, "{:?} of {:?}", rotated, standing),
                 }
@@ -345,7 +355,7 @@ async fn run(acts: Vec<Act>, grace: u64, reuse: TokenReuse, at_once: bool) -> Te
             }
             Act::Find(_) => {
                 let found = manager.find(manager.id(&token)).await.unwrap();
-                model.check(&manager, zero, at, found.as_ref(), leads)?;
+                model.check(&manager, zero, at, found.as_ref(), leads, true)?;
             }
             Act::Create(..) | Act::EndAll(_) | Act::Advance(_) => unreachable!("done above"),
         }
@@ -362,7 +372,7 @@ async fn run(acts: Vec<Act>, grace: u64, reuse: TokenReuse, at_once: bool) -> Te
         let standing = model.standing(token);
         let found = manager.peek(&model.tokens[token].0).await.unwrap();
         let is_good = matches!(standing, Standing::Current | Standing::InGrace);
-        model.check(&manager, zero, token, found.as_ref(), is_good)?;
+        model.check(&manager, zero, token, found.as_ref(), is_good, false)?;
         model.used(token, standing);
     }
     Ok(())

@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use kvolt_session::{
-    AtLimit, Binding, Builder, EndReason, NewSession, OwnerLimit, RefusalReason, Rotated, What,
+    AtLimit, Binding, Builder, EndReason, NewSession, OwnerLimit, RefusalReason, Rotated,
+    TokenReuse, What,
 };
 use kvolt_testkit::Call;
-use support::{GRACE, Heard, World, ada, rotated, world_with};
+use support::{GRACE, Heard, TICK, World, ada, rotated, world_with};
 
 /// The accounts of an application, each with the version of its credentials.
 #[derive(Clone)]
@@ -159,17 +160,38 @@ async fn a_change_of_credentials_ends_the_others_and_gives_this_one_a_new_token_
 }
 
 #[tokio::test]
-async fn a_change_of_credentials_by_a_token_in_its_grace_binds_the_successor_anew() {
+async fn a_change_of_credentials_leaves_no_token_in_its_grace() {
     for (world, accounts) in worlds(|builder| builder.rotation_grace(GRACE)) {
         let other = world.manager.create(at(1)).await.unwrap();
         let old = world.manager.create(at(1)).await.unwrap();
-        let token = world.rotate(&old).await;
+        let given = world.rotate(&old).await;
         accounts.change("ada", 2);
         let changed = world.manager.change_credentials(&old, Some(Binding::from(2))).await.unwrap();
-        assert!(matches!(changed, (Rotated::AlreadyRotated, 1)), "{changed:?}");
+        assert_eq!(changed.1, 1);
+        let token = rotated(changed.0);
         assert!(world.lives(&token).await && !world.lives(&other).await);
+        for former in [&old, &given] {
+            assert!(!world.lives(former).await, "it is refused at once");
+        }
+        assert!(world.lives(&token).await, "and that ends nothing");
         assert_eq!(world.of("ada").await, 1);
     }
+}
+
+#[tokio::test]
+async fn a_request_on_its_way_when_the_credentials_change_is_no_theft() {
+    let heard = Heard::default();
+    let world = world_with(|builder| {
+        let builder = builder.rotation_grace(GRACE).token_reuse(TokenReuse::EndSession);
+        builder.listener(heard.listener())
+    });
+    let old = world.manager.create(ada()).await.unwrap();
+    let token = rotated(world.manager.change_credentials(&old, None).await.unwrap().0);
+    world.time.advance(GRACE - TICK);
+    assert!(!world.lives(&old).await && world.lives(&token).await);
+    world.time.advance(TICK);
+    assert!(!world.lives(&old).await);
+    assert!(!world.lives(&token).await, "after the grace it is");
 }
 
 #[tokio::test]

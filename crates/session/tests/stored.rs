@@ -178,7 +178,7 @@ fn everything_that_a_session_may_have_is_written_as_documented_and_read_back() {
              \"authenticated\":{{\"1\":1767225605000,\"2\":1767225600000}},\
              \"rotated\":1767225605000,\"remembered\":true,\
              \"device\":{{\"user_agent\":\"curl/8\",\"address\":\"192.0.2.7\"}},\"binding\":\"7\",\
-             \"former\":[[\"{}\",1767225615000]],\"flashes\":[[\"info\",\"saved\"]],\
+             \"former\":[[\"{}\",1767225605000,1767225615000,true]],\"flashes\":[[\"info\",\"saved\"]],\
              \"data\":{{\"name\":\"Ada\",\"visits\":3,\"colour\":\"red\"}}}}",
             manager().id(&first)
         )
@@ -186,7 +186,9 @@ fn everything_that_a_session_may_have_is_written_as_documented_and_read_back() {
     let session = block_on(manager().get(&first)).unwrap().expect("in its grace");
     assert_eq!((session.id(), session.level()), (manager().id(&token), Some(Level::Two)));
     assert_eq!(session.authenticated_at(Level::Two), Some(session.created()));
-    assert_eq!(session.authenticated(), Some(time.clock().now()));
+    assert_eq!(session.authenticated(), Some(session.created()), "as it was when it was replaced");
+    let now = block_on(manager().get(&token)).unwrap().expect("it is there").authenticated();
+    assert_eq!(now, Some(time.clock().now()));
     assert_eq!(session.rotated(), time.clock().now());
     assert!(session.is_remembered());
     assert_eq!(session.binding().map(Binding::as_str), Some("7"));
@@ -199,7 +201,7 @@ fn everything_that_a_session_may_have_is_written_as_documented_and_read_back() {
     let key = *page.sessions[0].id().key();
     let bytes = block_on(store.get(&key, Access::PEEK)).unwrap().unwrap().value;
     let text = String::from_utf8(bytes).unwrap();
-    let former = format!("\"former\":[[\"{}\",1767225625000]]", manager().id(&token));
+    let former = format!("\"former\":[[\"{}\",null,1767225625000,true]]", manager().id(&token));
     assert!(text.contains(&former), "{text}");
 }
 
