@@ -3,7 +3,7 @@
 use kvolt_cache::{Access, Cursor, Store};
 
 use crate::events::EndReason;
-use crate::manager::Standing;
+use crate::reading::Standing;
 use crate::{Error, Manager, Owner, Result, Session, SessionId, Token};
 
 /// Some of all sessions, for administrators.

@@ -138,6 +138,6 @@ impl<T: Clone + Send + Sync + 'static> Manager<T> {
     }
 
     fn is_good(&self, by: &kvolt_cache::Key, entry: &kvolt_cache::Entry<Record<T>>) -> bool {
-        matches!(self.standing(by, &entry.as_ref()), crate::manager::Standing::Good)
+        matches!(self.standing(by, &entry.as_ref()), crate::reading::Standing::Good)
     }
 }

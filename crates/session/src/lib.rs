@@ -17,6 +17,7 @@ mod level;
 mod live;
 mod manager;
 mod policy;
+mod reading;
 mod record;
 mod renewing;
 mod session;

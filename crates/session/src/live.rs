@@ -10,7 +10,7 @@ use futures_core::Stream;
 use kvolt_cache::{Access, Watch};
 use tokio::time::{Instant, timeout_at};
 
-use crate::manager::Standing;
+use crate::reading::Standing;
 use crate::{LIVE_INTERVAL_DEFAULT, Manager, Result, Session};
 
 /// A session that an open connection belongs to: tells when it changes, and when it ends.

@@ -5,7 +5,8 @@ use std::time::Duration;
 use kvolt_cache::{Access, Key, Rename, Renamed, Store};
 
 use crate::events::EndReason;
-use crate::manager::{INSERT_ATTEMPTS_MAX, Standing, UPDATE_ATTEMPTS_MAX, repeating_generator};
+use crate::manager::{INSERT_ATTEMPTS_MAX, UPDATE_ATTEMPTS_MAX, repeating_generator};
+use crate::reading::Standing;
 use crate::record::{Content, Former, NewSession, Record};
 use crate::{Binding, Error, Level, Manager, Result, Session, SessionId, Token};
 
