@@ -135,6 +135,24 @@ async fn it_ends_within_the_interval_whoever_ends_the_session() {
     }
 }
 
+/// As in a `select!` whose other side is never quiet for long.
+#[tokio::test(start_paused = true)]
+async fn who_gives_up_waiting_again_and_again_sees_the_end_within_the_interval_all_the_same() {
+    let store = Memory::new();
+    let interval = Duration::from_secs(5);
+    let builder = Manager::builder(elsewhere(&store)).live_interval(interval);
+    let manager = builder.build().unwrap();
+    let there = Manager::<String>::builder(elsewhere(&store)).build().unwrap();
+    let token = manager.create(ada()).await.unwrap();
+    let mut live = follow(&manager, &token).await;
+    assert!(is_quiet(&mut live).await);
+    assert!(there.destroy(&token).await.unwrap());
+    let ended = async {
+        while !matches!(timeout(interval / 10, live.changed()).await, Ok(None)) {}
+    };
+    timeout(interval + interval / 10, ended).await.expect("it has ended");
+}
+
 #[tokio::test]
 async fn two_managers_on_one_store_in_memory_tell_each_other_at_once() {
     let store = Memory::new();
