@@ -8,8 +8,8 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use kvolt::cache::{Clock, STORE_SECONDS, Timestamp};
-use kvolt::session::Manager;
-use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+use kvolt::session::{Manager, describe_metrics};
+use metrics::{describe_counter, describe_gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::sync::Mutex;
 
@@ -41,27 +41,9 @@ pub(crate) fn install() -> Result<PrometheusHandle, String> {
 }
 
 fn describe() {
-    for (name, text) in [
-        ("kvolt_sessions_created_total", "Sessions that were made."),
-        ("kvolt_sessions_rotated_total", "Tokens that were replaced by new ones."),
-        ("kvolt_sessions_ended_total", "Sessions that were ended, by reason."),
-        (
-            "kvolt_sessions_expired_total",
-            "Sessions that ended at a timeout, as far as the store tells.",
-        ),
-        ("kvolt_requests_refused_total", "Requests that were refused, by reason."),
-        ("kvolt_tokens_reused_total", "Uses of tokens that had been replaced."),
-        ("kvolt_events_missed_total", "Events that a listener was too slow for."),
-        (SIGN_INS, "Attempts to sign in, by outcome."),
-    ] {
-        describe_counter!(name, text);
-    }
-    describe_gauge!(
-        "kvolt_sessions_active",
-        "Sessions in the store, counted at a scrape and every 10 seconds at the most."
-    );
+    describe_metrics();
+    describe_counter!(SIGN_INS, "Attempts to sign in, by outcome.");
     describe_gauge!(LIVE, "Event streams and WebSockets that are open.");
-    describe_histogram!(STORE_SECONDS, Unit::Seconds, "How long the store took to answer.");
 }
 
 /// What scrapes are answered with.

@@ -3,6 +3,7 @@
 //! They name the public id, never the token, and nothing of the application's data.
 
 mod listening;
+pub(crate) mod metric;
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use kvolt_cache::{Clock, Timestamp};
 
 pub use self::listening::EventListener;
 use self::listening::Queue;
+use self::metric::count;
 use crate::{Level, Owner, SessionId};
 
 const TARGET: &str = "kvolt::session";
@@ -255,29 +257,6 @@ pub(crate) fn undecodable(error: &kvolt_cache::Error) {
     let error: &(dyn std::error::Error + 'static) = error;
     tracing::warn!(target: TARGET, error, "a session can't be decoded, and is ended");
 }
-
-/// The names of the metrics. The crate's own page says what they count.
-pub(crate) mod metric {
-    pub(crate) const CREATED: &str = "kvolt_sessions_created_total";
-    pub(crate) const ROTATED: &str = "kvolt_sessions_rotated_total";
-    pub(crate) const ENDED: &str = "kvolt_sessions_ended_total";
-    pub(crate) const EXPIRED: &str = "kvolt_sessions_expired_total";
-    pub(crate) const REFUSED: &str = "kvolt_requests_refused_total";
-    pub(crate) const REUSED: &str = "kvolt_tokens_reused_total";
-    #[cfg(feature = "metrics")]
-    pub(crate) const MISSED: &str = "kvolt_events_missed_total";
-    #[cfg(feature = "metrics")]
-    pub(crate) const ACTIVE: &str = "kvolt_sessions_active";
-}
-
-/// Counts one, by the `metrics` facade.
-#[cfg(feature = "metrics")]
-fn count<const N: usize>(name: &'static str, labels: [(&'static str, &'static str); N]) {
-    metrics::counter!(name, &labels).increment(1);
-}
-
-#[cfg(not(feature = "metrics"))]
-fn count<const N: usize>(_: &'static str, _: [(&'static str, &'static str); N]) {}
 
 impl fmt::Debug for Events {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -32,6 +32,8 @@ pub use by_owner::Page;
 pub use csrf::CsrfToken;
 pub use device::Device;
 pub use error::{Error, Result};
+#[cfg(feature = "metrics")]
+pub use events::metric::describe_metrics;
 pub use events::{EndReason, Event, EventListener, RefusalReason, What};
 pub use flash::Flash;
 pub use id::{ParseSessionIdError, SessionId};

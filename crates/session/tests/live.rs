@@ -147,9 +147,8 @@ async fn who_gives_up_waiting_again_and_again_sees_the_end_within_the_interval_a
     let mut live = follow(&manager, &token).await;
     assert!(is_quiet(&mut live).await);
     assert!(there.destroy(&token).await.unwrap());
-    let ended = async {
-        while !matches!(timeout(interval / 10, live.changed()).await, Ok(None)) {}
-    };
+    let ended =
+        async { while !matches!(timeout(interval / 10, live.changed()).await, Ok(None)) {} };
     timeout(interval + interval / 10, ended).await.expect("it has ended");
 }
 
