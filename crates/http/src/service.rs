@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Request, Response};
+use http::{Request, Response};
 use kvolt_cache::Access;
 use tower_service::Service;
 
@@ -13,7 +13,7 @@ use kvolt_session::{RefusalReason, Rotated, Session, Token};
 use crate::bounded::bounded;
 use crate::lookup::Place;
 use crate::sessions::Keep;
-use crate::slot::{self, Slot};
+use crate::slot::{self, Outgoing, Slot};
 use crate::{Error, Missing, Refused, ResponseFuture, SessionLayer};
 
 /// The service of a [`SessionLayer`].
@@ -59,12 +59,13 @@ where
             let admitted = layer.admit(None, None, layer.access, None, &request);
             return go_on(&mut self.inner, admitted, request);
         };
-        let (token, told) = match layer.taken_over(&request) {
+        let outer = request.extensions().get::<Arc<Slot<T>>>();
+        let (token, told) = match outer.and_then(|outer| layer.taken_over(outer)) {
             Some((token, told)) => (token, Some(told)),
             None => (token, None),
         };
         let manager = layer.sessions.manager();
-        let access = layer.access_for(&request);
+        let access = layer.access_for(&request, outer.is_some_and(|outer| outer.is_strict()));
         let ready = manager.get_ready(&token, access);
         let due = layer.rotates(ready.as_ref(), access, place);
         match ready {
@@ -93,7 +94,7 @@ pub(crate) struct Found<T> {
     /// How the store was asked.
     access: Access,
     /// How the client is told of it, where it is another than it came with.
-    new: Option<(HeaderName, HeaderValue)>,
+    new: Option<Outgoing>,
 }
 
 /// A request that may pass, with what it passes on; or the answer of one that may not.
@@ -119,18 +120,19 @@ where
 
 impl<T: Send + Sync + 'static> SessionLayer<T> {
     /// How the store is to be asked for a request's session.
-    fn access_for<B>(&self, request: &Request<B>) -> Access {
+    #[inline]
+    fn access_for<B>(&self, request: &Request<B>, strict: bool) -> Access {
         let peeks = self
             .peeks
             .as_ref()
             .is_some_and(|peeks| peeks(request.method(), request.uri(), request.headers()));
         let access =
             if peeks { Access::PEEK.strict_if(self.access.is_strict()) } else { self.access };
-        let outer = request.extensions().get::<Arc<Slot<T>>>();
-        access.strict_if(outer.is_some_and(|slot| slot.is_strict()))
+        access.strict_if(strict)
     }
 
     /// Whether the token of a session that was found is to be changed now. Looking never does that.
+    #[inline]
     fn rotates(
         &self,
         found: Option<&kvolt_session::Result<Option<Session<T>>>>,
@@ -146,8 +148,7 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
 
     /// The token that a layer around this one has changed, and how the client is told of
     /// it. From here on that is up to this layer, behind which it may be changed once more.
-    fn taken_over<B>(&self, request: &Request<B>) -> Option<(Token, (HeaderName, HeaderValue))> {
-        let outer = request.extensions().get::<Arc<Slot<T>>>()?;
+    fn taken_over(&self, outer: &Slot<T>) -> Option<(Token, Outgoing)> {
         outer.sessions().is(&self.sessions).then(|| outer.hand_over())?
     }
 
@@ -158,7 +159,7 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
         token: Token,
         place: Place,
         access: Access,
-        told: Option<(HeaderName, HeaderValue)>,
+        told: Option<Outgoing>,
     ) -> Found<T> {
         let found = self.find(ready, token, place, access).await;
         Found { new: found.new.or(told), ..found }
@@ -211,7 +212,7 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
             }
         };
         let channel = self.sessions.inner().lookup.source(place);
-        let new = self.sessions.header(channel, &token, keep).ok();
+        let new = self.sessions.header(channel, &token, keep).ok().map(Box::new);
         let result = match bounded(timeout, manager.peek(&token)).await {
             Err(error) if error.is_unavailable() => Ok(Some(session.clone())),
             result => result,
@@ -220,6 +221,7 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
     }
 
     /// What follows from the store's answer.
+    #[inline]
     pub(crate) fn answer<B>(
         self: &Arc<Self>,
         found: Found<T>,
@@ -242,7 +244,8 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
                     manager.report_refusal(None, RefusalReason::Unavailable);
                 }
                 let mut response = self.respond(error.to_response());
-                if let Some((name, value)) = new {
+                if let Some(new) = new {
+                    let (name, value) = *new;
                     slot::set(response.headers_mut(), &name, value);
                 }
                 Err(response)
@@ -256,7 +259,7 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
         session: Option<Session<T>>,
         found: Option<(Token, Place)>,
         access: Access,
-        new: Option<(HeaderName, HeaderValue)>,
+        new: Option<Outgoing>,
         request: &Request<B>,
     ) -> Admitted<T> {
         let session = session.filter(|session| self.anonymous || !session.is_anonymous());

@@ -26,14 +26,16 @@ pub(crate) struct Slot<T> {
     state: Mutex<State>,
 }
 
+/// The header by which the response sets or clears the client's token; mostly there is none, so boxed.
+pub(crate) type Outgoing = Box<(HeaderName, HeaderValue)>;
+
 /// What changes while the handler runs.
 pub(crate) struct State {
     /// The token that is good now.
     pub(crate) token: Option<Token>,
     /// Whether it is another than the one that the session was read by.
     pub(crate) replaced: bool,
-    /// The header by which the response sets or clears the client's token; mostly none, so boxed.
-    pub(crate) outgoing: Option<Box<(HeaderName, HeaderValue)>>,
+    pub(crate) outgoing: Option<Outgoing>,
 }
 
 impl<T: Send + Sync + 'static> Slot<T> {
@@ -58,8 +60,8 @@ impl<T: Send + Sync + 'static> Slot<T> {
     }
 
     /// Of a request whose token the layer has changed: the client is to be told.
-    pub(crate) fn renewed(self, outgoing: (HeaderName, HeaderValue)) -> Self {
-        self.state().outgoing = Some(Box::new(outgoing));
+    pub(crate) fn renewed(self, outgoing: Outgoing) -> Self {
+        self.state().outgoing = Some(outgoing);
         self
     }
 
@@ -89,10 +91,10 @@ impl<T: Send + Sync + 'static> Slot<T> {
     }
 
     /// Leaves it to a layer within to tell the client of its new token, if there is one.
-    pub(crate) fn hand_over(&self) -> Option<(Token, (HeaderName, HeaderValue))> {
+    pub(crate) fn hand_over(&self) -> Option<(Token, Outgoing)> {
         let mut state = self.state();
         let token = Token::parse(state.token.as_ref()?.expose())?;
-        Some((token, *state.outgoing.take()?))
+        Some((token, state.outgoing.take()?))
     }
 
     /// Never held across an await.
