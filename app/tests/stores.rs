@@ -223,6 +223,8 @@ fn a_changed_password_is_known_everywhere(store: &Elsewhere) {
         }
         socket.ends();
         assert_eq!(bob.get("/profile").status, 200);
+        // Or the next round would count them.
+        assert_eq!(ada.post("/sessions/revoke-all").status, 200);
     }
     // Without a file there is nothing that all instances know.
     let app = store.instance(&[]);
