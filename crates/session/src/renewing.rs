@@ -329,20 +329,23 @@ impl<T: Send + Sync + 'static> Manager<T> {
         content.rotated = now;
         let accepted = why != Why::Credentials;
         let outdated = (why == Why::Proof).then_some(now);
+        let grace = self.policy().rotation_grace;
+        let until = now.saturating_add(grace);
         if let Some(extras) = &mut content.extras {
-            extras.former.retain(|former| now < former.until);
             for former in &mut extras.former {
+                // Of several rotations in a row, it is accepted for as long as each one's grace lasts.
+                former.until = former.until.min(until);
                 former.accepted &= accepted;
                 former.outdated = former.outdated.or(outdated);
             }
+            extras.former.retain(|former| now < former.until);
         }
-        let grace = self.policy().rotation_grace;
         if grace > Duration::ZERO {
             let former = &mut content.extras_mut().former;
             if former.len() >= FORMER_MAX {
                 former.remove(0);
             }
-            former.push(Former { key, outdated, until: now.saturating_add(grace), accepted });
+            former.push(Former { key, outdated, until, accepted });
         }
         content.tidy();
     }

@@ -18,6 +18,8 @@ pub(super) fn check(index: &Index<'_>, report: &mut Report) {
             };
             if let Some(ended) = session.ended.before(op, stale) {
                 found(birth, ended, report);
+            } else if matches!(op.call, Call::End { .. }) {
+                // The name of a token that was replaced is no key to its session, and ends it.
             } else if let Some(key) = by
                 && let Some(ended) = index.tokens.get(&key).and_then(|t| t.ended.before(op, stale))
             {
