@@ -37,6 +37,8 @@ pub struct SessionLayer<T> {
     /// Whether sessions of anonymous visitors count as sessions here.
     pub(crate) anonymous: bool,
     pub(crate) step_up: Option<StepUp>,
+    /// Whether a token can be due to be changed at all.
+    pub(crate) rotates: bool,
     pub(crate) refusal: Refusal,
 }
 
@@ -45,6 +47,7 @@ pub(crate) type Peeks = Arc<dyn Fn(&Method, &Uri, &HeaderMap) -> bool + Send + S
 impl<T: Send + Sync + 'static> SessionLayer<T> {
     pub(crate) fn new(sessions: Sessions<T>) -> Self {
         let refusal = sessions.inner().refusal.clone();
+        let rotates = sessions.manager().rotates_on_schedule();
         Self {
             sessions,
             required: true,
@@ -52,6 +55,7 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
             peeks: None,
             anonymous: false,
             step_up: None,
+            rotates,
             refusal,
         }
     }
@@ -143,6 +147,7 @@ impl<T> Clone for SessionLayer<T> {
             peeks: self.peeks.clone(),
             anonymous: self.anonymous,
             step_up: self.step_up,
+            rotates: self.rotates,
             refusal: self.refusal.clone(),
         }
     }

@@ -67,8 +67,14 @@ where
         let manager = layer.sessions.manager();
         let access = layer.access_for(&request, outer.is_some_and(|outer| outer.is_strict()));
         let ready = manager.get_ready(&token, access);
-        let due = layer.rotates(ready.as_ref(), access, place);
+        let due = layer.rotates && layer.is_due(ready.as_ref(), access, place);
         match ready {
+            // The usual one.
+            Some(Ok(session)) if !due => {
+                let found = Some((token, place));
+                let admitted = layer.admit(session, found, access, told, &request);
+                go_on(&mut self.inner, admitted, request)
+            }
             Some(result) if !due => {
                 let admitted =
                     layer.answer(Found { result, token, place, access, new: told }, &request);
@@ -132,8 +138,7 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
     }
 
     /// Whether the token of a session that was found is to be changed now. Looking never does that.
-    #[inline]
-    fn rotates(
+    fn is_due(
         &self,
         found: Option<&kvolt_session::Result<Option<Session<T>>>>,
         access: Access,
@@ -177,7 +182,7 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
             Some(result) => result,
             None => bounded(timeout, manager.get_with(&token, access)).await,
         };
-        if !self.rotates(Some(&result), access, place) {
+        if !self.rotates || !self.is_due(Some(&result), access, place) {
             return Found { result, token, place, access, new: None };
         }
         match result {
@@ -221,7 +226,6 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
     }
 
     /// What follows from the store's answer.
-    #[inline]
     pub(crate) fn answer<B>(
         self: &Arc<Self>,
         found: Found<T>,
@@ -254,6 +258,7 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
     }
 
     /// Whether a request may pass. Every path comes through here.
+    #[inline]
     fn admit<B>(
         self: &Arc<Self>,
         session: Option<Session<T>>,

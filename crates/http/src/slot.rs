@@ -107,6 +107,7 @@ impl<T: Send + Sync + 'static> Slot<T> {
     }
 
     /// Adds to a response what the client and the caches on the way have to know.
+    #[inline]
     pub(crate) fn finish(&self, headers: &mut HeaderMap) {
         let outgoing = self.state().outgoing.take();
         let depends = self.session.is_some() || outgoing.is_some();

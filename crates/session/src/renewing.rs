@@ -168,6 +168,11 @@ impl<T: Send + Sync + 'static> Manager<T> {
         self.renew(token, &renewal).await
     }
 
+    /// Whether tokens are changed on a [schedule](crate::Builder::rotate_every) at all.
+    pub fn rotates_on_schedule(&self) -> bool {
+        self.policy().rotation.is_some()
+    }
+
     /// Whether a session's token is older than [`rotate_every`](crate::Builder::rotate_every) allows.
     #[inline]
     pub fn is_rotation_due(&self, session: &Session<T>) -> bool {
