@@ -3,77 +3,111 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use crate::Expiry;
 use crate::{
-    Access, Changes, Cursor, Entry, EntryRef, Insert, Key, NewEntry, OnExpired, Owner, Page,
-    Rename, Renamed, Replace, Result, Store, Version,
+    At, Changes, Cursor, Deadlines, Entry, EntryRef, Expiry, Freshness, Insert, Key, Listing,
+    Namespace, NewEntry, OnExpired, Owner, Page, Remove, Replace, Result, Store, Use, Version,
 };
 
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
+
+/// The histogram of how long a store took to answer, in seconds, by `operation` and `outcome` (`ok` or `error`).
+#[cfg(feature = "metrics")]
+pub const STORE_SECONDS: &str = "kvolt_store_seconds";
 
 /// Any store of a kind of value, with its type erased. Cloning it is cheap.
 ///
 /// For places where a type parameter would leak into everything that names
 /// them. [`get_ready`](Store::get_ready) is one virtual call; the other
 /// operations box their future.
-pub struct AnyStore<V>(Arc<dyn Erased<V>>);
+pub struct AnyStore<V> {
+    store: Arc<dyn Erased<V>>,
+    is_measured: bool,
+}
 
 impl<V: Send + 'static> AnyStore<V> {
     /// Erases the type of a store.
     pub fn new(store: impl Store<V>) -> Self {
-        Self(Arc::new(store))
+        Self { store: Arc::new(store), is_measured: false }
     }
 
-    /// Erases the type of a store that is shared with others.
-    pub fn from_arc(store: Arc<impl Store<V>>) -> Self {
-        Self(Arc::new(Shared(store)))
+    /// Measures its operations with the `metrics` facade: the histogram [`STORE_SECONDS`].
+    ///
+    /// What is [ready](Store::get_ready) at once is not measured, and costs nothing more.
+    #[cfg(feature = "metrics")]
+    #[must_use]
+    pub fn measured(self) -> Self {
+        Self { is_measured: true, ..self }
+    }
+
+    async fn run<T>(&self, operation: &'static str, call: Boxed<'_, T>) -> Result<T> {
+        #[cfg(feature = "metrics")]
+        if self.is_measured {
+            #[expect(clippy::disallowed_methods, reason = "how long, and not when: no test moves it")]
+            let began = std::time::Instant::now();
+            let answer = call.await;
+            let outcome = if answer.is_ok() { "ok" } else { "error" };
+            let labels = [("operation", operation), ("outcome", outcome)];
+            metrics::histogram!(STORE_SECONDS, &labels).record(began.elapsed().as_secs_f64());
+            return answer;
+        }
+        let _ = operation;
+        call.await
     }
 }
 
 impl<V> Clone for AnyStore<V> {
     fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
+        Self { store: Arc::clone(&self.store), is_measured: self.is_measured }
     }
 }
 
 impl<V> fmt::Debug for AnyStore<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("AnyStore")
+        f.debug_struct("AnyStore").field("is_measured", &self.is_measured).finish_non_exhaustive()
     }
 }
 
+/// [`Store`] with boxed futures, so that it can be a trait object.
 trait Erased<V>: Send + Sync {
-    fn get<'a>(&'a self, key: &'a Key, access: Access) -> Boxed<'a, Option<Entry<V>>>;
+    fn namespace(&self) -> &Namespace;
+    fn get<'a>(&'a self, key: &'a Key, freshness: Freshness) -> Boxed<'a, Option<Entry<V>>>;
+    fn touch<'a>(&'a self, at: At<'a>) -> Boxed<'a, Option<Deadlines>>;
     fn insert(&self, key: Key, entry: NewEntry<V>) -> Boxed<'_, Insert>;
     fn replace<'a>(
         &'a self,
-        key: &'a Key,
+        at: At<'a>,
         seen: Version,
         value: V,
         expiry: Option<Expiry>,
     ) -> Boxed<'a, Replace<V>>;
-    fn rename<'a>(&'a self, from: &'a Key, to: Key, rename: Rename<V>) -> Boxed<'a, Renamed>;
-    fn remove<'a>(&'a self, key: &'a Key) -> Boxed<'a, bool>;
-    fn list<'a>(&'a self, owner: &'a Owner) -> Boxed<'a, Vec<Entry<V>>>;
+    fn remove<'a>(&'a self, at: At<'a>, seen: Option<Version>) -> Boxed<'a, Remove>;
+    fn list<'a>(&'a self, owner: &'a Owner) -> Boxed<'a, Listing<V>>;
     fn remove_owner<'a>(&'a self, owner: &'a Owner, keep: Option<&'a Key>) -> Boxed<'a, Vec<Key>>;
-    fn scan<'a>(&'a self, after: Option<&'a Cursor>, entries_max: usize) -> Boxed<'a, Page<V>>;
+    fn scan<'a>(&'a self, after: Option<&'a Cursor>, max_entries: usize) -> Boxed<'a, Page<V>>;
     fn clear(&self) -> Boxed<'_, ()>;
     fn count(&self) -> Boxed<'_, u64>;
-    fn on_expired(&self, told: OnExpired) -> bool;
+    fn on_expired(&self, callback: OnExpired) -> bool;
     fn changes(&self) -> Option<Arc<Changes>>;
     fn get_ready(
         &self,
         key: &Key,
-        access: Access,
-        visit: &mut dyn FnMut(EntryRef<'_, V>),
+        freshness: Freshness,
+        visit: &mut dyn FnMut(EntryRef<'_, V>) -> Use,
     ) -> Option<Result<bool>>;
-    fn places(&self, key: &Key, owner: Option<&Owner>) -> bool;
-    fn reaches(&self, from: &Key, to: &Key) -> bool;
+    fn place(&self, key: Key, owner: Option<&Owner>) -> Key;
 }
 
 impl<V: Send + 'static, S: Store<V>> Erased<V> for S {
-    fn get<'a>(&'a self, key: &'a Key, access: Access) -> Boxed<'a, Option<Entry<V>>> {
-        Box::pin(Store::get(self, key, access))
+    fn namespace(&self) -> &Namespace {
+        Store::namespace(self)
+    }
+
+    fn get<'a>(&'a self, key: &'a Key, freshness: Freshness) -> Boxed<'a, Option<Entry<V>>> {
+        Box::pin(Store::get(self, key, freshness))
+    }
+
+    fn touch<'a>(&'a self, at: At<'a>) -> Boxed<'a, Option<Deadlines>> {
+        Box::pin(Store::touch(self, at))
     }
 
     fn insert(&self, key: Key, entry: NewEntry<V>) -> Boxed<'_, Insert> {
@@ -82,23 +116,19 @@ impl<V: Send + 'static, S: Store<V>> Erased<V> for S {
 
     fn replace<'a>(
         &'a self,
-        key: &'a Key,
+        at: At<'a>,
         seen: Version,
         value: V,
         expiry: Option<Expiry>,
     ) -> Boxed<'a, Replace<V>> {
-        Box::pin(Store::replace(self, key, seen, value, expiry))
+        Box::pin(Store::replace(self, at, seen, value, expiry))
     }
 
-    fn rename<'a>(&'a self, from: &'a Key, to: Key, rename: Rename<V>) -> Boxed<'a, Renamed> {
-        Box::pin(Store::rename(self, from, to, rename))
+    fn remove<'a>(&'a self, at: At<'a>, seen: Option<Version>) -> Boxed<'a, Remove> {
+        Box::pin(Store::remove(self, at, seen))
     }
 
-    fn remove<'a>(&'a self, key: &'a Key) -> Boxed<'a, bool> {
-        Box::pin(Store::remove(self, key))
-    }
-
-    fn list<'a>(&'a self, owner: &'a Owner) -> Boxed<'a, Vec<Entry<V>>> {
+    fn list<'a>(&'a self, owner: &'a Owner) -> Boxed<'a, Listing<V>> {
         Box::pin(Store::list(self, owner))
     }
 
@@ -106,8 +136,8 @@ impl<V: Send + 'static, S: Store<V>> Erased<V> for S {
         Box::pin(Store::remove_owner(self, owner, keep))
     }
 
-    fn scan<'a>(&'a self, after: Option<&'a Cursor>, entries_max: usize) -> Boxed<'a, Page<V>> {
-        Box::pin(Store::scan(self, after, entries_max))
+    fn scan<'a>(&'a self, after: Option<&'a Cursor>, max_entries: usize) -> Boxed<'a, Page<V>> {
+        Box::pin(Store::scan(self, after, max_entries))
     }
 
     fn clear(&self) -> Boxed<'_, ()> {
@@ -118,8 +148,8 @@ impl<V: Send + 'static, S: Store<V>> Erased<V> for S {
         Box::pin(Store::count(self))
     }
 
-    fn on_expired(&self, told: OnExpired) -> bool {
-        Store::on_expired(self, told)
+    fn on_expired(&self, callback: OnExpired) -> bool {
+        Store::on_expired(self, callback)
     }
 
     fn changes(&self) -> Option<Arc<Changes>> {
@@ -129,89 +159,86 @@ impl<V: Send + 'static, S: Store<V>> Erased<V> for S {
     fn get_ready(
         &self,
         key: &Key,
-        access: Access,
-        visit: &mut dyn FnMut(EntryRef<'_, V>),
+        freshness: Freshness,
+        visit: &mut dyn FnMut(EntryRef<'_, V>) -> Use,
     ) -> Option<Result<bool>> {
-        Store::get_ready(self, key, access, visit)
+        Store::get_ready(self, key, freshness, visit)
     }
 
-    fn places(&self, key: &Key, owner: Option<&Owner>) -> bool {
-        Store::places(self, key, owner)
+    fn place(&self, key: Key, owner: Option<&Owner>) -> Key {
+        Store::place(self, key, owner)
     }
-
-    fn reaches(&self, from: &Key, to: &Key) -> bool {
-        Store::reaches(self, from, to)
-    }
-}
-
-/// Passes every operation of a store on to another, named by an expression of `self`.
-macro_rules! delegate_store {
-    ($self:ident => $inner:expr) => {
-        async fn get(&$self, key: &Key, access: Access) -> Result<Option<Entry<V>>> {
-            $inner.get(key, access).await
-        }
-        async fn insert(&$self, key: Key, entry: NewEntry<V>) -> Result<Insert> {
-            $inner.insert(key, entry).await
-        }
-        async fn replace(
-            &$self,
-            key: &Key,
-            seen: Version,
-            value: V,
-            expiry: Option<Expiry>,
-        ) -> Result<Replace<V>> {
-            $inner.replace(key, seen, value, expiry).await
-        }
-        async fn rename(&$self, from: &Key, to: Key, rename: Rename<V>) -> Result<Renamed> {
-            $inner.rename(from, to, rename).await
-        }
-        async fn remove(&$self, key: &Key) -> Result<bool> {
-            $inner.remove(key).await
-        }
-        async fn list(&$self, owner: &Owner) -> Result<Vec<Entry<V>>> {
-            $inner.list(owner).await
-        }
-        async fn remove_owner(&$self, owner: &Owner, keep: Option<&Key>) -> Result<Vec<Key>> {
-            $inner.remove_owner(owner, keep).await
-        }
-        async fn scan(&$self, after: Option<&Cursor>, entries_max: usize) -> Result<Page<V>> {
-            $inner.scan(after, entries_max).await
-        }
-        async fn clear(&$self) -> Result<()> {
-            $inner.clear().await
-        }
-        async fn count(&$self) -> Result<u64> {
-            $inner.count().await
-        }
-        fn on_expired(&$self, told: OnExpired) -> bool {
-            $inner.on_expired(told)
-        }
-        fn changes(&$self) -> Option<Arc<Changes>> {
-            $inner.changes()
-        }
-        fn get_ready(
-            &$self,
-            key: &Key,
-            access: Access,
-            visit: &mut dyn FnMut(EntryRef<'_, V>),
-        ) -> Option<Result<bool>> {
-            $inner.get_ready(key, access, visit)
-        }
-        fn places(&$self, key: &Key, owner: Option<&Owner>) -> bool {
-            $inner.places(key, owner)
-        }
-        fn reaches(&$self, from: &Key, to: &Key) -> bool {
-            $inner.reaches(from, to)
-        }
-    };
 }
 
 impl<V: Send + 'static> Store<V> for AnyStore<V> {
-    delegate_store!(self => self.0);
-}
+    fn namespace(&self) -> &Namespace {
+        self.store.namespace()
+    }
 
-struct Shared<S>(Arc<S>);
+    async fn get(&self, key: &Key, freshness: Freshness) -> Result<Option<Entry<V>>> {
+        self.run("get", self.store.get(key, freshness)).await
+    }
 
-impl<V: Send + 'static, S: Store<V>> Store<V> for Shared<S> {
-    delegate_store!(self => self.0);
+    async fn touch(&self, at: At<'_>) -> Result<Option<Deadlines>> {
+        self.run("touch", self.store.touch(at)).await
+    }
+
+    async fn insert(&self, key: Key, entry: NewEntry<V>) -> Result<Insert> {
+        self.run("insert", self.store.insert(key, entry)).await
+    }
+
+    async fn replace(
+        &self,
+        at: At<'_>,
+        seen: Version,
+        value: V,
+        expiry: Option<Expiry>,
+    ) -> Result<Replace<V>> {
+        self.run("replace", self.store.replace(at, seen, value, expiry)).await
+    }
+
+    async fn remove(&self, at: At<'_>, seen: Option<Version>) -> Result<Remove> {
+        self.run("remove", self.store.remove(at, seen)).await
+    }
+
+    async fn list(&self, owner: &Owner) -> Result<Listing<V>> {
+        self.run("list", self.store.list(owner)).await
+    }
+
+    async fn remove_owner(&self, owner: &Owner, keep: Option<&Key>) -> Result<Vec<Key>> {
+        self.run("remove_owner", self.store.remove_owner(owner, keep)).await
+    }
+
+    async fn scan(&self, after: Option<&Cursor>, max_entries: usize) -> Result<Page<V>> {
+        self.run("scan", self.store.scan(after, max_entries)).await
+    }
+
+    async fn clear(&self) -> Result<()> {
+        self.run("clear", self.store.clear()).await
+    }
+
+    async fn count(&self) -> Result<u64> {
+        self.run("count", self.store.count()).await
+    }
+
+    fn on_expired(&self, callback: OnExpired) -> bool {
+        self.store.on_expired(callback)
+    }
+
+    fn changes(&self) -> Option<Arc<Changes>> {
+        self.store.changes()
+    }
+
+    fn get_ready(
+        &self,
+        key: &Key,
+        freshness: Freshness,
+        visit: &mut dyn FnMut(EntryRef<'_, V>) -> Use,
+    ) -> Option<Result<bool>> {
+        self.store.get_ready(key, freshness, visit)
+    }
+
+    fn place(&self, key: Key, owner: Option<&Owner>) -> Key {
+        self.store.place(key, owner)
+    }
 }

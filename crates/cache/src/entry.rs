@@ -1,12 +1,11 @@
 use std::time::Duration;
 
-use crate::{Key, Owner, Timestamp};
+use crate::{Error, Key, Owner, Result, Timestamp};
 
-/// Which state of an entry was seen: changed by every
-/// [`replace`](crate::Store::replace) and every [`rename`](crate::Store::rename).
+/// Which state of an entry was seen: changed by every [`replace`](crate::Store::replace).
 ///
 /// Only equality means anything. No two states that are ever seen under one key
-/// have the same, also when the key is removed and inserted again.
+/// have the same version, also when the key is removed and inserted again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Version(u64);
 
@@ -96,48 +95,183 @@ impl Deadlines {
         }
     }
 
-    /// When it was last read with [`Access::SLIDE`], or made; `None` where
-    /// reading does not prolong it.
+    /// The expiry that gives these deadlines: the lifetime is counted from the last use.
+    fn expiry(&self) -> Expiry {
+        let idle = self.idle_timeout();
+        let lifetime = self.absolute.map(|end| end.since(self.last_used().unwrap_or(end)));
+        Expiry { idle, lifetime }
+    }
+
+    /// When it was last used, or inserted; `None` where use does not prolong it.
     ///
-    /// As exact as the store slides: see [`Store::get`](crate::Store::get).
+    /// As exact as the store slides: see [`Store::touch`](crate::Store::touch).
     pub fn last_used(&self) -> Option<Timestamp> {
         self.idle.map(|(timeout, ends)| ends.saturating_sub(timeout))
     }
+}
+
+/// Which entry an operation is about, and what the caller knows of it.
+///
+/// A store that keeps an owner's index beside the entry, as on Redis, needs the owner to name
+/// both in one command. A wrong hint costs a second command and changes no outcome: an entry's
+/// owner never changes, so a hint that was right stays right.
+///
+/// ```
+/// use kvolt_cache::{At, Key, Owner};
+///
+/// let key = Key::of("greeting");
+/// let ada = Owner::new("ada")?;
+/// let known = At::new(&key).owner(&ada);
+/// assert_eq!(known.owner, Some(&ada));
+/// # Ok::<(), kvolt_cache::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct At<'a> {
+    /// The entry's key.
+    pub key: &'a Key,
+    /// The entry's owner, as the caller has read it; `None` if the entry has none or the caller
+    /// does not know.
+    pub owner: Option<&'a Owner>,
+}
+
+impl<'a> At<'a> {
+    /// The entry under this key.
+    pub const fn new(key: &'a Key) -> Self {
+        Self { key, owner: None }
+    }
+
+    /// Sets the owner that the entry had when it was read.
+    #[must_use]
+    pub fn owner(mut self, owner: impl Into<Option<&'a Owner>>) -> Self {
+        self.owner = owner.into();
+        self
+    }
+}
+
+impl<'a> From<&'a Key> for At<'a> {
+    fn from(key: &'a Key) -> Self {
+        Self::new(key)
+    }
+}
+
+/// How old the answer to a read may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Freshness {
+    /// A copy may answer that is no older than the bound of the near cache that keeps it. Without
+    /// a near cache, the store answers.
+    #[default]
+    Bounded,
+    /// The store answers, to a question that was asked no earlier than the call began.
+    ///
+    /// For what must not be decided on an older answer.
+    Strict,
+}
+
+/// What a visitor of [`get_ready`](crate::Store::get_ready) wants done with the entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[must_use]
+pub enum Use {
+    /// Nothing: the entry was only looked at.
+    Look,
+    /// The entry was used: its idle time starts again, where the store can do that in place.
+    Slide,
 }
 
 /// An entry as it was when it was read.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Entry<V> {
-    /// The key it lives under: the successor's, where it was asked for by a
-    /// former key in its grace.
+    /// The key it is filed under.
     pub key: Key,
     /// The value.
     pub value: V,
     /// What [`replace`](crate::Store::replace) compares.
     pub version: Version,
-    /// Whose it is.
+    /// The owner, which never changes.
     pub owner: Option<Owner>,
     /// When it was used and when it ends.
     pub deadlines: Deadlines,
+    /// When it was read, by the store's clock.
+    ///
+    /// Exact where the store's answer has the time; otherwise an estimate that is never earlier
+    /// than the store's clock was and later by at most a round trip.
+    pub read_at: Timestamp,
+    /// Whether a near cache answered from a copy, which may be as old as its bound.
+    pub is_copy: bool,
+    /// Whether a use of the entry should now be told to the store by
+    /// [`touch`](crate::Store::touch). A store on which that is a write says so only once enough
+    /// of the idle time has passed.
+    pub slide_due: bool,
+    /// When it was inserted, by the store's clock: set by [`list`](crate::Store::list) and
+    /// [`scan`](crate::Store::scan) for entries that have an owner.
+    pub created: Option<Timestamp>,
 }
 
 impl<V> Entry<V> {
-    /// An entry by its parts, for those who write a store.
+    /// An entry by its parts, for those who write a store: read from the store itself, with no
+    /// slide due and its insertion not known.
     pub const fn new(
         key: Key,
         value: V,
         version: Version,
         owner: Option<Owner>,
         deadlines: Deadlines,
+        read_at: Timestamp,
     ) -> Self {
-        Self { key, value, version, owner, deadlines }
+        Self {
+            key,
+            value,
+            version,
+            owner,
+            deadlines,
+            read_at,
+            is_copy: false,
+            slide_due: false,
+            created: None,
+        }
     }
 
-    /// The same, looked at.
+    /// Sets whether a use should be told to the store.
+    #[must_use]
+    pub fn slide_due(mut self, slide_due: bool) -> Self {
+        self.slide_due = slide_due;
+        self
+    }
+
+    /// Sets when it was inserted.
+    #[must_use]
+    pub fn created(mut self, created: impl Into<Option<Timestamp>>) -> Self {
+        self.created = created.into();
+        self
+    }
+
+    fn take_value(self) -> (V, Entry<()>) {
+        let Self { key, value, version, owner, deadlines, read_at, is_copy, slide_due, created } =
+            self;
+        let rest =
+            Entry { key, value: (), version, owner, deadlines, read_at, is_copy, slide_due, created };
+        (value, rest)
+    }
+
+    /// The same entry with another value, as a codec makes it.
+    pub fn with_value<W>(self, value: W) -> Entry<W> {
+        let Self { key, version, owner, deadlines, read_at, is_copy, slide_due, created, .. } = self;
+        Entry { key, value, version, owner, deadlines, read_at, is_copy, slide_due, created }
+    }
+
+    /// The same entry, borrowed.
     pub const fn as_ref(&self) -> EntryRef<'_, V> {
-        let Self { key, value, version, owner, deadlines } = self;
-        EntryRef { key, value, version: *version, owner: owner.as_ref(), deadlines: *deadlines }
+        EntryRef {
+            key: &self.key,
+            value: &self.value,
+            version: self.version,
+            owner: self.owner.as_ref(),
+            deadlines: self.deadlines,
+            read_at: self.read_at,
+            is_copy: self.is_copy,
+            slide_due: self.slide_due,
+        }
     }
 }
 
@@ -145,16 +279,24 @@ impl<V> Entry<V> {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct EntryRef<'a, V> {
-    /// The key it lives under.
+    /// The key it is filed under.
     pub key: &'a Key,
     /// The value.
     pub value: &'a V,
     /// What [`replace`](crate::Store::replace) compares.
     pub version: Version,
-    /// Whose it is.
+    /// The owner, which never changes.
     pub owner: Option<&'a Owner>,
     /// When it was used and when it ends.
     pub deadlines: Deadlines,
+    /// When it was read, by the store's clock; see [`Entry::read_at`].
+    pub read_at: Timestamp,
+    /// Whether a near cache answered from a copy.
+    pub is_copy: bool,
+    /// Whether a use of the entry should now be told to the store by
+    /// [`touch`](crate::Store::touch); never where [`get_ready`](crate::Store::get_ready) slides
+    /// in place.
+    pub slide_due: bool,
 }
 
 impl<V> Clone for EntryRef<'_, V> {
@@ -166,15 +308,16 @@ impl<V> Clone for EntryRef<'_, V> {
 impl<V> Copy for EntryRef<'_, V> {}
 
 impl<'a, V> EntryRef<'a, V> {
-    /// A view by its parts, for those who write a store.
+    /// A view by its parts, for those who write a store: of the store itself, with no slide due.
     pub const fn new(
         key: &'a Key,
         value: &'a V,
         version: Version,
         owner: Option<&'a Owner>,
         deadlines: Deadlines,
+        read_at: Timestamp,
     ) -> Self {
-        Self { key, value, version, owner, deadlines }
+        Self { key, value, version, owner, deadlines, read_at, is_copy: false, slide_due: false }
     }
 
     /// The entry, copied out.
@@ -182,70 +325,94 @@ impl<'a, V> EntryRef<'a, V> {
     where
         V: Clone,
     {
-        Entry::new(*self.key, self.value.clone(), self.version, self.owner.cloned(), self.deadlines)
-    }
-}
-
-/// How a read is meant: whether it counts as use, and whether a copy will do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Access {
-    slides: bool,
-    strict: bool,
-}
-
-impl Access {
-    /// Looking only: no deadline moves.
-    pub const PEEK: Self = Self { slides: false, strict: false };
-
-    /// Use: the idle time starts anew.
-    pub const SLIDE: Self = Self { slides: true, strict: false };
-
-    /// The same, answered by the store itself and by no copy that somebody keeps of its entries.
-    ///
-    /// For what must not be done on an answer that may be as old as a
-    /// near cache's bound. Once strict, an access stays so.
-    #[must_use]
-    pub const fn strict(self) -> Self {
-        Self { strict: true, ..self }
-    }
-
-    /// The same, strict if `strict` is set or it was already.
-    #[must_use]
-    pub const fn strict_if(self, strict: bool) -> Self {
-        Self { strict: self.strict || strict, ..self }
-    }
-
-    /// Whether the read counts as use.
-    pub const fn slides(self) -> bool {
-        self.slides
-    }
-
-    /// Whether only the store itself may answer.
-    pub const fn is_strict(self) -> bool {
-        self.strict
+        Entry {
+            key: *self.key,
+            value: self.value.clone(),
+            version: self.version,
+            owner: self.owner.cloned(),
+            deadlines: self.deadlines,
+            read_at: self.read_at,
+            is_copy: self.is_copy,
+            slide_due: self.slide_due,
+            created: None,
+        }
     }
 }
 
 /// How many live entries one owner may have, and what happens at that number.
+///
+/// The limit is exact, and at most [`MAX`](Self::MAX), so that holding it costs the same at any
+/// number of entries.
+///
+/// ```
+/// use kvolt_cache::OwnerLimit;
+///
+/// assert_eq!(OwnerLimit::refuse(3).max_entries(), 3);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OwnerLimit {
-    /// The greatest number; zero allows none.
-    pub entries_max: u32,
-    /// What happens to one more.
-    pub at_limit: AtLimit,
+    max_entries: u32,
+    at_limit: AtLimit,
 }
 
-/// What happens when an owner has as many entries as allowed, and another is to be made.
+impl OwnerLimit {
+    /// The largest limit.
+    pub const MAX: u32 = 64;
+
+    /// At most this many; a further one is refused.
+    pub const fn refuse(max_entries: u32) -> Self {
+        Self::new(max_entries, AtLimit::Refuse)
+    }
+
+    /// At most this many; a further one removes the oldest in the same step.
+    pub const fn remove_oldest(max_entries: u32) -> Self {
+        Self::new(max_entries, AtLimit::RemoveOldest)
+    }
+
+    /// At most this many, with what happens to a further one.
+    pub const fn new(max_entries: u32, at_limit: AtLimit) -> Self {
+        Self { max_entries, at_limit }
+    }
+
+    /// How many entries the owner may have.
+    pub const fn max_entries(&self) -> u32 {
+        self.max_entries
+    }
+
+    /// What happens to a further one.
+    pub const fn at_limit(&self) -> AtLimit {
+        self.at_limit
+    }
+
+    /// Checks that the limit is one that every store can hold. Each store's
+    /// [`insert`](crate::Store::insert) calls it first.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error ([`Error::is_misconfigured`]) if the limit is zero or above
+    /// [`MAX`](Self::MAX).
+    pub fn check(&self) -> Result<()> {
+        match self.max_entries {
+            1..=Self::MAX => Ok(()),
+            other => Err(Error::misconfigured(format!(
+                "an owner's limit of {other} entries: use 1 to {}",
+                Self::MAX
+            ))),
+        }
+    }
+}
+
+/// What happens when an owner has as many entries as allowed, and another is inserted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum AtLimit {
     /// The new one is refused.
     Refuse,
-    /// The owner's oldest are removed in the same step. (With a limit of zero
-    /// nothing would be left, so the new one is refused.)
+    /// The owner's oldest are removed in the same step.
     RemoveOldest,
 }
 
-/// What [`Store::insert`](crate::Store::insert) is to make.
+/// What [`Store::insert`](crate::Store::insert) puts into the store.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct NewEntry<V> {
@@ -253,19 +420,35 @@ pub struct NewEntry<V> {
     pub value: V,
     /// When it ends.
     pub expiry: Expiry,
-    /// Whose it is.
+    /// The owner.
     pub owner: Option<Owner>,
     /// The limit on the owner's entries, held in the same atomic step.
     pub limit: Option<OwnerLimit>,
+    /// An entry that is removed in the same step.
+    pub replaces: Option<Replaces>,
+    /// Times of an entry that was read from another store, in the place of those that `expiry`
+    /// would give.
+    pub times: Option<Times>,
 }
 
 impl<V> NewEntry<V> {
     /// An entry without an owner.
     pub const fn new(value: V, expiry: Expiry) -> Self {
-        Self { value, expiry, owner: None, limit: None }
+        Self { value, expiry, owner: None, limit: None, replaces: None, times: None }
     }
 
-    /// Sets whose it is.
+    /// An entry as [`scan`](crate::Store::scan) gave it, with its owner and its times.
+    ///
+    /// An entry that has ended by the clock of the store it goes to is not inserted:
+    /// [`Insert::Expired`].
+    pub fn restored(entry: Entry<V>) -> Self {
+        let Entry { value, owner, deadlines, created, .. } = entry;
+        let expiry = deadlines.expiry();
+        let times = Some(Times { created, deadlines });
+        Self { value, expiry, owner, limit: None, replaces: None, times }
+    }
+
+    /// Sets the owner.
     #[must_use]
     pub fn owner(mut self, owner: impl Into<Option<Owner>>) -> Self {
         self.owner = owner.into();
@@ -278,58 +461,90 @@ impl<V> NewEntry<V> {
         self.limit = limit.into();
         self
     }
+
+    /// Sets an entry that is removed in the same step.
+    #[must_use]
+    pub fn replaces(mut self, replaces: impl Into<Option<Replaces>>) -> Self {
+        self.replaces = replaces.into();
+        self
+    }
+
+    /// The same entry with another value, as a codec makes it.
+    pub fn with_value<W>(self, value: W) -> NewEntry<W> {
+        let Self { expiry, owner, limit, replaces, times, .. } = self;
+        NewEntry { value, expiry, owner, limit, replaces, times }
+    }
 }
 
-/// How [`Store::rename`](crate::Store::rename) moves an entry.
-#[derive(Debug, Clone)]
+/// An entry that an insertion removes in the same step.
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Rename<V> {
-    /// A new value, and the version it was made from; `None` keeps the value as it is.
-    pub value: Option<(Version, V)>,
-    /// A new owner; `None` keeps the owner.
+pub struct Replaces {
+    /// Its key, which must not be that of the new entry.
+    pub key: Key,
+    /// Its owner, a hint as in [`At`].
     pub owner: Option<Owner>,
-    /// New deadlines, counted from now; `None` keeps both as they are.
-    pub expiry: Option<Expiry>,
-    /// How long the former key still leads to the entry.
-    pub grace: Duration,
-    /// The limit on the new owner's entries, held in the same atomic step.
-    /// The entry itself, where it is the owner's already, does not count.
-    pub limit: Option<OwnerLimit>,
+    /// The version that it must have. With one, an entry that is absent or has another version
+    /// makes the insertion a [conflict](Insert::Conflict), and nothing is done. Without one, the
+    /// entry may be absent.
+    pub seen: Option<Version>,
 }
 
-impl<V> Rename<V> {
-    /// Moves the entry as it is; the former key ends at once.
-    pub const fn new() -> Self {
-        Self { value: None, owner: None, expiry: None, grace: Duration::ZERO, limit: None }
+impl Replaces {
+    /// Removes whatever is under this key, if anything is.
+    pub const fn new(key: Key) -> Self {
+        Self { key, owner: None, seen: None }
+    }
+
+    /// Sets the owner that the entry had when it was read.
+    #[must_use]
+    pub fn owner(mut self, owner: impl Into<Option<Owner>>) -> Self {
+        self.owner = owner.into();
+        self
+    }
+
+    /// Sets the version that the entry must have.
+    #[must_use]
+    pub fn seen(mut self, seen: impl Into<Option<Version>>) -> Self {
+        self.seen = seen.into();
+        self
     }
 }
 
-impl<V> Default for Rename<V> {
-    fn default() -> Self {
-        Self::new()
-    }
+/// The times of an entry that is copied from another store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Times {
+    /// When it was inserted there; `None` for now.
+    pub created: Option<Timestamp>,
+    /// When it was last used and when it ends.
+    pub deadlines: Deadlines,
 }
 
-/// What became of an insertion.
+/// Outcome of an insertion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "an insertion may have been refused"]
 pub enum Insert {
-    /// The entry is there. `removed` were the owner's oldest, ended to stay within the limit.
+    /// The entry was inserted.
     Inserted {
-        /// Keys of entries that ended in the same step.
+        /// Keys of the owner's oldest entries, removed in the same step to stay within the limit.
         removed: Vec<Key>,
     },
-    /// There is a live entry, or a former key in its grace, under this key: nothing was changed.
+    /// There is a live entry under this key: nothing was changed.
     Occupied,
-    /// The owner has as many as allowed: nothing was changed.
+    /// The owner has as many entries as allowed: nothing was changed.
     LimitReached,
+    /// The entry that was to be replaced is absent or has another version: nothing was changed.
+    Conflict,
+    /// The [times](NewEntry::times) say that the entry has ended: nothing was changed.
+    Expired,
 }
 
-/// What became of a replacement.
+/// Outcome of a replacement.
 #[derive(Debug, Clone)]
 #[must_use = "a replacement may have been refused"]
 pub enum Replace<V> {
-    /// The value is there; this is its version.
+    /// The value was set; this is the entry's version now.
     Replaced(Version),
     /// The entry had been changed since: nothing was done. This is how it is now.
     Conflict(Entry<V>),
@@ -337,24 +552,15 @@ pub enum Replace<V> {
     Absent,
 }
 
-/// What became of a renaming.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[must_use = "a renaming may have been refused"]
-pub enum Renamed {
-    /// The entry lives under the new key. `removed` were the owner's oldest, ended to stay within the limit.
-    Moved {
-        /// Keys of entries that ended in the same step.
-        removed: Vec<Key>,
-    },
-    /// The key had been renamed before and is in its grace: there is one successor, and no second was made.
-    Superseded,
-    /// The new key is taken: nothing was changed.
-    Occupied,
-    /// The entry had been changed since the version that was seen: nothing was done.
+/// Outcome of a removal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "a removal may have been refused"]
+pub enum Remove {
+    /// The entry was live, and was removed.
+    Removed,
+    /// The entry has another version than the one that was named: nothing was done.
     Conflict,
-    /// The owner has as many as allowed: nothing was changed.
-    LimitReached,
-    /// There is no such entry, and none was made.
+    /// There was no live entry.
     Absent,
 }
 
@@ -374,19 +580,53 @@ impl Cursor {
     }
 }
 
-/// Some of a store's entries.
+/// Entries, and the keys of those that can't be read.
+///
+/// An entry that is damaged, or whose value can't be decoded, never hides the others.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Listing<V> {
+    /// Live entries.
+    pub entries: Vec<Entry<V>>,
+    /// Keys of entries that exist but can't be read. They can be removed.
+    pub unreadable: Vec<Key>,
+}
+
+impl<V> Listing<V> {
+    /// A listing by its parts, for those who write a store.
+    pub const fn new(entries: Vec<Entry<V>>, unreadable: Vec<Key>) -> Self {
+        Self { entries, unreadable }
+    }
+
+    /// The same listing with each value turned into another; an entry whose value can't be is
+    /// unreadable.
+    pub fn decode<W>(self, mut decode: impl FnMut(&Key, V) -> Option<W>) -> Listing<W> {
+        let Self { entries, mut unreadable } = self;
+        let mut decoded = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let (value, entry) = entry.take_value();
+            match decode(&entry.key, value) {
+                Some(value) => decoded.push(entry.with_value(value)),
+                None => unreadable.push(entry.key),
+            }
+        }
+        Listing { entries: decoded, unreadable }
+    }
+}
+
+/// A part of all entries of a store.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Page<V> {
-    /// Live entries, in no order that means anything.
-    pub entries: Vec<Entry<V>>,
-    /// Where to go on; `None` at the end.
+    /// The entries, in no order that means anything.
+    pub listing: Listing<V>,
+    /// Where to continue; `None` at the end.
     pub next: Option<Cursor>,
 }
 
 impl<V> Page<V> {
     /// A page by its parts, for those who write a store.
-    pub const fn new(entries: Vec<Entry<V>>, next: Option<Cursor>) -> Self {
-        Self { entries, next }
+    pub const fn new(listing: Listing<V>, next: Option<Cursor>) -> Self {
+        Self { listing, next }
     }
 }

@@ -4,33 +4,61 @@ use std::str::FromStr;
 
 use sha2::{Digest, Sha256};
 
-/// The name of an entry: 32 bytes that a store neither chooses nor interprets.
+use crate::Namespace;
+
+/// What a store files an entry under: 32 bytes.
 ///
-/// A key must be uniformly distributed, as a digest is: stores use its first
-/// eight bytes as the hash. A key is not a secret; sessions are stored under
-/// the digest of their token, never under the token.
+/// A key is either the public id of a session followed by the [tag](Namespace::tag) of its
+/// namespace ([`from_id`](Self::from_id)), or the digest of a name ([`of`](Self::of)). A digest
+/// ends in the tag of a namespace with a probability of 2^-160, so no id that a client chooses
+/// leads to an entry that is filed under a name.
+///
+/// The first eight bytes must be uniformly distributed: stores use them as the hash. A key is not
+/// a secret.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Key([u8; 32]);
+pub struct Key([u8; Self::LEN]);
 
 impl Key {
-    /// A key from the 32 bytes of a digest.
-    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+    /// How many bytes a key has.
+    pub const LEN: usize = 32;
+
+    /// How many bytes the id has that a session's key begins with.
+    pub const ID_LEN: usize = 12;
+
+    /// A key by its bytes.
+    pub const fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
         Self(bytes)
     }
 
-    /// The key of a name of any length: its SHA-256 (FIPS 180-4), each bit inverted.
-    ///
-    /// So it is the digest of nothing that anybody can know of. Sessions live under
-    /// plain digests of tokens: a client can make a token of the bytes of a name, and is to
-    /// reach nothing with it that lives under the name in the same store.
-    pub fn of(name: impl AsRef<[u8]>) -> Self {
-        let digest: [u8; 32] = Sha256::digest(name.as_ref()).into();
-        Self(digest.map(|byte| !byte))
+    /// The key of an id in a namespace: the id, then the namespace's tag.
+    pub fn from_id(id: [u8; Self::ID_LEN], namespace: &Namespace) -> Self {
+        let mut bytes = [0; Self::LEN];
+        bytes[..Self::ID_LEN].copy_from_slice(&id);
+        bytes[Self::ID_LEN..].copy_from_slice(namespace.tag());
+        Self(bytes)
     }
 
-    /// The 32 bytes.
-    pub const fn as_bytes(&self) -> &[u8; 32] {
+    /// The key of a name of any length: its SHA-256 (FIPS 180-4).
+    pub fn of(name: impl AsRef<[u8]>) -> Self {
+        Self(Sha256::digest(name.as_ref()).into())
+    }
+
+    /// The bytes.
+    pub const fn as_bytes(&self) -> &[u8; Self::LEN] {
         &self.0
+    }
+
+    /// The id that the key begins with. It means something only if the key
+    /// [is in](Self::is_in) the namespace.
+    pub fn id(&self) -> [u8; Self::ID_LEN] {
+        let mut id = [0; Self::ID_LEN];
+        id.copy_from_slice(&self.0[..Self::ID_LEN]);
+        id
+    }
+
+    /// Whether the key was made from an id in this namespace.
+    pub fn is_in(&self, namespace: &Namespace) -> bool {
+        self.0[Self::ID_LEN..] == namespace.tag()[..]
     }
 
     /// The first eight bytes: hash, and short name in the timer wheel.
@@ -40,7 +68,7 @@ impl Key {
     }
 }
 
-// A digest is its own hash: only a server inserts, so nobody can choose keys that collide.
+// Ids and digests are their own hash: only a server inserts, so no client chooses keys that collide.
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u64(self.prefix());

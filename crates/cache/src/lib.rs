@@ -9,33 +9,33 @@ mod coded;
 mod entry;
 mod error;
 mod key;
-#[cfg(feature = "metrics")]
-mod measured;
 pub mod memory;
 #[cfg(feature = "near")]
 pub mod near;
+mod namespace;
 mod owner;
 mod push;
 mod store;
 mod sync;
 
 pub use any_store::AnyStore;
+#[cfg(feature = "metrics")]
+pub use any_store::STORE_SECONDS;
 pub use cache::Cache;
 pub use changes::{Changes, Watch};
 pub use clock::{Clock, ManualClock, Timestamp};
 pub use codec::Codec;
 pub use coded::{Coded, VALUE_SIZE_MAX_DEFAULT};
 pub use entry::{
-    Access, AtLimit, Cursor, Deadlines, Entry, EntryRef, Expiry, Insert, NewEntry, OwnerLimit,
-    Page, Rename, Renamed, Replace, Version,
+    At, AtLimit, Cursor, Deadlines, Entry, EntryRef, Expiry, Freshness, Insert, Listing, NewEntry,
+    OwnerLimit, Page, Remove, Replace, Replaces, Times, Use, Version,
 };
 pub use error::{Error, Result};
 pub use key::{Key, ParseKeyError};
-#[cfg(feature = "metrics")]
-pub use measured::{Measured, STORE_SECONDS};
 pub use memory::MemoryStore;
 #[cfg(feature = "near")]
-pub use near::{NearCache, Watched};
+pub use near::NearCache;
+pub use namespace::Namespace;
 pub use owner::Owner;
 pub use push::{Listener, Push};
 pub use store::{OnExpired, Store};

@@ -2,24 +2,81 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::{Error, Result};
+
 /// Whose entry it is: the index under which entries are listed and removed together.
 ///
 /// Usually an account's id. Cheap to clone.
+///
+/// ```
+/// use kvolt_cache::Owner;
+///
+/// let ada = Owner::new("ada")?;
+/// assert_eq!(ada.as_str(), "ada");
+/// assert_eq!(Owner::from(42u64), Owner::new("42")?);
+/// # Ok::<(), kvolt_cache::Error>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Owner(Arc<str>);
 
 impl Owner {
-    /// The longest owner that every store accepts, in bytes.
-    pub const LEN_MAX: usize = 255;
+    /// The longest name, in bytes.
+    pub const MAX_LEN: usize = 255;
+
+    /// What names begin with that [`reserved`](Self::reserved) makes.
+    const RESERVED: char = '\u{1}';
 
     /// An owner by its name, such as an account's id.
     ///
-    /// # Panics
+    /// # Errors
     ///
-    /// Never. A name longer than [`Owner::LEN_MAX`] is refused by
-    /// [`Store::insert`](crate::Store::insert) with a misconfigured error.
-    pub fn new(name: impl Into<Arc<str>>) -> Self {
-        Self(name.into())
+    /// Returns an error ([`Error::is_misconfigured`]) if the name is longer than
+    /// [`MAX_LEN`](Self::MAX_LEN) bytes, begins with a control character (U+0000 to U+001F, which
+    /// is [reserved](Self::reserved)), or has a zero byte (which some databases refuse).
+    pub fn new(name: impl Into<Arc<str>>) -> Result<Self> {
+        let name = name.into();
+        if name.len() > Self::MAX_LEN {
+            return Err(Error::misconfigured(format!(
+                "the owner's name has {} bytes: at most {} are allowed",
+                name.len(),
+                Self::MAX_LEN
+            )));
+        }
+        if name.starts_with(|first: char| first.is_ascii_control()) || name.contains('\0') {
+            return Err(Error::misconfigured(
+                "the owner's name begins with a control character or has a zero byte",
+            ));
+        }
+        Ok(Self(name))
+    }
+
+    /// An owner that is no account, such as a group of anonymous visitors: no name that
+    /// [`new`](Self::new) accepts is the same.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error ([`Error::is_misconfigured`]) as [`new`](Self::new) does, for a name of
+    /// [`MAX_LEN`](Self::MAX_LEN) bytes too.
+    pub fn reserved(name: &str) -> Result<Self> {
+        Self::new(name)?;
+        if name.len() == Self::MAX_LEN {
+            return Err(Error::misconfigured("the reserved owner's name is too long"));
+        }
+        Ok(Self(format!("{}{name}", Self::RESERVED).into()))
+    }
+
+    /// An owner as a store has kept it: of what [`new`](Self::new) and
+    /// [`reserved`](Self::reserved) made, for those who write a store. `None` for anything else.
+    pub fn from_stored(name: &str) -> Option<Self> {
+        match name.strip_prefix(Self::RESERVED) {
+            Some(reserved) => Self::reserved(reserved).ok(),
+            None => Self::new(name).ok(),
+        }
+    }
+
+    /// Whether it is no account: made by [`reserved`](Self::reserved).
+    pub fn is_reserved(&self) -> bool {
+        self.0.starts_with(Self::RESERVED)
     }
 
     /// The name.
@@ -34,15 +91,26 @@ impl Borrow<str> for Owner {
     }
 }
 
-impl From<&str> for Owner {
-    fn from(name: &str) -> Self {
+impl TryFrom<&str> for Owner {
+    type Error = Error;
+
+    fn try_from(name: &str) -> Result<Self> {
         Self::new(name)
     }
 }
 
-impl From<String> for Owner {
-    fn from(name: String) -> Self {
+impl TryFrom<String> for Owner {
+    type Error = Error;
+
+    fn try_from(name: String) -> Result<Self> {
         Self::new(name)
+    }
+}
+
+/// The number in decimal.
+impl From<u64> for Owner {
+    fn from(number: u64) -> Self {
+        Self(number.to_string().into())
     }
 }
 
@@ -55,5 +123,29 @@ impl fmt::Display for Owner {
 impl fmt::Debug for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Owner({:?})", &*self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_a_store_could_not_keep_are_refused() {
+        for bad in ["\u{1}a", "\n", "a\0b", &"a".repeat(256)] {
+            assert!(Owner::new(bad).unwrap_err().is_misconfigured(), "{bad:?}");
+        }
+        for good in ["", "ada", "größe", "a b:c", &"a".repeat(255)] {
+            assert_eq!(Owner::new(good).unwrap().as_str(), good);
+        }
+    }
+
+    #[test]
+    fn a_reserved_owner_is_no_account_and_survives_a_store() {
+        let group = Owner::reserved("anonymous 7").unwrap();
+        assert!(group.is_reserved() && Owner::new(group.as_str()).is_err());
+        assert_eq!(Owner::from_stored(group.as_str()), Some(group));
+        assert_eq!(Owner::from_stored("ada"), Some(Owner::new("ada").unwrap()));
+        assert_eq!(Owner::from_stored("a\0"), None);
     }
 }

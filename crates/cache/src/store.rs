@@ -1,42 +1,47 @@
 use std::future::Future;
-
 use std::sync::Arc;
 
-use crate::Expiry;
 use crate::{
-    Access, Changes, Cursor, Entry, EntryRef, Insert, Key, NewEntry, Owner, Page, Rename, Renamed,
-    Replace, Result, Version,
+    At, Changes, Cursor, Deadlines, Entry, EntryRef, Expiry, Freshness, Insert, Key, Listing,
+    Namespace, NewEntry, Owner, Page, Remove, Replace, Result, Use, Version,
 };
 
-/// Who is told that an entry has ended by itself; see [`Store::on_expired`].
+/// Called with the key of each entry that has ended at a deadline; see [`Store::on_expired`].
 ///
 /// It is called in the middle of cleaning: it must return at once.
 pub type OnExpired = Arc<dyn Fn(&Key) + Send + Sync>;
 
-/// How many entries a count by scanning asks for at once.
+/// How many entries a count by scanning reads at once.
 const COUNTED_AT_ONCE: usize = 1_000;
 
 /// Time-limited storage in which every operation is atomic.
 ///
-/// A store maps a [`Key`] to one entry: a value with a version, perhaps an
+/// A store maps a [`Key`] to one entry: a value with a version, possibly an
 /// owner, and up to two deadlines. An entry past a deadline is absent at once,
 /// whether or not its memory has been reclaimed.
 ///
 /// # The laws
 ///
-/// 1. Only [`insert`](Self::insert) makes an entry, and only where nothing is.
-///    Reading, replacing and renaming never do. After a removal has returned,
+/// 1. Only [`insert`](Self::insert) creates an entry, and only where there is none.
+///    Reading, touching and replacing never do. After a removal has returned,
 ///    no later call finds the entry, whatever was in flight.
-/// 2. [`replace`](Self::replace) takes effect only on the version that it names.
-/// 3. An entry is there until the tick before its deadline and absent from the
-///    deadline on. The absolute deadline never moves. A deadline moved by a
-///    read never moves back.
-/// 4. After [`remove_owner`](Self::remove_owner) has returned, nothing of that
-///    owner's that was inserted before the call began is found, also while
-///    others are being inserted or renamed. [`list`](Self::list) returns what
-///    is live and nothing else.
+/// 2. [`replace`](Self::replace) takes effect only on the version that it names; so do
+///    [`remove`](Self::remove) and [`Replaces`](crate::Replaces) with a version.
+/// 3. An entry is live until the tick before its deadline and absent from the
+///    deadline on. The absolute deadline never moves, except by a replacement with new
+///    deadlines. A deadline moved by use never moves back.
+/// 4. After [`remove_owner`](Self::remove_owner) has returned, no entry of that
+///    owner that was inserted before the call began is found, also while
+///    others are being inserted. [`list`](Self::list) returns the live entries and no others.
+///    An entry's owner never changes.
 /// 5. `Err` means that the system failed, never "no such entry"; a call that
 ///    returned `Err` may or may not have taken effect.
+/// 6. An entry that can't be read never hides another: it is named by its key in
+///    [`list`](Self::list) and [`scan`](Self::scan), and removed by
+///    [`remove`](Self::remove) without a version, [`remove_owner`](Self::remove_owner) and
+///    [`clear`](Self::clear).
+/// 7. No operation's cost grows with what it does not return, except for
+///    [`scan`](Self::scan), [`clear`](Self::clear) and [`count`](Self::count).
 ///
 /// `kvolt-testkit` has the suite that checks them; a store that has not passed
 /// it is not a store.
@@ -48,145 +53,171 @@ const COUNTED_AT_ONCE: usize = 1_000;
 ///
 /// # Implementing it
 ///
-/// Write `async fn` for each method. Each has to be one round trip or one
+/// Write `async fn` for each method. Each must be one round trip or one
 /// transaction. How that goes on two kinds of system:
 ///
-/// | operation | Redis, a hash per entry and a sorted set per owner | SQL, a row per entry |
+/// | operation | Redis, a string per entry and a sorted set per owner | SQL, a row per entry |
 /// |---|---|---|
-/// | `get` | a script: `HMGET`, compare the deadlines with `TIME`, `PEXPIREAT` when it slides enough; follow `to` once it is a former key | `SELECT`, with `UPDATE … RETURNING` only when it slides enough |
-/// | `insert` | a script: `EXISTS`, `ZREMRANGEBYSCORE` of the ended ones, `ZCARD` for the limit, `HSET`, `PEXPIREAT`, `ZADD` | one transaction: lock the owner's row, count the live ones, `INSERT … ON CONFLICT DO NOTHING` |
-/// | `replace` | a script: compare `v`, `HSET` | `UPDATE … WHERE version = ? AND` live |
-/// | `rename` | a script over keys in one slot: `RENAME`, leave `to` with a `PEXPIRE` of the grace | one transaction: update the key, insert the former one with its successor |
-/// | `remove` | a script: `DEL`, `ZREM` | `DELETE` |
-/// | `list`, `remove_owner` | a script over the owner's sorted set | `… WHERE owner = ?`, with the owner's row locked |
+/// | `get` | `GETEX` without options | `SELECT` |
+/// | `touch` | a script: compare the deadlines with `TIME`, `PEXPIREAT`, `SETRANGE` | `UPDATE … WHERE key = ? AND idle_deadline = ?` |
+/// | `insert` | a script: `EXISTS`, `ZREMRANGEBYSCORE`, `ZCARD` for the limit, `SET`, `ZADD` | `INSERT … ON CONFLICT DO NOTHING`; with a limit, one transaction that locks the owner first |
+/// | `replace` | a script: compare the version, `SET … KEEPTTL` | `UPDATE … WHERE version = ? AND` live |
+/// | `remove` | a script: compare the version if there is one, `DEL`, `ZREM` | `DELETE` |
+/// | `list`, `remove_owner` | a script over the owner's sorted set | `… WHERE owner = ?` |
 /// | `scan` | `SCAN` on each node | by primary key, `WHERE key > ? ORDER BY key LIMIT ?` |
 ///
-/// On a Redis Cluster the entries of an owner have to share a slot:
-/// see [`places`](Self::places).
+/// On a Redis Cluster the entries of an owner must share a slot: see [`place`](Self::place).
 pub trait Store<V>: Send + Sync + 'static {
-    /// Reads a live entry, and with [`Access::SLIDE`] prolongs its idle time in the same step.
+    /// The namespace that the store was opened with.
     ///
-    /// By a former key in its grace, it reads the successor, and moves no deadline:
-    /// whoever still has a key that was replaced keeps nothing alive with it.
+    /// Nothing that the store does reaches an entry of another namespace, on whatever server
+    /// both are kept.
+    fn namespace(&self) -> &Namespace;
+
+    /// Reads a live entry. No deadline moves.
     ///
-    /// A store on which moving a deadline is costly may leave it until enough
-    /// has passed: after a slide the idle time left is at most the entry's idle
-    /// time and at least that less the store's documented slack.
+    /// Costs a remote store one plain command or statement.
     ///
     /// # Errors
     ///
-    /// Unavailable; corrupt, for an entry that is there but can't be decoded.
+    /// Returns an error if the store is unavailable
+    /// ([`is_unavailable`](crate::Error::is_unavailable)), or if the entry exists but can't be
+    /// read ([`is_corrupt`](crate::Error::is_corrupt)), for instance because a newer version of
+    /// the program wrote it.
     fn get(
         &self,
         key: &Key,
-        access: Access,
+        freshness: Freshness,
     ) -> impl Future<Output = Result<Option<Entry<V>>>> + Send;
 
-    /// Makes an entry where nothing is, within the owner's limit, in one step.
+    /// Starts the idle time of a live entry again, and returns its deadlines as they are then;
+    /// `None` if there is no live entry.
     ///
-    /// The only operation that makes a key exist.
+    /// It never creates an entry, never moves a deadline back and does not depend on the version.
+    /// A store on which this is a write may leave the deadline where it is until enough of the
+    /// idle time has passed (a sixteenth, by default); its reads say so by
+    /// [`slide_due`](Entry::slide_due).
     ///
     /// # Errors
     ///
-    /// Unavailable; full; misconfigured, for an owner longer than
-    /// [`Owner::LEN_MAX`]; too large, for a value that the store does not take.
+    /// Returns an error if the store is unavailable
+    /// ([`is_unavailable`](crate::Error::is_unavailable)), or if the entry exists but can't be
+    /// read ([`is_corrupt`](crate::Error::is_corrupt)). The entry then has the deadlines it had.
+    fn touch(&self, at: At<'_>) -> impl Future<Output = Result<Option<Deadlines>>> + Send;
+
+    /// Creates an entry where there is none, within the owner's limit and in the place of
+    /// another, in one step.
+    ///
+    /// The only operation that creates. The entry that is
+    /// [replaced](NewEntry::replaces) does not count towards the limit if it has the same owner.
+    /// Where several refusals apply, any of them is right.
+    ///
+    /// Where one step does not reach both keys (on a cluster, if their owners differ), the new
+    /// entry is inserted first and the other removed after it; if that fails, the new entry is
+    /// removed again and the call is an error or [`Insert::Conflict`]. A crash in between leaves
+    /// both.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the store is unavailable
+    /// ([`is_unavailable`](crate::Error::is_unavailable)) or full
+    /// ([`is_full`](crate::Error::is_full)), if the value is larger than it takes
+    /// ([`is_too_large`](crate::Error::is_too_large)), or if the limit is not between 1 and
+    /// [`OwnerLimit::MAX`](crate::OwnerLimit::MAX)
+    /// ([`is_misconfigured`](crate::Error::is_misconfigured)).
     fn insert(&self, key: Key, entry: NewEntry<V>) -> impl Future<Output = Result<Insert>> + Send;
 
     /// Sets the value of a live entry if it still has the version `seen`.
     ///
-    /// With `expiry`, both deadlines start anew with it; without, they stay as they are.
+    /// With `expiry`, both deadlines start again with it; without, they stay as they are.
     ///
     /// # Errors
     ///
-    /// Unavailable; full.
+    /// Returns an error if the store is unavailable
+    /// ([`is_unavailable`](crate::Error::is_unavailable)) or full
+    /// ([`is_full`](crate::Error::is_full)), if the value is larger than it takes
+    /// ([`is_too_large`](crate::Error::is_too_large)), or if the entry exists but can't be read
+    /// ([`is_corrupt`](crate::Error::is_corrupt)).
     fn replace(
         &self,
-        key: &Key,
+        at: At<'_>,
         seen: Version,
         value: V,
         expiry: Option<Expiry>,
     ) -> impl Future<Output = Result<Replace<V>>> + Send;
 
-    /// Moves a live entry to a new key in one step, with what else `rename` changes.
+    /// Removes an entry; with `seen`, only if it still has that version.
     ///
-    /// With a grace, the former key leads to the entry until the grace has
-    /// passed or the entry ends: it can be read, replaced and removed through
-    /// it, but not renamed again ([`Renamed::Superseded`]). It leads to that
-    /// entry and never to another that takes its key later; when the entry is
-    /// renamed again, it leads on for as long as both graces last.
-    ///
-    /// With a new owner, it is the youngest of that owner's. Where several
-    /// refusals apply, any of them is right. Where one step does not
-    /// [reach](Self::reaches) both keys, the new entry is made first and the
-    /// former removed after it.
+    /// Without a version, an entry that can't be read is removed too, and counts as
+    /// [removed](Remove::Removed).
     ///
     /// # Errors
     ///
-    /// Unavailable; full; misconfigured, as for [`insert`](Self::insert).
-    fn rename(
+    /// Returns an error if the store is unavailable
+    /// ([`is_unavailable`](crate::Error::is_unavailable)).
+    fn remove(
         &self,
-        from: &Key,
-        to: Key,
-        rename: Rename<V>,
-    ) -> impl Future<Output = Result<Renamed>> + Send;
+        at: At<'_>,
+        seen: Option<Version>,
+    ) -> impl Future<Output = Result<Remove>> + Send;
 
-    /// Removes an entry; by a former key in its grace, the successor. `true` if there was a live one.
+    /// The owner's live entries, oldest first, and the keys of those that can't be read.
     ///
     /// # Errors
     ///
-    /// Unavailable.
-    fn remove(&self, key: &Key) -> impl Future<Output = Result<bool>> + Send;
+    /// Returns an error if the store is unavailable
+    /// ([`is_unavailable`](crate::Error::is_unavailable)).
+    fn list(&self, owner: &Owner) -> impl Future<Output = Result<Listing<V>>> + Send;
 
-    /// The owner's live entries, oldest first.
+    /// Removes all of the owner's entries except the one under `keep`, and returns the keys of
+    /// those that were live or could not be read.
     ///
     /// # Errors
     ///
-    /// Unavailable; corrupt.
-    fn list(&self, owner: &Owner) -> impl Future<Output = Result<Vec<Entry<V>>>> + Send;
-
-    /// Removes all of the owner's entries but the one under `keep`, and returns the keys of those that were live.
-    ///
-    /// `keep` may be a former key in its grace; then its successor stays.
-    ///
-    /// # Errors
-    ///
-    /// Unavailable.
+    /// Returns an error if the store is unavailable
+    /// ([`is_unavailable`](crate::Error::is_unavailable)).
     fn remove_owner(
         &self,
         owner: &Owner,
         keep: Option<&Key>,
     ) -> impl Future<Output = Result<Vec<Key>>> + Send;
 
-    /// At most about `entries_max` live entries after `after`, for administration.
+    /// About `max_entries` live entries at most, after those of the page before: for
+    /// administration.
     ///
-    /// An entry that lives during a whole scan is returned once. Costly: not for
-    /// the path of a request.
+    /// An entry that lives during a whole scan is returned once. The cost of a whole scan grows
+    /// with all that the server holds: not for the path of a request.
     ///
     /// # Errors
     ///
-    /// Unavailable; corrupt; misconfigured, for a cursor that is not this store's.
+    /// Returns an error if the store is unavailable
+    /// ([`is_unavailable`](crate::Error::is_unavailable)), or if the cursor is not one of this
+    /// store's ([`is_misconfigured`](crate::Error::is_misconfigured)).
     fn scan(
         &self,
         after: Option<&Cursor>,
-        entries_max: usize,
+        max_entries: usize,
     ) -> impl Future<Output = Result<Page<V>>> + Send;
 
-    /// Removes every entry that was inserted before the call began.
+    /// Removes every entry of the namespace that was inserted before the call began.
+    ///
+    /// The cost grows with all that the server holds.
     ///
     /// # Errors
     ///
-    /// Unavailable.
+    /// Returns an error if the store is unavailable
+    /// ([`is_unavailable`](crate::Error::is_unavailable)).
     fn clear(&self) -> impl Future<Output = Result<()>> + Send;
 
-    /// How many live entries there are, for administration and metrics.
+    /// How many live entries the namespace has: for administration and metrics.
     ///
-    /// It may be off by what changes meanwhile, and may count entries that have
-    /// ended and whose memory was not yet given back. Unless a store has something
-    /// better, it scans.
+    /// It may be off by what changes meanwhile, and may count entries that have ended and are
+    /// not yet reclaimed. The default scans; the cost may grow with all that the server holds.
     ///
     /// # Errors
     ///
-    /// Unavailable.
+    /// Returns an error if the store is unavailable
+    /// ([`is_unavailable`](crate::Error::is_unavailable)).
     fn count(&self) -> impl Future<Output = Result<u64>> + Send
     where
         V: Send,
@@ -195,7 +226,7 @@ pub trait Store<V>: Send + Sync + 'static {
             let (mut count, mut after) = (0, None);
             loop {
                 let page = self.scan(after.as_ref(), COUNTED_AT_ONCE).await?;
-                count += page.entries.len() as u64;
+                count += page.listing.entries.len() as u64;
                 match page.next {
                     Some(next) => after = Some(next),
                     None => return Ok(count),
@@ -204,57 +235,51 @@ pub trait Store<V>: Send + Sync + 'static {
         }
     }
 
-    /// Asks to be told the keys of entries that have ended at a deadline, when their
-    /// memory is given back, which may be later. `false` if this store can't tell.
+    /// Registers a callback for the keys of entries that have ended at a deadline. It is called
+    /// when their memory is reclaimed, which may be later. `false` if this store can't tell, or
+    /// has a callback already.
     ///
-    /// Each is told once, by one of the processes that share the store. Only who
-    /// asked first is told: of this store and its clones there is one who listens.
-    fn on_expired(&self, told: OnExpired) -> bool {
-        let _ = told;
+    /// Each key is reported once, by one of the processes that share the store. A store and its
+    /// clones have one callback.
+    fn on_expired(&self, callback: OnExpired) -> bool {
+        let _ = callback;
         false
     }
 
-    /// By what changes of entries can be waited for, where the store knows of some
-    /// that were not made by who asks.
+    /// The registry of tasks that wait for changes of entries, where the store knows of changes
+    /// that other processes made.
     fn changes(&self) -> Option<Arc<Changes>> {
         None
     }
 
-    /// [`get`](Self::get) for a store that needs no I/O for it: looks at the
-    /// entry in place and says whether there was one.
+    /// Shows a live entry to `visit` in its place, for a store that needs no I/O for it, and
+    /// returns whether there was one.
     ///
-    /// `None` means that `get` has to be asked. The right answer for a store
+    /// If the visitor answers [`Use::Slide`], a store that can do so without I/O starts the
+    /// idle time again, in the same step; one that can't shows
+    /// [`slide_due`](EntryRef::slide_due), and the caller calls [`touch`](Self::touch). The
+    /// visitor runs again if the entry was changed in the meantime: its last answer counts.
+    ///
+    /// `None` means that [`get`](Self::get) must be called. The right answer for a store
     /// that does I/O, and the default.
     fn get_ready(
         &self,
         key: &Key,
-        access: Access,
-        visit: &mut dyn FnMut(EntryRef<'_, V>),
+        freshness: Freshness,
+        visit: &mut dyn FnMut(EntryRef<'_, V>) -> Use,
     ) -> Option<Result<bool>> {
-        let _ = (key, access, visit);
+        let _ = (key, freshness, visit);
         None
     }
 
-    /// Whether an entry of this owner can live under this key, next to the owner's others.
+    /// The key under which an entry of this owner can be filed next to the owner's others: `key`
+    /// with at most ten bits of its [id](Key::id) set, outside of its first eight bytes.
     ///
-    /// Always, and by default, where one step reaches every key. A store whose
-    /// steps reach only part of the keys, such as a Redis Cluster, lays an
-    /// owner's entries into the part that the owner's name selects, and says
-    /// here whether `key` lies there. Whoever makes keys makes another until
-    /// the store agrees, so a store should divide its keys into no more than
-    /// 1,024 parts, by the last bytes of the key (the first are its hash).
-    /// Entries without an owner may live anywhere.
-    fn places(&self, key: &Key, owner: Option<&Owner>) -> bool {
-        let _ = (key, owner);
-        true
-    }
-
-    /// Whether one step reaches both keys, so that [`rename`](Self::rename) from one to the other is atomic.
-    ///
-    /// Always, and by default, where one step reaches every key; where keys
-    /// are divided (see [`places`](Self::places)), for keys of one part.
-    fn reaches(&self, from: &Key, to: &Key) -> bool {
-        let _ = (from, to);
-        true
+    /// The key itself, by default, where one step reaches every key. A store whose steps reach
+    /// only part of the keys, such as a Redis Cluster, keeps an owner's entries in the part that
+    /// the owner's name selects. Entries without an owner may be filed anywhere.
+    fn place(&self, key: Key, owner: Option<&Owner>) -> Key {
+        let _ = owner;
+        key
     }
 }

@@ -50,10 +50,6 @@ impl<C> Encrypted<C> {
 }
 
 impl<V, C: Codec<V>> Codec<V> for Encrypted<C> {
-    fn binds_key(&self) -> bool {
-        true
-    }
-
     fn encode(&self, key: &Key, value: &V) -> Result<Vec<u8>> {
         let plain = Zeroizing::new(self.codec.encode(key, value)?);
         self.keys.seal(key, &plain)

@@ -11,10 +11,6 @@ use crate::{Codec, Error, Key, Result};
 pub struct Json;
 
 impl<V: Serialize + DeserializeOwned> Codec<V> for Json {
-    fn binds_key(&self) -> bool {
-        false
-    }
-
     fn encode(&self, _: &Key, value: &V) -> Result<Vec<u8>> {
         serde_json::to_vec(value).map_err(|source| {
             Error::misconfigured("the value can't be written as JSON").with_source(source)

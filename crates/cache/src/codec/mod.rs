@@ -17,12 +17,6 @@ pub use json::Json;
 
 /// Turns values into bytes and back.
 pub trait Codec<V>: Send + Sync + 'static {
-    /// Whether bytes can be decoded only under the key that they were encoded
-    /// for, so that an entry that gets another key has to be encoded anew.
-    ///
-    /// A codec that wraps another passes the question on.
-    fn binds_key(&self) -> bool;
-
     /// The bytes of a value that is to live under `key`.
     ///
     /// # Errors
@@ -40,10 +34,6 @@ pub trait Codec<V>: Send + Sync + 'static {
 
 /// A codec chosen when the program runs.
 impl<V: 'static> Codec<V> for Box<dyn Codec<V>> {
-    fn binds_key(&self) -> bool {
-        (**self).binds_key()
-    }
-
     fn encode(&self, key: &Key, value: &V) -> Result<Vec<u8>> {
         (**self).encode(key, value)
     }
@@ -58,10 +48,6 @@ impl<V: 'static> Codec<V> for Box<dyn Codec<V>> {
 pub struct Bytes;
 
 impl Codec<Vec<u8>> for Bytes {
-    fn binds_key(&self) -> bool {
-        false
-    }
-
     fn encode(&self, _: &Key, value: &Vec<u8>) -> Result<Vec<u8>> {
         Ok(value.clone())
     }
