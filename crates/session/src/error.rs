@@ -38,6 +38,11 @@ impl Error {
         Self::new(Kind::Unavailable, format!("the store did not answer within {after:?}"))
     }
 
+    /// A session whose data, or whose record, can't be read.
+    pub(crate) fn corrupt(source: &kvolt_cache::Error) -> Self {
+        Self::new(Kind::Corrupt, source.to_string())
+    }
+
     pub(crate) fn store(source: kvolt_cache::Error) -> Self {
         let kind = if source.is_unavailable() {
             Kind::Unavailable
@@ -58,11 +63,8 @@ impl Error {
         Self(Box::new(Inner { kind: Kind::Unavailable, message, source: Some(source.into()) }))
     }
 
-    pub(crate) fn contended(attempts: u32) -> Self {
-        Self::new(
-            Kind::Contended,
-            format!("the session was changed by others in each of {attempts} attempts"),
-        )
+    pub(crate) fn contended(message: impl Into<String>) -> Self {
+        Self::new(Kind::Contended, message)
     }
 
     pub(crate) fn limit_reached() -> Self {
@@ -145,5 +147,19 @@ impl fmt::Debug for Error {
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.0.source.as_deref().map(|source| source as _)
+    }
+}
+
+/// An owner's name that is none, or another error of the cache room.
+impl From<kvolt_cache::Error> for Error {
+    fn from(source: kvolt_cache::Error) -> Self {
+        Self::store(source)
+    }
+}
+
+/// Never made: for an [`Owner`](crate::Owner) that is one already.
+impl From<std::convert::Infallible> for Error {
+    fn from(never: std::convert::Infallible) -> Self {
+        match never {}
     }
 }
