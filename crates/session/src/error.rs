@@ -40,9 +40,9 @@ impl Error {
         Self::new(Kind::Unavailable, format!("the store did not answer within {after:?}"))
     }
 
-    /// A session whose data, or whose record, can't be read.
-    pub(crate) fn corrupt(source: &kvolt_cache::Error) -> Self {
-        Self::new(Kind::Corrupt, source.to_string())
+    /// A session whose data can't be read.
+    pub(crate) fn corrupt(id: crate::SessionId, source: &kvolt_cache::Error) -> Self {
+        Self::new(Kind::Corrupt, format!("session {id}: {source}"))
     }
 
     pub(crate) fn store(source: kvolt_cache::Error) -> Self {

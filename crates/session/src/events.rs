@@ -7,6 +7,7 @@ pub(crate) mod metric;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use kvolt_cache::{Clock, Timestamp};
 
@@ -25,8 +26,8 @@ pub struct Event {
     pub at: Timestamp,
     /// What happened.
     pub what: What,
-    /// The public name of the session; of one that was refused, the name that its
-    /// token would have. None where a request had no token, or not one session is meant.
+    /// The public id of the session; of a refused token, the id that it names. None where a
+    /// request had no token, or not one session is meant.
     pub id: Option<SessionId>,
     /// Whose it is, where that is known.
     pub owner: Option<Owner>,
@@ -46,11 +47,8 @@ pub enum What {
         /// At which level.
         level: Level,
     },
-    /// Its token was changed.
-    Rotated {
-        /// The name that it had before.
-        from: SessionId,
-    },
+    /// Its token was replaced; its id stays.
+    Rotated,
     /// It was ended.
     Ended {
         /// Why.
@@ -103,6 +101,8 @@ pub enum RefusalReason {
     Unknown,
     /// The token had been replaced, and its grace had passed.
     Reuse,
+    /// The token was replaced a short time ago, and is no longer accepted.
+    Replaced,
     /// A credential was changed since the session was made.
     CredentialsChanged,
     /// The owner, or visitors together, have as many sessions as allowed.
@@ -123,12 +123,20 @@ impl What {
         match self {
             Self::Created { .. } => "created",
             Self::Reauthenticated { .. } => "reauthenticated",
-            Self::Rotated { .. } => "rotated",
+            Self::Rotated => "rotated",
             Self::Ended { .. } => "ended",
             Self::Expired => "expired",
             Self::Refused { .. } => "refused",
             Self::Reused => "reused",
         }
+    }
+}
+
+impl What {
+    /// Whether a client without an account can cause it, as often as it likes.
+    const fn is_open_to_all(&self) -> bool {
+        use RefusalReason::{CrossOrigin, Csrf, Unavailable, Unknown};
+        matches!(self, Self::Refused { reason: Unknown | CrossOrigin | Csrf | Unavailable })
     }
 }
 
@@ -156,6 +164,7 @@ impl RefusalReason {
         match self {
             Self::Unknown => "unknown",
             Self::Reuse => "reuse",
+            Self::Replaced => "replaced",
             Self::CredentialsChanged => "credentials changed",
             Self::Limit => "limit",
             Self::StepUp => "step up",
@@ -170,11 +179,14 @@ impl RefusalReason {
 pub(crate) struct Events {
     clock: Clock,
     queues: Vec<Queue>,
+    /// Whether the last slide failed: an outage is logged once.
+    slides_fail: AtomicBool,
 }
 
 impl Events {
     pub(crate) fn new(clock: Clock, listeners: Vec<Arc<dyn EventListener>>) -> Self {
-        Self { clock, queues: listeners.into_iter().map(Queue::start).collect() }
+        let queues = listeners.into_iter().map(Queue::start).collect();
+        Self { clock, queues, slides_fail: AtomicBool::new(false) }
     }
 
     /// Whether somebody listens.
@@ -198,10 +210,10 @@ impl Events {
         self.tell(What::Reauthenticated { level }, Some(id), owner);
     }
 
-    pub(crate) fn rotated(&self, from: SessionId, id: SessionId, owner: Option<&Owner>) {
-        tracing::info!(target: TARGET, %from, %id, "session rotated");
+    pub(crate) fn rotated(&self, id: SessionId, owner: Option<&Owner>) {
+        tracing::info!(target: TARGET, %id, "session rotated");
         count(metric::ROTATED, []);
-        self.tell(What::Rotated { from }, Some(id), owner);
+        self.tell(What::Rotated, Some(id), owner);
     }
 
     pub(crate) fn ended(&self, id: SessionId, owner: Option<&Owner>, reason: EndReason) {
@@ -242,6 +254,24 @@ impl Events {
         self.tell(What::Reused, Some(id), owner);
     }
 
+    /// A use of a session could not be written down; the request went on.
+    pub(crate) fn slide_failed(&self, id: SessionId, error: &kvolt_cache::Error) {
+        count(metric::SLIDES_FAILED, []);
+        if !self.slides_fail.swap(true, Ordering::Relaxed) {
+            let error: &(dyn std::error::Error + 'static) = error;
+            tracing::warn!(
+                target: TARGET, %id, error,
+                "the store could not prolong a session: sessions in use may end early until it can"
+            );
+        }
+    }
+
+    pub(crate) fn slide_succeeded(&self) {
+        if self.slides_fail.load(Ordering::Relaxed) {
+            self.slides_fail.store(false, Ordering::Relaxed);
+        }
+    }
+
     fn tell(&self, what: What, id: Option<SessionId>, owner: Option<&Owner>) {
         if self.queues.is_empty() {
             return;
@@ -255,7 +285,7 @@ impl Events {
 
 pub(crate) fn undecodable(error: &kvolt_cache::Error) {
     let error: &(dyn std::error::Error + 'static) = error;
-    tracing::warn!(target: TARGET, error, "a session can't be decoded, and is ended");
+    tracing::warn!(target: TARGET, error, "the data of a session can't be decoded: the session is ended (see `Builder::undecodable`)");
 }
 
 impl fmt::Debug for Events {

@@ -1,4 +1,4 @@
-//! Connections that stay open, and have to know when their session ends.
+//! Connections that stay open, and must know when their session ends.
 
 use std::fmt;
 use std::future::Future;
@@ -7,20 +7,20 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_core::Stream;
-use kvolt_cache::{Access, Watch};
+use kvolt_cache::{Freshness, Watch};
 use tokio::time::{Instant, timeout_at};
 
-use crate::reading::Standing;
-use crate::{LIVE_INTERVAL_DEFAULT, Manager, Result, Session};
+use crate::{Manager, Result, Session};
 
-/// A session that an open connection belongs to: tells when it changes, and when it ends.
+/// A session that an open connection belongs to: notifies when it changes, and when it ends.
 ///
-/// Waiting does not keep it alive. It follows the session when its token is rotated. It
-/// ends with the session, for whatever reason and on whichever server: at once for what
-/// this process does; elsewhere as soon as the store pushes the change, where it is listened to
-/// (by a near cache, or a watched store), and in any case within the bound of
+/// Waiting does not keep the session alive. A rotation of its token is no end. It
+/// ends with the session, for whatever reason and on whichever server, and at a change of
+/// credentials: at once for what
+/// this process does; for other processes as soon as the store pushes the change, where a near
+/// cache listens to it, and in any case within the bound of
 /// that, or else within [`live_interval`](crate::Builder::live_interval), by
-/// looking. A store that can't be asked is no end: it is asked again.
+/// checking. A store that can't answer is no end: it is asked again.
 ///
 /// Needs a Tokio runtime with its timer.
 #[must_use = "a live session does nothing until it is waited for"]
@@ -28,28 +28,35 @@ pub struct Live<T> {
     manager: Manager<T>,
     watch: Watch,
     session: Session<T>,
-    /// Whether something may have happened that was not looked at: it stays so until a look has answered.
+    /// Whether something may have happened that was not checked: it stays so until a check has
+    /// answered.
     is_due: bool,
-    /// When it is looked at unasked, and whether that is for its end. It outlives a wait that was given up.
-    patience: Option<(Instant, bool)>,
-    /// How often in a row it was looked at after its time, and was there: by the store's clock it is earlier.
-    overtime: u32,
+    /// When to check without being notified, and whether that is for the session's end. It
+    /// outlives a wait that was given up.
+    next_check: Option<(Instant, bool)>,
+    /// How often in a row the session was live after its time: by the store's clock it is earlier.
+    late_checks: u32,
+    /// How often in a row the store could not answer.
+    failures: u32,
 }
 
-/// At the end of its time a session is not looked at more often than this.
-const LOOK_MIN: Duration = Duration::from_millis(10);
+/// At the end of its time a session is not checked more often than this.
+const CHECK_MIN: Duration = Duration::from_millis(10);
+
+/// The longest pause before a store is asked again that could not answer.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 impl<T: Send + Sync + 'static> Manager<T> {
     /// Follows a session for a connection that stays open.
     pub fn live(&self, session: &Session<T>) -> Live<T> {
-        let watch = self.changes().watch(*session.id().key());
         Live {
             manager: self.clone(),
-            watch,
+            watch: self.changes().watch(*session.key()),
             session: session.clone(),
             is_due: true,
-            patience: None,
-            overtime: 0,
+            next_check: None,
+            late_checks: 0,
+            failures: 0,
         }
     }
 }
@@ -63,33 +70,29 @@ impl<T: Send + Sync + 'static> Live<T> {
     /// Waits until the session has changed, or its token has, and returns it as it is
     /// then; `None` once it has ended, and from then on.
     ///
-    /// Several changes in a row may be told as one. Use is no change.
+    /// Several changes in a row may be reported as one. Use is no change.
     ///
     /// # Cancellation
     ///
-    /// Nothing is lost with a future that was dropped before it has finished.
+    /// Nothing is lost with a future that is dropped before it has finished.
     pub async fn changed(&mut self) -> Option<&Session<T>> {
         loop {
-            let mut strict = false;
+            let mut freshness = Freshness::Bounded;
             if !self.is_due {
-                let patience = self.patience();
-                let (until, ends) = *self.patience.get_or_insert(patience);
+                let next_check = self.next_check();
+                let (until, ends) = *self.next_check.get_or_insert(next_check);
                 // At the end of its time the store itself is asked, and no copy of it.
-                strict = timeout_at(until, self.watch.changed()).await.is_err() && ends;
-                (self.is_due, self.patience) = (true, None);
+                if timeout_at(until, self.watch.changed()).await.is_err() && ends {
+                    freshness = Freshness::Strict;
+                }
+                (self.is_due, self.next_check) = (true, None);
             }
-            match self.look(strict).await {
+            match self.check(freshness).await {
                 Ok(Some(session)) => {
-                    self.is_due = false;
-                    self.overtime =
-                        if self.left(&session).is_zero() { self.overtime + 1 } else { 0 };
-                    let (id, version) = (session.id(), session.version());
-                    let is_other = (id, version) != (self.session.id(), self.session.version());
-                    if id != self.session.id() {
-                        self.watch = self.manager.changes().watch(*id.key());
-                        // What came between the look and the watch is looked for once more.
-                        self.is_due = true;
-                    }
+                    (self.is_due, self.failures) = (false, 0);
+                    let is_late = self.left(&session).is_zero();
+                    self.late_checks = if is_late { self.late_checks + 1 } else { 0 };
+                    let is_other = session.version() != self.session.version();
                     self.session = session;
                     if is_other {
                         return Some(&self.session);
@@ -97,8 +100,10 @@ impl<T: Send + Sync + 'static> Live<T> {
                 }
                 Ok(None) => return None,
                 Err(error) => {
-                    self.complain(&error);
-                    tokio::time::sleep(self.pause()).await;
+                    self.log_failure(&error);
+                    let pause = self.pause();
+                    self.failures = self.failures.saturating_add(1);
+                    tokio::time::sleep(pause).await;
                 }
             }
         }
@@ -119,21 +124,27 @@ impl<T: Send + Sync + 'static> Live<T> {
         WhileLive { ended: Some(Box::pin(self.ended())), stream: Box::pin(stream) }
     }
 
-    fn complain(&self, error: &crate::Error) {
-        let (id, error) = (self.session.id(), error as &(dyn std::error::Error + 'static));
-        tracing::warn!(target: "kvolt::session", %id, error, "a live session can't be looked at, and is looked at again");
+    /// One line per connection and outage, at a level that ten thousand connections can bear.
+    fn log_failure(&self, error: &crate::Error) {
+        if self.failures == 0 {
+            let (id, error) = (self.session.id(), error as &(dyn std::error::Error + 'static));
+            tracing::debug!(
+                target: "kvolt::session", %id, error,
+                "could not check the session of an open connection: it stays open, and is checked again"
+            );
+        }
     }
 
-    /// When to look unasked, and whether that is for the session's end.
-    fn patience(&self) -> (Instant, bool) {
+    /// When to check without being notified, and whether that is for the session's end.
+    fn next_check(&self) -> (Instant, bool) {
         let policy = self.manager.policy();
-        let told = self.manager.changes().complete_for();
-        let wait = if told.is_zero() { policy.live_interval } else { told };
+        let notified_for = self.manager.changes().complete_for();
+        let wait = if notified_for.is_zero() { policy.live_interval } else { notified_for };
         // Clocks differ by little, mostly. By how much is found out in longer and longer steps.
-        let overtime = LOOK_MIN.saturating_mul(1 << self.overtime.min(20));
-        let left = self.left(&self.session).max(overtime);
+        let late = CHECK_MIN.saturating_mul(1 << self.late_checks.min(20));
+        let left = self.left(&self.session).max(late);
         // Far enough for a wait without end, and near enough to be a moment.
-        let wait = wait.min(left).clamp(LOOK_MIN, Duration::from_secs(24 * 60 * 60));
+        let wait = wait.min(left).clamp(CHECK_MIN, Duration::from_secs(24 * 60 * 60));
         (Instant::now() + wait, left <= wait)
     }
 
@@ -142,19 +153,22 @@ impl<T: Send + Sync + 'static> Live<T> {
         session.expires_at().since(self.manager.policy().clock.now())
     }
 
-    /// How long to wait before a store is asked again that did not answer.
+    /// How long to wait before a store is asked again that could not answer: twice as long each
+    /// time, and spread over half of that, so that connections do not ask all at once when the
+    /// store tries to come back.
     fn pause(&self) -> Duration {
-        (self.manager.policy().live_interval / 4).clamp(LOOK_MIN, LIVE_INTERVAL_DEFAULT)
+        let policy = self.manager.policy();
+        let first = (policy.live_interval / 4).clamp(CHECK_MIN, PAUSE_MAX);
+        let pause = first.saturating_mul(1 << self.failures.min(16)).min(PAUSE_MAX);
+        let mut random = [u8::MAX];
+        // Without randomness, the longest pause of the spread.
+        let _ = (policy.random)(&mut random);
+        pause / 2 + pause / 2 * u32::from(random[0]) / 255
     }
 
-    async fn look(&self, strict: bool) -> Result<Option<Session<T>>> {
-        let access = Access::PEEK.strict_if(strict);
-        let found = self.manager.entry(self.session.id().key(), access).await?;
-        // By a former key it is followed, however long ago that was its.
-        Ok(found.and_then(|(session, standing)| match standing {
-            Standing::Good | Standing::Spent | Standing::Replaced => Some(session.whole()),
-            Standing::Foreign | Standing::Unbound => None,
-        }))
+    async fn check(&self, freshness: Freshness) -> Result<Option<Session<T>>> {
+        let found = self.manager.by_id(self.session.id(), freshness).await?;
+        Ok(found.filter(|session| self.manager.continues(&self.session, session)))
     }
 }
 

@@ -132,6 +132,9 @@ pub(crate) struct SecretDigest([u8; Self::LEN]);
 impl SecretDigest {
     pub(crate) const LEN: usize = 32;
 
+    /// Of a session that has no token yet. It is the digest of nothing that could be found.
+    pub(crate) const NONE: Self = Self([0; Self::LEN]);
+
     #[cfg(feature = "json")]
     pub(crate) const fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
         Self(bytes)
