@@ -24,10 +24,11 @@ pub struct Json;
 
 impl<V: Serialize + DeserializeOwned> Codec<V> for Json {
     fn encode(&self, _: &Key, value: &V) -> Result<Vec<u8>> {
-        let unwritable = |source| unencodable("it can't be written as JSON", source);
+        let refused = |what, error| Error::unencodable(format!("{what}: {}", reason(&error)));
+        let unwritable = |error| refused("it can't be written as JSON", error);
         let bytes = serde_json::to_vec(value).map_err(unwritable)?;
         let read: V = serde_json::from_slice(&bytes)
-            .map_err(|source| unencodable("it could not be read back from JSON", source))?;
+            .map_err(|error| refused("it could not be read back from JSON", error))?;
         let [before, after] = [value, &read].map(fingerprint);
         if before.map_err(unwritable)? != after.map_err(unwritable)? {
             return Err(Error::unencodable(
@@ -38,17 +39,17 @@ impl<V: Serialize + DeserializeOwned> Codec<V> for Json {
     }
 
     fn decode(&self, key: &Key, bytes: &[u8]) -> Result<V> {
-        serde_json::from_slice(bytes).map_err(|source| {
-            Error::corrupt(*key, "it is not the JSON that is expected").with_source(source)
+        serde_json::from_slice(bytes).map_err(|error| {
+            Error::corrupt(*key, format!("it is not the JSON that is expected: {}", reason(&error)))
         })
     }
 }
 
-/// The message has what serde says, but for texts of the value that serde quotes.
-fn unencodable(what: &str, source: serde_json::Error) -> Error {
-    let mut reason = source.to_string();
+/// What serde says, without the texts of the value that it quotes: errors end up in logs.
+fn reason(error: &serde_json::Error) -> String {
+    let mut reason = error.to_string();
     if let (Some(start), Some(end)) = (reason.find('"'), reason.rfind('"')) {
         reason.replace_range(start..=end, "\"..\"");
     }
-    Error::unencodable(format!("{what}: {reason}")).with_source(source)
+    reason
 }

@@ -56,7 +56,7 @@ fn each_bit_of_a_number_is_kept() {
 }
 
 #[test]
-fn refusals_say_why_and_quote_no_text_of_the_value() {
+fn errors_say_why_and_quote_no_text_of_the_value() {
     let refusal = |refused: kvolt_cache::Result<Vec<u8>>| refused.unwrap_err().to_string();
     let key = Key::of("a name");
     let text = refusal(Json.encode(&key, &f64::NAN));
@@ -67,6 +67,11 @@ fn refusals_say_why_and_quote_no_text_of_the_value() {
     assert!(text.contains("key must be a string"), "{text}");
     let text = refusal(Json.encode(&key, &Number(String::from("hunter2 \" 3"))));
     assert!(text.contains("invalid type: string") && !text.contains("hunter2"), "{text}");
+    let read: kvolt_cache::Result<u32> = Json.decode(&key, br#""hunter2 \" 3""#);
+    let error = read.unwrap_err();
+    assert!(error.is_corrupt() && error.key() == Some(key), "{error}");
+    let text = format!("{error} {error:?}");
+    assert!(text.contains("expected u32") && !text.contains("hunter2"), "{text}");
 }
 
 /// It is written as a text, and read as a number.
