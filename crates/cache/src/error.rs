@@ -125,7 +125,7 @@ impl fmt::Display for Error {
         let what = match self.0.kind {
             Kind::Unavailable => "the store is unavailable",
             Kind::Full => "the store is full",
-            Kind::Misconfigured => "the store is misconfigured",
+            Kind::Misconfigured => "misconfigured",
             Kind::Corrupt => "the entry can't be decoded",
             Kind::TooLarge => "the value is too large",
             Kind::Unencodable => "the value can't be encoded",

@@ -160,9 +160,12 @@ impl StdError for Error {
     }
 }
 
-/// An owner's name that is none, or another error of the cache room.
+/// Such as an owner's name that is not valid, for which no store is to blame.
 impl From<kvolt_cache::Error> for Error {
     fn from(source: kvolt_cache::Error) -> Self {
+        if source.is_misconfigured() {
+            return Self::misconfigured(source.to_string());
+        }
         Self::store(source)
     }
 }
