@@ -31,10 +31,8 @@ pub struct Live<T> {
     manager: Manager<T>,
     watch: Watch,
     session: Session<T>,
-    /// Whether something may have happened that was not checked: it stays so until a check has
-    /// answered.
-    is_due: bool,
-    /// When to check without being notified. It outlives a wait that was given up.
+    /// When to check without being notified, which outlives a wait that was given up; `None` if
+    /// something may have happened since the last check.
     next_check: Option<NextCheck>,
     /// How often in a row the session was live after its time: by the store's clock it is earlier.
     late_checks: u32,
@@ -62,7 +60,6 @@ impl<T: Send + Sync + 'static> Manager<T> {
             manager: self.clone(),
             watch: self.changes().watch(*session.key()),
             session: session.clone(),
-            is_due: true,
             next_check: None,
             late_checks: 0,
             failures: 0,
@@ -87,23 +84,22 @@ impl<T: Send + Sync + 'static> Live<T> {
     pub async fn changed(&mut self) -> Option<&Session<T>> {
         loop {
             let mut freshness = Freshness::Bounded;
-            if !self.is_due {
-                let next = self.next_check.unwrap_or_else(|| self.next_check());
-                self.next_check = Some(next);
-                let is_notified = timeout_at(next.at, self.watch.changed()).await.is_ok();
+            if let Some(NextCheck { at, is_end }) = self.next_check {
+                let is_notified = timeout_at(at, self.watch.changed()).await.is_ok();
                 // At the end of its time the store itself is asked, and no copy of it.
-                if !is_notified && next.is_end {
+                if !is_notified && is_end {
                     freshness = Freshness::Strict;
                 }
-                (self.is_due, self.next_check) = (true, None);
+                self.next_check = None;
             }
             match self.manager.continued(&self.session, freshness).await {
                 Ok(Some(session)) => {
-                    (self.is_due, self.failures) = (false, 0);
+                    self.failures = 0;
                     let is_late = self.left(&session).is_zero();
                     self.late_checks = if is_late { self.late_checks + 1 } else { 0 };
                     let is_other = session.version() != self.session.version();
                     self.session = session;
+                    self.next_check = Some(self.after_check());
                     if is_other {
                         return Some(&self.session);
                     }
@@ -112,9 +108,8 @@ impl<T: Send + Sync + 'static> Live<T> {
                 Err(error) if error.is_corrupt() => return None,
                 Err(error) => {
                     self.manager.events().check_failed(self.session.id(), &error);
-                    let pause = self.pause();
+                    self.next_check = Some(self.after_failure());
                     self.failures = self.failures.saturating_add(1);
-                    tokio::time::sleep(pause).await;
                 }
             }
         }
@@ -135,8 +130,8 @@ impl<T: Send + Sync + 'static> Live<T> {
         WhileLive { ended: Some(Box::pin(self.ended())), stream: Box::pin(stream) }
     }
 
-    /// When to check without being notified.
-    fn next_check(&self) -> NextCheck {
+    /// When to check again after a check.
+    fn after_check(&self) -> NextCheck {
         let pushed_for = self.manager.changes().complete_for();
         let interval = self.manager.policy().live_interval;
         let wait = if pushed_for.is_zero() { interval } else { pushed_for };
@@ -161,13 +156,13 @@ impl<T: Send + Sync + 'static> Live<T> {
         session.expires_at().since(self.manager.policy().clock.now())
     }
 
-    /// How long to wait before a store is asked again that could not answer: twice as long each
-    /// time, and spread over half of that, so that connections do not ask all at once when the
-    /// store tries to come back.
-    fn pause(&self) -> Duration {
+    /// When to check again after the store could not answer: after twice as long each time, spread
+    /// over half of that, so that connections do not ask all at once when the store tries to come
+    /// back.
+    fn after_failure(&self) -> NextCheck {
         let first = (self.manager.policy().live_interval / 4).clamp(CHECK_MIN, PAUSE_MAX);
         let pause = first.saturating_mul(1 << self.failures.min(16)).min(PAUSE_MAX);
-        pause - self.part_of(pause / 2)
+        NextCheck { at: Instant::now() + pause - self.part_of(pause / 2), is_end: false }
     }
 }
 
