@@ -613,7 +613,7 @@ impl Check for InSessions {
             Outcome::Kept => {
                 for token in [&created.unwrap(), &token] {
                     let session = block_on(manager.get(token)).unwrap().unwrap();
-                    assert_eq!(*session, [value.clone()]);
+                    assert_eq!(session.as_slice(), std::slice::from_ref(&value));
                 }
                 let again = block_on(manager.update(&token, |_| ())).unwrap().unwrap();
                 assert_eq!(*again, [value]);
