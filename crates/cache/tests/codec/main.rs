@@ -5,9 +5,11 @@
 mod values;
 
 use std::fmt::Debug;
+use std::time::Duration;
 
 use kvolt_cache::codec::Json;
-use kvolt_cache::{Codec, Key};
+use kvolt_cache::{At, Codec, Coded, Expiry, Freshness, Insert, Key, MemoryStore, NewEntry, Store};
+use pollster::block_on;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use values::{Check, Outcome};
@@ -53,6 +55,22 @@ fn each_bit_of_a_number_is_kept() {
     let narrow: Vec<f32> = narrow.into_iter().filter(|number| number.is_finite()).collect();
     let read: Vec<f32> = Json.decode(&key, &Json.encode(&key, &narrow).unwrap()).unwrap();
     assert!(read.iter().map(|read| read.to_bits()).eq(narrow.iter().map(|was| was.to_bits())));
+}
+
+#[test]
+fn refused_value_leaves_the_entry_as_it_was() {
+    let store: Coded<f64, _, _> = Coded::new(MemoryStore::<Vec<u8>>::new(), Json);
+    let (key, expiry) = (Key::of("a name"), Expiry::after(Duration::from_secs(60)));
+    let refused = block_on(store.insert(key, NewEntry::new(f64::NAN, expiry)));
+    assert!(refused.unwrap_err().is_unencodable() && store.store().is_empty());
+    let inserted = block_on(store.insert(key, NewEntry::new(1.5, expiry))).unwrap();
+    assert!(matches!(inserted, Insert::Inserted { .. }));
+    let get = || block_on(store.get(&key, Freshness::Strict)).unwrap().unwrap();
+    let before = get();
+    let replaced = store.replace(At::new(&key), before.version, f64::INFINITY, Some(expiry));
+    assert!(block_on(replaced).unwrap_err().is_unencodable());
+    let after = get();
+    assert_eq!((after.value, after.version), (1.5, before.version));
 }
 
 #[test]
