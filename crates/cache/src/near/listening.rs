@@ -25,7 +25,7 @@ const MIN_SILENCE: Duration = Duration::from_secs(3);
 
 /// The task that listens to the store, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Listening(Option<JoinHandle<()>>);
+pub(super) struct Listening(pub(super) Option<JoinHandle<()>>);
 
 impl Listening {
     /// Listens, unless the bound is zero.
