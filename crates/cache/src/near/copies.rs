@@ -61,13 +61,13 @@ impl<V: Clone + Send + Sync + 'static> Copies<V> {
         let shown = self.kept.read(key, |kept| {
             let Kept { entry, due, .. } = kept.value;
             if entry.deadlines.expires_at().is_some_and(|end| end <= read_at) {
-                return false;
+                return (Use::Look, false);
             }
             let slide_due = due.is_some_and(|due| due <= read_at);
             // A copy can't slide in its place: the caller touches the entry.
             let (Use::Look | Use::Slide) =
                 visit(EntryRef { read_at, is_copy: true, slide_due, ..entry.as_ref() });
-            true
+            (Use::Look, true)
         });
         shown.unwrap_or(false)
     }
@@ -82,7 +82,7 @@ impl<V: Clone + Send + Sync + 'static> Copies<V> {
         let keep = |number, found: &Option<Entry<V>>| {
             if let Some(entry) = found
                 && let Some(now) = self.trust.store_time(self.trust.now())
-                && self.kept.read(key, |kept| kept.value.question > number) != Some(true)
+                && self.question(key).is_none_or(|question| question < number)
             {
                 let due = self.due(key, entry.deadlines);
                 // Where the store does not want a touch yet, it would do nothing.
@@ -124,11 +124,16 @@ impl<V: Clone + Send + Sync + 'static> Copies<V> {
     /// A store with a longer slack of its own may have left them as they were: it is not touched
     /// again at once.
     fn prolong(&self, key: &Key, deadlines: Deadlines, now: Timestamp) {
-        if let Some(mut kept) = self.kept.read(key, |kept| kept.value.clone()) {
+        if let Some(mut kept) = self.kept.read(key, |kept| (Use::Look, kept.value.clone())) {
             kept.entry.deadlines = deadlines;
             kept.due = postponed(self.due(key, deadlines), deadlines, now);
             self.put(key, kept, now);
         }
+    }
+
+    /// The number of the question that brought the copy.
+    fn question(&self, key: &Key) -> Option<u64> {
+        self.kept.read(key, |kept| (Use::Look, kept.value.question))
     }
 
     fn put(&self, key: &Key, kept: Kept<V>, now: Timestamp) {

@@ -107,7 +107,7 @@ impl<T: Clone> Flights<T> {
             });
             answer
         };
-        ticket.answer.get_or_init(ask).await.as_ref().map(T::clone).map_err(Error::repeated)
+        ticket.answer.get_or_init(ask).await.as_ref().cloned().map_err(Error::repeated)
     }
 
     /// Runs `act` under the lock under which answers about this key are kept.

@@ -31,6 +31,8 @@ struct State {
     value: Option<u32>,
     version: u64,
     idle: Duration,
+    /// A touch earlier than this after the last use changes nothing.
+    slack: Duration,
     used: Timestamp,
     /// Changes that were not pushed yet.
     queue: VecDeque<Key>,
@@ -95,7 +97,9 @@ impl Store<u32> for Remote {
     async fn touch(&self, _: At<'_>) -> Result<Option<Deadlines>> {
         let now = self.time.clock().now();
         Ok(self.answer(1, |state| {
-            state.used = state.used.max(now);
+            if now.since(state.used) > state.slack {
+                state.used = now;
+            }
             state.value.map(|_| state.deadlines())
         }))
     }
@@ -145,6 +149,7 @@ fn near() -> (Arc<Near>, Key) {
         value: Some(1),
         version: 1,
         idle: IDLE,
+        slack: Duration::ZERO,
         used: clock.now(),
         queue: VecDeque::new(),
         removed: None,
@@ -350,6 +355,7 @@ fn a_call_that_is_given_up_holds_no_other_up() {
 fn own_changes_are_seen_at_once() {
     check(|| {
         let (near, key) = near();
+        reads(&near, &key);
         let reader = move |near: &Near| reads(near, &key);
         let toucher = move |near: &Near| touches(near, &key);
         join(vec![
@@ -386,6 +392,46 @@ fn a_touch_of_a_removed_entry_drops_the_copy() {
         beat(&near);
         assert_eq!(read(&near, &key), None);
     });
+}
+
+#[test]
+fn a_touch_puts_no_older_copy_back() {
+    check(|| {
+        let (near, key) = near();
+        reads(&near, &key);
+        join(vec![
+            spawn(&near, move |near| touches(near, &key)),
+            spawn(&near, move |near| {
+                let strict = entry(near, &key, Freshness::Strict).map(|entry| entry.value);
+                assert!(read(near, &key) >= strict);
+            }),
+            spawn(&near, move |near| near.store().set(&key, 2, IDLE)),
+        ]);
+    });
+}
+
+#[test]
+fn a_touch_that_moved_nothing_is_not_repeated_at_once() {
+    shuttle::check_random(
+        || {
+            let (near, key) = near();
+            near.store().state().slack = IDLE / 4;
+            reads(&near, &key);
+            let is_due = |after: Duration| {
+                near.store().time.advance(after);
+                beat(&near);
+                let copy = entry(&near, &key, Freshness::Bounded).expect("it is live");
+                copy.is_copy && copy.slide_due
+            };
+            assert!(!is_due(IDLE * 7 / 100));
+            assert!(is_due(IDLE * 3 / 100));
+            let used = touch(&near, &key).and_then(|deadlines| deadlines.last_used());
+            assert!(used < Some(near.inner.now()), "it moved");
+            assert!(!is_due(IDLE / 33));
+            assert!(is_due(IDLE / 500));
+        },
+        1,
+    );
 }
 
 #[test]
