@@ -2,8 +2,9 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::sync::{AtomicU64, Ordering};
 
 /// A moment, in whole milliseconds since the Unix epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -142,9 +143,10 @@ impl ManualClock {
         Clock(Source::Manual(Arc::clone(&self.0)))
     }
 
-    /// Moves the time forward, to the millisecond.
+    /// Moves the time forward, to the millisecond, and at most to the last moment that there is.
     pub fn advance(&self, by: Duration) {
-        self.0.fetch_add(millis(by), Ordering::SeqCst);
+        let after = |now: u64| Some(now.saturating_add(millis(by)).min(Timestamp::NEVER - 1));
+        let _ = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, after);
     }
 }
 

@@ -1,5 +1,6 @@
 //! Reclaiming the memory of what has expired.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
@@ -33,30 +34,47 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         let now = self.clock.now();
         let mut next: Option<u64> = None;
         for stripe in &self.stripes {
+            let wheel = &stripe.0.wheel;
             let (due, next_due) = {
-                let mut wheel = lock(&stripe.0.wheel);
+                let mut wheel = lock(wheel);
                 (wheel.take_due(now.as_millis()), wheel.next_due())
             };
-            if !due.is_empty() {
-                due.into_iter().for_each(|item| self.clean_item(item, now));
-                return Some(Duration::ZERO);
+            if due.is_empty() {
+                next = next.into_iter().chain(next_due).min();
+                continue;
             }
-            next = next.into_iter().chain(next_due).min();
+            let later = due.into_iter().filter_map(|item| Some((item, self.clean_item(item, now)?)));
+            let later: Vec<_> = later.collect();
+            let mut wheel = lock(wheel);
+            for (item, ends) in later {
+                wheel.file(item, ends, now.as_millis());
+            }
+            return Some(Duration::ZERO);
         }
         next.map(|next| Duration::from_millis(next.saturating_sub(now.as_millis())))
     }
 
-    fn clean_item(&self, item: u64, now: Timestamp) {
+    /// Reclaims an entry if it has expired; otherwise returns when it ends now.
+    ///
+    /// A panic in the application's code costs the memory of one entry at most.
+    fn clean_item(&self, item: u64, now: Timestamp) -> Option<u64> {
         let map = self.map();
-        let Some((key, node)) = map.get_key_value(&Prefix(item)) else { return };
+        let (key, node) = map.get_key_value(&Prefix(item))?;
         match node.state(now) {
-            State::Expired => self.reap(key, now),
-            State::Live => self.file(key, node.ends()),
-            State::Undecided => {
-                self.file(key, node.ends());
-                yield_now();
+            State::Expired => {
+                if catch_unwind(AssertUnwindSafe(|| self.reap(key, now))).is_err() {
+                    tracing::error!(
+                        target: "kvolt::cache",
+                        "the application's code panicked while an expired entry was reclaimed: \
+                         fix the `on_expired` callback, `weigh`, or `Drop` of the value"
+                    );
+                }
+                return None;
             }
+            State::Live => {}
+            State::Undecided => yield_now(),
         }
+        Some(node.ends()).filter(|ends| *ends < Timestamp::NEVER)
     }
 
     /// Files every entry again if most of what waits in the wheels belongs to entries that are
@@ -108,7 +126,10 @@ impl Signal {
     /// Makes the thread look no later than this.
     pub(super) fn wake_by(&self, millis: u64) {
         if millis < self.wakes_at.load(Ordering::SeqCst) {
-            self.state().woken = true;
+            let mut state = self.state();
+            state.woken = true;
+            // Until the thread looks again, no other call has to wake it.
+            self.wakes_at.store(0, Ordering::SeqCst);
             self.changed.notify_one();
         }
     }

@@ -1,5 +1,6 @@
 //! The map and the operations on one key.
 
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock};
 
 use papaya::{Compute, HashMap, HashMapRef, LocalGuard, Operation};
@@ -20,7 +21,8 @@ use crate::{
 pub(super) struct Inner<V> {
     map: HashMap<Key, Node<V>, OwnHash>,
     pub(super) owners: Owners,
-    /// By the keys, so that insertions at the same time seldom meet. A bounded store has one.
+    /// By the calling thread, so that insertions on several do not wait for each other. A bounded
+    /// store has one.
     pub(super) stripes: Box<[Apart<Stripe>]>,
     pub(super) capacity: Capacity<V>,
     pub(super) clock: Clock,
@@ -30,7 +32,7 @@ pub(super) struct Inner<V> {
     pub(super) on_expired: OnceLock<OnExpired>,
 }
 
-/// What the insertions of a part of the keys write to.
+/// What the insertions of a part of the threads write to.
 #[derive(Default)]
 pub(super) struct Stripe {
     pub(super) wheel: Mutex<Wheel>,
@@ -39,6 +41,13 @@ pub(super) struct Stripe {
 }
 
 const STRIPES: usize = 16;
+
+/// A number of the calling thread: small, and not that of another that began soon before or after.
+fn thread_number() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local!(static NUMBER: usize = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
+    NUMBER.with(|number| *number)
+}
 
 pub(super) type Map<'a, V> = HashMapRef<'a, Key, Node<V>, OwnHash, LocalGuard<'a>>;
 
@@ -83,13 +92,15 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         self.map.len()
     }
 
-    fn stripe(&self, key: &Key) -> &Stripe {
-        &self.stripes[key.prefix() as usize % self.stripes.len()].0
+    fn stripe(&self) -> (usize, &Stripe) {
+        let index = thread_number() % self.stripes.len();
+        (index, &self.stripes[index].0)
     }
 
-    /// Unique among all states of a key, also when it is inserted again.
-    pub(super) fn next_version(&self, key: &Key) -> u64 {
-        self.stripe(key).versions.fetch_add(1, Ordering::Relaxed)
+    /// Unique among all states of all entries, so that no key ever sees a version again.
+    pub(super) fn next_version(&self) -> u64 {
+        let (index, stripe) = self.stripe();
+        stripe.versions.fetch_add(1, Ordering::Relaxed) * STRIPES as u64 + index as u64
     }
 
     /// The entry under a key, once it is decided whether it is live.
@@ -202,7 +213,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         expiry: Option<Expiry>,
         now: Timestamp,
     ) -> Result<u64, State> {
-        let version = self.next_version(key);
+        let version = self.next_version();
         let mut sealed = None;
         let replaced = map.compute(*key, |current| {
             let Some((_, node)) = current.filter(|(_, node)| node.version() == seen.number())
@@ -262,8 +273,8 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
     pub(super) fn removed(&self, key: &Key, node: &Node<V>, now: Timestamp) -> bool {
         // A change that has sealed it, and finds it gone, gives up: undecided means expired.
         let live = node.state(now) == State::Live;
-        self.give_back(node);
         self.forget(key, node);
+        self.give_back(node);
         match live {
             true => self.changes.changed(key),
             false => self.notify_expired(key),
@@ -327,7 +338,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
             return;
         }
         let now = self.clock.now().as_millis();
-        let due = lock(&self.stripe(key).wheel).file(key.prefix(), ends, now);
+        let due = lock(&self.stripe().1.wheel).file(key.prefix(), ends, now);
         self.signal.wake_by(due);
     }
 }

@@ -121,7 +121,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         }
 
         let interned = locked.as_ref().map(|(owner, shard)| shard.intern(owner));
-        let mut node = Node::new(value, deadlines, interned.clone(), self.next_version(key));
+        let mut node = Node::new(value, deadlines, interned.clone(), self.next_version());
         let ends = node.ends();
         let shown = old.map(|_| node.hide());
         let placed = match map.try_insert(*key, node) {
