@@ -113,6 +113,8 @@ pub enum RefusalReason {
     CrossOrigin,
     /// The form token was missing or wrong.
     Csrf,
+    /// The request has several different tokens, of which none is believed.
+    Ambiguous,
     /// The store could not be asked.
     Unavailable,
 }
@@ -135,8 +137,11 @@ impl What {
 impl What {
     /// Whether a client without an account can cause it, as often as it likes.
     const fn is_open_to_all(&self) -> bool {
-        use RefusalReason::{CrossOrigin, Csrf, Unavailable, Unknown};
-        matches!(self, Self::Refused { reason: Unknown | CrossOrigin | Csrf | Unavailable })
+        use RefusalReason::{Ambiguous, CrossOrigin, Csrf, Unavailable, Unknown};
+        matches!(
+            self,
+            Self::Refused { reason: Unknown | CrossOrigin | Csrf | Ambiguous | Unavailable }
+        )
     }
 }
 
@@ -170,6 +175,7 @@ impl RefusalReason {
             Self::StepUp => "step up",
             Self::CrossOrigin => "cross origin",
             Self::Csrf => "csrf",
+            Self::Ambiguous => "ambiguous",
             Self::Unavailable => "unavailable",
         }
     }

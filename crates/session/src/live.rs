@@ -167,8 +167,7 @@ impl<T: Send + Sync + 'static> Live<T> {
     }
 
     async fn check(&self, freshness: Freshness) -> Result<Option<Session<T>>> {
-        let found = self.manager.by_id(self.session.id(), freshness).await?;
-        Ok(found.filter(|session| self.manager.continues(&self.session, session)))
+        self.manager.peek_session(&self.session, freshness).await
     }
 }
 

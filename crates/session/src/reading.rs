@@ -317,9 +317,28 @@ impl<T: Send + Sync + 'static> Manager<T> {
         if is_bound { status } else { TokenStatus::CredentialsChanged }
     }
 
+    /// A session that the caller has read before, as it is now, whichever token it has; `None`
+    /// once it has ended or its account's credentials were changed. It does not count as use.
+    ///
+    /// For what outlives a request, such as an open stream: the token that it began with may have
+    /// been replaced since, and to present it again would look like a theft.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the store is unavailable ([`Error::is_unavailable`]), or if the session
+    /// exists but can't be read ([`Error::is_corrupt`]).
+    pub async fn peek_session(
+        &self,
+        session: &Session<T>,
+        freshness: Freshness,
+    ) -> Result<Option<Session<T>>> {
+        let found = self.by_id(session.id(), freshness).await?;
+        let found = found.filter(|found| self.continues(session, found));
+        Ok(found.map(|found| found.with_rights_of(session)))
+    }
+
     /// Whether an open connection that began in a session may go on, now that the session is as
     /// it is: no credentials were changed in between, and its data can be read.
-    #[cfg(feature = "live")]
     pub(crate) fn continues(&self, began: &Session<T>, now: &Session<T>) -> bool {
         let content = now.content();
         content.epoch == began.content().epoch

@@ -64,18 +64,45 @@ impl<T: Send + Sync + 'static> Manager<T> {
         session: impl Into<NewSession<T>>,
     ) -> Result<Token> {
         let content = self.content(session.into())?;
-        let Some(old) = old else {
-            return self.insert_new(content).await;
-        };
-        let presented = self.presented(old);
+        match old {
+            Some(old) => self.login_over(&self.presented(old), None, content).await,
+            None => self.insert_new(content).await,
+        }
+    }
+
+    /// [`login`](Self::login) for a caller that has just read the old session by this token: the
+    /// store is asked once less.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`login`](Self::login).
+    pub async fn login_from(
+        &self,
+        old: &Token,
+        read: Session<T>,
+        session: impl Into<NewSession<T>>,
+    ) -> Result<Token> {
+        let content = self.content(session.into())?;
+        self.login_over(&self.presented(old), Some(read), content).await
+    }
+
+    async fn login_over(
+        &self,
+        presented: &Presented<'_>,
+        mut read: Option<Session<T>>,
+        content: Content<T>,
+    ) -> Result<Token> {
         let mut freshness = Freshness::Bounded;
         for _ in 0..MAX_LOGIN_ATTEMPTS {
-            let previous = match self.verified(&presented, freshness).await {
-                Ok(Some((previous, status, _))) if status.may_end() => previous,
-                Ok(_) => return self.insert_new(content).await,
-                // Without its envelope, no secret of it can be verified: it stays as it is.
-                Err(error) if error.is_corrupt() => return self.insert_new(content).await,
-                Err(error) => return Err(error),
+            let previous = match read.take() {
+                Some(read) => read,
+                None => match self.verified(presented, freshness).await {
+                    Ok(Some((previous, status, _))) if status.may_end() => previous,
+                    Ok(_) => return self.insert_new(content).await,
+                    // Without its envelope, no secret of it can be verified: it stays as it is.
+                    Err(error) if error.is_corrupt() => return self.insert_new(content).await,
+                    Err(error) => return Err(error),
+                },
             };
             let content = self.carried_over(&previous, &content);
             if let Some(token) = self.insert(content, Some(&previous)).await? {

@@ -52,6 +52,11 @@ impl<T> Session<T> {
         Self { restricted_to, ..self }
     }
 
+    /// The same session, for a client that has the rights of an earlier reading.
+    pub(crate) fn with_rights_of(self, earlier: &Self) -> Self {
+        self.restricted_to(earlier.restricted_to)
+    }
+
     fn proofs(&self) -> Proofs {
         self.restricted_to.unwrap_or(self.content().proofs)
     }
