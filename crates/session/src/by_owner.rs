@@ -18,6 +18,12 @@ pub struct Listing<T> {
     pub unreadable: Vec<SessionId>,
 }
 
+impl<T> Default for Listing<T> {
+    fn default() -> Self {
+        Self { sessions: Vec::new(), unreadable: Vec::new() }
+    }
+}
+
 /// A part of all sessions, for administrators.
 #[derive(Debug)]
 #[non_exhaustive]

@@ -117,9 +117,24 @@ impl<T: Send + Sync + 'static> Manager<T> {
     ///
     /// Returns the errors of [`update`](Self::update).
     pub async fn flash(&self, token: &Token, flash: Flash) -> Result<bool> {
-        let Some(session) = self.get_with(token, Access::PEEK).await? else {
-            return Ok(false);
-        };
+        match self.get_with(token, Access::PEEK).await? {
+            Some(session) => self.flash_from(token, session, flash).await,
+            None => Ok(false),
+        }
+    }
+
+    /// [`flash`](Self::flash) for a caller that has just read the session by this token: the store
+    /// is asked once less.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`update`](Self::update).
+    pub async fn flash_from(
+        &self,
+        token: &Token,
+        session: Session<T>,
+        flash: Flash,
+    ) -> Result<bool> {
         let added = self.edit(token, session, |content| {
             let flashes = &mut content.rare_mut().flashes;
             if flashes.len() >= Flash::WAITING_MAX {
@@ -206,16 +221,24 @@ impl<T: Send + Sync + 'static> Manager<T> {
             // Written while this one waited, so newer than what the caller has read.
             read = Some(handed.session_at(self.clock().now()));
         }
+        let mut is_from_store = false;
         for attempt in 0..MAX_ATTEMPTS {
             let session = match read.take() {
                 Some(session) => session,
                 None => match self.verified(presented, Freshness::Bounded).await? {
-                    Some((session, ..)) => session,
+                    Some((session, ..)) => {
+                        is_from_store = true;
+                        session
+                    }
                     None => return Ok(Changed::Absent),
                 },
             };
             let (began, now) = (self.clock().now(), session.read_at());
             let status = self.status_at(presented, &session, now);
+            if !status.lets_in() && !is_from_store {
+                // It may be older than the token, which another process has made since.
+                continue;
+            }
             let (content, expiry) = match step(&session, status, now) {
                 Ok(Step::Write(content, expiry)) => (content, expiry),
                 left => {
@@ -243,7 +266,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
                     return Ok(Changed::Written(written.restricted_to(restricted_to)));
                 }
                 Replace::Conflict(entry) => {
-                    read = Some(Session::from_entry(&entry));
+                    (read, is_from_store) = (Some(Session::from_entry(&entry)), true);
                     self.lost(&mut turn, attempt).await?;
                 }
                 Replace::Absent => return Ok(Changed::Absent),

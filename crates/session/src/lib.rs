@@ -49,8 +49,8 @@ pub use manager::Manager;
 pub use policy::{
     Builder, IDLE_TIMEOUT_DEFAULT, LIFETIME_DEFAULT, LIVE_INTERVAL_DEFAULT, TokenReuse, Undecodable,
 };
-pub use record::{NewSession, Record};
 pub use reading::{Ready, Unread};
+pub use record::{NewSession, Record};
 pub use renewing::Rotated;
 pub use session::Session;
 pub use timeouts::Timeouts;

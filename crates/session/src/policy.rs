@@ -212,7 +212,8 @@ impl<T: Send + Sync + 'static> Builder<T> {
         O: TryInto<Owner>,
         O::Error: Into<Error>,
     {
-        self.policy.owned_by = Some(Arc::new(move |data| owner(data).try_into().map_err(Into::into)));
+        self.policy.owned_by =
+            Some(Arc::new(move |data| owner(data).try_into().map_err(Into::into)));
         self
     }
 

@@ -80,8 +80,7 @@ struct Encoded<T> {
 }
 
 /// Turns the bytes of the data of the session under a key into a value.
-pub(crate) type Decode<T> =
-    Arc<dyn Fn(&Key, &[u8]) -> Result<T, kvolt_cache::Error> + Send + Sync>;
+pub(crate) type Decode<T> = Arc<dyn Fn(&Key, &[u8]) -> Result<T, kvolt_cache::Error> + Send + Sync>;
 
 impl<T> Data<T> {
     pub(crate) fn new(value: T) -> Self {

@@ -152,7 +152,9 @@ impl<T: Send + Sync + 'static> Manager<T> {
     #[inline]
     pub fn is_rotation_due(&self, session: &Session<T>) -> bool {
         let policy = self.policy();
-        policy.rotate_every.is_some_and(|every| policy.clock.now().since(session.rotated()) >= every)
+        policy
+            .rotate_every
+            .is_some_and(|every| policy.clock.now().since(session.rotated()) >= every)
     }
 
     /// [Rotates](Self::rotate) a session that was just read, whose token is older than
@@ -255,8 +257,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
                 }
                 let content = session.content();
                 let random = self.policy().random;
-                let token =
-                    Token::generate(session.id(), &content.seed, self.namespace(), random)?;
+                let token = Token::generate(session.id(), &content.seed, self.namespace(), random)?;
                 let content = self.renewed(content, &token, reason, binding.clone(), now);
                 made = Some(token);
                 let expiry = match reason {
