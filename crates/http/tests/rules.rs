@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::{Method, Response, StatusCode};
 use kvolt_http::{CookiePolicy, Refusal, Session, Sessions};
 use kvolt_session::{Manager, Token};
-use kvolt_testkit::Call;
+use kvolt_testkit::{Call, ModelStore};
 use support::{Client, User, World, router, user};
 
 /// Fixation (passport CVE-2022-25896, fiber CVE-2024-38513, axum_session and ruts at login).
@@ -345,7 +345,7 @@ async fn what_a_store_holds_is_no_token() {
 async fn token_of_another_namespace_is_unknown() {
     let world = World::new();
     let model = ModelStore::new(world.clock.clock()).within("admin").unwrap();
-    let admin = Manager::builder(model).clock(world.clock.clock()).build().unwrap();
+    let admin: Manager<User> = Manager::builder(model).clock(world.clock.clock()).build().unwrap();
     let token = admin.create(user("ada")).await.unwrap();
     let mut client = world.client();
     client.cookie = Some(format!("__Host-session_id={}", token.expose()));
