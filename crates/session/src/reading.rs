@@ -120,9 +120,13 @@ impl<T: Send + Sync + 'static> Manager<T> {
         let mut found = None;
         let mut is_slide_due = false;
         let mut visit = |entry: EntryRef<'_, Record<T>>| {
-            found = self.admitted(&presented, &entry);
-            let is_used = access.slides() && matches!(found, Some((_, TokenStatus::Valid)));
+            let admitted = self.admitted(&presented, &entry);
+            let is_used = access.slides() && matches!(admitted, Some((_, TokenStatus::Valid)));
             is_slide_due = is_used && entry.slide_due;
+            let slides_in_place = is_used && !entry.slide_due && !entry.is_copy;
+            found = admitted.map(|(session, _)| {
+                if slides_in_place { session.slid_in_place() } else { session }
+            });
             if is_used { Use::Slide } else { Use::Look }
         };
         let unread = |next| {
@@ -137,8 +141,8 @@ impl<T: Send + Sync + 'static> Manager<T> {
                 Ready::Yes(Ok(None))
             }
             Some(Ok(true)) => match found {
-                Some((session, _)) if is_slide_due => unread(Next::Touch(session)),
-                Some((session, _)) => Ready::Yes(Ok(Some(session))),
+                Some(session) if is_slide_due => unread(Next::Touch(session)),
+                Some(session) => Ready::Yes(Ok(Some(session))),
                 // A copy may be old, and a refusal may have to end the session.
                 None => unread(Next::Ask(Freshness::Strict)),
             },
