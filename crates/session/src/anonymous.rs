@@ -3,8 +3,7 @@ use std::sync::Arc;
 
 use kvolt_cache::{AtLimit, Owner, OwnerLimit};
 
-use crate::csrf::Seed;
-use crate::{Result, Timeouts};
+use crate::{Error, Result, SessionId, Timeouts};
 
 /// How sessions of visitors who have not signed in are kept: a basket, a language, a draft.
 ///
@@ -81,11 +80,11 @@ impl<T> Anonymous<T> {
     }
 
     /// What is carried over at a login: from the visitor's data into the data of the
-    /// session that is being made. Nothing unless set.
+    /// session that is being made. Defaults to nothing.
     ///
-    /// It may be called several times for one login, each time with what the login was
-    /// given. It is not called for the session of somebody who had signed in before:
-    /// nothing of one user's ever gets to another.
+    /// It may be called several times for one login, each time with the data that the login was
+    /// given. It is not called for the session of a user who had signed in: nothing of one user's
+    /// ever gets to another.
     #[must_use]
     pub fn carry_over(mut self, rule: impl Fn(&T, &mut T) + Send + Sync + 'static) -> Self
     where
@@ -99,12 +98,13 @@ impl<T> Anonymous<T> {
         self
     }
 
-    /// The group of the session with this seed, and how many sessions it may have.
-    pub(crate) fn group(&self, seed: &Seed) -> Result<(Owner, OwnerLimit)> {
+    /// The group of the session with this id, and how many sessions it may have.
+    pub(crate) fn group(&self, id: &[u8; SessionId::LEN]) -> Result<(Owner, OwnerLimit)> {
         let groups = self.max_sessions.div_ceil(OwnerLimit::MAX).max(1);
-        let [a, b, c, d, ..] = *seed;
+        // A store may set others of its bytes, to file the group's sessions together.
+        let [a, b, c, d, ..] = *id;
         let group = u32::from_le_bytes([a, b, c, d]) % groups;
-        let owner = Owner::reserved(&format!("anonymous {group}"))?;
+        let owner = Owner::reserved(&format!("anonymous {group}")).map_err(Error::store)?;
         Ok((owner, OwnerLimit::new(self.max_sessions / groups, self.at_limit)))
     }
 

@@ -1,6 +1,6 @@
 //! What owners and administrators ask for.
 
-use kvolt_cache::{At, Cursor, Entry, Freshness, Key, Store};
+use kvolt_cache::{At, Cursor, Freshness, Key, Store};
 
 use crate::events::EndReason;
 use crate::{Error, Manager, Owner, Record, Result, Session, SessionId, Token};
@@ -75,14 +75,13 @@ impl<T: Send + Sync + 'static> Manager<T> {
                 self.end_session(&session, EndReason::Revoked).await
             }
             Ok(_) => Ok(false),
+            // Only the store knows whose it is.
             Err(error) if error.is_corrupt() => {
-                let key = id.key(self.namespace());
-                let listing = self.store().list(owner).await.map_err(Error::store)?;
-                if !listing.unreadable.contains(&key) {
+                if !self.list(owner).await?.unreadable.contains(&id) {
                     return Ok(false);
                 }
-                let at = At::new(&key).owner(owner);
-                self.end_at(at, Some(owner), EndReason::Revoked).await
+                let key = id.key(self.namespace());
+                self.end_at(At::new(&key).owner(owner), EndReason::Revoked).await
             }
             Err(error) => Err(error),
         }
@@ -101,7 +100,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
             Ok(None) => Ok(false),
             Err(error) if error.is_corrupt() => {
                 let key = id.key(self.namespace());
-                self.end_at(At::new(&key), None, EndReason::Revoked).await
+                self.end_at(At::new(&key), EndReason::Revoked).await
             }
             Err(error) => Err(error),
         }
@@ -118,8 +117,8 @@ impl<T: Send + Sync + 'static> Manager<T> {
     pub async fn end_others(&self, token: &Token) -> Result<usize> {
         let presented = self.presented(token);
         match self.verified(&presented, Freshness::Strict).await? {
-            Some((session, status, _)) if status.lets_in() => {
-                self.end_others_of(&session, EndReason::RevokedOthers).await
+            Some(found) if found.status.lets_in() => {
+                self.end_others_of(&found.session, EndReason::RevokedOthers).await
             }
             _ => Ok(0),
         }
@@ -175,19 +174,19 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// The sessions of a store's entries. Other entries of its namespace, such as a plain
     /// cache's, are passed over.
     fn listing(&self, listing: kvolt_cache::Listing<Record<T>>) -> Listing<T> {
-        let is_ours = |key: &Key| key.is_in(self.namespace());
+        let mut unreadable = listing.unreadable;
         let mut sessions = Vec::with_capacity(listing.entries.len());
-        let unreadable = listing.unreadable.into_iter().filter(is_ours);
-        let mut unreadable: Vec<SessionId> =
-            unreadable.map(|key| SessionId::from_key(&key)).collect();
-        let ours = |entry: &Entry<Record<T>>| is_ours(&entry.key);
-        for entry in listing.entries.iter().filter(|entry| ours(entry)) {
-            match entry.value.data() {
-                Ok(_) => sessions.push(Session::from_entry(entry)),
-                Err(_) => unreadable.push(SessionId::from_key(&entry.key)),
+        for entry in listing.entries.iter().filter(|entry| entry.key.is_in(self.namespace())) {
+            match self.is_live(&entry.as_ref()) {
+                Ok(true) if entry.value.data().is_ok() => {
+                    sessions.push(Session::from_entry(entry, self.clock().now()));
+                }
+                Ok(false) => {}
+                _ => unreadable.push(entry.key),
             }
         }
-        Listing { sessions, unreadable }
+        unreadable.retain(|key| key.is_in(self.namespace()));
+        Listing { sessions, unreadable: unreadable.iter().map(SessionId::from_key).collect() }
     }
 
     /// Ends everyone's sessions at once: everything that the store's namespace holds.
@@ -231,7 +230,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// Reports a request that was refused for a reason that the manager does not see
     /// itself, such as a wrong form token: for adapters.
     pub fn report_refusal(&self, session: Option<&Session<T>>, reason: crate::RefusalReason) {
-        let (id, owner) = (session.map(Session::id), session.and_then(Session::owner));
+        let (id, owner) = (session.map(Session::id), session.and_then(Session::filed_under));
         self.events().refused(id, owner, reason);
     }
 }

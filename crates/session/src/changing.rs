@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::task::Poll;
 use std::time::Duration;
 
-use kvolt_cache::{Expiry, Freshness, Replace, Store, Timestamp};
+use kvolt_cache::{Expiry, Replace, Store, Timestamp};
 
 use crate::flash::Flash;
 use crate::reading::{Presented, TokenStatus};
@@ -12,33 +12,12 @@ use crate::record::{Content, Data, Record};
 use crate::turns::Turn;
 use crate::{Access, Error, Manager, Result, Session, Token};
 
-/// A session as a change has left it, for the next change of it.
-pub(crate) struct Written<T> {
-    session: Session<T>,
-    /// When it was so, by the manager's clock.
-    at: Timestamp,
-}
-
-/// What a change does to a session that it has found.
-pub(crate) enum Step<T> {
-    /// Writes this, with new deadlines if they are given.
-    Write(Content<T>, Option<Expiry>),
-    /// Leaves the session as it is.
-    Leave,
-}
-
-/// Outcome of a change.
-pub(crate) enum Changed<T> {
-    /// The session as it is now.
-    Written(Session<T>),
-    /// The change chose to leave the session as it is, or its token is not acceptable for it.
-    Left,
-    /// There is no such session.
-    Absent,
-}
+/// What a change writes, with new deadlines if they start again; `None` leaves the session as it
+/// is.
+pub(crate) type Step<T> = Option<(Content<T>, Option<Expiry>)>;
 
 /// Each lost attempt is one that another process has won: after so many, the caller is told.
-const MAX_ATTEMPTS: u32 = 1_000;
+pub(crate) const MAX_ATTEMPTS: u32 = 1_000;
 
 /// How long a process makes room for another that competes for a session.
 const ROOM: Duration = Duration::from_millis(2);
@@ -187,89 +166,61 @@ impl<T: Send + Sync + 'static> Manager<T> {
         session: Session<T>,
         mut edit: impl FnMut(&mut Content<T>) -> Result<()> + Send,
     ) -> Result<Option<Session<T>>> {
-        let presented = self.presented(token);
-        let changed = self.change(&presented, Some(session), |session, status, _| {
+        self.change(&self.presented(token), session, |session, status, _| {
             if !status.lets_in() {
-                return Ok(Step::Leave);
+                return Ok(None);
             }
             let mut content = session.content().clone();
             edit(&mut content)?;
             content.drop_empty();
-            Ok(Step::Write(content, None))
-        });
-        Ok(match changed.await? {
-            Changed::Written(session) => Some(session),
-            Changed::Left | Changed::Absent => None,
+            Ok(Some((content, None)))
         })
+        .await
     }
 
-    /// Changes the record of the session that a token names, when its turn comes.
+    /// Changes the record of the session that a token names, when its turn comes, and returns the
+    /// session as it is then. `None` if there is no such session, or `step` leaves it as it is.
     ///
-    /// `step` is given the session as it is, what the token is to it and the store's time; it
-    /// runs again where another process has changed the session. `read` is the session as the
-    /// caller has just read it.
+    /// `read` is the session as the caller has found it by its token. `step` is given the newest
+    /// that is known, what the token is to it and the store's time; it runs again where another
+    /// process has changed the session.
     ///
     /// After an error of the store, the outcome is not known.
     pub(crate) async fn change(
         &self,
         presented: &Presented<'_>,
-        mut read: Option<Session<T>>,
+        read: Session<T>,
         mut step: impl FnMut(&Session<T>, TokenStatus, Timestamp) -> Result<Step<T>> + Send,
-    ) -> Result<Changed<T>> {
+    ) -> Result<Option<Session<T>>> {
         let mut turn = self.turns().take(presented.key).await?;
-        if let Some(handed) = turn.take_handed() {
-            // Written while this one waited, so newer than what the caller has read.
-            read = Some(handed.session_at(self.clock().now()));
-        }
-        let mut is_from_store = false;
+        let mut session = self.newest(presented, &turn, read);
         for attempt in 0..MAX_ATTEMPTS {
-            let session = match read.take() {
-                Some(session) => session,
-                None => match self.verified(presented, Freshness::Bounded).await? {
-                    Some((session, ..)) => {
-                        is_from_store = true;
-                        session
-                    }
-                    None => return Ok(Changed::Absent),
-                },
-            };
-            let (began, now) = (self.clock().now(), session.read_at());
-            let status = self.status_at(presented, &session, now);
-            if !status.lets_in() && !is_from_store {
-                // It may be older than the token, which another process has made since.
-                continue;
-            }
-            let (content, expiry) = match step(&session, status, now) {
-                Ok(Step::Write(content, expiry)) => (content, expiry),
-                left => {
-                    turn.hand_on(Written { session: session.restricted_to(None), at: began });
-                    return left.map(|_| Changed::Left);
-                }
+            let now = session.store_time(self.clock().now());
+            let status = self.status_at(presented, session.content(), now);
+            let Some((content, expiry)) = step(&session, status, now)? else {
+                return Ok(None);
             };
             let record = Record::new(content);
+            // Until the store has answered, how the session is now is not known.
+            turn.forget();
             let replaced =
                 self.store().replace(session.at(), session.version(), record.clone(), expiry).await;
             self.changes().changed(&presented.key);
             match replaced.map_err(Error::store)? {
                 Replace::Replaced(version) => {
-                    let at = self.clock().now();
-                    let now = now.saturating_add(at.since(began));
-                    let written = session.changed(record, version, now);
-                    let restricted_to = match status {
-                        TokenStatus::InGrace(proofs) => Some(proofs),
-                        _ => None,
-                    };
-                    turn.hand_on(Written { session: written.clone(), at });
+                    let restart = expiry.map(|expiry| (expiry, now));
+                    let session = session.changed(record, version, restart);
+                    turn.hand_on(session.clone());
                     if turn.won() {
                         pause(ROOM).await;
                     }
-                    return Ok(Changed::Written(written.restricted_to(restricted_to)));
+                    return Ok(Some(session.restricted_to(status.rights())));
                 }
                 Replace::Conflict(entry) => {
-                    (read, is_from_store) = (Some(Session::from_entry(&entry)), true);
-                    self.lost(&mut turn, attempt).await?;
+                    session = Session::from_entry(&entry, self.clock().now());
+                    self.lost(&mut turn, attempt).await;
                 }
-                Replace::Absent => return Ok(Changed::Absent),
+                Replace::Absent => return Ok(None),
             }
         }
         Err(Error::contended(format!(
@@ -277,24 +228,36 @@ impl<T: Send + Sync + 'static> Manager<T> {
         )))
     }
 
+    /// The session as the holder of the turn before has left it, or as the caller has read it.
+    ///
+    /// What was handed on is nearly always the newer. It is not where another process has changed
+    /// the session since: then the token may be one that only the caller's read knows, so a token
+    /// is never refused by what was handed on.
+    pub(crate) fn newest(
+        &self,
+        presented: &Presented<'_>,
+        turn: &Turn<'_, Session<T>>,
+        read: Session<T>,
+    ) -> Session<T> {
+        let Some(handed) = turn.handed() else {
+            return read;
+        };
+        let now = handed.store_time(self.clock().now());
+        let status = self.status_at(presented, handed.content(), now);
+        if status.may_end() { handed.clone() } else { read }
+    }
+
     /// Makes room after an attempt that another process has won: at first at once, then after 2
     /// to 6 ms. A pause that grew would starve this process while the other goes on.
-    async fn lost(&self, turn: &mut Turn<'_, Written<T>>, attempt: u32) -> Result<()> {
+    pub(crate) async fn lost(&self, turn: &mut Turn<'_, Session<T>>, attempt: u32) {
         turn.lost();
         if attempt > 0 {
             let mut random = [0; 2];
-            (self.policy().random)(&mut random)?;
+            // Without randomness, the shortest pause.
+            let _ = (self.policy().random)(&mut random);
             let micros = 2_000 + u64::from(u16::from_le_bytes(random)) % 4_000;
             pause(Duration::from_micros(micros)).await;
         }
-        Ok(())
-    }
-}
-
-impl<T> Written<T> {
-    fn session_at(self, now: Timestamp) -> Session<T> {
-        let read_at = self.session.read_at().saturating_add(now.since(self.at));
-        self.session.as_of(read_at)
     }
 }
 

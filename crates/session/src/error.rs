@@ -43,6 +43,14 @@ impl Error {
         Self::new(Kind::Corrupt, format!("session {id}: {source}"))
     }
 
+    /// A session that the store files under another owner than its record names.
+    pub(crate) fn misfiled(id: crate::SessionId) -> Self {
+        Self::new(
+            Kind::Corrupt,
+            format!("session {id}: the store names another owner than its record: revoke it"),
+        )
+    }
+
     pub(crate) fn store(source: kvolt_cache::Error) -> Self {
         let kind = if source.is_unavailable() {
             Kind::Unavailable
@@ -76,6 +84,11 @@ impl Error {
 
     pub(crate) fn too_large() -> Self {
         Self::new(Kind::TooLarge, "an anonymous session may not hold so much")
+    }
+
+    /// A name that can't be an owner's.
+    pub(crate) fn invalid_owner(source: impl StdError + Send + Sync + 'static) -> Self {
+        Self::misconfigured(format!("not a valid owner: {source}"))
     }
 
     pub(crate) fn misconfigured(message: impl Into<String>) -> Self {
@@ -147,19 +160,5 @@ impl fmt::Debug for Error {
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.0.source.as_deref().map(|source| source as _)
-    }
-}
-
-/// An owner's name that is none, or another error of the cache room.
-impl From<kvolt_cache::Error> for Error {
-    fn from(source: kvolt_cache::Error) -> Self {
-        Self::store(source)
-    }
-}
-
-/// Never made: for an [`Owner`](crate::Owner) that is one already.
-impl From<std::convert::Infallible> for Error {
-    fn from(never: std::convert::Infallible) -> Self {
-        match never {}
     }
 }

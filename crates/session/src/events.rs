@@ -7,7 +7,8 @@ pub(crate) mod metric;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use kvolt_cache::{Clock, Timestamp};
 
@@ -135,12 +136,14 @@ impl What {
 }
 
 impl What {
-    /// Whether a client without an account can cause it, as often as it likes.
+    /// Whether a client without an account can cause it, as often as it likes. An anonymous
+    /// session expires as any other, and the store does not say which it was.
     const fn is_open_to_all(&self) -> bool {
         use RefusalReason::{Ambiguous, CrossOrigin, Csrf, Unavailable, Unknown};
         matches!(
             self,
             Self::Refused { reason: Unknown | CrossOrigin | Csrf | Ambiguous | Unavailable }
+                | Self::Expired
         )
     }
 }
@@ -185,14 +188,38 @@ impl RefusalReason {
 pub(crate) struct Events {
     clock: Clock,
     queues: Vec<Queue>,
-    /// Whether the last slide failed: an outage is logged once.
-    slides_fail: AtomicBool,
+    slide_warnings: Warnings,
+    #[cfg(feature = "live")]
+    check_warnings: Warnings,
+}
+
+/// When the same warning was last logged, in milliseconds: an outage that each request meets is
+/// logged once a minute.
+#[derive(Default)]
+struct Warnings(AtomicU64);
+
+impl Warnings {
+    const INTERVAL: Duration = Duration::from_secs(60);
+
+    fn is_due(&self, now: Timestamp) -> bool {
+        let last = self.0.load(Ordering::Relaxed);
+        let is_due = last == 0 || now.since(Timestamp::from_millis(last)) >= Self::INTERVAL;
+        let now = now.as_millis().max(1);
+        let swap = |last| self.0.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed);
+        is_due && swap(last).is_ok()
+    }
 }
 
 impl Events {
     pub(crate) fn new(clock: Clock, listeners: Vec<Arc<dyn EventListener>>) -> Self {
         let queues = listeners.into_iter().map(Queue::start).collect();
-        Self { clock, queues, slides_fail: AtomicBool::new(false) }
+        Self {
+            clock,
+            queues,
+            slide_warnings: Warnings::default(),
+            #[cfg(feature = "live")]
+            check_warnings: Warnings::default(),
+        }
     }
 
     /// Whether somebody listens.
@@ -263,7 +290,7 @@ impl Events {
     /// A use of a session could not be written down; the request went on.
     pub(crate) fn slide_failed(&self, id: SessionId, error: &kvolt_cache::Error) {
         count(metric::SLIDES_FAILED, []);
-        if !self.slides_fail.swap(true, Ordering::Relaxed) {
+        if self.slide_warnings.is_due(self.clock.now()) {
             let error: &(dyn std::error::Error + 'static) = error;
             tracing::warn!(
                 target: TARGET, %id, error,
@@ -272,19 +299,28 @@ impl Events {
         }
     }
 
-    pub(crate) fn slide_succeeded(&self) {
-        if self.slides_fail.load(Ordering::Relaxed) {
-            self.slides_fail.store(false, Ordering::Relaxed);
+    /// An open connection's session could not be checked; the connection stays open.
+    #[cfg(feature = "live")]
+    pub(crate) fn check_failed(&self, id: SessionId, error: &crate::Error) {
+        if self.check_warnings.is_due(self.clock.now()) {
+            let error: &(dyn std::error::Error + 'static) = error;
+            tracing::warn!(
+                target: TARGET, %id, error,
+                "the store could not check sessions of open connections: these stay open until it can"
+            );
         }
     }
 
+    /// `owner` is the one that the store knows: of an anonymous session, its group.
     fn tell(&self, what: What, id: Option<SessionId>, owner: Option<&Owner>) {
         if self.queues.is_empty() {
             return;
         }
-        let event = Event { at: self.clock.now(), what, id, owner: owner.cloned() };
+        let is_of_visitor = owner.is_some_and(Owner::is_reserved);
+        let owner = owner.filter(|_| !is_of_visitor).cloned();
+        let event = Event { at: self.clock.now(), what, id, owner };
         for queue in &self.queues {
-            queue.put(&event);
+            queue.put(&event, is_of_visitor || what.is_open_to_all());
         }
     }
 }

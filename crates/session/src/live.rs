@@ -10,17 +10,20 @@ use futures_core::Stream;
 use kvolt_cache::{Freshness, Watch};
 use tokio::time::{Instant, timeout_at};
 
-use crate::{Manager, Result, Session};
+use crate::{Manager, Session};
 
 /// A session that an open connection belongs to: notifies when it changes, and when it ends.
 ///
-/// Waiting does not keep the session alive. A rotation of its token is no end. It
-/// ends with the session, for whatever reason and on whichever server, and at a change of
-/// credentials: at once for what
-/// this process does; for other processes as soon as the store pushes the change, where a near
-/// cache listens to it, and in any case within the bound of
-/// that, or else within [`live_interval`](crate::Builder::live_interval), by
-/// checking. A store that can't answer is no end: it is asked again.
+/// Waiting does not keep the session alive. A rotation of its token is no end. It ends with the
+/// session, for whatever reason and on whichever server, at a change of credentials, and when the
+/// session can't be read any more. It notices a change that this process makes at once; one of
+/// another process as soon as the store pushes it, where a near cache listens to the store, and in
+/// any case within that cache's bound; or else within
+/// [`live_interval`](crate::Builder::live_interval), by checking. A store that can't answer is no
+/// end: it is asked again.
+///
+/// The session it shows has the rights that it had when the connection was opened: what its user
+/// proves later is for the token that is given to the client then.
 ///
 /// Needs a Tokio runtime with its timer.
 #[must_use = "a live session does nothing until it is waited for"]
@@ -28,16 +31,20 @@ pub struct Live<T> {
     manager: Manager<T>,
     watch: Watch,
     session: Session<T>,
-    /// Whether something may have happened that was not checked: it stays so until a check has
-    /// answered.
-    is_due: bool,
-    /// When to check without being notified, and whether that is for the session's end. It
-    /// outlives a wait that was given up.
-    next_check: Option<(Instant, bool)>,
+    /// When to check without being notified, which outlives a wait that was given up; `None` if
+    /// something may have happened since the last check.
+    next_check: Option<NextCheck>,
     /// How often in a row the session was live after its time: by the store's clock it is earlier.
     late_checks: u32,
     /// How often in a row the store could not answer.
     failures: u32,
+}
+
+#[derive(Clone, Copy)]
+struct NextCheck {
+    at: Instant,
+    /// Whether the session ends then by its deadlines.
+    is_end: bool,
 }
 
 /// At the end of its time a session is not checked more often than this.
@@ -53,7 +60,6 @@ impl<T: Send + Sync + 'static> Manager<T> {
             manager: self.clone(),
             watch: self.changes().watch(*session.key()),
             session: session.clone(),
-            is_due: true,
             next_check: None,
             late_checks: 0,
             failures: 0,
@@ -78,32 +84,32 @@ impl<T: Send + Sync + 'static> Live<T> {
     pub async fn changed(&mut self) -> Option<&Session<T>> {
         loop {
             let mut freshness = Freshness::Bounded;
-            if !self.is_due {
-                let next_check = self.next_check();
-                let (until, ends) = *self.next_check.get_or_insert(next_check);
+            if let Some(NextCheck { at, is_end }) = self.next_check {
+                let is_notified = timeout_at(at, self.watch.changed()).await.is_ok();
                 // At the end of its time the store itself is asked, and no copy of it.
-                if timeout_at(until, self.watch.changed()).await.is_err() && ends {
+                if !is_notified && is_end {
                     freshness = Freshness::Strict;
                 }
-                (self.is_due, self.next_check) = (true, None);
+                self.next_check = None;
             }
-            match self.check(freshness).await {
+            match self.manager.peek_session(&self.session, freshness).await {
                 Ok(Some(session)) => {
-                    (self.is_due, self.failures) = (false, 0);
+                    self.failures = 0;
                     let is_late = self.left(&session).is_zero();
                     self.late_checks = if is_late { self.late_checks + 1 } else { 0 };
                     let is_other = session.version() != self.session.version();
                     self.session = session;
+                    self.next_check = Some(self.after_check());
                     if is_other {
                         return Some(&self.session);
                     }
                 }
                 Ok(None) => return None,
+                Err(error) if error.is_corrupt() => return None,
                 Err(error) => {
-                    self.log_failure(&error);
-                    let pause = self.pause();
+                    self.manager.events().check_failed(self.session.id(), &error);
+                    self.next_check = Some(self.after_failure());
                     self.failures = self.failures.saturating_add(1);
-                    tokio::time::sleep(pause).await;
                 }
             }
         }
@@ -124,28 +130,25 @@ impl<T: Send + Sync + 'static> Live<T> {
         WhileLive { ended: Some(Box::pin(self.ended())), stream: Box::pin(stream) }
     }
 
-    /// One line per connection and outage, at a level that ten thousand connections can bear.
-    fn log_failure(&self, error: &crate::Error) {
-        if self.failures == 0 {
-            let (id, error) = (self.session.id(), error as &(dyn std::error::Error + 'static));
-            tracing::debug!(
-                target: "kvolt::session", %id, error,
-                "could not check the session of an open connection: it stays open, and is checked again"
-            );
-        }
-    }
-
-    /// When to check without being notified, and whether that is for the session's end.
-    fn next_check(&self) -> (Instant, bool) {
-        let policy = self.manager.policy();
-        let notified_for = self.manager.changes().complete_for();
-        let wait = if notified_for.is_zero() { policy.live_interval } else { notified_for };
+    /// When to check again after a check.
+    fn after_check(&self) -> NextCheck {
+        let pushed_for = self.manager.changes().complete_for();
+        let interval = self.manager.policy().live_interval;
+        let wait = if pushed_for.is_zero() { interval } else { pushed_for };
         // Clocks differ by little, mostly. By how much is found out in longer and longer steps.
         let late = CHECK_MIN.saturating_mul(1 << self.late_checks.min(20));
         let left = self.left(&self.session).max(late);
         // Far enough for a wait without end, and near enough to be a moment.
         let wait = wait.min(left).clamp(CHECK_MIN, Duration::from_secs(24 * 60 * 60));
-        (Instant::now() + wait, left <= wait)
+        NextCheck { at: Instant::now() + wait, is_end: left <= wait }
+    }
+
+    /// A random part of a duration.
+    fn part_of(&self, duration: Duration) -> Duration {
+        let mut random = [0];
+        // Without randomness, none of it.
+        let _ = (self.manager.policy().random)(&mut random);
+        duration / 255 * u32::from(random[0])
     }
 
     /// How long a session has left by this process's clock.
@@ -153,21 +156,13 @@ impl<T: Send + Sync + 'static> Live<T> {
         session.expires_at().since(self.manager.policy().clock.now())
     }
 
-    /// How long to wait before a store is asked again that could not answer: twice as long each
-    /// time, and spread over half of that, so that connections do not ask all at once when the
-    /// store tries to come back.
-    fn pause(&self) -> Duration {
-        let policy = self.manager.policy();
-        let first = (policy.live_interval / 4).clamp(CHECK_MIN, PAUSE_MAX);
+    /// When to check again after the store could not answer: after twice as long each time, spread
+    /// over half of that, so that connections do not ask all at once when the store tries to come
+    /// back.
+    fn after_failure(&self) -> NextCheck {
+        let first = (self.manager.policy().live_interval / 4).clamp(CHECK_MIN, PAUSE_MAX);
         let pause = first.saturating_mul(1 << self.failures.min(16)).min(PAUSE_MAX);
-        let mut random = [u8::MAX];
-        // Without randomness, the longest pause of the spread.
-        let _ = (policy.random)(&mut random);
-        pause / 2 + pause / 2 * u32::from(random[0]) / 255
-    }
-
-    async fn check(&self, freshness: Freshness) -> Result<Option<Session<T>>> {
-        self.manager.peek_session(&self.session, freshness).await
+        NextCheck { at: Instant::now() + pause - self.part_of(pause / 2), is_end: false }
     }
 }
 

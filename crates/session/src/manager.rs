@@ -6,11 +6,9 @@ use kvolt_cache::{
     AnyStore, At, Changes, Freshness, Insert, Key, Namespace, NewEntry, Remove, Replaces, Store,
 };
 
-use crate::changing::Written;
 use crate::events::{EndReason, EventListener, Events, RefusalReason};
 use crate::level::Proofs;
 use crate::policy::{Builder, Policy, measured};
-use crate::reading::TokenStatus;
 use crate::record::{Content, Data, NewSession, Record};
 use crate::token::SecretDigest;
 use crate::turns::Turns;
@@ -35,7 +33,7 @@ struct Inner<T> {
     policy: Policy<T>,
     events: Arc<Events>,
     changes: Arc<Changes>,
-    turns: Turns<Written<T>>,
+    turns: Turns<Session<T>>,
 }
 
 /// A new id collides with an existing one once in 2^48 sessions; more than
@@ -46,7 +44,8 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// A manager on a store, for sessions that end when unused for this long.
     ///
     /// However much they are used, they end after [`LIFETIME_DEFAULT`](crate::LIFETIME_DEFAULT), or
-    /// after the idle timeout if that is longer.
+    /// after the idle timeout if that is longer. With an idle timeout of zero, each call that
+    /// would create a session is an error ([`Error::is_misconfigured`]).
     pub fn new(store: impl Store<Record<T>>, idle_timeout: Duration) -> Self {
         let timeouts = Timeouts::new(idle_timeout, crate::LIFETIME_DEFAULT.max(idle_timeout));
         let policy = Policy { timeouts, ..Policy::default() };
@@ -91,7 +90,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
         self.0.store.namespace()
     }
 
-    pub(crate) fn turns(&self) -> &Turns<Written<T>> {
+    pub(crate) fn turns(&self) -> &Turns<Session<T>> {
         &self.0.turns
     }
 
@@ -189,8 +188,8 @@ impl<T: Send + Sync + 'static> Manager<T> {
     pub async fn destroy(&self, token: &Token) -> Result<bool> {
         let presented = self.presented(token);
         match self.verified(&presented, Freshness::Bounded).await? {
-            Some((session, status, _)) if status.may_end() => {
-                self.end_session(&session, EndReason::Logout).await
+            Some(found) if found.status.may_end() => {
+                self.end_session(&found.session, EndReason::Logout).await
             }
             _ => Ok(false),
         }
@@ -211,21 +210,16 @@ impl<T: Send + Sync + 'static> Manager<T> {
         session: &Session<T>,
         reason: EndReason,
     ) -> Result<bool> {
-        self.end_at(session.at(), session.owner(), reason).await
+        self.end_at(session.at(), reason).await
     }
 
     /// Removes the entry of a session, and reports that it was ended.
-    pub(crate) async fn end_at(
-        &self,
-        at: At<'_>,
-        owner: Option<&Owner>,
-        reason: EndReason,
-    ) -> Result<bool> {
+    pub(crate) async fn end_at(&self, at: At<'_>, reason: EndReason) -> Result<bool> {
         let removed = self.store().remove(at, None).await;
         self.changes().changed(at.key);
         let ended = removed.map_err(Error::store)? == Remove::Removed;
         if ended {
-            self.events().ended(SessionId::from_key(at.key), owner, reason);
+            self.events().ended(SessionId::from_key(at.key), at.owner, reason);
         }
         Ok(ended)
     }
@@ -285,8 +279,12 @@ impl<T: Send + Sync + 'static> Manager<T> {
     ) -> Result<Option<Token>> {
         let policy = self.policy();
         let timeouts = policy.timeouts_of(&content);
+        if timeouts.idle.is_zero() {
+            return Err(Error::misconfigured(
+                "the idle timeout is zero: no session would live (see `Manager::new`)",
+            ));
+        }
         content.ends_at = policy.clock.now().saturating_add(timeouts.lifetime);
-        let (filed_under, limit) = policy.filed_under(&content)?;
         let replaced = replaces.map(|session| {
             Replaces::new(*session.key())
                 .owner(session.filed_under().cloned())
@@ -295,27 +293,33 @@ impl<T: Send + Sync + 'static> Manager<T> {
         for _ in 0..MAX_INSERT_ATTEMPTS {
             let mut id = [0; SessionId::LEN];
             (policy.random)(&mut id)?;
+            let (owner, limit) = policy.filed_under(&content, &id)?;
             let key = Key::from_id(id, self.namespace());
-            let key = self.store().place(key, filed_under.as_ref());
+            let key = self.store().place(key, owner.as_ref());
             let id = SessionId::from_key(&key);
             let token = Token::generate(id, &content.seed, self.namespace(), policy.random)?;
             content.secret = token.digest(self.namespace());
             let entry = NewEntry::new(Record::new(content.clone()), timeouts.expiry())
-                .owner(filed_under.clone())
+                .owner(owner.clone())
                 .limit(limit)
                 .replaces(replaced.clone());
-            match self.store().insert(key, entry).await.map_err(Error::store)? {
+            let inserted = self.store().insert(key, entry).await;
+            if let Some(session) = replaces {
+                self.changes().changed(session.key());
+            }
+            let owner = owner.as_ref();
+            match inserted.map_err(Error::store)? {
                 Insert::Inserted { removed } => {
-                    let owner = content.owner.as_ref();
                     self.events().created(id, owner, content.is_anonymous());
                     if let Some(session) = replaces {
-                        self.ended(&[*session.key()], session.owner(), EndReason::NewLogin);
+                        let (id, owner) = (session.id(), session.filed_under());
+                        self.events().ended(id, owner, EndReason::NewLogin);
                     }
                     self.ended(&removed, owner, EndReason::Limit);
                     return Ok(Some(token));
                 }
                 Insert::LimitReached => {
-                    self.events().refused(None, content.owner.as_ref(), RefusalReason::Limit);
+                    self.events().refused(None, owner, RefusalReason::Limit);
                     return Err(Error::limit_reached());
                 }
                 Insert::Conflict => return Ok(None),
@@ -331,18 +335,6 @@ impl<T: Send + Sync + 'static> Manager<T> {
             self.changes().changed(key);
             self.events().ended(SessionId::from_key(key), owner, reason);
         }
-    }
-}
-
-impl TokenStatus {
-    /// Whether a client with such a token may use the session.
-    pub(crate) fn lets_in(self) -> bool {
-        matches!(self, Self::Valid | Self::InGrace(_))
-    }
-
-    /// Whether a client with such a token may end the session, or log in over it.
-    pub(crate) fn may_end(self) -> bool {
-        matches!(self, Self::Valid | Self::InGrace(_) | Self::CredentialsChanged)
     }
 }
 

@@ -8,7 +8,7 @@ use crate::anonymous::Anonymous;
 use crate::events::EventListener;
 use crate::record::Content;
 use crate::token::{Random, system_random};
-use crate::{Binding, Error, Manager, Owner, Record, Result, Timeouts};
+use crate::{Binding, Error, Manager, Owner, Record, Result, SessionId, Timeouts};
 
 /// How long a session lives unused unless set otherwise: 30 minutes.
 ///
@@ -57,17 +57,18 @@ impl<T> Policy<T> {
         timeouts.unwrap_or(self.timeouts)
     }
 
-    /// The owner that the store is to know, and how many sessions that one may have.
+    /// The owner under which the store files the session with this id, and that owner's limit.
     pub(crate) fn filed_under(
         &self,
         content: &Content<T>,
+        id: &[u8; SessionId::LEN],
     ) -> Result<(Option<Owner>, Option<OwnerLimit>)> {
         if content.owner.is_some() {
             return Ok((content.owner.clone(), self.owner_limit));
         }
         match self.anonymous.as_ref().filter(|_| content.is_anonymous()) {
             Some(anonymous) => {
-                let (group, limit) = anonymous.group(&content.seed)?;
+                let (group, limit) = anonymous.group(id)?;
                 Ok((Some(group), Some(limit)))
             }
             None => Ok((None, None)),
@@ -209,11 +210,10 @@ impl<T: Send + Sync + 'static> Builder<T> {
     /// number or an [`Owner`].
     pub fn owned_by<O>(mut self, owner: impl Fn(&T) -> O + Send + Sync + 'static) -> Self
     where
-        O: TryInto<Owner>,
-        O::Error: Into<Error>,
+        O: TryInto<Owner, Error: std::error::Error + Send + Sync + 'static>,
     {
         self.policy.owned_by =
-            Some(Arc::new(move |data| owner(data).try_into().map_err(Into::into)));
+            Some(Arc::new(move |data| owner(data).try_into().map_err(Error::invalid_owner)));
         self
     }
 
@@ -295,7 +295,7 @@ impl<T: Send + Sync + 'static> Builder<T> {
             }
         }
         if let Some(limit) = policy.owner_limit {
-            limit.check()?;
+            limit.check().map_err(Error::store)?;
         }
         if anonymous.is_some_and(|anonymous| anonymous.max_sessions == 0) {
             return Err(Error::misconfigured("a limit of zero anonymous sessions allows none"));

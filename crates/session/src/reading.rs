@@ -1,6 +1,8 @@
 //! Reading sessions, and what a token is to a session.
 
-use kvolt_cache::{At, Deadlines, EntryRef, Freshness, Key, Store, Timestamp, Use};
+use std::time::Duration;
+
+use kvolt_cache::{EntryRef, Freshness, Key, Owner, Store, Timestamp, Use};
 
 use crate::events::{self, EndReason, RefusalReason};
 use crate::level::Proofs;
@@ -9,7 +11,7 @@ use crate::record::{Content, Record};
 use crate::token::SecretDigest;
 use crate::{Access, Error, Manager, Result, Session, SessionId, Token};
 
-/// Whether a token's session is acceptable.
+/// What a token is to the session that it names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TokenStatus {
     /// The session's own token.
@@ -23,7 +25,7 @@ pub(crate) enum TokenStatus {
     Reused,
     /// The session was made before its account's credentials were changed. The token is its own.
     CredentialsChanged,
-    /// Not a token of this session.
+    /// Not a token of this session, or the session has ended.
     WrongSecret,
 }
 
@@ -33,6 +35,15 @@ pub(crate) struct Presented<'a> {
     pub(crate) token: &'a Token,
     pub(crate) key: Key,
     digest: SecretDigest,
+}
+
+/// A session that a token names, and what the token is to it.
+pub(crate) struct Verified<T> {
+    /// With the rights of the token.
+    pub(crate) session: Session<T>,
+    pub(crate) status: TokenStatus,
+    is_slide_due: bool,
+    is_copy: bool,
 }
 
 /// Outcome of [`Manager::get_ready`].
@@ -61,9 +72,9 @@ enum Next<T> {
     Touch(Session<T>),
 }
 
-/// How much later than its sealed end a session may be found by the store's word, since two
-/// clocks never agree exactly.
-const END_TOLERANCE: std::time::Duration = std::time::Duration::from_secs(60);
+/// How far the clocks of the store and of the manager may be apart at the absolute end of a
+/// session.
+const END_TOLERANCE: Duration = Duration::from_secs(60);
 
 impl<T: Send + Sync + 'static> Manager<T> {
     /// The session of a token, if there is one. It counts as use: the idle time starts again.
@@ -109,9 +120,15 @@ impl<T: Send + Sync + 'static> Manager<T> {
         let mut found = None;
         let mut is_slide_due = false;
         let mut visit = |entry: EntryRef<'_, Record<T>>| {
-            found = self.admitted(&presented, &entry);
-            let is_used = access.slides() && matches!(found, Some((_, TokenStatus::Valid)));
+            let admitted = self.admitted(&presented, &entry);
+            let is_used = access.slides() && matches!(admitted, Some((_, TokenStatus::Valid)));
             is_slide_due = is_used && entry.slide_due;
+            let slides_in_place = is_used && !entry.slide_due && !entry.is_copy;
+            found = admitted.map(
+                |(session, _)| {
+                    if slides_in_place { session.slid_in_place() } else { session }
+                },
+            );
             if is_used { Use::Slide } else { Use::Look }
         };
         let unread = |next| {
@@ -126,8 +143,8 @@ impl<T: Send + Sync + 'static> Manager<T> {
                 Ready::Yes(Ok(None))
             }
             Some(Ok(true)) => match found {
-                Some((session, _)) if is_slide_due => unread(Next::Touch(session)),
-                Some((session, _)) => Ready::Yes(Ok(Some(session))),
+                Some(session) if is_slide_due => unread(Next::Touch(session)),
+                Some(session) => Ready::Yes(Ok(Some(session))),
                 // A copy may be old, and a refusal may have to end the session.
                 None => unread(Next::Ask(Freshness::Strict)),
             },
@@ -147,14 +164,13 @@ impl<T: Send + Sync + 'static> Manager<T> {
             Next::Touch(session) => return self.touched(&presented, session).await,
             Next::Ask(freshness) => freshness,
         };
-        let Some((session, status, is_slide_due)) = self.verified(&presented, freshness).await?
-        else {
+        let Some(found) = self.verified(&presented, freshness).await? else {
             self.events().refused(Some(token.id()), None, RefusalReason::Unknown);
             return Ok(None);
         };
-        match status {
-            TokenStatus::Valid | TokenStatus::InGrace(_) => {}
-            refused => return self.refuse(&session, refused).await.map(|()| None),
+        let Verified { session, status, is_slide_due, .. } = found;
+        if !status.lets_in() {
+            return self.refuse(&session, status).await.map(|()| None);
         }
         if !self.is_readable(&session).await? {
             return Ok(None);
@@ -185,8 +201,9 @@ impl<T: Send + Sync + 'static> Manager<T> {
         let mut looked = None;
         let ready = self.store().get_ready(&presented.key, access.freshness(), &mut |entry| {
             looked = None;
-            let status = self.status(&presented, &entry);
-            if let (TokenStatus::Valid, false) = (status, entry.slide_due)
+            let is_ready = !(access.slides() && entry.slide_due);
+            if is_ready
+                && self.status(&presented, &entry) == TokenStatus::Valid
                 && let Ok(data) = entry.value.data()
             {
                 looked = Some(look(data));
@@ -220,61 +237,48 @@ impl<T: Send + Sync + 'static> Manager<T> {
         entry: &EntryRef<'_, Record<T>>,
     ) -> Option<(Session<T>, TokenStatus)> {
         let status = self.status(presented, entry);
-        let restricted_to = match status {
-            TokenStatus::Valid => None,
-            TokenStatus::InGrace(proofs) => Some(proofs),
-            _ => return None,
-        };
-        entry.value.data().ok()?;
-        Some((Session::from_ref(*entry).restricted_to(restricted_to), status))
+        if !status.lets_in() || entry.value.data().is_err() {
+            return None;
+        }
+        let session = Session::from_ref(*entry, self.clock().now());
+        Some((session.restricted_to(status.rights()), status))
     }
 
-    /// What a token is to the session of an entry. Every read and every change passes here.
+    /// What a token is to the session of an entry.
     #[inline]
     fn status(&self, presented: &Presented<'_>, entry: &EntryRef<'_, Record<T>>) -> TokenStatus {
-        let content = entry.value.content();
-        if content.secret == presented.digest && !self.is_tampered(content, entry.owner) {
-            return self.bound(content, TokenStatus::Valid);
+        match self.is_live(entry) {
+            Ok(true) => self.status_at(presented, entry.value.content(), entry.read_at),
+            _ => TokenStatus::WrongSecret,
         }
-        self.status_of_other(presented, content, entry.owner, entry.read_at)
     }
 
-    /// What a token is to a session that this process has at hand, at this time of the store.
+    /// What a token is to a session at this time of the store. Every read and every change passes
+    /// here.
+    #[inline]
     pub(crate) fn status_at(
         &self,
         presented: &Presented<'_>,
-        session: &Session<T>,
+        content: &Content<T>,
         now: Timestamp,
     ) -> TokenStatus {
-        let content = session.content();
         if content.secret == presented.digest {
             return self.bound(content, TokenStatus::Valid);
         }
-        self.status_of_other(presented, content, session.filed_under(), now)
+        self.status_of_other(presented, content, now)
     }
 
+    /// What a token is to a session that has another.
     #[cold]
     fn status_of_other(
         &self,
         presented: &Presented<'_>,
         content: &Content<T>,
-        owner: Option<&kvolt_cache::Owner>,
         now: Timestamp,
     ) -> TokenStatus {
-        if self.is_tampered(content, owner) {
-            return TokenStatus::WrongSecret;
-        }
         let rare = content.rare.as_deref();
-        // All are compared, so that the time tells nothing of which one matched.
-        let previous = rare.and_then(|rare| {
-            let mut found = None;
-            for previous in &rare.previous {
-                if previous.secret == presented.digest {
-                    found = Some(previous);
-                }
-            }
-            found
-        });
+        let previous = rare.map_or(&[][..], |rare| &rare.previous);
+        let previous = previous.iter().find(|previous| previous.secret == presented.digest);
         match previous {
             Some(previous) if now < previous.until && previous.is_accepted => {
                 return self.bound(content, TokenStatus::InGrace(previous.proofs));
@@ -296,13 +300,22 @@ impl<T: Send + Sync + 'static> Manager<T> {
         }
     }
 
-    /// Whether someone else than a manager has changed what a store says of a session: its
-    /// owner, or its absolute end. In memory there is no one.
+    /// Whether a session is live by its own record too; an error if the record names another
+    /// owner than the store. Only a manager writes records; others may write to a remote store.
     #[inline]
-    fn is_tampered(&self, content: &Content<T>, owner: Option<&kvolt_cache::Owner>) -> bool {
-        content.data.is_encoded()
-            && ((content.owner.is_some() && content.owner.as_ref() != owner)
-                || self.clock().now() > content.ends_at.saturating_add(END_TOLERANCE))
+    pub(crate) fn is_live(&self, entry: &EntryRef<'_, Record<T>>) -> Result<bool> {
+        let content = entry.value.content();
+        if !content.data.is_encoded() {
+            return Ok(true);
+        }
+        let is_filed_right = match &content.owner {
+            Some(owner) => entry.owner == Some(owner),
+            None => entry.owner.is_none_or(Owner::is_reserved),
+        };
+        if !is_filed_right {
+            return Err(Error::misfiled(SessionId::from_key(entry.key)));
+        }
+        Ok(self.clock().now() < content.ends_at.saturating_add(END_TOLERANCE))
     }
 
     /// The status if the session's binding is the one that its account has now.
@@ -311,17 +324,20 @@ impl<T: Send + Sync + 'static> Manager<T> {
         let Some(bound_to) = &self.policy().bound_to else {
             return status;
         };
-        // Data that can't be read says nothing of its account, and lets no one in.
         let is_bound = content.is_anonymous()
-            || !content.data.get().is_ok_and(|data| bound_to(data).as_ref() != content.binding());
+            || match content.data.get() {
+                Ok(data) => bound_to(data).is_some_and(|now| Some(&now) == content.binding()),
+                // Data that can't be read names no account, and lets no one in.
+                Err(_) => true,
+            };
         if is_bound { status } else { TokenStatus::CredentialsChanged }
     }
 
-    /// A session that the caller has read before, as it is now, whichever token it has; `None`
-    /// once it has ended or its account's credentials were changed. It does not count as use.
+    /// A session that the caller has read before, as it is now, with the rights that it had then.
+    /// `None` if it has ended, or credentials were changed since. It does not count as use.
     ///
-    /// For what outlives a request, such as an open stream: the token that it began with may have
-    /// been replaced since, and to present it again would look like a theft.
+    /// For what outlives a request, such as an open connection: the token that it began with may
+    /// have been replaced, and to present it again would be taken for a theft.
     ///
     /// # Errors
     ///
@@ -329,77 +345,93 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// exists but can't be read ([`Error::is_corrupt`]).
     pub async fn peek_session(
         &self,
-        session: &Session<T>,
+        began: &Session<T>,
         freshness: Freshness,
     ) -> Result<Option<Session<T>>> {
-        let found = self.by_id(session.id(), freshness).await?;
-        let found = found.filter(|found| self.continues(session, found));
-        Ok(found.map(|found| found.with_rights_of(session)))
+        let found = self.by_id(began.id(), freshness).await?;
+        let continues = |content: &Content<T>| {
+            content.epoch == began.content().epoch
+                && content.data.get().is_ok()
+                && self.bound(content, TokenStatus::Valid) == TokenStatus::Valid
+        };
+        let found = found.filter(|session| continues(session.content()));
+        Ok(found.map(|session| session.restricted_to(Some(began.proofs()))))
     }
 
-    /// Whether an open connection that began in a session may go on, now that the session is as
-    /// it is: no credentials were changed in between, and its data can be read.
-    pub(crate) fn continues(&self, began: &Session<T>, now: &Session<T>) -> bool {
-        let content = now.content();
-        content.epoch == began.content().epoch
-            && content.data.get().is_ok()
-            && self.bound(content, TokenStatus::Valid) == TokenStatus::Valid
-    }
-
-    /// The session that a token names and what the token is to it, whatever that is, and whether
-    /// a slide is due. `None` if there is no such session.
+    /// The session that a token names and what the token is to it, whatever that is. `None` if
+    /// there is no such session.
     ///
     /// At most one question to the store before the secret was verified; a copy that the token
     /// does not fit may be old, so then the store itself is asked.
     pub(crate) async fn verified(
         &self,
         presented: &Presented<'_>,
-        mut freshness: Freshness,
-    ) -> Result<Option<(Session<T>, TokenStatus, bool)>> {
-        loop {
-            let mut found = None;
-            let mut is_copy = false;
-            let mut visit = |entry: EntryRef<'_, Record<T>>| {
-                let status = self.status(presented, &entry);
-                is_copy = entry.is_copy;
-                found = Some((Session::from_ref(entry), status, entry.slide_due));
-                Use::Look
-            };
-            match self.store().get_ready(&presented.key, freshness, &mut visit) {
-                Some(ready) => _ = ready.map_err(Error::store)?,
-                None => {
-                    let entry = self.store().get(&presented.key, freshness).await;
-                    if let Some(entry) = entry.map_err(Error::store)? {
-                        let _ = visit(entry.as_ref());
-                    }
-                }
+        freshness: Freshness,
+    ) -> Result<Option<Verified<T>>> {
+        let mut visit = |entry: EntryRef<'_, Record<T>>| {
+            let status = self.status(presented, &entry);
+            let session = Session::from_ref(entry, self.clock().now());
+            Verified {
+                session: session.restricted_to(status.rights()),
+                status,
+                is_slide_due: entry.slide_due,
+                is_copy: entry.is_copy,
             }
-            let Some((session, status, is_slide_due)) = found else {
-                return Ok(None);
-            };
-            let restricted_to = match status {
-                TokenStatus::Valid => None,
-                TokenStatus::InGrace(proofs) => Some(proofs),
-                _ if is_copy && freshness != Freshness::Strict => {
-                    freshness = Freshness::Strict;
-                    continue;
-                }
-                _ => None,
-            };
-            return Ok(Some((session.restricted_to(restricted_to), status, is_slide_due)));
+        };
+        match self.visited(&presented.key, freshness, &mut visit).await? {
+            Some(found) if found.is_copy && !found.status.lets_in() => {
+                self.visited(&presented.key, Freshness::Strict, &mut visit).await
+            }
+            found => Ok(found),
         }
     }
 
-    /// The session after a use of which the store has to know; `None` if it has ended meanwhile.
+    /// A session by its id, whatever its token, and whether or not its data can be read.
+    pub(crate) async fn by_id(
+        &self,
+        id: SessionId,
+        freshness: Freshness,
+    ) -> Result<Option<Session<T>>> {
+        let key = id.key(self.namespace());
+        let mut visit = |entry: EntryRef<'_, _>| Session::from_ref(entry, self.clock().now());
+        self.visited(&key, freshness, &mut visit).await
+    }
+
+    /// What `visit` makes of the live entry under a key.
+    async fn visited<R: Send>(
+        &self,
+        key: &Key,
+        freshness: Freshness,
+        visit: &mut (impl FnMut(EntryRef<'_, Record<T>>) -> R + Send),
+    ) -> Result<Option<R>> {
+        let mut found = Ok(None);
+        let mut look = |entry: EntryRef<'_, Record<T>>| {
+            found = self.is_live(&entry).map(|is_live| is_live.then(|| visit(entry)));
+            Use::Look
+        };
+        match self.store().get_ready(key, freshness, &mut look) {
+            Some(Ok(true)) => found,
+            Some(Ok(false)) => Ok(None),
+            Some(Err(error)) => Err(Error::store(error)),
+            None => {
+                if let Some(entry) = self.store().get(key, freshness).await.map_err(Error::store)? {
+                    let _ = look(entry.as_ref());
+                }
+                found
+            }
+        }
+    }
+
+    /// The session after a use that the store must know of; `None` if it has ended meanwhile.
     async fn touched(
         &self,
         presented: &Presented<'_>,
         session: Session<T>,
     ) -> Result<Option<Session<T>>> {
-        match self.touch(session.at()).await {
+        match self.store().touch(session.at()).await {
             Ok(Some(deadlines)) => Ok(Some(session.slid(deadlines))),
             Ok(None) => {
-                let (id, owner) = (presented.token.id(), session.owner());
+                let (id, owner) = (presented.token.id(), session.filed_under());
                 self.events().refused(Some(id), owner, RefusalReason::Unknown);
                 Ok(None)
             }
@@ -412,17 +444,9 @@ impl<T: Send + Sync + 'static> Manager<T> {
         }
     }
 
-    async fn touch(&self, at: At<'_>) -> Result<Option<Deadlines>, kvolt_cache::Error> {
-        let touched = self.store().touch(at).await;
-        if touched.is_ok() {
-            self.events().slide_succeeded();
-        }
-        touched
-    }
-
     /// Reports a token that lets no one in, and ends the session where that is the policy.
     async fn refuse(&self, session: &Session<T>, status: TokenStatus) -> Result<()> {
-        let (id, owner) = (session.id(), session.owner());
+        let (id, owner) = (session.id(), session.filed_under());
         let reason = match status {
             TokenStatus::CredentialsChanged | TokenStatus::Replaced { by_credentials: true } => {
                 RefusalReason::CredentialsChanged
@@ -457,25 +481,26 @@ impl<T: Send + Sync + 'static> Manager<T> {
         self.end_session(session, EndReason::Undecodable).await?;
         Ok(false)
     }
+}
 
-    /// A session by its id, whatever its token.
-    pub(crate) async fn by_id(
-        &self,
-        id: SessionId,
-        freshness: Freshness,
-    ) -> Result<Option<Session<T>>> {
-        let key = id.key(self.namespace());
-        let mut found = None;
-        let ready = self.store().get_ready(&key, freshness, &mut |entry| {
-            found = Some(Session::from_ref(entry));
-            Use::Look
-        });
-        match ready {
-            Some(ready) => ready.map(|_| found).map_err(Error::store),
-            None => {
-                let entry = self.store().get(&key, freshness).await.map_err(Error::store)?;
-                Ok(entry.map(|entry| Session::from_entry(&entry)))
-            }
+impl TokenStatus {
+    /// Whether a client with such a token may use the session.
+    #[inline]
+    pub(crate) fn lets_in(self) -> bool {
+        matches!(self, Self::Valid | Self::InGrace(_))
+    }
+
+    /// Whether a client with such a token may end the session, or log in over it.
+    pub(crate) fn may_end(self) -> bool {
+        self.lets_in() || self == Self::CredentialsChanged
+    }
+
+    /// The rights that a session has by such a token, if they are not all of its own.
+    #[inline]
+    pub(crate) fn rights(self) -> Option<Proofs> {
+        match self {
+            Self::InGrace(proofs) => Some(proofs),
+            _ => None,
         }
     }
 }

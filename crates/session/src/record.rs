@@ -69,6 +69,7 @@ pub(crate) struct Data<T>(Arc<Held<T>>);
 
 enum Held<T> {
     Value(T),
+    #[cfg_attr(not(feature = "json"), expect(dead_code, reason = "only a codec makes it"))]
     Encoded(Encoded<T>),
 }
 
@@ -241,10 +242,9 @@ impl<T> NewSession<T> {
     #[must_use]
     pub fn owner<O>(mut self, owner: O) -> Self
     where
-        O: TryInto<Owner>,
-        O::Error: Into<Error>,
+        O: TryInto<Owner, Error: std::error::Error + Send + Sync + 'static>,
     {
-        self.owner = owner.try_into().map(Some).map_err(Into::into);
+        self.owner = owner.try_into().map(Some).map_err(Error::invalid_owner);
         self
     }
 

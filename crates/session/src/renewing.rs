@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kvolt_cache::{Freshness, Timestamp};
 
-use crate::changing::{Changed, Step};
+use crate::changing::MAX_ATTEMPTS;
 use crate::events::EndReason;
 use crate::level::Proofs;
 use crate::reading::{Presented, TokenStatus};
@@ -27,9 +27,6 @@ pub enum Rotated {
 
 /// How many previous tokens a record keeps.
 const MAX_PREVIOUS: usize = 16;
-
-/// How often a login starts again because the session that it replaces has changed.
-const MAX_LOGIN_ATTEMPTS: u32 = 1_000;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum RenewalReason {
@@ -64,8 +61,11 @@ impl<T: Send + Sync + 'static> Manager<T> {
         session: impl Into<NewSession<T>>,
     ) -> Result<Token> {
         let content = self.content(session.into())?;
-        match old {
-            Some(old) => self.login_over(&self.presented(old), None, content).await,
+        let Some(presented) = old.map(|old| self.presented(old)) else {
+            return self.insert_new(content).await;
+        };
+        match self.replaceable(&presented, Freshness::Bounded).await? {
+            Some(previous) => self.login_over(&presented, previous, content).await,
             None => self.insert_new(content).await,
         }
     }
@@ -83,34 +83,42 @@ impl<T: Send + Sync + 'static> Manager<T> {
         session: impl Into<NewSession<T>>,
     ) -> Result<Token> {
         let content = self.content(session.into())?;
-        self.login_over(&self.presented(old), Some(read), content).await
+        self.login_over(&self.presented(old), read, content).await
     }
 
     async fn login_over(
         &self,
         presented: &Presented<'_>,
-        mut read: Option<Session<T>>,
+        previous: Session<T>,
         content: Content<T>,
     ) -> Result<Token> {
-        let mut freshness = Freshness::Bounded;
-        for _ in 0..MAX_LOGIN_ATTEMPTS {
-            let previous = match read.take() {
-                Some(read) => read,
-                None => match self.verified(presented, freshness).await {
-                    Ok(Some((previous, status, _))) if status.may_end() => previous,
-                    Ok(_) => return self.insert_new(content).await,
-                    // Without its envelope, no secret of it can be verified: it stays as it is.
-                    Err(error) if error.is_corrupt() => return self.insert_new(content).await,
-                    Err(error) => return Err(error),
-                },
-            };
-            let content = self.carried_over(&previous, &content);
-            if let Some(token) = self.insert(content, Some(&previous)).await? {
+        let mut turn = self.turns().take(presented.key).await?;
+        let mut previous = self.newest(presented, &turn, previous);
+        for attempt in 0..MAX_ATTEMPTS {
+            let carrying = self.carried_over(&previous, &content);
+            if let Some(token) = self.insert(carrying, Some(&previous)).await? {
                 return Ok(token);
             }
-            freshness = Freshness::Strict;
+            self.lost(&mut turn, attempt).await;
+            previous = match self.replaceable(presented, Freshness::Strict).await? {
+                Some(previous) => previous,
+                None => return self.insert_new(content).await,
+            };
         }
         Err(Error::contended("the session that the login replaces kept changing"))
+    }
+
+    /// The session that a login with this token replaces, if there is one.
+    async fn replaceable(
+        &self,
+        presented: &Presented<'_>,
+        freshness: Freshness,
+    ) -> Result<Option<Session<T>>> {
+        match self.verified(presented, freshness).await {
+            // Without its record, no token of the session can be verified: it stays as it is.
+            Err(error) if error.is_corrupt() => Ok(None),
+            found => Ok(found?.filter(|found| found.status.may_end()).map(|found| found.session)),
+        }
     }
 
     /// What a login creates, with what it takes over from an anonymous session.
@@ -140,7 +148,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// envelope can't be read ([`Error::is_corrupt`]), if other changes leave no turn
     /// ([`Error::is_contended`]), or if there is no randomness ([`Error::is_unavailable`]).
     pub async fn rotate(&self, token: &Token) -> Result<Rotated> {
-        self.renew(&self.presented(token), None, RenewalReason::Age, None).await
+        self.renew_by(token, RenewalReason::Age).await
     }
 
     /// Whether tokens are rotated on a [schedule](crate::Builder::rotate_every) at all.
@@ -172,8 +180,8 @@ impl<T: Send + Sync + 'static> Manager<T> {
         if !self.is_rotation_due(session) {
             return Ok(None);
         }
-        let read = Some(session.clone());
-        self.renew(&self.presented(token), read, RenewalReason::Age, None).await.map(Some)
+        let presented = self.presented(token);
+        self.renew(&presented, session.clone(), RenewalReason::Age, None).await.map(Some)
     }
 
     /// Notes that the session's user has just proved again who they are, and gives it a
@@ -190,8 +198,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// ([`Error::is_misconfigured`]) for an anonymous session, which a
     /// [login](Self::login) replaces.
     pub async fn reauthenticate(&self, token: &Token, level: Level) -> Result<Rotated> {
-        let presented = self.presented(token);
-        self.renew(&presented, None, RenewalReason::Proof(level), None).await
+        self.renew_by(token, RenewalReason::Proof(level)).await
     }
 
     /// After a change of the account's credentials: ends all other sessions of the
@@ -215,12 +222,13 @@ impl<T: Send + Sync + 'static> Manager<T> {
     ) -> Result<(Rotated, usize)> {
         let presented = self.presented(token);
         let found = self.verified(&presented, Freshness::Strict).await?;
-        let Some((session, ..)) = found.filter(|(_, status, _)| status.may_end()) else {
+        let Some(found) = found.filter(|found| found.status.may_end()) else {
             return Ok((Rotated::Absent, 0));
         };
+        let session = found.session;
         let ended = self.end_others_of(&session, EndReason::CredentialsChanged).await?;
         let reason = RenewalReason::Credentials;
-        let rotated = self.renew(&presented, Some(session.clone()), reason, binding).await;
+        let rotated = self.renew(&presented, session.clone(), reason, binding).await;
         if !matches!(rotated, Ok(Rotated::Token(_))) {
             // Someone else may have changed its token meanwhile, or keeps it changing.
             self.end_session(&session, EndReason::CredentialsChanged).await?;
@@ -228,59 +236,66 @@ impl<T: Send + Sync + 'static> Manager<T> {
         Ok((rotated?, ended))
     }
 
+    async fn renew_by(&self, token: &Token, reason: RenewalReason) -> Result<Rotated> {
+        let presented = self.presented(token);
+        match self.verified(&presented, Freshness::Bounded).await? {
+            Some(found) if found.status.lets_in() => {
+                self.renew(&presented, found.session, reason, None).await
+            }
+            _ => Ok(Rotated::Absent),
+        }
+    }
+
     async fn renew(
         &self,
         presented: &Presented<'_>,
-        read: Option<Session<T>>,
+        read: Session<T>,
         reason: RenewalReason,
         binding: Option<Binding>,
     ) -> Result<Rotated> {
         let mut made = None;
-        let mut outcome = Rotated::Absent;
+        let mut left = Rotated::Absent;
         let changed = self
             .change(presented, read, |session, status, now| {
-                (made, outcome) = (None, Rotated::Absent);
+                (made, left) = (None, Rotated::Absent);
                 match (status, reason) {
-                    (TokenStatus::Valid, _) => {}
                     (TokenStatus::InGrace(_), RenewalReason::Age) => {
-                        outcome = Rotated::AlreadyRotated;
-                        return Ok(Step::Leave);
+                        left = Rotated::AlreadyRotated;
+                        return Ok(None);
                     }
-                    (TokenStatus::InGrace(_), _) => {}
-                    (TokenStatus::CredentialsChanged, RenewalReason::Credentials) => {}
-                    _ => return Ok(Step::Leave),
+                    (TokenStatus::Valid | TokenStatus::InGrace(_), _)
+                    | (TokenStatus::CredentialsChanged, RenewalReason::Credentials) => {}
+                    _ => return Ok(None),
                 }
                 if session.is_anonymous() && matches!(reason, RenewalReason::Proof(_)) {
                     return Err(Error::misconfigured(
                         "no one is signed in in an anonymous session: use `login`",
                     ));
                 }
-                let content = session.content();
-                let random = self.policy().random;
-                let token = Token::generate(session.id(), &content.seed, self.namespace(), random)?;
+                let (content, policy) = (session.content(), self.policy());
+                let token =
+                    Token::generate(session.id(), &content.seed, self.namespace(), policy.random)?;
                 let content = self.renewed(content, &token, reason, binding.clone(), now);
                 made = Some(token);
-                let expiry = match reason {
-                    RenewalReason::Proof(_) => Some(self.policy().timeouts_of(&content).expiry()),
-                    _ => None,
-                };
-                Ok(Step::Write(content, expiry))
+                let is_proof = matches!(reason, RenewalReason::Proof(_));
+                let expiry = is_proof.then(|| policy.timeouts_of(&content).expiry());
+                Ok(Some((content, expiry)))
             })
             .await;
         let (session, token) = match (changed, made) {
-            (Ok(Changed::Written(session)), Some(token)) => (session, token),
-            (Ok(_), _) => return Ok(outcome),
-            // The answer may be lost and the token changed: without a look, the client would be
-            // left with one that is refused.
+            (Ok(Some(session)), Some(token)) => (session, token),
+            (Ok(_), _) => return Ok(left),
+            // The answer may be lost and the token changed: unless the store is asked again, the
+            // client is left with a token that is refused.
             (Err(error), Some(token)) if error.is_unavailable() => {
                 match self.verified(&self.presented(&token), Freshness::Strict).await {
-                    Ok(Some((session, TokenStatus::Valid, _))) => (session, token),
+                    Ok(Some(found)) if found.status.lets_in() => (found.session, token),
                     _ => return Err(error),
                 }
             }
             (Err(error), _) => return Err(error),
         };
-        self.events().rotated(session.id(), session.owner());
+        self.events().rotated(session.id(), session.filed_under());
         if let RenewalReason::Proof(level) = reason {
             self.events().reauthenticated(session.id(), session.owner(), level);
         }

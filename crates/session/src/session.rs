@@ -1,7 +1,7 @@
 use std::fmt;
 use std::ops::Deref;
 
-use kvolt_cache::{At, Deadlines, Entry, EntryRef, Key, Owner, Timestamp, Version};
+use kvolt_cache::{At, Deadlines, Entry, EntryRef, Expiry, Key, Owner, Timestamp, Version};
 
 use crate::level::{Proofs, StepUp};
 use crate::record::Content;
@@ -16,8 +16,8 @@ pub struct Session<T> {
     record: Record<T>,
     version: Version,
     deadlines: Deadlines,
-    /// By the store's clock.
-    read_at: Timestamp,
+    /// One moment by the store's clock and by the manager's: when it was read.
+    read_at: (Timestamp, Timestamp),
     /// The owner it is filed under where that is not its own: the group of an anonymous session.
     group: Option<Owner>,
     /// The rights of a previous token in its grace, where one of them was presented.
@@ -25,9 +25,9 @@ pub struct Session<T> {
 }
 
 impl<T> Session<T> {
-    /// The session of an entry, whose data may not be readable.
+    /// The session of an entry, whose data may not be readable, at this time of the manager.
     #[inline]
-    pub(crate) fn from_ref(entry: EntryRef<'_, Record<T>>) -> Self {
+    pub(crate) fn from_ref(entry: EntryRef<'_, Record<T>>, now: Timestamp) -> Self {
         let group = match &entry.value.content().owner {
             Some(_) => None,
             None => entry.owner.cloned(),
@@ -37,27 +37,22 @@ impl<T> Session<T> {
             record: entry.value.clone(),
             version: entry.version,
             deadlines: entry.deadlines,
-            read_at: entry.read_at,
+            read_at: (entry.read_at, now),
             group,
             restricted_to: None,
         }
     }
 
-    pub(crate) fn from_entry(entry: &Entry<Record<T>>) -> Self {
-        Self::from_ref(entry.as_ref())
+    pub(crate) fn from_entry(entry: &Entry<Record<T>>, now: Timestamp) -> Self {
+        Self::from_ref(entry.as_ref(), now)
     }
 
-    /// The same session with the rights of a previous token.
+    /// The session with the rights of a previous token, or with all of its own.
     pub(crate) fn restricted_to(self, restricted_to: Option<Proofs>) -> Self {
         Self { restricted_to, ..self }
     }
 
-    /// The same session, for a client that has the rights of an earlier reading.
-    pub(crate) fn with_rights_of(self, earlier: &Self) -> Self {
-        self.restricted_to(earlier.restricted_to)
-    }
-
-    fn proofs(&self) -> Proofs {
+    pub(crate) fn proofs(&self) -> Proofs {
         self.restricted_to.unwrap_or(self.content().proofs)
     }
 
@@ -84,24 +79,42 @@ impl<T> Session<T> {
         self.version
     }
 
-    /// When it was read, by the store's clock.
-    pub(crate) fn read_at(&self) -> Timestamp {
-        self.read_at
+    /// The store's time at this time of the manager.
+    pub(crate) fn store_time(&self, now: Timestamp) -> Timestamp {
+        let (store, manager) = self.read_at;
+        store.saturating_add(now.since(manager))
     }
 
-    /// The same session after a change at this time of the store.
-    pub(crate) fn changed(self, record: Record<T>, version: Version, at: Timestamp) -> Self {
-        Self { record, version, read_at: at, ..self }
+    /// The session after a change, and with new deadlines if they start again at this time of the
+    /// store.
+    pub(crate) fn changed(
+        self,
+        record: Record<T>,
+        version: Version,
+        restart: Option<(Expiry, Timestamp)>,
+    ) -> Self {
+        let deadlines = restart.map_or(self.deadlines, |(expiry, now)| {
+            let after = |duration| now.saturating_add(duration);
+            let idle = expiry.idle_timeout().map(|idle| (idle, after(idle)));
+            Deadlines::new(idle, expiry.lifetime().map(after))
+        });
+        Self { record, version, deadlines, restricted_to: None, ..self }
     }
 
-    /// The same session, known to be so at this time of the store.
-    pub(crate) fn as_of(self, read_at: Timestamp) -> Self {
-        Self { read_at, ..self }
-    }
-
-    /// The same session after a use.
+    /// The session after a use, with the deadlines that the store has answered.
     pub(crate) fn slid(self, deadlines: Deadlines) -> Self {
         Self { deadlines, ..self }
+    }
+
+    /// The session after a use for which the store starts its idle time again as it is read.
+    pub(crate) fn slid_in_place(self) -> Self {
+        let (now, _) = self.read_at;
+        let idle = self.deadlines.idle_timeout().map(|timeout| {
+            let used = self.last_seen().max(now);
+            (timeout, used.saturating_add(timeout))
+        });
+        let deadlines = Deadlines::new(idle, self.deadlines.absolute());
+        self.slid(deadlines)
     }
 
     /// The application's data.

@@ -53,13 +53,13 @@ impl<R> Turns<R> {
     ///
     /// Dropping the future leaves the queue; the turn passes to the next.
     pub(crate) async fn take(&self, key: Key) -> Result<Turn<'_, R>> {
-        let (member, state) = self.join(key)?;
+        let member = self.join(key)?;
         // Tokio's mutex is fair, and passes the turn on where a waiting future is dropped.
-        let state = state.lock_owned().await;
+        let state = Arc::clone(&member.state).lock_owned().await;
         Ok(Turn { state, _member: member })
     }
 
-    fn join(&self, key: Key) -> Result<(Member<'_, R>, Arc<tokio::sync::Mutex<State<R>>>)> {
+    fn join(&self, key: Key) -> Result<Member<'_, R>> {
         let mut shard = self.shard(&key);
         let queue = shard.entry(key).or_insert_with(|| {
             let state = State { handed: None, wins: 0, competes: 0 };
@@ -71,7 +71,7 @@ impl<R> Turns<R> {
             )));
         }
         queue.members += 1;
-        Ok((Member { turns: self, key }, Arc::clone(&queue.state)))
+        Ok(Member { turns: self, key, state: Arc::clone(&queue.state) })
     }
 
     fn shard(&self, key: &Key) -> MutexGuard<'_, HashMap<Key, Queue<R>>> {
@@ -84,6 +84,7 @@ impl<R> Turns<R> {
 struct Member<'a, R> {
     turns: &'a Turns<R>,
     key: Key,
+    state: Arc<tokio::sync::Mutex<State<R>>>,
 }
 
 impl<R> Drop for Member<'_, R> {
@@ -106,13 +107,18 @@ pub(crate) struct Turn<'a, R> {
 }
 
 impl<R> Turn<'_, R> {
-    /// What the holder before wrote. It is taken: a holder that is dropped in the middle of its
-    /// change, whose outcome is then not known, hands nothing on.
-    pub(crate) fn take_handed(&mut self) -> Option<R> {
-        self.state.handed.take()
+    /// What the holder before wrote.
+    pub(crate) fn handed(&self) -> Option<&R> {
+        self.state.handed.as_ref()
     }
 
-    /// Hands on what this holder wrote, or found to be the newest.
+    /// Hands nothing on: for a holder that is about to write, and may be dropped before it knows
+    /// the outcome.
+    pub(crate) fn forget(&mut self) {
+        self.state.handed = None;
+    }
+
+    /// Hands on what this holder wrote.
     pub(crate) fn hand_on(&mut self, written: R) {
         self.state.handed = Some(written);
     }
@@ -160,10 +166,11 @@ mod tests {
         drop(first);
         assert!(poll(third.as_mut()).is_pending());
         let Poll::Ready(Ok(mut second)) = poll(second) else { panic!("it is the second's turn") };
-        assert_eq!(second.take_handed(), Some(1));
+        assert_eq!(second.handed(), Some(&1));
+        second.forget();
         drop(second);
-        let Poll::Ready(Ok(mut third)) = poll(third) else { panic!("it is the third's turn") };
-        assert_eq!(third.take_handed(), None, "the second took it and handed nothing on");
+        let Poll::Ready(Ok(third)) = poll(third) else { panic!("it is the third's turn") };
+        assert_eq!(third.handed(), None, "the second forgot it, and wrote nothing");
         drop(third);
         assert!(turns.shards.iter().all(|shard| shard.lock().unwrap().is_empty()));
     }
