@@ -6,33 +6,48 @@ use memchr::memchr_iter;
 
 use crate::lookup::Sole;
 
-/// What is searched of all `Cookie` headers of a request together, in bytes.
-/// Beyond it, no cookie is found: browsers send less to one site.
-pub(crate) const LEN_MAX: usize = 64 * 1024;
+/// How many bytes of all `Cookie` headers of a request together are searched on the way to a
+/// session. Browsers send less to one site; beyond it, no cookie is believed.
+pub(crate) const MAX_LEN: usize = 64 * 1024;
 
 /// The value of the cookie of that name.
 ///
-/// Several headers are searched as one (RFC 6265bis, section 5.8.3, and HTTP/2
-/// allows them). The order of cookies of the same name says nothing about where
-/// they come from, so if two have different values there is none.
-pub(crate) fn find<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
-    let mut found = Sole::default();
-    let mut searched = 0;
+/// The order of cookies of the same name says nothing about where they come from, so if two have
+/// different values, neither is believed.
+pub(crate) fn find<'a>(headers: &'a HeaderMap, name: &str) -> Sole<'a> {
+    let mut sole = Sole::None;
+    match each(headers, name, MAX_LEN, |value| sole.add(value)) {
+        true => sole,
+        false => Sole::Conflicting,
+    }
+}
+
+/// Hands each value of the cookies of that name to `found`. `false` if the headers are longer
+/// than `max_len` together: what comes after that is not searched.
+///
+/// Several headers are searched as one (RFC 6265bis, section 5.8.3, and HTTP/2 allows them).
+pub(crate) fn each<'a>(
+    headers: &'a HeaderMap,
+    name: &str,
+    max_len: usize,
+    mut found: impl FnMut(&'a [u8]),
+) -> bool {
+    let mut searched = 0_usize;
     for header in headers.get_all(COOKIE) {
         let header = header.as_bytes();
-        searched += header.len();
-        if searched > LEN_MAX {
-            return None;
+        searched = searched.saturating_add(header.len());
+        if searched > max_len {
+            return false;
         }
         let mut start = 0;
         for end in memchr_iter(b';', header).chain([header.len()]) {
             if let Some(value) = value_of(&header[start..end], name.as_bytes()) {
-                found.add(value);
+                found(value);
             }
             start = end + 1;
         }
     }
-    found.value()
+    true
 }
 
 /// The value of a `name=value` pair, if it has that name.
@@ -54,6 +69,13 @@ mod tests {
             headers.append(COOKIE, HeaderValue::from_bytes(value).unwrap());
         }
         headers
+    }
+
+    fn find<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
+        match super::find(headers, name) {
+            Sole::One(value) => Some(value),
+            Sole::None | Sole::Conflicting => None,
+        }
     }
 
     #[test]
@@ -87,6 +109,7 @@ mod tests {
         assert_eq!(find(&headers(&[b"id=x", many.as_bytes()]), "id"), None);
         let large = vec![b'x'; 1 << 20];
         assert_eq!(find(&headers(&[&large]), "id"), None);
+        assert!(matches!(super::find(&headers(&[&large]), "id"), Sole::Conflicting));
     }
 
     #[test]

@@ -39,7 +39,8 @@ impl StdError for ConfigError {}
 /// full, 401 where the session had ended in the meantime or a stronger or fresher
 /// authentication is needed, 403 where another site
 /// made a browser send the request or a form token is wrong, 409 where the owner has as many as allowed,
-/// and else 500. Nothing of it is shown to the client;
+/// 413 where the session can't hold so much, 400 where the request has several session tokens, and
+/// else 500. Nothing of it is shown to the client;
 /// what an operator has to act on is in the log.
 #[derive(Debug)]
 pub struct Error(Kind);
@@ -54,6 +55,8 @@ enum Kind {
     StepUp(StepUp, bool),
     SessionExists,
     NoWayBack,
+    ResponseBegun,
+    Ambiguous,
 }
 
 impl Error {
@@ -79,6 +82,19 @@ impl Error {
 
     pub(crate) fn no_way_back() -> Self {
         Self(Kind::NoWayBack)
+    }
+
+    pub(crate) fn response_begun() -> Self {
+        Self(Kind::ResponseBegun)
+    }
+
+    pub(crate) fn ambiguous() -> Self {
+        Self(Kind::Ambiguous)
+    }
+
+    /// Whether the session exists and can't be read.
+    pub(crate) fn is_unreadable(&self) -> bool {
+        matches!(&self.0, Kind::Session(error) if error.is_corrupt())
     }
 
     /// Whether the store is down, slow or full, or refuses to serve this program: the same
@@ -114,6 +130,11 @@ impl Error {
         matches!(self.0, Kind::Csrf)
     }
 
+    /// Whether the request has too many different tokens, or where one is needed, several.
+    pub fn is_ambiguous(&self) -> bool {
+        matches!(self.0, Kind::Ambiguous)
+    }
+
     /// What is missing, where the user has to prove again, or more strongly, who they are.
     pub fn missing_step_up(&self) -> Option<StepUp> {
         match self.0 {
@@ -134,6 +155,8 @@ impl Error {
             StatusCode::CONFLICT
         } else if self.is_too_large() {
             StatusCode::PAYLOAD_TOO_LARGE
+        } else if self.is_ambiguous() {
+            StatusCode::BAD_REQUEST
         } else {
             StatusCode::INTERNAL_SERVER_ERROR
         }
@@ -162,6 +185,9 @@ impl Error {
             StatusCode::FORBIDDEN => "requests from other sites are refused\n",
             StatusCode::CONFLICT => "too many sessions are open\n",
             StatusCode::PAYLOAD_TOO_LARGE => "the session can't hold so much\n",
+            StatusCode::BAD_REQUEST => {
+                "the request has several session tokens: clear the cookies\n"
+            }
             _ => "internal error\n",
         };
         let mut response = plain(status, text);
@@ -215,6 +241,8 @@ impl fmt::Display for Error {
             Kind::NoWayBack => {
                 "a token that came in a query can't be replaced: no response carries one back"
             }
+            Kind::ResponseBegun => "the response has begun: it can't give the client a token",
+            Kind::Ambiguous => "the request has several session tokens",
         })
     }
 }

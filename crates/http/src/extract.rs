@@ -73,11 +73,12 @@ impl<S: Sync, T: Send + Sync + 'static> FromRequestParts<S> for Session<T> {
         if handle.is_unreadable() {
             return Err(SessionRejection::Unreadable);
         }
-        handle.session().ok_or_else(|| {
+        if handle.slot.session().is_none() {
             let uri = parts.extensions.get::<OriginalUri>().map_or(&parts.uri, |uri| &uri.0);
             let refused = Refused::new(&parts.method, uri, &parts.headers);
-            SessionRejection::NoSession(handle.refuse(refused))
-        })
+            return Err(SessionRejection::NoSession(handle.refuse(refused)));
+        }
+        Ok(Self { handle })
     }
 }
 
@@ -90,7 +91,7 @@ impl<S: Sync, T: Send + Sync + 'static> OptionalFromRequestParts<S> for Session<
     ) -> Result<Option<Self>, SessionRejection> {
         match Handle::from_extensions(&parts.extensions) {
             Some(handle) if handle.is_unreadable() => Err(SessionRejection::Unreadable),
-            Some(handle) => Ok(handle.session()),
+            Some(handle) => Ok(handle.into_session()),
             None => Err(SessionRejection::LayerMissing(LayerMissing::log::<T>(&parts.uri))),
         }
     }

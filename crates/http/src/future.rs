@@ -10,11 +10,8 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::SessionLayer;
-use crate::service::Found;
-use crate::slot::Slot;
-
-/// A store's answer under way. Boxed: it exists only where there is I/O to wait for.
-pub(crate) type Ask<T> = Pin<Box<dyn Future<Output = Found<T>> + Send>>;
+use crate::admit::Found;
+use crate::slot::{Slot, Unfinished};
 
 pin_project! {
     /// The response of a [`SessionService`](crate::SessionService).
@@ -33,48 +30,65 @@ pin_project! {
     where
         S: Service<Request<B>>,
     {
-        /// The store has been asked and has not answered. Boxed, so that the future of a request
-        /// whose store answers at once stays small.
-        Asking { asking: Box<Asking<S, T, B>> },
+        /// Boxed, so that the future of a request whose store answers at once stays small.
+        Waiting { waiting: Option<Box<Waiting<S, T, B>>> },
         /// The request has gone on.
-        Inner { #[pin] future: S::Future, slot: Arc<Slot<T>> },
+        Inner { #[pin] future: S::Future, slot: Unfinished<T> },
         /// The layer has answered itself.
         Answered { response: Option<Box<Response<Bytes>>> },
     }
 }
 
-/// The question, and the request that waits for the answer.
-struct Asking<S, T, B> {
-    ask: Ask<T>,
-    waiting: Option<Waiting<S, T, B>>,
-}
-
+/// A request that waits for the store.
 struct Waiting<S, T, B> {
+    step: Step<T>,
     inner: S,
     layer: Arc<SessionLayer<T>>,
     request: Request<B>,
 }
 
+/// What is waited for.
+pub(crate) enum Step<T> {
+    /// The request's session.
+    Ask(Pin<Box<dyn Future<Output = Found<T>> + Send>>),
+    /// A new token for the session of a request that may pass.
+    Rotate(Pin<Box<dyn Future<Output = Arc<Slot<T>>> + Send>>),
+}
+
 impl<S, T, B> ResponseFuture<S, T, B>
 where
     S: Service<Request<B>>,
+    T: Send + Sync + 'static,
 {
-    pub(crate) fn asking(
-        ask: Ask<T>,
+    pub(crate) fn waiting(
+        step: Step<T>,
         inner: S,
         layer: Arc<SessionLayer<T>>,
         request: Request<B>,
     ) -> Self {
-        let waiting = Some(Waiting { inner, layer, request });
-        Self { state: State::Asking { asking: Box::new(Asking { ask, waiting }) } }
+        let waiting = Some(Box::new(Waiting { step, inner, layer, request }));
+        Self { state: State::Waiting { waiting } }
     }
 
-    pub(crate) fn inner(future: S::Future, slot: Arc<Slot<T>>) -> Self {
-        Self { state: State::Inner { future, slot } }
+    /// Lets a request go on that may pass.
+    pub(crate) fn inner(inner: &mut S, slot: Arc<Slot<T>>, request: Request<B>) -> Self {
+        Self { state: State::inner(inner, slot, request) }
     }
 
     pub(crate) fn answered(response: Box<Response<Bytes>>) -> Self {
         Self { state: State::Answered { response: Some(response) } }
+    }
+}
+
+impl<S, T, B> State<S, T, B>
+where
+    S: Service<Request<B>>,
+    T: Send + Sync + 'static,
+{
+    #[inline]
+    fn inner(inner: &mut S, slot: Arc<Slot<T>>, mut request: Request<B>) -> Self {
+        request.extensions_mut().insert(Arc::clone(&slot));
+        Self::Inner { future: inner.call(request), slot: Unfinished(slot) }
     }
 }
 
@@ -90,16 +104,26 @@ where
         let mut this = self.project();
         loop {
             match this.state.as_mut().project() {
-                StateProjection::Asking { asking } => {
-                    let found = ready!(asking.ask.as_mut().poll(context));
-                    let waiting = asking.waiting.take().expect("the store answers once");
-                    let Waiting { mut inner, layer, mut request } = waiting;
-                    let next = match layer.answer(found, &request) {
-                        Ok(slot) => {
-                            request.extensions_mut().insert(Arc::clone(&slot));
-                            State::Inner { future: inner.call(request), slot }
+                StateProjection::Waiting { waiting: this_waiting } => {
+                    let waiting = this_waiting.as_mut().expect("it waits until it goes on");
+                    let admitted = match &mut waiting.step {
+                        Step::Ask(ask) => {
+                            let found = ready!(ask.as_mut().poll(context));
+                            match waiting.layer.admit(found, &waiting.request) {
+                                Ok(slot) if slot.is_rotation_due() => {
+                                    waiting.step = Step::Rotate(Box::pin(slot.rotated()));
+                                    continue;
+                                }
+                                admitted => admitted,
+                            }
                         }
-                        Err(response) => State::Answered { response: Some(response) },
+                        Step::Rotate(rotate) => Ok(ready!(rotate.as_mut().poll(context))),
+                    };
+                    let next = match (admitted, this_waiting.take().map(|waiting| *waiting)) {
+                        (Ok(slot), Some(Waiting { mut inner, request, .. })) => {
+                            State::inner(&mut inner, slot, request)
+                        }
+                        (admitted, _) => State::Answered { response: admitted.err() },
                     };
                     this.state.set(next);
                 }
@@ -123,7 +147,7 @@ where
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.state {
-            State::Asking { .. } => "ResponseFuture::Asking",
+            State::Waiting { .. } => "ResponseFuture::Waiting",
             State::Inner { .. } => "ResponseFuture::Inner",
             State::Answered { .. } => "ResponseFuture::Answered",
         })

@@ -4,8 +4,7 @@ use std::sync::Arc;
 use http::{HeaderMap, Method, Uri};
 use tower_layer::Layer;
 
-use kvolt_cache::Access;
-use kvolt_session::StepUp;
+use kvolt_session::{Access, StepUp};
 
 use crate::{Refusal, SessionService, Sessions};
 

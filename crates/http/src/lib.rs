@@ -1,8 +1,10 @@
 #![doc = include_str!("../README.md")]
 
+mod admit;
 mod bounded;
 mod cookie_header;
 mod cookie_policy;
+mod cross_origin;
 mod csrf;
 #[cfg(feature = "device-names")]
 mod device_name;

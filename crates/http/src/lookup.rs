@@ -19,7 +19,8 @@ use crate::cookie_header;
 ///
 /// Several are separated by commas and tried in order; the first at which there
 /// is something in the form of a token decides, and nothing else is tried. Where
-/// one place holds two different values, it holds none.
+/// one place holds two different values, neither is believed: such a request has no session, and
+/// a login or a logout of it ends the sessions of all its tokens.
 ///
 /// A token in a query ends up in logs, histories and `Referer` headers: use it
 /// only where nothing else is possible.
@@ -39,6 +40,27 @@ pub struct Lookup(Box<[Source]>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place(usize);
 
+/// What a request has at the places of a lookup.
+#[derive(Debug)]
+pub(crate) enum Presented {
+    Nothing,
+    One(Token, Place),
+    /// Different values at one place, among which are these tokens.
+    Several(Vec<Token>, Place),
+}
+
+impl Presented {
+    /// With more tokens than this, a request is in no one's interest, and signs nothing in or out.
+    pub(crate) const MAX_TOKENS: usize = 8;
+
+    pub(crate) fn place(&self) -> Option<Place> {
+        match self {
+            Self::Nothing => None,
+            Self::One(_, place) | Self::Several(_, place) => Some(*place),
+        }
+    }
+}
+
 /// One place where a token may be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Source {
@@ -50,18 +72,41 @@ pub(crate) enum Source {
 
 impl Lookup {
     /// At how many places a token may be looked for.
-    pub const SOURCES_MAX: usize = 8;
+    pub const MAX_SOURCES: usize = 8;
 
     /// The token in a request with this head, if there is something in the form of one.
     pub fn find(&self, headers: &HeaderMap, uri: &Uri) -> Option<Token> {
-        self.find_with_place(headers, uri).map(|(token, _)| token)
+        match self.presented(headers, uri) {
+            Presented::One(token, _) => Some(token),
+            Presented::Nothing | Presented::Several(..) => None,
+        }
     }
 
-    pub(crate) fn find_with_place(&self, headers: &HeaderMap, uri: &Uri) -> Option<(Token, Place)> {
-        let mut sources = self.0.iter().enumerate();
-        sources.find_map(|(place, source)| {
-            Some((Token::parse(source.value(headers, uri)?)?, Place(place)))
-        })
+    pub(crate) fn presented(&self, headers: &HeaderMap, uri: &Uri) -> Presented {
+        let mut is_ambiguous = false;
+        for (place, source) in self.0.iter().enumerate() {
+            match source.sole(headers, uri) {
+                Sole::One(value) => {
+                    if let Some(token) = Token::parse(value) {
+                        return Presented::One(token, Place(place));
+                    }
+                }
+                Sole::Conflicting => is_ambiguous = true,
+                Sole::None => {}
+            }
+        }
+        if is_ambiguous { self.several(headers, uri) } else { Presented::Nothing }
+    }
+
+    #[cold]
+    fn several(&self, headers: &HeaderMap, uri: &Uri) -> Presented {
+        for (place, source) in self.0.iter().enumerate() {
+            let tokens = source.tokens(headers, uri);
+            if !tokens.is_empty() {
+                return Presented::Several(tokens, Place(place));
+            }
+        }
+        Presented::Nothing
     }
 
     /// The source at a place that this lookup has named.
@@ -79,46 +124,59 @@ impl Lookup {
 }
 
 impl Source {
-    fn value<'a>(&self, headers: &'a HeaderMap, uri: &'a Uri) -> Option<&'a [u8]> {
+    /// The value at this place, if there is one.
+    fn sole<'a>(&self, headers: &'a HeaderMap, uri: &'a Uri) -> Sole<'a> {
+        if let Self::Cookie(name) = self {
+            return cookie_header::find(headers, name);
+        }
+        let mut sole = Sole::None;
+        self.each(headers, uri, |value| sole.add(value));
+        sole
+    }
+
+    /// The different tokens at this place: at most one more than [`Presented::MAX_TOKENS`].
+    fn tokens(&self, headers: &HeaderMap, uri: &Uri) -> Vec<Token> {
+        let mut seen = Vec::new();
+        let mut tokens = Vec::new();
+        self.each(headers, uri, |value| {
+            if tokens.len() <= Presented::MAX_TOKENS
+                && !seen.contains(&value)
+                && let Some(token) = Token::parse(value)
+            {
+                seen.push(value);
+                tokens.push(token);
+            }
+        });
+        tokens
+    }
+
+    fn each<'a>(&self, headers: &'a HeaderMap, uri: &'a Uri, mut found: impl FnMut(&'a [u8])) {
+        let values = |name| headers.get_all(name).iter().map(|value| value.as_bytes());
         match self {
-            Self::Cookie(name) => cookie_header::find(headers, name),
-            Self::Header(name) => sole_header(headers, name),
-            Self::Bearer => bearer(sole_header(headers, &AUTHORIZATION)?),
-            Self::Query(name) => sole_parameter(uri.query()?, name),
+            Self::Cookie(name) => {
+                cookie_header::each(headers, name, usize::MAX, found);
+            }
+            Self::Header(name) => values(name).for_each(|value| found(value.trim_ascii())),
+            Self::Bearer => values(&AUTHORIZATION).filter_map(bearer).for_each(found),
+            // A token needs no percent-encoding, so there is none to undo.
+            Self::Query(name) => uri.query().unwrap_or_default().split('&').for_each(|pair| {
+                let value = pair.strip_prefix(&**name).and_then(|rest| rest.strip_prefix('='));
+                value.map(str::as_bytes).into_iter().for_each(&mut found);
+            }),
         }
     }
-}
-
-/// The value of a header that a request has once, or several times alike.
-fn sole_header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
-    let mut sole = Sole::default();
-    for value in headers.get_all(name) {
-        sole.add(value.as_bytes().trim_ascii());
-    }
-    sole.value()
 }
 
 /// The credentials of the `Bearer` scheme, whose name has no case (RFC 9110, section 11.1).
 fn bearer(value: &[u8]) -> Option<&[u8]> {
+    let value = value.trim_ascii();
     let (scheme, credentials) = value.split_at_checked("Bearer ".len())?;
     scheme.eq_ignore_ascii_case(b"Bearer ").then(|| credentials.trim_ascii_start())
 }
 
-/// The value of a query parameter. A token needs no percent-encoding, so there is none to undo.
-fn sole_parameter<'a>(query: &'a str, name: &str) -> Option<&'a [u8]> {
-    let mut sole = Sole::default();
-    for pair in query.split('&') {
-        if let Some(value) = pair.strip_prefix(name).and_then(|rest| rest.strip_prefix('=')) {
-            sole.add(value.as_bytes());
-        }
-    }
-    sole.value()
-}
-
-/// A value that is there once, or several times alike; of two that differ none is believed.
-#[derive(Default)]
+/// A value that a place has once, or several times alike; of two that differ neither is believed.
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum Sole<'a> {
-    #[default]
     None,
     One(&'a [u8]),
     Conflicting,
@@ -131,13 +189,6 @@ impl<'a> Sole<'a> {
             Self::One(first) if first == value => Self::One(first),
             _ => Self::Conflicting,
         };
-    }
-
-    pub(crate) fn value(self) -> Option<&'a [u8]> {
-        match self {
-            Self::One(value) => Some(value),
-            Self::None | Self::Conflicting => None,
-        }
     }
 }
 
@@ -173,7 +224,7 @@ impl FromStr for Lookup {
             if sources.contains(&source) {
                 return Err(error("it names one place twice"));
             }
-            if sources.len() == Self::SOURCES_MAX {
+            if sources.len() == Self::MAX_SOURCES {
                 return Err(error("it names more than 8 places"));
             }
             sources.push(source);
@@ -233,8 +284,8 @@ mod tests {
 
     use super::*;
 
-    const ONE: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
-    const TWO: &str = "BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBA";
+    const ONE: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    const TWO: &str = "BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB";
 
     fn find(lookup: &str, headers: &[(&str, &str)], uri: &str) -> Option<String> {
         let mut map = HeaderMap::new();

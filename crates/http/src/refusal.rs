@@ -2,14 +2,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CACHE_CONTROL, HOST, LOCATION, REFERER, WWW_AUTHENTICATE};
+use http::header::{ACCEPT, CACHE_CONTROL, LOCATION, REFERER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri};
 
 use kvolt_session::StepUp;
 
 use crate::error::{ConfigError, insufficient, plain};
 use crate::lookup::{Lookup, Source};
-use crate::redirect;
+use crate::{cross_origin, redirect};
 
 /// What a request gets that needs a session and has none.
 #[derive(Clone)]
@@ -69,32 +69,25 @@ impl Refusal {
 
     /// 303 to a login page of this site.
     ///
-    /// A `GET` takes along where it was going, as the parameter `next`. The
-    /// login handler checks that with [`local_path`](crate::local_path) before it follows it.
+    /// A `GET` takes along where it was going, as the parameter `next` of the page's query: before
+    /// a fragment, so that the server sees it. The login handler checks it with
+    /// [`local_path`](crate::local_path) before it follows it.
     ///
     /// # Errors
     ///
-    /// Where the page is no path on this site.
+    /// Returns an error if the page is no path on this site, or has the parameter `next` already.
     pub fn redirect(page: &str) -> Result<Self, ConfigError> {
-        match redirect::local_path(page) {
-            Some(page) => Ok(Self::of(Kind::Redirect { page: page.into(), browsers_only: false })),
-            None => {
-                Err(ConfigError::new(format!("the login page {page:?} is no path on this site")))
-            }
-        }
+        Ok(Self::of(Kind::Redirect { page: redirect::page(page)?, browsers_only: false }))
     }
 
-    /// As [`redirect`](Self::redirect) for whoever asks for a page (with `text/html` in
+    /// As [`redirect`](Self::redirect) for a client that asks for a page (with `text/html` in
     /// `Accept`), and as [`unauthorized`](Self::unauthorized) for all others.
     ///
     /// # Errors
     ///
-    /// Where the page is no path on this site.
+    /// Returns an error if the page is no path on this site, or has the parameter `next` already.
     pub fn redirect_browsers(page: &str) -> Result<Self, ConfigError> {
-        Self::redirect(page).map(|refusal| match refusal.kind {
-            Kind::Redirect { page, .. } => Self::of(Kind::Redirect { page, browsers_only: true }),
-            other => Self::of(other),
-        })
+        Ok(Self::of(Kind::Redirect { page: redirect::page(page)?, browsers_only: true }))
     }
 
     /// The application's own response.
@@ -102,21 +95,18 @@ impl Refusal {
         Self::of(Kind::With(Arc::new(respond)))
     }
 
-    /// Where whoever asks for a page is sent to prove again who they are, if a route
+    /// Where a client that asks for a page is sent to prove again who its user is, if a route
     /// [requires](crate::SessionLayer::require) that: a page of this site, which
-    /// [reauthenticates](crate::Handle::reauthenticate) and sends them back to `next`.
+    /// [reauthenticates](crate::Session::reauthenticate) and sends the client back to `next`.
     ///
     /// A form that was sent is not sent again: `next` is then the page that it was on. Without this,
-    /// and for all others, it is 401 with what is missing, in the terms of RFC 9470.
+    /// and for all other clients, the answer is 401 with what is missing, in the terms of RFC 9470.
     ///
     /// # Errors
     ///
-    /// Where the page is no path on this site.
+    /// Returns an error if the page is no path on this site, or has the parameter `next` already.
     pub fn step_up_page(self, page: &str) -> Result<Self, ConfigError> {
-        let Some(page) = redirect::local_path(page) else {
-            return Err(ConfigError::new(format!("{page:?} is no path on this site")));
-        };
-        Ok(Self { step_up_page: Some(page.into()), ..self })
+        Ok(Self { step_up_page: Some(redirect::page(page)?), ..self })
     }
 
     fn of(kind: Kind) -> Self {
@@ -183,14 +173,8 @@ fn to_page(page: &str, refused: Refused<'_>) -> Response<Bytes> {
 
 /// The page of this site that a form was on, as far as the browser tells.
 fn page_before(refused: Refused<'_>) -> Option<&str> {
-    let host = match refused.headers.get(HOST) {
-        Some(host) => host.to_str().ok()?,
-        // Over HTTP/2, the address has it.
-        None => refused.uri.authority()?.as_str(),
-    };
     let referer = refused.headers.get(REFERER)?.to_str().ok()?;
-    let (_, after_scheme) = referer.split_once("://")?;
-    after_scheme.strip_prefix(host).filter(|path| path.starts_with('/'))
+    cross_origin::path_here(referer, refused.uri, refused.headers)
 }
 
 fn asks_for_a_page(headers: &HeaderMap) -> bool {

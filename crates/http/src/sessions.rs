@@ -1,24 +1,19 @@
 use std::fmt;
-use std::future::Future;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, COOKIE, HOST, ORIGIN, UPGRADE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, request};
-use tower_http::csrf::CsrfLayer;
-use tower_layer::Layer;
-use tower_service::Service;
+use http::header::{AUTHORIZATION, COOKIE, ORIGIN};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, request};
 
-use kvolt_cache::Access;
-use kvolt_session::{Manager, NewSession, RefusalReason, Session, Token};
+use kvolt_session::{Access, Manager, RefusalReason, Session, Timeouts, Token};
 
 use crate::bounded::bounded;
+use crate::cross_origin::{self, Verdict};
 use crate::error::ConfigError;
-use crate::lookup::Source;
-use crate::slot::Slot;
-use crate::{CookiePolicy, Handle, Lookup, Refusal, Result, SessionLayer, SetToken};
+use crate::lookup::{Place, Presented, Source};
+use crate::slot::{Read, Slot};
+use crate::{CookiePolicy, Error, Handle, Lookup, Refusal, Result, SessionLayer, SetToken};
 
 /// How long a store may take to answer unless set otherwise: 2 seconds.
 pub const STORE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(2);
@@ -42,13 +37,16 @@ pub(crate) struct Inner<T> {
     pub(crate) cache_control: HeaderValue,
     /// The headers that decide which session a request has.
     pub(crate) vary: Vec<HeaderValue>,
-    cross_origin: CsrfLayer,
+    /// As browsers write them.
+    trusted_origins: Vec<Box<str>>,
+    /// Whether the last rotation by a layer failed: an outage is logged once.
+    rotations_fail: AtomicBool,
 }
 
 /// How long a client is to keep a token.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Keep {
-    /// How long its session lives at the most.
+    /// How long its session lives at most.
     lifetime: Duration,
     /// Whether also when it is closed.
     remembered: bool,
@@ -61,8 +59,14 @@ impl Keep {
         Self { lifetime: timeouts.lifetime, remembered }
     }
 
-    /// The same for a session whose timeouts have just started anew.
-    pub(crate) fn anew<T: Send + Sync + 'static>(self, manager: &Manager<T>) -> Self {
+    /// For a visitor's session that has just been made.
+    pub(crate) fn anonymous<T: Send + Sync + 'static>(manager: &Manager<T>) -> Self {
+        let Timeouts { lifetime, .. } = manager.anonymous_timeouts();
+        Self { lifetime, remembered: false }
+    }
+
+    /// The same for a session whose timeouts have just started again.
+    pub(crate) fn again<T: Send + Sync + 'static>(self, manager: &Manager<T>) -> Self {
         Self::new(manager, self.remembered)
     }
 
@@ -110,54 +114,68 @@ impl<T: Send + Sync + 'static> Sessions<T> {
         SessionLayer::new(self.clone())
     }
 
-    /// Makes a session for one who has just proved who they are, where nothing
-    /// of the request is known.
-    ///
-    /// Return what it gives as part of the response. A session that the client
-    /// had before lives on until it ends by itself; a [`Handle`] ends it.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Manager::create`].
-    pub async fn login(&self, session: impl Into<NewSession<T>>) -> Result<SetToken> {
-        let channel = self.channel(None)?;
-        let session = session.into();
-        let keep = Keep::new(&self.0.manager, session.is_remembered());
-        let token = bounded(self.0.store_timeout, self.0.manager.create(session)).await?;
-        let (name, value) = self.header(channel, &token, keep)?;
-        Ok(SetToken::headers(name, value, Some(token)))
-    }
-
     /// The handle for a request with this head, for handlers that are not
     /// behind the layer and use no extractor.
     ///
     /// # Errors
     ///
-    /// The store's; [`is_cross_origin`](crate::Error::is_cross_origin) where the layer would refuse the request.
+    /// Returns an error if the store is unavailable ([`Error::is_unavailable`]), or if the layer
+    /// would refuse the request because another site sent it ([`Error::is_cross_origin`]).
     pub async fn handle(&self, parts: &request::Parts) -> Result<Handle<T>> {
-        let found = self.0.lookup.find_with_place(&parts.headers, &parts.uri);
-        let came_by = found.as_ref().map(|(_, place)| self.0.lookup.source(*place));
-        if !self.admits_origin(&parts.method, &parts.uri, &parts.headers, came_by) {
-            return Err(crate::Error::cross_origin());
+        let presented = self.0.lookup.presented(&parts.headers, &parts.uri);
+        if !self.admits_origin(&parts.method, &parts.uri, &parts.headers, presented.place()) {
+            return Err(Error::cross_origin());
         }
+        let read = match &presented {
+            Presented::One(token, _) => {
+                match bounded(self.0.store_timeout, self.0.manager.get(token)).await {
+                    Ok(session) => session.into(),
+                    Err(error) => self.unread(error.into())?,
+                }
+            }
+            Presented::Several(..) => self.report_ambiguous(),
+            Presented::Nothing => Read::Nothing,
+        };
         let layer = Arc::new(self.layer().optional());
-        let asked = match &found {
-            Some((token, _)) => bounded(self.0.store_timeout, self.0.manager.get(token)).await,
-            None => Ok(None),
-        };
-        let slot = match asked {
-            Ok(session) => {
-                let session = session.filter(|session| !session.is_anonymous());
-                Slot::new(layer, found, Access::SLIDE, session)
-            }
-            // Whoever has a session that can't be decoded must be able to sign in, and out.
-            Err(error) if error.is_corrupt() => {
-                crate::Error::from(error).log();
-                Slot::new(layer, found, Access::SLIDE, None).unreadable()
-            }
-            Err(error) => return Err(error.into()),
-        };
-        Ok(Handle::outside(Arc::new(slot)))
+        Ok(Handle::outside(Arc::new(Slot::new(layer, presented, read, Access::SLIDE, None))))
+    }
+
+    /// What follows from an error of the store. A client whose session can't be decoded must be
+    /// able to sign in, and out.
+    #[cold]
+    pub(crate) fn unread(&self, error: Error) -> Result<Read<T>> {
+        if error.is_unreadable() {
+            error.log();
+            return Ok(Read::Unreadable);
+        }
+        if error.is_unavailable() {
+            self.0.manager.report_refusal(None, RefusalReason::Unavailable);
+        }
+        Err(error)
+    }
+
+    /// Reports a request with several different tokens, of which none is believed.
+    #[cold]
+    pub(crate) fn report_ambiguous(&self) -> Read<T> {
+        tracing::debug!(
+            target: "kvolt::http",
+            "believed no token of a request that has several: another cookie of the same name may be left over at another path or domain"
+        );
+        self.0.manager.report_refusal(None, RefusalReason::Ambiguous);
+        Read::Nothing
+    }
+
+    /// Notes whether a rotation by a layer worked. The request goes on in either case.
+    pub(crate) fn note_rotation(&self, rotated: &Result<SetToken>) {
+        let error = rotated.as_ref().err().filter(|error| !error.is_ended());
+        let failed_before = self.0.rotations_fail.swap(error.is_some(), Ordering::Relaxed);
+        if let (Some(error), false) = (error, failed_before) {
+            let error: &(dyn std::error::Error + 'static) = error;
+            tracing::warn!(
+                target: "kvolt::http", error,
+                "could not change a token that was due: tokens get older than allowed until it can"
+            );
+        }
     }
 
     /// Whether these are the same and not merely of the same type.
@@ -176,7 +194,7 @@ impl<T: Send + Sync + 'static> Sessions<T> {
             Some(source) => Some(source).filter(can),
             None => self.0.lookup.sources().iter().find(can),
         }
-        .ok_or_else(crate::Error::no_way_back)
+        .ok_or_else(Error::no_way_back)
     }
 
     /// The header that gives the client a token.
@@ -192,14 +210,14 @@ impl<T: Send + Sync + 'static> Sessions<T> {
                 let cookie = self.0.cookie.set_kept(name, token, keep.lifetime, keep.remembered);
                 return match cookie {
                     Ok(cookie) => Ok((http::header::SET_COOKIE, cookie)),
-                    Err(_) => Err(crate::Error::no_way_back()),
+                    Err(_) => Err(Error::no_way_back()),
                 };
             }
             Source::Header(name) => (name.clone(), token.expose().to_owned()),
             Source::Bearer => (AUTHORIZATION, format!("Bearer {}", token.expose())),
-            Source::Query(_) => return Err(crate::Error::no_way_back()),
+            Source::Query(_) => return Err(Error::no_way_back()),
         };
-        let mut value = HeaderValue::try_from(value).map_err(|_| crate::Error::no_way_back())?;
+        let mut value = HeaderValue::try_from(value).map_err(|_| Error::no_way_back())?;
         value.set_sensitive(true);
         Ok((name, value))
     }
@@ -210,70 +228,44 @@ impl<T: Send + Sync + 'static> Sessions<T> {
         Some((http::header::SET_COOKIE, self.0.cookie.clear(name).ok()?))
     }
 
-    /// Whether a request may change state: not one that another site made a browser send.
+    /// Whether a request may go on: it changes nothing, or no other site made a browser send it.
     ///
-    /// The rules are those of `tower_http::csrf`. A token in a header is none
-    /// that a browser adds by itself, so such a request needs no check.
+    /// Browsers add no header by themselves, so a request whose token is in one needs no check.
+    #[inline]
     pub(crate) fn admits_origin(
         &self,
         method: &Method,
         uri: &Uri,
         headers: &HeaderMap,
-        came_by: Option<&Source>,
+        place: Option<Place>,
     ) -> bool {
-        // The handshake of a WebSocket is a `GET` that any site's page can make, cookies included,
-        // and what follows can do anything.
-        let upgrades = headers.contains_key(UPGRADE);
-        if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) && !upgrades {
-            return true;
+        cross_origin::is_safe(method, headers)
+            || !self.is_sent_by_itself(place)
+            || self.verdict(method, uri, headers) == Verdict::Admitted
+    }
+
+    /// Whether browsers send the token at this place by themselves; without one, at any.
+    fn is_sent_by_itself(&self, place: Option<Place>) -> bool {
+        let is_cookie = |source: &Source| matches!(source, Source::Cookie(_));
+        match place {
+            Some(place) => is_cookie(self.0.lookup.source(place)),
+            None => self.0.lookup.sources().iter().any(is_cookie),
         }
-        let by_itself = |source: &Source| matches!(source, Source::Cookie(_));
-        let checked = match came_by {
-            Some(source) => by_itself(source),
-            None => self.0.lookup.sources().iter().any(by_itself),
-        };
-        if !checked {
-            return true;
-        }
-        let mut head = Request::new(());
-        *head.method_mut() = if upgrades { Method::POST } else { method.clone() };
-        *head.uri_mut() = uri.clone();
-        for name in [&HOST, &ORIGIN, &HeaderName::from_static("sec-fetch-site")] {
-            if let Some(value) = headers.get(name) {
-                head.headers_mut().insert(name, value.clone());
-            }
-        }
-        let verdict = pin!(self.0.cross_origin.layer(Pass).call(head));
-        // Neither service ever waits.
-        let verdict = verdict.poll(&mut Context::from_waker(Waker::noop()));
-        let admitted =
-            matches!(verdict, Poll::Ready(Ok(response)) if response.status().is_success());
-        if !admitted {
-            tracing::warn!(
+    }
+
+    fn verdict(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Verdict {
+        let verdict = cross_origin::verdict(method, headers, uri, &self.0.trusted_origins);
+        if verdict == Verdict::CrossOrigin {
+            // Any page can make a browser send it, so the log has it only where it was asked for.
+            tracing::debug!(
                 target: "kvolt::http",
                 path = uri.path(),
-                "refused a request that another site made a browser send"
+                origin = headers.get(ORIGIN).and_then(|origin| origin.to_str().ok()),
+                "rejected a cross-origin request (allow it with `trusted_origin`)"
             );
             self.0.manager.report_refusal(None, RefusalReason::CrossOrigin);
         }
-        admitted
-    }
-}
-
-/// What stands behind the cross-origin check: an answer that says it was passed.
-struct Pass;
-
-impl Service<Request<()>> for Pass {
-    type Response = Response<String>;
-    type Error = std::convert::Infallible;
-    type Future = std::future::Ready<std::result::Result<Response<String>, Self::Error>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<std::result::Result<(), Self::Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _: Request<()>) -> Self::Future {
-        std::future::ready(Ok(Response::new(String::new())))
+        verdict
     }
 }
 
@@ -302,7 +294,7 @@ impl<T: Send + Sync + 'static> Builder<T> {
         }
     }
 
-    /// Where the token is looked for. `cookie:__Host-session_id` unless set.
+    /// Where the token is looked for. Defaults to `cookie:__Host-session_id`.
     pub fn lookup(mut self, lookup: Lookup) -> Self {
         self.lookup = lookup;
         self
@@ -314,25 +306,26 @@ impl<T: Send + Sync + 'static> Builder<T> {
         self
     }
 
-    /// What a request gets that needs a session and has none. 401 unless set.
+    /// The answer to a request that needs a session and has none. Defaults to 401.
     pub fn refusal(mut self, refusal: Refusal) -> Self {
         self.refusal = refusal;
         self
     }
 
-    /// How long the store may take before a request gets 503. [`STORE_TIMEOUT_DEFAULT`] unless set.
+    /// How long the store may take before a request gets 503. Defaults to [`STORE_TIMEOUT_DEFAULT`].
     pub fn store_timeout(mut self, timeout: Duration) -> Self {
         self.store_timeout = timeout;
         self
     }
 
-    /// What responses that depend on a session say about being kept. `no-store` unless set.
+    /// Whether clients may keep responses that depend on a session. Defaults to `no-store`.
     pub fn cache_control(mut self, cache_control: CacheControl) -> Self {
         self.cache_control = cache_control;
         self
     }
 
-    /// Another site of one's own whose pages may change state here, such as `https://admin.example.org`.
+    /// Another site of yours whose pages may change state here, such as
+    /// `https://admin.example.org`.
     pub fn trusted_origin(mut self, origin: impl Into<String>) -> Self {
         self.trusted_origins.push(origin.into());
         self
@@ -342,7 +335,8 @@ impl<T: Send + Sync + 'static> Builder<T> {
     ///
     /// # Errors
     ///
-    /// A cookie that browsers would refuse; a timeout of zero; a trusted origin that is none.
+    /// Returns an error for a cookie that browsers would refuse, a timeout of zero, and a trusted
+    /// origin that no browser would send.
     pub fn build(self) -> std::result::Result<Sessions<T>, ConfigError> {
         for source in self.lookup.sources() {
             if let Source::Cookie(name) = source {
@@ -352,16 +346,11 @@ impl<T: Send + Sync + 'static> Builder<T> {
         if self.store_timeout.is_zero() {
             return Err(ConfigError::new("the store's timeout must not be zero"));
         }
-        let mut cross_origin = CsrfLayer::new();
-        for origin in &self.trusted_origins {
-            cross_origin = cross_origin
-                .add_trusted_origin(origin)
-                .map_err(|error| ConfigError::new(error.to_string()))?;
-        }
+        let trusted = self.trusted_origins.iter();
+        let trusted = trusted.map(|origin| cross_origin::canonical_origin(origin));
+        let trusted_origins = trusted.collect::<std::result::Result<_, _>>()?;
         let vary = vary(&self.lookup);
-        let mut inner = self.into_inner(vary);
-        inner.cross_origin = cross_origin;
-        Ok(Sessions(Arc::new(inner)))
+        Ok(Sessions(Arc::new(Inner { trusted_origins, ..self.into_inner(vary) })))
     }
 
     fn into_inner(self, vary: Vec<HeaderValue>) -> Inner<T> {
@@ -376,7 +365,8 @@ impl<T: Send + Sync + 'static> Builder<T> {
                 CacheControl::Private => "private, no-cache",
             }),
             vary,
-            cross_origin: CsrfLayer::new(),
+            trusted_origins: Vec::new(),
+            rotations_fail: AtomicBool::new(false),
         }
     }
 }

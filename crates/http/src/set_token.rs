@@ -18,15 +18,16 @@ pub struct SetToken {
 }
 
 impl SetToken {
-    pub(crate) fn headers(name: HeaderName, value: HeaderValue, token: Option<Token>) -> Self {
-        Self { header: Some((name, value)), token }
+    pub(crate) fn new(header: Option<(HeaderName, HeaderValue)>, token: Option<Token>) -> Self {
+        Self { header, token }
     }
 
     pub(crate) fn by_layer(token: Option<Token>) -> Self {
-        Self { header: None, token }
+        Self::new(None, token)
     }
 
-    /// The new token, for those who hand it to the client in their own way; none after a logout.
+    /// The new token, for a handler that hands it to the client in its own way, or goes on with the
+    /// new session: see [`Manager`](kvolt_session::Manager). None after a logout.
     pub fn token(&self) -> Option<&Token> {
         self.token.as_ref()
     }

@@ -6,79 +6,107 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, Entry, SET_COOKIE, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 
-use kvolt_cache::Access;
-use kvolt_session::{Session, Token};
+use kvolt_cache::Timestamp;
+use kvolt_session::{Access, Level, Session, Token};
 
-use crate::lookup::{Place, Source};
-use crate::{Refused, SessionLayer, Sessions};
+use crate::lookup::{Place, Presented, Source};
+use crate::{Handle, Refused, SessionLayer, Sessions};
 
-/// A request's session, or that it has none: there behind every layer, so that
-/// "no session" and "no layer" can be told apart.
+/// A request's session, or that it has none. It exists behind every layer, so that "no session"
+/// and "no layer" can be told apart.
 pub(crate) struct Slot<T> {
     layer: Arc<SessionLayer<T>>,
-    pub(crate) session: Option<Session<T>>,
-    /// Whether there is one that can't be decoded: then it is not as if there were none.
-    is_unreadable: bool,
-    /// Where the client's token came from, whether or not there is such a session.
-    came_by: Option<Place>,
-    /// How it was asked for.
+    read: Read<T>,
+    /// How the store was asked.
     access: Access,
-    state: Mutex<State>,
+    /// Where the client's tokens came from, whether or not there is such a session.
+    place: Option<Place>,
+    /// All of them, where a request has several, of which none is believed.
+    several: Vec<Token>,
+    /// The slot of the outermost layer of the same sessions, if that is not this one. A client has
+    /// one token, so its state, its place and its tokens are the ones that count.
+    outermost: Option<Arc<Self>>,
+    state: Mutex<State<T>>,
 }
 
-/// The header by which the response sets or clears the client's token; mostly there is none, so boxed.
+/// What the store said of the client's token.
+pub(crate) enum Read<T> {
+    Nothing,
+    Session(Session<T>),
+    /// A session that can't be decoded: that is not as if there were none.
+    Unreadable,
+}
+
+/// The header by which the response sets or clears the client's token. Mostly there is none, so
+/// it is boxed.
 pub(crate) type Outgoing = Box<(HeaderName, HeaderValue)>;
 
 /// What changes while the handler runs.
-pub(crate) struct State {
-    /// The token that is good now.
+pub(crate) struct State<T> {
+    /// The token that the client has, or is being given.
     pub(crate) token: Option<Token>,
-    /// Whether it is another than the one that the session was read by.
-    pub(crate) replaced: bool,
+    pub(crate) change: Change,
+    /// The session as an update has left it, if the token still is the one that it was made with.
+    pub(crate) latest: Option<Box<Session<T>>>,
+    /// What the user has proved since the request arrived.
+    pub(crate) proof: Option<(Level, Timestamp)>,
     pub(crate) outgoing: Option<Outgoing>,
+    /// Whether the response's head is gone, so that it can carry no token.
+    pub(crate) is_finished: bool,
 }
 
-impl<T: Send + Sync + 'static> Slot<T> {
+/// What has become of the client's token since the request arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Change {
+    None,
+    /// The session has another token.
+    Renewed,
+    /// The client was signed in or out: its token, if it has one, is another session's.
+    Replaced,
+}
+
+impl<T> Slot<T> {
     pub(crate) fn new(
         layer: Arc<SessionLayer<T>>,
-        found: Option<(Token, Place)>,
+        presented: Presented,
+        read: Read<T>,
         access: Access,
-        session: Option<Session<T>>,
+        outer: Option<Arc<Self>>,
     ) -> Self {
-        let (token, came_by) = found.unzip();
-        let state = Mutex::new(State { token, replaced: false, outgoing: None });
-        Self { layer, session, is_unreadable: false, came_by, access, state }
-    }
-
-    /// Of a request whose session can't be decoded.
-    pub(crate) fn unreadable(self) -> Self {
-        Self { is_unreadable: true, ..self }
-    }
-
-    pub(crate) fn is_unreadable(&self) -> bool {
-        self.is_unreadable
-    }
-
-    /// Of a request whose token the layer has changed: the client is to be told.
-    pub(crate) fn renewed(self, outgoing: Outgoing) -> Self {
-        self.state().outgoing = Some(outgoing);
-        self
+        let place = presented.place();
+        let (token, several) = match presented {
+            Presented::Nothing => (None, Vec::new()),
+            Presented::One(token, _) => (Some(token), Vec::new()),
+            Presented::Several(tokens, _) => (None, tokens),
+        };
+        let outermost = outer.map(|outer| outer.outermost.clone().unwrap_or(outer));
+        let state = Mutex::new(State {
+            token,
+            change: Change::None,
+            latest: None,
+            proof: None,
+            outgoing: None,
+            is_finished: false,
+        });
+        Self { layer, read, access, place, several, outermost, state }
     }
 
     pub(crate) fn sessions(&self) -> &Sessions<T> {
         &self.layer.sessions
     }
 
-    /// The session as it was read for this request, if that counted as use and by this token.
-    pub(crate) fn used(&self) -> Option<&Session<T>> {
-        let used = self.access.slides() && !self.state().replaced;
-        self.session.as_ref().filter(|_| used)
+    fn outermost(&self) -> &Self {
+        self.outermost.as_deref().unwrap_or(self)
     }
 
-    /// The session as it was read for this request, if by the token that is good now.
-    pub(crate) fn read_by_current(&self) -> Option<&Session<T>> {
-        let replaced = self.state().replaced;
-        self.session.as_ref().filter(|_| !replaced)
+    /// Never held across an await.
+    pub(crate) fn state(&self) -> MutexGuard<'_, State<T>> {
+        self.outermost().state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All tokens of a request that has several.
+    pub(crate) fn several(&self) -> &[Token] {
+        &self.outermost().several
     }
 
     /// Whether only the store itself could answer for the session.
@@ -86,36 +114,135 @@ impl<T: Send + Sync + 'static> Slot<T> {
         self.access.is_strict()
     }
 
-    pub(crate) fn came_by(&self) -> Option<&Source> {
-        self.came_by.map(|place| self.sessions().inner().lookup.source(place))
+    /// The session that the handler sees. An anonymous visitor's is none where the layer does not
+    /// say so.
+    #[inline]
+    pub(crate) fn session(&self) -> Option<&Session<T>> {
+        let session = self.read_session();
+        session.filter(|session| self.layer.anonymous || !session.is_anonymous())
     }
 
-    /// Leaves it to a layer within to tell the client of its new token, if there is one.
-    pub(crate) fn hand_over(&self) -> Option<(Token, Outgoing)> {
-        let mut state = self.state();
-        let token = Token::parse(state.token.as_ref()?.expose())?;
-        Some((token, state.outgoing.take()?))
+    fn read_session(&self) -> Option<&Session<T>> {
+        match &self.read {
+            Read::Session(session) => Some(session),
+            Read::Nothing | Read::Unreadable => None,
+        }
     }
 
-    /// Never held across an await.
-    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn is_unreadable(&self) -> bool {
+        matches!(self.read, Read::Unreadable)
+    }
+
+    /// Whether the client has a session, or several, of whatever kind.
+    pub(crate) fn has_any(&self) -> bool {
+        let state = self.state();
+        match state.change {
+            Change::Replaced => state.token.is_some(),
+            _ => !matches!(self.read, Read::Nothing) || !self.several().is_empty(),
+        }
+    }
+
+    /// The token that the client has now, and its session as this request has last read or
+    /// written it, if it has.
+    pub(crate) fn current(&self) -> Option<(Token, Option<Session<T>>)> {
+        let state = self.state();
+        let token = state.token.clone()?;
+        let latest = state.latest.as_deref();
+        let latest = latest.or(self.read_session().filter(|_| state.change == Change::None));
+        Some((token, latest.cloned()))
+    }
+
+    /// [`current`](Self::current) of the session that the handler sees; `None` if it was replaced
+    /// or ended since.
+    pub(crate) fn own(&self) -> Option<(Token, Option<Session<T>>)> {
+        self.session()?;
+        if self.is_replaced() { None } else { self.current() }
+    }
+
+    /// Whether the client was signed in or out since the request arrived.
+    pub(crate) fn is_replaced(&self) -> bool {
+        self.state().change == Change::Replaced
+    }
+
+    /// Whether reading the session counted as use.
+    pub(crate) fn is_used(&self) -> bool {
+        self.access.slides()
+    }
+
+    /// What a layer within this one finds in the request.
+    pub(crate) fn presented(&self) -> Presented {
+        match (self.state().token.clone(), self.outermost().place) {
+            (Some(token), Some(place)) => Presented::One(token, place),
+            _ => Presented::Nothing,
+        }
+    }
+
+    /// What was read, and how, for a layer within this one that asks by this access; `None` if it
+    /// has to ask the store itself.
+    pub(crate) fn read_for(&self, access: Access) -> Option<(Read<T>, Access)> {
+        let is_enough = (self.access.is_strict() || !access.is_strict())
+            && (self.access.slides() || !access.slides());
+        (is_enough && !self.is_replaced()).then(|| (self.read.clone(), self.access))
+    }
+}
+
+impl<T: Send + Sync + 'static> Slot<T> {
+    /// Where the client's token came from.
+    pub(crate) fn source(&self) -> Option<&Source> {
+        self.outermost().place.map(|place| self.sessions().inner().lookup.source(place))
+    }
+
+    /// Whether the session's token is due to be changed. Looking changes none.
+    #[inline]
+    pub(crate) fn is_rotation_due(&self) -> bool {
+        self.layer.rotates
+            && self.access.slides()
+            && self.session().is_some_and(|session| {
+                self.sessions().manager().is_rotation_due(session)
+                    && self.sessions().channel(self.source()).is_ok()
+                    && self.state().change == Change::None
+            })
+    }
+
+    /// Changes the session's token. A request goes on with the old one if that fails.
+    pub(crate) async fn rotated(self: Arc<Self>) -> Arc<Self> {
+        if let Some(session) = Handle::behind(Arc::clone(&self)).into_session() {
+            self.sessions().note_rotation(&session.rotate_read().await);
+        }
+        self
     }
 
     pub(crate) fn refuse(&self, refused: Refused<'_>) -> Response<Bytes> {
         self.layer.refusal.response(refused, &self.sessions().inner().lookup)
     }
+}
 
+impl<T> Clone for Read<T> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Nothing => Self::Nothing,
+            Self::Session(session) => Self::Session(session.clone()),
+            Self::Unreadable => Self::Unreadable,
+        }
+    }
+}
+
+/// A slot whose response is not finished. Once it is, or is dropped, what would have to be told
+/// to the client is no longer done.
+pub(crate) struct Unfinished<T>(pub(crate) Arc<Slot<T>>);
+
+impl<T: Send + Sync + 'static> Unfinished<T> {
     /// Adds to a response what the client and the caches on the way have to know.
     #[inline]
-    pub(crate) fn finish(&self, headers: &mut HeaderMap) {
-        let outgoing = self.state().outgoing.take();
-        let depends = self.session.is_some() || outgoing.is_some();
+    pub(crate) fn finish(&mut self, headers: &mut HeaderMap) {
+        let outgoing = self.close();
+        let slot = &*self.0;
+        let depends = slot.session().is_some() || outgoing.is_some();
         if let Some(outgoing) = outgoing {
             let (name, value) = *outgoing;
             set(headers, &name, value);
         }
-        let inner = self.sessions().inner();
+        let inner = slot.sessions().inner();
         if depends {
             restrict(headers, &inner.cache_control);
         }
@@ -123,7 +250,31 @@ impl<T: Send + Sync + 'static> Slot<T> {
     }
 }
 
-/// Sets a header; of cookies, the one of that name.
+impl<T> Unfinished<T> {
+    fn close(&mut self) -> Option<Outgoing> {
+        if self.0.outermost.is_some() {
+            // The outermost layer finishes the response.
+            return None;
+        }
+        // Without a lock, if the handler has kept nothing of it.
+        if let Some(slot) = Arc::get_mut(&mut self.0) {
+            return slot.state.get_mut().unwrap_or_else(PoisonError::into_inner).outgoing.take();
+        }
+        let mut state = self.0.state();
+        state.is_finished = true;
+        state.outgoing.take()
+    }
+}
+
+impl<T> Drop for Unfinished<T> {
+    fn drop(&mut self) {
+        if Arc::strong_count(&self.0) > 1 {
+            self.close();
+        }
+    }
+}
+
+/// Sets a header; a cookie replaces the one of the same name.
 pub(crate) fn set(headers: &mut HeaderMap, name: &HeaderName, value: HeaderValue) {
     if *name != SET_COOKIE {
         headers.insert(name, value);
@@ -150,7 +301,7 @@ pub(crate) fn set(headers: &mut HeaderMap, name: &HeaderName, value: HeaderValue
     headers.append(SET_COOKIE, value);
 }
 
-/// Keeps shared caches from a response, whatever the handler said; what it said more strictly stays.
+/// Keeps shared caches from a response, whatever the handler said. What it said more strictly stays.
 fn restrict(headers: &mut HeaderMap, cache_control: &HeaderValue) {
     match headers.entry(CACHE_CONTROL) {
         Entry::Vacant(vacant) => {
@@ -170,7 +321,7 @@ fn restrict(headers: &mut HeaderMap, cache_control: &HeaderValue) {
     }
 }
 
-/// Says which headers the response depends on.
+/// Names the headers that the response depends on.
 pub(crate) fn vary(headers: &mut HeaderMap, names: &[HeaderValue]) {
     for name in names {
         match headers.entry(VARY) {

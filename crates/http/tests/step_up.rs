@@ -11,7 +11,7 @@ use axum::response::IntoResponse;
 use axum::routing::{any, post};
 use bytes::Bytes;
 use http::{Method, Response, StatusCode};
-use kvolt_http::{Handle, Missing, Refusal, Result, Session, Sessions};
+use kvolt_http::{Missing, Refusal, Result, Session, Sessions};
 use kvolt_session::{Anonymous, Level, StepUp};
 use support::{Client, User, World, user};
 
@@ -26,8 +26,8 @@ async fn perhaps(session: Option<Session<User>>) -> String {
     session.map_or_else(|| String::from("nobody"), |session| session.name.clone())
 }
 
-async fn in_the_handler(handle: Handle<User>) -> Result<&'static str> {
-    handle.require(StepUp::within(FRESH).and_level(Level::Two))?;
+async fn in_the_handler(session: Session<User>) -> Result<&'static str> {
+    session.require(StepUp::within(FRESH).and_level(Level::Two))?;
     Ok("done")
 }
 

@@ -6,7 +6,7 @@ mod support;
 use axum::Router;
 use axum::routing::get;
 use http::StatusCode;
-use kvolt_cache::{MemoryStore, NearCache, Store};
+use kvolt_cache::{At, MemoryStore, NearCache, Remove, Store};
 use kvolt_http::{Result, Session, Sessions};
 use kvolt_session::{Manager, Record, Token};
 use kvolt_testkit::{ManualClock, Pushes, PushingStore};
@@ -75,7 +75,8 @@ impl Far {
     /// As from another server, whose push is on its way.
     async fn sign_out_elsewhere(&self, token: &Token) {
         self.pushes.hold();
-        assert!(self.store.remove(self.manager.id(token).key()).await.unwrap());
+        let key = token.id().key(self.manager.namespace());
+        assert_eq!(self.store.remove(At::new(&key), None).await.unwrap(), Remove::Removed);
     }
 }
 

@@ -96,9 +96,24 @@ impl<T: Send + Sync + 'static> Manager<T> {
     ///
     /// Returns the errors of [`update`](Self::update).
     pub async fn flash(&self, token: &Token, flash: Flash) -> Result<bool> {
-        let Some(session) = self.get_with(token, Access::PEEK).await? else {
-            return Ok(false);
-        };
+        match self.get_with(token, Access::PEEK).await? {
+            Some(session) => self.flash_from(token, session, flash).await,
+            None => Ok(false),
+        }
+    }
+
+    /// [`flash`](Self::flash) for a caller that has just read the session by this token: the store
+    /// is asked once less.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`update`](Self::update).
+    pub async fn flash_from(
+        &self,
+        token: &Token,
+        session: Session<T>,
+        flash: Flash,
+    ) -> Result<bool> {
         let added = self.edit(token, session, |content| {
             let flashes = &mut content.rare_mut().flashes;
             if flashes.len() >= Flash::WAITING_MAX {

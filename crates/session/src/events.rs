@@ -114,6 +114,8 @@ pub enum RefusalReason {
     CrossOrigin,
     /// The form token was missing or wrong.
     Csrf,
+    /// The request has several different tokens, of which none is believed.
+    Ambiguous,
     /// The store could not be asked.
     Unavailable,
 }
@@ -137,10 +139,11 @@ impl What {
     /// Whether a client without an account can cause it, as often as it likes. An anonymous
     /// session expires as any other, and the store does not say which it was.
     const fn is_open_to_all(&self) -> bool {
-        use RefusalReason::{CrossOrigin, Csrf, Unavailable, Unknown};
+        use RefusalReason::{Ambiguous, CrossOrigin, Csrf, Unavailable, Unknown};
         matches!(
             self,
-            Self::Refused { reason: Unknown | CrossOrigin | Csrf | Unavailable } | Self::Expired
+            Self::Refused { reason: Unknown | CrossOrigin | Csrf | Ambiguous | Unavailable }
+                | Self::Expired
         )
     }
 }
@@ -175,6 +178,7 @@ impl RefusalReason {
             Self::StepUp => "step up",
             Self::CrossOrigin => "cross origin",
             Self::Csrf => "csrf",
+            Self::Ambiguous => "ambiguous",
             Self::Unavailable => "unavailable",
         }
     }

@@ -92,7 +92,7 @@ impl<T: Send + Sync + 'static> Live<T> {
                 }
                 self.next_check = None;
             }
-            match self.manager.continued(&self.session, freshness).await {
+            match self.manager.peek_session(&self.session, freshness).await {
                 Ok(Some(session)) => {
                     self.failures = 0;
                     let is_late = self.left(&session).is_zero();

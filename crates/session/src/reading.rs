@@ -120,9 +120,15 @@ impl<T: Send + Sync + 'static> Manager<T> {
         let mut found = None;
         let mut is_slide_due = false;
         let mut visit = |entry: EntryRef<'_, Record<T>>| {
-            found = self.admitted(&presented, &entry);
-            let is_used = access.slides() && matches!(found, Some((_, TokenStatus::Valid)));
+            let admitted = self.admitted(&presented, &entry);
+            let is_used = access.slides() && matches!(admitted, Some((_, TokenStatus::Valid)));
             is_slide_due = is_used && entry.slide_due;
+            let slides_in_place = is_used && !entry.slide_due && !entry.is_copy;
+            found = admitted.map(
+                |(session, _)| {
+                    if slides_in_place { session.slid_in_place() } else { session }
+                },
+            );
             if is_used { Use::Slide } else { Use::Look }
         };
         let unread = |next| {
@@ -137,8 +143,8 @@ impl<T: Send + Sync + 'static> Manager<T> {
                 Ready::Yes(Ok(None))
             }
             Some(Ok(true)) => match found {
-                Some((session, _)) if is_slide_due => unread(Next::Touch(session)),
-                Some((session, _)) => Ready::Yes(Ok(Some(session))),
+                Some(session) if is_slide_due => unread(Next::Touch(session)),
+                Some(session) => Ready::Yes(Ok(Some(session))),
                 // A copy may be old, and a refusal may have to end the session.
                 None => unread(Next::Ask(Freshness::Strict)),
             },
@@ -327,10 +333,17 @@ impl<T: Send + Sync + 'static> Manager<T> {
         if is_bound { status } else { TokenStatus::CredentialsChanged }
     }
 
-    /// The session as it is now for an open connection that began in it: with the rights that it
-    /// had then. `None` if it has ended, or credentials were changed since.
-    #[cfg(feature = "live")]
-    pub(crate) async fn continued(
+    /// A session that the caller has read before, as it is now, with the rights that it had then.
+    /// `None` if it has ended, or credentials were changed since. It does not count as use.
+    ///
+    /// For what outlives a request, such as an open connection: the token that it began with may
+    /// have been replaced, and to present it again would be taken for a theft.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the store is unavailable ([`Error::is_unavailable`]), or if the session
+    /// exists but can't be read ([`Error::is_corrupt`]).
+    pub async fn peek_session(
         &self,
         began: &Session<T>,
         freshness: Freshness,

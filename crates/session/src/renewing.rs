@@ -61,22 +61,46 @@ impl<T: Send + Sync + 'static> Manager<T> {
         session: impl Into<NewSession<T>>,
     ) -> Result<Token> {
         let content = self.content(session.into())?;
-        let Some(old) = old else {
+        let Some(presented) = old.map(|old| self.presented(old)) else {
             return self.insert_new(content).await;
         };
-        let presented = self.presented(old);
-        let Some(previous) = self.replaceable(&presented, Freshness::Bounded).await? else {
-            return self.insert_new(content).await;
-        };
+        match self.replaceable(&presented, Freshness::Bounded).await? {
+            Some(previous) => self.login_over(&presented, previous, content).await,
+            None => self.insert_new(content).await,
+        }
+    }
+
+    /// [`login`](Self::login) for a caller that has just read the old session by this token: the
+    /// store is asked once less.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`login`](Self::login).
+    pub async fn login_from(
+        &self,
+        old: &Token,
+        read: Session<T>,
+        session: impl Into<NewSession<T>>,
+    ) -> Result<Token> {
+        let content = self.content(session.into())?;
+        self.login_over(&self.presented(old), read, content).await
+    }
+
+    async fn login_over(
+        &self,
+        presented: &Presented<'_>,
+        previous: Session<T>,
+        content: Content<T>,
+    ) -> Result<Token> {
         let mut turn = self.turns().take(presented.key).await?;
-        let mut previous = self.newest(&presented, &turn, previous);
+        let mut previous = self.newest(presented, &turn, previous);
         for attempt in 0..MAX_ATTEMPTS {
             let carrying = self.carried_over(&previous, &content);
             if let Some(token) = self.insert(carrying, Some(&previous)).await? {
                 return Ok(token);
             }
             self.lost(&mut turn, attempt).await;
-            previous = match self.replaceable(&presented, Freshness::Strict).await? {
+            previous = match self.replaceable(presented, Freshness::Strict).await? {
                 Some(previous) => previous,
                 None => return self.insert_new(content).await,
             };

@@ -101,9 +101,20 @@ impl<T> Session<T> {
         Self { record, version, deadlines, restricted_to: None, ..self }
     }
 
-    /// The session after a use.
+    /// The session after a use, with the deadlines that the store has answered.
     pub(crate) fn slid(self, deadlines: Deadlines) -> Self {
         Self { deadlines, ..self }
+    }
+
+    /// The session after a use for which the store starts its idle time again as it is read.
+    pub(crate) fn slid_in_place(self) -> Self {
+        let (now, _) = self.read_at;
+        let idle = self.deadlines.idle_timeout().map(|timeout| {
+            let used = self.last_seen().max(now);
+            (timeout, used.saturating_add(timeout))
+        });
+        let deadlines = Deadlines::new(idle, self.deadlines.absolute());
+        self.slid(deadlines)
     }
 
     /// The application's data.

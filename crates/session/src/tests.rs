@@ -1,56 +1,51 @@
-//! What needs a generator that is out of order, which only tests can have.
+//! Tests that need a generator which is out of order, or a store with parts.
 
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::Duration;
 
 use kvolt_cache::{
-    Access, AnyStore, Cursor, Entry, Expiry, Insert, Key, MemoryStore, NewEntry, Owner, Page,
-    Rename, Renamed, Replace, Store, Version,
+    AnyStore, At, Cursor, Deadlines, Entry, Expiry, Freshness, Insert, Key, Listing, MemoryStore,
+    Namespace, NewEntry, Owner, Page, Remove, Replace, Store, Version,
 };
 use pollster::block_on;
 
-use crate::{Error, Manager, NewSession, Record, Rotated};
+use crate::{Error, Manager, NewSession, Record, Rotated, Token};
+
+fn data(manager: &Manager<&'static str>, token: &Token) -> Option<&'static str> {
+    block_on(manager.get(token)).unwrap().map(|session| *session.data())
+}
 
 /// tower-sessions 180, 181, 188: an id that collides overwrites another's session.
 #[test]
-fn a_generator_that_repeats_itself_overwrites_no_session() {
+fn repeating_generator_overwrites_no_session() {
     static CALLS: AtomicU8 = AtomicU8::new(0);
     let builder = Manager::builder(MemoryStore::<Record<&str>>::new()).random(|bytes| {
-        // One, one, two, two, …
-        bytes.fill(CALLS.fetch_add(1, Ordering::Relaxed) / 2);
+        // Seed, id and secret: a session's are equal, and each is used by two sessions.
+        bytes.fill(CALLS.fetch_add(1, Ordering::Relaxed) / 6);
         Ok(())
     });
     let manager = builder.build().unwrap();
     let ada = block_on(manager.create("ada")).unwrap();
     let bob = block_on(manager.create("bob")).unwrap();
-    assert_eq!(block_on(manager.get(&ada)).unwrap().map(|session| *session.data()), Some("ada"));
-    assert_eq!(block_on(manager.get(&bob)).unwrap().map(|session| *session.data()), Some("bob"));
-    let Rotated::Token(bob) = block_on(manager.rotate(&bob)).unwrap() else {
-        panic!("it was there")
-    };
-    assert_eq!(block_on(manager.get(&ada)).unwrap().map(|session| *session.data()), Some("ada"));
-    assert_eq!(block_on(manager.get(&bob)).unwrap().map(|session| *session.data()), Some("bob"));
+    assert_ne!(ada.id(), bob.id());
+    assert_eq!((data(&manager, &ada), data(&manager, &bob)), (Some("ada"), Some("bob")));
 }
 
 #[test]
-fn a_generator_that_only_repeats_itself_is_an_error() {
+fn generator_that_only_repeats_itself_is_an_error() {
     let builder = Manager::builder(MemoryStore::<Record<&str>>::new()).random(|bytes| {
         bytes.fill(7);
         Ok(())
     });
     let manager = builder.build().unwrap();
     let ada = block_on(manager.create("ada")).unwrap();
-    for error in
-        [block_on(manager.create("bob")).unwrap_err(), block_on(manager.rotate(&ada)).unwrap_err()]
-    {
-        assert!(error.is_misconfigured() && error.to_string().contains("repeats"), "{error}");
-    }
-    assert_eq!(block_on(manager.get(&ada)).unwrap().map(|session| *session.data()), Some("ada"));
+    let error = block_on(manager.create("bob")).unwrap_err();
+    assert!(error.is_misconfigured() && error.to_string().contains("repeats"), "{error}");
+    assert_eq!(data(&manager, &ada), Some("ada"));
 }
 
 /// RUSTSEC-2024-0343, fiber CVE-2025-66630: a generator that fails must not make weak ids.
 #[test]
-fn a_generator_that_fails_makes_no_session() {
+fn failing_generator_makes_no_session() {
     let store = MemoryStore::<Record<&str>>::new();
     let builder = Manager::builder(store.clone());
     let manager = builder.random(|_| Err(Error::no_randomness("out of order"))).build().unwrap();
@@ -59,28 +54,59 @@ fn a_generator_that_fails_makes_no_session() {
     assert!(store.is_empty());
 }
 
-/// Takes an owner's keys only in one of 1,024 parts, as a cluster does.
+/// A rotation makes a token before it changes anything.
+#[test]
+fn rotation_without_randomness_leaves_the_session_as_it_was() {
+    static WORKS: AtomicU8 = AtomicU8::new(1);
+    let builder = Manager::builder(MemoryStore::<Record<&str>>::new()).random(|bytes| {
+        match WORKS.load(Ordering::Relaxed) {
+            1 => crate::token::system_random(bytes),
+            _ => Err(Error::no_randomness("out of order")),
+        }
+    });
+    let manager = builder.build().unwrap();
+    let ada = block_on(manager.create(NewSession::new("ada").owner("ada"))).unwrap();
+    WORKS.store(0, Ordering::Relaxed);
+    assert!(block_on(manager.rotate(&ada)).unwrap_err().is_unavailable());
+    assert_eq!(data(&manager, &ada), Some("ada"));
+    // A change of credentials fails closed.
+    assert!(block_on(manager.change_credentials(&ada, None)).unwrap_err().is_unavailable());
+    assert_eq!(data(&manager, &ada), None);
+}
+
+/// A store that keeps an owner's entries in one of 1,024 parts, as a cluster does.
 struct Parts(MemoryStore<Record<&'static str>>);
 
-fn part(bytes: &[u8; 32]) -> u16 {
-    u16::from_be_bytes([bytes[30], bytes[31]]) & 1_023
+fn part(owner: &Owner) -> [u8; 2] {
+    let [.., a, b] = *Key::of(owner.as_str()).as_bytes();
+    [a & 3, b]
 }
 
 impl Store<Record<&'static str>> for Parts {
-    fn places(&self, key: &Key, owner: Option<&Owner>) -> bool {
-        owner.is_none_or(|owner| part(key.as_bytes()) == part(Key::of(owner.as_str()).as_bytes()))
+    fn namespace(&self) -> &Namespace {
+        self.0.namespace()
     }
 
-    fn reaches(&self, from: &Key, to: &Key) -> bool {
-        part(from.as_bytes()) == part(to.as_bytes())
+    fn place(&self, key: Key, owner: Option<&Owner>) -> Key {
+        let mut bytes = *key.as_bytes();
+        if let Some(owner) = owner {
+            let [high, low] = part(owner);
+            bytes[8] = bytes[8] & !3 | high;
+            bytes[9] = low;
+        }
+        Key::from_bytes(bytes)
     }
 
     async fn get(
         &self,
         key: &Key,
-        access: Access,
+        freshness: Freshness,
     ) -> kvolt_cache::Result<Option<Entry<Record<&'static str>>>> {
-        self.0.get(key, access).await
+        self.0.get(key, freshness).await
+    }
+
+    async fn touch(&self, at: At<'_>) -> kvolt_cache::Result<Option<Deadlines>> {
+        self.0.touch(at).await
     }
 
     async fn insert(
@@ -88,38 +114,25 @@ impl Store<Record<&'static str>> for Parts {
         key: Key,
         entry: NewEntry<Record<&'static str>>,
     ) -> kvolt_cache::Result<Insert> {
-        assert!(self.places(&key, entry.owner.as_ref()));
+        assert_eq!(self.place(key, entry.owner.as_ref()), key, "it is not where its owner is");
         self.0.insert(key, entry).await
     }
 
     async fn replace(
         &self,
-        key: &Key,
+        at: At<'_>,
         seen: Version,
         value: Record<&'static str>,
         expiry: Option<Expiry>,
     ) -> kvolt_cache::Result<Replace<Record<&'static str>>> {
-        self.0.replace(key, seen, value, expiry).await
+        self.0.replace(at, seen, value, expiry).await
     }
 
-    async fn rename(
-        &self,
-        from: &Key,
-        to: Key,
-        rename: Rename<Record<&'static str>>,
-    ) -> kvolt_cache::Result<Renamed> {
-        assert!(self.reaches(from, &to));
-        if let Some(owner) = &rename.owner {
-            assert!(self.places(from, Some(owner)) && self.places(&to, Some(owner)));
-        }
-        self.0.rename(from, to, rename).await
+    async fn remove(&self, at: At<'_>, seen: Option<Version>) -> kvolt_cache::Result<Remove> {
+        self.0.remove(at, seen).await
     }
 
-    async fn remove(&self, key: &Key) -> kvolt_cache::Result<bool> {
-        self.0.remove(key).await
-    }
-
-    async fn list(&self, owner: &Owner) -> kvolt_cache::Result<Vec<Entry<Record<&'static str>>>> {
+    async fn list(&self, owner: &Owner) -> kvolt_cache::Result<Listing<Record<&'static str>>> {
         self.0.list(owner).await
     }
 
@@ -134,9 +147,9 @@ impl Store<Record<&'static str>> for Parts {
     async fn scan(
         &self,
         after: Option<&Cursor>,
-        entries_max: usize,
+        max_entries: usize,
     ) -> kvolt_cache::Result<Page<Record<&'static str>>> {
-        self.0.scan(after, entries_max).await
+        self.0.scan(after, max_entries).await
     }
 
     async fn clear(&self) -> kvolt_cache::Result<()> {
@@ -145,29 +158,29 @@ impl Store<Record<&'static str>> for Parts {
 }
 
 #[test]
-fn on_a_divided_store_an_owner_s_sessions_lie_in_the_owner_s_part() {
+fn sessions_of_an_owner_lie_in_the_owner_s_part() {
     let store = MemoryStore::new();
-    let manager = Manager::new(AnyStore::new(Parts(store.clone())), Duration::from_secs(60));
+    let builder = Manager::builder(AnyStore::new(Parts(store.clone())));
+    let manager = builder.anonymous(crate::Anonymous::new(1_000)).build().unwrap();
     let ada = || NewSession::new("ada").owner("ada");
     let first = block_on(manager.create(ada())).unwrap();
     let Rotated::Token(first) = block_on(manager.rotate(&first)).unwrap() else {
         panic!("it was there")
     };
     let second = block_on(manager.login(Some(&first), ada())).unwrap();
-    assert!(block_on(manager.get(&first)).unwrap().is_none());
-    // One that nobody owned lies anywhere; it ends all the same when its client signs in.
-    let visitor = block_on(manager.create("visitor")).unwrap();
-    let Rotated::Token(visitor) = block_on(manager.rotate(&visitor)).unwrap() else {
-        panic!("it was there")
-    };
-    let third = block_on(manager.login(Some(&visitor), ada())).unwrap();
-    assert!(block_on(manager.get(&visitor)).unwrap().is_none());
-    for token in [&second, &third] {
-        assert_eq!(
-            block_on(manager.get(token)).unwrap().map(|session| *session.data()),
-            Some("ada")
-        );
+    assert_eq!(data(&manager, &first), None);
+    // Each group of visitors has a part of its own; a session without an owner may lie anywhere.
+    for new in 0..100 {
+        let visitor = block_on(manager.create_anonymous("visitor")).unwrap();
+        let other = block_on(manager.create("other")).unwrap();
+        if new == 0 {
+            for old in [&visitor, &other] {
+                let third = block_on(manager.login(Some(old), ada())).unwrap();
+                assert_eq!((data(&manager, old), data(&manager, &third)), (None, Some("ada")));
+            }
+        }
     }
-    assert_eq!(block_on(manager.end_all(&Owner::from("ada"))).unwrap(), 2);
-    assert!(store.is_empty());
+    assert_eq!(data(&manager, &second), Some("ada"));
+    assert_eq!(block_on(manager.end_all(&Owner::new("ada").unwrap())).unwrap(), 3);
+    assert_eq!(store.len(), 99 * 2);
 }

@@ -12,7 +12,7 @@ use kvolt_session::{
     Timeouts, What,
 };
 use kvolt_testkit::{Call, FaultyStore};
-use support::{GRACE, Heard, IDLE, LIFETIME, TICK, ada, bob, world, world_with};
+use support::{GRACE, Heard, IDLE, LIFETIME, TICK, ada, bob, owner, world, world_with};
 
 fn basket() -> String {
     String::from("basket")
@@ -21,12 +21,12 @@ fn basket() -> String {
 /// Data of a shop: a name once somebody has signed in, and what is in the basket.
 fn carrying() -> Anonymous<String> {
     Anonymous::new(100)
-        .size_max(20, String::len)
+        .max_size(20, String::len)
         .carry_over(|visitor, user| *user = format!("{user} with {visitor}"))
 }
 
 #[tokio::test]
-async fn none_is_made_unless_the_application_asked_for_them() {
+async fn anonymous_session_needs_the_setting() {
     let world = world();
     let error = world.manager.create_anonymous(basket()).await.unwrap_err();
     assert!(error.is_misconfigured() && error.to_string().contains("`anonymous`"), "{error}");
@@ -35,19 +35,19 @@ async fn none_is_made_unless_the_application_asked_for_them() {
 
 /// Django CVE-2015-5143, -5963, -5964: visitors fill the store.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn their_number_is_bounded_exactly_with_two_hundred_created_at_once() {
-    for sessions_max in [1, 5, 16, 17, 40] {
+async fn number_of_visitors_is_bounded_exactly() {
+    for max_sessions in [1, 5, 64, 65, 130] {
         for at_limit in [AtLimit::Refuse, AtLimit::RemoveOldest] {
             let store = MemoryStore::new();
             let builder = Manager::<String>::builder(store.clone());
-            let anonymous = Anonymous::new(sessions_max).at_limit(at_limit);
+            let anonymous = Anonymous::new(max_sessions).at_limit(at_limit);
             let manager = builder.anonymous(anonymous).build().unwrap();
             let signed_in = manager.create(ada()).await.unwrap();
-            let created = (0..200).map(|_| {
+            let created = (0..400).map(|_| {
                 let (manager, store) = (manager.clone(), store.clone());
                 tokio::spawn(async move {
                     let made = manager.create_anonymous(basket()).await;
-                    assert!(in_groups(&store, sessions_max).await <= sessions_max as usize);
+                    assert!(in_groups(&store, max_sessions).await <= max_sessions as usize);
                     match made {
                         Ok(_) => true,
                         Err(error) if error.is_limit_reached() => false,
@@ -59,29 +59,51 @@ async fn their_number_is_bounded_exactly_with_two_hundred_created_at_once() {
             for created in created.collect::<Vec<_>>() {
                 made += usize::from(created.await.unwrap());
             }
-            let there = manager.list_all(None, 1_000).await.unwrap().sessions.len() - 1;
-            assert_eq!(there, in_groups(&store, sessions_max).await, "so that they were counted");
-            let expected = if at_limit == AtLimit::Refuse { there } else { 200 };
+            let page = manager.list_all(None, 1_000).await.unwrap();
+            let live = page.listing.sessions.len() - 1;
+            assert_eq!(live, in_groups(&store, max_sessions).await, "so they were counted");
+            let expected = if at_limit == AtLimit::Refuse { live } else { 400 };
             assert_eq!(made, expected);
-            assert!(there > sessions_max as usize / 2, "{there} of {sessions_max}");
-            assert!(manager.peek(&signed_in).await.unwrap().is_some(), "it is none of these");
+            assert!(live > max_sessions as usize * 3 / 4, "{live} of {max_sessions}");
+            assert!(manager.peek(&signed_in).await.unwrap().is_some(), "it is not anonymous");
         }
     }
 }
 
 /// How many there are; of each group that is exact, whatever goes on.
-async fn in_groups(store: &MemoryStore<Record<String>>, sessions_max: u32) -> usize {
-    let (groups, mut all) = (sessions_max.min(16), 0);
+async fn in_groups(store: &MemoryStore<Record<String>>, max_sessions: u32) -> usize {
+    let (groups, mut all) = (max_sessions.div_ceil(OwnerLimit::MAX), 0);
     for group in 0..groups {
-        let there = store.list(&Owner::new(format!("/anonymous/{group}"))).await.unwrap().len();
-        assert!(there <= (sessions_max / groups) as usize, "{there} in one of {groups}");
-        all += there;
+        let owner = Owner::reserved(&format!("anonymous {group}")).unwrap();
+        let live = store.list(&owner).await.unwrap().entries.len();
+        assert!(live <= (max_sessions / groups) as usize, "{live} in one of {groups}");
+        all += live;
     }
     all
 }
 
+/// However many visitors are allowed, one more costs the same: a group has at most 64.
 #[tokio::test]
-async fn of_one_group_the_oldest_goes_and_that_is_told() {
+async fn group_of_visitors_has_at_most_64() {
+    let store = MemoryStore::new();
+    let builder = Manager::<String>::builder(store.clone());
+    let manager = builder.anonymous(Anonymous::new(100_000)).build().unwrap();
+    for _ in 0..20_000 {
+        let _ = manager.create_anonymous(String::new()).await.unwrap();
+    }
+    let groups = 100_000_u32.div_ceil(OwnerLimit::MAX);
+    let (mut all, mut used) = (0, 0);
+    for group in 0..groups {
+        let owner = Owner::reserved(&format!("anonymous {group}")).unwrap();
+        let live = store.list(&owner).await.unwrap().entries.len();
+        assert!(live <= 64, "{live}");
+        (all, used) = (all + live, used + u32::from(live > 0));
+    }
+    assert_eq!((all, used), (20_000, groups), "evenly, and none is lost at a fifth of the bound");
+}
+
+#[tokio::test]
+async fn oldest_of_a_full_group_ends_with_an_event() {
     let heard = Heard::default();
     let world =
         world_with(|builder| builder.anonymous(Anonymous::new(1)).listener(heard.listener()));
@@ -93,13 +115,13 @@ async fn of_one_group_the_oldest_goes_and_that_is_told() {
     assert!(events.iter().all(|event| event.owner.is_none()));
     assert_eq!(events[1].what, What::Created { anonymous: true });
     assert_eq!((events[2].what, events[2].id), {
-        (What::Ended { reason }, Some(world.manager.id(&first)))
+        (What::Ended { reason }, Some(first.id()))
     });
 }
 
 /// Symfony CVE-2016-4423: unbounded data before login.
 #[tokio::test]
-async fn what_one_holds_is_bounded_at_its_making_and_at_each_change() {
+async fn size_is_bounded_when_made_and_when_changed() {
     for at_once in [true, false] {
         let world = world_with(|builder| builder.anonymous(carrying()));
         world.faults.answers_at_once(at_once);
@@ -120,7 +142,7 @@ async fn what_one_holds_is_bounded_at_its_making_and_at_each_change() {
 }
 
 #[tokio::test]
-async fn a_login_carries_over_what_the_rule_says_and_changes_the_token() {
+async fn login_carries_over_what_the_rule_says() {
     for at_once in [true, false] {
         let world = world_with(|builder| builder.anonymous(carrying()));
         world.faults.answers_at_once(at_once);
@@ -132,7 +154,7 @@ async fn a_login_carries_over_what_the_rule_says_and_changes_the_token() {
         let session = world.manager.peek(&token).await.unwrap().unwrap();
         assert_eq!(session.data(), "ada with basket");
         assert!(!session.is_anonymous() && session.level() == Some(Level::Two));
-        assert_eq!(session.owner(), Some(&Owner::from("ada")));
+        assert_eq!(session.owner(), Some(&owner("ada")));
         assert_eq!(session.created(), world.time.clock().now(), "and not the visitor's");
         assert_ne!(session.id(), before.id());
         assert_eq!((world.store.len(), world.of("ada").await), (1, 1));
@@ -141,7 +163,7 @@ async fn a_login_carries_over_what_the_rule_says_and_changes_the_token() {
 
 /// Symfony CVE-2023-46733, and the next one at a shared computer.
 #[tokio::test]
-async fn nothing_is_carried_from_one_user_to_another() {
+async fn login_carries_nothing_from_one_user_to_another() {
     for at_once in [true, false] {
         let world = world_with(|builder| builder.anonymous(carrying()));
         world.faults.answers_at_once(at_once);
@@ -161,7 +183,7 @@ async fn nothing_is_carried_from_one_user_to_another() {
 }
 
 #[tokio::test]
-async fn nothing_is_carried_over_where_no_rule_says_so() {
+async fn login_without_a_rule_carries_nothing_over() {
     let world = world_with(|builder| builder.anonymous(Anonymous::new(10)));
     let visitor = world.manager.create_anonymous(basket()).await.unwrap();
     let token = world.manager.login(Some(&visitor), ada()).await.unwrap();
@@ -171,7 +193,7 @@ async fn nothing_is_carried_over_where_no_rule_says_so() {
 
 /// tower-sessions 36, 37: lost updates; here of what was put into the basket during the sign-in.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn what_is_put_into_the_basket_during_a_login_is_not_lost() {
+async fn basket_that_changes_during_a_login_is_not_lost() {
     for round in 0..300 {
         let (store, faults) = FaultyStore::new(MemoryStore::new());
         faults.answers_at_once(round % 2 == 0);
@@ -204,49 +226,52 @@ async fn what_is_put_into_the_basket_during_a_login_is_not_lost() {
     }
 }
 
+/// Another process changes the basket after the login has read it.
 #[tokio::test]
-async fn the_rule_is_called_anew_with_what_came_in_between() {
+async fn rule_is_called_again_with_a_basket_that_has_changed() {
     let world = Arc::new(world_with(|builder| builder.anonymous(carrying())));
+    let other = Manager::builder(world.store.clone()).anonymous(carrying()).build().unwrap();
     let visitor = Arc::new(world.manager.create_anonymous(basket()).await.unwrap());
-    world.faults.only(&[Call::Rename]);
+    world.faults.only(&[Call::Insert]);
     world.faults.hold_calls();
     let login = {
         let (world, visitor) = (Arc::clone(&world), Arc::clone(&visitor));
         tokio::spawn(async move { world.manager.login(Some(&visitor), ada()).await.unwrap() })
     };
     world.faults.until_waiting(1).await;
-    let _ = world.manager.update(&visitor, |basket| basket.push('+')).await.unwrap();
+    let _ = other.update(&visitor, |basket| basket.push('+')).await.unwrap();
     world.faults.release();
     assert_eq!(world.data(&login.await.unwrap()).await, "ada with basket+");
+    assert_eq!(world.faults.count(Call::Insert), 3, "a visitor, a conflict, a login");
 }
 
 #[tokio::test]
-async fn nobody_owns_one_and_no_list_of_an_owner_s_has_it() {
+async fn anonymous_session_is_in_no_owner_s_list() {
     let world = world_with(|builder| builder.anonymous(carrying()));
     let token = world.manager.create_anonymous(basket()).await.unwrap();
     let session = world.manager.peek(&token).await.unwrap().unwrap();
     assert!(session.owner().is_none() && session.is_anonymous());
-    // Names as the store may use them for its groups.
-    let names =
-        (0..16).flat_map(|group| ["", "/", ":"].map(|before| format!("{before}anonymous/{group}")));
-    for name in names.chain([String::new(), String::from("anonymous")]) {
-        let owner = Owner::new(name.clone());
-        assert!(world.manager.list(&owner).await.unwrap().is_empty(), "{name}");
+    // Names that are like those of the store's groups. The groups' own are no owner's.
+    for name in ["", "anonymous", "anonymous 0", "anonymous 1", " anonymous 0"] {
+        let owner = owner(name);
+        assert!(world.manager.list(&owner).await.unwrap().sessions.is_empty(), "{name}");
         assert_eq!(world.manager.end_all(&owner).await.unwrap(), 0, "{name}");
         assert!(!world.manager.end(&owner, session.id()).await.unwrap(), "{name}");
     }
+    assert!(Owner::new("\u{1}anonymous 0").is_err());
     assert_eq!(world.manager.end_others(&token).await.unwrap(), 0);
     let other = world.manager.create_anonymous(basket()).await.unwrap();
     assert_eq!(world.manager.end_others(&token).await.unwrap(), 0);
     assert!(world.lives(&other).await && world.lives(&token).await);
     // Administrators see and end them.
-    assert_eq!(world.manager.list_all(None, 10).await.unwrap().sessions.len(), 2);
+    let page = world.manager.list_all(None, 10).await.unwrap();
+    assert_eq!(page.listing.sessions.len(), 2);
     assert!(world.manager.end_any(session.id()).await.unwrap());
     assert!(!world.lives(&token).await);
 }
 
 #[tokio::test]
-async fn they_end_at_timeouts_of_their_own_and_who_signs_in_has_the_others() {
+async fn anonymous_sessions_have_timeouts_of_their_own() {
     let own = Timeouts::new(Duration::from_secs(60), Duration::from_secs(90));
     let world = world_with(|builder| builder.anonymous(carrying().timeouts(own)));
     let token = world.manager.create_anonymous(basket()).await.unwrap();
@@ -266,8 +291,8 @@ async fn they_end_at_timeouts_of_their_own_and_who_signs_in_has_the_others() {
 }
 
 #[tokio::test]
-async fn a_login_over_one_counts_against_the_owner_s_limit_and_frees_a_visitor_s_place() {
-    let limit = OwnerLimit { entries_max: 1, at_limit: AtLimit::Refuse };
+async fn login_frees_the_visitor_s_place() {
+    let limit = OwnerLimit::refuse(1);
     let one = Anonymous::new(1).at_limit(AtLimit::Refuse);
     let world = world_with(|builder| builder.anonymous(one).owner_limit(limit));
     let visitor = world.manager.create_anonymous(basket()).await.unwrap();
@@ -280,7 +305,7 @@ async fn a_login_over_one_counts_against_the_owner_s_limit_and_frees_a_visitor_s
 }
 
 #[tokio::test]
-async fn one_is_rotated_within_its_place_and_needs_no_binding() {
+async fn anonymous_session_is_rotated_and_needs_no_binding() {
     let one = Anonymous::new(1).at_limit(AtLimit::Refuse);
     let world = world_with(|builder| {
         let builder = builder.anonymous(one).rotation_grace(GRACE);
@@ -297,7 +322,7 @@ async fn one_is_rotated_within_its_place_and_needs_no_binding() {
 
 #[cfg(feature = "json")]
 #[tokio::test]
-async fn one_stays_anonymous_over_storage() {
+async fn anonymous_session_stays_anonymous_in_storage() {
     use kvolt_cache::Coded;
     use kvolt_session::RecordJson;
 

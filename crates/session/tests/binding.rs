@@ -97,7 +97,7 @@ async fn a_refusal_says_that_the_credentials_were_changed() {
     let events = heard.take(2);
     let reason = RefusalReason::CredentialsChanged;
     assert_eq!(events[1].what, What::Refused { reason });
-    assert_eq!(events[1].id, Some(world.manager.id(&token)));
+    assert_eq!(events[1].id, Some(token.id()));
     assert!(events[1].owner.is_some());
 }
 
@@ -230,7 +230,7 @@ async fn a_change_of_credentials_that_fails_in_the_middle_is_done_by_calling_it_
 /// A device that signs in anew after the password was changed elsewhere takes up no second place.
 #[tokio::test]
 async fn a_login_replaces_also_what_is_refused_since_the_credentials_were_changed() {
-    let limit = OwnerLimit { entries_max: 1, at_limit: AtLimit::Refuse };
+    let limit = OwnerLimit::refuse(1);
     for (world, accounts) in worlds(|builder| builder.owner_limit(limit)) {
         let stale = world.manager.create(at(1)).await.unwrap();
         accounts.change("ada", 2);

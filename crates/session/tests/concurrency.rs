@@ -55,7 +55,7 @@ async fn nothing_in_flight_revives_a_session_that_was_ended() {
                                 found.push(token);
                             }
                         }
-                        _ => drop(manager.list(&Owner::from("ada")).await.unwrap()),
+                        _ => drop(manager.list(&owner("ada")).await.unwrap()),
                     }
                 }
                 found
@@ -63,14 +63,14 @@ async fn nothing_in_flight_revives_a_session_that_was_ended() {
         });
         let busy: Vec<_> = busy.collect();
         tokio::task::yield_now().await;
-        manager.end_all(&Owner::from("ada")).await.unwrap();
+        manager.end_all(&owner("ada")).await.unwrap();
         assert!(manager.get(&token).await.unwrap().is_none());
         for task in busy {
             for rotated in task.await.unwrap() {
                 assert!(manager.get(&rotated).await.unwrap().is_none());
             }
         }
-        assert!(manager.list(&Owner::from("ada")).await.unwrap().is_empty());
+        assert!(manager.list(&owner("ada")).await.unwrap().is_empty());
     }
 }
 
@@ -94,7 +94,7 @@ async fn ending_all_misses_no_sign_in_that_came_before_it() {
     let mut ended = 0;
     while ended < 2_000 {
         let before: Vec<Token> = made.lock().unwrap().drain(..).collect();
-        ended += manager.end_all(&Owner::from("ada")).await.unwrap();
+        ended += manager.end_all(&owner("ada")).await.unwrap();
         for token in &before {
             assert!(manager.peek(token).await.unwrap().is_none());
         }
@@ -104,21 +104,21 @@ async fn ending_all_misses_no_sign_in_that_came_before_it() {
     for task in signing_in {
         task.await.unwrap();
     }
-    manager.end_all(&Owner::from("ada")).await.unwrap();
-    assert!(manager.list(&Owner::from("ada")).await.unwrap().is_empty());
+    manager.end_all(&owner("ada")).await.unwrap();
+    assert!(manager.list(&owner("ada")).await.unwrap().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_limit_is_exact_with_two_hundred_sign_ins_at_once() {
     for at_limit in [AtLimit::Refuse, AtLimit::RemoveOldest] {
-        let limit = OwnerLimit { entries_max: 5, at_limit };
+        let limit = OwnerLimit::new(5, at_limit);
         let manager: Manager<u64> =
             Manager::builder(MemoryStore::new()).owner_limit(limit).build().unwrap();
         let sign_ins = (0..200).map(|_| {
             let manager = manager.clone();
             tokio::spawn(async move {
                 let made = manager.create(owned("ada")).await;
-                let live = manager.list(&Owner::from("ada")).await.unwrap().len();
+                let live = manager.list(&owner("ada")).await.unwrap().len();
                 assert!(live <= 5, "{live}");
                 made.is_ok()
             })
@@ -128,7 +128,7 @@ async fn the_limit_is_exact_with_two_hundred_sign_ins_at_once() {
             made += usize::from(sign_in.await.unwrap());
         }
         assert_eq!(made, if at_limit == AtLimit::Refuse { 5 } else { 200 });
-        assert_eq!(manager.list(&Owner::from("ada")).await.unwrap().len(), 5);
+        assert_eq!(manager.list(&owner("ada")).await.unwrap().len(), 5);
     }
 }
 
@@ -153,7 +153,7 @@ async fn of_many_rotations_at_once_one_makes_a_token() {
             }
         }
         assert_eq!(tokens, 1);
-        assert_eq!(manager.list(&Owner::from("ada")).await.unwrap().len(), 1);
+        assert_eq!(manager.list(&owner("ada")).await.unwrap().len(), 1);
     }
 }
 

@@ -50,10 +50,10 @@ fn the_log_names_public_ids_and_never_a_token() {
             };
             assert!(manager.destroy(&three).await.unwrap());
             let four = manager.create(ada()).await.unwrap();
-            assert!(manager.end(&Owner::from("ada"), manager.id(&four)).await.unwrap());
-            manager.end_all(&Owner::from("ada")).await.unwrap();
+            assert!(manager.end(&owner("ada"), four.id()).await.unwrap());
+            manager.end_all(&owner("ada")).await.unwrap();
             let tokens = [one, two, three, four];
-            let ids = tokens.each_ref().map(|token| manager.id(token).to_string());
+            let ids = tokens.each_ref().map(|token| token.id().to_string());
             (tokens, ids)
         })
     });

@@ -28,44 +28,44 @@ const CREATED: What = What::Created { anonymous: false };
 #[tokio::test]
 async fn each_event_is_told_with_its_reason_and_in_its_order() {
     let heard = Heard::default();
-    let limit = OwnerLimit { entries_max: 3, at_limit: AtLimit::RemoveOldest };
+    let limit = OwnerLimit::remove_oldest(3);
     let world = world_with(|builder| {
         let builder = builder.anonymous(Anonymous::new(10)).owner_limit(limit);
         builder.listener(heard.listener())
     });
     let manager = &world.manager;
-    let owner = kvolt_session::Owner::from("ada");
+    let owner = kvolt_session::owner("ada");
 
     let visitor = manager.create_anonymous(String::new()).await.unwrap();
     assert_eq!(heard.whats(1), [What::Created { anonymous: true }]);
     let one = manager.login(Some(&visitor), ada()).await.unwrap();
     let events = heard.take(2);
-    assert_eq!((events[0].what, events[0].id), (CREATED, Some(manager.id(&one))));
+    assert_eq!((events[0].what, events[0].id), (CREATED, Some(one.id())));
     assert_eq!(events[0].owner.as_ref(), Some(&owner));
     assert_eq!(events[0].at, world.time.clock().now());
     assert_eq!((events[1].what, events[1].id), {
-        (ended(EndReason::NewLogin), Some(manager.id(&visitor)))
+        (ended(EndReason::NewLogin), Some(visitor.id()))
     });
     assert_eq!(events[1].owner, None);
 
     world.time.advance(GRACE);
     let two = world.rotate(&one).await;
     let events = heard.take(1);
-    assert_eq!(events[0].what, What::Rotated { from: manager.id(&one) });
-    assert_eq!((events[0].id, events[0].at), (Some(manager.id(&two)), world.time.clock().now()));
+    assert_eq!(events[0].what, What::Rotated);
+    assert_eq!((events[0].id, events[0].at), (Some(two.id()), world.time.clock().now()));
     let three = rotated(manager.reauthenticate(&two, Level::Two).await.unwrap());
     let events = heard.take(2);
-    assert_eq!(events[0].what, What::Rotated { from: manager.id(&two) });
+    assert_eq!(events[0].what, What::Rotated);
     assert_eq!(events[1].what, What::Reauthenticated { level: Level::Two });
-    assert_eq!(events[1].id, Some(manager.id(&three)));
+    assert_eq!(events[1].id, Some(three.id()));
     let (four, _) = manager.change_credentials(&three, None).await.unwrap();
     let four = rotated(four);
-    assert_eq!(heard.whats(1), [What::Rotated { from: manager.id(&three) }]);
+    assert_eq!(heard.whats(1), [What::Rotated]);
 
     assert!(manager.destroy(&four).await.unwrap());
     let events = heard.take(1);
     assert_eq!((events[0].what, events[0].id), {
-        (ended(EndReason::Logout), Some(manager.id(&four)))
+        (ended(EndReason::Logout), Some(four.id()))
     });
     assert!(!manager.destroy(&four).await.unwrap(), "which is told of once");
 
@@ -78,19 +78,19 @@ async fn each_event_is_told_with_its_reason_and_in_its_order() {
     let newest = manager.create(ada()).await.unwrap();
     let events = heard.take(2);
     assert_eq!((events[1].what, events[1].id), {
-        (ended(EndReason::Limit), Some(manager.id(&tokens[0])))
+        (ended(EndReason::Limit), Some(tokens[0].id()))
     });
-    assert!(manager.end(&owner, manager.id(&tokens[1])).await.unwrap());
+    assert!(manager.end(&owner, tokens[1].id()).await.unwrap());
     assert_eq!(heard.whats(1), [ended(EndReason::Revoked)]);
     assert_eq!(manager.end_others(&newest).await.unwrap(), 1);
     let events = heard.take(1);
     assert_eq!((events[0].what, events[0].id), {
-        (ended(EndReason::RevokedOthers), Some(manager.id(&tokens[2])))
+        (ended(EndReason::RevokedOthers), Some(tokens[2].id()))
     });
     assert_eq!(manager.end_all(&owner).await.unwrap(), 1);
     assert_eq!(heard.whats(1), [ended(EndReason::RevokedAll)]);
     let last = manager.create(ada()).await.unwrap();
-    assert!(manager.end_any(manager.id(&last)).await.unwrap());
+    assert!(manager.end_any(last.id()).await.unwrap());
     assert_eq!(heard.whats(2)[1], ended(EndReason::Revoked));
     manager.end_everyone().await.unwrap();
     let events = heard.take(1);
@@ -104,7 +104,7 @@ async fn each_refusal_is_told_once_with_its_reason() {
     for at_once in [true, false] {
         let heard = Heard::default();
         let version = Arc::new(AtomicUsize::new(1));
-        let limit = OwnerLimit { entries_max: 1, at_limit: AtLimit::Refuse };
+        let limit = OwnerLimit::refuse(1);
         let world = world_with(|builder| {
             let current = Arc::clone(&version);
             let builder = builder.rotation_grace(GRACE).owner_limit(limit);
@@ -121,7 +121,7 @@ async fn each_refusal_is_told_once_with_its_reason() {
         assert_eq!((events[1].what, events[1].id), (refused(RefusalReason::Limit), None));
         assert!(events[1].owner.is_some());
 
-        let unknown = Token::parse("A".repeat(43)).unwrap();
+        let unknown = Token::parse("A".repeat(48)).unwrap();
         assert!(manager.get(&unknown).await.unwrap().is_none());
         assert!(manager.peek(&unknown).await.unwrap().is_none());
         assert!(manager.update(&unknown, |_| ()).await.unwrap().is_none());
@@ -129,7 +129,7 @@ async fn each_refusal_is_told_once_with_its_reason() {
         assert!(read.unwrap().is_none());
         for event in heard.take(4) {
             assert_eq!(event.what, refused(RefusalReason::Unknown));
-            assert_eq!((event.id, event.owner), (Some(manager.id(&unknown)), None));
+            assert_eq!((event.id, event.owner), (Some(unknown.id()), None));
         }
 
         version.store(2, Ordering::Relaxed);
@@ -145,7 +145,7 @@ async fn each_refusal_is_told_once_with_its_reason() {
         assert_eq!(whats[1..], {
             [What::Reused, refused(RefusalReason::Reuse), ended(EndReason::Reuse)]
         });
-        assert_eq!(events[3].id, Some(manager.id(&token)));
+        assert_eq!(events[3].id, Some(token.id()));
         assert!(heard.so_far().is_empty());
     }
 }
@@ -185,7 +185,7 @@ async fn what_ends_by_itself_is_told_of_when_its_memory_is_given_back() {
     time.advance(IDLE * 2);
     store.clean();
     let events = heard.take(4);
-    assert_eq!((events[3].what, events[3].id), (What::Expired, Some(manager.id(&token))));
+    assert_eq!((events[3].what, events[3].id), (What::Expired, Some(token.id())));
     assert!(heard.so_far().is_empty(), "what was ended does not end by itself too");
 }
 
@@ -207,7 +207,7 @@ async fn no_event_has_a_token_or_the_application_s_data() {
     let shown = format!("{events:?}");
     for token in &tokens {
         assert!(!shown.contains(token.expose()));
-        assert!(shown.contains(&world.manager.id(token).to_string()));
+        assert!(shown.contains(&token.id().to_string()));
     }
     assert!(!shown.contains("private"), "{shown}");
     assert!(heard.so_far().is_empty(), "{:?}", heard.so_far());

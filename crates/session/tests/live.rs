@@ -66,7 +66,7 @@ async fn is_quiet(live: &mut Live<String>) -> bool {
 async fn it_ends_at_once_for_whatever_reason_this_process_ends_the_session() {
     for is_elsewhere in [false, true] {
         let store = Memory::new();
-        let limit = OwnerLimit { entries_max: 3, at_limit: AtLimit::RemoveOldest };
+        let limit = OwnerLimit::remove_oldest(3);
         let reuse = TokenReuse::EndSession;
         let settings = |builder: kvolt_session::Builder<String>| {
             builder.owner_limit(limit).token_reuse(reuse).live_interval(NEVER).build().unwrap()
@@ -76,10 +76,10 @@ async fn it_ends_at_once_for_whatever_reason_this_process_ends_the_session() {
         } else {
             settings(Manager::builder(store.clone()))
         };
-        let owner = Owner::from("ada");
+        let owner = owner("ada");
         for way in 0..10 {
             let token = manager.create(ada()).await.unwrap();
-            let id = manager.id(&token);
+            let id = token.id();
             let live = follow(&manager, &token).await;
             let ended = tokio::spawn(ends(live));
             tokio::task::yield_now().await;
@@ -127,7 +127,7 @@ async fn it_ends_within_the_interval_whoever_ends_the_session() {
         let live = follow(&manager, &token).await;
         match way {
             0 => assert!(there.destroy(&token).await.unwrap()),
-            1 => assert_eq!(there.end_all(&Owner::from("ada")).await.unwrap(), 1),
+            1 => assert_eq!(there.end_all(&owner("ada")).await.unwrap(), 1),
             2 => there.end_everyone().await.unwrap(),
             _ => drop(there.login(Some(&token), bob()).await.unwrap()),
         }
@@ -415,7 +415,7 @@ async fn a_stream_that_waits_is_woken_by_the_end_of_its_session() {
     let limited = follow(&manager, &token).await.limit(stream::pending::<()>());
     let ended = tokio::spawn(timeout(PATIENCE, limited.collect::<Vec<_>>()));
     tokio::task::yield_now().await;
-    assert_eq!(manager.end_all(&Owner::from("ada")).await.unwrap(), 1);
+    assert_eq!(manager.end_all(&owner("ada")).await.unwrap(), 1);
     assert!(ended.await.unwrap().unwrap().is_empty());
 }
 
@@ -455,7 +455,7 @@ async fn many_connections_end_together_and_leave_nothing_behind() {
         let live = follow(&manager, token.as_ref().unwrap_or(&shared)).await;
         waiting.push(tokio::spawn(ends(live)));
     }
-    assert_eq!(manager.end_all(&Owner::from("ada")).await.unwrap(), 501);
+    assert_eq!(manager.end_all(&owner("ada")).await.unwrap(), 501);
     for waiting in waiting {
         waiting.await.unwrap();
     }

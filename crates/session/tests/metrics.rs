@@ -33,7 +33,7 @@ fn recorded(run: impl FnOnce()) -> BTreeMap<String, f64> {
 }
 
 fn world() -> World {
-    let limit = OwnerLimit { entries_max: 2, at_limit: AtLimit::Refuse };
+    let limit = OwnerLimit::refuse(2);
     world_with(|builder| {
         let builder = builder.rotation_grace(GRACE).owner_limit(limit);
         builder.anonymous(Anonymous::new(10))
@@ -53,12 +53,12 @@ fn what_happens_to_sessions_is_counted_with_its_reason() {
             let three = world.rotate(&one).await;
             world.time.advance(GRACE);
             assert!(manager.get(&one).await.unwrap().is_none());
-            assert!(manager.get(&Token::parse("A".repeat(43)).unwrap()).await.unwrap().is_none());
+            assert!(manager.get(&Token::parse("A".repeat(48)).unwrap()).await.unwrap().is_none());
             let four = manager.reauthenticate(&three, kvolt_session::Level::Two).await.unwrap();
             let four = rotated(four);
             assert_eq!(manager.count().await.unwrap(), 2);
             assert!(manager.destroy(&two).await.unwrap());
-            assert!(manager.end_any(manager.id(&four)).await.unwrap());
+            assert!(manager.end_any(four.id()).await.unwrap());
         });
     });
     let expected = [

@@ -115,7 +115,7 @@ async fn a_token_in_its_grace_does_everything_to_the_one_successor() {
         let old = manager.create(ada()).await.unwrap();
         let token = world.rotate(&old).await;
         world.time.advance(GRACE - TICK);
-        let id = manager.id(&token);
+        let id = token.id();
         assert_eq!(manager.get(&old).await.unwrap().unwrap().id(), id);
         assert_eq!(manager.peek(&old).await.unwrap().unwrap().id(), id);
         assert_eq!(manager.read(&old, Access::PEEK, String::len).await.unwrap(), Some(3));
@@ -166,10 +166,10 @@ async fn a_use_after_the_grace_is_told_with_the_session_s_present_name() {
         assert!(world.manager.get(&spent).await.unwrap().is_none());
         let events = heard.take(4);
         assert!(matches!(events[0].what, What::Created { anonymous: false }));
-        let was = world.manager.id(&spent);
-        assert_eq!(events[1].what, What::Rotated { from: was });
-        assert_eq!(events[1].id, Some(world.manager.id(&token)));
-        assert_eq!((events[2].what, events[2].id), (What::Reused, Some(world.manager.id(&token))));
+        let was = spent.id();
+        assert_eq!(events[1].what, What::Rotated);
+        assert_eq!(events[1].id, Some(token.id()));
+        assert_eq!((events[2].what, events[2].id), (What::Reused, Some(token.id())));
         let reason = RefusalReason::Reuse;
         assert_eq!((events[3].what, events[3].id), (What::Refused { reason }, Some(was)));
         for event in &events {

@@ -105,7 +105,7 @@ fn each_setting_that_can_not_work_is_refused_by_its_name() {
     let builder = || Manager::builder(MemoryStore::<Record<String>>::new());
     let short = Timeouts::new(Duration::from_secs(5), MONTH.lifetime);
     let backwards = Timeouts::new(MONTH.lifetime, MONTH.idle);
-    let none = OwnerLimit { entries_max: 0, at_limit: AtLimit::RemoveOldest };
+    let none = OwnerLimit::remove_oldest(0);
     let zero = Timeouts::new(Duration::ZERO, DAY);
     let anonymous = |timeouts| builder().anonymous(Anonymous::new(10).timeouts(timeouts));
     for (builder, expected) in [

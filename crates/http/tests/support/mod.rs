@@ -86,7 +86,6 @@ pub fn router(sessions: Sessions<User>) -> Router {
                 .route_layer(sessions.layer().optional()),
         )
         .route("/bare/login", post(login))
-        .route("/bare/login-by-state", post(login_by_state))
         .route("/bare/profile", get(profile))
         .route("/bare/home", get(home))
         .with_state(sessions)
@@ -102,12 +101,6 @@ async fn home(session: Option<Session<User>>) -> String {
 
 async fn login(handle: Handle<User>) -> Result<impl IntoResponse> {
     Ok((handle.login(user("ada")).await?, "in"))
-}
-
-async fn login_by_state(
-    axum::extract::State(sessions): axum::extract::State<Sessions<User>>,
-) -> Result<impl IntoResponse> {
-    Ok((sessions.login(user("ada")).await?, "in"))
 }
 
 async fn count(session: Session<User>) -> Result<String> {
@@ -147,7 +140,7 @@ impl Client {
         Self { app, cookie: None }
     }
 
-    /// With a token that it was given elsewhere.
+    /// With a token that it was given by other means.
     pub fn with(app: &Router, token: &Token) -> Self {
         let cookie = Some(format!("__Host-session_id={}", token.expose()));
         Self { app: app.clone(), cookie }

@@ -41,6 +41,10 @@ pub fn bob() -> NewSession<String> {
     NewSession::new(String::from("bob")).owner("bob")
 }
 
+pub fn owner(name: &str) -> Owner {
+    Owner::new(name).unwrap()
+}
+
 impl World {
     pub async fn lives(&self, token: &Token) -> bool {
         self.manager.peek(token).await.unwrap().is_some()
@@ -54,8 +58,8 @@ impl World {
         rotated(self.manager.rotate(token).await.unwrap())
     }
 
-    pub async fn of(&self, owner: &str) -> usize {
-        self.manager.list(&Owner::from(owner)).await.unwrap().len()
+    pub async fn of(&self, name: &str) -> usize {
+        self.manager.list(&owner(name)).await.unwrap().sessions.len()
     }
 }
 
@@ -100,4 +104,64 @@ impl Heard {
     pub fn so_far(&self) -> Vec<Event> {
         self.0.0.lock().unwrap().clone()
     }
+}
+
+/// What a client that knows a session's id, and no token of it, may present.
+#[derive(Debug, Clone, Copy)]
+pub enum Forgery {
+    /// Random bytes after the id.
+    Random,
+    /// The random part and mark of a token of another session.
+    OtherSession,
+    /// The token with one bit of its random part changed, so the mark is wrong for it.
+    OtherRandom,
+    /// The token with one bit of its mark changed.
+    OtherMark,
+    /// Zeros after the id.
+    Zeros,
+}
+
+impl Forgery {
+    pub const ALL: [Self; 5] =
+        [Self::Random, Self::OtherSession, Self::OtherRandom, Self::OtherMark, Self::Zeros];
+}
+
+/// A token with the right id and a wrong secret.
+pub fn forged(forgery: Forgery, token: &Token, other: &Token) -> Token {
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    let bytes = |token: &Token| URL_SAFE_NO_PAD.decode(token.expose()).unwrap();
+    let mut forged = bytes(token);
+    match forgery {
+        Forgery::Random => getrandom::fill(&mut forged[12..]).unwrap(),
+        Forgery::OtherSession if other.id() != token.id() => {
+            forged[12..].copy_from_slice(&bytes(other)[12..]);
+        }
+        Forgery::OtherRandom => forged[20] ^= 1,
+        Forgery::OtherMark => forged[35] ^= 1,
+        Forgery::OtherSession | Forgery::Zeros => forged[12..].fill(0),
+    }
+    Token::parse(URL_SAFE_NO_PAD.encode(forged)).unwrap()
+}
+
+/// Checks that no call by a token does anything, or shows anything, but for signing in anew.
+pub async fn does_nothing<T: Clone + Send + Sync + 'static>(
+    manager: &Manager<T>,
+    token: &Token,
+    sees: impl Fn() + Send + Sync + Copy,
+) {
+    use kvolt_session::{Access, Flash, Level};
+    assert!(manager.get(token).await.unwrap().is_none());
+    assert!(manager.peek(token).await.unwrap().is_none());
+    assert!(manager.get_with(token, Access::SLIDE.strict()).await.unwrap().is_none());
+    assert!(manager.read(token, Access::SLIDE, |_| sees()).await.unwrap().is_none());
+    assert!(manager.update(token, |_| sees()).await.unwrap().is_none());
+    assert!(!manager.flash(token, Flash::new("info", "x")).await.unwrap());
+    assert!(manager.take_flashes(token).await.unwrap().is_empty());
+    assert!(matches!(manager.rotate(token).await.unwrap(), Rotated::Absent));
+    assert!(matches!(manager.reauthenticate(token, Level::Three).await.unwrap(), Rotated::Absent));
+    let changed = manager.change_credentials(token, None).await.unwrap();
+    assert!(matches!(changed, (Rotated::Absent, 0)));
+    assert_eq!(manager.end_others(token).await.unwrap(), 0);
+    assert!(!manager.destroy(token).await.unwrap());
 }
