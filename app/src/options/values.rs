@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use kvolt::session::TokenReuse;
+use kvolt::session::{OwnerLimit, TokenReuse};
 
 /// A duration that is not zero.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
