@@ -10,7 +10,7 @@ use crate::{http, session};
 
 const ENTRIES: u64 = 1_000;
 
-const SUBJECTS: [(&str, u64); 11] = [
+const SUBJECTS: [(&str, u64); 12] = [
     ("cache read, peek", 20_000),
     ("cache read, slide", 20_000),
     ("papaya read", 20_000),
@@ -18,6 +18,7 @@ const SUBJECTS: [(&str, u64); 11] = [
     ("session get_ready, slide", 5_000),
     ("bare route", 1_000),
     ("layer: nothing", 1_000),
+    ("layer: floor", 1_000),
     ("layer: kvolt", 1_000),
     ("layer: tower-sessions, not sliding", 1_000),
     ("layer: tower-sessions, sliding", 1_000),
