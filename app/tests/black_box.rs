@@ -371,6 +371,8 @@ fn what_can_not_work_is_one_line_and_an_exit_code() {
         (&["--listen", "nowhere"], 2, "--listen"),
         (&["--store", "memcached://localhost"], 2, "there are memory:"),
         (&["--store", "mysql://127.0.0.1:1/x", "--near-cache", "1s"], 1, "pushes its changes"),
+        (&["--store", "redis://127.0.0.1:1"], 1, "needs --namespace"),
+        (&["--store", "sqlite:/nowhere/x", "--namespace", "No"], 1, "namespace"),
         (&["--near-cache", "1s"], 1, "for a store elsewhere"),
         (&["--idle", "soon"], 2, "--idle"),
         (&["--idle", "13h"], 1, "longer than the lifetime"),

@@ -99,7 +99,7 @@ fn an_outage_is_a_503_and_no_logout(store: &Elsewhere) {
 
 fn with_a_near_cache_a_logout_elsewhere_is_seen_within_the_bound(store: &Elsewhere) {
     let near = ["--near-cache", "1s"];
-    let one = App::start_with(&[&["--store", &store.direct], &near[..]].concat());
+    let one = App::start_with(&[&["--store", &store.direct, "--namespace", "app"], &near[..]].concat());
     let other = store.instance(&near);
     let proxy = store.proxy.as_ref().unwrap();
     // Hurts what is between the other instance and the store, ends a session, and says how the
@@ -258,7 +258,7 @@ fn devices_limits_and_the_audit(store: &Elsewhere) {
 /// One line, not a dump; and no password in it.
 fn refused_at_start(url: &str) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_kvolt-app"))
-        .args(["--listen", "127.0.0.1:0", "--store", url])
+        .args(["--listen", "127.0.0.1:0", "--store", url, "--namespace", "app"])
         .env("RUST_LOG", "off")
         .stdin(Stdio::null())
         .output()
@@ -316,13 +316,13 @@ mod redis {
             let dump = |key: &str| redis.cli(&["HGETALL", key]);
             keys.lines().filter(|key| !key.contains("owner")).map(dump).collect::<String>()
         };
-        let app = App::start_with(&["--store", &url]);
+        let app = App::start_with(&["--store", &url, "--namespace", "app"]);
         let ada = app.signed_in("ada");
         assert!(all().contains("\"name\":\"ada\""), "{}", all());
         assert!(!all().contains(ada.token()), "the token is nowhere");
         redis.cli(&["FLUSHALL"]);
         let key = "0f".repeat(32);
-        let app = App::start_with(&["--store", &url, "--encryption-key", &key]);
+        let app = App::start_with(&["--store", &url, "--namespace", "app", "--encryption-key", &key]);
         let mut ada = app.signed_in("ada");
         assert!(!all().contains("\"name\""), "{}", all());
         assert_eq!(ada.get("/profile").status, 200);
@@ -467,7 +467,7 @@ mod refusing {
     #[test]
     fn redis() {
         let redis = Redis::start();
-        let app = App::start_with(&["--store", &redis.url()]);
+        let app = App::start_with(&["--store", &redis.url(), "--namespace", "app"]);
         let mut ada = app.signed_in("ada");
         let cli = |line: &str| {
             redis.cli(&line.split(' ').collect::<Vec<_>>());
@@ -485,7 +485,7 @@ mod refusing {
     #[test]
     fn postgres() {
         let postgres = Postgres::builder().fsync(false).start();
-        let app = App::start_with(&["--store", &postgres.url()]);
+        let app = App::start_with(&["--store", &postgres.url(), "--namespace", "app"]);
         let mut ada = app.signed_in("ada");
         let sql = |lines: &[&str]| {
             lines.iter().for_each(|line| {
@@ -509,7 +509,7 @@ mod refusing {
     #[test]
     fn mariadb() {
         let mariadb = MariaDb::builder().fsync(false).start();
-        let app = App::start_with(&["--store", &mariadb.url()]);
+        let app = App::start_with(&["--store", &mariadb.url(), "--namespace", "app"]);
         let mut ada = app.signed_in("ada");
         let rename = |from: &str, to: &str| {
             mariadb.sql(&format!("RENAME TABLE {from} TO {to}"));

@@ -8,6 +8,7 @@ mod serve;
 mod server;
 mod statistics;
 mod trips;
+mod turns;
 mod user;
 
 use std::time::Duration;
@@ -32,6 +33,7 @@ const PEERS: [&str; 6] = [
 
 const USAGE: &str = "usage: kvolt-bench stores trips
        kvolt-bench stores serve [--seconds N] [--rounds N] [--sessions N] [--only PART,…]
+       kvolt-bench stores turns [--only redis,postgres,sqlite]
        kvolt-bench stores million [--entries N] [--only redis,postgres,mariadb,sqlite]";
 
 /// Runs one of the parts; how it is to be called, where it was called otherwise.
@@ -56,6 +58,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<(), &'static str> {
     match *part {
         "trips" => trips::run(),
         "serve" => serve::run(&options),
+        "turns" => turns::run(&options),
         "million" => million::run(&options),
         _ => return Err(USAGE),
     }
@@ -71,7 +74,7 @@ struct Options {
 }
 
 impl Options {
-    /// Whether what has this name is to be measured: all, unless it was said which.
+    /// Whether the part of this name is measured. Defaults to all.
     fn wants(&self, name: &str) -> bool {
         self.only.as_ref().is_none_or(|only| only.iter().any(|part| name.contains(&**part)))
     }
