@@ -66,7 +66,8 @@ end
 -- so does a master that lacks the replicas it was told to have: their answers may be outdated.
 -- `absent` also takes away what has ended and was kept from expiring.
 local function refuse(name, ...)
-  redis.call('GETEX', name)
+  local done = redis.pcall('GETEX', name)
+  if type(done) == 'table' and not string.find(done.err, 'WRONGTYPE', 1, true) then return done end
   return { now, ... }
 end
 local function absent(name, ...)
