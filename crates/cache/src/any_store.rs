@@ -42,7 +42,10 @@ impl<V: Send + 'static> AnyStore<V> {
     async fn run<T>(&self, operation: &'static str, call: Boxed<'_, T>) -> Result<T> {
         #[cfg(feature = "metrics")]
         if self.is_measured {
-            #[expect(clippy::disallowed_methods, reason = "how long, and not when: no test moves it")]
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "how long, and not when: no test moves it"
+            )]
             let began = std::time::Instant::now();
             let answer = call.await;
             let outcome = if answer.is_ok() { "ok" } else { "error" };

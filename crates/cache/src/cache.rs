@@ -4,7 +4,9 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use crate::{Access, AnyStore, Expiry, Insert, Key, NewEntry, Replace, Result, Store};
+use crate::{
+    AnyStore, Expiry, Freshness, Insert, Key, NewEntry, Remove, Replace, Result, Store, Use,
+};
 
 /// A plain cache by name on any [`Store`], with one time to live.
 ///
@@ -68,7 +70,8 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     ///
     /// The store's.
     pub async fn remove(&self, name: &str) -> Result<bool> {
-        self.store.remove(&Key::of(name)).await
+        let key = Key::of(name);
+        Ok(self.store.remove((&key).into(), None).await? == Remove::Removed)
     }
 
     /// Removes every value in the store.
@@ -121,14 +124,22 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         result
     }
 
+    /// A value that can't be decoded counts as missing.
     async fn get_key(&self, key: &Key) -> Result<Option<V>> {
         let mut value = None;
-        match self
-            .store
-            .get_ready(key, Access::PEEK, &mut |entry| value = Some(entry.value.clone()))
-        {
-            Some(found) => found.map(|_| value),
-            None => Ok(self.store.get(key, Access::PEEK).await?.map(|entry| entry.value)),
+        let found = match self.store.get_ready(key, Freshness::Bounded, &mut |entry| {
+            value = Some(entry.value.clone());
+            Use::Look
+        }) {
+            Some(found) => found.map(|found| value.filter(|_| found)),
+            None => {
+                let entry = self.store.get(key, Freshness::Bounded).await;
+                entry.map(|entry| entry.map(|entry| entry.value))
+            }
+        };
+        match found {
+            Err(error) if error.is_corrupt() => Ok(None),
+            found => found,
         }
     }
 
@@ -138,16 +149,28 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
             if matches!(self.store.insert(key, entry).await?, Insert::Inserted { .. }) {
                 return Ok(());
             }
-            let Some(mut current) = self.store.get(&key, Access::PEEK).await? else {
-                continue;
-            };
-            loop {
-                let expiry = Some(self.expiry);
-                match self.store.replace(&key, current.version, value.clone(), expiry).await? {
-                    Replace::Replaced(_) => return Ok(()),
-                    Replace::Conflict(changed) => current = changed,
-                    Replace::Absent => break,
+            match self.overwrite(&key, &value).await {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err(error) if error.is_corrupt() => {
+                    let _ = self.store.remove((&key).into(), None).await?;
                 }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Whether there was a value to set in the place of.
+    async fn overwrite(&self, key: &Key, value: &V) -> Result<bool> {
+        let Some(mut current) = self.store.get(key, Freshness::Strict).await? else {
+            return Ok(false);
+        };
+        loop {
+            let (seen, expiry) = (current.version, Some(self.expiry));
+            match self.store.replace(key.into(), seen, value.clone(), expiry).await? {
+                Replace::Replaced(_) => return Ok(true),
+                Replace::Conflict(changed) => current = changed,
+                Replace::Absent => return Ok(false),
             }
         }
     }

@@ -11,7 +11,7 @@ pub struct Timestamp(u64);
 
 impl Timestamp {
     /// Later than every moment that a clock returns.
-    pub(crate) const NEVER: u64 = u64::MAX >> 1;
+    pub(crate) const NEVER: u64 = u64::MAX >> 2;
 
     /// The moment that lies this many milliseconds after the Unix epoch.
     pub const fn from_millis(millis: u64) -> Self {

@@ -95,6 +95,11 @@ impl Deadlines {
         }
     }
 
+    /// When the idle time will have passed.
+    pub(crate) fn idle_ends(&self) -> Option<Timestamp> {
+        self.idle.map(|(_, ends)| ends)
+    }
+
     /// The expiry that gives these deadlines: the lifetime is counted from the last use.
     fn expiry(&self) -> Expiry {
         let idle = self.idle_timeout();
@@ -249,14 +254,24 @@ impl<V> Entry<V> {
     fn take_value(self) -> (V, Entry<()>) {
         let Self { key, value, version, owner, deadlines, read_at, is_copy, slide_due, created } =
             self;
-        let rest =
-            Entry { key, value: (), version, owner, deadlines, read_at, is_copy, slide_due, created };
+        let rest = Entry {
+            key,
+            value: (),
+            version,
+            owner,
+            deadlines,
+            read_at,
+            is_copy,
+            slide_due,
+            created,
+        };
         (value, rest)
     }
 
     /// The same entry with another value, as a codec makes it.
     pub fn with_value<W>(self, value: W) -> Entry<W> {
-        let Self { key, version, owner, deadlines, read_at, is_copy, slide_due, created, .. } = self;
+        let Self { key, version, owner, deadlines, read_at, is_copy, slide_due, created, .. } =
+            self;
         Entry { key, value, version, owner, deadlines, read_at, is_copy, slide_due, created }
     }
 

@@ -10,9 +10,9 @@ mod entry;
 mod error;
 mod key;
 pub mod memory;
+mod namespace;
 #[cfg(feature = "near")]
 pub mod near;
-mod namespace;
 mod owner;
 mod push;
 mod store;
@@ -33,9 +33,9 @@ pub use entry::{
 pub use error::{Error, Result};
 pub use key::{Key, ParseKeyError};
 pub use memory::MemoryStore;
+pub use namespace::Namespace;
 #[cfg(feature = "near")]
 pub use near::NearCache;
-pub use namespace::Namespace;
 pub use owner::Owner;
 pub use push::{Listener, Push};
 pub use store::{OnExpired, Store};

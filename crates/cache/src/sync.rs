@@ -5,15 +5,15 @@
 
 #[cfg(not(kvolt_shuttle))]
 pub(crate) use std::{
-    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
-    sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::atomic::{AtomicU64, Ordering},
+    sync::{Mutex, MutexGuard, PoisonError},
     thread::yield_now,
 };
 
 #[cfg(kvolt_shuttle)]
 pub(crate) use {
-    shuttle::sync::atomic::{AtomicU64, AtomicUsize, Ordering},
-    shuttle::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    shuttle::sync::atomic::{AtomicU64, Ordering},
+    shuttle::sync::{Mutex, MutexGuard},
     shuttle::thread::yield_now,
     std::sync::PoisonError,
 };
@@ -25,10 +25,15 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-pub(crate) fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
-    lock.read().unwrap_or_else(PoisonError::into_inner)
+/// A step at which the checker may let another thread go on, before an operation of the map.
+#[inline]
+pub(crate) fn step() {
+    #[cfg(kvolt_shuttle)]
+    AtomicU64::new(0).load(Ordering::Relaxed);
 }
 
-pub(crate) fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
-    lock.write().unwrap_or_else(PoisonError::into_inner)
-}
+/// A value on cache lines of its own, so that threads that write to different ones do not slow
+/// each other down.
+#[derive(Default)]
+#[repr(align(128))]
+pub(crate) struct Apart<T>(pub(crate) T);

@@ -3,61 +3,65 @@
 use std::collections::BinaryHeap;
 
 use super::inner::Inner;
-use super::owners::KeySet;
-use crate::sync::write;
-use crate::{Cursor, Entry, Error, Key, Owner, Page, Result};
+use super::node::State;
+use super::owners::Member;
+use crate::sync::yield_now;
+use crate::{Cursor, Entry, Error, Key, Listing, Owner, Page, Result};
 
 impl<V: Clone + Send + Sync + 'static> Inner<V> {
     pub(super) fn list(&self, owner: &Owner) -> Vec<Entry<V>> {
-        // Under the lock to the end: a renaming in between would hide an entry.
-        let shard = self.owners.lock(owner);
-        let now = self.clock.now();
-        let map = self.map.pin();
-        let live = |key: Key| {
-            let node = map.get(&key).filter(|node| node.is_live(now))?;
-            Some(node.view(&key).to_entry())
+        let map = self.map();
+        // Looked up under the lock: an insertion that replaces an entry would hide both in between.
+        let found: Vec<_> = {
+            let shard = self.owners.lock(owner);
+            let found = shard.members(owner).filter_map(|Member { created, key }| {
+                let found = self.find_live(&map, &key)?;
+                found.node.is_owned_by(owner).then_some((found, created))
+            });
+            found.collect()
         };
-        shard.keys(owner).into_iter().filter_map(live).collect()
+        found.into_iter().map(|(found, created)| found.to_entry().created(created)).collect()
     }
 
     pub(super) fn remove_owner(&self, owner: &Owner, keep: Option<&Key>) -> Vec<Key> {
-        let mut shard = self.owners.lock(owner);
-        let keep = keep.and_then(|keep| self.resolve(keep, self.clock.now()));
-        let (mut keys, mut ended) = (shard.keys(owner), Vec::new());
-        keys.retain(|key| {
-            if Some(*key) == keep {
-                return false;
-            }
-            let live = self.unlink(key, &mut ended);
-            shard.remove(owner, key);
-            live
-        });
-        drop(shard);
-        ended.iter().for_each(|key| self.tell_expired(key));
-        keys.iter().for_each(|key| self.changes.changed(key));
-        keys
+        let mut expired = Vec::new();
+        let removed: Vec<Key> = {
+            let mut shard = self.owners.lock(owner);
+            let keys: Vec<Key> = shard.members(owner).map(|member| member.key).collect();
+            let gone = keys.into_iter().filter(|key| Some(key) != keep);
+            let removed = gone.filter(|key| {
+                let live = self.unlink(owner, key, &mut expired);
+                shard.remove(owner, key);
+                live
+            });
+            removed.collect()
+        };
+        expired.iter().for_each(|key| self.notify_expired(key));
+        removed.iter().for_each(|key| self.changes.changed(key));
+        removed
     }
 
-    pub(super) fn scan(&self, after: Option<&Cursor>, entries_max: usize) -> Result<Page<V>> {
+    pub(super) fn scan(&self, after: Option<&Cursor>, max_entries: usize) -> Result<Page<V>> {
         let after = match after {
             None => None,
-            Some(cursor) => match <[u8; 32]>::try_from(cursor.as_bytes()) {
+            Some(cursor) => match <[u8; Key::LEN]>::try_from(cursor.as_bytes()) {
                 Ok(bytes) => Some(Key::from_bytes(bytes)),
                 Err(_) => {
                     return Err(Error::misconfigured("the cursor is not from a memory store"));
                 }
             },
         };
-        let entries_max = entries_max.max(1);
+        let max_entries = max_entries.max(1);
         let now = self.clock.now();
-        let map = self.map.pin();
+        let map = self.map();
         // The keys that come next in order, so that an entry is met once however the map moves.
         let mut nearest = BinaryHeap::new();
         for (key, node) in map.iter() {
-            if after.is_some_and(|after| *key <= after) || !node.is_live(now) {
+            // One that is undecided is looked up again below.
+            if after.is_some_and(|after| *key <= after) || node.state(now) == State::Expired {
                 continue;
             }
-            if nearest.len() < entries_max {
+            if nearest.len() < max_entries {
                 nearest.push(*key);
             } else if let Some(mut farthest) = nearest.peek_mut()
                 && *key < *farthest
@@ -66,30 +70,35 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
             }
         }
         let keys = nearest.into_sorted_vec();
-        let next = (keys.len() == entries_max)
+        let next = (keys.len() == max_entries)
             .then(|| keys.last().map(|key| Cursor::from_bytes(*key.as_bytes())))
             .flatten();
         let entries = keys.iter().filter_map(|key| {
-            map.get(key).filter(|node| node.is_live(now)).map(|node| node.view(key).to_entry())
+            let found = self.find_live(&map, key)?;
+            let created = found.node.owner().and_then(|owner| {
+                let shard = self.owners.lock(owner);
+                shard.created(owner, key)
+            });
+            Some(found.to_entry().created(created))
         });
-        Ok(Page::new(entries.collect(), next))
+        Ok(Page::new(Listing::new(entries.collect(), Vec::new()), next))
     }
 
     pub(super) fn clear(&self) {
-        let no_moving = write(&self.moving);
-        let now = self.clock.now();
-        let map = self.map.pin();
-        let mut ended: KeySet = map.iter().map(|(key, _)| *key).collect();
-        ended.retain(|key| {
-            let Some(node) = map.remove(key) else {
-                return false;
-            };
-            self.forget(key, node);
-            node.has_ended(now)
-        });
-        self.former.clear();
-        drop(no_moving);
-        ended.iter().for_each(|key| self.tell_expired(key));
+        let map = self.map();
+        for (key, _) in map.iter() {
+            loop {
+                let now = self.clock.now();
+                match map.remove_if(key, |_, node| !node.is_pending()) {
+                    Ok(Some((key, node))) => {
+                        self.removed(key, node, now);
+                        break;
+                    }
+                    Ok(None) => break,
+                    Err(_) => yield_now(),
+                }
+            }
+        }
         self.changes.all_changed();
     }
 }

@@ -7,83 +7,71 @@ use std::time::Duration;
 
 use super::hash::Prefix;
 use super::inner::Inner;
-use crate::sync::lock;
+use super::node::State;
+use crate::Timestamp;
+use crate::sync::{lock, yield_now};
 
 /// Who cleans a [`MemoryStore`](crate::MemoryStore).
 ///
 /// Cleaning is only about memory: what has expired is absent without it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Cleaning {
     /// A thread of the store's own, from the first entry on until the store is
     /// dropped. It sleeps until something comes due. With a clock that a test
     /// moves, there is none.
     #[default]
     Background,
-    /// Whoever calls [`MemoryStore::clean`](crate::MemoryStore::clean).
+    /// The application, by calling [`MemoryStore::clean`](crate::MemoryStore::clean).
     Manual,
 }
 
 impl<V: Clone + Send + Sync + 'static> Inner<V> {
-    /// Looks at up to a chunk of what is due. Returns when to go on: zero for
-    /// at once, `None` when nothing waits.
+    /// Looks at up to a chunk of what is due. Returns when to go on: zero for at once, `None` if
+    /// nothing waits.
     pub(super) fn clean_slice(&self) -> Option<Duration> {
-        let now = self.clock.now().as_millis();
-        let next = match (self.clean_entries(), self.former.clean(now)) {
-            (Some(entries), Some(former)) => Some(entries.min(former)),
-            (entries, former) => entries.or(former),
-        };
-        next.map(|next| Duration::from_millis(next.saturating_sub(now)))
-    }
-
-    /// Returns when to go on, in the clock's milliseconds.
-    fn clean_entries(&self) -> Option<u64> {
         let now = self.clock.now();
-        let due = {
-            let mut wheel = lock(&self.wheel);
-            let due = wheel.take_due(now.as_millis());
-            if due.is_empty() {
-                return wheel.next_due();
+        let mut next: Option<u64> = None;
+        for stripe in &self.stripes {
+            let (due, next_due) = {
+                let mut wheel = lock(&stripe.0.wheel);
+                (wheel.take_due(now.as_millis()), wheel.next_due())
+            };
+            if !due.is_empty() {
+                due.into_iter().for_each(|item| self.clean_item(item, now));
+                return Some(Duration::ZERO);
             }
-            due
-        };
-        let mut prolonged = Vec::new();
-        let map = self.map.pin();
-        for item in due {
-            match map.get_key_value(&Prefix(item)) {
-                Some((_, node)) if !node.has_ended(now) => {
-                    prolonged.push((item, node.ends()));
-                }
-                Some((key, _)) => {
-                    self.reap(key, now);
-                }
-                None => {}
-            }
+            next = next.into_iter().chain(next_due).min();
         }
-        if !prolonged.is_empty() {
-            let mut wheel = lock(&self.wheel);
-            for (item, ends) in prolonged {
-                wheel.file(item, ends, now.as_millis());
-            }
-        }
-        Some(now.as_millis())
+        next.map(|next| Duration::from_millis(next.saturating_sub(now.as_millis())))
     }
 
-    /// Files every entry anew if most of what waits in the wheel belongs to entries that are gone.
-    pub(super) fn compact_wheel(&self) {
-        let stale = |items: usize| items > 2 * self.capacity.entries() + STALE_ITEMS_MAX;
-        let discarded = {
-            let mut wheel = lock(&self.wheel);
-            if !stale(wheel.len()) {
-                return;
+    fn clean_item(&self, item: u64, now: Timestamp) {
+        let map = self.map();
+        let Some((key, node)) = map.get_key_value(&Prefix(item)) else { return };
+        match node.state(now) {
+            State::Expired => self.reap(key, now),
+            State::Live => self.file(key, node.ends()),
+            State::Undecided => {
+                self.file(key, node.ends());
+                yield_now();
             }
-            std::mem::take(&mut *wheel)
-        };
-        // What is inserted from here on files itself; what was before is in the map.
-        let now = self.clock.now().as_millis();
-        for (key, node) in self.map.pin().iter() {
-            lock(&self.wheel).file(key.prefix(), node.ends(), now);
         }
-        drop(discarded);
+    }
+
+    /// Files every entry again if most of what waits in the wheels belongs to entries that are
+    /// gone.
+    pub(super) fn compact_wheels(&self) {
+        let wheels = || self.stripes.iter().map(|stripe| &stripe.0.wheel);
+        let items: usize = wheels().map(|wheel| lock(wheel).len()).sum();
+        if items <= 2 * self.len() + STALE_ITEMS_MAX {
+            return;
+        }
+        wheels().for_each(|wheel| drop(std::mem::take(&mut *lock(wheel))));
+        // What is inserted from here on files itself; what was before is in the map.
+        for (key, node) in self.map().iter().filter(|(_, node)| !node.is_pending()) {
+            self.file(key, node.ends());
+        }
     }
 }
 
@@ -95,12 +83,12 @@ pub(super) struct Signal {
     /// When the thread looks again by itself, in the clock's milliseconds; while
     /// it is looking, never, so that nothing filed meanwhile is slept through.
     wakes_at: AtomicU64,
-    state: Mutex<State>,
+    state: Mutex<Asked>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct State {
+struct Asked {
     stopped: bool,
     woken: bool,
 }
@@ -112,7 +100,7 @@ impl Signal {
     pub(super) fn new() -> Self {
         Self {
             wakes_at: AtomicU64::new(0),
-            state: Mutex::new(State::default()),
+            state: Mutex::new(Asked::default()),
             changed: Condvar::new(),
         }
     }
@@ -147,7 +135,7 @@ impl Signal {
         !state.stopped
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, Asked> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -165,10 +153,10 @@ pub(super) fn spawn<V: Clone + Send + Sync + 'static>(
             if rest.is_some_and(|rest| rest.is_zero()) {
                 // Between slices, whoever waits for the processor has it.
                 drop(store);
-                thread::yield_now();
+                yield_now();
                 continue;
             }
-            store.compact_wheel();
+            store.compact_wheels();
             let now = store.clock.now().as_millis();
             drop(store);
             let rest = rest.unwrap_or(SLEEP_MAX).clamp(Duration::from_millis(1), SLEEP_MAX);

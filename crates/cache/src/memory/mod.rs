@@ -22,13 +22,11 @@
 mod by_owner;
 mod capacity;
 mod cleaner;
-mod former;
 mod hash;
 mod inner;
+mod insert;
 mod node;
 mod owners;
-mod read;
-mod rename;
 mod wheel;
 
 use std::fmt;
@@ -38,8 +36,9 @@ use self::capacity::Capacity;
 use self::cleaner::Signal;
 use self::inner::Inner;
 use crate::{
-    Access, Changes, Clock, Cursor, Entry, EntryRef, Expiry, Insert, Key, NewEntry, OnExpired,
-    Owner, Page, Rename, Renamed, Replace, Result, Store, Version,
+    At, Changes, Clock, Cursor, Deadlines, Entry, EntryRef, Expiry, Freshness, Insert, Key,
+    Listing, Namespace, NewEntry, OnExpired, Owner, Page, Remove, Replace, Result, Store, Use,
+    Version,
 };
 
 pub use self::capacity::AtCapacity;
@@ -60,7 +59,7 @@ pub use self::cleaner::Cleaning;
 ///
 /// ```
 /// use std::time::Duration;
-/// use kvolt_cache::{Access, Expiry, Insert, Key, MemoryStore, NewEntry, Store};
+/// use kvolt_cache::{Expiry, Insert, Key, MemoryStore, NewEntry, Store, Use};
 ///
 /// # pollster::block_on(async {
 /// let store = MemoryStore::new();
@@ -69,7 +68,7 @@ pub use self::cleaner::Cleaning;
 /// assert!(matches!(store.insert(key, hello).await?, Insert::Inserted { .. }));
 ///
 /// // In place, without a future and without copying:
-/// assert_eq!(store.read(&key, Access::PEEK, |entry| entry.value.len()), Some(5));
+/// assert_eq!(store.read(&key, |entry| (Use::Slide, entry.value.len())), Some(5));
 /// # Ok::<(), kvolt_cache::Error>(()) }).unwrap();
 /// ```
 pub struct MemoryStore<V> {
@@ -78,6 +77,7 @@ pub struct MemoryStore<V> {
 
 struct Shared<V> {
     inner: Arc<Inner<V>>,
+    namespace: Namespace,
     cleaning: Cleaning,
     started: Once,
 }
@@ -90,29 +90,23 @@ impl<V: Clone + Send + Sync + 'static> MemoryStore<V> {
 
     /// A store with other settings.
     pub fn builder() -> Builder<V> {
-        Builder {
-            capacity: Capacity::default(),
-            clock: Clock::system(),
-            cleaning: Cleaning::default(),
-        }
+        Builder { capacity: Capacity::new(), clock: Clock::system(), cleaning: Cleaning::default() }
     }
 
-    /// Looks at a live entry in place; `None` if there is none.
+    /// Shows a live entry to `visit` in its place, and slides it if the visitor answers
+    /// [`Use::Slide`]; `None` if there is none.
     ///
-    /// While `visit` runs, memory that is freed meanwhile is not reclaimed: it should be short.
+    /// The visitor sees the deadlines as they are before the slide, which starts the idle time
+    /// at [`read_at`](EntryRef::read_at). It runs again if the entry was changed in the meantime:
+    /// its last answer counts. While it runs, freed memory is not reclaimed: it should be short.
     #[inline]
-    pub fn read<R>(
-        &self,
-        key: &Key,
-        access: Access,
-        visit: impl FnOnce(EntryRef<'_, V>) -> R,
-    ) -> Option<R> {
-        self.shared.inner.get(key, access, visit)
+    pub fn read<R>(&self, key: &Key, visit: impl FnMut(EntryRef<'_, V>) -> (Use, R)) -> Option<R> {
+        self.shared.inner.read(key, visit)
     }
 
     /// How many entries it holds, those included that have expired and are not yet reclaimed.
     pub fn len(&self) -> usize {
-        self.shared.inner.capacity.entries()
+        self.shared.inner.len()
     }
 
     /// Whether it holds nothing.
@@ -126,21 +120,21 @@ impl<V: Clone + Send + Sync + 'static> MemoryStore<V> {
     /// milliseconds, after its deadline. Readers are never held up.
     pub fn clean(&self) {
         while self.shared.inner.clean_slice().is_some_and(|rest| rest.is_zero()) {}
-        self.shared.inner.compact_wheel();
+        self.shared.inner.compact_wheels();
     }
 
     /// Puts a value there, whatever was there before: for one who holds a lock on the key.
     #[cfg(feature = "near")]
     pub(crate) fn put(&self, key: Key, value: V, expiry: Expiry) {
         self.ensure_cleaning();
-        self.shared.inner.remove(&key);
+        let _ = self.shared.inner.remove(&key, None);
         // One that does not fit is not there, which is an answer too.
         let _ = self.shared.inner.insert(key, NewEntry::new(value, expiry));
     }
 
     #[cfg(feature = "near")]
     pub(crate) fn take_out(&self, key: &Key) {
-        self.shared.inner.remove(key);
+        let _ = self.shared.inner.remove(key, None);
     }
 
     #[cfg(feature = "near")]
@@ -189,8 +183,16 @@ impl<V> fmt::Debug for MemoryStore<V> {
 }
 
 impl<V: Clone + Send + Sync + 'static> Store<V> for MemoryStore<V> {
-    async fn get(&self, key: &Key, access: Access) -> Result<Option<Entry<V>>> {
-        Ok(self.read(key, access, |entry| entry.to_entry()))
+    fn namespace(&self) -> &Namespace {
+        &self.shared.namespace
+    }
+
+    async fn get(&self, key: &Key, _: Freshness) -> Result<Option<Entry<V>>> {
+        Ok(self.shared.inner.get(key))
+    }
+
+    async fn touch(&self, at: At<'_>) -> Result<Option<Deadlines>> {
+        Ok(self.shared.inner.touch(at.key))
     }
 
     async fn insert(&self, key: Key, entry: NewEntry<V>) -> Result<Insert> {
@@ -200,32 +202,28 @@ impl<V: Clone + Send + Sync + 'static> Store<V> for MemoryStore<V> {
 
     async fn replace(
         &self,
-        key: &Key,
+        at: At<'_>,
         seen: Version,
         value: V,
         expiry: Option<Expiry>,
     ) -> Result<Replace<V>> {
-        self.shared.inner.replace(key, seen, value, expiry)
+        self.shared.inner.replace(at.key, seen, value, expiry)
     }
 
-    async fn rename(&self, from: &Key, to: Key, rename: Rename<V>) -> Result<Renamed> {
-        self.shared.inner.rename(from, to, rename)
+    async fn remove(&self, at: At<'_>, seen: Option<Version>) -> Result<Remove> {
+        Ok(self.shared.inner.remove(at.key, seen))
     }
 
-    async fn remove(&self, key: &Key) -> Result<bool> {
-        Ok(self.shared.inner.remove(key))
-    }
-
-    async fn list(&self, owner: &Owner) -> Result<Vec<Entry<V>>> {
-        Ok(self.shared.inner.list(owner))
+    async fn list(&self, owner: &Owner) -> Result<Listing<V>> {
+        Ok(Listing::new(self.shared.inner.list(owner), Vec::new()))
     }
 
     async fn remove_owner(&self, owner: &Owner, keep: Option<&Key>) -> Result<Vec<Key>> {
         Ok(self.shared.inner.remove_owner(owner, keep))
     }
 
-    async fn scan(&self, after: Option<&Cursor>, entries_max: usize) -> Result<Page<V>> {
-        self.shared.inner.scan(after, entries_max)
+    async fn scan(&self, after: Option<&Cursor>, max_entries: usize) -> Result<Page<V>> {
+        self.shared.inner.scan(after, max_entries)
     }
 
     async fn clear(&self) -> Result<()> {
@@ -233,13 +231,14 @@ impl<V: Clone + Send + Sync + 'static> Store<V> for MemoryStore<V> {
         Ok(())
     }
 
-    /// [`len`](MemoryStore::len): it costs nothing, and counts what has ended until it is reclaimed.
+    /// [`len`](MemoryStore::len): it costs nothing, and counts expired entries until they are
+    /// reclaimed.
     async fn count(&self) -> Result<u64> {
         Ok(self.len() as u64)
     }
 
-    fn on_expired(&self, told: OnExpired) -> bool {
-        self.shared.inner.on_expired.set(told).is_ok()
+    fn on_expired(&self, callback: OnExpired) -> bool {
+        self.shared.inner.on_expired.set(callback).is_ok()
     }
 
     fn changes(&self) -> Option<Arc<Changes>> {
@@ -249,10 +248,10 @@ impl<V: Clone + Send + Sync + 'static> Store<V> for MemoryStore<V> {
     fn get_ready(
         &self,
         key: &Key,
-        access: Access,
-        visit: &mut dyn FnMut(EntryRef<'_, V>),
+        _: Freshness,
+        visit: &mut dyn FnMut(EntryRef<'_, V>) -> Use,
     ) -> Option<Result<bool>> {
-        Some(Ok(self.read(key, access, visit).is_some()))
+        Some(Ok(self.read(key, |entry| (visit(entry), ())).is_some()))
     }
 }
 
@@ -265,39 +264,40 @@ pub struct Builder<V> {
 }
 
 impl<V: Clone + Send + Sync + 'static> Builder<V> {
-    /// Holds at most this many entries. Without it, there is no bound.
-    pub fn entries_max(mut self, entries: usize) -> Self {
-        self.capacity.entries_max = Some(entries);
+    /// Sets the largest number of entries. Defaults to no bound.
+    pub fn max_entries(mut self, entries: usize) -> Self {
+        self.capacity.max_entries = Some(entries);
         self
     }
 
-    /// Holds at most this many bytes: for each entry what `weigh` says of its
-    /// value, and what the store itself needs for it.
+    /// Sets the largest number of bytes: for each entry what `weigh` says of its value, and what
+    /// the store itself needs for it. Defaults to no bound.
     ///
-    /// `weigh` must say the same of the same value each time, and should count
-    /// what the value points to.
-    pub fn bytes_max(
+    /// `weigh` must say the same of the same value each time, and should count what the value
+    /// points to.
+    pub fn max_bytes(
         mut self,
         bytes: usize,
         weigh: impl Fn(&V) -> usize + Send + Sync + 'static,
     ) -> Self {
-        self.capacity.bytes = Some((bytes, Arc::new(weigh)));
+        self.capacity.max_bytes = Some((bytes, Arc::new(weigh)));
         self
     }
 
-    /// What happens to an entry that would exceed a bound. Refused unless set.
+    /// Sets what happens to an entry that would exceed a bound. Defaults to
+    /// [`AtCapacity::Refuse`].
     pub fn at_capacity(mut self, at_capacity: AtCapacity) -> Self {
         self.capacity.at_capacity = at_capacity;
         self
     }
 
-    /// Another clock than the system's.
+    /// Sets the clock. Defaults to the system's.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self
     }
 
-    /// Who reclaims what has expired. A thread of the store's own unless set.
+    /// Sets what reclaims expired entries. Defaults to [`Cleaning::Background`].
     pub fn cleaning(mut self, cleaning: Cleaning) -> Self {
         self.cleaning = cleaning;
         self
@@ -305,10 +305,11 @@ impl<V: Clone + Send + Sync + 'static> Builder<V> {
 
     /// The store.
     pub fn build(self) -> MemoryStore<V> {
-        // A thread can't sleep by a clock that somebody else moves.
+        // A thread can't sleep by a clock that a test moves.
         let cleaning = if self.clock.is_system() { self.cleaning } else { Cleaning::Manual };
         let inner = Inner::new(self.capacity, self.clock, Arc::new(Signal::new()));
-        let shared = Shared { inner: Arc::new(inner), cleaning, started: Once::new() };
+        let (inner, namespace) = (Arc::new(inner), Namespace::memory());
+        let shared = Shared { inner, namespace, cleaning, started: Once::new() };
         MemoryStore { shared: Arc::new(shared) }
     }
 }

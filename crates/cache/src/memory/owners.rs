@@ -1,21 +1,20 @@
-//! The owner index: which keys belong to whom, oldest first.
+//! The owner index: which keys belong to which owner, oldest first.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use super::hash::OwnHash;
-use crate::sync::{Mutex, MutexGuard, lock};
-use crate::{Key, Owner};
+use crate::sync::{Apart, Mutex, MutexGuard, lock};
+use crate::{Key, Owner, OwnerLimit, Timestamp};
 
 /// Owners in shards, each behind a lock that is held across a whole operation on an owner.
 ///
-/// That lock is what makes the operations of one owner atomic: who inserts,
-/// renames, lists or removes by owner holds it from the first look at the index
-/// to the last change of the map. Reading an entry and removing one by its key
-/// never wait for it.
+/// That lock makes the operations of one owner atomic: an insertion, a listing or a removal by
+/// owner holds it from its first look at the index to its last change of the map. Reading an
+/// entry, changing it and removing it by its key never wait for it.
 pub(super) struct Owners {
-    shards: Box<[Mutex<Shard>]>,
+    shards: Box<[Apart<Mutex<Shard>>]>,
     hasher: RandomState,
 }
 
@@ -26,61 +25,27 @@ pub(super) struct Shard(HashMap<Arc<Owner>, Keys>);
 
 impl Owners {
     pub(super) fn new() -> Self {
-        Self {
-            shards: (0..SHARDS).map(|_| Mutex::new(Shard::default())).collect(),
-            hasher: RandomState::new(),
-        }
+        Self { shards: (0..SHARDS).map(|_| Apart::default()).collect(), hasher: RandomState::new() }
     }
 
     pub(super) fn lock(&self, owner: &Owner) -> MutexGuard<'_, Shard> {
-        lock(&self.shards[self.shard_of(owner)])
-    }
-
-    /// The locks for moving an entry from one owner to another, taken in the order of their
-    /// shards so that no two callers wait for each other.
-    ///
-    /// An entry without an owner has a lock by its key: of those who move it, one does.
-    pub(super) fn lock_both(
-        &self,
-        key: &Key,
-        one: Option<&Owner>,
-        other: Option<&Owner>,
-    ) -> Locked<'_> {
-        let first = one.map_or(key.prefix() as usize % SHARDS, |owner| self.shard_of(owner));
-        let mut shards = vec![first];
-        shards.extend(other.map(|owner| self.shard_of(owner)));
-        shards.sort_unstable();
-        shards.dedup();
-        let guards = shards.into_iter().map(|shard| (shard, lock(&self.shards[shard]))).collect();
-        Locked { owners: self, guards }
-    }
-
-    fn shard_of(&self, owner: &Owner) -> usize {
-        self.hasher.hash_one(owner) as usize % SHARDS
-    }
-}
-
-/// The locked shards of up to two owners.
-pub(super) struct Locked<'a> {
-    owners: &'a Owners,
-    guards: Vec<(usize, MutexGuard<'a, Shard>)>,
-}
-
-impl Locked<'_> {
-    /// The shard of one of the owners it was made for.
-    pub(super) fn shard(&mut self, owner: &Owner) -> Option<&mut Shard> {
-        let shard = self.owners.shard_of(owner);
-        self.guards.iter_mut().find(|(index, _)| *index == shard).map(|(_, guard)| &mut **guard)
+        lock(&self.shards[self.hasher.hash_one(owner) as usize % SHARDS].0)
     }
 }
 
 impl Shard {
-    /// The owner's keys, oldest first.
-    pub(super) fn keys(&self, owner: &Owner) -> Vec<Key> {
-        self.0
-            .get(owner)
-            .map(|keys| keys.order.iter().flatten().copied().collect())
-            .unwrap_or_default()
+    /// The owner's keys, oldest first: those of expired entries too.
+    pub(super) fn members(&self, owner: &Owner) -> impl DoubleEndedIterator<Item = Member> {
+        self.0.get(owner).into_iter().flat_map(Keys::members)
+    }
+
+    /// How many keys the owner has, those of expired entries included.
+    pub(super) fn len(&self, owner: &Owner) -> usize {
+        self.0.get(owner).map_or(0, Keys::len)
+    }
+
+    pub(super) fn created(&self, owner: &Owner, key: &Key) -> Option<Timestamp> {
+        self.0.get(owner)?.created(key)
     }
 
     /// The one copy of the owner's name that its entries share.
@@ -91,127 +56,149 @@ impl Shard {
         }
     }
 
-    pub(super) fn push(&mut self, owner: &Arc<Owner>, key: Key) {
-        self.0.entry(Arc::clone(owner)).or_default().push(key);
+    /// Adds a key after all that are as old or older.
+    pub(super) fn insert(&mut self, owner: &Arc<Owner>, member: Member) {
+        self.0.entry(Arc::clone(owner)).or_default().insert(member);
     }
 
     pub(super) fn remove(&mut self, owner: &Owner, key: &Key) {
         if let Some(keys) = self.0.get_mut(owner) {
             keys.remove(key);
-            if keys.is_empty() {
+            if keys.len() == 0 {
                 self.0.remove(owner);
             }
         }
     }
-
-    /// Puts a key into the place of another, so that it keeps its age.
-    pub(super) fn rename(&mut self, owner: &Owner, from: &Key, to: Key) {
-        if let Some(keys) = self.0.get_mut(owner) {
-            keys.rename(from, to);
-        }
-    }
 }
 
-/// Keys in order of age, where removing one costs little however many there are.
+/// A key of an owner, and when its entry was inserted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Member {
+    pub(super) created: Timestamp,
+    pub(super) key: Key,
+}
+
+/// Keys by age. Up to [`FEW_MAX`] of them are searched one by one; more are in a tree, so that
+/// adding and removing one costs little at any number.
 #[derive(Default)]
 struct Keys {
-    /// Gaps are keys that were removed; closed when they outnumber the keys.
-    order: Vec<Option<Key>>,
-    gaps: usize,
-    /// Where each key stands; only once there are enough that a search would be slow.
-    places: HashMap<Key, usize, OwnHash>,
+    few: Vec<Member>,
+    many: Option<Box<Many>>,
 }
 
-const SEARCHED_MAX: usize = 32;
+const FEW_MAX: usize = OwnerLimit::MAX as usize + 1;
+
+/// Where a key stands: among those that were inserted at the same moment, by a number.
+type Place = (Timestamp, u64);
+
+#[derive(Default)]
+struct Many {
+    order: BTreeMap<Place, Key>,
+    places: HashMap<Key, Place, OwnHash>,
+    next: u64,
+}
 
 impl Keys {
-    fn is_empty(&self) -> bool {
-        self.order.len() == self.gaps
+    fn len(&self) -> usize {
+        self.few.len() + self.many.as_ref().map_or(0, |many| many.order.len())
     }
 
-    fn push(&mut self, key: Key) {
-        self.order.push(Some(key));
-        if !self.places.is_empty() {
-            self.places.insert(key, self.order.len() - 1);
-        } else if self.order.len() > SEARCHED_MAX {
-            self.index();
+    fn members(&self) -> impl DoubleEndedIterator<Item = Member> {
+        let many = self.many.iter().flat_map(|many| &many.order);
+        let many = many.map(|((created, _), key)| Member { created: *created, key: *key });
+        self.few.iter().copied().chain(many)
+    }
+
+    fn created(&self, key: &Key) -> Option<Timestamp> {
+        match &self.many {
+            Some(many) => many.places.get(key).map(|(created, _)| *created),
+            None => self.few.iter().find(|member| member.key == *key).map(|member| member.created),
         }
+    }
+
+    fn insert(&mut self, member: Member) {
+        self.remove(&member.key);
+        if self.many.is_none() && self.few.len() < FEW_MAX {
+            if self.few.is_empty() {
+                self.few.reserve_exact(1);
+            }
+            let place = self.few.partition_point(|other| other.created <= member.created);
+            self.few.insert(place, member);
+            return;
+        }
+        let many = self.many.get_or_insert_default();
+        std::mem::take(&mut self.few).into_iter().for_each(|member| many.insert(member));
+        many.insert(member);
     }
 
     fn remove(&mut self, key: &Key) {
-        let Some(place) = self.place(key) else {
-            return;
-        };
-        self.places.remove(key);
-        self.order[place] = None;
-        self.gaps += 1;
-        if self.gaps > self.order.len() / 2 {
-            self.order.retain(Option::is_some);
-            self.gaps = 0;
-            self.index();
-        }
-    }
-
-    fn rename(&mut self, from: &Key, to: Key) {
-        let Some(place) = self.place(from) else {
-            return;
-        };
-        self.order[place] = Some(to);
-        if self.places.remove(from).is_some() {
-            self.places.insert(to, place);
-        }
-    }
-
-    fn place(&self, key: &Key) -> Option<usize> {
-        if self.places.is_empty() {
-            self.order.iter().position(|place| place.as_ref() == Some(key))
-        } else {
-            self.places.get(key).copied()
-        }
-    }
-
-    fn index(&mut self) {
-        self.places = HashMap::default();
-        if self.order.len() > SEARCHED_MAX {
-            let places = self.order.iter().enumerate();
-            self.places = places.filter_map(|(place, key)| Some(((*key)?, place))).collect();
-        } else {
-            self.order.shrink_to_fit();
+        match &mut self.many {
+            Some(many) => {
+                if let Some(place) = many.places.remove(key) {
+                    many.order.remove(&place);
+                }
+            }
+            None => {
+                if let Some(place) = self.few.iter().position(|member| member.key == *key) {
+                    self.few.remove(place);
+                }
+            }
         }
     }
 }
 
-/// Keys that are all different, for a set of those to leave alone.
-pub(super) type KeySet = HashSet<Key, OwnHash>;
+impl Many {
+    fn insert(&mut self, Member { created, key }: Member) {
+        let place = (created, self.next);
+        self.next += 1;
+        self.order.insert(place, key);
+        self.places.insert(key, place);
+    }
+}
 
 #[cfg(all(test, not(kvolt_shuttle)))]
 mod tests {
     use super::*;
 
     #[test]
-    fn keys_stay_in_order_of_age_through_removals_and_renamings_of_many() {
+    fn keys_stay_in_order_of_age_at_any_number() {
         let mut keys = Keys::default();
-        let mut expected: Vec<Key> = Vec::new();
-        for number in 0..500u32 {
-            let key = Key::of(number.to_le_bytes());
-            keys.push(key);
-            expected.push(key);
+        let mut expected: Vec<Member> = Vec::new();
+        for number in 0..500u64 {
+            // Two at each moment, and every seventh as a restored entry, older than the others.
+            let created = if number % 7 == 0 { number / 3 } else { 1_000 + number / 2 };
+            let member = Member {
+                created: Timestamp::from_millis(created),
+                key: Key::of(number.to_le_bytes()),
+            };
+            keys.insert(member);
+            let place = expected.partition_point(|other| other.created <= member.created);
+            expected.insert(place, member);
             if number % 3 == 0 {
                 let gone = expected.remove(expected.len() / 2);
-                keys.remove(&gone);
+                keys.remove(&gone.key);
+                assert_eq!(keys.created(&gone.key), None);
             }
-            if number % 5 == 0 && !expected.is_empty() {
-                let place = expected.len() / 3;
-                let to = Key::of([number as u8, 1, 2]);
-                keys.rename(&expected[place], to);
-                expected[place] = to;
-            }
-            let order: Vec<Key> = keys.order.iter().flatten().copied().collect();
-            assert_eq!(order, expected);
+            assert_eq!(keys.members().collect::<Vec<_>>(), expected);
+            assert!(keys.members().rev().eq(expected.iter().rev().copied()));
+            assert_eq!(keys.len(), expected.len());
+            let middle = expected[expected.len() / 2];
+            assert_eq!(keys.created(&middle.key), Some(middle.created));
         }
-        for key in expected.iter().rev() {
-            keys.remove(key);
+        assert!(keys.many.is_some(), "both forms were used");
+        for member in expected.iter().rev() {
+            keys.remove(&member.key);
         }
-        assert!(keys.is_empty() && keys.places.is_empty());
+        assert_eq!(keys.len(), 0);
+    }
+
+    #[test]
+    fn key_that_is_inserted_again_has_its_new_age() {
+        let mut keys = Keys::default();
+        let [one, other] = ["one", "other"].map(Key::of);
+        for (created, key) in [(1, one), (2, other), (3, one)] {
+            keys.insert(Member { created: Timestamp::from_millis(created), key });
+        }
+        assert!(keys.members().map(|member| member.key).eq([other, one]));
     }
 }

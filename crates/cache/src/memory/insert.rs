@@ -1,0 +1,235 @@
+//! Insertion: within an owner's limit, and in the place of another entry.
+
+use super::capacity::Room;
+use super::inner::{Inner, Map};
+use super::node::{Node, State, deadlines};
+use super::owners::{Member, Shard};
+use crate::sync::yield_now;
+use crate::{
+    AtLimit, Deadlines, Expiry, Insert, Key, NewEntry, Owner, OwnerLimit, Replaces, Result, Times,
+    Timestamp, Version,
+};
+
+/// What is inserted, apart from its value.
+struct New {
+    key: Key,
+    expiry: Expiry,
+    owner: Option<Owner>,
+    limit: Option<OwnerLimit>,
+    times: Option<Times>,
+}
+
+/// The live entry that is replaced.
+struct Old {
+    key: Key,
+    version: u64,
+    weight: usize,
+}
+
+/// Why an attempt did nothing.
+enum Undone<V> {
+    Refused(Insert),
+    /// Something was changed meanwhile: the value, for the next attempt.
+    Again(V),
+}
+
+impl<V: Clone + Send + Sync + 'static> Inner<V> {
+    /// See [`Store::insert`](crate::Store::insert).
+    ///
+    /// An insertion that replaces another entry places the new node invisibly first. Taking the
+    /// old node out of the map, if it still is the one that was looked at, decides. Then the new
+    /// one is shown: a call that finds it in between waits.
+    pub(super) fn insert(&self, key: Key, entry: NewEntry<V>) -> Result<Insert> {
+        let NewEntry { mut value, expiry, owner, limit, replaces, times } = entry;
+        limit.iter().try_for_each(OwnerLimit::check)?;
+        let weight = self.capacity.weigh(&value);
+        self.capacity.check_weight(weight)?;
+        let new = New { key, expiry, owner, limit, times };
+        let map = self.map();
+        loop {
+            let old = match replaces.as_ref().map(|replaces| self.find_old(&map, replaces)) {
+                Some(Err(conflict)) => return Ok(conflict),
+                Some(Ok(old)) => old,
+                None => None,
+            };
+            let freed = old.as_ref().map_or(0, |old| old.weight);
+            let room =
+                Room { entries: usize::from(old.is_none()), bytes: weight.saturating_sub(freed) };
+            // Before any lock: what it removes may belong to any owner.
+            self.make_room(room, old.as_ref().map(|old| &old.key))?;
+            match self.try_insert(&map, &new, value, old.as_ref()) {
+                Ok(removed) => {
+                    let bytes = freed.saturating_sub(weight);
+                    self.capacity.give_back(Room { entries: 0, bytes });
+                    return Ok(Insert::Inserted { removed });
+                }
+                Err(undone) => {
+                    self.capacity.give_back(room);
+                    match undone {
+                        Undone::Refused(refused) => return Ok(refused),
+                        Undone::Again(unplaced) => value = unplaced,
+                    }
+                    yield_now();
+                }
+            }
+        }
+    }
+
+    /// The entry that is to be replaced, if it is live and as the caller has seen it.
+    fn find_old(&self, map: &Map<'_, V>, replaces: &Replaces) -> Result<Option<Old>, Insert> {
+        let found = self.find_live(map, &replaces.key);
+        let version = found.as_ref().map(|found| Version::from_number(found.node.version()));
+        if replaces.seen.is_some() && replaces.seen != version {
+            return Err(Insert::Conflict);
+        }
+        Ok(found.map(|found| Old {
+            key: replaces.key,
+            version: found.node.version(),
+            weight: self.capacity.weigh(found.node.value()),
+        }))
+    }
+
+    /// One attempt. Returns the keys that were removed at the owner's limit.
+    fn try_insert(
+        &self,
+        map: &Map<'_, V>,
+        new: &New,
+        value: V,
+        old: Option<&Old>,
+    ) -> Result<Vec<Key>, Undone<V>> {
+        let New { key, owner, .. } = new;
+        let mut locked = owner.as_ref().map(|owner| (owner, self.owners.lock(owner)));
+        let now = self.clock.now();
+        let (deadlines, created) = new.times(now);
+        if new.times.is_some() && deadlines.expires_at().is_some_and(|end| end <= now) {
+            return Err(Undone::Refused(Insert::Expired));
+        }
+        let mut expired = Vec::new();
+        let mut surplus = Vec::new();
+        if let Some((owner, shard)) = &mut locked
+            && let Some(limit) = new.limit
+        {
+            let within = self.surplus(shard, owner, limit, old, &mut expired);
+            match within {
+                Some(keys) => surplus = keys,
+                None => {
+                    drop(locked);
+                    expired.iter().for_each(|key| self.notify_expired(key));
+                    return Err(Undone::Refused(Insert::LimitReached));
+                }
+            }
+        }
+
+        let interned = locked.as_ref().map(|(owner, shard)| shard.intern(owner));
+        let mut node = Node::new(value, deadlines, interned.clone(), self.next_version(key));
+        let ends = node.ends();
+        let shown = old.map(|_| node.hide());
+        let placed = match map.try_insert(*key, node) {
+            Ok(placed) => placed,
+            Err(occupied) => {
+                drop(locked);
+                expired.iter().for_each(|key| self.notify_expired(key));
+                let state = occupied.current.state(now);
+                if state == State::Live {
+                    return Err(Undone::Refused(Insert::Occupied));
+                }
+                // An expired entry may have another owner, whose lock must not be taken under
+                // this one.
+                self.reap(key, now);
+                return Err(Undone::Again(occupied.not_inserted.into_value()));
+            }
+        };
+        let mut replaced = None;
+        if let (Some(old), Some(shown)) = (old, shown) {
+            let taken = map.remove_if(&old.key, |_, node| {
+                node.version() == old.version && node.state(now) == State::Live
+            });
+            match taken {
+                Ok(taken @ Some(_)) => replaced = taken,
+                _ => {
+                    map.remove(key);
+                    drop(locked);
+                    expired.iter().for_each(|key| self.notify_expired(key));
+                    return Err(Undone::Again(placed.value().clone()));
+                }
+            }
+            placed.publish(shown);
+        }
+        let mut removed = surplus;
+        if let (Some((_, shard)), Some(owner)) = (&mut locked, &interned) {
+            shard.insert(owner, Member { created, key: *key });
+            removed.retain(|key| {
+                let live = self.unlink(owner, key, &mut expired);
+                shard.remove(owner, key);
+                live
+            });
+        }
+        drop(locked);
+        self.file(key, ends);
+        if let Some((key, node)) = replaced {
+            self.forget(key, node);
+            self.changes.changed(key);
+        }
+        removed.iter().for_each(|key| self.changes.changed(key));
+        expired.iter().for_each(|key| self.notify_expired(key));
+        Ok(removed)
+    }
+
+    /// Which of the owner's entries must go so that one more is within the limit; `None` if the
+    /// new one is refused. What it finds expired goes at once.
+    ///
+    /// It looks at no more entries than the limit, at those that must go, and once at each that
+    /// is expired.
+    fn surplus(
+        &self,
+        shard: &mut Shard,
+        owner: &Owner,
+        limit: OwnerLimit,
+        old: Option<&Old>,
+        expired: &mut Vec<Key>,
+    ) -> Option<Vec<Key>> {
+        let max = limit.max_entries() as usize;
+        if shard.len(owner) < max {
+            return Some(Vec::new());
+        }
+        let map = self.map();
+        let (mut live, mut surplus, mut gone) = (0, Vec::new(), Vec::new());
+        for Member { key, .. } in shard.members(owner).rev() {
+            if old.is_some_and(|old| old.key == key) {
+                continue;
+            }
+            let found = self.find(&map, &key).filter(|found| found.node.is_owned_by(owner));
+            if found.is_none_or(|found| !found.is_live) {
+                gone.push(key);
+                continue;
+            }
+            live += 1;
+            if live < max {
+                continue;
+            }
+            match limit.at_limit() {
+                AtLimit::Refuse => break,
+                AtLimit::RemoveOldest => surplus.push(key),
+            }
+        }
+        for key in gone {
+            self.unlink(owner, &key, expired);
+            shard.remove(owner, &key);
+        }
+        if live < max || limit.at_limit() == AtLimit::RemoveOldest {
+            surplus.reverse();
+            return Some(surplus);
+        }
+        None
+    }
+}
+
+impl New {
+    /// The deadlines, and when it was inserted.
+    fn times(&self, now: Timestamp) -> (Deadlines, Timestamp) {
+        match &self.times {
+            Some(times) => (times.deadlines, times.created.map_or(now, |created| created.min(now))),
+            None => (deadlines(self.expiry, now), now),
+        }
+    }
+}
