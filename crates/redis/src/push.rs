@@ -79,7 +79,7 @@ async fn watch(
             hearing.meanwhile(ear.ask(place.options)).await??;
         }
         hearing.drain()?;
-        if looked.elapsed() >= (interval * 5).max(LOOK_AGAIN_MIN) {
+        if looked.elapsed() >= interval.saturating_mul(5).max(LOOK_AGAIN_MIN) {
             hearing.meanwhile(place.look_again()).await??;
             looked = Instant::now();
         }
