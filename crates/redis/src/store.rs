@@ -161,7 +161,7 @@ impl RedisStore {
         let answer = self
             .run_at(at, |keys, owner| {
                 let part = names::part_of(at.key);
-                Call::script(&script::TOUCH, part, keys).writes().arg(slide_after).arg(owner)
+                Call::script(&script::TOUCH, part, keys).arg(slide_after).arg(owner)
             })
             .await?;
         match answer.status.as_str() {

@@ -29,13 +29,18 @@ pub(crate) fn runtime() -> &'static Runtime {
     })
 }
 
-/// The commands that the README gives for a user.
+/// The commands that the README gives for a user, for all namespaces of these tests.
 pub(crate) fn acl_lines(user: &str) -> Vec<Vec<String>> {
+    acl_lines_for(user, "test*")
+}
+
+/// The same, for one namespace.
+pub(crate) fn acl_lines_for(user: &str, namespace: &str) -> Vec<Vec<String>> {
     let readme = include_str!("../../README.md");
     let beginning = format!("ACL SETUSER {user} ");
     let lines = readme.lines().filter(|line| line.starts_with(&beginning));
-    // Each test has a namespace of its own.
-    let words = |line: &str| line.replace("~shop", "~test*").split(' ').map(String::from).collect();
+    let keys = format!("~{namespace}");
+    let words = |line: &str| line.replace("~shop", &keys).split(' ').map(String::from).collect();
     let lines: Vec<_> = lines.map(words).collect();
     assert!(!lines.is_empty(), "the README has it");
     lines
@@ -44,6 +49,11 @@ pub(crate) fn acl_lines(user: &str) -> Vec<Vec<String>> {
 /// A store in a namespace of its own.
 pub(crate) async fn store(url: impl Into<String>) -> RedisStore {
     RedisStore::open(url, &namespace()).await.unwrap()
+}
+
+/// The same, where each use is due to be written.
+pub(crate) async fn sliding(url: impl Into<String>) -> RedisStore {
+    RedisStore::builder(url, &namespace()).slide_after(0.0).open().await.unwrap()
 }
 
 /// The key of a session's id.
