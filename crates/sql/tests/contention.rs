@@ -27,7 +27,7 @@ async fn leaves_connections<S: Store<Vec<u8>> + Clone>(store: S) {
     for number in 0..4 * CONNECTIONS {
         let (store, owner) = (store.clone(), owner.clone());
         waiting.spawn(async move {
-            let limited = entry().owner(owner.clone()).limit(OwnerLimit::remove_oldest(2));
+            let limited = entry().owner(owner.clone()).limit(OwnerLimit::remove_oldest(1));
             match number % 4 {
                 0 => store.remove(At::new(&hot), None).await.map(drop),
                 1 => store.touch(At::new(&hot)).await.map(drop),
@@ -66,8 +66,11 @@ async fn a_held_lock_leaves_connections_on_mariadb() {
     let store = builder.timeout(Duration::from_secs(20)).open().await.expect("it opens");
     let _ = store.insert(Key::of("hot"), entry().owner(owner("hot"))).await.expect("it works");
     let mut holder = MySqlConnection::connect(&server.url()).await.expect("it answers");
-    let hold = "START TRANSACTION; SELECT * FROM shop_sessions FOR UPDATE";
-    sqlx::raw_sql(hold).execute(&mut holder).await.expect("it locks");
+    let hold = format!(
+        "START TRANSACTION; SELECT version FROM shop_sessions WHERE `key` = x'{}' FOR UPDATE",
+        Key::of("hot")
+    );
+    sqlx::raw_sql(AssertSqlSafe(hold)).execute(&mut holder).await.expect("it locks");
     leaves_connections(store).await;
 }
 

@@ -2,74 +2,105 @@
 
 mod support;
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use kvolt_cache::{At, Expiry, Key, NewEntry, Remove, Replace, Store};
 use kvolt_servers::{MariaDb, Postgres};
 use kvolt_sql::{MySqlStore, PostgresStore};
-use kvolt_testkit::conformance::broken_laws;
 use support::{CLEANS_EVERY, OnRuntime, get, json, unique};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn all_laws_hold_on_a_hostile_mariadb() {
-    let server = MariaDb::builder()
-        .fsync(false)
-        .max_connections(400)
-        .config("autocommit", "0")
-        .config("completion-type", "1")
-        .config("sql-mode", "ORACLE,EMPTY_STRING_IS_NULL,PAD_CHAR_TO_FULL_LENGTH,ANSI_QUOTES")
-        .config("transaction-isolation", "SERIALIZABLE")
-        .config(
-            "init-connect",
-            "SET sql_safe_updates = 1, sql_select_limit = 2, sql_big_selects = 0",
-        )
-        .config("max-join-size", "3")
-        .config("wait-timeout", "2")
-        .config("default-storage-engine", "MyISAM")
-        .start();
-    // Of a user with all rights, the server sets nothing.
-    server.sql(
-        "CREATE USER clerk@'127.0.0.1';
-         GRANT ALL ON kvolt.* TO clerk@'127.0.0.1'",
-    );
-    let port = server.port();
-    let open = move || async move {
-        let url = format!("mysql://clerk@127.0.0.1:{port}/kvolt");
-        let builder = MySqlStore::builder(&url, &unique("hostile")).max_connections(6);
+mod mariadb {
+    use super::*;
+
+    fn server() -> &'static MariaDb {
+        static SERVER: OnceLock<MariaDb> = OnceLock::new();
+        SERVER.get_or_init(|| {
+            let server = MariaDb::builder()
+                .fsync(false)
+                .max_connections(400)
+                .config("autocommit", "0")
+                .config("completion-type", "1")
+                .config("sql-mode", "ORACLE,EMPTY_STRING_IS_NULL,PAD_CHAR_TO_FULL_LENGTH")
+                .config("transaction-isolation", "SERIALIZABLE")
+                .config("init-connect", "SET sql_safe_updates = 1, sql_select_limit = 2")
+                .config("max-join-size", "3")
+                .config("wait-timeout", "2")
+                .config("default-storage-engine", "MyISAM")
+                .start();
+            // The server sets nothing for a user with all rights.
+            server.sql(
+                "CREATE USER clerk@'127.0.0.1';
+                 GRANT ALL ON kvolt.* TO clerk@'127.0.0.1'",
+            );
+            server
+        })
+    }
+
+    async fn open() -> (MySqlStore, String) {
+        let url = server().url();
+        let (_, host) = url.split_once('@').expect("it has a user");
+        let clerk = format!("mysql://clerk@{host}");
+        let builder = MySqlStore::builder(&clerk, &unique("hostile")).max_connections(6);
         (builder.clean_every(CLEANS_EVERY).open().await.expect("it opens"), url)
-    };
-    assert_eq!(broken_laws(&OnRuntime::new(open, json)), []);
+    }
+
+    kvolt_testkit::conformance_suite!(
+        OnRuntime::new(open, json),
+        tokio::test(flavor = "multi_thread", worker_threads = 2)
+    );
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn all_laws_hold_on_a_hostile_postgresql() {
-    for is_pooled in [false, true] {
-        let server = Postgres::builder()
-            .fsync(false)
-            .max_connections(400)
-            .config("default_transaction_isolation", "'serializable'")
-            .config("default_transaction_deferrable", "on")
-            .config("synchronous_commit", "off")
-            .config("bytea_output", "'escape'")
-            .config("standard_conforming_strings", "off")
-            .config("transform_null_equals", "on")
-            .config("lock_timeout", "'1ms'")
-            .config("idle_in_transaction_session_timeout", "'100ms'")
-            .config("session_replication_role", "replica")
-            .config("timezone", "'America/St_Johns'")
-            .config("intervalstyle", "'iso_8601'")
-            .start();
-        let url = server.url();
-        let open = move || {
-            let url = url.clone();
-            async move {
-                let builder = PostgresStore::builder(&url, &unique("hostile")).max_connections(6);
-                let builder = builder.clean_every(CLEANS_EVERY).pooled_by_transactions(is_pooled);
-                (builder.open().await.expect("it opens"), url)
-            }
-        };
-        assert_eq!(broken_laws(&OnRuntime::new(open, json)), []);
+mod postgresql {
+    use super::*;
+
+    pub(super) fn server() -> &'static Postgres {
+        static SERVER: OnceLock<Postgres> = OnceLock::new();
+        SERVER.get_or_init(|| {
+            Postgres::builder()
+                .fsync(false)
+                .max_connections(400)
+                .config("default_transaction_isolation", "'serializable'")
+                .config("default_transaction_deferrable", "on")
+                .config("synchronous_commit", "off")
+                .config("bytea_output", "'escape'")
+                .config("standard_conforming_strings", "off")
+                .config("transform_null_equals", "on")
+                .config("lock_timeout", "'1ms'")
+                .config("idle_in_transaction_session_timeout", "'100ms'")
+                .config("session_replication_role", "replica")
+                .config("timezone", "'America/St_Johns'")
+                .config("intervalstyle", "'iso_8601'")
+                .start()
+        })
     }
+
+    async fn open() -> (PostgresStore, String) {
+        let url = server().url();
+        let builder = PostgresStore::builder(&url, &unique("hostile")).max_connections(6);
+        (builder.clean_every(CLEANS_EVERY).open().await.expect("it opens"), url)
+    }
+
+    kvolt_testkit::conformance_suite!(
+        OnRuntime::new(open, json),
+        tokio::test(flavor = "multi_thread", worker_threads = 2)
+    );
+}
+
+mod postgresql_without_prepared_statements {
+    use super::*;
+
+    async fn open() -> (PostgresStore, String) {
+        let url = postgresql::server().url();
+        let builder = PostgresStore::builder(&url, &unique("text")).max_connections(6);
+        let builder = builder.clean_every(CLEANS_EVERY).pooled_by_transactions(true);
+        (builder.open().await.expect("it opens"), url)
+    }
+
+    kvolt_testkit::conformance_suite!(
+        OnRuntime::new(open, json),
+        tokio::test(flavor = "multi_thread", worker_threads = 2)
+    );
 }
 
 /// What was acknowledged is committed: another session sees it, also after the one that did it

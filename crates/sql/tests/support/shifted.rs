@@ -91,7 +91,10 @@ impl Shift {
     }
 }
 
-async fn run(url: &str, sql: String) {
+async fn run(url: &str, mut sql: String) {
+    if url.starts_with("mysql") {
+        sql.insert_str(0, "SET autocommit = 1; ");
+    }
     let sql = sqlx::raw_sql(AssertSqlSafe(sql));
     let done = match url.split(':').next() {
         #[cfg(feature = "postgres")]
