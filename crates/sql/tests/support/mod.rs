@@ -11,9 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use kvolt_cache::codec::{Encrypted, EncryptionKey, EncryptionKeys, Json};
-use kvolt_cache::{
-    At, Clock, Codec, Coded, Entry, Expiry, Freshness, Key, NewEntry, Owner, Store,
-};
+use kvolt_cache::{At, Clock, Codec, Coded, Entry, Expiry, Freshness, Key, NewEntry, Owner, Store};
 use kvolt_testkit::Fixture;
 use kvolt_testkit::conformance::{Asked, Costs};
 use shifted::{Shift, Shifted, Within};

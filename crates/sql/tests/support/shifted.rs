@@ -68,10 +68,7 @@ impl Shift {
         Duration::from_millis(self.0.millis.load(Ordering::SeqCst))
     }
 
-    fn deadlines(
-        deadlines: Deadlines,
-        shifted: impl Fn(Timestamp) -> Timestamp,
-    ) -> Deadlines {
+    fn deadlines(deadlines: Deadlines, shifted: impl Fn(Timestamp) -> Timestamp) -> Deadlines {
         let idle = deadlines.idle_timeout().zip(deadlines.last_used());
         let idle = idle.map(|(idle, used)| (idle, shifted(used.saturating_add(idle))));
         Deadlines::new(idle, deadlines.absolute().map(shifted))
@@ -94,7 +91,10 @@ impl Shift {
     }
 }
 
-async fn run(url: &str, sql: String) {
+async fn run(url: &str, mut sql: String) {
+    if url.starts_with("mysql") {
+        sql.insert_str(0, "SET autocommit = 1; ");
+    }
     let sql = sqlx::raw_sql(AssertSqlSafe(sql));
     let done = match url.split(':').next() {
         #[cfg(feature = "postgres")]
