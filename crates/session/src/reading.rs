@@ -124,9 +124,11 @@ impl<T: Send + Sync + 'static> Manager<T> {
             let is_used = access.slides() && matches!(admitted, Some((_, TokenStatus::Valid)));
             is_slide_due = is_used && entry.slide_due;
             let slides_in_place = is_used && !entry.slide_due && !entry.is_copy;
-            found = admitted.map(|(session, _)| {
-                if slides_in_place { session.slid_in_place() } else { session }
-            });
+            found = admitted.map(
+                |(session, _)| {
+                    if slides_in_place { session.slid_in_place() } else { session }
+                },
+            );
             if is_used { Use::Slide } else { Use::Look }
         };
         let unread = |next| {
@@ -260,10 +262,15 @@ impl<T: Send + Sync + 'static> Manager<T> {
         content: &Content<T>,
         now: Timestamp,
     ) -> TokenStatus {
-        if content.secret == presented.digest {
-            return self.bound(content, TokenStatus::Valid);
+        let status = if content.secret == presented.digest {
+            TokenStatus::Valid
+        } else {
+            self.status_of_other(presented, content, now)
+        };
+        if status.lets_in() && !self.is_bound(content) {
+            return TokenStatus::CredentialsChanged;
         }
-        self.status_of_other(presented, content, now)
+        status
     }
 
     /// What a token is to a session that has another.
@@ -277,15 +284,14 @@ impl<T: Send + Sync + 'static> Manager<T> {
         let rare = content.rare.as_deref();
         let previous = rare.map_or(&[][..], |rare| &rare.previous);
         let previous = previous.iter().find(|previous| previous.secret == presented.digest);
-        match previous {
-            Some(previous) if now < previous.until && previous.is_accepted => {
-                return self.bound(content, TokenStatus::InGrace(previous.proofs));
+        if let Some(previous) = previous {
+            if now < previous.until && previous.is_accepted {
+                return TokenStatus::InGrace(previous.proofs);
             }
             // A request that was under way may be late by another grace.
-            Some(previous) if now < previous.until.saturating_add(self.policy().rotation_grace) => {
+            if now < previous.until.saturating_add(self.policy().rotation_grace) {
                 return TokenStatus::Replaced { by_credentials: !previous.is_accepted };
             }
-            _ => {}
         }
         if !presented.token.was_issued(&content.seed, self.namespace()) {
             return TokenStatus::WrongSecret;
@@ -316,19 +322,16 @@ impl<T: Send + Sync + 'static> Manager<T> {
         Ok(self.clock().now() < content.ends_at.saturating_add(END_TOLERANCE))
     }
 
-    /// The status if the session's binding is the one that its account has now.
+    /// Whether a session's binding is the one that its account has now. Data that can't be read
+    /// names no account, and lets no one in.
     #[inline]
-    fn bound(&self, content: &Content<T>, status: TokenStatus) -> TokenStatus {
-        let Some(bound_to) = &self.policy().bound_to else {
-            return status;
-        };
-        let is_bound = content.is_anonymous()
-            || match content.data.get() {
-                Ok(data) => bound_to(data).is_some_and(|now| Some(&now) == content.binding()),
-                // Data that can't be read names no account, and lets no one in.
-                Err(_) => true,
-            };
-        if is_bound { status } else { TokenStatus::CredentialsChanged }
+    pub(crate) fn is_bound(&self, content: &Content<T>) -> bool {
+        match (&self.policy().bound_to, content.is_anonymous()) {
+            (Some(bound_to), false) => content.data.get().map_or(true, |data| {
+                bound_to(data).is_some_and(|now| content.binding() == Some(&now))
+            }),
+            _ => true,
+        }
     }
 
     /// The session as it is now for an open connection that began in it: with the rights that it
@@ -343,7 +346,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
         let continues = |content: &Content<T>| {
             content.epoch == began.content().epoch
                 && content.data.get().is_ok()
-                && self.bound(content, TokenStatus::Valid) == TokenStatus::Valid
+                && self.is_bound(content)
         };
         let found = found.filter(|session| continues(session.content()));
         Ok(found.map(|session| session.restricted_to(Some(began.proofs()))))

@@ -186,10 +186,7 @@ async fn in_its_grace_the_old_token_leads_to_the_one_successor_and_never_outlive
     let _ = world.manager.update(&token, |name| name.push('!')).await.unwrap();
     assert_eq!(*world.manager.get(&successor).await.unwrap().unwrap(), "ada!");
     world.time.advance(grace - TICK);
-    assert_eq!(
-        world.manager.get(&token).await.unwrap().unwrap().id(),
-        successor.id()
-    );
+    assert_eq!(world.manager.get(&token).await.unwrap().unwrap().id(), successor.id());
     world.time.advance(TICK);
     assert!(!world.lives(&token).await && world.lives(&successor).await);
 
