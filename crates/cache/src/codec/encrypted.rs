@@ -110,9 +110,19 @@ impl FromStr for EncryptionKey {
     type Err = ParseEncryptionKeyError;
 
     fn from_str(text: &str) -> Result<Self, ParseEncryptionKeyError> {
-        let text = Zeroizing::new(text.to_ascii_lowercase());
-        let bytes: Key = text.parse().map_err(|_| ParseEncryptionKeyError)?;
-        Ok(Self::from_bytes(&Zeroizing::new(*bytes.as_bytes())))
+        let digits = text.as_bytes();
+        if digits.len() != 64 {
+            return Err(ParseEncryptionKeyError);
+        }
+        // Written in place, so that no copy of the secret is left unwiped.
+        let mut bytes = Zeroizing::new([0; 32]);
+        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+            for digit in pair {
+                let digit = char::from(*digit).to_digit(16).ok_or(ParseEncryptionKeyError)?;
+                *byte = *byte << 4 | digit as u8;
+            }
+        }
+        Ok(Self::from_bytes(&bytes))
     }
 }
 
@@ -188,4 +198,25 @@ fn associated(id: &[u8; ID_LEN], key: &Key) -> [u8; 1 + ID_LEN + 32] {
     aad[1..=ID_LEN].copy_from_slice(id);
     aad[1 + ID_LEN..].copy_from_slice(key.as_bytes());
     aad
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_encryption_key_is_64_hexadecimal_digits() {
+        let text = "00112233445566778899aabbccddeeff".repeat(2);
+        let mut bytes = [0; 32];
+        for (byte, value) in bytes.iter_mut().zip((0..16).cycle()) {
+            *byte = value * 0x11;
+        }
+        let key = EncryptionKey::from_bytes(&bytes);
+        for text in [text.clone(), text.to_uppercase()] {
+            assert_eq!(text.parse::<EncryptionKey>().unwrap().id, key.id);
+        }
+        for wrong in ["", &text[1..], &format!("{text}0"), &"g".repeat(64), &"é".repeat(32)] {
+            assert!(wrong.parse::<EncryptionKey>().is_err(), "{wrong}");
+        }
+    }
 }
