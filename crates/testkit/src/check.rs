@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
 use std::fmt;
+use std::time::Duration;
 
 use kvolt_cache::{
-    Access, Clock, Deadlines, Entry, EntryRef, Insert, Key, ManualClock, NewEntry, Owner, Rename,
-    Renamed, Replace, Result as StoreResult, Store, Version,
+    At, Clock, Deadlines, Entry, EntryRef, Expiry, Freshness, Insert, Key, ManualClock, NewEntry,
+    Owner, Replace, Replaces, Result as StoreResult, Store, Timestamp, Use, Version,
 };
 
 use crate::{Model, Op, Seen};
@@ -14,14 +15,14 @@ use crate::{Model, Op, Seen};
 /// Runs the operations on a store and on the [`Model`], and compares each answer; at the end,
 /// everything that is still there.
 ///
-/// The store has to be empty, take its time from `time`, and slide at once
-/// (no slack). Before every insertion and renaming the clock moves by a
-/// millisecond, so that no two entries are of the same age. An operation that
-/// would put an entry where the store does not place it is left out.
+/// The store must be empty, take its time from `time`, and slide at once
+/// (no slack). Before every insertion the clock moves by a millisecond, so that no two entries
+/// are of the same age. An insertion under a key that the store would not
+/// [place](Store::place) there is left out.
 ///
 /// Versions are compared by what they are for: one that the model has given up
 /// must not be the store's current one, and one that the model keeps must be
-/// kept, except that a store may change it when it renames.
+/// kept.
 ///
 /// # Errors
 ///
@@ -111,16 +112,11 @@ struct Check<'a, S> {
 
 impl<'a, S: Store<String>> Check<'a, S> {
     fn new(store: &'a S, time: &'a ManualClock) -> Self {
-        let owners: Vec<Owner> =
-            (0..Op::OWNERS).map(|owner| Owner::new(format!("owner {owner}"))).collect();
+        let owner = |number| Owner::new(format!("owner {number}")).expect("it is a valid name");
+        let owners: Vec<Owner> = (0..Op::OWNERS).map(owner).collect();
         let keys = (0..Op::KEYS).map(|key| {
             let owner = &owners[usize::from(key % Op::OWNERS)];
-            let mut tries = 0..10_000u32;
-            tries
-                .by_ref()
-                .map(|salt| Key::of(format!("key {key}, {salt}")))
-                .find(|key| store.places(key, Some(owner)))
-                .unwrap_or_else(|| Key::of([key]))
+            store.place(Key::of(format!("key {key}")), Some(owner))
         });
         let keys = keys.collect();
         Self {
@@ -137,12 +133,17 @@ impl<'a, S: Store<String>> Check<'a, S> {
         }
     }
 
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     fn key(&self, number: u8) -> Key {
         self.keys[usize::from(number) % self.keys.len()]
     }
 
-    fn owner(&self, number: u8) -> Owner {
-        self.owners[usize::from(number) % self.owners.len()].clone()
+    fn owner(&self, number: impl Into<Option<u8>>) -> Option<Owner> {
+        let number = usize::from(number.into()?);
+        Some(self.owners[number % self.owners.len()].clone())
     }
 
     async fn run(&mut self, op: &Op) -> Result<(), Divergence> {
@@ -151,43 +152,59 @@ impl<'a, S: Store<String>> Check<'a, S> {
                 self.time.advance(by);
                 Ok(())
             }
-            Op::Get { key, access } => self.get(&self.key(key), access).await,
-            Op::Insert { key, owner, expiry, limit } => {
-                let entry = NewEntry::new(self.value(), expiry)
-                    .owner(owner.map(|owner| self.owner(owner)))
-                    .limit(limit);
-                self.insert(self.key(key), entry).await
+            Op::Get { key } => self.get(&self.key(key)).await,
+            Op::Use { key } => self.use_entry(&self.key(key)).await,
+            Op::Touch { key, hint } => self.touch(&self.key(key), self.owner(hint)).await,
+            Op::Insert { key, owner, expiry, limit, replaces, age } => {
+                let (key, owner) = (self.key(key), self.owner(owner));
+                if self.store.place(key, owner.as_ref()) != key {
+                    return Ok(());
+                }
+                self.time.advance(MILLISECOND);
+                let entry = self.new_entry(key, owner, expiry, age).limit(limit);
+                match replaces {
+                    Some((old, seen)) => self.insert_over(key, entry, self.key(old), seen).await,
+                    None => self.insert(key, entry.clone(), entry).await,
+                }
             }
-            Op::Replace { key, seen, expiry } => {
-                let key = self.key(key);
+            Op::Replace { key, hint, seen, expiry } => {
+                let (key, hint) = (self.key(key), self.owner(hint));
                 let (model, store) = self.version(&key, seen).await?;
-                let law = self.model.replace(self.clock.now(), &key, model, self.value(), expiry);
-                let said = self.store.replace(&key, store, self.value(), expiry).await;
+                let law = self.model.replace(self.now(), &key, model, self.value(), expiry);
+                let at = At::new(&key).owner(hint.as_ref());
+                let said = self.store.replace(at, store, self.value(), expiry).await;
                 self.compare_replace(&key, said, law)
             }
-            Op::Rename { from, to, value, owner, expiry, grace, limit } => {
-                let mut rename = Rename::new();
-                rename.owner = owner.map(|owner| self.owner(owner));
-                rename.expiry = expiry;
-                rename.grace = grace;
-                rename.limit = limit;
-                self.rename(self.key(from), self.key(to), value, rename).await
-            }
-            Op::Remove { key } => {
-                let key = self.key(key);
-                let law = self.model.remove(self.clock.now(), &key);
-                let said = self.worked(self.store.remove(&key).await)?;
+            Op::Remove { key, hint, seen } => {
+                let (key, hint) = (self.key(key), self.owner(hint));
+                let (model, store) = match seen {
+                    Some(seen) => Some(self.version(&key, seen).await?).unzip(),
+                    None => (None, None),
+                };
+                let law = self.model.remove(self.now(), &key, model);
+                let at = At::new(&key).owner(hint.as_ref());
+                let said = self.worked(self.store.remove(at, store).await)?;
                 self.same(said, law)
             }
-            Op::List { owner } => self.list(&self.owner(owner)).await,
+            Op::List { owner } => {
+                let owner = self.owner(owner).expect("it is a number");
+                self.list(&owner).await
+            }
             Op::RemoveOwner { owner, keep } => {
-                let (owner, keep) = (self.owner(owner), keep.map(|keep| self.key(keep)));
-                let law = self.model.remove_owner(self.clock.now(), &owner, keep.as_ref());
+                let owner = self.owner(owner).expect("it is a number");
+                let keep = keep.map(|keep| self.key(keep));
+                let law = self.model.remove_owner(self.now(), &owner, keep.as_ref());
                 let said = self.store.remove_owner(&owner, keep.as_ref()).await;
                 let said = self.worked(said)?;
                 self.same(sorted(said), sorted(law))
             }
-            Op::Scan { entries_max } => self.scan(entries_max).await,
+            Op::Scan { max_entries } => self.scan(max_entries).await,
+            Op::Count => {
+                let law = self.model.entries(self.now()).len() as u64;
+                let said = self.worked(self.store.count().await)?;
+                // It may count what has ended and is not yet reclaimed.
+                if said < law { Err(self.divergence(said, law)) } else { Ok(()) }
+            }
             Op::Clear => {
                 self.model.clear();
                 self.worked(self.store.clear().await)
@@ -195,28 +212,124 @@ impl<'a, S: Store<String>> Check<'a, S> {
         }
     }
 
-    async fn get(&mut self, key: &Key, access: Access) -> Result<(), Divergence> {
-        let mut ready = None;
-        let mut visit = |entry: EntryRef<'_, String>| ready = Some(entry.to_entry());
-        let found = self.store.get_ready(key, access, &mut visit);
-        let law = self.model.get(self.clock.now(), key, access);
-        if let Some(found) = found {
-            let found = self.worked(found)?;
-            self.same(found, ready.is_some())?;
-            self.same_entries(Vec::from_iter(ready), Vec::from_iter(law.clone()))?;
-        }
-        let said = self.worked(self.store.get(key, access).await)?;
-        self.same_entries(Vec::from_iter(said), Vec::from_iter(law))
+    /// A read, by both ways: no deadline moves.
+    async fn get(&mut self, key: &Key) -> Result<(), Divergence> {
+        self.ready(key, Use::Look)?;
+        self.read(key).await.map(drop)
     }
 
-    async fn insert(&mut self, key: Key, entry: NewEntry<String>) -> Result<(), Divergence> {
-        if !self.store.places(&key, entry.owner.as_ref()) {
+    /// A request: it slides in place, or reads and then touches if the entry says so.
+    async fn use_entry(&mut self, key: &Key) -> Result<(), Divergence> {
+        let shown = self.ready(key, Use::Slide)?;
+        let entry = match shown {
+            Some(ready) => ready,
+            None => self.read(key).await?,
+        };
+        match entry {
+            Some(entry) if entry.slide_due => self.touch(key, entry.owner).await,
+            // It had nothing to move, or slid in place.
+            _ => {
+                self.model.touch(self.now(), key);
+                self.read(key).await.map(drop)
+            }
+        }
+    }
+
+    /// What the store shows at once, compared with the model as it is before the use.
+    fn ready(
+        &mut self,
+        key: &Key,
+        answer: Use,
+    ) -> Result<Option<Option<Entry<String>>>, Divergence> {
+        let mut shown = None;
+        let mut visit = |entry: EntryRef<'_, String>| {
+            shown = Some(entry.to_entry());
+            answer
+        };
+        let Some(found) = self.store.get_ready(key, Freshness::Strict, &mut visit) else {
+            return Ok(None);
+        };
+        let found = self.worked(found)?;
+        self.same(found, shown.is_some())?;
+        let law = self.model.get(self.now(), key);
+        self.same_entries(Vec::from_iter(shown.clone()), Vec::from_iter(law))?;
+        Ok(Some(shown))
+    }
+
+    async fn read(&mut self, key: &Key) -> Result<Option<Entry<String>>, Divergence> {
+        let law = self.model.get(self.now(), key);
+        let said = self.worked(self.store.get(key, Freshness::Strict).await)?;
+        if let (Some(said), Some(law)) = (&said, &law) {
+            self.same(("slide due", said.slide_due), ("slide due", law.slide_due))?;
+        }
+        self.same_entries(Vec::from_iter(said.clone()), Vec::from_iter(law))?;
+        Ok(said)
+    }
+
+    async fn touch(&mut self, key: &Key, hint: Option<Owner>) -> Result<(), Divergence> {
+        let law = self.model.touch(self.now(), key);
+        let said = self.store.touch(At::new(key).owner(hint.as_ref())).await;
+        let said = self.worked(said)?;
+        self.same(said, law)
+    }
+
+    /// An entry that is made now, or one that another store had made before.
+    fn new_entry(
+        &mut self,
+        key: Key,
+        owner: Option<Owner>,
+        expiry: Expiry,
+        age: Option<Duration>,
+    ) -> NewEntry<String> {
+        let value = self.value();
+        let Some(age) = age else { return NewEntry::new(value, expiry).owner(owner) };
+        let now = self.now();
+        let mut created = now.saturating_sub(age);
+        // No two entries of one owner are of the same age.
+        let others: Vec<_> = match &owner {
+            Some(owner) => self.model.list(now, owner).iter().filter_map(|e| e.created).collect(),
+            None => Vec::new(),
+        };
+        while others.contains(&created) {
+            created = created.saturating_sub(MILLISECOND);
+        }
+        let used = now.saturating_sub(age / 2);
+        let idle = expiry.idle_timeout().map(|timeout| (timeout, used.saturating_add(timeout)));
+        let absolute = expiry.lifetime().map(|lifetime| created.saturating_add(lifetime));
+        let deadlines = Deadlines::new(idle, absolute);
+        let version = Version::from_number(u64::MAX);
+        NewEntry::restored(Entry::new(key, value, version, owner, deadlines, now).created(created))
+    }
+
+    async fn insert_over(
+        &mut self,
+        key: Key,
+        entry: NewEntry<String>,
+        old: Key,
+        seen: Option<Seen>,
+    ) -> Result<(), Divergence> {
+        if old == key {
             return Ok(());
         }
-        self.time.advance(MILLISECOND);
-        let now = self.clock.now();
-        let refusals = self.model.insert_refusals(now, &key, &entry);
-        let law = self.model.insert(now, key, entry.clone());
+        let (model, store) = match seen {
+            Some(seen) => Some(self.version(&old, seen).await?).unzip(),
+            None => (None, None),
+        };
+        let owner = self.model.get(self.now(), &old).and_then(|old| old.owner);
+        let replaces = |seen| Replaces::new(old).owner(owner.clone()).seen(seen);
+        let law = entry.clone().replaces(replaces(model));
+        self.insert(key, entry.replaces(replaces(store)), law).await
+    }
+
+    async fn insert(
+        &mut self,
+        key: Key,
+        entry: NewEntry<String>,
+        law: NewEntry<String>,
+    ) -> Result<(), Divergence> {
+        let now = self.now();
+        let refusals = self.model.insert_refusals(now, &key, &law);
+        let law = self.model.insert(now, key, law);
         let said = self.worked(self.store.insert(key, entry).await)?;
         match (said, law) {
             (Insert::Inserted { removed: said }, Insert::Inserted { removed: law }) => {
@@ -227,54 +340,21 @@ impl<'a, S: Store<String>> Check<'a, S> {
         }
     }
 
-    async fn rename(
-        &mut self,
-        from: Key,
-        to: Key,
-        value: Option<Seen>,
-        mut rename: Rename<String>,
-    ) -> Result<(), Divergence> {
-        self.time.advance(MILLISECOND);
-        let now = self.clock.now();
-        let current = self.model.get(now, &from, Access::PEEK);
-        let owner = rename.owner.as_ref().or(current.as_ref().and_then(|now| now.owner.as_ref()));
-        if !self.store.places(&to, owner) {
-            return Ok(());
-        }
-        let mut law_rename = rename.clone();
-        if let Some(seen) = value {
-            let (model, store) = self.version(&from, seen).await?;
-            law_rename.value = Some((model, self.value()));
-            rename.value = Some((store, self.value()));
-        }
-        let refusals = self.model.rename_refusals(now, &from, &to, &law_rename);
-        let law = self.model.rename(now, &from, to, law_rename);
-        let said = self.worked(self.store.rename(&from, to, rename).await)?;
-        match (said, law) {
-            (Renamed::Moved { removed: said }, Renamed::Moved { removed: law }) => {
-                self.same(sorted(said), sorted(law))?;
-                let history = self.seen.get(&from).cloned().unwrap_or_default();
-                self.seen.entry(to).or_default().extend(history);
-                Ok(())
-            }
-            (said, _) if refusals.contains(&said) => Ok(()),
-            (said, law) => Err(self.divergence(said, law)),
-        }
-    }
-
     async fn list(&mut self, owner: &Owner) -> Result<(), Divergence> {
-        let law = self.model.list(self.clock.now(), owner);
+        let law = self.model.list(self.now(), owner);
         let said = self.worked(self.store.list(owner).await)?;
-        self.same_entries(said, law)
+        self.same(said.unreadable, Vec::new())?;
+        self.same_entries(said.entries, law)
     }
 
-    async fn scan(&mut self, entries_max: usize) -> Result<(), Divergence> {
-        let law = self.model.entries(self.clock.now());
+    async fn scan(&mut self, max_entries: usize) -> Result<(), Divergence> {
+        let law = self.model.entries(self.now());
         let mut said = Vec::new();
         let mut after = None;
-        for _ in 0..PAGES_MAX {
-            let page = self.worked(self.store.scan(after.as_ref(), entries_max).await)?;
-            said.extend(page.entries);
+        for _ in 0..MAX_PAGES {
+            let page = self.worked(self.store.scan(after.as_ref(), max_entries).await)?;
+            self.same(page.listing.unreadable, Vec::new())?;
+            said.extend(page.listing.entries);
             after = page.next;
             if after.is_none() {
                 said.sort_by_key(|entry| entry.key);
@@ -286,7 +366,7 @@ impl<'a, S: Store<String>> Check<'a, S> {
 
     async fn compare_everything(&mut self) -> Result<(), Divergence> {
         for key in self.keys.clone() {
-            self.get(&key, Access::PEEK).await?;
+            self.get(&key).await?;
         }
         for owner in self.owners.clone() {
             self.list(&owner).await?;
@@ -296,8 +376,8 @@ impl<'a, S: Store<String>> Check<'a, S> {
 
     /// The version to name in a change: the model's, and the store's for the same state.
     async fn version(&mut self, key: &Key, seen: Seen) -> Result<(Version, Version), Divergence> {
-        let law = self.model.get(self.clock.now(), key, Access::PEEK);
-        let said = self.worked(self.store.get(key, Access::PEEK).await)?;
+        let law = self.model.get(self.now(), key);
+        let said = self.worked(self.store.get(key, Freshness::Strict).await)?;
         let current =
             law.as_ref().zip(said.as_ref()).map(|(law, said)| (law.version, said.version));
         self.same_entries(Vec::from_iter(said), Vec::from_iter(law))?;
@@ -385,10 +465,10 @@ impl<'a, S: Store<String>> Check<'a, S> {
     }
 }
 
-const MILLISECOND: std::time::Duration = std::time::Duration::from_millis(1);
+const MILLISECOND: Duration = Duration::from_millis(1);
 
 /// More pages than a scan of the universe needs, even if most are empty.
-const PAGES_MAX: usize = 10_000;
+const MAX_PAGES: usize = 10_000;
 
 /// An entry without its version.
 #[derive(Debug, PartialEq)]
@@ -397,6 +477,9 @@ struct Content<'a> {
     value: &'a str,
     owner: Option<&'a Owner>,
     deadlines: Deadlines,
+    read_at: Timestamp,
+    is_copy: bool,
+    created: Option<Timestamp>,
 }
 
 impl<'a> Content<'a> {
@@ -406,6 +489,9 @@ impl<'a> Content<'a> {
             value: &entry.value,
             owner: entry.owner.as_ref(),
             deadlines: entry.deadlines,
+            read_at: entry.read_at,
+            is_copy: entry.is_copy,
+            created: entry.owner.as_ref().and(entry.created),
         }
     }
 }

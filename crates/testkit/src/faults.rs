@@ -14,14 +14,15 @@ use kvolt_cache::{Error, Result};
 pub enum Call {
     Get,
     GetReady,
+    Touch,
     Insert,
     Replace,
-    Rename,
     Remove,
     List,
     RemoveOwner,
     Scan,
     Clear,
+    Count,
 }
 
 /// The controls of a [`FaultyStore`](crate::FaultyStore). Cloning it is cheap; all clones control

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use kvolt_cache::{
-    Access, Changes, Cursor, Entry, EntryRef, Expiry, Insert, Key, NewEntry, OnExpired, Owner,
-    Page, Rename, Renamed, Replace, Result, Store, Version,
+    At, Changes, Cursor, Deadlines, Entry, EntryRef, Expiry, Freshness, Insert, Key, Listing,
+    Namespace, NewEntry, OnExpired, Owner, Page, Remove, Replace, Result, Store, Use, Version,
 };
 
 use crate::{Call, Faults};
@@ -12,15 +12,15 @@ use crate::{Call, Faults};
 /// A store around another that fails, stalls and loses answers when a test says so.
 ///
 /// ```
-/// use kvolt_cache::{Access, Key, Store};
+/// use kvolt_cache::{Freshness, Key, Store};
 /// use kvolt_testkit::{Call, FaultyStore, ManualClock, ModelStore};
 ///
 /// # pollster::block_on(async {
 /// let (store, faults) = FaultyStore::new(ModelStore::<String>::new(ManualClock::new().clock()));
 /// faults.fail_next(1);
-/// let error = store.get(&Key::of("a name"), Access::SLIDE).await.unwrap_err();
+/// let error = store.get(&Key::of("a name"), Freshness::Strict).await.unwrap_err();
 /// assert!(error.is_unavailable());
-/// assert!(store.get(&Key::of("a name"), Access::SLIDE).await.unwrap().is_none());
+/// assert!(store.get(&Key::of("a name"), Freshness::Strict).await.unwrap().is_none());
 /// assert_eq!(faults.count(Call::Get), 2);
 /// # });
 /// ```
@@ -44,10 +44,20 @@ impl<S> FaultyStore<S> {
 }
 
 impl<V: Send + 'static, S: Store<V>> Store<V> for FaultyStore<S> {
-    async fn get(&self, key: &Key, access: Access) -> Result<Option<Entry<V>>> {
+    fn namespace(&self) -> &Namespace {
+        self.store.namespace()
+    }
+
+    async fn get(&self, key: &Key, freshness: Freshness) -> Result<Option<Entry<V>>> {
         self.faults.before(Call::Get).await?;
-        let answer = self.store.get(key, access).await;
+        let answer = self.store.get(key, freshness).await;
         self.faults.after(Call::Get, answer).await
+    }
+
+    async fn touch(&self, at: At<'_>) -> Result<Option<Deadlines>> {
+        self.faults.before(Call::Touch).await?;
+        let answer = self.store.touch(at).await;
+        self.faults.after(Call::Touch, answer).await
     }
 
     async fn insert(&self, key: Key, entry: NewEntry<V>) -> Result<Insert> {
@@ -58,29 +68,23 @@ impl<V: Send + 'static, S: Store<V>> Store<V> for FaultyStore<S> {
 
     async fn replace(
         &self,
-        key: &Key,
+        at: At<'_>,
         seen: Version,
         value: V,
         expiry: Option<Expiry>,
     ) -> Result<Replace<V>> {
         self.faults.before(Call::Replace).await?;
-        let answer = self.store.replace(key, seen, value, expiry).await;
+        let answer = self.store.replace(at, seen, value, expiry).await;
         self.faults.after(Call::Replace, answer).await
     }
 
-    async fn rename(&self, from: &Key, to: Key, rename: Rename<V>) -> Result<Renamed> {
-        self.faults.before(Call::Rename).await?;
-        let answer = self.store.rename(from, to, rename).await;
-        self.faults.after(Call::Rename, answer).await
-    }
-
-    async fn remove(&self, key: &Key) -> Result<bool> {
+    async fn remove(&self, at: At<'_>, seen: Option<Version>) -> Result<Remove> {
         self.faults.before(Call::Remove).await?;
-        let answer = self.store.remove(key).await;
+        let answer = self.store.remove(at, seen).await;
         self.faults.after(Call::Remove, answer).await
     }
 
-    async fn list(&self, owner: &Owner) -> Result<Vec<Entry<V>>> {
+    async fn list(&self, owner: &Owner) -> Result<Listing<V>> {
         self.faults.before(Call::List).await?;
         let answer = self.store.list(owner).await;
         self.faults.after(Call::List, answer).await
@@ -92,9 +96,9 @@ impl<V: Send + 'static, S: Store<V>> Store<V> for FaultyStore<S> {
         self.faults.after(Call::RemoveOwner, answer).await
     }
 
-    async fn scan(&self, after: Option<&Cursor>, entries_max: usize) -> Result<Page<V>> {
+    async fn scan(&self, after: Option<&Cursor>, max_entries: usize) -> Result<Page<V>> {
         self.faults.before(Call::Scan).await?;
-        let answer = self.store.scan(after, entries_max).await;
+        let answer = self.store.scan(after, max_entries).await;
         self.faults.after(Call::Scan, answer).await
     }
 
@@ -104,11 +108,17 @@ impl<V: Send + 'static, S: Store<V>> Store<V> for FaultyStore<S> {
         self.faults.after(Call::Clear, answer).await
     }
 
+    async fn count(&self) -> Result<u64> {
+        self.faults.before(Call::Count).await?;
+        let answer = self.store.count().await;
+        self.faults.after(Call::Count, answer).await
+    }
+
     fn get_ready(
         &self,
         key: &Key,
-        access: Access,
-        visit: &mut dyn FnMut(EntryRef<'_, V>),
+        freshness: Freshness,
+        visit: &mut dyn FnMut(EntryRef<'_, V>) -> Use,
     ) -> Option<Result<bool>> {
         self.faults.record(Call::GetReady);
         if self.faults.has_to_wait(Call::GetReady) {
@@ -117,26 +127,22 @@ impl<V: Send + 'static, S: Store<V>> Store<V> for FaultyStore<S> {
         if let Err(error) = self.faults.fail(Call::GetReady) {
             return Some(Err(error));
         }
-        let answer = self.store.get_ready(key, access, visit)?;
+        let answer = self.store.get_ready(key, freshness, visit)?;
         match self.faults.lose(Call::GetReady) {
             Ok(()) => Some(answer),
             Err(error) => Some(Err(error)),
         }
     }
 
-    fn on_expired(&self, told: OnExpired) -> bool {
-        self.store.on_expired(told)
+    fn on_expired(&self, callback: OnExpired) -> bool {
+        self.store.on_expired(callback)
     }
 
     fn changes(&self) -> Option<Arc<Changes>> {
         self.store.changes()
     }
 
-    fn places(&self, key: &Key, owner: Option<&Owner>) -> bool {
-        self.store.places(key, owner)
-    }
-
-    fn reaches(&self, from: &Key, to: &Key) -> bool {
-        self.store.reaches(from, to)
+    fn place(&self, key: Key, owner: Option<&Owner>) -> Key {
+        self.store.place(key, owner)
     }
 }

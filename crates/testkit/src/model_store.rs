@@ -1,11 +1,13 @@
 //! The model behind a lock, as a store.
 
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use kvolt_cache::{
-    Access, Clock, Cursor, Entry, EntryRef, Error, Expiry, Insert, Key, NewEntry, OnExpired, Owner,
-    Page, Rename, Renamed, Replace, Result, Store, Timestamp, Version,
+    At, Clock, Cursor, Deadlines, Entry, EntryRef, Error, Expiry, Freshness, Insert, Key, Listing,
+    Namespace, NewEntry, OnExpired, Owner, Page, Remove, Replace, Result, Store, Timestamp, Use,
+    Version,
 };
 
 use crate::Model;
@@ -14,158 +16,225 @@ use crate::Model;
 /// lock.
 ///
 /// Not fast, and each of its operations cleans up first: a reference, not a
-/// store to use. Cloning it is cheap; all clones are one store.
+/// store to use. Cloning it is cheap; all clones are one store. Its namespace is `model`;
+/// [`within`](Self::within) gives it others.
 ///
-/// Who is [told](Store::on_expired) of what has ended must not call the store.
+/// The [callback](Store::on_expired) for what has ended must not call the store.
 ///
 /// ```
-/// use kvolt_cache::{Access, Key, Store};
+/// use kvolt_cache::{Freshness, Key, Store};
 /// use kvolt_testkit::{ManualClock, ModelStore};
 ///
 /// # pollster::block_on(async {
 /// let store = ModelStore::<String>::new(ManualClock::new().clock());
-/// assert!(store.get(&Key::of("nothing"), Access::PEEK).await?.is_none());
+/// assert!(store.get(&Key::of("nothing"), Freshness::Strict).await?.is_none());
 /// # Ok::<(), kvolt_cache::Error>(()) }).unwrap();
 /// ```
 pub struct ModelStore<V> {
-    model: Arc<Mutex<Model<V>>>,
+    namespace: Namespace,
+    /// What the server has of each namespace.
+    spaces: Arc<Mutex<HashMap<Namespace, Space<V>>>>,
     clock: Clock,
     on_expired: Arc<OnceLock<OnExpired>>,
+}
+
+struct Space<V> {
+    model: Model<V>,
+    /// The keys of entries that can't be read.
+    damaged: BTreeSet<Key>,
 }
 
 impl<V: Clone> ModelStore<V> {
     /// An empty store that takes the time from `clock`.
     pub fn new(clock: Clock) -> Self {
-        Self { model: Arc::new(Mutex::new(Model::new())), clock, on_expired: Arc::default() }
+        let namespace = Namespace::new("model").expect("it is a valid name");
+        Self { namespace, spaces: Arc::default(), clock, on_expired: Arc::default() }
     }
 
-    /// The lock, with what has ended dropped and told, and the time.
+    /// Another namespace in the same place.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error ([`Error::is_misconfigured`]) if it is not a valid
+    /// [namespace](Namespace::new).
+    pub fn within(&self, namespace: &str) -> Result<Self> {
+        let (spaces, clock) = (Arc::clone(&self.spaces), self.clock.clone());
+        let namespace = Namespace::new(namespace)?;
+        Ok(Self { namespace, spaces, clock, on_expired: Arc::default() })
+    }
+
+    /// Makes a live entry unreadable; `false` if there is none.
+    pub fn damage(&self, key: &Key) -> bool {
+        self.with(|space, now| {
+            let is_live = space.model.get(now, key).is_some();
+            is_live && space.damaged.insert(*key)
+        })
+    }
+
+    /// Calls `act` under the lock, with the time, after what has ended was dropped and reported.
     ///
     /// The time is read under the lock, so that it never goes back from one call to the next.
-    fn begin(&self) -> (MutexGuard<'_, Model<V>>, Timestamp) {
-        // No call into the model leaves it half changed.
-        let mut model = self.model.lock().unwrap_or_else(PoisonError::into_inner);
+    fn with<T>(&self, act: impl FnOnce(&mut Space<V>, Timestamp) -> T) -> T {
+        let mut spaces = self.lock();
         let now = self.clock.now();
-        let ended = model.clean(now);
-        if let Some(told) = self.on_expired.get() {
-            ended.iter().for_each(|key| told(key));
+        let space = spaces.entry(self.namespace.clone()).or_default();
+        let ended = space.model.clean(now);
+        if let Some(callback) = self.on_expired.get() {
+            ended.iter().for_each(|key| callback(key));
         }
-        (model, now)
+        let answer = act(space, now);
+        space.forget_removed(now);
+        answer
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Namespace, Space<V>>> {
+        // No call into the model leaves it half changed.
+        self.spaces.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<V: Clone> Space<V> {
+    fn read(&mut self, now: Timestamp, key: &Key) -> Result<Option<Entry<V>>> {
+        let entry = self.model.get(now, key);
+        match entry {
+            Some(_) if self.damaged.contains(key) => {
+                Err(Error::corrupt(*key, "it was damaged on purpose"))
+            }
+            entry => Ok(entry),
+        }
+    }
+
+    fn listing(&self, entries: Vec<Entry<V>>) -> Listing<V> {
+        let (unreadable, entries): (Vec<_>, Vec<_>) =
+            entries.into_iter().partition(|entry| self.damaged.contains(&entry.key));
+        Listing::new(entries, unreadable.into_iter().map(|entry| entry.key).collect())
+    }
+
+    /// The next entry under a key is not damaged.
+    fn forget_removed(&mut self, now: Timestamp) {
+        if !self.damaged.is_empty() {
+            let live = self.model.entries(now);
+            self.damaged.retain(|key| live.iter().any(|entry| entry.key == *key));
+        }
+    }
+}
+
+impl<V: Clone> Default for Space<V> {
+    fn default() -> Self {
+        Self { model: Model::new(), damaged: BTreeSet::new() }
     }
 }
 
 impl<V> Clone for ModelStore<V> {
     fn clone(&self) -> Self {
-        let (model, on_expired) = (Arc::clone(&self.model), Arc::clone(&self.on_expired));
-        Self { model, clock: self.clock.clone(), on_expired }
+        Self {
+            namespace: self.namespace.clone(),
+            spaces: Arc::clone(&self.spaces),
+            clock: self.clock.clone(),
+            on_expired: Arc::clone(&self.on_expired),
+        }
     }
 }
 
 impl<V> fmt::Debug for ModelStore<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ModelStore").field("clock", &self.clock).finish_non_exhaustive()
+        f.debug_struct("ModelStore")
+            .field("namespace", &self.namespace)
+            .field("clock", &self.clock)
+            .finish_non_exhaustive()
     }
 }
 
 impl<V: Clone + Send + Sync + 'static> Store<V> for ModelStore<V> {
-    async fn get(&self, key: &Key, access: Access) -> Result<Option<Entry<V>>> {
-        let (mut model, now) = self.begin();
-        Ok(model.get(now, key, access))
+    fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    async fn get(&self, key: &Key, _: Freshness) -> Result<Option<Entry<V>>> {
+        self.with(|space, now| space.read(now, key))
+    }
+
+    async fn touch(&self, at: At<'_>) -> Result<Option<Deadlines>> {
+        self.with(|space, now| match space.read(now, at.key)? {
+            Some(_) => Ok(space.model.touch(now, at.key)),
+            None => Ok(None),
+        })
     }
 
     async fn insert(&self, key: Key, entry: NewEntry<V>) -> Result<Insert> {
-        check_owner(entry.owner.as_ref())?;
-        let (mut model, now) = self.begin();
-        Ok(model.insert(now, key, entry))
+        if let Some(limit) = &entry.limit {
+            limit.check()?;
+        }
+        Ok(self.with(|space, now| space.model.insert(now, key, entry)))
     }
 
     async fn replace(
         &self,
-        key: &Key,
+        at: At<'_>,
         seen: Version,
         value: V,
         expiry: Option<Expiry>,
     ) -> Result<Replace<V>> {
-        let (mut model, now) = self.begin();
-        Ok(model.replace(now, key, seen, value, expiry))
+        self.with(|space, now| {
+            space.read(now, at.key)?;
+            Ok(space.model.replace(now, at.key, seen, value, expiry))
+        })
     }
 
-    async fn rename(&self, from: &Key, to: Key, rename: Rename<V>) -> Result<Renamed> {
-        check_owner(rename.owner.as_ref())?;
-        let (mut model, now) = self.begin();
-        Ok(model.rename(now, from, to, rename))
+    async fn remove(&self, at: At<'_>, seen: Option<Version>) -> Result<Remove> {
+        Ok(self.with(|space, now| space.model.remove(now, at.key, seen)))
     }
 
-    async fn remove(&self, key: &Key) -> Result<bool> {
-        let (mut model, now) = self.begin();
-        Ok(model.remove(now, key))
-    }
-
-    async fn list(&self, owner: &Owner) -> Result<Vec<Entry<V>>> {
-        let (mut model, now) = self.begin();
-        Ok(model.list(now, owner))
+    async fn list(&self, owner: &Owner) -> Result<Listing<V>> {
+        Ok(self.with(|space, now| {
+            let entries = space.model.list(now, owner);
+            space.listing(entries)
+        }))
     }
 
     async fn remove_owner(&self, owner: &Owner, keep: Option<&Key>) -> Result<Vec<Key>> {
-        let (mut model, now) = self.begin();
-        Ok(model.remove_owner(now, owner, keep))
+        Ok(self.with(|space, now| space.model.remove_owner(now, owner, keep)))
     }
 
-    async fn scan(&self, after: Option<&Cursor>, entries_max: usize) -> Result<Page<V>> {
-        let mut entries = {
-            let (mut model, now) = self.begin();
-            model.entries(now)
+    async fn scan(&self, after: Option<&Cursor>, max_entries: usize) -> Result<Page<V>> {
+        let after = match after.map(|after| <[u8; Key::LEN]>::try_from(after.as_bytes())) {
+            Some(Err(_)) => return Err(Error::misconfigured("the cursor is not a model store's")),
+            Some(Ok(after)) => Some(Key::from_bytes(after)),
+            None => None,
         };
-        if let Some(after) = after {
-            let Ok(after) = <[u8; 32]>::try_from(after.as_bytes()) else {
-                return Err(Error::misconfigured("the cursor is not from a model store"));
-            };
-            entries.retain(|entry| entry.key > Key::from_bytes(after));
-        }
-        let more = entries.len() > entries_max.max(1);
-        entries.truncate(entries_max.max(1));
-        let last = entries.last().filter(|_| more);
-        let next = last.map(|entry| Cursor::from_bytes(*entry.key.as_bytes()));
-        Ok(Page::new(entries, next))
+        Ok(self.with(|space, now| {
+            let mut entries = space.model.entries(now);
+            entries.retain(|entry| after.is_none_or(|after| entry.key > after));
+            let more = entries.len() > max_entries.max(1);
+            entries.truncate(max_entries.max(1));
+            let last = entries.last().filter(|_| more);
+            let next = last.map(|entry| Cursor::from_bytes(*entry.key.as_bytes()));
+            Page::new(space.listing(entries), next)
+        }))
     }
 
     async fn clear(&self) -> Result<()> {
-        self.begin().0.clear();
+        self.with(|space, _| space.model.clear());
         Ok(())
     }
 
-    fn on_expired(&self, told: OnExpired) -> bool {
-        self.on_expired.set(told).is_ok()
+    fn on_expired(&self, callback: OnExpired) -> bool {
+        self.on_expired.set(callback).is_ok()
     }
 
     fn get_ready(
         &self,
         key: &Key,
-        access: Access,
-        visit: &mut dyn FnMut(EntryRef<'_, V>),
+        _: Freshness,
+        visit: &mut dyn FnMut(EntryRef<'_, V>) -> Use,
     ) -> Option<Result<bool>> {
-        let entry = {
-            let (mut model, now) = self.begin();
-            model.get(now, key, access)
-        };
-        if let Some(entry) = &entry {
-            visit(EntryRef::new(
-                &entry.key,
-                &entry.value,
-                entry.version,
-                entry.owner.as_ref(),
-                entry.deadlines,
-            ));
-        }
-        Some(Ok(entry.is_some()))
-    }
-}
-
-fn check_owner(owner: Option<&Owner>) -> Result<()> {
-    match owner {
-        Some(owner) if owner.as_str().len() > Owner::LEN_MAX => {
-            Err(Error::misconfigured("the owner is too long"))
-        }
-        _ => Ok(()),
+        Some(self.with(|space, now| {
+            let Some(entry) = space.read(now, key)? else { return Ok(false) };
+            // It slides in place, so the caller need not touch it.
+            if visit(entry.slide_due(false).as_ref()) == Use::Slide {
+                space.model.touch(now, key);
+            }
+            Ok(true)
+        }))
     }
 }

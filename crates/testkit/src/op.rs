@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kvolt_cache::{Access, AtLimit, Expiry, OwnerLimit};
+use kvolt_cache::{AtLimit, Expiry, OwnerLimit};
 
 /// One operation of a store on a small universe: [`Op::KEYS`] keys and [`Op::OWNERS`] owners, by
 /// their numbers.
@@ -17,8 +17,18 @@ pub enum Op {
     Get {
         /// The key's number.
         key: u8,
-        /// Whether it counts as use.
-        access: Access,
+    },
+    /// Reads an entry and uses it, as a request does.
+    Use {
+        /// The key's number.
+        key: u8,
+    },
+    /// Touches an entry.
+    Touch {
+        /// The key's number.
+        key: u8,
+        /// The number of the owner that the caller takes it for.
+        hint: Option<u8>,
     },
     /// Inserts an entry.
     Insert {
@@ -30,37 +40,31 @@ pub enum Op {
         expiry: Expiry,
         /// The limit on the owner's entries.
         limit: Option<OwnerLimit>,
+        /// The number of the key of an entry that it replaces, and the version that names.
+        replaces: Option<(u8, Option<Seen>)>,
+        /// How long ago it was created, for an entry from another store: it was last used half
+        /// as long ago.
+        age: Option<Duration>,
     },
     /// Replaces a value.
     Replace {
         /// The key's number.
         key: u8,
+        /// The number of the owner that the caller takes it for.
+        hint: Option<u8>,
         /// Which version it names.
         seen: Seen,
         /// New deadlines.
         expiry: Option<Expiry>,
     },
-    /// Renames an entry.
-    Rename {
-        /// The number of the key it has.
-        from: u8,
-        /// The number of the key it gets.
-        to: u8,
-        /// Whether it gets a new value, and which version that names.
-        value: Option<Seen>,
-        /// The number of a new owner.
-        owner: Option<u8>,
-        /// New deadlines.
-        expiry: Option<Expiry>,
-        /// How long the former key leads to it.
-        grace: Duration,
-        /// The limit on the owner's entries.
-        limit: Option<OwnerLimit>,
-    },
     /// Removes an entry.
     Remove {
         /// The key's number.
         key: u8,
+        /// The number of the owner that the caller takes it for.
+        hint: Option<u8>,
+        /// Which version it names.
+        seen: Option<Seen>,
     },
     /// Lists an owner's entries.
     List {
@@ -77,8 +81,10 @@ pub enum Op {
     /// Scans all entries, page by page.
     Scan {
         /// The size of a page.
-        entries_max: usize,
+        max_entries: usize,
     },
+    /// Counts all entries.
+    Count,
     /// Removes everything.
     Clear,
 }
@@ -133,35 +139,42 @@ impl Bytes<'_> {
     }
 
     fn op(&mut self) -> Op {
-        // Weighted by hand: what makes and moves entries comes more often than what ends all.
+        // Weighted by hand: what makes and changes entries comes more often than what ends all.
         match self.byte() % 32 {
-            0..6 => {
-                let (key, owner) = (self.key(), self.owner_or_none());
-                let (expiry, limit) = (self.expiry(), self.limit());
-                Op::Insert { key, owner, expiry, limit }
-            }
-            6..12 => Op::Get { key: self.key(), access: self.access() },
-            12..16 => Op::Replace { key: self.key(), seen: self.seen(), expiry: self.new_expiry() },
-            16..22 => {
-                let (from, to) = (self.key(), self.key());
-                let value = match self.byte() % 3 {
-                    0 => None,
-                    1 => Some(Seen::Current),
-                    _ => Some(Seen::Stale),
-                };
-                let (owner, expiry) = (self.owner_or_none(), self.new_expiry());
-                let (grace, limit) = (self.grace(), self.limit());
-                Op::Rename { from, to, value, owner, expiry, grace, limit }
-            }
-            22..24 => Op::Remove { key: self.key() },
-            24..26 => Op::List { owner: self.owner() },
-            26 => {
+            0..8 => Op::Insert {
+                key: self.key(),
+                owner: self.owner_or_none(),
+                expiry: self.expiry(),
+                limit: self.limit(),
+                replaces: self.replaces(),
+                age: self.byte().is_multiple_of(8).then(|| self.duration()),
+            },
+            8..10 => Op::Get { key: self.key() },
+            10..14 => Op::Use { key: self.key() },
+            14..16 => Op::Touch { key: self.key(), hint: self.owner_or_none() },
+            16..20 => Op::Replace {
+                key: self.key(),
+                hint: self.owner_or_none(),
+                seen: self.seen(),
+                expiry: self.new_expiry(),
+            },
+            20..23 => Op::Remove {
+                key: self.key(),
+                hint: self.owner_or_none(),
+                seen: self.byte().is_multiple_of(2).then(|| self.seen()),
+            },
+            23..25 => Op::List { owner: self.owner() },
+            25 => {
                 let owner = self.owner();
                 let keep = (self.byte() % 2 == 1).then(|| self.key());
                 Op::RemoveOwner { owner, keep }
             }
-            27 => Op::Scan { entries_max: usize::from(self.byte() % 4) + 1 },
-            28 if self.byte().is_multiple_of(4) => Op::Clear,
+            26 => Op::Scan { max_entries: usize::from(self.byte() % 4) + 1 },
+            27 => match self.byte() % 8 {
+                0 => Op::Clear,
+                1 => Op::Count,
+                _ => Op::Advance(self.duration()),
+            },
             _ => Op::Advance(self.duration()),
         }
     }
@@ -179,10 +192,6 @@ impl Bytes<'_> {
         (owner < Op::OWNERS).then_some(owner)
     }
 
-    fn access(&mut self) -> Access {
-        if self.byte().is_multiple_of(2) { Access::SLIDE } else { Access::PEEK }
-    }
-
     fn seen(&mut self) -> Seen {
         if self.byte().is_multiple_of(4) { Seen::Stale } else { Seen::Current }
     }
@@ -190,10 +199,6 @@ impl Bytes<'_> {
     fn duration(&mut self) -> Duration {
         const MILLIS: [u64; 8] = [1, 2, 5, 10, 20, 50, 200, 1_000];
         Duration::from_millis(MILLIS[usize::from(self.byte()) % MILLIS.len()])
-    }
-
-    fn grace(&mut self) -> Duration {
-        if self.byte().is_multiple_of(3) { Duration::ZERO } else { self.duration() }
     }
 
     fn expiry(&mut self) -> Expiry {
@@ -215,6 +220,14 @@ impl Bytes<'_> {
             2 => AtLimit::Refuse,
             _ => AtLimit::RemoveOldest,
         };
-        Some(OwnerLimit { entries_max: u32::from(byte / 4) % 4, at_limit })
+        Some(OwnerLimit::new(u32::from(byte / 4) % 3 + 1, at_limit))
+    }
+
+    fn replaces(&mut self) -> Option<(u8, Option<Seen>)> {
+        match self.byte() % 4 {
+            0 => Some((self.key(), None)),
+            1 => Some((self.key(), Some(self.seen()))),
+            _ => None,
+        }
     }
 }

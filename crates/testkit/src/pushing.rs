@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kvolt_cache::{
-    Access, Clock, Cursor, Entry, Error, Expiry, Insert, Key, Listener, NewEntry, OnExpired, Owner,
-    Page, Push, Rename, Renamed, Replace, Result, Store, Timestamp, Version,
+    At, Clock, Cursor, Deadlines, Entry, Error, Expiry, Freshness, Insert, Key, Listener, Listing,
+    Namespace, NewEntry, OnExpired, Owner, Page, Push, Remove, Replace, Result, Store, Timestamp,
+    Version,
 };
 use tokio::sync::{Notify, RwLock};
 
@@ -199,55 +200,55 @@ impl<S: Send + Sync + 'static> Push for PushingStore<S> {
 }
 
 impl<V: Send + 'static, S: Store<V>> Store<V> for PushingStore<S> {
-    async fn get(&self, key: &Key, access: Access) -> Result<Option<Entry<V>>> {
-        self.store.get(key, access).await
+    fn namespace(&self) -> &Namespace {
+        self.store.namespace()
+    }
+
+    async fn get(&self, key: &Key, freshness: Freshness) -> Result<Option<Entry<V>>> {
+        self.store.get(key, freshness).await
+    }
+
+    async fn touch(&self, at: At<'_>) -> Result<Option<Deadlines>> {
+        let _call = self.pushes.0.calls.read().await;
+        let touched = self.store.touch(at).await?;
+        if touched.is_some() {
+            self.pushes.push(Told::Changed(*at.key));
+        }
+        Ok(touched)
     }
 
     async fn insert(&self, key: Key, entry: NewEntry<V>) -> Result<Insert> {
         let _call = self.pushes.0.calls.read().await;
+        let replaced = entry.replaces.as_ref().map(|replaces| replaces.key);
         let inserted = self.store.insert(key, entry).await?;
-        self.pushes.push(Told::Changed(key));
         if let Insert::Inserted { removed } = &inserted {
-            removed.iter().for_each(|key| self.pushes.push(Told::Changed(*key)));
+            let changed = removed.iter().copied().chain(replaced).chain([key]);
+            changed.for_each(|key| self.pushes.push(Told::Changed(key)));
         }
         Ok(inserted)
     }
 
     async fn replace(
         &self,
-        key: &Key,
+        at: At<'_>,
         seen: Version,
         value: V,
         expiry: Option<Expiry>,
     ) -> Result<Replace<V>> {
-        // Alone, so that the key that is told is the one that it had.
-        let _call = self.pushes.0.calls.write().await;
-        let real = self.store.get(key, Access::PEEK).await?.map_or(*key, |entry| entry.key);
-        let replaced = self.store.replace(key, seen, value, expiry).await?;
-        self.pushes.push(Told::Changed(real));
+        let _call = self.pushes.0.calls.read().await;
+        let replaced = self.store.replace(at, seen, value, expiry).await?;
+        self.pushes.push(Told::Changed(*at.key));
         Ok(replaced)
     }
 
-    async fn rename(&self, from: &Key, to: Key, rename: Rename<V>) -> Result<Renamed> {
+    async fn remove(&self, at: At<'_>, seen: Option<Version>) -> Result<Remove> {
         let _call = self.pushes.0.calls.read().await;
-        let renamed = self.store.rename(from, to, rename).await?;
-        [*from, to].into_iter().for_each(|key| self.pushes.push(Told::Changed(key)));
-        if let Renamed::Moved { removed } = &renamed {
-            removed.iter().for_each(|key| self.pushes.push(Told::Changed(*key)));
-        }
-        Ok(renamed)
-    }
-
-    async fn remove(&self, key: &Key) -> Result<bool> {
-        // Alone, so that the key that is told is the one that it had.
-        let _call = self.pushes.0.calls.write().await;
-        let real = self.store.get(key, Access::PEEK).await?.map_or(*key, |entry| entry.key);
-        let removed = self.store.remove(key).await?;
-        self.pushes.push(Told::Changed(real));
+        let removed = self.store.remove(at, seen).await?;
+        self.pushes.push(Told::Changed(*at.key));
         Ok(removed)
     }
 
-    async fn list(&self, owner: &Owner) -> Result<Vec<Entry<V>>> {
+    async fn list(&self, owner: &Owner) -> Result<Listing<V>> {
         self.store.list(owner).await
     }
 
@@ -258,8 +259,8 @@ impl<V: Send + 'static, S: Store<V>> Store<V> for PushingStore<S> {
         Ok(removed)
     }
 
-    async fn scan(&self, after: Option<&Cursor>, entries_max: usize) -> Result<Page<V>> {
-        self.store.scan(after, entries_max).await
+    async fn scan(&self, after: Option<&Cursor>, max_entries: usize) -> Result<Page<V>> {
+        self.store.scan(after, max_entries).await
     }
 
     async fn clear(&self) -> Result<()> {
@@ -273,15 +274,11 @@ impl<V: Send + 'static, S: Store<V>> Store<V> for PushingStore<S> {
         self.store.count().await
     }
 
-    fn on_expired(&self, told: OnExpired) -> bool {
-        self.store.on_expired(told)
+    fn on_expired(&self, callback: OnExpired) -> bool {
+        self.store.on_expired(callback)
     }
 
-    fn places(&self, key: &Key, owner: Option<&Owner>) -> bool {
-        self.store.places(key, owner)
-    }
-
-    fn reaches(&self, from: &Key, to: &Key) -> bool {
-        self.store.reaches(from, to)
+    fn place(&self, key: Key, owner: Option<&Owner>) -> Key {
+        self.store.place(key, owner)
     }
 }

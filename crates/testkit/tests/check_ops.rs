@@ -28,13 +28,18 @@ fn every_operation_can_be_made_from_bytes() {
     let has = |is: fn(&Op) -> bool| assert!(ops.iter().any(is));
     has(|op| matches!(op, Op::Advance(_)));
     has(|op| matches!(op, Op::Get { .. }));
+    has(|op| matches!(op, Op::Use { .. }));
+    has(|op| matches!(op, Op::Touch { hint: Some(_), .. }));
     has(|op| matches!(op, Op::Insert { owner: Some(_), limit: Some(_), .. }));
+    has(|op| matches!(op, Op::Insert { replaces: Some((_, Some(_))), .. }));
+    has(|op| matches!(op, Op::Insert { replaces: Some((_, None)), age: Some(_), .. }));
     has(|op| matches!(op, Op::Replace { .. }));
-    has(|op| matches!(op, Op::Rename { value: Some(_), .. }));
-    has(|op| matches!(op, Op::Remove { .. }));
+    has(|op| matches!(op, Op::Remove { seen: None, .. }));
+    has(|op| matches!(op, Op::Remove { seen: Some(_), .. }));
     has(|op| matches!(op, Op::List { .. }));
     has(|op| matches!(op, Op::RemoveOwner { keep: Some(_), .. }));
     has(|op| matches!(op, Op::Scan { .. }));
+    has(|op| matches!(op, Op::Count));
     has(|op| matches!(op, Op::Clear));
 }
 
@@ -43,7 +48,7 @@ fn a_divergence_says_at_which_step_and_what_was_expected() {
     let time = ManualClock::new();
     let store = ModelStore::new(time.clock());
     // A store that is not empty, which the model does not know.
-    let ops = [Op::Clear, Op::Scan { entries_max: 1 }];
+    let ops = [Op::Clear, Op::Scan { max_entries: 1 }];
     pollster::block_on(check_ops(&store, &time, &ops)).unwrap();
     let entry = kvolt_cache::NewEntry::new(
         String::from("left over"),

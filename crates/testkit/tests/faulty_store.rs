@@ -4,7 +4,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use kvolt_cache::{Access, Expiry, Insert, Key, NewEntry, Store};
+use kvolt_cache::{At, Expiry, Freshness, Insert, Key, NewEntry, Remove, Store, Use};
 use kvolt_testkit::{Call, Faults, FaultyStore, ManualClock, ModelStore};
 use pollster::block_on;
 
@@ -23,7 +23,7 @@ fn key() -> Key {
 }
 
 fn is_there(store: &Faulty) -> bool {
-    block_on(store.inner().get(&key(), Access::PEEK)).expect("it never fails").is_some()
+    block_on(store.inner().get(&key(), Freshness::Strict)).expect("it never fails").is_some()
 }
 
 #[test]
@@ -38,10 +38,10 @@ fn a_failed_call_does_nothing_and_only_as_many_fail_as_told() {
     assert_eq!(faults.count(Call::Insert), 3);
     faults.fail_all(true);
     for _ in 0..5 {
-        assert!(block_on(store.remove(&key())).is_err());
+        assert!(block_on(store.remove(At::new(&key()), None)).is_err());
     }
     faults.fail_all(false);
-    assert!(block_on(store.remove(&key())).unwrap());
+    assert_eq!(block_on(store.remove(At::new(&key()), None)).unwrap(), Remove::Removed);
     assert_eq!((faults.count(Call::Remove), faults.count_all()), (6, 9));
 }
 
@@ -52,10 +52,10 @@ fn a_lost_answer_is_of_a_call_that_took_effect() {
     assert!(block_on(store.insert(key(), entry())).unwrap_err().is_unavailable());
     assert!(is_there(&store));
     faults.lose_all_answers(true);
-    assert!(block_on(store.remove(&key())).is_err());
+    assert!(block_on(store.remove(At::new(&key()), None)).is_err());
     assert!(!is_there(&store));
     faults.reset();
-    assert!(!block_on(store.remove(&key())).unwrap());
+    assert_eq!(block_on(store.remove(At::new(&key()), None)).unwrap(), Remove::Absent);
     assert_eq!(faults.count_all(), 1, "counted anew since the reset");
 }
 
@@ -65,8 +65,8 @@ fn faults_can_be_limited_to_some_calls() {
     faults.only(&[Call::Get]);
     faults.fail_all(true);
     assert!(block_on(store.insert(key(), entry())).is_ok());
-    assert!(block_on(store.get(&key(), Access::PEEK)).is_err());
-    let ready = store.get_ready(&key(), Access::PEEK, &mut |_| ());
+    assert!(block_on(store.get(&key(), Freshness::Strict)).is_err());
+    let ready = store.get_ready(&key(), Freshness::Strict, &mut |_| Use::Look);
     assert!(
         ready.is_some_and(|ready| ready.is_err()),
         "the short way goes through the same faults"
@@ -77,7 +77,9 @@ fn faults_can_be_limited_to_some_calls() {
 fn what_is_ready_can_be_withheld() {
     let (store, faults) = faulty();
     let _ = block_on(store.insert(key(), entry())).unwrap();
-    let ready = || store.get_ready(&key(), Access::PEEK, &mut |_| ()).map(|found| found.unwrap());
+    let ready = || {
+        store.get_ready(&key(), Freshness::Strict, &mut |_| Use::Look).map(|found| found.unwrap())
+    };
     assert_eq!(ready(), Some(true));
     faults.answers_at_once(false);
     assert_eq!(ready(), None);

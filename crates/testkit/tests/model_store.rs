@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kvolt_cache::Key;
 use kvolt_testkit::{Fixture, ManualClock, ModelStore};
 
 #[derive(Clone, Default)]
@@ -16,6 +17,18 @@ impl Fixture for Reference {
 
     async fn advance(&self, by: Duration) {
         self.0.advance(by);
+    }
+
+    async fn neighbour(&self, store: &Self::Store) -> Option<Self::Store> {
+        store.within("neighbour").ok()
+    }
+
+    async fn damage(&self, store: &Self::Store, key: &Key) -> bool {
+        store.damage(key)
+    }
+
+    async fn write_newer(&self, store: &Self::Store, key: &Key) -> bool {
+        store.damage(key)
     }
 }
 

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use kvolt_cache::{Access, AtLimit, Insert, Key, Owner, Rename, Renamed, Replace, Version};
+use kvolt_cache::{AtLimit, Expiry, Insert, Key, Owner, OwnerLimit, Remove, Replace, Replaces};
 
 use super::Fixture;
-use super::lab::{self, LONG, grace, inserted, limit, to_owner};
+use super::lab::{self, LONG, inserted, owner};
 use super::together::{Caller, THREADS, together};
 
 /// Reads that each round's readers make: enough that some are in flight at any moment.
@@ -24,14 +24,14 @@ pub async fn of_concurrent_insertions_one_is_made<F: Fixture>(fixture: &F) {
     for round in 0..fixture.rounds() {
         let key = lab::key(caller.store(), &format!("{round}"), None);
         let answers = together(&caller, THREADS, move |caller, number| {
-            (caller.insert(key, &number.to_string(), None, None), caller.get(&key, Access::PEEK))
+            (caller.insert(key, &number.to_string(), None, None), caller.get(&key))
         })
         .await;
         let made: Vec<_> = (0..THREADS).filter(|number| answers[*number].0 == inserted()).collect();
         let [made] = made[..] else { panic!("{made:?} of {THREADS} were made: {answers:?}") };
         for (inserted, read) in answers {
             assert!(inserted != Insert::LimitReached, "there was no limit");
-            let read = read.expect("whoever was answered finds the entry");
+            let read = read.expect("each caller that was answered finds the entry");
             assert_eq!(read.value, made.to_string(), "nothing was overwritten");
         }
     }
@@ -47,12 +47,12 @@ pub async fn no_update_is_lost<F: Fixture>(fixture: &F) {
         for _ in 0..rounds {
             caller.increment(&key).expect("nobody removes it");
             if number == 0 {
-                caller.get(&key, Access::SLIDE);
+                caller.use_entry(&key);
             }
         }
     })
     .await;
-    let entry = caller.get(&key, Access::PEEK).expect("nobody removes it");
+    let entry = caller.get(&key).expect("nobody removes it");
     assert_eq!(entry.value, (THREADS * rounds).to_string(), "each increment counts");
 }
 
@@ -62,7 +62,7 @@ pub async fn of_concurrent_replacements_of_one_version_one_takes_effect<F: Fixtu
     for round in 0..fixture.rounds() {
         let key = lab::key(caller.store(), &format!("{round}"), None);
         assert_eq!(caller.insert(key, "first", None, None), inserted());
-        let seen = caller.get(&key, Access::PEEK).expect("it was inserted").version;
+        let seen = caller.get(&key).expect("it was inserted").version;
         let answers = together(&caller, THREADS, move |caller, number| {
             caller.replace(&key, seen, number.to_string())
         })
@@ -70,7 +70,7 @@ pub async fn of_concurrent_replacements_of_one_version_one_takes_effect<F: Fixtu
         let replaced = |number: &usize| matches!(answers[*number], Replace::Replaced(_));
         let done: Vec<_> = (0..THREADS).filter(replaced).collect();
         let [done] = done[..] else { panic!("{done:?} took effect: {answers:?}") };
-        let entry = caller.get(&key, Access::PEEK).expect("nobody removes it");
+        let entry = caller.get(&key).expect("nobody removes it");
         assert_eq!(entry.value, done.to_string());
     }
 }
@@ -81,28 +81,28 @@ pub async fn a_read_in_flight_never_revives_a_removed_entry<F: Fixture>(fixture:
     let caller = Caller::new(fixture).await;
     for round in 0..fixture.rounds() {
         let key = lab::key(caller.store(), &format!("{round}"), None);
-        assert_eq!(caller.insert(key, "0", None, None), inserted());
+        caller.insert_used_long_ago(key, "0", None);
         let removed = Arc::new(AtomicBool::new(false));
         let shared = Arc::clone(&removed);
         together(&caller, THREADS, move |caller, number| {
             if number == 0 {
-                caller.get(&key, Access::SLIDE);
+                caller.use_entry(&key);
                 assert!(caller.remove(&key), "there is one, and nobody else removes it");
                 shared.store(true, Ordering::SeqCst);
-                assert!(caller.get(&key, Access::SLIDE).is_none(), "it was removed");
+                assert!(!caller.use_entry(&key), "it was removed");
                 return;
             }
             for _ in 0..READS {
                 let gone = shared.load(Ordering::SeqCst);
                 let found = match number {
                     1 => caller.increment(&key).is_some(),
-                    _ => caller.get(&key, Access::SLIDE).is_some(),
+                    _ => caller.use_entry(&key),
                 };
                 assert!(!(gone && found), "found after the removal had returned");
             }
         })
         .await;
-        assert!(caller.get(&key, Access::PEEK).is_none(), "something in flight revived it");
+        assert!(caller.get(&key).is_none(), "something in flight revived it");
     }
 }
 
@@ -114,7 +114,7 @@ pub async fn of_concurrent_removals_one_removes<F: Fixture>(fixture: &F) {
         assert_eq!(caller.insert(key, "value", None, None), inserted());
         let removed = together(&caller, THREADS, move |caller, _| {
             let removed = caller.remove(&key);
-            assert!(caller.get(&key, Access::SLIDE).is_none(), "a removal has returned");
+            assert!(!caller.use_entry(&key), "a removal has returned");
             removed
         })
         .await;
@@ -126,7 +126,7 @@ pub async fn of_concurrent_removals_one_removes<F: Fixture>(fixture: &F) {
 pub async fn remove_owner_misses_nothing_while_others_are_inserted<F: Fixture>(fixture: &F) {
     let caller = Caller::new(fixture).await;
     for round in 0..fixture.rounds() {
-        let owner = Owner::new(format!("owner {round}"));
+        let owner = owner(format!("owner {round}"));
         let names =
             |thread: usize| (0..READS).map(move |name| format!("{round}, {thread}, {name}"));
         let keys: Vec<Vec<Key>> = (1..THREADS)
@@ -152,7 +152,7 @@ pub async fn remove_owner_misses_nothing_while_others_are_inserted<F: Fixture>(f
             let listed = caller.list(&shared);
             for (keys, before) in all.iter().zip(before) {
                 for key in &keys[..before] {
-                    let survived = caller.get(key, Access::SLIDE).is_some();
+                    let survived = caller.use_entry(key);
                     assert!(!survived && !listed.contains(key), "inserted before, and still there");
                 }
             }
@@ -160,12 +160,12 @@ pub async fn remove_owner_misses_nothing_while_others_are_inserted<F: Fixture>(f
         .await;
         let listed = caller.list(&owner);
         for key in keys.iter().flatten() {
-            let there = caller.get(key, Access::PEEK).is_some();
+            let there = caller.get(key).is_some();
             assert_eq!(there, listed.contains(key), "the list has what is there");
         }
         let removed = caller.remove_owner(&owner, None);
         assert_eq!(lab::sorted(removed), lab::sorted(listed));
-        let survived = |key: &&Key| caller.get(key, Access::PEEK).is_some();
+        let survived = |key: &&Key| caller.get(key).is_some();
         assert_eq!(keys.iter().flatten().find(survived), None);
     }
 }
@@ -176,11 +176,11 @@ pub async fn a_limit_holds_under_concurrent_insertions<F: Fixture>(fixture: &F) 
     for round in 0..fixture.rounds() {
         let at_limit =
             if round.is_multiple_of(2) { AtLimit::Refuse } else { AtLimit::RemoveOldest };
-        let owner = Owner::new(format!("owner {round}"));
+        let owner = owner(format!("owner {round}"));
         let keys = round_keys(&caller, round, &owner);
         let shared = owner.clone();
         let answers = together(&caller, THREADS, move |caller, number| {
-            let limit = Some(limit(2, at_limit));
+            let limit = Some(OwnerLimit::new(2, at_limit));
             let answer = caller.insert(keys[number], "value", Some(&shared), limit);
             assert!(caller.list(&shared).len() <= 2, "never more than allowed, not for a moment");
             answer
@@ -201,249 +201,404 @@ pub async fn a_limit_holds_under_concurrent_insertions<F: Fixture>(fixture: &F) 
     }
 }
 
-/// Of many renamings of one key, one moves the entry; the others make no second successor, and
-/// take no grace from the one that did.
-pub async fn of_concurrent_renamings_one_moves<F: Fixture>(fixture: &F) {
+/// Nothing escapes a removal by owner by being changed or used at that moment.
+pub async fn a_change_never_escapes_remove_owner<F: Fixture>(fixture: &F) {
     let caller = Caller::new(fixture).await;
     for round in 0..fixture.rounds() {
-        // All with a grace, all without, or half of them; with an owner and without.
-        let has_grace = move |number: usize| match round % 3 {
-            0 => true,
-            1 => false,
-            _ => number.is_multiple_of(2),
-        };
-        let owner = (round % 2 == 0).then(|| Owner::new(format!("owner {round}")));
-        let key = |number| lab::key(caller.store(), &format!("{round}, {number}"), owner.as_ref());
-        let keys: Vec<_> = (0..=THREADS).map(key).collect();
-        let from = keys[THREADS];
-        assert_eq!(caller.insert(from, "value", owner.as_ref(), None), inserted());
-        let successors = keys.clone();
-        let answers = together(&caller, THREADS, move |caller, number| {
-            let rename = if has_grace(number) { grace(LONG) } else { Rename::new() };
-            let answer = caller.rename(&from, successors[number], rename);
-            let read = caller.get(&from, Access::SLIDE);
-            if answer == lab::moved() {
-                assert_eq!(read.is_some(), has_grace(number), "a renaming has returned");
-            }
-            answer
-        })
-        .await;
-        let moved = |number: &usize| answers[*number] == lab::moved();
-        let moved: Vec<_> = (0..THREADS).filter(moved).collect();
-        let [moved] = moved[..] else { panic!("{moved:?} moved it: {answers:?}") };
-        let other = if has_grace(moved) { Renamed::Superseded } else { Renamed::Absent };
-        let refused = answers.iter().filter(|answer| **answer == other).count();
-        assert_eq!(refused, THREADS - 1, "{moved} moved it: {answers:?}");
-        let leads = caller.get(&from, Access::PEEK).map(|entry| entry.key);
-        assert_eq!(leads, has_grace(moved).then_some(keys[moved]));
-        if let Some(owner) = &owner {
-            assert_eq!(caller.list(owner), [keys[moved]], "there is one successor");
-        }
-        for (number, key) in keys[..THREADS].iter().enumerate() {
-            assert_eq!(caller.get(key, Access::PEEK).is_some(), number == moved);
-        }
-    }
-}
-
-/// Nothing escapes a removal by owner by being renamed at that moment, not even to where it
-/// would be found again by its former key.
-pub async fn a_renaming_never_escapes_remove_owner<F: Fixture>(fixture: &F) {
-    let caller = Caller::new(fixture).await;
-    for round in 0..fixture.rounds() {
-        let owner = Owner::new(format!("owner {round}"));
+        let owner = owner(format!("owner {round}"));
         let keys = round_keys(&caller, round, &owner);
-        let from = keys[THREADS];
-        assert_eq!(caller.insert(from, "value", Some(&owner), None), inserted());
-        let (shared, steps) = (owner.clone(), keys.clone());
-        together(&caller, 3, move |caller, number| match number {
-            0 => {
+        for key in &keys {
+            caller.insert_used_long_ago(*key, "0", Some(&owner));
+        }
+        let (shared, all) = (owner.clone(), keys.clone());
+        together(&caller, 3, move |caller, number| {
+            if number == 0 {
                 let removed = caller.remove_owner(&shared, None);
-                assert_eq!(removed.len(), 1, "it is there the whole time, under one key");
-                for key in &steps {
-                    assert!(caller.get(key, Access::SLIDE).is_none(), "it was removed");
-                }
+                assert_eq!(lab::sorted(removed), lab::sorted(all.clone()), "each is there");
                 assert!(caller.list(&shared).is_empty());
             }
-            1 => {
-                let mut from = from;
-                for to in &steps[..THREADS] {
-                    let renamed = caller.rename(&from, *to, grace(LONG));
-                    assert!(
-                        [lab::moved(), Renamed::Absent].contains(&renamed),
-                        "nothing else is in the way: {renamed:?}"
-                    );
-                    from = *to;
-                }
-            }
-            _ => {
-                for _ in 0..READS {
-                    caller.get(&from, Access::SLIDE);
-                }
-            }
-        })
-        .await;
-        for key in &keys {
-            assert!(caller.get(key, Access::PEEK).is_none(), "it was removed");
-        }
-        assert!(caller.list(&owner).is_empty());
-    }
-}
-
-/// Nothing escapes a removal by its key by being renamed at that moment.
-pub async fn a_renaming_never_undoes_a_removal<F: Fixture>(fixture: &F) {
-    let caller = Caller::new(fixture).await;
-    for round in 0..fixture.rounds() {
-        let owner = Owner::new(format!("owner {round}"));
-        let keys = round_keys(&caller, round, &owner);
-        let (from, to) = (keys[0], keys[1]);
-        assert_eq!(caller.insert(from, "value", Some(&owner), None), inserted());
-        let answers = together(&caller, 3, move |caller, number| match number {
-            0 => {
-                let removed = caller.remove(&from);
-                assert!(caller.get(&from, Access::SLIDE).is_none(), "it was removed");
-                assert!(caller.get(&to, Access::SLIDE).is_none(), "it was removed");
-                removed
-            }
-            1 => matches!(caller.rename(&from, to, grace(LONG)), Renamed::Moved { .. }),
-            _ => (0..READS).all(|_| caller.get(&from, Access::SLIDE).is_none_or(|_| true)),
-        })
-        .await;
-        assert!(answers[0], "it is there the whole time, under the key or its successor");
-        assert!(caller.list(&owner).is_empty(), "it was removed");
-    }
-}
-
-/// An entry that is renamed with a grace can be read by its former key at every moment, and is in
-/// the owner's list at every moment.
-pub async fn a_renaming_is_one_step_to_readers<F: Fixture>(fixture: &F) {
-    let caller = Caller::new(fixture).await;
-    for round in 0..fixture.rounds() {
-        let (owner, other) = (Owner::from("owner"), Owner::from("owner"));
-        let keys = round_keys(&caller, round, &owner);
-        assert_eq!(caller.insert(keys[0], "value", Some(&owner), None), inserted());
-        let steps = keys.clone();
-        together(&caller, 3, move |caller, number| match number {
-            0 => {
-                for pair in steps.windows(2) {
-                    let mut rename = to_owner(&other);
-                    rename.grace = LONG;
-                    assert_eq!(caller.rename(&pair[0], pair[1], rename), lab::moved());
-                }
-            }
-            1 => {
-                for _ in 0..READS {
-                    let read = caller.get(&steps[0], Access::SLIDE);
-                    assert!(read.is_some_and(|entry| entry.value == "value"), "it is there");
-                }
-            }
-            _ => {
-                for _ in 0..READS {
-                    let listed = caller.list(&owner);
-                    assert_eq!(listed.len(), 1, "it is there, once: {listed:?}");
-                }
-            }
-        })
-        .await;
-        assert!(caller.remove(&keys[0]), "the first key leads to it");
-    }
-}
-
-/// Updates and renamings at once: none of the updates is lost, whichever key they come by.
-pub async fn no_update_is_lost_to_a_renaming<F: Fixture>(fixture: &F) {
-    let caller = Caller::new(fixture).await;
-    for round in 0..fixture.rounds() {
-        let owner = Owner::new(format!("owner {round}"));
-        let keys = round_keys(&caller, round, &owner);
-        assert_eq!(caller.insert(keys[0], "0", Some(&owner), None), inserted());
-        let steps = keys.clone();
-        let counted = together(&caller, THREADS, move |caller, number| match number {
-            0 => {
-                let pairs = steps.windows(2);
-                let renamed =
-                    |pair: &&[Key]| caller.rename(&pair[0], pair[1], grace(LONG)) == lab::moved();
-                assert_eq!(pairs.filter(renamed).count(), THREADS, "nothing is in the way");
-                0
-            }
-            1 => increments(caller, &steps[THREADS]),
-            _ => (0..READS).filter(|_| caller.increment(&steps[0]).is_some()).count(),
-        })
-        .await;
-        let last = caller.get(&keys[THREADS], Access::PEEK).expect("it was renamed to there");
-        assert_eq!(last.value, counted.iter().sum::<usize>().to_string(), "each one counts");
-        assert_eq!(counted[2], READS, "the first key leads to it the whole time");
-        assert!(caller.remove(&keys[THREADS]));
-    }
-}
-
-/// Increments by the last key of a chain, as soon as it is there.
-fn increments<F: Fixture>(caller: &Caller<F>, key: &Key) -> usize {
-    (0..READS).filter(|_| caller.increment(key).is_some()).count()
-}
-
-/// A renaming that brings a value loses no update: it names a version, too.
-pub async fn a_renaming_with_a_value_loses_no_update<F: Fixture>(fixture: &F) {
-    let caller = Caller::new(fixture).await;
-    for round in 0..fixture.rounds() {
-        let owner = Owner::new(format!("owner {round}"));
-        let keys = round_keys(&caller, round, &owner);
-        let (from, to) = (keys[0], keys[1]);
-        assert_eq!(caller.insert(from, "0", Some(&owner), None), inserted());
-        let counted = together(&caller, 3, move |caller, number| {
-            if number > 0 {
-                return (0..READS).filter(|_| caller.increment(&from).is_some()).count();
-            }
-            loop {
-                let entry = caller.get(&from, Access::PEEK).expect("nobody removes it");
-                let mut rename = incremented(&entry.value, entry.version);
-                rename.grace = LONG;
-                match caller.rename(&from, to, rename) {
-                    Renamed::Conflict => {}
-                    renamed => {
-                        assert_eq!(renamed, lab::moved());
-                        return 1;
+            for key in &all {
+                match number {
+                    0 => assert!(!caller.use_entry(key), "it was removed"),
+                    1 => drop(caller.increment(key)),
+                    _ => {
+                        caller.touch(key);
                     }
                 }
             }
         })
         .await;
-        let last = caller.get(&to, Access::PEEK).expect("it was renamed to there");
-        assert_eq!(last.value, counted.iter().sum::<usize>().to_string(), "each one counts");
+        let survives = |key: &&Key| caller.get(key).is_some();
+        assert_eq!(keys.iter().find(survives), None, "something in flight revived it");
+        assert!(caller.list(&owner).is_empty());
     }
 }
 
-fn incremented(value: &str, seen: Version) -> Rename<String> {
-    let number: usize = value.parse().expect("the value is a number");
-    lab::with_value(seen, &(number + 1).to_string())
+/// Of a removal and a replacement that name one version, one takes effect.
+pub async fn of_a_removal_and_a_change_of_one_version_one_takes_effect<F: Fixture>(fixture: &F) {
+    let caller = Caller::new(fixture).await;
+    for round in 0..fixture.rounds() {
+        let owner = owner(format!("owner {round}"));
+        let key = round_keys(&caller, round, &owner)[0];
+        assert_eq!(caller.insert(key, "first", Some(&owner), None), inserted());
+        let seen = caller.get(&key).expect("it was inserted").version;
+        let answers = together(&caller, THREADS, move |caller, number| {
+            if number.is_multiple_of(2) {
+                return caller.remove_if(&key, Some(seen)) == Remove::Removed;
+            }
+            matches!(caller.replace(&key, seen, number.to_string()), Replace::Replaced(_))
+        })
+        .await;
+        let done: Vec<_> = (0..THREADS).filter(|number| answers[*number]).collect();
+        let [done] = done[..] else { panic!("{done:?} took effect") };
+        let value = caller.get(&key).map(|entry| entry.value);
+        let expected = (!done.is_multiple_of(2)).then(|| done.to_string());
+        assert_eq!(value, expected, "what took effect is so");
+        assert_eq!(caller.list(&owner).len(), usize::from(expected.is_some()));
+        caller.remove(&key);
+    }
 }
 
-/// A clear ends what was inserted before it, also while more is inserted and renamed.
+/// A touch that was under way when the deadlines were set again leaves the new ones, and none of
+/// many touches at once moves a deadline back.
+pub async fn a_touch_in_flight_never_brings_old_deadlines_back<F: Fixture>(fixture: &F) {
+    let caller = Caller::new(fixture).await;
+    for round in 0..fixture.rounds() {
+        let key = lab::key(caller.store(), &format!("{round}"), None);
+        caller.insert_used_long_ago(key, "value", None);
+        together(&caller, THREADS, move |caller, number| {
+            if number == 0 {
+                let seen = caller.get(&key).expect("it is there").version;
+                let new = Some(Expiry::idle_within(LONG / 2, LONG * 3));
+                let replaced = caller.replace_with(&key, seen, String::from("changed"), new);
+                assert!(matches!(replaced, Replace::Replaced(_)), "{replaced:?}");
+            }
+            let mut before = caller.get(&key).expect("it is there").deadlines;
+            for _ in 0..READS {
+                let touched = caller.touch(&key).expect("nothing removes it");
+                let read = caller.get(&key).expect("nothing removes it").deadlines;
+                for now in [touched, read] {
+                    if number == 0 || before.absolute().is_some() {
+                        assert_eq!(now.idle_timeout(), Some(LONG / 2), "the new deadlines stay");
+                        assert!(now.absolute().is_some(), "the new deadlines stay");
+                    }
+                    // New deadlines start where they are set, which may be before a use.
+                    let is_back = now.idle_timeout() == before.idle_timeout()
+                        && now.last_used() < before.last_used();
+                    assert!(!is_back, "{now:?} after {before:?}");
+                    before = now;
+                }
+            }
+        })
+        .await;
+        let after = caller.get(&key).expect("nothing removes it").deadlines;
+        assert_eq!(after.idle_timeout(), Some(LONG / 2), "the new deadlines stay");
+        assert!(after.absolute().is_some(), "the new deadlines stay");
+    }
+}
+
+/// Owners of an old and a new entry, over all pairs: of one owner, of two, and without one.
+fn owners(round: usize) -> (Option<Owner>, Option<Owner>) {
+    let one = owner(format!("owner {round}"));
+    let other = owner(format!("other {round}"));
+    match round % 4 {
+        0 => (Some(one.clone()), Some(one)),
+        1 => (None, Some(one)),
+        2 => (Some(other), Some(one)),
+        _ => (None, None),
+    }
+}
+
+/// Of many logins over one entry that name its version, one is done; the others are conflicts and
+/// leave nothing behind.
+pub async fn of_concurrent_logins_over_one_entry_one_is_done<F: Fixture>(fixture: &F) {
+    let caller = Caller::new(fixture).await;
+    for round in 0..fixture.rounds() {
+        let (from, to) = owners(round);
+        let old = lab::key(caller.store(), &format!("{round}, old"), from.as_ref());
+        let name = |number| format!("{round}, {number}");
+        let new: Vec<_> = (0..THREADS)
+            .map(|number| lab::key(caller.store(), &name(number), to.as_ref()))
+            .collect();
+        assert_eq!(caller.insert(old, "value", from.as_ref(), None), inserted());
+        let seen = caller.get(&old).expect("it was inserted").version;
+        let (keys, owner) = (new.clone(), to.clone());
+        let answers = together(&caller, THREADS, move |caller, number| {
+            let replaces = Replaces::new(old).owner(from.clone()).seen(seen);
+            let answer = caller.log_in(keys[number], owner.as_ref(), None, replaces);
+            if answer == inserted() {
+                assert!(!caller.use_entry(&old), "the login has returned");
+                assert!(caller.use_entry(&keys[number]), "the login has returned");
+            }
+            answer
+        })
+        .await;
+        let done = answers.iter().filter(|answer| **answer == inserted()).count();
+        let refused = answers.iter().filter(|answer| **answer == Insert::Conflict).count();
+        assert_eq!((done, refused), (1, THREADS - 1), "{answers:?}");
+        assert!(caller.get(&old).is_none(), "it was replaced");
+        for (key, answer) in new.iter().zip(&answers) {
+            assert_eq!(caller.get(key).is_some(), *answer == inserted(), "{answers:?}");
+        }
+        if let Some(owner) = &to {
+            assert_eq!(caller.list(owner).len(), 1, "a refused login leaves nothing behind");
+        }
+    }
+}
+
+/// A login over an entry and a change of that entry: the change comes first and the login is a
+/// conflict, or the login comes first and the change finds nothing.
+pub async fn a_login_and_a_change_of_what_it_replaces_exclude_each_other<F: Fixture>(fixture: &F) {
+    let caller = Caller::new(fixture).await;
+    for round in 0..fixture.rounds() {
+        let (from, to) = owners(round);
+        let old = lab::key(caller.store(), &format!("{round}, old"), from.as_ref());
+        let new = lab::key(caller.store(), &format!("{round}, new"), to.as_ref());
+        assert_eq!(caller.insert(old, "first", from.as_ref(), None), inserted());
+        let seen = caller.get(&old).expect("it was inserted").version;
+        let names_version = !round.is_multiple_of(3);
+        let (hint, owner) = (from.clone(), to.clone());
+        let answers = together(&caller, 3, move |caller, number| match number {
+            0 => {
+                let replaces =
+                    Replaces::new(old).owner(hint.clone()).seen(names_version.then_some(seen));
+                match caller.log_in(new, owner.as_ref(), None, replaces) {
+                    Insert::Conflict => false,
+                    answer => {
+                        assert_eq!(answer, inserted());
+                        true
+                    }
+                }
+            }
+            1 => match caller.replace(&old, seen, String::from("second")) {
+                Replace::Conflict(now) => panic!("nothing else changes it: {now:?}"),
+                answer => matches!(answer, Replace::Replaced(_)),
+            },
+            _ => {
+                for _ in 0..READS {
+                    caller.touch(&old);
+                }
+                false
+            }
+        })
+        .await;
+        let (logged_in, changed) = (answers[0], answers[1]);
+        if names_version {
+            assert!(logged_in != changed, "one of them takes effect: {answers:?}");
+        } else {
+            assert!(logged_in, "it replaces whatever is there");
+        }
+        let value = caller.get(&old).map(|entry| entry.value);
+        assert_eq!(value.as_deref(), (!logged_in).then_some("second"), "{answers:?}");
+        assert_eq!(caller.get(&new).is_some(), logged_in, "{answers:?}");
+    }
+}
+
+/// A login over an entry and a logout of it: never do both entries live on, and with a version
+/// the login is done only if it was the login that removed the entry.
+pub async fn a_login_never_revives_what_was_logged_out<F: Fixture>(fixture: &F) {
+    let caller = Caller::new(fixture).await;
+    for round in 0..fixture.rounds() {
+        let (from, to) = owners(round);
+        let old = lab::key(caller.store(), &format!("{round}, old"), from.as_ref());
+        let new = lab::key(caller.store(), &format!("{round}, new"), to.as_ref());
+        assert_eq!(caller.insert(old, "first", from.as_ref(), None), inserted());
+        let seen = caller.get(&old).expect("it was inserted").version;
+        let (hint, owner) = (from.clone(), to.clone());
+        let answers = together(&caller, 3, move |caller, number| match number {
+            0 => {
+                let replaces = Replaces::new(old).owner(hint.clone()).seen(seen);
+                caller.log_in(new, owner.as_ref(), None, replaces) == inserted()
+            }
+            1 => {
+                let removed = caller.remove(&old);
+                assert!(!caller.use_entry(&old), "a removal has returned");
+                removed
+            }
+            _ => {
+                for _ in 0..READS {
+                    caller.touch(&old);
+                }
+                false
+            }
+        })
+        .await;
+        assert!(answers[0] != answers[1], "one of them removed it: {answers:?}");
+        assert!(caller.get(&old).is_none(), "it was removed");
+        assert_eq!(caller.get(&new).is_some(), answers[0], "{answers:?}");
+        if let Some(owner) = &to {
+            assert_eq!(caller.list(owner).len(), usize::from(answers[0]), "the list agrees");
+        }
+    }
+}
+
+/// A login over an entry of the same owner is one step to readers: its owner has one entry at
+/// each moment, and whoever finds the old one gone finds the new one.
+pub async fn a_login_is_one_step_to_readers<F: Fixture>(fixture: &F) {
+    let caller = Caller::new(fixture).await;
+    for round in 0..fixture.rounds() {
+        let owner = owner(format!("owner {round}"));
+        let keys = round_keys(&caller, round, &owner);
+        assert_eq!(caller.insert(keys[0], "value", Some(&owner), None), inserted());
+        let (steps, shared) = (keys.clone(), owner.clone());
+        together(&caller, 3, move |caller, number| match number {
+            0 => {
+                for pair in steps.windows(2) {
+                    let seen = caller.get(&pair[0]).expect("nothing else removes it").version;
+                    let replaces = Replaces::new(pair[0]).owner(shared.clone()).seen(seen);
+                    let limit = Some(OwnerLimit::refuse(1));
+                    let answer = caller.log_in(pair[1], Some(&shared), limit, replaces);
+                    assert_eq!(answer, inserted(), "what it replaces does not count");
+                }
+            }
+            1 => {
+                for _ in 0..READS {
+                    let listed = caller.list(&shared);
+                    assert_eq!(listed.len(), 1, "it is there, once: {listed:?}");
+                }
+            }
+            _ => {
+                for pair in steps.windows(2) {
+                    while caller.get(&pair[0]).is_some() {}
+                    let next = steps.iter().skip_while(|key| **key != pair[1]);
+                    let there = next.filter(|key| caller.get(key).is_some()).count();
+                    assert!(there > 0, "the login that removed the old one made the new one");
+                }
+            }
+        })
+        .await;
+        assert_eq!(caller.list(&owner), keys[keys.len() - 1..]);
+    }
+}
+
+/// The limit holds while many log in over entries of their own, of others and of none.
+pub async fn a_limit_holds_under_concurrent_logins<F: Fixture>(fixture: &F) {
+    let caller = Caller::new(fixture).await;
+    for round in 0..fixture.rounds() {
+        let at_limit =
+            if round.is_multiple_of(2) { AtLimit::Refuse } else { AtLimit::RemoveOldest };
+        let owner = owner(format!("owner {round}"));
+        let keys = round_keys(&caller, round, &owner);
+        let anonymous: Vec<_> = (0..THREADS)
+            .map(|number| lab::key(caller.store(), &format!("{round}, {number}, none"), None))
+            .collect();
+        for key in &anonymous {
+            assert_eq!(caller.insert(*key, "value", None, None), inserted());
+        }
+        let own = keys[THREADS];
+        assert_eq!(caller.insert(own, "value", Some(&owner), None), inserted());
+        let (shared, all, olds) = (owner.clone(), keys.clone(), anonymous.clone());
+        let answers = together(&caller, THREADS, move |caller, number| {
+            // The first logs in over the entry that the owner has, the others over anonymous ones.
+            let old = if number == 0 { own } else { olds[number] };
+            let limit = Some(OwnerLimit::new(2, at_limit));
+            let answer = caller.log_in(all[number], Some(&shared), limit, Replaces::new(old));
+            assert!(caller.list(&shared).len() <= 2, "never more than allowed, not for a moment");
+            if matches!(answer, Insert::Inserted { .. }) {
+                assert!(caller.get(&old).is_none(), "the login has returned");
+            } else {
+                assert_eq!(answer, Insert::LimitReached);
+                assert!(number == 0 || caller.get(&old).is_some(), "a refusal removes nothing");
+            }
+            answer
+        })
+        .await;
+        let listed = caller.list(&owner);
+        assert_eq!(listed.len(), 2, "as many as allowed: {answers:?}");
+        for (number, answer) in answers.iter().enumerate() {
+            let refused = *answer == Insert::LimitReached;
+            assert!(!refused || at_limit == AtLimit::Refuse, "{answers:?}");
+            assert!(!refused || !listed.contains(&keys[number]), "{answers:?}");
+        }
+        for key in anonymous.iter().chain(&keys) {
+            let is_owned = listed.contains(key);
+            let entry = caller.get(key);
+            let owned = entry.is_some_and(|entry| entry.owner.is_some());
+            assert_eq!(owned, is_owned, "the list has what is there");
+        }
+    }
+}
+
+/// A removal by owner ends the entry that a login replaces, or the login's own: if the login was
+/// done before it, nothing is left; if after it, only the new entry.
+pub async fn a_login_never_saves_an_entry_from_remove_owner<F: Fixture>(fixture: &F) {
+    let caller = Caller::new(fixture).await;
+    for round in 0..fixture.rounds() {
+        let owner = owner(format!("owner {round}"));
+        let keys = round_keys(&caller, round, &owner);
+        assert_eq!(caller.insert(keys[0], "value", Some(&owner), None), inserted());
+        let (steps, shared) = (keys.clone(), owner.clone());
+        let progress = Arc::new(AtomicUsize::new(0));
+        let removed = together(&caller, 2, move |caller, number| {
+            if number == 0 {
+                for (step, pair) in steps.windows(2).enumerate() {
+                    let replaces = Replaces::new(pair[0]).owner(shared.clone());
+                    let answer = caller.log_in(pair[1], Some(&shared), None, replaces);
+                    assert_eq!(answer, inserted(), "nothing need be there");
+                    progress.store(step + 1, Ordering::SeqCst);
+                }
+                return 0;
+            }
+            let before = progress.load(Ordering::SeqCst);
+            let removed = caller.remove_owner(&shared, None);
+            for key in &steps[..=before] {
+                assert!(!caller.use_entry(key), "inserted before, and still there");
+            }
+            removed.len()
+        })
+        .await;
+        assert!(removed[1] <= 1, "the owner has one at a time");
+        let listed = caller.list(&owner);
+        for key in &keys {
+            assert_eq!(caller.get(key).is_some(), listed.contains(key), "the list agrees");
+        }
+        assert!(listed.len() <= 1, "the owner has one at a time: {listed:?}");
+        caller.remove_owner(&owner, None);
+    }
+}
+
+/// A clear ends what was inserted before it, also while more is inserted, changed and logged in
+/// over.
 pub async fn clear_misses_nothing_while_others_are_inserted<F: Fixture>(fixture: &F) {
     for round in 0..fixture.rounds().div_ceil(5) {
         let caller = Caller::new(fixture).await;
-        let owner = Owner::from("owner");
+        let owner = owner("owner");
         let keys = round_keys(&caller, round, &owner);
-        let (before, moved) = (keys[0], keys[1]);
-        assert_eq!(caller.insert(before, "value", Some(&owner), None), inserted());
-        let steps = keys.clone();
-        together(&caller, 3, move |caller, number| match number {
+        let (before, changed) = (keys[0], keys[1]);
+        for key in [before, changed] {
+            assert_eq!(caller.insert(key, "0", Some(&owner), None), inserted());
+        }
+        let (steps, shared) = (keys.clone(), owner.clone());
+        together(&caller, 4, move |caller, number| match number {
             0 => {
                 caller.clear();
-                assert!(caller.get(&before, Access::SLIDE).is_none(), "it was removed");
-                assert!(caller.get(&moved, Access::SLIDE).is_none(), "it was removed");
+                assert!(!caller.use_entry(&before), "it was removed");
+                assert!(!caller.use_entry(&changed), "it was removed");
             }
-            1 => drop(caller.rename(&before, moved, grace(LONG))),
-            _ => drop(
-                steps[2..]
-                    .iter()
-                    .map(|key| caller.insert(*key, "", Some(&owner), None))
-                    .collect::<Vec<_>>(),
-            ),
+            1 => {
+                for _ in 0..READS {
+                    caller.increment(&changed);
+                }
+            }
+            2 => {
+                let replaces = Replaces::new(before).owner(shared.clone());
+                let answer = caller.log_in(steps[2], Some(&shared), None, replaces);
+                assert_eq!(answer, inserted(), "nothing need be there");
+            }
+            _ => {
+                for key in &steps[3..] {
+                    assert_eq!(caller.insert(*key, "", Some(&shared), None), inserted());
+                }
+            }
         })
         .await;
-        let owner = Owner::from("owner");
-        let listed = caller.list(&owner);
-        let there = |key: &&Key| caller.get(key, Access::PEEK).is_some_and(|now| now.key == **key);
-        let there: Vec<Key> = keys.iter().filter(there).copied().collect();
-        assert_eq!(lab::sorted(listed), lab::sorted(there), "the list has what is there");
+        let there: Vec<Key> =
+            keys.iter().filter(|key| caller.get(key).is_some()).copied().collect();
+        assert!(!there.contains(&before) && !there.contains(&changed), "they were removed");
+        assert_eq!(
+            lab::sorted(caller.list(&owner)),
+            lab::sorted(there),
+            "the list has what is there"
+        );
     }
 }

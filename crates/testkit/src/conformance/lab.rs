@@ -1,10 +1,11 @@
 //! What the sequential laws are written with.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use kvolt_cache::{
-    Access, AtLimit, Entry, Expiry, Insert, Key, NewEntry, Owner, OwnerLimit, Rename, Renamed,
-    Replace, Store, Timestamp, Version,
+    At, Deadlines, Entry, EntryRef, Expiry, Freshness, Insert, Key, Listing, NewEntry, Owner,
+    Remove, Replace, Replaces, Result, Store, Timestamp, Use, Version,
 };
 
 use super::Fixture;
@@ -25,7 +26,16 @@ pub(super) struct Lab<'a, F: Fixture> {
 
 impl<'a, F: Fixture> Lab<'a, F> {
     pub(super) async fn new(fixture: &'a F) -> Self {
-        Self { fixture, store: fixture.store().await }
+        Self::with(fixture, fixture.store().await)
+    }
+
+    pub(super) const fn with(fixture: &'a F, store: F::Store) -> Self {
+        Self { fixture, store }
+    }
+
+    /// Reports that the law, or a part of it, was not checked.
+    pub(super) fn not_checked(&self, why: &'static str) {
+        super::running::report_not_checked(why);
     }
 
     pub(super) fn ticks(&self, ticks: u32) -> Duration {
@@ -48,7 +58,7 @@ impl<'a, F: Fixture> Lab<'a, F> {
         for _ in 0..ticks.clamp(100, 600) {
             self.fixture.clean(&self.store).await;
             // Some stores clean when they are used.
-            self.peek(&Key::of("never made")).await;
+            self.get(&Key::of("never made")).await;
             if done() {
                 return;
             }
@@ -90,20 +100,62 @@ impl<'a, F: Fixture> Lab<'a, F> {
         self.store.insert(key, entry).await.expect("insert works")
     }
 
-    pub(super) async fn peek(&self, key: &Key) -> Option<Entry<String>> {
-        self.store.get(key, Access::PEEK).await.expect("get works")
+    /// Reads, past any copy. Nothing moves.
+    pub(super) async fn get(&self, key: &Key) -> Option<Entry<String>> {
+        let entry = self.read(key).await.expect("get works")?;
+        assert!(!entry.is_copy, "a strict read is answered by the store");
+        Some(entry)
     }
 
-    pub(super) async fn slide(&self, key: &Key) -> Option<Entry<String>> {
-        self.store.get(key, Access::SLIDE).await.expect("get works")
+    pub(super) async fn read(&self, key: &Key) -> Result<Option<Entry<String>>> {
+        self.store.get(key, Freshness::Strict).await
+    }
+
+    /// Reads as a request does, which then uses what it has found.
+    pub(super) async fn use_entry(&self, key: &Key) -> Option<Entry<String>> {
+        let mut shown = None;
+        let mut visit = |entry: EntryRef<'_, String>| {
+            shown = Some(entry.to_entry());
+            Use::Slide
+        };
+        let entry = match self.store.get_ready(key, Freshness::Bounded, &mut visit) {
+            Some(found) => shown.filter(|_| found.expect("get_ready works")),
+            None => self.store.get(key, Freshness::Bounded).await.expect("get works"),
+        }?;
+        if entry.slide_due {
+            self.touch_at(At::new(key).owner(entry.owner.as_ref())).await?;
+        }
+        Some(entry)
+    }
+
+    /// Whether the store showed an entry without I/O.
+    pub(super) fn shows_at_once(
+        &self,
+        key: &Key,
+        visit: &mut dyn FnMut(EntryRef<'_, String>) -> Use,
+    ) -> bool {
+        let shown = self.store.get_ready(key, Freshness::Bounded, visit);
+        shown.is_some_and(|shown| shown.expect("get_ready works"))
+    }
+
+    pub(super) async fn touch(&self, key: &Key) -> Option<Deadlines> {
+        self.touch_at(At::new(key)).await
+    }
+
+    pub(super) async fn touch_at(&self, at: At<'_>) -> Option<Deadlines> {
+        self.store.touch(at).await.expect("touch works")
     }
 
     pub(super) async fn value(&self, key: &Key) -> Option<String> {
-        self.peek(key).await.map(|entry| entry.value)
+        self.get(key).await.map(|entry| entry.value)
     }
 
     pub(super) async fn version(&self, key: &Key) -> Version {
-        self.peek(key).await.expect("the entry is there").version
+        self.get(key).await.expect("the entry is there").version
+    }
+
+    pub(super) async fn deadlines(&self, key: &Key) -> Deadlines {
+        self.get(key).await.expect("the entry is there").deadlines
     }
 
     pub(super) async fn replace(
@@ -113,7 +165,8 @@ impl<'a, F: Fixture> Lab<'a, F> {
         value: &str,
         expiry: Option<Expiry>,
     ) -> Replace<String> {
-        self.store.replace(key, seen, String::from(value), expiry).await.expect("replace works")
+        let value = String::from(value);
+        self.store.replace(At::new(key), seen, value, expiry).await.expect("replace works")
     }
 
     pub(super) async fn replace_now(&self, key: &Key, value: &str, expiry: Option<Expiry>) {
@@ -122,16 +175,12 @@ impl<'a, F: Fixture> Lab<'a, F> {
         assert!(matches!(replaced, Replace::Replaced(_)), "the version is current: {replaced:?}");
     }
 
-    pub(super) async fn rename(&self, from: &Key, to: Key, rename: Rename<String>) -> Renamed {
-        self.store.rename(from, to, rename).await.expect("rename works")
+    pub(super) async fn remove(&self, key: &Key) -> Remove {
+        self.remove_if(key, None).await
     }
 
-    pub(super) async fn rename_now(&self, from: &Key, to: Key, rename: Rename<String>) {
-        assert_eq!(self.rename(from, to, rename).await, moved(), "nothing is in the way");
-    }
-
-    pub(super) async fn remove(&self, key: &Key) -> bool {
-        self.store.remove(key).await.expect("remove works")
+    pub(super) async fn remove_if(&self, key: &Key, seen: Option<Version>) -> Remove {
+        self.store.remove(At::new(key), seen).await.expect("remove works")
     }
 
     pub(super) async fn remove_owner(&self, owner: &Owner, keep: Option<&Key>) -> Vec<Key> {
@@ -148,51 +197,62 @@ impl<'a, F: Fixture> Lab<'a, F> {
 
     /// The keys of the owner's entries, in the order of the list.
     pub(super) async fn list(&self, owner: &Owner) -> Vec<Key> {
-        let entries = self.store.list(owner).await.expect("list works");
-        for entry in &entries {
-            assert_eq!(entry.owner.as_ref(), Some(owner), "a list has only the owner's");
-        }
-        entries.iter().map(|entry| entry.key).collect()
+        keys_of(&self.listing(owner).await)
+    }
+
+    /// The owner's entries, all of which must be readable.
+    pub(super) async fn listing(&self, owner: &Owner) -> Vec<Entry<String>> {
+        let listing = self.store.list(owner).await.expect("list works");
+        assert_eq!(listing.unreadable, [], "each entry can be read");
+        assert_owned(&listing.entries, owner);
+        listing.entries
     }
 
     /// The keys of all entries, sorted, by a scan with pages of this size.
-    pub(super) async fn scan(&self, entries_max: usize) -> Vec<Key> {
-        let mut keys = Vec::new();
-        let mut after = None;
+    pub(super) async fn scan(&self, max_entries: usize) -> Vec<Key> {
+        let listing = self.scan_all(max_entries).await;
+        assert_eq!(listing.unreadable, [], "each entry can be read");
+        sorted(keys_of(&listing.entries))
+    }
+
+    pub(super) async fn scan_all(&self, max_entries: usize) -> Listing<String> {
+        let (mut entries, mut unreadable, mut after) = (Vec::new(), Vec::new(), None);
         for _ in 0..100_000 {
-            let page = self.store.scan(after.as_ref(), entries_max).await.expect("scan works");
-            keys.extend(page.entries.iter().map(|entry| entry.key));
+            let page = self.store.scan(after.as_ref(), max_entries).await.expect("scan works");
+            entries.extend(page.listing.entries);
+            unreadable.extend(page.listing.unreadable);
             after = page.next;
             if after.is_none() {
-                return sorted(keys);
+                return Listing::new(entries, unreadable);
             }
         }
         panic!("a scan comes to an end");
     }
 
     pub(super) async fn last_used(&self, key: &Key) -> Timestamp {
-        let entry = self.peek(key).await.expect("the entry is there");
-        entry.deadlines.last_used().expect("it has an idle time")
+        self.deadlines(key).await.last_used().expect("it has an idle time")
     }
 
     /// Asserts that to every operation there is nothing under the key.
     pub(super) async fn assert_absent(&self, key: &Key, owner: Option<&Owner>) {
-        let name = "never made";
-        let to = self.key(name, owner);
         let any = Version::from_number(1);
-        assert!(self.peek(key).await.is_none(), "nothing to peek at");
-        assert!(self.slide(key).await.is_none(), "nothing to slide");
-        let mut ready = false;
-        if let Some(found) = self.store.get_ready(key, Access::PEEK, &mut |_| ready = true) {
-            assert!(!found.expect("get_ready works") && !ready, "nothing ready");
+        assert!(self.get(key).await.is_none(), "nothing to read");
+        assert!(self.use_entry(key).await.is_none(), "nothing to use");
+        for hint in [None, owner] {
+            let touched = self.touch_at(At::new(key).owner(hint)).await;
+            assert_eq!(touched, None, "nothing to touch");
         }
-        let replaced = self.replace(key, any, name, Some(LIVES)).await;
+        let replaced = self.replace(key, any, "never made", Some(LIVES)).await;
         assert!(matches!(replaced, Replace::Absent), "nothing to replace: {replaced:?}");
-        let renamed = self.rename(key, to, grace(LONG)).await;
-        assert_eq!(renamed, Renamed::Absent, "nothing to rename");
-        assert!(!self.remove(key).await, "nothing to remove");
-        assert!(self.peek(key).await.is_none(), "none of these made an entry");
-        assert!(self.peek(&to).await.is_none(), "none of these made an entry");
+        assert_eq!(self.remove(key).await, Remove::Absent, "nothing to remove");
+        assert_eq!(self.remove_if(key, Some(any)).await, Remove::Absent, "nothing to remove");
+        let to = self.key("never made", owner);
+        let over = NewEntry::new(String::from("value"), LIVES)
+            .owner(owner.cloned())
+            .replaces(Replaces::new(*key).owner(owner.cloned()).seen(any));
+        assert_eq!(self.try_insert(to, over).await, Insert::Conflict, "nothing to replace");
+        assert!(self.get(key).await.is_none(), "none of these made an entry");
+        assert!(self.get(&to).await.is_none(), "none of these made an entry");
         assert!(!self.scan(10).await.contains(key), "nothing to scan");
         if let Some(owner) = owner {
             assert!(!self.list(owner).await.contains(key), "nothing to list");
@@ -200,54 +260,41 @@ impl<'a, F: Fixture> Lab<'a, F> {
     }
 }
 
-/// A key that the store accepts for the owner; without one, within one step of all others without one.
+/// A key that the store accepts for the owner. Some are made of an id, as sessions' keys are, and
+/// some of a name.
 pub(super) fn key(store: &impl Store<String>, name: &str, owner: Option<&Owner>) -> Key {
-    (0..100_000u32)
-        .map(|salt| Key::of(format!("{name}, {salt}")))
-        .find(|key| match owner {
-            Some(_) => store.places(key, owner),
-            None => store.reaches(&Key::of("anchor"), key),
-        })
-        .expect("a store places some keys for every owner")
+    let of_name = Key::of(name);
+    let key = match of_name.as_bytes()[31] % 2 {
+        0 => Key::from_id(of_name.id(), store.namespace()),
+        _ => of_name,
+    };
+    store.place(key, owner)
+}
+
+/// An owner of this name.
+pub(super) fn owner(name: impl AsRef<str>) -> Owner {
+    Owner::new(name.as_ref()).expect("the name is valid")
 }
 
 pub(super) fn inserted() -> Insert {
     Insert::Inserted { removed: Vec::new() }
 }
 
-pub(super) fn moved() -> Renamed {
-    Renamed::Moved { removed: Vec::new() }
-}
-
-pub(super) fn grace(grace: Duration) -> Rename<String> {
-    let mut rename = Rename::new();
-    rename.grace = grace;
-    rename
-}
-
-pub(super) fn with_expiry(expiry: Expiry) -> Rename<String> {
-    let mut rename = Rename::new();
-    rename.expiry = Some(expiry);
-    rename
-}
-
-pub(super) fn to_owner(owner: &Owner) -> Rename<String> {
-    let mut rename = Rename::new();
-    rename.owner = Some(owner.clone());
-    rename
-}
-
-pub(super) fn with_value(seen: Version, value: &str) -> Rename<String> {
-    let mut rename = Rename::new();
-    rename.value = Some((seen, String::from(value)));
-    rename
-}
-
-pub(super) fn limit(entries_max: u32, at_limit: AtLimit) -> OwnerLimit {
-    OwnerLimit { entries_max, at_limit }
+pub(super) fn keys_of(entries: &[Entry<String>]) -> Vec<Key> {
+    entries.iter().map(|entry| entry.key).collect()
 }
 
 pub(super) fn sorted(mut keys: Vec<Key>) -> Vec<Key> {
     keys.sort_unstable();
     keys
+}
+
+fn assert_owned(entries: &[Entry<String>], owner: &Owner) {
+    for entry in entries {
+        assert_eq!(entry.owner.as_ref(), Some(owner), "a list has only the owner's");
+        assert!(entry.created.is_some(), "a list has when each was made");
+    }
+    let keys: BTreeSet<Key> = entries.iter().map(|entry| entry.key).collect();
+    assert_eq!(keys.len(), entries.len(), "a list has each entry once");
+    assert!(entries.is_sorted_by_key(|entry| entry.created), "a list has the oldest first");
 }

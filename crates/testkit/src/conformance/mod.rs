@@ -2,33 +2,47 @@
 //!
 //! Each law is a public function that takes a [`Fixture`] and panics if the
 //! store breaks the law. [`conformance_suite!`](crate::conformance_suite) makes
-//! a test of each; [`broken_laws`] runs all of them and tells which do not hold.
+//! a test of each; [`broken_laws`] runs all of them and says which do not hold, and
+//! [`check_laws`] also which were not checked.
 
 mod concurrent;
+mod costs;
 mod entries;
 mod expiry;
-mod grace;
 mod lab;
+mod namespaces;
 mod owners;
-mod renaming;
+mod ready;
 mod replacing;
+mod restoring;
 mod running;
+mod succession;
 mod together;
+mod touching;
+mod unreadable;
 mod whole;
 
 use std::future::Future;
 use std::time::Duration;
 
-use kvolt_cache::Store;
+use kvolt_cache::{Key, Store};
 
 pub use self::concurrent::*;
+pub use self::costs::*;
 pub use self::entries::*;
 pub use self::expiry::*;
-pub use self::grace::*;
+pub use self::namespaces::*;
 pub use self::owners::*;
-pub use self::renaming::*;
+pub use self::ready::*;
 pub use self::replacing::*;
-pub use self::running::{BrokenLaw, broken_laws, broken_laws_on_a_real_clock};
+pub use self::restoring::*;
+pub use self::running::{
+    BrokenLaw, NotChecked, Report, broken_laws, broken_laws_on_a_real_clock, check_laws,
+    check_laws_on_a_real_clock,
+};
+pub use self::succession::*;
+pub use self::touching::*;
+pub use self::unreadable::*;
 pub use self::whole::*;
 
 /// How the suite gets a store and moves its time.
@@ -56,14 +70,14 @@ pub trait Fixture: Clone + Send + Sync + 'static {
     }
 
     /// By how much a slide may fall short, for a store that does not move a
-    /// deadline at every read. At most half of `idle`.
+    /// deadline at every use. At most half of `idle`.
     fn slack(&self, idle: Duration) -> Duration {
         let _ = idle;
         Duration::ZERO
     }
 
-    /// Has the store give back the memory of what has ended, so that it
-    /// [tells](Store::on_expired) of it. Nothing, and right, for a store that does
+    /// Has the store give back the memory of what has ended, so that it calls
+    /// [the callback](Store::on_expired). Nothing, and right, for a store that does
     /// so by itself while time passes by [`advance`](Self::advance).
     fn clean(&self, store: &Self::Store) -> impl Future<Output = ()> + Send {
         let _ = store;
@@ -73,6 +87,39 @@ pub trait Fixture: Clone + Send + Sync + 'static {
     /// How often each concurrent law is tried.
     fn rounds(&self) -> usize {
         250
+    }
+
+    /// A store of another namespace on the same server, which begins empty. Without one, the laws
+    /// about namespaces are not checked.
+    fn neighbour(&self, store: &Self::Store) -> impl Future<Output = Option<Self::Store>> + Send {
+        let _ = store;
+        async { None }
+    }
+
+    /// Damages a live entry so that it can't be read, past the store. `false` if that can't be
+    /// done: the laws about damaged entries are then not checked.
+    fn damage(&self, store: &Self::Store, key: &Key) -> impl Future<Output = bool> + Send {
+        let _ = (store, key);
+        async { false }
+    }
+
+    /// Makes a live entry one of a format that is newer than the store knows, past the store.
+    /// `false` if that can't be done: the laws about newer entries are then not checked.
+    fn write_newer(&self, store: &Self::Store, key: &Key) -> impl Future<Output = bool> + Send {
+        let _ = (store, key);
+        async { false }
+    }
+
+    /// What the store has asked of its server so far. Without a count, the laws about costs are
+    /// not checked.
+    fn asked(&self, store: &Self::Store) -> Option<Asked> {
+        let _ = store;
+        None
+    }
+
+    /// What each operation may cost at the most. Defaults to one command in one round trip each.
+    fn costs(&self) -> Costs {
+        Costs::default()
     }
 
     /// Runs a future to its end on this thread.
@@ -140,19 +187,34 @@ macro_rules! each_law {
             what_was_inserted_is_read_back_whole
             an_absent_key_is_an_answer_and_not_an_error
             a_removed_entry_is_absent_to_every_operation
+            remove_takes_effect_only_on_the_version_that_it_names
             a_key_is_free_again_once_its_entry_was_removed
-            what_is_ready_agrees_with_what_is_read
+            a_wrong_owner_hint_changes_no_outcome
             the_shortest_and_the_longest_times_are_no_trouble
-            an_owner_that_is_too_long_is_refused
+            each_name_that_an_owner_may_have_is_kept
+            a_limit_that_can_not_be_held_is_refused
+            a_read_has_the_time_of_the_store
+            what_is_ready_agrees_with_what_is_read
+            a_look_moves_nothing
+            a_use_starts_the_idle_time_again
+            a_use_in_place_needs_no_touch
+            what_has_ended_is_shown_to_no_visitor
+            a_place_is_a_few_bits_of_the_key
             an_entry_is_there_until_its_deadline_and_absent_from_it_on
             an_expired_entry_is_absent_to_every_operation
             the_first_to_look_at_an_expired_entry_finds_nothing
             a_key_is_free_again_once_its_entry_has_expired
-            a_slide_starts_the_idle_time_anew
-            a_peek_moves_nothing
+            each_entry_that_expires_is_reported_once
+            a_touch_starts_the_idle_time_again
+            a_touch_answers_with_the_deadlines
+            touch_never_creates
+            touch_never_moves_a_deadline_back
+            a_touch_has_nothing_to_do_with_the_version
+            a_touch_slides_by_the_newest_deadlines
+            a_get_moves_nothing
+            a_read_says_when_a_slide_is_due
+            the_last_use_is_kept_and_only_touches_move_it
             nothing_but_a_new_expiry_moves_the_absolute_deadline
-            the_last_use_is_told_and_only_slides_move_it
-            what_has_ended_is_told_once_and_nothing_else_is
             replace_takes_effect_only_on_the_version_that_it_names
             a_conflict_tells_how_the_entry_is_now
             replace_never_creates
@@ -161,26 +223,17 @@ macro_rules! each_law {
             a_replacement_keeps_the_deadlines
             a_replacement_with_an_expiry_starts_the_deadlines_anew
             a_replacement_keeps_the_owner
-            rename_moves_the_entry_as_it_is
-            rename_with_an_expiry_starts_the_deadlines_anew
-            rename_with_a_value_takes_effect_only_on_the_version_it_names
-            rename_to_a_taken_key_changes_nothing
-            rename_to_a_key_of_an_ended_entry_is_done
-            rename_of_nothing_makes_nothing
-            rename_to_another_owner_moves_it_in_the_index
-            rename_keeps_the_age
-            rename_holds_the_limit_without_counting_itself
-            a_former_key_leads_to_the_successor
-            a_read_by_a_former_key_keeps_nothing_alive
-            a_removal_by_the_former_key_ends_the_successor
-            a_former_key_is_no_second_entry
-            a_former_key_is_superseded_and_can_not_be_renamed_again
-            a_former_key_is_taken_until_its_grace_has_passed
-            a_grace_ends_exactly
-            a_grace_never_outlives_the_successor
-            a_former_key_never_leads_to_another_entry
-            a_chain_of_former_keys_leads_to_the_last_successor
-            a_grace_that_has_passed_stays_passed
+            an_insertion_replaces_another_entry
+            an_insertion_over_another_version_does_nothing
+            an_insertion_over_nothing_is_an_insertion
+            a_refused_insertion_replaces_nothing
+            a_limit_does_not_count_what_is_replaced
+            a_limit_counts_only_its_owners_entries
+            a_restored_entry_keeps_its_times
+            a_restored_entry_ends_at_its_deadline
+            a_restored_entry_that_has_ended_is_not_inserted
+            restored_entries_are_listed_by_their_creation
+            a_scan_can_be_restored_elsewhere
             a_list_has_the_oldest_first
             a_list_never_has_an_ended_entry
             remove_owner_removes_all_of_the_owner_and_nothing_else
@@ -193,6 +246,18 @@ macro_rules! each_law {
             a_scan_has_each_live_entry_once
             a_scan_misses_nothing_while_others_come_and_go
             a_count_has_each_live_entry_once
+            a_cursor_of_another_store_is_an_error
+            a_key_of_another_namespace_is_absent
+            a_key_is_free_in_another_namespace
+            an_owner_is_another_in_another_namespace
+            scans_counts_and_clears_stay_in_their_namespace
+            an_end_is_reported_in_its_namespace
+            a_damaged_entry_is_an_error_and_stays
+            a_damaged_entry_hides_no_other
+            a_damaged_entry_can_be_removed
+            a_damaged_entry_goes_with_its_owner
+            a_newer_entry_is_an_error_and_stays
+            a_newer_entry_can_be_removed
             of_concurrent_insertions_one_is_made
             no_update_is_lost
             of_concurrent_replacements_of_one_version_one_takes_effect
@@ -200,12 +265,15 @@ macro_rules! each_law {
             of_concurrent_removals_one_removes
             remove_owner_misses_nothing_while_others_are_inserted
             a_limit_holds_under_concurrent_insertions
-            of_concurrent_renamings_one_moves
-            a_renaming_never_escapes_remove_owner
-            a_renaming_never_undoes_a_removal
-            a_renaming_is_one_step_to_readers
-            no_update_is_lost_to_a_renaming
-            a_renaming_with_a_value_loses_no_update
+            a_change_never_escapes_remove_owner
+            of_a_removal_and_a_change_of_one_version_one_takes_effect
+            a_touch_in_flight_never_brings_old_deadlines_back
+            of_concurrent_logins_over_one_entry_one_is_done
+            a_login_and_a_change_of_what_it_replaces_exclude_each_other
+            a_login_never_revives_what_was_logged_out
+            a_login_is_one_step_to_readers
+            a_limit_holds_under_concurrent_logins
+            a_login_never_saves_an_entry_from_remove_owner
             clear_misses_nothing_while_others_are_inserted
         }
     };
@@ -217,12 +285,17 @@ mod tests {
     fn the_suite_has_every_law_that_is_written() {
         let files = [
             include_str!("concurrent.rs"),
+            include_str!("costs.rs"),
             include_str!("entries.rs"),
             include_str!("expiry.rs"),
-            include_str!("grace.rs"),
+            include_str!("namespaces.rs"),
             include_str!("owners.rs"),
-            include_str!("renaming.rs"),
+            include_str!("ready.rs"),
             include_str!("replacing.rs"),
+            include_str!("restoring.rs"),
+            include_str!("succession.rs"),
+            include_str!("touching.rs"),
+            include_str!("unreadable.rs"),
             include_str!("whole.rs"),
         ];
         let after = files.iter().flat_map(|file| file.split("\npub async fn ").skip(1));

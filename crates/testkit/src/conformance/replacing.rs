@@ -1,9 +1,9 @@
 //! Compare-and-swap.
 
-use kvolt_cache::{Expiry, Owner, Replace};
+use kvolt_cache::{Expiry, Replace};
 
 use super::Fixture;
-use super::lab::{LIVES, Lab};
+use super::lab::{LIVES, Lab, owner};
 
 /// Of two changes made from one version, the second is refused and nothing is lost.
 pub async fn replace_takes_effect_only_on_the_version_that_it_names<F: Fixture>(fixture: &F) {
@@ -27,7 +27,7 @@ pub async fn replace_takes_effect_only_on_the_version_that_it_names<F: Fixture>(
 /// A conflict brings the entry as it is now, from which the change can be made again.
 pub async fn a_conflict_tells_how_the_entry_is_now<F: Fixture>(fixture: &F) {
     let lab = Lab::new(fixture).await;
-    let owner = Owner::from("owner");
+    let owner = owner("owner");
     let key = lab.key("key", Some(&owner));
     lab.insert_for(Some(&owner), key, "first", LIVES).await;
     let seen = lab.version(&key).await;
@@ -49,7 +49,7 @@ pub async fn replace_never_creates<F: Fixture>(fixture: &F) {
     lab.insert(removed, "value", LIVES).await;
     lab.insert(expired, "value", Expiry::after(lab.ticks(10))).await;
     let versions = (lab.version(&removed).await, lab.version(&expired).await);
-    lab.remove(&removed).await;
+    let _ = lab.remove(&removed).await;
     lab.advance(lab.ticks(10)).await;
     for (key, seen) in [(removed, versions.0), (expired, versions.1)] {
         for expiry in [None, Some(LIVES)] {
@@ -70,7 +70,7 @@ pub async fn every_replacement_changes_the_version_and_no_read_does<F: Fixture>(
     for _ in 0..10 {
         let version = lab.version(&key).await;
         lab.advance(lab.ticks(1)).await;
-        assert_eq!(lab.slide(&key).await.expect("it is there").version, version);
+        assert_eq!(lab.use_entry(&key).await.expect("it is there").version, version);
         assert_eq!(lab.version(&key).await, version);
         assert!(!seen.contains(&version), "{version:?} had been given before");
         seen.push(version);
@@ -85,7 +85,7 @@ pub async fn a_version_of_an_ended_entry_does_not_fit_the_next_one<F: Fixture>(f
     lab.insert(removed, "first", LIVES).await;
     lab.insert(expired, "first", Expiry::after(lab.ticks(10))).await;
     let versions = (lab.version(&removed).await, lab.version(&expired).await);
-    lab.remove(&removed).await;
+    let _ = lab.remove(&removed).await;
     lab.advance(lab.ticks(10)).await;
     for (key, seen) in [(removed, versions.0), (expired, versions.1)] {
         lab.insert(key, "second", LIVES).await;
@@ -103,14 +103,14 @@ pub async fn a_replacement_keeps_the_deadlines<F: Fixture>(fixture: &F) {
     lab.insert(after, "value", Expiry::after(lab.ticks(20))).await;
     lab.advance(lab.ticks(10)).await;
     for key in [idle, after] {
-        let before = lab.peek(&key).await.expect("it has not ended").deadlines;
+        let before = lab.get(&key).await.expect("it has not ended").deadlines;
         lab.replace_now(&key, "changed", None).await;
-        assert_eq!(lab.peek(&key).await.expect("it has not ended").deadlines, before);
+        assert_eq!(lab.get(&key).await.expect("it has not ended").deadlines, before);
     }
     lab.advance(lab.ticks(9)).await;
-    assert!(lab.peek(&idle).await.is_some() && lab.peek(&after).await.is_some());
+    assert!(lab.get(&idle).await.is_some() && lab.get(&after).await.is_some());
     lab.advance(lab.ticks(1)).await;
-    assert!(lab.peek(&idle).await.is_none() && lab.peek(&after).await.is_none());
+    assert!(lab.get(&idle).await.is_none() && lab.get(&after).await.is_none());
 }
 
 /// With an expiry, a change starts both deadlines anew: later, earlier, or of the other kind.
@@ -131,27 +131,27 @@ pub async fn a_replacement_with_an_expiry_starts_the_deadlines_anew<F: Fixture>(
     let _ = lab.replace(&refused, stale, "late", Some(LIVES)).await;
 
     lab.advance(lab.ticks(4)).await;
-    assert!(lab.peek(&shorter).await.is_some(), "there one tick before the deadline");
+    assert!(lab.get(&shorter).await.is_some(), "there one tick before the deadline");
     lab.advance(lab.ticks(1)).await;
-    assert!(lab.peek(&shorter).await.is_none(), "absent at the nearer deadline");
+    assert!(lab.get(&shorter).await.is_none(), "absent at the nearer deadline");
     lab.advance(lab.ticks(5)).await;
-    assert!(lab.peek(&refused).await.is_none(), "a refused replacement prolongs nothing");
+    assert!(lab.get(&refused).await.is_none(), "a refused replacement prolongs nothing");
     lab.advance(lab.ticks(9)).await;
-    assert!(lab.slide(&longer).await.is_some(), "there one tick before the deadline");
-    let absolute = lab.peek(&other).await.expect("it has not ended").deadlines.absolute();
+    assert!(lab.use_entry(&longer).await.is_some(), "there one tick before the deadline");
+    let absolute = lab.get(&other).await.expect("it has not ended").deadlines.absolute();
     assert_eq!(absolute, None, "the lifetime is gone with the old expiry");
     lab.advance(lab.ticks(1)).await;
-    assert!(lab.peek(&longer).await.is_none(), "the new lifetime is a lifetime");
+    assert!(lab.get(&longer).await.is_none(), "the new lifetime is a lifetime");
     lab.advance(lab.ticks(9)).await;
-    assert!(lab.peek(&other).await.is_some(), "there one tick before the deadline");
+    assert!(lab.get(&other).await.is_some(), "there one tick before the deadline");
     lab.advance(lab.ticks(1)).await;
-    assert!(lab.peek(&other).await.is_none(), "absent at the deadline");
+    assert!(lab.get(&other).await.is_none(), "absent at the deadline");
 }
 
 /// A change leaves the entry with its owner, at its place in the list.
 pub async fn a_replacement_keeps_the_owner<F: Fixture>(fixture: &F) {
     let lab = Lab::new(fixture).await;
-    let owner = Owner::from("owner");
+    let owner = owner("owner");
     let first = lab.one_more(&owner, "first").await;
     let second = lab.one_more(&owner, "second").await;
     lab.replace_now(&first, "changed", None).await;

@@ -1,10 +1,13 @@
 //! Running all laws in one test.
 
+use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::Fixture;
+use kvolt_cache::Key;
+
+use super::{Asked, Costs, Fixture};
 
 /// A law that a store broke.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +19,38 @@ pub struct BrokenLaw {
     pub message: String,
 }
 
+/// What came of running every law.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Report {
+    /// The laws that the store breaks.
+    pub broken: Vec<BrokenLaw>,
+    /// The laws that were not checked, or only in part, each with the reason: what the
+    /// [`Fixture`] does not offer, or the store can't do.
+    pub not_checked: Vec<NotChecked>,
+}
+
+/// A law that was not checked, or only in part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NotChecked {
+    /// The name of the law's function.
+    pub law: &'static str,
+    /// What is missing.
+    pub why: &'static str,
+}
+
+thread_local! {
+    /// What the law that runs on this thread could not check.
+    static NOT_CHECKED: RefCell<Vec<&'static str>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Notes that the law that runs on this thread is not checked, or only in part.
+pub(super) fn report_not_checked(why: &'static str) {
+    eprintln!("not checked: {why}");
+    NOT_CHECKED.with_borrow_mut(|all| all.push(why));
+}
+
 /// A law by its name, to be run on a fixture.
 type Law<F> = (&'static str, fn(&F));
 
@@ -23,42 +58,66 @@ type Law<F> = (&'static str, fn(&F));
 ///
 /// The messages of the panics also go to the standard error output.
 pub fn broken_laws<F: Fixture>(fixture: &F) -> Vec<BrokenLaw> {
-    laws().into_iter().filter_map(|law| run(fixture, law).err()).collect()
+    check_laws(fixture).broken
 }
 
-/// [`broken_laws`], for a store whose clock can't be moved: most laws then sleep most of the
+/// Runs every law, and says which the store breaks and which were not checked.
+pub fn check_laws<F: Fixture>(fixture: &F) -> Report {
+    let mut report = Report::default();
+    laws().into_iter().for_each(|law| report.add(run(fixture, law)));
+    report
+}
+
+/// [`broken_laws`], for a store whose clock can't be moved: see
+/// [`check_laws_on_a_real_clock`].
+pub fn broken_laws_on_a_real_clock<F: Fixture>(fixture: &F, at_once: usize) -> Vec<BrokenLaw> {
+    check_laws_on_a_real_clock(fixture, at_once).broken
+}
+
+/// [`check_laws`], for a store whose clock can't be moved: most laws then sleep most of the
 /// time, so `at_once` of them run side by side, each on a store of its own.
 ///
 /// Where others use the machine, more than a tick may pass between two calls. So a law
 /// that moves the clock and seems broken is run again when all are through, by itself, with
 /// ticks three and then nine times as long, and counts as broken if it fails each time. The
 /// laws that start threads of their own don't look at the clock: they run one by one, and once.
-pub fn broken_laws_on_a_real_clock<F: Fixture>(fixture: &F, at_once: usize) -> Vec<BrokenLaw> {
+pub fn check_laws_on_a_real_clock<F: Fixture>(fixture: &F, at_once: usize) -> Report {
     let slowed = |times| Slowed { fixture: fixture.clone(), times };
     let (concurrent, mut sequential): (Vec<_>, Vec<_>) =
         laws().into_iter().partition(|(name, _)| CONCURRENT.contains(name));
-    let mut broken: Vec<_> =
-        concurrent.into_iter().filter_map(|law| run(&slowed(1), law).err()).collect();
+    let mut report = Report::default();
+    concurrent.into_iter().for_each(|law| report.add(run(&slowed(1), law)));
 
     let open = Mutex::new(&mut sequential);
-    let doubtful = Mutex::new(Vec::new());
+    let (doubtful, done) = (Mutex::new(Vec::new()), Mutex::new(&mut report));
     std::thread::scope(|scope| {
         for _ in 0..at_once.max(1) {
             scope.spawn(|| {
                 loop {
                     let next = open.lock().unwrap_or_else(PoisonError::into_inner).pop();
                     let Some(law) = next else { return };
-                    if run(&slowed(1), law).is_err() {
-                        doubtful.lock().unwrap_or_else(PoisonError::into_inner).push(law);
+                    match run(&slowed(1), law) {
+                        (Err(_), _) => {
+                            doubtful.lock().unwrap_or_else(PoisonError::into_inner).push(law);
+                        }
+                        run => done.lock().unwrap_or_else(PoisonError::into_inner).add(run),
                     }
                 }
             });
         }
     });
-    let doubtful = doubtful.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let again = |law| run(&slowed(3), law).or_else(|_| run(&slowed(9), law)).err();
-    broken.extend(doubtful.into_iter().filter_map(again));
-    broken
+    for law in doubtful.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        let again = run(&slowed(3), law);
+        report.add(if again.0.is_err() { run(&slowed(9), law) } else { again });
+    }
+    report
+}
+
+impl Report {
+    fn add(&mut self, (held, not_checked): Run) {
+        self.broken.extend(held.err());
+        self.not_checked.extend(not_checked);
+    }
 }
 
 /// A fixture with longer ticks.
@@ -95,6 +154,26 @@ impl<F: Fixture> Fixture for Slowed<F> {
         self.fixture.rounds()
     }
 
+    fn neighbour(&self, store: &Self::Store) -> impl Future<Output = Option<Self::Store>> + Send {
+        self.fixture.neighbour(store)
+    }
+
+    fn damage(&self, store: &Self::Store, key: &Key) -> impl Future<Output = bool> + Send {
+        self.fixture.damage(store, key)
+    }
+
+    fn write_newer(&self, store: &Self::Store, key: &Key) -> impl Future<Output = bool> + Send {
+        self.fixture.write_newer(store, key)
+    }
+
+    fn asked(&self, store: &Self::Store) -> Option<Asked> {
+        self.fixture.asked(store)
+    }
+
+    fn costs(&self) -> Costs {
+        self.fixture.costs()
+    }
+
     fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
         self.fixture.block_on(future)
     }
@@ -111,9 +190,15 @@ fn laws<F: Fixture>() -> Vec<Law<F>> {
     laws
 }
 
-fn run<F: Fixture>(fixture: &F, (law, run): Law<F>) -> Result<(), BrokenLaw> {
-    catch_unwind(AssertUnwindSafe(|| run(fixture)))
-        .map_err(|panic| BrokenLaw { law, message: message(&*panic) })
+/// Whether a law held, and what of it was not checked.
+type Run = (Result<(), BrokenLaw>, Vec<NotChecked>);
+
+fn run<F: Fixture>(fixture: &F, (law, run): Law<F>) -> Run {
+    NOT_CHECKED.take();
+    let held = catch_unwind(AssertUnwindSafe(|| run(fixture)))
+        .map_err(|panic| BrokenLaw { law, message: message(&*panic) });
+    let not_checked = NOT_CHECKED.take().into_iter().map(|why| NotChecked { law, why });
+    (held, not_checked.collect())
 }
 
 fn message(panic: &(dyn std::any::Any + Send)) -> String {
@@ -125,19 +210,22 @@ fn message(panic: &(dyn std::any::Any + Send)) -> String {
 }
 
 /// The laws that start threads of their own.
-const CONCURRENT: [&str; 14] = [
+const CONCURRENT: [&str; 17] = [
+    "a_change_never_escapes_remove_owner",
     "a_limit_holds_under_concurrent_insertions",
+    "a_limit_holds_under_concurrent_logins",
+    "a_login_and_a_change_of_what_it_replaces_exclude_each_other",
+    "a_login_is_one_step_to_readers",
+    "a_login_never_revives_what_was_logged_out",
+    "a_login_never_saves_an_entry_from_remove_owner",
     "a_read_in_flight_never_revives_a_removed_entry",
-    "a_renaming_is_one_step_to_readers",
-    "a_renaming_never_escapes_remove_owner",
-    "a_renaming_never_undoes_a_removal",
-    "a_renaming_with_a_value_loses_no_update",
+    "a_touch_in_flight_never_brings_old_deadlines_back",
     "clear_misses_nothing_while_others_are_inserted",
     "no_update_is_lost",
-    "no_update_is_lost_to_a_renaming",
+    "of_a_removal_and_a_change_of_one_version_one_takes_effect",
     "of_concurrent_insertions_one_is_made",
+    "of_concurrent_logins_over_one_entry_one_is_done",
     "of_concurrent_removals_one_removes",
-    "of_concurrent_renamings_one_moves",
     "of_concurrent_replacements_of_one_version_one_takes_effect",
     "remove_owner_misses_nothing_while_others_are_inserted",
 ];

@@ -7,11 +7,12 @@ use std::task::{Poll, Waker};
 use std::thread;
 
 use kvolt_cache::{
-    Access, Entry, Expiry, Insert, Key, NewEntry, Owner, OwnerLimit, Rename, Renamed, Replace,
-    Store, Version,
+    At, Deadlines, Entry, Expiry, Freshness, Insert, Key, NewEntry, Owner, OwnerLimit, Remove,
+    Replace, Replaces, Store, Use, Version,
 };
 
 use super::Fixture;
+use super::lab::LONG;
 
 /// How many threads meet.
 pub(super) const THREADS: usize = 4;
@@ -31,8 +32,25 @@ impl<F: Fixture> Caller<F> {
         &self.store
     }
 
-    pub(super) fn get(&self, key: &Key, access: Access) -> Option<Entry<String>> {
-        self.fixture.block_on(self.store.get(key, access)).expect("get works")
+    pub(super) fn get(&self, key: &Key) -> Option<Entry<String>> {
+        self.fixture.block_on(self.store.get(key, Freshness::Strict)).expect("get works")
+    }
+
+    /// Reads and uses an entry as a request does; it is there only if both say so.
+    pub(super) fn use_entry(&self, key: &Key) -> bool {
+        let mut slides = false;
+        let mut visit = |entry: kvolt_cache::EntryRef<'_, String>| {
+            slides = entry.slide_due;
+            Use::Slide
+        };
+        match self.store.get_ready(key, Freshness::Strict, &mut visit) {
+            Some(found) if !slides => found.expect("get_ready works"),
+            _ => self.get(key).is_some() && self.touch(key).is_some(),
+        }
+    }
+
+    pub(super) fn touch(&self, key: &Key) -> Option<Deadlines> {
+        self.fixture.block_on(self.store.touch(At::new(key))).expect("touch works")
     }
 
     pub(super) fn insert(
@@ -42,23 +60,59 @@ impl<F: Fixture> Caller<F> {
         owner: Option<&Owner>,
         limit: Option<OwnerLimit>,
     ) -> Insert {
-        let entry = NewEntry::new(String::from(value), Expiry::idle(super::lab::LONG))
-            .owner(owner.cloned())
-            .limit(limit);
+        self.insert_entry(key, entry(value, owner).limit(limit))
+    }
+
+    /// Inserts an entry that was last used so long ago that the next use must move its deadline.
+    pub(super) fn insert_used_long_ago(&self, key: Key, value: &str, owner: Option<&Owner>) {
+        let probe = super::lab::key(&*self.store, "probe", owner);
+        assert_eq!(self.insert(probe, "value", owner, None), super::lab::inserted());
+        let now = self.get(&probe).expect("it was inserted").read_at;
+        assert!(self.remove(&probe));
+        let idle = Some((LONG, now.saturating_add(LONG / 2)));
+        let (value, version) = (String::from(value), Version::from_number(1));
+        let deadlines = Deadlines::new(idle, None);
+        let entry = Entry::new(key, value, version, owner.cloned(), deadlines, now);
+        let answer = self.insert_entry(key, NewEntry::restored(entry.created(now)));
+        assert_eq!(answer, super::lab::inserted());
+    }
+
+    /// Inserts in the place of another entry.
+    pub(super) fn log_in(
+        &self,
+        key: Key,
+        owner: Option<&Owner>,
+        limit: Option<OwnerLimit>,
+        old: Replaces,
+    ) -> Insert {
+        self.insert_entry(key, entry("value", owner).limit(limit).replaces(old))
+    }
+
+    fn insert_entry(&self, key: Key, entry: NewEntry<String>) -> Insert {
         self.fixture.block_on(self.store.insert(key, entry)).expect("insert works")
     }
 
     pub(super) fn replace(&self, key: &Key, seen: Version, value: String) -> Replace<String> {
-        let replaced = self.store.replace(key, seen, value, None);
+        self.replace_with(key, seen, value, None)
+    }
+
+    pub(super) fn replace_with(
+        &self,
+        key: &Key,
+        seen: Version,
+        value: String,
+        expiry: Option<Expiry>,
+    ) -> Replace<String> {
+        let replaced = self.store.replace(At::new(key), seen, value, expiry);
         self.fixture.block_on(replaced).expect("replace works")
     }
 
-    pub(super) fn rename(&self, from: &Key, to: Key, rename: Rename<String>) -> Renamed {
-        self.fixture.block_on(self.store.rename(from, to, rename)).expect("rename works")
+    pub(super) fn remove(&self, key: &Key) -> bool {
+        self.remove_if(key, None) == Remove::Removed
     }
 
-    pub(super) fn remove(&self, key: &Key) -> bool {
-        self.fixture.block_on(self.store.remove(key)).expect("remove works")
+    pub(super) fn remove_if(&self, key: &Key, seen: Option<Version>) -> Remove {
+        self.fixture.block_on(self.store.remove(At::new(key), seen)).expect("remove works")
     }
 
     pub(super) fn remove_owner(&self, owner: &Owner, keep: Option<&Key>) -> Vec<Key> {
@@ -66,8 +120,9 @@ impl<F: Fixture> Caller<F> {
     }
 
     pub(super) fn list(&self, owner: &Owner) -> Vec<Key> {
-        let entries = self.fixture.block_on(self.store.list(owner)).expect("list works");
-        entries.iter().map(|entry| entry.key).collect()
+        let listing = self.fixture.block_on(self.store.list(owner)).expect("list works");
+        assert_eq!(listing.unreadable, [], "each entry can be read");
+        super::lab::keys_of(&listing.entries)
     }
 
     pub(super) fn clear(&self) {
@@ -78,7 +133,8 @@ impl<F: Fixture> Caller<F> {
     ///
     /// `None` once the entry is absent.
     pub(super) fn increment(&self, key: &Key) -> Option<()> {
-        let mut entry = self.get(key, Access::SLIDE)?;
+        self.use_entry(key);
+        let mut entry = self.get(key)?;
         loop {
             let number: usize = entry.value.parse().expect("the value is a number");
             match self.replace(key, entry.version, (number + 1).to_string()) {
@@ -88,6 +144,11 @@ impl<F: Fixture> Caller<F> {
             }
         }
     }
+}
+
+fn entry(value: &str, owner: Option<&Owner>) -> NewEntry<String> {
+    let expiry = Expiry::idle(LONG);
+    NewEntry::new(String::from(value), expiry).owner(owner.cloned())
 }
 
 impl<F: Fixture> Clone for Caller<F> {
