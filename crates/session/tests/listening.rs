@@ -64,9 +64,7 @@ async fn each_event_is_told_with_its_reason_and_in_its_order() {
 
     assert!(manager.destroy(&four).await.unwrap());
     let events = heard.take(1);
-    assert_eq!((events[0].what, events[0].id), {
-        (ended(EndReason::Logout), Some(four.id()))
-    });
+    assert_eq!((events[0].what, events[0].id), { (ended(EndReason::Logout), Some(four.id())) });
     assert!(!manager.destroy(&four).await.unwrap(), "which is told of once");
 
     let mut tokens = Vec::new();
@@ -77,9 +75,7 @@ async fn each_event_is_told_with_its_reason_and_in_its_order() {
     assert_eq!(heard.whats(3), [CREATED, CREATED, CREATED]);
     let newest = manager.create(ada()).await.unwrap();
     let events = heard.take(2);
-    assert_eq!((events[1].what, events[1].id), {
-        (ended(EndReason::Limit), Some(tokens[0].id()))
-    });
+    assert_eq!((events[1].what, events[1].id), { (ended(EndReason::Limit), Some(tokens[0].id())) });
     assert!(manager.end(&owner, tokens[1].id()).await.unwrap());
     assert_eq!(heard.whats(1), [ended(EndReason::Revoked)]);
     assert_eq!(manager.end_others(&newest).await.unwrap(), 1);
