@@ -160,8 +160,10 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         };
         let mut replaced = None;
         if let (Some(old), Some(shown)) = (old, shown) {
+            // By the time at this moment: the new node is in its place already, so whatever sees it
+            // absent comes before.
             let taken = map.remove_if(&old.key, |_, node| {
-                node.version() == old.version && node.state(now) == State::Live
+                node.version() == old.version && node.state(self.clock.now()) == State::Live
             });
             match taken {
                 Ok(taken @ Some(_)) => replaced = taken,
