@@ -148,7 +148,7 @@ impl<R> Turn<'_, R> {
     pub(crate) fn won(&mut self) -> Option<Duration> {
         let state = &mut *self.state;
         state.wins += 1;
-        if state.wins % MAX_WINS != 0 {
+        if !state.wins.is_multiple_of(MAX_WINS) {
             return None;
         }
         if state.competes > 0 {
