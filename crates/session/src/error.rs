@@ -38,6 +38,19 @@ impl Error {
         Self::new(Kind::Unavailable, format!("the store did not answer within {after:?}"))
     }
 
+    /// A session whose data can't be read.
+    pub(crate) fn corrupt(id: crate::SessionId, source: &kvolt_cache::Error) -> Self {
+        Self::new(Kind::Corrupt, format!("session {id}: {source}"))
+    }
+
+    /// A session that the store files under another owner than its record names.
+    pub(crate) fn misfiled(id: crate::SessionId) -> Self {
+        Self::new(
+            Kind::Corrupt,
+            format!("session {id}: the store names another owner than its record: revoke it"),
+        )
+    }
+
     pub(crate) fn store(source: kvolt_cache::Error) -> Self {
         let kind = if source.is_unavailable() {
             Kind::Unavailable
@@ -58,11 +71,8 @@ impl Error {
         Self(Box::new(Inner { kind: Kind::Unavailable, message, source: Some(source.into()) }))
     }
 
-    pub(crate) fn contended(attempts: u32) -> Self {
-        Self::new(
-            Kind::Contended,
-            format!("the session was changed by others in each of {attempts} attempts"),
-        )
+    pub(crate) fn contended(message: impl Into<String>) -> Self {
+        Self::new(Kind::Contended, message)
     }
 
     pub(crate) fn limit_reached() -> Self {
@@ -74,6 +84,11 @@ impl Error {
 
     pub(crate) fn too_large() -> Self {
         Self::new(Kind::TooLarge, "an anonymous session may not hold so much")
+    }
+
+    /// A name that can't be an owner's.
+    pub(crate) fn invalid_owner(source: impl StdError + Send + Sync + 'static) -> Self {
+        Self::misconfigured(format!("not a valid owner: {source}"))
     }
 
     pub(crate) fn misconfigured(message: impl Into<String>) -> Self {
