@@ -1,5 +1,6 @@
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 
 use crate::Key;
 
@@ -19,7 +20,7 @@ struct Inner {
     kind: Kind,
     message: String,
     key: Option<Key>,
-    source: Option<Box<dyn StdError + Send + Sync>>,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +63,7 @@ impl Error {
     /// Keeps the error that caused this one.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        self.0.source = Some(source.into());
+        self.0.source = Some(Arc::from(source.into()));
         self
     }
 
@@ -96,11 +97,12 @@ impl Error {
         self.0.key
     }
 
-    /// The same for another who waited for the same answer; what caused it stays with the first.
+    /// The same error, for another call that waited for the same answer.
     #[cfg(feature = "near")]
     pub(crate) fn repeated(&self) -> Self {
-        let Inner { kind, message, key, .. } = &*self.0;
-        Self(Box::new(Inner { kind: *kind, message: message.clone(), key: *key, source: None }))
+        let Inner { kind, message, key, source } = &*self.0;
+        let (message, source) = (message.clone(), source.clone());
+        Self(Box::new(Inner { kind: *kind, message, key: *key, source }))
     }
 
     fn new(kind: Kind, message: String) -> Self {
