@@ -13,7 +13,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// again), [`is_full`](Self::is_full) and
 /// [`is_misconfigured`](Self::is_misconfigured) (the operator),
 /// [`is_corrupt`](Self::is_corrupt) (this entry can't be read),
-/// [`is_too_large`](Self::is_too_large) (whoever made the value so large).
+/// [`is_too_large`](Self::is_too_large) and
+/// [`is_unencodable`](Self::is_unencodable) (the caller, whose value it is).
 pub struct Error(Box<Inner>);
 
 struct Inner {
@@ -30,6 +31,7 @@ enum Kind {
     Misconfigured,
     Corrupt,
     TooLarge,
+    Unencodable,
 }
 
 impl Error {
@@ -58,6 +60,11 @@ impl Error {
     /// An encoded value of `size` bytes, where `size_max` are allowed; nothing was changed.
     pub fn too_large(size: usize, size_max: usize) -> Self {
         Self::new(Kind::TooLarge, format!("it has {size} bytes encoded, of {size_max} allowed"))
+    }
+
+    /// A value that the codec can't encode, or would not read back as it is; nothing was changed.
+    pub fn unencodable(message: impl Into<String>) -> Self {
+        Self::new(Kind::Unencodable, message.into())
     }
 
     /// Keeps the error that caused this one.
@@ -92,6 +99,11 @@ impl Error {
         self.0.kind == Kind::TooLarge
     }
 
+    /// Whether a value can't be encoded, or would not be read back as it is.
+    pub fn is_unencodable(&self) -> bool {
+        self.0.kind == Kind::Unencodable
+    }
+
     /// The entry that it is about, where it is about one.
     pub fn key(&self) -> Option<Key> {
         self.0.key
@@ -115,9 +127,10 @@ impl fmt::Display for Error {
         let what = match self.0.kind {
             Kind::Unavailable => "the store is unavailable",
             Kind::Full => "the store is full",
-            Kind::Misconfigured => "the store is misconfigured",
+            Kind::Misconfigured => "misconfigured",
             Kind::Corrupt => "the entry can't be decoded",
             Kind::TooLarge => "the value is too large",
+            Kind::Unencodable => "the value can't be encoded",
         };
         write!(f, "{what}: {}", self.0.message)?;
         match self.0.key {

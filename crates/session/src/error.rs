@@ -12,7 +12,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// [`is_full`](Self::is_full) and
 /// [`is_misconfigured`](Self::is_misconfigured) (the operator),
 /// [`is_corrupt`](Self::is_corrupt) (this session can't be read),
-/// [`is_too_large`](Self::is_too_large) (whoever filled the session).
+/// [`is_too_large`](Self::is_too_large) (whoever filled the session),
+/// [`is_unencodable`](Self::is_unencodable) (the program, whose data it is).
 pub struct Error(Box<Inner>);
 
 struct Inner {
@@ -30,6 +31,7 @@ enum Kind {
     Misconfigured,
     Corrupt,
     TooLarge,
+    Unencodable,
 }
 
 impl Error {
@@ -60,6 +62,8 @@ impl Error {
             Kind::Corrupt
         } else if source.is_too_large() {
             Kind::TooLarge
+        } else if source.is_unencodable() {
+            Kind::Unencodable
         } else {
             Kind::Misconfigured
         };
@@ -133,6 +137,12 @@ impl Error {
     /// Whether the session's data is larger than the store takes; it is as it was before.
     pub fn is_too_large(&self) -> bool {
         self.0.kind == Kind::TooLarge
+    }
+
+    /// Whether the store's codec can't keep the data as it is, such as NaN in JSON; the session
+    /// is as it was before.
+    pub fn is_unencodable(&self) -> bool {
+        self.0.kind == Kind::Unencodable
     }
 
     /// Whether the session is there but can't be decoded.
