@@ -66,7 +66,6 @@ enum Source {
     System {
         epoch_millis: u64,
     },
-    #[cfg(feature = "near")]
     Boot,
     Manual(Arc<AtomicU64>),
 }
@@ -82,8 +81,8 @@ impl Clock {
 
     /// The time since the machine was started, that it was suspended included,
     /// for what must not be trusted after a suspension: a precise clock, some 30 ns a reading.
-    #[cfg(feature = "near")]
-    pub(crate) const fn boot() -> Self {
+    #[doc(hidden)]
+    pub const fn boot() -> Self {
         Self(Source::Boot)
     }
 
@@ -92,7 +91,6 @@ impl Clock {
     pub fn now(&self) -> Timestamp {
         Timestamp(match &self.0 {
             Source::System { epoch_millis } => epoch_millis + monotonic_millis(),
-            #[cfg(feature = "near")]
             Source::Boot => boot_millis(),
             Source::Manual(millis) => millis.load(Ordering::SeqCst),
         })
@@ -164,14 +162,14 @@ fn monotonic_millis() -> u64 {
     time.tv_sec as u64 * 1_000 + time.tv_nsec as u64 / 1_000_000
 }
 
-#[cfg(all(target_os = "linux", feature = "near"))]
+#[cfg(target_os = "linux")]
 fn boot_millis() -> u64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     // As above.
     time.tv_sec as u64 * 1_000 + time.tv_nsec as u64 / 1_000_000
 }
 
-#[cfg(all(not(target_os = "linux"), feature = "near"))]
+#[cfg(not(target_os = "linux"))]
 fn boot_millis() -> u64 {
     monotonic_millis()
 }
