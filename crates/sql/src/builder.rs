@@ -14,7 +14,7 @@ use crate::store::SqlStore;
 pub const TIMEOUT_DEFAULT: Duration = Duration::from_secs(2);
 
 /// The longest time that a call may take.
-const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 3_600);
+const MAX_TIMEOUT: Duration = Duration::from_secs(3_600);
 
 /// Settings of a [`SqlStore`]. Made by [`SqlStore::builder`].
 #[must_use = "`open` opens the store"]
@@ -49,7 +49,7 @@ impl<D: Dialect> SqlStoreBuilder<D> {
     }
 
     /// Sets how long a call may take, waiting for a connection included, before it is
-    /// unavailable. Defaults to [`TIMEOUT_DEFAULT`]; more than a day counts as a day. `clear` and
+    /// unavailable. Defaults to [`TIMEOUT_DEFAULT`]; more than an hour counts as an hour. `clear` and
     /// `count` may take 30 times as long.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.settings.timeout = timeout.min(MAX_TIMEOUT);

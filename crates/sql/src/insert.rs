@@ -85,15 +85,20 @@ impl<D: Dialect> Core<D> {
                 return Ok(Step::Refused(Insert::Conflict));
             }
         }
-        let mut removed = Vec::new();
-        if let Some((owner, limit)) = limit {
-            match self.make_room(lease, owner, limit).await? {
-                Some(keys) => removed = keys,
-                None => return Ok(Step::Refused(Insert::LimitReached)),
-            }
+        if let Some((owner, limit)) = limit
+            && limit.at_limit() == AtLimit::Refuse
+            && self.is_reached(lease, owner, limit).await?
+        {
+            return Ok(Step::Refused(Insert::LimitReached));
         }
         if !self.insert_row(lease, key, row).await? {
             return Ok(Step::Refused(Insert::Occupied));
+        }
+        let mut removed = Vec::new();
+        if let Some((owner, limit)) = limit
+            && limit.at_limit() == AtLimit::RemoveOldest
+        {
+            removed = self.remove_oldest(lease, owner, limit, key).await?;
         }
         Ok(Step::Done(Insert::Inserted { removed }))
     }
@@ -117,26 +122,32 @@ impl<D: Dialect> Core<D> {
         }
     }
 
-    /// Removes the owner's oldest entries so that one more is within the limit; `None` if it may
-    /// not be. With the owner's lock.
-    ///
-    /// An index has an owner's live entries, so it reads no more of them than the limit and what
-    /// it removes.
-    async fn make_room(
+    /// Whether the owner has as many entries as allowed. Reads no more of them, and of each its
+    /// key.
+    async fn is_reached(
         &self,
         lease: &mut Lease<'_, D>,
         owner: &Owner,
         limit: OwnerLimit,
-    ) -> Outcome<Option<Vec<Key>>> {
-        let max_entries = i64::from(limit.max_entries());
-        if limit.at_limit() == AtLimit::Refuse {
-            let arguments = [owner.into(), Argument::from(max_entries)];
-            let owned = lease.fetch(&self.sql.some_owned, &arguments).await?.len();
-            return Ok((owned < limit.max_entries() as usize).then(Vec::new));
-        }
-        let arguments = [owner.into(), Argument::from(max_entries - 1)];
+    ) -> Outcome<bool> {
+        let arguments = [owner.into(), Argument::from(i64::from(limit.max_entries()))];
+        let owned = lease.fetch(&self.sql.some_owned, &arguments).await?.len();
+        Ok(owned >= limit.max_entries() as usize)
+    }
+
+    /// Removes the owner's oldest entries that are too many beside the new one. Reads no more of
+    /// them than the limit and what it removes, by an index of an owner's live entries.
+    async fn remove_oldest(
+        &self,
+        lease: &mut Lease<'_, D>,
+        owner: &Owner,
+        limit: OwnerLimit,
+        new: &Key,
+    ) -> Outcome<Vec<Key>> {
+        let others = i64::from(limit.max_entries()) - 1;
+        let arguments = [owner.into(), Argument::from(others), new.into()];
         let removed = lease.remove(&self.sql, &self.sql.remove_oldest, &arguments).await?;
-        Ok(Some(removed.into_iter().map(|row| row.key).collect()))
+        Ok(removed.into_iter().map(|row| row.key).collect())
     }
 }
 

@@ -55,7 +55,7 @@ pub(crate) struct Statements {
     pub(crate) list: Statement,
     /// Some of the owner's live entries, at most `$2`.
     pub(crate) some_owned: Statement,
-    /// Removes the owner's live entries but the youngest `$2`.
+    /// Removes the owner's live entries but the youngest `$2` and the one under `$3`.
     pub(crate) remove_oldest: Statement,
     /// Removes the owner's rows but the one under `$2`, with the owner's lock `$3`.
     pub(crate) remove_owner: Statement,
@@ -129,7 +129,7 @@ impl Statements {
             ),
             remove_oldest: removal(
                 D::REMOVE,
-                "SELECT {key} FROM {t} WHERE owner = $1 AND expires > {now} \
+                "SELECT {key} FROM {t} WHERE owner = $1 AND {key} <> $3 AND expires > {now} \
                  ORDER BY created DESC, {tie} DESC LIMIT 1000000000 OFFSET $2",
             ),
             remove_owner: removal(

@@ -140,10 +140,11 @@ impl<D: Dialect> Store<Vec<u8>> for SqlStore<D> {
     }
 
     async fn scan(&self, after: Option<&Cursor>, max_entries: usize) -> Result<Page<Vec<u8>>> {
-        let after = after.map_or(&[][..], Cursor::as_bytes);
-        if !matches!(after.len(), 0 | Key::LEN) {
+        let after = after.map(Cursor::as_bytes);
+        if after.is_some_and(|after| after.len() != Key::LEN) {
             return Err(Error::misconfigured("the cursor is not one of this store's"));
         }
+        let after = after.unwrap_or_default();
         let core = &*self.core;
         core.call(true, || core.scan(after, max_entries)).await
     }
