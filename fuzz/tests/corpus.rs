@@ -5,7 +5,7 @@ use std::path::Path;
 
 use kvolt_fuzz::{cookie_header, csrf, forwarded, lookup, store_ops, stored, token};
 
-const TOKEN: &str = "mUc7y2JkT0hQeXwz5VnB9rLaPdSfGiKo3x_-E1W6ZqA";
+const TOKEN: &str = "mUc7y2JkT0hQeXwz5VnB9rLaPdSfGiKo3x_-E1W6ZqAb4nK9";
 
 fn replay(target: &str, body: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);

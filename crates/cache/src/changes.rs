@@ -2,152 +2,151 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::{Clock, Key, Timestamp};
+use crate::Key;
 
-/// Who waits for a change of which entry: changes that this process makes, and
-/// those that a store pushes to it.
+/// The registry of tasks that wait for changes of entries: changes that this process makes, and
+/// those that a remote store pushes to it.
 ///
-/// Being told is a reason to look, and nothing more: an entry may have been told of
-/// and be as it was.
+/// A notification is a reason to read the entry, and no more: the entry may be as it was.
 pub struct Changes {
-    waiting: Mutex<HashMap<Key, watch::Sender<()>>>,
-    /// How many keys are waited for: nobody takes the lock while it is zero.
+    /// Each value counts the [changes](Notice::Changed) that were notified.
+    watches: Mutex<HashMap<Key, watch::Sender<u64>>>,
+    /// How many keys have a watch. While there is none, a notification takes no lock.
     keys: AtomicUsize,
-    hearing: Option<Hearing>,
+    complete_for: Option<Box<CompleteFor>>,
 }
 
-/// What is known of the pushes of a store elsewhere.
-struct Hearing {
-    clock: Clock,
-    bound: Duration,
-    /// Every change before this moment was told; in milliseconds and one more, zero for none.
-    heard: AtomicU64,
+type CompleteFor = dyn Fn() -> Duration + Send + Sync;
+
+/// What a [`Watch`] was notified of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notice {
+    /// The entry was changed, or may have been: read it now.
+    Changed,
+    /// The store's notifications were interrupted, or resumed after an interruption.
+    ///
+    /// Nothing says that the entry was changed, and every watch is notified at the same moment, so
+    /// a caller must not read the entry at once. It spreads the reads of all its watches over the
+    /// time within which polling would have seen a change.
+    Interrupted,
 }
 
-/// Waits for the changes of one entry. Made by [`Changes::watch`].
+/// Waits for changes of one entry. Made by [`Changes::watch`].
 pub struct Watch {
     changes: Arc<Changes>,
     key: Key,
-    /// There until it is dropped.
-    receiver: Option<watch::Receiver<()>>,
+    /// `Some` until the watch is dropped.
+    receiver: Option<watch::Receiver<u64>>,
+    /// The count up to which changes were returned.
+    seen: u64,
 }
 
 impl Changes {
-    /// For changes that are made in this process.
+    /// A registry for changes that are made in this process.
     pub fn new() -> Self {
-        Self { waiting: Mutex::default(), keys: AtomicUsize::new(0), hearing: None }
+        Self { watches: Mutex::default(), keys: AtomicUsize::new(0), complete_for: None }
     }
 
-    /// For changes that a store elsewhere pushes too, of which is known by
-    /// [`heard`](Self::heard) up to when all were told. That holds for `bound`.
-    pub fn pushed(clock: Clock, bound: Duration) -> Self {
-        let hearing = Some(Hearing { clock, bound, heard: AtomicU64::new(0) });
-        Self { hearing, ..Self::new() }
+    /// A registry for changes that a remote store pushes too.
+    ///
+    /// `complete_for` says for how much longer every change is notified in time: see
+    /// [`complete_for`](Self::complete_for).
+    pub fn pushed(complete_for: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
+        Self { complete_for: Some(Box::new(complete_for)), ..Self::new() }
     }
 
-    /// Waits for changes of the entry under `key` from now on.
+    /// Watches the entry under `key` from now on.
     pub fn watch(self: &Arc<Self>, key: Key) -> Watch {
-        let mut waiting = self.waiting();
-        let receiver = match waiting.get(&key) {
+        let mut watches = self.watches();
+        let receiver = match watches.get(&key) {
             Some(sender) => sender.subscribe(),
             None => {
-                let (sender, receiver) = watch::channel(());
-                waiting.insert(key, sender);
-                self.keys.store(waiting.len(), Ordering::SeqCst);
+                let (sender, receiver) = watch::channel(0);
+                watches.insert(key, sender);
+                self.keys.store(watches.len(), Ordering::SeqCst);
                 receiver
             }
         };
-        Watch { changes: Arc::clone(self), key, receiver: Some(receiver) }
+        let seen = *receiver.borrow();
+        Watch { changes: Arc::clone(self), key, receiver: Some(receiver), seen }
     }
 
-    /// The entry under `key` was changed, or may have been.
+    /// Notifies the watches of the entry under `key` that it was changed, or may have been.
     pub fn changed(&self, key: &Key) {
         if self.keys.load(Ordering::SeqCst) > 0
-            && let Some(sender) = self.waiting().get(key)
+            && let Some(sender) = self.watches().get(key)
         {
-            sender.send_replace(());
+            sender.send_modify(|changes| *changes += 1);
         }
     }
 
-    /// Any entry may have been changed.
+    /// Notifies every watch that its entry may have been changed.
     pub fn all_changed(&self) {
-        if self.keys.load(Ordering::SeqCst) > 0 {
-            self.waiting().values().for_each(|sender| sender.send_replace(()));
-        }
+        self.notify_all(|changes| *changes += 1);
     }
 
-    /// Every change before this moment, by the clock that was given, has been told.
-    pub fn heard(&self, asked: Timestamp) {
-        if let Some(hearing) = &self.hearing {
-            hearing.heard.store(asked.as_millis() + 1, Ordering::Release);
-        }
+    /// Notifies every watch that changes of other processes are no longer notified, or are
+    /// notified again and some may have been missed.
+    pub fn interrupted(&self) {
+        self.notify_all(|_| {});
     }
 
-    /// Nothing is heard any more.
-    pub fn deafen(&self) {
-        if let Some(hearing) = &self.hearing {
-            hearing.heard.store(0, Ordering::Release);
-        }
-        self.all_changed();
-    }
-
-    /// For how much longer nobody has to look by themselves to see every change
-    /// within the bound; zero where nothing is pushed, or was heard for too long.
+    /// For how much longer every change by another process is notified within the store's bound,
+    /// so that the caller need not poll; zero if the caller must poll.
     pub fn complete_for(&self) -> Duration {
-        let Some(hearing) = &self.hearing else {
-            return Duration::ZERO;
-        };
-        match hearing.heard.load(Ordering::Acquire).checked_sub(1) {
-            Some(heard) => {
-                let until = Timestamp::from_millis(heard).saturating_add(hearing.bound);
-                until.since(hearing.clock.now())
-            }
-            None => Duration::ZERO,
+        self.complete_for.as_ref().map_or(Duration::ZERO, |complete_for| complete_for())
+    }
+
+    fn notify_all(&self, notify: impl Fn(&mut u64)) {
+        if self.keys.load(Ordering::SeqCst) > 0 {
+            self.watches().values().for_each(|sender| sender.send_modify(&notify));
         }
     }
 
-    fn waiting(&self) -> MutexGuard<'_, HashMap<Key, watch::Sender<()>>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn watches(&self) -> MutexGuard<'_, HashMap<Key, watch::Sender<u64>>> {
+        self.watches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Watch {
-    /// The key that it waits for.
+    /// The key of the entry.
     pub fn key(&self) -> &Key {
         &self.key
     }
 
-    /// Waits until something is told that was not yet when this was made, or since
-    /// this was last waited for.
+    /// Waits for a notification that came after the watch was made, or after this last returned.
+    ///
+    /// Several notifications are returned as one: as [`Notice::Changed`] if one of them was.
     ///
     /// # Cancellation
     ///
-    /// What is told is not lost with a future that was dropped before.
-    pub async fn changed(&mut self) {
-        let told = match &mut self.receiver {
-            Some(receiver) => receiver.changed().await,
-            None => Ok(()),
-        };
-        // The sender is there for as long as its receivers are.
-        if told.is_err() {
-            std::future::pending().await
+    /// Dropping the future loses no notification.
+    pub async fn changed(&mut self) -> Notice {
+        if let Some(receiver) = &mut self.receiver
+            && receiver.changed().await.is_ok()
+        {
+            let changes = *receiver.borrow_and_update();
+            let is_new = std::mem::replace(&mut self.seen, changes) != changes;
+            return if is_new { Notice::Changed } else { Notice::Interrupted };
         }
+        // The sender lives for as long as its receivers do.
+        std::future::pending().await
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        let mut waiting = self.changes.waiting();
+        let mut watches = self.changes.watches();
         drop(self.receiver.take());
-        if waiting.get(&self.key).is_some_and(|sender| sender.receiver_count() == 0) {
-            waiting.remove(&self.key);
-            self.changes.keys.store(waiting.len(), Ordering::SeqCst);
+        if watches.get(&self.key).is_some_and(|sender| sender.receiver_count() == 0) {
+            watches.remove(&self.key);
+            self.changes.keys.store(watches.len(), Ordering::SeqCst);
         }
     }
 }
@@ -175,44 +174,60 @@ impl fmt::Debug for Watch {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
     use super::*;
 
-    #[tokio::test]
-    async fn who_waits_is_told_once_and_nothing_is_left_of_them() {
+    /// What was notified since this was last asked.
+    fn notice(watch: &mut Watch) -> Option<Notice> {
+        match pin!(watch.changed()).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(notice) => Some(notice),
+            Poll::Pending => None,
+        }
+    }
+
+    #[test]
+    fn watches_are_notified_once_and_leave_nothing() {
         let changes = Arc::new(Changes::new());
         let (one, other) = (Key::of("one"), Key::of("other"));
         let (mut first, mut second) = (changes.watch(one), changes.watch(one));
         let mut third = changes.watch(other);
         changes.changed(&one);
         changes.changed(&one);
-        first.changed().await;
-        second.changed().await;
-        let told = tokio::time::timeout(Duration::ZERO, async {
-            tokio::select! { () = first.changed() => {}, () = third.changed() => {} }
-        });
-        assert!(told.await.is_err(), "twice before a look is once; and of others nothing");
+        let mut late = changes.watch(one);
+        assert_eq!(notice(&mut first), Some(Notice::Changed));
+        assert_eq!(notice(&mut second), Some(Notice::Changed));
+        for watch in [&mut first, &mut third, &mut late] {
+            assert_eq!(notice(watch), None);
+        }
         changes.all_changed();
-        first.changed().await;
-        third.changed().await;
-        drop((first, second, third));
-        assert_eq!(changes.waiting().len() + changes.keys.load(Ordering::SeqCst), 0);
+        for watch in [&mut first, &mut third, &mut late] {
+            assert_eq!(notice(watch), Some(Notice::Changed));
+        }
+        drop((first, second, third, late));
+        assert_eq!(changes.watches().len() + changes.keys.load(Ordering::SeqCst), 0);
     }
 
     #[test]
-    fn what_was_heard_is_complete_for_the_bound() {
-        let manual = crate::ManualClock::new();
-        let bound = Duration::from_secs(1);
-        let changes = Changes::pushed(manual.clock(), bound);
-        assert_eq!(changes.complete_for(), Duration::ZERO);
-        changes.heard(manual.clock().now());
-        assert_eq!(changes.complete_for(), bound);
-        manual.advance(Duration::from_millis(400));
-        assert_eq!(changes.complete_for(), Duration::from_millis(600));
-        manual.advance(bound);
-        assert_eq!(changes.complete_for(), Duration::ZERO);
-        changes.heard(manual.clock().now());
-        changes.deafen();
-        assert_eq!(changes.complete_for(), Duration::ZERO);
+    fn an_interruption_never_hides_a_change() {
+        let changes = Arc::new(Changes::new());
+        let key = Key::of("one");
+        let mut watch = changes.watch(key);
+        changes.interrupted();
+        assert_eq!(notice(&mut watch), Some(Notice::Interrupted));
+        changes.changed(&key);
+        changes.interrupted();
+        assert_eq!(notice(&mut watch), Some(Notice::Changed));
+        assert_eq!(notice(&mut watch), None);
+        changes.interrupted();
+        assert_eq!(notice(&mut watch), Some(Notice::Interrupted));
+    }
+
+    #[test]
+    fn completeness_is_what_the_store_says() {
         assert_eq!(Changes::new().complete_for(), Duration::ZERO);
+        let changes = Changes::pushed(|| Duration::from_secs(1));
+        assert_eq!(changes.complete_for(), Duration::from_secs(1));
     }
 }

@@ -1,5 +1,6 @@
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 
 use crate::Key;
 
@@ -12,14 +13,15 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// again), [`is_full`](Self::is_full) and
 /// [`is_misconfigured`](Self::is_misconfigured) (the operator),
 /// [`is_corrupt`](Self::is_corrupt) (this entry can't be read),
-/// [`is_too_large`](Self::is_too_large) (whoever made the value so large).
+/// [`is_too_large`](Self::is_too_large) and
+/// [`is_unencodable`](Self::is_unencodable) (the caller, whose value it is).
 pub struct Error(Box<Inner>);
 
 struct Inner {
     kind: Kind,
     message: String,
     key: Option<Key>,
-    source: Option<Box<dyn StdError + Send + Sync>>,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +31,7 @@ enum Kind {
     Misconfigured,
     Corrupt,
     TooLarge,
+    Unencodable,
 }
 
 impl Error {
@@ -59,10 +62,15 @@ impl Error {
         Self::new(Kind::TooLarge, format!("it has {size} bytes encoded, of {size_max} allowed"))
     }
 
+    /// A value that the codec can't encode, or would not read back as it is; nothing was changed.
+    pub fn unencodable(message: impl Into<String>) -> Self {
+        Self::new(Kind::Unencodable, message.into())
+    }
+
     /// Keeps the error that caused this one.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        self.0.source = Some(source.into());
+        self.0.source = Some(Arc::from(source.into()));
         self
     }
 
@@ -91,16 +99,22 @@ impl Error {
         self.0.kind == Kind::TooLarge
     }
 
+    /// Whether a value can't be encoded, or would not be read back as it is.
+    pub fn is_unencodable(&self) -> bool {
+        self.0.kind == Kind::Unencodable
+    }
+
     /// The entry that it is about, where it is about one.
     pub fn key(&self) -> Option<Key> {
         self.0.key
     }
 
-    /// The same for another who waited for the same answer; what caused it stays with the first.
+    /// The same error, for another call that waited for the same answer.
     #[cfg(feature = "near")]
     pub(crate) fn repeated(&self) -> Self {
-        let Inner { kind, message, key, .. } = &*self.0;
-        Self(Box::new(Inner { kind: *kind, message: message.clone(), key: *key, source: None }))
+        let Inner { kind, message, key, source } = &*self.0;
+        let (message, source) = (message.clone(), source.clone());
+        Self(Box::new(Inner { kind: *kind, message, key: *key, source }))
     }
 
     fn new(kind: Kind, message: String) -> Self {
@@ -113,9 +127,10 @@ impl fmt::Display for Error {
         let what = match self.0.kind {
             Kind::Unavailable => "the store is unavailable",
             Kind::Full => "the store is full",
-            Kind::Misconfigured => "the store is misconfigured",
+            Kind::Misconfigured => "misconfigured",
             Kind::Corrupt => "the entry can't be decoded",
             Kind::TooLarge => "the value is too large",
+            Kind::Unencodable => "the value can't be encoded",
         };
         write!(f, "{what}: {}", self.0.message)?;
         match self.0.key {

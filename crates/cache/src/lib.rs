@@ -22,7 +22,7 @@ pub use any_store::AnyStore;
 #[cfg(feature = "metrics")]
 pub use any_store::STORE_SECONDS;
 pub use cache::Cache;
-pub use changes::{Changes, Watch};
+pub use changes::{Changes, Notice, Watch};
 pub use clock::{Clock, ManualClock, Timestamp};
 pub use codec::Codec;
 pub use coded::{Coded, VALUE_SIZE_MAX_DEFAULT};

@@ -246,8 +246,14 @@ pub trait Store<V>: Send + Sync + 'static {
         false
     }
 
-    /// The registry of tasks that wait for changes of entries, where the store knows of changes
-    /// that other processes made.
+    /// The registry of tasks that wait for changes of entries, if the store has one.
+    ///
+    /// The store notifies it of each replacement and each removal that this process makes through
+    /// the store or a clone of it, for whatever reason (by key, by owner, by a limit, in the place
+    /// of another, by [`clear`](Self::clear)), when the call ends and no later; also if the call
+    /// failed and may have taken effect. So a caller need not. A remote store that pushes also
+    /// notifies it of the changes that other processes make, for as long as
+    /// [`complete_for`](Changes::complete_for) says.
     fn changes(&self) -> Option<Arc<Changes>> {
         None
     }

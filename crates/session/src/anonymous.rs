@@ -1,9 +1,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use kvolt_cache::AtLimit;
+use kvolt_cache::{AtLimit, Owner, OwnerLimit};
 
-use crate::Timeouts;
+use crate::{Error, Result, SessionId, Timeouts};
 
 /// How sessions of visitors who have not signed in are kept: a basket, a language, a draft.
 ///
@@ -21,11 +21,11 @@ use crate::Timeouts;
 /// }
 ///
 /// let anonymous = Anonymous::new(100_000)
-///     .size_max(50, |shop: &Shop| shop.basket.len())
+///     .max_size(50, |shop: &Shop| shop.basket.len())
 ///     .carry_over(|visitor, user| user.basket.extend(&visitor.basket));
 /// ```
 pub struct Anonymous<T> {
-    pub(crate) sessions_max: u32,
+    pub(crate) max_sessions: u32,
     pub(crate) at_limit: AtLimit,
     pub(crate) timeouts: Option<Timeouts>,
     pub(crate) size: Option<(usize, Size<T>)>,
@@ -36,18 +36,16 @@ type Size<T> = Arc<dyn Fn(&T) -> usize + Send + Sync>;
 /// The visitor's data, and what the login was given.
 type CarryOver<T> = Arc<dyn Fn(&T, &T) -> T + Send + Sync>;
 
-/// Into how many groups anonymous sessions are divided. One group would be one place in
-/// the store that every visitor waits for.
-pub(crate) const GROUPS: u32 = 16;
-
 impl<T> Anonymous<T> {
-    /// At most this many at once, by all servers together; for one more, an old one ends.
+    /// At most this many at once, by all servers together; for a further one, an old one ends.
     ///
-    /// The bound holds exactly. It is divided among 16 groups into which visitors fall
-    /// by chance, so that somewhat fewer may be there when the first has to go.
-    pub const fn new(sessions_max: u32) -> Self {
+    /// The bound is never exceeded. It is divided among groups of at most 64, into which visitors
+    /// fall by chance, so that one more visitor costs the same however many there are. A group may
+    /// be full while others have room: in large numbers the first session ends early from some
+    /// 80 % of the bound on.
+    pub const fn new(max_sessions: u32) -> Self {
         Self {
-            sessions_max,
+            max_sessions,
             at_limit: AtLimit::RemoveOldest,
             timeouts: None,
             size: None,
@@ -55,14 +53,14 @@ impl<T> Anonymous<T> {
         }
     }
 
-    /// What happens at the limit. The oldest of a group ends unless set.
+    /// What happens at the limit. Defaults to [`AtLimit::RemoveOldest`], within the group.
     #[must_use]
     pub fn at_limit(mut self, at_limit: AtLimit) -> Self {
         self.at_limit = at_limit;
         self
     }
 
-    /// When they end. As other sessions unless set.
+    /// When they end. Defaults to the timeouts of other sessions.
     #[must_use]
     pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
         self.timeouts = Some(timeouts);
@@ -72,21 +70,21 @@ impl<T> Anonymous<T> {
     /// How much one may hold, in whatever `size` counts; more is an error that
     /// [says so](crate::Error::is_too_large). A store that encodes has a limit of its own besides.
     #[must_use]
-    pub fn size_max(
+    pub fn max_size(
         mut self,
-        size_max: usize,
+        max_size: usize,
         size: impl Fn(&T) -> usize + Send + Sync + 'static,
     ) -> Self {
-        self.size = Some((size_max, Arc::new(size)));
+        self.size = Some((max_size, Arc::new(size)));
         self
     }
 
     /// What is carried over at a login: from the visitor's data into the data of the
-    /// session that is being made. Nothing unless set.
+    /// session that is being made. Defaults to nothing.
     ///
-    /// It may be called several times for one login, each time with what the login was
-    /// given. It is not called for the session of somebody who had signed in before:
-    /// nothing of one user's ever gets to another.
+    /// It may be called several times for one login, each time with the data that the login was
+    /// given. It is not called for the session of a user who had signed in: nothing of one user's
+    /// ever gets to another.
     #[must_use]
     pub fn carry_over(mut self, rule: impl Fn(&T, &mut T) + Send + Sync + 'static) -> Self
     where
@@ -100,8 +98,14 @@ impl<T> Anonymous<T> {
         self
     }
 
-    pub(crate) fn groups(&self) -> u32 {
-        GROUPS.min(self.sessions_max)
+    /// The group of the session with this id, and how many sessions it may have.
+    pub(crate) fn group(&self, id: &[u8; SessionId::LEN]) -> Result<(Owner, OwnerLimit)> {
+        let groups = self.max_sessions.div_ceil(OwnerLimit::MAX).max(1);
+        // A store may set others of its bytes, to file the group's sessions together.
+        let [a, b, c, d, ..] = *id;
+        let group = u32::from_le_bytes([a, b, c, d]) % groups;
+        let owner = Owner::reserved(&format!("anonymous {group}")).map_err(Error::store)?;
+        Ok((owner, OwnerLimit::new(self.max_sessions / groups, self.at_limit)))
     }
 
     pub(crate) fn takes(&self, data: &T) -> bool {
@@ -112,10 +116,10 @@ impl<T> Anonymous<T> {
 impl<T> fmt::Debug for Anonymous<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Anonymous")
-            .field("sessions_max", &self.sessions_max)
+            .field("max_sessions", &self.max_sessions)
             .field("at_limit", &self.at_limit)
             .field("timeouts", &self.timeouts)
-            .field("size_max", &self.size.as_ref().map(|(max, _)| max))
+            .field("max_size", &self.size.as_ref().map(|(max, _)| max))
             .finish_non_exhaustive()
     }
 }

@@ -1,128 +1,148 @@
-//! Everything that an owner can ask for, and everything that an administrator can.
+//! What owners and administrators ask for.
 
-use kvolt_cache::{Access, Cursor, Store};
+use kvolt_cache::{At, Cursor, Freshness, Key, Store};
 
 use crate::events::EndReason;
-use crate::reading::Standing;
-use crate::{Error, Manager, Owner, Result, Session, SessionId, Token};
+use crate::{Error, Manager, Owner, Record, Result, Session, SessionId, Token};
 
-/// Some of all sessions, for administrators.
+/// Sessions, and the ids of those that can't be read.
+///
+/// A session that can't be read never hides the others, and can be ended by its id.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Listing<T> {
+    /// Live sessions.
+    pub sessions: Vec<Session<T>>,
+    /// Ids of sessions that exist but can't be read: see
+    /// [`Builder::undecodable`](crate::Builder::undecodable).
+    pub unreadable: Vec<SessionId>,
+}
+
+impl<T> Default for Listing<T> {
+    fn default() -> Self {
+        Self { sessions: Vec::new(), unreadable: Vec::new() }
+    }
+}
+
+/// A part of all sessions, for administrators.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Page<T> {
-    /// Live sessions, in no order that means anything.
-    pub sessions: Vec<Session<T>>,
-    /// Where to go on; `None` at the end.
+    /// The sessions, in no order that means anything.
+    pub listing: Listing<T>,
+    /// Where to continue; `None` at the end.
     pub next: Option<Cursor>,
 }
 
 impl<T: Send + Sync + 'static> Manager<T> {
-    /// The owner's live sessions, oldest first.
+    /// The owner's live sessions, oldest first, and the ids of those that can't be read.
     ///
     /// # Errors
     ///
-    /// The store's.
-    pub async fn list(&self, owner: &Owner) -> Result<Vec<Session<T>>> {
-        let owner = self.policy().scoped(owner);
-        let mut ended = None;
-        let entries = loop {
-            match self.store().list(&owner).await {
-                Ok(entries) => break entries,
-                Err(error) if error.key() == ended => return Err(Error::store(error)),
-                // Each time one less that can't be decoded.
-                Err(error) => {
-                    ended = error.key();
-                    self.end_undecodable(error).await?;
-                }
-            }
-        };
-        let ours = entries
-            .into_iter()
-            .filter(|entry| matches!(self.standing(&entry.key, &entry.as_ref()), Standing::Good));
-        Ok(ours.map(Session::from_entry).collect())
+    /// Returns an error if the store is unavailable ([`Error::is_unavailable`]).
+    pub async fn list(&self, owner: &Owner) -> Result<Listing<T>> {
+        let listing = self.store().list(owner).await.map_err(Error::store)?;
+        Ok(self.listing(listing))
     }
 
-    /// A session by its public name, whosever it is: for administrators. It is not used by this.
+    /// A session by its id, whoever its owner is: for administrators. It does not count as use.
     ///
     /// # Errors
     ///
-    /// The store's.
+    /// Returns an error if the store is unavailable ([`Error::is_unavailable`]), or if the session
+    /// exists but can't be read ([`Error::is_corrupt`]).
     pub async fn find(&self, id: SessionId) -> Result<Option<Session<T>>> {
-        // The name of a token that was changed leads to the session: this is no key to it.
-        let found = self.entry(id.key(), Access::PEEK.strict()).await?;
-        Ok(found.and_then(|(session, standing)| match standing {
-            Standing::Foreign => None,
-            _ => Some(session.whole()),
-        }))
+        match self.by_id(id, Freshness::Strict).await? {
+            Some(session) => match session.content().data.get() {
+                Ok(_) => Ok(Some(session)),
+                Err(error) => Err(Error::corrupt(id, error)),
+            },
+            None => Ok(None),
+        }
     }
 
-    /// Ends one of the owner's sessions by its public name. `false` if it is not one of theirs, or none.
+    /// Ends one of the owner's sessions by its id. `false` if there is no such session of theirs.
     ///
-    /// The name may be one that it had before its token was last changed.
+    /// A session that can't be read is ended too.
     ///
     /// # Errors
     ///
-    /// The store's.
+    /// Returns an error if the store is unavailable ([`Error::is_unavailable`]).
     pub async fn end(&self, owner: &Owner, id: SessionId) -> Result<bool> {
-        // Under one key there is one owner for good, so looking first is no race.
-        match self.find(id).await? {
-            Some(session) if session.owner() == Some(owner) => self.end_found(&session).await,
-            _ => Ok(false),
-        }
-    }
-
-    /// Ends a session by its public name, whosever it is: for administrators. `false` if there is none.
-    ///
-    /// # Errors
-    ///
-    /// The store's.
-    pub async fn end_any(&self, id: SessionId) -> Result<bool> {
-        match self.find(id).await? {
-            Some(session) => self.end_found(&session).await,
-            None => Ok(false),
-        }
-    }
-
-    async fn end_found(&self, session: &Session<T>) -> Result<bool> {
-        self.end_key(session.id().key(), session.owner(), EndReason::Revoked).await
-    }
-
-    /// Ends all sessions of a session's owner but that one, and says how many.
-    ///
-    /// A session that ended meanwhile, or that nobody owns, has no others: zero.
-    ///
-    /// # Errors
-    ///
-    /// The store's.
-    pub async fn end_others(&self, token: &Token) -> Result<usize> {
-        self.end_others_as(token, EndReason::RevokedOthers).await
-    }
-
-    pub(crate) async fn end_others_as(&self, token: &Token, reason: EndReason) -> Result<usize> {
-        // An old copy could name a key that is kept no more, and then this one would be ended too.
-        let found = self.entry(&self.key(token), Access::PEEK.strict()).await?;
-        let session = match found {
-            Some((session, Standing::Good)) => session,
-            // Its own account's credentials have just been changed by who asks.
-            Some((session, Standing::Unbound)) if reason == EndReason::CredentialsChanged => {
-                session
+        // An entry's owner never changes, so looking first is no race.
+        match self.by_id(id, Freshness::Strict).await {
+            Ok(Some(session)) if session.owner() == Some(owner) => {
+                self.end_session(&session, EndReason::Revoked).await
             }
-            _ => return Ok(0),
-        };
-        let Some(owner) = session.owner() else {
-            return Ok(0);
-        };
-        self.end_owners(owner, Some(&session.id()), reason).await
+            Ok(_) => Ok(false),
+            // Only the store knows whose it is.
+            Err(error) if error.is_corrupt() => {
+                if !self.list(owner).await?.unreadable.contains(&id) {
+                    return Ok(false);
+                }
+                let key = id.key(self.namespace());
+                self.end_at(At::new(&key).owner(owner), EndReason::Revoked).await
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Ends a session by its id, whoever its owner is: for administrators. `false` if there is none.
+    ///
+    /// A session that can't be read is ended too.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the store is unavailable ([`Error::is_unavailable`]).
+    pub async fn end_any(&self, id: SessionId) -> Result<bool> {
+        match self.by_id(id, Freshness::Strict).await {
+            Ok(Some(session)) => self.end_session(&session, EndReason::Revoked).await,
+            Ok(None) => Ok(false),
+            Err(error) if error.is_corrupt() => {
+                let key = id.key(self.namespace());
+                self.end_at(At::new(&key), EndReason::Revoked).await
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Ends all sessions of a session's owner except that one, and says how many.
+    ///
+    /// A session that ended meanwhile, or that has no owner, has no others: zero.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the store is unavailable ([`Error::is_unavailable`]), or if the
+    /// session's envelope can't be read ([`Error::is_corrupt`]).
+    pub async fn end_others(&self, token: &Token) -> Result<usize> {
+        let presented = self.presented(token);
+        match self.verified(&presented, Freshness::Strict).await? {
+            Some(found) if found.status.lets_in() => {
+                self.end_others_of(&found.session, EndReason::RevokedOthers).await
+            }
+            _ => Ok(0),
+        }
+    }
+
+    pub(crate) async fn end_others_of(
+        &self,
+        session: &Session<T>,
+        reason: EndReason,
+    ) -> Result<usize> {
+        match session.owner() {
+            Some(owner) => self.end_owners(owner, Some(session.key()), reason).await,
+            None => Ok(0),
+        }
     }
 
     /// Ends all of the owner's sessions, and says how many.
     ///
-    /// When this has returned, none that was made before the call is accepted
-    /// any more, also while others are being made.
+    /// When this has returned, no session that was created before the call is accepted, also while
+    /// others are being created.
     ///
     /// # Errors
     ///
-    /// The store's.
+    /// Returns an error if the store is unavailable ([`Error::is_unavailable`]).
     pub async fn end_all(&self, owner: &Owner) -> Result<usize> {
         self.end_owners(owner, None, EndReason::RevokedAll).await
     }
@@ -130,40 +150,53 @@ impl<T: Send + Sync + 'static> Manager<T> {
     async fn end_owners(
         &self,
         owner: &Owner,
-        keep: Option<&SessionId>,
+        keep: Option<&Key>,
         reason: EndReason,
     ) -> Result<usize> {
-        let scoped = self.policy().scoped(owner);
-        let removed = self.store().remove_owner(&scoped, keep.map(SessionId::key)).await;
-        let removed = removed.map_err(Error::store)?;
+        let removed = self.store().remove_owner(owner, keep).await.map_err(Error::store)?;
         self.ended(&removed, Some(owner), reason);
         Ok(removed.len())
     }
 
-    /// Some of all live sessions, after those of the page before: for administrators.
+    /// A part of all live sessions, after those of the page before: for administrators.
     ///
-    /// A session that lives during the whole listing, under one token, is on one page.
-    /// Costly where there are many.
+    /// A session that lives during the whole listing is on one page. The cost of a whole listing
+    /// grows with all that the store's server holds.
     ///
     /// # Errors
     ///
-    /// The store's.
-    pub async fn list_all(&self, after: Option<&Cursor>, sessions_max: usize) -> Result<Page<T>> {
-        let page = self.store().scan(after, sessions_max).await.map_err(Error::store)?;
-        let ours = page.entries.into_iter().filter(|entry| {
-            !matches!(self.standing(&entry.key, &entry.as_ref()), Standing::Foreign)
-        });
-        Ok(Page { sessions: ours.map(Session::from_entry).collect(), next: page.next })
+    /// Returns an error if the store is unavailable ([`Error::is_unavailable`]).
+    pub async fn list_all(&self, after: Option<&Cursor>, max_sessions: usize) -> Result<Page<T>> {
+        let page = self.store().scan(after, max_sessions).await.map_err(Error::store)?;
+        Ok(Page { listing: self.listing(page.listing), next: page.next })
     }
 
-    /// Ends everybody's sessions at once: everything that the store holds, also for
-    /// managers of other kinds on it.
+    /// The sessions of a store's entries. Other entries of its namespace, such as a plain
+    /// cache's, are passed over.
+    fn listing(&self, listing: kvolt_cache::Listing<Record<T>>) -> Listing<T> {
+        let mut unreadable = listing.unreadable;
+        let mut sessions = Vec::with_capacity(listing.entries.len());
+        for entry in listing.entries.iter().filter(|entry| entry.key.is_in(self.namespace())) {
+            match self.is_live(&entry.as_ref()) {
+                Ok(true) if entry.value.data().is_ok() => {
+                    sessions.push(Session::from_entry(entry, self.clock().now()));
+                }
+                Ok(false) => {}
+                _ => unreadable.push(entry.key),
+            }
+        }
+        unreadable.retain(|key| key.is_in(self.namespace()));
+        Listing { sessions, unreadable: unreadable.iter().map(SessionId::from_key).collect() }
+    }
+
+    /// Ends everyone's sessions at once: everything that the store's namespace holds.
     ///
-    /// When this has returned, none that was made before the call is accepted any more.
+    /// When this has returned, no session that was created before the call is accepted. The cost
+    /// grows with all that the store's server holds.
     ///
     /// # Errors
     ///
-    /// The store's.
+    /// Returns an error if the store is unavailable ([`Error::is_unavailable`]).
     pub async fn end_everyone(&self) -> Result<()> {
         self.store().clear().await.map_err(Error::store)?;
         self.changes().all_changed();
@@ -171,33 +204,33 @@ impl<T: Send + Sync + 'static> Manager<T> {
         Ok(())
     }
 
-    /// How many sessions there are in the store, those of managers of other kinds on it
-    /// included. It may be a little off, and count some that have just ended.
+    /// How many sessions the store's namespace has. It may be a little off, and count some that
+    /// have just ended.
     ///
     /// With the feature `metrics` it is also put into the gauge `kvolt_sessions_active`: call it
-    /// as often as that is to be fresh. It is cheap in memory, and a count of
-    /// rows in SQL; on Redis it goes through all keys.
+    /// as often as that should be refreshed. It is cheap in memory, a count of
+    /// rows in SQL, and a walk through all keys of the server on Redis.
     ///
     /// # Errors
     ///
-    /// The store's.
+    /// Returns an error if the store is unavailable ([`Error::is_unavailable`]).
     pub async fn count(&self) -> Result<u64> {
         let count = self.store().count().await.map_err(Error::store)?;
         #[cfg(feature = "metrics")]
-        #[expect(clippy::cast_precision_loss, reason = "nobody has 2^53 sessions")]
+        #[expect(clippy::cast_precision_loss, reason = "no one has 2^53 sessions")]
         metrics::gauge!(crate::events::metric::ACTIVE).set(count as f64);
         Ok(count)
     }
 
-    /// How many events were not told to a listener that did not keep up.
+    /// How many events a listener missed because it did not keep up.
     pub fn events_missed(&self) -> u64 {
         self.events().missed()
     }
 
-    /// Tells of a request that was refused for a reason that the manager does not see
-    /// itself, such as a wrong form token: for those who write an adapter.
+    /// Reports a request that was refused for a reason that the manager does not see
+    /// itself, such as a wrong form token: for adapters.
     pub fn report_refusal(&self, session: Option<&Session<T>>, reason: crate::RefusalReason) {
-        let (id, owner) = (session.map(Session::id), session.and_then(Session::owner));
+        let (id, owner) = (session.map(Session::id), session.and_then(Session::filed_under));
         self.events().refused(id, owner, reason);
     }
 }

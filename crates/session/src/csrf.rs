@@ -21,7 +21,7 @@ const LEN: usize = NONCE_LEN + MAC_LEN;
 /// over fields that are prefixed by their length (RFC 2104). It is another each time, so
 /// that a compressed page tells nothing about it (BREACH), and all of a session's are
 /// good until its next login.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct CsrfToken(String);
 
 impl CsrfToken {
@@ -34,12 +34,10 @@ impl CsrfToken {
     }
 
     pub(crate) fn new(seed: &Seed, random: Random) -> Result<Self> {
-        let mut bytes = [0; 32];
-        random(&mut bytes)?;
-        let (nonce, _) = bytes.split_at(NONCE_LEN);
         let mut token = [0; LEN];
-        token[..NONCE_LEN].copy_from_slice(nonce);
-        token[NONCE_LEN..].copy_from_slice(&mac(seed, nonce).finalize().into_bytes());
+        let (nonce, tag) = token.split_at_mut(NONCE_LEN);
+        random(nonce)?;
+        tag.copy_from_slice(&mac(seed, nonce).finalize().into_bytes());
         Ok(Self(URL_SAFE_NO_PAD.encode(token)))
     }
 
@@ -80,10 +78,8 @@ impl fmt::Debug for CsrfToken {
 
 /// A random number for a session, for what is bound to it.
 pub(crate) fn seed(random: Random) -> Result<Seed> {
-    let mut bytes = [0; 32];
-    random(&mut bytes)?;
     let mut seed = [0; 16];
-    seed.copy_from_slice(&bytes[..16]);
+    random(&mut seed)?;
     Ok(seed)
 }
 

@@ -12,7 +12,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// [`is_full`](Self::is_full) and
 /// [`is_misconfigured`](Self::is_misconfigured) (the operator),
 /// [`is_corrupt`](Self::is_corrupt) (this session can't be read),
-/// [`is_too_large`](Self::is_too_large) (whoever filled the session).
+/// [`is_too_large`](Self::is_too_large) (whoever filled the session),
+/// [`is_unencodable`](Self::is_unencodable) (the program, whose data it is).
 pub struct Error(Box<Inner>);
 
 struct Inner {
@@ -30,12 +31,26 @@ enum Kind {
     Misconfigured,
     Corrupt,
     TooLarge,
+    Unencodable,
 }
 
 impl Error {
     /// A store that did not answer in the time that was set for it.
     pub fn timed_out(after: std::time::Duration) -> Self {
         Self::new(Kind::Unavailable, format!("the store did not answer within {after:?}"))
+    }
+
+    /// A session whose data can't be read.
+    pub(crate) fn corrupt(id: crate::SessionId, source: &kvolt_cache::Error) -> Self {
+        Self::new(Kind::Corrupt, format!("session {id}: {source}"))
+    }
+
+    /// A session that the store files under another owner than its record names.
+    pub(crate) fn misfiled(id: crate::SessionId) -> Self {
+        Self::new(
+            Kind::Corrupt,
+            format!("session {id}: the store names another owner than its record: revoke it"),
+        )
     }
 
     pub(crate) fn store(source: kvolt_cache::Error) -> Self {
@@ -47,6 +62,8 @@ impl Error {
             Kind::Corrupt
         } else if source.is_too_large() {
             Kind::TooLarge
+        } else if source.is_unencodable() {
+            Kind::Unencodable
         } else {
             Kind::Misconfigured
         };
@@ -58,11 +75,8 @@ impl Error {
         Self(Box::new(Inner { kind: Kind::Unavailable, message, source: Some(source.into()) }))
     }
 
-    pub(crate) fn contended(attempts: u32) -> Self {
-        Self::new(
-            Kind::Contended,
-            format!("the session was changed by others in each of {attempts} attempts"),
-        )
+    pub(crate) fn contended(message: impl Into<String>) -> Self {
+        Self::new(Kind::Contended, message)
     }
 
     pub(crate) fn limit_reached() -> Self {
@@ -74,6 +88,11 @@ impl Error {
 
     pub(crate) fn too_large() -> Self {
         Self::new(Kind::TooLarge, "an anonymous session may not hold so much")
+    }
+
+    /// A name that can't be an owner's.
+    pub(crate) fn invalid_owner(source: impl StdError + Send + Sync + 'static) -> Self {
+        Self::misconfigured(format!("not a valid owner: {source}"))
     }
 
     pub(crate) fn misconfigured(message: impl Into<String>) -> Self {
@@ -118,6 +137,12 @@ impl Error {
     /// Whether the session's data is larger than the store takes; it is as it was before.
     pub fn is_too_large(&self) -> bool {
         self.0.kind == Kind::TooLarge
+    }
+
+    /// Whether the store's codec can't keep the data as it is, such as NaN in JSON; the session
+    /// is as it was before.
+    pub fn is_unencodable(&self) -> bool {
+        self.0.kind == Kind::Unencodable
     }
 
     /// Whether the session is there but can't be decoded.

@@ -7,6 +7,8 @@ pub(crate) mod metric;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use kvolt_cache::{Clock, Timestamp};
 
@@ -25,8 +27,8 @@ pub struct Event {
     pub at: Timestamp,
     /// What happened.
     pub what: What,
-    /// The public name of the session; of one that was refused, the name that its
-    /// token would have. None where a request had no token, or not one session is meant.
+    /// The public id of the session; of a refused token, the id that it names. None where a
+    /// request had no token, or not one session is meant.
     pub id: Option<SessionId>,
     /// Whose it is, where that is known.
     pub owner: Option<Owner>,
@@ -46,11 +48,8 @@ pub enum What {
         /// At which level.
         level: Level,
     },
-    /// Its token was changed.
-    Rotated {
-        /// The name that it had before.
-        from: SessionId,
-    },
+    /// Its token was replaced; its id stays.
+    Rotated,
     /// It was ended.
     Ended {
         /// Why.
@@ -103,6 +102,8 @@ pub enum RefusalReason {
     Unknown,
     /// The token had been replaced, and its grace had passed.
     Reuse,
+    /// The token was replaced a short time ago, and is no longer accepted.
+    Replaced,
     /// A credential was changed since the session was made.
     CredentialsChanged,
     /// The owner, or visitors together, have as many sessions as allowed.
@@ -123,12 +124,24 @@ impl What {
         match self {
             Self::Created { .. } => "created",
             Self::Reauthenticated { .. } => "reauthenticated",
-            Self::Rotated { .. } => "rotated",
+            Self::Rotated => "rotated",
             Self::Ended { .. } => "ended",
             Self::Expired => "expired",
             Self::Refused { .. } => "refused",
             Self::Reused => "reused",
         }
+    }
+}
+
+impl What {
+    /// Whether a client without an account can cause it, as often as it likes. An anonymous
+    /// session expires as any other, and the store does not say which it was.
+    const fn is_open_to_all(&self) -> bool {
+        use RefusalReason::{CrossOrigin, Csrf, Unavailable, Unknown};
+        matches!(
+            self,
+            Self::Refused { reason: Unknown | CrossOrigin | Csrf | Unavailable } | Self::Expired
+        )
     }
 }
 
@@ -156,6 +169,7 @@ impl RefusalReason {
         match self {
             Self::Unknown => "unknown",
             Self::Reuse => "reuse",
+            Self::Replaced => "replaced",
             Self::CredentialsChanged => "credentials changed",
             Self::Limit => "limit",
             Self::StepUp => "step up",
@@ -170,11 +184,38 @@ impl RefusalReason {
 pub(crate) struct Events {
     clock: Clock,
     queues: Vec<Queue>,
+    slide_warnings: Warnings,
+    #[cfg(feature = "live")]
+    check_warnings: Warnings,
+}
+
+/// When the same warning was last logged, in milliseconds: an outage that each request meets is
+/// logged once a minute.
+#[derive(Default)]
+struct Warnings(AtomicU64);
+
+impl Warnings {
+    const INTERVAL: Duration = Duration::from_secs(60);
+
+    fn is_due(&self, now: Timestamp) -> bool {
+        let last = self.0.load(Ordering::Relaxed);
+        let is_due = last == 0 || now.since(Timestamp::from_millis(last)) >= Self::INTERVAL;
+        let now = now.as_millis().max(1);
+        let swap = |last| self.0.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed);
+        is_due && swap(last).is_ok()
+    }
 }
 
 impl Events {
     pub(crate) fn new(clock: Clock, listeners: Vec<Arc<dyn EventListener>>) -> Self {
-        Self { clock, queues: listeners.into_iter().map(Queue::start).collect() }
+        let queues = listeners.into_iter().map(Queue::start).collect();
+        Self {
+            clock,
+            queues,
+            slide_warnings: Warnings::default(),
+            #[cfg(feature = "live")]
+            check_warnings: Warnings::default(),
+        }
     }
 
     /// Whether somebody listens.
@@ -198,10 +239,10 @@ impl Events {
         self.tell(What::Reauthenticated { level }, Some(id), owner);
     }
 
-    pub(crate) fn rotated(&self, from: SessionId, id: SessionId, owner: Option<&Owner>) {
-        tracing::info!(target: TARGET, %from, %id, "session rotated");
+    pub(crate) fn rotated(&self, id: SessionId, owner: Option<&Owner>) {
+        tracing::info!(target: TARGET, %id, "session rotated");
         count(metric::ROTATED, []);
-        self.tell(What::Rotated { from }, Some(id), owner);
+        self.tell(What::Rotated, Some(id), owner);
     }
 
     pub(crate) fn ended(&self, id: SessionId, owner: Option<&Owner>, reason: EndReason) {
@@ -242,20 +283,47 @@ impl Events {
         self.tell(What::Reused, Some(id), owner);
     }
 
+    /// A use of a session could not be written down; the request went on.
+    pub(crate) fn slide_failed(&self, id: SessionId, error: &kvolt_cache::Error) {
+        count(metric::SLIDES_FAILED, []);
+        if self.slide_warnings.is_due(self.clock.now()) {
+            let error: &(dyn std::error::Error + 'static) = error;
+            tracing::warn!(
+                target: TARGET, %id, error,
+                "the store could not prolong a session: sessions in use may end early until it can"
+            );
+        }
+    }
+
+    /// An open connection's session could not be checked; the connection stays open.
+    #[cfg(feature = "live")]
+    pub(crate) fn check_failed(&self, id: SessionId, error: &crate::Error) {
+        if self.check_warnings.is_due(self.clock.now()) {
+            let error: &(dyn std::error::Error + 'static) = error;
+            tracing::warn!(
+                target: TARGET, %id, error,
+                "the store could not check sessions of open connections: these stay open until it can"
+            );
+        }
+    }
+
+    /// `owner` is the one that the store knows: of an anonymous session, its group.
     fn tell(&self, what: What, id: Option<SessionId>, owner: Option<&Owner>) {
         if self.queues.is_empty() {
             return;
         }
-        let event = Event { at: self.clock.now(), what, id, owner: owner.cloned() };
+        let is_of_visitor = owner.is_some_and(Owner::is_reserved);
+        let owner = owner.filter(|_| !is_of_visitor).cloned();
+        let event = Event { at: self.clock.now(), what, id, owner };
         for queue in &self.queues {
-            queue.put(&event);
+            queue.put(&event, is_of_visitor || what.is_open_to_all());
         }
     }
 }
 
 pub(crate) fn undecodable(error: &kvolt_cache::Error) {
     let error: &(dyn std::error::Error + 'static) = error;
-    tracing::warn!(target: TARGET, error, "a session can't be decoded, and is ended");
+    tracing::warn!(target: TARGET, error, "the data of a session can't be decoded: the session is ended (see `Builder::undecodable`)");
 }
 
 impl fmt::Debug for Events {

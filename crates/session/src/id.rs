@@ -1,45 +1,69 @@
 use std::fmt;
 use std::str::FromStr;
 
-use kvolt_cache::Key;
+use kvolt_cache::{Key, Namespace};
 
-/// The public name of a session, for lists, logs and revocation: 64 hexadecimal digits.
+/// The public name of a session, for lists, logs and revocation: 24 hexadecimal digits.
 ///
-/// It is the digest under which a store keeps the session. Nobody becomes
-/// anybody with it: given as a token, it is refused.
+/// It is the first part of the session's [`Token`](crate::Token) and no secret: with it alone, a
+/// client can't use the session, keep it alive or end it. It stays the same while the session
+/// lives, and is new at each login.
+///
+/// ```
+/// use kvolt_session::SessionId;
+///
+/// let id: SessionId = "00112233445566778899aabb".parse()?;
+/// assert_eq!(id.to_string(), "00112233445566778899aabb");
+/// # Ok::<(), kvolt_session::ParseSessionIdError>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SessionId(Key);
+pub struct SessionId([u8; Self::LEN]);
 
 impl SessionId {
-    pub(crate) const fn new(key: Key) -> Self {
-        Self(key)
+    /// How many bytes it has.
+    pub const LEN: usize = Key::ID_LEN;
+
+    /// An id by its bytes.
+    pub const fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
+        Self(bytes)
     }
 
-    /// The key under which a store keeps the session.
-    pub const fn key(&self) -> &Key {
+    /// The bytes.
+    pub const fn as_bytes(&self) -> &[u8; Self::LEN] {
         &self.0
+    }
+
+    /// The id of the session that a store keeps under this key.
+    pub fn from_key(key: &Key) -> Self {
+        Self(key.id())
+    }
+
+    /// The key under which a store of this namespace keeps the session.
+    pub fn key(&self, namespace: &Namespace) -> Key {
+        Key::from_id(self.0, namespace)
     }
 }
 
 impl fmt::Display for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 
 impl fmt::Debug for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SessionId({})", self.0)
+        write!(f, "SessionId({self})")
     }
 }
 
-/// The text was not 64 lower-case hexadecimal digits.
+/// The text was not 24 lower-case hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ParseSessionIdError;
 
 impl fmt::Display for ParseSessionIdError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a session id is written as 64 lower-case hexadecimal digits")
+        f.write_str("a session id is written as 24 lower-case hexadecimal digits")
     }
 }
 
@@ -49,6 +73,37 @@ impl FromStr for SessionId {
     type Err = ParseSessionIdError;
 
     fn from_str(text: &str) -> Result<Self, ParseSessionIdError> {
-        text.parse().map(Self).map_err(|_| ParseSessionIdError)
+        let mut id = [0; Self::LEN];
+        if text.len() != 2 * Self::LEN {
+            return Err(ParseSessionIdError);
+        }
+        for (byte, pair) in id.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+            *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+        }
+        Ok(Self(id))
+    }
+}
+
+fn digit(digit: u8) -> Result<u8, ParseSessionIdError> {
+    match digit {
+        b'0'..=b'9' => Ok(digit - b'0'),
+        b'a'..=b'f' => Ok(digit - b'a' + 10),
+        _ => Err(ParseSessionIdError),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn id_is_read_back_from_its_text_and_its_key() {
+        let id = SessionId::from_bytes([0, 1, 2, 253, 254, 255, 6, 7, 8, 9, 10, 11]);
+        assert_eq!(id.to_string(), "000102fdfeff060708090a0b");
+        assert_eq!(id.to_string().parse(), Ok(id));
+        assert_eq!(SessionId::from_key(&id.key(&Namespace::new("shop").unwrap())), id);
+        for bad in ["", "00", &"0".repeat(25), &"A".repeat(24), &"é".repeat(12)] {
+            assert_eq!(bad.parse::<SessionId>(), Err(ParseSessionIdError), "{bad}");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Session records as JSON, for stores that keep bytes.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
@@ -7,94 +8,81 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use kvolt_cache::codec::Json;
 use kvolt_cache::{Codec, Error, Key, Owner, Result, Timestamp};
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use crate::level::Proofs;
-use crate::record::{Content, Extras, Former};
-use crate::{Binding, Device, Flash, Level, Record};
+use crate::record::{Content, Data, Decode, Previous, Rare};
+use crate::token::SecretDigest;
+use crate::{Binding, Device, Flash, Level, Record, SessionId};
 
-/// The format that is written. A higher number is a newer version's.
-const FORMAT: u32 = 1;
+/// The format that is written, and the highest that is read.
+const FORMAT: u64 = 1;
 
 /// Session records as JSON (RFC 8259): readable in the store, and forgiving.
 ///
+/// A record is a line with the envelope, which KVolt itself reads, and then the application's
+/// data:
+///
 /// ```text
-/// {"v":1,"owner":"ada","created":1767225600000,"authenticated":{"1":1767225600000},
-///  "seed":"kX0rNqLrU8mZ1cCw2sYt9A","device":{"user_agent":"curl/8.5.0","address":"192.0.2.7"},
-///  "data":{"name":"Ada"}}
+/// {"v":1,"secret":"…","owner":"ada","created":1767225600000,"ends":1767268800000,"authenticated":{"1":1767225600000},"seed":"…"}
+/// {"name":"Ada"}
 /// ```
 ///
-/// Times are milliseconds since the Unix epoch; `authenticated` has the last one at each
-/// [level](crate::Level). What is not so is left out: `owner`, the parts of `device`,
-/// `kind` (16 hexadecimal digits) for a manager without one, `authenticated` of an anonymous
-/// session, `rotated` where the first token is still the one, `remembered`, `binding`,
-/// `flashes`, and `former`, the names that it had a short time ago: with since when its
-/// user has proved more, or null, until when that is no sign of a theft, and whether they are accepted until then.
-/// Fields that are not known are passed over.
+/// The data is decoded when it is first asked for, so a session whose data can't be read is
+/// still verified, listed and signed out. A change that does not touch the data writes its bytes
+/// back unchanged. `docs/formats.md` in the repository has every field of the envelope.
 ///
 /// Data is by serde, so a field that is reordered, removed, or added with
-/// `#[serde(default)]`, logs nobody out. For changes that go further there are
-/// [`migrate`](Self::migrate) and [`drop_unreadable`](Self::drop_unreadable);
-/// for what even they can't read, see
-/// [`Builder::undecodable`](crate::Builder::undecodable).
+/// `#[serde(default)]`, signs no one out. For changes that go further there are
+/// [`migrate`](Self::migrate) and [`drop_unreadable`](Self::drop_unreadable).
+///
+/// Data that would not be read back as it was is refused when it is written
+/// ([`Error::is_unencodable`](crate::Error::is_unencodable)), and the session stays as it was: see
+/// [`Json`] for what JSON does not keep.
 pub struct RecordJson<T> {
-    rescue: Option<Rescue<T>>,
+    decode: Decode<T>,
 }
-
-type Rescue<T> = Arc<dyn Fn(&Key, Value) -> Option<T> + Send + Sync>;
 
 impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> RecordJson<T> {
     /// Data as serde reads and writes it.
-    pub const fn new() -> Self {
-        Self { rescue: None }
+    pub fn new() -> Self {
+        Self { decode: Arc::new(|key, bytes| Json.decode(key, bytes)) }
     }
 
-    /// Data that serde can't read any more goes through `migrate`; `None` if that can't read it either.
+    /// Data that serde can't read goes through `migrate`, which returns `None` if it can't read
+    /// it either.
     ///
-    /// The session is stored in the new form when it is next changed.
+    /// The session is stored in the new form when its data is next changed.
     #[must_use]
     pub fn migrate(self, migrate: impl Fn(Value) -> Option<T> + Send + Sync + 'static) -> Self {
-        self.rescued_by(move |_, data| migrate(data))
+        self.or_else(move |_, data| migrate(data))
     }
 
-    /// Of data that serde can't read any more, and that
-    /// [`migrate`](Self::migrate) does not read either, the fields that can be
-    /// read are kept, and the others are those of `T::default()`.
+    /// Of data that serde can't read, and that [`migrate`](Self::migrate) does not read either,
+    /// keeps the fields that can be read. The others are those of `T::default()`.
     ///
-    /// Each time it is logged, under the session's public id, which fields were dropped.
+    /// Each time, the log has the session's id and the names of the fields that were dropped.
     #[must_use]
     pub fn drop_unreadable(self) -> Self
     where
         T: Default,
     {
-        self.rescued_by(salvage)
+        self.or_else(salvage)
     }
 
-    fn rescued_by(self, next: impl Fn(&Key, Value) -> Option<T> + Send + Sync + 'static) -> Self {
-        let first = self.rescue;
-        let rescue = move |key: &Key, data: Value| match &first {
-            Some(first) => first(key, data.clone()).or_else(|| next(key, data)),
-            None => next(key, data),
+    fn or_else(self, next: impl Fn(&Key, Value) -> Option<T> + Send + Sync + 'static) -> Self {
+        let first = self.decode;
+        let decode = move |key: &Key, bytes: &[u8]| {
+            first(key, bytes).or_else(|error| {
+                let data = serde_json::from_slice(bytes).ok();
+                data.and_then(|data| next(key, data)).ok_or(error)
+            })
         };
-        Self { rescue: Some(Arc::new(rescue)) }
-    }
-
-    fn data(&self, key: &Key, json: &RawValue) -> Result<T> {
-        let source = match serde_json::from_str(json.get()) {
-            Ok(data) => return Ok(data),
-            Err(source) => source,
-        };
-        let rescued = self.rescue.as_ref().and_then(|rescue| {
-            let data = serde_json::from_str(json.get()).ok()?;
-            rescue(key, data)
-        });
-        rescued.ok_or_else(|| {
-            Error::corrupt(*key, "its data is not what this program expects").with_source(source)
-        })
+        Self { decode: Arc::new(decode) }
     }
 }
 
@@ -119,197 +107,251 @@ fn salvage<T: Serialize + DeserializeOwned + Default>(key: &Key, data: Value) ->
         }
     }
     let data = T::deserialize(Value::Object(kept)).ok()?;
-    tracing::warn!(target: "kvolt::session", id = %key, fields = ?dropped, "dropped what can't be read of a session");
+    let id = SessionId::from_key(key);
+    tracing::warn!(target: "kvolt::session", %id, fields = ?dropped, "dropped fields of a session's data that can't be read");
     Some(data)
 }
 
-#[derive(Serialize)]
-struct Written<'a, T> {
-    v: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    kind: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    owner: Option<&'a str>,
+/// The first line. What is at its default is left out; unknown fields are passed over.
+#[derive(Serialize, Deserialize)]
+struct Envelope<'a> {
+    v: u64,
+    secret: Base64<{ SecretDigest::LEN }>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    epoch: u32,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    owner: Option<Text<'a>>,
     created: u64,
-    #[serde(skip_serializing_if = "Levels::is_empty")]
+    ends: u64,
+    #[serde(default, skip_serializing_if = "Levels::is_empty")]
     authenticated: Levels,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     rotated: Option<u64>,
-    seed: String,
-    #[serde(skip_serializing_if = "is_false")]
+    seed: Base64<16>,
+    #[serde(default, skip_serializing_if = "is_default")]
     remembered: bool,
-    #[serde(skip_serializing_if = "WrittenDevice::is_unknown")]
-    device: WrittenDevice<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    binding: Option<&'a str>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    former: Vec<(String, Option<u64>, u64, bool)>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    flashes: Vec<(&'a str, &'a str)>,
-    data: &'a T,
+    #[serde(borrow, default, skip_serializing_if = "is_default")]
+    device: Where<'a>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    binding: Option<Text<'a>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    previous: Vec<Before>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    quiet_until: Option<u64>,
+    #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
+    flashes: Vec<(Text<'a>, Text<'a>)>,
 }
 
-/// When one last proved who they are, by the number of the level.
-type Levels = BTreeMap<u8, u64>;
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]
-fn is_false(flag: &bool) -> bool {
-    !flag
-}
-
-#[derive(Serialize)]
-struct WrittenDevice<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    user_agent: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+#[derive(Serialize, Deserialize, Default, PartialEq)]
+struct Where<'a> {
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    user_agent: Option<Text<'a>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     address: Option<IpAddr>,
 }
 
-impl WrittenDevice<'_> {
-    fn is_unknown(&self) -> bool {
-        self.user_agent.is_none() && self.address.is_none()
+#[derive(Serialize, Deserialize)]
+struct Before {
+    secret: Base64<{ SecretDigest::LEN }>,
+    #[serde(default, skip_serializing_if = "Levels::is_empty")]
+    authenticated: Levels,
+    until: u64,
+    #[serde(default, skip_serializing_if = "is_default")]
+    accepted: bool,
+}
+
+/// When the user last proved who they are, by the number of the level.
+type Levels = BTreeMap<u8, u64>;
+
+/// A text that is borrowed where it can be.
+#[derive(Serialize, Deserialize, PartialEq)]
+#[serde(transparent)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl<'a> From<&'a str> for Text<'a> {
+    fn from(text: &'a str) -> Self {
+        Self(Cow::Borrowed(text))
     }
 }
 
-#[derive(Deserialize)]
-struct Read<'a> {
-    v: u32,
-    #[serde(default)]
-    kind: Option<String>,
-    #[serde(default)]
-    owner: Option<String>,
-    created: u64,
-    #[serde(default)]
-    authenticated: Levels,
-    #[serde(default)]
-    rotated: Option<u64>,
-    seed: String,
-    #[serde(default)]
-    remembered: bool,
-    #[serde(default)]
-    device: ReadDevice,
-    #[serde(default)]
-    binding: Option<String>,
-    #[serde(default)]
-    former: Vec<(String, Option<u64>, u64, bool)>,
-    #[serde(default)]
-    flashes: Vec<(String, String)>,
-    #[serde(borrow)]
-    data: &'a RawValue,
+/// Bytes in base64url, which have exactly one spelling.
+struct Base64<const N: usize>([u8; N]);
+
+impl<const N: usize> Serialize for Base64<N> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&URL_SAFE_NO_PAD.encode(self.0))
+    }
 }
 
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct ReadDevice {
-    user_agent: Option<String>,
-    address: Option<IpAddr>,
+impl<'de, const N: usize> Deserialize<'de> for Base64<N> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        // With the room that the decoder asks for before it knows of the missing padding.
+        let mut bytes = [0; SecretDigest::LEN + 2];
+        match URL_SAFE_NO_PAD.decode_slice(<&str>::deserialize(from)?, &mut bytes) {
+            Ok(len) if len == N => Ok(Self(*bytes.first_chunk().expect("it has more than N"))),
+            _ => Err(D::Error::custom("wrong length or alphabet")),
+        }
+    }
+}
+
+fn is_default<V: Default + PartialEq>(value: &V) -> bool {
+    *value == V::default()
+}
+
+fn to_levels(proofs: &Proofs) -> Levels {
+    let at = |level: Level| Some((level.number(), proofs.exactly(level)?.as_millis()));
+    Level::ALL.into_iter().filter_map(at).collect()
+}
+
+fn from_levels(levels: Levels) -> Proofs {
+    let mut proofs = Proofs::NONE;
+    for (number, at) in levels {
+        // A level that only a newer version knows gives no rights here.
+        if let Some(level) = Level::from_number(number) {
+            proofs.add(level, Timestamp::from_millis(at));
+        }
+    }
+    proofs
 }
 
 impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> Codec<Record<T>> for RecordJson<T> {
-    fn binds_key(&self) -> bool {
-        false
-    }
-
-    fn encode(&self, _: &Key, record: &Record<T>) -> Result<Vec<u8>> {
-        let Content { data, owner, created, proofs, rotated, device, kind, .. } = record.content();
-        let at = |level: Level| Some((level.number(), proofs.exactly(level)?.as_millis()));
-        let none = Extras::default();
-        let extras = record.content().extras.as_deref().unwrap_or(&none);
-        let written = Written {
+    fn encode(&self, key: &Key, record: &Record<T>) -> Result<Vec<u8>> {
+        let content = record.content();
+        let Content { created, rotated, device, .. } = content;
+        let none = Rare::default();
+        let rare = content.rare.as_deref().unwrap_or(&none);
+        let envelope = Envelope {
             v: FORMAT,
-            kind: (*kind != 0).then(|| format!("{kind:016x}")),
-            owner: owner.as_ref().map(Owner::as_str),
+            secret: Base64(*content.secret.as_bytes()),
+            epoch: content.epoch,
+            owner: content.owner.as_ref().map(|owner| owner.as_str().into()),
             created: created.as_millis(),
-            authenticated: Level::ALL.into_iter().filter_map(at).collect(),
+            ends: content.ends_at.as_millis(),
+            authenticated: to_levels(&content.proofs),
             rotated: (rotated != created).then(|| rotated.as_millis()),
-            seed: URL_SAFE_NO_PAD.encode(record.content().seed),
-            remembered: record.content().remembered,
-            device: WrittenDevice { user_agent: device.user_agent(), address: device.address() },
-            binding: extras.binding.as_ref().map(Binding::as_str),
-            former: extras
-                .former
+            seed: Base64(content.seed),
+            remembered: content.remembered,
+            device: Where {
+                user_agent: device.user_agent().map(Text::from),
+                address: device.address(),
+            },
+            binding: rare.binding.as_ref().map(|binding| binding.as_str().into()),
+            previous: rare.previous.iter().map(Before::from).collect(),
+            quiet_until: rare.quiet_until.map(Timestamp::as_millis),
+            flashes: rare
+                .flashes
                 .iter()
-                .map(|Former { key, outdated, until, accepted }| {
-                    let outdated = outdated.map(Timestamp::as_millis);
-                    (key.to_string(), outdated, until.as_millis(), *accepted)
-                })
+                .map(|flash| (flash.kind().into(), flash.text().into()))
                 .collect(),
-            flashes: extras.flashes.iter().map(|flash| (flash.kind(), flash.text())).collect(),
-            data,
         };
-        serde_json::to_vec(&written).map_err(|source| {
-            Error::misconfigured("the session's data can't be written as JSON").with_source(source)
-        })
+        let mut bytes = serde_json::to_vec(&envelope).map_err(|source| {
+            Error::unencodable("its envelope can't be written").with_source(source)
+        })?;
+        bytes.push(b'\n');
+        match content.data.bytes() {
+            Some(data) => bytes.extend_from_slice(data),
+            None => {
+                let data = content.data.get();
+                let data = data.map_err(|error| Error::unencodable(error.to_string()))?;
+                bytes.append(&mut Json.encode(key, data)?);
+            }
+        }
+        Ok(bytes)
     }
 
     fn decode(&self, key: &Key, bytes: &[u8]) -> Result<Record<T>> {
-        let read: Read<'_> = serde_json::from_slice(bytes).map_err(|source| {
-            Error::corrupt(*key, "it is not a session as this program writes it")
-                .with_source(source)
+        let end = memchr::memchr(b'\n', bytes).ok_or_else(|| {
+            Error::corrupt(*key, "it is not a session: its first line has no end")
         })?;
-        if read.v > FORMAT {
-            return Err(Error::corrupt(
-                *key,
-                format!("it is in format {}, and this version reads up to {FORMAT}", read.v),
-            ));
-        }
-        let kind = match read.kind {
-            Some(kind) => u64::from_str_radix(&kind, 16).map_err(|source| {
-                Error::corrupt(*key, "its kind is not hexadecimal").with_source(source)
-            })?,
-            None => 0,
+        let (line, data) = (&bytes[..end], &bytes[end + 1..]);
+        let read = match serde_json::from_slice::<Envelope<'_>>(line) {
+            Ok(read) if read.v == FORMAT => read,
+            other => return Err(unreadable(*key, line, other.err())),
         };
+        let owner =
+            match read.owner {
+                None => None,
+                Some(name) => Some(Owner::from_stored(&name.0).ok_or_else(|| {
+                    Error::corrupt(*key, "its envelope names an owner that is none")
+                })?),
+            };
         let mut device = Device::new();
         if let Some(user_agent) = &read.device.user_agent {
-            device = device.with_user_agent(user_agent);
+            device = device.with_user_agent(&user_agent.0);
         }
         if let Some(address) = read.device.address {
             device = device.with_address(address);
         }
-        let bad = |what: &str| Error::corrupt(*key, format!("its {what} is not sound"));
-        let mut proofs = Proofs::NONE;
-        for (number, at) in read.authenticated {
-            // A level that a newer version knows is none of ours, and gives no rights here.
-            if let Some(level) = Level::from_number(number) {
-                proofs.add(level, Timestamp::from_millis(at));
-            }
-        }
-        let mut seed = [0; 18];
-        match URL_SAFE_NO_PAD.decode_slice(&read.seed, &mut seed) {
-            Ok(16) => {}
-            _ => return Err(bad("seed")),
-        }
-        let seed = *seed.first_chunk().ok_or_else(|| bad("seed"))?;
-        let mut former = Vec::new();
-        for (key, outdated, until, accepted) in read.former {
-            let key: Key = key.parse().map_err(|_| bad("former name"))?;
-            let outdated = outdated.map(Timestamp::from_millis);
-            let until = Timestamp::from_millis(until);
-            former.push(Former { key, outdated, until, accepted });
-        }
-        let flashes = read.flashes.iter().map(|(kind, text)| Flash::new(kind, text)).collect();
-        let extras = Extras { former, binding: read.binding.map(Binding::from), flashes };
-        let created = Timestamp::from_millis(read.created);
-        let mut content = Content {
-            kind,
-            data: self.data(key, read.data)?,
-            owner: read.owner.map(Owner::from),
-            created,
-            proofs,
-            rotated: read.rotated.map_or(created, Timestamp::from_millis),
-            seed,
+        let rare = Rare {
+            previous: read.previous.into_iter().map(Previous::from).collect(),
+            quiet_until: read.quiet_until.map(Timestamp::from_millis),
+            binding: read.binding.map(|binding| Binding::from(&*binding.0)),
+            flashes: read.flashes.iter().map(|(kind, text)| Flash::new(&kind.0, &text.0)).collect(),
+        };
+        Ok(Record::new(Content {
+            secret: SecretDigest::from_bytes(read.secret.0),
+            epoch: read.epoch,
+            owner,
+            created: Timestamp::from_millis(read.created),
+            ends_at: Timestamp::from_millis(read.ends),
+            proofs: from_levels(read.authenticated),
+            rotated: Timestamp::from_millis(read.rotated.unwrap_or(read.created)),
+            seed: read.seed.0,
             remembered: read.remembered,
             device,
-            extras: Some(Box::new(extras)),
-        };
-        content.tidy();
-        Ok(Record::new(content))
+            rare: (rare != Rare::default()).then(|| Box::new(rare)),
+            data: Data::encoded(*key, data, Arc::clone(&self.decode)),
+        }))
+    }
+}
+
+impl From<&Previous> for Before {
+    fn from(previous: &Previous) -> Self {
+        Self {
+            secret: Base64(*previous.secret.as_bytes()),
+            authenticated: to_levels(&previous.proofs),
+            until: previous.until.as_millis(),
+            accepted: previous.is_accepted,
+        }
+    }
+}
+
+impl From<Before> for Previous {
+    fn from(before: Before) -> Self {
+        Self {
+            secret: SecretDigest::from_bytes(before.secret.0),
+            proofs: from_levels(before.authenticated),
+            until: Timestamp::from_millis(before.until),
+            is_accepted: before.accepted,
+        }
+    }
+}
+
+/// Why an envelope is not one of this format. Of serde's error it has the place alone: what
+/// serde says quotes the envelope, and secrets are in it.
+fn unreadable(key: Key, line: &[u8], error: Option<serde_json::Error>) -> Error {
+    #[derive(Deserialize)]
+    struct Format {
+        v: u64,
+    }
+    match serde_json::from_slice(line) {
+        Ok(Format { v }) if v > FORMAT => Error::corrupt(
+            key,
+            format!(
+                "it is in format {v}, which a newer version of KVolt wrote, and this version \
+                 reads formats up to {FORMAT}: run the newer version, or revoke the session"
+            ),
+        ),
+        _ => {
+            let column = error.map_or(0, |error| error.column());
+            Error::corrupt(key, format!("its envelope is damaged, at byte {column}"))
+        }
     }
 }
 
 impl<T> Clone for RecordJson<T> {
     fn clone(&self) -> Self {
-        Self { rescue: self.rescue.clone() }
+        Self { decode: Arc::clone(&self.decode) }
     }
 }
 
@@ -321,6 +363,6 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> Default for Record
 
 impl<T> fmt::Debug for RecordJson<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RecordJson").field("rescues", &self.rescue.is_some()).finish()
+        f.write_str("RecordJson")
     }
 }

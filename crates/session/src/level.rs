@@ -59,11 +59,6 @@ impl Proofs {
         *latest = (*latest).max(at.as_millis().max(1));
     }
 
-    /// Without those of this moment and later.
-    pub(crate) fn before(self, moment: Timestamp) -> Self {
-        Self(self.0.map(|at| if at < moment.as_millis() { at } else { 0 }))
-    }
-
     /// At exactly this level.
     pub(crate) fn exactly(&self, level: Level) -> Option<Timestamp> {
         moment(self.0[level.index()])

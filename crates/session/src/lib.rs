@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod access;
 mod anonymous;
 mod binding;
 mod by_owner;
@@ -25,10 +26,12 @@ mod session;
 mod tests;
 mod timeouts;
 mod token;
+mod turns;
 
+pub use access::Access;
 pub use anonymous::Anonymous;
 pub use binding::Binding;
-pub use by_owner::Page;
+pub use by_owner::{Listing, Page};
 pub use csrf::CsrfToken;
 pub use device::Device;
 pub use error::{Error, Result};
@@ -46,10 +49,11 @@ pub use manager::Manager;
 pub use policy::{
     Builder, IDLE_TIMEOUT_DEFAULT, LIFETIME_DEFAULT, LIVE_INTERVAL_DEFAULT, TokenReuse, Undecodable,
 };
+pub use reading::{Ready, Unread};
 pub use record::{NewSession, Record};
 pub use renewing::Rotated;
 pub use session::Session;
 pub use timeouts::Timeouts;
 pub use token::Token;
 
-pub use kvolt_cache::{Access, AtLimit, Owner, OwnerLimit, Timestamp};
+pub use kvolt_cache::{AtLimit, Namespace, Owner, OwnerLimit, Timestamp};

@@ -1,4 +1,4 @@
-//! Connections that stay open, and have to know when their session ends.
+//! Connections that stay open, and must know when their session ends.
 
 use std::fmt;
 use std::future::Future;
@@ -7,20 +7,23 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_core::Stream;
-use kvolt_cache::{Access, Watch};
+use kvolt_cache::{Freshness, Watch};
 use tokio::time::{Instant, timeout_at};
 
-use crate::reading::Standing;
-use crate::{LIVE_INTERVAL_DEFAULT, Manager, Result, Session};
+use crate::{Manager, Session};
 
-/// A session that an open connection belongs to: tells when it changes, and when it ends.
+/// A session that an open connection belongs to: notifies when it changes, and when it ends.
 ///
-/// Waiting does not keep it alive. It follows the session when its token is rotated. It
-/// ends with the session, for whatever reason and on whichever server: at once for what
-/// this process does; elsewhere as soon as the store pushes the change, where it is listened to
-/// (by a near cache, or a watched store), and in any case within the bound of
-/// that, or else within [`live_interval`](crate::Builder::live_interval), by
-/// looking. A store that can't be asked is no end: it is asked again.
+/// Waiting does not keep the session alive. A rotation of its token is no end. It ends with the
+/// session, for whatever reason and on whichever server, at a change of credentials, and when the
+/// session can't be read any more. It notices a change that this process makes at once; one of
+/// another process as soon as the store pushes it, where a near cache listens to the store, and in
+/// any case within that cache's bound; or else within
+/// [`live_interval`](crate::Builder::live_interval), by checking. A store that can't answer is no
+/// end: it is asked again.
+///
+/// The session it shows has the rights that it had when the connection was opened: what its user
+/// proves later is for the token that is given to the client then.
 ///
 /// Needs a Tokio runtime with its timer.
 #[must_use = "a live session does nothing until it is waited for"]
@@ -28,28 +31,38 @@ pub struct Live<T> {
     manager: Manager<T>,
     watch: Watch,
     session: Session<T>,
-    /// Whether something may have happened that was not looked at: it stays so until a look has answered.
-    is_due: bool,
-    /// When it is looked at unasked, and whether that is for its end. It outlives a wait that was given up.
-    patience: Option<(Instant, bool)>,
-    /// How often in a row it was looked at after its time, and was there: by the store's clock it is earlier.
-    overtime: u32,
+    /// When to check without being notified, which outlives a wait that was given up; `None` if
+    /// something may have happened since the last check.
+    next_check: Option<NextCheck>,
+    /// How often in a row the session was live after its time: by the store's clock it is earlier.
+    late_checks: u32,
+    /// How often in a row the store could not answer.
+    failures: u32,
 }
 
-/// At the end of its time a session is not looked at more often than this.
-const LOOK_MIN: Duration = Duration::from_millis(10);
+#[derive(Clone, Copy)]
+struct NextCheck {
+    at: Instant,
+    /// Whether the session ends then by its deadlines.
+    is_end: bool,
+}
+
+/// At the end of its time a session is not checked more often than this.
+const CHECK_MIN: Duration = Duration::from_millis(10);
+
+/// The longest pause before a store is asked again that could not answer.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 impl<T: Send + Sync + 'static> Manager<T> {
     /// Follows a session for a connection that stays open.
     pub fn live(&self, session: &Session<T>) -> Live<T> {
-        let watch = self.changes().watch(*session.id().key());
         Live {
             manager: self.clone(),
-            watch,
+            watch: self.changes().watch(*session.key()),
             session: session.clone(),
-            is_due: true,
-            patience: None,
-            overtime: 0,
+            next_check: None,
+            late_checks: 0,
+            failures: 0,
         }
     }
 }
@@ -63,42 +76,40 @@ impl<T: Send + Sync + 'static> Live<T> {
     /// Waits until the session has changed, or its token has, and returns it as it is
     /// then; `None` once it has ended, and from then on.
     ///
-    /// Several changes in a row may be told as one. Use is no change.
+    /// Several changes in a row may be reported as one. Use is no change.
     ///
     /// # Cancellation
     ///
-    /// Nothing is lost with a future that was dropped before it has finished.
+    /// Nothing is lost with a future that is dropped before it has finished.
     pub async fn changed(&mut self) -> Option<&Session<T>> {
         loop {
-            let mut strict = false;
-            if !self.is_due {
-                let patience = self.patience();
-                let (until, ends) = *self.patience.get_or_insert(patience);
+            let mut freshness = Freshness::Bounded;
+            if let Some(NextCheck { at, is_end }) = self.next_check {
+                let is_notified = timeout_at(at, self.watch.changed()).await.is_ok();
                 // At the end of its time the store itself is asked, and no copy of it.
-                strict = timeout_at(until, self.watch.changed()).await.is_err() && ends;
-                (self.is_due, self.patience) = (true, None);
+                if !is_notified && is_end {
+                    freshness = Freshness::Strict;
+                }
+                self.next_check = None;
             }
-            match self.look(strict).await {
+            match self.manager.continued(&self.session, freshness).await {
                 Ok(Some(session)) => {
-                    self.is_due = false;
-                    self.overtime =
-                        if self.left(&session).is_zero() { self.overtime + 1 } else { 0 };
-                    let (id, version) = (session.id(), session.version());
-                    let is_other = (id, version) != (self.session.id(), self.session.version());
-                    if id != self.session.id() {
-                        self.watch = self.manager.changes().watch(*id.key());
-                        // What came between the look and the watch is looked for once more.
-                        self.is_due = true;
-                    }
+                    self.failures = 0;
+                    let is_late = self.left(&session).is_zero();
+                    self.late_checks = if is_late { self.late_checks + 1 } else { 0 };
+                    let is_other = session.version() != self.session.version();
                     self.session = session;
+                    self.next_check = Some(self.after_check());
                     if is_other {
                         return Some(&self.session);
                     }
                 }
                 Ok(None) => return None,
+                Err(error) if error.is_corrupt() => return None,
                 Err(error) => {
-                    self.complain(&error);
-                    tokio::time::sleep(self.pause()).await;
+                    self.manager.events().check_failed(self.session.id(), &error);
+                    self.next_check = Some(self.after_failure());
+                    self.failures = self.failures.saturating_add(1);
                 }
             }
         }
@@ -119,22 +130,25 @@ impl<T: Send + Sync + 'static> Live<T> {
         WhileLive { ended: Some(Box::pin(self.ended())), stream: Box::pin(stream) }
     }
 
-    fn complain(&self, error: &crate::Error) {
-        let (id, error) = (self.session.id(), error as &(dyn std::error::Error + 'static));
-        tracing::warn!(target: "kvolt::session", %id, error, "a live session can't be looked at, and is looked at again");
+    /// When to check again after a check.
+    fn after_check(&self) -> NextCheck {
+        let pushed_for = self.manager.changes().complete_for();
+        let interval = self.manager.policy().live_interval;
+        let wait = if pushed_for.is_zero() { interval } else { pushed_for };
+        // Clocks differ by little, mostly. By how much is found out in longer and longer steps.
+        let late = CHECK_MIN.saturating_mul(1 << self.late_checks.min(20));
+        let left = self.left(&self.session).max(late);
+        // Far enough for a wait without end, and near enough to be a moment.
+        let wait = wait.min(left).clamp(CHECK_MIN, Duration::from_secs(24 * 60 * 60));
+        NextCheck { at: Instant::now() + wait, is_end: left <= wait }
     }
 
-    /// When to look unasked, and whether that is for the session's end.
-    fn patience(&self) -> (Instant, bool) {
-        let policy = self.manager.policy();
-        let told = self.manager.changes().complete_for();
-        let wait = if told.is_zero() { policy.live_interval } else { told };
-        // Clocks differ by little, mostly. By how much is found out in longer and longer steps.
-        let overtime = LOOK_MIN.saturating_mul(1 << self.overtime.min(20));
-        let left = self.left(&self.session).max(overtime);
-        // Far enough for a wait without end, and near enough to be a moment.
-        let wait = wait.min(left).clamp(LOOK_MIN, Duration::from_secs(24 * 60 * 60));
-        (Instant::now() + wait, left <= wait)
+    /// A random part of a duration.
+    fn part_of(&self, duration: Duration) -> Duration {
+        let mut random = [0];
+        // Without randomness, none of it.
+        let _ = (self.manager.policy().random)(&mut random);
+        duration / 255 * u32::from(random[0])
     }
 
     /// How long a session has left by this process's clock.
@@ -142,19 +156,13 @@ impl<T: Send + Sync + 'static> Live<T> {
         session.expires_at().since(self.manager.policy().clock.now())
     }
 
-    /// How long to wait before a store is asked again that did not answer.
-    fn pause(&self) -> Duration {
-        (self.manager.policy().live_interval / 4).clamp(LOOK_MIN, LIVE_INTERVAL_DEFAULT)
-    }
-
-    async fn look(&self, strict: bool) -> Result<Option<Session<T>>> {
-        let access = Access::PEEK.strict_if(strict);
-        let found = self.manager.entry(self.session.id().key(), access).await?;
-        // By a former key it is followed, however long ago that was its.
-        Ok(found.and_then(|(session, standing)| match standing {
-            Standing::Good | Standing::Spent | Standing::Replaced => Some(session.whole()),
-            Standing::Foreign | Standing::Unbound => None,
-        }))
+    /// When to check again after the store could not answer: after twice as long each time, spread
+    /// over half of that, so that connections do not ask all at once when the store tries to come
+    /// back.
+    fn after_failure(&self) -> NextCheck {
+        let first = (self.manager.policy().live_interval / 4).clamp(CHECK_MIN, PAUSE_MAX);
+        let pause = first.saturating_mul(1 << self.failures.min(16)).min(PAUSE_MAX);
+        NextCheck { at: Instant::now() + pause - self.part_of(pause / 2), is_end: false }
     }
 }
 

@@ -2,26 +2,30 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kvolt_cache::{AnyStore, Changes, Insert, Key, NewEntry, Store};
+use kvolt_cache::{
+    AnyStore, At, Changes, Freshness, Insert, Key, Namespace, NewEntry, Remove, Replaces, Store,
+};
 
 use crate::events::{EndReason, EventListener, Events, RefusalReason};
 use crate::level::Proofs;
-use crate::policy::{Builder, LIFETIME_DEFAULT, Policy, measured};
-use crate::reading::Standing;
-use crate::record::{Content, Extras, NewSession, Record};
+use crate::policy::{Builder, Policy, measured};
+use crate::record::{Content, Data, NewSession, Record};
+use crate::token::SecretDigest;
+use crate::turns::Turns;
 use crate::{Error, Owner, Result, Session, SessionId, Timeouts, Token, csrf};
 
 /// Makes, reads, changes and ends the sessions of one application. Cloning it
 /// is cheap; all clones are one manager.
 ///
 /// What its calls do is done when they return. A token that is unknown, ended
-/// or of another kind is `None` or `false`; `Err` means that the question could
+/// or of another namespace is `None` or `false`; `Err` means that the question could
 /// not be answered.
 ///
 /// # Cancellation
 ///
-/// Dropping a future before it has finished leaves its operation done or not
-/// done, never half done.
+/// Dropping a future before it has finished leaves its operation done or not done. Only
+/// [`change_credentials`](Self::change_credentials) has several steps, each of which is done or
+/// not done, and so has a [`login`](Self::login) on a cluster where the owner changes.
 pub struct Manager<T>(Arc<Inner<T>>);
 
 struct Inner<T> {
@@ -29,26 +33,21 @@ struct Inner<T> {
     policy: Policy<T>,
     events: Arc<Events>,
     changes: Arc<Changes>,
+    turns: Turns<Session<T>>,
 }
 
-/// A new token collides with an existing one once in 2^128 sessions; more than
+/// A new id collides with an existing one once in 2^48 sessions; more than
 /// this many times in a row means that the generator is broken.
-pub(crate) const INSERT_ATTEMPTS_MAX: u32 = 8;
-
-/// Each attempt that is lost is one that another change has won.
-pub(crate) const UPDATE_ATTEMPTS_MAX: u32 = 10_000;
-
-/// Keys are divided into at most 1,024 parts (see [`Store::places`]); to miss
-/// one in all of these has a probability below 2^-80.
-const PLACE_ATTEMPTS_MAX: u32 = 65_536;
+const MAX_INSERT_ATTEMPTS: u32 = 8;
 
 impl<T: Send + Sync + 'static> Manager<T> {
     /// A manager on a store, for sessions that end when unused for this long.
     ///
-    /// However much they are used, they end after [`LIFETIME_DEFAULT`], or
-    /// after the idle timeout if that is longer.
+    /// However much they are used, they end after [`LIFETIME_DEFAULT`](crate::LIFETIME_DEFAULT), or
+    /// after the idle timeout if that is longer. With an idle timeout of zero, each call that
+    /// would create a session is an error ([`Error::is_misconfigured`]).
     pub fn new(store: impl Store<Record<T>>, idle_timeout: Duration) -> Self {
-        let timeouts = Timeouts::new(idle_timeout, LIFETIME_DEFAULT.max(idle_timeout));
+        let timeouts = Timeouts::new(idle_timeout, crate::LIFETIME_DEFAULT.max(idle_timeout));
         let policy = Policy { timeouts, ..Policy::default() };
         Self::from_parts(measured(store), policy, Vec::new())
     }
@@ -68,18 +67,31 @@ impl<T: Send + Sync + 'static> Manager<T> {
             // The store may live on without this manager, whose listeners then have to end.
             let expired = Arc::downgrade(&events);
             // Not every store can tell; the documentation of the event says so.
+            let namespace = store.namespace().clone();
             store.on_expired(Arc::new(move |key: &Key| {
-                if let Some(expired) = expired.upgrade() {
-                    expired.expired(SessionId::new(*key));
+                if let Some(expired) = expired.upgrade()
+                    && key.is_in(&namespace)
+                {
+                    expired.expired(SessionId::from_key(key));
                 }
             }));
         }
         let changes = store.changes().unwrap_or_default();
-        Self(Arc::new(Inner { store, policy, events, changes }))
+        Self(Arc::new(Inner { store, policy, events, changes, turns: Turns::new() }))
     }
 
     pub(crate) fn store(&self) -> &AnyStore<Record<T>> {
         &self.0.store
+    }
+
+    /// The store's namespace: tokens of another mean nothing to this manager.
+    #[inline]
+    pub fn namespace(&self) -> &Namespace {
+        self.0.store.namespace()
+    }
+
+    pub(crate) fn turns(&self) -> &Turns<Session<T>> {
+        &self.0.turns
     }
 
     pub(crate) fn policy(&self) -> &Policy<T> {
@@ -94,8 +106,8 @@ impl<T: Send + Sync + 'static> Manager<T> {
         &self.0.changes
     }
 
-    /// When sessions end, but those of [remembered](Builder::remembered_timeouts) and
-    /// [anonymous](crate::Anonymous::timeouts) ones with timeouts of their own.
+    /// When sessions end, except for [remembered](Builder::remembered_timeouts) and
+    /// [anonymous](crate::Anonymous::timeouts) ones, which may have timeouts of their own.
     pub fn timeouts(&self) -> Timeouts {
         self.policy().timeouts
     }
@@ -105,14 +117,20 @@ impl<T: Send + Sync + 'static> Manager<T> {
         self.policy().timeouts.idle
     }
 
-    /// How long a session lives at the most.
+    /// How long a session lives at most.
     pub fn lifetime(&self) -> Duration {
         self.policy().timeouts.lifetime
     }
 
-    /// When the sessions of those end who asked to be remembered.
+    /// When sessions end whose users asked to be remembered.
     pub fn remembered_timeouts(&self) -> Timeouts {
         self.policy().remembered.unwrap_or(self.policy().timeouts)
+    }
+
+    /// When the sessions of anonymous visitors end.
+    pub fn anonymous_timeouts(&self) -> Timeouts {
+        let anonymous = self.policy().anonymous.as_ref();
+        anonymous.and_then(|anonymous| anonymous.timeouts).unwrap_or(self.policy().timeouts)
     }
 
     /// The clock by which sessions show their times.
@@ -120,32 +138,30 @@ impl<T: Send + Sync + 'static> Manager<T> {
         &self.policy().clock
     }
 
-    /// The public name of the session that a token would have.
-    pub fn id(&self, token: &Token) -> SessionId {
-        SessionId::new(self.key(token))
-    }
-
-    /// Makes a session for one who has proved who they are, and returns its token.
+    /// Creates a session for a user who has proved who they are, and returns its token.
     ///
     /// At a sign-in, [`login`](Self::login) also ends the session that the client had before.
     ///
     /// # Errors
     ///
-    /// The store's; [`is_limit_reached`](Error::is_limit_reached) where the
-    /// owner has as many as allowed; no randomness; misconfigured, for one without the
-    /// [binding](Builder::bound_to) that the manager asks for.
+    /// Returns an error if the store is unavailable ([`Error::is_unavailable`]) or full
+    /// ([`Error::is_full`]), if the owner has as many sessions as allowed
+    /// ([`Error::is_limit_reached`]), if the data is larger than the store takes
+    /// ([`Error::is_too_large`]), if the owner's name is not valid or the session lacks the
+    /// [binding](Builder::bound_to) that the manager asks for ([`Error::is_misconfigured`]), or if
+    /// there is no randomness ([`Error::is_unavailable`]).
     pub async fn create(&self, session: impl Into<NewSession<T>>) -> Result<Token> {
-        let content = self.content(session.into())?;
-        self.insert(&Record::new(content)).await
+        self.insert_new(self.content(session.into())?).await
     }
 
-    /// Makes a session for a visitor who has not signed in, and returns its token. A
+    /// Creates a session for a visitor who has not signed in, and returns its token. A
     /// [login](Self::login) replaces it.
     ///
     /// # Errors
     ///
-    /// As for [`create`](Self::create); misconfigured without
-    /// [`Builder::anonymous`]; [`is_too_large`](Error::is_too_large) for data beyond its bound.
+    /// Returns the errors of [`create`](Self::create), an error
+    /// ([`Error::is_misconfigured`]) without [`Builder::anonymous`], and an error
+    /// ([`Error::is_too_large`]) for data beyond its bound.
     pub async fn create_anonymous(&self, data: T) -> Result<Token> {
         let Some(anonymous) = &self.policy().anonymous else {
             return Err(Error::misconfigured(
@@ -155,167 +171,174 @@ impl<T: Send + Sync + 'static> Manager<T> {
         if !anonymous.takes(&data) {
             return Err(Error::too_large());
         }
-        let mut content = self.bare(data, None)?;
-        content.proofs = Proofs::NONE;
-        self.insert(&Record::new(content)).await
+        self.insert_new(self.new_content(data, None)?).await
     }
 
     /// Ends a session. `true` if there was one.
     ///
-    /// When this has returned, no request anywhere finds it any more, whatever was in flight.
+    /// When this has returned, no request anywhere finds the session, whatever was in flight. A
+    /// previous token may end its session only during its grace. A session whose data can't be
+    /// read is ended too.
     ///
     /// # Errors
     ///
-    /// The store's.
+    /// Returns an error if the store is unavailable ([`Error::is_unavailable`]), or if not even
+    /// the session's envelope can be read ([`Error::is_corrupt`]), so that the token can't be
+    /// verified.
     pub async fn destroy(&self, token: &Token) -> Result<bool> {
-        let key = self.key(token);
-        // Whom a former token leads to is ended by it in its grace only. Anything that can't
-        // be read is ended by who has its token.
-        let (key, owner) = match self.peek_entry(&key).await {
-            Ok(Some((session, Standing::Good | Standing::Unbound))) => {
-                (*session.id().key(), session.owner().cloned())
+        let presented = self.presented(token);
+        match self.verified(&presented, Freshness::Bounded).await? {
+            Some(found) if found.status.may_end() => {
+                self.end_session(&found.session, EndReason::Logout).await
             }
-            Ok(_) => return Ok(false),
-            Err(error) if error.is_corrupt() => (key, None),
-            Err(error) => return Err(error),
-        };
-        self.end_key(&key, owner.as_ref(), EndReason::Logout).await
+            _ => Ok(false),
+        }
     }
 
-    /// [`destroy`](Self::destroy) for one who has just read the session: on a store elsewhere
-    /// it is asked once less.
+    /// [`destroy`](Self::destroy) for a caller that has just read the session by its token: a
+    /// remote store is asked once less.
     ///
     /// # Errors
     ///
-    /// The store's.
+    /// Returns an error if the store is unavailable ([`Error::is_unavailable`]).
     pub async fn destroy_session(&self, session: &Session<T>) -> Result<bool> {
-        // Its token may have been changed in between; then this key, a former one, leads to it.
-        self.end_key(session.id().key(), session.owner(), EndReason::Logout).await
+        self.end_session(session, EndReason::Logout).await
     }
 
-    /// Ends what is under a key, and says so.
-    pub(crate) async fn end_key(
+    pub(crate) async fn end_session(
         &self,
-        key: &Key,
-        owner: Option<&Owner>,
+        session: &Session<T>,
         reason: EndReason,
     ) -> Result<bool> {
-        let ended = self.store().remove(key).await.map_err(Error::store)?;
-        self.changes().changed(key);
+        self.end_at(session.at(), reason).await
+    }
+
+    /// Removes the entry of a session, and reports that it was ended.
+    pub(crate) async fn end_at(&self, at: At<'_>, reason: EndReason) -> Result<bool> {
+        let removed = self.store().remove(at, None).await;
+        self.changes().changed(at.key);
+        let ended = removed.map_err(Error::store)? == Remove::Removed;
         if ended {
-            self.events().ended(SessionId::new(*key), owner, reason);
+            self.events().ended(SessionId::from_key(at.key), at.owner, reason);
         }
         Ok(ended)
     }
 
-    pub(crate) fn key(&self, token: &Token) -> Key {
-        token.key(&self.policy().kind)
-    }
-
-    /// What a session of one who has proved who they are begins with.
+    /// What the session of a user who has proved who they are begins with.
     pub(crate) fn content(&self, session: NewSession<T>) -> Result<Content<T>> {
         let NewSession { data, owner, device, level, remembered, binding } = session;
         let policy = self.policy();
-        let owner = owner.or_else(|| policy.owned_by.as_ref().map(|owned_by| owned_by(&data)));
+        let owner = match (owner?, &policy.owned_by) {
+            (None, Some(owned_by)) => Some(owned_by(&data)?),
+            (owner, _) => owner,
+        };
         if policy.bound_to.is_some() && binding.is_none() {
             return Err(Error::misconfigured(
                 "sessions of this manager are bound to a value: give each new one `bound_to`",
             ));
         }
-        let mut content = self.bare(data, owner)?;
+        let mut content = self.new_content(data, owner)?;
         content.proofs.add(level, content.created);
         (content.device, content.remembered) = (device, remembered);
         if binding.is_some() {
-            content.extras = Some(Box::new(Extras { binding, ..Extras::default() }));
+            content.rare_mut().binding = binding;
         }
         Ok(content)
     }
 
-    fn bare(&self, data: T, owner: Option<Owner>) -> Result<Content<T>> {
+    /// What every session begins with: its token is made when it is inserted.
+    fn new_content(&self, data: T, owner: Option<Owner>) -> Result<Content<T>> {
         let policy = self.policy();
-        if let Some(owner) = &owner
-            && policy.scoped(owner).as_str().len() > Owner::LEN_MAX
-        {
-            return Err(Error::misconfigured(format!(
-                "an owner has at most {} bytes, its manager's kind included",
-                Owner::LEN_MAX
-            )));
-        }
         let now = policy.clock.now();
         Ok(Content {
-            kind: policy.kind.number(),
-            data,
+            secret: SecretDigest::NONE,
+            epoch: 0,
             owner,
             created: now,
+            ends_at: now,
             proofs: Proofs::NONE,
             rotated: now,
             seed: csrf::seed(policy.random)?,
             remembered: false,
             device: crate::Device::new(),
-            extras: None,
+            rare: None,
+            data: Data::new(data),
         })
     }
 
-    pub(crate) async fn insert(&self, record: &Record<T>) -> Result<Token> {
-        let content = record.content();
-        let (owner, limit) = self.policy().scope(content);
-        for _ in 0..INSERT_ATTEMPTS_MAX {
-            let (token, key) = self.token(owner.as_ref(), None)?;
-            let entry = NewEntry::new(record.clone(), self.policy().expiry(content))
+    pub(crate) async fn insert_new(&self, content: Content<T>) -> Result<Token> {
+        // Without one to be replaced there is no conflict.
+        self.insert(content, None).await?.ok_or_else(repeating_generator)
+    }
+
+    /// Inserts a session, in the place of one that is given; `None` if that is another by now.
+    pub(crate) async fn insert(
+        &self,
+        mut content: Content<T>,
+        replaces: Option<&Session<T>>,
+    ) -> Result<Option<Token>> {
+        let policy = self.policy();
+        let timeouts = policy.timeouts_of(&content);
+        if timeouts.idle.is_zero() {
+            return Err(Error::misconfigured(
+                "the idle timeout is zero: no session would live (see `Manager::new`)",
+            ));
+        }
+        content.ends_at = policy.clock.now().saturating_add(timeouts.lifetime);
+        let replaced = replaces.map(|session| {
+            Replaces::new(*session.key())
+                .owner(session.filed_under().cloned())
+                .seen(session.version())
+        });
+        for _ in 0..MAX_INSERT_ATTEMPTS {
+            let mut id = [0; SessionId::LEN];
+            (policy.random)(&mut id)?;
+            let (owner, limit) = policy.filed_under(&content, &id)?;
+            let key = Key::from_id(id, self.namespace());
+            let key = self.store().place(key, owner.as_ref());
+            let id = SessionId::from_key(&key);
+            let token = Token::generate(id, &content.seed, self.namespace(), policy.random)?;
+            content.secret = token.digest(self.namespace());
+            let entry = NewEntry::new(Record::new(content.clone()), timeouts.expiry())
                 .owner(owner.clone())
-                .limit(limit);
-            match self.store().insert(key, entry).await.map_err(Error::store)? {
+                .limit(limit)
+                .replaces(replaced.clone());
+            let inserted = self.store().insert(key, entry).await;
+            if let Some(session) = replaces {
+                self.changes().changed(session.key());
+            }
+            let owner = owner.as_ref();
+            match inserted.map_err(Error::store)? {
                 Insert::Inserted { removed } => {
-                    let id = SessionId::new(key);
-                    self.events().created(id, content.owner.as_ref(), content.is_anonymous());
-                    self.ended_by_limit(&removed, content.owner.as_ref());
-                    return Ok(token);
+                    self.events().created(id, owner, content.is_anonymous());
+                    if let Some(session) = replaces {
+                        let (id, owner) = (session.id(), session.filed_under());
+                        self.events().ended(id, owner, EndReason::NewLogin);
+                    }
+                    self.ended(&removed, owner, EndReason::Limit);
+                    return Ok(Some(token));
                 }
-                Insert::LimitReached => return Err(self.limit_reached(content.owner.as_ref())),
-                Insert::Occupied => {}
+                Insert::LimitReached => {
+                    self.events().refused(None, owner, RefusalReason::Limit);
+                    return Err(Error::limit_reached());
+                }
+                Insert::Conflict => return Ok(None),
+                Insert::Occupied | Insert::Expired => {}
             }
         }
         Err(repeating_generator())
     }
 
-    /// A token for the owner's next session, and within one step of the one that it succeeds.
-    pub(crate) fn token(
-        &self,
-        owner: Option<&Owner>,
-        succeeds: Option<&Key>,
-    ) -> Result<(Token, Key)> {
-        // One that lies elsewhere can't be reached from where the owner's lie.
-        let succeeds = succeeds.filter(|from| self.store().places(from, owner));
-        for _ in 0..PLACE_ATTEMPTS_MAX {
-            let token = Token::generate(self.policy().random)?;
-            let key = self.key(&token);
-            let reached = succeeds.is_none_or(|from| self.store().reaches(from, &key));
-            if reached && self.store().places(&key, owner) {
-                return Ok((token, key));
-            }
-        }
-        Err(Error::misconfigured("the store takes no key for this owner"))
-    }
-
-    pub(crate) fn ended_by_limit(&self, removed: &[Key], owner: Option<&Owner>) {
-        self.ended(removed, owner, EndReason::Limit);
-    }
-
-    /// Says of sessions that they were ended.
+    /// Reports of sessions that they were ended.
     pub(crate) fn ended(&self, keys: &[Key], owner: Option<&Owner>, reason: EndReason) {
         for key in keys {
             self.changes().changed(key);
-            self.events().ended(SessionId::new(*key), owner, reason);
+            self.events().ended(SessionId::from_key(key), owner, reason);
         }
-    }
-
-    pub(crate) fn limit_reached(&self, owner: Option<&Owner>) -> Error {
-        self.events().refused(None, owner, RefusalReason::Limit);
-        Error::limit_reached()
     }
 }
 
-pub(crate) fn repeating_generator() -> Error {
+fn repeating_generator() -> Error {
     Error::misconfigured("the random generator repeats itself: no session was made")
 }
 

@@ -2,13 +2,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kvolt_cache::{AnyStore, Clock, Expiry, OwnerLimit, Store};
+use kvolt_cache::{AnyStore, Clock, OwnerLimit, Store};
 
 use crate::anonymous::Anonymous;
 use crate::events::EventListener;
 use crate::record::Content;
-use crate::token::{Kind, Random, system_random};
-use crate::{Binding, Error, Manager, Owner, Record, Result, Timeouts};
+use crate::token::{Random, system_random};
+use crate::{Binding, Error, Manager, Owner, Record, Result, SessionId, Timeouts};
 
 /// How long a session lives unused unless set otherwise: 30 minutes.
 ///
@@ -24,19 +24,12 @@ pub const LIFETIME_DEFAULT: Duration = Timeouts::DEFAULT.lifetime;
 /// lives, where the store pushes nothing, unless set otherwise: every second.
 pub const LIVE_INTERVAL_DEFAULT: Duration = Duration::from_secs(1);
 
-/// How many former keys of an entry a store knows.
-const FORMER_MAX: u32 = 16;
-
-/// How long a former token leads live connections on where reuse is not looked for.
-const FOLLOWED_FOR: Duration = Duration::from_secs(60);
-
 /// What holds for all sessions of a manager.
 pub(crate) struct Policy<T> {
     pub(crate) timeouts: Timeouts,
     pub(crate) remembered: Option<Timeouts>,
-    pub(crate) kind: Kind,
     pub(crate) rotation_grace: Duration,
-    pub(crate) rotation: Option<Rotation<T>>,
+    pub(crate) rotate_every: Option<Duration>,
     pub(crate) reuse: TokenReuse,
     pub(crate) owner_limit: Option<OwnerLimit>,
     pub(crate) owned_by: Option<OwnedBy<T>>,
@@ -48,19 +41,12 @@ pub(crate) struct Policy<T> {
     pub(crate) random: Random,
 }
 
-type OwnedBy<T> = Arc<dyn Fn(&T) -> Owner + Send + Sync>;
+type OwnedBy<T> = Arc<dyn Fn(&T) -> Result<Owner> + Send + Sync>;
 type BoundTo<T> = Arc<dyn Fn(&T) -> Option<Binding> + Send + Sync>;
 
-/// A rotation on a schedule.
-pub(crate) struct Rotation<T> {
-    pub(crate) every: Duration,
-    /// Known where data can be copied.
-    pub(crate) copy: fn(&Content<T>) -> Content<T>,
-}
-
 impl<T> Policy<T> {
-    /// When a session ends, counted from now.
-    pub(crate) fn expiry(&self, content: &Content<T>) -> Expiry {
+    /// When a session ends.
+    pub(crate) fn timeouts_of(&self, content: &Content<T>) -> Timeouts {
         let timeouts = if content.is_anonymous() {
             self.anonymous.as_ref().and_then(|anonymous| anonymous.timeouts)
         } else if content.remembered {
@@ -68,45 +54,24 @@ impl<T> Policy<T> {
         } else {
             None
         };
-        let Timeouts { idle, lifetime } = timeouts.unwrap_or(self.timeouts);
-        Expiry::idle_within(idle, lifetime)
+        timeouts.unwrap_or(self.timeouts)
     }
 
-    /// The owner as a store knows it: managers of different kinds list only their own.
-    ///
-    /// A kind has no colon, so the first one ends it, whatever the owner's name has.
-    pub(crate) fn scoped(&self, owner: &Owner) -> Owner {
-        Owner::new(format!("{}:{owner}", self.kind.name()))
-    }
-
-    /// Whose a session is for the store, and how many of these there may be.
-    pub(crate) fn scope(&self, content: &Content<T>) -> (Option<Owner>, Option<OwnerLimit>) {
-        if let Some(owner) = &content.owner {
-            return (Some(self.scoped(owner)), self.owner_limit);
+    /// The owner under which the store files the session with this id, and that owner's limit.
+    pub(crate) fn filed_under(
+        &self,
+        content: &Content<T>,
+        id: &[u8; SessionId::LEN],
+    ) -> Result<(Option<Owner>, Option<OwnerLimit>)> {
+        if content.owner.is_some() {
+            return Ok((content.owner.clone(), self.owner_limit));
         }
-        let Some(anonymous) = self.anonymous.as_ref().filter(|_| content.is_anonymous()) else {
-            return (None, None);
-        };
-        // Without a colon, so nobody's name as `scoped` makes it.
-        let group = u32::from(content.seed[0]) % anonymous.groups();
-        let owner = Owner::new(format!("{}/anonymous/{group}", self.kind.name()));
-        let entries_max = anonymous.sessions_max / anonymous.groups();
-        (Some(owner), Some(OwnerLimit { entries_max, at_limit: anonymous.at_limit }))
-    }
-
-    /// How long a store remembers the key of a token that was replaced.
-    pub(crate) fn remembers_former(&self) -> Duration {
-        let followed = FOLLOWED_FOR.max(self.rotation_grace);
-        match self.reuse {
-            TokenReuse::Ignore => followed,
-            TokenReuse::Report | TokenReuse::EndSession => {
-                let remembered = self.remembered.map_or(Duration::ZERO, |of| of.lifetime);
-                let lifetime = remembered.max(self.timeouts.lifetime);
-                // A store leads on over 16 renamings, so older ones would be kept for nothing.
-                let rotation = self.rotation.as_ref();
-                let useful = rotation.map_or(lifetime, |rotation| rotation.every * FORMER_MAX);
-                lifetime.min(useful).max(followed)
+        match self.anonymous.as_ref().filter(|_| content.is_anonymous()) {
+            Some(anonymous) => {
+                let (group, limit) = anonymous.group(id)?;
+                Ok((Some(group), Some(limit)))
             }
+            None => Ok((None, None)),
         }
     }
 }
@@ -116,9 +81,8 @@ impl<T> Default for Policy<T> {
         Self {
             timeouts: Timeouts::DEFAULT,
             remembered: None,
-            kind: Kind::Plain,
             rotation_grace: Duration::ZERO,
-            rotation: None,
+            rotate_every: None,
             reuse: TokenReuse::default(),
             owner_limit: None,
             owned_by: None,
@@ -132,30 +96,40 @@ impl<T> Default for Policy<T> {
     }
 }
 
-/// What happens when a token is used that was replaced by a rotation, and whose grace has passed.
+/// What happens when a token is used that was replaced, and whose grace has passed.
 ///
-/// Either its owner's client missed the new one, or somebody else has had the old one,
-/// or has the new one. The token is refused in any case. The last 16 tokens of a session are remembered.
+/// Either its owner's client missed the new one, or someone else has had the old one,
+/// or has the new one. The token is refused in any case. Every token that was ever issued for a
+/// live session is recognised.
+///
+/// A use is a reuse once twice the [grace](Builder::rotation_grace) has passed, by the store's
+/// clock; until then a late request is refused and means nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum TokenReuse {
-    /// Nothing more: it is not remembered for long.
+    /// Nothing more.
     Ignore,
-    /// It is told of, by a warning in the log, as a metric and to listeners.
+    /// It is reported: by a warning in the log, as a metric and to listeners.
     #[default]
     Report,
-    /// It is told of, and the session ends: whoever has its token, too, has to sign in anew.
+    /// It is reported, and the session ends: its user has to sign in again.
     ///
-    /// With it, give rotations a [grace](Builder::rotation_grace): without one, a request that
-    /// was under way while the token changed ends the session.
+    /// It needs a [grace](Builder::rotation_grace) above zero: without one, a request that
+    /// was under way while the token changed would end the session.
     EndSession,
 }
 
-/// What becomes of a session that is in the store but can't be decoded: its
-/// data has a form that this program does not read, or was damaged, or sealed with a key that it was not given.
+/// What happens to a session whose data can't be decoded: it has a form that this program does
+/// not read.
+///
+/// It applies once the session's token was verified, so no one but its client causes it. A
+/// session whose envelope can't be read is an error in any case: it can be revoked by its id or
+/// its owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Undecodable {
-    /// It stays, and each use is an error that [says so](Error::is_corrupt)
-    /// and names the session's public id. A new sign-in replaces it.
+    /// It stays, and each use is an error ([`Error::is_corrupt`]) that names the session's public
+    /// id. It can be signed out, revoked, and logged in over.
     #[default]
     Keep,
     /// It is ended at its next use, with a warning in the log, and the client has to sign in again.
@@ -203,49 +177,43 @@ impl<T: Send + Sync + 'static> Builder<T> {
         self
     }
 
-    /// What sort of session it is, such as `admin`, where several managers share a store.
-    ///
-    /// Tokens of one kind are unknown to the others, and an owner's sessions
-    /// are listed and ended kind by kind. Changing it ends every session.
-    pub fn kind(mut self, kind: &str) -> Self {
-        self.policy.kind = Kind::new(kind);
-        self
-    }
-
-    /// How long a token is still accepted after [`Manager::rotate`] has
-    /// replaced it, for requests that are already on their way. Zero, so not at all, unless set.
+    /// How long a token is still accepted after it was replaced by a rotation or a
+    /// re-authentication, for requests that are already under way. Defaults to zero: not at all.
     pub fn rotation_grace(mut self, grace: Duration) -> Self {
         self.policy.rotation_grace = grace;
         self
     }
 
-    /// How old a token may be: one that is older is changed at the next request
-    /// (which the HTTP layer sees to, by [`Manager::rotate_if_due`]). Never unless set.
+    /// How old a token may be: an older one is replaced at the next request
+    /// (the HTTP layer calls [`Manager::rotate_if_due`]). Defaults to never.
     ///
-    /// Give it a [grace](Self::rotation_grace) of some seconds, for requests that are already on their way.
-    pub fn rotate_every(mut self, every: Duration) -> Self
-    where
-        T: Clone,
-    {
-        self.policy.rotation = Some(Rotation { every, copy: Content::clone });
+    /// Give it a [grace](Self::rotation_grace) of some seconds, for requests that are already under way.
+    pub fn rotate_every(mut self, every: Duration) -> Self {
+        self.policy.rotate_every = Some(every);
         self
     }
 
-    /// What happens when a token is used that was replaced. It is reported unless set.
+    /// What happens when a token is used that was replaced. Defaults to [`TokenReuse::Report`].
     pub fn token_reuse(mut self, reuse: TokenReuse) -> Self {
         self.policy.reuse = reuse;
         self
     }
 
-    /// How many sessions an owner may have, and what happens to one more. No limit unless set.
+    /// How many sessions an owner may have, and what happens to a further one. Defaults to no
+    /// limit; the largest is [`OwnerLimit::MAX`].
     pub fn owner_limit(mut self, limit: OwnerLimit) -> Self {
         self.policy.owner_limit = Some(limit);
         self
     }
 
-    /// Finds the owner in the data, for sessions that are made without naming one.
-    pub fn owned_by(mut self, owner: impl Fn(&T) -> Owner + Send + Sync + 'static) -> Self {
-        self.policy.owned_by = Some(Arc::new(owner));
+    /// Finds the owner in the data, for sessions that are created without naming one: a name, a
+    /// number or an [`Owner`].
+    pub fn owned_by<O>(mut self, owner: impl Fn(&T) -> O + Send + Sync + 'static) -> Self
+    where
+        O: TryInto<Owner, Error: std::error::Error + Send + Sync + 'static>,
+    {
+        self.policy.owned_by =
+            Some(Arc::new(move |data| owner(data).try_into().map_err(Error::invalid_owner)));
         self
     }
 
@@ -309,15 +277,16 @@ impl<T: Send + Sync + 'static> Builder<T> {
     ///
     /// # Errors
     ///
-    /// Misconfigured: a timeout of zero, an idle timeout longer than the
-    /// lifetime, a grace longer than the idle timeout, a limit of zero, a
-    /// rotation or a look every zero seconds, a kind longer than 64 bytes or with a colon.
+    /// Returns an error ([`Error::is_misconfigured`]) for a timeout of zero, an idle timeout longer
+    /// than the lifetime, a grace longer than the idle timeout or than the time between rotations,
+    /// a limit of zero or above [`OwnerLimit::MAX`], a rotation or a check of live connections every
+    /// zero seconds, and [`TokenReuse::EndSession`] without a grace.
     pub fn build(self) -> Result<Manager<T>> {
         let policy = &self.policy;
         let anonymous = policy.anonymous.as_ref();
         let all = [
             ("", Some(policy.timeouts)),
-            (" of those who are remembered", policy.remembered),
+            (" of remembered sessions", policy.remembered),
             (" of anonymous visitors", anonymous.and_then(|anonymous| anonymous.timeouts)),
         ];
         for (whose, timeouts) in all {
@@ -325,23 +294,29 @@ impl<T: Send + Sync + 'static> Builder<T> {
                 check_timeouts(whose, timeouts, policy.rotation_grace)?;
             }
         }
-        if policy.owner_limit.is_some_and(|limit| limit.entries_max == 0) {
-            return Err(Error::misconfigured("a limit of zero sessions allows no sign-in"));
+        if let Some(limit) = policy.owner_limit {
+            limit.check().map_err(Error::store)?;
         }
-        if anonymous.is_some_and(|anonymous| anonymous.sessions_max == 0) {
+        if anonymous.is_some_and(|anonymous| anonymous.max_sessions == 0) {
             return Err(Error::misconfigured("a limit of zero anonymous sessions allows none"));
         }
-        let rotation = policy.rotation.as_ref().map(|rotation| rotation.every);
-        if rotation.is_some_and(|every| every.is_zero()) || policy.live_interval.is_zero() {
-            return Err(Error::misconfigured("a rotation or a look every zero seconds never ends"));
+        if policy.rotate_every.is_some_and(|every| every.is_zero())
+            || policy.live_interval.is_zero()
+        {
+            return Err(Error::misconfigured(
+                "a rotation, or a check of live connections, every zero seconds never ends",
+            ));
         }
-        if rotation.is_some_and(|every| every < policy.rotation_grace) {
+        if policy.rotate_every.is_some_and(|every| every < policy.rotation_grace) {
             return Err(Error::misconfigured(
                 "a rotation's grace is longer than the time to the next one",
             ));
         }
-        if policy.kind.name().len() > 64 || policy.kind.name().contains(':') {
-            return Err(Error::misconfigured("the kind is longer than 64 bytes or has a colon"));
+        if policy.reuse == TokenReuse::EndSession && policy.rotation_grace.is_zero() {
+            return Err(Error::misconfigured(
+                "`TokenReuse::EndSession` needs a `rotation_grace` above zero, or requests under \
+                 way while a token changes end the session",
+            ));
         }
         Ok(Manager::from_parts(self.store, self.policy, self.listeners))
     }
@@ -369,9 +344,10 @@ fn check_timeouts(whose: &str, timeouts: Timeouts, grace: Duration) -> Result<()
 
 /// The store, whose calls are measured where metrics are wanted.
 pub(crate) fn measured<V: Send + 'static>(store: impl Store<V>) -> AnyStore<V> {
+    let store = AnyStore::new(store);
     #[cfg(feature = "metrics")]
-    let store = kvolt_cache::Measured::new(store);
-    AnyStore::new(store)
+    let store = store.measured();
+    store
 }
 
 impl<T> fmt::Debug for Builder<T> {
@@ -388,9 +364,8 @@ impl<T> fmt::Debug for Policy<T> {
         f.debug_struct("Policy")
             .field("timeouts", &self.timeouts)
             .field("remembered", &self.remembered)
-            .field("kind", &self.kind)
             .field("rotation_grace", &self.rotation_grace)
-            .field("rotate_every", &self.rotation.as_ref().map(|rotation| rotation.every))
+            .field("rotate_every", &self.rotate_every)
             .field("token_reuse", &self.reuse)
             .field("owner_limit", &self.owner_limit)
             .field("anonymous", &self.anonymous)

@@ -1,32 +1,88 @@
-//! Reading sessions, and whom a token lets in.
+//! Reading sessions, and what a token is to a session.
 
-use kvolt_cache::{Access, EntryRef, Key, Store};
+use std::time::Duration;
+
+use kvolt_cache::{EntryRef, Freshness, Key, Owner, Store, Timestamp, Use};
 
 use crate::events::{self, EndReason, RefusalReason};
+use crate::level::Proofs;
 use crate::policy::{TokenReuse, Undecodable};
 use crate::record::{Content, Record};
-use crate::{Error, Manager, Result, Session, SessionId, Token};
+use crate::token::SecretDigest;
+use crate::{Access, Error, Manager, Result, Session, SessionId, Token};
 
-/// What an entry is to whoever asks by a key.
-pub(crate) enum Standing {
-    /// Theirs.
-    Good,
-    /// Another manager's, or in another way no session at all.
-    Foreign,
-    /// A session whose token was changed, and the old one's grace has passed.
-    Spent,
-    /// The same when the credentials changed, and so lately that a request may have been on its way.
-    Replaced,
-    /// A session that was made before its account's credentials were changed.
-    Unbound,
+/// What a token is to the session that it names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TokenStatus {
+    /// The session's own token.
+    Valid,
+    /// A previous token in its grace, with the rights that it had.
+    InGrace(Proofs),
+    /// A previous token that is no longer accepted, so lately replaced that a request with it may
+    /// have been under way. `true` if a change of credentials replaced it.
+    Replaced { by_credentials: bool },
+    /// A token that was issued for this session and replaced, used after its grace.
+    Reused,
+    /// The session was made before its account's credentials were changed. The token is its own.
+    CredentialsChanged,
+    /// Not a token of this session, or the session has ended.
+    WrongSecret,
 }
 
+/// A token that a client presented, and what a store and a record know it by.
+#[derive(Clone, Copy)]
+pub(crate) struct Presented<'a> {
+    pub(crate) token: &'a Token,
+    pub(crate) key: Key,
+    digest: SecretDigest,
+}
+
+/// A session that a token names, and what the token is to it.
+pub(crate) struct Verified<T> {
+    /// With the rights of the token.
+    pub(crate) session: Session<T>,
+    pub(crate) status: TokenStatus,
+    is_slide_due: bool,
+    is_copy: bool,
+}
+
+/// Outcome of [`Manager::get_ready`].
+#[derive(Debug)]
+#[must_use = "a read that is not ready has to be finished"]
+pub enum Ready<T> {
+    /// The answer.
+    Yes(Result<Option<Session<T>>>),
+    /// The store has to be asked: by [`Manager::finish`].
+    No(Unread<T>),
+}
+
+/// A read that can't be answered without waiting for the store.
+#[derive(Debug)]
+pub struct Unread<T> {
+    key: Key,
+    digest: SecretDigest,
+    access: Access,
+    next: Next<T>,
+}
+
+/// What is left to do of a read.
+#[derive(Debug)]
+enum Next<T> {
+    Ask(Freshness),
+    Touch(Session<T>),
+}
+
+/// How far the clocks of the store and of the manager may be apart at the absolute end of a
+/// session.
+const END_TOLERANCE: Duration = Duration::from_secs(60);
+
 impl<T: Send + Sync + 'static> Manager<T> {
-    /// The session of a token, if there is one. It counts as use: the idle time starts anew.
+    /// The session of a token, if there is one. It counts as use: the idle time starts again.
     ///
     /// # Errors
     ///
-    /// The store's.
+    /// Returns an error if the store is unavailable ([`Error::is_unavailable`]), or if the session
+    /// exists but can't be read ([`Error::is_corrupt`]).
     pub async fn get(&self, token: &Token) -> Result<Option<Session<T>>> {
         self.get_with(token, Access::SLIDE).await
     }
@@ -36,7 +92,8 @@ impl<T: Send + Sync + 'static> Manager<T> {
     ///
     /// # Errors
     ///
-    /// The store's.
+    /// Returns an error if the store is unavailable ([`Error::is_unavailable`]), or if the session
+    /// exists but can't be read ([`Error::is_corrupt`]).
     pub async fn peek(&self, token: &Token) -> Result<Option<Session<T>>> {
         self.get_with(token, Access::PEEK).await
     }
@@ -46,178 +103,391 @@ impl<T: Send + Sync + 'static> Manager<T> {
     ///
     /// # Errors
     ///
-    /// The store's.
+    /// Returns an error if the store is unavailable ([`Error::is_unavailable`]), or if the session
+    /// exists but can't be read ([`Error::is_corrupt`]).
     pub async fn get_with(&self, token: &Token, access: Access) -> Result<Option<Session<T>>> {
-        let key = self.key(token);
-        match self.ready(&key, access) {
-            Some(ready) => ready,
-            None => self.ask_session(&key, access).await,
+        match self.get_ready(token, access) {
+            Ready::Yes(answer) => answer,
+            Ready::No(unread) => self.finish(token, unread).await,
         }
     }
 
-    /// [`get`](Self::get) or [`peek`](Self::peek) on a store that answers at
-    /// once; `None` if it does not, and has to be asked with one of them.
+    /// [`get_with`](Self::get_with) without waiting, where the store can answer at once: for
+    /// adapters, which then need no boxed future.
     #[inline]
-    pub fn get_ready(&self, token: &Token, access: Access) -> Option<Result<Option<Session<T>>>> {
-        self.ready(&self.key(token), access)
+    pub fn get_ready(&self, token: &Token, access: Access) -> Ready<T> {
+        let presented = self.presented(token);
+        let mut found = None;
+        let mut is_slide_due = false;
+        let mut visit = |entry: EntryRef<'_, Record<T>>| {
+            found = self.admitted(&presented, &entry);
+            let is_used = access.slides() && matches!(found, Some((_, TokenStatus::Valid)));
+            is_slide_due = is_used && entry.slide_due;
+            if is_used { Use::Slide } else { Use::Look }
+        };
+        let unread = |next| {
+            let Presented { key, digest, .. } = presented;
+            Ready::No(Unread { key, digest, access, next })
+        };
+        match self.store().get_ready(&presented.key, access.freshness(), &mut visit) {
+            None => unread(Next::Ask(access.freshness())),
+            Some(Err(error)) => Ready::Yes(Err(Error::store(error))),
+            Some(Ok(false)) => {
+                self.events().refused(Some(token.id()), None, RefusalReason::Unknown);
+                Ready::Yes(Ok(None))
+            }
+            Some(Ok(true)) => match found {
+                Some((session, _)) if is_slide_due => unread(Next::Touch(session)),
+                Some((session, _)) => Ready::Yes(Ok(Some(session))),
+                // A copy may be old, and a refusal may have to end the session.
+                None => unread(Next::Ask(Freshness::Strict)),
+            },
+        }
+    }
+
+    /// Finishes a read that [`get_ready`](Self::get_ready) could not answer, with the same token.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the store is unavailable ([`Error::is_unavailable`]), or if the session
+    /// exists but can't be read ([`Error::is_corrupt`]).
+    pub async fn finish(&self, token: &Token, unread: Unread<T>) -> Result<Option<Session<T>>> {
+        let Unread { key, digest, access, next } = unread;
+        let presented = Presented { token, key, digest };
+        let freshness = match next {
+            Next::Touch(session) => return self.touched(&presented, session).await,
+            Next::Ask(freshness) => freshness,
+        };
+        let Some(found) = self.verified(&presented, freshness).await? else {
+            self.events().refused(Some(token.id()), None, RefusalReason::Unknown);
+            return Ok(None);
+        };
+        let Verified { session, status, is_slide_due, .. } = found;
+        if !status.lets_in() {
+            return self.refuse(&session, status).await.map(|()| None);
+        }
+        if !self.is_readable(&session).await? {
+            return Ok(None);
+        }
+        if status == TokenStatus::Valid && access.slides() && is_slide_due {
+            return self.touched(&presented, session).await;
+        }
+        Ok(Some(session))
     }
 
     /// Looks at the data of a session in place, where the store has it in memory.
     ///
     /// Like [`get`](Self::get) without handing the session out: no reference
-    /// count is touched, so any number of threads read one session at full speed.
+    /// count is touched, so any number of threads read one session at full speed. `look` may run
+    /// again where the session is changed in the meantime; its last answer counts.
     ///
     /// # Errors
     ///
-    /// The store's.
+    /// Returns an error if the store is unavailable ([`Error::is_unavailable`]), or if the session
+    /// exists but can't be read ([`Error::is_corrupt`]).
     pub async fn read<R>(
         &self,
         token: &Token,
         access: Access,
-        look: impl FnOnce(&T) -> R,
+        mut look: impl FnMut(&T) -> R,
     ) -> Result<Option<R>> {
-        let key = self.key(token);
-        let mut look = Some(look);
+        let presented = self.presented(token);
         let mut looked = None;
-        let ready = self.store().get_ready(&key, access, &mut |entry| {
-            if matches!(self.standing(&key, &entry), Standing::Good)
-                && let Some(look) = look.take()
+        let ready = self.store().get_ready(&presented.key, access.freshness(), &mut |entry| {
+            looked = None;
+            let is_ready = !(access.slides() && entry.slide_due);
+            if is_ready
+                && self.status(&presented, &entry) == TokenStatus::Valid
+                && let Ok(data) = entry.value.data()
             {
-                looked = Some(look(entry.value.data()));
+                looked = Some(look(data));
+                return if access.slides() { Use::Slide } else { Use::Look };
             }
+            Use::Look
         });
         match ready {
             Some(Ok(true)) if looked.is_some() => Ok(looked),
             Some(Err(error)) => Err(Error::store(error)),
-            // What is nobody's is looked at by the other way, which also tells of it.
+            // The other way also slides by the store, and reports what it refuses.
             _ => {
-                let session = self.ask_session(&key, access).await?;
-                Ok(session.and_then(|session| look.take().map(|look| look(session.data()))))
+                let session = self.get_with(token, access).await?;
+                Ok(session.map(|session| look(session.data())))
             }
         }
     }
 
-    /// Whether an entry that was found by a key is a session of its holder's. Every read passes here.
     #[inline]
-    pub(crate) fn standing(&self, key: &Key, entry: &EntryRef<'_, Record<T>>) -> Standing {
+    pub(crate) fn presented<'a>(&self, token: &'a Token) -> Presented<'a> {
+        let namespace = self.namespace();
+        Presented { token, key: token.id().key(namespace), digest: token.digest(namespace) }
+    }
+
+    /// The session of an entry, if the token that was presented lets its holder in and the data
+    /// can be read.
+    #[inline]
+    fn admitted(
+        &self,
+        presented: &Presented<'_>,
+        entry: &EntryRef<'_, Record<T>>,
+    ) -> Option<(Session<T>, TokenStatus)> {
+        let status = self.status(presented, entry);
+        if !status.lets_in() || entry.value.data().is_err() {
+            return None;
+        }
+        let session = Session::from_ref(*entry, self.clock().now());
+        Some((session.restricted_to(status.rights()), status))
+    }
+
+    /// What a token is to the session of an entry.
+    #[inline]
+    fn status(&self, presented: &Presented<'_>, entry: &EntryRef<'_, Record<T>>) -> TokenStatus {
+        match self.is_live(entry) {
+            Ok(true) => self.status_at(presented, entry.value.content(), entry.read_at),
+            _ => TokenStatus::WrongSecret,
+        }
+    }
+
+    /// What a token is to a session at this time of the store. Every read and every change passes
+    /// here.
+    #[inline]
+    pub(crate) fn status_at(
+        &self,
+        presented: &Presented<'_>,
+        content: &Content<T>,
+        now: Timestamp,
+    ) -> TokenStatus {
+        if content.secret == presented.digest {
+            return self.bound(content, TokenStatus::Valid);
+        }
+        self.status_of_other(presented, content, now)
+    }
+
+    /// What a token is to a session that has another.
+    #[cold]
+    fn status_of_other(
+        &self,
+        presented: &Presented<'_>,
+        content: &Content<T>,
+        now: Timestamp,
+    ) -> TokenStatus {
+        let rare = content.rare.as_deref();
+        let previous = rare.map_or(&[][..], |rare| &rare.previous);
+        let previous = previous.iter().find(|previous| previous.secret == presented.digest);
+        match previous {
+            Some(previous) if now < previous.until && previous.is_accepted => {
+                return self.bound(content, TokenStatus::InGrace(previous.proofs));
+            }
+            // A request that was under way may be late by another grace.
+            Some(previous) if now < previous.until.saturating_add(self.policy().rotation_grace) => {
+                return TokenStatus::Replaced { by_credentials: !previous.is_accepted };
+            }
+            _ => {}
+        }
+        if !presented.token.was_issued(&content.seed, self.namespace()) {
+            return TokenStatus::WrongSecret;
+        }
+        match rare.and_then(|rare| rare.quiet_until) {
+            Some(quiet_until) if now < quiet_until => {
+                TokenStatus::Replaced { by_credentials: false }
+            }
+            _ => TokenStatus::Reused,
+        }
+    }
+
+    /// Whether a session is live by its own record too; an error if the record names another
+    /// owner than the store. Only a manager writes records; others may write to a remote store.
+    #[inline]
+    pub(crate) fn is_live(&self, entry: &EntryRef<'_, Record<T>>) -> Result<bool> {
         let content = entry.value.content();
-        let policy = self.policy();
-        if content.kind != policy.kind.number() {
-            Standing::Foreign
-        } else if entry.key != key {
-            match content.former(key, policy.clock.now()) {
-                Some(former) if former.accepted => self.bound(content),
-                Some(_) => Standing::Replaced,
-                None => Standing::Spent,
-            }
-        } else {
-            self.bound(content)
+        if !content.data.is_encoded() {
+            return Ok(true);
         }
+        let is_filed_right = match &content.owner {
+            Some(owner) => entry.owner == Some(owner),
+            None => entry.owner.is_none_or(Owner::is_reserved),
+        };
+        if !is_filed_right {
+            return Err(Error::misfiled(SessionId::from_key(entry.key)));
+        }
+        Ok(self.clock().now() < content.ends_at.saturating_add(END_TOLERANCE))
     }
 
-    /// Whether a session is bound to what its account has now.
+    /// The status if the session's binding is the one that its account has now.
     #[inline]
-    fn bound(&self, content: &Content<T>) -> Standing {
-        let policy = self.policy();
-        if let Some(bound_to) = &policy.bound_to
-            && !content.is_anonymous()
-            && bound_to(&content.data).as_ref() != content.binding()
-        {
-            Standing::Unbound
-        } else {
-            Standing::Good
-        }
+    fn bound(&self, content: &Content<T>, status: TokenStatus) -> TokenStatus {
+        let Some(bound_to) = &self.policy().bound_to else {
+            return status;
+        };
+        let is_bound = content.is_anonymous()
+            || match content.data.get() {
+                Ok(data) => bound_to(data).is_some_and(|now| Some(&now) == content.binding()),
+                // Data that can't be read names no account, and lets no one in.
+                Err(_) => true,
+            };
+        if is_bound { status } else { TokenStatus::CredentialsChanged }
     }
 
-    #[inline]
-    fn ready(&self, key: &Key, access: Access) -> Option<Result<Option<Session<T>>>> {
-        let mut session = None;
+    /// The session as it is now for an open connection that began in it: with the rights that it
+    /// had then. `None` if it has ended, or credentials were changed since.
+    #[cfg(feature = "live")]
+    pub(crate) async fn continued(
+        &self,
+        began: &Session<T>,
+        freshness: Freshness,
+    ) -> Result<Option<Session<T>>> {
+        let found = self.by_id(began.id(), freshness).await?;
+        let continues = |content: &Content<T>| {
+            content.epoch == began.content().epoch
+                && content.data.get().is_ok()
+                && self.bound(content, TokenStatus::Valid) == TokenStatus::Valid
+        };
+        let found = found.filter(|session| continues(session.content()));
+        Ok(found.map(|session| session.restricted_to(Some(began.proofs()))))
+    }
+
+    /// The session that a token names and what the token is to it, whatever that is. `None` if
+    /// there is no such session.
+    ///
+    /// At most one question to the store before the secret was verified; a copy that the token
+    /// does not fit may be old, so then the store itself is asked.
+    pub(crate) async fn verified(
+        &self,
+        presented: &Presented<'_>,
+        freshness: Freshness,
+    ) -> Result<Option<Verified<T>>> {
         let mut visit = |entry: EntryRef<'_, Record<T>>| {
-            if let Standing::Good = self.standing(key, &entry) {
-                session = Some(Session::from_ref(entry).by(key));
+            let status = self.status(presented, &entry);
+            let session = Session::from_ref(entry, self.clock().now());
+            Verified {
+                session: session.restricted_to(status.rights()),
+                status,
+                is_slide_due: entry.slide_due,
+                is_copy: entry.is_copy,
             }
         };
-        match self.store().get_ready(key, access, &mut visit)? {
-            Ok(true) => session.map(|session| Ok(Some(session))),
-            Ok(false) => {
-                self.events().refused(Some(SessionId::new(*key)), None, RefusalReason::Unknown);
-                Some(Ok(None))
+        match self.visited(&presented.key, freshness, &mut visit).await? {
+            Some(found) if found.is_copy && !found.status.lets_in() => {
+                self.visited(&presented.key, Freshness::Strict, &mut visit).await
             }
-            Err(error) => Some(Err(Error::store(error))),
+            found => Ok(found),
         }
     }
 
-    async fn ask_session(&self, key: &Key, access: Access) -> Result<Option<Session<T>>> {
-        match self.entry(key, access).await? {
-            Some((session, Standing::Good)) => Ok(Some(session)),
-            found => self.refuse(key, found).await.map(|()| None),
-        }
+    /// A session by its id, whatever its token, and whether or not its data can be read.
+    pub(crate) async fn by_id(
+        &self,
+        id: SessionId,
+        freshness: Freshness,
+    ) -> Result<Option<Session<T>>> {
+        let key = id.key(self.namespace());
+        let mut visit = |entry: EntryRef<'_, _>| Session::from_ref(entry, self.clock().now());
+        self.visited(&key, freshness, &mut visit).await
     }
 
-    /// What is to be done about a token with which nobody gets in.
-    async fn refuse(&self, key: &Key, found: Option<(Session<T>, Standing)>) -> Result<()> {
-        let shown = Some(SessionId::new(*key));
-        let Some((session, standing)) = found else {
-            self.events().refused(shown, None, RefusalReason::Unknown);
-            return Ok(());
+    /// What `visit` makes of the live entry under a key.
+    async fn visited<R: Send>(
+        &self,
+        key: &Key,
+        freshness: Freshness,
+        visit: &mut (impl FnMut(EntryRef<'_, Record<T>>) -> R + Send),
+    ) -> Result<Option<R>> {
+        let mut found = Ok(None);
+        let mut look = |entry: EntryRef<'_, Record<T>>| {
+            found = self.is_live(&entry).map(|is_live| is_live.then(|| visit(entry)));
+            Use::Look
         };
-        let owner = session.owner();
-        match standing {
-            Standing::Unbound | Standing::Replaced => {
-                self.events().refused(shown, owner, RefusalReason::CredentialsChanged);
-            }
-            Standing::Spent if self.policy().reuse != TokenReuse::Ignore => {
-                self.events().reused(session.id(), owner);
-                self.events().refused(shown, owner, RefusalReason::Reuse);
-                if self.policy().reuse == TokenReuse::EndSession {
-                    self.end_key(session.id().key(), owner, EndReason::Reuse).await?;
+        match self.store().get_ready(key, freshness, &mut look) {
+            Some(Ok(true)) => found,
+            Some(Ok(false)) => Ok(None),
+            Some(Err(error)) => Err(Error::store(error)),
+            None => {
+                if let Some(entry) = self.store().get(key, freshness).await.map_err(Error::store)? {
+                    let _ = look(entry.as_ref());
                 }
+                found
             }
-            _ => self.events().refused(shown, None, RefusalReason::Unknown),
         }
+    }
+
+    /// The session after a use that the store must know of; `None` if it has ended meanwhile.
+    async fn touched(
+        &self,
+        presented: &Presented<'_>,
+        session: Session<T>,
+    ) -> Result<Option<Session<T>>> {
+        match self.store().touch(session.at()).await {
+            Ok(Some(deadlines)) => Ok(Some(session.slid(deadlines))),
+            Ok(None) => {
+                let (id, owner) = (presented.token.id(), session.filed_under());
+                self.events().refused(Some(id), owner, RefusalReason::Unknown);
+                Ok(None)
+            }
+            // It is live: the use that could not be written down costs it a part of its idle
+            // time, and a store that is full or read-only locks no one out.
+            Err(error) => {
+                self.events().slide_failed(session.id(), &error);
+                Ok(Some(session))
+            }
+        }
+    }
+
+    /// Reports a token that lets no one in, and ends the session where that is the policy.
+    async fn refuse(&self, session: &Session<T>, status: TokenStatus) -> Result<()> {
+        let (id, owner) = (session.id(), session.filed_under());
+        let reason = match status {
+            TokenStatus::CredentialsChanged | TokenStatus::Replaced { by_credentials: true } => {
+                RefusalReason::CredentialsChanged
+            }
+            TokenStatus::Reused if self.policy().reuse != TokenReuse::Ignore => {
+                self.events().reused(id, owner);
+                if self.policy().reuse == TokenReuse::EndSession {
+                    self.end_session(session, EndReason::Reuse).await?;
+                }
+                RefusalReason::Reuse
+            }
+            TokenStatus::Replaced { .. } => RefusalReason::Replaced,
+            _ => {
+                self.events().refused(Some(id), None, RefusalReason::Unknown);
+                return Ok(());
+            }
+        };
+        self.events().refused(Some(id), owner, reason);
         Ok(())
     }
 
-    /// A session by its key, where it may be used with it. It tells nobody.
-    pub(crate) async fn peek_session(&self, key: &Key) -> Result<Option<Session<T>>> {
-        let found = self.peek_entry(key).await?;
-        Ok(found
-            .and_then(|(session, standing)| matches!(standing, Standing::Good).then_some(session)))
-    }
-
-    pub(crate) async fn peek_entry(&self, key: &Key) -> Result<Option<(Session<T>, Standing)>> {
-        self.entry(key, Access::PEEK).await
-    }
-
-    pub(crate) async fn entry(
-        &self,
-        key: &Key,
-        access: Access,
-    ) -> Result<Option<(Session<T>, Standing)>> {
-        let mut found = None;
-        let ready = self.store().get_ready(key, access, &mut |entry| {
-            found = Some((Session::from_ref(entry).by(key), self.standing(key, &entry)));
-        });
-        match ready {
-            Some(ready) => ready.map(|_| found).map_err(Error::store),
-            None => match self.store().get(key, access).await {
-                Ok(entry) => Ok(entry.map(|entry| {
-                    let standing = self.standing(key, &entry.as_ref());
-                    (Session::from_entry(entry).by(key), standing)
-                })),
-                Err(error) => self.end_undecodable(error).await.map(|()| None),
-            },
-        }
-    }
-
-    /// Ends the session that an error is about, if that is what to do with one that can't be decoded.
-    pub(crate) async fn end_undecodable(&self, error: kvolt_cache::Error) -> Result<()> {
-        let (Some(key), true, Undecodable::End) =
-            (error.key(), error.is_corrupt(), self.policy().undecodable)
-        else {
-            return Err(Error::store(error));
+    /// Whether the data of a session can be read, whose token was verified. One that can't be is
+    /// an error, or is ended: the policy decides.
+    async fn is_readable(&self, session: &Session<T>) -> Result<bool> {
+        let Err(error) = session.content().data.get() else {
+            return Ok(true);
         };
-        events::undecodable(&error);
-        self.end_key(&key, None, EndReason::Undecodable).await.map(drop)
+        if self.policy().undecodable == Undecodable::Keep {
+            return Err(Error::corrupt(session.id(), error));
+        }
+        events::undecodable(error);
+        self.end_session(session, EndReason::Undecodable).await?;
+        Ok(false)
+    }
+}
+
+impl TokenStatus {
+    /// Whether a client with such a token may use the session.
+    #[inline]
+    pub(crate) fn lets_in(self) -> bool {
+        matches!(self, Self::Valid | Self::InGrace(_))
+    }
+
+    /// Whether a client with such a token may end the session, or log in over it.
+    pub(crate) fn may_end(self) -> bool {
+        self.lets_in() || self == Self::CredentialsChanged
+    }
+
+    /// The rights that a session has by such a token, if they are not all of its own.
+    #[inline]
+    pub(crate) fn rights(self) -> Option<Proofs> {
+        match self {
+            Self::InGrace(proofs) => Some(proofs),
+            _ => None,
+        }
     }
 }

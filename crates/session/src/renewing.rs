@@ -1,16 +1,18 @@
-//! What gives a session another token: signing in, proving it again, rotating.
+//! What gives a client another token: signing in, proving it again, rotating.
 
 use std::time::Duration;
 
-use kvolt_cache::{Access, Key, Rename, Renamed, Store};
+use kvolt_cache::{Freshness, Timestamp};
 
+use crate::changing::MAX_ATTEMPTS;
 use crate::events::EndReason;
-use crate::manager::{INSERT_ATTEMPTS_MAX, UPDATE_ATTEMPTS_MAX, repeating_generator};
-use crate::reading::Standing;
-use crate::record::{Content, Former, NewSession, Record};
-use crate::{Binding, Error, Level, Manager, Result, Session, SessionId, Token};
+use crate::level::Proofs;
+use crate::reading::{Presented, TokenStatus};
+use crate::record::{Content, Data, NewSession, Previous};
+use crate::token::SecretDigest;
+use crate::{Binding, Error, Level, Manager, Result, Session, Token};
 
-/// What became of a rotation.
+/// Outcome of a rotation.
 #[derive(Debug)]
 #[must_use = "the new token has to be given to the client"]
 pub enum Rotated {
@@ -23,154 +25,111 @@ pub enum Rotated {
     Absent,
 }
 
-/// How many former keys a session's record knows to be in their grace.
-const FORMER_MAX: usize = 16;
-
-/// What a renewal does to a session besides giving it another token.
-struct Renewal<'a, T> {
-    copy: fn(&Content<T>) -> Content<T>,
-    change: &'a (dyn Fn(&mut Content<T>) + Send + Sync),
-    why: Why,
-}
+/// How many previous tokens a record keeps.
+const MAX_PREVIOUS: usize = 16;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Why {
-    /// The token is old. Whoever has one in its grace is being given the next.
+enum RenewalReason {
+    /// The token is old. A client that presents it in its grace is being given the next.
     Age,
-    /// Its user has proved who they are: to them goes the next token, by whichever they came.
-    Proof,
-    /// So they have, and what was known before is good for nothing any more.
+    /// Its user has proved who they are: the next token goes to that client, whichever token it
+    /// presented.
+    Proof(Level),
+    /// The same, and what was known before is worth nothing.
     Credentials,
 }
 
 impl<T: Send + Sync + 'static> Manager<T> {
-    /// Makes a session for one who has just proved who they are, and ends the one they had, if any.
+    /// Creates a session for a user who has just proved who they are, and ends the one that the
+    /// client had, if any.
     ///
     /// One step: either the old token is accepted or the new one, and the limit
-    /// of sessions per owner does not count the old one. Both timeouts start anew. Of an
-    /// anonymous session, what the [rule](crate::Anonymous::carry_over) says is carried over.
+    /// of sessions per owner does not count the old one. (On a Redis Cluster, where the two have
+    /// different owners, the new session is created first and the old one ended after it.) Both
+    /// timeouts start again. From an anonymous session, data is carried over by the
+    /// [rule](crate::Anonymous::carry_over).
+    ///
+    /// Only a token that is right ends its session: one that merely names it does not.
     ///
     /// # Errors
     ///
-    /// As for [`create`](Self::create).
+    /// Returns the errors of [`create`](Self::create), and an error ([`Error::is_contended`]) if
+    /// the old session keeps changing meanwhile.
     pub async fn login(
         &self,
         old: Option<&Token>,
         session: impl Into<NewSession<T>>,
     ) -> Result<Token> {
-        let record = Record::new(self.content(session.into())?);
+        let content = self.content(session.into())?;
         let Some(old) = old else {
-            return self.insert(&record).await;
+            return self.insert_new(content).await;
         };
-        let old = self.key(old);
-        for _ in 0..UPDATE_ATTEMPTS_MAX {
-            let previous = match self.peek_entry(&old).await {
-                // One that is refused since the credentials were changed is theirs all the same.
-                Ok(Some((previous, Standing::Good | Standing::Unbound))) => previous,
-                Ok(_) => return self.insert(&record).await,
-                // Whoever signs in anew is not held up by what can't be decoded.
-                Err(error) if error.is_corrupt() => {
-                    let token = self.insert(&record).await?;
-                    self.end_key(&old, None, EndReason::NewLogin).await?;
-                    return Ok(token);
-                }
-                Err(error) => return Err(error),
-            };
-            if let Some(token) = self.login_over(&previous, &record).await? {
+        let presented = self.presented(old);
+        let Some(previous) = self.replaceable(&presented, Freshness::Bounded).await? else {
+            return self.insert_new(content).await;
+        };
+        let mut turn = self.turns().take(presented.key).await?;
+        let mut previous = self.newest(&presented, &turn, previous);
+        for attempt in 0..MAX_ATTEMPTS {
+            let carrying = self.carried_over(&previous, &content);
+            if let Some(token) = self.insert(carrying, Some(&previous)).await? {
                 return Ok(token);
             }
+            self.lost(&mut turn, attempt).await;
+            previous = match self.replaceable(&presented, Freshness::Strict).await? {
+                Some(previous) => previous,
+                None => return self.insert_new(content).await,
+            };
         }
-        Err(Error::contended(UPDATE_ATTEMPTS_MAX))
+        Err(Error::contended("the session that the login replaces kept changing"))
     }
 
-    /// Puts a new session in the place of one; `None` if that is another's by now, or gone.
-    async fn login_over(&self, previous: &Session<T>, record: &Record<T>) -> Result<Option<Token>> {
-        let mut record = record.clone();
+    /// The session that a login with this token replaces, if there is one.
+    async fn replaceable(
+        &self,
+        presented: &Presented<'_>,
+        freshness: Freshness,
+    ) -> Result<Option<Session<T>>> {
+        match self.verified(presented, freshness).await {
+            // Without its record, no token of the session can be verified: it stays as it is.
+            Err(error) if error.is_corrupt() => Ok(None),
+            found => Ok(found?.filter(|found| found.status.may_end()).map(|found| found.session)),
+        }
+    }
+
+    /// What a login creates, with what it takes over from an anonymous session.
+    fn carried_over(&self, previous: &Session<T>, content: &Content<T>) -> Content<T> {
+        let mut content = content.clone();
         let anonymous = self.policy().anonymous.as_ref().filter(|_| previous.is_anonymous());
         let carry_over = anonymous.and_then(|anonymous| anonymous.carry_over.as_ref());
-        if let Some(carry_over) = carry_over {
-            let data = carry_over(previous.data(), record.data());
-            record = Record::new(record.content().with_data(data));
+        if let (Some(carry_over), Ok(visitor), Ok(user)) =
+            (carry_over, previous.content().data.get(), content.data.get())
+        {
+            content.data = Data::new(carry_over(visitor, user));
         }
-        let content = record.content();
-        let from = *previous.id().key();
-        let owner = content.owner.as_ref();
-        let (scoped, limit) = self.policy().scope(content);
-        let (had, _) = self.policy().scope(previous.record().content());
-        let (token, to) = self.token(scoped.as_ref(), None)?;
-        let one_step = self.store().reaches(&from, &to);
-        // An entry can be given another owner but not be taken from its owner.
-        if !one_step || (scoped.is_none() && had.is_some()) {
-            let token = self.insert(&record).await?;
-            if carry_over.is_none() {
-                self.end_key(&from, previous.owner(), EndReason::NewLogin).await?;
-            } else if !self.end_unchanged(previous, EndReason::NewLogin).await? {
-                // What was carried over is not what it had at its end, or is another's by now.
-                self.end_key(&self.key(&token), owner, EndReason::NewLogin).await?;
-                return Ok(None);
-            }
-            return Ok(Some(token));
-        }
-        let mut rename = Rename::new();
-        rename.expiry = Some(self.policy().expiry(content));
-        rename.value = Some((previous.version(), record.clone()));
-        rename.owner = scoped;
-        rename.limit = limit;
-        match self.store().rename(&from, to, rename).await.map_err(Error::store)? {
-            Renamed::Moved { removed } => {
-                self.events().created(SessionId::new(to), owner, false);
-                self.ended(&[from], previous.owner(), EndReason::NewLogin);
-                self.ended_by_limit(&removed, owner);
-                Ok(Some(token))
-            }
-            Renamed::LimitReached => Err(self.limit_reached(owner)),
-            // Looked up again: it is another's by now, or gone.
-            Renamed::Superseded | Renamed::Absent | Renamed::Conflict | Renamed::Occupied => {
-                self.changes().changed(&from);
-                Ok(None)
-            }
-        }
+        content
     }
 
-    /// Ends a session unless it was changed since it was read. `false` if it was, or is gone.
-    async fn end_unchanged(&self, session: &Session<T>, reason: EndReason) -> Result<bool> {
-        let from = *session.id().key();
-        let (scoped, _) = self.policy().scope(session.record().content());
-        // Moved to where no token leads: unlike a removal, that can depend on the version.
-        let (_, to) = self.token(scoped.as_ref(), Some(&from))?;
-        let mut rename = Rename::new();
-        rename.value = Some((session.version(), session.record().clone()));
-        let renamed = self.store().rename(&from, to, rename).await.map_err(Error::store)?;
-        let Renamed::Moved { .. } = renamed else {
-            self.changes().changed(&from);
-            return Ok(false);
-        };
-        // It has ended. If this fails, its memory is given back at its timeout.
-        let _ = self.store().remove(&to).await;
-        self.ended(&[from], session.owner(), reason);
-        Ok(true)
-    }
-
-    /// Gives a session a new token. The data and both deadlines stay.
+    /// Gives a session a new token. The id, the data and both deadlines stay.
     ///
     /// The old token is refused at once, or after
     /// [`rotation_grace`](crate::Builder::rotation_grace). What happens when it is used after
     /// that is up to [`token_reuse`](crate::Builder::token_reuse).
     ///
+    /// If the store's answer is lost, it is asked whether the rotation took effect.
+    ///
     /// # Errors
     ///
-    /// The store's; no randomness.
-    pub async fn rotate(&self, token: &Token) -> Result<Rotated>
-    where
-        T: Clone,
-    {
-        let renewal = Renewal { copy: Content::clone, change: &|_| {}, why: Why::Age };
-        self.renew(token, &renewal).await
+    /// Returns an error if the store is unavailable ([`Error::is_unavailable`]), if the session's
+    /// envelope can't be read ([`Error::is_corrupt`]), if other changes leave no turn
+    /// ([`Error::is_contended`]), or if there is no randomness ([`Error::is_unavailable`]).
+    pub async fn rotate(&self, token: &Token) -> Result<Rotated> {
+        self.renew_by(token, RenewalReason::Age).await
     }
 
-    /// Whether tokens are changed on a [schedule](crate::Builder::rotate_every) at all.
+    /// Whether tokens are rotated on a [schedule](crate::Builder::rotate_every) at all.
     pub fn rotates_on_schedule(&self) -> bool {
-        self.policy().rotation.is_some()
+        self.policy().rotate_every.is_some()
     }
 
     /// Whether a session's token is older than [`rotate_every`](crate::Builder::rotate_every) allows.
@@ -178,180 +137,216 @@ impl<T: Send + Sync + 'static> Manager<T> {
     pub fn is_rotation_due(&self, session: &Session<T>) -> bool {
         let policy = self.policy();
         policy
-            .rotation
-            .as_ref()
-            .is_some_and(|rotation| policy.clock.now().since(session.rotated()) >= rotation.every)
+            .rotate_every
+            .is_some_and(|every| policy.clock.now().since(session.rotated()) >= every)
     }
 
-    /// [Rotates](Self::rotate) a session whose token is older than
-    /// [`rotate_every`](crate::Builder::rotate_every) allows; `None` if it is not.
+    /// [Rotates](Self::rotate) a session that was just read, whose token is older than
+    /// [`rotate_every`](crate::Builder::rotate_every) allows; `None` if it is not. Costs the store
+    /// one command.
     ///
     /// # Errors
     ///
-    /// As for [`rotate`](Self::rotate).
+    /// Returns the errors of [`rotate`](Self::rotate).
     pub async fn rotate_if_due(
         &self,
         token: &Token,
         session: &Session<T>,
     ) -> Result<Option<Rotated>> {
-        match &self.policy().rotation {
-            Some(rotation) if self.is_rotation_due(session) => {
-                let copy = rotation.copy;
-                let renewal = Renewal { copy, change: &|_| {}, why: Why::Age };
-                self.renew(token, &renewal).await.map(Some)
-            }
-            _ => Ok(None),
+        if !self.is_rotation_due(session) {
+            return Ok(None);
         }
+        let presented = self.presented(token);
+        self.renew(&presented, session.clone(), RenewalReason::Age, None).await.map(Some)
     }
 
     /// Notes that the session's user has just proved again who they are, and gives it a
-    /// new token. Both timeouts start anew; the data stays.
+    /// new token. Both timeouts start again; the data stays.
     ///
     /// What was proved before, and more strongly, stays as it was: a level is never
-    /// lowered. It rises to no more than `level`. In its grace, the old token has the levels
-    /// that it had. By a token that is in its grace already, the new one goes to who has proved
-    /// it, and not to who may have been given one in between.
+    /// lowered. It rises to no more than `level`. In its grace, the old token has the rights
+    /// that it had. If the token is in its grace already, the new one goes to the client that has
+    /// proved it, and not to one that may have been given one in between.
     ///
     /// # Errors
     ///
-    /// The store's; no randomness; misconfigured, for an anonymous session, which a
+    /// Returns the errors of [`rotate`](Self::rotate), and an error
+    /// ([`Error::is_misconfigured`]) for an anonymous session, which a
     /// [login](Self::login) replaces.
-    pub async fn reauthenticate(&self, token: &Token, level: Level) -> Result<Rotated>
-    where
-        T: Clone,
-    {
-        let now = self.policy().clock.now();
-        let change = |content: &mut Content<T>| content.proofs.add(level, now);
-        let renewal = Renewal { copy: Content::clone, change: &change, why: Why::Proof };
-        let Some(session) = self.peek_session(&self.key(token)).await? else {
-            return Ok(Rotated::Absent);
-        };
-        if session.is_anonymous() {
-            return Err(Error::misconfigured("nobody is signed in in an anonymous session"));
-        }
-        let rotated = self.renew(token, &renewal).await?;
-        if let Rotated::Token(token) = &rotated {
-            self.events().reauthenticated(self.id(token), session.owner(), level);
-        }
-        Ok(rotated)
+    pub async fn reauthenticate(&self, token: &Token, level: Level) -> Result<Rotated> {
+        self.renew_by(token, RenewalReason::Proof(level)).await
     }
 
     /// After a change of the account's credentials: ends all other sessions of the
     /// same owner, and gives this one a new token. Returns how many were ended. The old token, and
-    /// any that was in its grace, is refused at once.
+    /// any that was in its grace, is refused at once, and open connections of this session end.
     ///
     /// `binding` is the new value where sessions are bound to one; with `None` it is what
-    /// [`Builder::bound_to`](crate::Builder::bound_to) says at this moment, or stays as it was. Change the credentials first, then call this. If it
-    /// fails in the middle, the others have ended and this session has its old token: call it again.
+    /// [`Builder::bound_to`](crate::Builder::bound_to) says at this moment, or stays as it was.
+    /// Change the credentials first, then call this.
+    ///
+    /// It fails closed: if this session can't be given a new token, it is ended.
     ///
     /// # Errors
     ///
-    /// The store's; no randomness.
+    /// Returns the errors of [`rotate`](Self::rotate). After one, the other sessions may have
+    /// ended, and this one has, unless the store is unavailable: call it again.
     pub async fn change_credentials(
         &self,
         token: &Token,
         binding: Option<Binding>,
-    ) -> Result<(Rotated, usize)>
-    where
-        T: Clone,
-    {
-        let ended = self.end_others_as(token, EndReason::CredentialsChanged).await?;
-        let change = |content: &mut Content<T>| {
-            let current = || self.policy().bound_to.as_ref()?(&content.data);
-            if let Some(binding) = binding.clone().or_else(current) {
-                content.extras_mut().binding = Some(binding);
-            }
+    ) -> Result<(Rotated, usize)> {
+        let presented = self.presented(token);
+        let found = self.verified(&presented, Freshness::Strict).await?;
+        let Some(found) = found.filter(|found| found.status.may_end()) else {
+            return Ok((Rotated::Absent, 0));
         };
-        let renewal = Renewal { copy: Content::clone, change: &change, why: Why::Credentials };
-        Ok((self.renew(token, &renewal).await?, ended))
-    }
-
-    async fn renew(&self, token: &Token, renewal: &Renewal<'_, T>) -> Result<Rotated> {
-        let by = self.key(token);
-        let mut occupied = 0;
-        for _ in 0..UPDATE_ATTEMPTS_MAX {
-            let Some(session) = self.renewable(&by, Access::PEEK, renewal).await? else {
-                return Ok(Rotated::Absent);
-            };
-            let from = *session.id().key();
-            if from != by && renewal.why == Why::Age {
-                return Ok(Rotated::AlreadyRotated);
-            }
-            let mut content = (renewal.copy)(session.record().content());
-            (renewal.change)(&mut content);
-            self.note_former(&mut content, from, renewal.why);
-            let (scoped, _) = self.policy().scope(&content);
-            let (successor, to) = self.token(scoped.as_ref(), Some(&from))?;
-            let owner = content.owner.clone();
-            let mut rename = Rename::new();
-            rename.grace = self.policy().remembers_former();
-            rename.expiry = (renewal.why == Why::Proof).then(|| self.policy().expiry(&content));
-            rename.value = Some((session.version(), Record::new(content)));
-            let renamed = self.store().rename(&from, to, rename).await.map_err(Error::store)?;
-            self.changes().changed(&from);
-            match renamed {
-                Renamed::Moved { .. } => {
-                    let (from, to) = (SessionId::new(from), SessionId::new(to));
-                    self.events().rotated(from, to, owner.as_ref());
-                    return Ok(Rotated::Token(successor));
-                }
-                // Another was faster; without a grace, this token is good for nothing by now.
-                Renamed::Superseded if renewal.why == Why::Age => {
-                    let found = self.renewable(&by, Access::PEEK.strict(), renewal).await?;
-                    return Ok(found.map_or(Rotated::Absent, |_| Rotated::AlreadyRotated));
-                }
-                Renamed::Occupied if occupied == INSERT_ATTEMPTS_MAX => {
-                    return Err(repeating_generator());
-                }
-                Renamed::Occupied => occupied += 1,
-                // Changed or moved in between, or gone: looked for once more. No limit is held here.
-                Renamed::Superseded
-                | Renamed::Absent
-                | Renamed::Conflict
-                | Renamed::LimitReached => {}
-            }
+        let session = found.session;
+        let ended = self.end_others_of(&session, EndReason::CredentialsChanged).await?;
+        let reason = RenewalReason::Credentials;
+        let rotated = self.renew(&presented, session.clone(), reason, binding).await;
+        if !matches!(rotated, Ok(Rotated::Token(_))) {
+            // Someone else may have changed its token meanwhile, or keeps it changing.
+            self.end_session(&session, EndReason::CredentialsChanged).await?;
         }
-        Err(Error::contended(UPDATE_ATTEMPTS_MAX))
+        Ok((rotated?, ended))
     }
 
-    async fn renewable(
+    async fn renew_by(&self, token: &Token, reason: RenewalReason) -> Result<Rotated> {
+        let presented = self.presented(token);
+        match self.verified(&presented, Freshness::Bounded).await? {
+            Some(found) if found.status.lets_in() => {
+                self.renew(&presented, found.session, reason, None).await
+            }
+            _ => Ok(Rotated::Absent),
+        }
+    }
+
+    async fn renew(
         &self,
-        key: &Key,
-        access: Access,
-        renewal: &Renewal<'_, T>,
-    ) -> Result<Option<Session<T>>> {
-        let found = self.entry(key, access).await?;
-        Ok(found.and_then(|(session, standing)| match standing {
-            Standing::Good => Some(session),
-            Standing::Unbound if renewal.why == Why::Credentials => Some(session),
-            _ => None,
-        }))
+        presented: &Presented<'_>,
+        read: Session<T>,
+        reason: RenewalReason,
+        binding: Option<Binding>,
+    ) -> Result<Rotated> {
+        let mut made = None;
+        let mut left = Rotated::Absent;
+        let changed = self
+            .change(presented, read, |session, status, now| {
+                (made, left) = (None, Rotated::Absent);
+                match (status, reason) {
+                    (TokenStatus::InGrace(_), RenewalReason::Age) => {
+                        left = Rotated::AlreadyRotated;
+                        return Ok(None);
+                    }
+                    (TokenStatus::Valid | TokenStatus::InGrace(_), _)
+                    | (TokenStatus::CredentialsChanged, RenewalReason::Credentials) => {}
+                    _ => return Ok(None),
+                }
+                if session.is_anonymous() && matches!(reason, RenewalReason::Proof(_)) {
+                    return Err(Error::misconfigured(
+                        "no one is signed in in an anonymous session: use `login`",
+                    ));
+                }
+                let (content, policy) = (session.content(), self.policy());
+                let token =
+                    Token::generate(session.id(), &content.seed, self.namespace(), policy.random)?;
+                let content = self.renewed(content, &token, reason, binding.clone(), now);
+                made = Some(token);
+                let is_proof = matches!(reason, RenewalReason::Proof(_));
+                let expiry = is_proof.then(|| policy.timeouts_of(&content).expiry());
+                Ok(Some((content, expiry)))
+            })
+            .await;
+        let (session, token) = match (changed, made) {
+            (Ok(Some(session)), Some(token)) => (session, token),
+            (Ok(_), _) => return Ok(left),
+            // The answer may be lost and the token changed: unless the store is asked again, the
+            // client is left with a token that is refused.
+            (Err(error), Some(token)) if error.is_unavailable() => {
+                match self.verified(&self.presented(&token), Freshness::Strict).await {
+                    Ok(Some(found)) if found.status.lets_in() => (found.session, token),
+                    _ => return Err(error),
+                }
+            }
+            (Err(error), _) => return Err(error),
+        };
+        self.events().rotated(session.id(), session.filed_under());
+        if let RenewalReason::Proof(level) = reason {
+            self.events().reauthenticated(session.id(), session.owner(), level);
+        }
+        Ok(Rotated::Token(token))
     }
 
-    /// Notes in a record that it had this key, and until when that is accepted, or at least no wonder.
-    fn note_former(&self, content: &mut Content<T>, key: Key, why: Why) {
-        let now = self.policy().clock.now();
-        content.rotated = now;
-        let accepted = why != Why::Credentials;
-        let outdated = (why == Why::Proof).then_some(now);
-        let grace = self.policy().rotation_grace;
-        let until = now.saturating_add(grace);
-        if let Some(extras) = &mut content.extras {
-            for former in &mut extras.former {
-                // Of several rotations in a row, it is accepted for as long as each one's grace lasts.
-                former.until = former.until.min(until);
-                former.accepted &= accepted;
-                former.outdated = former.outdated.or(outdated);
+    /// A record with a new token, at this time of the store.
+    fn renewed(
+        &self,
+        before: &Content<T>,
+        token: &Token,
+        reason: RenewalReason,
+        binding: Option<Binding>,
+        now: Timestamp,
+    ) -> Content<T> {
+        let policy = self.policy();
+        let mut content = before.clone();
+        content.secret = token.digest(self.namespace());
+        content.rotated = policy.clock.now();
+        let replaced = (before.secret, before.proofs);
+        note_previous(&mut content, replaced, reason, now, policy.rotation_grace);
+        match reason {
+            RenewalReason::Age => {}
+            RenewalReason::Proof(level) => {
+                let timeouts = policy.timeouts_of(before);
+                content.proofs.add(level, content.rotated);
+                content.ends_at = content.rotated.saturating_add(timeouts.lifetime);
             }
-            extras.former.retain(|former| now < former.until);
-        }
-        if grace > Duration::ZERO {
-            let former = &mut content.extras_mut().former;
-            if former.len() >= FORMER_MAX {
-                former.remove(0);
+            RenewalReason::Credentials => {
+                content.epoch = content.epoch.wrapping_add(1);
+                let data = before.data.get().ok();
+                let current = || policy.bound_to.as_ref().zip(data).and_then(|(to, data)| to(data));
+                if let Some(binding) = binding.or_else(current) {
+                    content.rare_mut().binding = Some(binding);
+                }
             }
-            former.push(Former { key, outdated, until, accepted });
         }
-        content.tidy();
+        content.drop_empty();
+        content
     }
+}
+
+/// Notes which token a session had and what it had proved, and until when that is accepted, or at
+/// least no sign of a theft.
+///
+/// No more than [`MAX_PREVIOUS`] are kept. When one has to go, what was issued for the session is
+/// no sign of a theft until that one's time would have passed.
+fn note_previous<T>(
+    content: &mut Content<T>,
+    (secret, proofs): (SecretDigest, Proofs),
+    reason: RenewalReason,
+    now: Timestamp,
+    grace: Duration,
+) {
+    let is_accepted = reason != RenewalReason::Credentials;
+    let until = now.saturating_add(grace);
+    let is_of_use = |until: Timestamp| now < until.saturating_add(grace);
+    if let Some(rare) = &mut content.rare {
+        for previous in &mut rare.previous {
+            // Of several rotations in a row, it is accepted for as long as each one's grace lasts.
+            previous.until = previous.until.min(until);
+            previous.is_accepted &= is_accepted;
+        }
+        rare.previous.retain(|previous| is_of_use(previous.until));
+        rare.quiet_until = rare.quiet_until.filter(|quiet_until| now < *quiet_until);
+    }
+    if grace.is_zero() {
+        return;
+    }
+    let rare = content.rare_mut();
+    if rare.previous.len() >= MAX_PREVIOUS {
+        // Each one's time was cut to that of its successor, so the first is the first to end.
+        let dropped = rare.previous.remove(0);
+        let quiet_until = dropped.until.saturating_add(grace);
+        rare.quiet_until = rare.quiet_until.max(Some(quiet_until));
+    }
+    rare.previous.push(Previous { secret, proofs, until, is_accepted });
 }

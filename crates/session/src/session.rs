@@ -1,99 +1,130 @@
 use std::fmt;
 use std::ops::Deref;
 
-use kvolt_cache::{Deadlines, Entry, EntryRef, Key, Owner, Timestamp, Version};
+use kvolt_cache::{At, Deadlines, Entry, EntryRef, Expiry, Key, Owner, Timestamp, Version};
 
 use crate::level::{Proofs, StepUp};
+use crate::record::Content;
 use crate::{Binding, CsrfToken, Device, Flash, Level, Record, Result, SessionId};
 
 /// A live session as it was when it was read. It dereferences to the application's data.
 ///
-/// It is a snapshot: what changes later, here or elsewhere, does not show in
+/// It is a snapshot: what changes later, in this process or another, does not show in
 /// it. Cloning it is cheap.
 pub struct Session<T> {
-    id: SessionId,
+    key: Key,
     record: Record<T>,
     version: Version,
     deadlines: Deadlines,
-    /// Of one that was found by a former token: what its user has proved since does not count.
-    proved_before: Option<Timestamp>,
+    /// One moment by the store's clock and by the manager's: when it was read.
+    read_at: (Timestamp, Timestamp),
+    /// The owner it is filed under where that is not its own: the group of an anonymous session.
+    group: Option<Owner>,
+    /// The rights of a previous token in its grace, where one of them was presented.
+    restricted_to: Option<Proofs>,
 }
 
 impl<T> Session<T> {
-    pub(crate) fn from_ref(entry: EntryRef<'_, Record<T>>) -> Self {
+    /// The session of an entry, whose data may not be readable, at this time of the manager.
+    #[inline]
+    pub(crate) fn from_ref(entry: EntryRef<'_, Record<T>>, now: Timestamp) -> Self {
+        let group = match &entry.value.content().owner {
+            Some(_) => None,
+            None => entry.owner.cloned(),
+        };
         Self {
-            id: SessionId::new(*entry.key),
+            key: *entry.key,
             record: entry.value.clone(),
             version: entry.version,
             deadlines: entry.deadlines,
-            proved_before: None,
+            read_at: (entry.read_at, now),
+            group,
+            restricted_to: None,
         }
     }
 
-    pub(crate) fn from_entry(entry: Entry<Record<T>>) -> Self {
-        Self {
-            id: SessionId::new(entry.key),
-            record: entry.value,
-            version: entry.version,
-            deadlines: entry.deadlines,
-            proved_before: None,
-        }
+    pub(crate) fn from_entry(entry: &Entry<Record<T>>, now: Timestamp) -> Self {
+        Self::from_ref(entry.as_ref(), now)
     }
 
-    /// The same as who comes by this key sees it.
+    /// The session with the rights of a previous token, or with all of its own.
+    pub(crate) fn restricted_to(self, restricted_to: Option<Proofs>) -> Self {
+        Self { restricted_to, ..self }
+    }
+
+    pub(crate) fn proofs(&self) -> Proofs {
+        self.restricted_to.unwrap_or(self.content().proofs)
+    }
+
     #[inline]
-    pub(crate) fn by(self, key: &Key) -> Self {
-        if self.id.key() == key {
-            return self;
-        }
-        let extras = self.record.content().extras.as_deref();
-        let former =
-            extras.and_then(|extras| extras.former.iter().find(|former| former.key == *key));
-        let proved_before = former.and_then(|former| former.outdated);
-        Self { proved_before, ..self }
+    pub(crate) fn content(&self) -> &Content<T> {
+        self.record.content()
     }
 
-    /// The same as it is, by whichever key it was found.
-    pub(crate) fn whole(self) -> Self {
-        Self { proved_before: None, ..self }
+    pub(crate) fn key(&self) -> &Key {
+        &self.key
     }
 
-    fn proofs(&self) -> Proofs {
-        let proofs = self.record.content().proofs;
-        self.proved_before.map_or(proofs, |moment| proofs.before(moment))
+    /// The entry, for an operation of the store.
+    pub(crate) fn at(&self) -> At<'_> {
+        At::new(&self.key).owner(self.filed_under())
     }
 
-    pub(crate) fn record(&self) -> &Record<T> {
-        &self.record
+    /// The owner that the store knows.
+    pub(crate) fn filed_under(&self) -> Option<&Owner> {
+        self.content().owner.as_ref().or(self.group.as_ref())
     }
 
     pub(crate) fn version(&self) -> Version {
         self.version
     }
 
-    /// The same session after a change.
-    pub(crate) fn changed(self, record: Record<T>, version: Version) -> Self {
-        Self { record, version, ..self }
+    /// The store's time at this time of the manager.
+    pub(crate) fn store_time(&self, now: Timestamp) -> Timestamp {
+        let (store, manager) = self.read_at;
+        store.saturating_add(now.since(manager))
+    }
+
+    /// The session after a change, and with new deadlines if they start again at this time of the
+    /// store.
+    pub(crate) fn changed(
+        self,
+        record: Record<T>,
+        version: Version,
+        restart: Option<(Expiry, Timestamp)>,
+    ) -> Self {
+        let deadlines = restart.map_or(self.deadlines, |(expiry, now)| {
+            let after = |duration| now.saturating_add(duration);
+            let idle = expiry.idle_timeout().map(|idle| (idle, after(idle)));
+            Deadlines::new(idle, expiry.lifetime().map(after))
+        });
+        Self { record, version, deadlines, restricted_to: None, ..self }
+    }
+
+    /// The session after a use.
+    pub(crate) fn slid(self, deadlines: Deadlines) -> Self {
+        Self { deadlines, ..self }
     }
 
     /// The application's data.
     pub fn data(&self) -> &T {
-        self.record.data()
+        // A manager hands out no session whose data it has not found readable.
+        self.record.data().expect("the data was decoded when the session was admitted")
     }
 
-    /// Its public name, which changes when its token does.
+    /// The session's public name, which stays the same while it lives.
     pub fn id(&self) -> SessionId {
-        self.id
+        SessionId::from_key(&self.key)
     }
 
     /// Whose it is.
     pub fn owner(&self) -> Option<&Owner> {
-        self.record.content().owner.as_ref()
+        self.content().owner.as_ref()
     }
 
     /// When it was made, at the sign-in.
     pub fn created(&self) -> Timestamp {
-        self.record.content().created
+        self.content().created
     }
 
     /// When its user last proved who they are, at whatever level; none in an anonymous session.
@@ -113,7 +144,7 @@ impl<T> Session<T> {
 
     /// Whether nobody has signed in: a session of [`Manager::create_anonymous`](crate::Manager::create_anonymous).
     pub fn is_anonymous(&self) -> bool {
-        self.record.content().is_anonymous()
+        self.content().is_anonymous()
     }
 
     /// Whether it meets what a sensitive act asks for, at this moment.
@@ -123,22 +154,22 @@ impl<T> Session<T> {
 
     /// Whether the client was to keep its token when it is closed.
     pub fn is_remembered(&self) -> bool {
-        self.record.content().remembered
+        self.content().remembered
     }
 
     /// When the token that it has now was made.
     pub fn rotated(&self) -> Timestamp {
-        self.record.content().rotated
+        self.content().rotated
     }
 
     /// What it is bound to, if to anything.
     pub fn binding(&self) -> Option<&Binding> {
-        self.record.content().binding()
+        self.content().binding()
     }
 
     /// The messages that wait for the next page. They stay until they are [taken](crate::Manager::take_flashes).
     pub fn flashes(&self) -> &[Flash] {
-        self.record.content().flashes()
+        self.content().flashes()
     }
 
     /// A new form token of this session: for each page another, all good until the next login.
@@ -147,12 +178,12 @@ impl<T> Session<T> {
     ///
     /// No randomness.
     pub fn csrf_token(&self) -> Result<CsrfToken> {
-        CsrfToken::new(&self.record.content().seed, crate::token::system_random)
+        CsrfToken::new(&self.content().seed, crate::token::system_random)
     }
 
     /// Whether this is a form token of this session. It takes the same time whatever is wrong with it.
     pub fn verifies_csrf(&self, token: impl AsRef<[u8]>) -> bool {
-        CsrfToken::verify(&self.record.content().seed, token.as_ref())
+        CsrfToken::verify(&self.content().seed, token.as_ref())
     }
 
     /// When it was last used, as exactly as the store keeps it.
@@ -173,7 +204,7 @@ impl<T> Session<T> {
 
     /// Where it was signed in from.
     pub fn device(&self) -> &Device {
-        &self.record.content().device
+        &self.content().device
     }
 }
 
@@ -187,13 +218,13 @@ impl<T> Deref for Session<T> {
 
 impl<T> Clone for Session<T> {
     fn clone(&self) -> Self {
-        Self { record: self.record.clone(), ..*self }
+        Self { record: self.record.clone(), group: self.group.clone(), ..*self }
     }
 }
 
 /// Without the data, which may be private.
 impl<T> fmt::Debug for Session<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("Session").field("id", &self.id()).finish_non_exhaustive()
     }
 }

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use kvolt_cache::Expiry;
+
 use crate::Level;
 
 /// When a session ends: after so long unused, and after so long in any case.
@@ -48,6 +50,10 @@ impl Timeouts {
             Level::Two => Self::NIST_LEVEL_2,
             Level::Three => Self::NIST_LEVEL_3,
         }
+    }
+
+    pub(crate) const fn expiry(&self) -> Expiry {
+        Expiry::idle_within(self.idle, self.lifetime)
     }
 
     /// Whether neither is longer than in `limits`.

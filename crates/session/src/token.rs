@@ -3,84 +3,118 @@ use std::str;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, KeyInit, Mac};
+use kvolt_cache::Namespace;
 use sha2::{Digest, Sha256};
 use zeroize::optimization_barrier;
 
-use kvolt_cache::Key;
+use crate::csrf::Seed;
+use crate::{Error, Result, SessionId};
 
-use crate::{Error, Result};
-
-/// The client's secret: 256 random bits, written as 43 characters of base64url
-/// without padding (RFC 4648, section 5).
+/// The client's secret text: 36 bytes in 48 characters of base64url (RFC 4648, section 5).
+///
+/// A token is the session's public id (12 bytes), a random number (18 bytes, 144 bits) and a
+/// mark (6 bytes), by which the session recognises any token that was ever issued for it. The
+/// length leaves no spare bits, so each token has exactly one spelling.
 ///
 /// Only a [`Manager`](crate::Manager) makes one. It has no `Display` and its
 /// `Debug` shows nothing; [`expose`](Self::expose) is the one way to the text.
-/// Its memory is wiped when it is dropped. The server keeps only its SHA-256.
-#[must_use = "a token that is not given to the client is a session nobody can use"]
+/// Its memory is wiped when it is dropped. The server keeps only a SHA-256 of it.
+#[derive(Clone)]
+#[must_use = "a session whose token is not given to the client can't be used"]
 pub struct Token {
-    /// The bits; the last byte is room that the decoder asks for, and zero.
-    bytes: [u8; Self::BYTES_DECODED],
+    bytes: [u8; Self::BYTES],
     text: [u8; Self::LEN],
 }
 
 impl Token {
     /// How many characters a token has.
-    pub const LEN: usize = 43;
+    pub const LEN: usize = 48;
 
-    const BYTES: usize = 32;
-    const BYTES_DECODED: usize = Self::BYTES + 1;
+    const BYTES: usize = SessionId::LEN + SECRET_LEN;
 
-    /// A token from a client. `None` unless it has exactly the form of one.
+    /// A token from a client. `None` if the text does not have exactly the form of one.
     ///
-    /// The form is canonical: of the texts that decode to the same bits, one is
-    /// accepted. That it has the form says nothing about whether there is such a session.
+    /// The form says nothing about whether there is such a session.
     pub fn parse(text: impl AsRef<[u8]>) -> Option<Self> {
         let text: [u8; Self::LEN] = text.as_ref().try_into().ok()?;
-        let mut token = Self { bytes: [0; Self::BYTES_DECODED], text };
-        // Refuses other alphabets and set bits beyond the 256th.
+        let mut token = Self { bytes: [0; Self::BYTES], text };
+        // Rejects other alphabets and padding.
         match URL_SAFE_NO_PAD.decode_slice(token.text, &mut token.bytes) {
             Ok(Self::BYTES) => Some(token),
             _ => None,
         }
     }
 
-    /// The secret text, to be given to the client and to nobody else.
+    /// The secret text, to be given to the client and to no one else.
     pub fn expose(&self) -> &str {
         str::from_utf8(&self.text).unwrap_or_default()
     }
 
-    pub(crate) fn generate(random: Random) -> Result<Self> {
-        let mut bytes = [0; Self::BYTES];
-        random(&mut bytes)?;
-        let mut token = Self { bytes: [0; Self::BYTES_DECODED], text: [0; Self::LEN] };
-        token.bytes[..Self::BYTES].copy_from_slice(&bytes);
-        // The length is 32 * 4 / 3 rounded up, so it always fits.
-        let _ = URL_SAFE_NO_PAD.encode_slice(bytes, &mut token.text);
-        bytes = [0; Self::BYTES];
-        optimization_barrier(&bytes);
+    /// The public id of the session that the token names. It says nothing about whether there is
+    /// such a session, or whether the rest of the token is right.
+    pub fn id(&self) -> SessionId {
+        let mut id = [0; SessionId::LEN];
+        id.copy_from_slice(&self.bytes[..SessionId::LEN]);
+        SessionId::from_bytes(id)
+    }
+
+    /// A new token of a session.
+    pub(crate) fn generate(
+        id: SessionId,
+        seed: &Seed,
+        namespace: &Namespace,
+        random: Random,
+    ) -> Result<Self> {
+        let mut token = Self { bytes: [0; Self::BYTES], text: [0; Self::LEN] };
+        token.bytes[..SessionId::LEN].copy_from_slice(id.as_bytes());
+        random(&mut token.bytes[SessionId::LEN..MARK_START])?;
+        let mark = token.mark(seed, namespace).finalize().into_bytes();
+        token.bytes[MARK_START..].copy_from_slice(&mark[..MARK_LEN]);
+        // 36 bytes are exactly 48 characters, so it always fits.
+        let _ = URL_SAFE_NO_PAD.encode_slice(token.bytes, &mut token.text);
         Ok(token)
     }
 
-    /// What a store knows it by: its SHA-256, after that of the manager's kind where it has one.
-    ///
-    /// Either way one block of the hash function.
-    pub(crate) fn key(&self, kind: &Kind) -> Key {
-        let bytes = &self.bytes[..Self::BYTES];
-        let digest = match kind {
-            Kind::Plain => Sha256::digest(bytes),
-            Kind::Named { tag, .. } => {
-                Sha256::new().chain_update(tag).chain_update(bytes).finalize()
-            }
-        };
-        Key::from_bytes(digest.into())
+    /// What the session's record keeps of the token. One block of SHA-256 (52 bytes of at most 55).
+    pub(crate) fn digest(&self, namespace: &Namespace) -> SecretDigest {
+        let (id, secret) = self.bytes.split_at(SessionId::LEN);
+        let digest = Sha256::new()
+            .chain_update(id)
+            .chain_update(&namespace.tag()[..16])
+            .chain_update(secret)
+            .finalize();
+        SecretDigest(digest.into())
+    }
+
+    /// Whether the token was issued for the session with this seed, now or earlier.
+    pub(crate) fn was_issued(&self, seed: &Seed, namespace: &Namespace) -> bool {
+        self.mark(seed, namespace).verify_truncated_left(&self.bytes[MARK_START..]).is_ok()
+    }
+
+    fn mark(&self, seed: &Seed, namespace: &Namespace) -> Hmac<Sha256> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(seed).expect("a key may have any length");
+        let (id, secret) = self.bytes.split_at(SessionId::LEN);
+        for field in [b"kvolt issued 1", &namespace.tag()[..], id, &secret[..RANDOM_LEN]] {
+            mac.update(&(field.len() as u64).to_be_bytes());
+            mac.update(field);
+        }
+        mac
     }
 }
 
+/// The random part of a token: ASVS 7.2.3 asks for 128 bits.
+const RANDOM_LEN: usize = 18;
+/// A random try has the right mark once in 2^48, and a right mark opens nothing.
+const MARK_LEN: usize = 6;
+const SECRET_LEN: usize = RANDOM_LEN + MARK_LEN;
+const MARK_START: usize = SessionId::LEN + RANDOM_LEN;
+
 impl Drop for Token {
     fn drop(&mut self) {
-        self.bytes = [0; Self::BYTES_DECODED];
+        self.bytes = [0; Self::BYTES];
         self.text = [0; Self::LEN];
-        // Or the compiler would leave out what nobody reads.
+        // Or the compiler would leave out writes that nothing reads.
         optimization_barrier(self);
     }
 }
@@ -91,119 +125,166 @@ impl fmt::Debug for Token {
     }
 }
 
-/// Fills the bytes with randomness, or says that there is none.
-pub(crate) type Random = fn(&mut [u8; 32]) -> Result<()>;
+/// The SHA-256 of a token, bound to its session and namespace. Compared in constant time.
+#[derive(Clone, Copy)]
+pub(crate) struct SecretDigest([u8; Self::LEN]);
+
+impl SecretDigest {
+    pub(crate) const LEN: usize = 32;
+
+    /// Of a session that has no token yet. It is the digest of nothing that could be found.
+    pub(crate) const NONE: Self = Self([0; Self::LEN]);
+
+    #[cfg(feature = "json")]
+    pub(crate) const fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
+        Self(bytes)
+    }
+
+    #[cfg(feature = "json")]
+    pub(crate) const fn as_bytes(&self) -> &[u8; Self::LEN] {
+        &self.0
+    }
+}
+
+impl PartialEq for SecretDigest {
+    #[inline]
+    fn eq(&self, other: &Self) -> bool {
+        let difference =
+            self.0.iter().zip(&other.0).fold(0, |difference, (one, two)| difference | (one ^ two));
+        // Or the compiler might stop at the first difference.
+        optimization_barrier(&difference);
+        difference == 0
+    }
+}
+
+impl Eq for SecretDigest {}
+
+impl fmt::Debug for SecretDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretDigest(..)")
+    }
+}
+
+/// Fills the bytes with randomness, or is an error.
+pub(crate) type Random = fn(&mut [u8]) -> Result<()>;
 
 /// The operating system's generator.
-pub(crate) fn system_random(bytes: &mut [u8; 32]) -> Result<()> {
+pub(crate) fn system_random(bytes: &mut [u8]) -> Result<()> {
     getrandom::fill(bytes).map_err(Error::no_randomness)
-}
-
-/// What sort of session a manager keeps. Tokens of one kind mean nothing to another.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Plain,
-    Named { name: String, tag: [u8; 16] },
-}
-
-impl Kind {
-    pub(crate) fn new(name: &str) -> Self {
-        if name.is_empty() {
-            return Self::Plain;
-        }
-        let digest: [u8; 32] = Sha256::digest(name.as_bytes()).into();
-        let mut tag = [0; 16];
-        tag.copy_from_slice(&digest[..16]);
-        Self::Named { name: name.to_owned(), tag }
-    }
-
-    /// Its name; empty for the plain one.
-    pub(crate) fn name(&self) -> &str {
-        match self {
-            Self::Plain => "",
-            Self::Named { name, .. } => name,
-        }
-    }
-
-    /// A number for it, to be kept in each record.
-    pub(crate) fn number(&self) -> u64 {
-        match self {
-            Self::Plain => 0,
-            Self::Named { tag, .. } => {
-                u64::from_le_bytes([tag[0], tag[1], tag[2], tag[3], tag[4], tag[5], tag[6], tag[7]])
-            }
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_token_says_nothing_in_debug_output() {
-        let token = Token::generate(system_random).unwrap();
-        assert_eq!(format!("{token:?} {:?}", Some(&token)), "Token(..) Some(Token(..))");
+    const SEED: Seed = [7; 16];
+
+    fn shop() -> Namespace {
+        Namespace::new("shop").unwrap()
+    }
+
+    fn token() -> Token {
+        let mut id = [0; SessionId::LEN];
+        system_random(&mut id).unwrap();
+        Token::generate(SessionId::from_bytes(id), &SEED, &shop(), system_random).unwrap()
     }
 
     #[test]
-    fn a_token_survives_its_text_form() {
-        let token = Token::generate(system_random).unwrap();
+    fn debug_output_shows_nothing_of_a_token() {
+        let token = token();
+        let shown = format!("{token:?} {:?} {:?}", Some(&token), token.digest(&shop()));
+        assert_eq!(shown, "Token(..) Some(Token(..)) SecretDigest(..)");
+    }
+
+    #[test]
+    fn token_survives_its_text_form() {
+        let token = token();
         let parsed = Token::parse(token.expose()).unwrap();
-        assert_eq!(parsed.key(&Kind::Plain), token.key(&Kind::Plain));
+        assert_eq!(parsed.digest(&shop()), token.digest(&shop()));
+        assert_eq!(parsed.id(), token.id());
         assert_eq!(parsed.expose().len(), Token::LEN);
     }
 
     #[test]
-    fn what_has_not_exactly_the_form_of_a_token_is_refused() {
-        let good = "A".repeat(43);
-        assert!(Token::parse(&good).is_some());
+    fn text_in_any_other_form_is_rejected() {
+        assert!(Token::parse("A".repeat(48)).is_some());
         for bad in [
             String::new(),
-            "A".repeat(42),
-            "A".repeat(44),
-            format!("{}=", "A".repeat(42)),
-            format!("{}+", "A".repeat(42)),
-            format!("{}/", "A".repeat(42)),
-            format!("{} ", "A".repeat(42)),
-            format!("{}\0", "A".repeat(42)),
-            // Two bits beyond the 256th are set: the same bytes as the good one.
-            format!("{}B", "A".repeat(42)),
-            "é".repeat(21) + "A",
+            "A".repeat(47),
+            "A".repeat(49),
+            format!("{}=", "A".repeat(47)),
+            format!("{}+", "A".repeat(47)),
+            format!("{}/", "A".repeat(47)),
+            format!("{} ", "A".repeat(47)),
+            format!("{}\0", "A".repeat(47)),
+            "é".repeat(24),
         ] {
             assert!(Token::parse(&bad).is_none(), "{bad:?}");
         }
     }
 
     #[test]
-    fn a_store_knows_a_token_by_its_sha_256_and_by_another_key_for_each_kind() {
-        let token = Token::parse("A".repeat(43)).unwrap();
-        // SHA-256 of 32 zero bytes.
-        let expected = "66687aadf862bd776c8fc18b8e9f8e20089714856ee233b3902a591d0d5f2925";
-        assert_eq!(token.key(&Kind::Plain).to_string(), expected);
-        assert_ne!(token.key(&Kind::new("admin")), token.key(&Kind::new("user")));
-        assert_ne!(token.key(&Kind::new("admin")), token.key(&Kind::Plain));
+    fn each_token_has_one_spelling() {
+        let token = token();
+        for place in 0..Token::LEN {
+            let mut text = token.expose().as_bytes().to_vec();
+            text[place] = if text[place] == b'A' { b'B' } else { b'A' };
+            let other = Token::parse(&text).unwrap();
+            let same = other.digest(&shop()) == token.digest(&shop()) && other.id() == token.id();
+            assert!(!same, "place {place}");
+        }
+    }
+
+    #[test]
+    fn digest_is_bound_to_the_namespace() {
+        let (token, other) = (token(), Namespace::new("shop_admin").unwrap());
+        assert_ne!(token.digest(&shop()), token.digest(&other));
+        assert!(token.was_issued(&SEED, &shop()) && !token.was_issued(&SEED, &other));
+    }
+
+    #[test]
+    fn mark_is_bound_to_seed_id_and_random_part() {
+        let token = token();
+        assert!(token.was_issued(&SEED, &shop()));
+        assert!(!token.was_issued(&[8; 16], &shop()));
+        for place in [0, SessionId::LEN, MARK_START - 1, MARK_START, Token::BYTES - 1] {
+            let mut bytes = token.bytes;
+            bytes[place] ^= 1;
+            let other = Token::parse(URL_SAFE_NO_PAD.encode(bytes)).unwrap();
+            assert!(!other.was_issued(&SEED, &shop()), "byte {place}");
+        }
+    }
+
+    #[test]
+    fn digest_is_the_documented_one() {
+        let token = Token::parse("A".repeat(48)).unwrap();
+        let expected: [u8; 32] = Sha256::new()
+            .chain_update([0; 12])
+            .chain_update(&shop().tag()[..16])
+            .chain_update([0; 24])
+            .finalize()
+            .into();
+        assert_eq!(token.digest(&shop()), SecretDigest(expected));
     }
 
     #[test]
     fn tokens_use_the_whole_alphabet_at_every_place() {
         let mut seen = [[false; 128]; Token::LEN];
         for _ in 0..2_000 {
-            let token = Token::generate(system_random).unwrap();
-            for (place, character) in token.text.iter().enumerate() {
+            for (place, character) in token().text.iter().enumerate() {
                 seen[place][usize::from(*character)] = true;
             }
         }
         for (place, seen) in seen.iter().enumerate() {
-            // The last character carries four bits, the others six.
-            let expected = if place == Token::LEN - 1 { 16 } else { 64 };
-            assert_eq!(seen.iter().filter(|seen| **seen).count(), expected, "place {place}");
+            assert_eq!(seen.iter().filter(|seen| **seen).count(), 64, "place {place}");
         }
     }
 
     #[test]
-    fn without_randomness_there_is_an_error_and_no_token() {
-        let error = Token::generate(|_| Err(Error::no_randomness("out of order"))).unwrap_err();
+    fn without_randomness_there_is_no_token() {
+        let id = SessionId::from_bytes([0; SessionId::LEN]);
+        let failing: Random = |_| Err(Error::no_randomness("out of order"));
+        let error = Token::generate(id, &SEED, &shop(), failing).unwrap_err();
         assert!(error.to_string().contains("random"));
     }
 }

@@ -110,9 +110,19 @@ impl FromStr for EncryptionKey {
     type Err = ParseEncryptionKeyError;
 
     fn from_str(text: &str) -> Result<Self, ParseEncryptionKeyError> {
-        let text = Zeroizing::new(text.to_ascii_lowercase());
-        let bytes: Key = text.parse().map_err(|_| ParseEncryptionKeyError)?;
-        Ok(Self::from_bytes(&Zeroizing::new(*bytes.as_bytes())))
+        let digits = text.as_bytes();
+        if digits.len() != 64 {
+            return Err(ParseEncryptionKeyError);
+        }
+        // Written in place, so that no copy of the secret is left unwiped.
+        let mut bytes = Zeroizing::new([0; 32]);
+        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+            for digit in pair {
+                let digit = char::from(*digit).to_digit(16).ok_or(ParseEncryptionKeyError)?;
+                *byte = *byte << 4 | digit as u8;
+            }
+        }
+        Ok(Self::from_bytes(&bytes))
     }
 }
 

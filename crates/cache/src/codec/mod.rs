@@ -6,6 +6,8 @@
 #[cfg(feature = "encrypt")]
 mod encrypted;
 #[cfg(feature = "json")]
+mod fingerprint;
+#[cfg(feature = "json")]
 mod json;
 
 use crate::{Key, Result};
@@ -16,19 +18,24 @@ pub use encrypted::{Encrypted, EncryptionKey, EncryptionKeys};
 pub use json::Json;
 
 /// Turns values into bytes and back.
+///
+/// A codec is the inverse of itself: it reads back what it has written, and refuses to write
+/// a value that it would not read back as it was.
 pub trait Codec<V>: Send + Sync + 'static {
     /// The bytes of a value that is to live under `key`.
     ///
     /// # Errors
     ///
-    /// Misconfigured, for a value that can't be encoded.
+    /// Returns an error ([`Error::is_unencodable`](crate::Error::is_unencodable)) if the value
+    /// can't be encoded, or would not be read back as it is.
     fn encode(&self, key: &Key, value: &V) -> Result<Vec<u8>>;
 
     /// The value of the bytes that were found under `key`.
     ///
     /// # Errors
     ///
-    /// [Corrupt](crate::Error::corrupt), with the key.
+    /// Returns an error ([`Error::is_corrupt`](crate::Error::is_corrupt)) that names the key if
+    /// the bytes can't be decoded.
     fn decode(&self, key: &Key, bytes: &[u8]) -> Result<V>;
 }
 

@@ -1,110 +1,191 @@
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::flights::Flights;
+use super::trust::Trust;
 use crate::memory::AtCapacity;
-use crate::{Access, Clock, Deadlines, Entry, EntryRef, Expiry, Key, MemoryStore, Timestamp};
+use crate::{
+    Clock, Deadlines, Entry, EntryRef, Expiry, Freshness, Key, MemoryStore, Result, Timestamp, Use,
+};
 
-/// A copy is asked for anew after this long at the latest, so that one that nobody reads frees its memory.
-const AGE_MAX: Duration = Duration::from_secs(600);
+/// The longest time until a copy is read again from the store, so that one that is not used frees
+/// its memory.
+const MAX_AGE: Duration = Duration::from_secs(600);
 
-/// The copies, by the key of their entry.
+/// The copies, by the key of their entry, and the questions that bring and prolong them.
 pub(super) struct Copies<V> {
+    trust: Arc<Trust>,
     kept: MemoryStore<Kept<V>>,
-    /// No two servers ask for the same session at the same moment.
+    reads: Flights<Option<Entry<V>>>,
+    /// A lock of these comes before one of the reads.
+    touches: Flights<Option<Deadlines>>,
+    /// No two servers touch the same session at the same moment.
     jitter: RandomState,
 }
 
 #[derive(Clone)]
 struct Kept<V> {
     entry: Entry<V>,
-    /// The number of the flight that brought it.
-    flight: u64,
-    /// From when on, by the store's clock, a use has to be told to the store.
+    /// The number of the question that brought it.
+    question: u64,
+    /// From when on, by the store's clock, a use has to reach the store.
     due: Option<Timestamp>,
 }
 
 impl<V: Clone + Send + Sync + 'static> Copies<V> {
-    pub(super) fn new(copies_max: usize, clock: Clock) -> Self {
+    pub(super) fn new(max_copies: usize, clock: Clock, trust: Arc<Trust>) -> Self {
         let kept = MemoryStore::builder()
-            .entries_max(copies_max)
+            .max_entries(max_copies)
             .at_capacity(AtCapacity::EvictNearestEnd)
             .clock(clock)
             .build();
-        Self { kept, jitter: RandomState::new() }
+        let (reads, touches) = (Flights::new(Arc::clone(&trust)), Flights::new(Arc::clone(&trust)));
+        Self { trust, kept, reads, touches, jitter: RandomState::new() }
     }
 
-    /// Shows the copy, unless at `store_time` its entry may have ended, or a use has to be told.
+    /// Shows the copy, if there is one that may answer, unless its entry may have ended.
     pub(super) fn look(
         &self,
         key: &Key,
-        access: Access,
-        store_time: Timestamp,
-        visit: &mut dyn FnMut(EntryRef<'_, V>),
+        freshness: Freshness,
+        visit: &mut dyn FnMut(EntryRef<'_, V>) -> Use,
     ) -> bool {
-        let shown = self.kept.read(key, Access::PEEK, |kept| {
+        if freshness == Freshness::Strict {
+            return false;
+        }
+        // Trusted first and read afterwards: what was notified before is out of the copies.
+        let Some(read_at) = self.trust.store_time(self.trust.now()) else {
+            return false;
+        };
+        let shown = self.kept.read(key, |kept| {
             let Kept { entry, due, .. } = kept.value;
-            let ended = entry.deadlines.expires_at().is_some_and(|end| end <= store_time);
-            let due = access.slides() && due.is_some_and(|due| due <= store_time);
-            if ended || due {
-                return false;
+            if entry.deadlines.expires_at().is_some_and(|end| end <= read_at) {
+                return (Use::Look, false);
             }
-            visit(EntryRef::new(
-                &entry.key,
-                &entry.value,
-                entry.version,
-                entry.owner.as_ref(),
-                entry.deadlines,
-            ));
-            true
+            let slide_due = due.is_some_and(|due| due <= read_at);
+            // A copy can't slide in its place: the caller touches the entry.
+            let (Use::Look | Use::Slide) =
+                visit(EntryRef { read_at, is_copy: true, slide_due, ..entry.as_ref() });
+            (Use::Look, true)
         });
         shown.unwrap_or(false)
     }
 
-    /// Keeps a copy, unless there is one that was asked for later. Under the lock of its key.
-    pub(super) fn put(&self, entry: &Entry<V>, flight: u64, access: Access, store_time: Timestamp) {
-        if self.kept.read(&entry.key, Access::PEEK, |kept| kept.value.flight > flight) == Some(true)
-        {
-            return;
-        }
-        let left = entry.deadlines.expires_at().map(|end| end.since(store_time));
-        let age_max = left.map_or(AGE_MAX, |left| left.min(AGE_MAX));
-        if age_max.is_zero() {
-            return;
-        }
-        let due =
-            self.due(&entry.key, entry.deadlines).map(|due| match entry.deadlines.idle_timeout() {
-                // The store has slack of its own, and did not note this one.
-                Some(idle) if access.slides() => due.max(store_time.saturating_add(idle / 32)),
-                _ => due,
-            });
-        let kept = Kept { entry: entry.clone(), flight, due };
-        self.kept.put(entry.key, kept, Expiry::after(age_max));
+    /// The answer of the store to `question`, or to the same one of another call.
+    pub(super) async fn read(
+        &self,
+        key: &Key,
+        freshness: Freshness,
+        question: impl Future<Output = Result<Option<Entry<V>>>>,
+    ) -> Result<Option<Entry<V>>> {
+        let keep = |number, found: &Option<Entry<V>>| {
+            if let Some(entry) = found
+                && let Some(now) = self.trust.store_time(self.trust.now())
+                && self.question(key).is_none_or(|question| question < number)
+            {
+                let due = self.due(key, entry.deadlines);
+                // Where the store does not want a touch yet, it would do nothing.
+                let due = if entry.slide_due { due } else { postponed(due, entry.deadlines, now) };
+                self.put(key, Kept { entry: entry.clone(), question: number, due }, now);
+            }
+        };
+        self.reads.ask(key, freshness, question, keep).await
     }
 
-    /// When a use has to be told: between 8/100 and 10/100 of the idle time after the last one.
+    /// The answer of the store to `question`, a touch, or to one of another call that is sent
+    /// after this call began.
+    ///
+    /// The copy gets the deadlines of the answer; without one, there is no copy any more.
+    pub(super) async fn touch(
+        &self,
+        key: &Key,
+        question: impl Future<Output = Result<Option<Deadlines>>>,
+    ) -> Result<Option<Deadlines>> {
+        let question = async {
+            let touched = question.await;
+            if let Ok(None) = touched {
+                self.changed(key);
+            }
+            touched
+        };
+        let keep = |_, touched: &Option<Deadlines>| {
+            if let Some(deadlines) = *touched
+                && let Some(now) = self.trust.store_time(self.trust.now())
+            {
+                self.reads.exclusively(key, || self.prolong(key, deadlines, now));
+            }
+        };
+        self.touches.ask(key, Freshness::Strict, question, keep).await
+    }
+
+    /// Gives the copy the deadlines that the store has answered a touch with.
+    ///
+    /// A store with a longer slack of its own may have left them as they were: it is not touched
+    /// again at once.
+    fn prolong(&self, key: &Key, deadlines: Deadlines, now: Timestamp) {
+        if let Some(mut kept) = self.kept.read(key, |kept| (Use::Look, kept.value.clone())) {
+            kept.entry.deadlines = deadlines;
+            kept.due = postponed(self.due(key, deadlines), deadlines, now);
+            self.put(key, kept, now);
+        }
+    }
+
+    /// The number of the question that brought the copy.
+    fn question(&self, key: &Key) -> Option<u64> {
+        self.kept.read(key, |kept| (Use::Look, kept.value.question))
+    }
+
+    fn put(&self, key: &Key, kept: Kept<V>, now: Timestamp) {
+        let left = kept.entry.deadlines.expires_at().map(|end| end.since(now));
+        let age = left.map_or(MAX_AGE, |left| left.min(MAX_AGE));
+        if age.is_zero() {
+            self.kept.take_out(key);
+        } else {
+            self.kept.put(*key, kept, Expiry::after(age));
+        }
+    }
+
+    /// When a use has to reach the store: between 8/100 and 10/100 of the idle time after the last
+    /// one.
     fn due(&self, key: &Key, deadlines: Deadlines) -> Option<Timestamp> {
         let (idle, used) = (deadlines.idle_timeout()?, deadlines.last_used()?);
         let spread = (self.jitter.hash_one(key) % 21) as u32;
         Some(used.saturating_add(idle / 1_000 * (80 + spread)))
     }
 
-    pub(super) fn has(&self, key: &Key) -> bool {
-        self.kept.read(key, Access::PEEK, |_| ()).is_some()
-    }
-
-    pub(super) fn remove(&self, key: &Key) {
+    /// This process begins a change: until it ends, there is no copy.
+    pub(super) fn begin_change(&self, key: &Key) {
+        self.touches.begin_change(key);
+        self.reads.begin_change(key);
         self.kept.take_out(key);
     }
 
-    pub(super) fn clear(&self) {
+    pub(super) fn end_change(&self, key: &Key) {
+        self.touches.end_change(key);
+        self.reads.end_change(key);
+    }
+
+    /// Drops the copy, and the answers that are in flight.
+    pub(super) fn changed(&self, key: &Key) {
+        self.touches.changed(key);
+        self.reads.changed(key);
+        self.kept.take_out(key);
+    }
+
+    pub(super) fn all_changed(&self) {
+        self.touches.all_changed();
+        self.reads.all_changed();
         self.kept.empty();
     }
 
     pub(super) fn len(&self) -> usize {
         self.kept.len()
     }
+}
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.kept.is_empty()
-    }
+/// No earlier than a thirty-second of the idle time from now.
+fn postponed(due: Option<Timestamp>, deadlines: Deadlines, now: Timestamp) -> Option<Timestamp> {
+    let earliest = now.saturating_add(deadlines.idle_timeout()? / 32);
+    Some(due?.max(earliest))
 }

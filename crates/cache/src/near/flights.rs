@@ -1,213 +1,244 @@
+//! The questions to the store that are in flight.
+//!
+//! | state of a flight | who may join it | a change of the entry |
+//! |---|---|---|
+//! | waits to be asked | every call | changes nothing: the question is asked after it |
+//! | asked | a bounded call, if it was asked within the bound and is not overtaken | overtakes it |
+//! | overtaken | no call | changes nothing |
+//! | landed | no call: the answer is kept, unless the flight was overtaken | removes what was kept |
+//!
+//! Every step is made under the lock of the key's shard. A call that can't join a flight makes
+//! one; of each key, at most [`MAX_ASKED`] are asked at a time and the next waits. So any number
+//! of strict calls for one key makes a question or two at a time, and none is answered by a
+//! question from before it began.
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore};
 
+use super::trust::Trust;
 use crate::sync::{Mutex, MutexGuard, lock};
-use crate::{Access, Entry, Error, Key, Result, Timestamp};
+use crate::{Error, Freshness, Key, Result, Timestamp};
 
 /// So many locks that two requests seldom want the same.
 const SHARDS: usize = 64;
 
-/// The reads of the store that are under way, so that a change that is pushed
-/// meanwhile is not undone by what they bring, and that many who look for the
-/// same at once ask once.
-pub(super) struct Flights<V> {
-    shards: Box<[Mutex<Shard<V>>]>,
+/// How many questions about one key are asked at a time.
+const MAX_ASKED: usize = 2;
+
+/// The questions that are in flight, whose answers are a `T`.
+pub(super) struct Flights<T> {
+    trust: Arc<Trust>,
+    shards: Box<[Mutex<Shard<T>>]>,
     next: AtomicU64,
 }
 
-type Shard<V> = HashMap<Key, UnderWay<V>>;
+type Shard<T> = HashMap<Key, UnderWay<T>>;
 
 /// What is under way for a key.
-struct UnderWay<V> {
-    flights: Vec<Flight<V>>,
-    /// How many changes by this process are: while there are any, nothing that is read is kept.
+struct UnderWay<T> {
+    flights: Vec<Flight<T>>,
+    /// How many changes this process is making. While there is any, no answer is kept.
     changes: usize,
+    /// A permit for each question that may be asked.
+    permits: Arc<Semaphore>,
 }
 
-impl<V> Default for UnderWay<V> {
+impl<T> Default for UnderWay<T> {
     fn default() -> Self {
-        Self { flights: Vec::new(), changes: 0 }
+        let permits = Arc::new(Semaphore::new(MAX_ASKED));
+        Self { flights: Vec::new(), changes: 0, permits }
     }
 }
 
-impl<V> UnderWay<V> {
-    fn is_over(&self) -> bool {
-        self.flights.is_empty() && self.changes == 0
-    }
-}
-
-/// One read of the store. Only the shard's lock guards it.
-struct Flight<V> {
-    number: u64,
-    access: Access,
-    started: Timestamp,
-    /// How many wait for it.
+/// One question. Only the shard's lock guards it.
+struct Flight<T> {
+    answer: Answer<T>,
+    /// The number and the time of the question; `None` while it waits to be asked.
+    asked: Option<(u64, Timestamp)>,
+    /// How many calls wait for it.
     tickets: usize,
-    /// Whether a change was pushed since it began.
-    overtaken: bool,
-    /// Whether it is over, or nobody may join it.
-    closed: bool,
-    outcome: Arc<OnceCell<Outcome<V>>>,
+    /// Whether the entry was changed since the question was asked.
+    is_overtaken: bool,
 }
 
-/// What a flight brought, for each who waited.
-pub(super) struct Outcome<V>(Result<Option<Entry<V>>>);
+/// What a flight brought, for each call that waited. Its address tells flights apart.
+type Answer<T> = Arc<OnceCell<Result<T>>>;
 
-impl<V: Clone> Outcome<V> {
-    pub(super) fn new(found: Result<Option<Entry<V>>>) -> Self {
-        Self(found)
-    }
-
-    pub(super) fn repeat(&self) -> Result<Option<Entry<V>>> {
-        self.0.as_ref().map(Clone::clone).map_err(Error::repeated)
-    }
+/// A place in a flight. The flight ends with its last one.
+struct Ticket<'a, T> {
+    flights: &'a Flights<T>,
+    key: &'a Key,
+    answer: Answer<T>,
+    permits: Arc<Semaphore>,
 }
 
-/// A place in a flight, which ends with the last one.
-pub(super) struct Ticket<'a, V> {
-    flights: &'a Flights<V>,
-    number: u64,
-    pub(super) key: &'a Key,
-    pub(super) outcome: Arc<OnceCell<Outcome<V>>>,
-}
-
-impl<V> Flights<V> {
-    pub(super) fn new() -> Self {
+impl<T: Clone> Flights<T> {
+    pub(super) fn new(trust: Arc<Trust>) -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::new(HashMap::new())).collect();
-        Self { shards, next: AtomicU64::new(1) }
+        Self { trust, shards, next: AtomicU64::new(1) }
     }
 
-    /// A flight of one's own.
-    pub(super) fn alone<'a>(
-        &'a self,
-        key: &'a Key,
-        access: Access,
-        now: Timestamp,
-    ) -> Ticket<'a, V> {
-        self.start(&mut self.shard(key), key, access, now, true)
-    }
-
-    /// A flight for the same that is under way, or a new one.
+    /// The answer to a question that may be as old as `freshness` says: by `question`, unless
+    /// another call asks it.
     ///
-    /// One that began longer ago than `bound`, or was overtaken by a change, may
-    /// bring what this read must not see any more.
-    pub(super) fn join<'a>(
-        &'a self,
-        key: &'a Key,
-        access: Access,
-        now: Timestamp,
-        bound: Duration,
-    ) -> Ticket<'a, V> {
-        let mut shard = self.shard(key);
-        let joined = shard.get_mut(key).and_then(|under_way| {
-            under_way.flights.iter_mut().find(|flight| {
-                let fresh = now.since(flight.started) < bound;
-                flight.access == access && !flight.closed && !flight.overtaken && fresh
-            })
-        });
-        if let Some(flight) = joined {
-            flight.tickets += 1;
-            let (number, outcome) = (flight.number, Arc::clone(&flight.outcome));
-            return Ticket { flights: self, number, key, outcome };
-        }
-        self.start(&mut shard, key, access, now, false)
+    /// What the question brought, with its number, goes to `keep` under the lock, unless the entry
+    /// was changed after the question was asked. Of two questions about a key, the one that was
+    /// asked later has the higher number.
+    pub(super) async fn ask(
+        &self,
+        key: &Key,
+        freshness: Freshness,
+        question: impl Future<Output = Result<T>>,
+        keep: impl FnOnce(u64, &T),
+    ) -> Result<T> {
+        let ticket = self.join(key, freshness);
+        let ask = || async {
+            // The semaphore is never closed.
+            let _permit = ticket.permits.acquire().await;
+            ticket.take_off();
+            let answer = question.await;
+            ticket.land(|number| {
+                if let Ok(answer) = &answer {
+                    keep(number, answer);
+                }
+            });
+            answer
+        };
+        ticket.answer.get_or_init(ask).await.as_ref().cloned().map_err(Error::repeated)
     }
 
-    /// Nothing that is under way for this key is kept.
+    /// Runs `act` under the lock under which answers about this key are kept.
+    pub(super) fn exclusively(&self, key: &Key, act: impl FnOnce()) {
+        let _shard = self.shard(key);
+        act();
+    }
+
+    /// The answers that are in flight for this key are not kept.
     pub(super) fn changed(&self, key: &Key) {
         if let Some(under_way) = self.shard(key).get_mut(key) {
-            under_way.flights.iter_mut().for_each(|flight| flight.overtaken = true);
+            under_way.overtake();
         }
     }
 
-    /// A change by this process begins, and nothing that is read for this key is kept until it ends.
+    /// No answer that is in flight is kept.
+    pub(super) fn all_changed(&self) {
+        for shard in &self.shards {
+            lock(shard).values_mut().for_each(UnderWay::overtake);
+        }
+    }
+
+    /// This process begins a change, and no answer for this key is kept until it ends.
     pub(super) fn begin_change(&self, key: &Key) {
-        self.shard(key).entry(*key).or_default().changes += 1;
-        self.changed(key);
+        let mut shard = self.shard(key);
+        let under_way = shard.entry(*key).or_default();
+        under_way.changes += 1;
+        under_way.overtake();
     }
 
     pub(super) fn end_change(&self, key: &Key) {
-        self.changed(key);
         let mut shard = self.shard(key);
         if let Some(under_way) = shard.get_mut(key) {
             under_way.changes -= 1;
-            if under_way.is_over() {
-                shard.remove(key);
-            }
+            under_way.overtake();
         }
+        Self::tidy(&mut shard, key);
     }
 
-    /// Nothing that is under way is kept.
-    pub(super) fn all_changed(&self) {
-        for shard in &self.shards {
-            let mut shard = lock(shard);
-            let flights = shard.values_mut().flat_map(|under_way| &mut under_way.flights);
-            flights.for_each(|flight| flight.overtaken = true);
-        }
-    }
-
-    fn start<'a>(
-        &'a self,
-        shard: &mut Shard<V>,
-        key: &'a Key,
-        access: Access,
-        started: Timestamp,
-        closed: bool,
-    ) -> Ticket<'a, V> {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let outcome = Arc::default();
+    fn join<'a>(&'a self, key: &'a Key, freshness: Freshness) -> Ticket<'a, T> {
+        let now = self.trust.now();
+        let mut shard = self.shard(key);
         let under_way = shard.entry(*key).or_default();
-        let flight = Flight {
-            number,
-            access,
-            started,
-            tickets: 1,
-            overtaken: under_way.changes > 0,
-            closed,
-            outcome: Arc::clone(&outcome),
+        let joined = under_way.flights.iter_mut().find(|flight| match flight.asked {
+            None => true,
+            Some((_, asked)) => {
+                freshness == Freshness::Bounded
+                    && !flight.is_overtaken
+                    && now.since(asked) < self.trust.bound()
+            }
+        });
+        let answer = match joined {
+            Some(flight) => {
+                flight.tickets += 1;
+                Arc::clone(&flight.answer)
+            }
+            None => {
+                let answer = Answer::default();
+                under_way.flights.push(Flight {
+                    answer: Arc::clone(&answer),
+                    asked: None,
+                    tickets: 1,
+                    is_overtaken: false,
+                });
+                answer
+            }
         };
-        under_way.flights.push(flight);
-        Ticket { flights: self, number, key, outcome }
+        Ticket { flights: self, key, answer, permits: Arc::clone(&under_way.permits) }
     }
+}
 
-    fn shard(&self, key: &Key) -> MutexGuard<'_, Shard<V>> {
+impl<T> Flights<T> {
+    fn shard(&self, key: &Key) -> MutexGuard<'_, Shard<T>> {
         lock(&self.shards[key.prefix() as usize % SHARDS])
     }
-}
 
-impl<V> Ticket<'_, V> {
-    /// Ends the flight, and keeps what it brought by `keep` unless a change overtook it.
-    ///
-    /// Under the lock, so that a change that is pushed comes before (and overtakes) or after (and removes).
-    pub(super) fn land(&self, keep: impl FnOnce(u64)) {
-        let mut shard = self.flights.shard(self.key);
-        let under_way = shard.get_mut(self.key);
-        let mut flights = under_way.into_iter().flat_map(|under_way| &mut under_way.flights);
-        if let Some(flight) = flights.find(|flight| flight.number == self.number) {
-            flight.closed = true;
-            if !flight.overtaken {
-                keep(flight.number);
-            }
+    fn tidy(shard: &mut Shard<T>, key: &Key) {
+        if shard.get(key).is_some_and(|it| it.flights.is_empty() && it.changes == 0) {
+            shard.remove(key);
         }
     }
 }
 
-impl<V> Drop for Ticket<'_, V> {
+impl<T> UnderWay<T> {
+    fn overtake(&mut self) {
+        self.flights.iter_mut().for_each(|flight| flight.is_overtaken = true);
+    }
+}
+
+impl<T> Ticket<'_, T> {
+    /// From here on, no strict call joins.
+    fn take_off(&self) {
+        let mut shard = self.flights.shard(self.key);
+        let Some(under_way) = shard.get_mut(self.key) else { return };
+        let is_overtaken = under_way.changes > 0;
+        if let Some(flight) = under_way.flights.iter_mut().find(|flight| self.is_in(flight)) {
+            let number = self.flights.next.fetch_add(1, Ordering::Relaxed);
+            flight.asked = Some((number, self.flights.trust.now()));
+            flight.is_overtaken = is_overtaken;
+        }
+    }
+
+    /// From here on, no call joins.
+    ///
+    /// Under the lock, so that a change comes before (and overtakes) or after (and removes).
+    fn land(&self, keep: impl FnOnce(u64)) {
+        let mut shard = self.flights.shard(self.key);
+        let Some(under_way) = shard.get_mut(self.key) else { return };
+        if let Some(index) = under_way.flights.iter().position(|flight| self.is_in(flight)) {
+            let flight = under_way.flights.swap_remove(index);
+            if let (Some((number, _)), false) = (flight.asked, flight.is_overtaken) {
+                keep(number);
+            }
+        }
+        Flights::tidy(&mut shard, self.key);
+    }
+
+    fn is_in(&self, flight: &Flight<T>) -> bool {
+        Arc::ptr_eq(&flight.answer, &self.answer)
+    }
+}
+
+impl<T> Drop for Ticket<'_, T> {
     fn drop(&mut self) {
         let mut shard = self.flights.shard(self.key);
-        let Some(under_way) = shard.get_mut(self.key) else {
-            return;
-        };
-        under_way.flights.retain_mut(|flight| {
-            flight.tickets -= usize::from(flight.number == self.number);
-            flight.tickets > 0
-        });
-        if under_way.is_over() {
-            shard.remove(self.key);
+        if let Some(under_way) = shard.get_mut(self.key) {
+            under_way.flights.retain_mut(|flight| {
+                flight.tickets -= usize::from(self.is_in(flight));
+                flight.tickets > 0
+            });
         }
+        Flights::tidy(&mut shard, self.key);
     }
 }

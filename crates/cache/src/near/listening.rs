@@ -6,58 +6,48 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use super::trust::Trust;
-use crate::{Error, Listener, Push, Result};
+use super::Inner;
+use crate::{Error, Listener, Push, Result, Store};
 
 const TARGET: &str = "kvolt::near";
 
-const PAUSE_MIN: Duration = Duration::from_millis(50);
-const PAUSE_MAX: Duration = Duration::from_secs(1);
+const MIN_PAUSE: Duration = Duration::from_millis(50);
+const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 /// Below this, no store could keep up.
-const BOUND_MIN: Duration = Duration::from_millis(10);
+const MIN_BOUND: Duration = Duration::from_millis(10);
 
-/// Who listens to a store, and knows up to when it has heard everything.
-pub(super) trait Hears: Listener + 'static {
-    type Store: Push;
-    /// For the log.
-    const WHO: &'static str;
-    /// For the log: what comes of hearing nothing.
-    const WHEN_DEAF: &'static str;
+/// The longest interval in which the store is asked whether it still notifies.
+const MAX_INTERVAL: Duration = Duration::from_secs(60);
 
-    fn store(&self) -> &Self::Store;
-
-    fn trust(&self) -> &Trust;
-
-    /// Nothing is heard any more.
-    fn deafen(&self);
-}
+/// The shortest silence after which the store is taken to have failed.
+const MIN_SILENCE: Duration = Duration::from_secs(3);
 
 /// The task that listens to the store, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Listening(Option<JoinHandle<()>>);
+pub(super) struct Listening(pub(super) Option<JoinHandle<()>>);
 
 impl Listening {
     /// Listens, unless the bound is zero.
-    pub(super) fn start<L: Hears>(listener: &Arc<L>) -> Result<Self> {
-        let bound = listener.trust().bound();
+    pub(super) fn start<V, S>(inner: &Arc<Inner<V, S>>) -> Result<Self>
+    where
+        V: Clone + Send + Sync + 'static,
+        S: Store<V> + Push,
+    {
+        let bound = inner.trust.bound();
         if bound.is_zero() {
             return Ok(Self(None));
         }
-        if bound < BOUND_MIN {
+        if bound < MIN_BOUND {
             return Err(Error::misconfigured(format!(
-                "the bound of the {} ({bound:?}) is neither zero nor 10 ms or more",
-                L::WHO
+                "a near cache with a bound of {bound:?}: use zero, or 10 ms or more"
             )));
         }
         let runtime = Handle::try_current().map_err(|source| {
-            Error::misconfigured(format!(
-                "a {} is made inside of a Tokio runtime, where it listens",
-                L::WHO
-            ))
-            .with_source(source)
+            Error::misconfigured("a near cache must be built inside of a Tokio runtime")
+                .with_source(source)
         })?;
-        Ok(Self(Some(runtime.spawn(listen(Deafens(Arc::clone(listener)))))))
+        Ok(Self(Some(runtime.spawn(listen(Deafens(Arc::clone(inner)))))))
     }
 }
 
@@ -69,54 +59,68 @@ impl Drop for Listening {
     }
 }
 
-/// However the task ends, nothing is heard after it: whoever still waits for a change is woken.
-struct Deafens<L: Hears>(Arc<L>);
+/// However the task ends, no copy is used after it and every waiting task is notified.
+struct Deafens<V, S>(Arc<Inner<V, S>>)
+where
+    V: Clone + Send + Sync + 'static;
 
-impl<L: Hears> Drop for Deafens<L> {
+impl<V, S> Drop for Deafens<V, S>
+where
+    V: Clone + Send + Sync + 'static,
+{
     fn drop(&mut self) {
         self.0.deafen();
     }
 }
 
-async fn listen<L: Hears>(listener: Deafens<L>) {
-    let listener = &*listener.0;
-    let mut pause = PAUSE_MIN;
+async fn listen<V, S>(inner: Deafens<V, S>)
+where
+    V: Clone + Send + Sync + 'static,
+    S: Store<V> + Push,
+{
+    let inner = &*inner.0;
+    let mut pause = MIN_PAUSE;
     loop {
-        let failed = watch(listener).await;
-        let heard = !listener.trust().is_deaf();
-        listener.deafen();
+        let failed = watch(inner).await;
+        let has_heard = !inner.trust.is_deaf();
+        inner.deafen();
         // Once for an outage, and not at every attempt.
-        if heard || pause == PAUSE_MIN {
+        if has_heard || pause == MIN_PAUSE {
             let error: &(dyn std::error::Error + 'static) = &failed;
-            tracing::warn!(target: TARGET, error, "the {} does not hear from the store: {}", L::WHO, L::WHEN_DEAF);
+            tracing::warn!(target: TARGET, error, "lost the store's notifications of changes: every read asks the store");
         }
-        pause = if heard { PAUSE_MIN } else { (pause * 2).min(PAUSE_MAX) };
+        pause = if has_heard { MIN_PAUSE } else { (pause * 2).min(MAX_PAUSE) };
         sleep(pause).await;
     }
 }
 
-/// Listens until the store fails, or has said nothing for so long that it must have.
-async fn watch<L: Hears>(listener: &L) -> Error {
-    let bound = listener.trust().bound();
-    let silence_max = (bound * 3).max(Duration::from_secs(3));
-    let mut watching = pin!(listener.store().watch(bound / 5, listener));
-    let mut heard_at = listener.now();
+/// Listens until the store fails, or was silent for so long that it must have.
+async fn watch<V, S>(inner: &Inner<V, S>) -> Error
+where
+    V: Clone + Send + Sync + 'static,
+    S: Store<V> + Push,
+{
+    let bound = inner.trust.bound();
+    let interval = (bound / 5).min(MAX_INTERVAL);
+    let max_silence = (interval * 15).max(MIN_SILENCE);
+    let mut watching = pin!(inner.store.watch(interval, inner));
+    let mut heard_at = inner.now();
     let mut was_deaf = true;
     loop {
         tokio::select! {
             failed = &mut watching => return failed,
-            () = sleep(bound / 2) => {}
+            () = sleep(interval * 2) => {}
         }
-        let now = listener.now();
-        if listener.trust().since(now).is_some() {
+        let now = inner.now();
+        if inner.trust.store_time(now).is_some() {
             heard_at = now;
             if was_deaf {
-                tracing::info!(target: TARGET, ?bound, "the {} hears from the store", L::WHO);
+                tracing::info!(target: TARGET, ?bound, "receives the store's notifications of changes");
             }
             was_deaf = false;
         }
-        if now.since(heard_at) > silence_max {
-            return Error::unavailable(format!("nothing was heard for {silence_max:?}"));
+        if now.since(heard_at) > max_silence {
+            return Error::unavailable(format!("no notification for {max_silence:?}"));
         }
     }
 }

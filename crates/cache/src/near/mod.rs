@@ -1,49 +1,46 @@
-//! Copies in this process's memory of what a store elsewhere holds.
+//! Copies in this process's memory of the entries of a remote store.
 //!
-//! [`NearCache`] is a [`Store`] in front of another that [pushes](Push) its
-//! changes. Most reads are answered from a copy, without a round trip.
+//! [`NearCache`] is a [`Store`] in front of another that [pushes](Push) its changes. A copy answers
+//! most reads, without a round trip.
 //!
 //! # How old an answer can be
 //!
-//! A read that begins at *t* shows every change that was done before
-//! *t* − [`bound`](Builder::bound), whatever happens to the connection on
-//! which changes are pushed; a healthy push brings them within its own delay,
-//! usually less than a millisecond. It works like this:
+//! A read that begins at *t* shows every change that was made before *t* −
+//! [`bound`](Builder::bound), whatever happens to the connection on which changes are pushed. A
+//! healthy push brings them within its own delay, usually less than a millisecond. It works like
+//! this:
 //!
 //! - A copy is removed when its change is pushed.
-//! - The store is asked in short intervals on the connection that pushes, so
-//!   that its answer proves that everything that was changed before the
-//!   question has been pushed.
-//! - A copy is used only if such a question, answered by now, was asked at
-//!   most the bound ago. Without one, every read asks the store.
-//! - A copy is kept only if nothing about its key was pushed between the
-//!   moment at which the store was asked for it and the moment at which it is
-//!   put there: a removal that lands in between wins.
+//! - The store is asked in short intervals on the connection that pushes, so its answer proves that
+//!   every change from before the question has been pushed.
+//! - A copy is used only if such a question, answered by now, was asked at most the bound ago.
+//!   Without one, every read asks the store.
+//! - A copy is kept only if no change of its key was pushed between the moment at which the store
+//!   was asked for it and the moment at which it is kept: a removal in between wins.
 //!
-//! So a cut or hung connection, a paused server or a suspended machine cost
-//! speed, and never more than the bound in truth. If the store can't be asked
-//! either, the read is an error and not an old answer.
+//! So a cut or hung connection, a paused server or a suspended machine makes reads slower, and
+//! never older than the bound. If the store can't be asked either, the read is an error and not
+//! an old answer.
 //!
-//! What this process changed it sees at once by the key that it changed. (By a
-//! key that another process has just renamed it may see a copy from before, within
-//! the bound.) A [strict](Access::strict)
-//! read always asks the store. Conditional operations are the store's own, so
-//! an old copy never makes an update or a renaming wrong.
+//! A change by this process is seen at once. A [strict](Freshness::Strict) read is answered by the
+//! store, to a question that was asked after the read began; any number of them for one key keeps
+//! at most two questions in flight. Conditional operations are the store's own, so an old copy
+//! never makes an update wrong.
 //!
 //! # Deadlines
 //!
-//! A copy ends no later than its entry does by the store's clock; close to the
-//! deadline the store is asked. A read that counts as use reaches the store
-//! only once a tenth of the idle time has passed since it was last noted (a
-//! little less for some keys, so that not all are due at once): the slack of a
-//! near cache is a tenth of the idle time, or the store's own slack and a
-//! thirty-second if that is more.
+//! A copy ends no later than its entry does by the store's clock; close to the deadline the store
+//! is asked. A copy shows that a [slide is due](EntryRef::slide_due) once a tenth of the idle time
+//! has passed since the last use that the store knows of (a little less for some keys, so that not
+//! all are due at once). So the slack of a near cache is a tenth of the idle time, or the store's
+//! own slack and a thirty-second if that is more. [`touch`](Store::touch) always goes to the store;
+//! its answer gives the copy its deadlines, or removes it.
 //!
 //! # Waiting for changes
 //!
-//! What is pushed is told to those who wait for it ([`changes`](Store::changes)),
-//! after it is out of the copies, as is what this process changes itself. Without
-//! copies, [`Watched`] does the same.
+//! [`changes`](Store::changes) notifies of what the store pushes, after it is out of the copies, and
+//! of every change that this process makes. A near cache that keeps
+//! [no copies](Builder::max_copies) does that too, and passes every call on.
 
 mod copies;
 mod flights;
@@ -51,31 +48,29 @@ mod listening;
 #[cfg(test)]
 mod tests;
 mod trust;
-mod watched;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use self::copies::Copies;
-use self::flights::{Flights, Outcome, Ticket};
-use self::listening::{Hears, Listening};
+use self::listening::Listening;
 use self::trust::Trust;
-pub use self::watched::{Watched, WatchedBuilder};
 use crate::{
-    Access, Changes, Clock, Cursor, Entry, EntryRef, Expiry, Insert, Key, Listener, NewEntry,
-    OnExpired, Owner, Page, Push, Rename, Renamed, Replace, Result, Store, Timestamp, Version,
+    At, Changes, Clock, Cursor, Deadlines, Entry, EntryRef, Expiry, Freshness, Insert, Key,
+    Listener, Listing, Namespace, NewEntry, OnExpired, Owner, Page, Push, Remove, Replace, Result,
+    Store, Timestamp, Use, Version,
 };
 
-/// How old an answer can be, unless set.
+/// How old an answer can be by default: one second.
 pub const BOUND_DEFAULT: Duration = Duration::from_secs(1);
 
-/// How many copies are kept, unless set.
+/// How many copies are kept by default.
 pub const COPIES_MAX_DEFAULT: usize = 100_000;
 
-/// A [`Store`] that keeps copies of what another holds. Cloning it is cheap; all clones are one.
+/// A [`Store`] that keeps copies of the entries of another. Cloning it is cheap; all clones are one.
 ///
-/// What it promises is in the documentation of this [module](self).
+/// The documentation of this [module](self) says what it promises.
 pub struct NearCache<V, S> {
     inner: Arc<Inner<V, S>>,
     /// Ends with the last clone.
@@ -84,9 +79,9 @@ pub struct NearCache<V, S> {
 
 pub(crate) struct Inner<V, S> {
     store: S,
-    trust: Trust,
-    copies: Copies<V>,
-    flights: Flights<V>,
+    trust: Arc<Trust>,
+    /// `None` if no copies are kept.
+    copies: Option<Copies<V>>,
     changes: Arc<Changes>,
 }
 
@@ -95,19 +90,20 @@ where
     V: Clone + Send + Sync + 'static,
     S: Store<V> + Push,
 {
-    /// Keeps copies of what `store` holds, with [`BOUND_DEFAULT`] and [`COPIES_MAX_DEFAULT`].
+    /// Keeps copies of the entries of `store`, with [`BOUND_DEFAULT`] and [`COPIES_MAX_DEFAULT`].
     ///
     /// # Errors
     ///
-    /// Misconfigured: outside of a Tokio runtime, in which it listens.
+    /// Returns an error ([`is_misconfigured`](crate::Error::is_misconfigured)) outside of a Tokio
+    /// runtime, in which it listens to the store.
     pub fn new(store: S) -> Result<Self> {
         Self::builder(store).build()
     }
 
     /// A near cache with other settings.
     pub fn builder(store: S) -> Builder<V, S> {
-        let (bound, copies_max) = (BOUND_DEFAULT, COPIES_MAX_DEFAULT);
-        Builder { store, bound, copies_max, clock: Clock::boot(), value: std::marker::PhantomData }
+        let (bound, max_copies) = (BOUND_DEFAULT, COPIES_MAX_DEFAULT);
+        Builder { store, bound, max_copies, clock: Clock::boot(), value: std::marker::PhantomData }
     }
 
     /// The store behind it.
@@ -115,68 +111,35 @@ where
         &self.inner.store
     }
 
-    /// Whether copies are used at this moment: it has heard from the store within the bound.
+    /// Whether copies may be used at this moment: the store has proven within the bound that it
+    /// pushes its changes.
     pub fn is_hearing(&self) -> bool {
-        self.inner.trust.since(self.inner.trust.now()).is_some()
+        self.inner.trust.store_time(self.inner.trust.now()).is_some()
     }
 
     /// How many copies it holds.
     pub fn copies(&self) -> usize {
-        self.inner.copies.len()
+        self.inner.copies.as_ref().map_or(0, Copies::len)
     }
 }
 
-impl<V, S> Inner<V, S>
-where
-    V: Clone + Send + Sync + 'static,
-    S: Store<V> + Push,
-{
-    /// From a copy, if there is one that may be used for this access.
-    fn look(&self, key: &Key, access: Access, visit: &mut dyn FnMut(EntryRef<'_, V>)) -> bool {
-        if access.is_strict() {
-            return false;
-        }
-        // Heard first and looked afterwards: what was told before it was heard is out of the copies.
-        let Some(store_time) = self.trust.since(self.trust.now()) else {
-            return false;
-        };
-        self.copies.look(key, access, store_time, visit)
-    }
-
-    async fn ask(&self, key: &Key, access: Access) -> Result<Option<Entry<V>>> {
-        let asked = self.trust.now();
-        if access.is_strict() || self.trust.since(asked).is_none() {
-            let flight = self.flights.alone(key, access, asked);
-            let found = self.store.get(key, access).await;
-            self.keep(&flight, access, &found);
-            return found;
-        }
-        let flight = self.flights.join(key, access, asked, self.trust.bound());
-        let landed = flight.outcome.get_or_init(|| async {
-            let found = self.store.get(key, access).await;
-            self.keep(&flight, access, &found);
-            Outcome::new(found)
+impl<V: Clone + Send + Sync + 'static, S> Inner<V, S> {
+    fn new(store: S, bound: Duration, max_copies: usize, clock: Clock) -> Self {
+        let trust = Arc::new(Trust::new(clock.clone(), bound));
+        let changes = Changes::pushed({
+            let trust = Arc::clone(&trust);
+            move || trust.complete_for()
         });
-        landed.await.repeat()
+        let copies = (max_copies > 0 && !bound.is_zero())
+            .then(|| Copies::new(max_copies, clock, Arc::clone(&trust)));
+        Self { store, trust, copies, changes: Arc::new(changes) }
     }
 
-    /// Ends a flight, and keeps a copy of what it brought if nothing was pushed about it meanwhile.
-    fn keep(&self, flight: &Ticket<'_, V>, access: Access, found: &Result<Option<Entry<V>>>) {
-        flight.land(|number| {
-            // A former key has no copy: it is looked for seldom, and its entry changes under another.
-            if let Ok(Some(entry)) = found
-                && entry.key == *flight.key
-                && let Some(store_time) = self.trust.since(self.trust.now())
-            {
-                self.copies.put(entry, number, access, store_time);
-            }
-        });
-    }
-
-    /// Told last: whoever looks then finds no copy from before.
+    /// Notifies last: a task that looks then finds no copy from before.
     fn changed(&self, key: &Key) {
-        self.flights.changed(key);
-        self.copies.remove(key);
+        if let Some(copies) = &self.copies {
+            copies.changed(key);
+        }
         self.changes.changed(key);
     }
 
@@ -185,57 +148,43 @@ where
         self.changes.all_changed();
     }
 
-    /// Nothing that is copied, or is under way to be, is believed any more.
     fn forget(&self) {
-        self.flights.all_changed();
-        self.copies.clear();
+        if let Some(copies) = &self.copies {
+            copies.all_changed();
+        }
     }
 
-    /// The key under which the entry lives, if copies of it may be about.
-    ///
-    /// One without a copy may be a former key, and then the copy is its successor's.
-    async fn real_key(&self, key: &Key) -> Result<Key> {
-        if self.copies.is_empty() || self.copies.has(key) {
-            return Ok(*key);
+    /// No copy is used until the store has notified again.
+    fn deafen(&self) {
+        // Without effect a second time: a task that waits is not woken by every failed attempt.
+        if !self.trust.is_deaf() {
+            self.trust.deafen();
+            self.forget();
+            self.changes.interrupted();
         }
-        let entry = self.store.get(key, Access::PEEK.strict()).await?;
-        Ok(entry.map_or(*key, |entry| entry.key))
+    }
+
+    fn begin_change(&self, keys: [Option<Key>; 2]) -> Changing<'_, V, S> {
+        if let Some(copies) = &self.copies {
+            keys.iter().flatten().for_each(|key| copies.begin_change(key));
+        }
+        Changing { inner: self, keys }
     }
 }
 
-/// A change by this process: from its beginning to its end, however it ends, there are no
-/// copies of what it is about, since at any moment in between it may have been done.
-struct Changing<'a, V, S>
-where
-    V: Clone + Send + Sync + 'static,
-    S: Store<V> + Push,
-{
+/// A change by this process. From its beginning to its end, however it ends, there are no copies of
+/// its entries, since at any moment in between it may have been made.
+struct Changing<'a, V: Clone + Send + Sync + 'static, S> {
     inner: &'a Inner<V, S>,
-    keys: [Key; 2],
+    keys: [Option<Key>; 2],
 }
 
-impl<'a, V, S> Changing<'a, V, S>
-where
-    V: Clone + Send + Sync + 'static,
-    S: Store<V> + Push,
-{
-    fn begin(inner: &'a Inner<V, S>, keys: [Key; 2]) -> Self {
-        for key in &keys {
-            inner.flights.begin_change(key);
-            inner.copies.remove(key);
-        }
-        Self { inner, keys }
-    }
-}
-
-impl<V, S> Drop for Changing<'_, V, S>
-where
-    V: Clone + Send + Sync + 'static,
-    S: Store<V> + Push,
-{
+impl<V: Clone + Send + Sync + 'static, S> Drop for Changing<'_, V, S> {
     fn drop(&mut self) {
-        for key in &self.keys {
-            self.inner.flights.end_change(key);
+        for key in self.keys.iter().flatten() {
+            if let Some(copies) = &self.inner.copies {
+                copies.end_change(key);
+            }
             self.inner.changes.changed(key);
         }
     }
@@ -246,16 +195,37 @@ where
     V: Clone + Send + Sync + 'static,
     S: Store<V> + Push,
 {
-    async fn get(&self, key: &Key, access: Access) -> Result<Option<Entry<V>>> {
+    fn namespace(&self) -> &Namespace {
+        self.inner.store.namespace()
+    }
+
+    async fn get(&self, key: &Key, freshness: Freshness) -> Result<Option<Entry<V>>> {
+        let Inner { store, copies: Some(copies), .. } = &*self.inner else {
+            return self.inner.store.get(key, freshness).await;
+        };
         let mut copy = None;
-        if self.inner.look(key, access, &mut |entry| copy = Some(entry.to_entry())) {
+        let mut visit = |entry: EntryRef<'_, V>| {
+            copy = Some(entry.to_entry());
+            Use::Look
+        };
+        if copies.look(key, freshness, &mut visit) {
             return Ok(copy);
         }
-        self.inner.ask(key, access).await
+        // A strict call may share the answer, and a copy is as old as the question that brought it.
+        copies.read(key, freshness, async { store.get(key, Freshness::Strict).await }).await
+    }
+
+    async fn touch(&self, at: At<'_>) -> Result<Option<Deadlines>> {
+        let Inner { store, copies, .. } = &*self.inner;
+        match copies {
+            Some(copies) => copies.touch(at.key, async { store.touch(at).await }).await,
+            None => store.touch(at).await,
+        }
     }
 
     async fn insert(&self, key: Key, entry: NewEntry<V>) -> Result<Insert> {
-        let _changing = Changing::begin(&self.inner, [key; 2]);
+        let replaced = entry.replaces.as_ref().map(|replaces| replaces.key);
+        let _changing = self.inner.begin_change([Some(key), replaced]);
         let inserted = self.inner.store.insert(key, entry).await?;
         if let Insert::Inserted { removed } = &inserted {
             removed.iter().for_each(|key| self.inner.changed(key));
@@ -265,32 +235,21 @@ where
 
     async fn replace(
         &self,
-        key: &Key,
+        at: At<'_>,
         seen: Version,
         value: V,
         expiry: Option<Expiry>,
     ) -> Result<Replace<V>> {
-        let keys = [*key, self.inner.real_key(key).await?];
-        let _changing = Changing::begin(&self.inner, keys);
-        self.inner.store.replace(key, seen, value, expiry).await
+        let _changing = self.inner.begin_change([Some(*at.key), None]);
+        self.inner.store.replace(at, seen, value, expiry).await
     }
 
-    async fn rename(&self, from: &Key, to: Key, rename: Rename<V>) -> Result<Renamed> {
-        let _changing = Changing::begin(&self.inner, [*from, to]);
-        let renamed = self.inner.store.rename(from, to, rename).await?;
-        if let Renamed::Moved { removed } = &renamed {
-            removed.iter().for_each(|key| self.inner.changed(key));
-        }
-        Ok(renamed)
+    async fn remove(&self, at: At<'_>, seen: Option<Version>) -> Result<Remove> {
+        let _changing = self.inner.begin_change([Some(*at.key), None]);
+        self.inner.store.remove(at, seen).await
     }
 
-    async fn remove(&self, key: &Key) -> Result<bool> {
-        let keys = [*key, self.inner.real_key(key).await?];
-        let _changing = Changing::begin(&self.inner, keys);
-        self.inner.store.remove(key).await
-    }
-
-    async fn list(&self, owner: &Owner) -> Result<Vec<Entry<V>>> {
+    async fn list(&self, owner: &Owner) -> Result<Listing<V>> {
         self.inner.store.list(owner).await
     }
 
@@ -298,14 +257,14 @@ where
         let removed = self.inner.store.remove_owner(owner, keep).await;
         match &removed {
             Ok(removed) => removed.iter().for_each(|key| self.inner.changed(key)),
-            // Done or not done, and to which is not known.
+            // It may have taken effect, and on which keys is not known.
             Err(_) => self.inner.all_changed(),
         }
         removed
     }
 
-    async fn scan(&self, after: Option<&Cursor>, entries_max: usize) -> Result<Page<V>> {
-        self.inner.store.scan(after, entries_max).await
+    async fn scan(&self, after: Option<&Cursor>, max_entries: usize) -> Result<Page<V>> {
+        self.inner.store.scan(after, max_entries).await
     }
 
     async fn clear(&self) -> Result<()> {
@@ -314,34 +273,32 @@ where
         cleared
     }
 
-    fn get_ready(
-        &self,
-        key: &Key,
-        access: Access,
-        visit: &mut dyn FnMut(EntryRef<'_, V>),
-    ) -> Option<Result<bool>> {
-        self.inner.look(key, access, visit).then_some(Ok(true))
-    }
-
     async fn count(&self) -> Result<u64> {
         self.inner.store.count().await
     }
 
-    fn on_expired(&self, told: OnExpired) -> bool {
-        self.inner.store.on_expired(told)
+    fn on_expired(&self, callback: OnExpired) -> bool {
+        self.inner.store.on_expired(callback)
     }
 
-    /// `None` with a bound of zero, where nothing is heard.
     fn changes(&self) -> Option<Arc<Changes>> {
-        (!self.inner.trust.bound().is_zero()).then(|| Arc::clone(&self.inner.changes))
+        Some(Arc::clone(&self.inner.changes))
     }
 
-    fn places(&self, key: &Key, owner: Option<&Owner>) -> bool {
-        self.inner.store.places(key, owner)
+    fn get_ready(
+        &self,
+        key: &Key,
+        freshness: Freshness,
+        visit: &mut dyn FnMut(EntryRef<'_, V>) -> Use,
+    ) -> Option<Result<bool>> {
+        match &self.inner.copies {
+            Some(copies) => copies.look(key, freshness, visit).then_some(Ok(true)),
+            None => self.inner.store.get_ready(key, freshness, visit),
+        }
     }
 
-    fn reaches(&self, from: &Key, to: &Key) -> bool {
-        self.inner.store.reaches(from, to)
+    fn place(&self, key: Key, owner: Option<&Owner>) -> Key {
+        self.inner.store.place(key, owner)
     }
 }
 
@@ -356,7 +313,13 @@ where
     }
 
     fn all_changed(&self) {
-        Inner::all_changed(self);
+        // Part of an interruption, if the store has not proven yet that it notifies.
+        if self.trust.is_deaf() {
+            self.forget();
+            self.changes.interrupted();
+        } else {
+            Inner::all_changed(self);
+        }
     }
 
     fn now(&self) -> Timestamp {
@@ -364,36 +327,15 @@ where
     }
 
     fn heard(&self, asked: Timestamp, store_time: Timestamp) {
-        // What was copied before the listening began may have changed unheard.
-        if self.trust.is_deaf() {
-            Inner::all_changed(self);
+        let was_deaf = self.trust.is_deaf();
+        if was_deaf {
+            // What was copied before may have changed without a notification.
+            self.forget();
         }
         self.trust.heard(asked, store_time);
-        self.changes.heard(asked);
-    }
-}
-
-impl<V, S> Hears for Inner<V, S>
-where
-    V: Clone + Send + Sync + 'static,
-    S: Store<V> + Push,
-{
-    type Store = S;
-    const WHO: &'static str = "near cache";
-    const WHEN_DEAF: &'static str = "every read asks it";
-
-    fn store(&self) -> &S {
-        &self.store
-    }
-
-    fn trust(&self) -> &Trust {
-        &self.trust
-    }
-
-    fn deafen(&self) {
-        self.trust.deafen();
-        self.forget();
-        self.changes.deafen();
+        if was_deaf {
+            self.changes.interrupted();
+        }
     }
 }
 
@@ -418,7 +360,7 @@ impl<V, S: fmt::Debug> fmt::Debug for NearCache<V, S> {
 pub struct Builder<V, S> {
     store: S,
     bound: Duration,
-    copies_max: usize,
+    max_copies: usize,
     clock: Clock,
     value: std::marker::PhantomData<fn() -> V>,
 }
@@ -428,40 +370,39 @@ where
     V: Clone + Send + Sync + 'static,
     S: Store<V> + Push,
 {
-    /// How old an answer can be; see the [module](self). [`BOUND_DEFAULT`]
-    /// unless set; zero keeps no copies and does not listen.
+    /// Sets how old an answer can be; see the [module](self). Defaults to [`BOUND_DEFAULT`].
+    ///
+    /// With zero, no copies are kept and the store is not listened to.
     pub fn bound(mut self, bound: Duration) -> Self {
         self.bound = bound;
         self
     }
 
-    /// How many copies are kept, where one more takes the place of one that
-    /// would end soon. [`COPIES_MAX_DEFAULT`] unless set.
-    pub fn copies_max(mut self, copies: usize) -> Self {
-        self.copies_max = copies;
+    /// Sets how many copies are kept. At that number, a new one takes the place of one that would
+    /// end soon. Defaults to [`COPIES_MAX_DEFAULT`].
+    ///
+    /// With zero, every read asks the store, and only the store's [changes](Store::changes) are
+    /// listened to.
+    pub fn max_copies(mut self, copies: usize) -> Self {
+        self.max_copies = copies;
         self
     }
 
-    /// Another clock than the machine's, for tests.
+    /// Sets another clock than the machine's, for tests.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self
     }
 
-    /// The near cache, which listens from now on.
+    /// Builds the near cache, which listens to the store from now on.
     ///
     /// # Errors
     ///
-    /// Misconfigured: outside of a Tokio runtime, in which it listens; a bound
-    /// below 10 milliseconds that is not zero, which no store could keep up with.
+    /// Returns an error ([`is_misconfigured`](crate::Error::is_misconfigured)) outside of a Tokio
+    /// runtime, in which it listens, and for a bound below 10 milliseconds that is not zero, which
+    /// no store could keep up with.
     pub fn build(self) -> Result<NearCache<V, S>> {
-        let inner = Arc::new(Inner {
-            store: self.store,
-            trust: Trust::new(self.clock.clone(), self.bound),
-            changes: Arc::new(Changes::pushed(self.clock.clone(), self.bound)),
-            copies: Copies::new(self.copies_max, self.clock),
-            flights: Flights::new(),
-        });
+        let inner = Arc::new(Inner::new(self.store, self.bound, self.max_copies, self.clock));
         let listening = Arc::new(Listening::start(&inner)?);
         Ok(NearCache { inner, listening })
     }
@@ -472,7 +413,7 @@ impl<V, S: fmt::Debug> fmt::Debug for Builder<V, S> {
         f.debug_struct("Builder")
             .field("store", &self.store)
             .field("bound", &self.bound)
-            .field("copies_max", &self.copies_max)
+            .field("max_copies", &self.max_copies)
             .finish_non_exhaustive()
     }
 }

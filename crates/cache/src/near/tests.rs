@@ -4,47 +4,78 @@
 use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
 use shuttle::future::block_on;
-use shuttle::sync::Mutex;
+use shuttle::sync::{Mutex, MutexGuard};
 use shuttle::thread;
 
 use super::*;
 use crate::{Error, ManualClock};
 
 const BOUND: Duration = Duration::from_millis(1_000);
+const IDLE: Duration = Duration::from_millis(60_000);
 
-/// A store elsewhere, with one entry; a change and its push are in one queue, in order.
+/// A remote store with one entry. A change and its notification are in one queue, in order.
 struct Remote {
+    namespace: Namespace,
     time: ManualClock,
     state: Mutex<State>,
+    /// How many reads and how many touches are in flight.
+    asked: [AtomicUsize; 2],
 }
 
-#[derive(Default)]
 struct State {
     value: Option<u32>,
     version: u64,
+    idle: Duration,
+    /// A touch earlier than this after the last use changes nothing.
+    slack: Duration,
+    used: Timestamp,
     /// Changes that were not pushed yet.
     queue: VecDeque<Key>,
     /// When the removal had returned.
     removed: Option<Timestamp>,
 }
 
+impl State {
+    fn deadlines(&self) -> Deadlines {
+        Deadlines::new(Some((self.idle, self.used.saturating_add(self.idle))), None)
+    }
+}
+
 impl Remote {
-    fn remove(&self, key: &Key) {
-        let mut state = self.state.lock().expect("nobody panics");
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no thread panics")
+    }
+
+    /// As another process does it.
+    fn take(&self, key: &Key) {
+        let mut state = self.state();
         state.value = None;
         state.queue.push_back(*key);
         state.removed = Some(self.time.clock().now());
     }
 
-    fn set(&self, key: &Key, value: u32) {
-        let mut state = self.state.lock().expect("nobody panics");
-        state.value = Some(value);
+    /// As another process does it.
+    fn set(&self, key: &Key, value: u32, idle: Duration) {
+        let mut state = self.state();
+        (state.value, state.idle, state.used) = (Some(value), idle, self.time.clock().now());
         state.version += 1;
         state.queue.push_back(*key);
+    }
+
+    /// A question on its way, its answer, and the answer on its way.
+    fn answer<T>(&self, which: usize, answer: impl FnOnce(&mut State) -> T) -> T {
+        let asked = self.asked[which].fetch_add(1, Ordering::SeqCst) + 1;
+        assert!(asked <= 2, "{asked} questions in flight");
+        thread::yield_now();
+        let answer = answer(&mut self.state());
+        thread::yield_now();
+        self.asked[which].fetch_sub(1, Ordering::SeqCst);
+        answer
     }
 }
 
@@ -53,38 +84,43 @@ fn no<T>() -> Result<T> {
 }
 
 impl Store<u32> for Remote {
-    async fn get(&self, key: &Key, _: Access) -> Result<Option<Entry<u32>>> {
-        thread::yield_now();
-        let found = {
-            let state = self.state.lock().expect("nobody panics");
-            state.value.map(|value| {
-                let deadlines = crate::Deadlines::new(None, None);
-                Entry::new(*key, value, Version::from_number(state.version), None, deadlines)
-            })
-        };
-        // The answer is on its way.
-        thread::yield_now();
-        Ok(found)
+    fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+    async fn get(&self, key: &Key, _: Freshness) -> Result<Option<Entry<u32>>> {
+        let now = self.time.clock().now();
+        Ok(self.answer(0, |state| {
+            let version = Version::from_number(state.version);
+            state.value.map(|value| Entry::new(*key, value, version, None, state.deadlines(), now))
+        }))
+    }
+    async fn touch(&self, _: At<'_>) -> Result<Option<Deadlines>> {
+        let now = self.time.clock().now();
+        Ok(self.answer(1, |state| {
+            if now.since(state.used) > state.slack {
+                state.used = now;
+            }
+            state.value.map(|_| state.deadlines())
+        }))
     }
     async fn insert(&self, _: Key, _: NewEntry<u32>) -> Result<Insert> {
         no()
     }
     async fn replace(
         &self,
-        _: &Key,
+        _: At<'_>,
         _: Version,
         _: u32,
         _: Option<Expiry>,
     ) -> Result<Replace<u32>> {
         no()
     }
-    async fn rename(&self, _: &Key, _: Key, _: Rename<u32>) -> Result<Renamed> {
-        no()
+    async fn remove(&self, at: At<'_>, _: Option<Version>) -> Result<Remove> {
+        self.take(at.key);
+        thread::yield_now();
+        Ok(Remove::Removed)
     }
-    async fn remove(&self, _: &Key) -> Result<bool> {
-        no()
-    }
-    async fn list(&self, _: &Owner) -> Result<Vec<Entry<u32>>> {
+    async fn list(&self, _: &Owner) -> Result<Listing<u32>> {
         no()
     }
     async fn remove_owner(&self, _: &Owner, _: Option<&Key>) -> Result<Vec<Key>> {
@@ -104,50 +140,70 @@ impl Push for Remote {
     }
 }
 
-type Near = Inner<u32, Remote>;
+type Near = NearCache<u32, Remote>;
 
 fn near() -> (Arc<Near>, Key) {
     let time = ManualClock::new();
     let clock = time.clock();
-    let state = State { value: Some(1), version: 1, ..State::default() };
-    let near = Inner {
-        store: Remote { time, state: Mutex::new(state) },
-        trust: Trust::new(clock.clone(), BOUND),
-        copies: Copies::new(10, clock.clone()),
-        flights: Flights::new(),
-        changes: Arc::new(Changes::pushed(clock, BOUND)),
+    let state = State {
+        value: Some(1),
+        version: 1,
+        idle: IDLE,
+        slack: Duration::ZERO,
+        used: clock.now(),
+        queue: VecDeque::new(),
+        removed: None,
     };
+    let (namespace, state) = (Namespace::memory(), Mutex::new(state));
+    let remote = Remote { namespace, time, state, asked: Default::default() };
+    let inner = Arc::new(Inner::new(remote, BOUND, 10, clock));
+    let near = NearCache { inner, listening: Arc::new(Listening(None)) };
+    beat(&near);
     (Arc::new(near), Key::of("one"))
 }
 
-/// What the connection that pushes does once: a question, what was pushed before its answer, the answer.
+/// What the connection that pushes does once: a question, what was pushed before its answer, the
+/// answer.
 fn beat(near: &Near) {
-    let asked = near.now();
+    let (inner, asked) = (&*near.inner, near.inner.now());
     let (pushed, store_time) = {
-        let mut state = near.store.state.lock().expect("nobody panics");
-        (std::mem::take(&mut state.queue), near.store.time.clock().now())
+        let mut state = near.store().state();
+        (std::mem::take(&mut state.queue), near.store().time.clock().now())
     };
-    pushed.iter().for_each(|key| Listener::changed(near, key));
-    Listener::heard(near, asked, store_time);
+    pushed.iter().for_each(|key| Listener::changed(inner, key));
+    Listener::heard(inner, asked, store_time);
+}
+
+fn entry(near: &Near, key: &Key, freshness: Freshness) -> Option<Entry<u32>> {
+    block_on(near.get(key, freshness)).expect("the store works")
 }
 
 fn read(near: &Near, key: &Key) -> Option<u32> {
-    let mut copy = None;
-    if near.look(key, Access::SLIDE, &mut |entry| copy = Some(*entry.value)) {
-        return copy;
-    }
-    block_on(near.ask(key, Access::SLIDE)).expect("the store works").map(|entry| entry.value)
+    entry(near, key, Freshness::Bounded).map(|entry| entry.value)
 }
 
-/// A read, with the bound checked: what it shows was there at most the bound before it began.
+fn touch(near: &Near, key: &Key) -> Option<Deadlines> {
+    block_on(near.touch(key.into())).expect("the store works")
+}
+
+fn reads(near: &Near, key: &Key) {
+    let _ = read(near, key);
+}
+
+fn touches(near: &Near, key: &Key) {
+    let _ = touch(near, key);
+}
+
+/// For how long the entry has been absent when this is called, if it has been.
+fn gone_for(near: &Near) -> Option<Duration> {
+    near.store().state().removed.map(|removed| near.inner.now().since(removed))
+}
+
+/// A read, with the bound checked: what it shows existed at most the bound before it began.
 fn checked_read(near: &Near, key: &Key) {
-    let began = near.now();
-    let gone_before = {
-        let state = near.store.state.lock().expect("nobody panics");
-        state.removed.is_some_and(|removed| began.since(removed) > BOUND)
-    };
+    let was_gone = gone_for(near).is_some_and(|gone| gone > BOUND);
     let found = read(near, key);
-    assert!(!(gone_before && found.is_some()), "a removal is seen within the bound");
+    assert!(!(was_gone && found.is_some()), "a removal is seen within the bound");
 }
 
 fn check(body: impl Fn() + Send + Sync + 'static) {
@@ -169,21 +225,19 @@ fn join(threads: Vec<thread::JoinHandle<()>>) {
 }
 
 #[test]
-fn a_removal_is_seen_within_the_bound_whatever_is_in_flight() {
+fn a_removal_is_seen_within_the_bound() {
     check(|| {
         let (near, key) = near();
-        beat(&near);
-        let reader = |near: &Near| (0..3).for_each(|_| checked_read(near, &Key::of("one")));
-        let threads = vec![
+        let reader = move |near: &Near| (0..3).for_each(|_| checked_read(near, &key));
+        join(vec![
             spawn(&near, reader),
             spawn(&near, reader),
-            spawn(&near, move |near| near.store.remove(&key)),
+            spawn(&near, move |near| near.store().take(&key)),
             spawn(&near, |near| (0..2).for_each(|_| beat(near))),
             spawn(&near, |near| {
-                (0..3).for_each(|_| near.store.time.advance(BOUND * 7 / 10));
+                (0..3).for_each(|_| near.store().time.advance(BOUND * 7 / 10));
             }),
-        ];
-        join(threads);
+        ]);
         beat(&near);
         assert_eq!(read(&near, &key), None, "all was pushed");
         assert_eq!(read(&near, &key), None);
@@ -191,76 +245,216 @@ fn a_removal_is_seen_within_the_bound_whatever_is_in_flight() {
 }
 
 #[test]
-fn after_a_push_no_copy_is_older_than_it() {
+fn no_copy_is_older_than_its_push() {
     check(|| {
         let (near, key) = near();
-        beat(&near);
-        let reader = |near: &Near| {
-            let _ = read(near, &Key::of("one"));
-            let _ = read(near, &Key::of("one"));
-        };
-        let threads = vec![
+        let reader = move |near: &Near| (0..2).for_each(|_| reads(near, &key));
+        join(vec![
             spawn(&near, reader),
             spawn(&near, reader),
             spawn(&near, move |near| {
-                near.store.set(&key, 2);
+                near.store().set(&key, 2, IDLE);
                 beat(near);
-                assert_eq!(read(near, &Key::of("one")), Some(2));
+                assert_eq!(read(near, &key), Some(2));
             }),
-        ];
-        join(threads);
+        ]);
         assert_eq!(read(&near, &key), Some(2));
     });
 }
 
 #[test]
-fn who_is_told_of_a_change_finds_no_copy_from_before() {
+fn a_notified_task_finds_no_older_copy() {
     check(|| {
         let (near, key) = near();
-        beat(&near);
-        let mut watch = near.changes.watch(key);
-        let threads = vec![
-            spawn(&near, |near| drop(read(near, &Key::of("one")))),
+        let mut watch = near.inner.changes.watch(key);
+        join(vec![
+            spawn(&near, move |near| reads(near, &key)),
             spawn(&near, move |near| {
-                near.store.set(&key, 2);
+                near.store().set(&key, 2, IDLE);
                 beat(near);
             }),
             spawn(&near, move |near| {
                 for _ in 0..10 {
                     let mut context = Context::from_waker(Waker::noop());
                     if pin!(watch.changed()).poll(&mut context).is_ready() {
-                        assert_eq!(read(near, &Key::of("one")), Some(2));
+                        assert_eq!(read(near, &key), Some(2));
                         return;
                     }
                     thread::yield_now();
                 }
             }),
-        ];
-        join(threads);
+        ]);
     });
 }
 
 #[test]
-fn what_was_copied_before_listening_was_lost_is_not_used_after_it() {
+fn copies_from_before_an_interruption_are_not_used() {
     check(|| {
         let (near, key) = near();
-        beat(&near);
-        let reader = |near: &Near| {
-            let _ = read(near, &Key::of("one"));
-            let _ = read(near, &Key::of("one"));
-        };
-        let threads = vec![
+        let reader = move |near: &Near| (0..2).for_each(|_| reads(near, &key));
+        join(vec![
             spawn(&near, reader),
             spawn(&near, move |near| {
                 // The connection is lost with what it would have pushed.
-                near.deafen();
-                near.store.remove(&key);
-                near.store.state.lock().expect("nobody panics").queue.clear();
+                near.inner.deafen();
+                near.store().take(&key);
+                near.store().state().queue.clear();
                 beat(near);
-                assert_eq!(read(near, &Key::of("one")), None);
+                assert_eq!(read(near, &key), None);
             }),
-        ];
-        join(threads);
+        ]);
         assert_eq!(read(&near, &key), None);
+    });
+}
+
+#[test]
+fn a_strict_read_sees_every_earlier_change() {
+    check(|| {
+        let (near, key) = near();
+        let strict = move |near: &Near| {
+            for _ in 0..2 {
+                let was_gone = gone_for(near).is_some();
+                let found = entry(near, &key, Freshness::Strict);
+                assert!(!(was_gone && found.is_some()), "an older question answered");
+            }
+        };
+        let bounded = move |near: &Near| reads(near, &key);
+        join(vec![
+            spawn(&near, strict),
+            spawn(&near, strict),
+            spawn(&near, strict),
+            spawn(&near, bounded),
+            spawn(&near, move |near| near.store().take(&key)),
+        ]);
+    });
+}
+
+#[test]
+fn a_call_that_is_given_up_holds_no_other_up() {
+    check(|| {
+        let (near, key) = near();
+        let strict = move |near: &Near| {
+            assert_eq!(entry(near, &key, Freshness::Strict).map(|entry| entry.value), Some(1));
+        };
+        let given_up = move |near: &Near| {
+            let mut reading = pin!(near.get(&key, Freshness::Strict));
+            let _ = reading.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        };
+        join(vec![
+            spawn(&near, strict),
+            spawn(&near, strict),
+            spawn(&near, given_up),
+            spawn(&near, given_up),
+            spawn(&near, strict),
+        ]);
+        assert!(entry(&near, &key, Freshness::Bounded).is_some_and(|entry| entry.is_copy));
+    });
+}
+
+#[test]
+fn own_changes_are_seen_at_once() {
+    check(|| {
+        let (near, key) = near();
+        reads(&near, &key);
+        let reader = move |near: &Near| reads(near, &key);
+        let toucher = move |near: &Near| touches(near, &key);
+        join(vec![
+            spawn(&near, reader),
+            spawn(&near, toucher),
+            spawn(&near, move |near| {
+                assert_eq!(block_on(near.remove(At::new(&key), None)).ok(), Some(Remove::Removed));
+                assert_eq!(read(near, &key), None);
+                assert_eq!(touch(near, &key), None);
+            }),
+        ]);
+        assert_eq!(read(&near, &key), None, "though nothing was pushed");
+    });
+}
+
+#[test]
+fn a_touch_of_a_removed_entry_drops_the_copy() {
+    check(|| {
+        let (near, key) = near();
+        let toucher = move |near: &Near| {
+            let was_gone = gone_for(near).is_some();
+            match touch(near, &key) {
+                Some(_) => assert!(!was_gone, "an older question answered"),
+                None => assert_eq!(read(near, &key), None, "though nothing was pushed"),
+            }
+        };
+        join(vec![
+            spawn(&near, toucher),
+            spawn(&near, toucher),
+            spawn(&near, toucher),
+            spawn(&near, move |near| reads(near, &key)),
+            spawn(&near, move |near| near.store().take(&key)),
+        ]);
+        beat(&near);
+        assert_eq!(read(&near, &key), None);
+    });
+}
+
+#[test]
+fn a_touch_puts_no_older_copy_back() {
+    check(|| {
+        let (near, key) = near();
+        reads(&near, &key);
+        join(vec![
+            spawn(&near, move |near| touches(near, &key)),
+            spawn(&near, move |near| {
+                let strict = entry(near, &key, Freshness::Strict).map(|entry| entry.value);
+                assert!(read(near, &key) >= strict);
+            }),
+            spawn(&near, move |near| near.store().set(&key, 2, IDLE)),
+        ]);
+    });
+}
+
+#[test]
+fn a_touch_that_moved_nothing_is_not_repeated_at_once() {
+    shuttle::check_random(
+        || {
+            let (near, key) = near();
+            near.store().state().slack = IDLE / 4;
+            reads(&near, &key);
+            let is_due = |after: Duration| {
+                near.store().time.advance(after);
+                beat(&near);
+                let copy = entry(&near, &key, Freshness::Bounded).expect("it is live");
+                copy.is_copy && copy.slide_due
+            };
+            assert!(!is_due(IDLE * 7 / 100));
+            assert!(is_due(IDLE * 3 / 100));
+            let used = touch(&near, &key).and_then(|deadlines| deadlines.last_used());
+            assert!(used < Some(near.inner.now()), "it moved");
+            assert!(!is_due(IDLE / 33));
+            assert!(is_due(IDLE / 500));
+        },
+        1,
+    );
+}
+
+#[test]
+fn a_touched_copy_never_outlives_its_entry() {
+    check(|| {
+        let (near, key) = near();
+        let toucher = move |near: &Near| {
+            near.store().time.advance(IDLE / 10);
+            touches(near, &key);
+        };
+        join(vec![
+            spawn(&near, toucher),
+            spawn(&near, toucher),
+            spawn(&near, move |near| reads(near, &key)),
+            spawn(&near, move |near| {
+                near.store().set(&key, 2, IDLE / 4);
+                beat(near);
+                reads(near, &key);
+            }),
+        ]);
+        beat(&near);
+        let end = near.store().state().deadlines().expires_at();
+        let copied = entry(&near, &key, Freshness::Bounded).expect("it is live").deadlines;
+        assert!(copied.expires_at() <= end, "{copied:?} and {end:?}");
     });
 }

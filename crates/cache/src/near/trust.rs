@@ -5,15 +5,15 @@ use crate::clock::millis;
 use crate::sync::{AtomicU64, Ordering};
 use crate::{Clock, Timestamp};
 
-/// Until when the store is known to have told everything, and what time it has.
+/// Up to when the store has notified every change, and what time it has.
 pub(super) struct Trust {
     clock: Clock,
     bound: Duration,
     bound_millis: u64,
-    /// When the question was asked whose answer proves that all before it was
-    /// told, in milliseconds and one more; zero while nothing is heard.
+    /// When the question was asked whose answer proves that every change before it was
+    /// notified, in milliseconds and one more; zero while nothing is proven.
     heard: AtomicU64,
-    /// How far the store's clock is ahead of ours at the most, as a wrapped difference.
+    /// How far the store's clock is ahead of this one at the most, as a wrapped difference.
     ahead: AtomicU64,
 }
 
@@ -31,15 +31,23 @@ impl Trust {
         self.clock.now()
     }
 
-    /// If copies may be used for a read that begins `now`: the store's time, or a little more.
-    pub(super) fn since(&self, now: Timestamp) -> Option<Timestamp> {
-        // Pairs with the release in `heard`: whoever sees it sees the copies without what was told before.
+    /// The store's time, or a little more, if copies may be used for a read that begins `now`.
+    pub(super) fn store_time(&self, now: Timestamp) -> Option<Timestamp> {
+        // Pairs with the release in `heard`: a thread that sees it sees that the copies of what
+        // was notified before are gone.
         let heard = self.heard.load(Ordering::Acquire);
         // Both clocks show whole milliseconds, so each may be one later than it says.
         let age = (now.as_millis() + 1).saturating_sub(heard.checked_sub(1)?);
         let ahead = self.ahead.load(Ordering::Relaxed);
         (age <= self.bound_millis)
             .then(|| Timestamp::from_millis((now.as_millis() + 2).wrapping_add(ahead)))
+    }
+
+    /// For how much longer every change is notified within the bound.
+    pub(super) fn complete_for(&self) -> Duration {
+        self.heard.load(Ordering::Acquire).checked_sub(1).map_or(Duration::ZERO, |heard| {
+            Timestamp::from_millis(heard).saturating_add(self.bound).since(self.now())
+        })
     }
 
     pub(super) fn heard(&self, asked: Timestamp, store_time: Timestamp) {
@@ -62,7 +70,7 @@ impl fmt::Debug for Trust {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Trust")
             .field("bound", &self.bound)
-            .field("trusts", &self.since(self.now()).is_some())
+            .field("trusts", &self.store_time(self.now()).is_some())
             .finish_non_exhaustive()
     }
 }

@@ -1,5 +1,6 @@
 //! A proxy that makes the network fail.
 
+mod commands;
 mod connection;
 mod counts;
 

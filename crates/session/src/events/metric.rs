@@ -6,6 +6,7 @@ pub(crate) const ENDED: &str = "kvolt_sessions_ended_total";
 pub(crate) const EXPIRED: &str = "kvolt_sessions_expired_total";
 pub(crate) const REFUSED: &str = "kvolt_requests_refused_total";
 pub(crate) const REUSED: &str = "kvolt_tokens_reused_total";
+pub(crate) const SLIDES_FAILED: &str = "kvolt_slides_failed_total";
 #[cfg(feature = "metrics")]
 pub(crate) const MISSED: &str = "kvolt_events_missed_total";
 #[cfg(feature = "metrics")]
@@ -24,6 +25,7 @@ pub fn describe_metrics() {
         (EXPIRED, "Sessions that ended at a timeout, as far as the store tells."),
         (REFUSED, "Requests that were refused, by reason."),
         (REUSED, "Uses of tokens that had been replaced."),
+        (SLIDES_FAILED, "Uses of sessions that the store could not write down."),
         (MISSED, "Events that a listener was too slow for."),
     ] {
         describe_counter!(name, text);

@@ -16,6 +16,9 @@ pub(super) const LONG: Duration = Duration::from_secs(3_600);
 /// An expiry that does not come during a law.
 pub(super) const LIVES: Expiry = Expiry::idle(LONG);
 
+/// A version that no entry has.
+pub(super) const NO_VERSION: Version = Version::from_number(u64::MAX);
+
 /// A fresh store and the time, with the calls that a law makes.
 ///
 /// The store must not fail: every call here panics if it does.
@@ -75,7 +78,7 @@ impl<'a, F: Fixture> Lab<'a, F> {
         self.insert_for(None, key, value, expiry).await;
     }
 
-    /// Inserts, and then lets a tick pass so that no two entries are of the same age.
+    /// Inserts an entry of an owner.
     pub(super) async fn insert_for(
         &self,
         owner: Option<&Owner>,
@@ -235,21 +238,24 @@ impl<'a, F: Fixture> Lab<'a, F> {
 
     /// Asserts that to every operation there is nothing under the key.
     pub(super) async fn assert_absent(&self, key: &Key, owner: Option<&Owner>) {
-        let any = Version::from_number(1);
         assert!(self.get(key).await.is_none(), "nothing to read");
         assert!(self.use_entry(key).await.is_none(), "nothing to use");
         for hint in [None, owner] {
             let touched = self.touch_at(At::new(key).owner(hint)).await;
             assert_eq!(touched, None, "nothing to touch");
         }
-        let replaced = self.replace(key, any, "never made", Some(LIVES)).await;
+        let replaced = self.replace(key, NO_VERSION, "never made", Some(LIVES)).await;
         assert!(matches!(replaced, Replace::Absent), "nothing to replace: {replaced:?}");
         assert_eq!(self.remove(key).await, Remove::Absent, "nothing to remove");
-        assert_eq!(self.remove_if(key, Some(any)).await, Remove::Absent, "nothing to remove");
+        assert_eq!(
+            self.remove_if(key, Some(NO_VERSION)).await,
+            Remove::Absent,
+            "nothing to remove"
+        );
         let to = self.key("never made", owner);
         let over = NewEntry::new(String::from("value"), LIVES)
             .owner(owner.cloned())
-            .replaces(Replaces::new(*key).owner(owner.cloned()).seen(any));
+            .replaces(Replaces::new(*key).owner(owner.cloned()).seen(NO_VERSION));
         assert_eq!(self.try_insert(to, over).await, Insert::Conflict, "nothing to replace");
         assert!(self.get(key).await.is_none(), "none of these made an entry");
         assert!(self.get(&to).await.is_none(), "none of these made an entry");

@@ -37,8 +37,8 @@ pub use self::ready::*;
 pub use self::replacing::*;
 pub use self::restoring::*;
 pub use self::running::{
-    BrokenLaw, NotChecked, Report, broken_laws, broken_laws_on_a_real_clock, check_laws,
-    check_laws_on_a_real_clock,
+    BrokenLaw, NotChecked, Report, broken_laws, broken_laws_on_a_real_clock, check_costs,
+    check_laws, check_laws_on_a_real_clock,
 };
 pub use self::succession::*;
 pub use self::touching::*;
@@ -112,9 +112,9 @@ pub trait Fixture: Clone + Send + Sync + 'static {
 
     /// What the store has asked of its server so far. Without a count, the laws about costs are
     /// not checked.
-    fn asked(&self, store: &Self::Store) -> Option<Asked> {
+    fn asked(&self, store: &Self::Store) -> impl Future<Output = Option<Asked>> + Send {
         let _ = store;
-        None
+        async { None }
     }
 
     /// What each operation may cost at the most. Defaults to one command in one round trip each.
@@ -275,6 +275,12 @@ macro_rules! each_law {
             a_limit_holds_under_concurrent_logins
             a_login_never_saves_an_entry_from_remove_owner
             clear_misses_nothing_while_others_are_inserted
+            each_operation_costs_what_is_stated
+            what_is_ready_asks_nothing
+            an_insertion_costs_the_same_at_any_limit
+            no_cost_grows_with_the_owners_entries
+            a_list_costs_what_it_returns
+            only_reads_and_writes_carry_values
         }
     };
 }

@@ -1,0 +1,217 @@
+//! Changes of one session in this process take turns.
+//!
+//! Without turns, many requests that change one session at once would each read it, and all but
+//! one would lose the compare-and-swap and start again. In turn, each starts from what the one
+//! before it has written, and costs one command.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use kvolt_cache::Key;
+use tokio::sync::OwnedMutexGuard;
+
+use crate::{Error, Result};
+
+/// How many changes of one session may wait for their turn.
+const MAX_WAITING: usize = 10_000;
+
+/// After so many changes in a row while another process competes, this one makes room.
+const MAX_WINS: u32 = 16;
+
+/// How many times a process makes room after it last met another.
+const COMPETES_FOR: u8 = 4;
+
+const SHARDS: usize = 16;
+
+/// The queues of all sessions that are being changed.
+pub(crate) struct Turns<R> {
+    shards: [Mutex<HashMap<Key, Queue<R>>>; SHARDS],
+}
+
+struct Queue<R> {
+    state: Arc<tokio::sync::Mutex<State<R>>>,
+    /// The holder and all that wait.
+    members: usize,
+}
+
+/// What passes from one holder to the next.
+struct State<R> {
+    /// What the last holder wrote; nothing where its outcome is not known.
+    handed: Option<R>,
+    wins: u32,
+    competes: u8,
+}
+
+impl<R> Turns<R> {
+    pub(crate) fn new() -> Self {
+        Self { shards: std::array::from_fn(|_| Mutex::default()) }
+    }
+
+    /// Waits for a turn, first come, first served.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future leaves the queue; the turn passes to the next.
+    pub(crate) async fn take(&self, key: Key) -> Result<Turn<'_, R>> {
+        let member = self.join(key)?;
+        // Tokio's mutex is fair, and passes the turn on where a waiting future is dropped.
+        let state = Arc::clone(&member.state).lock_owned().await;
+        Ok(Turn { state, _member: member })
+    }
+
+    fn join(&self, key: Key) -> Result<Member<'_, R>> {
+        let mut shard = self.shard(&key);
+        let queue = shard.entry(key).or_insert_with(|| {
+            let state = State { handed: None, wins: 0, competes: 0 };
+            Queue { state: Arc::new(tokio::sync::Mutex::new(state)), members: 0 }
+        });
+        if queue.members > MAX_WAITING {
+            return Err(Error::contended(format!(
+                "{MAX_WAITING} changes of this session are waiting already: try again later"
+            )));
+        }
+        queue.members += 1;
+        Ok(Member { turns: self, key, state: Arc::clone(&queue.state) })
+    }
+
+    fn shard(&self, key: &Key) -> MutexGuard<'_, HashMap<Key, Queue<R>>> {
+        let shard = usize::from(key.as_bytes()[0]) % SHARDS;
+        self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A place in a queue, which goes with its last member.
+struct Member<'a, R> {
+    turns: &'a Turns<R>,
+    key: Key,
+    state: Arc<tokio::sync::Mutex<State<R>>>,
+}
+
+impl<R> Drop for Member<'_, R> {
+    fn drop(&mut self) {
+        let mut shard = self.turns.shard(&self.key);
+        if let Some(queue) = shard.get_mut(&self.key) {
+            queue.members -= 1;
+            if queue.members == 0 {
+                shard.remove(&self.key);
+            }
+        }
+    }
+}
+
+/// The right to change a session. Dropping it passes the turn on.
+pub(crate) struct Turn<'a, R> {
+    /// Unlocked before the member leaves, so that a queue is never removed while it is held.
+    state: OwnedMutexGuard<State<R>>,
+    _member: Member<'a, R>,
+}
+
+impl<R> Turn<'_, R> {
+    /// What the holder before wrote.
+    pub(crate) fn handed(&self) -> Option<&R> {
+        self.state.handed.as_ref()
+    }
+
+    /// Hands nothing on: for a holder that is about to write, and may be dropped before it knows
+    /// the outcome.
+    pub(crate) fn forget(&mut self) {
+        self.state.handed = None;
+    }
+
+    /// Hands on what this holder wrote.
+    pub(crate) fn hand_on(&mut self, written: R) {
+        self.state.handed = Some(written);
+    }
+
+    /// Another process changed the session in between.
+    pub(crate) fn lost(&mut self) {
+        (self.state.wins, self.state.competes) = (0, COMPETES_FOR);
+    }
+
+    /// Whether this process has just won so often that it should make room for another.
+    pub(crate) fn won(&mut self) -> bool {
+        let state = &mut *self.state;
+        state.wins += 1;
+        if state.competes == 0 || state.wins < MAX_WINS {
+            return false;
+        }
+        (state.wins, state.competes) = (0, state.competes - 1);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+
+    fn key() -> Key {
+        Key::of("session")
+    }
+
+    fn poll<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
+        future.poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn turns_are_first_come_first_served() {
+        let turns = Turns::<u32>::new();
+        let mut first = pollster::block_on(turns.take(key())).unwrap();
+        let (mut second, mut third) = (pin!(turns.take(key())), pin!(turns.take(key())));
+        assert!(poll(second.as_mut()).is_pending() && poll(third.as_mut()).is_pending());
+        first.hand_on(1);
+        drop(first);
+        assert!(poll(third.as_mut()).is_pending());
+        let Poll::Ready(Ok(mut second)) = poll(second) else { panic!("it is the second's turn") };
+        assert_eq!(second.handed(), Some(&1));
+        second.forget();
+        drop(second);
+        let Poll::Ready(Ok(third)) = poll(third) else { panic!("it is the third's turn") };
+        assert_eq!(third.handed(), None, "the second forgot it, and wrote nothing");
+        drop(third);
+        assert!(turns.shards.iter().all(|shard| shard.lock().unwrap().is_empty()));
+    }
+
+    #[test]
+    fn dropped_waiter_passes_its_turn_on() {
+        let turns = Turns::<u32>::new();
+        let first = pollster::block_on(turns.take(key())).unwrap();
+        let mut second = Box::pin(turns.take(key()));
+        let mut third = pin!(turns.take(key()));
+        assert!(poll(second.as_mut()).is_pending() && poll(third.as_mut()).is_pending());
+        drop(first);
+        // It was woken, and is dropped before it runs.
+        drop(second);
+        assert!(poll(third).is_ready());
+    }
+
+    #[test]
+    fn queue_has_a_bound() {
+        let turns = Turns::<u32>::new();
+        let holder = pollster::block_on(turns.take(key())).unwrap();
+        let mut waiting = Vec::new();
+        for _ in 0..MAX_WAITING {
+            let mut waiter = Box::pin(turns.take(key()));
+            assert!(poll(waiter.as_mut()).is_pending());
+            waiting.push(waiter);
+        }
+        let Poll::Ready(Err(error)) = poll(pin!(turns.take(key()))) else {
+            panic!("the queue is full")
+        };
+        assert!(error.is_contended());
+        drop(holder);
+    }
+
+    #[test]
+    fn process_that_competes_and_wins_makes_room() {
+        let turns = Turns::<u32>::new();
+        let mut turn = pollster::block_on(turns.take(key())).unwrap();
+        assert!((0..100).all(|_| !turn.won()), "nothing competes");
+        turn.lost();
+        let paused = (0..1_000).filter(|_| turn.won()).count();
+        assert_eq!(paused, usize::from(COMPETES_FOR));
+    }
+}
