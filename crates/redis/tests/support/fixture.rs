@@ -9,9 +9,7 @@ use kvolt_cache::{Codec, Coded, Key, Store};
 use kvolt_redis::RedisStore;
 use kvolt_servers::{Proxy, Redis, RedisCluster};
 use kvolt_testkit::Fixture;
-use kvolt_testkit::conformance::{
-    Asked, Cost, Costs, check_costs, check_laws_on_a_real_clock,
-};
+use kvolt_testkit::conformance::{Asked, Cost, Costs, check_costs, check_laws_on_a_real_clock};
 
 use crate::support::{acl_lines, cluster_url, namespace, runtime};
 
