@@ -183,7 +183,7 @@ impl RedisStoreBuilder {
         }
         match self.replicas {
             // The rest is for finding out whom else to ask.
-            Some((_, limit)) if limit >= self.timeout * 3 / 4 => wrong(
+            Some((_, limit)) if limit >= self.timeout / 4 * 3 => wrong(
                 "the time limit of `wait_replicas` has to be less than three quarters of `timeout`",
             ),
             _ => Ok(()),

@@ -18,6 +18,7 @@ async fn check_now(store: &RedisStore) -> Result<()> {
         let info = Server::ask(&node, &redis::cmd("INFO")).await?;
         check_info(&reply::text(info).unwrap_or_default(), store.server())?;
         Server::ask(&node, redis::cmd("SCAN").arg(0).arg("COUNT").arg(1)).await?;
+        Server::ask(&node, &redis::cmd("TIME")).await?;
         if node.options().replicas.is_some() {
             // For none, which is answered at once: whether it may be asked.
             Server::ask(&node, redis::cmd("WAIT").arg(0).arg(1)).await?;

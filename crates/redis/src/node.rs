@@ -19,6 +19,8 @@ use crate::url::Address;
 const PAUSE_FIRST: Duration = Duration::from_millis(20);
 /// Whoever comes after the server has returned waits for it no longer than this.
 const PAUSE_MAX: Duration = Duration::from_millis(320);
+/// The longest time that the server is asked to wait for replicas, in milliseconds: 49 days.
+const WAIT_MAX: u128 = 1 << 32;
 
 /// Which server.
 pub(crate) enum Source {
@@ -165,7 +167,8 @@ impl Node {
             commands.cmd("TIME");
         }
         if let Some((count, limit)) = with.replicas {
-            commands.cmd("WAIT").arg(count).arg(limit.as_millis().max(1).to_string());
+            let limit = limit.as_millis().clamp(1, WAIT_MAX).to_string();
+            commands.cmd("WAIT").arg(count).arg(limit);
         }
         let answers = self.in_time(link.send_all(&commands)).await??;
         let mut answers = answers.into_iter().skip(usize::from(with.asking));
@@ -191,7 +194,7 @@ impl Node {
 
     /// An error once most of the time is up: the rest is for finding out who else could be asked.
     async fn in_time<T>(&self, sending: impl Future<Output = T>) -> Result<T, Fault> {
-        let limit = self.options.timeout * 3 / 4;
+        let limit = self.options.timeout / 4 * 3;
         tokio::time::timeout(limit, sending)
             .await
             .map_err(|_| Fault::unavailable(format!("no answer within {limit:?}")))

@@ -79,7 +79,7 @@ async fn watch(
             hearing.meanwhile(ear.ask(place.options)).await??;
         }
         hearing.drain()?;
-        if looked.elapsed() >= (interval * 5).max(LOOK_AGAIN_MIN) {
+        if looked.elapsed() >= interval.saturating_mul(5).max(LOOK_AGAIN_MIN) {
             hearing.meanwhile(place.look_again()).await??;
             looked = Instant::now();
         }
@@ -154,27 +154,24 @@ impl<'a> Place<'a> {
 
     /// Whether it is still as far as anybody here has been told.
     fn check(&self, ears: &[Ear]) -> Result<(), Fault> {
-        match self.server {
-            Server::Cluster(cluster) => {
-                let is_same = self.map.as_ref().is_some_and(|map| **map == *cluster.map());
-                let is_settled = cluster.asked_elsewhere() == self.asked_elsewhere;
-                let is_of_another = |ear: &Ear| {
-                    let node = cluster.node(ear.link.address());
-                    node.is_of_another(&ear.link)
-                };
-                if is_same && is_settled && !ears.iter().any(is_of_another) {
-                    Ok(())
-                } else {
-                    Err(moved())
-                }
+        if let Server::Cluster(cluster) = self.server {
+            let is_same = self.map.as_ref().is_some_and(|map| **map == *cluster.map());
+            if !is_same || cluster.asked_elsewhere() != self.asked_elsewhere {
+                return Err(moved());
             }
-            Server::One(node) if ears.iter().any(|ear| node.is_of_another(&ear.link)) => {
-                // So that both are asked for anew.
-                node.forget();
-                Err(moved())
-            }
-            Server::One(_) => Ok(()),
         }
+        for ear in ears {
+            let node = match self.server {
+                Server::One(node) => Arc::clone(node),
+                Server::Cluster(cluster) => cluster.node(ear.link.address()),
+            };
+            if node.is_of_another(&ear.link) {
+                // So that both are looked for again.
+                node.forget();
+                return Err(moved());
+            }
+        }
+        Ok(())
     }
 }
 

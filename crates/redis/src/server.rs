@@ -24,8 +24,9 @@ impl Server {
 
     /// Sends a command where its keys are. With the server's time after it, or a little more.
     pub(crate) async fn call(&self, call: &Call) -> Result<(Value, Timestamp), Fault> {
+        // Boxed, so that what waits for it is small: near caches and managers hold several such calls.
         match self {
-            Self::One(node) => node.call(call, false).await,
+            Self::One(node) => Box::pin(node.call(call, false)).await,
             Self::Cluster(cluster) => Box::pin(cluster.call(call)).await,
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use kvolt_cache::{
     At, Cursor, Deadlines, Entry, Error, Expiry, Freshness, Insert, Key, Listing, Namespace,
-    NewEntry, Owner, Page, Remove, Replace, Result, Store, Version,
+    NewEntry, Owner, Page, Remove, Replace, Result, Store, Timestamp, Version,
 };
 use redis::Value;
 
@@ -120,13 +120,8 @@ impl RedisStore {
             .unwrap_or_else(|_| Err(Error::unavailable(format!("no answer within {limit:?}"))))
     }
 
-    pub(crate) fn entry(
-        &self,
-        key: &Key,
-        found: Found,
-        answer: kvolt_cache::Timestamp,
-    ) -> Entry<Vec<u8>> {
-        found.entry(key, answer, self.inner.limits.slide_after)
+    pub(crate) fn entry(&self, key: &Key, found: Found, now: Timestamp) -> Entry<Vec<u8>> {
+        found.entry(key, now, self.inner.limits.slide_after)
     }
 
     /// The name of an owner's index, or of the entry itself where no one command reaches both.
@@ -143,7 +138,10 @@ impl RedisStore {
 
     pub(crate) async fn get_now(&self, key: &Key) -> Result<Option<Entry<Vec<u8>>>> {
         let call = Call::plain("GETEX", names::part_of(key), &self.names().key(key));
-        let (answer, now) = self.server().call(&call).await.map_err(|fault| about(key, fault))?;
+        let (answer, now) = match self.server().call(&call).await {
+            Err(fault) if fault.is_wrong_type() => return Err(header::unreadable(key, b"")),
+            answer => answer.map_err(Fault::into_error)?,
+        };
         let found = match answer {
             Value::Nil => return Ok(None),
             Value::BulkString(bytes) => Found::parse(key, bytes)?,
@@ -163,7 +161,7 @@ impl RedisStore {
         let answer = self
             .run_at(at, |keys, owner| {
                 let part = names::part_of(at.key);
-                Call::script(&script::TOUCH, part, keys).writes().arg(slide_after).arg(owner)
+                Call::script(&script::TOUCH, part, keys).arg(slide_after).arg(owner)
             })
             .await?;
         match answer.status.as_str() {
@@ -233,8 +231,7 @@ impl RedisStore {
             let mut keys = vec![self.names().key(at.key)];
             keys.extend(owner.as_ref().map(|owner| self.index_beside(at.key, owner)));
             let call = call(&keys, owner.as_deref().unwrap_or_default());
-            let answer = self.server().call(&call).await.map_err(|fault| about(at.key, fault))?;
-            let answer = Answer::parse(answer.0)?;
+            let answer = self.server().run(&call).await?;
             match answer.status.as_str() {
                 "owner" => owner = Some(answer.value()?),
                 "damaged" => return Err(header::unreadable(at.key, &answer.value()?)),
@@ -314,11 +311,6 @@ impl fmt::Debug for RedisStore {
             .field("timeout", &self.inner.limits.timeout)
             .finish_non_exhaustive()
     }
-}
-
-/// What went wrong with a call about one entry.
-fn about(key: &Key, fault: Fault) -> Error {
-    if fault.is_wrong_type() { header::unreadable(key, b"") } else { fault.into_error() }
 }
 
 /// The error for a call that others overtook too often.

@@ -9,10 +9,6 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local MAX = 9999999999999
 local NONE = '-------------'
 
--- `kv1 `, version, last use, idle time, absolute end, how many names of indexes follow.
-local FIELD = ' (' .. string.rep('[%d-]', 13) .. ')'
-local SHAPE = '^kv1 (' .. string.rep('%x', 16) .. ')' .. FIELD .. FIELD .. FIELD .. ' (%d)'
-
 local function digits(n)
   return n and string.format('%013.0f', n) or NONE
 end
@@ -41,8 +37,10 @@ local function read(name)
   if type(head) == 'table' then return { bad = '' } end
   if head == '' and redis.call('EXISTS', name) == 0 then return nil end
   local bad = { bad = string.sub(head, 1, 8) }
-  local ver, used, idle, limit, names = string.match(head, SHAPE)
-  if not ver then return bad end
+  -- Format, version, last use, idle time, absolute end, how many names of indexes follow.
+  local ver, used, idle, limit, names, after =
+    string.match(head, '^kv1 (%x+) ([%d-]+) ([%d-]+) ([%d-]+) (%d)()')
+  if after ~= 65 or #ver ~= 16 or #used ~= 13 or #idle ~= 13 then return bad end
   local e = { ver = ver, used = tonumber(used), idle = tonumber(idle), limit = tonumber(limit) }
   local times = string.sub(head, 21, 63)
   if string.find(times, '%d%-') or string.find(times, '%-%d') or not e.used ~= not e.idle then
@@ -66,7 +64,8 @@ end
 -- so does a master that lacks the replicas it was told to have: their answers may be outdated.
 -- `absent` also takes away what has ended and was kept from expiring.
 local function refuse(name, ...)
-  redis.call('GETEX', name)
+  local done = redis.pcall('GETEX', name)
+  if type(done) == 'table' and not string.find(done.err, 'WRONGTYPE', 1, true) then return done end
   return { now, ... }
 end
 local function absent(name, ...)

@@ -116,7 +116,10 @@ impl Shared {
         if !self.wait_for_passage(id, Direction::ToServer) {
             return None;
         }
-        let server = TcpStream::connect(self.server).ok()?;
+        let elsewhere = self.state().elsewhere;
+        let mut server = self.server;
+        server.set_port(elsewhere.unwrap_or(server.port()));
+        let server = TcpStream::connect(server).ok()?;
         server.set_nodelay(true).ok()?;
         let shared = server.try_clone().ok()?;
         // Gone if the connection was cut meanwhile.
