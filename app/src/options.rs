@@ -197,8 +197,11 @@ impl Options {
 
     /// The name of the cookie.
     pub(crate) fn cookie_name(&self) -> &str {
-        let default =
-            if self.plain_cookie() { crate::state::PLAIN_COOKIE } else { crate::state::SAFE_COOKIE };
+        let default = if self.plain_cookie() {
+            crate::state::PLAIN_COOKIE
+        } else {
+            crate::state::SAFE_COOKIE
+        };
         self.cookie_name.as_deref().unwrap_or(default)
     }
 

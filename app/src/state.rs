@@ -65,9 +65,10 @@ impl App {
             .lookup(lookup(&format!("cookie:{name}"))?)
             .cookie(policy.map_err(|error| error.to_string())?)
             .refusal(refusal);
-        let cookies = options.trusted_origins.iter().fold(cookies, |cookies, origin| {
-            cookies.trusted_origin(origin)
-        });
+        let cookies = options
+            .trusted_origins
+            .iter()
+            .fold(cookies, |cookies, origin| cookies.trusted_origin(origin));
         let cookies = cookies.build().map_err(|error| error.to_string())?;
         let headers = Sessions::builder(manager)
             .lookup(lookup(&format!("header:{HEADER}"))?)

@@ -55,6 +55,11 @@ pub(crate) async fn open(options: &Options) -> StoreResult<AnyStore<Record<User>
 
 /// Sessions in this process's memory need no near cache, and are not encrypted.
 fn memory(options: &Options) -> StoreResult<AnyStore<Record<User>>> {
+    if options.namespace.is_some() {
+        return Err(Error::misconfigured(
+            "--namespace is for a store that others may share: memory: is this process's own",
+        ));
+    }
     if options.near_cache.is_some() {
         return Err(Error::misconfigured(
             "--near-cache is for a remote store: memory: is as near as it gets",

@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::process::Command;
 use std::time::Duration;
 
-use support::{App, PASSWORD};
+use support::{App, PASSWORD, with_id_of};
 
 /// (WSTG-SESS-01, -02, -06)
 #[test]
@@ -24,7 +24,7 @@ fn sign_in_be_known_count_sign_out_be_forgotten() {
         cookie.ends_with("; Path=/; HttpOnly; SameSite=Lax"),
         "plain HTTP on loopback: {cookie}"
     );
-    assert_eq!(ada.token().len(), 43);
+    assert_eq!(ada.token().len(), 48);
     let profile = ada.get("/profile");
     assert_eq!(profile.json(), serde_json::json!({ "id": 1, "name": "ada", "role": "user" }));
     assert_eq!(profile.header("cache-control").as_deref(), Some("no-store"));
@@ -119,7 +119,7 @@ fn a_flood_of_sign_ins_takes_no_more_memory_than_the_cores_can_use() {
 fn a_session_that_the_client_chose_is_never_adopted() {
     let app = App::start();
     let mut victim = app.client();
-    let chosen = "A".repeat(43);
+    let chosen = "A".repeat(48);
     victim.jar.insert("session_id".into(), chosen.clone());
     let mut attacker = victim.clone();
     victim.post_form("/login", &format!("username=ada&password={PASSWORD}"));
@@ -174,9 +174,11 @@ fn devices_are_listed_and_ended_one_by_one_or_together() {
 
     assert_eq!(bob.send("DELETE", &format!("/sessions/{id}"), &[], "").status, 404);
     assert_eq!(laptop.send("DELETE", "/sessions/nonsense", &[], "").status, 404);
-    let mut pretender = app.client();
-    pretender.jar.insert("session_id".into(), id[..43].to_owned());
-    assert_eq!(pretender.get("/profile").status, 401, "a public id is no token");
+    for made_of_it in [id.to_owned(), id.repeat(2), with_id_of(phone.token(), laptop.token())] {
+        let mut pretender = app.client();
+        pretender.jar.insert("session_id".into(), made_of_it);
+        assert_eq!(pretender.get("/profile").status, 401, "a public id is no token");
+    }
     assert_eq!(phone.get("/profile").status, 200);
 
     assert_eq!(laptop.send("DELETE", &format!("/sessions/{id}"), &[], "").status, 200);
@@ -203,7 +205,7 @@ fn programs_use_a_header_and_browsers_a_cookie_and_neither_the_other_s() {
     let login = program.post_form("/api/login", &body);
     assert_eq!((login.status, login.header("set-cookie")), (200, None));
     let token = login.header("x-session-id").unwrap();
-    let chosen = "A".repeat(43);
+    let chosen = "A".repeat(48);
     let form = [("content-type", "application/x-www-form-urlencoded"), ("x-session-id", &*chosen)];
     let login = program.send("POST", "/api/login", &form, &body);
     assert_ne!(login.header("x-session-id").unwrap(), chosen, "a chosen one is not adopted");
@@ -373,7 +375,7 @@ fn what_can_not_work_is_one_line_and_an_exit_code() {
         (&["--store", "mysql://127.0.0.1:1/x", "--near-cache", "1s"], 1, "pushes its changes"),
         (&["--store", "redis://127.0.0.1:1"], 1, "needs --namespace"),
         (&["--store", "sqlite:/nowhere/x", "--namespace", "No"], 1, "namespace"),
-        (&["--near-cache", "1s"], 1, "for a store elsewhere"),
+        (&["--near-cache", "1s"], 1, "for a remote store"),
         (&["--idle", "soon"], 2, "--idle"),
         (&["--idle", "13h"], 1, "longer than the lifetime"),
         (&["--user", "ada"], 2, "NAME:PASSWORD"),
