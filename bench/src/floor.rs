@@ -113,7 +113,7 @@ impl Service<Request<Body>> for FloorService {
     type Future = FloorFuture;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.route.poll_ready(context)
+        <Route as Service<Request<Body>>>::poll_ready(&mut self.route, context)
     }
 
     fn call(&mut self, mut request: Request<Body>) -> FloorFuture {

@@ -114,7 +114,6 @@ pub(crate) fn run() {
         Contender::new(ENTRY, |_, ops| each(hot, 0, ops, entry)),
         Contender::new(READY, |_, ops| each(hot, 0, ops, ready)),
         Contender::new(LOOK, |_, ops| each(hot, 0, ops, looked)),
-        Contender::new("hash of the token alone", |_, ops| each(hot, 0, ops, hash)),
     ];
     let alone = race("one hot session, 1 thread", 1, 2 * OPS, &contenders);
     let both = race("one hot session, 2 threads", 2, 2 * OPS, &contenders);

@@ -59,7 +59,7 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
     }
 
     /// Whether a request may pass. Every path into a handler comes through here.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn admit<B>(self: &Arc<Self>, found: Found<T>, request: &Request<B>) -> Admitted<T> {
         let Found { presented, result, access, outer } = found;
         let read = match result {
@@ -119,7 +119,9 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
 
     /// Marks an answer of the layer's own.
     pub(crate) fn respond(&self, mut response: Response<Bytes>) -> Box<Response<Bytes>> {
-        slot::vary(response.headers_mut(), &self.sessions.inner().vary);
+        if let Some(names) = &self.sessions.inner().vary {
+            slot::vary(response.headers_mut(), names);
+        }
         Box::new(response)
     }
 }

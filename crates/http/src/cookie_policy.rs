@@ -251,8 +251,10 @@ mod tests {
         let policy = CookiePolicy::new();
         let set = policy.set("__Host-session_id", &token(), Duration::from_secs(60)).unwrap();
         assert!(set.is_sensitive());
-        let expected =
-            format!("__Host-session_id={}; Path=/; HttpOnly; Secure; SameSite=Lax", "A".repeat(Token::LEN));
+        let expected = format!(
+            "__Host-session_id={}; Path=/; HttpOnly; Secure; SameSite=Lax",
+            "A".repeat(Token::LEN)
+        );
         assert_eq!(text(set), expected);
     }
 

@@ -107,12 +107,10 @@ pub(crate) fn canonical_origin(text: &str) -> Result<Box<str>, ConfigError> {
         Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
         _ => (authority, None),
     };
-    let port = match port.map(|port| (port.bytes().all(|byte| byte.is_ascii_digit()), port.parse()))
-    {
-        None => default_port,
-        Some((true, Ok(port))) => port,
-        Some(_) => return Err(error("its port is not a number")),
-    };
+    // A sign would be parsed, too.
+    let number = |port: &str| port.parse::<u16>().ok().filter(|_| !port.starts_with('+'));
+    let port =
+        port.map_or(Some(default_port), number).ok_or_else(|| error("its port is no port"))?;
     let host = canonical_host(host).ok_or_else(|| {
         error("its host is not a name in ASCII (write punycode) or an address, or more follows it")
     })?;
@@ -141,4 +139,228 @@ fn canonical_host(host: &str) -> Option<String> {
         return Some(host.parse::<Ipv4Addr>().ok()?.to_string());
     }
     (host.len() <= 253 && host.split('.').all(is_label)).then(|| host.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::task::{Context, Poll, Waker};
+
+    use http::{Request, Response};
+    use proptest::prelude::*;
+    use tower::{Layer, ServiceExt, service_fn};
+    use tower_http::csrf::CsrfLayer;
+
+    use super::*;
+
+    /// A head by its method, its address and the headers that it has.
+    fn head(method: &str, uri: &str, headers: &[(&str, &str)]) -> Request<()> {
+        let request = Request::builder().method(method).uri(uri);
+        let request = headers.iter().fold(request, |request, (name, value)| {
+            if value.is_empty() { request } else { request.header(*name, *value) }
+        });
+        request.body(()).unwrap()
+    }
+
+    fn is_admitted(head: &Request<()>, trusted: &[&str]) -> bool {
+        let trusted: Vec<_> =
+            trusted.iter().map(|origin| canonical_origin(origin).unwrap()).collect();
+        verdict(head.method(), head.headers(), head.uri(), &trusted) == Verdict::Admitted
+    }
+
+    /// What `tower-http` says, which was written after the same model.
+    fn is_admitted_by_the_other(head: &Request<()>, trusted: &[&str]) -> bool {
+        let inner =
+            service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new(String::new())));
+        let layer = trusted.iter().try_fold(CsrfLayer::new(), CsrfLayer::add_trusted_origin);
+        let mut answer = Box::pin(layer.unwrap().layer(inner).oneshot(head.clone()));
+        match answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(response)) => response.status().is_success(),
+            _ => unreachable!("neither service waits"),
+        }
+    }
+
+    const TRUSTED: [&str; 2] = ["https://spa.example", "http://localhost:8080"];
+
+    fn any_origin() -> impl Strategy<Value = String> {
+        let host = prop_oneof![
+            Just("shop.example"),
+            Just("spa.example"),
+            Just("localhost"),
+            Just("[::1]"),
+            Just("shop.example.evil.test"),
+            Just("evil.test"),
+            Just("shop.example@evil.test"),
+        ];
+        let port = prop_oneof![
+            4 => Just(""), 1 => Just(":80"), 1 => Just(":443"), 1 => Just(":8080"), 1 => Just(":"),
+        ];
+        let scheme = prop_oneof![Just("https"), Just("http"), Just("HTTPS"), Just("ftp"), Just("")];
+        let end = prop_oneof![8 => Just(""), 1 => Just("/"), 1 => Just("/shop.example")];
+        prop_oneof![
+            6 => (scheme, host, port, end)
+                .prop_map(|(scheme, host, port, end)| format!("{scheme}://{host}{port}{end}")),
+            1 => Just(String::new()),
+            1 => Just(String::from("null")),
+            1 => "[!-~]{0,20}",
+        ]
+    }
+
+    fn any_head() -> impl Strategy<Value = Request<()>> {
+        let method = prop_oneof![
+            3 => Just("POST"), 1 => Just("GET"), 1 => Just("HEAD"), 1 => Just("OPTIONS"),
+            1 => Just("PUT"), 1 => Just("DELETE"), 1 => Just("TRACE"), 1 => Just("CONNECT"),
+        ];
+        let uri = prop_oneof![Just("/"), Just("https://shop.example/"), Just("http://evil.test/")];
+        let host = prop_oneof![
+            3 => Just("shop.example"), 1 => Just(""), 1 => Just("localhost:8080"), 1 => Just("[::1]"),
+            1 => Just("shop.example:8443"),
+        ];
+        let site = prop_oneof![
+            4 => Just(""), 1 => Just("same-origin"), 1 => Just("none"), 1 => Just("same-site"),
+            1 => Just("cross-site"), 1 => Just("Same-Origin"),
+        ];
+        (method, uri, host, site, any_origin()).prop_map(|(method, uri, host, site, origin)| {
+            let headers = [("host", host), ("sec-fetch-site", site), ("origin", &*origin)];
+            head(method, uri, &headers)
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1_500))]
+
+        #[test]
+        fn verdict_is_that_of_tower_http_but_for_default_ports(head in any_head()) {
+            let (ours, theirs) =
+                (is_admitted(&head, &TRUSTED), is_admitted_by_the_other(&head, &TRUSTED));
+            let origin = head.headers().get(ORIGIN).map_or(&b""[..], HeaderValue::as_bytes);
+            // As a browser writes it: the others may be rejected here, and by a port accepted.
+            let is_canonical = str::from_utf8(origin).is_ok_and(|origin| {
+                origin.is_empty() || canonical_origin(origin).is_ok_and(|other| *other == *origin)
+            });
+            if is_canonical || origin == b"null" {
+                prop_assert_eq!(ours, theirs, "{:?}", head);
+            } else if !origin.ends_with(b":80") && !origin.ends_with(b":443") {
+                prop_assert!(theirs || !ours, "laxer: {:?}", head);
+            }
+        }
+    }
+
+    #[test]
+    fn default_port_of_the_scheme_is_the_same_host() {
+        let own = |origin, host| {
+            let by_header = head("POST", "/", &[("origin", origin), ("host", host)]);
+            let by_address = head("POST", &format!("http://{host}/"), &[("origin", origin)]);
+            assert_eq!(
+                is_admitted(&by_header, &[]),
+                is_admitted(&by_address, &[]),
+                "{origin} {host}"
+            );
+            is_admitted(&by_header, &[])
+        };
+        for (origin, host) in [
+            ("https://shop.example", "shop.example:443"),
+            ("http://shop.example", "shop.example:80"),
+            ("https://shop.example", "Shop.Example"),
+            ("https://[::1]", "[::1]:443"),
+            ("http://shop.example:8080", "shop.example:8080"),
+        ] {
+            assert!(own(origin, host), "{origin} {host}");
+        }
+        for (origin, host) in [
+            ("https://shop.example", "shop.example:80"),
+            ("http://shop.example", "shop.example:443"),
+            ("https://shop.example:80", "shop.example"),
+            ("https://shop.example:8443", "shop.example:443"),
+            ("https://evil.test", "shop.example:443"),
+            ("https://:443", ":443"),
+            ("https://shop.example:443:443", "shop.example:443"),
+            ("null", "null"),
+        ] {
+            assert!(!own(origin, host), "{origin} {host}");
+        }
+    }
+
+    #[test]
+    fn upgrade_is_no_safe_method() {
+        let upgrade = ("upgrade", "websocket");
+        let foreign = ("origin", "https://evil.test");
+        assert!(is_admitted(&head("GET", "/", &[foreign]), &[]));
+        assert!(!is_admitted(&head("GET", "/", &[foreign, upgrade]), &[]));
+    }
+
+    #[test]
+    fn origin_is_made_the_one_that_browsers_send() {
+        for (text, canonical) in [
+            ("https://spa.example", "https://spa.example"),
+            ("https://Spa.Example", "https://spa.example"),
+            ("HTTPS://spa.example:443", "https://spa.example"),
+            ("http://spa.example:80", "http://spa.example"),
+            ("https://spa.example:80", "https://spa.example:80"),
+            ("http://localhost:8080", "http://localhost:8080"),
+            ("http://127.0.0.1:08080", "http://127.0.0.1:8080"),
+            ("https://xn--exmple-cua.com", "https://xn--exmple-cua.com"),
+            ("https://[2001:DB8:0::1]:443", "https://[2001:db8::1]"),
+            ("http://[::1]:3000", "http://[::1]:3000"),
+            ("https://my_host", "https://my_host"),
+        ] {
+            assert_eq!(&*canonical_origin(text).unwrap(), canonical, "{text}");
+        }
+        for text in [
+            "",
+            "null",
+            "*",
+            "spa.example",
+            "//spa.example",
+            "ftp://spa.example",
+            "https://",
+            "https://spa.example/",
+            "https://spa.example/x",
+            "https://spa.example?x",
+            "https://spa.example#x",
+            "https://a@spa.example",
+            "https://spa.example:",
+            "https://:443",
+            "https://spa.example:x",
+            "https://spa.example:+1",
+            "https://spa.example:65536",
+            "https://spä.example",
+            "https://*.example",
+            "https://spa..example",
+            "https://1.2.3",
+            "https://1.2.3.256",
+            "https://01.2.3.4",
+            "https://[::1",
+            "https://[::ffff:1.2.3.4]",
+            "https://[1.2.3.4]",
+            "https://a b",
+            "https://spa.example:443:443",
+            " https://spa.example",
+            "https://a,https://b",
+        ] {
+            let error = canonical_origin(text).unwrap_err().to_string();
+            assert!(error.contains("is not an origin"), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn path_is_here_for_the_own_host_only() {
+        let request = head("POST", "/", &[("host", "shop.example:443")]);
+        let path =
+            |address| path_here(address, request.uri(), request.headers()).map(str::to_owned);
+        assert_eq!(path("https://shop.example/a?b#c").as_deref(), Some("/a?b#c"));
+        assert_eq!(path("https://shop.example:443/").as_deref(), Some("/"));
+        for other in [
+            "http://shop.example/",
+            "https://shop.example.evil.test/",
+            "https://evil.test/https://shop.example/",
+            "https://shop.example",
+            "//shop.example/",
+            "/",
+            "https://shop.example@evil.test/",
+            "",
+        ] {
+            assert_eq!(path(other), None, "{other}");
+        }
+    }
 }

@@ -12,18 +12,20 @@ use crate::{Refusal, SessionService, Sessions};
 ///
 /// # What it does, in this order
 ///
-/// 1. It looks for a token at the places of the lookup, and nowhere else.
+/// 1. It takes the token from the places of the lookup, and from nowhere else. Of several
+///    different tokens at one place it believes none.
 /// 2. A request that changes state (any method but `GET`, `HEAD`, `OPTIONS`, or
 ///    an upgrade, such as a WebSocket's handshake) and that another site made a
 ///    browser send gets 403, unless its token came by a header, which browsers
 ///    don't add by themselves.
-/// 3. The store is asked for the session. If it can't say, the request gets
-///    503 with `Retry-After`, and the cookie stays: nobody is logged out.
-/// 4. Without a session the request is refused, or with
-///    [`optional`](Self::optional) goes on. One whose session does not meet what is
-///    [required](Self::require) is refused.
-/// 5. Where the manager [rotates](kvolt_session::Builder::rotate_every) and it is time, the token is
-///    changed, and the response carries the new one.
+/// 3. It reads the session. If the store can't answer, the request gets
+///    503 with `Retry-After`, and the cookie stays: nobody is logged out. A layer within another
+///    of the same [`Sessions`] goes on with what that one has read, unless it is stricter.
+/// 4. It refuses a request without a session, or lets it go on if it is
+///    [`optional`](Self::optional). It refuses one whose session does not meet what is
+///    [required](Self::require).
+/// 5. If the manager [rotates](kvolt_session::Builder::rotate_every) tokens and this one is due, it
+///    changes the token of a request that may pass, and the response carries the new one.
 /// 6. A response that depends on a session, or carries a token, is not kept by
 ///    caches. A request that changes nothing sets no cookie.
 #[must_use = "a layer does nothing until it is put on a router or a service"]
@@ -113,8 +115,8 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
         self
     }
 
-    /// For sensitive acts: the session is asked for in the store itself, and not
-    /// in a near cache, whose answer may be as old as its bound.
+    /// For sensitive acts: the store itself answers for the session, and not
+    /// a near cache, whose answer may be as old as its bound.
     ///
     /// A layer inside of a strict one is strict too.
     pub fn strict(mut self) -> Self {
@@ -122,7 +124,7 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
         self
     }
 
-    /// What a request gets here that needs a session and has none.
+    /// The answer here to a request that needs a session and has none.
     pub fn refusal(mut self, refusal: Refusal) -> Self {
         self.refusal = refusal;
         self

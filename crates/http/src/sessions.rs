@@ -35,8 +35,8 @@ pub(crate) struct Inner<T> {
     pub(crate) refusal: Refusal,
     pub(crate) store_timeout: Duration,
     pub(crate) cache_control: HeaderValue,
-    /// The headers that decide which session a request has.
-    pub(crate) vary: Vec<HeaderValue>,
+    /// The headers that decide which session a request has, as `Vary` names them.
+    pub(crate) vary: Option<HeaderValue>,
     /// As browsers write them.
     trusted_origins: Vec<Box<str>>,
     /// Whether the last rotation by a layer failed: an outage is logged once.
@@ -353,7 +353,7 @@ impl<T: Send + Sync + 'static> Builder<T> {
         Ok(Sessions(Arc::new(Inner { trusted_origins, ..self.into_inner(vary) })))
     }
 
-    fn into_inner(self, vary: Vec<HeaderValue>) -> Inner<T> {
+    fn into_inner(self, vary: Option<HeaderValue>) -> Inner<T> {
         Inner {
             manager: self.manager,
             lookup: self.lookup,
@@ -372,20 +372,28 @@ impl<T: Send + Sync + 'static> Builder<T> {
 }
 
 /// A query is part of the address, by which caches tell responses apart anyway.
-fn vary(lookup: &Lookup) -> Vec<HeaderValue> {
-    let mut vary: Vec<HeaderValue> = Vec::new();
+fn vary(lookup: &Lookup) -> Option<HeaderValue> {
+    let mut names: Vec<HeaderName> = Vec::new();
     for source in lookup.sources() {
-        let header = match source {
-            Source::Cookie(_) => HeaderValue::from(COOKIE),
-            Source::Header(name) => HeaderValue::from(name.clone()),
-            Source::Bearer => HeaderValue::from(AUTHORIZATION),
+        let name = match source {
+            Source::Cookie(_) => COOKIE,
+            Source::Header(name) => name.clone(),
+            Source::Bearer => AUTHORIZATION,
             Source::Query(_) => continue,
         };
-        if !vary.contains(&header) {
-            vary.push(header);
+        if !names.contains(&name) {
+            names.push(name);
         }
     }
-    vary
+    match &names[..] {
+        [] => None,
+        // A standard name is no text on the heap.
+        [name] => Some(HeaderValue::from(name.clone())),
+        names => {
+            let names: Vec<&str> = names.iter().map(HeaderName::as_str).collect();
+            HeaderValue::try_from(names.join(", ")).ok()
+        }
+    }
 }
 
 impl<T> Clone for Sessions<T> {

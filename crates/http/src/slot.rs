@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, Entry, SET_COOKIE, VARY};
+use http::header::{CACHE_CONTROL, SET_COOKIE, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 
 use kvolt_cache::Timestamp;
@@ -66,6 +66,7 @@ pub(crate) enum Change {
 }
 
 impl<T> Slot<T> {
+    #[inline(always)]
     pub(crate) fn new(
         layer: Arc<SessionLayer<T>>,
         presented: Presented,
@@ -246,7 +247,9 @@ impl<T: Send + Sync + 'static> Unfinished<T> {
         if depends {
             restrict(headers, &inner.cache_control);
         }
-        vary(headers, &inner.vary);
+        if let Some(names) = &inner.vary {
+            vary(headers, names);
+        }
     }
 }
 
@@ -285,63 +288,66 @@ pub(crate) fn set(headers: &mut HeaderMap, name: &HeaderName, value: HeaderValue
         cookie.as_bytes().split(|byte| *byte == b'=').next().map(<[u8]>::to_vec)
     };
     let same = name_of(&value);
-    let has_same = headers.get_all(SET_COOKIE).iter().any(|cookie| name_of(cookie) == same);
-    if has_same {
-        let others: Vec<HeaderValue> = headers
-            .get_all(SET_COOKIE)
-            .iter()
-            .filter(|cookie| name_of(cookie) != same)
-            .cloned()
-            .collect();
-        headers.remove(SET_COOKIE);
-        for cookie in others {
-            headers.append(SET_COOKIE, cookie);
-        }
-    }
+    let all = headers.get_all(SET_COOKIE).iter();
+    let others: Vec<HeaderValue> = all.filter(|cookie| name_of(cookie) != same).cloned().collect();
+    replace(headers, SET_COOKIE, others);
     headers.append(SET_COOKIE, value);
 }
 
 /// Keeps shared caches from a response, whatever the handler said. What it said more strictly stays.
 fn restrict(headers: &mut HeaderMap, cache_control: &HeaderValue) {
-    match headers.entry(CACHE_CONTROL) {
-        Entry::Vacant(vacant) => {
-            vacant.insert(cache_control.clone());
-        }
-        Entry::Occupied(mut said) => {
-            let strict = |value: &HeaderValue| {
-                lists(value, |directive| {
-                    directive.eq_ignore_ascii_case(b"no-store")
-                        || directive.eq_ignore_ascii_case(b"private")
-                })
-            };
-            if !said.iter().any(strict) {
-                said.insert(cache_control.clone());
-            }
-        }
+    let Some(said) = append(headers, CACHE_CONTROL, cache_control) else { return };
+    let strict = |directive: &[u8]| {
+        directive.eq_ignore_ascii_case(b"no-store") || directive.eq_ignore_ascii_case(b"private")
+    };
+    if said.iter().any(|value| list(value).any(strict)) {
+        replace(headers, CACHE_CONTROL, said);
+    } else {
+        headers.insert(CACHE_CONTROL, cache_control.clone());
     }
 }
 
 /// Names the headers that the response depends on.
-pub(crate) fn vary(headers: &mut HeaderMap, names: &[HeaderValue]) {
-    for name in names {
-        match headers.entry(VARY) {
-            Entry::Vacant(vacant) => {
-                vacant.insert(name.clone());
-            }
-            Entry::Occupied(mut said) => {
-                let covers =
-                    |listed: &[u8]| listed == b"*" || listed.eq_ignore_ascii_case(name.as_bytes());
-                if !said.iter().any(|value| lists(value, covers)) {
-                    said.append(name.clone());
-                }
-            }
+pub(crate) fn vary(headers: &mut HeaderMap, names: &HeaderValue) {
+    let Some(mut said) = append(headers, VARY, names) else { return };
+    let covers = |value: &HeaderValue, name: &[u8]| {
+        list(value).any(|listed| listed == b"*" || listed.eq_ignore_ascii_case(name))
+    };
+    for name in list(names) {
+        if !said.iter().any(|value| covers(value, name)) {
+            said.extend(HeaderValue::from_bytes(name));
         }
+    }
+    replace(headers, VARY, said);
+}
+
+/// Appends a header. Returns the values that it had before, if it had any: mostly it had none, and
+/// is looked for once.
+#[inline]
+fn append(
+    headers: &mut HeaderMap,
+    name: HeaderName,
+    value: &HeaderValue,
+) -> Option<Vec<HeaderValue>> {
+    let had_any = headers.append(&name, value.clone());
+    had_any.then(|| {
+        let mut values: Vec<HeaderValue> = headers.get_all(name).iter().cloned().collect();
+        values.pop();
+        values
+    })
+}
+
+/// Sets all values of a header.
+fn replace(headers: &mut HeaderMap, name: HeaderName, values: Vec<HeaderValue>) {
+    headers.remove(&name);
+    for value in values {
+        headers.append(&name, value);
     }
 }
 
-/// Whether a header that is a list has such an element.
-fn lists(value: &HeaderValue, is: impl Fn(&[u8]) -> bool) -> bool {
-    value.as_bytes().split(|byte| *byte == b',').any(|element| is(element.trim_ascii()))
+/// The elements of a header that is a list.
+fn list(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+    value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
 }
 
 #[cfg(test)]
@@ -381,12 +387,15 @@ mod tests {
 
     #[test]
     fn what_a_response_depends_on_is_said_once() {
-        let names = [HeaderValue::from_static("cookie"), HeaderValue::from_static("x-id")];
+        let names = HeaderValue::from_static("cookie, x-id");
         let mut said = headers(&[(VARY, "Accept, Cookie")]);
         vary(&mut said, &names);
         assert_eq!(said.get_all(VARY).iter().collect::<Vec<_>>(), ["Accept, Cookie", "x-id"]);
         let mut all = headers(&[(VARY, "*")]);
         vary(&mut all, &names);
-        assert_eq!(all.get_all(VARY).iter().count(), 1);
+        assert_eq!(all.get_all(VARY).iter().collect::<Vec<_>>(), ["*"]);
+        let mut none = headers(&[]);
+        vary(&mut none, &names);
+        assert_eq!(none.get_all(VARY).iter().collect::<Vec<_>>(), [names]);
     }
 }

@@ -117,6 +117,29 @@ async fn a_sensitive_act_asks_for_an_authentication_that_is_not_too_old() {
     }
 }
 
+/// What is proved in a handler counts in it.
+#[tokio::test]
+async fn proof_counts_in_the_handler_that_notes_it() {
+    async fn prove_and_act(session: Session<User>, Path(level): Path<u8>) -> Result<&'static str> {
+        let strong = StepUp::within(FRESH).and_level(Level::Two);
+        assert!(session.require(strong).is_err());
+        let _ = session.reauthenticate(Level::from_number(level).unwrap()).await?;
+        session.require(strong)?;
+        Ok("done")
+    }
+    let world = World::new();
+    let sessions = world.sessions();
+    let app = Router::new()
+        .route("/act/{level}", post(prove_and_act))
+        .route_layer(sessions.layer().optional())
+        .merge(app(&sessions));
+    let mut client = signed_in(&world, app).await;
+    world.clock.advance(FRESH + TICK);
+    assert_eq!(client.post("/act/1").await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(client.post("/act/2").await.text, "done");
+    assert_eq!(client.get("/handler").await.text, "done");
+}
+
 #[tokio::test]
 async fn asked_for_both_at_once_one_alone_does_not_do() {
     let world = World::new();
@@ -208,6 +231,7 @@ async fn after_a_form_the_way_back_leads_to_its_page_and_never_to_another_site()
     for (referer, expected) in [
         (Some("http://app.test/form?a=b"), "/again?next=/form%3Fa%3Db"),
         (Some("https://app.test/"), "/again?next=/"),
+        (Some("http://app.test:80/form"), "/again?next=/form"),
         (None, "/again"),
         (Some("http://evil.test/form"), "/again"),
         (Some("http://app.test.evil.test/form"), "/again"),

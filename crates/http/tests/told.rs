@@ -183,6 +183,43 @@ async fn each_request_asks_the_store_as_rarely_as_it_can() {
     assert_eq!(cost(post, "/logout", 200).await, [0, 0, 0, 0, 0]);
 }
 
+/// Several layers are how several things are asked for at once.
+#[tokio::test]
+async fn layers_within_each_other_ask_the_store_once() {
+    let world = World::new();
+    let layer = || world.sessions_by("cookie:__Host-session_id").layer();
+    let sessions = world.sessions();
+    let own = || sessions.layer();
+    let route = |path: &str| Router::new().route(path, get(name));
+    let app = Router::new()
+        .merge(route("/two").route_layer(own()).route_layer(own().optional()))
+        .merge(route("/fresh").route_layer(own().require(StepUp::at_level(Level::One))))
+        .layer(own().optional())
+        .merge(route("/stricter").route_layer(own().strict()).route_layer(own().optional()))
+        .merge(route("/looser").route_layer(own().peek()).route_layer(own().strict()))
+        .merge(route("/used").route_layer(own()).route_layer(own().peek()))
+        .merge(route("/others").route_layer(layer()).route_layer(own()));
+    let token = world.manager.create(user("ada")).await.unwrap();
+    for (path, expected) in
+        [("/two", 1), ("/fresh", 1), ("/looser", 1), ("/stricter", 2), ("/used", 2), ("/others", 2)]
+    {
+        let mut client = Client::with(&app, &token);
+        for at_once in [true, false] {
+            world.faults.reset();
+            world.faults.answers_at_once(at_once);
+            assert_eq!(client.get(path).await.text, "ada", "{path}");
+            let call = if at_once { Call::GetReady } else { Call::Get };
+            assert_eq!(world.faults.count(call), expected, "{path}");
+        }
+    }
+    // Nor is a token that nothing knows looked for, or reported, twice.
+    world.faults.reset();
+    let mut client = Client::new(app);
+    client.cookie = Some(format!("__Host-session_id={}", "A".repeat(48)));
+    assert_eq!(client.get("/two").await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(world.faults.count(Call::GetReady), 1);
+}
+
 #[tokio::test]
 async fn a_logout_is_one_call_also_where_the_session_is_in_memory() {
     for path in ["/logout", "/deep/down/logout"] {

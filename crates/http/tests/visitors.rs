@@ -13,8 +13,8 @@ use axum::routing::{get, post};
 use futures_util::{StreamExt, stream};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
-use kvolt_http::{Handle, Result, Session, SetToken};
-use kvolt_session::{Anonymous, Flash, Owner, Token};
+use kvolt_http::{CookiePolicy, Handle, Result, Session, Sessions, SetToken};
+use kvolt_session::{Anonymous, Flash, Owner, Timeouts, Token};
 use kvolt_testkit::Call;
 use support::{Client, User, World, user};
 use tower::ServiceExt;
@@ -46,6 +46,11 @@ async fn put(handle: Handle<User>) -> Result<(Option<SetToken>, String)> {
 
 async fn make(handle: Handle<User>) -> Result<impl IntoResponse> {
     Ok((handle.create_anonymous(visitor()).await?, "made"))
+}
+
+async fn make_twice(handle: Handle<User>) -> Result<impl IntoResponse> {
+    let _ = handle.create_anonymous(visitor()).await?;
+    make(handle).await
 }
 
 async fn basket(session: Option<Session<User>>) -> String {
@@ -102,6 +107,7 @@ fn app(world: &World) -> Router {
             Router::new()
                 .route("/put", post(put))
                 .route("/make", post(make))
+                .route("/make-twice", post(make_twice))
                 .route("/basket", get(basket))
                 .route_layer(layer().anonymous().optional()),
         )
@@ -119,6 +125,7 @@ fn app(world: &World) -> Router {
                 .route("/login", post(login))
                 .route("/login-and-more", post(in_one))
                 .route("/logout", post(logout))
+                .route("/merely-make", post(make))
                 .route("/confirm", get(confirm))
                 .route("/count", post(count))
                 .route("/merely-save", post(save))
@@ -126,6 +133,7 @@ fn app(world: &World) -> Router {
                 .route_layer(layer().optional()),
         )
         .route("/bare/login", post(login))
+        .route("/bare/make", post(make))
         .with_state(sessions.clone())
 }
 
@@ -212,6 +220,47 @@ async fn a_visitor_s_logout_ends_the_basket_and_one_who_has_a_session_is_given_n
     client.post("/login").await;
     assert_eq!(client.post("/make").await.status, StatusCode::INTERNAL_SERVER_ERROR);
     assert_eq!(client.get("/profile").await.text, "ada 0");
+}
+
+/// Where the layer does not show it, the client has it all the same.
+#[tokio::test]
+async fn visitor_is_given_no_second_session() {
+    for at_once in [true, false] {
+        let world = shop();
+        world.faults.answers_at_once(at_once);
+        let mut client = client(&world);
+        client.post("/put").await;
+        let cookie = client.cookie.clone();
+        for path in ["/merely-make", "/bare/make"] {
+            let answer = client.post(path).await;
+            assert_eq!((answer.status.as_u16(), answer.set_cookies().len()), (500, 0), "{path}");
+            assert_eq!((client.cookie.clone(), world.store.len()), (cookie.clone(), 1));
+        }
+        let mut twice = client.other();
+        assert_eq!(twice.post("/make-twice").await.status, StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(world.store.len(), 2);
+        twice.cookie = Some(format!("{0}; __Host-session_id=x", cookie.unwrap()));
+        assert_eq!(twice.post("/make").await.status, StatusCode::BAD_REQUEST);
+        assert_eq!(world.store.len(), 2);
+        world.clock.advance(support::IDLE);
+        assert_eq!(client.post("/merely-make").await.text, "made", "its session has ended");
+    }
+}
+
+#[tokio::test]
+async fn visitor_keeps_the_cookie_for_the_visitors_lifetime() {
+    let day = Duration::from_secs(86_400);
+    let world = World::with(|builder| {
+        builder.anonymous(Anonymous::new(100).timeouts(Timeouts::new(day * 30, day * 30)))
+    });
+    let cookie = CookiePolicy::builder().persistent(true).build().unwrap();
+    let sessions = Sessions::builder(world.manager.clone()).cookie(cookie).build().unwrap();
+    let app = Router::new().route("/make", post(make)).route("/login", post(login));
+    let mut client = Client::new(app.with_state(sessions));
+    let answer = client.post("/make").await;
+    assert!(answer.set_cookies()[0].contains("; Max-Age=2592000;"), "{:?}", answer.set_cookies());
+    let answer = client.post("/login").await;
+    assert!(answer.set_cookies()[0].contains("; Max-Age=43200;"), "{:?}", answer.set_cookies());
 }
 
 /// Symfony CVE-2016-4423.

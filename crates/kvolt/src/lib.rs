@@ -26,16 +26,17 @@
 //!     user.name.clone()
 //! }
 //!
-//! async fn logout(session: Session<User>) -> Result<impl IntoResponse> {
-//!     Ok((session.logout().await?, "goodbye"))
+//! async fn logout(handle: Handle<User>) -> Result<impl IntoResponse> {
+//!     Ok((handle.logout().await?, "goodbye"))
 //! }
 //!
 //! let sessions = Sessions::new(Manager::new(MemoryStore::new(), Duration::from_secs(30 * 60)));
+//! // With or without a session:
+//! let open = Router::new().route("/login", post(login)).route("/logout", post(logout));
 //! let app = Router::new()
 //!     .route("/profile", get(profile))
-//!     .route("/logout", post(logout))
 //!     .route_layer(sessions.layer())
-//!     .merge(Router::new().route("/login", post(login)).route_layer(sessions.layer().optional()))
+//!     .merge(open.route_layer(sessions.layer().optional()))
 //!     .with_state(sessions);
 //! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
 //! # let send = |method, path, cookie: String| {
@@ -85,7 +86,7 @@
 //! - `redis`, `postgres`, `mysql`, `sqlite`: a store each, with `json`.
 //! - `json`: sessions as JSON, for stores that keep bytes.
 //! - `encrypt`: what a store keeps is encrypted.
-//! - `near`: copies in memory of what a store elsewhere holds.
+//! - `near`: copies in memory of what a remote store holds.
 //! - `live` (part of `http`): waiting for the end of a session.
 //! - `metrics`: counts and times by the `metrics` facade.
 

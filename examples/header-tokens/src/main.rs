@@ -93,7 +93,7 @@ async fn profile(session: Session<Caller>) -> Result<Json<Caller>> {
 }
 
 async fn list(session: Session<Caller>) -> Result<Json<Vec<Listed>>> {
-    let all = session.list().await?.into_iter().map(|each| Listed {
+    let all = session.list().await?.sessions.into_iter().map(|each| Listed {
         id: each.id().to_string(),
         client: each.device().user_agent().map(str::to_owned),
         current: each.id() == session.id(),
@@ -114,8 +114,8 @@ async fn end_others(session: Session<Caller>) -> Result<Json<Ended>> {
     Ok(Json(Ended { ended: session.end_others().await? }))
 }
 
-async fn logout(session: Session<Caller>) -> Result<impl IntoResponse> {
-    Ok((session.logout().await?, StatusCode::NO_CONTENT))
+async fn logout(client: Handle<Caller>) -> Result<impl IntoResponse> {
+    Ok((client.logout().await?, StatusCode::NO_CONTENT))
 }
 
 fn app() -> Result<Router, Box<dyn Error>> {
@@ -126,10 +126,9 @@ fn app() -> Result<Router, Box<dyn Error>> {
         .route("/sessions", get(list))
         .route("/sessions/{id}", delete(end))
         .route("/sessions/end-others", post(end_others))
-        .route("/logout", post(logout))
         .route_layer(sessions.layer());
-    let open = Router::new().route("/login", post(login)).route_layer(sessions.layer().optional());
-    Ok(members.merge(open).with_state(sessions))
+    let open = Router::new().route("/login", post(login)).route("/logout", post(logout));
+    Ok(members.merge(open.route_layer(sessions.layer().optional())).with_state(sessions))
 }
 
 #[tokio::main]

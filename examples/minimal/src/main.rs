@@ -35,8 +35,8 @@ async fn profile(name: Session<String>) -> String {
     format!("you are {}\n", *name)
 }
 
-async fn logout(session: Session<String>) -> Result<impl IntoResponse> {
-    Ok((session.logout().await?, "goodbye\n"))
+async fn logout(client: Handle<String>) -> Result<impl IntoResponse> {
+    Ok((client.logout().await?, "goodbye\n"))
 }
 
 fn app() -> Result<Router, Box<dyn Error>> {
@@ -45,9 +45,9 @@ fn app() -> Result<Router, Box<dyn Error>> {
     let cookie = CookiePolicy::builder().insecure_plain_http(true).build()?;
     let lookup = "cookie:session_id".parse()?;
     let sessions = Sessions::builder(manager).lookup(lookup).cookie(cookie).build()?;
-    let members = Router::new().route("/profile", get(profile)).route("/logout", post(logout));
-    let open = Router::new().route("/login", post(login)).route_layer(sessions.layer().optional());
-    Ok(members.route_layer(sessions.layer()).merge(open).with_state(sessions))
+    let members = Router::new().route("/profile", get(profile)).route_layer(sessions.layer());
+    let open = Router::new().route("/login", post(login)).route("/logout", post(logout));
+    Ok(members.merge(open.route_layer(sessions.layer().optional())).with_state(sessions))
 }
 
 #[tokio::main]

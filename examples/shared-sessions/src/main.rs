@@ -49,8 +49,8 @@ async fn visits(session: Session<Visitor>) -> Result<String> {
     Ok(format!("you were here {} times\n", now.visits))
 }
 
-async fn logout(session: Session<Visitor>) -> Result<impl IntoResponse> {
-    Ok((session.logout().await?, "goodbye\n"))
+async fn logout(handle: Handle<Visitor>) -> Result<impl IntoResponse> {
+    Ok((handle.logout().await?, "goodbye\n"))
 }
 
 #[tokio::main]
@@ -60,18 +60,20 @@ async fn main() -> std::result::Result<(), Box<dyn Error>> {
     let key: EncryptionKey = env::var("SESSION_KEY")?.parse()?;
 
     let codec = Encrypted::new(RecordJson::new(), EncryptionKeys::new(key));
-    let store = NearCache::new(Coded::new(RedisStore::open(url).await?, codec))?;
+    // What this application keeps there, no other application on that server meets.
+    let redis = RedisStore::open(url, "shared_sessions").await?;
+    let store = NearCache::new(Coded::new(redis, codec))?;
     let manager = Manager::new(store, Duration::from_secs(30 * 60));
     // For trying it on this machine. Behind TLS, leave it and the cookie's name out.
     let plain = CookiePolicy::builder().insecure_plain_http(true).build()?;
     let sessions =
         Sessions::builder(manager).lookup("cookie:session_id".parse()?).cookie(plain).build()?;
 
+    let open = Router::new().route("/login", post(login)).route("/logout", post(logout));
     let app = Router::new()
         .route("/visits", get(visits))
-        .route("/logout", post(logout))
         .route_layer(sessions.layer())
-        .merge(Router::new().route("/login", post(login)).route_layer(sessions.layer().optional()))
+        .merge(open.route_layer(sessions.layer().optional()))
         .with_state(sessions);
     let listener = tokio::net::TcpListener::bind(address).await?;
     axum::serve(listener, app).await?;

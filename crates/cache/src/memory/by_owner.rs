@@ -85,6 +85,13 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
     }
 
     pub(super) fn clear(&self) {
+        // Twice: an insertion that replaces an entry which the first pass has yet to meet may put
+        // the new one where that pass has been. It is in the map before the old one leaves it.
+        (0..2).for_each(|_| self.clear_once());
+        self.changes.all_changed();
+    }
+
+    fn clear_once(&self) {
         let map = self.map();
         for (key, _) in map.iter() {
             loop {
@@ -99,6 +106,5 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
                 }
             }
         }
-        self.changes.all_changed();
     }
 }

@@ -43,7 +43,8 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
                 next = next.into_iter().chain(next_due).min();
                 continue;
             }
-            let later = due.into_iter().filter_map(|item| Some((item, self.clean_item(item, now)?)));
+            let later =
+                due.into_iter().filter_map(|item| Some((item, self.clean_item(item, now)?)));
             let later: Vec<_> = later.collect();
             let mut wheel = lock(wheel);
             for (item, ends) in later {

@@ -7,7 +7,7 @@ use super::owners::{Member, Shard};
 use crate::sync::yield_now;
 use crate::{
     AtLimit, Deadlines, Expiry, Insert, Key, NewEntry, Owner, OwnerLimit, Replaces, Result, Times,
-    Timestamp, Version,
+    Timestamp,
 };
 
 /// What is inserted, apart from its value.
@@ -16,6 +16,7 @@ struct New {
     expiry: Expiry,
     owner: Option<Owner>,
     limit: Option<OwnerLimit>,
+    replaces: Option<Replaces>,
     times: Option<Times>,
 }
 
@@ -25,6 +26,9 @@ struct Old {
     version: u64,
     weight: usize,
 }
+
+/// The entry that is to be replaced is not the one that the caller has seen.
+struct Conflict;
 
 /// Why an attempt did nothing.
 enum Undone<V> {
@@ -44,17 +48,19 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         limit.iter().try_for_each(OwnerLimit::check)?;
         let weight = self.capacity.weigh(&value);
         self.capacity.check_weight(weight)?;
-        let new = New { key, expiry, owner, limit, times };
+        let new = New { key, expiry, owner, limit, replaces, times };
         let map = self.map();
         loop {
-            let old = match replaces.as_ref().map(|replaces| self.find_old(&map, replaces)) {
-                Some(Err(conflict)) => return Ok(conflict),
-                Some(Ok(old)) => old,
-                None => None,
+            let Ok(old) = self.find_old(&map, new.replaces.as_ref()) else {
+                return Ok(Insert::Conflict);
             };
             let freed = old.as_ref().map_or(0, |old| old.weight);
             let room =
                 Room { entries: usize::from(old.is_none()), bytes: weight.saturating_sub(freed) };
+            if self.capacity.is_bounded() && self.find_live(&map, &new.key).is_some() {
+                // Before room is made for it, which may remove others.
+                return Ok(Insert::Occupied);
+            }
             // Before any lock: what it removes may belong to any owner.
             self.make_room(room, old.as_ref().map(|old| &old.key))?;
             match self.try_insert(&map, &new, value, old.as_ref()) {
@@ -75,18 +81,25 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         }
     }
 
-    /// The entry that is to be replaced, if it is live and as the caller has seen it.
-    fn find_old(&self, map: &Map<'_, V>, replaces: &Replaces) -> Result<Option<Old>, Insert> {
+    /// The entry that is to be replaced, if it is live. An error if the caller has seen another.
+    fn find_old(
+        &self,
+        map: &Map<'_, V>,
+        replaces: Option<&Replaces>,
+    ) -> Result<Option<Old>, Conflict> {
+        let Some(replaces) = replaces else { return Ok(None) };
         let found = self.find_live(map, &replaces.key);
-        let version = found.as_ref().map(|found| Version::from_number(found.node.version()));
-        if replaces.seen.is_some() && replaces.seen != version {
-            return Err(Insert::Conflict);
-        }
-        Ok(found.map(|found| Old {
+        let old = found.map(|found| Old {
             key: replaces.key,
             version: found.node.version(),
             weight: self.capacity.weigh(found.node.value()),
-        }))
+        });
+        match replaces.seen {
+            Some(seen) if old.as_ref().is_none_or(|old| old.version != seen.number()) => {
+                Err(Conflict)
+            }
+            _ => Ok(old),
+        }
     }
 
     /// One attempt. Returns the keys that were removed at the owner's limit.
@@ -99,6 +112,12 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
     ) -> Result<Vec<Key>, Undone<V>> {
         let New { key, owner, .. } = new;
         let mut locked = owner.as_ref().map(|owner| (owner, self.owners.lock(owner)));
+        if old.is_none()
+            && let Some(replaces) = &new.replaces
+            && self.find_live(map, &replaces.key).is_some()
+        {
+            return Err(Undone::Again(value));
+        }
         let now = self.clock.now();
         let (deadlines, created) = new.times(now);
         if new.times.is_some() && deadlines.expires_at().is_some_and(|end| end <= now) {
@@ -141,8 +160,10 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         };
         let mut replaced = None;
         if let (Some(old), Some(shown)) = (old, shown) {
+            // By the time at this moment: the new node is in its place already, so whatever sees it
+            // absent comes before.
             let taken = map.remove_if(&old.key, |_, node| {
-                node.version() == old.version && node.state(now) == State::Live
+                node.version() == old.version && node.state(self.clock.now()) == State::Live
             });
             match taken {
                 Ok(taken @ Some(_)) => replaced = taken,

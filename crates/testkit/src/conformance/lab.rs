@@ -78,7 +78,7 @@ impl<'a, F: Fixture> Lab<'a, F> {
         self.insert_for(None, key, value, expiry).await;
     }
 
-    /// Inserts, and then lets a tick pass so that no two entries are of the same age.
+    /// Inserts an entry of an owner.
     pub(super) async fn insert_for(
         &self,
         owner: Option<&Owner>,
