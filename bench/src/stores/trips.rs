@@ -184,6 +184,6 @@ pub(super) fn file(folder: &Path, library: Library, spec: &str) -> String {
     let path = folder.join(format!("{}-{spec}", library.name()));
     match library {
         Library::KVolt => format!("sqlite:{}", path.display()),
-        Library::TowerSessions => path.display().to_string(),
+        Library::TowerSessions | Library::None => path.display().to_string(),
     }
 }
