@@ -39,9 +39,7 @@ pub(crate) fn child(spec: &str, url: &str) {
 fn bare() -> Router {
     let cookie = "__Host-session_id=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
     let login = async move || ([(axum::http::header::SET_COOKIE, cookie)], "");
-    Router::new()
-        .route("/profile", get(async || User::new(1).name))
-        .route("/login", post(login))
+    Router::new().route("/profile", get(async || User::new(1).name)).route("/login", post(login))
 }
 
 async fn with_sessions(spec: &str, url: &str) -> Router {

@@ -67,8 +67,10 @@ pub(super) fn run(options: &Options) {
         let postgres = Postgres::start();
         print_versions(None, Some(&postgres), None);
         runtime.block_on(async {
-            let store =
-                PostgresStore::builder(&postgres.url(), NAMESPACE).clean_every(CLEAN_EVERY).open().await;
+            let store = PostgresStore::builder(&postgres.url(), NAMESPACE)
+                .clean_every(CLEAN_EVERY)
+                .open()
+                .await;
             measure("PostgreSQL", entries, store.expect("it is there"), &postgres).await;
         });
     }
@@ -76,7 +78,10 @@ pub(super) fn run(options: &Options) {
         let mariadb = MariaDb::start();
         print_versions(None, None, Some(&mariadb));
         runtime.block_on(async {
-            let store = MySqlStore::builder(&mariadb.url(), NAMESPACE).clean_every(CLEAN_EVERY).open().await;
+            let store = MySqlStore::builder(&mariadb.url(), NAMESPACE)
+                .clean_every(CLEAN_EVERY)
+                .open()
+                .await;
             measure("MariaDB", entries, store.expect("it is there"), &mariadb).await;
         });
     }

@@ -211,7 +211,9 @@ fn report(running: &[Running]) {
             ratio.unwrap_or_default(),
         );
     }
-    println!("\n  cpu: processor time of the program alone, for each request, by the kernel's account");
+    println!(
+        "\n  cpu: processor time of the program alone, for each request, by the kernel's account"
+    );
     println!(
         "  to peer: requests per second to those of tower-sessions on the same store, sliding at each use"
     );

@@ -18,8 +18,12 @@ const CLIENTS: usize = 32;
 const CHANGES: usize = 1_000;
 
 pub(super) fn run(options: &Options) {
-    println!("\n== stores turns: {CLIENTS} clients make {CHANGES} changes of one session, on two servers");
-    println!("each client keeps its connection to one of the servers; POST /change behind the layer,");
+    println!(
+        "\n== stores turns: {CLIENTS} clients make {CHANGES} changes of one session, on two servers"
+    );
+    println!(
+        "each client keeps its connection to one of the servers; POST /change behind the layer,"
+    );
     println!("which reads the session; commands: Redis' own count, those reads taken off");
     let folder = std::env::temp_dir().join(format!("kvolt-bench-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("it can be made");
@@ -75,7 +79,8 @@ fn contend(spec: &'static str, url: &str, commands: Option<&dyn Fn() -> u64>) {
         }
         tasks.join_all().await
     });
-    let asked = commands.map(|commands| commands()).zip(before).map(|(after, before)| after - before);
+    let asked =
+        commands.map(|commands| commands()).zip(before).map(|(after, before)| after - before);
     let errors: usize = done.iter().map(|(_, errors, ..)| errors).sum();
     let mut micros: Vec<u32> = done.iter().flat_map(|(_, _, micros, _)| micros).copied().collect();
     micros.sort_unstable();
