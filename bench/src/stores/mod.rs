@@ -31,7 +31,7 @@ const PEERS: [&str; 6] = [
     "sqlx",
 ];
 
-const USAGE: &str = "usage: kvolt-bench stores trips
+const USAGE: &str = "usage: kvolt-bench stores trips [--only PART,…]
        kvolt-bench stores serve [--seconds N] [--rounds N] [--sessions N] [--only PART,…]
        kvolt-bench stores turns [--only redis,postgres,sqlite]
        kvolt-bench stores million [--entries N] [--only redis,postgres,mariadb,sqlite]";
@@ -56,7 +56,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<(), &'static str> {
     println!("{}", versions(include_str!("../../Cargo.lock"), &["redis", "sqlx"]));
     println!("peers: {}", versions(include_str!("../../peers/Cargo.lock"), &PEERS));
     match *part {
-        "trips" => trips::run(),
+        "trips" => trips::run(&options),
         "serve" => serve::run(&options),
         "turns" => turns::run(&options),
         "million" => million::run(&options),

@@ -1,6 +1,6 @@
 //! Requests per second over real sockets, with the store on the same machine.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -104,13 +104,14 @@ pub(super) fn run(options: &Options) {
         "measured as they come. Redis: KVolt has one connection, tower-sessions six, as documented."
     );
     println!("PostgreSQL and SQLite: ten each, and KVolt one more to write to SQLite.");
-    let peers = build_peers();
     let wanted: Vec<&'static Contender> = CONTENDERS
         .iter()
         .filter(|contender| {
             options.wants(&format!("{}:{}", contender.library.name(), contender.spec))
         })
         .collect();
+    let has_peers = wanted.iter().any(|contender| contender.library == Library::TowerSessions);
+    let peers = if has_peers { build_peers() } else { PathBuf::new() };
     let needs = |store: &str| wanted.iter().any(|contender| contender.spec.starts_with(store));
     let redis = needs("redis").then(Redis::start);
     let postgres = needs("postgres").then(Postgres::start);
