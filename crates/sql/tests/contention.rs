@@ -150,7 +150,27 @@ async fn logs_in_over_one_entry<S: Store<Vec<u8>> + Clone>(stores: &[S; 2]) {
     assert_eq!(stores[0].list(&owner("ada")).await.expect("list works").entries.len(), 2);
 }
 
+/// Of two programs that insert at once where there is room for one entry, one does.
+async fn holds_a_limit_of_one<S: Store<Vec<u8>> + Clone>(stores: &[S; 2]) {
+    for round in 0..60 {
+        let owner = owner(&format!("one of {round}"));
+        let limit =
+            if round % 2 == 0 { OwnerLimit::refuse(1) } else { OwnerLimit::remove_oldest(1) };
+        let both = [0, 1].map(|number| {
+            let (store, owner) = (stores[number].clone(), owner.clone());
+            let key = Key::of(format!("{number} of {round}"));
+            tokio::spawn(async move { store.insert(key, entry().owner(owner).limit(limit)).await })
+        });
+        for inserted in both {
+            let _ = inserted.await.expect("it ends").expect("it works");
+        }
+        let listing = stores[0].list(&owner).await.expect("list works");
+        assert_eq!(listing.entries.len(), 1, "in round {round}");
+    }
+}
+
 async fn serves_crowds<S: Store<Vec<u8>> + Clone>(stores: [S; 2]) {
+    holds_a_limit_of_one(&stores).await;
     admits_a_hundred_at_once(&stores).await;
     changes_one_entry(&stores).await;
     logs_in_over_one_entry(&stores).await;
