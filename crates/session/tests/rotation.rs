@@ -347,9 +347,7 @@ async fn logout_ends_all_tokens_of_the_session() {
 /// that is no theft for as long as a request with them may be late.
 #[tokio::test]
 async fn twenty_rotations_within_a_grace_are_no_theft() {
-    for world in both(|builder| {
-        builder.rotation_grace(GRACE).token_reuse(TokenReuse::EndSession)
-    }) {
+    for world in both(|builder| builder.rotation_grace(GRACE).token_reuse(TokenReuse::EndSession)) {
         let mut tokens = vec![world.manager.create(ada()).await.unwrap()];
         for rotation in 0..20 {
             world.time.advance(TICK);

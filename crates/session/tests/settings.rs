@@ -125,7 +125,10 @@ fn setting_that_can_not_work_is_refused_by_name() {
             anonymous(short).rotation_grace(GRACE),
             "longer than the idle timeout of anonymous visitors (5s)",
         ),
-        (builder().owner_limit(OwnerLimit::refuse(0)), "an owner's limit of 0 entries: use 1 to 64"),
+        (
+            builder().owner_limit(OwnerLimit::refuse(0)),
+            "an owner's limit of 0 entries: use 1 to 64",
+        ),
         (builder().owner_limit(OwnerLimit::remove_oldest(65)), "an owner's limit of 65 entries"),
         (builder().anonymous(Anonymous::new(0)), "a limit of zero anonymous sessions"),
         (builder().rotate_every(Duration::ZERO), "a rotation, or a check of live connections"),
@@ -183,7 +186,7 @@ async fn longest_durations_never_end_and_never_panic() {
             let (next, _) =
                 manager.change_credentials(&support::rotated(next), None).await.unwrap();
             tokens.push(support::rotated(next));
-            }
+        }
         for token in &tokens[..20] {
             assert!(!world.lives(token).await);
         }
