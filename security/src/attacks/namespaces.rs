@@ -172,7 +172,6 @@ pub async fn what_is_no_token_never_reaches_the_store(stage: &Stage) {
         format!("{}'", first(47)),
         format!("{}{}", token.expose(), token.expose()),
         id.clone(),
-        id.repeat(2),
         format!("%{:02X}{}", token.expose().as_bytes()[0], &token.expose()[1..]),
         token.expose().to_lowercase() + "=",
         format!("stage_0:{{1}}:{id}"),
