@@ -212,6 +212,10 @@ fn a_token_leads_on_within_its_grace_and_not_after_it() {
     rotated().done(100, 101, read(0), ABSENT).breaks(Kind::FalseAbsence);
     rotated().done(600, 601, read(0), ABSENT).is_sound();
     rotated().done(600, 601, read(0), seen(0, 0, &[])).breaks(Kind::Resurrection);
+    // A process that was cut off may take the time for later than it is.
+    let hurt = || Story::begin().fault(5, 150, MayLose::Nothing);
+    let hurt = hurt().done(10, 11, rotate(0, true), next(1)).done(100, 101, read(0), ABSENT);
+    hurt.is_sound();
     // Nor once its successor is replaced or ended.
     let again = || rotated().done(20, 21, rotate(1, false), next(2));
     again().done(30, 31, read(0), ABSENT).is_sound();

@@ -9,7 +9,8 @@ use kvolt_session::{Access, RefusalReason, Session, Token, Unread};
 use crate::bounded::bounded;
 use crate::error::plain;
 use crate::lookup::{Place, Presented};
-use crate::slot::{self, Read, Slot, Unfinished};
+use crate::shared::{Shared, Unfinished};
+use crate::slot::{self, Read, Slot};
 use crate::{Error, Missing, Refused, SessionLayer};
 
 /// What a request came with, and what the store said of it.
@@ -19,11 +20,11 @@ pub(crate) struct Found<T> {
     /// How the store was asked.
     pub(crate) access: Access,
     /// The slot of a layer of the same sessions around this one.
-    pub(crate) outer: Option<Arc<Slot<T>>>,
+    pub(crate) outer: Option<Shared<T>>,
 }
 
 /// What a request that may pass takes along, or the answer to one that may not.
-pub(crate) type Admitted<T> = Result<Arc<Slot<T>>, Box<Response<Bytes>>>;
+pub(crate) type Admitted<T> = Result<Shared<T>, Box<Response<Bytes>>>;
 
 impl<T> From<Option<Session<T>>> for Read<T> {
     fn from(session: Option<Session<T>>) -> Self {
@@ -51,7 +52,7 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
         token: Token,
         place: Place,
         access: Access,
-        outer: Option<Arc<Slot<T>>>,
+        outer: Option<Shared<T>>,
     ) -> Found<T> {
         let answer = self.sessions.manager().finish(&token, unread);
         let result = bounded(self.sessions.inner().store_timeout, answer).await.map(Read::from);
@@ -66,7 +67,7 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
             Ok(read) => read,
             Err(error) => self.unread(error.into())?,
         };
-        let slot = Arc::new(Slot::new(Arc::clone(self), presented, read, access, outer));
+        let slot = Shared::new(Slot::new(Arc::clone(self), presented, read, access, outer));
         match self.missing(&slot) {
             None => Ok(slot),
             Some(missing) => Err(self.refused(slot, missing, request)),
@@ -95,14 +96,14 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
     #[cold]
     fn refused<B>(
         &self,
-        slot: Arc<Slot<T>>,
+        slot: Shared<T>,
         missing: Missing,
         request: &Request<B>,
     ) -> Box<Response<Bytes>> {
         let uri = original_uri(request);
         let refused = Refused::new(request.method(), uri, request.headers()).lacking(missing);
         let mut response = slot.refuse(refused);
-        Unfinished(slot).finish(response.headers_mut());
+        Unfinished::new(slot).finish(response.headers_mut());
         Box::new(response)
     }
 

@@ -9,9 +9,9 @@ use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use crate::SessionLayer;
 use crate::admit::Found;
-use crate::slot::{Slot, Unfinished};
+use crate::shared::{Shared, Unfinished};
+use crate::{Handle, SessionLayer};
 
 pin_project! {
     /// The response of a [`SessionService`](crate::SessionService).
@@ -52,7 +52,15 @@ pub(crate) enum Step<T> {
     /// The request's session.
     Ask(Pin<Box<dyn Future<Output = Found<T>> + Send>>),
     /// A new token for the session of a request that may pass.
-    Rotate(Pin<Box<dyn Future<Output = Arc<Slot<T>>> + Send>>),
+    Rotate(Pin<Box<dyn Future<Output = Shared<T>> + Send>>),
+}
+
+/// Changes the token of a session. The request goes on with the old one if that fails.
+pub(crate) async fn rotated<T: Send + Sync + 'static>(slot: Shared<T>) -> Shared<T> {
+    if let Some(session) = Handle::behind(slot.clone()).into_session() {
+        slot.sessions().note_rotation(&session.rotate_read().await);
+    }
+    slot
 }
 
 impl<S, T, B> ResponseFuture<S, T, B>
@@ -71,7 +79,7 @@ where
     }
 
     /// Lets a request go on that may pass.
-    pub(crate) fn inner(inner: &mut S, slot: Arc<Slot<T>>, request: Request<B>) -> Self {
+    pub(crate) fn inner(inner: &mut S, slot: Shared<T>, request: Request<B>) -> Self {
         Self { state: State::inner(inner, slot, request) }
     }
 
@@ -86,9 +94,9 @@ where
     T: Send + Sync + 'static,
 {
     #[inline]
-    fn inner(inner: &mut S, slot: Arc<Slot<T>>, mut request: Request<B>) -> Self {
-        request.extensions_mut().insert(Arc::clone(&slot));
-        Self::Inner { future: inner.call(request), slot: Unfinished(slot) }
+    fn inner(inner: &mut S, slot: Shared<T>, mut request: Request<B>) -> Self {
+        request.extensions_mut().insert(slot.clone());
+        Self::Inner { future: inner.call(request), slot: Unfinished::new(slot) }
     }
 }
 
@@ -111,7 +119,7 @@ where
                             let found = ready!(ask.as_mut().poll(context));
                             match waiting.layer.admit(found, &waiting.request) {
                                 Ok(slot) if slot.is_rotation_due() => {
-                                    waiting.step = Step::Rotate(Box::pin(slot.rotated()));
+                                    waiting.step = Step::Rotate(Box::pin(rotated(slot)));
                                     continue;
                                 }
                                 admitted => admitted,

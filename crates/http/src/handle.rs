@@ -1,6 +1,5 @@
 use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Extensions, Response};
@@ -10,7 +9,8 @@ use kvolt_session::{Manager, NewSession, Token};
 use crate::bounded::bounded;
 use crate::lookup::{Presented, Source};
 use crate::sessions::Keep;
-use crate::slot::{Change, Slot};
+use crate::shared::Shared;
+use crate::slot::Change;
 use crate::{Error, Refused, Result, Session, SetToken};
 
 /// What a handler does with a client that may have no session: sign in and out.
@@ -18,17 +18,17 @@ use crate::{Error, Refused, Result, Session, SetToken};
 /// What its calls do is done when they return. Behind the layer the response carries the client's
 /// new token by itself, whatever the handler answers; elsewhere the handler returns the [`SetToken`].
 pub struct Handle<T> {
-    pub(crate) slot: Arc<Slot<T>>,
+    pub(crate) slot: Shared<T>,
     /// Whether a layer finishes the response.
     is_layered: bool,
 }
 
 impl<T: Send + Sync + 'static> Handle<T> {
-    pub(crate) fn behind(slot: Arc<Slot<T>>) -> Self {
+    pub(crate) fn behind(slot: Shared<T>) -> Self {
         Self { slot, is_layered: true }
     }
 
-    pub(crate) fn outside(slot: Arc<Slot<T>>) -> Self {
+    pub(crate) fn outside(slot: Shared<T>) -> Self {
         Self { slot, is_layered: false }
     }
 
@@ -36,7 +36,7 @@ impl<T: Send + Sync + 'static> Handle<T> {
     ///
     /// For services other than axum's, whose handlers extract it.
     pub fn from_extensions(extensions: &Extensions) -> Option<Self> {
-        extensions.get::<Arc<Slot<T>>>().cloned().map(Self::behind)
+        extensions.get::<Shared<T>>().cloned().map(Self::behind)
     }
 
     /// The answer to a request that needs a session and has none: the layer's.
@@ -228,7 +228,7 @@ impl<T: Send + Sync + 'static> Handle<T> {
 
 impl<T> Clone for Handle<T> {
     fn clone(&self) -> Self {
-        Self { slot: Arc::clone(&self.slot), is_layered: self.is_layered }
+        Self { slot: self.slot.clone(), is_layered: self.is_layered }
     }
 }
 

@@ -24,6 +24,7 @@ mod service;
 mod session;
 mod sessions;
 mod set_token;
+mod shared;
 mod slot;
 mod trusted_proxies;
 

@@ -9,9 +9,10 @@ use kvolt_session::Ready;
 use tower_service::Service;
 
 use crate::admit::{Admitted, Found};
-use crate::future::Step;
+use crate::future::{Step, rotated};
 use crate::lookup::Presented;
-use crate::slot::{Read, Slot};
+use crate::shared::Shared;
+use crate::slot::Read;
 use crate::{Error, ResponseFuture, SessionLayer};
 
 /// The service of a [`SessionLayer`].
@@ -48,9 +49,9 @@ where
         if !sessions.admits_origin(method, uri, headers, presented.place()) {
             return ResponseFuture::answered(layer.respond(Error::cross_origin().to_response()));
         }
-        let outer = request.extensions().get::<Arc<Slot<T>>>();
+        let outer = request.extensions().get::<Shared<T>>();
         let access = layer.access_for(&request, outer.is_some_and(|outer| outer.is_strict()));
-        let outer = outer.filter(|outer| outer.sessions().is(sessions)).map(Arc::clone);
+        let outer = outer.filter(|outer| outer.sessions().is(sessions)).cloned();
         let (presented, read) = match &outer {
             Some(outer) => (outer.presented(), outer.read_for(access)),
             None => (presented, None),
@@ -87,7 +88,7 @@ where
     {
         match admitted {
             Ok(slot) if slot.is_rotation_due() => {
-                self.wait(Step::Rotate(Box::pin(slot.rotated())), request)
+                self.wait(Step::Rotate(Box::pin(rotated(slot))), request)
             }
             Ok(slot) => ResponseFuture::inner(&mut self.inner, slot, request),
             Err(response) => ResponseFuture::answered(response),

@@ -12,6 +12,7 @@ use crate::bounded::bounded;
 use crate::cross_origin::{self, Verdict};
 use crate::error::ConfigError;
 use crate::lookup::{Place, Presented, Source};
+use crate::shared::Shared;
 use crate::slot::{Read, Slot};
 use crate::{CookiePolicy, Error, Handle, Lookup, Refusal, Result, SessionLayer, SetToken};
 
@@ -137,7 +138,7 @@ impl<T: Send + Sync + 'static> Sessions<T> {
             Presented::Nothing => Read::Nothing,
         };
         let layer = Arc::new(self.layer().optional());
-        Ok(Handle::outside(Arc::new(Slot::new(layer, presented, read, Access::SLIDE, None))))
+        Ok(Handle::outside(Shared::new(Slot::new(layer, presented, read, Access::SLIDE, None))))
     }
 
     /// What follows from an error of the store. A client whose session can't be decoded must be

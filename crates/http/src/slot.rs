@@ -1,6 +1,6 @@
 //! What the layer leaves in a request, and what a handler leaves for the layer.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LockResult, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, SET_COOKIE, VARY};
@@ -10,7 +10,8 @@ use kvolt_cache::Timestamp;
 use kvolt_session::{Access, Level, Session, Token};
 
 use crate::lookup::{Place, Presented, Source};
-use crate::{Handle, Refused, SessionLayer, Sessions};
+use crate::shared::Shared;
+use crate::{Refused, SessionLayer, Sessions};
 
 /// A request's session, or that it has none. It exists behind every layer, so that "no session"
 /// and "no layer" can be told apart.
@@ -25,7 +26,7 @@ pub(crate) struct Slot<T> {
     several: Vec<Token>,
     /// The slot of the outermost layer of the same sessions, if that is not this one. A client has
     /// one token, so its state, its place and its tokens are the ones that count.
-    outermost: Option<Arc<Self>>,
+    outermost: Option<Shared<T>>,
     state: Mutex<State<T>>,
 }
 
@@ -72,7 +73,7 @@ impl<T> Slot<T> {
         presented: Presented,
         read: Read<T>,
         access: Access,
-        outer: Option<Arc<Self>>,
+        outer: Option<Shared<T>>,
     ) -> Self {
         let place = presented.place();
         let (token, several) = match presented {
@@ -98,6 +99,22 @@ impl<T> Slot<T> {
 
     fn outermost(&self) -> &Self {
         self.outermost.as_deref().unwrap_or(self)
+    }
+
+    /// For the only holder. A slot within another has no state of its own.
+    pub(crate) fn state_mut(&mut self) -> LockResult<&mut State<T>> {
+        self.state.get_mut()
+    }
+
+    /// From here on, the response can carry no token. Returns what it has to carry.
+    pub(crate) fn close(&self) -> Option<Outgoing> {
+        if self.outermost.is_some() {
+            // The outermost layer finishes the response.
+            return None;
+        }
+        let mut state = self.state();
+        state.is_finished = true;
+        state.outgoing.take()
     }
 
     /// Never held across an await.
@@ -205,12 +222,21 @@ impl<T: Send + Sync + 'static> Slot<T> {
             })
     }
 
-    /// Changes the session's token. A request goes on with the old one if that fails.
-    pub(crate) async fn rotated(self: Arc<Self>) -> Arc<Self> {
-        if let Some(session) = Handle::behind(Arc::clone(&self)).into_session() {
-            self.sessions().note_rotation(&session.rotate_read().await);
+    /// Adds to a response what the client and the caches on the way have to know.
+    #[inline]
+    pub(crate) fn finish(&self, outgoing: Option<Outgoing>, headers: &mut HeaderMap) {
+        let depends = self.session().is_some() || outgoing.is_some();
+        if let Some(outgoing) = outgoing {
+            let (name, value) = *outgoing;
+            set(headers, &name, value);
         }
-        self
+        let inner = self.sessions().inner();
+        if depends {
+            restrict(headers, &inner.cache_control);
+        }
+        if let Some(names) = &inner.vary {
+            vary(headers, names);
+        }
     }
 
     pub(crate) fn refuse(&self, refused: Refused<'_>) -> Response<Bytes> {
@@ -224,55 +250,6 @@ impl<T> Clone for Read<T> {
             Self::Nothing => Self::Nothing,
             Self::Session(session) => Self::Session(session.clone()),
             Self::Unreadable => Self::Unreadable,
-        }
-    }
-}
-
-/// A slot whose response is not finished. Once it is, or is dropped, what would have to be told
-/// to the client is no longer done.
-pub(crate) struct Unfinished<T>(pub(crate) Arc<Slot<T>>);
-
-impl<T: Send + Sync + 'static> Unfinished<T> {
-    /// Adds to a response what the client and the caches on the way have to know.
-    #[inline]
-    pub(crate) fn finish(&mut self, headers: &mut HeaderMap) {
-        let outgoing = self.close();
-        let slot = &*self.0;
-        let depends = slot.session().is_some() || outgoing.is_some();
-        if let Some(outgoing) = outgoing {
-            let (name, value) = *outgoing;
-            set(headers, &name, value);
-        }
-        let inner = slot.sessions().inner();
-        if depends {
-            restrict(headers, &inner.cache_control);
-        }
-        if let Some(names) = &inner.vary {
-            vary(headers, names);
-        }
-    }
-}
-
-impl<T> Unfinished<T> {
-    fn close(&mut self) -> Option<Outgoing> {
-        if self.0.outermost.is_some() {
-            // The outermost layer finishes the response.
-            return None;
-        }
-        // Without a lock, if the handler has kept nothing of it.
-        if let Some(slot) = Arc::get_mut(&mut self.0) {
-            return slot.state.get_mut().unwrap_or_else(PoisonError::into_inner).outgoing.take();
-        }
-        let mut state = self.0.state();
-        state.is_finished = true;
-        state.outgoing.take()
-    }
-}
-
-impl<T> Drop for Unfinished<T> {
-    fn drop(&mut self) {
-        if Arc::strong_count(&self.0) > 1 {
-            self.close();
         }
     }
 }

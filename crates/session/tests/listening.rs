@@ -165,7 +165,7 @@ async fn undecodable_session_is_ended_with_an_event() {
     assert!(texts.get(&token).await.unwrap().is_none());
     let events = heard.take(1);
     assert_eq!((events[0].what, events[0].id), {
-        (ended(EndReason::Undecodable), Some(texts.id(&token)))
+        (ended(EndReason::Undecodable), Some(token.id()))
     });
     assert_eq!(Store::count(&store).await.unwrap(), 0);
 }

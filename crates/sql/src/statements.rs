@@ -19,6 +19,9 @@ const REMOVED: &str = "{key}, created, expires, {now}";
 const INSERTED: &str = "$1, $2, $3, $4, COALESCE($7, {created}), \
     $5, COALESCE($8, {now} + $5), COALESCE($9, {now} + $6)";
 
+/// Which rows are the owner's live ones, as an index has them: with the clock read once.
+const LIVE: &str = "owner = $1 AND expires > (SELECT {now})";
+
 /// For how long after its deadline an expired row may still come to life, in milliseconds: by a
 /// use that began before the deadline and is committed after it. Longer than any statement takes.
 const MAX_LATE: &str = "60000";
@@ -123,26 +126,27 @@ impl Statements {
             ),
             remove_expired: statement("DELETE FROM {t} WHERE {key} = $1 AND expires <= {now}"),
             state: statement("SELECT version, expires, {now} FROM {t} WHERE {key} = $1"),
-            list: select("WHERE owner = $1 AND expires > {now} ORDER BY created, {tie}"),
-            some_owned: statement(
-                "SELECT {key} FROM {t} WHERE owner = $1 AND expires > {now} LIMIT $2",
-            ),
+            list: select(&format!("WHERE {LIVE} ORDER BY created, {{tie}}")),
+            // In the order of the index, so that no database thinks of another.
+            some_owned: statement(&format!(
+                "SELECT {{key}} FROM {{t}} WHERE {LIVE} ORDER BY expires LIMIT $2"
+            )),
             remove_oldest: removal(
                 D::REMOVE,
-                "SELECT {key} FROM {t} WHERE owner = $1 AND {key} <> $3 AND expires > {now} \
-                 ORDER BY created DESC, {tie} DESC LIMIT 1000000000 OFFSET $2",
+                &format!(
+                    "SELECT {{key}} FROM {{t}} WHERE {LIVE} AND {{key}} <> $3 \
+                     ORDER BY created DESC, {{tie}} DESC LIMIT 1000000000 OFFSET $2"
+                ),
             ),
             remove_owner: removal(
                 D::REMOVE,
                 &format!(
-                    "SELECT {{key}} FROM {{t}} WHERE owner = $1 AND {{key}} <> $2 \
-                     AND expires > {{now}} - {MAX_LATE}{}",
+                    "SELECT {{key}} FROM {{t}} WHERE {LIVE} - {MAX_LATE} AND {{key}} <> $2{}",
                     D::LOCK
                 ),
             ),
             scan: select("WHERE {key} > $1 AND expires > {now} ORDER BY {key} LIMIT $2"),
             clear: statement("DELETE FROM {t}"),
-            // The clock is read once, and an index has all that is needed.
             count: statement("SELECT count(*) FROM {t} WHERE expires > (SELECT {now})"),
             clean: removal(D::CLEAN, ""),
             now: statement("SELECT {now}"),

@@ -5,7 +5,9 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kvolt_cache::{At, Expiry, Insert, Key, NewEntry, OwnerLimit, Remove, Replace, Store};
+use kvolt_cache::{
+    At, Expiry, Insert, Key, NewEntry, OwnerLimit, Remove, Replace, Replaces, Store,
+};
 use kvolt_servers::{MariaDb, Postgres};
 use kvolt_sql::{MySqlStore, PostgresStore, SqliteStore};
 use sqlx::{AssertSqlSafe, Connection as _, MySqlConnection, PgConnection};
@@ -43,7 +45,8 @@ async fn leaves_connections<S: Store<Vec<u8>> + Clone>(store: S) {
         assert_eq!(inserted, Insert::Inserted { removed: Vec::new() });
         assert_eq!(store.remove(At::new(&key), None).await.ok(), Some(Remove::Removed));
     }
-    assert!(waiting.try_join_next().is_none(), "they wait");
+    while waiting.try_join_next().is_some() {}
+    assert!(waiting.len() >= 2 * CONNECTIONS, "more wait than there are connections");
     waiting.shutdown().await;
 }
 
@@ -74,14 +77,15 @@ async fn a_held_lock_leaves_connections_on_mariadb() {
     leaves_connections(store).await;
 }
 
-/// A hundred visitors of one group at once are inserted, or refused, and none fails.
-async fn admits_a_hundred_at_once<S: Store<Vec<u8>> + Clone>(store: S) {
+/// A hundred visitors of one group at once, of two programs, are inserted or refused, and none
+/// fails.
+async fn admits_a_hundred_at_once<S: Store<Vec<u8>> + Clone>(stores: &[S; 2]) {
     for (name, limit) in
         [("removed", OwnerLimit::remove_oldest(64)), ("refused", OwnerLimit::refuse(64))]
     {
         let mut visitors = JoinSet::new();
         for number in 0..100 {
-            let store = store.clone();
+            let store = stores[number % 2].clone();
             let entry = entry().owner(owner(name)).limit(limit);
             let key = Key::of(format!("{name} {number}"));
             visitors.spawn(async move { store.insert(key, entry).await });
@@ -90,24 +94,28 @@ async fn admits_a_hundred_at_once<S: Store<Vec<u8>> + Clone>(store: S) {
         let done: Vec<_> = done.into_iter().map(|inserted| inserted.expect("it works")).collect();
         let refused = done.iter().filter(|insert| **insert == Insert::LimitReached).count();
         assert_eq!(refused, if name == "refused" { 36 } else { 0 });
-        let listing = store.list(&owner(name)).await.expect("list works");
+        let listing = stores[0].list(&owner(name)).await.expect("list works");
         assert_eq!(listing.entries.len(), 64);
+        let removed = done.iter().map(|insert| match insert {
+            Insert::Inserted { removed } => removed.len(),
+            _ => 0,
+        });
+        assert_eq!(removed.sum::<usize>(), 36 - refused, "each is named once");
     }
 }
 
-/// Thirty-two callers change one entry, and no change is lost or fails.
-async fn changes_one_entry<S: Store<Vec<u8>> + Clone>(store: S) {
+/// Thirty-two callers of two programs change one entry, and no change is lost or fails.
+async fn changes_one_entry<S: Store<Vec<u8>> + Clone>(stores: &[S; 2]) {
     let key = Key::of("counter");
-    let zero = NewEntry::new(b"0".to_vec(), Expiry::idle(Duration::from_secs(3_600)));
-    let _ = store.insert(key, zero).await.expect("insert works");
+    let zero = NewEntry::new(vec![0], Expiry::idle(Duration::from_secs(3_600)));
+    let _ = stores[0].insert(key, zero).await.expect("insert works");
     let mut callers = JoinSet::new();
-    for _ in 0..32 {
-        let store = store.clone();
+    for number in 0..32 {
+        let store = stores[number % 2].clone();
         callers.spawn(async move {
             loop {
                 let seen = get(&store, &key).await.expect("it is there");
-                let count: u32 = String::from_utf8(seen.value).unwrap().parse().unwrap();
-                let next = (count + 1).to_string().into_bytes();
+                let next = vec![seen.value[0] + 1];
                 let replaced = store.replace(At::new(&key), seen.version, next, None).await;
                 if matches!(replaced.expect("it works"), Replace::Replaced(_)) {
                     return;
@@ -116,33 +124,86 @@ async fn changes_one_entry<S: Store<Vec<u8>> + Clone>(store: S) {
         });
     }
     callers.join_all().await;
-    assert_eq!(get(&store, &key).await.map(|entry| entry.value), Some(b"32".to_vec()));
+    assert_eq!(get(&stores[0], &key).await.map(|entry| entry.value), Some(vec![32]));
+}
+
+/// Logins over one entry, of two programs: each has a session, or finds that another came first.
+async fn logs_in_over_one_entry<S: Store<Vec<u8>> + Clone>(stores: &[S; 2]) {
+    for limit in [None, Some(OwnerLimit::remove_oldest(2))] {
+        let old = Key::of(format!("old {limit:?}"));
+        let _ = stores[0].insert(old, entry()).await.expect("insert works");
+        let seen = get(&stores[0], &old).await.expect("it was inserted").version;
+        let mut logins = JoinSet::new();
+        for number in 0..20 {
+            let store = stores[number % 2].clone();
+            let new = entry().owner(owner("ada")).limit(limit);
+            let new = new.replaces(Replaces::new(old).seen(seen));
+            let key = Key::of(format!("new {number} {limit:?}"));
+            logins.spawn(async move { store.insert(key, new).await });
+        }
+        let done = logins.join_all().await;
+        let done: Vec<_> = done.into_iter().map(|inserted| inserted.expect("it works")).collect();
+        let conflicts = done.iter().filter(|insert| **insert == Insert::Conflict).count();
+        assert_eq!(conflicts, 19, "{done:?}");
+        assert!(get(&stores[1], &old).await.is_none());
+    }
+    assert_eq!(stores[0].list(&owner("ada")).await.expect("list works").entries.len(), 2);
+}
+
+/// Of two programs that insert at once where there is room for one entry, one does.
+async fn holds_a_limit_of_one<S: Store<Vec<u8>> + Clone>(stores: &[S; 2]) {
+    for round in 0..60 {
+        let owner = owner(&format!("one of {round}"));
+        let limit =
+            if round % 2 == 0 { OwnerLimit::refuse(1) } else { OwnerLimit::remove_oldest(1) };
+        let both = [0, 1].map(|number| {
+            let (store, owner) = (stores[number].clone(), owner.clone());
+            let key = Key::of(format!("{number} of {round}"));
+            tokio::spawn(async move { store.insert(key, entry().owner(owner).limit(limit)).await })
+        });
+        for inserted in both {
+            let _ = inserted.await.expect("it ends").expect("it works");
+        }
+        let listing = stores[0].list(&owner).await.expect("list works");
+        assert_eq!(listing.entries.len(), 1, "in round {round}");
+    }
+}
+
+async fn serves_crowds<S: Store<Vec<u8>> + Clone>(stores: [S; 2]) {
+    holds_a_limit_of_one(&stores).await;
+    admits_a_hundred_at_once(&stores).await;
+    changes_one_entry(&stores).await;
+    logs_in_over_one_entry(&stores).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn crowds_are_served_on_postgresql() {
     let server = Postgres::builder().fsync(false).start();
-    let builder = PostgresStore::builder(&server.url(), "shop").timeout(Duration::from_secs(20));
-    let store = builder.open().await.expect("it opens");
-    admits_a_hundred_at_once(store.clone()).await;
-    changes_one_entry(store).await;
+    let open = async || {
+        let builder = PostgresStore::builder(&server.url(), "shop");
+        builder.timeout(Duration::from_secs(20)).open().await.expect("it opens")
+    };
+    serves_crowds([open().await, open().await]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn crowds_are_served_on_mariadb() {
     let server = MariaDb::builder().fsync(false).start();
-    let builder = MySqlStore::builder(&server.url(), "shop").timeout(Duration::from_secs(20));
-    let store = builder.open().await.expect("it opens");
-    admits_a_hundred_at_once(store.clone()).await;
-    changes_one_entry(store).await;
+    let open = async || {
+        let builder = MySqlStore::builder(&server.url(), "shop");
+        builder.timeout(Duration::from_secs(20)).open().await.expect("it opens")
+    };
+    serves_crowds([open().await, open().await]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn crowds_are_served_on_sqlite() {
-    let builder = SqliteStore::builder(&sqlite_url("crowds"), "shop");
-    let store = builder.timeout(Duration::from_secs(20)).open().await.expect("it opens");
-    admits_a_hundred_at_once(store.clone()).await;
-    changes_one_entry(store).await;
+    let url = sqlite_url("crowds");
+    let open = async || {
+        let builder = SqliteStore::builder(&url, "shop");
+        builder.timeout(Duration::from_secs(20)).open().await.expect("it opens")
+    };
+    serves_crowds([open().await, open().await]).await;
 }
 
 /// Of many uses at once that are due, one is written.
@@ -185,16 +246,15 @@ async fn a_late_touch_undoes_no_removal() {
     for by_owner in [false, true] {
         let key = Key::of(format!("{by_owner}"));
         let _ = store.insert(key, entry().owner(owner.clone())).await.expect("insert works");
-        let late = format!(
-            "UPDATE shop_sessions SET idle_deadline = idle_deadline + 1 \
-            WHERE key = decode('{key}', 'hex')"
-        );
         // As seen by others, it has expired; a use that began before is not committed yet.
         let expired = "UPDATE shop_sessions SET idle_deadline = \
             (extract(epoch FROM clock_timestamp()) * 1000)::bigint - 10";
         server.psql(expired);
         let mut using = PgConnection::connect(&server.url()).await.expect("it answers");
-        let sql = format!("BEGIN; {}", late.replace("+ 1 ", "+ 3600000 "));
+        let sql = format!(
+            "BEGIN; UPDATE shop_sessions SET idle_deadline = idle_deadline + 3600000 \
+             WHERE key = decode('{key}', 'hex')"
+        );
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut using).await.expect("it updates");
         let removing = tokio::spawn({
             let (store, owner) = (store.clone(), owner.clone());

@@ -9,6 +9,7 @@ use kvolt_cache::{
 };
 use kvolt_servers::{MariaDb, Postgres, Proxy, Server};
 use kvolt_sql::{MySqlStore, PostgresStore};
+use support::traced::Traced;
 use support::{get, owner};
 use tokio::time::sleep;
 
@@ -269,6 +270,42 @@ async fn unmet_wishes_for_security_are_errors() {
         assert_clear(postgres(&url).await, Error::is_unavailable, parameter);
         let url = format!("mysql://kvolt@{at}?{parameter}");
         assert_clear(mysql(&url).await, Error::is_unavailable, parameter);
+    }
+}
+
+/// Opening says once what may go wrong, by the names of parameters and never by their values.
+#[tokio::test]
+async fn warnings_have_names_and_no_values() {
+    let warned = async |url: &str| {
+        let traced = Traced::of("");
+        let guard = tracing::subscriber::set_default(traced.clone());
+        if url.starts_with("mysql") {
+            assert!(mysql(url).await.is_err());
+        } else {
+            assert!(postgres(url).await.is_err());
+        }
+        drop(guard);
+        let mut warnings = traced.events();
+        warnings.retain(|event| event.contains("parameter=") || event.contains("plain text"));
+        assert!(!format!("{:?}", traced.events()).contains("secret"), "{:?}", traced.events());
+        warnings.len()
+    };
+    for scheme in ["postgres", "mysql"] {
+        let (disable, require) = if scheme == "mysql" {
+            ("ssl-mode=DISABLED", "ssl-mode=REQUIRED")
+        } else {
+            ("sslmode=disable", "sslmode=require")
+        };
+        let at = format!("{scheme}://kvolt:secret@127.0.0.1:1/kvolt");
+        assert_eq!(warned(&at).await, 0, "nothing leaves this machine");
+        assert_eq!(warned(&at.replace("127.0.0.1", "[::1]")).await, 0);
+        assert_eq!(warned(&at.replace("127.0.0.1", "localhost")).await, 0);
+        let unknown = format!("{at}?x=secret&pool_timeout=secret");
+        assert_eq!(warned(&unknown).await, 2);
+        let remote = at.replace("127.0.0.1", "nowhere.invalid");
+        assert_eq!(warned(&remote).await, 1, "it may be plain text");
+        assert_eq!(warned(&format!("{remote}?{disable}")).await, 0, "it was asked for");
+        assert_eq!(warned(&format!("{remote}?{require}")).await, 0, "it is not");
     }
 }
 

@@ -3,10 +3,13 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::{Report, Rules, identity};
-use crate::history::{Answer, Birth, Call, History, IdNo, Op, OwnerNo, Reading, Seen, TokenNo};
+use crate::history::{
+    Answer, Birth, Call, Fault, History, IdNo, Op, OwnerNo, Reading, Seen, TokenNo,
+};
 
 pub(super) struct Index<'h> {
     pub(super) ops: &'h [Op],
+    faults: &'h [Fault],
     pub(super) grace: u64,
     pub(super) slack: u64,
     /// How long after a change a copy may still show what was before; `None` without a near cache.
@@ -16,6 +19,9 @@ pub(super) struct Index<'h> {
     pub(super) ids: HashMap<IdNo, Id>,
     pub(super) owners: HashMap<OwnerNo, Owned>,
 }
+
+/// How long a process may guess the store's time by one answer, in nanoseconds, with time to spare.
+const OLDEST_SAMPLE: u64 = 2_000_000_000;
 
 /// What is known of one session.
 pub(super) struct Session<'h> {
@@ -112,6 +118,7 @@ impl<'h> Index<'h> {
         let nanos = |duration: std::time::Duration| duration.as_nanos() as u64;
         let mut index = Self {
             ops: &history.ops,
+            faults: &history.faults,
             grace: nanos(rules.grace),
             slack: nanos(rules.slack),
             // A near cache counts in whole milliseconds, at both ends.
@@ -338,7 +345,15 @@ impl<'h> Index<'h> {
             if let Some(token) = refused(op)
                 && let Some(token) = self.tokens.get_mut(&token)
             {
-                token.ended.note(op.returned, number);
+                // Of the end of a grace, each process has its own idea.
+                let has_grace = token.rotations.iter().any(|&rotation| {
+                    let rotation = &self.ops[rotation];
+                    rotation.invoked < op.returned
+                        && matches!(rotation.call, Call::Rotate { grace: true, .. })
+                });
+                if !has_grace {
+                    token.ended.note(op.returned, number);
+                }
             }
         }
         let rotated = self.ops.iter().filter_map(|op| match (&op.call, op.answer()) {
@@ -369,12 +384,22 @@ impl<'h> Index<'h> {
             (Some(op), None) => match (&op.call, op.answer()) {
                 (Call::Rotate { grace: true, .. }, Some(Answer::Token { token: next, .. })) => {
                     until.saturating_add(self.slack) < op.invoked + self.grace
+                        && self.is_calm(op.invoked, until)
                         && self.leads(*next, until)
                 }
                 _ => false,
             },
             (Some(_), Some(_)) => false,
         }
+    }
+
+    /// Whether nothing was hurt in this time or shortly before.
+    ///
+    /// A process that has to guess the store's time takes it for later by up to a round trip, and
+    /// a grace is so much shorter: no round trip takes long unless something is hurt.
+    fn is_calm(&self, from: u64, to: u64) -> bool {
+        let from = from.saturating_sub(OLDEST_SAMPLE);
+        self.faults.iter().all(|fault| fault.to < from || fault.from > to)
     }
 
     /// An operation other than `except` that may have ended the session by then.

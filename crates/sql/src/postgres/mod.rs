@@ -313,6 +313,15 @@ fn inlined(statement: &Statement, arguments: &[Argument<'_>]) -> String {
 mod tests {
     use super::*;
 
+    /// Version 13 divides microseconds by a million, in floating point.
+    #[test]
+    fn microseconds_survive_floating_point() {
+        let now = 1_800_000_000_000_000_i64;
+        for micros in (now..now + 50_000).chain(now * 2..now * 2 + 50_000) {
+            assert_eq!((micros as f64 / 1e6 * 1e6).round() as i64, micros);
+        }
+    }
+
     #[test]
     fn arguments_become_literals() {
         let text = "SELECT $2, $1, $10 WHERE a = $1";

@@ -3,6 +3,7 @@
 
 pub(crate) mod pushing;
 pub(crate) mod shifted;
+pub(crate) mod traced;
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -200,4 +201,15 @@ pub(crate) async fn sqlite(url: &str, sql: &str) -> String {
     let mut connection = SqliteConnection::connect(url).await.expect("the file can be opened");
     let row = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_optional(&mut connection).await;
     row.expect("the statement works").and_then(|row| row.try_get(0).ok()).unwrap_or_default()
+}
+
+/// How SQLite runs a statement.
+#[cfg(feature = "sqlite")]
+pub(crate) async fn query_plan(url: &str, sql: &str) -> String {
+    use sqlx::{AssertSqlSafe, Connection, Row, SqliteConnection};
+
+    let mut connection = SqliteConnection::connect(url).await.expect("the file can be opened");
+    let explain = sqlx::raw_sql(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")));
+    let steps = explain.fetch_all(&mut connection).await.expect("it is explained");
+    steps.iter().map(|step| step.get::<String, _>(3) + "; ").collect()
 }

@@ -12,6 +12,7 @@ mod expiry;
 mod lab;
 mod namespaces;
 mod owners;
+mod processes;
 mod ready;
 mod replacing;
 mod restoring;
@@ -33,6 +34,7 @@ pub use self::entries::*;
 pub use self::expiry::*;
 pub use self::namespaces::*;
 pub use self::owners::*;
+pub use self::processes::*;
 pub use self::ready::*;
 pub use self::replacing::*;
 pub use self::restoring::*;
@@ -92,6 +94,14 @@ pub trait Fixture: Clone + Send + Sync + 'static {
     /// A store of another namespace on the same server, which begins empty. Without one, the laws
     /// about namespaces are not checked.
     fn neighbour(&self, store: &Self::Store) -> impl Future<Output = Option<Self::Store>> + Send {
+        let _ = store;
+        async { None }
+    }
+
+    /// The same store as another process has it: on the same server, in the same namespace, with
+    /// connections and copies of its own. Without one, the laws about two processes are not
+    /// checked.
+    fn peer(&self, store: &Self::Store) -> impl Future<Output = Option<Self::Store>> + Send {
         let _ = store;
         async { None }
     }
@@ -242,6 +252,8 @@ macro_rules! each_law {
             a_limit_refuses_one_more
             a_limit_removes_the_oldest
             a_limit_counts_only_what_is_live_and_the_owners
+            what_one_process_has_done_the_other_finds
+            an_answer_that_is_no_copy_is_current
             clear_removes_everything
             a_scan_has_each_live_entry_once
             a_scan_misses_nothing_while_others_come_and_go
@@ -268,6 +280,7 @@ macro_rules! each_law {
             a_change_never_escapes_remove_owner
             of_a_removal_and_a_change_of_one_version_one_takes_effect
             a_touch_in_flight_never_brings_old_deadlines_back
+            nothing_in_flight_outlives_the_deadline
             of_concurrent_logins_over_one_entry_one_is_done
             a_login_and_a_change_of_what_it_replaces_exclude_each_other
             a_login_never_revives_what_was_logged_out
@@ -296,6 +309,7 @@ mod tests {
             include_str!("expiry.rs"),
             include_str!("namespaces.rs"),
             include_str!("owners.rs"),
+            include_str!("processes.rs"),
             include_str!("ready.rs"),
             include_str!("replacing.rs"),
             include_str!("restoring.rs"),

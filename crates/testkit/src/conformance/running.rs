@@ -168,6 +168,10 @@ impl<F: Fixture> Fixture for Slowed<F> {
         self.fixture.neighbour(store)
     }
 
+    fn peer(&self, store: &Self::Store) -> impl Future<Output = Option<Self::Store>> + Send {
+        self.fixture.peer(store)
+    }
+
     fn damage(&self, store: &Self::Store, key: &Key) -> impl Future<Output = bool> + Send {
         self.fixture.damage(store, key)
     }
@@ -225,7 +229,7 @@ fn is_alone(law: &str) -> bool {
 }
 
 /// The laws that start threads of their own.
-const CONCURRENT: [&str; 17] = [
+const CONCURRENT: [&str; 19] = [
     "a_change_never_escapes_remove_owner",
     "a_limit_holds_under_concurrent_insertions",
     "a_limit_holds_under_concurrent_logins",
@@ -235,8 +239,10 @@ const CONCURRENT: [&str; 17] = [
     "a_login_never_saves_an_entry_from_remove_owner",
     "a_read_in_flight_never_revives_a_removed_entry",
     "a_touch_in_flight_never_brings_old_deadlines_back",
+    "an_answer_that_is_no_copy_is_current",
     "clear_misses_nothing_while_others_are_inserted",
     "no_update_is_lost",
+    "nothing_in_flight_outlives_the_deadline",
     "of_a_removal_and_a_change_of_one_version_one_takes_effect",
     "of_concurrent_insertions_one_is_made",
     "of_concurrent_logins_over_one_entry_one_is_done",
@@ -261,7 +267,8 @@ mod tests {
 
     #[test]
     fn the_laws_that_start_threads_are_those_that_share_a_caller() {
-        let files = [include_str!("concurrent.rs"), include_str!("whole.rs")];
+        let files =
+            [include_str!("concurrent.rs"), include_str!("processes.rs"), include_str!("whole.rs")];
         let laws = files.iter().flat_map(|file| file.split("\npub async fn ").skip(1));
         let concurrent = laws.filter(|law| law.contains("together(&"));
         let mut names: Vec<_> = concurrent.filter_map(|law| law.split('<').next()).collect();

@@ -115,6 +115,10 @@ pub(crate) enum Fault {
     DamageOutlivesItsOwner,
     /// An unreadable entry is overwritten.
     DamageIsOverwritten,
+    /// A strict read is answered by what was read before.
+    StrictIsOld,
+    /// A read is answered by what another one has read a moment before.
+    SharesOldAnswers,
     /// A visitor that only looks prolongs.
     LookSlides,
     /// A visitor's use is forgotten.
@@ -161,13 +165,6 @@ struct Memory {
     callbacks: Vec<OnExpired>,
 }
 
-/// Lets other threads do something between two halves of what ought to be one step.
-fn gap() {
-    for _ in 0..3 {
-        std::thread::yield_now();
-    }
-}
-
 impl Broken {
     pub(crate) fn new(fault: Fault, time: &ManualClock) -> Self {
         let inner = ModelStore::new(time.clock());
@@ -208,6 +205,18 @@ impl Broken {
         asked.bytes_received += 50 + received as u64;
     }
 
+    /// Lets another thread do something between two halves of what ought to be one step, if one
+    /// wants to.
+    fn gap(&self) {
+        let before = self.asked().commands;
+        for _ in 0..300 {
+            std::thread::yield_now();
+            if self.asked().commands > before {
+                return;
+            }
+        }
+    }
+
     fn report(&self, key: &Key) {
         if let Some(callback) = self.callback.get() {
             callback(key);
@@ -246,11 +255,11 @@ impl Broken {
             if there.is_none_or(|there| there.version != seen) {
                 return Ok(Insert::Conflict);
             }
-            gap();
+            self.gap();
         }
         if self.is(Fault::ReplacedIsRemovedFirst) {
             let _ = self.inner.remove(at, None).await?;
-            gap();
+            self.gap();
             return self.inner.insert(key, entry).await;
         }
         if self.is(Fault::ReplacesInSteps) {
@@ -265,7 +274,7 @@ impl Broken {
             });
         }
         let inserted = self.inner.insert(key, entry).await?;
-        gap();
+        self.gap();
         if matches!(inserted, Insert::Inserted { .. }) && !self.is(Fault::ReplacedStays) {
             let _ = self.inner.remove(at, None).await?;
         }
@@ -282,7 +291,18 @@ impl Store<String> for Broken {
         &self.namespace
     }
 
-    async fn get(&self, key: &Key, _: Freshness) -> Result<Option<Entry<String>>> {
+    async fn get(&self, key: &Key, freshness: Freshness) -> Result<Option<Entry<String>>> {
+        let is_shared = match self.fault {
+            Fault::StrictIsOld => freshness == Freshness::Strict,
+            Fault::SharesOldAnswers => freshness == Freshness::Bounded,
+            _ => false,
+        };
+        if is_shared
+            && let Some((_, _, read)) = self.memory().entries.get_mut(key)
+            && let Some(read) = read.take()
+        {
+            return Ok(Some(read));
+        }
         if self.is(Fault::GetSlides) {
             self.inner.touch(At::new(key)).await?;
         }
@@ -329,12 +349,12 @@ impl Store<String> for Broken {
         };
         match self.fault {
             Fault::TouchIsAnUpsert => {
-                gap();
+                self.gap();
                 let again = NewEntry::new(entry.value, expiry).owner(owner);
                 let _ = self.inner.insert(*at.key, again).await?;
             }
             Fault::TouchWritesOldDeadlines => {
-                gap();
+                self.gap();
                 if let Some(now) = self.peek(at.key).await? {
                     let _ = self.inner.replace(at, now.version, now.value, Some(expiry)).await?;
                 }
@@ -412,7 +432,7 @@ impl Store<String> for Broken {
             Fault::LimitIsChecked => {
                 if let (Some(owner), Some(limit)) = (&entry.owner, entry.limit.take()) {
                     let counted = self.inner.list(owner).await?.entries.len();
-                    gap();
+                    self.gap();
                     if counted < limit.max_entries() as usize {
                         return self.inner.insert(key, entry).await;
                     }
@@ -467,7 +487,7 @@ impl Store<String> for Broken {
             && now.version == seen
         {
             loop {
-                gap();
+                self.gap();
                 let Some(now) = self.peek(at.key).await? else {
                     return Ok(Replace::Absent);
                 };
@@ -501,7 +521,7 @@ impl Store<String> for Broken {
                     if now.version != seen {
                         return Ok(Remove::Conflict);
                     }
-                    gap();
+                    self.gap();
                 }
             }
             _ => {}
@@ -546,7 +566,7 @@ impl Store<String> for Broken {
             Fault::KeepsNothing => return self.inner.remove_owner(owner, None).await,
             _ => return self.inner.remove_owner(owner, keep).await,
         }
-        gap();
+        self.gap();
         if self.is(Fault::RemoveOwnerMisses) {
             entries.pop();
         }

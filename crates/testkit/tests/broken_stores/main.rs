@@ -29,6 +29,10 @@ impl Fixture for Breaking {
         Some(store.neighbour())
     }
 
+    async fn peer(&self, store: &Broken) -> Option<Broken> {
+        Some(store.clone())
+    }
+
     async fn damage(&self, store: &Broken, key: &Key) -> bool {
         store.damage(key)
     }
@@ -78,6 +82,7 @@ found! {
     a_touch_that_upserts_is_found: TouchIsAnUpsert breaks a_read_in_flight_never_revives_a_removed_entry;
     a_touch_that_revives_a_logout_is_found: TouchIsAnUpsert breaks a_login_never_revives_what_was_logged_out;
     a_touch_that_escapes_remove_owner_is_found: TouchIsAnUpsert breaks a_change_never_escapes_remove_owner;
+    a_touch_that_outlives_the_end_is_found: TouchIsAnUpsert breaks nothing_in_flight_outlives_the_deadline;
     a_touch_that_creates_is_found: TouchCreates breaks touch_never_creates;
     a_touch_with_old_deadlines_is_found: TouchWritesOldDeadlines breaks a_touch_in_flight_never_brings_old_deadlines_back;
     a_touch_that_moves_back_is_found: TouchMovesBack breaks touch_never_moves_a_deadline_back;
@@ -132,6 +137,8 @@ found! {
     damage_that_outlives_its_owner_is_found: DamageOutlivesItsOwner breaks a_damaged_entry_goes_with_its_owner;
     damage_that_is_overwritten_is_found: DamageIsOverwritten breaks a_newer_entry_is_an_error_and_stays;
     a_newer_entry_that_stays_is_found: DamageStays breaks a_newer_entry_can_be_removed;
+    an_old_strict_answer_is_found: StrictIsOld breaks what_one_process_has_done_the_other_finds;
+    a_shared_old_answer_is_found: SharesOldAnswers breaks an_answer_that_is_no_copy_is_current;
     a_look_that_slides_is_found: LookSlides breaks a_look_moves_nothing;
     a_forgotten_use_is_found: UseIsForgotten breaks a_use_in_place_needs_no_touch;
     a_stale_look_is_found: ShowsWhatWas breaks what_has_ended_is_shown_to_no_visitor;
