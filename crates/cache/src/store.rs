@@ -250,9 +250,9 @@ pub trait Store<V>: Send + Sync + 'static {
     ///
     /// The store notifies it of each replacement and each removal that this process makes through
     /// the store or a clone of it, for whatever reason (by key, by owner, by a limit, in the place
-    /// of another, by [`clear`](Self::clear)), when the call ends and no later; also if the call
-    /// failed and may have taken effect. So a caller need not. A remote store that pushes also
-    /// notifies it of the changes that other processes make, for as long as
+    /// of another, by [`clear`](Self::clear)), before the call returns; also if the call fails and
+    /// may have taken effect, for the keys that the store then knows. So a caller need not. A remote
+    /// store that pushes also notifies it of the changes that other processes make, for as long as
     /// [`complete_for`](Changes::complete_for) says.
     fn changes(&self) -> Option<Arc<Changes>> {
         None

@@ -1,132 +1,163 @@
-//! Waiting for changes of what a store elsewhere holds: with a near cache, and without copies.
+//! Waiting for changes of a remote store's entries: with copies, and without.
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 #![cfg(all(not(kvolt_shuttle), feature = "near"))]
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use kvolt_cache::{
-    Access, AnyStore, Changes, Expiry, Insert, Key, ManualClock, MemoryStore, NearCache, NewEntry,
-    Owner, Rename, Replace, Store, Watch, Watched,
+    At, Changes, Expiry, Freshness, Insert, Key, ManualClock, MemoryStore, NearCache, NewEntry,
+    Notice, Owner, OwnerLimit, Remove, Replace, Replaces, Store, Watch,
 };
-use kvolt_testkit::{Fixture, Pushes, PushingStore};
+use kvolt_testkit::{Pushes, PushingStore};
 
 type Remote = PushingStore<MemoryStore<String>>;
 
 const BOUND: Duration = Duration::from_secs(1);
 const IDLE: Duration = Duration::from_secs(1_000);
 
-/// A store somewhere else, and a server that waits for changes in it.
+/// A remote store, and a server that waits for changes in it.
 struct Lab {
     time: ManualClock,
     pushes: Pushes,
     remote: Remote,
-    store: AnyStore<String>,
+    near: NearCache<String, Remote>,
     changes: Arc<Changes>,
 }
 
 impl Lab {
-    /// With a near cache, and without copies.
+    /// With copies, and without.
     async fn both() -> [Self; 2] {
-        let near = Self::new(|remote, time| {
-            let near = NearCache::builder(remote).bound(BOUND).clock(time.clock());
-            AnyStore::new(near.build().unwrap())
-        });
-        let watched = Self::new(|remote, time| {
-            let watched = Watched::builder(remote).bound(BOUND).clock(time.clock());
-            AnyStore::new(watched.build().unwrap())
-        });
-        [near.await, watched.await]
+        [Self::new(10).await, Self::new(0).await]
     }
 
-    async fn new(store: impl FnOnce(Remote, &ManualClock) -> AnyStore<String>) -> Self {
+    async fn new(max_copies: usize) -> Self {
         let time = ManualClock::new();
         let memory = MemoryStore::builder().clock(time.clock()).build();
         let (remote, pushes) = PushingStore::new(memory, time.clock());
-        let store = store(remote.clone(), &time);
-        let changes = store.changes().unwrap();
-        assert_eq!(changes.complete_for(), Duration::ZERO, "nothing was heard yet");
+        let near = NearCache::builder(remote.clone()).max_copies(max_copies);
+        let near = near.bound(BOUND).clock(time.clock()).build().unwrap();
+        let changes = near.changes().unwrap();
+        assert_eq!(changes.complete_for(), Duration::ZERO, "the store has proven nothing yet");
         pushes.beat().await;
-        Self { time, pushes, remote, store, changes }
+        Self { time, pushes, remote, near, changes }
     }
 
-    /// An entry that is waited for.
+    /// An entry with a watch.
     async fn watched(&self, name: &str) -> (Key, Watch) {
         let key = Key::of(name);
-        let entry = NewEntry::new(String::from(name), Expiry::idle(IDLE)).owner(Owner::from("ada"));
-        assert!(matches!(self.remote.insert(key, entry).await, Ok(Insert::Inserted { .. })));
+        insert(&self.remote, name, entry(name)).await;
         self.pushes.beat().await;
         let watch = self.changes.watch(key);
-        assert!(self.store.get(&key, Access::PEEK).await.unwrap().is_some());
+        assert!(self.near.get(&key, Freshness::Bounded).await.unwrap().is_some());
         (key, watch)
     }
+
+    /// One watched entry for each way in which an entry changes.
+    async fn targets(&self) -> ([Key; 5], [Watch; 5]) {
+        let (mut keys, mut watches) = (Vec::new(), Vec::new());
+        for name in ["over the limit", "replaced", "removed", "succeeded", "removed by its owner"] {
+            let (key, watch) = self.watched(name).await;
+            keys.push(key);
+            watches.push(watch);
+        }
+        (keys.try_into().unwrap(), watches.try_into().unwrap())
+    }
 }
 
-/// Whether it was told since this was last asked.
-fn was_told(watch: &mut Watch) -> bool {
-    pin!(watch.changed()).poll(&mut Context::from_waker(Waker::noop())).is_ready()
+fn ada() -> Owner {
+    Owner::new("ada").unwrap()
 }
 
-async fn told(watch: &mut Watch) {
-    tokio::time::timeout(Duration::from_secs(10), watch.changed()).await.expect("it is told");
+fn entry(value: &str) -> NewEntry<String> {
+    NewEntry::new(String::from(value), Expiry::idle(IDLE)).owner(ada())
 }
 
-async fn change_each(store: &impl Store<String>, keys: &[Key; 4]) {
-    let seen = store.get(&keys[0], Access::PEEK).await.unwrap().unwrap().version;
-    let replaced = store.replace(&keys[0], seen, String::from("new"), None).await.unwrap();
-    assert!(matches!(replaced, Replace::Replaced(_)));
-    let _ = store.rename(&keys[1], Key::of("elsewhere"), Rename::new()).await.unwrap();
-    assert!(store.remove(&keys[2]).await.unwrap());
-    assert_eq!(store.remove_owner(&Owner::from("ada"), Some(&keys[0])).await.unwrap().len(), 2);
+async fn insert(store: &impl Store<String>, name: &str, entry: NewEntry<String>) {
+    let inserted = store.insert(Key::of(name), entry).await;
+    assert!(matches!(inserted, Ok(Insert::Inserted { .. })), "{inserted:?}");
+}
+
+/// What was notified since this was last asked.
+fn notice(watch: &mut Watch) -> Option<Notice> {
+    match pin!(watch.changed()).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(notice) => Some(notice),
+        Poll::Pending => None,
+    }
+}
+
+async fn notified(watch: &mut Watch) -> Notice {
+    tokio::time::timeout(Duration::from_secs(10), watch.changed()).await.expect("it is notified")
+}
+
+/// Changes each of the [targets](Lab::targets).
+async fn change_each(store: &impl Store<String>, keys: &[Key; 5]) {
+    let [_, replaced, removed, succeeded, _] = keys;
+    let seen = store.get(replaced, Freshness::Strict).await.unwrap().unwrap().version;
+    let outcome = store.replace(At::new(replaced), seen, String::from("new"), None).await.unwrap();
+    assert!(matches!(outcome, Replace::Replaced(_)));
+    assert_eq!(store.remove(At::new(removed), None).await.unwrap(), Remove::Removed);
+    insert(store, "successor", entry("").replaces(Replaces::new(*succeeded))).await;
+    insert(store, "at the limit", entry("").limit(OwnerLimit::remove_oldest(4))).await;
+    assert_eq!(store.remove_owner(&ada(), Some(replaced)).await.unwrap().len(), 3);
 }
 
 #[tokio::test]
-async fn a_change_by_another_is_told() {
+async fn changes_by_other_processes_are_notified() {
     for lab in Lab::both().await {
-        let (replaced, mut replaced_watch) = lab.watched("replaced").await;
-        let (renamed, mut renamed_watch) = lab.watched("renamed").await;
-        let (removed, mut removed_watch) = lab.watched("removed").await;
-        let (owned, mut owned_watch) = lab.watched("removed by its owner").await;
-        let (_, mut cleared_watch) = lab.watched("elsewhere, later").await;
-        assert!(!was_told(&mut replaced_watch), "nothing was changed");
-        assert!(lab.remote.remove(&Key::of("elsewhere, later")).await.unwrap());
-        told(&mut cleared_watch).await;
-        change_each(&lab.remote, &[replaced, renamed, removed, owned]).await;
-        for watch in [&mut replaced_watch, &mut renamed_watch, &mut removed_watch, &mut owned_watch]
-        {
-            told(watch).await;
+        let (keys, mut watches) = lab.targets().await;
+        assert!(watches.iter_mut().all(|watch| notice(watch).is_none()), "nothing was changed");
+        change_each(&lab.remote, &keys).await;
+        for watch in &mut watches {
+            assert_eq!(notified(watch).await, Notice::Changed);
         }
-        let found = lab.store.get(&replaced, Access::PEEK).await.unwrap().unwrap();
+        let found = lab.near.get(&keys[1], Freshness::Bounded).await.unwrap().unwrap();
         assert_eq!(found.value, "new", "no copy from before");
         lab.pushes.beat().await;
-        for watch in [&mut renamed_watch, &mut removed_watch, &mut cleared_watch] {
-            assert!(!was_told(watch), "once");
+        for watch in &mut watches {
+            let _ = notice(watch);
+            assert_eq!(notice(watch), None, "once");
         }
         lab.remote.clear().await.unwrap();
-        told(&mut cleared_watch).await;
+        assert_eq!(notified(&mut watches[0]).await, Notice::Changed);
     }
 }
 
 #[tokio::test]
-async fn a_change_by_this_process_is_told_before_it_is_pushed() {
+async fn own_changes_are_notified_without_a_push() {
     for lab in Lab::both().await {
-        let (replaced, mut replaced_watch) = lab.watched("replaced").await;
-        let (renamed, mut renamed_watch) = lab.watched("renamed").await;
-        let (removed, mut removed_watch) = lab.watched("removed").await;
-        let (owned, mut owned_watch) = lab.watched("removed by its owner").await;
-        let mut cleared_watch = lab.changes.watch(Key::of("cleared"));
+        let (keys, mut watches) = lab.targets().await;
+        let mut other = lab.changes.watch(Key::of("another"));
         lab.pushes.hold();
-        change_each(&lab.store, &[replaced, renamed, removed, owned]).await;
-        for watch in [&mut replaced_watch, &mut renamed_watch, &mut removed_watch, &mut owned_watch]
-        {
-            assert!(was_told(watch), "{:?}", watch.key());
+        change_each(&lab.near, &keys).await;
+        for watch in &mut watches {
+            assert_eq!(notice(watch), Some(Notice::Changed), "{:?}", watch.key());
         }
-        assert!(!was_told(&mut cleared_watch), "of others nothing is told");
-        lab.store.clear().await.unwrap();
-        assert!(was_told(&mut cleared_watch));
+        assert_eq!(notice(&mut other), None);
+        lab.near.clear().await.unwrap();
+        assert_eq!(notice(&mut other), Some(Notice::Changed));
     }
+}
+
+/// What the store in memory promises of its own registry, so that its callers need not notify.
+#[tokio::test]
+async fn a_store_in_memory_notifies_its_own_changes() {
+    let store = MemoryStore::new();
+    let changes = store.changes().unwrap();
+    let names = ["over the limit", "replaced", "removed", "succeeded", "removed by its owner"];
+    for name in names {
+        insert(&store, name, entry(name)).await;
+    }
+    let keys = names.map(Key::of);
+    let mut watches = keys.map(|key| changes.watch(key));
+    change_each(&store, &keys).await;
+    for watch in &mut watches {
+        assert_eq!(notice(watch), Some(Notice::Changed), "{:?}", watch.key());
+    }
+    store.clear().await.unwrap();
+    assert_eq!(notice(&mut watches[1]), Some(Notice::Changed));
 }
 
 #[tokio::test]
@@ -134,21 +165,21 @@ async fn a_use_is_no_change() {
     for lab in Lab::both().await {
         let (key, mut watch) = lab.watched("one").await;
         lab.time.advance(IDLE / 2);
-        assert!(lab.store.get(&key, Access::SLIDE).await.unwrap().is_some());
-        assert!(lab.remote.get(&key, Access::SLIDE).await.unwrap().is_some());
-        lab.pushes.beat().await;
-        assert!(!was_told(&mut watch));
+        lab.pushes.hold();
+        assert!(lab.near.get(&key, Freshness::Bounded).await.unwrap().is_some());
+        assert!(lab.near.touch(At::new(&key)).await.unwrap().is_some());
+        assert_eq!(notice(&mut watch), None);
     }
 }
 
 #[tokio::test]
-async fn what_is_known_is_complete_for_the_bound_and_not_longer() {
+async fn notifications_are_complete_for_the_bound() {
     for lab in Lab::both().await {
         assert_eq!(lab.changes.complete_for(), BOUND);
         lab.time.advance(BOUND / 4);
         assert_eq!(lab.changes.complete_for(), BOUND * 3 / 4);
         lab.pushes.beat().await;
-        assert_eq!(lab.changes.complete_for(), BOUND, "it was heard again");
+        assert_eq!(lab.changes.complete_for(), BOUND, "the store has proven it again");
         lab.pushes.hold();
         lab.time.advance(BOUND);
         assert_eq!(lab.changes.complete_for(), Duration::ZERO);
@@ -159,92 +190,53 @@ async fn what_is_known_is_complete_for_the_bound_and_not_longer() {
 }
 
 #[tokio::test]
-async fn who_waits_is_woken_when_nothing_is_heard_any_more_and_when_it_is_again() {
+async fn an_interruption_is_notified_once_at_each_end() {
     for lab in Lab::both().await {
         let (key, mut watch) = lab.watched("one").await;
-        assert!(!was_told(&mut watch));
         lab.pushes.cut();
-        told(&mut watch).await;
-        assert_eq!(lab.changes.complete_for(), Duration::ZERO, "one has to look oneself");
-        assert!(lab.remote.remove(&key).await.unwrap(), "of which nothing is told");
-        assert!(!was_told(&mut watch));
+        assert_eq!(notified(&mut watch).await, Notice::Interrupted);
+        assert_eq!(lab.changes.complete_for(), Duration::ZERO, "the caller must poll");
+        // Several attempts to listen fail meanwhile: no attempt wakes every waiting task.
+        tokio::time::pause();
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        tokio::time::resume();
+        assert_eq!(notice(&mut watch), None);
+        assert_eq!(lab.remote.remove(At::new(&key), None).await.unwrap(), Remove::Removed);
+        assert_eq!(notice(&mut watch), None, "the removal is not pushed");
         lab.pushes.heal();
         lab.pushes.beat().await;
-        told(&mut watch).await;
+        assert_eq!(notified(&mut watch).await, Notice::Interrupted);
         assert_eq!(lab.changes.complete_for(), BOUND);
-        assert!(lab.store.get(&key, Access::PEEK).await.unwrap().is_none());
+        assert!(lab.near.get(&key, Freshness::Bounded).await.unwrap().is_none());
     }
 }
 
 #[tokio::test]
-async fn who_waits_is_woken_when_the_last_who_listens_is_gone() {
+async fn the_last_clone_notifies_when_it_is_dropped() {
     for lab in Lab::both().await {
         let (_, mut watch) = lab.watched("one").await;
-        let Lab { store, changes, pushes, .. } = lab;
-        let clone = store.clone();
-        drop(store);
+        let Lab { near, changes, pushes, .. } = lab;
+        let clone = near.clone();
+        drop(near);
         pushes.beat().await;
-        assert!(!was_told(&mut watch), "there is another");
+        assert_eq!(notice(&mut watch), None, "there is another");
         drop(clone);
-        told(&mut watch).await;
+        assert_eq!(notified(&mut watch).await, Notice::Interrupted);
         assert_eq!(changes.complete_for(), Duration::ZERO);
         assert!(!pushes.is_watched());
     }
 }
 
 #[tokio::test]
-async fn with_a_bound_of_zero_nobody_listens() {
-    let (remote, pushes) =
-        PushingStore::new(MemoryStore::<String>::new(), ManualClock::new().clock());
-    let near = NearCache::builder(remote.clone()).bound(Duration::ZERO).build().unwrap();
-    let watched = Watched::builder(remote).bound(Duration::ZERO).build().unwrap();
-    assert!(near.changes().is_none() && watched.changes().is_none());
-    tokio::task::yield_now().await;
-    assert!(!pushes.is_watched() && !watched.is_hearing());
-}
-
-#[test]
-fn what_can_not_work_is_refused_when_it_is_built() {
-    let build = |bound| {
-        let store = MemoryStore::<String>::new();
-        let (remote, _) = PushingStore::new(store, ManualClock::new().clock());
-        Watched::builder(remote).bound(bound).build()
-    };
-    assert!(build(BOUND).unwrap_err().to_string().contains("Tokio"));
-    assert!(build(Duration::from_millis(1)).unwrap_err().is_misconfigured());
-}
-
-/// The laws, on what passes everything on.
-#[derive(Clone)]
-struct Passed(ManualClock);
-
-impl Fixture for Passed {
-    type Store = Watched<String, Remote>;
-
-    async fn store(&self) -> Self::Store {
-        let store = MemoryStore::builder().clock(self.0.clock()).build();
-        let (remote, _) = PushingStore::new(store, self.0.clock());
-        Watched::builder(remote).clock(self.0.clock()).build().unwrap()
-    }
-
-    async fn advance(&self, by: Duration) {
-        self.0.advance(by);
-    }
-
-    async fn clean(&self, store: &Self::Store) {
-        store.store().inner().clean();
-    }
-
-    fn rounds(&self) -> usize {
-        10
-    }
-}
-
-mod laws {
-    use super::*;
-
-    kvolt_testkit::conformance_suite!(
-        Passed(ManualClock::new()),
-        tokio::test(flavor = "multi_thread", worker_threads = 2)
-    );
+async fn a_bound_of_zero_notifies_own_changes() {
+    let memory = MemoryStore::<String>::new();
+    let (remote, pushes) = PushingStore::new(memory, ManualClock::new().clock());
+    let near = NearCache::builder(remote).bound(Duration::ZERO).build().unwrap();
+    let changes = near.changes().unwrap();
+    let mut watch = changes.watch(Key::of("one"));
+    insert(&near, "one", entry("one")).await;
+    assert_eq!(near.remove_owner(&ada(), None).await.unwrap().len(), 1);
+    assert_eq!(notice(&mut watch), Some(Notice::Changed));
+    assert_eq!(changes.complete_for(), Duration::ZERO);
+    assert!(!pushes.is_watched());
 }

@@ -6,17 +6,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kvolt_cache::{
-    Access, Expiry, Insert, Key, ManualClock, MemoryStore, NearCache, NewEntry, Owner, Rename,
-    Replace, Store,
+    At, Deadlines, Entry, Expiry, Freshness, Insert, Key, ManualClock, MemoryStore, NearCache,
+    NewEntry, Owner, OwnerLimit, Remove, Replace, Replaces, Store, Use,
 };
 use kvolt_testkit::{Call, Faults, FaultyStore, Fixture, Pushes, PushingStore};
+use tokio::task::{JoinHandle, yield_now};
 
 type Remote = PushingStore<FaultyStore<MemoryStore<String>>>;
 
 const BOUND: Duration = Duration::from_secs(1);
 const IDLE: Duration = Duration::from_secs(1_000);
 
-/// A store somewhere else, with what a test does to it, and a server with a near cache on it.
+/// A remote store, with what a test does to it, and a server with a near cache on it.
+#[derive(Clone)]
 struct Lab {
     time: ManualClock,
     faults: Faults,
@@ -26,16 +28,15 @@ struct Lab {
 }
 
 impl Lab {
-    /// A near cache that hears.
+    /// A near cache that the store has proven to that it pushes.
     async fn new() -> Self {
-        let lab = Self::deaf().await;
+        let lab = Self::deaf();
         lab.pushes.beat().await;
         assert!(lab.near.is_hearing());
         lab
     }
 
-    /// A near cache that has not heard yet.
-    async fn deaf() -> Self {
+    fn deaf() -> Self {
         let time = ManualClock::new();
         let store = MemoryStore::builder().clock(time.clock()).build();
         let (store, faults) = FaultyStore::new(store);
@@ -44,15 +45,14 @@ impl Lab {
         Self { time, faults, pushes, remote, near: near.build().unwrap() }
     }
 
+    /// By another process.
     async fn insert(&self, name: &str) -> Key {
-        let key = Key::of(name);
-        let entry = NewEntry::new(String::from(name), Expiry::idle(IDLE)).owner(Owner::from("ada"));
-        assert!(matches!(self.remote.insert(key, entry).await, Ok(Insert::Inserted { .. })));
+        insert(&self.remote, name, &ada()).await;
         self.pushes.beat().await;
-        key
+        Key::of(name)
     }
 
-    /// One that the near cache has a copy of.
+    /// An entry that the near cache has a copy of.
     async fn copied(&self, name: &str) -> Key {
         let key = self.insert(name).await;
         assert!(self.read(&key).await.is_some());
@@ -60,52 +60,131 @@ impl Lab {
         key
     }
 
+    /// As [`copied`](Self::copied), by this process and without a push.
+    async fn copied_unpushed(&self, name: &str) -> Key {
+        let key = Key::of(name);
+        insert(&self.near, name, &ada()).await;
+        assert!(self.read(&key).await.is_some());
+        assert!(self.is_copied(&key));
+        key
+    }
+
+    async fn entry(&self, key: &Key) -> Option<Entry<String>> {
+        self.near.get(key, Freshness::Bounded).await.unwrap()
+    }
+
     async fn read(&self, key: &Key) -> Option<String> {
-        self.near.get(key, Access::SLIDE).await.unwrap().map(|entry| entry.value)
+        self.entry(key).await.map(|entry| entry.value)
     }
 
     fn is_copied(&self, key: &Key) -> bool {
-        self.near.get_ready(key, Access::PEEK, &mut |_| {}).is_some()
+        self.near.get_ready(key, Freshness::Bounded, &mut |_| Use::Look).is_some()
     }
 
-    fn asked(&self) -> usize {
-        self.faults.count(Call::Get)
+    /// Whether there is a copy that shows that a slide is due.
+    fn is_due(&self, key: &Key) -> bool {
+        let mut due = false;
+        let mut visit = |entry: kvolt_cache::EntryRef<'_, String>| {
+            due = entry.slide_due;
+            Use::Slide
+        };
+        self.near.get_ready(key, Freshness::Bounded, &mut visit).is_some() && due
+    }
+
+    async fn touch(&self, key: &Key) -> Option<Deadlines> {
+        self.near.touch(At::new(key)).await.unwrap()
+    }
+
+    async fn advance(&self, by: Duration) {
+        self.time.advance(by);
+        self.pushes.beat().await;
+    }
+
+    fn asked(&self, call: Call) -> usize {
+        self.faults.count(call)
+    }
+
+    /// Calls of this kind reach the store, and their answers wait.
+    fn hold(&self, call: Call) {
+        self.faults.only(&[call]);
+        self.faults.hold_answers();
+    }
+
+    fn spawn_read(&self, key: Key, freshness: Freshness) -> JoinHandle<Option<String>> {
+        let near = self.near.clone();
+        tokio::spawn(
+            async move { near.get(&key, freshness).await.unwrap().map(|entry| entry.value) },
+        )
+    }
+}
+
+fn ada() -> Owner {
+    Owner::new("ada").unwrap()
+}
+
+async fn insert(store: &impl Store<String>, name: &str, owner: &Owner) {
+    let entry = NewEntry::new(String::from(name), Expiry::idle(IDLE)).owner(owner.clone());
+    let inserted = store.insert(Key::of(name), entry).await;
+    assert!(matches!(inserted, Ok(Insert::Inserted { .. })), "{inserted:?}");
+}
+
+async fn remove(store: &impl Store<String>, key: &Key) {
+    assert_eq!(store.remove(At::new(key), None).await.unwrap(), Remove::Removed);
+}
+
+async fn replace(store: &impl Store<String>, key: &Key) {
+    let seen = store.get(key, Freshness::Strict).await.unwrap().unwrap().version;
+    let replaced = store.replace(At::new(key), seen, String::from("new"), None).await.unwrap();
+    assert!(matches!(replaced, Replace::Replaced(_)));
+}
+
+/// Lets other tasks go as far as they can.
+async fn settle() {
+    for _ in 0..20 {
+        yield_now().await;
     }
 }
 
 #[tokio::test]
-async fn most_reads_ask_nobody() {
+async fn a_copy_answers_most_reads() {
     let lab = Lab::new().await;
     let key = lab.copied("one").await;
-    let asked = lab.asked();
+    let asked = lab.asked(Call::Get);
     for _ in 0..100 {
         assert_eq!(lab.read(&key).await.as_deref(), Some("one"));
     }
-    assert_eq!(lab.asked(), asked);
+    assert_eq!(lab.asked(Call::Get), asked);
 }
 
 #[tokio::test]
-async fn a_change_elsewhere_reaches_the_copies_when_it_is_pushed() {
+async fn a_copy_says_that_it_is_one() {
     let lab = Lab::new().await;
-    let (removed, replaced, renamed) =
-        (lab.copied("removed").await, lab.copied("replaced").await, lab.copied("renamed").await);
-    assert!(lab.remote.remove(&removed).await.unwrap());
-    let entry = lab.remote.get(&replaced, Access::PEEK).await.unwrap().unwrap();
-    let changed = lab.remote.replace(&replaced, entry.version, String::from("new"), None).await;
-    assert!(matches!(changed.unwrap(), Replace::Replaced(_)));
-    let _ = lab.remote.rename(&renamed, Key::of("elsewhere"), Rename::new()).await.unwrap();
+    let key = lab.insert("one").await;
+    let [read, copy] = [lab.entry(&key).await.unwrap(), lab.entry(&key).await.unwrap()];
+    assert_eq!([read.is_copy, copy.is_copy], [false, true]);
+    assert!(copy.read_at >= lab.time.clock().now(), "never behind the store's clock");
+    assert!(copy.read_at.since(lab.time.clock().now()) <= Duration::from_millis(2));
+    let strict = lab.near.get(&key, Freshness::Strict).await.unwrap().unwrap();
+    assert!(!strict.is_copy);
+}
+
+#[tokio::test]
+async fn a_pushed_change_reaches_the_copies() {
+    let lab = Lab::new().await;
+    let (removed, replaced) = (lab.copied("removed").await, lab.copied("replaced").await);
+    remove(&lab.remote, &removed).await;
+    replace(&lab.remote, &replaced).await;
     lab.pushes.beat().await;
     assert_eq!(lab.read(&removed).await, None);
     assert_eq!(lab.read(&replaced).await.as_deref(), Some("new"));
-    assert_eq!(lab.read(&renamed).await, None);
 }
 
 #[tokio::test]
-async fn a_removal_that_is_never_pushed_is_seen_within_the_bound() {
+async fn an_unpushed_removal_is_seen_within_the_bound() {
     let lab = Lab::new().await;
     let key = lab.copied("one").await;
     lab.pushes.hold();
-    assert!(lab.remote.remove(&key).await.unwrap());
+    remove(&lab.remote, &key).await;
     lab.time.advance(BOUND - Duration::from_millis(2));
     assert!(lab.read(&key).await.is_some(), "as old as an answer may be");
     lab.time.advance(Duration::from_millis(2));
@@ -114,13 +193,13 @@ async fn a_removal_that_is_never_pushed_is_seen_within_the_bound() {
 }
 
 #[tokio::test]
-async fn what_changed_while_nothing_was_heard_is_not_believed_afterwards() {
+async fn copies_from_before_an_interruption_are_not_used() {
     let lab = Lab::new().await;
     let key = lab.copied("one").await;
     lab.pushes.cut();
-    assert!(lab.remote.remove(&key).await.unwrap());
+    remove(&lab.remote, &key).await;
     while lab.near.is_hearing() {
-        tokio::task::yield_now().await;
+        yield_now().await;
     }
     lab.pushes.heal();
     lab.pushes.beat().await;
@@ -129,31 +208,25 @@ async fn what_changed_while_nothing_was_heard_is_not_believed_afterwards() {
 }
 
 #[tokio::test]
-async fn what_is_read_while_nothing_is_heard_is_not_kept() {
-    let lab = Lab::deaf().await;
-    let key = Key::of("one");
-    let entry = NewEntry::new(String::from("one"), Expiry::idle(IDLE));
-    assert!(matches!(lab.near.insert(key, entry).await, Ok(Insert::Inserted { .. })));
+async fn nothing_is_kept_before_the_store_has_pushed() {
+    let lab = Lab::deaf();
+    insert(&lab.near, "one", &ada()).await;
     for asked in 1..=3 {
-        assert!(lab.read(&key).await.is_some());
-        assert_eq!(lab.asked(), asked);
+        assert!(lab.read(&Key::of("one")).await.is_some());
+        assert_eq!(lab.asked(Call::Get), asked);
     }
     assert_eq!(lab.near.copies(), 0);
 }
 
 #[tokio::test]
-async fn a_removal_that_lands_while_a_copy_is_fetched_wins() {
-    let lab = Arc::new(Lab::new().await);
+async fn a_removal_during_a_read_wins() {
+    let lab = Lab::new().await;
     let key = lab.insert("one").await;
     // The store has answered, and the answer is on its way.
-    lab.faults.only(&[Call::Get]);
-    lab.faults.hold_answers();
-    let reading = tokio::spawn({
-        let lab = Arc::clone(&lab);
-        async move { lab.read(&key).await }
-    });
+    lab.hold(Call::Get);
+    let reading = lab.spawn_read(key, Freshness::Bounded);
     lab.faults.until_waiting(1).await;
-    assert!(lab.remote.inner().inner().remove(&key).await.unwrap());
+    remove(lab.remote.inner().inner(), &key).await;
     lab.pushes.tell(key);
     lab.pushes.beat().await;
     lab.faults.release();
@@ -163,42 +236,38 @@ async fn a_removal_that_lands_while_a_copy_is_fetched_wins() {
 }
 
 #[tokio::test]
-async fn what_this_server_did_it_sees_at_once() {
+async fn own_changes_are_seen_at_once() {
     let lab = Lab::new().await;
     lab.pushes.hold();
-    let near = &lab.near;
-    let removed = lab.insert_held("removed").await;
-    assert!(near.remove(&removed).await.unwrap());
+    let removed = lab.copied_unpushed("removed").await;
+    remove(&lab.near, &removed).await;
     assert_eq!(lab.read(&removed).await, None);
-    let replaced = lab.insert_held("replaced").await;
-    let seen = near.get(&replaced, Access::PEEK).await.unwrap().unwrap().version;
-    let changed = near.replace(&replaced, seen, String::from("new"), None).await.unwrap();
-    assert!(matches!(changed, Replace::Replaced(_)));
+    let replaced = lab.copied_unpushed("replaced").await;
+    replace(&lab.near, &replaced).await;
     assert_eq!(lab.read(&replaced).await.as_deref(), Some("new"));
-    let (from, to) = (lab.insert_held("from").await, Key::of("to"));
-    let mut rename = Rename::new();
-    rename.grace = IDLE;
-    let _ = near.rename(&from, to, rename).await.unwrap();
-    assert_eq!(near.get(&from, Access::PEEK).await.unwrap().unwrap().key, to);
-    assert!(lab.read(&to).await.is_some());
-    assert!(lab.is_copied(&to));
-    assert!(near.remove(&from).await.unwrap(), "by the former key");
-    assert_eq!(lab.read(&to).await, None);
-    let one = lab.insert_held("one of ada's").await;
-    assert_eq!(near.remove_owner(&Owner::from("ada"), None).await.unwrap().len(), 2);
-    assert_eq!(lab.read(&one).await, None);
+    let one = lab.copied_unpushed("one of ada's").await;
+    assert_eq!(lab.near.remove_owner(&ada(), None).await.unwrap().len(), 2);
+    assert_eq!([lab.read(&one).await, lab.read(&replaced).await], [None, None]);
+    let cleared = lab.copied_unpushed("cleared").await;
+    lab.near.clear().await.unwrap();
+    assert_eq!(lab.read(&cleared).await, None);
 }
 
-impl Lab {
-    /// As `copied`, while nothing is pushed.
-    async fn insert_held(&self, name: &str) -> Key {
-        let key = Key::of(name);
-        let entry = NewEntry::new(String::from(name), Expiry::idle(IDLE)).owner(Owner::from("ada"));
-        assert!(matches!(self.near.insert(key, entry).await, Ok(Insert::Inserted { .. })));
-        assert!(self.read(&key).await.is_some());
-        assert!(self.is_copied(&key));
-        key
-    }
+#[tokio::test]
+async fn an_insertion_drops_the_copies_that_it_removes() {
+    let lab = Lab::new().await;
+    lab.pushes.hold();
+    let oldest = lab.copied_unpushed("oldest").await;
+    let old = lab.copied_unpushed("old").await;
+    let entry = NewEntry::new(String::from("new"), Expiry::idle(IDLE)).owner(ada());
+    let entry = entry.limit(OwnerLimit::remove_oldest(1)).replaces(Replaces::new(old));
+    let removed = match lab.near.insert(Key::of("new"), entry).await.unwrap() {
+        Insert::Inserted { removed } => removed,
+        refused => panic!("{refused:?}"),
+    };
+    assert_eq!(removed, [oldest]);
+    assert_eq!([lab.read(&oldest).await, lab.read(&old).await], [None, None]);
+    assert_eq!(lab.read(&Key::of("new")).await.as_deref(), Some("new"));
 }
 
 #[tokio::test]
@@ -206,67 +275,84 @@ async fn a_strict_read_asks_the_store() {
     let lab = Lab::new().await;
     let key = lab.copied("one").await;
     lab.pushes.hold();
-    assert!(lab.remote.remove(&key).await.unwrap());
-    assert!(lab.near.get(&key, Access::SLIDE.strict()).await.unwrap().is_none());
-    assert!(lab.near.get(&key, Access::PEEK.strict_if(true)).await.unwrap().is_none());
-    assert!(Access::PEEK.strict().strict_if(false).is_strict(), "strictness only adds up");
+    remove(&lab.remote, &key).await;
+    assert!(lab.near.get_ready(&key, Freshness::Strict, &mut |_| Use::Look).is_none());
+    assert!(lab.near.get(&key, Freshness::Strict).await.unwrap().is_none());
 }
 
 #[tokio::test]
-async fn when_the_store_can_not_be_asked_it_is_an_error_and_no_old_answer() {
+async fn a_strict_read_joins_no_older_question() {
+    let lab = Lab::new().await;
+    let key = lab.insert("one").await;
+    lab.hold(Call::Get);
+    let older = lab.spawn_read(key, Freshness::Bounded);
+    lab.faults.until_waiting(1).await;
+    remove(&lab.remote, &key).await;
+    let strict = lab.spawn_read(key, Freshness::Strict);
+    lab.faults.until_waiting(2).await;
+    lab.faults.release();
+    assert!(older.await.unwrap().is_some(), "it began before the removal");
+    assert_eq!(strict.await.unwrap(), None);
+}
+
+/// As of requests with junk secrets for an id that a client knows.
+#[tokio::test]
+async fn many_strict_reads_ask_twice_at_a_time() {
+    let lab = Lab::new().await;
+    let key = lab.copied("one").await;
+    let asked = lab.asked(Call::Get);
+    lab.hold(Call::Get);
+    let reads: Vec<_> = (0..100).map(|_| lab.spawn_read(key, Freshness::Strict)).collect();
+    lab.faults.until_waiting(2).await;
+    settle().await;
+    assert_eq!((lab.faults.waiting(), lab.asked(Call::Get) - asked), (2, 2));
+    lab.faults.release();
+    for read in reads {
+        assert!(read.await.unwrap().is_some());
+    }
+    assert_eq!(lab.asked(Call::Get) - asked, 3, "98 of them asked together");
+}
+
+#[tokio::test]
+async fn a_store_that_fails_is_an_error() {
     let lab = Lab::new().await;
     let key = lab.copied("one").await;
     lab.faults.only(&[Call::Get]);
     lab.faults.fail_all(true);
-    assert!(lab.read(&key).await.is_some(), "within the bound nobody has to be asked");
+    assert!(lab.read(&key).await.is_some(), "within the bound, the store is not asked");
     lab.time.advance(BOUND);
-    let error = lab.near.get(&key, Access::SLIDE).await.unwrap_err();
+    let error = lab.near.get(&key, Freshness::Bounded).await.unwrap_err();
     assert!(error.is_unavailable(), "{error}");
 }
 
 #[tokio::test]
-async fn many_who_look_for_the_same_ask_once() {
-    let lab = Arc::new(Lab::new().await);
+async fn many_reads_of_one_key_ask_once() {
+    let lab = Lab::new().await;
     let key = lab.insert("one").await;
     let missing = Key::of("missing");
     for key in [key, missing] {
-        let asked = lab.asked();
-        lab.faults.only(&[Call::Get]);
-        lab.faults.hold_answers();
-        let readers: Vec<_> = (0..100)
-            .map(|_| {
-                let lab = Arc::clone(&lab);
-                tokio::spawn(async move { lab.read(&key).await })
-            })
-            .collect();
+        let asked = lab.asked(Call::Get);
+        lab.hold(Call::Get);
+        let reads: Vec<_> = (0..100).map(|_| lab.spawn_read(key, Freshness::Bounded)).collect();
         lab.faults.until_waiting(1).await;
-        for _ in 0..10 {
-            tokio::task::yield_now().await;
-        }
+        settle().await;
         lab.faults.release();
-        for reader in readers {
-            assert_eq!(reader.await.unwrap().is_some(), key != missing);
+        for read in reads {
+            assert_eq!(read.await.unwrap().is_some(), key != missing);
         }
-        assert_eq!(lab.asked() - asked, 1);
+        assert_eq!(lab.asked(Call::Get) - asked, 1);
     }
 }
 
 #[tokio::test]
-async fn who_gives_up_leaves_the_question_to_the_others() {
-    let lab = Arc::new(Lab::new().await);
+async fn a_cancelled_read_leaves_its_question_to_others() {
+    let lab = Lab::new().await;
     let key = lab.insert("one").await;
-    lab.faults.only(&[Call::Get]);
-    lab.faults.hold_answers();
-    let first = tokio::spawn({
-        let lab = Arc::clone(&lab);
-        async move { lab.read(&key).await }
-    });
+    lab.hold(Call::Get);
+    let first = lab.spawn_read(key, Freshness::Bounded);
     lab.faults.until_waiting(1).await;
-    let second = tokio::spawn({
-        let lab = Arc::clone(&lab);
-        async move { lab.read(&key).await }
-    });
-    tokio::task::yield_now().await;
+    let second = lab.spawn_read(key, Freshness::Bounded);
+    yield_now().await;
     first.abort();
     let _ = first.await;
     lab.faults.release();
@@ -275,34 +361,89 @@ async fn who_gives_up_leaves_the_question_to_the_others() {
 }
 
 #[tokio::test]
-async fn a_use_is_told_once_a_tenth_of_the_idle_time_has_passed() {
+async fn a_slide_is_due_after_a_tenth_of_the_idle_time() {
     let lab = Lab::new().await;
     let key = lab.copied("one").await;
-    let asked = lab.asked();
-    lab.time.advance(IDLE * 7 / 100);
-    lab.pushes.beat().await;
-    assert!(lab.read(&key).await.is_some());
-    assert_eq!(lab.asked(), asked, "not yet");
-    lab.time.advance(IDLE * 4 / 100);
-    lab.pushes.beat().await;
-    assert!(lab.is_copied(&key), "looking is not use");
-    assert!(lab.read(&key).await.is_some());
-    assert_eq!(lab.asked(), asked + 1);
-    let entry = lab.remote.get(&key, Access::PEEK).await.unwrap().unwrap();
-    assert_eq!(entry.deadlines.last_used(), Some(lab.time.clock().now()));
+    lab.advance(IDLE * 7 / 100).await;
+    assert!(lab.is_copied(&key) && !lab.is_due(&key));
+    lab.advance(IDLE * 4 / 100).await;
+    assert!(lab.is_due(&key));
+    let before = lab.remote.get(&key, Freshness::Strict).await.unwrap().unwrap();
+    let touched = lab.touch(&key).await.unwrap();
+    let after = lab.remote.get(&key, Freshness::Strict).await.unwrap().unwrap();
+    assert_eq!(touched, after.deadlines);
+    assert_eq!(touched.last_used(), Some(lab.time.clock().now()));
+    assert!(touched.expires_at() > before.deadlines.expires_at(), "looking is not use");
 }
 
 #[tokio::test]
-async fn a_session_in_use_does_not_end_and_one_out_of_use_does() {
+async fn a_touch_prolongs_the_copy() {
+    let lab = Lab::new().await;
+    let key = lab.copied("one").await;
+    lab.advance(IDLE / 9).await;
+    lab.pushes.hold();
+    let touched = lab.touch(&key).await.unwrap();
+    let asked = lab.asked(Call::Get);
+    assert!(lab.is_copied(&key) && !lab.is_due(&key));
+    assert_eq!(lab.entry(&key).await.unwrap().deadlines, touched);
+    assert_eq!(lab.asked(Call::Get), asked);
+}
+
+#[tokio::test]
+async fn a_touch_of_a_removed_entry_drops_the_copy() {
+    let lab = Lab::new().await;
+    let key = lab.copied("one").await;
+    lab.pushes.hold();
+    remove(&lab.remote, &key).await;
+    assert!(lab.is_copied(&key));
+    assert_eq!(lab.touch(&key).await, None);
+    assert!(!lab.is_copied(&key));
+}
+
+#[tokio::test]
+async fn a_failed_touch_is_due_again() {
+    let lab = Lab::new().await;
+    let key = lab.copied("one").await;
+    lab.advance(IDLE / 9).await;
+    lab.faults.only(&[Call::Touch]);
+    lab.faults.fail_next(1);
+    let failed = lab.near.touch(At::new(&key)).await;
+    assert!(failed.unwrap_err().is_unavailable());
+    assert!(lab.is_due(&key), "the copy is as it was");
+    assert!(lab.touch(&key).await.is_some());
+}
+
+#[tokio::test]
+async fn many_touches_ask_twice_at_a_time() {
+    let lab = Lab::new().await;
+    let key = lab.copied("one").await;
+    lab.hold(Call::Touch);
+    let touches: Vec<_> = (0..100)
+        .map(|_| {
+            let lab = lab.clone();
+            tokio::spawn(async move { lab.touch(&key).await })
+        })
+        .collect();
+    lab.faults.until_waiting(2).await;
+    settle().await;
+    lab.faults.release();
+    for touch in touches {
+        assert!(touch.await.unwrap().is_some());
+    }
+    assert_eq!(lab.asked(Call::Touch), 3);
+}
+
+#[tokio::test]
+async fn an_entry_in_use_lives_and_an_unused_one_ends() {
     let lab = Lab::new().await;
     let key = lab.copied("one").await;
     for _ in 0..100 {
-        lab.time.advance(IDLE / 20);
-        lab.pushes.beat().await;
-        assert!(lab.read(&key).await.is_some());
+        lab.advance(IDLE / 20).await;
+        if lab.entry(&key).await.unwrap().slide_due {
+            assert!(lab.touch(&key).await.is_some());
+        }
     }
-    lab.time.advance(IDLE);
-    lab.pushes.beat().await;
+    lab.advance(IDLE).await;
     assert_eq!(lab.read(&key).await, None);
 }
 
@@ -311,32 +452,54 @@ async fn copies_are_bounded() {
     let time = ManualClock::new();
     let store = MemoryStore::builder().clock(time.clock()).build();
     let (remote, pushes) = PushingStore::new(store, time.clock());
-    let near = NearCache::builder(remote).copies_max(10).clock(time.clock()).build().unwrap();
+    let near = NearCache::builder(remote).max_copies(10).clock(time.clock()).build().unwrap();
     pushes.beat().await;
     for number in 0..100 {
-        let key = Key::of(format!("{number}"));
-        let entry = NewEntry::new(String::new(), Expiry::idle(IDLE));
-        let _ = near.insert(key, entry).await.unwrap();
-        assert!(near.get(&key, Access::SLIDE).await.unwrap().is_some());
+        let name = number.to_string();
+        insert(&near, &name, &Owner::from(number)).await;
+        assert!(near.get(&Key::of(&name), Freshness::Bounded).await.unwrap().is_some());
     }
     assert_eq!(near.copies(), 10);
 }
 
 #[tokio::test]
-async fn a_bound_of_zero_asks_every_time_and_listens_to_nobody() {
+async fn a_bound_of_zero_asks_every_time_and_does_not_listen() {
     let time = ManualClock::new();
     let store = MemoryStore::builder().clock(time.clock()).build();
     let (remote, pushes) = PushingStore::new(store, time.clock());
     let near = NearCache::builder(remote).bound(Duration::ZERO).build().unwrap();
-    let key = Key::of("one");
-    let _ = near.insert(key, NewEntry::new(String::new(), Expiry::idle(IDLE))).await.unwrap();
-    assert!(near.get(&key, Access::SLIDE).await.unwrap().is_some());
+    insert(&near, "one", &ada()).await;
+    assert!(near.get(&Key::of("one"), Freshness::Bounded).await.unwrap().is_some());
+    settle().await;
     assert!(!near.is_hearing() && !pushes.is_watched());
     assert_eq!(near.copies(), 0);
 }
 
+#[tokio::test]
+async fn durations_without_end_are_accepted() {
+    let time = ManualClock::new();
+    let store = MemoryStore::<String>::builder().clock(time.clock()).build();
+    let (remote, pushes) = PushingStore::new(store, time.clock());
+    let near = NearCache::builder(remote).bound(Duration::MAX).max_copies(usize::MAX);
+    let near = near.clock(time.clock()).build().unwrap();
+    tokio::time::timeout(Duration::from_secs(10), pushes.beat()).await.expect("it listens");
+    let changes = near.changes().unwrap();
+    assert!(changes.complete_for() > Duration::from_secs(1 << 40));
+    for expiry in [Expiry::idle(Duration::MAX), Expiry::idle_within(Duration::MAX, Duration::MAX)] {
+        let key = Key::of(format!("{expiry:?}"));
+        let inserted = near.insert(key, NewEntry::new(String::new(), expiry)).await;
+        assert!(matches!(inserted, Ok(Insert::Inserted { .. })));
+        for is_copy in [false, true] {
+            let read = near.get(&key, Freshness::Bounded).await.unwrap().unwrap();
+            assert_eq!((read.is_copy, is_copy && read.slide_due), (is_copy, false));
+            time.advance(BOUND);
+        }
+        assert!(near.touch(At::new(&key)).await.unwrap().is_some());
+    }
+}
+
 #[test]
-fn what_can_not_work_is_refused_when_it_is_built() {
+fn impossible_settings_are_refused() {
     let time = ManualClock::new();
     let build = |bound| {
         let store = MemoryStore::<String>::builder().clock(time.clock()).build();
@@ -347,16 +510,17 @@ fn what_can_not_work_is_refused_when_it_is_built() {
     assert!(build(Duration::from_millis(1)).unwrap_err().is_misconfigured());
 }
 
-/// The laws, with another server's near cache and one's own: what one does the other has to see.
+/// The laws, with copies and without.
 #[derive(Clone)]
 struct Near {
     time: ManualClock,
     pushes: Arc<std::sync::Mutex<Vec<Pushes>>>,
+    max_copies: usize,
 }
 
 impl Near {
-    fn new() -> Self {
-        Self { time: ManualClock::new(), pushes: Arc::default() }
+    fn new(max_copies: usize) -> Self {
+        Self { time: ManualClock::new(), pushes: Arc::default(), max_copies }
     }
 }
 
@@ -366,7 +530,8 @@ impl Fixture for Near {
     async fn store(&self) -> Self::Store {
         let store = MemoryStore::builder().clock(self.time.clock()).build();
         let (remote, pushes) = PushingStore::new(store, self.time.clock());
-        let near = NearCache::builder(remote).clock(self.time.clock()).build().unwrap();
+        let near = NearCache::builder(remote).max_copies(self.max_copies).clock(self.time.clock());
+        let near = near.build().unwrap();
         pushes.beat().await;
         self.pushes.lock().unwrap().push(pushes);
         near
@@ -385,7 +550,7 @@ impl Fixture for Near {
     }
 
     fn slack(&self, idle: Duration) -> Duration {
-        idle / 10
+        if self.max_copies > 0 { idle / 10 } else { Duration::ZERO }
     }
 
     fn rounds(&self) -> usize {
@@ -397,7 +562,16 @@ mod laws {
     use super::Near;
 
     kvolt_testkit::conformance_suite!(
-        Near::new(),
+        Near::new(1_000),
+        tokio::test(flavor = "multi_thread", worker_threads = 2)
+    );
+}
+
+mod laws_without_copies {
+    use super::Near;
+
+    kvolt_testkit::conformance_suite!(
+        Near::new(0),
         tokio::test(flavor = "multi_thread", worker_threads = 2)
     );
 }

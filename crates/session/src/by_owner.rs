@@ -35,14 +35,17 @@ pub struct Page<T> {
 }
 
 impl<T: Send + Sync + 'static> Manager<T> {
-    /// The owner's live sessions, oldest first, and the ids of those that can't be read.
+    /// The owner's live sessions, oldest first, and the ids of those that can't be read. Sessions
+    /// that are refused because of their [binding](crate::Builder::bound_to) are left out.
     ///
     /// # Errors
     ///
     /// Returns an error if the store is unavailable ([`Error::is_unavailable`]).
     pub async fn list(&self, owner: &Owner) -> Result<Listing<T>> {
         let listing = self.store().list(owner).await.map_err(Error::store)?;
-        Ok(self.listing(listing))
+        let mut listing = self.listing(listing);
+        listing.sessions.retain(|session| self.is_bound(session.content()));
+        Ok(listing)
     }
 
     /// A session by its id, whoever its owner is: for administrators. It does not count as use.

@@ -19,9 +19,6 @@ pub(crate) type Step<T> = Option<(Content<T>, Option<Expiry>)>;
 /// Each lost attempt is one that another process has won: after so many, the caller is told.
 pub(crate) const MAX_ATTEMPTS: u32 = 1_000;
 
-/// How long a process makes room for another that competes for a session.
-const ROOM: Duration = Duration::from_millis(2);
-
 impl<T: Send + Sync + 'static> Manager<T> {
     /// Changes the data of a session. It counts as use.
     ///
@@ -32,7 +29,8 @@ impl<T: Send + Sync + 'static> Manager<T> {
     ///
     /// Updates of one session by one process take turns, first come, first served; between
     /// processes there is no order. `change` may run several times. It must not block, and must
-    /// not call the manager, which would wait for itself.
+    /// not call the manager, which would wait for itself. Within a Tokio runtime, the runtime's
+    /// timer must be enabled.
     ///
     /// # Errors
     ///
@@ -211,8 +209,8 @@ impl<T: Send + Sync + 'static> Manager<T> {
                     let restart = expiry.map(|expiry| (expiry, now));
                     let session = session.changed(record, version, restart);
                     turn.hand_on(session.clone());
-                    if turn.won() {
-                        pause(ROOM).await;
+                    if let Some(room) = turn.won() {
+                        pause(room).await;
                     }
                     return Ok(Some(session.restricted_to(status.rights())));
                 }
@@ -247,11 +245,13 @@ impl<T: Send + Sync + 'static> Manager<T> {
         if status.may_end() { handed.clone() } else { read }
     }
 
-    /// Makes room after an attempt that another process has won: at first at once, then after 2
-    /// to 6 ms. A pause that grew would starve this process while the other goes on.
+    /// Waits after an attempt that another process has won: at each second one 2 to 6 ms.
+    ///
+    /// After the others this process tries again at once, since then it has the newest. A pause
+    /// that grew would starve it while the other goes on.
     pub(crate) async fn lost(&self, turn: &mut Turn<'_, Session<T>>, attempt: u32) {
         turn.lost();
-        if attempt > 0 {
+        if attempt % 2 == 1 {
             let mut random = [0; 2];
             // Without randomness, the shortest pause.
             let _ = (self.policy().random)(&mut random);

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_core::Stream;
-use kvolt_cache::{Freshness, Watch};
+use kvolt_cache::{Freshness, Notice, Watch};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{Manager, Session};
@@ -16,10 +16,10 @@ use crate::{Manager, Session};
 ///
 /// Waiting does not keep the session alive. A rotation of its token is no end. It ends with the
 /// session, for whatever reason and on whichever server, at a change of credentials, and when the
-/// session can't be read any more. It notices a change that this process makes at once; one of
-/// another process as soon as the store pushes it, where a near cache listens to the store, and in
-/// any case within that cache's bound; or else within
-/// [`live_interval`](crate::Builder::live_interval), by checking. A store that can't answer is no
+/// session can't be read any more. It notices a change that this process makes at once, and one of
+/// another process as soon as the store pushes it, where a near cache listens to the store. Where
+/// nothing is pushed it checks every [`live_interval`](crate::Builder::live_interval), and begins
+/// to do so when pushes have been lost for the near cache's bound. A store that can't answer is no
 /// end: it is asked again.
 ///
 /// The session it shows has the rights that it had when the connection was opened: what its user
@@ -43,12 +43,24 @@ pub struct Live<T> {
 #[derive(Clone, Copy)]
 struct NextCheck {
     at: Instant,
-    /// Whether the session ends then by its deadlines.
-    is_end: bool,
+    reason: CheckReason,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum CheckReason {
+    /// The interval has passed, or a pause after the store could not answer.
+    Time,
+    /// The session ends then by its deadlines.
+    End,
+    /// Until then the store pushes every change, as far as is known.
+    Pushes,
 }
 
 /// At the end of its time a session is not checked more often than this.
 const CHECK_MIN: Duration = Duration::from_millis(10);
+
+/// Far enough for a wait without end, and near enough to be a moment.
+const MAX_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The longest pause before a store is asked again that could not answer.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
@@ -84,11 +96,20 @@ impl<T: Send + Sync + 'static> Live<T> {
     pub async fn changed(&mut self) -> Option<&Session<T>> {
         loop {
             let mut freshness = Freshness::Bounded;
-            if let Some(NextCheck { at, is_end }) = self.next_check {
-                let is_notified = timeout_at(at, self.watch.changed()).await.is_ok();
-                // At the end of its time the store itself is asked, and no copy of it.
-                if !is_notified && is_end {
-                    freshness = Freshness::Strict;
+            if let Some(next) = self.next_check {
+                match (timeout_at(next.at, self.watch.changed()).await, next.reason) {
+                    (Ok(Notice::Changed), _) | (Err(_), CheckReason::Time) => {}
+                    // At the end of its time the store itself is asked, and no copy of it.
+                    (Err(_), CheckReason::End) => freshness = Freshness::Strict,
+                    (Err(_), CheckReason::Pushes) if !self.pushed_for().is_zero() => {
+                        // Nothing was pushed, so nothing has changed.
+                        self.next_check = Some(self.after_check());
+                        continue;
+                    }
+                    (Ok(Notice::Interrupted) | Err(_), _) => {
+                        self.next_check = Some(self.after_interruption(next));
+                        continue;
+                    }
                 }
                 self.next_check = None;
             }
@@ -132,15 +153,30 @@ impl<T: Send + Sync + 'static> Live<T> {
 
     /// When to check again after a check.
     fn after_check(&self) -> NextCheck {
-        let pushed_for = self.manager.changes().complete_for();
-        let interval = self.manager.policy().live_interval;
-        let wait = if pushed_for.is_zero() { interval } else { pushed_for };
+        let (wait, reason) = match self.pushed_for() {
+            Duration::ZERO => (self.manager.policy().live_interval, CheckReason::Time),
+            pushed_for => (pushed_for, CheckReason::Pushes),
+        };
         // Clocks differ by little, mostly. By how much is found out in longer and longer steps.
         let late = CHECK_MIN.saturating_mul(1 << self.late_checks.min(20));
         let left = self.left(&self.session).max(late);
-        // Far enough for a wait without end, and near enough to be a moment.
-        let wait = wait.min(left).clamp(CHECK_MIN, Duration::from_secs(24 * 60 * 60));
-        NextCheck { at: Instant::now() + wait, is_end: left <= wait }
+        let wait = wait.min(left).clamp(CHECK_MIN, MAX_WAIT);
+        let reason = if left <= wait { CheckReason::End } else { reason };
+        NextCheck { at: Instant::now() + wait, reason }
+    }
+
+    /// For how long the store pushes every change, as far as is known.
+    fn pushed_for(&self) -> Duration {
+        self.manager.changes().complete_for()
+    }
+
+    /// When to check after pushes were lost, or are back: at some moment within the interval, so
+    /// that connections, which are all notified, do not ask the store all at once.
+    fn after_interruption(&self, next: NextCheck) -> NextCheck {
+        let interval = self.manager.policy().live_interval.min(MAX_WAIT);
+        let at = Instant::now() + self.part_of(interval);
+        let is_earlier = next.at <= at && next.reason != CheckReason::Pushes;
+        if is_earlier { next } else { NextCheck { at, reason: CheckReason::Time } }
     }
 
     /// A random part of a duration.
@@ -162,7 +198,8 @@ impl<T: Send + Sync + 'static> Live<T> {
     fn after_failure(&self) -> NextCheck {
         let first = (self.manager.policy().live_interval / 4).clamp(CHECK_MIN, PAUSE_MAX);
         let pause = first.saturating_mul(1 << self.failures.min(16)).min(PAUSE_MAX);
-        NextCheck { at: Instant::now() + pause - self.part_of(pause / 2), is_end: false }
+        let at = Instant::now() + pause - self.part_of(pause / 2);
+        NextCheck { at, reason: CheckReason::Time }
     }
 }
 

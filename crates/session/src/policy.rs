@@ -295,7 +295,7 @@ impl<T: Send + Sync + 'static> Builder<T> {
             }
         }
         if let Some(limit) = policy.owner_limit {
-            limit.check().map_err(Error::store)?;
+            limit.check().map_err(|error| Error::misconfigured(error.to_string()))?;
         }
         if anonymous.is_some_and(|anonymous| anonymous.max_sessions == 0) {
             return Err(Error::misconfigured("a limit of zero anonymous sessions allows none"));

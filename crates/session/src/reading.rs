@@ -262,10 +262,15 @@ impl<T: Send + Sync + 'static> Manager<T> {
         content: &Content<T>,
         now: Timestamp,
     ) -> TokenStatus {
-        if content.secret == presented.digest {
-            return self.bound(content, TokenStatus::Valid);
+        let status = if content.secret == presented.digest {
+            TokenStatus::Valid
+        } else {
+            self.status_of_other(presented, content, now)
+        };
+        if status.lets_in() && !self.is_bound(content) {
+            return TokenStatus::CredentialsChanged;
         }
-        self.status_of_other(presented, content, now)
+        status
     }
 
     /// What a token is to a session that has another.
@@ -279,15 +284,14 @@ impl<T: Send + Sync + 'static> Manager<T> {
         let rare = content.rare.as_deref();
         let previous = rare.map_or(&[][..], |rare| &rare.previous);
         let previous = previous.iter().find(|previous| previous.secret == presented.digest);
-        match previous {
-            Some(previous) if now < previous.until && previous.is_accepted => {
-                return self.bound(content, TokenStatus::InGrace(previous.proofs));
+        if let Some(previous) = previous {
+            if now < previous.until && previous.is_accepted {
+                return TokenStatus::InGrace(previous.proofs);
             }
             // A request that was under way may be late by another grace.
-            Some(previous) if now < previous.until.saturating_add(self.policy().rotation_grace) => {
+            if now < previous.until.saturating_add(self.policy().rotation_grace) {
                 return TokenStatus::Replaced { by_credentials: !previous.is_accepted };
             }
-            _ => {}
         }
         if !presented.token.was_issued(&content.seed, self.namespace()) {
             return TokenStatus::WrongSecret;
@@ -318,19 +322,16 @@ impl<T: Send + Sync + 'static> Manager<T> {
         Ok(self.clock().now() < content.ends_at.saturating_add(END_TOLERANCE))
     }
 
-    /// The status if the session's binding is the one that its account has now.
+    /// Whether a session's binding is the one that its account has now. Data that can't be read
+    /// names no account, and lets no one in.
     #[inline]
-    fn bound(&self, content: &Content<T>, status: TokenStatus) -> TokenStatus {
-        let Some(bound_to) = &self.policy().bound_to else {
-            return status;
-        };
-        let is_bound = content.is_anonymous()
-            || match content.data.get() {
-                Ok(data) => bound_to(data).is_some_and(|now| Some(&now) == content.binding()),
-                // Data that can't be read names no account, and lets no one in.
-                Err(_) => true,
-            };
-        if is_bound { status } else { TokenStatus::CredentialsChanged }
+    pub(crate) fn is_bound(&self, content: &Content<T>) -> bool {
+        match (&self.policy().bound_to, content.is_anonymous()) {
+            (Some(bound_to), false) => content.data.get().map_or(true, |data| {
+                bound_to(data).is_some_and(|now| content.binding() == Some(&now))
+            }),
+            _ => true,
+        }
     }
 
     /// A session that the caller has read before, as it is now, with the rights that it had then.
@@ -352,7 +353,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
         let continues = |content: &Content<T>| {
             content.epoch == began.content().epoch
                 && content.data.get().is_ok()
-                && self.bound(content, TokenStatus::Valid) == TokenStatus::Valid
+                && self.is_bound(content)
         };
         let found = found.filter(|session| continues(session.content()));
         Ok(found.map(|session| session.restricted_to(Some(began.proofs()))))

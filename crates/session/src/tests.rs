@@ -58,11 +58,11 @@ fn failing_generator_makes_no_session() {
 #[test]
 fn rotation_without_randomness_leaves_the_session_as_it_was() {
     static WORKS: AtomicU8 = AtomicU8::new(1);
-    let builder = Manager::builder(MemoryStore::<Record<&str>>::new()).random(|bytes| {
-        match WORKS.load(Ordering::Relaxed) {
-            1 => crate::token::system_random(bytes),
-            _ => Err(Error::no_randomness("out of order")),
-        }
+    let builder = Manager::builder(MemoryStore::<Record<&str>>::new()).random(|bytes| match WORKS
+        .load(Ordering::Relaxed)
+    {
+        1 => crate::token::system_random(bytes),
+        _ => Err(Error::no_randomness("out of order")),
     });
     let manager = builder.build().unwrap();
     let ada = block_on(manager.create(NewSession::new("ada").owner("ada"))).unwrap();

@@ -6,9 +6,11 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use kvolt_cache::Key;
 use tokio::sync::OwnedMutexGuard;
+use tokio::time::Instant;
 
 use crate::{Error, Result};
 
@@ -18,8 +20,18 @@ const MAX_WAITING: usize = 10_000;
 /// After so many changes in a row while another process competes, this one makes room.
 const MAX_WINS: u32 = 16;
 
+/// For how long: some round trips.
+const ROOM: Duration = Duration::from_millis(2);
+
 /// How many times a process makes room after it last met another.
-const COMPETES_FOR: u8 = 4;
+const COMPETES_FOR: u8 = 16;
+
+/// After changes in a row for this long, a process makes room for one that it has not met: a
+/// process that is a little farther from the store may lose each time, and is not noticed.
+const MAX_UNMET: Duration = Duration::from_millis(60);
+
+/// For how long: longer than a process pauses that has lost.
+const LONG_ROOM: Duration = Duration::from_millis(8);
 
 const SHARDS: usize = 16;
 
@@ -38,7 +50,9 @@ struct Queue<R> {
 struct State<R> {
     /// What the last holder wrote; nothing where its outcome is not known.
     handed: Option<R>,
+    /// How many changes in a row this process has made, and since about when.
     wins: u32,
+    since: Option<Instant>,
     competes: u8,
 }
 
@@ -62,7 +76,7 @@ impl<R> Turns<R> {
     fn join(&self, key: Key) -> Result<Member<'_, R>> {
         let mut shard = self.shard(&key);
         let queue = shard.entry(key).or_insert_with(|| {
-            let state = State { handed: None, wins: 0, competes: 0 };
+            let state = State { handed: None, wins: 0, since: None, competes: 0 };
             Queue { state: Arc::new(tokio::sync::Mutex::new(state)), members: 0 }
         });
         if queue.members > MAX_WAITING {
@@ -125,18 +139,28 @@ impl<R> Turn<'_, R> {
 
     /// Another process changed the session in between.
     pub(crate) fn lost(&mut self) {
-        (self.state.wins, self.state.competes) = (0, COMPETES_FOR);
+        let state = &mut *self.state;
+        (state.wins, state.since, state.competes) = (0, None, COMPETES_FOR);
     }
 
-    /// Whether this process has just won so often that it should make room for another.
-    pub(crate) fn won(&mut self) -> bool {
+    /// Notes that this process has won, and returns for how long it should make room for another,
+    /// if it has won so often or for so long.
+    pub(crate) fn won(&mut self) -> Option<Duration> {
         let state = &mut *self.state;
         state.wins += 1;
-        if state.competes == 0 || state.wins < MAX_WINS {
-            return false;
+        if !state.wins.is_multiple_of(MAX_WINS) {
+            return None;
         }
-        (state.wins, state.competes) = (0, state.competes - 1);
-        true
+        if state.competes > 0 {
+            state.competes -= 1;
+            return Some(ROOM);
+        }
+        let now = Instant::now();
+        if now.duration_since(*state.since.get_or_insert(now)) < MAX_UNMET {
+            return None;
+        }
+        state.since = None;
+        Some(LONG_ROOM)
     }
 }
 
@@ -209,9 +233,10 @@ mod tests {
     fn process_that_competes_and_wins_makes_room() {
         let turns = Turns::<u32>::new();
         let mut turn = pollster::block_on(turns.take(key())).unwrap();
-        assert!((0..100).all(|_| !turn.won()), "nothing competes");
+        assert!((0..100).all(|_| turn.won().is_none()), "nothing competes");
         turn.lost();
-        let paused = (0..1_000).filter(|_| turn.won()).count();
-        assert_eq!(paused, usize::from(COMPETES_FOR));
+        let rooms: Vec<usize> = (1..1_000).filter(|_| turn.won().is_some()).collect();
+        let expected: Vec<usize> = (1..=usize::from(COMPETES_FOR)).map(|room| room * 16).collect();
+        assert_eq!(rooms, expected);
     }
 }

@@ -114,9 +114,7 @@ async fn oldest_of_a_full_group_ends_with_an_event() {
     let events = heard.take(3);
     assert!(events.iter().all(|event| event.owner.is_none()));
     assert_eq!(events[1].what, What::Created { anonymous: true });
-    assert_eq!((events[2].what, events[2].id), {
-        (What::Ended { reason }, Some(first.id()))
-    });
+    assert_eq!((events[2].what, events[2].id), { (What::Ended { reason }, Some(first.id())) });
 }
 
 /// Symfony CVE-2016-4423: unbounded data before login.

@@ -144,9 +144,7 @@ impl Model {
         };
         if steps == 0 {
             Status::Current
-        } else if steps <= MAX_PREVIOUS
-            && made.is_accepted
-            && self.now < made.replaced + self.grace
+        } else if steps <= MAX_PREVIOUS && made.is_accepted && self.now < made.replaced + self.grace
         {
             Status::InGrace
         } else if self.now < until {

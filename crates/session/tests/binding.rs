@@ -5,9 +5,10 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use kvolt_session::{
-    AtLimit, Binding, Builder, EndReason, NewSession, OwnerLimit, RefusalReason, Rotated,
+    Binding, Builder, EndReason, Manager, NewSession, OwnerLimit, RefusalReason, Rotated,
     TokenReuse, What,
 };
 use kvolt_testkit::Call;
@@ -55,7 +56,7 @@ fn worlds(settings: impl Fn(Builder<String>) -> Builder<String>) -> [(World, Acc
 
 /// listmonk, nhost: sessions survive a password change.
 #[tokio::test]
-async fn what_was_made_before_a_change_is_refused_though_nobody_has_called_anything() {
+async fn session_from_before_a_change_is_refused_without_a_call() {
     for (world, accounts) in worlds(|builder| builder) {
         let token = world.manager.create(at(1)).await.unwrap();
         let bob = NewSession::new(String::from("bob")).owner("bob").bound_to(1);
@@ -76,7 +77,7 @@ async fn what_was_made_before_a_change_is_refused_though_nobody_has_called_anyth
 }
 
 #[tokio::test]
-async fn an_account_that_is_gone_has_no_sessions() {
+async fn account_that_is_gone_has_no_sessions() {
     for (world, accounts) in worlds(|builder| builder) {
         let token = world.manager.create(at(1)).await.unwrap();
         accounts.remove("ada");
@@ -87,7 +88,7 @@ async fn an_account_that_is_gone_has_no_sessions() {
 }
 
 #[tokio::test]
-async fn a_refusal_says_that_the_credentials_were_changed() {
+async fn refusal_says_that_the_credentials_were_changed() {
     let heard = Heard::default();
     let accounts = Accounts::new();
     let world = world_with(|builder| accounts.bind(builder).listener(heard.listener()));
@@ -102,7 +103,7 @@ async fn a_refusal_says_that_the_credentials_were_changed() {
 }
 
 #[tokio::test]
-async fn a_session_without_a_binding_is_an_error_that_says_what_to_do() {
+async fn session_without_a_binding_is_an_error() {
     for (world, _) in worlds(|builder| builder) {
         let old = world.manager.create(at(1)).await.unwrap();
         for error in [
@@ -119,7 +120,7 @@ async fn a_session_without_a_binding_is_an_error_that_says_what_to_do() {
 
 /// Checked against the old password, made after the change.
 #[tokio::test]
-async fn a_login_that_a_change_has_overtaken_is_refused() {
+async fn login_that_a_change_has_overtaken_is_refused() {
     for (world, accounts) in worlds(|builder| builder) {
         let seen = 1;
         accounts.change("ada", 2);
@@ -130,7 +131,7 @@ async fn a_login_that_a_change_has_overtaken_is_refused() {
 
 /// ASVS 7.4.3: after a factor changes, the others end and the current one goes on under a new token.
 #[tokio::test]
-async fn a_change_of_credentials_ends_the_others_and_gives_this_one_a_new_token_and_binding() {
+async fn change_of_credentials_ends_the_others_and_renews_this_one() {
     for (world, accounts) in worlds(|builder| builder.rotation_grace(GRACE)) {
         let others = [
             world.manager.create(at(1)).await.unwrap(),
@@ -160,7 +161,7 @@ async fn a_change_of_credentials_ends_the_others_and_gives_this_one_a_new_token_
 }
 
 #[tokio::test]
-async fn a_change_of_credentials_leaves_no_token_in_its_grace() {
+async fn change_of_credentials_leaves_no_token_in_its_grace() {
     for (world, accounts) in worlds(|builder| builder.rotation_grace(GRACE)) {
         let other = world.manager.create(at(1)).await.unwrap();
         let old = world.manager.create(at(1)).await.unwrap();
@@ -179,7 +180,7 @@ async fn a_change_of_credentials_leaves_no_token_in_its_grace() {
 }
 
 #[tokio::test]
-async fn a_request_on_its_way_when_the_credentials_change_is_no_theft() {
+async fn request_under_way_at_a_change_of_credentials_is_no_theft() {
     let heard = Heard::default();
     let world = world_with(|builder| {
         let builder = builder.rotation_grace(GRACE).token_reuse(TokenReuse::EndSession);
@@ -187,15 +188,18 @@ async fn a_request_on_its_way_when_the_credentials_change_is_no_theft() {
     });
     let old = world.manager.create(ada()).await.unwrap();
     let token = rotated(world.manager.change_credentials(&old, None).await.unwrap().0);
-    world.time.advance(GRACE - TICK);
+    assert_eq!(token.id(), old.id());
+    world.time.advance(GRACE * 2 - TICK);
     assert!(!world.lives(&old).await && world.lives(&token).await);
+    let reason = RefusalReason::CredentialsChanged;
+    assert_eq!(heard.whats(3)[2], What::Refused { reason });
     world.time.advance(TICK);
     assert!(!world.lives(&old).await);
-    assert!(!world.lives(&token).await, "after the grace it is");
+    assert!(!world.lives(&token).await, "after twice the grace it is");
 }
 
 #[tokio::test]
-async fn without_bindings_a_change_of_credentials_ends_the_others_and_rotates() {
+async fn change_of_credentials_needs_no_bindings() {
     let heard = Heard::default();
     let world = world_with(|builder| builder.listener(heard.listener()));
     let other = world.manager.create(ada()).await.unwrap();
@@ -208,28 +212,86 @@ async fn without_bindings_a_change_of_credentials_ends_the_others_and_rotates() 
     assert_eq!(heard.whats(4)[2], What::Ended { reason });
 }
 
-/// It can be done again: first the others end, and only then this one changes.
+/// The others end first. A session that can't be given a new token then ends too: its token may
+/// be known to a thief.
 #[tokio::test]
-async fn a_change_of_credentials_that_fails_in_the_middle_is_done_by_calling_it_again() {
+async fn change_of_credentials_fails_closed() {
     for (world, accounts) in worlds(|builder| builder) {
         let other = world.manager.create(at(1)).await.unwrap();
         let token = world.manager.create(at(1)).await.unwrap();
         accounts.change("ada", 2);
-        world.faults.only(&[Call::Rename]);
+        world.faults.only(&[Call::Replace]);
         world.faults.fail_next(1);
         let failed = world.manager.change_credentials(&token, Some(Binding::from(2))).await;
         assert!(failed.unwrap_err().is_unavailable());
-        assert!(!world.lives(&other).await);
-        let (changed, _) =
-            world.manager.change_credentials(&token, Some(Binding::from(2))).await.unwrap();
-        assert!(world.lives(&rotated(changed)).await);
-        assert_eq!(world.of("ada").await, 1);
+        assert!(!world.lives(&other).await && !world.lives(&token).await);
+        assert_eq!(world.store.len(), 0);
     }
 }
 
-/// A device that signs in anew after the password was changed elsewhere takes up no second place.
+/// Neither can be done: it is called again.
 #[tokio::test]
-async fn a_login_replaces_also_what_is_refused_since_the_credentials_were_changed() {
+async fn change_of_credentials_in_an_outage_can_be_called_again() {
+    for (world, accounts) in worlds(|builder| builder) {
+        let other = world.manager.create(at(1)).await.unwrap();
+        let token = world.manager.create(at(1)).await.unwrap();
+        accounts.change("ada", 2);
+        world.faults.only(&[Call::Replace, Call::Remove]);
+        world.faults.fail_all(true);
+        let failed = world.manager.change_credentials(&token, Some(Binding::from(2))).await;
+        assert!(failed.unwrap_err().is_unavailable());
+        assert!(!world.lives(&other).await);
+        world.faults.fail_all(false);
+        let (changed, ended) =
+            world.manager.change_credentials(&token, Some(Binding::from(2))).await.unwrap();
+        assert!(world.lives(&rotated(changed)).await);
+        assert_eq!((world.of("ada").await, ended), (1, 0));
+    }
+}
+
+/// A thief rotates the session after its owner's request was let in, and before the owner's new
+/// token is made. Without a grace, the owner's token is then no longer accepted.
+#[tokio::test]
+async fn change_of_credentials_ends_a_session_that_a_thief_has_rotated() {
+    for grace in [Duration::ZERO, GRACE] {
+        let world = Arc::new(world_with(|builder| builder.rotation_grace(grace)));
+        let builder = Manager::builder(world.store.clone()).clock(world.time.clock());
+        let elsewhere = builder.rotation_grace(grace).build().unwrap();
+        let token = world.manager.create(ada()).await.unwrap();
+        world.faults.only(&[Call::RemoveOwner]);
+        world.faults.hold_calls();
+        let change = {
+            let (world, token) = (Arc::clone(&world), token.clone());
+            tokio::spawn(async move { world.manager.change_credentials(&token, None).await })
+        };
+        world.faults.until_waiting(1).await;
+        let stolen = rotated(elsewhere.rotate(&token).await.unwrap());
+        world.faults.release();
+        let (changed, _) = change.await.unwrap().unwrap();
+        match changed {
+            Rotated::Token(new) if !grace.is_zero() => assert!(world.lives(&new).await),
+            Rotated::Absent if grace.is_zero() => assert_eq!(world.store.len(), 0),
+            other => panic!("{other:?} with a grace of {grace:?}"),
+        }
+        assert!(!world.lives(&stolen).await && !world.lives(&token).await);
+    }
+}
+
+/// A session that was made before the setting, or without an account, is not let in.
+#[tokio::test]
+async fn session_without_a_binding_is_refused_where_sessions_are_bound() {
+    for (world, accounts) in worlds(|builder| builder) {
+        let builder = Manager::builder(world.store.clone()).clock(world.time.clock());
+        let unbound = builder.build().unwrap().create(ada()).await.unwrap();
+        assert!(!world.lives(&unbound).await);
+        accounts.remove("ada");
+        assert!(!world.lives(&unbound).await, "no account is no binding");
+    }
+}
+
+/// A device that signs in again after the password was changed takes up no second place.
+#[tokio::test]
+async fn login_replaces_a_session_with_an_old_binding() {
     let limit = OwnerLimit::refuse(1);
     for (world, accounts) in worlds(|builder| builder.owner_limit(limit)) {
         let stale = world.manager.create(at(1)).await.unwrap();

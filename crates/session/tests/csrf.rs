@@ -11,7 +11,7 @@ use support::{GRACE, TICK, ada, bob, rotated, world, world_with};
 
 /// Symfony CVE-2022-24895: the form token survives a login.
 #[tokio::test]
-async fn a_form_token_ends_with_the_login_and_lasts_over_rotations_and_authentications() {
+async fn form_token_lasts_until_the_next_login() {
     let world = world_with(|builder| builder.anonymous(Anonymous::new(10)));
     let visitor = world.manager.create_anonymous(String::new()).await.unwrap();
     let session = world.manager.peek(&visitor).await.unwrap().unwrap();
@@ -29,7 +29,7 @@ async fn a_form_token_ends_with_the_login_and_lasts_over_rotations_and_authentic
     let session = world.manager.update(&token, |name| name.push('!')).await.unwrap().unwrap();
     assert!(session.verifies_csrf(first.as_str()), "a page that was open still works");
     let second = session.csrf_token().unwrap();
-    assert_ne!(first, second, "BREACH");
+    assert_ne!(first.as_str(), second.as_str(), "BREACH");
     assert!(session.verifies_csrf(second.as_str()));
 
     let token = world.manager.login(Some(&token), bob()).await.unwrap();
@@ -40,7 +40,7 @@ async fn a_form_token_ends_with_the_login_and_lasts_over_rotations_and_authentic
 }
 
 #[tokio::test]
-async fn another_session_s_form_token_is_refused_also_one_of_the_same_owner() {
+async fn form_token_of_another_session_is_refused() {
     let world = world();
     let mut sessions = Vec::new();
     for new in [ada(), ada(), bob()] {
@@ -52,7 +52,7 @@ async fn another_session_s_form_token_is_refused_also_one_of_the_same_owner() {
         for (other, verifying) in sessions.iter().enumerate() {
             assert_eq!(verifying.verifies_csrf(token.as_str()), number == other);
         }
-        for wrong in [&token.as_str()[1..], "", &session.id().to_string()[..CsrfToken::LEN]] {
+        for wrong in [&token.as_str()[1..], "", &"A".repeat(CsrfToken::LEN)] {
             assert!(!session.verifies_csrf(wrong));
         }
     }
@@ -60,7 +60,7 @@ async fn another_session_s_form_token_is_refused_also_one_of_the_same_owner() {
 
 #[cfg(feature = "json")]
 #[tokio::test]
-async fn a_form_token_and_a_message_survive_storage() {
+async fn form_token_and_message_survive_storage() {
     use kvolt_cache::{Coded, MemoryStore};
     use kvolt_session::{Manager, RecordJson};
 
@@ -81,7 +81,7 @@ async fn a_form_token_and_a_message_survive_storage() {
 }
 
 #[tokio::test]
-async fn messages_are_taken_once_in_their_order_and_last_until_then() {
+async fn messages_are_taken_once_in_order() {
     for at_once in [true, false] {
         let world = world_with(|builder| builder.rotation_grace(GRACE));
         world.faults.answers_at_once(at_once);
@@ -111,7 +111,7 @@ async fn messages_of_one_user_are_not_shown_to_the_next() {
 }
 
 #[tokio::test]
-async fn leaving_and_taking_messages_does_not_keep_a_session_alive() {
+async fn messages_do_not_keep_a_session_alive() {
     let world = world();
     let token = world.manager.create(ada()).await.unwrap();
     let before = world.manager.peek(&token).await.unwrap().unwrap().expires_at();
@@ -122,7 +122,7 @@ async fn leaving_and_taking_messages_does_not_keep_a_session_alive() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_fifty_who_take_at_once_each_message_is_given_to_one() {
+async fn message_is_given_to_one_of_many_callers() {
     for round in 0..40 {
         let world = Arc::new(world());
         world.faults.answers_at_once(round % 2 == 0);

@@ -1,44 +1,18 @@
 //! What the log says.
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
+mod support;
+
 use std::time::Duration;
 
 use kvolt_cache::MemoryStore;
-use kvolt_session::{Manager, NewSession, Owner, Rotated};
-use tracing_subscriber::fmt::MakeWriter;
-
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
+use kvolt_session::{Manager, NewSession, Rotated};
+use support::{Log, owner};
 
 #[test]
-fn the_log_names_public_ids_and_never_a_token() {
+fn log_has_public_ids_and_never_a_token() {
     let log = Log::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_writer(log.clone())
-        .with_ansi(false)
-        .with_max_level(tracing::Level::TRACE)
-        .finish();
+    let subscriber = log.subscriber(tracing::Level::TRACE);
     let manager: Manager<&str> = Manager::new(MemoryStore::new(), Duration::from_secs(60));
     let ada = || NewSession::new("private").owner("ada");
     let (tokens, ids) = tracing::subscriber::with_default(subscriber, || {
@@ -57,7 +31,7 @@ fn the_log_names_public_ids_and_never_a_token() {
             (tokens, ids)
         })
     });
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let log = log.text();
     for (token, id) in tokens.iter().zip(&ids) {
         assert!(log.contains(id.as_str()), "{log}");
         assert!(!log.contains(token.expose()), "{log}");

@@ -6,13 +6,13 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kvolt_session::{Anonymous, Level, Rotated, StepUp};
+use kvolt_session::{Anonymous, Level, Manager, Rotated, StepUp};
 use kvolt_testkit::Call;
 use support::{GRACE, IDLE, LIFETIME, TICK, ada, rotated, world, world_with};
 
 /// ASVS 7.2.4, NIST SP 800-63B-4 section 5.2: re-authentication resets both timeouts.
 #[tokio::test]
-async fn proving_it_again_gives_a_new_token_starts_both_timeouts_anew_and_keeps_the_data() {
+async fn proof_gives_a_new_token_and_restarts_both_timeouts() {
     for at_once in [true, false] {
         let world = world();
         world.faults.answers_at_once(at_once);
@@ -36,7 +36,7 @@ async fn proving_it_again_gives_a_new_token_starts_both_timeouts_anew_and_keeps_
 
 /// NIST SP 800-63B-4: a session's level never exceeds the event's, and rises only by re-authentication.
 #[tokio::test]
-async fn a_level_rises_to_what_was_proved_and_is_never_lowered() {
+async fn level_rises_to_what_was_proved_and_never_falls() {
     let world = world();
     let mut token = world.manager.create(ada()).await.unwrap();
     let mut moments = vec![world.time.clock().now()];
@@ -64,7 +64,7 @@ async fn a_level_rises_to_what_was_proved_and_is_never_lowered() {
 
 /// What rotating and updating never do.
 #[tokio::test]
-async fn only_an_authentication_raises_a_level_or_makes_it_fresh() {
+async fn only_a_proof_raises_a_level() {
     let world = world();
     let token = world.manager.create(ada()).await.unwrap();
     let before = world.manager.peek(&token).await.unwrap().unwrap();
@@ -75,7 +75,7 @@ async fn only_an_authentication_raises_a_level_or_makes_it_fresh() {
 }
 
 #[tokio::test]
-async fn a_step_up_is_asked_for_by_age_by_level_and_by_both() {
+async fn step_up_is_by_age_by_level_or_both() {
     let world = world();
     let token = world.manager.create(ada()).await.unwrap();
     world.time.advance(Duration::from_secs(60));
@@ -102,7 +102,7 @@ async fn a_step_up_is_asked_for_by_age_by_level_and_by_both() {
 }
 
 #[tokio::test]
-async fn an_anonymous_session_has_no_level_and_can_not_be_given_one() {
+async fn anonymous_session_has_no_level() {
     let world = world_with(|builder| builder.anonymous(Anonymous::new(10)));
     let token = world.manager.create_anonymous(String::from("basket")).await.unwrap();
     let error = world.manager.reauthenticate(&token, Level::Three).await.unwrap_err();
@@ -116,7 +116,7 @@ async fn an_anonymous_session_has_no_level_and_can_not_be_given_one() {
 }
 
 #[tokio::test]
-async fn proving_it_again_by_a_token_in_its_grace_gives_the_session_to_who_has_proved_it() {
+async fn proof_by_a_token_in_its_grace_gets_the_session() {
     for at_once in [true, false] {
         let world = world_with(|builder| builder.rotation_grace(GRACE));
         world.faults.answers_at_once(at_once);
@@ -147,8 +147,38 @@ async fn proving_it_again_by_a_token_in_its_grace_gives_the_session_to_who_has_p
     }
 }
 
+/// The rights that a token had are kept as they were: also those of the usual case, the password
+/// once more at the level that was there.
+#[tokio::test]
+async fn token_in_its_grace_has_the_rights_it_had() {
+    for at_once in [true, false] {
+        let world = world_with(|builder| builder.rotation_grace(GRACE * 3));
+        world.faults.answers_at_once(at_once);
+        let first = world.manager.create(ada()).await.unwrap();
+        let made = world.time.clock().now();
+        world.time.advance(GRACE);
+        let second = rotated(world.manager.reauthenticate(&first, Level::One).await.unwrap());
+        world.time.advance(GRACE);
+        let third = rotated(world.manager.reauthenticate(&second, Level::Two).await.unwrap());
+        let now = world.time.clock().now();
+        let moments = [made, made.saturating_add(GRACE), now];
+        let levels = [Level::One, Level::One, Level::Two];
+        for (number, token) in [&first, &second, &third].into_iter().enumerate() {
+            let session = world.manager.get(token).await.unwrap().unwrap();
+            assert_eq!(session.level(), Some(levels[number]));
+            assert_eq!(session.authenticated(), Some(moments[number]));
+            assert!(!session.is_anonymous());
+            assert!(session.meets(&StepUp::at_level(Level::One), now));
+            assert_eq!(session.meets(&StepUp::within(TICK), now), number == 2);
+            // What it changes does not change that.
+            let updated = world.manager.update(token, |name| name.push('!')).await.unwrap();
+            assert_eq!(updated.unwrap().authenticated(), Some(moments[number]));
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn two_authentications_at_once_and_updates_between_them_all_take_effect() {
+async fn proofs_and_updates_at_once_all_take_effect() {
     for round in 0..200 {
         let world = Arc::new(world_with(|builder| builder.rotation_grace(GRACE)));
         world.faults.answers_at_once(round % 2 == 0);
@@ -183,13 +213,10 @@ async fn two_authentications_at_once_and_updates_between_them_all_take_effect() 
             assert!(update.await.unwrap());
         }
         assert_eq!(tokens.len(), 2, "each has proved it");
-        let mut last = None;
         for token in &tokens {
-            let session = world.manager.peek(token).await.unwrap().unwrap();
-            let is_last = session.id() == token.id();
-            last = last.or(is_last.then_some(session));
+            assert!(world.lives(token).await, "the session's own, or in its grace");
         }
-        let session = last.expect("one of them is the last");
+        let session = world.manager.find(token.id()).await.unwrap().unwrap();
         let now = world.time.clock().now();
         assert_eq!(session.authenticated_at(Level::Two), Some(now));
         assert_eq!(session.authenticated(), Some(now));
@@ -200,19 +227,19 @@ async fn two_authentications_at_once_and_updates_between_them_all_take_effect() 
 
 /// What is said to have been done was done: without a grace, the slower of two finds no session.
 #[tokio::test]
-async fn without_a_grace_the_slower_of_two_authentications_is_not_told_that_it_took_effect() {
+async fn slower_of_two_proofs_without_a_grace_is_absent() {
     let world = Arc::new(world());
-    world.faults.answers_at_once(false);
-    let token = Arc::new(world.manager.create(ada()).await.unwrap());
-    world.faults.only(&[Call::Rename]);
+    let elsewhere =
+        Manager::builder(world.store.clone()).clock(world.time.clock()).build().unwrap();
+    let token = world.manager.create(ada()).await.unwrap();
+    world.faults.only(&[Call::Replace]);
     world.faults.hold_calls();
     let slower = {
-        let (world, token) = (Arc::clone(&world), Arc::clone(&token));
+        let (world, token) = (Arc::clone(&world), token.clone());
         tokio::spawn(async move { world.manager.reauthenticate(&token, Level::Two).await.unwrap() })
     };
     world.faults.until_waiting(1).await;
-    world.faults.only(&[Call::Scan]);
-    let faster = rotated(world.manager.reauthenticate(&token, Level::One).await.unwrap());
+    let faster = rotated(elsewhere.reauthenticate(&token, Level::One).await.unwrap());
     world.faults.release();
     assert!(matches!(slower.await.unwrap(), Rotated::Absent));
     let session = world.manager.peek(&faster).await.unwrap().unwrap();

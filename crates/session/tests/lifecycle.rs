@@ -1,58 +1,18 @@
 //! The life of a session through the manager.
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
+mod support;
+
 use std::time::Duration;
 
 use kvolt_cache::{ManualClock, MemoryStore};
 use kvolt_session::{
-    AtLimit, Builder, Device, Manager, NewSession, Owner, OwnerLimit, Record, Rotated, SessionId,
-    Token,
+    AtLimit, Device, Manager, NewSession, OwnerLimit, Record, Rotated, SessionId, Token,
 };
-use kvolt_testkit::{Faults, FaultyStore};
-
-const IDLE: Duration = Duration::from_secs(600);
-const LIFETIME: Duration = Duration::from_secs(3_600);
-const TICK: Duration = Duration::from_millis(1);
-
-struct World {
-    time: ManualClock,
-    store: MemoryStore<Record<String>>,
-    faults: Faults,
-    manager: Manager<String>,
-}
-
-fn world() -> World {
-    world_with(|builder| builder)
-}
-
-fn world_with(settings: impl FnOnce(Builder<String>) -> Builder<String>) -> World {
-    let time = ManualClock::new();
-    let store = MemoryStore::builder().clock(time.clock()).build();
-    let (faulty, faults) = FaultyStore::new(store.clone());
-    let builder = Manager::builder(faulty).idle_timeout(IDLE).lifetime(LIFETIME);
-    let manager = settings(builder.clock(time.clock())).build().unwrap();
-    World { time, store, faults, manager }
-}
-
-fn ada() -> NewSession<String> {
-    NewSession::new(String::from("ada")).owner("ada")
-}
-
-impl World {
-    async fn lives(&self, token: &Token) -> bool {
-        self.manager.peek(token).await.unwrap().is_some()
-    }
-}
-
-fn rotated(rotated: Rotated) -> Token {
-    match rotated {
-        Rotated::Token(token) => token,
-        other => panic!("{other:?}"),
-    }
-}
+use support::{IDLE, LIFETIME, TICK, ada, owner, rotated, world, world_with};
 
 #[tokio::test]
-async fn a_session_carries_what_it_was_made_with() {
+async fn session_has_what_it_was_made_with() {
     let world = world();
     let device = Device::new().with_user_agent("Firefox").with_address([127, 0, 0, 1].into());
     let token = world.manager.create(ada().device(device.clone())).await.unwrap();
@@ -72,7 +32,7 @@ async fn a_session_carries_what_it_was_made_with() {
 
 /// @fastify/session CVE-2024-35220, aiohttp-session CVE-2018-1000814.
 #[tokio::test]
-async fn it_ends_at_its_idle_timeout_and_not_a_tick_before() {
+async fn session_ends_exactly_at_its_idle_timeout() {
     let world = world();
     let token = world.manager.create(ada()).await.unwrap();
     world.time.advance(IDLE - TICK);
@@ -82,13 +42,13 @@ async fn it_ends_at_its_idle_timeout_and_not_a_tick_before() {
     assert!(world.manager.get(&token).await.unwrap().is_none());
     world.time.advance(TICK);
     assert!(!world.lives(&token).await);
-    assert!(world.manager.list(&owner("ada")).await.unwrap().is_empty());
+    assert!(world.manager.list(&owner("ada")).await.unwrap().sessions.is_empty());
     assert_eq!(world.store.len(), 1, "and nobody has cleaned");
 }
 
 /// ASVS 7.3.2, NIST SP 800-63B-4 section 5.2.
 #[tokio::test]
-async fn nothing_extends_its_lifetime() {
+async fn nothing_extends_the_lifetime() {
     let world = world_with(|builder| builder.rotation_grace(Duration::from_secs(5)));
     let mut token = world.manager.create(ada()).await.unwrap();
     let step = Duration::from_secs(60);
@@ -106,22 +66,23 @@ async fn nothing_extends_its_lifetime() {
 }
 
 #[tokio::test]
-async fn looking_does_not_keep_it_alive_and_last_seen_never_goes_back() {
+async fn peeking_does_not_keep_a_session_alive() {
     let world = world();
     let token = world.manager.create(ada()).await.unwrap();
     world.time.advance(IDLE / 2);
     let used = world.manager.get(&token).await.unwrap().unwrap().last_seen();
     world.time.advance(IDLE / 4);
     assert_eq!(world.manager.peek(&token).await.unwrap().unwrap().last_seen(), used);
-    assert_eq!(world.manager.list(&owner("ada")).await.unwrap()[0].last_seen(), used);
+    assert_eq!(world.manager.list(&owner("ada")).await.unwrap().sessions[0].last_seen(), used);
     world.time.advance(IDLE * 3 / 4);
     assert!(!world.lives(&token).await);
 }
 
 #[tokio::test]
-async fn unknown_ended_and_foreign_tokens_are_one_answer_and_an_outage_is_another() {
+async fn unknown_token_and_outage_are_told_apart() {
     let world = world();
-    let admin = Manager::builder(world.store.clone()).kind("admin").build().unwrap();
+    // Of another namespace: in memory that is another store.
+    let admin = support::world().manager;
     let foreign = admin.create(ada()).await.unwrap();
     let ended = world.manager.create(ada()).await.unwrap();
     assert!(world.manager.destroy(&ended).await.unwrap());
@@ -146,7 +107,7 @@ async fn unknown_ended_and_foreign_tokens_are_one_answer_and_an_outage_is_anothe
 
 /// axum_session 0.22: a store that can't be read gives an empty session, then written over the real one.
 #[tokio::test]
-async fn an_outage_in_the_middle_of_an_update_harms_nothing() {
+async fn outage_during_an_update_harms_nothing() {
     let world = world();
     let token = world.manager.create(ada()).await.unwrap();
     for at_once in [true, false] {
@@ -161,7 +122,7 @@ async fn an_outage_in_the_middle_of_an_update_harms_nothing() {
 
 /// saysion 0.2, async-session: rotation leaves the old id alive.
 #[tokio::test]
-async fn a_rotation_moves_everything_and_ends_the_old_token() {
+async fn rotation_keeps_everything_but_the_token() {
     let world = world();
     let token = world.manager.create(ada()).await.unwrap();
     world.time.advance(TICK);
@@ -169,15 +130,15 @@ async fn a_rotation_moves_everything_and_ends_the_old_token() {
     let successor = rotated(world.manager.rotate(&token).await.unwrap());
     assert!(!world.lives(&token).await);
     let after = world.manager.peek(&successor).await.unwrap().unwrap();
-    assert_ne!(after.id(), before.id());
+    assert_eq!(after.id(), before.id(), "the public id stays");
     assert_eq!((after.data(), after.created()), (before.data(), before.created()));
     assert_eq!((after.expires_at(), after.ends_at()), (before.expires_at(), before.ends_at()));
-    assert_eq!(world.manager.list(&owner("ada")).await.unwrap()[0].id(), after.id());
+    assert_eq!(world.of("ada").await, 1);
     assert!(matches!(world.manager.rotate(&token).await.unwrap(), Rotated::Absent));
 }
 
 #[tokio::test]
-async fn in_its_grace_the_old_token_leads_to_the_one_successor_and_never_outlives_it() {
+async fn old_token_in_its_grace_never_outlives_the_session() {
     let grace = Duration::from_secs(10);
     let world = world_with(|builder| builder.rotation_grace(grace));
     let token = world.manager.create(ada()).await.unwrap();
@@ -186,10 +147,7 @@ async fn in_its_grace_the_old_token_leads_to_the_one_successor_and_never_outlive
     let _ = world.manager.update(&token, |name| name.push('!')).await.unwrap();
     assert_eq!(*world.manager.get(&successor).await.unwrap().unwrap(), "ada!");
     world.time.advance(grace - TICK);
-    assert_eq!(
-        world.manager.get(&token).await.unwrap().unwrap().id(),
-        successor.id()
-    );
+    assert_eq!(world.manager.get(&token).await.unwrap().unwrap().id(), successor.id());
     world.time.advance(TICK);
     assert!(!world.lives(&token).await && world.lives(&successor).await);
 
@@ -205,7 +163,7 @@ async fn in_its_grace_the_old_token_leads_to_the_one_successor_and_never_outlive
 
 /// ASVS 7.2.4, Symfony CVE-2023-46733.
 #[tokio::test]
-async fn a_login_replaces_what_the_client_had() {
+async fn login_replaces_the_client_s_session() {
     let world = world();
     let visitor = world.manager.create(String::from("visitor")).await.unwrap();
     world.time.advance(IDLE / 2);
@@ -219,12 +177,12 @@ async fn a_login_replaces_what_the_client_had() {
     let bob = NewSession::new(String::from("bob")).owner("bob");
     let second = world.manager.login(Some(&first), bob).await.unwrap();
     assert!(!world.lives(&first).await);
-    assert!(world.manager.list(&owner("ada")).await.unwrap().is_empty());
-    assert_eq!(world.manager.list(&owner("bob")).await.unwrap().len(), 1);
+    assert!(world.manager.list(&owner("ada")).await.unwrap().sessions.is_empty());
+    assert_eq!(world.manager.list(&owner("bob")).await.unwrap().sessions.len(), 1);
 
     let third = world.manager.login(Some(&second), String::from("visitor")).await.unwrap();
     assert!(!world.lives(&second).await && world.lives(&third).await);
-    assert!(world.manager.list(&owner("bob")).await.unwrap().is_empty());
+    assert!(world.manager.list(&owner("bob")).await.unwrap().sessions.is_empty());
     let unknown = Token::parse("A".repeat(48)).unwrap();
     let fourth = world.manager.login(Some(&unknown), ada()).await.unwrap();
     assert!(!world.lives(&unknown).await && world.lives(&fourth).await);
@@ -233,7 +191,7 @@ async fn a_login_replaces_what_the_client_had() {
 
 /// ASVS 7.4.2, 7.5.2; Mattermost CVE-2024-4183.
 #[tokio::test]
-async fn an_owner_lists_and_ends_what_is_theirs_and_nothing_else() {
+async fn owner_lists_and_ends_only_their_own() {
     let world = world();
     let mut tokens = Vec::new();
     for _ in 0..3 {
@@ -245,8 +203,9 @@ async fn an_owner_lists_and_ends_what_is_theirs_and_nothing_else() {
     let ids: Vec<SessionId> = tokens.iter().map(|token| token.id()).collect();
     let ada = owner("ada");
     let listed = || async {
-        let sessions = world.manager.list(&ada).await.unwrap();
-        sessions.iter().map(kvolt_session::Session::id).collect::<Vec<_>>()
+        let listing = world.manager.list(&ada).await.unwrap();
+        assert!(listing.unreadable.is_empty());
+        listing.sessions.iter().map(kvolt_session::Session::id).collect::<Vec<_>>()
     };
     assert_eq!(listed().await, ids, "oldest first");
     assert!(!world.manager.end(&ada, bob.id()).await.unwrap());
@@ -261,26 +220,7 @@ async fn an_owner_lists_and_ends_what_is_theirs_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn owners_of_different_kinds_are_different_owners() {
-    let world = world();
-    let admin = Manager::builder(world.store.clone()).kind("admin").build().unwrap();
-    let token = admin.create(ada()).await.unwrap();
-    let _ = world.manager.create(ada()).await.unwrap();
-    let owner = owner("ada");
-    assert_eq!(world.manager.list(&owner).await.unwrap().len(), 1);
-    assert!(!world.manager.end(&owner, admin.id(&token)).await.unwrap());
-    assert_eq!(world.manager.end_all(&owner).await.unwrap(), 1);
-    assert!(admin.get(&token).await.unwrap().is_some());
-    assert_eq!(admin.get(&token).await.unwrap().unwrap().owner(), Some(&owner));
-
-    let impostor = owner("admin:ada");
-    assert!(world.manager.list(&impostor).await.unwrap().is_empty());
-    assert_eq!(world.manager.end_all(&impostor).await.unwrap(), 0);
-    assert!(admin.get(&token).await.unwrap().is_some());
-}
-
-#[tokio::test]
-async fn the_limit_of_sessions_refuses_or_ends_the_oldest() {
+async fn owner_limit_refuses_or_ends_the_oldest() {
     for at_limit in [AtLimit::Refuse, AtLimit::RemoveOldest] {
         let limit = OwnerLimit::new(2, at_limit);
         let world = world_with(|builder| builder.owner_limit(limit));
@@ -294,7 +234,7 @@ async fn the_limit_of_sessions_refuses_or_ends_the_oldest() {
                 let again = world.manager.login(Some(&first), ada()).await.unwrap();
                 assert!(world.lives(&again).await, "one's own does not count");
             }
-            AtLimit::RemoveOldest => {
+            _ => {
                 assert!(!world.lives(&first).await && world.lives(&second).await);
                 assert!(world.lives(&third.unwrap()).await);
             }
@@ -303,10 +243,10 @@ async fn the_limit_of_sessions_refuses_or_ends_the_oldest() {
 }
 
 #[tokio::test]
-async fn the_owner_is_found_in_the_data_where_none_is_named() {
-    let world = world_with(|builder| builder.owned_by(|name: &String| owner(&**name)));
+async fn owner_is_found_in_the_data() {
+    let world = world_with(|builder| builder.owned_by(|name: &String| name.clone()));
     let _ = world.manager.create(String::from("ada")).await.unwrap();
-    assert_eq!(world.manager.list(&owner("ada")).await.unwrap().len(), 1);
+    assert_eq!(world.manager.list(&owner("ada")).await.unwrap().sessions.len(), 1);
 }
 
 #[tokio::test]
@@ -329,27 +269,9 @@ async fn reading_in_place_is_like_getting() {
     );
 }
 
-#[test]
-fn settings_that_contradict_each_other_are_refused() {
-    let builder = || Manager::builder(MemoryStore::<Record<()>>::new());
-    let limit = OwnerLimit::refuse(0);
-    for (builder, expected) in [
-        (builder().idle_timeout(Duration::ZERO), "must not be zero"),
-        (builder().lifetime(Duration::ZERO), "must not be zero"),
-        (builder().idle_timeout(Duration::from_secs(90_000)), "longer than the lifetime"),
-        (builder().rotation_grace(Duration::from_secs(3_600)), "longer than the idle timeout"),
-        (builder().owner_limit(limit), "allows no sign-in"),
-        (builder().kind(&"k".repeat(65)), "longer than 64 bytes"),
-        (builder().kind("a:b"), "has a colon"),
-    ] {
-        let error = builder.build().unwrap_err();
-        assert!(error.is_misconfigured() && error.to_string().contains(expected), "{error}");
-    }
-}
-
 /// ASVS 7.1.1: the documented defaults are the real ones.
 #[tokio::test]
-async fn the_defaults_are_what_is_documented() {
+async fn defaults_are_as_documented() {
     let manager = Manager::builder(MemoryStore::<Record<()>>::new()).build().unwrap();
     assert_eq!(manager.idle_timeout(), Duration::from_secs(30 * 60));
     assert_eq!(manager.lifetime(), Duration::from_secs(12 * 60 * 60));

@@ -12,12 +12,12 @@ use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt, stream};
-use kvolt_cache::{ManualClock, MemoryStore, Watched};
+use kvolt_cache::{ManualClock, MemoryStore, NearCache};
 use kvolt_session::{
-    AtLimit, Binding, Live, Manager, Owner, OwnerLimit, Record, Timeouts, Token, TokenReuse,
+    Binding, Level, Live, Manager, OwnerLimit, Record, Timeouts, Token, TokenReuse,
 };
 use kvolt_testkit::{Call, FaultyStore, PushingStore};
-use support::{GRACE, IDLE, TICK, ada, bob, rotated};
+use support::{GRACE, IDLE, Log, TICK, ada, bob, owner, rotated};
 use tokio::time::timeout;
 
 /// So long that nobody lives to see a look that nothing has caused.
@@ -63,13 +63,14 @@ async fn is_quiet(live: &mut Live<String>) -> bool {
 }
 
 #[tokio::test]
-async fn it_ends_at_once_for_whatever_reason_this_process_ends_the_session() {
+async fn connection_ends_at_once_with_a_session_that_ends_here() {
     for is_elsewhere in [false, true] {
-        let store = Memory::new();
+        let time = ManualClock::new();
+        let store = Memory::builder().clock(time.clock()).build();
         let limit = OwnerLimit::remove_oldest(3);
-        let reuse = TokenReuse::EndSession;
         let settings = |builder: kvolt_session::Builder<String>| {
-            builder.owner_limit(limit).token_reuse(reuse).live_interval(NEVER).build().unwrap()
+            let builder = builder.rotation_grace(GRACE).token_reuse(TokenReuse::EndSession);
+            builder.owner_limit(limit).live_interval(NEVER).clock(time.clock()).build().unwrap()
         };
         let manager = if is_elsewhere {
             settings(Manager::builder(elsewhere(&store)))
@@ -105,6 +106,7 @@ async fn it_ends_at_once_for_whatever_reason_this_process_ends_the_session() {
                 }
                 _ => {
                     drop(rotated(manager.rotate(&token).await.unwrap()));
+                    time.advance(GRACE * 2);
                     assert!(manager.get(&token).await.unwrap().is_none(), "it was stolen");
                 }
             }
@@ -116,7 +118,7 @@ async fn it_ends_at_once_for_whatever_reason_this_process_ends_the_session() {
 
 /// Another server, as far as this one can tell: nothing of it is shared but the store.
 #[tokio::test(start_paused = true)]
-async fn it_ends_within_the_interval_whoever_ends_the_session() {
+async fn connection_ends_within_the_interval_with_a_session_that_ends_elsewhere() {
     let store = Memory::new();
     let interval = Duration::from_secs(5);
     let builder = Manager::builder(elsewhere(&store)).live_interval(interval);
@@ -137,7 +139,7 @@ async fn it_ends_within_the_interval_whoever_ends_the_session() {
 
 /// As in a `select!` whose other side is never quiet for long.
 #[tokio::test(start_paused = true)]
-async fn who_gives_up_waiting_again_and_again_sees_the_end_within_the_interval_all_the_same() {
+async fn waits_that_are_given_up_still_see_the_end_in_time() {
     let store = Memory::new();
     let interval = Duration::from_secs(5);
     let builder = Manager::builder(elsewhere(&store)).live_interval(interval);
@@ -153,7 +155,7 @@ async fn who_gives_up_waiting_again_and_again_sees_the_end_within_the_interval_a
 }
 
 #[tokio::test]
-async fn two_managers_on_one_store_in_memory_tell_each_other_at_once() {
+async fn managers_on_one_memory_store_notify_each_other() {
     let store = Memory::new();
     let manager = Manager::builder(store.clone()).live_interval(NEVER).build().unwrap();
     let other: Manager<String> = Manager::builder(store.clone()).build().unwrap();
@@ -163,16 +165,16 @@ async fn two_managers_on_one_store_in_memory_tell_each_other_at_once() {
     assert_eq!(next(&mut live).await.as_deref(), Some("ada!"));
     let token = rotated(other.rotate(&token).await.unwrap());
     assert_eq!(next(&mut live).await.as_deref(), Some("ada!"));
-    assert_eq!(live.session().id(), other.id(&token));
+    assert_eq!(live.session().id(), token.id());
     assert!(other.destroy(&token).await.unwrap());
     ends(live).await;
 }
 
 #[tokio::test]
-async fn what_a_store_pushes_is_seen_without_looking() {
+async fn pushed_change_is_seen_without_polling() {
     let store = Memory::new();
     let (remote, pushes) = PushingStore::new(store.clone(), ManualClock::new().clock());
-    let watched = Watched::new(remote.clone()).unwrap();
+    let watched = NearCache::builder(remote.clone()).max_copies(0).build().unwrap();
     let manager = Manager::builder(watched).live_interval(NEVER).build().unwrap();
     let there: Manager<String> = Manager::builder(remote).build().unwrap();
     pushes.beat().await;
@@ -184,14 +186,14 @@ async fn what_a_store_pushes_is_seen_without_looking() {
     for _ in 0..3 {
         last = rotated(there.rotate(&last).await.unwrap());
         assert!(next(&mut live).await.is_some());
-        assert_eq!(live.session().id(), there.id(&last));
+        assert_eq!(live.session().id(), last.id());
     }
     assert!(there.destroy(&last).await.unwrap());
     ends(live).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_follows_the_session_over_rotations_by_whomever_with_a_grace_and_without() {
+async fn connection_follows_the_session_over_rotations() {
     for grace in [Duration::ZERO, GRACE] {
         for is_elsewhere in [false, true] {
             let store = Memory::new();
@@ -209,7 +211,7 @@ async fn it_follows_the_session_over_rotations_by_whomever_with_a_grace_and_with
             for by in [&manager, &there, &manager] {
                 token = rotated(by.rotate(&token).await.unwrap());
                 assert_eq!(next(&mut live).await.as_deref(), Some("ada"));
-                assert_eq!(live.session().id(), by.id(&token));
+                assert_eq!(live.session().id(), token.id());
             }
             // Several in a row, before it looks.
             for by in [&there, &manager, &there, &there] {
@@ -217,11 +219,11 @@ async fn it_follows_the_session_over_rotations_by_whomever_with_a_grace_and_with
                 let _ = by.update(&token, |name| name.push('!')).await.unwrap();
             }
             while next(&mut live).await.as_deref() != Some("ada!!!!") {}
-            assert_eq!(live.session().id(), there.id(&token));
-            let session = manager.reauthenticate(&token, kvolt_session::Level::Two).await.unwrap();
-            let token = rotated(session);
+            assert_eq!(live.session().id(), token.id());
+            let proved = manager.reauthenticate(&token, Level::Two).await.unwrap();
+            let token = rotated(proved);
             assert!(next(&mut live).await.is_some());
-            assert_eq!(live.session().level(), Some(kvolt_session::Level::Two));
+            assert_eq!(live.session().level(), Some(Level::One), "the rights it began with");
             assert!(there.destroy(&token).await.unwrap());
             assert_eq!(next(&mut live).await, None);
             assert_eq!(next(&mut live).await, None, "and from then on");
@@ -230,7 +232,7 @@ async fn it_follows_the_session_over_rotations_by_whomever_with_a_grace_and_with
 }
 
 #[tokio::test]
-async fn a_change_is_told_once_and_use_is_none() {
+async fn change_is_reported_once_and_use_is_none() {
     for at_once in [true, false] {
         let (store, faults) = FaultyStore::new(Memory::new());
         faults.answers_at_once(at_once);
@@ -254,7 +256,7 @@ async fn a_change_is_told_once_and_use_is_none() {
 
 /// What was changed between the request and the first wait.
 #[tokio::test]
-async fn what_happened_before_it_began_to_wait_is_seen() {
+async fn change_before_the_first_wait_is_seen() {
     for at_once in [true, false] {
         let (store, faults) = FaultyStore::new(Memory::new());
         faults.answers_at_once(at_once);
@@ -271,7 +273,7 @@ async fn what_happened_before_it_began_to_wait_is_seen() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_ends_with_the_timeouts_and_keeps_nothing_alive() {
+async fn connection_ends_with_the_timeouts_and_keeps_nothing_alive() {
     for is_elsewhere in [false, true] {
         let time = ManualClock::new();
         let store = MemoryStore::builder().clock(time.clock()).build();
@@ -297,7 +299,7 @@ async fn it_ends_with_the_timeouts_and_keeps_nothing_alive() {
 }
 
 #[tokio::test]
-async fn it_ends_by_itself_at_the_time_that_was_set_though_nobody_does_anything() {
+async fn connection_ends_at_its_time_without_a_notification() {
     for is_elsewhere in [false, true] {
         let store = Memory::new();
         let short = Timeouts::new(Duration::from_millis(100), Duration::from_millis(150));
@@ -315,7 +317,7 @@ async fn it_ends_by_itself_at_the_time_that_was_set_though_nobody_does_anything(
 
 /// Nothing is changed in the store then, and nobody is told.
 #[tokio::test(start_paused = true)]
-async fn it_ends_within_the_interval_when_the_credentials_were_changed() {
+async fn connection_ends_within_the_interval_with_a_changed_binding() {
     let version = Arc::new(AtomicU64::new(1));
     let current = Arc::clone(&version);
     let interval = Duration::from_secs(2);
@@ -331,9 +333,48 @@ async fn it_ends_within_the_interval_when_the_credentials_were_changed() {
     assert!(timeout(interval, live.ended()).await.is_ok());
 }
 
-/// A store that is down logs nobody out.
+/// A thief who has a stream open with a stolen token: the change of the password ends it.
 #[tokio::test(start_paused = true)]
-async fn a_store_that_can_not_be_asked_is_no_end_and_is_asked_again() {
+async fn connection_ends_with_a_change_of_credentials() {
+    let interval = Duration::from_secs(2);
+    for is_elsewhere in [false, true] {
+        let store = Memory::new();
+        let builder = Manager::<String>::builder(elsewhere(&store)).rotation_grace(GRACE);
+        let manager = builder.live_interval(interval).build().unwrap();
+        let there = Manager::builder(elsewhere(&store)).build().unwrap();
+        let token = manager.create(ada()).await.unwrap();
+        let live = follow(&manager, &token).await;
+        let by = if is_elsewhere { &there } else { &manager };
+        let new = rotated(by.change_credentials(&token, None).await.unwrap().0);
+        let wait = if is_elsewhere { interval } else { TICK };
+        assert!(timeout(wait, live.ended()).await.is_ok());
+        let mut live = follow(&manager, &new).await;
+        assert!(is_quiet(&mut live).await, "one that began after it goes on");
+    }
+}
+
+/// What is proved after a token was stolen is not for the stream that was opened with it.
+#[tokio::test]
+async fn connection_has_the_rights_it_began_with() {
+    let builder = Manager::builder(Memory::new()).rotation_grace(GRACE).live_interval(NEVER);
+    let manager = builder.build().unwrap();
+    let old = manager.create(ada()).await.unwrap();
+    let mut before = follow(&manager, &old).await;
+    let token = rotated(manager.reauthenticate(&old, Level::Two).await.unwrap());
+    // By the old token in its grace, and by the new one.
+    let (mut late, mut after) = (follow(&manager, &old).await, follow(&manager, &token).await);
+    let _ = manager.update(&token, |name| name.push('!')).await.unwrap();
+    for (live, level) in
+        [(&mut before, Level::One), (&mut late, Level::One), (&mut after, Level::Two)]
+    {
+        assert_eq!(next(live).await.as_deref(), Some("ada!"));
+        assert_eq!(live.session().level(), Some(level));
+    }
+}
+
+/// A store that is down signs no one out.
+#[tokio::test(start_paused = true)]
+async fn store_that_is_down_is_no_end() {
     let interval = Duration::from_secs(1);
     let (store, faults) = FaultyStore::new(elsewhere(&Memory::new()));
     let manager = Manager::builder(store).live_interval(interval).build().unwrap();
@@ -348,12 +389,70 @@ async fn a_store_that_can_not_be_asked_is_no_end_and_is_asked_again() {
     assert!(timeout(interval * 3, live.changed()).await.is_err());
     faults.fail_all(false);
     assert!(manager.destroy(&token).await.unwrap());
-    assert!(timeout(interval * 2, live.ended()).await.is_ok());
+    // While it pauses, it notices what this process does.
+    assert!(timeout(TICK, live.ended()).await.is_ok());
+}
+
+/// Ten thousand open connections must not be as many lines in the log, and as many questions to a
+/// store that tries to come back.
+#[tokio::test(start_paused = true)]
+async fn connections_wait_longer_and_longer_for_a_store_that_is_down() {
+    let interval = Duration::from_secs(1);
+    let (store, faults) = FaultyStore::new(Memory::new());
+    faults.answers_at_once(false);
+    let manager = Manager::builder(store).live_interval(interval).build().unwrap();
+    let token = manager.create(ada()).await.unwrap();
+    let mut all = Vec::new();
+    for _ in 0..100 {
+        all.push(follow(&manager, &token).await);
+    }
+    faults.fail_all(true);
+    let log = Log::default();
+    let _logged = tracing::subscriber::set_default(log.subscriber(tracing::Level::DEBUG));
+    let mut asked = Vec::new();
+    for _ in 0..3 {
+        let before = faults.count(Call::Get);
+        let ended = all.iter_mut().map(|live| timeout(interval * 20, live.changed()));
+        assert!(futures_util::future::join_all(ended).await.iter().all(Result::is_err));
+        asked.push((faults.count(Call::Get) - before) / 100);
+    }
+    // Between two and a half and five seconds each time, once it has grown to that.
+    assert!(asked[0] <= 12 && asked[1..].iter().all(|asked| (4..=8).contains(asked)), "{asked:?}");
+    assert_eq!(log.lines_with("could not check"), 1, "{}", log.text());
+}
+
+/// When the store's pushes are lost, all connections are notified at the same moment.
+#[tokio::test(start_paused = true)]
+async fn connections_spread_their_checks_after_lost_pushes() {
+    let interval = Duration::from_secs(10);
+    let (counted, faults) = FaultyStore::new(Memory::new());
+    let (remote, pushes) = PushingStore::new(counted, ManualClock::new().clock());
+    let near = NearCache::builder(remote).max_copies(0).build().unwrap();
+    let manager = Manager::builder(near).live_interval(interval).build().unwrap();
+    pushes.beat().await;
+    let token = manager.create(ada()).await.unwrap();
+    let mut all = Vec::new();
+    for _ in 0..100 {
+        let mut live = follow(&manager, &token).await;
+        assert!(is_quiet(&mut live).await);
+        all.push(live);
+    }
+    let before = faults.count(Call::Get);
+    pushes.cut();
+    let mut waits: Vec<_> = all.iter_mut().map(|live| Box::pin(live.changed())).collect();
+    let mut asked = Vec::new();
+    for _ in 0..10 {
+        let waited = waits.iter_mut().map(|wait| timeout(interval / 10, wait));
+        assert!(futures_util::future::join_all(waited).await.iter().all(Result::is_err));
+        asked.push(faults.count(Call::Get) - before - asked.iter().sum::<usize>());
+    }
+    assert!(asked.iter().all(|asked| *asked < 50), "not at once: {asked:?}");
+    assert!(asked.iter().sum::<usize>() >= 100, "and within the interval: {asked:?}");
 }
 
 /// The change was told, and then could not be looked at: it is not told again.
 #[tokio::test(start_paused = true)]
-async fn what_was_told_while_the_store_was_down_is_looked_for_until_it_is_known() {
+async fn change_during_an_outage_is_checked_until_it_is_known() {
     let (store, faults) = FaultyStore::new(Memory::new());
     faults.answers_at_once(false);
     let manager = Manager::builder(store).live_interval(NEVER).build().unwrap();
@@ -367,7 +466,7 @@ async fn what_was_told_while_the_store_was_down_is_looked_for_until_it_is_known(
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_lost_with_a_future_that_was_dropped_while_it_waited_or_looked() {
+async fn dropped_wait_loses_no_change() {
     let (store, faults) = FaultyStore::new(Memory::new());
     faults.answers_at_once(false);
     let manager = Manager::builder(store).live_interval(NEVER).build().unwrap();
@@ -392,7 +491,7 @@ async fn nothing_is_lost_with_a_future_that_was_dropped_while_it_waited_or_looke
 }
 
 #[tokio::test]
-async fn a_stream_ends_with_the_session_though_it_has_more_to_give() {
+async fn stream_ends_with_the_session() {
     let manager = Manager::builder(Memory::new()).live_interval(NEVER).build().unwrap();
     let token = manager.create(ada()).await.unwrap();
     let mut limited = follow(&manager, &token).await.limit(stream::iter(0..));
@@ -409,7 +508,7 @@ async fn a_stream_ends_with_the_session_though_it_has_more_to_give() {
 }
 
 #[tokio::test]
-async fn a_stream_that_waits_is_woken_by_the_end_of_its_session() {
+async fn waiting_stream_is_woken_by_the_end() {
     let manager = Manager::builder(Memory::new()).live_interval(NEVER).build().unwrap();
     let token = manager.create(ada()).await.unwrap();
     let limited = follow(&manager, &token).await.limit(stream::pending::<()>());
@@ -420,7 +519,7 @@ async fn a_stream_that_waits_is_woken_by_the_end_of_its_session() {
 }
 
 #[tokio::test]
-async fn a_stream_that_ends_by_itself_is_not_asked_again() {
+async fn stream_that_has_ended_is_not_polled_again() {
     /// Panics if it is polled after its end, as a stream may.
     struct Once(u8);
     impl Stream for Once {
@@ -445,7 +544,7 @@ async fn a_stream_that_ends_by_itself_is_not_asked_again() {
 
 /// A thousand connections of one session, and of as many sessions.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn many_connections_end_together_and_leave_nothing_behind() {
+async fn many_connections_end_together_and_leave_nothing() {
     let store = Memory::new();
     let manager = Manager::builder(store.clone()).live_interval(NEVER).build().unwrap();
     let shared = manager.create(ada()).await.unwrap();
@@ -465,7 +564,7 @@ async fn many_connections_end_together_and_leave_nothing_behind() {
 
 /// Signed out by a request that began before the token was changed.
 #[tokio::test(start_paused = true)]
-async fn it_ends_within_the_interval_when_a_name_from_before_a_rotation_is_ended() {
+async fn connection_ends_with_a_session_read_before_a_rotation() {
     let store = Memory::new();
     let interval = Duration::from_secs(1);
     let manager = Manager::builder(elsewhere(&store)).live_interval(interval).build().unwrap();

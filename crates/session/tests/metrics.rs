@@ -7,10 +7,10 @@ mod support;
 use std::collections::BTreeMap;
 
 use kvolt_cache::STORE_SECONDS;
-use kvolt_session::{Anonymous, AtLimit, OwnerLimit, Token};
+use kvolt_session::{Anonymous, OwnerLimit, Token};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use pollster::block_on;
-use support::{GRACE, World, ada, rotated, world_with};
+use support::{GRACE, World, ada, owner, rotated, world_with};
 
 /// What was recorded: of each name and its labels, the value, or how many there were.
 fn recorded(run: impl FnOnce()) -> BTreeMap<String, f64> {
@@ -41,7 +41,7 @@ fn world() -> World {
 }
 
 #[test]
-fn what_happens_to_sessions_is_counted_with_its_reason() {
+fn sessions_are_counted_with_their_reasons() {
     let recorded = recorded(|| {
         block_on(async {
             let world = world();
@@ -51,7 +51,7 @@ fn what_happens_to_sessions_is_counted_with_its_reason() {
             let two = manager.create(ada()).await.unwrap();
             assert!(manager.create(ada()).await.is_err());
             let three = world.rotate(&one).await;
-            world.time.advance(GRACE);
+            world.time.advance(GRACE * 2);
             assert!(manager.get(&one).await.unwrap().is_none());
             assert!(manager.get(&Token::parse("A".repeat(48)).unwrap()).await.unwrap().is_none());
             let four = manager.reauthenticate(&three, kvolt_session::Level::Two).await.unwrap();
@@ -83,7 +83,7 @@ fn what_happens_to_sessions_is_counted_with_its_reason() {
 }
 
 #[test]
-fn how_long_a_store_takes_is_recorded_where_it_does_not_answer_at_once() {
+fn slow_calls_of_the_store_are_measured() {
     let recorded = recorded(|| {
         block_on(async {
             let world = world();
@@ -110,13 +110,13 @@ fn how_long_a_store_takes_is_recorded_where_it_does_not_answer_at_once() {
 }
 
 #[test]
-fn no_label_has_a_name_that_somebody_chose() {
+fn no_label_has_a_name_from_outside() {
     let recorded = recorded(|| {
         block_on(async {
             let world = world();
             let token = world.manager.create(ada()).await.unwrap();
             let _ = world.rotate(&token).await;
-            world.manager.end_all(&"ada".into()).await.unwrap();
+            world.manager.end_all(&owner("ada")).await.unwrap();
         });
     });
     assert!(

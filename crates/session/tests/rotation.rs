@@ -5,9 +5,12 @@ mod support;
 
 use std::time::Duration;
 
+use kvolt_cache::{ManualClock, MemoryStore};
 use kvolt_session::{
-    Access, EndReason, Flash, Level, RefusalReason, Rotated, Token, TokenReuse, What,
+    Access, EndReason, Flash, Level, Manager, Ready, RefusalReason, Rotated, Token, TokenReuse,
+    What,
 };
+use kvolt_testkit::{Call, FaultyStore};
 use support::{GRACE, Heard, IDLE, TICK, World, ada, bob, rotated, world_with};
 
 const EVERY: Duration = Duration::from_secs(120);
@@ -23,7 +26,7 @@ fn both(
 }
 
 #[tokio::test]
-async fn a_token_is_changed_when_it_is_old_enough_and_not_a_tick_before() {
+async fn token_is_rotated_exactly_when_it_is_due() {
     for world in both(|builder| builder.rotate_every(EVERY).rotation_grace(GRACE)) {
         let mut token = world.manager.create(ada()).await.unwrap();
         for _ in 0..3 {
@@ -51,7 +54,7 @@ async fn a_token_is_changed_when_it_is_old_enough_and_not_a_tick_before() {
     let token = world.manager.create(ada()).await.unwrap();
     world.time.advance(IDLE - TICK);
     let session = world.manager.get(&token).await.unwrap().unwrap();
-    assert!(!world.manager.is_rotation_due(&session), "never, unless that is set");
+    assert!(!world.manager.is_rotation_due(&session), "never, by default");
     assert!(world.manager.rotate_if_due(&token, &session).await.unwrap().is_none());
 }
 
@@ -63,8 +66,9 @@ async fn try_everything(world: &World, spent: &Token) {
     assert!(manager.get(spent).await.unwrap().is_none());
     assert!(manager.get_with(spent, Access::SLIDE.strict()).await.unwrap().is_none());
     assert!(manager.read(spent, Access::SLIDE, String::len).await.unwrap().is_none());
-    if let Some(ready) = manager.get_ready(spent, Access::SLIDE) {
-        assert!(ready.unwrap().is_none());
+    match manager.get_ready(spent, Access::SLIDE) {
+        Ready::Yes(answer) => assert!(answer.unwrap().is_none()),
+        Ready::No(unread) => assert!(manager.finish(spent, unread).await.unwrap().is_none()),
     }
     assert!(manager.update(spent, |name| name.push('?')).await.unwrap().is_none());
     assert!(!manager.flash(spent, Flash::new("info", "stolen")).await.unwrap());
@@ -81,7 +85,7 @@ async fn try_everything(world: &World, spent: &Token) {
 }
 
 #[tokio::test]
-async fn a_token_whose_grace_has_passed_does_nothing_at_all() {
+async fn token_after_its_grace_does_nothing() {
     for reuse in [TokenReuse::Ignore, TokenReuse::Report] {
         for grace in [Duration::ZERO, GRACE] {
             for world in both(|builder| builder.rotation_grace(grace).token_reuse(reuse)) {
@@ -108,7 +112,7 @@ async fn a_token_whose_grace_has_passed_does_nothing_at_all() {
 }
 
 #[tokio::test]
-async fn a_token_in_its_grace_does_everything_to_the_one_successor() {
+async fn token_in_its_grace_uses_the_same_session() {
     for world in both(|builder| builder.rotation_grace(GRACE)) {
         let manager = &world.manager;
         let other = manager.create(ada()).await.unwrap();
@@ -139,9 +143,8 @@ async fn a_token_in_its_grace_does_everything_to_the_one_successor() {
     }
 }
 
-/// Whoever still has a token that was replaced keeps nothing alive with it.
 #[tokio::test]
-async fn a_token_in_its_grace_keeps_nothing_alive() {
+async fn token_in_its_grace_keeps_nothing_alive() {
     for world in both(|builder| builder.rotation_grace(GRACE)) {
         let old = world.manager.create(ada()).await.unwrap();
         let token = world.rotate(&old).await;
@@ -152,35 +155,47 @@ async fn a_token_in_its_grace_keeps_nothing_alive() {
     }
 }
 
+/// A request that was under way while the token changed may be late by another grace. After that,
+/// someone else has had the token.
 #[tokio::test]
-async fn a_use_after_the_grace_is_told_with_the_session_s_present_name() {
+async fn use_is_a_theft_after_twice_the_grace() {
     for at_once in [true, false] {
         let heard = Heard::default();
         let world = world_with(|builder| builder.rotation_grace(GRACE).listener(heard.listener()));
         world.faults.answers_at_once(at_once);
-        let spent = world.manager.create(ada()).await.unwrap();
-        let token = world.rotate(&spent).await;
+        let old = world.manager.create(ada()).await.unwrap();
+        let token = world.rotate(&old).await;
         world.time.advance(GRACE - TICK);
-        assert!(world.manager.get(&spent).await.unwrap().is_some());
+        assert!(world.manager.get(&old).await.unwrap().is_some());
         world.time.advance(TICK);
-        assert!(world.manager.get(&spent).await.unwrap().is_none());
-        let events = heard.take(4);
-        assert!(matches!(events[0].what, What::Created { anonymous: false }));
-        let was = spent.id();
-        assert_eq!(events[1].what, What::Rotated);
-        assert_eq!(events[1].id, Some(token.id()));
-        assert_eq!((events[2].what, events[2].id), (What::Reused, Some(token.id())));
-        let reason = RefusalReason::Reuse;
-        assert_eq!((events[3].what, events[3].id), (What::Refused { reason }, Some(was)));
+        assert!(world.manager.get(&old).await.unwrap().is_none());
+        world.time.advance(GRACE - TICK);
+        assert!(world.manager.get(&old).await.unwrap().is_none());
+        world.time.advance(TICK);
+        assert!(world.manager.get(&old).await.unwrap().is_none());
+        let events = heard.take(6);
+        let refused = |reason| What::Refused { reason };
+        let whats: Vec<_> = events.iter().map(|event| event.what).collect();
+        assert_eq!(whats, {
+            [
+                What::Created { anonymous: false },
+                What::Rotated,
+                refused(RefusalReason::Replaced),
+                refused(RefusalReason::Replaced),
+                What::Reused,
+                refused(RefusalReason::Reuse),
+            ]
+        });
         for event in &events {
-            assert_eq!(event.owner.as_ref().map(ToString::to_string).as_deref(), Some("ada"));
+            assert_eq!(event.owner, Some(support::owner("ada")));
+            assert_eq!(event.id, Some(token.id()));
         }
         assert!(world.lives(&token).await, "it is reported and nothing more");
     }
 }
 
 #[tokio::test]
-async fn a_use_after_the_grace_ends_the_session_everywhere_where_that_is_set() {
+async fn reuse_ends_the_session_where_that_is_set() {
     for at_once in [true, false] {
         let heard = Heard::default();
         let world = world_with(|builder| {
@@ -189,57 +204,129 @@ async fn a_use_after_the_grace_ends_the_session_everywhere_where_that_is_set() {
         });
         world.faults.answers_at_once(at_once);
         let other = world.manager.create(ada()).await.unwrap();
-        let spent = world.manager.create(ada()).await.unwrap();
-        let token = world.rotate(&spent).await;
-        world.time.advance(GRACE - TICK);
-        assert!(world.manager.get(&spent).await.unwrap().is_some());
-        assert!(world.lives(&token).await, "not in its grace");
+        let old = world.manager.create(ada()).await.unwrap();
+        let token = world.rotate(&old).await;
+        world.time.advance(GRACE * 2 - TICK);
+        assert!(world.manager.get(&old).await.unwrap().is_none());
+        assert!(world.lives(&token).await, "not within twice its grace");
         world.time.advance(TICK);
-        assert!(world.manager.update(&spent, |_| panic!("no data")).await.unwrap().is_none());
-        assert!(!world.lives(&token).await && !world.lives(&spent).await);
+        assert!(world.manager.update(&old, |_| panic!("no data")).await.unwrap().is_none());
+        assert!(!world.lives(&token).await && !world.lives(&old).await);
         assert!(world.lives(&other).await, "of the owner's sessions that one");
         let reason = EndReason::Reuse;
-        let told = heard.whats(6);
-        assert!(told.contains(&What::Ended { reason }) && told.contains(&What::Reused), "{told:?}");
+        let whats = heard.whats(7);
+        assert!(whats.contains(&What::Ended { reason }) && whats.contains(&What::Reused));
     }
 }
 
 #[tokio::test]
-async fn a_use_after_the_grace_is_like_an_unknown_token_where_that_is_set() {
+async fn reuse_is_like_an_unknown_token_where_that_is_set() {
     let heard = Heard::default();
     let world = world_with(|builder| {
         let builder = builder.rotation_grace(GRACE).token_reuse(TokenReuse::Ignore);
         builder.listener(heard.listener())
     });
-    let spent = world.manager.create(ada()).await.unwrap();
-    let token = world.rotate(&spent).await;
-    for wait in [GRACE, IDLE / 2] {
+    let old = world.manager.create(ada()).await.unwrap();
+    let token = world.rotate(&old).await;
+    for wait in [GRACE * 2, IDLE / 2] {
         world.time.advance(wait);
-        assert!(world.manager.get(&spent).await.unwrap().is_none());
+        assert!(world.manager.get(&old).await.unwrap().is_none());
         assert!(world.lives(&token).await);
     }
     let reason = RefusalReason::Unknown;
     assert_eq!(heard.whats(4)[2..], [What::Refused { reason }, What::Refused { reason }]);
 }
 
-/// A thief who waits is noticed all the same, for as long as the session lives.
+/// A thief who waits is noticed all the same, by any token that the session ever had.
 #[tokio::test]
-async fn a_use_is_noticed_however_late_it_comes() {
+async fn reuse_of_any_earlier_token_is_noticed_however_late() {
     let heard = Heard::default();
     let world = world_with(|builder| builder.rotation_grace(GRACE).listener(heard.listener()));
-    let spent = world.manager.create(ada()).await.unwrap();
-    let token = world.rotate(&spent).await;
-    for _ in 0..6 {
-        world.time.advance(IDLE - TICK);
-        assert!(world.manager.get(&token).await.unwrap().is_some());
+    let mut tokens = vec![world.manager.create(ada()).await.unwrap()];
+    for _ in 0..40 {
+        world.time.advance(GRACE);
+        let next = world.rotate(tokens.last().unwrap()).await;
+        assert!(world.manager.get(&next).await.unwrap().is_some());
+        tokens.push(next);
     }
-    assert!(world.manager.get(&spent).await.unwrap().is_none());
-    assert_eq!(heard.whats(4)[2], What::Reused);
+    for _ in 0..4 {
+        world.time.advance(IDLE - TICK);
+        assert!(world.manager.get(tokens.last().unwrap()).await.unwrap().is_some());
+    }
+    heard.take(41);
+    for token in &tokens[..40] {
+        assert!(world.manager.get(token).await.unwrap().is_none());
+        assert_eq!(heard.whats(2)[0], What::Reused);
+    }
+}
+
+/// The clocks of servers are never equal. By which one a grace ends must not depend on them.
+#[tokio::test]
+async fn grace_ends_by_the_store_s_time() {
+    let hour = Duration::from_secs(3_600);
+    for at_once in [true, false] {
+        for (ahead, behind) in [(hour, Duration::ZERO), (Duration::ZERO, hour)] {
+            let (store_time, fast, slow) =
+                (ManualClock::new(), ManualClock::new(), ManualClock::new());
+            store_time.advance(behind);
+            fast.advance(ahead);
+            let store = MemoryStore::builder().clock(store_time.clock()).build();
+            let (store, faults) = FaultyStore::new(store);
+            faults.answers_at_once(at_once);
+            let manager = |clock: &ManualClock| {
+                let builder = Manager::builder(store.clone()).clock(clock.clock());
+                builder.rotation_grace(GRACE).token_reuse(TokenReuse::EndSession).build().unwrap()
+            };
+            // Two servers whose clocks differ from the store's, and from each other.
+            let (here, there): (Manager<String>, _) = (manager(&fast), manager(&slow));
+            let advance = |by| [&store_time, &fast, &slow].map(|time| time.advance(by));
+            let old = here.create(ada()).await.unwrap();
+            let token = rotated(here.rotate(&old).await.unwrap());
+            advance(GRACE - TICK);
+            for manager in [&here, &there] {
+                assert!(manager.get(&old).await.unwrap().is_some());
+                let again = manager.rotate(&old).await.unwrap();
+                assert!(matches!(again, Rotated::AlreadyRotated));
+            }
+            advance(TICK);
+            for manager in [&here, &there] {
+                assert!(manager.get(&old).await.unwrap().is_none());
+                assert!(matches!(manager.rotate(&old).await.unwrap(), Rotated::Absent));
+            }
+            advance(GRACE - TICK);
+            for manager in [&here, &there] {
+                assert!(manager.get(&old).await.unwrap().is_none());
+                assert!(manager.peek(&token).await.unwrap().is_some(), "no theft yet");
+            }
+            advance(TICK);
+            assert!(there.get(&old).await.unwrap().is_none());
+            assert!(here.peek(&token).await.unwrap().is_none(), "a theft");
+        }
+    }
+}
+
+/// A handler may take longer than the grace before the session that it was given is rotated.
+#[tokio::test]
+async fn grace_begins_when_the_token_is_replaced() {
+    for world in both(|builder| {
+        builder.rotate_every(GRACE).rotation_grace(GRACE).token_reuse(TokenReuse::EndSession)
+    }) {
+        let old = world.manager.create(ada()).await.unwrap();
+        let session = world.manager.get(&old).await.unwrap().unwrap();
+        world.time.advance(GRACE * 5);
+        let rotation = world.manager.rotate_if_due(&old, &session).await.unwrap().unwrap();
+        let token = rotated(rotation);
+        world.time.advance(GRACE - TICK);
+        assert!(world.lives(&old).await, "its grace lasts");
+        world.time.advance(GRACE);
+        assert!(!world.lives(&old).await);
+        assert!(world.lives(&token).await, "and that is no theft");
+    }
 }
 
 /// saysion 0.2, async-session: old ids stay alive.
 #[tokio::test]
-async fn after_a_logout_the_former_tokens_are_dead_too() {
+async fn logout_ends_all_tokens_of_the_session() {
     for world in both(|builder| builder.rotation_grace(GRACE)) {
         for by in 0..3 {
             let first = world.manager.create(ada()).await.unwrap();
@@ -256,37 +343,53 @@ async fn after_a_logout_the_former_tokens_are_dead_too() {
     }
 }
 
+/// More rotations within a grace than previous tokens are kept: the first are refused early, and
+/// that is no theft for as long as a request with them may be late.
 #[tokio::test]
-async fn of_twenty_rotations_in_a_row_one_token_is_left() {
-    for grace in [Duration::ZERO, TICK * 50] {
-        for world in both(|builder| builder.rotation_grace(grace)) {
-            let mut tokens = vec![world.manager.create(ada()).await.unwrap()];
-            for rotation in 0..20 {
-                world.time.advance(TICK);
-                let next = world.rotate(&tokens[rotation]).await;
-                let updated = world.manager.update(&next, |name| name.push('!')).await.unwrap();
-                assert_eq!(updated.unwrap().len(), 4 + rotation);
-                tokens.push(next);
-            }
-            let (last, former) = tokens.split_last().unwrap();
-            // Of all that are in their grace, the last 16 are known.
-            for (number, token) in former.iter().enumerate() {
-                let lives = grace > Duration::ZERO && number >= former.len() - 16;
-                assert_eq!(world.lives(token).await, lives, "{number}");
-            }
-            world.time.advance(grace);
-            for token in former {
-                assert!(!world.lives(token).await && !world.manager.destroy(token).await.unwrap());
-            }
-            assert_eq!(world.data(last).await, format!("ada{}", "!".repeat(20)));
-            assert_eq!(world.of("ada").await, 1);
+async fn twenty_rotations_within_a_grace_are_no_theft() {
+    for world in both(|builder| builder.rotation_grace(GRACE).token_reuse(TokenReuse::EndSession)) {
+        let mut tokens = vec![world.manager.create(ada()).await.unwrap()];
+        for rotation in 0..20 {
+            world.time.advance(TICK);
+            let next = world.rotate(&tokens[rotation]).await;
+            let updated = world.manager.update(&next, |name| name.push('!')).await.unwrap();
+            assert_eq!(updated.unwrap().len(), 4 + rotation);
+            tokens.push(next);
         }
+        let (last, previous) = tokens.split_last().unwrap();
+        for (number, token) in previous.iter().enumerate() {
+            assert_eq!(world.lives(token).await, number >= 4, "{number}: the last 16 are kept");
+        }
+        // The first four were replaced within four ticks, the last of them 16 ticks ago.
+        world.time.advance(GRACE * 2 - TICK * 17);
+        for token in previous {
+            assert!(!world.lives(token).await && !world.manager.destroy(token).await.unwrap());
+        }
+        assert_eq!(world.data(last).await, format!("ada{}", "!".repeat(20)));
+        assert_eq!(world.of("ada").await, 1);
+        world.time.advance(TICK);
+        assert!(!world.lives(&previous[3]).await);
+        assert!(!world.lives(last).await, "after all of their times, it is");
     }
 }
 
-/// The clock of the grace is the manager's, and its end is exact.
 #[tokio::test]
-async fn each_former_token_has_a_grace_of_its_own() {
+async fn rotation_without_a_grace_keeps_no_token() {
+    for world in both(|builder| builder) {
+        let mut tokens = vec![world.manager.create(ada()).await.unwrap()];
+        for rotation in 0..20 {
+            tokens.push(world.rotate(&tokens[rotation]).await);
+        }
+        let (last, previous) = tokens.split_last().unwrap();
+        for token in previous {
+            assert!(!world.lives(token).await && !world.manager.destroy(token).await.unwrap());
+        }
+        assert!(world.lives(last).await);
+    }
+}
+
+#[tokio::test]
+async fn each_previous_token_has_a_grace_of_its_own() {
     for world in both(|builder| builder.rotation_grace(GRACE)) {
         let first = world.manager.create(ada()).await.unwrap();
         let second = world.rotate(&first).await;
@@ -303,17 +406,60 @@ async fn each_former_token_has_a_grace_of_its_own() {
     }
 }
 
-/// A store that fails in the middle of a rotation, and one that loses the answer.
 #[tokio::test]
-async fn a_rotation_that_fails_leaves_a_token_that_works() {
+async fn rotation_that_fails_leaves_a_token_that_works() {
     for world in both(|builder| builder.rotation_grace(GRACE)) {
         let token = world.manager.create(ada()).await.unwrap();
-        world.faults.only(&[kvolt_testkit::Call::Rename]);
+        world.faults.only(&[Call::Replace]);
         world.faults.fail_next(1);
         assert!(world.manager.rotate(&token).await.unwrap_err().is_unavailable());
         assert!(world.lives(&token).await);
+        assert!(matches!(world.manager.rotate(&token).await.unwrap(), Rotated::Token(_)));
+    }
+}
+
+/// The store did what it was asked, and the answer was lost: it is asked again how the session is.
+#[tokio::test]
+async fn rotation_whose_answer_is_lost_is_settled_by_a_read() {
+    for world in both(|builder| builder) {
+        let old = world.manager.create(ada()).await.unwrap();
+        world.faults.only(&[Call::Replace]);
         world.faults.lose_next_answers(1);
-        assert!(world.manager.rotate(&token).await.unwrap_err().is_unavailable());
+        let token = world.rotate(&old).await;
+        assert!(world.lives(&token).await && !world.lives(&old).await);
+        world.faults.lose_next_answers(1);
+        let proved = world.manager.reauthenticate(&token, Level::Two).await.unwrap();
+        let session = world.manager.peek(&rotated(proved)).await.unwrap().unwrap();
+        assert_eq!(session.level(), Some(Level::Two));
+        // A change after it starts from its own read.
+        let token = world.manager.create(ada()).await.unwrap();
+        world.faults.lose_next_answers(1);
+        let token = world.rotate(&token).await;
+        assert!(world.manager.update(&token, |name| name.push('!')).await.unwrap().is_some());
+        assert_eq!(world.data(&token).await, "ada!");
+    }
+}
+
+#[tokio::test]
+async fn rotation_in_an_outage_leaves_the_old_token_its_grace() {
+    for world in both(|builder| builder.rotation_grace(GRACE)) {
+        let token = world.manager.create(ada()).await.unwrap();
+        let session = world.manager.peek(&token).await.unwrap().unwrap();
+        assert!(!world.manager.is_rotation_due(&session));
+        world.faults.only(&[Call::Replace]);
+        world.faults.hold_answers();
+        let mut rotation = Box::pin(world.manager.rotate(&token));
+        tokio::select! {
+            biased;
+            _ = &mut rotation => panic!("its answer is held"),
+            () = world.faults.until_waiting(1) => {}
+        }
+        world.faults.only(&[]);
+        world.faults.fail_all(true);
+        world.faults.lose_all_answers(true);
+        world.faults.release();
+        assert!(rotation.await.unwrap_err().is_unavailable());
+        world.faults.reset();
         assert!(world.lives(&token).await, "in its grace");
         assert_eq!(world.of("ada").await, 1);
     }

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use kvolt_cache::MemoryStore;
 use kvolt_session::{
-    Anonymous, AtLimit, LIVE_INTERVAL_DEFAULT, Manager, OwnerLimit, Record, Timeouts,
+    Anonymous, LIVE_INTERVAL_DEFAULT, Level, Manager, NewSession, OwnerLimit, Record, StepUp,
+    Timeouts, TokenReuse,
 };
 use support::{GRACE, IDLE, LIFETIME, TICK, ada, bob, world, world_with};
 
@@ -15,7 +16,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const MONTH: Timeouts = Timeouts::new(DAY.saturating_mul(7), DAY.saturating_mul(30));
 
 #[tokio::test]
-async fn who_asked_to_be_remembered_has_timeouts_of_their_own_and_nobody_else() {
+async fn remembered_sessions_have_timeouts_of_their_own() {
     let world = world_with(|builder| builder.remembered_timeouts(MONTH));
     let remembered = world.manager.create(ada().remember(true)).await.unwrap();
     let plain = world.manager.create(ada()).await.unwrap();
@@ -37,13 +38,13 @@ async fn who_asked_to_be_remembered_has_timeouts_of_their_own_and_nobody_else() 
 }
 
 #[tokio::test]
-async fn a_remembered_session_stays_one_over_rotations_and_authentications_and_no_longer() {
+async fn remembered_session_stays_one_until_the_next_login() {
     let world = world_with(|builder| builder.remembered_timeouts(MONTH));
     let token = world.manager.create(ada().remember(true)).await.unwrap();
     let token = world.rotate(&token).await;
     assert!(world.manager.peek(&token).await.unwrap().unwrap().is_remembered());
     world.time.advance(DAY);
-    let again = world.manager.reauthenticate(&token, kvolt_session::Level::One).await.unwrap();
+    let again = world.manager.reauthenticate(&token, Level::One).await.unwrap();
     let again = support::rotated(again);
     let session = world.manager.peek(&again).await.unwrap().unwrap();
     assert!(session.is_remembered());
@@ -55,7 +56,7 @@ async fn a_remembered_session_stays_one_over_rotations_and_authentications_and_n
 }
 
 #[tokio::test]
-async fn without_timeouts_of_their_own_remembered_sessions_end_as_others_do() {
+async fn remembered_sessions_end_as_others_by_default() {
     let world = world();
     let token = world.manager.create(ada().remember(true)).await.unwrap();
     let session = world.manager.peek(&token).await.unwrap().unwrap();
@@ -66,7 +67,7 @@ async fn without_timeouts_of_their_own_remembered_sessions_end_as_others_do() {
 
 /// ASVS 7.1.1, 7.3.1, 7.3.2; NIST SP 800-63B-4 section 2; OWASP's cheat sheet.
 #[tokio::test]
-async fn a_session_ends_as_its_preset_says() {
+async fn session_ends_as_its_preset_says() {
     let (minute, hour) = (Duration::from_secs(60), Duration::from_secs(3_600));
     for (preset, idle, lifetime) in [
         (Timeouts::DEFAULT, minute * 30, hour * 12),
@@ -101,45 +102,116 @@ async fn a_session_ends_as_its_preset_says() {
 }
 
 #[test]
-fn each_setting_that_can_not_work_is_refused_by_its_name() {
+fn setting_that_can_not_work_is_refused_by_name() {
     let builder = || Manager::builder(MemoryStore::<Record<String>>::new());
     let short = Timeouts::new(Duration::from_secs(5), MONTH.lifetime);
     let backwards = Timeouts::new(MONTH.lifetime, MONTH.idle);
-    let none = OwnerLimit::remove_oldest(0);
     let zero = Timeouts::new(Duration::ZERO, DAY);
     let anonymous = |timeouts| builder().anonymous(Anonymous::new(10).timeouts(timeouts));
     for (builder, expected) in [
         (builder().timeouts(zero), "the idle timeout and the lifetime must not be zero"),
         (builder().timeouts(backwards), "is longer than the lifetime"),
-        (builder().remembered_timeouts(zero), "of those who are remembered must not be zero"),
-        (builder().remembered_timeouts(backwards), "the idle timeout of those who are remembered"),
+        (builder().idle_timeout(DAY), "is longer than the lifetime"),
+        (builder().remembered_timeouts(zero), "of remembered sessions must not be zero"),
+        (builder().remembered_timeouts(backwards), "the idle timeout of remembered sessions"),
         (anonymous(zero), "of anonymous visitors must not be zero"),
         (anonymous(backwards), "the idle timeout of anonymous visitors"),
         (builder().rotation_grace(Duration::from_secs(3_600)), "the rotation's grace (3600s)"),
         (
             builder().rotation_grace(GRACE).remembered_timeouts(short),
-            "longer than the idle timeout of those who are remembered (5s)",
+            "longer than the idle timeout of remembered sessions (5s)",
         ),
         (
             anonymous(short).rotation_grace(GRACE),
             "longer than the idle timeout of anonymous visitors (5s)",
         ),
-        (builder().owner_limit(none), "a limit of zero sessions"),
+        (
+            builder().owner_limit(OwnerLimit::refuse(0)),
+            "an owner's limit of 0 entries: use 1 to 64",
+        ),
+        (builder().owner_limit(OwnerLimit::remove_oldest(65)), "an owner's limit of 65 entries"),
         (builder().anonymous(Anonymous::new(0)), "a limit of zero anonymous sessions"),
-        (builder().rotate_every(Duration::ZERO), "a rotation or a look every zero seconds"),
-        (builder().live_interval(Duration::ZERO), "a rotation or a look every zero seconds"),
+        (builder().rotate_every(Duration::ZERO), "a rotation, or a check of live connections"),
+        (builder().live_interval(Duration::ZERO), "a rotation, or a check of live connections"),
         (
             builder().rotate_every(GRACE).rotation_grace(GRACE + TICK),
             "a rotation's grace is longer than the time to the next one",
         ),
-        (builder().kind(&"k".repeat(65)), "the kind is longer than 64 bytes"),
-        (builder().kind("a:b"), "has a colon"),
+        (builder().token_reuse(TokenReuse::EndSession), "needs a `rotation_grace` above zero"),
     ] {
         let error = builder.build().unwrap_err();
         assert!(error.is_misconfigured() && !error.is_of_store(), "{error}");
         assert!(error.to_string().contains(expected), "{expected}: {error}");
     }
+    assert!(builder().owner_limit(OwnerLimit::refuse(OwnerLimit::MAX)).build().is_ok());
     assert!(builder().rotate_every(GRACE).rotation_grace(GRACE).build().is_ok());
     assert!(builder().rotation_grace(Timeouts::DEFAULT.idle).build().is_ok());
     assert_eq!(LIVE_INTERVAL_DEFAULT, Duration::from_secs(1));
+}
+
+/// It has no error to return: each sign-in has.
+#[tokio::test]
+async fn idle_timeout_of_zero_makes_each_sign_in_an_error() {
+    let manager: Manager<String> = Manager::new(MemoryStore::new(), Duration::ZERO);
+    for made in [manager.create(ada()).await, manager.login(None, ada()).await] {
+        let error = made.unwrap_err();
+        assert!(error.is_misconfigured() && error.to_string().contains("zero"), "{error}");
+    }
+    assert_eq!(manager.count().await.unwrap(), 0);
+}
+
+/// The idiom for "never".
+#[tokio::test]
+async fn longest_durations_never_end_and_never_panic() {
+    const NEVER: Duration = Duration::MAX;
+    let never = Timeouts::new(NEVER, NEVER);
+    for every in [NEVER, NEVER / 16, NEVER - TICK] {
+        let world = world_with(|builder| {
+            let anonymous = Anonymous::new(10).timeouts(never);
+            let builder = builder.timeouts(never).remembered_timeouts(never).anonymous(anonymous);
+            let builder = builder.rotate_every(every).rotation_grace(every).live_interval(NEVER);
+            builder.token_reuse(TokenReuse::EndSession)
+        });
+        let manager = &world.manager;
+        let visitor = manager.create_anonymous(String::new()).await.unwrap();
+        let mut tokens = vec![manager.login(Some(&visitor), ada().remember(true)).await.unwrap()];
+        for _ in 0..20 {
+            let token = tokens.last().unwrap();
+            let session = manager.get(token).await.unwrap().unwrap();
+            assert!(session.meets(&StepUp::within(NEVER), world.time.clock().now()));
+            assert!(manager.rotate_if_due(token, &session).await.unwrap().is_none());
+            let _ = manager.update(token, |name| name.push('!')).await.unwrap();
+            let next = world.rotate(token).await;
+            let next = manager.reauthenticate(&next, Level::Two).await.unwrap();
+            let (next, _) =
+                manager.change_credentials(&support::rotated(next), None).await.unwrap();
+            tokens.push(support::rotated(next));
+        }
+        for token in &tokens[..20] {
+            assert!(!world.lives(token).await);
+        }
+        assert!(world.lives(&tokens[20]).await, "the graces never end, so nothing is a theft");
+        let manager: Manager<String> = Manager::new(MemoryStore::new(), NEVER);
+        let token = manager.create(ada()).await.unwrap();
+        assert!(manager.get(&token).await.unwrap().is_some());
+    }
+}
+
+#[tokio::test]
+async fn owner_that_is_none_is_an_error_that_says_why() {
+    let world = world_with(|builder| builder.owned_by(|name: &String| name.clone()));
+    for name in ["x".repeat(256), String::from("a\0b"), String::from("\u{1}anonymous 0")] {
+        for new in [
+            NewSession::new(String::new()).owner(name.as_str()),
+            NewSession::new(String::new()).owner(name.clone()),
+            NewSession::new(name),
+        ] {
+            let error = world.manager.create(new).await.unwrap_err();
+            assert!(error.is_misconfigured() && !error.is_of_store(), "{error}");
+            assert!(error.to_string().contains("owner"), "{error}");
+        }
+    }
+    let token = world.manager.create(NewSession::new(String::from("7")).owner(42)).await.unwrap();
+    let session = world.manager.peek(&token).await.unwrap().unwrap();
+    assert_eq!(session.owner(), Some(&support::owner("42")), "a number is a name");
 }

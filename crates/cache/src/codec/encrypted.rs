@@ -199,3 +199,24 @@ fn associated(id: &[u8; ID_LEN], key: &Key) -> [u8; 1 + ID_LEN + 32] {
     aad[1 + ID_LEN..].copy_from_slice(key.as_bytes());
     aad
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_encryption_key_is_64_hexadecimal_digits() {
+        let text = "00112233445566778899aabbccddeeff".repeat(2);
+        let mut bytes = [0; 32];
+        for (byte, value) in bytes.iter_mut().zip((0..16).cycle()) {
+            *byte = value * 0x11;
+        }
+        let key = EncryptionKey::from_bytes(&bytes);
+        for text in [text.clone(), text.to_uppercase()] {
+            assert_eq!(text.parse::<EncryptionKey>().unwrap().id, key.id);
+        }
+        for wrong in ["", &text[1..], &format!("{text}0"), &"g".repeat(64), &"é".repeat(32)] {
+            assert!(wrong.parse::<EncryptionKey>().is_err(), "{wrong}");
+        }
+    }
+}

@@ -35,6 +35,8 @@ struct Kept<V> {
 
 impl<V: Clone + Send + Sync + 'static> Copies<V> {
     pub(super) fn new(max_copies: usize, clock: Clock, trust: Arc<Trust>) -> Self {
+        // It only reclaims by this clock, so one that costs less to read will do.
+        let clock = if clock.is_system() { Clock::system() } else { clock };
         let kept = MemoryStore::builder()
             .max_entries(max_copies)
             .at_capacity(AtCapacity::EvictNearestEnd)

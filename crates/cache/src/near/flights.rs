@@ -96,8 +96,12 @@ impl<T: Clone> Flights<T> {
     ) -> Result<T> {
         let ticket = self.join(key, freshness);
         let ask = || async {
-            // The semaphore is never closed.
-            let _permit = ticket.permits.acquire().await;
+            // Without waiting if it can: also where a task's budget for that is spent. The
+            // semaphore is never closed.
+            let _permit = match ticket.permits.try_acquire() {
+                Ok(permit) => Ok(permit),
+                Err(_) => ticket.permits.acquire().await,
+            };
             ticket.take_off();
             let answer = question.await;
             ticket.land(|number| {

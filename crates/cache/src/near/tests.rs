@@ -394,6 +394,12 @@ fn a_touch_of_a_removed_entry_drops_the_copy() {
     });
 }
 
+/// A read, with what it shows compared with a strict read before it.
+fn later_read(near: &Near, key: &Key) {
+    let strict = entry(near, key, Freshness::Strict).map(|entry| entry.value);
+    assert!(read(near, key) >= strict, "an older copy answered");
+}
+
 #[test]
 fn a_touch_puts_no_older_copy_back() {
     check(|| {
@@ -401,10 +407,19 @@ fn a_touch_puts_no_older_copy_back() {
         reads(&near, &key);
         join(vec![
             spawn(&near, move |near| touches(near, &key)),
-            spawn(&near, move |near| {
-                let strict = entry(near, &key, Freshness::Strict).map(|entry| entry.value);
-                assert!(read(near, &key) >= strict);
-            }),
+            spawn(&near, move |near| later_read(near, &key)),
+            spawn(&near, move |near| near.store().set(&key, 2, IDLE)),
+        ]);
+    });
+}
+
+#[test]
+fn an_older_answer_replaces_no_copy() {
+    check(|| {
+        let (near, key) = near();
+        join(vec![
+            spawn(&near, move |near| reads(near, &key)),
+            spawn(&near, move |near| later_read(near, &key)),
             spawn(&near, move |near| near.store().set(&key, 2, IDLE)),
         ]);
     });

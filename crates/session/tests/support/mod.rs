@@ -165,3 +165,35 @@ pub async fn does_nothing<T: Clone + Send + Sync + 'static>(
     assert_eq!(manager.end_others(token).await.unwrap(), 0);
     assert!(!manager.destroy(token).await.unwrap());
 }
+
+/// What is logged, as lines of text.
+#[derive(Clone, Default)]
+pub struct Log(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl Log {
+    pub fn subscriber(&self, level: tracing::Level) -> impl tracing::Subscriber + Send + Sync {
+        let log = self.clone();
+        let builder = tracing_subscriber::fmt().with_writer(move || log.clone());
+        builder.with_ansi(false).with_max_level(level).finish()
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+
+    /// How many lines have this text.
+    pub fn lines_with(&self, text: &str) -> usize {
+        self.text().lines().filter(|line| line.contains(text)).count()
+    }
+}
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
