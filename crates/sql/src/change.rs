@@ -5,7 +5,7 @@ use kvolt_cache::{Deadlines, Expiry, Key, Replace, Version};
 use crate::core::{Core, lock};
 use crate::dialect::{Argument, Dialect};
 use crate::failure::{Failure, Kind, Outcome};
-use crate::row::{Times, expiry_millis, fresh_number};
+use crate::row::{Times, fresh_number, millis};
 
 /// How often a use is tried again that another overtook.
 const MAX_TOUCHES: u32 = 3;
@@ -15,7 +15,7 @@ impl<D: Dialect> Core<D> {
     /// committed while it waited: of many touches at once one writes. It may then return the
     /// deadlines from before it waited; they say that a slide is due, so it is run again.
     pub(crate) async fn touch(&self, key: &Key) -> Outcome<Option<Deadlines>> {
-        let _turn = self.write.turns.take([Some(lock(key))]).await?;
+        let _turn = self.write.turns.take(&[Some(lock(key))]).await?;
         // A touch can be repeated.
         let mut lease = self.write.lease_unchecked().await?;
         let mut touches = 0;
@@ -46,17 +46,16 @@ impl<D: Dialect> Core<D> {
         expiry: Option<Expiry>,
     ) -> Outcome<Replace<Vec<u8>>> {
         let version = fresh_number()?;
-        let [idle, lifetime] = expiry_millis(expiry);
         let arguments = [
             Argument::from(key),
             seen.number().cast_signed().into(),
             value.into(),
             version.into(),
             i64::from(expiry.is_some()).into(),
-            idle.into(),
-            lifetime.into(),
+            expiry.and_then(|expiry| expiry.idle_timeout()).map(millis).into(),
+            expiry.and_then(|expiry| expiry.lifetime()).map(millis).into(),
         ];
-        let _turn = self.write.turns.take([Some(lock(key))]).await?;
+        let _turn = self.write.turns.take(&[Some(lock(key))]).await?;
         let mut lease = self.write.lease().await?;
         if lease.execute(&self.sql.replace, &arguments).await? > 0 {
             return Ok(Replace::Replaced(Version::from_number(version.cast_unsigned())));

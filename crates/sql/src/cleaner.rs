@@ -9,7 +9,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::connections::Pool;
 use crate::dialect::{Argument, Dialect};
-use crate::row::fresh_number;
+use crate::row::{Removed, fresh_number};
 use crate::statements::Statements;
 
 /// How often, and how much at once.
@@ -32,7 +32,24 @@ impl Default for Cleaning {
 /// locked are left for the next time.
 pub(crate) struct Cleaner {
     task: AbortHandle,
-    callback: Arc<OnceLock<OnExpired>>,
+    pub(crate) callback: Callback,
+}
+
+/// What the keys of expired entries are reported to.
+#[derive(Clone, Default)]
+pub(crate) struct Callback(Arc<OnceLock<OnExpired>>);
+
+impl Callback {
+    /// `false` if there is one already.
+    pub(crate) fn set(&self, callback: OnExpired) -> bool {
+        self.0.set(callback).is_ok()
+    }
+
+    pub(crate) fn report<'a>(&self, keys: impl IntoIterator<Item = &'a Key>) {
+        if let Some(callback) = self.0.get() {
+            keys.into_iter().for_each(|key| callback(key));
+        }
+    }
 }
 
 impl Cleaner {
@@ -46,29 +63,23 @@ impl Cleaner {
     ) -> Option<Self> {
         let interval = cleaning.interval?;
         let (read, write, sql) = (Arc::clone(read), Arc::clone(write), Arc::clone(sql));
-        let callback = Arc::new(OnceLock::new());
-        let reporting = Arc::clone(&callback);
+        let callback = Callback::default();
+        let reporting = callback.clone();
         let task = tokio::spawn(async move {
             loop {
                 sleep(jittered(interval)).await;
                 read.trim();
                 write.trim();
-                clean(&write, &sql, cleaning.max_rows, limit, &reporting).await;
+                while let Some(removed) = clean(&write, &sql, cleaning.max_rows, limit).await {
+                    reporting.report(removed.iter().map(|row| &row.key));
+                    if removed.len() < cleaning.max_rows as usize {
+                        break;
+                    }
+                    yield_now().await;
+                }
             }
         });
         Some(Self { task: task.abort_handle(), callback })
-    }
-
-    /// Reports the keys of expired entries from now on; `false` if there is a callback already.
-    pub(crate) fn set_callback(&self, callback: OnExpired) -> bool {
-        self.callback.set(callback).is_ok()
-    }
-
-    /// Reports these.
-    pub(crate) fn report<'a>(&self, keys: impl IntoIterator<Item = &'a Key>) {
-        if let Some(callback) = self.callback.get() {
-            keys.into_iter().for_each(|key| callback(key));
-        }
     }
 }
 
@@ -78,34 +89,19 @@ impl Drop for Cleaner {
     }
 }
 
-/// Deletes what has expired, and reports what is surely gone.
+/// Deletes some expired rows, and returns them once they are surely gone.
 async fn clean<D: Dialect>(
     pool: &Pool<D>,
     sql: &Statements,
     max_rows: u32,
     limit: Duration,
-    callback: &OnceLock<OnExpired>,
-) {
+) -> Option<Vec<Removed>> {
     let arguments = [Argument::from(i64::from(max_rows))];
-    loop {
-        let batch = pool.remove(sql, &sql.clean, &arguments, None);
-        let Ok(removed) = timeout(limit, batch).await else { return };
-        match removed {
-            Ok(removed) => {
-                if let Some(callback) = callback.get() {
-                    removed.iter().for_each(|row| callback(&row.key));
-                }
-                if removed.len() < max_rows as usize {
-                    return;
-                }
-                yield_now().await;
-            }
-            Err(failure) => {
-                tracing::warn!(error = %failure.error, "expired rows were not deleted");
-                return;
-            }
-        }
+    let removed = timeout(limit, pool.remove(sql, &sql.clean, &arguments, None)).await.ok()?;
+    if let Err(failure) = &removed {
+        tracing::warn!(error = %failure.error, "expired rows were not deleted");
     }
+    removed.ok()
 }
 
 /// Between half of it and one and a half.

@@ -4,7 +4,6 @@
 //! it, and hides why it can't connect until its time is up. Here a connection is checked only
 //! after it has been idle for a while, and what went wrong is returned at once.
 
-use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -88,35 +87,41 @@ impl<D: Dialect> Pool<D> {
     /// One that was idle is pinged first, so that a call that must not be repeated does not fail
     /// only because the server has closed it.
     pub(crate) async fn lease(&self) -> Outcome<Lease<'_, D>> {
-        self.lease_checked(true).await
+        loop {
+            let mut lease = self.lease_unchecked().await?;
+            if !std::mem::take(&mut lease.is_doubted) {
+                return Ok(lease);
+            }
+            let (_, connection) = lease.start();
+            if let Ok(Ok(())) = timeout(self.timeout / 4, connection.ping()).await {
+                lease.is_idle = true;
+                return Ok(lease);
+            }
+            // The others are not younger, and most likely as dead.
+            self.forget();
+        }
     }
 
     /// The same without the ping, for a call that can be repeated.
     pub(crate) async fn lease_unchecked(&self) -> Outcome<Lease<'_, D>> {
-        self.lease_checked(false).await
-    }
-
-    async fn lease_checked(&self, pings: bool) -> Outcome<Lease<'_, D>> {
         let Ok(permit) = self.permits.acquire().await else {
             return Err(Failure::new(Kind::Unavailable, "the store was closed"));
         };
-        while let Some(mut kept) = self.pop() {
-            let now = self.clock.now();
-            if now.since(kept.made) > LIVES_FOR || now.since(kept.used) > KEPT_FOR {
-                continue;
-            }
-            let is_doubted = D::IS_REMOTE && now.since(kept.used) > TRUSTED_FOR;
-            if !is_doubted || !pings {
-                return Ok(Lease::new(self, kept, permit, is_doubted));
-            }
-            match timeout(self.timeout / 4, kept.connection.ping()).await {
-                Ok(Ok(())) => return Ok(Lease::new(self, kept, permit, false)),
-                // The others are not younger, and most likely as dead.
-                _ => self.forget(),
-            }
-        }
-        let kept = self.connect().await?;
-        Ok(Lease::new(self, kept, permit, false))
+        self.trim();
+        let idle = self.idle().pop();
+        let kept = match idle {
+            Some(kept) => kept,
+            None => self.connect().await?,
+        };
+        let is_doubted = D::IS_REMOTE && self.clock.now().since(kept.used) > TRUSTED_FOR;
+        Ok(Lease {
+            pool: self,
+            kept: Some(kept),
+            is_doubted,
+            is_idle: true,
+            in_transaction: false,
+            _permit: permit,
+        })
     }
 
     async fn connect(&self) -> Outcome<Kept<D>> {
@@ -155,50 +160,34 @@ impl<D: Dialect> Pool<D> {
     fn keep(&self, mut kept: Kept<D>) {
         if !self.permits.is_closed() && kept.server == self.server.load(Ordering::SeqCst) {
             kept.used = self.clock.now();
-            self.lock().push(kept);
+            self.idle().push(kept);
         }
     }
 
     /// Closes every connection that no call uses.
     fn forget(&self) {
-        let forgotten = std::mem::take(&mut *self.lock());
-        drop(forgotten);
+        self.idle().clear();
     }
 
-    /// Closes those that have been idle for long.
+    /// Closes those that are old or have been idle for long.
     pub(crate) fn trim(&self) {
         let now = self.clock.now();
-        let mut idle = self.lock();
-        let (kept, old) =
-            idle.drain(..).partition(|kept: &Kept<D>| now.since(kept.used) <= KEPT_FOR);
-        *idle = kept;
-        drop(idle);
-        drop::<Vec<_>>(old);
+        self.idle()
+            .retain(|kept| now.since(kept.made) <= LIVES_FOR && now.since(kept.used) <= KEPT_FOR);
     }
 
     /// Ends the sessions at the database and makes no more connections.
     pub(crate) async fn close(&self) {
         self.permits.close();
-        let idle = std::mem::take(&mut *self.lock());
+        let idle = std::mem::take(&mut *self.idle());
         for kept in idle {
             // It is as gone if the server can't be told.
             let _ = timeout(self.timeout, kept.connection.close()).await;
         }
     }
 
-    fn pop(&self) -> Option<Kept<D>> {
-        self.lock().pop()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<Kept<D>>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<Kept<D>>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-// Without the options, which have the password.
-impl<D: Dialect> fmt::Debug for Pool<D> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pool").field("dialect", &self.dialect).finish_non_exhaustive()
     }
 }
 
@@ -226,16 +215,6 @@ pub(crate) struct Lease<'a, D: Dialect> {
 }
 
 impl<'a, D: Dialect> Lease<'a, D> {
-    fn new(
-        pool: &'a Pool<D>,
-        kept: Kept<D>,
-        permit: SemaphorePermit<'a>,
-        is_doubted: bool,
-    ) -> Self {
-        let kept = Some(kept);
-        Self { pool, kept, is_doubted, is_idle: true, in_transaction: false, _permit: permit }
-    }
-
     /// Begins a transaction and takes this owner's lock.
     pub(crate) async fn begin(&mut self, table: &str, lock: Option<u64>) -> Outcome<()> {
         let sql = self.pool.dialect.begin(table, lock, self.pool.timeout);

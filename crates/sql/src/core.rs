@@ -51,15 +51,42 @@ impl<D: Dialect> Core<D> {
     where
         F: Future<Output = Outcome<T>>,
     {
-        call_within::<D, _, _>(self.settings.timeout, repeatable, step).await
+        self.call_within(self.settings.timeout, repeatable, step).await
     }
 
-    /// The same for a call whose cost grows with all that the table holds.
-    pub(crate) async fn long_call<T, F>(&self, repeatable: bool, step: impl Fn() -> F) -> Result<T>
+    pub(crate) async fn call_within<T, F>(
+        &self,
+        limit: Duration,
+        repeatable: bool,
+        step: impl Fn() -> F,
+    ) -> Result<T>
     where
         F: Future<Output = Outcome<T>>,
     {
-        call_within::<D, _, _>(self.settings.timeout * LONG_TIMEOUTS, repeatable, step).await
+        let tries = async {
+            for number in 1.. {
+                match step().await {
+                    Ok(value) => return Ok(value),
+                    Err(failure) if number < MAX_TRIES && failure.kind == Kind::Again => {
+                        // Apart from each other, or they meet again.
+                        let millis = fresh_number()?.cast_unsigned() % (4 << number.min(5));
+                        sleep(Duration::from_millis(millis)).await;
+                    }
+                    Err(failure) if number < 3 && repeatable && failure.kind == Kind::Lost => {}
+                    Err(failure) => return Err(failure.error),
+                }
+            }
+            unreachable!("the last try returns")
+        };
+        timeout(limit, tries).await.unwrap_or_else(|_| {
+            let waited = limit.as_millis();
+            Err(Error::unavailable(format!("no answer from {} in {waited} ms", D::NAME)))
+        })
+    }
+
+    /// How long a call may take whose cost grows with all that the table holds.
+    pub(crate) fn long(&self) -> Duration {
+        self.settings.timeout * LONG_TIMEOUTS
     }
 
     pub(crate) fn owner_lock(&self, owner: &Owner) -> u64 {
@@ -70,38 +97,9 @@ impl<D: Dialect> Core<D> {
     /// Reports entries that have expired and were removed by a call, and not by the cleaner.
     pub(crate) fn report_expired<'a>(&self, keys: impl IntoIterator<Item = &'a Key>) {
         if let Some(cleaner) = &self.cleaner {
-            cleaner.report(keys);
+            cleaner.callback.report(keys);
         }
     }
-}
-
-async fn call_within<D: Dialect, T, F>(
-    limit: Duration,
-    repeatable: bool,
-    step: impl Fn() -> F,
-) -> Result<T>
-where
-    F: Future<Output = Outcome<T>>,
-{
-    let tries = async {
-        for number in 1.. {
-            match step().await {
-                Ok(value) => return Ok(value),
-                Err(failure) if number < MAX_TRIES && failure.kind == Kind::Again => {
-                    // Apart from each other, or they meet again.
-                    let millis = fresh_number()?.cast_unsigned() % (4 << number.min(5));
-                    sleep(Duration::from_millis(millis)).await;
-                }
-                Err(failure) if number < 3 && repeatable && failure.kind == Kind::Lost => {}
-                Err(failure) => return Err(failure.error),
-            }
-        }
-        unreachable!("the last try returns")
-    };
-    timeout(limit, tries).await.unwrap_or_else(|_| {
-        let waited = limit.as_millis();
-        Err(Error::unavailable(format!("no answer from {} in {waited} ms", D::NAME)))
-    })
 }
 
 /// The lock that stands for a key: two keys that share it only wait for each other.

@@ -1,12 +1,12 @@
 //! What differs between the databases.
 
-use std::borrow::Cow;
 use std::fmt::Debug;
 use std::future::Future;
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kvolt_cache::Result;
+use kvolt_cache::{Key, Owner, Result};
 use sqlx::{AssertSqlSafe, Database, Encode, Type};
 
 use crate::failure::{Failure, Kind, Trouble};
@@ -200,9 +200,9 @@ pub(crate) fn failure<D: Dialect>(error: sqlx::Error) -> Failure {
 
 /// The failure to make a connection.
 pub(crate) fn failure_to_connect<D: Dialect>(trouble: Trouble) -> Failure {
-    let is_bad_certificate = trouble.is_bad_certificate();
     match trouble {
-        Trouble::Driver(sqlx::Error::Io(why)) if is_bad_certificate => {
+        // How the library for TLS refuses a certificate.
+        Trouble::Driver(sqlx::Error::Io(why)) if why.kind() == ErrorKind::InvalidData => {
             failure::<D>(sqlx::Error::Tls(why.into()))
         }
         Trouble::Driver(error) => failure::<D>(error),
@@ -221,42 +221,30 @@ pub struct Statement {
 }
 
 /// An argument of a statement.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub enum Argument<'a> {
     /// An integer, or none.
     Integer(Option<i64>),
     /// A string of bytes, or none.
-    Bytes(Option<Cow<'a, [u8]>>),
+    Bytes(Option<&'a [u8]>),
 }
 
-impl From<i64> for Argument<'_> {
-    fn from(number: i64) -> Self {
-        Self::Integer(Some(number))
-    }
+macro_rules! argument_from {
+    ($($from:ty: |$value:ident| $argument:expr;)+) => {
+        $(impl<'a> From<$from> for Argument<'a> {
+            fn from($value: $from) -> Self {
+                $argument
+            }
+        })+
+    };
 }
-
-impl From<Option<i64>> for Argument<'_> {
-    fn from(number: Option<i64>) -> Self {
-        Self::Integer(number)
-    }
-}
-
-impl<'a> From<&'a [u8]> for Argument<'a> {
-    fn from(bytes: &'a [u8]) -> Self {
-        Self::Bytes(Some(Cow::Borrowed(bytes)))
-    }
-}
-
-impl<'a> From<&'a kvolt_cache::Key> for Argument<'a> {
-    fn from(key: &'a kvolt_cache::Key) -> Self {
-        Self::from(key.as_bytes().as_slice())
-    }
-}
-
-impl<'a> From<&'a kvolt_cache::Owner> for Argument<'a> {
-    fn from(owner: &'a kvolt_cache::Owner) -> Self {
-        Self::from(owner.as_str().as_bytes())
-    }
+argument_from! {
+    i64: |number| Self::Integer(Some(number));
+    Option<i64>: |number| Self::Integer(number);
+    &'a [u8]: |bytes| Self::Bytes(Some(bytes));
+    &'a Key: |key| Self::Bytes(Some(key.as_bytes()));
+    Option<&'a Owner>: |owner| Self::Bytes(owner.map(|owner| owner.as_str().as_bytes()));
+    &'a Owner: |owner| Self::from(Some(owner));
 }
 
 /// The driver's form of a statement with its arguments.
@@ -272,9 +260,9 @@ where
     // Made of our own text and the name of a namespace.
     let query = sqlx::query::<DB>(AssertSqlSafe(Arc::clone(&statement.sql)));
     let query = query.persistent(statement.persistent);
-    statement.order.iter().fold(query, |query, &index| match &arguments[index] {
-        Argument::Integer(number) => query.bind(*number),
-        Argument::Bytes(bytes) => query.bind(bytes.as_deref()),
+    statement.order.iter().fold(query, |query, &index| match arguments[index] {
+        Argument::Integer(number) => query.bind(number),
+        Argument::Bytes(bytes) => query.bind(bytes),
     })
 }
 

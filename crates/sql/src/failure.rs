@@ -1,7 +1,5 @@
 //! What went wrong, and who must act.
 
-use std::io::ErrorKind;
-
 use kvolt_cache::Error;
 
 /// The result of a step.
@@ -43,13 +41,6 @@ pub enum Trouble {
 impl From<sqlx::Error> for Trouble {
     fn from(error: sqlx::Error) -> Self {
         Self::Driver(error)
-    }
-}
-
-impl Trouble {
-    /// How the library for TLS refuses a certificate.
-    pub(crate) fn is_bad_certificate(&self) -> bool {
-        matches!(self, Self::Driver(sqlx::Error::Io(why)) if why.kind() == ErrorKind::InvalidData)
     }
 }
 

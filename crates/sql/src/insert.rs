@@ -6,7 +6,7 @@ use crate::connections::{Lease, Step};
 use crate::core::{Core, lock};
 use crate::dialect::{Argument, Dialect};
 use crate::failure::{Kind, Outcome};
-use crate::row::{expiry_millis, fresh_number, millis, moment, timestamp};
+use crate::row::{Removed, fresh_number, millis, moment, timestamp};
 
 impl<D: Dialect> Core<D> {
     /// # Why only a limit takes the owner's lock
@@ -19,7 +19,7 @@ impl<D: Dialect> Core<D> {
         let owner_lock = limit.map(|(owner, _)| self.owner_lock(owner));
         let replaces = entry.replaces.as_ref();
         let locks = [owner_lock, Some(lock(key)), replaces.map(|replaces| lock(&replaces.key))];
-        let _turns = self.write.turns.take(locks).await?;
+        let _turns = self.write.turns.take(&locks).await?;
         let mut lease = self.write.lease().await?;
         let now = match &entry.times {
             Some(_) => Some(self.now(&mut lease).await?),
@@ -32,15 +32,22 @@ impl<D: Dialect> Core<D> {
         }
         let row = arguments(key, entry, now)?;
         if limit.is_none() {
-            let done = match replaces {
-                None => {
-                    let is_inserted = self.insert_row(&mut lease, key, &row).await?;
-                    Some(if is_inserted { inserted() } else { Insert::Occupied })
+            match (replaces, &self.sql.insert_replacing) {
+                (None, _) if self.insert_row(&mut lease, key, &row).await? => {
+                    return Ok(inserted(Vec::new()));
                 }
-                Some(replaces) => self.insert_at_once(&mut lease, &row, replaces).await?,
-            };
-            if let Some(done) = done {
-                return Ok(done);
+                (None, _) => return Ok(Insert::Occupied),
+                (Some(replaces), Some(statement)) => {
+                    let arguments = [&row[..], &replaced(replaces)].concat();
+                    match lease.execute(statement, &arguments).await {
+                        Ok(0) => return Ok(Insert::Conflict),
+                        Ok(_) => return Ok(inserted(Vec::new())),
+                        // By a live entry or by an expired one: nothing was done.
+                        Err(failure) if failure.kind == Kind::Taken => {}
+                        Err(failure) => return Err(failure),
+                    }
+                }
+                (Some(_), None) => {}
             }
         }
         lease.begin(&self.sql.table, owner_lock).await?;
@@ -48,29 +55,11 @@ impl<D: Dialect> Core<D> {
         lease.conclude(step).await
     }
 
-    /// Inserts in the place of another in one statement; `None` where that does not work.
-    async fn insert_at_once(
-        &self,
-        lease: &mut Lease<'_, D>,
-        row: &[Argument<'_>],
-        replaces: &Replaces,
-    ) -> Outcome<Option<Insert>> {
-        let Some(statement) = &self.sql.insert_replacing else {
-            return Ok(None);
-        };
-        let mut arguments = row.to_vec();
-        arguments.extend(replaced(replaces));
-        match lease.execute(statement, &arguments).await {
-            Ok(0) => Ok(Some(Insert::Conflict)),
-            Ok(_) => Ok(Some(inserted())),
-            // By a live entry or by an expired one: nothing was done.
-            Err(failure) if failure.kind == Kind::Taken => Ok(None),
-            Err(failure) => Err(failure),
-        }
-    }
-
     /// The steps of an insertion, within a transaction that has the owner's lock if there is a
     /// limit. What is replaced is removed first, so it does not count.
+    ///
+    /// No more of the owner's entries are read than the limit and what is removed, by an index of
+    /// live entries, and of each its key.
     async fn insert_within(
         &self,
         lease: &mut Lease<'_, D>,
@@ -85,22 +74,22 @@ impl<D: Dialect> Core<D> {
                 return Ok(Step::Refused(Insert::Conflict));
             }
         }
-        if let Some((owner, limit)) = limit
-            && limit.at_limit() == AtLimit::Refuse
-            && self.is_reached(lease, owner, limit).await?
-        {
-            return Ok(Step::Refused(Insert::LimitReached));
+        let limit = limit.map(|(owner, limit)| (owner, limit.max_entries(), limit.at_limit()));
+        if let Some((owner, max, AtLimit::Refuse)) = limit {
+            let arguments = [owner.into(), Argument::from(i64::from(max))];
+            if lease.fetch(&self.sql.some_owned, &arguments).await?.len() >= max as usize {
+                return Ok(Step::Refused(Insert::LimitReached));
+            }
         }
         if !self.insert_row(lease, key, row).await? {
             return Ok(Step::Refused(Insert::Occupied));
         }
         let mut removed = Vec::new();
-        if let Some((owner, limit)) = limit
-            && limit.at_limit() == AtLimit::RemoveOldest
-        {
-            removed = self.remove_oldest(lease, owner, limit, key).await?;
+        if let Some((owner, max, AtLimit::RemoveOldest)) = limit {
+            let arguments = [owner.into(), Argument::from(i64::from(max) - 1), key.into()];
+            removed = lease.remove(&self.sql, &self.sql.remove_oldest, &arguments).await?;
         }
-        Ok(Step::Done(Insert::Inserted { removed }))
+        Ok(Step::Done(inserted(removed)))
     }
 
     async fn insert_row(
@@ -121,38 +110,10 @@ impl<D: Dialect> Core<D> {
             }
         }
     }
-
-    /// Whether the owner has as many entries as allowed. Reads no more of them, and of each its
-    /// key.
-    async fn is_reached(
-        &self,
-        lease: &mut Lease<'_, D>,
-        owner: &Owner,
-        limit: OwnerLimit,
-    ) -> Outcome<bool> {
-        let arguments = [owner.into(), Argument::from(i64::from(limit.max_entries()))];
-        let owned = lease.fetch(&self.sql.some_owned, &arguments).await?.len();
-        Ok(owned >= limit.max_entries() as usize)
-    }
-
-    /// Removes the owner's oldest entries that are too many beside the new one. Reads no more of
-    /// them than the limit and what it removes, by an index of an owner's live entries.
-    async fn remove_oldest(
-        &self,
-        lease: &mut Lease<'_, D>,
-        owner: &Owner,
-        limit: OwnerLimit,
-        new: &Key,
-    ) -> Outcome<Vec<Key>> {
-        let others = i64::from(limit.max_entries()) - 1;
-        let arguments = [owner.into(), Argument::from(others), new.into()];
-        let removed = lease.remove(&self.sql, &self.sql.remove_oldest, &arguments).await?;
-        Ok(removed.into_iter().map(|row| row.key).collect())
-    }
 }
 
-fn inserted() -> Insert {
-    Insert::Inserted { removed: Vec::new() }
+fn inserted(removed: Vec<Removed>) -> Insert {
+    Insert::Inserted { removed: removed.into_iter().map(|row| row.key).collect() }
 }
 
 fn replaced(replaces: &Replaces) -> [Argument<'_>; 2] {
@@ -166,31 +127,25 @@ fn arguments<'a>(
     entry: &'a NewEntry<Vec<u8>>,
     now: Option<i64>,
 ) -> Outcome<[Argument<'a>; 9]> {
-    let mut row = [
-        Argument::from(key),
+    let (mut idle, mut lifetime) = (entry.expiry.idle_timeout(), entry.expiry.lifetime());
+    let (mut created, mut idle_deadline, mut absolute_deadline) = (None, None, None);
+    if let (Some(times), Some(now)) = (&entry.times, now) {
+        let deadlines = times.deadlines;
+        (idle, lifetime) = (deadlines.idle_timeout(), None);
+        created = times.created.map(|created| moment(created).min(now).saturating_mul(1_000));
+        let ends = deadlines.last_used().zip(idle).map(|(used, idle)| used.saturating_add(idle));
+        idle_deadline = ends.map(moment);
+        absolute_deadline = deadlines.absolute().map(moment);
+    }
+    Ok([
+        key.into(),
         fresh_number()?.into(),
         entry.value.as_slice().into(),
-        Argument::Bytes(None),
-        Argument::Integer(None),
-        Argument::Integer(None),
-        Argument::Integer(None),
-        Argument::Integer(None),
-        Argument::Integer(None),
-    ];
-    if let Some(owner) = &entry.owner {
-        row[3] = owner.into();
-    }
-    let (Some(times), Some(now)) = (&entry.times, now) else {
-        let [idle, lifetime] = expiry_millis(Some(entry.expiry));
-        (row[4], row[5]) = (idle.into(), lifetime.into());
-        return Ok(row);
-    };
-    let deadlines = times.deadlines;
-    if let (Some(idle), Some(used)) = (deadlines.idle_timeout(), deadlines.last_used()) {
-        row[4] = millis(idle).into();
-        row[7] = moment(used.saturating_add(idle)).into();
-    }
-    row[6] = times.created.map(|created| moment(created).min(now).saturating_mul(1_000)).into();
-    row[8] = deadlines.absolute().map(moment).into();
-    Ok(row)
+        entry.owner.as_ref().into(),
+        idle.map(millis).into(),
+        lifetime.map(millis).into(),
+        created.into(),
+        idle_deadline.into(),
+        absolute_deadline.into(),
+    ])
 }

@@ -109,7 +109,7 @@ impl<D: Dialect> Core<D> {
     /// Creates the triggers unless they exist.
     pub(crate) async fn make_triggers(&self, triggers: &Triggers) -> Result<()> {
         // It can be done twice: the second finds them.
-        self.long_call(true, || self.try_make(triggers)).await
+        self.call_within(self.long(), true, || self.try_make(triggers)).await
     }
 
     async fn try_make(&self, triggers: &Triggers) -> Outcome<()> {

@@ -19,22 +19,8 @@ pub type MySqlStore = SqlStore<MySql>;
 pub struct MySql;
 
 /// The parameters of a URL that the driver knows.
-const PARAMETERS: &[&str] = &[
-    "sslmode",
-    "ssl-mode",
-    "sslca",
-    "ssl-ca",
-    "charset",
-    "collation",
-    "sslcert",
-    "ssl-cert",
-    "sslkey",
-    "ssl-key",
-    "statement-cache-capacity",
-    "socket",
-    "timezone",
-    "time-zone",
-];
+const PARAMETERS: &str = "sslmode ssl-mode sslca ssl-ca sslcert ssl-cert sslkey ssl-key charset \
+    collation statement-cache-capacity socket timezone time-zone";
 
 impl Dialect for MySql {
     type Db = sqlx::MySql;
@@ -154,20 +140,8 @@ impl Dialect for MySql {
             // Shutting down; killed; idle for too long.
             1053 | 1077..=1079 | 1152 | 1154..=1160 | 1317 | 1927 | 4031 => Kind::Lost,
             // User, database, rights, table, syntax, settings.
-            1044..=1046
-            | 1049
-            | 1054
-            | 1064
-            | 1142
-            | 1143
-            | 1146
-            | 1227
-            | 1251
-            | 1370
-            | 1524
-            | 1665
-            | 1698
-            | 1820 => Kind::Misconfigured,
+            1044..=1046 | 1049 | 1054 | 1064 | 1142 | 1143 | 1146 | 1227 => Kind::Misconfigured,
+            1251 | 1370 | 1524 | 1665 | 1698 | 1820 => Kind::Misconfigured,
             _ => Kind::Unavailable,
         }
     }

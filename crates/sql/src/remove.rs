@@ -14,7 +14,7 @@ impl<D: Dialect> Core<D> {
     /// use, and without an entry that was inserted under the key since.
     pub(crate) async fn remove(&self, key: &Key, seen: Option<Version>) -> Outcome<Remove> {
         let seen = seen.map(|seen| seen.number().cast_signed());
-        let _turn = self.write.turns.take([Some(lock(key))]).await?;
+        let _turn = self.write.turns.take(&[Some(lock(key))]).await?;
         let mut lease = self.write.lease().await?;
         if lease.execute(&self.sql.remove, &[key.into(), seen.into()]).await? > 0 {
             return Ok(Remove::Removed);
@@ -55,7 +55,7 @@ impl<D: Dialect> Core<D> {
         let owner_lock = self.owner_lock(owner);
         let keep = keep.map_or(&[][..], |key| key.as_bytes());
         let arguments = [owner.into(), Argument::from(keep), owner_lock.cast_signed().into()];
-        let _turn = self.write.turns.take([Some(owner_lock)]).await?;
+        let _turn = self.write.turns.take(&[Some(owner_lock)]).await?;
         let sql = &*self.sql;
         let removed =
             self.write.remove(sql, &sql.remove_owner, &arguments, Some(owner_lock)).await?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kvolt_cache::{Deadlines, Entry, Error, Expiry, Key, Owner, Result, Timestamp, Version};
+use kvolt_cache::{Deadlines, Entry, Error, Key, Owner, Result, Timestamp, Version};
 
 use crate::dialect::{DbRow, Dialect};
 
@@ -197,11 +197,4 @@ pub(crate) fn fresh_number() -> Result<i64> {
     let number = getrandom::u64()
         .map_err(|error| Error::unavailable("no random numbers").with_source(error))?;
     Ok((number >> 1).cast_signed())
-}
-
-/// The idle time and the lifetime, in milliseconds.
-pub(crate) fn expiry_millis(expiry: Option<Expiry>) -> [Option<i64>; 2] {
-    let idle = expiry.and_then(|expiry| expiry.idle_timeout());
-    let lifetime = expiry.and_then(|expiry| expiry.lifetime());
-    [idle.map(millis), lifetime.map(millis)]
 }

@@ -98,19 +98,16 @@ impl<D: Dialect> Store<Vec<u8>> for SqlStore<D> {
     }
 
     async fn get(&self, key: &Key, _: Freshness) -> Result<Option<Entry<Vec<u8>>>> {
-        let core = &*self.core;
-        core.call(true, || core.get(key)).await
+        self.core.call(true, || self.core.get(key)).await
     }
 
     async fn touch(&self, at: At<'_>) -> Result<Option<Deadlines>> {
-        let core = &*self.core;
-        core.call(true, || core.touch(at.key)).await
+        self.core.call(true, || self.core.touch(at.key)).await
     }
 
     async fn insert(&self, key: Key, entry: NewEntry<Vec<u8>>) -> Result<Insert> {
         entry.limit.iter().try_for_each(OwnerLimit::check)?;
-        let core = &*self.core;
-        core.call(false, || core.insert(&key, &entry)).await
+        self.core.call(false, || self.core.insert(&key, &entry)).await
     }
 
     async fn replace(
@@ -120,23 +117,19 @@ impl<D: Dialect> Store<Vec<u8>> for SqlStore<D> {
         value: Vec<u8>,
         expiry: Option<Expiry>,
     ) -> Result<Replace<Vec<u8>>> {
-        let core = &*self.core;
-        core.call(false, || core.replace(at.key, seen, &value, expiry)).await
+        self.core.call(false, || self.core.replace(at.key, seen, &value, expiry)).await
     }
 
     async fn remove(&self, at: At<'_>, seen: Option<Version>) -> Result<Remove> {
-        let core = &*self.core;
-        core.call(false, || core.remove(at.key, seen)).await
+        self.core.call(false, || self.core.remove(at.key, seen)).await
     }
 
     async fn list(&self, owner: &Owner) -> Result<Listing<Vec<u8>>> {
-        let core = &*self.core;
-        core.call(true, || core.list(owner)).await
+        self.core.call(true, || self.core.list(owner)).await
     }
 
     async fn remove_owner(&self, owner: &Owner, keep: Option<&Key>) -> Result<Vec<Key>> {
-        let core = &*self.core;
-        core.call(false, || core.remove_owner(owner, keep)).await
+        self.core.call(false, || self.core.remove_owner(owner, keep)).await
     }
 
     async fn scan(&self, after: Option<&Cursor>, max_entries: usize) -> Result<Page<Vec<u8>>> {
@@ -145,20 +138,17 @@ impl<D: Dialect> Store<Vec<u8>> for SqlStore<D> {
             return Err(Error::misconfigured("the cursor is not one of this store's"));
         }
         let after = after.unwrap_or_default();
-        let core = &*self.core;
-        core.call(true, || core.scan(after, max_entries)).await
+        self.core.call(true, || self.core.scan(after, max_entries)).await
     }
 
     async fn clear(&self) -> Result<()> {
-        let core = &*self.core;
-        core.long_call(false, || core.clear()).await
+        self.core.call_within(self.core.long(), false, || self.core.clear()).await
     }
 
     /// One statement that reads an index and not the values. It may take as long as
     /// [`clear`](Store::clear).
     async fn count(&self) -> Result<u64> {
-        let core = &*self.core;
-        core.long_call(true, || core.count()).await
+        self.core.call_within(self.core.long(), true, || self.core.count()).await
     }
 
     /// `false` where [`clean_every`](SqlStoreBuilder::clean_every) is `None`, and if there is a
@@ -169,7 +159,7 @@ impl<D: Dialect> Store<Vec<u8>> for SqlStore<D> {
     /// was cleared, or that another program deleted is not reported, and those deleted just
     /// before the process dies may not be.
     fn on_expired(&self, callback: OnExpired) -> bool {
-        self.core.cleaner.as_ref().is_some_and(|cleaner| cleaner.set_callback(callback))
+        self.core.cleaner.as_ref().is_some_and(|cleaner| cleaner.callback.set(callback))
     }
 }
 

@@ -29,21 +29,14 @@ pub(crate) struct Turn<'a> {
 
 impl Turns {
     /// Waits until each of these locks is this call's.
-    pub(crate) async fn take<const N: usize>(
-        &self,
-        mut locks: [Option<u64>; N],
-    ) -> Outcome<[Option<Turn<'_>>; N]> {
+    pub(crate) async fn take(&self, locks: &[Option<u64>]) -> Outcome<Vec<Turn<'_>>> {
         // In one order, so that no two calls wait for each other.
+        let mut locks: Vec<u64> = locks.iter().copied().flatten().collect();
         locks.sort_unstable();
-        let mut turns = [const { None }; N];
-        let mut last = None;
-        for (turn, lock) in turns.iter_mut().zip(locks) {
-            if let Some(lock) = lock
-                && last != Some(lock)
-            {
-                *turn = Some(self.take_one(lock).await?);
-                last = Some(lock);
-            }
+        locks.dedup();
+        let mut turns = Vec::with_capacity(locks.len());
+        for lock in locks {
+            turns.push(self.take_one(lock).await?);
         }
         Ok(turns)
     }
@@ -87,13 +80,13 @@ mod tests {
     fn one_call_at_a_time_has_a_lock() {
         let turns = Turns::default();
         let mut context = Context::from_waker(Waker::noop());
-        let first = pollster::block_on(turns.take([Some(7), None, Some(7)])).unwrap();
-        assert!(pollster::block_on(turns.take([Some(8)])).is_ok(), "another lock is free");
+        let first = pollster::block_on(turns.take(&[Some(7), None, Some(7)])).unwrap();
+        assert!(pollster::block_on(turns.take(&[Some(8)])).is_ok(), "another lock is free");
         {
-            let mut given_up = pin!(turns.take([Some(7)]));
+            let mut given_up = pin!(turns.take(&[Some(7)]));
             assert!(given_up.as_mut().poll(&mut context).is_pending());
         }
-        let mut second = pin!(turns.take([Some(7)]));
+        let mut second = pin!(turns.take(&[Some(7)]));
         assert!(second.as_mut().poll(&mut context).is_pending());
         drop(first);
         let second = pollster::block_on(second).unwrap();

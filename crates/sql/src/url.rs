@@ -19,7 +19,7 @@ impl<'a> Url<'a> {
     ///
     /// Returns an error if the scheme is another, or if a parameter asks for security that the
     /// driver can't give ([`Error::is_misconfigured`]).
-    pub(crate) fn parse(url: &'a str, schemes: &[&str], known: &[&str]) -> Result<Self> {
+    pub(crate) fn parse(url: &'a str, schemes: &[&str], known: &str) -> Result<Self> {
         if !url.split_once(':').is_some_and(|(scheme, _)| schemes.contains(&scheme)) {
             let expected = schemes.join(": or ");
             return Err(Error::misconfigured(format!("the URL does not begin with {expected}:")));
@@ -32,7 +32,7 @@ impl<'a> Url<'a> {
             if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.[]%".contains(&byte)) {
                 return Err(Error::misconfigured("the URL's query is not made of NAME=VALUE"));
             }
-            if known.contains(&name) || name.starts_with("options[") {
+            if known.split(' ').any(|known| known == name) || name.starts_with("options[") {
                 text.push(if text.len() == base.len() { '?' } else { '&' });
                 text.push_str(parameter);
             } else if is_security(name) && !is_no_wish(value) {

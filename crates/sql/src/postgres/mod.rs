@@ -163,7 +163,8 @@ impl Dialect for Postgres {
         arguments: &[Argument<'_>],
     ) -> sqlx::Result<Vec<PgRow>> {
         if self.is_pooled {
-            return sqlx::raw_sql(self.inlined(statement, arguments)).fetch_all(connection).await;
+            let sql = inlined(&self.settings, statement, arguments);
+            return sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(connection).await;
         }
         bound(statement, arguments).fetch_all(connection).await
     }
@@ -175,7 +176,8 @@ impl Dialect for Postgres {
         arguments: &[Argument<'_>],
     ) -> sqlx::Result<u64> {
         let done = if self.is_pooled {
-            sqlx::raw_sql(self.inlined(statement, arguments)).execute(connection).await
+            let sql = inlined(&self.settings, statement, arguments);
+            sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await
         } else {
             bound(statement, arguments).execute(connection).await
         };
@@ -212,26 +214,9 @@ impl Dialect for Postgres {
 }
 
 /// The parameters of a URL that the driver knows.
-const PARAMETERS: &[&str] = &[
-    "sslmode",
-    "ssl-mode",
-    "sslrootcert",
-    "ssl-root-cert",
-    "ssl-ca",
-    "sslcert",
-    "ssl-cert",
-    "sslkey",
-    "ssl-key",
-    "statement-cache-capacity",
-    "host",
-    "hostaddr",
-    "port",
-    "dbname",
-    "user",
-    "password",
-    "application_name",
-    "options",
-];
+const PARAMETERS: &str = "sslmode ssl-mode sslrootcert ssl-root-cert ssl-ca sslcert ssl-cert sslkey \
+    ssl-key statement-cache-capacity host hostaddr port dbname user password application_name \
+    options";
 
 /// More than there are statements.
 const MAX_STATEMENTS: usize = 64;
@@ -240,11 +225,6 @@ impl Postgres {
     /// Where to listen; nowhere if there is only a pooler.
     fn listens_at<'a>(&'a self, options: &'a PgConnectOptions) -> Option<&'a PgConnectOptions> {
         self.listen.as_deref().or((!self.is_pooled).then_some(options))
-    }
-
-    /// The statement with its arguments in it, after the settings, which hold until it ends.
-    fn inlined(&self, statement: &Statement, arguments: &[Argument<'_>]) -> AssertSqlSafe<String> {
-        AssertSqlSafe(format!("{}{}", self.settings, inlined(statement, arguments)))
     }
 }
 
@@ -282,10 +262,10 @@ fn parse(url: &str) -> Result<(PgConnectOptions, bool)> {
     Ok((options, is_pooled))
 }
 
-/// The statement with its arguments in it: numbers, and bytes in hexadecimal, neither of which
-/// can be anything else.
-fn inlined(statement: &Statement, arguments: &[Argument<'_>]) -> String {
-    let mut sql = String::with_capacity(statement.sql.len() * 2);
+/// The statement with its arguments in it, numbers, and bytes in hexadecimal, neither of which can
+/// be anything else. The settings before it hold until it ends.
+fn inlined(settings: &str, statement: &Statement, arguments: &[Argument<'_>]) -> String {
+    let mut sql = settings.to_owned();
     let mut parts = statement.sql.split('$');
     sql.push_str(parts.next().unwrap_or_default());
     for part in parts {
@@ -331,6 +311,6 @@ mod tests {
         arguments.push(Argument::Bytes(None));
         let hex = "decode('275c00', 'hex')";
         let expected = format!("SELECT (-1)::bigint, {hex}, NULL::bytea WHERE a = {hex}");
-        assert_eq!(inlined(&statement, &arguments), expected);
+        assert_eq!(inlined("", &statement, &arguments), expected);
     }
 }
