@@ -120,15 +120,13 @@ impl<T: Send + Sync + 'static> Manager<T> {
         let mut found = None;
         let mut is_slide_due = false;
         let mut visit = |entry: EntryRef<'_, Record<T>>| {
-            let admitted = self.admitted(&presented, &entry);
-            let is_used = access.slides() && matches!(admitted, Some((_, TokenStatus::Valid)));
+            let mut is_used = false;
+            found = self.admitted(&presented, &entry).map(|(session, status)| {
+                is_used = access.slides() && status == TokenStatus::Valid;
+                let slides_in_place = is_used && !entry.slide_due && !entry.is_copy;
+                if slides_in_place { session.slid_in_place() } else { session }
+            });
             is_slide_due = is_used && entry.slide_due;
-            let slides_in_place = is_used && !entry.slide_due && !entry.is_copy;
-            found = admitted.map(
-                |(session, _)| {
-                    if slides_in_place { session.slid_in_place() } else { session }
-                },
-            );
             if is_used { Use::Slide } else { Use::Look }
         };
         let unread = |next| {
