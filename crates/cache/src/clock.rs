@@ -63,9 +63,7 @@ pub struct Clock(Source);
 
 #[derive(Clone)]
 enum Source {
-    System {
-        epoch_millis: u64,
-    },
+    System { epoch_millis: u64 },
     Boot,
     Manual(Arc<AtomicU64>),
 }
