@@ -10,8 +10,8 @@ impl<D: Dialect> Core<D> {
     /// # Why an expired row is removed, too
     ///
     /// A use that began before the deadline may be committed after it, and the row is live again
-    /// then. So a row that is found expired is removed by the version that it has: with its late
-    /// use, and without an entry that was inserted under the key since.
+    /// then. So a row that is found expired is removed by the version that it has, with its late
+    /// use. One that was changed since is seen at the next try.
     pub(crate) async fn remove(&self, key: &Key, seen: Option<Version>) -> Outcome<Remove> {
         let seen = seen.map(|seen| seen.number().cast_signed());
         let _turn = self.write.turns.take(&[Some(lock(key))]).await?;
@@ -28,12 +28,11 @@ impl<D: Dialect> Core<D> {
         if is_live && seen.is_some() && seen != version {
             return Ok(Remove::Conflict);
         }
-        if is_live {
+        let arguments = [key.into(), version.into()];
+        if is_live || lease.execute(&self.sql.remove_row, &arguments).await? == 0 {
             return Err(Failure::new(Kind::Again, "the entry was changed again and again"));
         }
-        if lease.execute(&self.sql.remove_row, &[key.into(), version.into()]).await? > 0 {
-            self.report_expired([key]);
-        }
+        self.report_expired([key]);
         Ok(Remove::Absent)
     }
 

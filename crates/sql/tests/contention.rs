@@ -236,15 +236,15 @@ async fn one_of_many_touches_writes() {
     assert_eq!(server.psql("SELECT count(*) FROM writes"), "1");
 }
 
-/// A removal that comes while a use is about to be committed is not undone by it, although the
-/// deadline has passed by then.
+/// A removal that comes while a use or a change is about to be committed is not undone by it,
+/// although the deadline has passed by then.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_late_touch_undoes_no_removal() {
+async fn a_late_commit_undoes_no_removal() {
     let server = Postgres::builder().fsync(false).start();
     let store = PostgresStore::open(&server.url(), "shop").await.expect("it opens");
     let owner = owner("owner");
-    for by_owner in [false, true] {
-        let key = Key::of(format!("{by_owner}"));
+    for (by_owner, changes) in [(false, 0), (false, 1), (true, 0), (true, 1)] {
+        let key = Key::of(format!("{by_owner}, {changes}"));
         let _ = store.insert(key, entry().owner(owner.clone())).await.expect("insert works");
         // As seen by others, it has expired; a use that began before is not committed yet.
         let expired = "UPDATE shop_sessions SET idle_deadline = \
@@ -252,8 +252,8 @@ async fn a_late_touch_undoes_no_removal() {
         server.psql(expired);
         let mut using = PgConnection::connect(&server.url()).await.expect("it answers");
         let sql = format!(
-            "BEGIN; UPDATE shop_sessions SET idle_deadline = idle_deadline + 3600000 \
-             WHERE key = decode('{key}', 'hex')"
+            "BEGIN; UPDATE shop_sessions SET idle_deadline = idle_deadline + 3600000, \
+             version = version + {changes} WHERE key = decode('{key}', 'hex')"
         );
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut using).await.expect("it updates");
         let removing = tokio::spawn({

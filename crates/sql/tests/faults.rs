@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use kvolt_cache::{
@@ -11,6 +13,8 @@ use kvolt_servers::{MariaDb, Postgres, Proxy, Server};
 use kvolt_sql::{MySqlStore, PostgresStore};
 use support::traced::Traced;
 use support::{get, owner};
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -153,6 +157,49 @@ async fn mariadb_that_fails() {
     let store = mysql(&proxy.url(&server.url())).await.expect("it opens");
     survives(&store, &server, &proxy).await;
     lets_go_of_locks(store, mysql(&server.url()).await.expect("it opens"), &proxy).await;
+}
+
+/// An address that leads to another server from some moment on: with the first connection to the
+/// new one, those to the one before are given up.
+#[tokio::test]
+async fn connections_to_the_server_before_are_given_up() {
+    let servers = [0, 1].map(|_| Postgres::builder().fsync(false).start());
+    let key = Key::of("key");
+    for (server, value) in servers.iter().zip(["old", "new"]) {
+        let store = postgres(&server.url()).await.expect("it opens");
+        let entry = NewEntry::new(value.into(), Expiry::idle(Duration::from_secs(3_600)));
+        let _ = store.insert(key, entry).await.expect("insert works");
+    }
+    let (target, port) = forward().await;
+    target.store(servers[0].port(), Ordering::SeqCst);
+    let url = servers[0].url().replace(&servers[0].port().to_string(), &port.to_string());
+    let store = postgres(&url).await.expect("it opens");
+    let read = async || get(&store, &key).await.expect("it is there").value;
+    assert_eq!(read().await, b"old");
+    target.store(servers[1].port(), Ordering::SeqCst);
+    // The first has the connection that there is, and the second makes another.
+    assert_eq!(tokio::join!(read(), read()), (b"old".to_vec(), b"new".to_vec()));
+    for _ in 0..5 {
+        assert_eq!(tokio::join!(read(), read()), (b"new".to_vec(), b"new".to_vec()));
+    }
+}
+
+/// A port that leads to another, which can be changed for connections to come.
+async fn forward() -> (Arc<AtomicU16>, u16) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+    let port = listener.local_addr().expect("it is bound").port();
+    let target = Arc::new(AtomicU16::new(0));
+    let leads_to = Arc::clone(&target);
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let to = ("127.0.0.1", leads_to.load(Ordering::SeqCst));
+            tokio::spawn(async move {
+                let mut server = TcpStream::connect(to).await?;
+                copy_bidirectional(&mut client, &mut server).await
+            });
+        }
+    });
+    (target, port)
 }
 
 #[tokio::test]

@@ -156,3 +156,21 @@ async fn a_second_namespace_has_its_own_tables() {
         assert!(error.is_misconfigured(), "{error}");
     }
 }
+
+/// No name that is made of the longest namespace is longer than a database allows.
+#[tokio::test]
+async fn the_longest_namespace_fits() {
+    let longest = "n".repeat(kvolt_cache::Namespace::MAX_LEN);
+    let server = Postgres::builder().fsync(false).start();
+    let store = PostgresStore::open(&server.url(), &longest).await.expect("it opens");
+    server.psql(&PostgresStore::push_migration(&longest).expect("it is a namespace"));
+    let _ = store.remove_owner(&owner("owner"), None).await.expect("it works");
+    let triggers = "SELECT count(DISTINCT tgname) FROM pg_trigger WHERE NOT tgisinternal";
+    assert_eq!(server.psql(triggers), "4");
+    let functions = "SELECT count(*) FROM pg_proc WHERE proname LIKE 'nnn%_push_%'";
+    assert_eq!(server.psql(functions), "2");
+
+    let server = MariaDb::builder().fsync(false).start();
+    let store = MySqlStore::open(&server.url(), &longest).await.expect("it opens");
+    let _ = store.remove_owner(&owner("owner"), None).await.expect("it works");
+}
