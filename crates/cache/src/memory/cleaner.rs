@@ -1,4 +1,4 @@
-//! Reclaiming the memory of what has expired.
+//! Reclaiming the memory of expired entries.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,15 +12,14 @@ use super::node::State;
 use crate::Timestamp;
 use crate::sync::{lock, yield_now};
 
-/// Who cleans a [`MemoryStore`](crate::MemoryStore).
+/// What cleans a [`MemoryStore`](crate::MemoryStore).
 ///
-/// Cleaning is only about memory: what has expired is absent without it.
+/// Cleaning is only about memory: an expired entry is absent without it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Cleaning {
-    /// A thread of the store's own, from the first entry on until the store is
-    /// dropped. It sleeps until something comes due. With a clock that a test
-    /// moves, there is none.
+    /// A thread of the store's own, from the first entry until the store is dropped. It sleeps
+    /// until an entry comes due. With a clock that a test moves, there is none.
     #[default]
     Background,
     /// The application, by calling [`MemoryStore::clean`](crate::MemoryStore::clean).
@@ -28,7 +27,7 @@ pub enum Cleaning {
 }
 
 impl<V: Clone + Send + Sync + 'static> Inner<V> {
-    /// Looks at up to a chunk of what is due. Returns when to go on: zero for at once, `None` if
+    /// Reclaims up to a chunk of what is due. Returns when to continue: zero for at once, `None` if
     /// nothing waits.
     pub(super) fn clean_slice(&self) -> Option<Duration> {
         let now = self.clock.now();
@@ -97,10 +96,10 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
 /// Items of removed entries that are not worth the effort: half a megabyte.
 const STALE_ITEMS_MAX: usize = 65_536;
 
-/// How the store tells its thread that something comes due earlier, or that it ends.
+/// How a store wakes its thread: an entry comes due earlier, or the store ends.
 pub(super) struct Signal {
-    /// When the thread looks again by itself, in the clock's milliseconds; while
-    /// it is looking, never, so that nothing filed meanwhile is slept through.
+    /// When the thread wakes by itself, in the clock's milliseconds. While it is awake, never, so
+    /// that it does not sleep through what is filed meanwhile; once it was woken, zero.
     wakes_at: AtomicU64,
     state: Mutex<Asked>,
     changed: Condvar,
@@ -112,7 +111,7 @@ struct Asked {
     woken: bool,
 }
 
-/// The thread looks at least this often, so that a wheel full of removed entries is compacted.
+/// The thread wakes at least this often, to compact wheels that are full of removed entries.
 const SLEEP_MAX: Duration = Duration::from_secs(60);
 
 impl Signal {
@@ -124,12 +123,12 @@ impl Signal {
         }
     }
 
-    /// Makes the thread look no later than this.
+    /// Wakes the thread, unless it wakes by then.
     pub(super) fn wake_by(&self, millis: u64) {
         if millis < self.wakes_at.load(Ordering::SeqCst) {
             let mut state = self.state();
             state.woken = true;
-            // Until the thread looks again, no other call has to wake it.
+            // Until the thread is awake, no other call has to wake it.
             self.wakes_at.store(0, Ordering::SeqCst);
             self.changed.notify_one();
         }
@@ -140,12 +139,12 @@ impl Signal {
         self.changed.notify_one();
     }
 
-    /// Says that the thread looks now. Comes before the look.
-    fn look(&self) {
+    /// The thread is awake. Comes before its first look at the wheels.
+    fn awake(&self) {
         self.wakes_at.store(u64::MAX, Ordering::SeqCst);
     }
 
-    /// Sleeps until then or until woken. `false` once the store has ended.
+    /// Sleeps for `rest`, or until woken. `false` once the store has ended.
     fn sleep(&self, now: u64, rest: Duration) -> bool {
         let mut state = self.state();
         self.wakes_at.store(now.saturating_add(rest.as_millis() as u64), Ordering::SeqCst);
@@ -170,10 +169,10 @@ pub(super) fn spawn<V: Clone + Send + Sync + 'static>(
     let clean = move || {
         loop {
             let Some(store) = inner.upgrade() else { return };
-            signal.look();
+            signal.awake();
             let rest = store.clean_slice();
             if rest.is_some_and(|rest| rest.is_zero()) {
-                // Between slices, whoever waits for the processor has it.
+                // Between slices, other threads have the processor.
                 drop(store);
                 yield_now();
                 continue;

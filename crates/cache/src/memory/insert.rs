@@ -27,6 +27,14 @@ struct Old {
     weight: usize,
 }
 
+/// What came of an attempt.
+struct Placed<'a, V> {
+    ends: u64,
+    /// At the owner's limit.
+    removed: Vec<Key>,
+    replaced: Option<(&'a Key, &'a Node<V>)>,
+}
+
 /// The entry that is to be replaced is not the one that the caller has seen.
 struct Conflict;
 
@@ -40,9 +48,9 @@ enum Undone<V> {
 impl<V: Clone + Send + Sync + 'static> Inner<V> {
     /// See [`Store::insert`](crate::Store::insert).
     ///
-    /// An insertion that replaces another entry places the new node invisibly first. Taking the
-    /// old node out of the map, if it still is the one that was looked at, decides. Then the new
-    /// one is shown: a call that finds it in between waits.
+    /// An insertion that also removes entries places the new node invisibly first. Taking the old
+    /// node out of the map, if it still is the one that was looked at, decides. Then what is beyond
+    /// the owner's limit goes, and the new node is shown: a call that finds it in between waits.
     pub(super) fn insert(&self, key: Key, entry: NewEntry<V>) -> Result<Insert> {
         let NewEntry { mut value, expiry, owner, limit, replaces, times } = entry;
         limit.iter().try_for_each(OwnerLimit::check)?;
@@ -75,6 +83,8 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
                         Undone::Refused(refused) => return Ok(refused),
                         Undone::Again(unplaced) => value = unplaced,
                     }
+                    // Outside of the owner's lock: an expired entry may have another owner.
+                    self.reap(&new.key, self.clock.now());
                     yield_now();
                 }
             }
@@ -110,8 +120,32 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         value: V,
         old: Option<&Old>,
     ) -> Result<Vec<Key>, Undone<V>> {
-        let New { key, owner, .. } = new;
-        let mut locked = owner.as_ref().map(|owner| (owner, self.owners.lock(owner)));
+        let mut expired = Vec::new();
+        let placed = {
+            let mut shard = new.owner.as_ref().map(|owner| self.owners.lock(owner));
+            self.place(map, new, value, old, shard.as_deref_mut(), &mut expired)
+        };
+        expired.iter().for_each(|key| self.notify_expired(key));
+        let Placed { ends, removed, replaced } = placed?;
+        self.file(&new.key, ends);
+        if let Some((key, node)) = replaced {
+            self.forget(key, node);
+            self.changes.changed(key);
+        }
+        removed.iter().for_each(|key| self.changes.changed(key));
+        Ok(removed)
+    }
+
+    /// What is done under the owner's lock. Expired entries that it removes are added to `expired`.
+    fn place<'a>(
+        &self,
+        map: &'a Map<'_, V>,
+        new: &New,
+        value: V,
+        old: Option<&Old>,
+        mut shard: Option<&mut Shard>,
+        expired: &mut Vec<Key>,
+    ) -> Result<Placed<'a, V>, Undone<V>> {
         if old.is_none()
             && let Some(replaces) = &new.replaces
             && self.find_live(map, &replaces.key).is_some()
@@ -123,77 +157,50 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         if new.times.is_some() && deadlines.expires_at().is_some_and(|end| end <= now) {
             return Err(Undone::Refused(Insert::Expired));
         }
-        let mut expired = Vec::new();
         let mut surplus = Vec::new();
-        if let Some((owner, shard)) = &mut locked
-            && let Some(limit) = new.limit
-        {
-            let within = self.surplus(shard, owner, limit, old, &mut expired);
-            match within {
-                Some(keys) => surplus = keys,
-                None => {
-                    drop(locked);
-                    expired.iter().for_each(|key| self.notify_expired(key));
-                    return Err(Undone::Refused(Insert::LimitReached));
-                }
+        let mut owner = None;
+        if let (Some(shard), Some(name)) = (shard.as_deref_mut(), &new.owner) {
+            if let Some(limit) = new.limit {
+                let refused = Undone::Refused(Insert::LimitReached);
+                surplus = self.surplus(shard, name, limit, old, expired).ok_or(refused)?;
             }
+            owner = Some(shard.intern(name));
         }
-
-        let interned = locked.as_ref().map(|(owner, shard)| shard.intern(owner));
-        let mut node = Node::new(value, deadlines, interned.clone(), self.next_version());
+        let mut node = Node::new(value, deadlines, owner.clone(), self.next_version());
         let ends = node.ends();
-        let shown = old.map(|_| node.hide());
-        let placed = match map.try_insert(*key, node) {
-            Ok(placed) => placed,
-            Err(occupied) => {
-                drop(locked);
-                expired.iter().for_each(|key| self.notify_expired(key));
-                let state = occupied.current.state(now);
-                if state == State::Live {
-                    return Err(Undone::Refused(Insert::Occupied));
-                }
-                // An expired entry may have another owner, whose lock must not be taken under
-                // this one.
-                self.reap(key, now);
-                return Err(Undone::Again(occupied.not_inserted.into_value()));
+        let hides = old.is_some() || !surplus.is_empty();
+        let shown = hides.then(|| node.hide());
+        let placed = map.try_insert(new.key, node).map_err(|occupied| {
+            match occupied.current.state(now) {
+                State::Live => Undone::Refused(Insert::Occupied),
+                _ => Undone::Again(occupied.not_inserted.into_value()),
             }
-        };
+        })?;
+        // From here on by the time at each moment: the new node is in its place, so a call that
+        // does not find it comes before.
         let mut replaced = None;
-        if let (Some(old), Some(shown)) = (old, shown) {
-            // By the time at this moment: the new node is in its place already, so whatever sees it
-            // absent comes before.
+        if let Some(old) = old {
             let taken = map.remove_if(&old.key, |_, node| {
                 node.version() == old.version && node.state(self.clock.now()) == State::Live
             });
-            match taken {
-                Ok(taken @ Some(_)) => replaced = taken,
-                _ => {
-                    map.remove(key);
-                    drop(locked);
-                    expired.iter().for_each(|key| self.notify_expired(key));
-                    return Err(Undone::Again(placed.value().clone()));
-                }
+            replaced = taken.ok().flatten();
+            if replaced.is_none() {
+                map.remove(&new.key);
+                return Err(Undone::Again(placed.value().clone()));
             }
-            placed.publish(shown);
         }
-        let mut removed = surplus;
-        if let (Some((_, shard)), Some(owner)) = (&mut locked, &interned) {
-            shard.insert(owner, Member { created, key: *key });
-            removed.retain(|key| {
-                let live = self.unlink(owner, key, &mut expired);
-                shard.remove(owner, key);
+        if let (Some(shard), Some(owner)) = (shard, owner) {
+            shard.insert(&owner, Member { created, key: new.key });
+            surplus.retain(|key| {
+                let live = self.unlink(&owner, key, expired);
+                shard.remove(&owner, key);
                 live
             });
         }
-        drop(locked);
-        self.file(key, ends);
-        if let Some((key, node)) = replaced {
-            self.forget(key, node);
-            self.changes.changed(key);
+        if let Some(shown) = shown {
+            placed.publish(shown);
         }
-        removed.iter().for_each(|key| self.changes.changed(key));
-        expired.iter().for_each(|key| self.notify_expired(key));
-        Ok(removed)
+        Ok(Placed { ends, removed: surplus, replaced })
     }
 
     /// Which of the owner's entries must go so that one more is within the limit; `None` if the

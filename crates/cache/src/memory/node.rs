@@ -17,10 +17,10 @@
 //!
 //! | from | to | by |
 //! |---|---|---|
-//! | (no node) | live | an insertion that replaces nothing |
-//! | (no node) | pending | an insertion that replaces another entry |
-//! | pending | live | that insertion, once it has removed the other entry |
-//! | pending | (no node) | that insertion, if the other entry was changed meanwhile |
+//! | (no node) | live | an insertion that removes nothing |
+//! | (no node) | pending | an insertion that replaces an entry or removes some at a limit |
+//! | pending | live | that insertion, once it has removed them |
+//! | pending | (no node) | that insertion, if the entry that it replaces was changed meanwhile |
 //! | live | live, later | a use, by compare-and-swap: it fails against either flag |
 //! | live | sealed | a change, if its node still is the key's; one change at a time |
 //! | sealed | (another node, live) | that change, in one step of the map |
@@ -38,7 +38,7 @@
 //!
 //! The map publishes a node with everything in it (release), and a look-up acquires it. The word
 //! orders nothing else, except that [`publish`](Node::publish) releases, for those that acquire the
-//! word, what the insertion did before: the removal of the entry that it replaces. Both flags are
+//! word, what the insertion did before: the removals. Both flags are
 //! set by a read-modify-write of the word, so each call sees them in the one order that the word
 //! has; a slide may be relaxed, because it fails unless the word is still the one it has read.
 
@@ -109,7 +109,7 @@ impl<V> Node<V> {
     /// Shows a pending node, with the word that [`hide`](Self::hide) returned.
     pub(super) fn publish(&self, word: u64) {
         // Pairs with the acquire of each load of the word: a call that finds the entry also finds
-        // that the one that it replaces is gone.
+        // that those that it removed are gone.
         self.word.store(word, Ordering::Release);
     }
 

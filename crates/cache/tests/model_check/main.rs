@@ -454,6 +454,26 @@ fn limit_of_an_owner_is_exact() {
 }
 
 #[test]
+fn small_insertion_fits_beside_a_refused_large_one() {
+    check(|| {
+        let time = ManualClock::new();
+        let store = MemoryStore::builder().clock(time.clock());
+        let store = store.max_bytes(10_000, |value: &u32| *value as usize).build();
+        let insert = |store: &MemoryStore<u32>, name, weight| {
+            pollster::block_on(store.insert(key(name), NewEntry::new(weight, Expiry::idle(IDLE))))
+        };
+        assert!(insert(&store, "a", 6_000).is_ok());
+        let lab = Arc::new(Lab { time, store });
+        let threads = vec![
+            spawn(&lab, move |lab| assert!(insert(&lab.store, "b", 9_000).unwrap_err().is_full())),
+            spawn(&lab, move |lab| assert!(insert(&lab.store, "c", 1_000).is_ok())),
+        ];
+        join(threads);
+        assert_eq!(lab.store.len(), 2);
+    });
+}
+
+#[test]
 fn cleaning_takes_only_what_has_expired() {
     check(|| {
         let lab = Lab::close_to_the_deadline();

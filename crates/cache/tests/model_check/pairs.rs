@@ -40,11 +40,14 @@ enum Op {
     Scan(Option<Key>),
     Clear(Option<Key>),
     Clean,
+    /// Of what the other thread may insert.
+    LookAtNew,
+    RemoveNew,
     /// A millisecond passes.
     Tick,
 }
 
-const OPS: [Op; 19] = [
+const OPS: [Op; 21] = [
     Op::Use,
     Op::Look,
     Op::Get,
@@ -64,6 +67,8 @@ const OPS: [Op; 19] = [
     Op::Scan(None),
     Op::Clear(None),
     Op::Clean,
+    Op::LookAtNew,
+    Op::RemoveNew,
 ];
 
 #[derive(Debug, Clone, PartialEq)]
@@ -103,6 +108,11 @@ fn entry_key() -> Key {
 
 fn own_key(thread: u32) -> Key {
     Key::of(thread.to_le_bytes())
+}
+
+/// The key under which the other thread inserts.
+fn new_key(thread: u32) -> Key {
+    own_key(3 - thread)
 }
 
 struct Run {
@@ -192,6 +202,8 @@ impl Run {
                 store.clean();
                 Outcome::Done
             }
+            Op::LookAtNew => Outcome::Value(self.lab.value(&new_key(thread))),
+            Op::RemoveNew => Outcome::Remove(now(store.remove((&new_key(thread)).into(), None))),
             Op::Tick => {
                 self.lab.time.advance(Duration::from_millis(1));
                 Outcome::Done
@@ -450,6 +462,15 @@ impl Model {
                 *outcome == Done
             }
             Op::Clean => *outcome == Done,
+            Op::LookAtNew => {
+                *outcome == Value(self.find(&new_key(thread)).map(|entry| entry.value))
+            }
+            Op::RemoveNew => {
+                let is_live = self.find(&new_key(thread)).is_some();
+                self.take(&new_key(thread));
+                let expected = if is_live { Remove::Removed } else { Remove::Absent };
+                *outcome == Outcome::Remove(expected)
+            }
             Op::Tick => {
                 self.time = self.time.saturating_add(Duration::from_millis(1));
                 *outcome == Done
