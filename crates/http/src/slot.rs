@@ -306,7 +306,7 @@ fn append(
     name: HeaderName,
     value: &HeaderValue,
 ) -> Option<Vec<HeaderValue>> {
-    let had_any = headers.append(&name, value.clone());
+    let had_any = headers.append(name.clone(), value.clone());
     had_any.then(|| {
         let mut values: Vec<HeaderValue> = headers.get_all(name).iter().cloned().collect();
         values.pop();

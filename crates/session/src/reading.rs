@@ -120,6 +120,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
         let mut found = None;
         let mut is_slide_due = false;
         let mut visit = |entry: EntryRef<'_, Record<T>>| {
+<<<<<<< HEAD
             let mut is_used = false;
             found = self.admitted(&presented, &entry).map(|(session, status)| {
                 is_used = access.slides() && status == TokenStatus::Valid;
@@ -127,6 +128,21 @@ impl<T: Send + Sync + 'static> Manager<T> {
                 if slides_in_place { session.slid_in_place() } else { session }
             });
             is_slide_due = is_used && entry.slide_due;
+=======
+            let status = self.status(&presented, &entry);
+            if !status.lets_in() || entry.value.data().is_err() {
+                (found, is_slide_due) = (None, false);
+                return Use::Look;
+            }
+            let is_used = access.slides() && status == TokenStatus::Valid;
+            is_slide_due = is_used && entry.slide_due;
+            let slides_in_place = is_used && !entry.slide_due && !entry.is_copy;
+            let session = found.insert(Session::from_ref(entry, self.clock().now()));
+            session.restrict(status.rights());
+            if slides_in_place {
+                session.slide_in_place();
+            }
+>>>>>>> web
             if is_used { Use::Slide } else { Use::Look }
         };
         let unread = |next| {
@@ -224,22 +240,6 @@ impl<T: Send + Sync + 'static> Manager<T> {
     pub(crate) fn presented<'a>(&self, token: &'a Token) -> Presented<'a> {
         let namespace = self.namespace();
         Presented { token, key: token.id().key(namespace), digest: token.digest(namespace) }
-    }
-
-    /// The session of an entry, if the token that was presented lets its holder in and the data
-    /// can be read.
-    #[inline]
-    fn admitted(
-        &self,
-        presented: &Presented<'_>,
-        entry: &EntryRef<'_, Record<T>>,
-    ) -> Option<(Session<T>, TokenStatus)> {
-        let status = self.status(presented, entry);
-        if !status.lets_in() || entry.value.data().is_err() {
-            return None;
-        }
-        let session = Session::from_ref(*entry, self.clock().now());
-        Some((session.restricted_to(status.rights()), status))
     }
 
     /// What a token is to the session of an entry.

@@ -47,6 +47,11 @@ impl<T> Session<T> {
         Self::from_ref(entry.as_ref(), now)
     }
 
+    /// Gives the session the rights of a previous token, or all of its own.
+    pub(crate) fn restrict(&mut self, rights: Option<Proofs>) {
+        self.restricted_to = rights;
+    }
+
     /// The session with the rights of a previous token, or with all of its own.
     pub(crate) fn restricted_to(self, restricted_to: Option<Proofs>) -> Self {
         Self { restricted_to, ..self }
@@ -107,14 +112,13 @@ impl<T> Session<T> {
     }
 
     /// The session after a use for which the store starts its idle time again as it is read.
-    pub(crate) fn slid_in_place(self) -> Self {
+    pub(crate) fn slide_in_place(&mut self) {
         let (now, _) = self.read_at;
         let idle = self.deadlines.idle_timeout().map(|timeout| {
             let used = self.last_seen().max(now);
             (timeout, used.saturating_add(timeout))
         });
-        let deadlines = Deadlines::new(idle, self.deadlines.absolute());
-        self.slid(deadlines)
+        self.deadlines = Deadlines::new(idle, self.deadlines.absolute());
     }
 
     /// The application's data.

@@ -79,12 +79,11 @@ impl Token {
     /// What the session's record keeps of the token. One block of SHA-256 (52 bytes of at most 55).
     pub(crate) fn digest(&self, namespace: &Namespace) -> SecretDigest {
         let (id, secret) = self.bytes.split_at(SessionId::LEN);
-        let digest = Sha256::new()
-            .chain_update(id)
-            .chain_update(&namespace.tag()[..16])
-            .chain_update(secret)
-            .finalize();
-        SecretDigest(digest.into())
+        let mut block = [0; Self::BYTES + 16];
+        block[..SessionId::LEN].copy_from_slice(id);
+        block[SessionId::LEN..][..16].copy_from_slice(&namespace.tag()[..16]);
+        block[SessionId::LEN + 16..].copy_from_slice(secret);
+        SecretDigest(Sha256::digest(block).into())
     }
 
     /// Whether the token was issued for the session with this seed, now or earlier.

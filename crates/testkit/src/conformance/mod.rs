@@ -137,7 +137,8 @@ pub trait Fixture: Clone + Send + Sync + 'static {
     /// The concurrent laws call it on threads of their own, and inside of a
     /// law that is run by it. A store that is bound to a runtime overrides it:
     /// with Tokio for example by entering the runtime (`Handle::enter`) and
-    /// then doing as here, since `Handle::block_on` can't be nested.
+    /// then doing as here, since `Handle::block_on` can't be nested, and where the laws run in a
+    /// task, with `tokio::task::unconstrained`, since a task's budget is not renewed in here.
     fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
         pollster::block_on(future)
     }
