@@ -120,15 +120,6 @@ impl<T: Send + Sync + 'static> Manager<T> {
         let mut found = None;
         let mut is_slide_due = false;
         let mut visit = |entry: EntryRef<'_, Record<T>>| {
-<<<<<<< HEAD
-            let mut is_used = false;
-            found = self.admitted(&presented, &entry).map(|(session, status)| {
-                is_used = access.slides() && status == TokenStatus::Valid;
-                let slides_in_place = is_used && !entry.slide_due && !entry.is_copy;
-                if slides_in_place { session.slid_in_place() } else { session }
-            });
-            is_slide_due = is_used && entry.slide_due;
-=======
             let status = self.status(&presented, &entry);
             if !status.lets_in() || entry.value.data().is_err() {
                 (found, is_slide_due) = (None, false);
@@ -142,7 +133,6 @@ impl<T: Send + Sync + 'static> Manager<T> {
             if slides_in_place {
                 session.slide_in_place();
             }
->>>>>>> web
             if is_used { Use::Slide } else { Use::Look }
         };
         let unread = |next| {
