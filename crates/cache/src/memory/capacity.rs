@@ -88,9 +88,9 @@ impl<V> Capacity<V> {
     /// Refuses a value that would not fit into an empty store.
     pub(super) fn check_weight(&self, weight: usize) -> Result<()> {
         match &self.max_bytes {
-            Some((max, _)) if weight > *max => {
-                Err(Error::full(format!("the entry takes {weight} bytes, and all may take {max}")))
-            }
+            Some((max, _)) if weight > *max => Err(Error::full(format!(
+                "the entry takes {weight} bytes, more than the {max} that the store may hold"
+            ))),
             _ => Ok(()),
         }
     }
