@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 #![cfg(not(kvolt_shuttle))]
 
+use std::panic::AssertUnwindSafe;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
 use std::time::Duration;
@@ -555,6 +557,30 @@ fn panicking_callback_costs_one_entry_and_no_cleaning() {
     time.advance(MINUTE * 2);
     store.clean();
     assert_eq!((store.len(), *reported.lock().unwrap()), (0, 10));
+}
+
+#[test]
+fn panic_of_the_application_leaves_no_call_waiting() {
+    let armed = Arc::new(AtomicBool::new(false));
+    let panics = Arc::clone(&armed);
+    let weigh = move |value: &u32| {
+        if *value == 0 && panics.load(Ordering::SeqCst) {
+            std::panic::resume_unwind(Box::new("of the application"));
+        }
+        1
+    };
+    let store = MemoryStore::builder().max_bytes(10_000, weigh).cleaning(Cleaning::Manual).build();
+    let insert = |value: u32| {
+        let limit = OwnerLimit::remove_oldest(1);
+        let entry = NewEntry::new(value, Expiry::idle(MINUTE)).owner(owner("o")).limit(limit);
+        block_on(store.insert(key(value.into()), entry)).unwrap()
+    };
+    assert_eq!(insert(0), INSERTED);
+    armed.store(true, Ordering::SeqCst);
+    assert!(std::panic::catch_unwind(AssertUnwindSafe(|| insert(1))).is_err());
+    // The insertion had taken effect before the one that it removed was weighed.
+    assert!(!is_live(&store, 0) && is_live(&store, 1));
+    assert_eq!(insert(2), Insert::Inserted { removed: vec![key(1)] });
 }
 
 /// The one test here that lets real time pass: the thread sleeps by the system's clock.

@@ -30,7 +30,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
     /// Reclaims up to a chunk of what is due. Returns when to continue: zero for at once, `None` if
     /// nothing waits.
     pub(super) fn clean_slice(&self) -> Option<Duration> {
-        let now = self.clock.now();
+        let now = self.now();
         let mut next: Option<u64> = None;
         for stripe in &self.stripes {
             let wheel = &stripe.0.wheel;
@@ -178,7 +178,7 @@ pub(super) fn spawn<V: Clone + Send + Sync + 'static>(
                 continue;
             }
             store.compact_wheels();
-            let now = store.clock.now().as_millis();
+            let now = store.now().as_millis();
             drop(store);
             let rest = rest.unwrap_or(SLEEP_MAX).clamp(Duration::from_millis(1), SLEEP_MAX);
             if !signal.sleep(now, rest) {

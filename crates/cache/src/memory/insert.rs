@@ -1,7 +1,7 @@
 //! Insertion: within an owner's limit, and in the place of another entry.
 
 use super::capacity::Room;
-use super::inner::{Inner, Map};
+use super::inner::{Inner, Map, Taken};
 use super::node::{Node, State, deadlines};
 use super::owners::{Member, Shard};
 use crate::sync::yield_now;
@@ -27,14 +27,6 @@ struct Old {
     weight: usize,
 }
 
-/// What came of an attempt.
-struct Placed<'a, V> {
-    ends: u64,
-    /// At the owner's limit.
-    removed: Vec<Key>,
-    replaced: Option<(&'a Key, &'a Node<V>)>,
-}
-
 /// The entry that is to be replaced is not the one that the caller has seen.
 struct Conflict;
 
@@ -56,6 +48,10 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         limit.iter().try_for_each(OwnerLimit::check)?;
         let weight = self.capacity.weigh(&value);
         self.capacity.check_weight(weight)?;
+        let now = self.now();
+        if times.is_some_and(|times| times.deadlines.expires_at().is_some_and(|end| end <= now)) {
+            return Ok(Insert::Expired);
+        }
         let new = New { key, expiry, owner, limit, replaces, times };
         let map = self.map();
         loop {
@@ -65,7 +61,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
             let freed = old.as_ref().map_or(0, |old| old.weight);
             let room =
                 Room { entries: usize::from(old.is_none()), bytes: weight.saturating_sub(freed) };
-            if self.capacity.is_bounded() && self.find_live(&map, &new.key).is_some() {
+            if self.capacity.is_bounded() && self.find(&map, &new.key).is_some() {
                 // Before room is made for it, which may remove others.
                 return Ok(Insert::Occupied);
             }
@@ -84,7 +80,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
                         Undone::Again(unplaced) => value = unplaced,
                     }
                     // Outside of the owner's lock: an expired entry may have another owner.
-                    self.reap(&new.key, self.clock.now());
+                    self.reap(&new.key, self.now());
                     yield_now();
                 }
             }
@@ -98,7 +94,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         replaces: Option<&Replaces>,
     ) -> Result<Option<Old>, Conflict> {
         let Some(replaces) = replaces else { return Ok(None) };
-        let found = self.find_live(map, &replaces.key);
+        let found = self.find(map, &replaces.key);
         let old = found.map(|found| Old {
             key: replaces.key,
             version: found.node.version(),
@@ -120,23 +116,24 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         value: V,
         old: Option<&Old>,
     ) -> Result<Vec<Key>, Undone<V>> {
-        let mut expired = Vec::new();
+        let mut taken = Vec::new();
         let placed = {
             let mut shard = new.owner.as_ref().map(|owner| self.owners.lock(owner));
-            self.place(map, new, value, old, shard.as_deref_mut(), &mut expired)
+            self.place(map, new, value, old, shard.as_deref_mut(), &mut taken)
         };
-        expired.iter().for_each(|key| self.notify_expired(key));
-        let Placed { ends, removed, replaced } = placed?;
-        self.file(&new.key, ends);
-        if let Some((key, node)) = replaced {
+        let live = taken.iter().filter(|taken| taken.was_live);
+        let removed = live.map(|taken| *taken.key).collect();
+        taken.into_iter().for_each(|taken| self.finish(taken));
+        if let Some((key, node)) = placed? {
             self.forget(key, node);
             self.changes.changed(key);
         }
-        removed.iter().for_each(|key| self.changes.changed(key));
         Ok(removed)
     }
 
-    /// What is done under the owner's lock. Expired entries that it removes are added to `expired`.
+    /// What is done under the owner's lock, with no call of the application's code once the new
+    /// node is in the map. Returns what it replaced; the owner's entries that it removed are added
+    /// to `taken`.
     fn place<'a>(
         &self,
         map: &'a Map<'_, V>,
@@ -144,25 +141,22 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         value: V,
         old: Option<&Old>,
         mut shard: Option<&mut Shard>,
-        expired: &mut Vec<Key>,
-    ) -> Result<Placed<'a, V>, Undone<V>> {
+        taken: &mut Vec<Taken<'a, V>>,
+    ) -> Result<Option<(&'a Key, &'a Node<V>)>, Undone<V>> {
         if old.is_none()
             && let Some(replaces) = &new.replaces
-            && self.find_live(map, &replaces.key).is_some()
+            && self.find(map, &replaces.key).is_some()
         {
             return Err(Undone::Again(value));
         }
-        let now = self.clock.now();
+        let now = self.now();
         let (deadlines, created) = new.times(now);
-        if new.times.is_some() && deadlines.expires_at().is_some_and(|end| end <= now) {
-            return Err(Undone::Refused(Insert::Expired));
-        }
         let mut surplus = Vec::new();
         let mut owner = None;
         if let (Some(shard), Some(name)) = (shard.as_deref_mut(), &new.owner) {
             if let Some(limit) = new.limit {
                 let refused = Undone::Refused(Insert::LimitReached);
-                surplus = self.surplus(shard, name, limit, old, expired).ok_or(refused)?;
+                surplus = self.surplus(map, shard, name, limit, old, taken).ok_or(refused)?;
             }
             owner = Some(shard.intern(name));
         }
@@ -180,10 +174,10 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         // does not find it comes before.
         let mut replaced = None;
         if let Some(old) = old {
-            let taken = map.remove_if(&old.key, |_, node| {
-                node.version() == old.version && node.state(self.clock.now()) == State::Live
+            let removed = map.remove_if(&old.key, |_, node| {
+                node.version() == old.version && node.state(self.now()) == State::Live
             });
-            replaced = taken.ok().flatten();
+            replaced = removed.ok().flatten();
             if replaced.is_none() {
                 map.remove(&new.key);
                 return Err(Undone::Again(placed.value().clone()));
@@ -191,16 +185,16 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         }
         if let (Some(shard), Some(owner)) = (shard, owner) {
             shard.insert(&owner, Member { created, key: new.key });
-            surplus.retain(|key| {
-                let live = self.unlink(&owner, key, expired);
-                shard.remove(&owner, key);
-                live
-            });
+            for key in surplus {
+                taken.extend(self.take(map, &owner, &key));
+                shard.remove(&owner, &key);
+            }
         }
         if let Some(shown) = shown {
             placed.publish(shown);
         }
-        Ok(Placed { ends, removed: surplus, replaced })
+        self.file(&new.key, ends);
+        Ok(replaced)
     }
 
     /// Which of the owner's entries must go so that one more is within the limit; `None` if the
@@ -208,26 +202,25 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
     ///
     /// It looks at no more entries than the limit, at those that must go, and once at each that
     /// is expired.
-    fn surplus(
+    fn surplus<'a>(
         &self,
+        map: &'a Map<'_, V>,
         shard: &mut Shard,
         owner: &Owner,
         limit: OwnerLimit,
         old: Option<&Old>,
-        expired: &mut Vec<Key>,
+        taken: &mut Vec<Taken<'a, V>>,
     ) -> Option<Vec<Key>> {
         let max = limit.max_entries() as usize;
         if shard.len(owner) < max {
             return Some(Vec::new());
         }
-        let map = self.map();
         let (mut live, mut surplus, mut gone) = (0, Vec::new(), Vec::new());
         for Member { key, .. } in shard.members(owner).rev() {
             if old.is_some_and(|old| old.key == key) {
                 continue;
             }
-            let found = self.find(&map, &key).filter(|found| found.node.is_owned_by(owner));
-            if found.is_none_or(|found| !found.is_live) {
+            if self.find(map, &key).is_none_or(|found| !found.node.is_owned_by(owner)) {
                 gone.push(key);
                 continue;
             }
@@ -241,7 +234,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
             }
         }
         for key in gone {
-            self.unlink(owner, &key, expired);
+            taken.extend(self.take(map, owner, &key));
             shard.remove(owner, &key);
         }
         if live < max || limit.at_limit() == AtLimit::RemoveOldest {

@@ -170,22 +170,19 @@ impl<V> Node<V> {
         }
     }
 
-    /// Ends all sliding, for one change at a time, and returns the deadlines, which are final. An
-    /// error is why there is nothing to change.
-    pub(super) fn seal(&self, now: Timestamp) -> Result<Deadlines, State> {
+    /// Ends all sliding, for one change at a time, and returns the deadlines, which are final.
+    /// `None` if it is not live, or another change has sealed it.
+    pub(super) fn seal(&self, now: Timestamp) -> Option<Deadlines> {
         loop {
             let word = self.word.load(Ordering::Acquire);
-            if word & SEALED != 0 {
-                return Err(State::Undecided);
-            }
-            match self.state(now) {
-                State::Live => {}
-                decided => return Err(decided),
+            if word & SEALED != 0 || self.state(now) != State::Live {
+                return None;
             }
             let sealed = word | SEALED;
-            if self.word.compare_exchange(word, sealed, Ordering::AcqRel, Ordering::Acquire).is_ok()
-            {
-                return Ok(self.deadlines());
+            let exchange =
+                self.word.compare_exchange(word, sealed, Ordering::AcqRel, Ordering::Acquire);
+            if exchange.is_ok() {
+                return Some(self.deadlines());
             }
         }
     }
@@ -316,7 +313,7 @@ mod tests {
         let node = node(Duration::from_millis(100));
         assert_eq!(node.state(at(1_100)), State::Expired);
         assert_eq!(node.slide(at(1_099)), State::Expired);
-        assert_eq!(node.seal(at(1_099)), Err(State::Expired));
+        assert_eq!(node.seal(at(1_099)), None);
         assert_eq!(node.state(at(1_099)), State::Expired);
     }
 
@@ -326,7 +323,7 @@ mod tests {
         assert_eq!(old.slide(at(1_050)), State::Live);
         let final_deadlines = old.seal(at(1_060)).unwrap();
         assert_eq!(old.slide(at(1_070)), State::Undecided);
-        assert_eq!(old.seal(at(1_070)), Err(State::Undecided));
+        assert_eq!(old.seal(at(1_070)), None);
         let new = old.successor((), 2, final_deadlines);
         assert_eq!((new.ends(), new.slide(at(1_149))), (1_150, State::Live));
         // Whether the old one ended at its deadline depends on the change that sealed it.
