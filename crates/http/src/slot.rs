@@ -92,8 +92,12 @@ impl<T> Slot<T> {
     }
 
     /// Forgets all of a request, its token among it.
+    #[inline]
     pub(crate) fn end(&mut self) {
-        *self = Self::default();
+        let Self { layer, read, is_unreadable, access, place, several, outermost, state } = self;
+        (*layer, *read, *outermost) = (None, None, None);
+        (*is_unreadable, *access, *place, *several) = (false, Access::PEEK, None, Vec::new());
+        *state.get_mut().unwrap_or_else(PoisonError::into_inner) = State::default();
     }
 
     fn layer(&self) -> &SessionLayer<T> {
@@ -318,18 +322,20 @@ pub(crate) fn vary(headers: &mut HeaderMap, names: &HeaderValue) {
 
 /// Appends a header. Returns the values that it had before, if it had any: mostly it had none, and
 /// is looked for once.
-#[inline]
+#[inline(always)]
 fn append(
     headers: &mut HeaderMap,
     name: HeaderName,
     value: &HeaderValue,
 ) -> Option<Vec<HeaderValue>> {
-    let had_any = headers.append(name.clone(), value.clone());
-    had_any.then(|| {
-        let mut values: Vec<HeaderValue> = headers.get_all(name).iter().cloned().collect();
-        values.pop();
-        values
-    })
+    headers.append(&name, value.clone()).then(|| before_last(headers, &name))
+}
+
+#[cold]
+fn before_last(headers: &HeaderMap, name: &HeaderName) -> Vec<HeaderValue> {
+    let mut values: Vec<HeaderValue> = headers.get_all(name).iter().cloned().collect();
+    values.pop();
+    values
 }
 
 /// Sets all values of a header.
