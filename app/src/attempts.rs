@@ -42,7 +42,7 @@ pub(crate) struct Attempt {
 impl Attempts {
     pub(crate) fn new(per_name: NonZeroUsize, clock: Clock) -> Self {
         let store = MemoryStore::builder()
-            .entries_max(KEPT_MAX)
+            .max_entries(KEPT_MAX)
             .at_capacity(AtCapacity::EvictNearestEnd)
             .clock(clock.clone())
             .build();

@@ -55,7 +55,6 @@ pub(crate) fn reason(event: &Event) -> String {
         What::Ended { reason } => reason.name().to_owned(),
         What::Refused { reason } => reason.name().to_owned(),
         What::Reauthenticated { level } => format!("level {}", level.number()),
-        What::Rotated { from } => format!("was {:.8}", from.to_string()),
         What::Created { anonymous: true } => String::from("anonymous"),
         _ => String::new(),
     }

@@ -2,9 +2,9 @@
 
 use axum::body::Bytes;
 use axum::extract::{Form, FromRequest, FromRequestParts, Json, Request};
-use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_TYPE, ORIGIN, REFERER, USER_AGENT};
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use kvolt::middleware::{CSRF_HEADER, Csrf, CsrfForm, Session};
 use serde::de::{Deserialize, DeserializeOwned, Deserializer};
@@ -101,7 +101,13 @@ pub(crate) async fn read<F: DeserializeOwned>(request: Request, app: &App) -> Re
         let parsed = Form::<F>::from_request(request, app).await;
         parsed.map(|Form(fields)| fields).map_err(|error| (error.status(), error.body_text()))
     };
-    read.map_err(|(status, text)| refuse(status, &text))
+    read.map_err(|(status, text)| match status {
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => refuse(
+            status,
+            "send a form (application/x-www-form-urlencoded) or JSON (application/json)",
+        ),
+        _ => refuse(status, &text),
+    })
 }
 
 /// A checkbox, which is sent as some text or not at all; or true or false in JSON.

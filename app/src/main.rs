@@ -81,9 +81,11 @@ fn greet(options: &Options, app: &App, address: SocketAddr, numbers: Option<Sock
     if let Some(password) = app.accounts().generated_password() {
         text += &format!("  sign in as {:?} with the password {password:?}\n", accounts::DEMO);
     }
+    let namespace = options.namespace.as_ref();
     text += &format!(
-        "  sessions in {}{}; they end after {} unused, and after {} in any case\n",
+        "  sessions in {}{}{}; they end after {} unused, and after {} in any case\n",
         options.store,
+        namespace.map_or_else(String::new, |name| format!(" as {name:?}")),
         options.near_cache.map_or_else(String::new, |bound| {
             format!(", with copies here at most {} old", humantime::format_duration(bound))
         }),
@@ -96,15 +98,14 @@ fn greet(options: &Options, app: &App, address: SocketAddr, numbers: Option<Sock
     if let Some(address) = numbers {
         text += &format!("  metrics for Prometheus on http://{address}/metrics\n");
     }
+    let name = options.cookie_name();
     text += &if options.plain_cookie() {
         format!(
-            "  plain HTTP: the cookie is {:?}, without Secure. With TLS in front, use --behind-tls\n",
-            state::PLAIN_COOKIE
+            "  plain HTTP: the cookie is {name:?}, without Secure. With TLS in front, use --behind-tls\n"
         )
     } else {
         format!(
-            "  the cookie is {:?}, with Secure: browsers need TLS in front of this address\n",
-            state::SAFE_COOKIE
+            "  the cookie is {name:?}, with Secure: browsers need TLS in front of this address\n"
         )
     };
     let _ = std::io::stdout().write_all(text.as_bytes());

@@ -40,6 +40,11 @@ pub(crate) struct Options {
     )]
     pub(crate) store: StoreUrl,
 
+    /// The name of this deployment in a store that others may share, such as `shop`: sessions and
+    /// users of one namespace mean nothing in another. Required for every store but memory:.
+    #[arg(long, value_name = "NAME", env = "KVOLT_NAMESPACE")]
+    pub(crate) namespace: Option<String>,
+
     /// Keep copies of the store's sessions in memory that may be this old, such as 1s.
     /// Without it, every request asks the store.
     #[arg(long, value_name = "DURATION", env = "KVOLT_NEAR_CACHE", value_parser = duration)]
@@ -150,6 +155,21 @@ pub(crate) struct Options {
     )]
     pub(crate) forwarding_header: HeaderName,
 
+    /// The name of the cookie, such as `shop_session`. Two instances on one host need two, since
+    /// cookies have no port. Defaults to `__Host-session_id`, or `session_id` over plain HTTP.
+    #[arg(long, value_name = "NAME", env = "KVOLT_COOKIE_NAME")]
+    pub(crate) cookie_name: Option<String>,
+
+    /// An origin whose pages may change things here, such as https://shop.example: needed where a
+    /// proxy rewrites Host; may be given several times.
+    #[arg(
+        long = "trusted-origin",
+        value_name = "ORIGIN",
+        env = "KVOLT_TRUSTED_ORIGIN",
+        value_delimiter = ','
+    )]
+    pub(crate) trusted_origins: Vec<String>,
+
     /// Use the safe cookie also on a loopback address: TLS ends in front of it.
     #[arg(long, env = "KVOLT_BEHIND_TLS", conflicts_with = "insecure_plain_http")]
     pub(crate) behind_tls: bool,
@@ -173,6 +193,16 @@ impl Options {
                 ExitCode::from(2)
             }
         })
+    }
+
+    /// The name of the cookie.
+    pub(crate) fn cookie_name(&self) -> &str {
+        let default = if self.plain_cookie() {
+            crate::state::PLAIN_COOKIE
+        } else {
+            crate::state::SAFE_COOKIE
+        };
+        self.cookie_name.as_deref().unwrap_or(default)
     }
 
     /// Whether the cookie goes without `Secure`.

@@ -77,11 +77,13 @@ pub(crate) fn router(app: App) -> Router {
         .route_layer(cookies.optional());
 
     // The same sessions by header, for programs. They take no cookie and set none.
-    let api = Router::new()
-        .route("/profile", get(profile::show))
-        .route("/logout", post(api::sign_out))
-        .route_layer(headers.clone())
-        .merge(Router::new().route("/login", post(api::sign_in)).route_layer(headers.optional()));
+    let api =
+        Router::new().route("/profile", get(profile::show)).route_layer(headers.clone()).merge(
+            Router::new()
+                .route("/login", post(api::sign_in))
+                .route("/logout", post(api::sign_out))
+                .route_layer(headers.optional()),
+        );
 
     Router::new()
         .merge(private)

@@ -56,7 +56,7 @@ impl App {
         let (accounts, audit) = (Arc::new(accounts), Audit::default());
         let manager = manager(options, &accounts, audit.clone()).await?;
         let plain = options.plain_cookie();
-        let name = if plain { PLAIN_COOKIE } else { SAFE_COOKIE };
+        let name = options.cookie_name();
         let policy = CookiePolicy::builder().insecure_plain_http(plain).build();
         let refusal = Refusal::redirect_browsers("/")
             .and_then(|refusal| refusal.step_up_page(STEP_UP_PAGE))
@@ -64,9 +64,12 @@ impl App {
         let cookies = Sessions::builder(manager.clone())
             .lookup(lookup(&format!("cookie:{name}"))?)
             .cookie(policy.map_err(|error| error.to_string())?)
-            .refusal(refusal)
-            .build()
-            .map_err(|error| error.to_string())?;
+            .refusal(refusal);
+        let cookies = options
+            .trusted_origins
+            .iter()
+            .fold(cookies, |cookies, origin| cookies.trusted_origin(origin));
+        let cookies = cookies.build().map_err(|error| error.to_string())?;
         let headers = Sessions::builder(manager)
             .lookup(lookup(&format!("header:{HEADER}"))?)
             .build()
@@ -152,16 +155,15 @@ async fn manager(
     if let Some(every) = options.rotate_every.0 {
         manager = manager.rotate_every(every);
     }
-    if let Some(entries_max) = options.sessions_per_user.0 {
-        let at_limit = options.at_limit.into();
-        manager = manager.owner_limit(OwnerLimit { entries_max, at_limit });
+    if let Some(max_sessions) = options.sessions_per_user.0 {
+        manager = manager.owner_limit(OwnerLimit::new(max_sessions, options.at_limit.into()));
     }
     manager.build().map_err(|error| error.to_string())
 }
 
-/// Whose the sessions of a user are.
+/// The owner of a user's sessions.
 pub(crate) fn owner(id: u32) -> Owner {
-    Owner::new(id.to_string())
+    Owner::from(u64::from(id))
 }
 
 impl FromRef<App> for Sessions<User> {

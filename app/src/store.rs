@@ -6,7 +6,6 @@ use std::str::FromStr;
 use kvolt::cache::codec::{Encrypted, EncryptionKeys};
 use kvolt::cache::{
     AnyStore, Codec, Coded, Error, MemoryStore, NearCache, Push, Result as StoreResult, Store,
-    Watched,
 };
 use kvolt::redis::RedisStore;
 use kvolt::session::{Record, RecordJson};
@@ -15,8 +14,8 @@ use kvolt::sql::{MySqlStore, PostgresStore, SqliteStore};
 use crate::options::Options;
 use crate::users::User;
 
-/// How many sessions this process holds at the most: some 400 megabytes.
-const SESSIONS_MAX: usize = 1_000_000;
+/// How many sessions this process holds at most: some 400 megabytes.
+const MAX_SESSIONS: usize = 1_000_000;
 
 /// Where sessions are kept. A URL may hold a password, so it is not shown.
 #[derive(Clone, PartialEq, Eq)]
@@ -28,48 +27,64 @@ pub(crate) enum StoreUrl {
     Sqlite(String),
 }
 
-/// Opens the store that was asked for, with what was asked for around it.
+/// Opens the store of the options, with the near cache and the encryption of the options around it.
 pub(crate) async fn open(options: &Options) -> StoreResult<AnyStore<Record<User>>> {
+    let namespace = || {
+        options.namespace.as_deref().ok_or_else(|| {
+            Error::misconfigured(format!(
+                "--store {}: needs --namespace, a name of this deployment's own such as `shop`: \
+                 applications that share a server must not share sessions",
+                options.store.scheme()
+            ))
+        })
+    };
     match &options.store {
         StoreUrl::Memory => memory(options),
-        StoreUrl::Redis(url) => near(options, RedisStore::open(url).await?),
-        StoreUrl::Postgres(url) => near(options, PostgresStore::open(url).await?),
+        StoreUrl::Redis(url) => near(options, RedisStore::open(url.as_str(), namespace()?).await?),
+        StoreUrl::Postgres(url) => near(options, PostgresStore::open(url, namespace()?).await?),
         StoreUrl::MySql(_) if options.near_cache.is_some() => Err(Error::misconfigured(
             "--near-cache needs a store that pushes its changes: redis://, postgres:// or sqlite:",
         )),
         StoreUrl::MySql(url) => {
-            Ok(AnyStore::new(Coded::new(MySqlStore::open(url).await?, codec(options))))
+            let store = MySqlStore::open(url, namespace()?).await?;
+            Ok(AnyStore::new(Coded::new(store, codec(options))))
         }
-        StoreUrl::Sqlite(url) => near(options, SqliteStore::open(url).await?),
+        StoreUrl::Sqlite(url) => near(options, SqliteStore::open(url, namespace()?).await?),
     }
 }
 
-/// Sessions in memory are near, and in the clear there in any case.
+/// Sessions in this process's memory need no near cache, and are not encrypted.
 fn memory(options: &Options) -> StoreResult<AnyStore<Record<User>>> {
+    if options.namespace.is_some() {
+        return Err(Error::misconfigured(
+            "--namespace is for a store that others may share: memory: is this process's own",
+        ));
+    }
     if options.near_cache.is_some() {
         return Err(Error::misconfigured(
-            "--near-cache is for a store elsewhere, and memory: is here",
+            "--near-cache is for a remote store: memory: is as near as it gets",
         ));
     }
     if !options.encryption_keys.is_empty() {
-        return Err(Error::misconfigured("--encryption-key is for a store elsewhere"));
+        return Err(Error::misconfigured("--encryption-key is for a store other than memory:"));
     }
-    Ok(AnyStore::new(MemoryStore::builder().entries_max(SESSIONS_MAX).build()))
+    Ok(AnyStore::new(MemoryStore::builder().max_entries(MAX_SESSIONS).build()))
 }
 
-/// A store that tells its changes, so that connections that stay open are told at once of the end of
-/// their session, whether or not there are copies here.
+/// A store that pushes its changes, so that open connections end at once when their session does
+/// on another instance, whether or not copies are kept.
 ///
 /// What listening costs is in the application's README.
 fn near(
     options: &Options,
     store: impl Store<Vec<u8>> + Push,
 ) -> StoreResult<AnyStore<Record<User>>> {
-    let store = Coded::new(store, codec(options));
-    Ok(match options.near_cache {
-        Some(bound) => AnyStore::new(NearCache::builder(store).bound(bound).build()?),
-        None => AnyStore::new(Watched::new(store)?),
-    })
+    let builder = NearCache::builder(Coded::new(store, codec(options)));
+    let builder = match options.near_cache {
+        Some(bound) => builder.bound(bound),
+        None => builder.max_copies(0),
+    };
+    Ok(AnyStore::new(builder.build()?))
 }
 
 fn codec(options: &Options) -> Box<dyn Codec<Record<User>>> {
@@ -83,6 +98,19 @@ fn codec(options: &Options) -> Box<dyn Codec<Record<User>>> {
 
 /// What can be written after --store.
 const STORES: &str = "memory:, redis://, rediss://, postgres://, mysql:// and sqlite:PATH";
+
+impl StoreUrl {
+    /// How its URL begins.
+    fn scheme(&self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Redis(_) => "redis",
+            Self::Postgres(_) => "postgres",
+            Self::MySql(_) => "mysql",
+            Self::Sqlite(_) => "sqlite",
+        }
+    }
+}
 
 impl FromStr for StoreUrl {
     type Err = String;

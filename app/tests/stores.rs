@@ -99,7 +99,8 @@ fn an_outage_is_a_503_and_no_logout(store: &Elsewhere) {
 
 fn with_a_near_cache_a_logout_elsewhere_is_seen_within_the_bound(store: &Elsewhere) {
     let near = ["--near-cache", "1s"];
-    let one = App::start_with(&[&["--store", &store.direct], &near[..]].concat());
+    let one =
+        App::start_with(&[&["--store", &store.direct, "--namespace", "app"], &near[..]].concat());
     let other = store.instance(&near);
     let proxy = store.proxy.as_ref().unwrap();
     // Hurts what is between the other instance and the store, ends a session, and says how the
@@ -258,7 +259,7 @@ fn devices_limits_and_the_audit(store: &Elsewhere) {
 /// One line, not a dump; and no password in it.
 fn refused_at_start(url: &str) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_kvolt-app"))
-        .args(["--listen", "127.0.0.1:0", "--store", url])
+        .args(["--listen", "127.0.0.1:0", "--store", url, "--namespace", "app"])
         .env("RUST_LOG", "off")
         .stdin(Stdio::null())
         .output()
@@ -312,17 +313,17 @@ mod redis {
         let redis = Redis::start();
         let url = redis.url();
         let all = || {
-            let keys = redis.cli(&["KEYS", "*"]);
-            let dump = |key: &str| redis.cli(&["HGETALL", key]);
-            keys.lines().filter(|key| !key.contains("owner")).map(dump).collect::<String>()
+            let keys = redis.cli(&["KEYS", "app:*"]);
+            keys.lines().map(|key| redis.cli(&["GET", key])).collect::<String>()
         };
-        let app = App::start_with(&["--store", &url]);
+        let app = App::start_with(&["--store", &url, "--namespace", "app"]);
         let ada = app.signed_in("ada");
         assert!(all().contains("\"name\":\"ada\""), "{}", all());
         assert!(!all().contains(ada.token()), "the token is nowhere");
         redis.cli(&["FLUSHALL"]);
         let key = "0f".repeat(32);
-        let app = App::start_with(&["--store", &url, "--encryption-key", &key]);
+        let app =
+            App::start_with(&["--store", &url, "--namespace", "app", "--encryption-key", &key]);
         let mut ada = app.signed_in("ada");
         assert!(!all().contains("\"name\""), "{}", all());
         assert_eq!(ada.get("/profile").status, 200);
@@ -406,6 +407,41 @@ mod mariadb {
     fn outage() {
         an_outage_is_a_503_and_no_logout(&Elsewhere::mariadb());
     }
+
+    /// The server's defaults decide what a statement does where the store does not.
+    #[test]
+    fn defaults_of_the_server_undo_nothing() {
+        for defaults in [
+            &[("autocommit", "0")][..],
+            &[("completion-type", "1")],
+            &[
+                ("autocommit", "0"),
+                ("completion-type", "1"),
+                ("sql-mode", "ANSI,NO_BACKSLASH_ESCAPES,PAD_CHAR_TO_FULL_LENGTH"),
+                ("transaction-isolation", "SERIALIZABLE"),
+                ("innodb-rollback-on-timeout", "1"),
+                ("max-statement-time", "1"),
+            ],
+        ] {
+            let mut server = MariaDb::builder().fsync(false);
+            for (name, value) in defaults {
+                server = server.config(name, value);
+            }
+            let server = server.start();
+            let instance = || App::start_with(&["--store", &server.url(), "--namespace", "app"]);
+            let (mut one, other) = (instance(), instance());
+            let (mut ada, mut phone) = (one.signed_in("ada"), one.signed_in("ada"));
+            let mut replay = other.moved(&ada);
+            assert_eq!(replay.get("/profile").status, 200, "{defaults:?}: seen by the other");
+            assert_eq!(phone.post("/counter").json()["counter"], 1);
+            assert_eq!(ada.post("/logout").status, 200);
+            assert_eq!(replay.get("/profile").status, 401, "{defaults:?}");
+            // Its connections go, and what they have not committed goes with them.
+            one.signal("-KILL");
+            assert_eq!(replay.get("/profile").status, 401, "{defaults:?}");
+            assert_eq!(other.moved(&phone).get("/counter").json()["counter"], 1, "{defaults:?}");
+        }
+    }
 }
 
 mod sqlite {
@@ -467,7 +503,7 @@ mod refusing {
     #[test]
     fn redis() {
         let redis = Redis::start();
-        let app = App::start_with(&["--store", &redis.url()]);
+        let app = App::start_with(&["--store", &redis.url(), "--namespace", "app"]);
         let mut ada = app.signed_in("ada");
         let cli = |line: &str| {
             redis.cli(&line.split(' ').collect::<Vec<_>>());
@@ -478,14 +514,14 @@ mod refusing {
         };
         refuse("CONFIG SET maxmemory 1", "CONFIG SET maxmemory 0");
         refuse("REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE");
-        refuse("ACL SETUSER default -hset", "ACL SETUSER default +@all");
+        refuse("ACL SETUSER default -set", "ACL SETUSER default +@all");
         refuse("ACL SETUSER default -@all", "ACL SETUSER default +@all");
     }
 
     #[test]
     fn postgres() {
         let postgres = Postgres::builder().fsync(false).start();
-        let app = App::start_with(&["--store", &postgres.url()]);
+        let app = App::start_with(&["--store", &postgres.url(), "--namespace", "app"]);
         let mut ada = app.signed_in("ada");
         let sql = |lines: &[&str]| {
             lines.iter().for_each(|line| {
@@ -501,21 +537,21 @@ mod refusing {
             kvolt_servers::wait_until("the setting is read", || now().trim() == on);
         };
         while_it_refuses(&app, &mut ada, "/counter", &|| read_only("on"), &|| read_only("off"));
-        let lost = "ALTER TABLE kvolt_entries RENAME TO elsewhere";
-        let found = "ALTER TABLE elsewhere RENAME TO kvolt_entries";
+        let lost = "ALTER TABLE app_sessions RENAME TO elsewhere";
+        let found = "ALTER TABLE elsewhere RENAME TO app_sessions";
         while_it_refuses(&app, &mut ada, "/counter", &|| sql(&[lost]), &|| sql(&[found]));
     }
 
     #[test]
     fn mariadb() {
         let mariadb = MariaDb::builder().fsync(false).start();
-        let app = App::start_with(&["--store", &mariadb.url()]);
+        let app = App::start_with(&["--store", &mariadb.url(), "--namespace", "app"]);
         let mut ada = app.signed_in("ada");
         let rename = |from: &str, to: &str| {
             mariadb.sql(&format!("RENAME TABLE {from} TO {to}"));
         };
         let (lost, found) =
-            (|| rename("kvolt_entries", "elsewhere"), || rename("elsewhere", "kvolt_entries"));
+            (|| rename("app_sessions", "elsewhere"), || rename("elsewhere", "app_sessions"));
         while_it_refuses(&app, &mut ada, "/counter", &lost, &found);
     }
 }

@@ -17,17 +17,18 @@ use tokio::runtime::Runtime;
 use tower::Service;
 use tower_sessions::SessionManagerLayer;
 
+use crate::floor::{self, Floor};
 use crate::harness::{Contender, race, target};
 
-const IDLE: Duration = Duration::from_secs(30 * 60);
+pub(crate) const IDLE: Duration = Duration::from_secs(30 * 60);
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct User {
-    id: u64,
-    name: String,
+pub(crate) struct User {
+    pub(crate) id: u64,
+    pub(crate) name: String,
 }
 
-fn ada() -> User {
+pub(crate) fn ada() -> User {
     User { id: 42, name: "Ada Lovelace".into() }
 }
 
@@ -94,8 +95,8 @@ pub(crate) async fn bare() -> App {
             .route("/login", post(async || ([(SET_COOKIE, "id=x")], ""))),
     )
     .await;
-    app.cookies =
-        Some(HeaderValue::from_static("__Host-id=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"));
+    let cookie = "__Host-id=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    app.cookies = Some(HeaderValue::from_static(cookie));
     app
 }
 
@@ -104,6 +105,15 @@ pub(crate) async fn idle_layer() -> App {
     let app = bare().await;
     let layer = tower::layer::layer_fn(|route: axum::routing::Route| route);
     App { router: app.router.route_layer(layer), ..app }
+}
+
+/// What a layer can hardly do with less.
+pub(crate) async fn floor() -> App {
+    let (layer, cookie) = Floor::new();
+    let router = Router::new()
+        .route("/profile", get(floor::profile).layer(layer))
+        .route("/login", post(async move || ([(SET_COOKIE, cookie)], "")));
+    App::new(router).await
 }
 
 pub(crate) async fn kvolt() -> App {
@@ -154,6 +164,7 @@ pub(crate) async fn axum_session() -> App {
 }
 
 pub(crate) const BARE: &str = "bare route";
+pub(crate) const FLOOR: &str = "a layer written by hand, the floor";
 pub(crate) const KVOLT: &str = "kvolt";
 /// By itself, tower-sessions prolongs a session only when a request changes it.
 const TOWER_SLIDING: &str = "tower-sessions, saving so that it slides";
@@ -164,6 +175,7 @@ async fn all() -> Vec<(&'static str, App)> {
     vec![
         (BARE, bare().await),
         ("a layer that does nothing", idle_layer().await),
+        (FLOOR, floor().await),
         (KVOLT, kvolt().await),
         ("tower-sessions, not sliding", tower_sessions(false).await),
         (TOWER_SLIDING, tower_sessions(true).await),
@@ -203,7 +215,7 @@ pub(crate) fn run() {
         for (name, _) in &apps[1..] {
             println!("  {name:<44} {:>10.0} {:>7.1}", added(name), added(name) / added(KVOLT));
         }
-        target("kvolt adds, ns", added(KVOLT), 400.0);
+        target("kvolt adds / the floor adds", added(KVOLT) / added(FLOOR), 1.25);
         target(
             "kvolt adds / tower-sessions, sliding",
             added(KVOLT) / added(TOWER_SLIDING),

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use kvolt::cache::{Access, MemoryStore};
+use kvolt::cache::{MemoryStore, Use};
 
 use crate::cache::{OwnHash, fill, look, value};
 use crate::harness::{CHILD, below, key, mix};
@@ -10,7 +10,7 @@ use crate::{http, session};
 
 const ENTRIES: u64 = 1_000;
 
-const SUBJECTS: [(&str, u64); 11] = [
+const SUBJECTS: [(&str, u64); 12] = [
     ("cache read, peek", 20_000),
     ("cache read, slide", 20_000),
     ("papaya read", 20_000),
@@ -18,6 +18,7 @@ const SUBJECTS: [(&str, u64); 11] = [
     ("session get_ready, slide", 5_000),
     ("bare route", 1_000),
     ("layer: nothing", 1_000),
+    ("layer: floor", 1_000),
     ("layer: kvolt", 1_000),
     ("layer: tower-sessions, not sliding", 1_000),
     ("layer: tower-sessions, sliding", 1_000),
@@ -52,15 +53,15 @@ fn collected(name: &str, ops: u64) -> Option<u64> {
 }
 
 pub(crate) fn child(name: &str, ops: u64) {
-    let read = |access| {
+    let read = |used: Use| {
         let store = MemoryStore::new();
         fill(&store, ENTRIES);
-        let read = |n| store.read(&key(below(ENTRIES, mix(n))), access, |entry| look(entry.value));
+        let read = |n| store.read(&key(below(ENTRIES, mix(n))), |entry| (used, look(entry.value)));
         (0..ops).map(|n| read(n).expect("it is live")).fold(0, u64::wrapping_add)
     };
     let sum: u64 = match name {
-        "cache read, peek" => read(Access::PEEK),
-        "cache read, slide" => read(Access::SLIDE),
+        "cache read, peek" => read(Use::Look),
+        "cache read, slide" => read(Use::Slide),
         "papaya read" => {
             let map = papaya::HashMap::with_hasher(OwnHash);
             for n in 0..ENTRIES {
@@ -75,12 +76,12 @@ pub(crate) fn child(name: &str, ops: u64) {
         }
         "session get_ready, slide" => {
             let world = session::world(ENTRIES);
-            let read = |token| world.manager.get_ready(token, Access::SLIDE)?.expect("it works");
-            let tokens = world.tokens.iter().cycle().take(ops as usize);
-            tokens.map(|token| read(token).expect("it is live").id).sum()
+            let read = |token| session::read(&world.manager, token).expect("it is live");
+            world.tokens.iter().cycle().take(ops as usize).map(read).sum()
         }
         "bare route" => requests(http::bare(), ops),
         "layer: nothing" => requests(http::idle_layer(), ops),
+        "layer: floor" => requests(http::floor(), ops),
         "layer: kvolt" => requests(http::kvolt(), ops),
         "layer: tower-sessions, not sliding" => requests(http::tower_sessions(false), ops),
         "layer: tower-sessions, sliding" => requests(http::tower_sessions(true), ops),

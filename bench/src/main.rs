@@ -6,6 +6,7 @@
 
 mod allocations;
 mod cache;
+mod floor;
 mod harness;
 mod http;
 mod instructions;
@@ -21,7 +22,7 @@ use std::process::ExitCode;
 
 const USAGE: &str =
     "usage: kvolt-bench [cache|session|http|memory|pause|allocations|instructions|all] [--quick]
-       kvolt-bench stores [trips|serve|million] …";
+       kvolt-bench stores [trips|serve|turns|million] …";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use kvolt::cache::{Expiry, NewEntry, Store};
+use kvolt::cache::{At, Expiry, NewEntry, Remove, Store};
 
 use crate::cache::{All, IDLE, LIFETIME, value};
 use crate::harness::{Contender, key, now, race_pairs};
@@ -27,7 +27,10 @@ pub(crate) fn run(all: &All, entries: u64) {
                 let entry = NewEntry::new(value(n), Expiry::idle_within(IDLE, LIFETIME));
                 let _ = now(all.kvolt.insert(key(n), entry)).expect("there is room");
             },
-            |n| assert!(now(all.kvolt.remove(&key(n))).expect("it works")),
+            |n| {
+                let removed = now(all.kvolt.remove(At::new(&key(n)), None)).expect("it works");
+                assert_eq!(removed, Remove::Removed);
+            },
         ),
         pair(
             "moka, time to live",

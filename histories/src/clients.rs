@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kvolt_cache::Access;
-use kvolt_session::{NewSession, Result, Rotated, Session, SessionId, Token};
+use kvolt_session::{Access, NewSession, Result, Rotated, Session, Token};
 use tokio::time::{sleep, timeout};
 
-use crate::history::{Answer, Birth, Call, KeyNo, Op, Outcome, OwnerNo, Reading};
+use crate::history::{Answer, Birth, Call, Op, Outcome, OwnerNo, Reading};
 use crate::world::{Known, World, name};
 use crate::{Ledger, Origin, Plan, Process, Random};
 
@@ -72,7 +71,7 @@ impl Client {
 
     /// Reads a token back after everything; `false` if there was no answer.
     pub(crate) async fn read_back(&mut self, server: usize, known: Known, access: Reading) -> bool {
-        let call = Call::Read { token: known.key, access };
+        let call = Call::Read { token: known.number, access };
         self.ask(server, Ask { call, known: Some(known) }).await
     }
 
@@ -90,7 +89,7 @@ impl Client {
         let Some(known) = replayed.or_else(|| self.world.live(&mut self.random)) else {
             return self.create();
         };
-        let token = known.key;
+        let token = known.number;
         // What failed to end something may end it at any time later, and then nothing can be said
         // of it any more; so while a store is down, clients mostly read and update.
         let calls = if self.is_troubled && !self.random.one_in(6) { 67 } else { 100 };
@@ -101,17 +100,17 @@ impl Client {
             35..67 => Call::Update { token, update: self.world.update() },
             67..73 => Call::Rotate { token, grace: false },
             73..79 => Call::Rotate { token, grace: true },
-            79..83 => {
+            79..84 => {
                 let owner = self.owner_of_another();
                 Call::Login { old: token, birth: self.world.birth(), owner }
             }
-            83..86 => Call::Destroy { token },
-            86..94 => Call::List { owner: self.world.owner(&mut self.random) },
+            84..87 => Call::Destroy { token },
+            87..94 => Call::List { owner: self.world.owner(&mut self.random) },
             94..97 => {
                 // Now and then another's, which has to be refused.
                 let own = known.owner.filter(|_| !self.random.one_in(4));
                 let owner = own.unwrap_or_else(|| self.world.owner(&mut self.random));
-                Call::End { owner, id: token }
+                Call::End { owner, id: known.id }
             }
             97..99 => Call::EndOthers { token },
             _ => Call::EndAll { owner: self.world.owner(&mut self.random) },
@@ -134,13 +133,12 @@ impl Client {
         let (least, most) = if is_hasty { HASTE } else { self.patience };
         let patience = self.random.between(least.as_micros() as u64, most.as_micros() as u64);
         let process = self.processes[server].clone();
-        let id = ask.known.as_ref().and_then(|known| self.world.id(known.key));
         let invoked = self.origin.elapsed();
-        let reply = perform(&process, &ask, id);
+        let reply = perform(&process, &ask);
         let reply = timeout(Duration::from_micros(patience), reply).await;
         let returned = self.origin.elapsed();
         let outcome = match reply {
-            Ok(Ok(reply)) => Outcome::Done(self.answer(&process, reply)),
+            Ok(Ok(reply)) => Outcome::Done(self.answer(reply)),
             Ok(Err(error)) => Outcome::Failed(error.to_string()),
             Err(_) => Outcome::CutOff,
         };
@@ -158,14 +156,11 @@ impl Client {
         !self.is_troubled
     }
 
-    fn answer(&self, process: &Process, reply: Reply) -> Answer {
-        let add = |token: Token, owner| {
-            let id = process.strict.id(&token);
-            Answer::Token(self.world.add(token, id, owner))
-        };
+    fn answer(&self, reply: Reply) -> Answer {
         match reply {
             Reply::Token(token, owner) | Reply::Rotated(Rotated::Token(token), owner) => {
-                add(token, owner)
+                let (token, id) = self.world.add(token, owner);
+                Answer::Token { token, id }
             }
             Reply::Rotated(Rotated::AlreadyRotated, _) => Answer::AlreadyRotated,
             Reply::Rotated(Rotated::Absent, _) | Reply::Session(None) => Answer::Absent,
@@ -180,9 +175,11 @@ impl Client {
 
     /// Which tokens are to be worked on from now on.
     fn learn(&mut self, op: &Op, known: Option<&Known>) {
-        let key = op.call.key().unwrap_or(KeyNo(u32::MAX));
+        let retire_session = || self.world.retire(|live| known.is_some_and(|it| it.id == live.id));
+        let retire_token =
+            || self.world.retire(|live| known.is_some_and(|it| it.number == live.number));
         match (&op.call, &op.outcome) {
-            // Nobody will ever know when these take effect: the checker would have to allow for it for good.
+            // When these take effect is never known: the checker would have to allow for it for good.
             (Call::EndAll { owner }, Outcome::Failed(_) | Outcome::CutOff) => {
                 self.world.retire_owner(*owner);
             }
@@ -194,19 +191,20 @@ impl Client {
             (Call::Destroy { .. } | Call::Login { .. } | Call::End { .. }, Outcome::Done(_))
                 if op.answer() != Some(&Answer::Ended(false)) =>
             {
-                self.world.retire(key);
+                retire_session();
             }
-            (Call::Rotate { .. }, Outcome::Done(_)) => self.world.retire(key),
-            (_, Outcome::Done(Answer::Absent)) => self.world.retire(key),
+            (Call::Rotate { .. }, Outcome::Done(_)) | (_, Outcome::Done(Answer::Absent)) => {
+                retire_token();
+            }
             (_, Outcome::Done(Answer::Seen(seen))) if seen.updates.len() > UPDATES_MAX => {
-                self.world.retire(key);
+                retire_session();
             }
             _ => {}
         }
     }
 }
 
-async fn perform(process: &Process, ask: &Ask, id: Option<SessionId>) -> Result<Reply> {
+async fn perform(process: &Process, ask: &Ask) -> Result<Reply> {
     let Process { strict, graceful } = process;
     let known = ask.known.as_ref();
     let (token, owner) = (known.map(|known| &*known.token), known.and_then(|known| known.owner));
@@ -217,12 +215,8 @@ async fn perform(process: &Process, ask: &Ask, id: Option<SessionId>) -> Result<
         (Call::Login { birth, owner, .. }, old) => {
             Reply::Token(strict.login(old, session(*birth, *owner)).await?, *owner)
         }
-        (Call::List { owner }, _) => Reply::List(strict.list(&name(*owner)).await?),
+        (Call::List { owner }, _) => Reply::List(strict.list(&name(*owner)).await?.sessions),
         (Call::EndAll { owner }, _) => Reply::EndedMany(strict.end_all(&name(*owner)).await?),
-        (Call::End { owner, .. }, _) => match id {
-            Some(id) => Reply::Ended(strict.end(&name(*owner), id).await?),
-            None => Reply::Ended(false),
-        },
         // What follows has a token.
         (_, None) => Reply::Session(None),
         (Call::Read { access, .. }, Some(token)) => Reply::Session(match access {
@@ -237,6 +231,9 @@ async fn perform(process: &Process, ask: &Ask, id: Option<SessionId>) -> Result<
         (Call::Rotate { grace, .. }, Some(token)) => {
             let manager = if *grace { graceful } else { strict };
             Reply::Rotated(manager.rotate(token).await?, owner)
+        }
+        (Call::End { owner, .. }, Some(token)) => {
+            Reply::Ended(strict.end(&name(*owner), token.id()).await?)
         }
         (Call::Destroy { .. }, Some(token)) => Reply::Ended(strict.destroy(token).await?),
         (Call::EndOthers { .. }, Some(token)) => Reply::EndedMany(strict.end_others(token).await?),

@@ -7,9 +7,13 @@ use std::sync::Arc;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Birth(pub u32);
 
-/// The number of a token, which is also that of the public id that goes with it.
+/// The number of a token. A session has one after the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct KeyNo(pub u32);
+pub struct TokenNo(pub u32);
+
+/// The number of a public id, which a session has for as long as it lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct IdNo(pub u32);
 
 /// The number of an owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -58,7 +62,7 @@ pub enum Call {
     /// Makes a session in the place of the one that a token leads to.
     Login {
         /// The token of the session to be ended.
-        old: KeyNo,
+        old: TokenNo,
         /// The number of the new session.
         birth: Birth,
         /// Whose it is.
@@ -67,40 +71,40 @@ pub enum Call {
     /// Reads a session.
     Read {
         /// By this token.
-        token: KeyNo,
+        token: TokenNo,
         /// How.
         access: Reading,
     },
     /// Appends a number to a session's ledger.
     Update {
         /// By this token.
-        token: KeyNo,
+        token: TokenNo,
         /// The number.
         update: UpdateNo,
     },
     /// Gives a session another token.
     Rotate {
         /// The token to be replaced.
-        token: KeyNo,
+        token: TokenNo,
         /// Whether it is accepted for a while longer.
         grace: bool,
     },
     /// Ends a session.
     Destroy {
         /// By this token.
-        token: KeyNo,
+        token: TokenNo,
     },
     /// Ends one of an owner's sessions.
     End {
         /// Whose.
         owner: OwnerNo,
-        /// Which, by its public name.
-        id: KeyNo,
+        /// Which, by its public id.
+        id: IdNo,
     },
     /// Ends all sessions of an owner but this one.
     EndOthers {
         /// The token of the one that stays.
-        token: KeyNo,
+        token: TokenNo,
     },
     /// Ends all sessions of an owner.
     EndAll {
@@ -140,7 +144,12 @@ pub enum Outcome {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Answer {
     /// A new token: of a creation, a login or a rotation.
-    Token(KeyNo),
+    Token {
+        /// The token.
+        token: TokenNo,
+        /// The public id that it names.
+        id: IdNo,
+    },
     /// The token had been rotated, and there is a successor.
     AlreadyRotated,
     /// There is no such session.
@@ -158,8 +167,8 @@ pub enum Answer {
 /// A session as it was shown to a client.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Seen {
-    /// Its public name at that moment.
-    pub id: KeyNo,
+    /// Its public id.
+    pub id: IdNo,
     /// Its number.
     pub birth: Birth,
     /// Whose it is.
@@ -241,17 +250,18 @@ impl Call {
         }
     }
 
-    /// The token or the public name by which it asks for one session.
-    pub const fn key(&self) -> Option<KeyNo> {
+    /// The token by which it asks for one session.
+    pub const fn token(&self) -> Option<TokenNo> {
         match self {
-            Self::Login { old: key, .. }
-            | Self::Read { token: key, .. }
-            | Self::Update { token: key, .. }
-            | Self::Rotate { token: key, .. }
-            | Self::Destroy { token: key }
-            | Self::End { id: key, .. }
-            | Self::EndOthers { token: key } => Some(*key),
-            Self::Create { .. } | Self::EndAll { .. } | Self::List { .. } => None,
+            Self::Login { old: token, .. }
+            | Self::Read { token, .. }
+            | Self::Update { token, .. }
+            | Self::Rotate { token, .. }
+            | Self::Destroy { token }
+            | Self::EndOthers { token } => Some(*token),
+            Self::Create { .. } | Self::End { .. } | Self::EndAll { .. } | Self::List { .. } => {
+                None
+            }
         }
     }
 }
@@ -292,7 +302,7 @@ impl fmt::Display for Call {
 impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Token(key) => write!(f, "{key}"),
+            Self::Token { token, id } => write!(f, "{token} of {id}"),
             Self::AlreadyRotated => f.write_str("already rotated"),
             Self::Absent => f.write_str("absent"),
             Self::Seen(seen) => seen.fmt(f),
@@ -342,7 +352,8 @@ macro_rules! lettered {
 
 lettered! {
     Birth "session ";
-    KeyNo "token ";
+    TokenNo "token ";
+    IdNo "id ";
     OwnerNo "owner ";
     UpdateNo "u";
 }

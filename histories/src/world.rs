@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kvolt_session::{Owner, Session, SessionId, Token};
 
-use crate::history::{Birth, KeyNo, OwnerNo, Seen, UpdateNo};
+use crate::history::{Birth, IdNo, OwnerNo, Seen, TokenNo, UpdateNo};
 use crate::{Ledger, Random};
 
 /// How many tokens that were given up are kept to be replayed.
@@ -28,8 +28,7 @@ pub(crate) struct World {
 
 #[derive(Default)]
 struct State {
-    numbers: HashMap<SessionId, KeyNo>,
-    ids: Vec<SessionId>,
+    ids: HashMap<SessionId, IdNo>,
     tokens: Vec<Known>,
     live: Vec<Known>,
     old: VecDeque<Known>,
@@ -37,11 +36,12 @@ struct State {
     owners_made: u32,
 }
 
-/// A token that a client was given.
+/// A token that a client was given, with what it names.
 #[derive(Debug, Clone)]
 pub(crate) struct Known {
     pub(crate) token: Arc<Token>,
-    pub(crate) key: KeyNo,
+    pub(crate) number: TokenNo,
+    pub(crate) id: IdNo,
     pub(crate) owner: Option<OwnerNo>,
 }
 
@@ -80,58 +80,44 @@ impl World {
         self.ops.fetch_add(1, Ordering::Relaxed) < self.ops_max
     }
 
-    /// The number of a public name, which may be one whose token nobody knows.
-    pub(crate) fn key(&self, id: SessionId) -> KeyNo {
-        self.state().key(id)
-    }
-
-    pub(crate) fn id(&self, key: KeyNo) -> Option<SessionId> {
-        self.state().ids.get(key.0 as usize).copied()
-    }
-
     pub(crate) fn seen(&self, session: &Session<Ledger>) -> Seen {
         let owner = session.owner().and_then(|owner| owner.as_str().parse().ok());
         Seen {
-            id: self.key(session.id()),
+            id: self.state().id(session.id()),
             birth: Birth(session.data().birth),
             owner: owner.map(OwnerNo),
             updates: session.data().updates.iter().copied().map(UpdateNo).collect(),
         }
     }
 
-    /// A token was given: it is worked on from now on, and one of the others no longer, if there are too many.
-    pub(crate) fn add(&self, token: Token, id: SessionId, owner: Option<OwnerNo>) -> KeyNo {
+    /// A token was given: it is worked on from now on, and one of the others no longer, if there
+    /// are too many.
+    pub(crate) fn add(&self, token: Token, owner: Option<OwnerNo>) -> (TokenNo, IdNo) {
         let mut state = self.state();
-        let key = state.key(id);
-        let known = Known { token: Arc::new(token), key, owner };
+        let (number, id) = (TokenNo(state.tokens.len() as u32), state.id(token.id()));
+        let known = Known { token: Arc::new(token), number, id, owner };
         state.tokens.push(known.clone());
         state.live.push(known);
         if state.live.len() > self.live_max {
             let oldest = state.live.remove(0);
             state.retire(oldest);
         }
-        key
+        (number, id)
     }
 
-    /// A token is not worked on any more, only replayed.
-    pub(crate) fn retire(&self, key: KeyNo) {
+    /// The tokens that a test is true of are not worked on any more, only replayed.
+    pub(crate) fn retire(&self, is_gone: impl Fn(&Known) -> bool) {
         let mut state = self.state();
-        if let Some(place) = state.live.iter().position(|known| known.key == key) {
-            let known = state.live.remove(place);
-            state.retire(known);
-        }
+        let (gone, live) = std::mem::take(&mut state.live).into_iter().partition(is_gone);
+        state.live = live;
+        let gone: Vec<Known> = gone;
+        gone.into_iter().for_each(|known| state.retire(known));
     }
 
     /// An owner of whose sessions nothing is sure any more makes room for another.
     pub(crate) fn retire_owner(&self, owner: OwnerNo) {
-        let mut state = self.state();
-        state.owners.retain(|(active, _)| *active != owner);
-        let (gone, live) = std::mem::take(&mut state.live)
-            .into_iter()
-            .partition(|known| known.owner == Some(owner));
-        state.live = live;
-        let gone: Vec<Known> = gone;
-        gone.into_iter().for_each(|known| state.retire(known));
+        self.state().owners.retain(|(active, _)| *active != owner);
+        self.retire(|known| known.owner == Some(owner));
     }
 
     /// One of the owners that make sessions now.
@@ -188,13 +174,9 @@ impl World {
 }
 
 impl State {
-    fn key(&mut self, id: SessionId) -> KeyNo {
-        let next = KeyNo(self.ids.len() as u32);
-        let key = *self.numbers.entry(id).or_insert(next);
-        if key == next {
-            self.ids.push(id);
-        }
-        key
+    fn id(&mut self, id: SessionId) -> IdNo {
+        let next = IdNo(self.ids.len() as u32);
+        *self.ids.entry(id).or_insert(next)
     }
 
     fn retire(&mut self, known: Known) {
@@ -207,5 +189,5 @@ impl State {
 
 /// The name by which a store knows an owner.
 pub(crate) fn name(owner: OwnerNo) -> Owner {
-    Owner::new(owner.0.to_string())
+    Owner::from(u64::from(owner.0))
 }

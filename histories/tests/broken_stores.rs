@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kvolt_cache::{
-    Access, Cursor, Entry, Error, Expiry, Insert, Key, MemoryStore, NewEntry, Owner, Page, Rename,
-    Renamed, Replace, Result, Store, Version,
+    At, Cursor, Deadlines, Entry, Error, Expiry, Freshness, Insert, Key, Listing, MemoryStore,
+    Namespace, NewEntry, Owner, Page, Remove, Replace, Result, Store, Version,
 };
 use kvolt_histories::checker::{Kind, Report, Rules, check};
 use kvolt_histories::{Ledger, Plan, Process, record};
@@ -22,8 +22,8 @@ type Value = Record<Ledger>;
 enum Fault {
     /// None: the proof that the rest of this wrapper is sound.
     None,
-    /// A slide reads, and then writes back whatever it read.
-    SlideIsAnUpsert,
+    /// A touch reads, and then writes back whatever it read.
+    TouchIsAnUpsert,
     /// A replacement of what is not there makes it.
     ReplaceCreates,
     /// A replacement compares, and then sets.
@@ -42,12 +42,12 @@ enum Fault {
     RemoveIsLate,
     /// A removal looks first, and says what it saw.
     RemoveLooksFirst,
-    /// A renaming is an insertion and a removal.
-    RenameIsInsertAndRemove,
-    /// A renaming leaves the former key as it was.
-    RenameIsACopy,
-    /// The grace of a former key is forgotten.
-    NoGrace,
+    /// The entry that an insertion replaces stays.
+    ReplacedStays,
+    /// The entry that an insertion replaces is removed a moment later.
+    ReplacedIsRemovedLate,
+    /// An insertion is shown before the entry that it replaces is removed.
+    ReplacesInTwoSteps,
     /// Reads come from copies that are dropped by whoever changes something, without a fence.
     CopiesWithoutFence,
     /// Lists come from a snapshot of a moment ago.
@@ -58,6 +58,8 @@ enum Fault {
     ErrorIsAbsence,
     /// Now and then another entry is returned.
     MixesUp,
+    /// Now and then a list has one entry under the key of another.
+    ListMixesUp,
     /// An insertion is acknowledged and, now and then, not done.
     InsertIsLost,
 }
@@ -68,7 +70,7 @@ struct Broken {
     inner: MemoryStore<Value>,
     known: Arc<Mutex<HashMap<Key, NewEntry<Value>>>>,
     copies: Arc<Mutex<HashMap<Key, Entry<Value>>>>,
-    lists: Arc<Mutex<HashMap<Owner, Vec<Entry<Value>>>>>,
+    lists: Arc<Mutex<HashMap<Owner, Listing<Value>>>>,
     recent: Arc<Mutex<VecDeque<Entry<Value>>>>,
     calls: Arc<AtomicU64>,
 }
@@ -108,7 +110,11 @@ async fn gap() {
 }
 
 impl Store<Value> for Broken {
-    async fn get(&self, key: &Key, access: Access) -> Result<Option<Entry<Value>>> {
+    fn namespace(&self) -> &Namespace {
+        Store::<Value>::namespace(&self.inner)
+    }
+
+    async fn get(&self, key: &Key, freshness: Freshness) -> Result<Option<Entry<Value>>> {
         if self.strikes(Fault::ErrorIsAbsence, 100) {
             return Ok(None);
         }
@@ -116,48 +122,78 @@ impl Store<Value> for Broken {
             if let Some(copy) = self.copies.lock().unwrap().get(key).cloned() {
                 return Ok(Some(copy));
             }
-            let found = self.inner.get(key, access).await?;
+            let found = self.inner.get(key, freshness).await?;
             gap().await;
             if let Some(entry) = &found {
                 self.copies.lock().unwrap().insert(*key, entry.clone());
             }
             return Ok(found);
         }
-        let found = self.inner.get(key, access).await?;
+        let found = self.inner.get(key, freshness).await?;
         if let (Fault::MixesUp, Some(entry)) = (self.fault, &found) {
             let mut recent = self.recent.lock().unwrap();
+            if self.strikes(Fault::MixesUp, 100)
+                && let Some(mut another) = recent.pop_front()
+            {
+                // Under the key that was asked for: its secret is another, so it is refused.
+                another.key = *key;
+                return Ok(Some(another));
+            }
             recent.push_back(entry.clone());
-            if recent.len() > 64 {
-                let mut another = recent.pop_front();
-                if self.strikes(Fault::MixesUp, 100) {
-                    // Under the key that was asked for: what comes under another one is refused.
-                    another.iter_mut().for_each(|another| another.key = *key);
-                    return Ok(another);
-                }
-            }
-        }
-        if self.is(Fault::SlideIsAnUpsert) && access.slides() {
-            gap().await;
-            let known = self.known.lock().unwrap().get(key).cloned();
-            if let (Some(entry), Some(known)) = (&found, known) {
-                let again = NewEntry::new(entry.value.clone(), known.expiry);
-                let _ = self.inner.insert(*key, again.owner(entry.owner.clone())).await?;
-            }
+            recent.truncate(64);
         }
         Ok(found)
     }
 
-    async fn insert(&self, key: Key, entry: NewEntry<Value>) -> Result<Insert> {
+    async fn touch(&self, at: At<'_>) -> Result<Option<Deadlines>> {
+        if self.is(Fault::TouchIsAnUpsert) {
+            let found = self.inner.get(at.key, Freshness::Strict).await?;
+            gap().await;
+            let known = self.known.lock().unwrap().get(at.key).cloned();
+            if let (Some(entry), Some(known)) = (found, known) {
+                let again = NewEntry::new(entry.value, known.expiry).owner(entry.owner);
+                let _ = self.inner.insert(*at.key, again).await?;
+            }
+        }
+        self.inner.touch(at).await
+    }
+
+    async fn insert(&self, key: Key, mut entry: NewEntry<Value>) -> Result<Insert> {
         if self.strikes(Fault::InsertIsLost, 100) {
             return Ok(Insert::Inserted { removed: Vec::new() });
         }
         self.known.lock().unwrap().insert(key, entry.clone());
-        self.inner.insert(key, entry).await
+        let replaced = entry.replaces.as_ref().map(|replaces| replaces.key);
+        let by_steps =
+            [Fault::ReplacedStays, Fault::ReplacedIsRemovedLate, Fault::ReplacesInTwoSteps];
+        if !by_steps.contains(&self.fault) {
+            let inserted = self.inner.insert(key, entry).await;
+            replaced.iter().for_each(|key| self.drop_copy(key));
+            return inserted;
+        }
+        let replaces = entry.replaces.take();
+        let inserted = self.inner.insert(key, entry).await?;
+        if let (Some(replaces), Insert::Inserted { .. }) = (replaces, &inserted) {
+            let remove = {
+                let inner = self.inner.clone();
+                async move {
+                    gap().await;
+                    let at = At::new(&replaces.key);
+                    Store::<Value>::remove(&inner, at, replaces.seen).await
+                }
+            };
+            match self.fault {
+                Fault::ReplacedIsRemovedLate => drop(tokio::spawn(remove)),
+                Fault::ReplacesInTwoSteps => drop(remove.await?),
+                _ => {}
+            }
+        }
+        Ok(inserted)
     }
 
     async fn replace(
         &self,
-        key: &Key,
+        at: At<'_>,
         seen: Version,
         value: Value,
         expiry: Option<Expiry>,
@@ -166,110 +202,94 @@ impl Store<Value> for Broken {
             return Ok(Replace::Replaced(seen));
         }
         if self.is(Fault::CompareThenSet)
-            && let Some(now) = self.inner.get(key, Access::PEEK).await?
+            && let Some(now) = self.inner.get(at.key, Freshness::Strict).await?
             && now.version == seen
         {
             loop {
                 gap().await;
-                let Some(now) = self.inner.get(key, Access::PEEK).await? else {
+                let Some(now) = self.inner.get(at.key, Freshness::Strict).await? else {
                     return Ok(Replace::Absent);
                 };
-                let set = self.inner.replace(key, now.version, value.clone(), expiry).await?;
+                let set = self.inner.replace(at, now.version, value.clone(), expiry).await?;
                 if matches!(set, Replace::Replaced(_)) {
                     return Ok(set);
                 }
             }
         }
-        let replaced = self.inner.replace(key, seen, value.clone(), expiry).await?;
-        self.drop_copy(key);
+        let replaced = self.inner.replace(at, seen, value.clone(), expiry).await?;
+        self.drop_copy(at.key);
         if self.strikes(Fault::ReplaceIsRepeated, 20) {
             // The driver sends the command again, and is told of a conflict with itself.
-            return self.inner.replace(key, seen, value, expiry).await;
+            return self.inner.replace(at, seen, value, expiry).await;
         }
         if self.is(Fault::ReplaceCreates) && matches!(replaced, Replace::Absent) {
-            let entry = self.known.lock().unwrap().get(key).cloned();
+            let entry = self.known.lock().unwrap().get(at.key).cloned();
             if let Some(mut entry) = entry {
                 entry.value = value;
-                let _ = self.inner.insert(*key, entry).await?;
+                entry.replaces = None;
+                let _ = self.inner.insert(*at.key, entry).await?;
                 return Ok(Replace::Replaced(Version::from_number(1)));
             }
         }
         Ok(replaced)
     }
 
-    async fn rename(&self, from: &Key, to: Key, mut rename: Rename<Value>) -> Result<Renamed> {
-        self.drop_copy(from);
-        if self.is(Fault::NoGrace) {
-            rename.grace = Duration::ZERO;
-        }
-        if self.is(Fault::RenameIsInsertAndRemove) || self.is(Fault::RenameIsACopy) {
-            let Some(now) = self.inner.get(from, Access::PEEK).await? else {
-                return Ok(Renamed::Absent);
-            };
-            gap().await;
-            let value = rename.value.map_or(now.value, |(_, value)| value);
-            let entry = NewEntry::new(value, Expiry::idle(Duration::from_secs(3_600)));
-            let entry = entry.owner(rename.owner.or(now.owner));
-            let _ = self.inner.insert(to, entry).await?;
-            if self.is(Fault::RenameIsInsertAndRemove) {
-                self.inner.remove(from).await?;
-            }
-            return Ok(Renamed::Moved { removed: Vec::new() });
-        }
-        self.inner.rename(from, to, rename).await
-    }
-
-    async fn remove(&self, key: &Key) -> Result<bool> {
+    async fn remove(&self, at: At<'_>, seen: Option<Version>) -> Result<Remove> {
+        let found = self.inner.get(at.key, Freshness::Strict).await?;
+        let found = if found.is_some() { Remove::Removed } else { Remove::Absent };
         if self.is(Fault::RemoveIsLate) {
-            let found = self.inner.get(key, Access::PEEK).await?.is_some();
-            let (inner, key) = (self.inner.clone(), *key);
+            let (inner, key) = (self.inner.clone(), *at.key);
             tokio::spawn(async move {
                 gap().await;
-                Store::<Value>::remove(&inner, &key).await
+                Store::<Value>::remove(&inner, At::new(&key), seen).await
             });
             return Ok(found);
         }
         if self.is(Fault::RemoveLooksFirst) {
-            let found = self.inner.get(key, Access::PEEK).await?.is_some();
             gap().await;
-            self.inner.remove(key).await?;
+            let _ = Store::<Value>::remove(&self.inner, at, seen).await?;
             return Ok(found);
         }
-        let removed = self.inner.remove(key).await;
-        self.drop_copy(key);
+        let removed = Store::<Value>::remove(&self.inner, at, seen).await;
+        self.drop_copy(at.key);
         removed
     }
 
-    async fn list(&self, owner: &Owner) -> Result<Vec<Entry<Value>>> {
-        let mut entries = self.inner.list(owner).await?;
+    async fn list(&self, owner: &Owner) -> Result<Listing<Value>> {
+        let mut listing: Listing<Value> = self.inner.list(owner).await?;
         if self.is(Fault::ListIsOld) {
-            let before = self.lists.lock().unwrap().insert(owner.clone(), entries.clone());
-            return Ok(before.unwrap_or(entries));
+            let before = self.lists.lock().unwrap().insert(owner.clone(), listing.clone());
+            return Ok(before.unwrap_or(listing));
         }
         if self.strikes(Fault::ListMisses, 20) {
-            entries.pop();
+            listing.entries.pop();
         }
-        Ok(entries)
+        if self.strikes(Fault::ListMixesUp, 5)
+            && let [first, .., last] = &mut listing.entries[..]
+        {
+            std::mem::swap(&mut first.key, &mut last.key);
+        }
+        Ok(listing)
     }
 
     async fn remove_owner(&self, owner: &Owner, keep: Option<&Key>) -> Result<Vec<Key>> {
         let keep = keep.filter(|_| !self.is(Fault::RemoveOwnerKeepsNone));
         if !self.is(Fault::RemoveOwnerLists) && !self.is(Fault::RemoveOwnerMisses) {
-            let removed = self.inner.remove_owner(owner, keep).await?;
+            let removed = Store::<Value>::remove_owner(&self.inner, owner, keep).await?;
             removed.iter().for_each(|key| self.drop_copy(key));
             return Ok(removed);
         }
         let mut keys = Vec::new();
-        let mut entries = self.inner.list(owner).await?;
+        let listing: Listing<Value> = self.inner.list(owner).await?;
+        let mut entries = listing.entries;
         gap().await;
         if self.is(Fault::RemoveOwnerMisses) {
             entries.pop();
         }
-        for entry in entries {
-            // By exactly the key that was listed: a former key is not followed.
-            let now = self.inner.get(&entry.key, Access::PEEK).await?;
-            let same = now.is_some_and(|now| now.key == entry.key);
-            if same && keep != Some(&entry.key) && self.inner.remove(&entry.key).await? {
+        for entry in entries.iter().filter(|entry| keep != Some(&entry.key)) {
+            // Exactly what was listed: what was changed since is another version.
+            let (at, seen) = (At::new(&entry.key), Some(entry.version));
+            if Store::<Value>::remove(&self.inner, at, seen).await? == Remove::Removed {
                 keys.push(entry.key);
             }
         }
@@ -277,11 +297,11 @@ impl Store<Value> for Broken {
     }
 
     async fn scan(&self, _: Option<&Cursor>, _: usize) -> Result<Page<Value>> {
-        Err(Error::misconfigured("nobody scans here"))
+        Err(Error::misconfigured("no history scans"))
     }
 
     async fn clear(&self) -> Result<()> {
-        Err(Error::misconfigured("nobody clears here"))
+        Err(Error::misconfigured("no history clears"))
     }
 }
 
@@ -320,7 +340,7 @@ macro_rules! found {
 }
 
 found! {
-    an_upsert_on_slide_is_found: SlideIsAnUpsert is Resurrection;
+    a_touch_that_upserts_is_found: TouchIsAnUpsert is Resurrection;
     a_replacement_that_creates_is_found: ReplaceCreates is Resurrection;
     a_compare_then_set_is_found: CompareThenSet is LostUpdate;
     a_lost_replacement_is_found: ReplaceIsLost is LostUpdate;
@@ -330,19 +350,18 @@ found! {
     a_removal_that_keeps_none_is_found: RemoveOwnerKeepsNone is FalseAbsence;
     a_late_removal_is_found: RemoveIsLate is Resurrection;
     a_removal_that_looks_first_is_found: RemoveLooksFirst is EndedTwice;
-    a_renaming_in_two_steps_is_found: RenameIsInsertAndRemove is ListedTwice;
-    a_renaming_that_copies_is_found: RenameIsACopy is Resurrection;
-    a_forgotten_grace_is_found: NoGrace is FalseAbsence;
+    a_lost_rotation_is_found: ReplaceIsLost is FalseAbsence;
+    a_login_that_leaves_the_old_is_found: ReplacedStays is Resurrection;
+    a_login_that_ends_the_old_late_is_found: ReplacedIsRemovedLate is Resurrection;
+    a_login_in_two_steps_is_found: ReplacesInTwoSteps is Resurrection;
     copies_without_a_fence_are_found: CopiesWithoutFence is Resurrection;
     an_old_list_is_found: ListIsOld is Resurrection;
     a_list_that_misses_one_is_found: ListMisses is FalseAbsence;
     an_error_that_is_told_as_absence_is_found: ErrorIsAbsence is FalseAbsence;
-    a_mix_up_is_found: MixesUp is WrongSession;
+    a_mix_up_is_found: MixesUp is FalseAbsence;
+    a_mix_up_in_a_list_is_found: ListMixesUp is WrongSession;
     a_lost_insertion_is_found: InsertIsLost is FalseAbsence;
 }
-
-// A grace that a store makes too long is no fault that shows: whose token is still accepted is in the
-// session's record. A store's own laws find it.
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_found_where_nothing_is_broken() {

@@ -5,7 +5,8 @@ use std::time::Duration;
 use kvolt_histories::History;
 use kvolt_histories::checker::{Kind, Loss, Report, Rules, check};
 use kvolt_histories::history::{
-    Answer, Birth, Call, Fault, KeyNo, MayLose, Op, Outcome, OwnerNo, Reading, Seen, UpdateNo,
+    Answer, Birth, Call, Fault, IdNo, MayLose, Op, Outcome, OwnerNo, Reading, Seen, TokenNo,
+    UpdateNo,
 };
 
 /// A history, by milliseconds.
@@ -86,35 +87,35 @@ fn create(birth: u32) -> Call {
 }
 
 fn login(old: u32, birth: u32) -> Call {
-    Call::Login { old: KeyNo(old), birth: Birth(birth), owner: Some(OwnerNo(0)) }
+    Call::Login { old: TokenNo(old), birth: Birth(birth), owner: Some(OwnerNo(0)) }
 }
 
 fn read(token: u32) -> Call {
-    Call::Read { token: KeyNo(token), access: Reading::Slide }
+    Call::Read { token: TokenNo(token), access: Reading::Slide }
 }
 
 fn strict(token: u32) -> Call {
-    Call::Read { token: KeyNo(token), access: Reading::Strict }
+    Call::Read { token: TokenNo(token), access: Reading::Strict }
 }
 
 fn update(token: u32, update: u32) -> Call {
-    Call::Update { token: KeyNo(token), update: UpdateNo(update) }
+    Call::Update { token: TokenNo(token), update: UpdateNo(update) }
 }
 
 fn rotate(token: u32, grace: bool) -> Call {
-    Call::Rotate { token: KeyNo(token), grace }
+    Call::Rotate { token: TokenNo(token), grace }
 }
 
 fn destroy(token: u32) -> Call {
-    Call::Destroy { token: KeyNo(token) }
+    Call::Destroy { token: TokenNo(token) }
 }
 
 fn end(id: u32) -> Call {
-    Call::End { owner: OwnerNo(0), id: KeyNo(id) }
+    Call::End { owner: OwnerNo(0), id: IdNo(id) }
 }
 
 fn end_others(token: u32) -> Call {
-    Call::EndOthers { token: KeyNo(token) }
+    Call::EndOthers { token: TokenNo(token) }
 }
 
 const END_ALL: Call = Call::EndAll { owner: OwnerNo(0) };
@@ -123,13 +124,19 @@ const ABSENT: Answer = Answer::Absent;
 const ENDED: Answer = Answer::Ended(true);
 const NOT_ENDED: Answer = Answer::Ended(false);
 
-fn token(key: u32) -> Answer {
-    Answer::Token(KeyNo(key))
+/// The first token of a new session, whose id has the same number.
+fn token(token: u32) -> Answer {
+    Answer::Token { token: TokenNo(token), id: IdNo(token) }
+}
+
+/// Another token of session 0.
+fn next(token: u32) -> Answer {
+    Answer::Token { token: TokenNo(token), id: IdNo(0) }
 }
 
 fn session(birth: u32, id: u32, updates: &[u32]) -> Seen {
     Seen {
-        id: KeyNo(id),
+        id: IdNo(id),
         birth: Birth(birth),
         owner: Some(OwnerNo(0)),
         updates: updates.iter().copied().map(UpdateNo).collect(),
@@ -164,7 +171,7 @@ fn a_session_that_is_read_after_it_was_ended_is_found() {
         let ended = || Story::begin().done(10, 11, ending.clone(), answer.clone());
         ended().done(12, 13, read(0), seen(0, 0, &[])).breaks(Kind::Resurrection);
         ended().done(12, 13, update(0, 1), seen(0, 0, &[1])).breaks(Kind::Resurrection);
-        ended().done(12, 13, rotate(0, false), token(1)).breaks(Kind::Resurrection);
+        ended().done(12, 13, rotate(0, false), next(1)).breaks(Kind::Resurrection);
         ended().done(12, 13, destroy(0), ENDED).breaks(Kind::Resurrection);
         ended().done(12, 13, LIST, listed(&[(0, 0)])).breaks(Kind::Resurrection);
         // A read that began before may still see it.
@@ -191,51 +198,89 @@ fn a_session_whose_end_is_not_known_may_be_there_or_not() {
 
 #[test]
 fn a_token_that_was_replaced_without_grace_is_refused_at_once() {
-    let rotated = || Story::begin().done(10, 11, rotate(0, false), token(1));
-    rotated().done(12, 13, read(0), seen(0, 1, &[])).breaks(Kind::Resurrection);
-    rotated().done(12, 13, read(0), ABSENT).done(14, 15, read(1), seen(0, 1, &[])).is_sound();
+    let rotated = || Story::begin().done(10, 11, rotate(0, false), next(1));
+    rotated().done(12, 13, read(0), seen(0, 0, &[])).breaks(Kind::Resurrection);
+    rotated().done(12, 13, read(0), ABSENT).done(14, 15, read(1), seen(0, 0, &[])).is_sound();
     rotated().done(12, 13, read(1), ABSENT).breaks(Kind::FalseAbsence);
     rotated().done(10, 12, read(0), seen(0, 0, &[])).is_sound();
 }
 
 #[test]
 fn a_token_leads_on_within_its_grace_and_not_after_it() {
-    let rotated = || Story::begin().done(10, 11, rotate(0, true), token(1));
-    rotated().done(100, 101, read(0), seen(0, 1, &[])).is_sound();
+    let rotated = || Story::begin().done(10, 11, rotate(0, true), next(1));
+    rotated().done(100, 101, read(0), seen(0, 0, &[])).is_sound();
     rotated().done(100, 101, read(0), ABSENT).breaks(Kind::FalseAbsence);
     rotated().done(600, 601, read(0), ABSENT).is_sound();
-    rotated().done(600, 601, read(0), seen(0, 1, &[])).breaks(Kind::Resurrection);
+    rotated().done(600, 601, read(0), seen(0, 0, &[])).breaks(Kind::Resurrection);
+    // A process that was cut off may take the time for later than it is.
+    let hurt = || Story::begin().fault(5, 150, MayLose::Nothing);
+    let hurt = hurt().done(10, 11, rotate(0, true), next(1)).done(100, 101, read(0), ABSENT);
+    hurt.is_sound();
     // Nor once its successor is replaced or ended.
-    let again = || rotated().done(20, 21, rotate(1, false), token(2));
+    let again = || rotated().done(20, 21, rotate(1, false), next(2));
     again().done(30, 31, read(0), ABSENT).is_sound();
-    again().done(30, 31, read(0), seen(0, 2, &[])).breaks(Kind::Resurrection);
-    let ended = rotated().done(20, 21, destroy(1), ENDED).done(30, 31, read(0), seen(0, 1, &[]));
+    again().done(30, 31, read(0), seen(0, 0, &[])).breaks(Kind::Resurrection);
+    let ended = rotated().done(20, 21, destroy(1), ENDED).done(30, 31, read(0), seen(0, 0, &[]));
     ended.breaks(Kind::Resurrection);
 }
 
 #[test]
 fn a_token_has_one_successor() {
-    let twice = Story::begin().done(10, 20, rotate(0, true), token(1)).done(
+    let twice = Story::begin().done(10, 20, rotate(0, true), next(1)).done(
         11,
         21,
         rotate(0, true),
-        token(2),
+        next(2),
     );
     twice.breaks(Kind::SecondSuccessor);
-    let back = Story::begin().done(10, 11, rotate(0, true), token(1)).done(
-        12,
-        13,
-        read(0),
-        seen(0, 0, &[]),
-    );
-    back.breaks(Kind::SecondSuccessor);
-    let told = Story::begin().done(10, 11, rotate(0, true), token(1)).done(
+    let told = Story::begin().done(10, 11, rotate(0, true), next(1)).done(
         12,
         13,
         rotate(0, true),
         Answer::AlreadyRotated,
     );
     told.is_sound();
+}
+
+#[test]
+fn a_login_ends_what_it_replaces_in_the_same_step() {
+    let two_steps = Rules { login_takes_two_steps: true, ..Rules::default() };
+    // Its answer is not known, but what it made was seen.
+    let both = || {
+        let seen_early = Story::begin().failed(10, 40, login(0, 9));
+        let seen_early = seen_early.done(12, 13, LIST, listed(&[(0, 0), (9, 9)]));
+        seen_early.done(14, 15, read(0), seen(0, 0, &[]))
+    };
+    both().breaks(Kind::Resurrection);
+    both().is_sound_by(&two_steps);
+    let one = Story::begin().failed(10, 40, login(0, 9)).done(12, 13, LIST, listed(&[(9, 9)]));
+    one.done(14, 15, read(0), ABSENT).is_sound();
+    // A token that was replaced has nothing to log in over.
+    let replaced = Story::begin()
+        .done(2, 3, rotate(0, false), next(1))
+        .failed(10, 40, login(0, 9))
+        .done(12, 13, LIST, listed(&[(0, 0), (9, 9)]))
+        .done(14, 15, read(1), seen(0, 0, &[]));
+    replaced.is_sound();
+    // In two steps, what was made may be taken back, and made again.
+    let taken_back = || {
+        let shown = Story::begin().failed(10, 40, login(0, 9));
+        let shown = shown.done(12, 13, LIST, listed(&[(0, 0), (9, 9)]));
+        shown.done(14, 15, end(9), NOT_ENDED).done(16, 17, LIST, listed(&[(0, 0)]))
+    };
+    taken_back().breaks(Kind::FalseAbsence);
+    taken_back().is_sound_by(&two_steps);
+    taken_back().done(18, 19, LIST, listed(&[(0, 0), (9, 8)])).is_sound_by(&two_steps);
+    let acknowledged = || {
+        let shown = Story::begin().done(10, 40, login(0, 9), token(9));
+        let shown = shown.done(12, 13, LIST, listed(&[(0, 0), (9, 8)]));
+        shown.done(16, 17, LIST, listed(&[(0, 0)]))
+    };
+    acknowledged().is_sound_by(&two_steps);
+    let lost = acknowledged().done(50, 51, read(9), ABSENT);
+    lost.breaks_by(Kind::FalseAbsence, &two_steps);
+    let left = acknowledged().done(50, 51, read(0), seen(0, 0, &[]));
+    left.breaks_by(Kind::Resurrection, &two_steps);
 }
 
 #[test]
@@ -268,12 +313,20 @@ fn the_others_are_out_and_the_one_stays() {
     others().done(21, 22, read(0), ABSENT).breaks(Kind::FalseAbsence);
     others().done(21, 22, read(1), seen(1, 1, &[])).breaks(Kind::Resurrection);
     two().done(10, 20, end_others(0), Answer::EndedMany(0)).breaks(Kind::WrongCount);
-    // Rotated in between, the one to be kept was not found.
-    let rotated = two()
-        .done(9, 15, rotate(0, false), token(5))
-        .done(10, 20, end_others(0), Answer::EndedMany(2))
-        .done(21, 22, read(5), ABSENT);
-    rotated.is_sound();
+    two().done(10, 20, end_others(0), Answer::EndedMany(2)).breaks(Kind::WrongCount);
+    // Rotated in between, its token may have been refused; the session stays in either case.
+    for ended in [0, 1] {
+        let rotated = || {
+            two().done(9, 15, rotate(0, false), next(5)).done(
+                10,
+                20,
+                end_others(0),
+                Answer::EndedMany(ended),
+            )
+        };
+        rotated().done(21, 22, read(5), seen(0, 0, &[])).is_sound();
+        rotated().done(21, 22, read(5), ABSENT).breaks(Kind::FalseAbsence);
+    }
 }
 
 #[test]
@@ -345,9 +398,9 @@ fn an_update_takes_effect_once_in_order_and_where_it_was_made() {
         .done(20, 21, update(0, 2), seen(0, 0, &[2, 1, 2]));
     reversed.breaks(Kind::UpdateOrder);
     let refused = Story::begin()
-        .done(9, 10, rotate(0, false), token(1))
+        .done(9, 10, rotate(0, false), next(1))
         .done(11, 12, update(0, 1), ABSENT)
-        .done(20, 21, read(1), seen(0, 1, &[1]));
+        .done(20, 21, read(1), seen(0, 0, &[1]));
     refused.breaks(Kind::StrangeUpdate);
     let foreign = Story::begin().done(0, 1, create(1), token(1)).failed(10, 11, update(1, 1)).done(
         20,
@@ -367,6 +420,9 @@ fn a_token_leads_to_no_other_session() {
     let two = || Story::begin().done(0, 1, create(1), token(1));
     two().done(10, 11, read(0), seen(1, 1, &[])).breaks(Kind::WrongSession);
     two().done(10, 11, read(0), seen(7, 0, &[])).breaks(Kind::WrongSession);
+    // An id is one session's, and stays when the token changes.
+    two().done(10, 11, read(0), seen(0, 1, &[])).breaks(Kind::WrongSession);
+    two().done(10, 11, rotate(0, false), token(5)).breaks(Kind::WrongSession);
     let mut anothers = session(0, 0, &[]);
     anothers.owner = Some(OwnerNo(4));
     two().done(10, 11, read(0), Answer::Seen(anothers)).breaks(Kind::WrongSession);

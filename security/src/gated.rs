@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kvolt_cache::{
-    Access, Changes, Cursor, Entry, EntryRef, Error, Expiry, Insert, Key, Listener, NewEntry,
-    OnExpired, Owner, Page, Push, Rename, Renamed, Replace, Result, Store, Version,
+    At, Changes, Cursor, Deadlines, Entry, EntryRef, Error, Expiry, Freshness, Insert, Key,
+    Listener, Listing, Namespace, NewEntry, OnExpired, Owner, Page, Push, Remove, Replace, Result,
+    Store, Use, Version,
 };
 use kvolt_testkit::{Faults, FaultyStore};
 
@@ -56,7 +57,7 @@ impl<V: Send + 'static, S: Store<V>> Gated<V, S> {
     async fn collide(&self, key: Key) -> Result<()> {
         let Some(victim) = self.collisions.state().copy_of.take() else { return Ok(()) };
         let store = self.faulty.inner();
-        if let Some(entry) = store.get(&victim, Access::PEEK).await? {
+        if let Some(entry) = store.get(&victim, Freshness::Strict).await? {
             let copy = NewEntry::new(entry.value, Expiry::after(LONG)).owner(entry.owner);
             if matches!(store.insert(key, copy).await?, Insert::Inserted { .. }) {
                 self.collisions.state().planted.push(key);
@@ -70,8 +71,16 @@ impl<V: Send + 'static, S: Store<V>> Gated<V, S> {
 const LONG: Duration = Duration::from_secs(3_600);
 
 impl<V: Send + 'static, S: Store<V>> Store<V> for Gated<V, S> {
-    async fn get(&self, key: &Key, access: Access) -> Result<Option<Entry<V>>> {
-        self.faulty.get(key, access).await
+    fn namespace(&self) -> &Namespace {
+        self.faulty.namespace()
+    }
+
+    async fn get(&self, key: &Key, freshness: Freshness) -> Result<Option<Entry<V>>> {
+        self.faulty.get(key, freshness).await
+    }
+
+    async fn touch(&self, at: At<'_>) -> Result<Option<Deadlines>> {
+        self.faulty.touch(at).await
     }
 
     async fn insert(&self, key: Key, entry: NewEntry<V>) -> Result<Insert> {
@@ -81,24 +90,19 @@ impl<V: Send + 'static, S: Store<V>> Store<V> for Gated<V, S> {
 
     async fn replace(
         &self,
-        key: &Key,
+        at: At<'_>,
         seen: Version,
         value: V,
         expiry: Option<Expiry>,
     ) -> Result<Replace<V>> {
-        self.faulty.replace(key, seen, value, expiry).await
+        self.faulty.replace(at, seen, value, expiry).await
     }
 
-    async fn rename(&self, from: &Key, to: Key, rename: Rename<V>) -> Result<Renamed> {
-        self.collide(to).await?;
-        self.faulty.rename(from, to, rename).await
+    async fn remove(&self, at: At<'_>, seen: Option<Version>) -> Result<Remove> {
+        self.faulty.remove(at, seen).await
     }
 
-    async fn remove(&self, key: &Key) -> Result<bool> {
-        self.faulty.remove(key).await
-    }
-
-    async fn list(&self, owner: &Owner) -> Result<Vec<Entry<V>>> {
+    async fn list(&self, owner: &Owner) -> Result<Listing<V>> {
         self.faulty.list(owner).await
     }
 
@@ -106,37 +110,37 @@ impl<V: Send + 'static, S: Store<V>> Store<V> for Gated<V, S> {
         self.faulty.remove_owner(owner, keep).await
     }
 
-    async fn scan(&self, after: Option<&Cursor>, entries_max: usize) -> Result<Page<V>> {
-        self.faulty.scan(after, entries_max).await
+    async fn scan(&self, after: Option<&Cursor>, max_entries: usize) -> Result<Page<V>> {
+        self.faulty.scan(after, max_entries).await
     }
 
     async fn clear(&self) -> Result<()> {
         self.faulty.clear().await
     }
 
+    async fn count(&self) -> Result<u64> {
+        self.faulty.count().await
+    }
+
     fn get_ready(
         &self,
         key: &Key,
-        access: Access,
-        visit: &mut dyn FnMut(EntryRef<'_, V>),
+        freshness: Freshness,
+        visit: &mut dyn FnMut(EntryRef<'_, V>) -> Use,
     ) -> Option<Result<bool>> {
-        self.faulty.get_ready(key, access, visit)
+        self.faulty.get_ready(key, freshness, visit)
     }
 
-    fn on_expired(&self, told: OnExpired) -> bool {
-        self.faulty.on_expired(told)
+    fn on_expired(&self, callback: OnExpired) -> bool {
+        self.faulty.on_expired(callback)
     }
 
     fn changes(&self) -> Option<Arc<Changes>> {
         self.faulty.changes()
     }
 
-    fn places(&self, key: &Key, owner: Option<&Owner>) -> bool {
-        self.faulty.places(key, owner)
-    }
-
-    fn reaches(&self, from: &Key, to: &Key) -> bool {
-        self.faulty.reaches(from, to)
+    fn place(&self, key: Key, owner: Option<&Owner>) -> Key {
+        self.faulty.place(key, owner)
     }
 }
 

@@ -9,12 +9,13 @@ macro_rules! attacks {
             a_deleted_session_is_not_restored_by_a_save_in_flight
             a_request_in_flight_across_a_logout_changes_nothing_and_gets_no_cookie
             an_expired_session_is_not_restored_by_a_save_in_flight
+            slide_in_flight_restores_nothing
 
             of_two_writers_at_once_neither_is_lost
             an_update_in_flight_across_a_rotation_is_kept_or_told
 
             an_id_that_collides_overwrites_nobody
-            an_insertion_or_a_renaming_to_a_taken_key_changes_nothing
+            insertion_to_a_taken_key_changes_nothing
 
             a_jar_saved_before_a_sign_in_is_worth_nothing_after_it
             a_jar_saved_before_a_change_of_user_is_worth_nothing_after_it
@@ -46,7 +47,8 @@ macro_rules! attacks {
             the_limit_of_sessions_is_exact_with_two_hundred_sign_ins_at_once
             ending_all_during_two_hundred_sign_ins_leaves_nothing_that_came_before_it
 
-            a_token_of_another_kind_neither_reads_nor_ends
+            two_applications_on_one_server_never_meet
+            copied_entry_is_unknown_under_any_other_key
             what_is_no_token_never_reaches_the_store
 
             an_outage_and_its_end_leave_the_data_unharmed
@@ -62,6 +64,15 @@ macro_rules! attacks {
             a_logout_that_nobody_is_told_of_is_seen_within_the_bound
             a_token_made_of_the_name_of_other_data_is_unknown
             who_has_a_session_that_can_not_be_decoded_signs_in_and_out
+            unreadable_session_hides_no_other_and_can_be_ended
+
+            // What a public id, and a store that others write to, are good for.
+            id_alone_does_nothing_to_a_session
+            login_with_a_strangers_id_signs_no_stranger_out
+            id_alone_keeps_no_session_alive
+            junk_for_a_known_id_is_read_once_and_not_decoded
+            store_writer_makes_no_session_immortal
+            store_writer_gives_no_session_to_another_owner
 
             // Around the login.
             a_sensitive_act_is_refused_to_a_session_that_is_stale_or_too_low
@@ -69,6 +80,7 @@ macro_rules! attacks {
             a_proof_that_comes_too_late_is_told_and_lifts_nothing
 
             a_replaced_token_is_refused_after_its_grace_and_told_of
+            earlier_token_is_a_reuse_however_old_it_is
             with_the_reuse_of_a_token_thief_and_owner_are_both_out
             within_the_grace_both_tokens_work_and_there_is_one_successor
             a_replaced_token_keeps_nothing_alive

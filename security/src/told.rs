@@ -19,11 +19,26 @@ impl Told {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// How many events so far are like this.
+    pub(crate) fn count(&self, is_it: impl Fn(&Event) -> bool) -> usize {
+        self.events().iter().filter(|event| is_it(event)).count()
+    }
+
     /// Waits until something was told that is like this.
     pub(crate) async fn until(&self, what: &str, is_it: impl Fn(&Event) -> bool) -> Event {
+        self.until_more(what, 0, is_it).await
+    }
+
+    /// Waits until more than so many events were told that are like this, and returns the last.
+    pub(crate) async fn until_more(
+        &self,
+        what: &str,
+        before: usize,
+        is_it: impl Fn(&Event) -> bool,
+    ) -> Event {
         let begun = Instant::now();
         loop {
-            if let Some(event) = self.events().into_iter().find(&is_it) {
+            if let Some(event) = self.events().into_iter().filter(&is_it).nth(before) {
                 return event;
             }
             assert!(begun.elapsed() < PATIENCE, "not told: {what}; but {:?}", self.events());

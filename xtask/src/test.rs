@@ -9,11 +9,12 @@ struct Options {
     list: bool,
     only: Vec<String>,
     skip_browser: bool,
+    quick: bool,
 }
 
 pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
     let options = parse(args)?;
-    let mut steps = plan(options.skip_browser);
+    let mut steps = if options.quick { quick() } else { plan(options.skip_browser) };
     if options.list {
         for name in steps.names() {
             println!("{name}");
@@ -33,6 +34,7 @@ fn parse(args: &[String]) -> Result<Options, Failure> {
         match arg.as_str() {
             "--list" => options.list = true,
             "--skip-browser" => options.skip_browser = true,
+            "--quick" => options.quick = true,
             "--only" => {
                 let name = args.next().ok_or("--only wants the name of a step")?;
                 options.only.push(name.clone());
@@ -41,6 +43,23 @@ fn parse(args: &[String]) -> Result<Options, Failure> {
         }
     }
     Ok(options)
+}
+
+/// The crates that need no server to be tested.
+const WITHOUT_SERVERS: [&str; 4] = ["kvolt-cache", "kvolt-testkit", "kvolt-session", "kvolt-http"];
+
+/// What a change of the core is checked with while it is being made: no servers, no browser, and
+/// nothing that has to be installed.
+fn quick() -> Steps {
+    let mut steps = Steps::default();
+    steps.add("format", format);
+    steps.add("named tests", named_tests::check);
+    steps.add("tests without servers", || {
+        let packages = WITHOUT_SERVERS.iter().flat_map(|package| ["--package", package]);
+        let mut test = cargo(["test", "--lib", "--tests"]);
+        cargo::run(test.args(packages).args(["--all-features"]))
+    });
+    steps
 }
 
 fn plan(skip_browser: bool) -> Steps {
@@ -138,6 +157,12 @@ mod tests {
     fn an_unknown_option_is_an_error() {
         assert!(parse(&["--fast".to_owned()]).is_err());
         assert!(parse(&["--only".to_owned()]).is_err());
+    }
+
+    #[test]
+    fn quick_plan_installs_nothing() {
+        let names = quick().names().join(" ");
+        assert!(!names.contains("browser programs") && !quick().names().contains(&"servers"));
     }
 
     #[test]

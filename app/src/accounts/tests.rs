@@ -94,7 +94,7 @@ fn who_was_given_anew_keeps_password_and_number_and_takes_the_role() {
     let again = again.unwrap();
     let ada = User { id: 1, name: "ada".into(), role: Role::User, counter: 0 };
     assert_eq!((again.version(&ada), again.role(&ada)), (Some(1), Some(Role::Admin)));
-    assert_eq!((again.id("bob"), &*again.owner_name(&Owner::new("2"))), (Some(2), "bob"));
+    assert_eq!((again.id("bob"), &*again.owner_name(&Owner::from(2u64))), (Some(2), "bob"));
     assert_eq!(accounts(&["--accounts", path]).unwrap().generated_password(), None);
 }
 

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use kvolt::session::TokenReuse;
+use kvolt::session::{OwnerLimit, TokenReuse};
 
 /// A duration that is not zero.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
@@ -41,9 +41,8 @@ impl FromStr for PerUser {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.parse() {
             _ if text == "unlimited" => Ok(Self(None)),
-            Ok(0) => Err("nobody could sign in"),
-            Ok(number) => Ok(Self(Some(number))),
-            Err(_) => Err("write a number, or `unlimited`"),
+            Ok(number) if (1..=OwnerLimit::MAX).contains(&number) => Ok(Self(Some(number))),
+            _ => Err("write a number from 1 to 64, or `unlimited`"),
         }
     }
 }

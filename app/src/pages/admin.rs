@@ -1,7 +1,7 @@
 //! The pages of administrators.
 
 use askama::Template;
-use kvolt::session::{Event, Session, SessionId, Timestamp};
+use kvolt::session::{Event, Listing, Session, SessionId, Timestamp};
 
 use super::Frame;
 use crate::accounts::Accounts;
@@ -20,6 +20,7 @@ pub(crate) struct Admin<'a> {
     /// The id of that user, if there is one of that name.
     user_id: Option<u32>,
     rows: Vec<Row>,
+    unreadable: &'a [SessionId],
     next: Option<&'a str>,
 }
 
@@ -37,7 +38,7 @@ struct Row {
 impl<'a> Admin<'a> {
     pub(crate) fn new(
         frame: Frame,
-        sessions: &[Session<User>],
+        listing: &'a Listing<User>,
         current: SessionId,
         now: Timestamp,
     ) -> Self {
@@ -51,8 +52,8 @@ impl<'a> Admin<'a> {
             last_seen: When::new(session.last_seen(), now),
             current: session.id() == current,
         };
-        let rows = sessions.iter().map(row).collect();
-        Self { frame, user: "", user_id: None, rows, next: None }
+        let rows = listing.sessions.iter().map(row).collect();
+        Self { frame, user: "", user_id: None, rows, unreadable: &listing.unreadable, next: None }
     }
 
     /// Of one user, by name.

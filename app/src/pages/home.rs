@@ -1,7 +1,7 @@
 //! The page of one who is signed in.
 
 use askama::Template;
-use kvolt::session::{Session, SessionId, Timestamp};
+use kvolt::session::{Listing, Session, SessionId, Timestamp};
 
 use super::Frame;
 use crate::devices::name;
@@ -17,6 +17,7 @@ pub(crate) struct Home<'a> {
     left: String,
     remembered: bool,
     devices: Vec<Row>,
+    unreadable: Vec<SessionId>,
 }
 
 struct Row {
@@ -33,7 +34,7 @@ impl<'a> Home<'a> {
     pub(crate) fn new(
         frame: Frame,
         session: &'a Session<User>,
-        all: &[Session<User>],
+        all: &Listing<User>,
         now: Timestamp,
     ) -> Self {
         let row = |other: &Session<User>| Row {
@@ -52,7 +53,8 @@ impl<'a> Home<'a> {
             left: left(session.ends_at(), now),
             remembered: session.is_remembered(),
             // The newest first, which is what people look for.
-            devices: all.iter().rev().map(row).collect(),
+            devices: all.sessions.iter().rev().map(row).collect(),
+            unreadable: all.unreadable.clone(),
         }
     }
 }

@@ -10,7 +10,7 @@ use kvolt::middleware::{Result, Session};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::sessions::{Row, tell};
+use super::sessions::{Row, tell, unreadable};
 use crate::forms::Act;
 use crate::negotiate::{Wants, refuse};
 use crate::pages::{self, Frame, page};
@@ -80,12 +80,10 @@ pub(super) async fn list(
     Admin(session): Admin,
 ) -> Result<Response> {
     let user_id = app.accounts().id(&asked.user);
-    let (mut sessions, next) = if !asked.user.is_empty() {
-        let listed = match user_id {
-            Some(id) => app.manager().list(&owner(id)).await?,
-            None => Vec::new(),
-        };
-        (listed, None)
+    let (listing, next) = if let Some(id) = user_id {
+        (Some(app.manager().list(&owner(id)).await?), None)
+    } else if !asked.user.is_empty() {
+        (None, None)
     } else {
         let after = match asked.after.is_empty() {
             true => None,
@@ -95,20 +93,22 @@ pub(super) async fn list(
             },
         };
         let page = app.manager().list_all(after.as_ref(), PAGE_LEN).await?;
-        (page.sessions, page.next.map(|next| text(&next)))
+        (Some(page.listing), page.next.map(|next| text(&next)))
     };
-    sessions.sort_by_key(|session| std::cmp::Reverse(session.last_seen()));
+    let mut listing = listing.unwrap_or_default();
+    listing.sessions.sort_by_key(|session| std::cmp::Reverse(session.last_seen()));
     if wants == Wants::Json {
         let row = |theirs: &kvolt::session::Session<User>| {
             let theirs = Theirs { user: &theirs.name, row: Row::new(theirs, session.id()) };
             json!(theirs)
         };
-        let sessions: Vec<_> = sessions.iter().map(row).collect();
+        let rows = listing.sessions.iter().map(row);
+        let sessions: Vec<_> = rows.chain(listing.unreadable.iter().map(unreadable)).collect();
         return Ok(Json(json!({ "sessions": sessions, "next": next })).into_response());
     }
     let frame = Frame::new(&app, &session).await?;
     let now = app.manager().clock().now();
-    let shown = pages::Admin::new(frame, &sessions, session.id(), now)
+    let shown = pages::Admin::new(frame, &listing, session.id(), now)
         .of(&asked.user, user_id)
         .followed_by(next.as_deref());
     Ok(page(StatusCode::OK, &shown))

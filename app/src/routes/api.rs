@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use kvolt::middleware::{Handle, Result, Session};
+use kvolt::middleware::{Handle, Result};
 
 use super::login::{Credentials, make};
 use crate::devices::From;
@@ -24,7 +24,9 @@ pub(super) async fn sign_in(
     })
 }
 
-pub(super) async fn sign_out(session: Session<User>) -> Result<Response> {
-    let set_token = session.logout().await?;
+/// A client that has no session is signed out already, and one whose session can't be read is
+/// signed out too.
+pub(super) async fn sign_out(handle: Handle<User>) -> Result<Response> {
+    let set_token = handle.logout().await?;
     Ok((set_token, Json(serde_json::json!({ "signed_out": true }))).into_response())
 }

@@ -5,9 +5,9 @@ use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use kvolt::middleware::{Result, Session};
-use kvolt::session::{Flash, SessionId};
+use kvolt::session::{Flash, Listing, SessionId};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::devices::name;
 use crate::forms::Act;
@@ -45,10 +45,16 @@ impl Row {
     }
 }
 
+/// A session that can't be read. It can be ended by its id.
+pub(super) fn unreadable(id: &SessionId) -> Value {
+    json!({ "id": id.to_string(), "unreadable": true })
+}
+
 pub(super) async fn list(session: Session<User>) -> Result<Response> {
-    let all = session.list().await?;
-    let rows = all.iter().map(|other| Row::new(other, session.id()));
-    Ok(Json(rows.collect::<Vec<_>>()).into_response())
+    let Listing { sessions, unreadable: ids, .. } = session.list().await?;
+    let rows = sessions.iter().map(|other| json!(Row::new(other, session.id())));
+    let rows: Vec<Value> = rows.chain(ids.iter().map(unreadable)).collect();
+    Ok(Json(rows).into_response())
 }
 
 /// Ends one of the user's own. What is not theirs is not there for them.

@@ -54,7 +54,9 @@ impl Elsewhere {
 
     pub fn instance(&self, options: &[&str]) -> App {
         match &self.url {
-            Some(url) => App::start_with(&[&["--store", url], options].concat()),
+            Some(url) => {
+                App::start_with(&[&["--store", url, "--namespace", "app"], options].concat())
+            }
             None => App::start_with(options),
         }
     }

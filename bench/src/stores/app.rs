@@ -23,15 +23,7 @@ pub(crate) fn child(spec: &str, url: &str) {
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.worker_threads(2).enable_all().build().expect("it starts");
     runtime.block_on(async {
-        let sessions = Sessions::new(manager(spec, url).await);
-        let open = Router::new().route("/login", post(login));
-        let app = Router::new()
-            .route("/profile", get(profile))
-            .route("/change", post(change))
-            .route("/logout", post(logout))
-            .route_layer(sessions.layer())
-            .merge(open.route_layer(sessions.layer().optional()))
-            .with_state(sessions);
+        let app = if spec == "bare" { bare() } else { with_sessions(spec, url).await };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         println!("{}", listener.local_addr().expect("it has one").port());
         tokio::spawn(async move { axum::serve(listener, app).await });
@@ -43,6 +35,25 @@ pub(crate) fn child(spec: &str, url: &str) {
     });
 }
 
+/// The same routes without sessions.
+fn bare() -> Router {
+    let cookie = "__Host-session_id=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    let login = async move || ([(axum::http::header::SET_COOKIE, cookie)], "");
+    Router::new().route("/profile", get(async || User::new(1).name)).route("/login", post(login))
+}
+
+async fn with_sessions(spec: &str, url: &str) -> Router {
+    let sessions = Sessions::new(manager(spec, url).await);
+    let open = Router::new().route("/login", post(login));
+    Router::new()
+        .route("/profile", get(profile))
+        .route("/change", post(change))
+        .route("/logout", post(logout))
+        .route_layer(sessions.layer())
+        .merge(open.route_layer(sessions.layer().optional()))
+        .with_state(sessions)
+}
+
 async fn manager(spec: &str, url: &str) -> Manager<User> {
     let (store, options) = spec.split_once('+').unwrap_or((spec, ""));
     let near = options.contains("near");
@@ -51,20 +62,20 @@ async fn manager(spec: &str, url: &str) -> Manager<User> {
     match store {
         "memory" => Manager::new(MemoryStore::new(), IDLE),
         "redis" => {
-            let store = RedisStore::builder(url).prefix(name).slide_after(slide_after);
+            let store = RedisStore::builder(url, &name).slide_after(slide_after);
             pushing(store.open().await.expect("Redis is there"), near).await
         }
         "postgres" => {
-            let store = PostgresStore::builder().table(name).slide_after(slide_after);
-            pushing(store.open(url).await.expect("PostgreSQL is there"), near).await
+            let store = PostgresStore::builder(url, &name).slide_after(slide_after);
+            pushing(store.open().await.expect("PostgreSQL is there"), near).await
         }
         "mariadb" => {
-            let store = MySqlStore::builder().table(name).slide_after(slide_after);
-            Manager::new(coded(store.open(url).await.expect("MariaDB is there")), IDLE)
+            let store = MySqlStore::builder(url, &name).slide_after(slide_after);
+            Manager::new(coded(store.open().await.expect("MariaDB is there")), IDLE)
         }
         "sqlite" => {
-            let store = SqliteStore::builder().table(name).slide_after(slide_after);
-            Manager::new(coded(store.open(url).await.expect("it can be made")), IDLE)
+            let store = SqliteStore::builder(url, &name).slide_after(slide_after);
+            Manager::new(coded(store.open().await.expect("it can be made")), IDLE)
         }
         _ => panic!("there is no such store: {store}"),
     }

@@ -17,14 +17,18 @@ use tokio::time::sleep;
 
 use super::app::coded;
 use super::backend::print_versions;
+use super::client::sign_in;
+use super::server::{Library, Server, build_peers};
 use super::statistics::{grouped, quantile};
 use super::user::User;
 use super::{IDLE, Options};
 use crate::harness::{below, mix};
 
+const NAMESPACE: &str = "kvolt";
 const LIVE: u64 = 1_000;
 const WRITERS: u64 = 64;
 const READERS: u64 = 4;
+const MAX_PEER_SESSIONS: u64 = 200_000;
 /// All ends lie in this window.
 const WINDOW: Duration = Duration::from_secs(3);
 /// How many that end are remembered, to be looked up before and after.
@@ -54,16 +58,19 @@ pub(super) fn run(options: &Options) {
         let redis = Redis::builder().append_only().start();
         print_versions(Some(&redis), None, None);
         runtime.block_on(async {
-            let store = RedisStore::open(redis.url()).await.expect("it is there");
+            let store = RedisStore::open(redis.url(), NAMESPACE).await.expect("it is there");
             measure("Redis", entries, store, &redis).await;
         });
+        peer(&runtime, entries.min(MAX_PEER_SESSIONS));
     }
     if options.wants("postgres") {
         let postgres = Postgres::start();
         print_versions(None, Some(&postgres), None);
         runtime.block_on(async {
-            let store =
-                PostgresStore::builder().clean_every(CLEAN_EVERY).open(&postgres.url()).await;
+            let store = PostgresStore::builder(&postgres.url(), NAMESPACE)
+                .clean_every(CLEAN_EVERY)
+                .open()
+                .await;
             measure("PostgreSQL", entries, store.expect("it is there"), &postgres).await;
         });
     }
@@ -71,7 +78,10 @@ pub(super) fn run(options: &Options) {
         let mariadb = MariaDb::start();
         print_versions(None, None, Some(&mariadb));
         runtime.block_on(async {
-            let store = MySqlStore::builder().clean_every(CLEAN_EVERY).open(&mariadb.url()).await;
+            let store = MySqlStore::builder(&mariadb.url(), NAMESPACE)
+                .clean_every(CLEAN_EVERY)
+                .open()
+                .await;
             measure("MariaDB", entries, store.expect("it is there"), &mariadb).await;
         });
     }
@@ -82,15 +92,30 @@ pub(super) fn run(options: &Options) {
         println!("SQLite");
         runtime.block_on(async {
             let url = format!("sqlite:{}", file.0.display());
-            let store = SqliteStore::builder().clean_every(CLEAN_EVERY).open(&url).await;
+            let store = SqliteStore::builder(&url, NAMESPACE).clean_every(CLEAN_EVERY).open().await;
             measure("SQLite", entries, store.expect("it can be made"), &file).await;
         });
         let _ = std::fs::remove_dir_all(folder);
     }
 }
 
+/// What a session of the peer takes in Redis, of as many as are quickly made.
+fn peer(runtime: &tokio::runtime::Runtime, sessions: u64) {
+    let redis = Redis::start();
+    let server = Server::start(Library::TowerSessions, "redis", &redis.url(), &build_peers());
+    let used = || redis.info("used_memory").parse::<u64>().unwrap_or(0);
+    runtime.block_on(sign_in(server.port, WRITERS, WRITERS));
+    let before = used();
+    runtime.block_on(sign_in(server.port, sessions, WRITERS));
+    println!(
+        "  tower-sessions: memory: {} bytes each, of {}",
+        grouped((used() - before) as f64 / sessions as f64),
+        grouped(sessions as f64),
+    );
+}
+
 /// What is asked beside the store.
-trait Server {
+trait Held {
     /// What it holds, in bytes, by what name; the first is the one that is divided by the sessions.
     fn bytes(&self) -> Vec<(&'static str, u64)>;
 
@@ -98,7 +123,7 @@ trait Server {
     fn has_ended_left(&self) -> impl Future<Output = bool>;
 }
 
-impl Server for Redis {
+impl Held for Redis {
     fn bytes(&self) -> Vec<(&'static str, u64)> {
         let number = |field| self.info(field).parse().unwrap_or(0);
         vec![("memory", number("used_memory")), ("its file", number("aof_current_size"))]
@@ -111,10 +136,10 @@ impl Server for Redis {
     }
 }
 
-impl Server for Postgres {
+impl Held for Postgres {
     fn bytes(&self) -> Vec<(&'static str, u64)> {
         let number =
-            |what| self.psql(&format!("select {what}('kvolt_entries')")).parse().unwrap_or(0);
+            |what| self.psql(&format!("select {what}('kvolt_sessions')")).parse().unwrap_or(0);
         vec![
             ("table and indices", number("pg_total_relation_size")),
             ("table", number("pg_table_size")),
@@ -124,27 +149,27 @@ impl Server for Postgres {
     async fn has_ended_left(&self) -> bool {
         // Asked for once, or the index would not be used.
         let now = "(select (extract(epoch from clock_timestamp()) * 1000)::bigint)";
-        let sql = format!("select exists(select 1 from kvolt_entries where expires <= {now})");
+        let sql = format!("select exists(select 1 from kvolt_sessions where expires <= {now})");
         self.psql(&sql) == "t"
     }
 }
 
-impl Server for MariaDb {
+impl Held for MariaDb {
     fn bytes(&self) -> Vec<(&'static str, u64)> {
-        let file = self.folder().join("data/kvolt/kvolt_entries.ibd");
+        let file = self.folder().join("data/kvolt/kvolt_sessions.ibd");
         vec![("its file", size(&file))]
     }
 
     async fn has_ended_left(&self) -> bool {
         let now = "floor(unix_timestamp(now(3)) * 1000)";
-        self.sql(&format!("select exists(select 1 from kvolt_entries where expires <= {now})"))
+        self.sql(&format!("select exists(select 1 from kvolt_sessions where expires <= {now})"))
             == "1"
     }
 }
 
 struct File(PathBuf);
 
-impl Server for File {
+impl Held for File {
     fn bytes(&self) -> Vec<(&'static str, u64)> {
         let log = self.0.with_file_name("sessions-wal");
         vec![("its file", size(&self.0)), ("its log", size(&log))]
@@ -155,7 +180,7 @@ impl Server for File {
         let mut connection = sqlx::SqliteConnection::connect_with(&options.read_only(true))
             .await
             .expect("it is there");
-        let sql = "select exists(select 1 from kvolt_entries where expires <= unixepoch('subsec') * 1000)";
+        let sql = "select exists(select 1 from kvolt_sessions where expires <= unixepoch('subsec') * 1000)";
         let left: bool =
             sqlx::query_scalar(sql).fetch_one(&mut connection).await.expect("it works");
         let _ = connection.close().await;
@@ -219,7 +244,7 @@ async fn measure<S: Store<Vec<u8>> + Clone>(
     name: &str,
     entries: u64,
     store: S,
-    server: &impl Server,
+    server: &impl Held,
 ) {
     let before = server.bytes();
     // The connections are made first.

@@ -8,6 +8,7 @@ mod serve;
 mod server;
 mod statistics;
 mod trips;
+mod turns;
 mod user;
 
 use std::time::Duration;
@@ -30,8 +31,9 @@ const PEERS: [&str; 6] = [
     "sqlx",
 ];
 
-const USAGE: &str = "usage: kvolt-bench stores trips
+const USAGE: &str = "usage: kvolt-bench stores trips [--only PART,…]
        kvolt-bench stores serve [--seconds N] [--rounds N] [--sessions N] [--only PART,…]
+       kvolt-bench stores turns [--only redis,postgres,sqlite]
        kvolt-bench stores million [--entries N] [--only redis,postgres,mariadb,sqlite]";
 
 /// Runs one of the parts; how it is to be called, where it was called otherwise.
@@ -54,8 +56,9 @@ pub(crate) fn run(arguments: &[&str]) -> Result<(), &'static str> {
     println!("{}", versions(include_str!("../../Cargo.lock"), &["redis", "sqlx"]));
     println!("peers: {}", versions(include_str!("../../peers/Cargo.lock"), &PEERS));
     match *part {
-        "trips" => trips::run(),
+        "trips" => trips::run(&options),
         "serve" => serve::run(&options),
+        "turns" => turns::run(&options),
         "million" => million::run(&options),
         _ => return Err(USAGE),
     }
@@ -71,7 +74,7 @@ struct Options {
 }
 
 impl Options {
-    /// Whether what has this name is to be measured: all, unless it was said which.
+    /// Whether the part of this name is measured. Defaults to all.
     fn wants(&self, name: &str) -> bool {
         self.only.as_ref().is_none_or(|only| only.iter().any(|part| name.contains(&**part)))
     }

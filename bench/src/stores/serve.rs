@@ -1,6 +1,6 @@
 //! Requests per second over real sockets, with the store on the same machine.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,10 +39,15 @@ const WHEN_DUE: &str = "slides when due";
 const EACH_USE: &str = "slides at each use";
 const NEAR: &str = "near cache, slides when due";
 
-static CONTENDERS: [Contender; 19] = [
+const BARE: Contender =
+    Contender { library: Library::None, spec: "bare", what: "no session", peer: None };
+
+static CONTENDERS: [Contender; 21] = [
+    BARE,
     kvolt("memory", EACH_USE, "memory+sliding"),
     tower("memory", NO_SLIDE),
     tower("memory+sliding", EACH_USE),
+    BARE,
     kvolt("redis", WHEN_DUE, "redis+sliding"),
     kvolt("redis+each-use", EACH_USE, "redis+sliding"),
     kvolt("redis+near", NEAR, "redis+moka+sliding"),
@@ -73,6 +78,8 @@ struct Round {
     per_second: f64,
     p50: f64,
     p99: f64,
+    /// Processor time of the program for a request, in microseconds.
+    cpu: f64,
 }
 
 pub(super) fn run(options: &Options) {
@@ -97,13 +104,14 @@ pub(super) fn run(options: &Options) {
         "measured as they come. Redis: KVolt has one connection, tower-sessions six, as documented."
     );
     println!("PostgreSQL and SQLite: ten each, and KVolt one more to write to SQLite.");
-    let peers = build_peers();
     let wanted: Vec<&'static Contender> = CONTENDERS
         .iter()
         .filter(|contender| {
             options.wants(&format!("{}:{}", contender.library.name(), contender.spec))
         })
         .collect();
+    let has_peers = wanted.iter().any(|contender| contender.library == Library::TowerSessions);
+    let peers = if has_peers { build_peers() } else { PathBuf::new() };
     let needs = |store: &str| wanted.iter().any(|contender| contender.spec.starts_with(store));
     let redis = needs("redis").then(Redis::start);
     let postgres = needs("postgres").then(Postgres::start);
@@ -132,12 +140,12 @@ pub(super) fn run(options: &Options) {
     report(&running);
     if let Some(redis) = &redis {
         print!("\n  Redis' own time per call, by INFO commandstats:");
-        for command in ["evalsha", "get", "set"] {
+        for command in ["getex", "evalsha", "get", "set"] {
             let statistics = redis.info(&format!("cmdstat_{command}"));
             let micros = statistics.split(',').find_map(|part| part.strip_prefix("usec_per_call="));
             print!(" {command} {} us", micros.unwrap_or("-"));
         }
-        println!("\n  (evalsha: KVolt; get and set: tower-sessions)");
+        println!("\n  (getex and evalsha: KVolt; get and set: tower-sessions)");
     }
     drop(running);
     let _ = std::fs::remove_dir_all(folder);
@@ -159,12 +167,15 @@ fn start(
 fn measure(runtime: &tokio::runtime::Runtime, one: &Running, time: Duration) -> Round {
     let port = one.server.port;
     runtime.block_on(load(port, &one.requests, CONNECTIONS, WARMING));
+    let before = one.server.cpu_micros();
     let mut load = runtime.block_on(load(port, &one.requests, CONNECTIONS, time));
+    let cpu = one.server.cpu_micros() - before;
     load.micros.sort_unstable();
     Round {
         per_second: load.micros.len() as f64 / load.elapsed.as_secs_f64(),
         p50: quantile(&load.micros, 0.5),
         p99: quantile(&load.micros, 0.99),
+        cpu: cpu as f64 / load.micros.len() as f64,
     }
 }
 
@@ -191,17 +202,21 @@ fn report(running: &[Running]) {
         let ratio = peer.and_then(|peer| rate(Library::TowerSessions, peer));
         let ratio = ratio.map(|peer| format!("{:.2}", of(one, |round| round.per_second) / peer));
         println!(
-            "  {:<42} {:>9} {:>17} {:>9} {:>9} {:>8}",
+            "  {:<42} {:>9} {:>17} {:>9} {:>9} {:>8.2} {:>8}",
             format!("{}, {what}", library.name()),
             grouped(of(one, |round| round.per_second)),
             format!("{}-{}", grouped(low), grouped(high)),
             grouped(of(one, |round| round.p50)),
             grouped(of(one, |round| round.p99)),
+            of(one, |round| round.cpu),
             ratio.unwrap_or_default(),
         );
     }
     println!(
-        "\n  to peer: requests per second to those of tower-sessions on the same store, sliding at each use"
+        "\n  cpu: processor time of the program alone, for each request, by the kernel's account"
+    );
+    println!(
+        "  to peer: requests per second to those of tower-sessions on the same store, sliding at each use"
     );
     println!("  (the near cache on Redis: to that with moka)");
     let near = |spec| rate(Library::KVolt, spec).zip(rate(Library::KVolt, "memory"));

@@ -9,6 +9,8 @@ use crate::harness;
 /// Whose sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Library {
+    /// A route without sessions.
+    None,
     KVolt,
     TowerSessions,
 }
@@ -16,6 +18,7 @@ pub(super) enum Library {
 impl Library {
     pub(super) const fn name(self) -> &'static str {
         match self {
+            Self::None => "bare route",
             Self::KVolt => "KVolt",
             Self::TowerSessions => "tower-sessions",
         }
@@ -24,6 +27,9 @@ impl Library {
 
 /// The part of this program's arguments that [`super::child`] answers to.
 pub(crate) const CHILD: &str = "stores-serve";
+
+/// In which the kernel tells processor times (`getconf CLK_TCK`): the same on every Linux.
+const TICKS_PER_SECOND: u64 = 100;
 
 /// The application on a library and a store.
 pub(super) struct Server {
@@ -34,7 +40,7 @@ pub(super) struct Server {
 impl Server {
     pub(super) fn start(library: Library, spec: &str, url: &str, peers: &Path) -> Self {
         let mut command = match library {
-            Library::KVolt => harness::child(&[CHILD]),
+            Library::None | Library::KVolt => harness::child(&[CHILD]),
             Library::TowerSessions => Command::new(peers),
         };
         command.args([spec, url]).stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -50,6 +56,17 @@ impl Server {
 
     pub(super) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// The processor time that the program has had, of all its threads, in microseconds.
+    pub(super) fn cpu_micros(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid()));
+        let stat = stat.expect("it runs");
+        // The name, in parentheses, may have blanks.
+        let (_, fields) = stat.rsplit_once(')').expect("Linux says it so");
+        let times = fields.split_whitespace().skip(11).take(2);
+        let ticks: u64 = times.map(|ticks| ticks.parse::<u64>().expect("a number")).sum();
+        ticks * (1_000_000 / TICKS_PER_SECOND)
     }
 }
 

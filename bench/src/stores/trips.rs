@@ -1,11 +1,12 @@
 //! What a request asks of the store: commands, and turns on the network.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use kvolt_servers::Proxy;
 use tokio::runtime::Runtime;
 
+use super::Options;
 use super::backend::{Asked, Counter, Servers, print_versions};
 use super::client::{Connection, request, sign_in};
 use super::server::{Library, Server, build_peers};
@@ -34,7 +35,7 @@ const CONTENDERS: [(Library, &str, &str); 16] = [
     (Library::TowerSessions, "sqlite+sliding", "slides at each use"),
 ];
 
-pub(super) fn run() {
+pub(super) fn run(options: &Options) {
     println!(
         "\n== stores trips: what one request asks of the store, {REQUESTS} one after the other"
     );
@@ -48,15 +49,21 @@ pub(super) fn run() {
     println!(
         "read: GET with a session; change: its data are changed; first login: without a session;"
     );
-    println!("login again: with one, which ends; logout: ends it.");
-    let peers = build_peers();
+    println!(
+        "login again: with one, which ends; logout: ends it. Before these two, each session is"
+    );
+    println!("read once, so that a near cache has a copy.");
+    let wants = |library: Library, spec: &str| options.wants(&format!("{}:{spec}", library.name()));
+    let wanted = CONTENDERS.into_iter().filter(|(library, spec, _)| wants(*library, spec));
+    let has_peers = wanted.clone().any(|(library, ..)| library == Library::TowerSessions);
+    let peers = if has_peers { build_peers() } else { PathBuf::new() };
     let servers = Servers::start();
     print_versions(Some(&servers.redis), Some(&servers.postgres), Some(&servers.mariadb));
     let folder = std::env::temp_dir().join(format!("kvolt-bench-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("it can be made");
     let runtime = runtime();
     let mut last = "";
-    for (library, spec, note) in CONTENDERS {
+    for (library, spec, note) in wanted {
         let store = spec.split('+').next().unwrap_or_default();
         if store != last {
             last = store;
@@ -160,13 +167,14 @@ fn measure(
         };
         (per(before, all, REQUESTS as f64), cookies)
     };
-    let mut results = Vec::new();
-    let mut cookies = Vec::new();
-    for kind in &kinds {
-        let (asked, set) = measured(kind);
-        results.push(asked);
-        cookies = set;
-    }
+    let [read, change, first_login, login_again] = &kinds;
+    let mut results: Vec<Asked> =
+        [read, change, first_login].iter().map(|kind| measured(kind).0).collect();
+    // A client that signs in again or out has just been seen, so a near cache has a copy.
+    requests(read);
+    let (asked, cookies) = measured(login_again);
+    results.push(asked);
+    requests(&each("GET", "/profile", &cookies));
     results.push(measured(&each("POST", "/logout", &cookies)).0);
     (idle, results)
 }
@@ -184,6 +192,6 @@ pub(super) fn file(folder: &Path, library: Library, spec: &str) -> String {
     let path = folder.join(format!("{}-{spec}", library.name()));
     match library {
         Library::KVolt => format!("sqlite:{}", path.display()),
-        Library::TowerSessions => path.display().to_string(),
+        Library::TowerSessions | Library::None => path.display().to_string(),
     }
 }

@@ -10,7 +10,8 @@ use crate::{
 
 /// A plain cache by name on any [`Store`], with one time to live.
 ///
-/// A value ends its time to live after it was set; reading does not prolong it.
+/// A value ends its time to live after it was set; reading does not prolong it. A value that
+/// can't be decoded any more, because the type has changed, counts as missing and is overwritten.
 /// Cloning it is cheap; all clones are one cache.
 ///
 /// ```
@@ -22,7 +23,7 @@ use crate::{
 /// rates.set("EUR", 1.09).await?;
 /// assert_eq!(rates.get("EUR").await?, Some(1.09));
 ///
-/// // Asked for by many at once, a missing value is computed once.
+/// // However many ask for a missing value at once, it is computed once.
 /// let rate = rates.get_or_insert_with("CHF", async || Ok::<_, kvolt_cache::Error>(1.12)).await?;
 /// assert_eq!(rate, 1.12);
 /// # Ok::<(), kvolt_cache::Error>(()) }).unwrap();
@@ -33,7 +34,8 @@ pub struct Cache<V> {
     flights: Arc<Mutex<Flights>>,
 }
 
-/// The computations under way: who computes a value holds its lock, who waits for it waits for the lock.
+/// The computations under way: the call that computes a value holds its lock, and the others wait
+/// for it.
 type Flights = HashMap<Key, Weak<tokio::sync::Mutex<()>>>;
 
 impl<V: Clone + Send + Sync + 'static> Cache<V> {
@@ -50,7 +52,8 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     ///
     /// # Errors
     ///
-    /// The store's.
+    /// Returns an error if the store is unavailable
+    /// ([`is_unavailable`](crate::Error::is_unavailable)).
     pub async fn get(&self, name: &str) -> Result<Option<V>> {
         self.get_key(&Key::of(name)).await
     }
@@ -59,7 +62,10 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     ///
     /// # Errors
     ///
-    /// The store's.
+    /// Returns an error if the store is unavailable
+    /// ([`is_unavailable`](crate::Error::is_unavailable)) or full
+    /// ([`is_full`](crate::Error::is_full)), or if the value is larger than it takes
+    /// ([`is_too_large`](crate::Error::is_too_large)).
     pub async fn set(&self, name: &str, value: V) -> Result<()> {
         self.set_key(Key::of(name), value).await
     }
@@ -68,7 +74,8 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     ///
     /// # Errors
     ///
-    /// The store's.
+    /// Returns an error if the store is unavailable
+    /// ([`is_unavailable`](crate::Error::is_unavailable)).
     pub async fn remove(&self, name: &str) -> Result<bool> {
         let key = Key::of(name);
         Ok(self.store.remove((&key).into(), None).await? == Remove::Removed)
@@ -78,21 +85,22 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     ///
     /// # Errors
     ///
-    /// The store's.
+    /// Returns an error if the store is unavailable
+    /// ([`is_unavailable`](crate::Error::is_unavailable)).
     pub async fn clear(&self) -> Result<()> {
         self.store.clear().await
     }
 
-    /// The value of that name; one that is missing is computed and set.
+    /// The value of that name; a missing one is computed and set.
     ///
-    /// However many ask for it at once, one of them computes and the others
-    /// wait. A computation that fails is the failure of the one who computed;
-    /// after it, or when its future is dropped, the next of those who wait
-    /// computes. Two servers on one store may each compute once.
+    /// However many calls ask for it at once, one of them computes and the others wait. If its
+    /// computation fails, that call returns the error, and the next of those that wait computes;
+    /// so it does if its future is dropped. Two servers on one store may each compute once.
     ///
     /// # Errors
     ///
-    /// Those of `compute`, and the store's.
+    /// Returns the error of `compute`, or an error as [`get`](Self::get) and [`set`](Self::set)
+    /// do.
     pub async fn get_or_insert_with<F, E>(
         &self,
         name: &str,
@@ -160,9 +168,9 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         }
     }
 
-    /// Whether there was a value to set in the place of.
+    /// Sets the value in the place of another. Whether there was one.
     async fn overwrite(&self, key: &Key, value: &V) -> Result<bool> {
-        let Some(mut current) = self.store.get(key, Freshness::Strict).await? else {
+        let Some(mut current) = self.store.get(key, Freshness::Bounded).await? else {
             return Ok(false);
         };
         loop {
@@ -180,7 +188,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         if let Some(flight) = flights.get(&key).and_then(Weak::upgrade) {
             return flight;
         }
-        // Here and there one stays behind whose last waiter was dropped.
+        // One whose last waiter was dropped stays behind.
         if flights.len() >= 64 && flights.len().is_power_of_two() {
             flights.retain(|_, flight| flight.strong_count() > 0);
         }

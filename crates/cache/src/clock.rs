@@ -62,10 +62,7 @@ pub struct Clock(Source);
 
 #[derive(Clone)]
 enum Source {
-    System {
-        epoch_millis: u64,
-    },
-    #[cfg(feature = "near")]
+    System { epoch_millis: u64 },
     Boot,
     Manual(Arc<AtomicU64>),
 }
@@ -81,8 +78,8 @@ impl Clock {
 
     /// The time since the machine was started, that it was suspended included,
     /// for what must not be trusted after a suspension: a precise clock, some 30 ns a reading.
-    #[cfg(feature = "near")]
-    pub(crate) const fn boot() -> Self {
+    #[doc(hidden)]
+    pub const fn boot() -> Self {
         Self(Source::Boot)
     }
 
@@ -91,7 +88,6 @@ impl Clock {
     pub fn now(&self) -> Timestamp {
         Timestamp(match &self.0 {
             Source::System { epoch_millis } => epoch_millis + monotonic_millis(),
-            #[cfg(feature = "near")]
             Source::Boot => boot_millis(),
             Source::Manual(millis) => millis.load(Ordering::SeqCst),
         })
@@ -142,9 +138,10 @@ impl ManualClock {
         Clock(Source::Manual(Arc::clone(&self.0)))
     }
 
-    /// Moves the time forward, to the millisecond.
+    /// Moves the time forward, to the millisecond, and at most to the last moment that there is.
     pub fn advance(&self, by: Duration) {
-        self.0.fetch_add(millis(by), Ordering::SeqCst);
+        let after = |now: u64| Some(now.saturating_add(millis(by)).min(Timestamp::NEVER - 1));
+        let _ = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, after);
     }
 }
 
@@ -162,14 +159,14 @@ fn monotonic_millis() -> u64 {
     time.tv_sec as u64 * 1_000 + time.tv_nsec as u64 / 1_000_000
 }
 
-#[cfg(all(target_os = "linux", feature = "near"))]
+#[cfg(target_os = "linux")]
 fn boot_millis() -> u64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     // As above.
     time.tv_sec as u64 * 1_000 + time.tv_nsec as u64 / 1_000_000
 }
 
-#[cfg(all(not(target_os = "linux"), feature = "near"))]
+#[cfg(not(target_os = "linux"))]
 fn boot_millis() -> u64 {
     monotonic_millis()
 }

@@ -25,7 +25,8 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A step at which the checker may let another thread go on, before an operation of the map.
+/// A step at which the checker may let another thread go on, before an operation of the map or a
+/// look at the clock.
 #[inline]
 pub(crate) fn step() {
     #[cfg(kvolt_shuttle)]

@@ -6,7 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use kvolt_cache::{Cache, Error, ManualClock, MemoryStore};
+use kvolt_cache::{
+    Cache, Codec, Coded, Error, Expiry, Insert, Key, ManualClock, MemoryStore, NewEntry, Result,
+    Store,
+};
 use tokio::sync::Notify;
 
 const TTL: Duration = Duration::from_secs(60);
@@ -18,7 +21,7 @@ fn cache() -> (ManualClock, Cache<u32>) {
 }
 
 #[tokio::test]
-async fn a_value_lives_as_long_as_set_and_reading_does_not_prolong_it() {
+async fn reading_does_not_prolong_a_value() {
     let (time, cache) = cache();
     cache.set("a", 1).await.unwrap();
     time.advance(TTL / 2);
@@ -28,14 +31,14 @@ async fn a_value_lives_as_long_as_set_and_reading_does_not_prolong_it() {
     assert_eq!((cache.get("a").await.unwrap(), cache.get("b").await.unwrap()), (None, Some(2)));
     cache.set("b", 3).await.unwrap();
     time.advance(TTL - Duration::from_millis(1));
-    assert_eq!(cache.get("b").await.unwrap(), Some(3), "setting starts its time anew");
+    assert_eq!(cache.get("b").await.unwrap(), Some(3), "setting starts its time again");
     cache.clear().await.unwrap();
     assert_eq!(cache.get("b").await.unwrap(), None);
     assert!(!cache.remove("b").await.unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn however_many_ask_a_missing_value_is_computed_once() {
+async fn missing_value_is_computed_once() {
     let (_, cache) = cache();
     let computed = Arc::new(AtomicUsize::new(0));
     let asking = (0..100).map(|_| {
@@ -55,7 +58,7 @@ async fn however_many_ask_a_missing_value_is_computed_once() {
 }
 
 #[tokio::test]
-async fn a_computation_that_fails_or_is_cancelled_blocks_nobody() {
+async fn failed_or_cancelled_computation_blocks_no_other() {
     let (_, cache) = cache();
     let failed = cache.get_or_insert_with("a", async || Err(Error::unavailable("no"))).await;
     assert!(failed.unwrap_err().is_unavailable());
@@ -66,7 +69,7 @@ async fn a_computation_that_fails_or_is_cancelled_blocks_nobody() {
         async move {
             let compute = async || {
                 started.notify_one();
-                std::future::pending::<Result<u32, Error>>().await
+                std::future::pending::<Result<u32>>().await
             };
             cache.get_or_insert_with("a", compute).await
         }
@@ -83,7 +86,7 @@ async fn a_computation_that_fails_or_is_cancelled_blocks_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn setting_at_once_leaves_one_of_the_values() {
+async fn concurrent_sets_leave_one_of_the_values() {
     let (_, cache) = cache();
     let setting = (1..=50).map(|value| {
         let cache = cache.clone();
@@ -93,4 +96,48 @@ async fn setting_at_once_leaves_one_of_the_values() {
         set.await.unwrap().unwrap();
     }
     assert!(cache.get("a").await.unwrap().is_some_and(|value| (1..=50).contains(&value)));
+}
+
+/// Decimal digits. Anything else can't be decoded.
+#[derive(Debug)]
+struct Digits;
+
+impl Codec<u32> for Digits {
+    fn encode(&self, _: &Key, value: &u32) -> Result<Vec<u8>> {
+        Ok(value.to_string().into_bytes())
+    }
+
+    fn decode(&self, key: &Key, bytes: &[u8]) -> Result<u32> {
+        let digits = std::str::from_utf8(bytes).ok().and_then(|digits| digits.parse().ok());
+        digits.ok_or_else(|| Error::corrupt(*key, "not digits"))
+    }
+}
+
+#[tokio::test]
+async fn value_of_another_type_counts_as_missing() {
+    let bytes = MemoryStore::<Vec<u8>>::new();
+    let cache = Cache::new(Coded::new(bytes.clone(), Digits), TTL);
+    for name in ["a", "b", "c", "d"] {
+        let old = NewEntry::new(b"of an older program".to_vec(), Expiry::after(TTL));
+        let inserted = bytes.insert(Key::of(name), old).await.unwrap();
+        assert!(matches!(inserted, Insert::Inserted { .. }));
+    }
+    assert_eq!(cache.get("a").await.unwrap(), None);
+    cache.set("a", 1).await.unwrap();
+    assert_eq!(cache.get("a").await.unwrap(), Some(1));
+    let computed = cache.get_or_insert_with("b", async || Ok::<_, Error>(2)).await;
+    assert_eq!((computed.unwrap(), cache.get("b").await.unwrap()), (2, Some(2)));
+    assert!(cache.remove("c").await.unwrap());
+    assert_eq!(bytes.len(), 3);
+    let (one, other) = tokio::join!(cache.set("d", 4), cache.set("d", 5));
+    one.and(other).unwrap();
+    assert!(cache.get("d").await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn longest_time_to_live_is_kept() {
+    let cache = Cache::new(MemoryStore::new(), Duration::MAX);
+    cache.set("a", 1).await.unwrap();
+    cache.set("a", 2).await.unwrap();
+    assert_eq!(cache.get("a").await.unwrap(), Some(2));
 }

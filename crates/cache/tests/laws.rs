@@ -2,14 +2,18 @@
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 #![cfg(not(kvolt_shuttle))]
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use kvolt_cache::{AnyStore, ManualClock, MemoryStore};
+use kvolt_cache::{
+    AnyStore, At, Cursor, Deadlines, Entry, Expiry, Freshness, Insert, Key, Listing, ManualClock,
+    MemoryStore, Namespace, NewEntry, Owner, Page, Remove, Replace, Result, Store, Version,
+};
 use kvolt_testkit::{FaultyStore, Fixture, check_ops, ops_from_bytes};
 use proptest::prelude::*;
 
-/// A clock that is moved, and nobody who cleans: expiry must not need it.
+/// A clock that is moved, and no cleaning: expiry must not need it.
 #[derive(Clone)]
 struct Memory(ManualClock);
 
@@ -91,7 +95,7 @@ proptest! {
         let time = ManualClock::new();
         let store = MemoryStore::builder().clock(time.clock()).build();
         let ops = ops_from_bytes(&bytes);
-        let cleaned = Cleaned { store, every: steps, calls: Default::default() };
+        let cleaned = Cleaned { store, every: steps, calls: AtomicUsize::new(0) };
         let checked = pollster::block_on(check_ops(&cleaned, &time, &ops));
         prop_assert!(checked.is_ok(), "{}\n{:#?}", checked.unwrap_err(), ops_from_bytes(&bytes));
     }
@@ -101,12 +105,12 @@ proptest! {
 struct Cleaned {
     store: MemoryStore<String>,
     every: usize,
-    calls: std::sync::atomic::AtomicUsize,
+    calls: AtomicUsize,
 }
 
 impl Cleaned {
     fn store(&self) -> &MemoryStore<String> {
-        let call = self.calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let call = self.calls.fetch_add(1, Ordering::Relaxed);
         if call.is_multiple_of(self.every) {
             self.store.clean();
         }
@@ -114,45 +118,42 @@ impl Cleaned {
     }
 }
 
-mod cleaned {
-    use kvolt_cache::*;
-
-    use super::Cleaned;
-
-    impl Store<String> for Cleaned {
-        async fn get(&self, key: &Key, access: Access) -> Result<Option<Entry<String>>> {
-            self.store().get(key, access).await
-        }
-        async fn insert(&self, key: Key, entry: NewEntry<String>) -> Result<Insert> {
-            self.store().insert(key, entry).await
-        }
-        async fn replace(
-            &self,
-            key: &Key,
-            seen: Version,
-            value: String,
-            expiry: Option<Expiry>,
-        ) -> Result<Replace<String>> {
-            self.store().replace(key, seen, value, expiry).await
-        }
-        async fn rename(&self, from: &Key, to: Key, rename: Rename<String>) -> Result<Renamed> {
-            self.store().rename(from, to, rename).await
-        }
-        async fn remove(&self, key: &Key) -> Result<bool> {
-            self.store().remove(key).await
-        }
-        async fn list(&self, owner: &Owner) -> Result<Vec<Entry<String>>> {
-            self.store().list(owner).await
-        }
-        async fn remove_owner(&self, owner: &Owner, keep: Option<&Key>) -> Result<Vec<Key>> {
-            self.store().remove_owner(owner, keep).await
-        }
-        async fn scan(&self, after: Option<&Cursor>, entries_max: usize) -> Result<Page<String>> {
-            self.store().scan(after, entries_max).await
-        }
-        async fn clear(&self) -> Result<()> {
-            self.store().clear().await
-        }
+impl Store<String> for Cleaned {
+    fn namespace(&self) -> &Namespace {
+        self.store.namespace()
+    }
+    async fn get(&self, key: &Key, freshness: Freshness) -> Result<Option<Entry<String>>> {
+        self.store().get(key, freshness).await
+    }
+    async fn touch(&self, at: At<'_>) -> Result<Option<Deadlines>> {
+        self.store().touch(at).await
+    }
+    async fn insert(&self, key: Key, entry: NewEntry<String>) -> Result<Insert> {
+        self.store().insert(key, entry).await
+    }
+    async fn replace(
+        &self,
+        at: At<'_>,
+        seen: Version,
+        value: String,
+        expiry: Option<Expiry>,
+    ) -> Result<Replace<String>> {
+        self.store().replace(at, seen, value, expiry).await
+    }
+    async fn remove(&self, at: At<'_>, seen: Option<Version>) -> Result<Remove> {
+        self.store().remove(at, seen).await
+    }
+    async fn list(&self, owner: &Owner) -> Result<Listing<String>> {
+        self.store().list(owner).await
+    }
+    async fn remove_owner(&self, owner: &Owner, keep: Option<&Key>) -> Result<Vec<Key>> {
+        self.store().remove_owner(owner, keep).await
+    }
+    async fn scan(&self, after: Option<&Cursor>, max_entries: usize) -> Result<Page<String>> {
+        self.store().scan(after, max_entries).await
+    }
+    async fn clear(&self) -> Result<()> {
+        self.store().clear().await
     }
 }
 
@@ -182,6 +183,15 @@ mod coded {
 
         async fn clean(&self, store: &Self::Store) {
             store.store().clean();
+        }
+
+        async fn damage(&self, store: &Self::Store, key: &Key) -> bool {
+            let bytes = store.store();
+            let Some(entry) = bytes.get(key, Freshness::Strict).await.unwrap() else {
+                return false;
+            };
+            let damaged = bytes.replace(key.into(), entry.version, b"damaged".to_vec(), None);
+            matches!(damaged.await.unwrap(), Replace::Replaced(_))
         }
 
         fn rounds(&self) -> usize {

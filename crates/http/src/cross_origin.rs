@@ -68,7 +68,7 @@ fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a [u8]> {
 pub(crate) fn path_here<'a>(address: &'a str, uri: &Uri, headers: &HeaderMap) -> Option<&'a str> {
     let authority = address.find("://")? + "://".len();
     let path = authority + address[authority..].find('/')?;
-    is_of_host(address[..path].as_bytes(), host(uri, headers)?).then_some(&address[path..])
+    is_of_host(&address.as_bytes()[..path], host(uri, headers)?).then_some(&address[path..])
 }
 
 /// Whether an origin has this host and port.

@@ -6,13 +6,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kvolt_cache::{Error, Result};
+use kvolt_cache::{Error, Namespace, Result};
 
 use crate::RedisStore;
 use crate::check;
 use crate::cluster::Cluster;
 use crate::connect::Options;
-use crate::expired::Events;
 use crate::names::Names;
 use crate::node::{Node, Source};
 use crate::sentinel::Sentinels;
@@ -27,29 +26,24 @@ use crate::url::{Place, Url};
 #[must_use = "it does nothing until it is opened"]
 pub struct RedisStoreBuilder {
     url: String,
-    prefix: String,
+    namespace: String,
     timeout: Duration,
     slide_after: f64,
     replicas: Option<(u32, Duration)>,
-    assumes_events: bool,
     credentials: Option<(Option<String>, String)>,
     sentinel_credentials: Option<(Option<String>, String)>,
     #[cfg(feature = "tls")]
     tls: Settings,
 }
 
-/// The longest prefix, in bytes.
-const PREFIX_LEN_MAX: usize = 64;
-
 impl RedisStoreBuilder {
-    pub(crate) fn new(url: String) -> Self {
+    pub(crate) fn new(url: String, namespace: String) -> Self {
         Self {
             url,
-            prefix: String::from("kvolt"),
+            namespace,
             timeout: Duration::from_secs(2),
             slide_after: 1.0 / 16.0,
             replicas: None,
-            assumes_events: false,
             credentials: None,
             sentinel_credentials: None,
             #[cfg(feature = "tls")]
@@ -57,16 +51,8 @@ impl RedisStoreBuilder {
         }
     }
 
-    /// What the names of all keys begin with; `kvolt` unless set.
-    ///
-    /// Stores of different prefixes know nothing of each other. At most 64
-    /// letters, digits, and `. _ - : /`.
-    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
-        self.prefix = prefix.into();
-        self
-    }
-
-    /// Within which time each call ends, if need be with an unavailable error; 2 seconds unless set.
+    /// Sets the time limit of each call: a call that takes longer is an unavailable error. Defaults
+    /// to 2 seconds.
     ///
     /// A [scan](kvolt_cache::Store::scan) and a [clear](kvolt_cache::Store::clear)
     /// take as long as they take; for them, it is the time of each of their steps.
@@ -75,11 +61,11 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// Which fraction of the idle time may have been used up before a read that
-    /// counts as use writes the new deadline; 1/16 unless set, at most 1/2.
+    /// Sets the fraction of the idle time that must have passed since the last use before another
+    /// use writes the new deadline. Defaults to 1/16; at most 1/2.
     ///
-    /// After a use, the idle time left falls short by this fraction at the most.
-    /// With zero, each such read is a write, and pushed to whoever keeps copies.
+    /// After a use, the idle time left falls short by at most this fraction. With zero, each use is
+    /// a write, and is pushed to every near cache.
     pub fn slide_after(mut self, fraction: f64) -> Self {
         self.slide_after = fraction;
         self
@@ -94,16 +80,6 @@ impl RedisStoreBuilder {
     /// the other on a connection of their own. See the README for what it does not promise.
     pub fn wait_replicas(mut self, replicas: u32, timeout: Duration) -> Self {
         self.replicas = (replicas > 0).then_some((replicas, timeout));
-        self
-    }
-
-    /// Takes it that every master notifies of what has expired, by `notify-keyspace-events` with
-    /// `E` and `x`, so that this store can [tell](kvolt_cache::Store::on_expired) of it.
-    ///
-    /// Only where the masters can't be asked: some services have no `CONFIG GET`.
-    /// Otherwise they are asked when the store is opened.
-    pub fn assume_expired_events(mut self) -> Self {
-        self.assumes_events = true;
         self
     }
 
@@ -150,12 +126,13 @@ impl RedisStoreBuilder {
     ///
     /// # Errors
     ///
-    /// Unavailable, if the server is down. Misconfigured, where a person has to
-    /// act: for a setting or a URL that is not valid, a password that is
-    /// refused, a server older than Redis 6.2, a replica, and a user who lacks
-    /// a permission. A server that evicts keys is a warning in the log.
+    /// Returns an error if the server is down ([`Error::is_unavailable`]), or if a person must act
+    /// ([`Error::is_misconfigured`]): for a namespace, a setting or a URL that is not valid, a
+    /// password that is refused, a server older than Redis 6.2, a replica, and a user who lacks a
+    /// permission. A server that evicts keys is a warning in the log.
     pub async fn open(self) -> Result<RedisStore> {
         self.check()?;
+        let namespace = Namespace::new(&self.namespace)?;
         let url = Url::parse(&self.url)?;
         let (user, password) = match self.credentials {
             Some((user, password)) => (user, Some(password)),
@@ -190,27 +167,14 @@ impl RedisStoreBuilder {
             }
             Place::Cluster(seeds) => Server::Cluster(Cluster::new(seeds, shared)),
         };
-        let names = Names::new(self.prefix);
         let limits = Limits { timeout: self.timeout, slide_after: self.slide_after };
-        let store = RedisStore::new(server, names, limits);
+        let store = RedisStore::new(Arc::new(server), Names::new(namespace), limits);
         check::check(&store).await?;
-        let events = if self.assumes_events {
-            Some(Events::ByEvent)
-        } else {
-            store.within(check::events(store.server())).await?
-        };
-        Ok(store.with_events(events))
+        Ok(store)
     }
 
     fn check(&self) -> Result<()> {
         let wrong = |what: &str| Err(Error::misconfigured(what));
-        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-:/".contains(&byte);
-        if self.prefix.is_empty()
-            || self.prefix.len() > PREFIX_LEN_MAX
-            || !self.prefix.bytes().all(is_plain)
-        {
-            return wrong("a prefix is 1 to 64 letters, digits, and any of `. _ - : /`");
-        }
         if !(0.0..=0.5).contains(&self.slide_after) {
             return wrong("`slide_after` has to be from 0 to 0.5");
         }
@@ -219,7 +183,7 @@ impl RedisStoreBuilder {
         }
         match self.replicas {
             // The rest is for finding out whom else to ask.
-            Some((_, limit)) if limit >= self.timeout * 3 / 4 => wrong(
+            Some((_, limit)) if limit >= self.timeout / 4 * 3 => wrong(
                 "the time limit of `wait_replicas` has to be less than three quarters of `timeout`",
             ),
             _ => Ok(()),
@@ -231,7 +195,7 @@ impl RedisStoreBuilder {
 impl fmt::Debug for RedisStoreBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisStoreBuilder")
-            .field("prefix", &self.prefix)
+            .field("namespace", &self.namespace)
             .field("timeout", &self.timeout)
             .field("slide_after", &self.slide_after)
             .field("replicas", &self.replicas)

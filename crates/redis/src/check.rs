@@ -3,8 +3,6 @@
 use kvolt_cache::{Error, Result};
 
 use crate::RedisStore;
-use crate::errors::Fault;
-use crate::expired::Events;
 use crate::names::PARTS;
 use crate::reply;
 use crate::script::{self, Call};
@@ -12,20 +10,7 @@ use crate::sentinel::field;
 use crate::server::Server;
 
 pub(crate) async fn check(store: &RedisStore) -> Result<()> {
-    store.within(check_now(store)).await
-}
-
-/// How all masters notify of what has expired; `None` if one of them does not, or can't be asked.
-pub(crate) async fn events(server: &Server) -> Result<Option<Events>> {
-    let mut events = None;
-    for node in server.masters().await? {
-        match Events::of(&node).await.map_err(Fault::into_error)? {
-            // The same of all.
-            Some(now) if events.is_none_or(|before| before == now) => events = Some(now),
-            _ => return Ok(None),
-        }
-    }
-    Ok(events)
+    store.in_time(check_now(store)).await
 }
 
 async fn check_now(store: &RedisStore) -> Result<()> {
@@ -33,22 +18,23 @@ async fn check_now(store: &RedisStore) -> Result<()> {
         let info = Server::ask(&node, &redis::cmd("INFO")).await?;
         check_info(&reply::text(info).unwrap_or_default(), store.server())?;
         Server::ask(&node, redis::cmd("SCAN").arg(0).arg("COUNT").arg(1)).await?;
+        Server::ask(&node, &redis::cmd("TIME")).await?;
         if node.options().replicas.is_some() {
             // For none, which is answered at once: whether it may be asked.
             Server::ask(&node, redis::cmd("WAIT").arg(0).arg(1)).await?;
         }
     }
-    let name = |kind: &str| format!("{}check:{kind}", store.names().mark(PARTS - 1));
-    let keys = ["hash", "index", "mark"].map(name);
-    let call = Call::read(&script::CHECK, PARTS - 1, &keys);
-    let answer = store.server().call(&call).await?;
+    let part = PARTS - 1;
+    let keys = [store.names().probe(part), format!("{}{part}}}:", store.names().indexes())];
+    let call = Call::script(&script::CHECK, part, &keys);
+    let answer = store.server().run(&call).await?;
     if answer.status != "refused" {
         return Ok(());
     }
     let mut rest = answer.rest.into_iter().filter_map(reply::text);
     let (command, why) = (rest.next().unwrap_or_default(), rest.next().unwrap_or_default());
     Err(Error::misconfigured(format!(
-        "the user lacks the permission for {command}, or for the keys under the prefix \
+        "the user lacks the permission for {command}, or for the keys of the namespace \
          (the README has the ACL line that is needed): {why}"
     )))
 }

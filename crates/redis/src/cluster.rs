@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use kvolt_cache::Timestamp;
 use redis::Value;
 use tokio::time::{sleep, timeout};
 
@@ -99,8 +100,8 @@ impl Cluster {
         Arc::clone(nodes.entry(address.clone()).or_insert_with(make))
     }
 
-    /// Calls a script where its keys are.
-    pub(crate) async fn call(&self, call: &Call) -> Result<Value, Fault> {
+    /// Sends a command where its keys are. With the server's time after it, or a little more.
+    pub(crate) async fn call(&self, call: &Call) -> Result<(Value, Timestamp), Fault> {
         let slot = names::slot_of(call.part());
         let mut asked: Option<(Address, bool)> = None;
         let mut pause = Duration::from_millis(10);
@@ -116,7 +117,7 @@ impl Cluster {
                 },
             };
             let fault = match self.node(&address).call(call, asking).await {
-                Ok(value) => return Ok(value),
+                Ok(answer) => return Ok(answer),
                 Err(fault) => fault,
             };
             if hop == HOPS_MAX {

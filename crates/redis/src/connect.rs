@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use kvolt_cache::Clock;
 use redis::aio::{AsyncPushSender, MultiplexedConnection};
 use redis::{AsyncConnectionConfig, Cmd, Pipeline, ProtocolVersion, RedisConnectionInfo, Value};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -13,6 +14,9 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 
 use crate::errors::Fault;
+use crate::reply;
+use crate::sentinel::field;
+use crate::server_time::ServerTime;
 #[cfg(feature = "tls")]
 use crate::tls::Tls;
 use crate::url::Address;
@@ -37,6 +41,9 @@ pub(crate) struct Link {
     connection: MultiplexedConnection,
     driver: AbortHandle,
     address: Address,
+    /// Which process answers; `None` where it was not asked, or does not say.
+    run_id: Option<String>,
+    time: ServerTime,
     born: Instant,
     /// When the last answer came, in microseconds after `born`.
     heard: AtomicU64,
@@ -128,11 +135,30 @@ impl Link {
                 .map_err(|error| Fault::of(error, &address.to_string()))?;
         let driver = tokio::spawn(driver).abort_handle();
         let (born, heard) = (Instant::now(), AtomicU64::new(0));
-        Ok(Self { connection, driver, address: address.clone(), born, heard })
+        let (address, time) = (address.clone(), ServerTime::new(Clock::boot()));
+        Ok(Self { connection, driver, address, run_id: None, time, born, heard })
     }
 
     pub(crate) const fn address(&self) -> &Address {
         &self.address
+    }
+
+    /// Asks which process answers.
+    pub(crate) async fn identified(mut self) -> Result<Self, Fault> {
+        let info = self.send(redis::cmd("INFO").arg("server")).await?;
+        let info = reply::text(info).unwrap_or_default();
+        self.run_id = field(&info, "run_id").map(String::from);
+        Ok(self)
+    }
+
+    /// Whether another process answers here than there.
+    pub(crate) fn is_of_another(&self, other: &Self) -> bool {
+        self.run_id != other.run_id
+    }
+
+    /// The clock of the server.
+    pub(crate) const fn time(&self) -> &ServerTime {
+        &self.time
     }
 
     /// Whether it has not been found closed.
@@ -167,16 +193,6 @@ impl Link {
         self.hear();
         let checked = answers.into_iter().map(Value::extract_error);
         Ok(checked.map(|answer| answer.map_err(|error| self.fault(error))).collect())
-    }
-
-    /// Has what is published on a channel pushed.
-    pub(crate) async fn subscribe(&self, channel: &str) -> Result<(), Fault> {
-        self.connection.clone().subscribe(channel).await.map_err(|error| self.fault(error))
-    }
-
-    /// The same, for all channels of a pattern.
-    pub(crate) async fn subscribe_all(&self, pattern: &str) -> Result<(), Fault> {
-        self.connection.clone().psubscribe(pattern).await.map_err(|error| self.fault(error))
     }
 
     fn hear(&self) {

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use kvolt_cache::{Error, Key};
+use kvolt_cache::Error;
 use redis::{ErrorKind, RedisError};
 
 /// What went wrong, as often as it has to be told: several callers may wait for one connection.
@@ -20,34 +20,24 @@ enum Kind {
     Unavailable,
     Misconfigured,
     Full,
-    Corrupt(Key),
 }
 
 impl Fault {
     pub(crate) fn unavailable(message: impl Into<String>) -> Self {
-        Self {
-            kind: Kind::Unavailable,
-            message: message.into(),
-            cause: None,
-            is_replica: false,
-            is_unsent: false,
-        }
+        Self::new(Kind::Unavailable, message.into(), None)
     }
 
     pub(crate) fn misconfigured(message: impl Into<String>) -> Self {
-        Self {
-            kind: Kind::Misconfigured,
-            message: message.into(),
-            cause: None,
-            is_replica: false,
-            is_unsent: false,
-        }
+        Self::new(Kind::Misconfigured, message.into(), None)
+    }
+
+    const fn new(kind: Kind, message: String, cause: Option<RedisError>) -> Self {
+        Self { kind, message, cause, is_replica: false, is_unsent: false }
     }
 
     /// A connection that could not be made.
     pub(crate) fn io(what: &str, error: io::Error) -> Self {
-        let cause = Some(RedisError::from(error));
-        Self { cause, ..Self::unavailable(what) }
+        Self::new(Kind::Unavailable, String::from(what), Some(RedisError::from(error)))
     }
 
     /// The same, where trying again is no use.
@@ -59,6 +49,12 @@ impl Fault {
     /// Whether the server does not have the script: it was not executed.
     pub(crate) fn is_unknown_script(&self) -> bool {
         self.code() == Some("NOSCRIPT")
+    }
+
+    /// Whether what lies under a name is of another type than the command is for.
+    pub(crate) fn is_wrong_type(&self) -> bool {
+        let text = self.cause.as_ref().map(ToString::to_string).unwrap_or_default();
+        self.cause.as_ref().is_some_and(|cause| code(cause, &text) == "WRONGTYPE")
     }
 
     /// Whether the server is a replica.
@@ -110,7 +106,7 @@ impl Fault {
             _ => answered(code(&error, &text), &text, server),
         };
         let is_replica = matches!(code(&error, &text), "READONLY" | "MASTERDOWN");
-        Self { kind, message, cause: Some(error), is_replica, is_unsent: false }
+        Self { is_replica, ..Self::new(kind, message, Some(error)) }
     }
 
     pub(crate) fn into_error(self) -> Error {
@@ -118,7 +114,6 @@ impl Fault {
             Kind::Unavailable => Error::unavailable(self.message),
             Kind::Misconfigured => Error::misconfigured(self.message),
             Kind::Full => Error::full(self.message),
-            Kind::Corrupt(key) => Error::corrupt(key, self.message),
         };
         match self.cause {
             Some(cause) => error.with_source(cause),
@@ -143,9 +138,6 @@ fn code<'a>(error: &'a RedisError, text: &'a str) -> &'a str {
 
 fn answered(code: &str, text: &str, server: &str) -> (Kind, String) {
     let unavailable = |why: &str| (Kind::Unavailable, format!("{server} {why}"));
-    if let Some(key) = corrupt(text) {
-        return (Kind::Corrupt(key), String::from("it lacks fields or has others' in them"));
-    }
     match code {
         "WRONGPASS" | "NOAUTH" => refused_password(server),
         "NOPERM" => refused_permission(text, server),
@@ -161,13 +153,13 @@ fn answered(code: &str, text: &str, server: &str) -> (Kind, String) {
         "WRONGTYPE" => (
             Kind::Misconfigured,
             format!(
-                "{server} has something else under this store's prefix: give it one of its own"
+                "{server} has something else under this store's namespace: give it one of its own"
             ),
         ),
         "CROSSSLOT" => (
             Kind::Misconfigured,
             String::from(
-                "the key does not lie in its owner's part of the cluster: ask `Store::places` first",
+                "the key does not lie in its owner's part of the cluster: use `Store::place` first",
             ),
         ),
         _ if is_permission(text) => refused_permission(text, server),
@@ -201,11 +193,4 @@ fn refused_permission(text: &str, server: &str) -> (Kind, String) {
         "the user at {server} lacks a permission (the README has the ACL line it needs): {text}"
     );
     (Kind::Misconfigured, message)
-}
-
-/// The key that a script found corrupt.
-fn corrupt(text: &str) -> Option<Key> {
-    let (_, name) = text.split_once("CORRUPT:")?;
-    let (_, rest) = name.split_once("}:")?;
-    rest.get(..64)?.parse().ok()
 }

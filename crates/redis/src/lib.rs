@@ -1,23 +1,23 @@
 #![doc = include_str!("../README.md")]
 
+mod all;
 mod builder;
 mod check;
-mod clear;
 mod cluster;
 mod connect;
-mod count;
 mod errors;
-mod expired;
+mod header;
 mod names;
 mod node;
 mod owners;
+mod pass;
 mod push;
-mod rename;
 mod reply;
 mod scan;
 mod script;
 mod sentinel;
 mod server;
+mod server_time;
 mod store;
 #[cfg(feature = "tls")]
 mod tls;

@@ -1,19 +1,30 @@
 //! What things are called in the server.
 
-use kvolt_cache::Key;
+use std::fmt::Write;
+
+use kvolt_cache::{Key, Namespace, Owner};
 
 /// Into how many parts keys are divided. A part's names share a slot of a cluster.
 pub(crate) const PARTS: u16 = 1_024;
 
-/// The part in which a key lies: by its last bytes, as the first are its hash.
+/// The part in which a key lies: bytes 8 and 9, which belong to the id of a session.
 pub(crate) const fn part_of(key: &Key) -> u16 {
     let bytes = key.as_bytes();
-    u16::from_be_bytes([bytes[30], bytes[31]]) % PARTS
+    u16::from_be_bytes([bytes[8], bytes[9]]) % PARTS
 }
 
-/// The part in which an owner's index lies, and in a cluster his entries.
-pub(crate) fn part_of_owner(owner: &str) -> u16 {
-    part_of(&Key::of(owner))
+/// The part in which an owner's index lies, and in a cluster the owner's entries.
+pub(crate) fn part_of_owner(owner: &Owner) -> u16 {
+    part_of(&Key::of(owner.as_str()))
+}
+
+/// The same key, in the part of an owner.
+pub(crate) fn placed(key: Key, owner: &Owner) -> Key {
+    let [high, low] = part_of_owner(owner).to_be_bytes();
+    let mut bytes = *key.as_bytes();
+    bytes[8] = bytes[8] & 0xfc | high;
+    bytes[9] = low;
+    Key::from_bytes(bytes)
 }
 
 /// The slot of a cluster in which a part's names lie: CRC-16 (XMODEM) of the hash tag.
@@ -26,106 +37,94 @@ pub(crate) fn slot_of(part: u16) -> u16 {
     crc % 16_384
 }
 
-/// 64 lower-case hexadecimal digits.
-pub(crate) fn hex(key: &Key) -> String {
-    let mut text = String::with_capacity(64);
-    push_hex(key, &mut text);
-    text
-}
-
-fn push_hex(key: &Key, text: &mut String) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for byte in key.as_bytes() {
-        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
-        text.push(char::from(DIGITS[usize::from(byte & 15)]));
-    }
-}
-
-/// The names under a prefix.
+/// The names of a namespace.
 ///
 /// The hash tag, the part's number in braces, comes before everything that
 /// others choose, so that no owner's name can alter it.
 #[derive(Debug, Clone)]
-pub(crate) struct Names {
-    prefix: String,
-}
-
-/// What a name is of.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Name {
-    /// An entry or a former key.
-    Key(Key),
-    /// An owner's index.
-    Owner(String),
-}
+pub(crate) struct Names(Namespace);
 
 impl Names {
-    pub(crate) const fn new(prefix: String) -> Self {
-        Self { prefix }
+    pub(crate) const fn new(namespace: Namespace) -> Self {
+        Self(namespace)
     }
 
-    /// An entry, or a former key.
+    pub(crate) const fn namespace(&self) -> &Namespace {
+        &self.0
+    }
+
+    /// An entry.
     pub(crate) fn key(&self, key: &Key) -> String {
-        let mut name = self.part(part_of(key), 64);
-        push_hex(key, &mut name);
+        let mut name = String::with_capacity(self.0.as_str().len() + 72);
+        let _ = write!(name, "{}:{{{}}}:", self.0, part_of(key));
+        self.push_member(key, &mut name);
         name
     }
 
-    /// An owner's index.
-    pub(crate) fn owner(&self, owner: &str) -> String {
-        let mut name = self.part(part_of_owner(owner), 6 + owner.len());
-        name.push_str("owner:");
-        name.push_str(owner);
-        name
+    /// What an owner's index has of an entry: the last part of its name. The id of a session, or
+    /// all of another key.
+    pub(crate) fn member(&self, key: &Key) -> String {
+        let mut member = String::with_capacity(64);
+        self.push_member(key, &mut member);
+        member
     }
 
-    /// What says that a key is, or was, a former one.
-    pub(crate) fn former(&self, key: &Key) -> String {
-        self.about(key, "was:")
-    }
-
-    /// What says that somebody tells of a key that has expired.
-    pub(crate) fn told(&self, key: &Key) -> String {
-        self.about(key, "told:")
-    }
-
-    fn about(&self, key: &Key, what: &str) -> String {
-        let mut name = self.part(part_of(key), what.len() + 64);
-        name.push_str(what);
-        push_hex(key, &mut name);
-        name
-    }
-
-    /// What says that a clear is going on.
-    pub(crate) fn mark(&self, part: u16) -> String {
-        let mut name = self.part(part, 5);
-        name.push_str("clear");
-        name
-    }
-
-    /// What all names begin with.
-    pub(crate) fn beginning(&self) -> String {
-        format!("{}:{{", self.prefix)
-    }
-
-    /// What kind of thing a name is of; `None` for others' and for marks of all kinds.
-    pub(crate) fn parse(&self, name: &[u8]) -> Option<Name> {
-        let rest = name.strip_prefix(self.prefix.as_bytes())?.strip_prefix(b":{")?;
-        let end = rest.iter().position(|byte| *byte == b'}')?;
-        let rest = str::from_utf8(rest[end..].strip_prefix(b"}:")?).ok()?;
-        match rest.strip_prefix("owner:") {
-            Some(owner) => Some(Name::Owner(String::from(owner))),
-            None => rest.parse().ok().map(Name::Key),
+    fn push_member(&self, key: &Key, text: &mut String) {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let length = if key.is_in(&self.0) { Key::ID_LEN } else { Key::LEN };
+        for byte in &key.as_bytes()[..length] {
+            text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+            text.push(char::from(DIGITS[usize::from(byte & 15)]));
         }
     }
 
-    fn part(&self, part: u16, more: usize) -> String {
-        let mut name = String::with_capacity(self.prefix.len() + 9 + more);
-        name.push_str(&self.prefix);
-        name.push_str(":{");
-        name.push_str(&part.to_string());
-        name.push_str("}:");
-        name
+    /// An owner's index.
+    pub(crate) fn index(&self, owner: &Owner) -> String {
+        format!("{}.owners:{{{}}}:{owner}", self.0, part_of_owner(owner))
+    }
+
+    /// A name that nothing is ever stored under.
+    pub(crate) fn probe(&self, part: u16) -> String {
+        format!("{}:{{{part}}}:probe", self.0)
+    }
+
+    /// What the names of all entries begin with, and no others.
+    pub(crate) fn entries(&self) -> String {
+        format!("{}:{{", self.0)
+    }
+
+    /// What the names of all indexes begin with, and no others.
+    pub(crate) fn indexes(&self) -> String {
+        format!("{}.owners:{{", self.0)
+    }
+
+    /// The key whose entry has this name.
+    pub(crate) fn parse_key(&self, name: &[u8]) -> Option<Key> {
+        let name = str::from_utf8(name).ok()?;
+        let key = self.parse_member(name.rsplit_once(':')?.1)?;
+        (self.key(&key) == name).then_some(key)
+    }
+
+    /// The name of the entry that an index has as this member.
+    pub(crate) fn of_member(&self, member: &str) -> Option<String> {
+        let part = u16::from_str_radix(member.get(16..20)?, 16).ok()? % PARTS;
+        Some(format!("{}:{{{part}}}:{member}", self.0))
+    }
+
+    /// The key of a member of an index.
+    pub(crate) fn parse_member(&self, member: &str) -> Option<Key> {
+        if member.len() == 64 {
+            return member.parse().ok();
+        }
+        let whole: Key = format!("{member}{:040}", 0).parse().ok()?;
+        Some(Key::from_id(whole.id(), &self.0))
+    }
+
+    /// The owner whose index has this name.
+    pub(crate) fn parse_index(&self, name: &[u8]) -> Option<Owner> {
+        let rest = str::from_utf8(name).ok()?.strip_prefix(&self.indexes())?;
+        let owner = Owner::from_stored(rest.split_once("}:")?.1)?;
+        (self.index(&owner).as_bytes() == name).then_some(owner)
     }
 }
 
@@ -133,21 +132,43 @@ impl Names {
 mod tests {
     use super::*;
 
+    fn names() -> Names {
+        Names::new(Namespace::new("shop").unwrap())
+    }
+
     #[test]
     fn a_name_leads_back_to_what_it_names() {
-        let names = Names::new(String::from("a:b"));
-        let key = Key::of("key");
-        assert_eq!(names.parse(names.key(&key).as_bytes()), Some(Name::Key(key)));
-        for owner in ["", "ada", "{x}", "}:owner:", "é"] {
-            let name = names.owner(owner);
-            assert_eq!(names.parse(name.as_bytes()), Some(Name::Owner(String::from(owner))));
-            let (part, tag) = (part_of_owner(owner), name.split(['{', '}']).nth(1));
+        let names = names();
+        let of_id = Key::from_id([0xab; 12], names.namespace());
+        assert_eq!(names.key(&of_id), "shop:{939}:abababababababababababab");
+        for key in [of_id, Key::of("key")] {
+            assert_eq!(names.parse_key(names.key(&key).as_bytes()), Some(key));
+            let member = names.member(&key);
+            assert_eq!(names.parse_member(&member), Some(key));
+            assert_eq!(names.of_member(&member), Some(names.key(&key)));
+        }
+        for owner in ["", "ada", "{x}", "}:owner:", "é"].map(|name| Owner::new(name).unwrap()) {
+            let name = names.index(&owner);
+            assert_eq!(names.parse_index(name.as_bytes()), Some(owner.clone()));
+            let (part, tag) = (part_of_owner(&owner), name.split(['{', '}']).nth(1));
             assert_eq!(tag, Some(part.to_string().as_str()), "the first braces are the part's");
+            assert_eq!(names.parse_key(name.as_bytes()), None);
         }
-        for other in [names.mark(7), names.former(&key), names.told(&key)] {
-            assert_eq!(names.parse(other.as_bytes()), None);
+        let whole = format!("shop:{{939}}:{of_id}");
+        let misplaced = "shop:{1}:abababababababababababab";
+        for other in [names.probe(7).as_str(), &whole, misplaced, "shop_admin:{939}:abab"] {
+            assert_eq!(names.parse_key(other.as_bytes()), None, "{other}");
         }
-        assert_eq!(names.parse(Names::new(String::from("a")).key(&key).as_bytes()), None);
+    }
+
+    #[test]
+    fn a_key_is_placed_by_ten_bits_behind_its_hash() {
+        let (owner, key) = (Owner::new("ada").unwrap(), Key::of("key"));
+        let there = placed(key, &owner);
+        assert_eq!(part_of(&there), part_of_owner(&owner));
+        let (before, after) = (key.as_bytes(), there.as_bytes());
+        assert_eq!((&before[..8], &before[10..]), (&after[..8], &after[10..]));
+        assert_eq!(before[8] & 0xfc, after[8] & 0xfc);
     }
 
     #[test]

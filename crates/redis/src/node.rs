@@ -3,12 +3,14 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use redis::{Cmd, Pipeline, Value};
+use kvolt_cache::Timestamp;
+use redis::{Cmd, Value};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::connect::{Link, Options};
 use crate::errors::Fault;
+use crate::reply;
 use crate::script::Call;
 use crate::sentinel::Sentinels;
 use crate::url::Address;
@@ -17,6 +19,8 @@ use crate::url::Address;
 const PAUSE_FIRST: Duration = Duration::from_millis(20);
 /// Whoever comes after the server has returned waits for it no longer than this.
 const PAUSE_MAX: Duration = Duration::from_millis(320);
+/// The longest time that the server is asked to wait for replicas, in milliseconds: 49 days.
+const WAIT_MAX: u128 = 1 << 32;
 
 /// Which server.
 pub(crate) enum Source {
@@ -27,10 +31,11 @@ pub(crate) enum Source {
 
 impl Source {
     async fn open(&self, options: &Options) -> Result<Link, Fault> {
-        match self {
-            Self::At(address) => Link::open(address, options).await,
-            Self::MasterOf(sentinels) => sentinels.open_master(options).await,
-        }
+        let link = match self {
+            Self::At(address) => Link::open(address, options).await?,
+            Self::MasterOf(sentinels) => sentinels.open_master(options).await?,
+        };
+        link.identified().await
     }
 }
 
@@ -66,10 +71,12 @@ impl Node {
         &self.options
     }
 
-    /// Where the connection leads that reads use, if there is one.
-    pub(crate) fn address(&self) -> Option<Address> {
-        let state = self.main.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.link.as_ref().map(|link| link.address().clone())
+    /// Whether a connection that this has leads to another process than `link`.
+    pub(crate) fn is_of_another(&self, link: &Link) -> bool {
+        [Some(&self.main), self.waiting.as_ref()].into_iter().flatten().any(|lane| {
+            let state = lane.state.lock().unwrap_or_else(PoisonError::into_inner);
+            state.link.as_ref().is_some_and(|mine| mine.is_of_another(link))
+        })
     }
 
     /// The connection that reads use.
@@ -93,65 +100,86 @@ impl Node {
         self.seen(answer)
     }
 
-    /// Sends commands together, each of which may be an error by itself. As [`send`](Self::send), only
-    /// for what may be answered before any replica knows of it.
-    pub(crate) async fn send_all(
+    /// Sends a call, and returns the answer and the server's time after it: that time or a little
+    /// more. `asking` is for a slot of a cluster that is on its way to this node.
+    pub(crate) async fn call(
         &self,
-        commands: &Pipeline,
-    ) -> Result<Vec<Result<Value, Fault>>, Fault> {
-        let guarded = Guarded::new(&self.main, self.main.link().await?);
-        let answers = self.in_time(guarded.link().send_all(commands)).await?;
-        guarded.answered();
-        answers
-    }
-
-    /// Calls a script. `asking` is for a slot of a cluster that is on its way to this node.
-    pub(crate) async fn call(&self, call: &Call, asking: bool) -> Result<Value, Fault> {
-        match self.call_once(call, call.command(), asking).await {
-            // It has not been executed.
-            Err(fault) if fault.is_unknown_script() => {
-                Box::pin(self.call_once(call, &call.with_source(), asking)).await
-            }
-            answer => answer,
+        call: &Call,
+        asking: bool,
+    ) -> Result<(Value, Timestamp), Fault> {
+        let answer = self.call_once(call, call.command(), asking).await;
+        // Such a call has not been executed.
+        if let Err(fault) = &answer
+            && fault.is_unknown_script()
+            && let Some(source) = call.with_source()
+        {
+            return Box::pin(self.call_once(call, &source, asking)).await;
         }
+        answer
     }
 
-    async fn call_once(&self, call: &Call, command: &Cmd, asking: bool) -> Result<Value, Fault> {
-        let (lane, replicas) = match (&self.waiting, self.options.replicas) {
-            (Some(lane), Some(replicas)) if call.writes() => (lane, Some(replicas)),
-            _ => (&self.main, None),
-        };
-        if replicas.is_none() && !asking {
-            return self.send(command).await;
-        }
-        // Boxed, so that the usual call is not as large as this one.
-        Box::pin(self.call_with(lane, command, asking, replicas)).await
-    }
-
-    /// Sends a command with what has to come before and after it on the same connection.
-    async fn call_with(
+    async fn call_once(
         &self,
-        lane: &Lane,
+        call: &Call,
         command: &Cmd,
         asking: bool,
-        replicas: Option<(u32, Duration)>,
-    ) -> Result<Value, Fault> {
+    ) -> Result<(Value, Timestamp), Fault> {
+        let (lane, replicas) = match (&self.waiting, self.options.replicas) {
+            (Some(lane), Some(replicas)) if call.is_write() => (lane, Some(replicas)),
+            _ => (&self.main, None),
+        };
+        let guarded = Guarded::new(lane, lane.link().await?);
+        let (sent, asks) = guarded.link().time().ask();
+        let asks = asks && !call.is_script();
+        let (answer, time) = if replicas.is_none() && !asking && !asks {
+            let answer = self.in_time(guarded.link().send(command)).await?;
+            (answer, None)
+        } else {
+            // Boxed, so that the usual call is not as large as this one.
+            let with = With { asking, time: asks, replicas };
+            Box::pin(self.send_with(guarded.link(), command, with)).await?
+        };
+        let link = guarded.answered();
+        let answer = self.seen(answer)?;
+        // Each answer of a script begins with the time.
+        let scripts = || reply::time(&answer).filter(|_| call.is_script());
+        if let Some(time) = time.or_else(scripts) {
+            link.time().heard(sent, time);
+        }
+        let now = link.time().now().ok_or_else(unanswered)?;
+        Ok((answer, now))
+    }
+
+    /// Sends a command with what has to come before and after it in the same write. Returns what
+    /// came of it, and the server's time if that was asked for.
+    async fn send_with(
+        &self,
+        link: &Link,
+        command: &Cmd,
+        with: With,
+    ) -> Result<(Result<Value, Fault>, Option<Timestamp>), Fault> {
         let mut commands = redis::pipe();
-        if asking {
+        if with.asking {
             commands.cmd("ASKING");
         }
         commands.add_command(command.clone());
-        if let Some((count, limit)) = replicas {
-            commands.cmd("WAIT").arg(count).arg(limit.as_millis().max(1).to_string());
+        if with.time {
+            commands.cmd("TIME");
         }
-        let guarded = Guarded::new(lane, lane.link().await?);
-        let answers = self.in_time(guarded.link().send_all(&commands)).await?;
-        guarded.answered();
-        let mut answers = answers?.into_iter().skip(usize::from(asking));
-        let lost = || Fault::unavailable("the server did not answer each command");
-        let answer = self.seen(answers.next().ok_or_else(lost)?)?;
-        if let Some((count, _)) = replicas {
-            let reached = match answers.next().ok_or_else(lost)?? {
+        if let Some((count, limit)) = with.replicas {
+            let limit = limit.as_millis().clamp(1, WAIT_MAX).to_string();
+            commands.cmd("WAIT").arg(count).arg(limit);
+        }
+        let answers = self.in_time(link.send_all(&commands)).await??;
+        let mut answers = answers.into_iter().skip(usize::from(with.asking));
+        let mut next = || answers.next().ok_or_else(unanswered);
+        let answer = next()?;
+        let time = match with.time {
+            true => Some(reply::server_time(next()??).ok_or_else(unanswered)?),
+            false => None,
+        };
+        if let (Some((count, _)), Ok(_)) = (with.replicas, &answer) {
+            let reached = match next()?? {
                 Value::Int(reached) => reached,
                 _ => 0,
             };
@@ -161,12 +189,12 @@ impl Node {
                 )));
             }
         }
-        Ok(answer)
+        Ok((answer, time))
     }
 
     /// An error once most of the time is up: the rest is for finding out who else could be asked.
     async fn in_time<T>(&self, sending: impl Future<Output = T>) -> Result<T, Fault> {
-        let limit = self.options.timeout * 3 / 4;
+        let limit = self.options.timeout / 4 * 3;
         tokio::time::timeout(limit, sending)
             .await
             .map_err(|_| Fault::unavailable(format!("no answer within {limit:?}")))
@@ -179,6 +207,17 @@ impl Node {
         }
         answer
     }
+}
+
+/// What goes with a command.
+struct With {
+    asking: bool,
+    time: bool,
+    replicas: Option<(u32, Duration)>,
+}
+
+fn unanswered() -> Fault {
+    Fault::unavailable("the server did not answer each command")
 }
 
 /// One connection to a node.
@@ -306,8 +345,9 @@ impl<'a> Guarded<'a> {
         &self.link
     }
 
-    fn answered(mut self) {
+    fn answered(mut self) -> Arc<Link> {
         self.is_answered = true;
+        Arc::clone(&self.link)
     }
 }
 

@@ -1,143 +1,163 @@
 //! Insertion, and what concerns an owner's entries together.
 
-use kvolt_cache::{Entry, Error, Insert, Key, NewEntry, Owner, Result};
+use kvolt_cache::{
+    At, AtLimit, Insert, Key, Listing, NewEntry, Owner, OwnerLimit, Remove, Replaces, Result,
+    Timestamp, Version,
+};
+use redis::Value;
 
 use crate::RedisStore;
+use crate::header::{self, Found};
 use crate::names;
-use crate::reply::{self, Answer, Chain, Former, Found};
-use crate::script::{self, Call};
-use crate::store::{check_owner, fresh, limits, times};
+use crate::reply::{self, Answer};
+use crate::script::{self, Call, Script};
+use crate::store::{fresh, hex, millis, overtaken, times, tries};
+
+/// How often a list begins again because others have changed the index meanwhile.
+const LISTED_WHOLE: usize = 8;
 
 impl RedisStore {
-    pub(crate) async fn insert_now(&self, key: &Key, entry: &NewEntry<Vec<u8>>) -> Result<Insert> {
-        let id = fresh()?;
-        self.insert_as(key, entry, id, &id.to_string(), None).await
+    pub(crate) async fn insert_or_refuse(
+        &self,
+        key: Key,
+        entry: NewEntry<Vec<u8>>,
+    ) -> Result<Insert> {
+        entry.limit.as_ref().map_or(Ok(()), OwnerLimit::check)?;
+        if let Some(old) = entry.replaces.clone()
+            && self.server().is_in_parts()
+            && names::part_of(&old.key) != names::part_of(&key)
+        {
+            // To its end, even if the caller gives up.
+            let inserting = tokio::spawn(self.clone().insert_across(key, entry, old));
+            return self
+                .in_time(async { inserting.await.unwrap_or_else(|_| Err(overtaken())) })
+                .await;
+        }
+        self.in_time(self.insert_as(&key, &entry, fresh()?)).await
     }
 
-    /// Inserts, with an id; with `moved`, its deadlines are kept.
-    pub(crate) async fn insert_as(
+    /// Inserts, and then removes what is replaced, where no one step reaches both: between slots of
+    /// a cluster. If that can't be removed, the new entry is removed again.
+    ///
+    /// Nobody knows the new key before this has returned.
+    async fn insert_across(
+        self,
+        key: Key,
+        mut entry: NewEntry<Vec<u8>>,
+        old: Replaces,
+    ) -> Result<Insert> {
+        entry.replaces = None;
+        let version = fresh()?;
+        let inserted = self.in_time(self.insert_as(&key, &entry, version)).await?;
+        if !matches!(inserted, Insert::Inserted { .. }) {
+            return Ok(inserted);
+        }
+        let at = At::new(&old.key).owner(old.owner.as_ref());
+        let removed = self.in_time(self.remove_now(at, old.seen)).await;
+        match removed {
+            Ok(Remove::Removed) => return Ok(inserted),
+            Ok(Remove::Absent) if old.seen.is_none() => return Ok(inserted),
+            _ => {}
+        }
+        let at = At::new(&key).owner(entry.owner.as_ref());
+        let seen = Some(Version::from_number(version));
+        let taken_back = self.in_time(self.remove_now(at, seen)).await;
+        removed.and(taken_back).map(|_| Insert::Conflict)
+    }
+
+    async fn insert_as(
         &self,
         key: &Key,
         entry: &NewEntry<Vec<u8>>,
         version: u64,
-        id: &str,
-        moved: Option<&Found>,
     ) -> Result<Insert> {
-        check_owner(entry.owner.as_ref())?;
-        let owner = entry.owner.as_ref().map(Owner::as_str);
-        let mut chain = Chain::of(key);
-        let mut members: Vec<Key> = Vec::new();
-        loop {
-            let mut keys = self.chain_names(&chain);
-            keys.extend(owner.map(|owner| self.names().owner(owner)));
-            keys.extend(members.iter().map(|member| self.names().key(member)));
-            let kept = |time: Option<u64>| time.map(|time| time.to_string()).unwrap_or_default();
-            let mut expiry = times(Some(entry.expiry));
-            if let Some(moved) = moved {
-                expiry = [kept(moved.idle), String::new()];
-            }
-            let call = Call::write(&script::INSERT, chain.part(), &keys)
-                .arg(chain.keys.len())
-                .arg(&chain.id)
+        let name = self.names().key(key);
+        let owner = entry.owner.as_ref();
+        let old = entry.replaces.as_ref();
+        let mut old_owner = old.and_then(|old| old.owner.as_ref()).map(owner_bytes);
+        let mut members = Vec::new();
+        for _ in tries() {
+            let index = owner.map(|owner| self.names().index(owner));
+            let old_name = old.map(|old| self.names().key(&old.key));
+            let old_index = old.zip(old_owner.as_deref());
+            let old_index = old_index.map(|(old, owner)| self.index_beside(&old.key, owner));
+            let mut keys = vec![name.clone()];
+            keys.extend([index, old_name, old_index].map(|other| other.unwrap_or(name.clone())));
+            keys.extend(self.names_of(&members));
+            let call = Call::script(&script::INSERT, names::part_of(key), &keys)
+                .writes()
+                .arg(hex(version))
+                .arg(header::names(owner))
                 .arg(&entry.value)
-                .arg(version)
-                .arg(id)
-                .arg(if owner.is_some() { "owned" } else { "" })
-                .arg(owner.unwrap_or_default())
-                .arg(&expiry)
+                .arg(&times_of(entry))
+                .arg(owner.map_or("", Owner::as_str))
                 .arg(&limits(entry.limit))
-                .arg(kept(moved.and_then(|moved| moved.end)))
-                .arg(kept(moved.and_then(|moved| moved.used)))
-                .arg(moved.map(|moved| moved.made.as_str()).unwrap_or_default());
-            let answer = self.server().call(&call).await?;
+                .arg(
+                    old.and_then(|old| old.seen).map(|seen| hex(seen.number())).unwrap_or_default(),
+                )
+                .arg(old_owner.as_deref().unwrap_or_default())
+                .arg(if entry.times.is_some() { "copied" } else { "" });
+            let answer = self.server().run(&call).await?;
             match answer.status.as_str() {
                 "inserted" => return self.inserted(owner, answer).await,
                 "occupied" => return Ok(Insert::Occupied),
                 "limit" => return Ok(Insert::LimitReached),
-                "walk" => {
-                    if self.is_taken(&mut chain, answer).await? {
-                        return Ok(Insert::Occupied);
-                    }
-                }
-                "members" => members = answer.keys()?,
-                _ => return Err(answer.strange()),
+                "conflict" => return Ok(Insert::Conflict),
+                "expired" => return Ok(Insert::Expired),
+                "owner" => old_owner = Some(answer.value()?),
+                "members" => members = reply::texts(Value::Array(answer.rest))?,
+                _ => return Err(reply::strange()),
             }
         }
+        Err(overtaken())
     }
 
-    /// Goes on from a former key that something is to be made under, and says whether it turned
-    /// out to be taken. If it leads to nothing that its own slot knows of, the chain then says so.
-    pub(crate) async fn is_taken(&self, chain: &mut Chain, answer: Answer) -> Result<bool> {
-        let (part, first) = (chain.part(), chain.keys[0]);
-        let leads_on = chain.walk(answer, self.server().is_in_parts())?;
-        if leads_on && chain.part() == part {
-            return Ok(false);
-        }
-        let id = chain.id.clone();
-        if leads_on && Box::pin(self.find_by(chain.clone(), false)).await?.is_some() {
-            return Ok(true);
-        }
-        *chain = Chain::of_nothing(first, id);
-        Ok(false)
-    }
-
-    async fn inserted(&self, owner: Option<&str>, mut answer: Answer) -> Result<Insert> {
-        let strange = answer.strange();
-        let removed = answer.rest.split_off(1.min(answer.rest.len()));
-        let sample = answer.rest.pop().and_then(reply::array).ok_or(strange)?;
-        let sample = reply::keys(sample)?;
+    async fn inserted(&self, owner: Option<&Owner>, answer: Answer) -> Result<Insert> {
+        let mut lists = answer.rest.into_iter();
+        let mut next = || reply::texts(lists.next().ok_or_else(reply::strange)?);
+        let (removed, some) = (next()?, next()?);
         if let Some(owner) = owner
-            && !sample.is_empty()
+            && !some.is_empty()
         {
             // It is inserted, whatever becomes of this.
-            let _ = self.prune(owner, &sample).await;
+            let _ = Box::pin(self.run_members(owner, &some, "prune")).await;
         }
-        Ok(Insert::Inserted { removed: reply::keys(removed)? })
+        Ok(Insert::Inserted { removed: self.keys_of(&removed) })
     }
 
-    /// Takes those of these that have ended out of the owner's index.
-    pub(crate) async fn prune(&self, owner: &str, members: &[Key]) -> Result<()> {
-        // A cluster that was filled by something else than this store may have them elsewhere.
-        let part = names::part_of_owner(owner);
-        let is_here = |key: &&Key| !self.server().is_in_parts() || names::part_of(key) == part;
-        let mut keys = vec![self.names().owner(owner)];
-        keys.extend(members.iter().filter(is_here).map(|member| self.names().key(member)));
-        // Not `write`: nothing is lost if a replica does not have it.
-        let call = Call::read(&script::PRUNE, part, &keys).arg(owner);
-        self.server().call(&call).await.map(drop)
-    }
-
-    /// Takes away former keys that lead to nothing any more, or are to.
-    pub(crate) async fn forget(&self, former: &Former) -> Result<()> {
-        for (part, keys) in self.by_part(&former.keys) {
-            if keys.is_empty() {
-                continue;
-            }
-            let names: Vec<String> = keys
-                .iter()
-                .flat_map(|key| [self.names().key(key), self.names().former(key)])
-                .collect();
-            // Not `write`: nothing is lost if a replica does not have it.
-            let call = Call::read(&script::FORGET, part, &names).arg(&former.id);
-            self.server().call(&call).await?;
-        }
-        Ok(())
-    }
-
-    pub(crate) async fn list_now(&self, owner: &Owner) -> Result<Vec<Entry<Vec<u8>>>> {
-        let part = names::part_of_owner(owner.as_str());
-        let mut members: Vec<Key> = Vec::new();
-        loop {
-            let mut keys = vec![self.names().owner(owner.as_str())];
-            keys.extend(members.iter().map(|member| self.names().key(member)));
-            let call = Call::read(&script::LIST, part, &keys).arg(owner.as_str());
-            let answer = self.server().call(&call).await?;
+    pub(crate) async fn list_now(&self, owner: &Owner) -> Result<Listing<Vec<u8>>> {
+        let mut members = Vec::new();
+        for attempt in tries() {
+            let partly = if attempt > LISTED_WHOLE { "partly" } else { "" };
+            let answer = self.run_on(&script::LIST, owner, &members, partly).await?;
             match answer.status.as_str() {
-                "listed" => return entries(answer.rest),
-                "members" => members = answer.keys()?,
-                _ => return Err(answer.strange()),
+                "members" => members = reply::texts(Value::Array(answer.rest))?,
+                "listed" => return self.listed(answer),
+                _ => return Err(reply::strange()),
             }
         }
+        Err(overtaken())
+    }
+
+    fn listed(&self, answer: Answer) -> Result<Listing<Vec<u8>>> {
+        let mut listing = Listing::new(Vec::new(), Vec::new());
+        for one in answer.rest {
+            let mut parts = reply::array(one).ok_or_else(reply::strange)?.into_iter();
+            let key =
+                parts.next().and_then(reply::text).and_then(|it| self.names().parse_member(&it));
+            // Of a member that names no entry of ours.
+            let Some(key) = key else { continue };
+            let created = parts.next().and_then(reply::score);
+            let value = parts.next().and_then(reply::bytes).ok_or_else(reply::strange)?;
+            match Found::parse(&key, value) {
+                Ok(found) => {
+                    let entry = self.entry(&key, found, answer.now);
+                    listing.entries.push(entry.created(created));
+                }
+                Err(_) => listing.unreadable.push(key),
+            }
+        }
+        Ok(listing)
     }
 
     pub(crate) async fn remove_owner_now(
@@ -145,72 +165,86 @@ impl RedisStore {
         owner: &Owner,
         keep: Option<&Key>,
     ) -> Result<Vec<Key>> {
-        let part = names::part_of_owner(owner.as_str());
-        let mut keep = keep.map(Chain::of);
-        let mut members: Vec<Key> = Vec::new();
-        let mut youngest = String::new();
-        loop {
-            if let Some(chain) = &keep
-                && self.server().is_in_parts()
-                && chain.part() != part
-            {
-                // A former key in another slot: it can only be asked by itself.
-                let first = chain.keys[0];
-                let found = Box::pin(self.find(&first, false)).await?.map(|found| found.entry.key);
-                keep = found.filter(|key| names::part_of(key) == part).as_ref().map(Chain::of);
-            }
-            let mut keys = vec![self.names().owner(owner.as_str())];
-            keys.extend(keep.iter().flat_map(|chain| self.chain_names(chain)));
-            keys.extend(members.iter().map(|member| self.names().key(member)));
-            let call = Call::write(&script::REMOVE_OWNER, part, &keys)
-                .arg(owner.as_str())
-                .arg(keep.as_ref().map_or(0, |chain| chain.keys.len()))
-                .arg(keep.as_ref().map_or("", |chain| chain.id.as_str()))
-                .arg(&youngest);
-            let mut answer = self.server().call(&call).await?;
-            match answer.status.as_str() {
-                "removed" => {
-                    let mut rest = answer.rest.into_iter();
-                    let former = rest.next().and_then(reply::array).unwrap_or_default();
-                    let removed = reply::keys(rest.collect())?;
-                    let mut former = former.into_iter();
-                    while let (Some(id), keys) = (former.next(), former.next()) {
-                        if let Some(former) = Former::parse(Some(id), keys) {
-                            // They lead to nothing, and would go with time, too.
-                            let _ = Box::pin(self.forget(&former)).await;
-                        }
-                    }
-                    return Ok(removed);
-                }
-                "members" => {
-                    let rest = answer.rest.split_off(1.min(answer.rest.len()));
-                    youngest = answer.rest.pop().and_then(reply::text).unwrap_or_default();
-                    members = reply::keys(rest)?;
-                }
-                "walk" => {
-                    if let Some(chain) = &mut keep
-                        && !chain.walk(answer, self.server().is_in_parts())?
-                    {
-                        keep = None;
-                    }
-                }
-                _ => return Err(answer.strange()),
-            }
+        let keep = keep.map(|key| self.names().member(key));
+        let mut members = self.members(owner).await?;
+        members.retain(|member| Some(member) != keep.as_ref());
+        if members.is_empty() {
+            return Ok(Vec::new());
         }
+        let answer = self.run_members(owner, &members, "remove").await?;
+        Ok(self.keys_of(&reply::texts(Value::Array(answer.rest))?))
+    }
+
+    /// Takes what has ended out of an owner's index.
+    pub(crate) async fn prune(&self, owner: &Owner) -> Result<()> {
+        let members = self.members(owner).await?;
+        self.run_members(owner, &members, "prune").await.map(drop)
+    }
+
+    /// The members of an owner's index.
+    async fn members(&self, owner: &Owner) -> Result<Vec<String>> {
+        let answer = self.run_on(&script::LIST, owner, &[], "").await?;
+        match answer.status.as_str() {
+            "members" => reply::texts(Value::Array(answer.rest)),
+            "listed" => Ok(Vec::new()),
+            _ => Err(reply::strange()),
+        }
+    }
+
+    async fn run_members(&self, owner: &Owner, members: &[String], what: &str) -> Result<Answer> {
+        self.run_on(&script::MEMBERS, owner, members, what).await
+    }
+
+    /// Calls a script on an owner's index and some of its members.
+    async fn run_on(
+        &self,
+        script: &'static Script,
+        owner: &Owner,
+        members: &[String],
+        what: &str,
+    ) -> Result<Answer> {
+        let mut keys = vec![self.names().index(owner)];
+        keys.extend(self.names_of(members));
+        let call = Call::script(script, names::part_of_owner(owner), &keys);
+        let call = call.arg(owner.as_str()).arg(what);
+        // Others may be answered before any replica knows of it: nothing is lost with it.
+        let call = if what == "remove" { call.writes() } else { call };
+        self.server().run(&call).await
+    }
+
+    fn names_of(&self, members: &[String]) -> impl Iterator<Item = String> {
+        members.iter().filter_map(|member| self.names().of_member(member))
+    }
+
+    fn keys_of(&self, members: &[String]) -> Vec<Key> {
+        members.iter().filter_map(|member| self.names().parse_member(member)).collect()
     }
 }
 
-/// Entries, each as `show` of `common.lua` gives it.
-pub(crate) fn entries(values: Vec<redis::Value>) -> Result<Vec<Entry<Vec<u8>>>> {
-    let strange =
-        || Error::misconfigured("the server answered what no script of this store answers");
-    let entry = |value| {
-        let mut fields = reply::array(value).ok_or_else(strange)?;
-        if fields.is_empty() {
-            return Err(strange());
-        }
-        fields.remove(0);
-        reply::found(fields).map(|found| found.entry)
+fn owner_bytes(owner: &Owner) -> Vec<u8> {
+    owner.as_str().as_bytes().to_vec()
+}
+
+/// Last use, idle time, end and moment of creation, as the scripts take them.
+fn times_of(entry: &NewEntry<Vec<u8>>) -> [String; 4] {
+    let now = || String::from("+0");
+    let Some(copied) = &entry.times else {
+        let [used, idle, end] = times(entry.expiry);
+        return [used, idle, end, now()];
     };
-    values.into_iter().map(entry).collect()
+    let deadlines = &copied.deadlines;
+    let at = |moment: Option<Timestamp>| moment.map(|at| header::clamp(at.as_millis()).to_string());
+    let idle = deadlines.idle_timeout().map(|idle| millis(idle).to_string());
+    let [used, end] = [deadlines.last_used(), deadlines.absolute()].map(at);
+    let [used, idle, end] = [used, idle, end].map(Option::unwrap_or_default);
+    [used, idle, end, at(copied.created).unwrap_or_else(now)]
+}
+
+/// Limit and what happens at it, as the scripts take them.
+fn limits(limit: Option<OwnerLimit>) -> [String; 2] {
+    let Some(limit) = limit else {
+        return [String::new(), String::new()];
+    };
+    let at_limit = if limit.at_limit() == AtLimit::Refuse { "refuse" } else { "oldest" };
+    [limit.max_entries().to_string(), String::from(at_limit)]
 }

@@ -11,10 +11,11 @@
 //!
 //! # Whom to believe
 //!
-//! Each question comes with a write that changes nothing. A replica refuses it,
+//! Each question comes with a write that changes nothing (`GETEX` of nothing). A replica refuses it,
 //! a master that lacks the replicas it was told to have refuses it, a node of
 //! a cluster that has lost the slot or the majority refuses it: then nothing is said
-//! to have been heard. In a cluster, all masters that have parts of ours are
+//! to have been heard. The process that pushes must be the one that the data is read from: where a name
+//! or a proxy leads to different ones, nothing is heard. In a cluster, all masters that have parts of ours are
 //! listened to, for as long as the slots are where they were. Whoever is told by
 //! one node that a key is already on another (`ASK`) may have read what nobody
 //! listens to yet, and the listening begins anew.
@@ -31,7 +32,7 @@ use crate::RedisStore;
 use crate::cluster::{Cluster, Map};
 use crate::connect::{Link, Options};
 use crate::errors::Fault;
-use crate::names::{self, Name, Names, PARTS};
+use crate::names::{self, Names, PARTS};
 use crate::node::Source;
 use crate::reply;
 use crate::server::Server;
@@ -58,19 +59,19 @@ async fn watch(
     let mut ears = Vec::new();
     for (address, part) in &place.masters {
         let told = told.clone();
-        let link = Link::open_pushed(address, place.options, told).await?;
+        let link = Link::open_pushed(address, place.options, told).await?.identified().await?;
         let mut tracking = redis::cmd("CLIENT");
         tracking.arg("TRACKING").arg("ON").arg("BCAST");
-        tracking.arg("PREFIX").arg(store.names().beginning());
+        tracking.arg("PREFIX").arg(store.names().entries());
         link.send(&tracking).await?;
-        ears.push(Ear { link, probe: store.names().mark(*part) });
+        ears.push(Ear { link, probe: store.names().probe(*part) });
     }
     drop(told);
     let mut hearing = Hearing { names: store.names(), listener, pushed: &mut pushed };
     let mut looked = Instant::now();
     loop {
         let asked = listener.now();
-        let mut store_time = 0;
+        let mut store_time = Timestamp::from_millis(0);
         for ear in &ears {
             store_time = store_time.max(hearing.meanwhile(ear.ask(place.options)).await??);
         }
@@ -78,12 +79,12 @@ async fn watch(
             hearing.meanwhile(ear.ask(place.options)).await??;
         }
         hearing.drain()?;
-        if looked.elapsed() >= (interval * 5).max(LOOK_AGAIN_MIN) {
+        if looked.elapsed() >= interval.saturating_mul(5).max(LOOK_AGAIN_MIN) {
             hearing.meanwhile(place.look_again()).await??;
             looked = Instant::now();
         }
-        place.check()?;
-        listener.heard(asked, Timestamp::from_millis(store_time));
+        place.check(&ears)?;
+        listener.heard(asked, store_time);
         hearing.meanwhile(sleep(interval)).await?;
     }
 }
@@ -92,24 +93,21 @@ async fn watch(
 const LOOK_AGAIN_MIN: Duration = Duration::from_secs(1);
 
 /// Whom to listen to, and how to find out that it is not them any more.
-pub(crate) struct Place<'a> {
+struct Place<'a> {
     server: &'a Server,
-    pub(crate) options: &'a Options,
+    options: &'a Options,
     /// Each with a part that it has.
-    pub(crate) masters: Vec<(Address, u16)>,
+    masters: Vec<(Address, u16)>,
     map: Option<Arc<Map>>,
     asked_elsewhere: u64,
 }
 
 impl<'a> Place<'a> {
-    pub(crate) async fn find(server: &'a Server) -> Result<Self, Fault> {
+    async fn find(server: &'a Server) -> Result<Self, Fault> {
         match server {
             Server::One(node) => {
-                let address = match node.source() {
-                    Source::At(address) => address.clone(),
-                    // The one that the data is read from; a second opinion comes later.
-                    Source::MasterOf(_) => node.link().await?.address().clone(),
-                };
+                // The one that the data is read from; a second opinion comes later.
+                let address = node.link().await?.address().clone();
                 let masters = vec![(address, 0)];
                 let options = node.options();
                 Ok(Self { server, options, masters, map: None, asked_elsewhere: 0 })
@@ -136,7 +134,7 @@ impl<'a> Place<'a> {
     }
 
     /// Asks the sentinels or the cluster.
-    pub(crate) async fn look_again(&self) -> Result<(), Fault> {
+    async fn look_again(&self) -> Result<(), Fault> {
         match self.server {
             Server::Cluster(cluster) => cluster.learn(&cluster.map()).await.map(drop),
             Server::One(node) => match node.source() {
@@ -155,37 +153,46 @@ impl<'a> Place<'a> {
     }
 
     /// Whether it is still as far as anybody here has been told.
-    pub(crate) fn check(&self) -> Result<(), Fault> {
-        match self.server {
-            Server::Cluster(cluster) => {
-                let is_same = self.map.as_ref().is_some_and(|map| **map == *cluster.map());
-                let is_settled = cluster.asked_elsewhere() == self.asked_elsewhere;
-                if is_same && is_settled { Ok(()) } else { Err(moved()) }
+    fn check(&self, ears: &[Ear]) -> Result<(), Fault> {
+        if let Server::Cluster(cluster) = self.server {
+            let is_same = self.map.as_ref().is_some_and(|map| **map == *cluster.map());
+            if !is_same || cluster.asked_elsewhere() != self.asked_elsewhere {
+                return Err(moved());
             }
-            Server::One(node) => match (node.source(), node.address()) {
-                (Source::MasterOf(_), Some(now)) if now != self.masters[0].0 => Err(moved()),
-                _ => Ok(()),
-            },
         }
+        for ear in ears {
+            let node = match self.server {
+                Server::One(node) => Arc::clone(node),
+                Server::Cluster(cluster) => cluster.node(ear.link.address()),
+            };
+            if node.is_of_another(&ear.link) {
+                // So that both are looked for again.
+                node.forget();
+                return Err(moved());
+            }
+        }
+        Ok(())
     }
 }
 
 fn moved() -> Fault {
-    Fault::unavailable("another server has become the master, or slots have moved: listen anew")
+    Fault::unavailable(
+        "another server has become the master, or slots have moved: the listening must begin again",
+    )
 }
 
 /// A connection that is told what changes on one master.
-pub(crate) struct Ear {
-    pub(crate) link: Link,
+struct Ear {
+    link: Link,
     /// A name that this master has to have.
-    pub(crate) probe: String,
+    probe: String,
 }
 
 impl Ear {
-    /// Asks for the time, in milliseconds, where a write would be accepted.
-    pub(crate) async fn ask(&self, options: &Options) -> Result<u64, Fault> {
+    /// Asks for the time where a write would be accepted.
+    async fn ask(&self, options: &Options) -> Result<Timestamp, Fault> {
         let mut commands = redis::pipe();
-        commands.cmd("HDEL").arg(format!("{}:beat", self.probe)).arg("-");
+        commands.cmd("GETEX").arg(&self.probe);
         commands.cmd("TIME");
         let limit = options.timeout;
         let answers = timeout(limit, self.link.send_all(&commands))
@@ -194,12 +201,7 @@ impl Ear {
         let mut answers = answers.into_iter();
         let strange = || Fault::unavailable("the server did not tell the time");
         answers.next().ok_or_else(strange)??;
-        let time = reply::array(answers.next().ok_or_else(strange)??).ok_or_else(strange)?;
-        let mut parts = time.into_iter().filter_map(reply::text);
-        let seconds: Option<u64> = parts.next().and_then(|part| part.parse().ok());
-        let micros: Option<u64> = parts.next().and_then(|part| part.parse().ok());
-        let (seconds, micros) = seconds.zip(micros).ok_or_else(strange)?;
-        Ok(seconds * 1_000 + micros / 1_000)
+        reply::server_time(answers.next().ok_or_else(strange)??).ok_or_else(strange)
     }
 }
 
@@ -241,7 +243,7 @@ impl Hearing<'_> {
             match part {
                 Value::Array(names) => {
                     for name in names.into_iter().filter_map(reply::bytes) {
-                        if let Some(Name::Key(key)) = self.names.parse(&name) {
+                        if let Some(key) = self.names.parse_key(&name) {
                             self.listener.changed(&key);
                         }
                     }
@@ -254,6 +256,6 @@ impl Hearing<'_> {
     }
 }
 
-pub(crate) fn lost() -> Fault {
+fn lost() -> Fault {
     Fault::unavailable("the connection that tells what changes was lost")
 }

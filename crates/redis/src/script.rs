@@ -22,21 +22,13 @@ macro_rules! scripts {
 }
 
 scripts! {
-    CHECK = "check";
-    CLAIM = "claim";
-    FORGET = "forget";
-    GET = "get_first" "common" "get";
-    INSERT = "common" "owners" "insert";
-    LIST = "common" "owners" "list";
-    MARK = "common" "mark";
-    PEEK = "common" "peek";
-    PRUNE = "common" "owners" "prune";
+    CHECK = "common" "check";
+    INSERT = "common" "insert";
+    LIST = "common" "list";
+    MEMBERS = "common" "members";
     REMOVE = "common" "remove";
-    REMOVE_OWNER = "common" "owners" "remove_owner";
-    RENAME = "common" "owners" "rename";
     REPLACE = "common" "replace";
-    RETIRE = "common" "retire";
-    UNLINK = "unlink";
+    TOUCH = "common" "touch";
 }
 
 impl Script {
@@ -45,25 +37,34 @@ impl Script {
     }
 }
 
-/// A call of a script, whose keys all lie in one part.
+/// A command whose keys all lie in one part.
 pub(crate) struct Call {
-    script: &'static Script,
+    command: Cmd,
+    script: Option<&'static Script>,
     part: u16,
     writes: bool,
-    command: Cmd,
 }
 
 impl Call {
-    /// A call that may be answered before any replica knows of it.
-    pub(crate) fn read(script: &'static Script, part: u16, keys: &[String]) -> Self {
-        let mut command = redis::cmd("EVALSHA");
-        command.arg(script.hash()).arg(keys.len()).arg(keys);
-        Self { script, part, writes: false, command }
+    /// A plain command: its name and a key.
+    pub(crate) fn plain(command: &str, part: u16, name: &str) -> Self {
+        let mut plain = redis::cmd(command);
+        plain.arg(name);
+        Self { command: plain, script: None, part, writes: false }
     }
 
-    /// A call that changes something, and waits for replicas where that is configured.
-    pub(crate) fn write(script: &'static Script, part: u16, keys: &[String]) -> Self {
-        Self { writes: true, ..Self::read(script, part, keys) }
+    /// A call of a script.
+    pub(crate) fn script(script: &'static Script, part: u16, keys: &[String]) -> Self {
+        let mut command = redis::cmd("EVALSHA");
+        command.arg(script.hash()).arg(keys.len()).arg(keys);
+        Self { command, script: Some(script), part, writes: false }
+    }
+
+    /// The same, for what waits for replicas where that is configured.
+    #[must_use]
+    pub(crate) fn writes(mut self) -> Self {
+        self.writes = true;
+        self
     }
 
     #[must_use]
@@ -76,8 +77,12 @@ impl Call {
         self.part
     }
 
-    pub(crate) const fn writes(&self) -> bool {
+    pub(crate) const fn is_write(&self) -> bool {
         self.writes
+    }
+
+    pub(crate) const fn is_script(&self) -> bool {
+        self.script.is_some()
     }
 
     pub(crate) const fn command(&self) -> &Cmd {
@@ -85,14 +90,14 @@ impl Call {
     }
 
     /// The same with the script itself, for a server that does not have it yet.
-    pub(crate) fn with_source(&self) -> Cmd {
+    pub(crate) fn with_source(&self) -> Option<Cmd> {
         let mut command = redis::cmd("EVAL");
-        command.arg(self.script.source);
+        command.arg(self.script?.source);
         for arg in self.command.args_iter().skip(2) {
             if let Arg::Simple(bytes) = arg {
                 command.arg(bytes);
             }
         }
-        command
+        Some(command)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kvolt_cache::{Error, Result};
+use kvolt_cache::{Error, Result, Timestamp};
 use redis::{Cmd, Value};
 
 use crate::cluster::{Cluster, Map};
@@ -18,17 +18,17 @@ pub(crate) enum Server {
 
 impl Server {
     /// Calls a script where its keys are.
-    pub(crate) async fn call(&self, call: &Call) -> Result<Answer> {
-        Answer::parse(self.call_raw(call).await?)
+    pub(crate) async fn run(&self, call: &Call) -> Result<Answer> {
+        Answer::parse(self.call(call).await.map_err(Fault::into_error)?.0)
     }
 
-    /// The same, for a script whose answer has another form.
-    pub(crate) async fn call_raw(&self, call: &Call) -> Result<Value> {
-        let answer = match self {
-            Self::One(node) => node.call(call, false).await,
+    /// Sends a command where its keys are. With the server's time after it, or a little more.
+    pub(crate) async fn call(&self, call: &Call) -> Result<(Value, Timestamp), Fault> {
+        // Boxed, so that what waits for it is small: near caches and managers hold several such calls.
+        match self {
+            Self::One(node) => Box::pin(node.call(call, false)).await,
             Self::Cluster(cluster) => Box::pin(cluster.call(call)).await,
-        };
-        answer.map_err(Fault::into_error)
+        }
     }
 
     /// Whether names of different parts may lie on different servers.

@@ -2,55 +2,60 @@
 
 use std::fmt;
 use std::future::Future;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use kvolt_cache::{
-    Access, AtLimit, Cursor, Entry, Error, Expiry, Insert, Key, NewEntry, OnExpired, Owner,
-    OwnerLimit, Page, Rename, Renamed, Replace, Result, Store, Version,
+    At, Cursor, Deadlines, Entry, Error, Expiry, Freshness, Insert, Key, Listing, Namespace,
+    NewEntry, Owner, Page, Remove, Replace, Result, Store, Timestamp, Version,
 };
+use redis::Value;
 
 use crate::builder::RedisStoreBuilder;
-use crate::expired::{Events, Telling};
+use crate::errors::Fault;
+use crate::header::{self, Found, Times};
 use crate::names::{self, Names};
-use crate::reply::{self, Answer, Chain, Former, Found};
+use crate::reply::{self, Answer};
 use crate::scan::Snapshots;
 use crate::script::{self, Call};
 use crate::server::Server;
 
 /// A store of bytes on Redis or Valkey. Cheap to clone.
 ///
-/// It has to be opened and used on a Tokio runtime.
+/// It must be opened and used on a Tokio runtime.
 #[derive(Clone)]
 pub struct RedisStore {
     inner: Arc<Inner>,
-    /// How the masters notify of what has expired.
-    events: Option<Events>,
-    /// Who is told of it, if anybody. The task has the store, and none of this.
-    telling: Arc<OnceLock<Telling>>,
 }
 
 struct Inner {
-    server: Server,
+    server: Arc<Server>,
     names: Names,
-    timeout: Duration,
-    slide_after: f64,
+    limits: Limits,
     snapshots: Snapshots,
 }
 
+#[derive(Clone, Copy)]
 pub(crate) struct Limits {
     pub(crate) timeout: Duration,
     pub(crate) slide_after: f64,
 }
 
+/// How often a call is sent again because others change the same owner's entries. Each time, they
+/// have got on.
+const TRIES_MAX: usize = 200;
+
+/// A part of the idle time after which no live entry is due to slide.
+const NEVER_DUE: f64 = 1.0;
+
 impl RedisStore {
-    /// Opens a store with the defaults: [`builder`](Self::builder) has what can be set.
+    /// Opens a namespace on a server with the defaults: [`builder`](Self::builder) has the settings.
     ///
     /// # Errors
     ///
-    /// As [`RedisStoreBuilder::open`].
-    pub async fn open(url: impl Into<String>) -> Result<Self> {
-        Self::builder(url).open().await
+    /// Returns an error as [`RedisStoreBuilder::open`] does.
+    pub async fn open(url: impl Into<String>, namespace: &str) -> Result<Self> {
+        Self::builder(url, namespace).open().await
     }
 
     /// Sets up a store on the server, the Sentinel trio or the cluster of a URL.
@@ -62,45 +67,37 @@ impl RedisStore {
     /// - `redis+cluster://[user:password@]host[:port],…`: a cluster, by some of its nodes;
     ///   `rediss+cluster://` with TLS.
     ///
-    /// What is not a letter, a digit or one of `-._~` in a user name or a
-    /// password is written as in any URL, such as `%40`.
-    pub fn builder(url: impl Into<String>) -> RedisStoreBuilder {
-        RedisStoreBuilder::new(url.into())
+    /// In a user name or a password, every character other than a letter, a digit or one of `-._~`
+    /// must be percent-encoded, such as `%40` for `@`.
+    ///
+    /// The namespace is the first word of every name in the server: 1 to 32 characters of `a` to
+    /// `z`, `0` to `9` and `_`, a letter first. Stores of different namespaces share nothing. One
+    /// namespace is one deployment of one application.
+    pub fn builder(url: impl Into<String>, namespace: &str) -> RedisStoreBuilder {
+        RedisStoreBuilder::new(url.into(), String::from(namespace))
+    }
+
+    /// The store of another namespace, on the same connections and with the same settings.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the name is not valid ([`Error::is_misconfigured`]): see
+    /// [`Namespace::new`]. The server is not asked, so a user who may not use that namespace's keys
+    /// is refused at the first call.
+    pub fn within(&self, namespace: &str) -> Result<Self> {
+        let names = Names::new(Namespace::new(namespace)?);
+        Ok(Self::new(Arc::clone(&self.inner.server), names, self.inner.limits))
     }
 
     /// By how much a use may prolong an entry less than by its whole idle time:
     /// [`slide_after`](RedisStoreBuilder::slide_after) of it.
     pub fn slack(&self, idle: Duration) -> Duration {
-        idle.mul_f64(self.inner.slide_after)
+        idle.mul_f64(self.inner.limits.slide_after)
     }
 
-    pub(crate) fn new(server: Server, names: Names, limits: Limits) -> Self {
-        let Limits { timeout, slide_after } = limits;
+    pub(crate) fn new(server: Arc<Server>, names: Names, limits: Limits) -> Self {
         let snapshots = Snapshots::default();
-        let inner = Arc::new(Inner { server, names, timeout, slide_after, snapshots });
-        Self { inner, events: None, telling: Arc::default() }
-    }
-
-    pub(crate) fn with_events(self, events: Option<Events>) -> Self {
-        Self { events, ..self }
-    }
-
-    pub(crate) const fn events(&self) -> Option<Events> {
-        self.events
-    }
-
-    pub(crate) fn telling(&self) -> &OnceLock<Telling> {
-        &self.telling
-    }
-
-    /// The same store, which does not keep alive what tells for it.
-    pub(crate) fn without_telling(&self) -> Self {
-        Self { telling: Arc::default(), ..self.clone() }
-    }
-
-    /// Whether former keys have to be told from entries once they have expired, as the scripts take it.
-    pub(crate) fn marks(&self) -> &'static str {
-        if self.telling.get().is_some() { "marks" } else { "" }
+        Self { inner: Arc::new(Inner { server, names, limits, snapshots }) }
     }
 
     pub(crate) fn server(&self) -> &Server {
@@ -116,212 +113,214 @@ impl RedisStore {
     }
 
     /// The work, or an error once the time is up.
-    pub(crate) async fn within<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        let limit = self.inner.timeout;
+    pub(crate) async fn in_time<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let limit = self.inner.limits.timeout;
         tokio::time::timeout(limit, work)
             .await
             .unwrap_or_else(|_| Err(Error::unavailable(format!("no answer within {limit:?}"))))
     }
 
-    pub(crate) fn chain_names(&self, chain: &Chain) -> Vec<String> {
-        chain.keys.iter().map(|key| self.names().key(key)).collect()
+    pub(crate) fn entry(&self, key: &Key, found: Found, now: Timestamp) -> Entry<Vec<u8>> {
+        found.entry(key, now, self.inner.limits.slide_after)
     }
 
-    pub(crate) async fn find(&self, key: &Key, slides: bool) -> Result<Option<Found>> {
-        self.find_by(Chain::of(key), slides).await
+    /// The name of an owner's index, or of the entry itself where no one command reaches both.
+    pub(crate) fn index_beside(&self, key: &Key, owner: &[u8]) -> String {
+        let owner = str::from_utf8(owner).ok().and_then(Owner::from_stored);
+        let reaches = |owner: &Owner| {
+            !self.server().is_in_parts() || names::part_of_owner(owner) == names::part_of(key)
+        };
+        match owner.filter(reaches) {
+            Some(owner) => self.names().index(&owner),
+            None => self.names().key(key),
+        }
     }
 
-    pub(crate) async fn find_by(&self, mut chain: Chain, slides: bool) -> Result<Option<Found>> {
-        let mut owner: Option<String> = None;
-        loop {
-            let mut keys = self.chain_names(&chain);
-            keys.extend(owner.as_deref().map(|owner| self.names().owner(owner)));
-            let call = Call::read(&script::GET, chain.part(), &keys)
-                .arg(chain.keys.len())
-                .arg(&chain.id)
-                .arg(if slides { "slide" } else { "" })
-                .arg(self.inner.slide_after)
-                .arg(owner.as_deref().unwrap_or_default());
-            let answer = self.server().call(&call).await?;
-            match answer.status.as_str() {
-                "entry" => return reply::found(answer.rest).map(Some),
-                "absent" => return Ok(None),
-                "walk" => {
-                    if !chain.walk(answer, self.server().is_in_parts())? {
-                        return Ok(None);
-                    }
-                }
-                "owner" => owner = Some(owner_of(answer)?),
-                _ => return Err(answer.strange()),
+    pub(crate) async fn get_now(&self, key: &Key) -> Result<Option<Entry<Vec<u8>>>> {
+        let call = Call::plain("GETEX", names::part_of(key), &self.names().key(key));
+        let (answer, now) = match self.server().call(&call).await {
+            Err(fault) if fault.is_wrong_type() => return Err(header::unreadable(key, b"")),
+            answer => answer.map_err(Fault::into_error)?,
+        };
+        let found = match answer {
+            Value::Nil => return Ok(None),
+            Value::BulkString(bytes) => Found::parse(key, bytes)?,
+            _ => return Err(reply::strange()),
+        };
+        // It was live, unless something took its expiry from it: the server decides. It is also asked
+        // where the estimate of its time has just passed the deadline.
+        if found.has_ended(now)
+            && Box::pin(self.touch_now(At::new(key), NEVER_DUE)).await?.is_none()
+        {
+            return Ok(None);
+        }
+        Ok(Some(self.entry(key, found, now)))
+    }
+
+    async fn touch_now(&self, at: At<'_>, slide_after: f64) -> Result<Option<Deadlines>> {
+        let answer = self
+            .run_at(at, |keys, owner| {
+                let part = names::part_of(at.key);
+                Call::script(&script::TOUCH, part, keys).arg(slide_after).arg(owner)
+            })
+            .await?;
+        match answer.status.as_str() {
+            "absent" => Ok(None),
+            "live" => {
+                let times = Times::parse(&answer.value()?).ok_or_else(reply::strange)?;
+                Ok(Some(times.deadlines()))
             }
+            _ => Err(reply::strange()),
         }
     }
 
     async fn replace_now(
         &self,
-        key: &Key,
+        at: At<'_>,
         seen: Version,
         value: &[u8],
         expiry: Option<Expiry>,
     ) -> Result<Replace<Vec<u8>>> {
         let version = fresh()?;
-        let mut chain = Chain::of(key);
-        let mut owner: Option<String> = None;
-        loop {
-            let mut keys = self.chain_names(&chain);
-            keys.extend(owner.as_deref().map(|owner| self.names().owner(owner)));
-            let call = Call::write(&script::REPLACE, chain.part(), &keys)
-                .arg(chain.keys.len())
-                .arg(&chain.id)
-                .arg(seen.number())
-                .arg(value)
-                .arg(version)
-                .arg(if expiry.is_some() { "anew" } else { "" })
-                .arg(&times(expiry))
-                .arg(owner.as_deref().unwrap_or_default());
-            let answer = self.server().call(&call).await?;
-            match answer.status.as_str() {
-                "replaced" => return Ok(Replace::Replaced(Version::from_number(version))),
-                "conflict" => {
-                    return reply::found(answer.rest).map(|now| Replace::Conflict(now.entry));
+        let answer = self
+            .run_at(at, |keys, owner| {
+                let call = Call::script(&script::REPLACE, names::part_of(at.key), keys)
+                    .writes()
+                    .arg(hex(seen.number()))
+                    .arg(hex(version))
+                    .arg(value);
+                match expiry {
+                    Some(expiry) => call.arg(&times(expiry)).arg(owner),
+                    None => call,
                 }
-                "absent" => return Ok(Replace::Absent),
-                // That it is that long ago can be believed of a server that is behind, too.
-                "walk" => {
-                    if !chain.walk(answer, self.server().is_in_parts())? {
-                        return Ok(Replace::Absent);
-                    }
-                }
-                "owner" => owner = Some(owner_of(answer)?),
-                _ => return Err(answer.strange()),
+            })
+            .await?;
+        match answer.status.as_str() {
+            "replaced" => Ok(Replace::Replaced(Version::from_number(version))),
+            "absent" => Ok(Replace::Absent),
+            "conflict" => {
+                let now = answer.now;
+                let found = Found::parse(at.key, answer.value()?)?;
+                Ok(Replace::Conflict(self.entry(at.key, found, now)))
             }
+            _ => Err(reply::strange()),
         }
     }
 
-    async fn remove_now(&self, key: &Key) -> Result<bool> {
-        let mut chain = Chain::of(key);
-        loop {
-            let keys = self.chain_names(&chain);
-            let call = Call::write(&script::REMOVE, chain.part(), &keys)
-                .arg(chain.keys.len())
-                .arg(&chain.id);
-            let answer = self.server().call(&call).await?;
-            match answer.status.as_str() {
-                "removed" => {
-                    Box::pin(self.tidy(answer)).await;
-                    return Ok(true);
-                }
-                "absent" => return Ok(false),
-                "walk" => {
-                    if !chain.walk(answer, self.server().is_in_parts())? {
-                        return Ok(false);
-                    }
-                }
-                _ => return Err(answer.strange()),
-            }
+    pub(crate) async fn remove_now(&self, at: At<'_>, seen: Option<Version>) -> Result<Remove> {
+        let seen = seen.map(|seen| hex(seen.number())).unwrap_or_default();
+        let answer = self
+            .run_at(at, |keys, owner| {
+                let part = names::part_of(at.key);
+                Call::script(&script::REMOVE, part, keys).writes().arg(&seen).arg(owner)
+            })
+            .await?;
+        match answer.status.as_str() {
+            "removed" => Ok(Remove::Removed),
+            "conflict" => Ok(Remove::Conflict),
+            "absent" => Ok(Remove::Absent),
+            _ => Err(reply::strange()),
         }
     }
 
-    /// After a removal, takes what is left of the entry out of its owner's index, and its former
-    /// keys away. Whatever becomes of this, it is removed, and both would go with time, too.
-    pub(crate) async fn tidy(&self, removed: Answer) {
-        let mut rest = removed.rest.into_iter();
-        let (key, owner) = (rest.next().and_then(reply::key), rest.next().and_then(reply::text));
-        let former = Former::parse(rest.next(), rest.next());
-        let prune = async {
-            if let Some((owner, key)) = owner.zip(key) {
-                let _ = self.prune(&owner, &[key]).await;
+    /// Calls a script on an entry and its owner's index; a second time, if the owner is another than
+    /// the caller knows.
+    async fn run_at(&self, at: At<'_>, call: impl Fn(&[String], &[u8]) -> Call) -> Result<Answer> {
+        let mut owner = at.owner.map(|owner| owner.as_str().as_bytes().to_vec());
+        for _ in 0..TRIES_MAX {
+            let mut keys = vec![self.names().key(at.key)];
+            keys.extend(owner.as_ref().map(|owner| self.index_beside(at.key, owner)));
+            let call = call(&keys, owner.as_deref().unwrap_or_default());
+            let answer = self.server().run(&call).await?;
+            match answer.status.as_str() {
+                "owner" => owner = Some(answer.value()?),
+                "damaged" => return Err(header::unreadable(at.key, &answer.value()?)),
+                _ => return Ok(answer),
             }
-        };
-        let forget = async {
-            if let Some(former) = former {
-                let _ = self.forget(&former).await;
-            }
-        };
-        tokio::join!(prune, forget);
+        }
+        Err(overtaken())
     }
 }
 
 impl Store<Vec<u8>> for RedisStore {
-    async fn get(&self, key: &Key, access: Access) -> Result<Option<Entry<Vec<u8>>>> {
-        let found = self.within(self.find(key, access.slides())).await?;
-        Ok(found.map(|found| found.entry))
+    fn namespace(&self) -> &Namespace {
+        self.names().namespace()
+    }
+
+    async fn get(&self, key: &Key, _: Freshness) -> Result<Option<Entry<Vec<u8>>>> {
+        self.in_time(self.get_now(key)).await
+    }
+
+    async fn touch(&self, at: At<'_>) -> Result<Option<Deadlines>> {
+        self.in_time(self.touch_now(at, self.inner.limits.slide_after)).await
     }
 
     async fn insert(&self, key: Key, entry: NewEntry<Vec<u8>>) -> Result<Insert> {
-        self.within(self.insert_now(&key, &entry)).await
+        self.insert_or_refuse(key, entry).await
     }
 
     async fn replace(
         &self,
-        key: &Key,
+        at: At<'_>,
         seen: Version,
         value: Vec<u8>,
         expiry: Option<Expiry>,
     ) -> Result<Replace<Vec<u8>>> {
-        self.within(self.replace_now(key, seen, &value, expiry)).await
+        self.in_time(self.replace_now(at, seen, &value, expiry)).await
     }
 
-    async fn rename(&self, from: &Key, to: Key, rename: Rename<Vec<u8>>) -> Result<Renamed> {
-        self.within(self.rename_now(from, &to, &rename)).await
+    async fn remove(&self, at: At<'_>, seen: Option<Version>) -> Result<Remove> {
+        self.in_time(self.remove_now(at, seen)).await
     }
 
-    async fn remove(&self, key: &Key) -> Result<bool> {
-        self.within(self.remove_now(key)).await
-    }
-
-    async fn list(&self, owner: &Owner) -> Result<Vec<Entry<Vec<u8>>>> {
-        self.within(self.list_now(owner)).await
+    async fn list(&self, owner: &Owner) -> Result<Listing<Vec<u8>>> {
+        self.in_time(self.list_now(owner)).await
     }
 
     async fn remove_owner(&self, owner: &Owner, keep: Option<&Key>) -> Result<Vec<Key>> {
-        self.within(self.remove_owner_now(owner, keep)).await
+        self.in_time(self.remove_owner_now(owner, keep)).await
     }
 
-    async fn scan(&self, after: Option<&Cursor>, entries_max: usize) -> Result<Page<Vec<u8>>> {
-        self.scan_now(after, entries_max).await
+    async fn scan(&self, after: Option<&Cursor>, max_entries: usize) -> Result<Page<Vec<u8>>> {
+        self.scan_now(after, max_entries).await
     }
 
     async fn clear(&self) -> Result<()> {
         self.clear_now().await
     }
 
-    /// As [`scan`](Store::scan), without the values. Above 100,000 entries, some may be counted
-    /// twice while the server changes the size of its table.
+    /// Counts names, and reads nothing. Above 100,000 entries, some may be counted twice while the
+    /// server changes the size of its table.
     async fn count(&self) -> Result<u64> {
         self.count_now().await
     }
 
-    /// By the server's own notifications: `false` unless every master has `notify-keyspace-events` with
-    /// `E` or `K` and `x`, and if somebody has asked before.
-    ///
-    /// See the crate's documentation for what is told and what may not be.
-    fn on_expired(&self, told: OnExpired) -> bool {
-        self.tell_expired(told)
-    }
-
-    fn places(&self, key: &Key, owner: Option<&Owner>) -> bool {
+    fn place(&self, key: Key, owner: Option<&Owner>) -> Key {
         match owner {
-            Some(owner) if self.server().is_in_parts() => {
-                names::part_of(key) == names::part_of_owner(owner.as_str())
-            }
-            _ => true,
+            Some(owner) if self.server().is_in_parts() => names::placed(key, owner),
+            _ => key,
         }
-    }
-
-    fn reaches(&self, from: &Key, to: &Key) -> bool {
-        !self.server().is_in_parts() || names::part_of(from) == names::part_of(to)
     }
 }
 
 impl fmt::Debug for RedisStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisStore")
-            .field("names", &self.inner.names)
+            .field("namespace", self.names().namespace())
             .field("is_cluster", &self.server().is_in_parts())
-            .field("timeout", &self.inner.timeout)
+            .field("timeout", &self.inner.limits.timeout)
             .finish_non_exhaustive()
     }
+}
+
+/// The error for a call that others overtook too often.
+pub(crate) fn overtaken() -> Error {
+    Error::unavailable("other calls keep changing the same owner's entries")
+}
+
+/// How often a call may be [overtaken].
+pub(crate) fn tries() -> impl Iterator<Item = usize> {
+    0..TRIES_MAX
 }
 
 /// A number that no state has had before: random, so that neither a clock that is set back nor a
@@ -333,45 +332,20 @@ pub(crate) fn fresh() -> Result<u64> {
     })
 }
 
-/// Idle time and lifetime in milliseconds, as the scripts take them.
-pub(crate) fn times(expiry: Option<Expiry>) -> [String; 2] {
-    let [idle, lifetime] = match expiry {
-        Some(expiry) => [expiry.idle_timeout(), expiry.lifetime()],
-        None => [None, None],
-    };
-    [idle, lifetime].map(|time| time.map(millis).unwrap_or_default())
+/// A version as a header has it.
+pub(crate) fn hex(version: u64) -> String {
+    format!("{version:016x}")
 }
 
-/// Whole milliseconds, rounded up, within what a script can count.
-pub(crate) fn millis(duration: Duration) -> String {
-    const MAX: u128 = 1 << 52;
-    duration.as_nanos().div_ceil(1_000_000).min(MAX).to_string()
+/// Last use, idle time and end of what is used now, as the scripts take them.
+pub(crate) fn times(expiry: Expiry) -> [String; 3] {
+    let idle = expiry.idle_timeout().map(millis);
+    let end = expiry.lifetime().map(|lifetime| format!("+{}", millis(lifetime)));
+    let used = idle.map(|_| String::from("+0"));
+    [used, idle.map(|idle| idle.to_string()), end].map(Option::unwrap_or_default)
 }
 
-/// Limit and what happens at it, as the scripts take them.
-pub(crate) fn limits(limit: Option<OwnerLimit>) -> [String; 2] {
-    let Some(OwnerLimit { entries_max, at_limit }) = limit else {
-        return [String::new(), String::new()];
-    };
-    let at_limit = match at_limit {
-        AtLimit::Refuse => "refuse",
-        AtLimit::RemoveOldest => "oldest",
-    };
-    [entries_max.to_string(), String::from(at_limit)]
-}
-
-/// The owner that an answer asks for the index of.
-pub(crate) fn owner_of(answer: Answer) -> Result<String> {
-    let strange = answer.strange();
-    answer.rest.into_iter().next().and_then(reply::text).ok_or(strange)
-}
-
-pub(crate) fn check_owner(owner: Option<&Owner>) -> Result<()> {
-    match owner {
-        Some(owner) if owner.as_str().len() > Owner::LEN_MAX => {
-            let max = Owner::LEN_MAX;
-            Err(Error::misconfigured(format!("an owner's name has {max} bytes at the most")))
-        }
-        _ => Ok(()),
-    }
+/// Whole milliseconds, rounded up, within what a header can hold.
+pub(crate) fn millis(duration: Duration) -> u64 {
+    header::clamp(u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX))
 }

@@ -7,12 +7,16 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use kvolt_cache::{
-    Access, AtLimit, Insert, Key, Owner, OwnerLimit, Rename, Renamed, Replace, Store,
+    At, Freshness, Insert, Key, NewEntry, Owner, OwnerLimit, Remove, Replace, Replaces, Store,
+    Version,
 };
 use kvolt_redis::RedisStore;
 use kvolt_servers::{Flavour, Redis, RedisCluster, RedisSentinel, wait_until};
 
-use support::{LONG, cluster_url, entry, insert, prefix, sentinel_url, store, until_ok, value};
+use support::{
+    cluster_url, entry, get, id, id_of, insert, inserted, list, namespace, owner, sentinel_url,
+    store, until_ok, value,
+};
 
 /// Makes so many entries and returns their keys.
 async fn fill(store: &RedisStore, number: usize) -> Vec<Key> {
@@ -33,7 +37,7 @@ async fn survives(store: &RedisStore, keys: &[Key], what: impl FnOnce() + Send) 
         let mut failed = 0;
         while !told.load(std::sync::atomic::Ordering::SeqCst) {
             for key in &keys {
-                match store.get(key, Access::SLIDE).await {
+                match store.get(key, Freshness::Strict).await {
                     Ok(found) => assert!(found.is_some(), "an entry that is there is never absent"),
                     Err(error) => {
                         assert!(error.is_unavailable(), "{error}");
@@ -53,7 +57,7 @@ async fn survives(store: &RedisStore, keys: &[Key], what: impl FnOnce() + Send) 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_survives_the_loss_of_a_master() {
     let cluster = RedisCluster::start();
-    let builder = RedisStore::builder(cluster_url(&cluster)).prefix(prefix());
+    let builder = RedisStore::builder(cluster_url(&cluster), &namespace());
     // What `WAIT` has seen on the replica is there after it took over.
     let builder = builder.wait_replicas(1, Duration::from_secs(1));
     let store = builder.open().await.unwrap();
@@ -65,7 +69,7 @@ async fn a_cluster_survives_the_loss_of_a_master() {
     .await;
     let mut longest = Duration::ZERO;
     for key in &keys {
-        let (found, took) = until_ok(|| store.get(key, Access::SLIDE)).await;
+        let (found, took) = until_ok(|| store.get(key, Freshness::Strict)).await;
         assert!(found.is_some());
         longest = longest.max(took);
     }
@@ -77,7 +81,7 @@ async fn a_cluster_survives_the_loss_of_a_master() {
     let mut after = None;
     loop {
         let page = store.scan(after.as_ref(), 7).await.unwrap();
-        found.extend(page.entries.iter().map(|entry| entry.key));
+        found.extend(page.listing.entries.iter().map(|entry| entry.key));
         after = page.next;
         if after.is_none() {
             break;
@@ -91,7 +95,7 @@ async fn a_cluster_survives_the_loss_of_a_master() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_master_that_hangs_is_left() {
     let cluster = RedisCluster::start();
-    let builder = RedisStore::builder(cluster_url(&cluster)).prefix(prefix());
+    let builder = RedisStore::builder(cluster_url(&cluster), &namespace());
     let store = builder.wait_replicas(1, Duration::from_secs(1)).open().await.unwrap();
     let keys = fill(&store, 30).await;
     let master = cluster.masters()[0];
@@ -102,32 +106,32 @@ async fn a_master_that_hangs_is_left() {
     .await;
     let begun = tokio::time::Instant::now();
     for key in &keys {
-        assert!(until_ok(|| store.get(key, Access::SLIDE)).await.0.is_some());
+        assert!(until_ok(|| store.get(key, Freshness::Strict)).await.0.is_some());
     }
     eprintln!("back {:?} after the failover of the cluster", begun.elapsed());
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
-    assert!(until_ok(|| store.remove(&keys[0])).await.0);
+    assert!(until_ok(|| store.remove(At::new(&keys[0]), None)).await.0 == Remove::Removed);
     cluster.nodes()[master].resume();
     for _ in 0..50 {
-        assert!(until_ok(|| store.get(&keys[0], Access::SLIDE)).await.0.is_none(), "removed");
+        assert!(until_ok(|| store.get(&keys[0], Freshness::Strict)).await.0.is_none(), "removed");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 
     let sentinel = RedisSentinel::start();
-    let builder = RedisStore::builder(sentinel_url(&sentinel)).prefix(prefix());
+    let builder = RedisStore::builder(sentinel_url(&sentinel), &namespace());
     let store = builder.wait_replicas(1, Duration::from_secs(1)).open().await.unwrap();
     let keys = fill(&store, 3).await;
     let master = sentinel.master();
     sentinel.stores()[master].pause();
     tokio::task::block_in_place(|| sentinel.wait_until_replaced(master));
-    let (found, took) = until_ok(|| store.get(&keys[0], Access::SLIDE)).await;
+    let (found, took) = until_ok(|| store.get(&keys[0], Freshness::Strict)).await;
     assert!(found.is_some());
     eprintln!("back {took:?} after the failover of the sentinels");
     assert!(took < Duration::from_secs(5), "{took:?}");
-    assert!(until_ok(|| store.remove(&keys[0])).await.0);
+    assert!(until_ok(|| store.remove(At::new(&keys[0]), None)).await.0 == Remove::Removed);
     sentinel.stores()[master].resume();
     for _ in 0..50 {
-        assert!(until_ok(|| store.get(&keys[0], Access::SLIDE)).await.0.is_none(), "removed");
+        assert!(until_ok(|| store.get(&keys[0], Freshness::Strict)).await.0.is_none(), "removed");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
@@ -136,16 +140,14 @@ async fn a_master_that_hangs_is_left() {
 async fn a_cluster_that_moves_slots_loses_nothing_on_the_way() {
     let cluster = RedisCluster::start();
     let store = store(cluster_url(&cluster)).await;
-    let owner = Owner::from("ada");
-    let placed = |number: &u32| store.places(&Key::of(number.to_string()), Some(&owner));
-    let keys: Vec<Key> =
-        (0..).filter(placed).take(4).map(|number| Key::of(number.to_string())).collect();
+    let owner = owner("ada");
+    let keys: Vec<Key> = (0..4).map(|number| id_of(&store, number.to_string(), &owner)).collect();
     let owned = || entry("value").owner(owner.clone());
     for key in &keys[..2] {
         assert!(matches!(store.insert(*key, owned()).await.unwrap(), Insert::Inserted { .. }));
     }
     let node = cluster.masters().into_iter().find_map(|node| {
-        let names = cluster.cli_on(node, &["KEYS", "*owner:ada"]);
+        let names = cluster.cli_on(node, &["KEYS", "*.owners:*:ada"]);
         (!names.is_empty()).then_some((node, names))
     });
     let (from, name) = node.unwrap();
@@ -158,120 +160,237 @@ async fn a_cluster_that_moves_slots_loses_nothing_on_the_way() {
     assert_eq!(value(&store, &keys[0]).await.as_deref(), Some("value"));
     assert_eq!(value(&store, &keys[3]).await, None, "asked for at the other");
     let listed = store.list(&owner).await;
-    assert!(listed.as_ref().is_ok_and(|list| list.len() == 2), "{listed:?}");
+    assert!(listed.as_ref().is_ok_and(|list| list.entries.len() == 2), "{listed:?}");
     let torn = store.insert(keys[2], owned()).await;
     assert!(torn.as_ref().is_err_and(|error| error.is_unavailable()), "{torn:?}");
     cluster.finish_move(slot, to);
     assert!(matches!(store.insert(keys[2], owned()).await.unwrap(), Insert::Inserted { .. }));
-    assert_eq!(store.list(&owner).await.unwrap().len(), 3);
+    assert_eq!(list(&store, &owner).await.len(), 3);
     assert_eq!(store.remove_owner(&owner, None).await.unwrap().len(), 3);
     for key in &keys {
         assert_eq!(value(&store, key).await, None);
     }
 }
 
-/// A sign-in: an entry that is nobody's becomes an owner's, in another slot.
-#[tokio::test(flavor = "multi_thread")]
-async fn renaming_goes_across_the_slots_of_a_cluster() {
-    let cluster = RedisCluster::start();
-    let store = store(cluster_url(&cluster)).await;
-    let owner = Owner::from("ada");
-    let mut keys = (0..).map(|number: u32| Key::of(number.to_string()));
-    let anonymous = Key::of("anonymous");
-    let mut apart = || {
-        let fits = |key: &Key| store.places(key, Some(&owner)) && !store.reaches(&anonymous, key);
-        keys.find(fits).unwrap()
-    };
-    let [first, second, third] = [apart(), apart(), apart()];
-    insert(&store, anonymous, "value").await;
-    let before = store.get(&anonymous, Access::PEEK).await.unwrap().unwrap();
-
-    let mut login = Rename::new();
-    login.owner = Some(owner.clone());
-    login.grace = LONG;
-    let done = store.rename(&anonymous, first, login.clone()).await.unwrap();
-    assert_eq!(done, Renamed::Moved { removed: Vec::new() });
-    let after = store.get(&anonymous, Access::SLIDE).await.unwrap().unwrap();
-    assert_eq!((after.key, &after.value, after.owner), (first, &before.value, Some(owner.clone())));
-    assert_eq!(after.deadlines, before.deadlines);
-    assert_ne!(after.version, before.version);
-    assert_eq!(store.list(&owner).await.unwrap().len(), 1);
-
-    // By the former key, in the other slot.
-    let replaced = store.replace(&anonymous, after.version, b"new".to_vec(), None).await.unwrap();
-    assert!(matches!(replaced, Replace::Replaced(_)));
-    assert_eq!(store.rename(&anonymous, second, login.clone()).await.unwrap(), Renamed::Superseded);
-    assert_eq!(store.insert(anonymous, entry("")).await.unwrap(), Insert::Occupied);
-    let done = store.rename(&first, second, login.clone()).await.unwrap();
-    assert_eq!(done, Renamed::Moved { removed: Vec::new() });
-    assert_eq!(value(&store, &anonymous).await.as_deref(), Some("new"), "a chain across slots");
-    let same_part = (0..).map(|number: u32| Key::of(format!("same {number}")));
-    let neighbour = same_part.clone().find(|key| store.reaches(&anonymous, key)).unwrap();
-    insert(&store, neighbour, "neighbour").await;
-    let taken = store.rename(&neighbour, anonymous, Rename::new()).await.unwrap();
-    assert_eq!(taken, Renamed::Occupied);
-
-    assert!(store.remove_owner(&owner, Some(&anonymous)).await.unwrap().is_empty(), "it is kept");
-    assert!(store.remove(&anonymous).await.unwrap());
-    for key in [&anonymous, &first, &second] {
-        assert_eq!(value(&store, key).await, None);
-    }
-    // What leads nowhere any more is free.
-    assert_eq!(
-        store.rename(&neighbour, anonymous, Rename::new()).await.unwrap(),
-        Renamed::Moved { removed: Vec::new() }
-    );
-    assert_eq!(value(&store, &anonymous).await.as_deref(), Some("neighbour"));
-
-    // The owner's limit holds across slots, too.
-    let mut limited = Rename::new();
-    limited.owner = Some(owner.clone());
-    limited.limit = Some(OwnerLimit { entries_max: 0, at_limit: AtLimit::Refuse });
-    assert_eq!(store.rename(&anonymous, third, limited).await.unwrap(), Renamed::LimitReached);
-    assert_eq!(value(&store, &anonymous).await.as_deref(), Some("neighbour"));
-    assert!(store.list(&owner).await.unwrap().is_empty());
+/// Two keys in different slots: of an anonymous session, and of its owner's.
+fn apart(store: &RedisStore, owner: &Owner) -> (Key, Key) {
+    let new = id_of(store, "new", owner);
+    let olds = (0..).map(|number: u32| id(store, format!("old {number}")));
+    let is_apart = |old: &Key| store.place(*old, Some(owner)) != *old;
+    (olds.into_iter().find(is_apart).unwrap(), new)
 }
 
-/// An entry that can't lie with its owner's is refused, and nothing is done.
+/// A sign-in: an anonymous entry is replaced by an owner's, in another slot.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sign_in_goes_across_the_slots_of_a_cluster() {
+    let cluster = RedisCluster::start();
+    let store = store(cluster_url(&cluster)).await;
+    let (ada, group) = (owner("ada"), Owner::reserved("group").unwrap());
+    for old_owner in [None, Some(group.clone())] {
+        let (mut old, new) = apart(&store, &ada);
+        if let Some(group) = &old_owner {
+            old = store.place(old, Some(group));
+        }
+        let before = entry("old").owner(old_owner.clone());
+        assert_eq!(store.insert(old, before).await.unwrap(), inserted());
+        let seen = get(&store, &old).await.unwrap().version;
+        let replacing = |seen| {
+            let old = Replaces::new(old).owner(old_owner.clone()).seen(seen);
+            entry("new").owner(ada.clone()).replaces(old)
+        };
+        // The new one is taken back.
+        let wrong = Some(Version::from_number(seen.number() ^ 1));
+        assert_eq!(store.insert(new, replacing(wrong)).await.unwrap(), Insert::Conflict);
+        assert_eq!(value(&store, &new).await, None);
+        assert!(list(&store, &ada).await.is_empty());
+        assert_eq!(value(&store, &old).await.as_deref(), Some("old"));
+
+        // What is refused replaces nothing.
+        let other = id_of(&store, "other", &ada);
+        let _ = store.insert(other, entry("").owner(ada.clone())).await.unwrap();
+        let limited = replacing(Some(seen)).limit(OwnerLimit::refuse(1));
+        assert_eq!(store.insert(new, limited).await.unwrap(), Insert::LimitReached);
+        assert_eq!(store.insert(other, replacing(Some(seen))).await.unwrap(), Insert::Occupied);
+        assert_eq!(value(&store, &old).await.as_deref(), Some("old"));
+
+        let limited = replacing(Some(seen)).limit(OwnerLimit::remove_oldest(1));
+        let removed = vec![other];
+        assert_eq!(store.insert(new, limited).await.unwrap(), Insert::Inserted { removed });
+        assert_eq!(value(&store, &old).await, None);
+        assert_eq!(list(&store, &ada).await, [new]);
+        assert!(list(&store, &group).await.is_empty());
+
+        // Absent now.
+        let third = id_of(&store, "third", &ada);
+        assert_eq!(store.insert(third, replacing(Some(seen))).await.unwrap(), Insert::Conflict);
+        assert_eq!(value(&store, &third).await, None);
+        assert_eq!(store.insert(third, replacing(None)).await.unwrap(), inserted());
+        assert_eq!(store.remove_owner(&ada, None).await.unwrap().len(), 2);
+    }
+}
+
+/// Where the old entry can't be removed, the sign-in is an error, and the new one is taken back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sign_in_whose_old_entry_stays_is_taken_back() {
+    let cluster = RedisCluster::start();
+    let builder = RedisStore::builder(cluster_url(&cluster), &namespace());
+    let store = builder.timeout(Duration::from_secs(1)).open().await.unwrap();
+    let ada = owner("ada");
+    let masters = cluster.masters();
+    let has = |node: usize, key: &Key| {
+        let names = cluster.cli_on(node, &["KEYS", &format!("*{}", &key.to_string()[..24])]);
+        !names.is_empty()
+    };
+    // On two masters, one of which hangs.
+    let new = id_of(&store, "new", &ada);
+    let _ = store.insert(new, entry("").owner(ada.clone())).await.unwrap();
+    let there = *masters.iter().find(|node| has(**node, &new)).unwrap();
+    assert_eq!(store.remove_owner(&ada, None).await.unwrap(), [new]);
+    let mut olds = (0..).map(|number: u32| id(&store, format!("old {number}")));
+    let (old, elsewhere) = loop {
+        let old = olds.next().unwrap();
+        insert(&store, old, "old").await;
+        let node = *masters.iter().find(|node| has(**node, &old)).unwrap();
+        if node != there {
+            break (old, node);
+        }
+    };
+    let seen = get(&store, &old).await.unwrap().version;
+    cluster.nodes()[elsewhere].pause();
+    let login = entry("new").owner(ada.clone()).replaces(Replaces::new(old).seen(seen));
+    let error = store.insert(new, login).await.expect_err("the old one is not removed");
+    assert!(error.is_unavailable(), "{error}");
+    support::soon("it is taken back", || !has(there, &new)).await;
+    cluster.nodes()[elsewhere].resume();
+    assert!(until_ok(|| store.list(&ada)).await.0.entries.is_empty());
+}
+
+/// A caller that gives up leaves the sign-in done, and not half done.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sign_in_across_slots_goes_on_to_its_end() {
+    let cluster = RedisCluster::start();
+    let store = store(cluster_url(&cluster)).await;
+    let ada = owner("ada");
+    for number in 0..20 {
+        let (old, _) = apart(&store, &ada);
+        let new = id_of(&store, format!("new {number}"), &ada);
+        insert(&store, old, "old").await;
+        let seen = get(&store, &old).await.unwrap().version;
+        let login = entry("new").owner(ada.clone()).replaces(Replaces::new(old).seen(seen));
+        let patience = Duration::from_micros(number * 100);
+        let _ = tokio::time::timeout(patience, store.insert(new, login)).await;
+        let begun = tokio::time::Instant::now();
+        while value(&store, &old).await.is_some() {
+            assert!(begun.elapsed() < Duration::from_secs(10), "it goes on");
+        }
+        assert_eq!(list(&store, &ada).await, [new]);
+        assert_eq!(store.remove_owner(&ada, None).await.unwrap(), [new]);
+    }
+}
+
+/// An entry that does not lie with its owner's is refused, and nothing is done.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_entry_away_from_its_owners_is_refused() {
     let cluster = RedisCluster::start();
     let store = store(cluster_url(&cluster)).await;
-    let owner = Owner::from("ada");
-    let keys = (0..).map(|number: u32| Key::of(number.to_string()));
-    let away = keys.clone().find(|key| !store.places(key, Some(&owner))).unwrap();
-    let error = store.insert(away, entry("").owner(owner.clone())).await.unwrap_err();
-    assert!(error.is_misconfigured() && error.to_string().contains("places"), "{error}");
+    let ada = owner("ada");
+    let (away, there) = apart(&store, &ada);
+    let error = store.insert(away, entry("").owner(ada.clone())).await.unwrap_err();
+    assert!(error.is_misconfigured() && error.to_string().contains("place"), "{error}");
     assert_eq!(value(&store, &away).await, None);
+
+    // A wrong owner as a hint changes nothing.
+    let _ = store.insert(there, entry("value").owner(ada)).await.unwrap();
+    let others = (0..).map(|number: u32| owner(&format!("{number}")));
+    let eve = others.into_iter().find(|eve| store.place(there, Some(eve)) != there).unwrap();
+    let at = At::new(&there).owner(&eve);
+    let seen = get(&store, &there).await.unwrap().version;
+    let anew = Some(kvolt_cache::Expiry::idle(support::LONG));
+    let replaced = store.replace(at, seen, b"other".to_vec(), anew).await.unwrap();
+    assert!(matches!(replaced, Replace::Replaced(_)));
+    assert!(store.touch(at).await.unwrap().is_some());
+    let over = entry("").replaces(Replaces::new(there).owner(eve.clone()));
+    assert_eq!(store.insert(away, over).await.unwrap(), inserted());
+    assert_eq!(store.remove(at, None).await.unwrap(), Remove::Absent);
+    assert_eq!(store.count().await.unwrap(), 1);
+}
+
+/// Data of one server, copied into a cluster by hand: entries may lie apart from their owner's index.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_apart_from_its_index_is_read_changed_and_removed() {
+    let cluster = RedisCluster::start();
+    let store = store(cluster_url(&cluster)).await;
+    let ada = owner("ada");
+    let (away, _) = apart(&store, &ada);
     insert(&store, away, "value").await;
-    let mut rename = Rename::new();
-    rename.owner = Some(owner);
-    let to = keys.clone().find(|key| store.reaches(&away, key) && *key != away).unwrap();
-    let error = store.rename(&away, to, rename).await.unwrap_err();
-    assert!(error.is_misconfigured() && error.to_string().contains("places"), "{error}");
-    assert_eq!(value(&store, &away).await.as_deref(), Some("value"));
+    let masters = cluster.masters().into_iter();
+    let pattern = format!("*{}", &away.to_string()[..24]);
+    let names = masters.map(|node| (node, cluster.cli_on(node, &["KEYS", &pattern])));
+    let (node, name) = names.into_iter().find(|(_, name)| !name.is_empty()).unwrap();
+    let text = cluster.cli_on(node, &["GET", &name]).replacen(" 0\n", " 1 003 ada\n", 1);
+    cluster.cli_on(node, &["SET", &name, &text]);
+
+    let found = get(&store, &away).await.unwrap();
+    assert_eq!((found.owner, found.value), (Some(ada.clone()), b"value".to_vec()));
+    let anew = Some(kvolt_cache::Expiry::idle(support::LONG));
+    for at in [At::new(&away), At::new(&away).owner(&ada)] {
+        assert!(store.touch(at).await.unwrap().is_some());
+        let seen = get(&store, &away).await.unwrap().version;
+        let replaced = store.replace(at, seen, b"other".to_vec(), anew).await.unwrap();
+        assert!(matches!(replaced, Replace::Replaced(_)));
+    }
+    assert_eq!(store.scan(None, 10).await.unwrap().listing.entries.len(), 1);
+    assert_eq!(store.remove(At::new(&away), None).await.unwrap(), Remove::Removed);
+    assert_eq!(value(&store, &away).await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clear_and_a_count_reach_every_node() {
+    let cluster = RedisCluster::start();
+    let store = store(cluster_url(&cluster)).await;
+    let other = store.within(&format!("{}_admin", store.namespace())).unwrap();
+    insert(&other, id(&other, "other"), "value").await;
+    let ada = owner("ada");
+    for number in 0..1_500 {
+        insert(&store, id(&store, format!("{number}")), "value").await;
+    }
+    let owned =
+        NewEntry::new(Vec::new(), kvolt_cache::Expiry::idle(support::LONG)).owner(ada.clone());
+    let _ = store.insert(id_of(&store, "owned", &ada), owned).await.unwrap();
+    assert_eq!(store.count().await.unwrap(), 1_501);
+    let page = store.scan(None, 2_000).await.unwrap();
+    assert_eq!((page.listing.entries.len(), page.next), (1_501, None));
+    store.clear().await.unwrap();
+    assert_eq!(store.count().await.unwrap(), 0);
+    assert_eq!(other.count().await.unwrap(), 1);
+    let left: usize = cluster
+        .masters()
+        .iter()
+        .map(|node| cluster.cli_on(*node, &["DBSIZE"]).parse::<usize>().unwrap())
+        .sum();
+    assert_eq!(left, 1, "the index has gone, too");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sentinels_lead_to_the_new_master() {
     let sentinel = RedisSentinel::start();
-    let builder = RedisStore::builder(sentinel_url(&sentinel)).prefix(prefix());
+    let builder = RedisStore::builder(sentinel_url(&sentinel), &namespace());
     let store = builder.wait_replicas(1, Duration::from_secs(1)).open().await.unwrap();
     let keys = fill(&store, 20).await;
     survives(&store, &keys, || {
         sentinel.kill_master();
     })
     .await;
-    let (found, took) = until_ok(|| store.get(&keys[0], Access::SLIDE)).await;
+    let (found, took) = until_ok(|| store.get(&keys[0], Freshness::Strict)).await;
     assert!(found.is_some());
     eprintln!("back {took:?} after the failover");
     assert!(took < Duration::from_secs(2), "{took:?}");
 
     // One that is not forced by a loss, and with one sentinel less.
     sentinel.sentinels()[0].kill();
-    let (found, _) = until_ok(|| store.get(&keys[1], Access::SLIDE)).await;
+    let (found, _) = until_ok(|| store.get(&keys[1], Freshness::Strict)).await;
     assert!(found.is_some());
-    let opened = RedisStore::open(sentinel_url(&sentinel)).await;
+    let opened = RedisStore::open(sentinel_url(&sentinel), &namespace()).await;
     assert!(opened.is_ok(), "{opened:?}");
 }
 
@@ -281,17 +400,17 @@ async fn a_change_that_is_on_no_replica_is_told() {
     let (master, replica) = (Redis::start(), Redis::start());
     replica.cli(&["REPLICAOF", "127.0.0.1", &master.port().to_string()]);
     wait_until("it follows", || replica.info("master_link_status") == "up");
-    let builder = RedisStore::builder(master.url()).prefix(prefix());
+    let builder = RedisStore::builder(master.url(), &namespace());
     let store = builder.wait_replicas(1, Duration::from_millis(300)).open().await.unwrap();
     let key = Key::of("key");
     // Its first acknowledgement may take a while.
     let first = until_ok(async || {
-        store.remove(&key).await?;
+        let _ = store.remove(At::new(&key), None).await?;
         store.insert(key, entry("value")).await
     });
-    assert_eq!(first.await.0, Insert::Inserted { removed: Vec::new() });
+    assert_eq!(first.await.0, inserted());
     replica.pause();
-    let error = store.remove(&key).await.expect_err("the replica has it still");
+    let error = store.remove(At::new(&key), None).await.expect_err("the replica has it still");
     assert!(error.is_unavailable() && error.to_string().contains("replica"), "{error}");
     assert_eq!(value(&store, &key).await, None, "reads do not wait");
     replica.resume();
@@ -309,8 +428,10 @@ async fn a_master_without_the_replicas_that_it_needs_is_not_believed() {
         let key = Key::of("key");
         insert(&store, key, "value").await;
         server.cli(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
-        let error = store.get(&key, Access::PEEK).await.expect_err("it may be outdated");
+        let error = store.get(&key, Freshness::Strict).await.expect_err("it may be outdated");
         assert!(error.is_unavailable(), "{flavour:?}: {error}");
-        assert!(store.remove(&Key::of("absent")).await.unwrap_err().is_unavailable());
+        assert!(
+            store.remove(At::new(&Key::of("absent")), None).await.unwrap_err().is_unavailable()
+        );
     }
 }

@@ -6,18 +6,21 @@ mod support;
 use std::time::Duration;
 
 use kvolt_cache::{
-    Access, AtLimit, Error, Expiry, Insert, Key, NewEntry, Owner, OwnerLimit, Store,
+    At, Error, Expiry, Freshness, Key, NewEntry, OwnerLimit, Remove, Replace, Store,
 };
 use kvolt_redis::RedisStore;
 use kvolt_servers::{Flavour, Proxy, Redis};
 use tokio::time::Instant;
 
-use support::{LONG, entry, insert, prefix, store, until_ok, value};
+use support::{
+    LONG, entry, get, insert, inserted, list, namespace, owner, remove, store, touch, until_ok,
+    value,
+};
 
 const SHORT: Duration = Duration::from_millis(400);
 
 async fn refused(url: impl Into<String>) -> Error {
-    let opened = RedisStore::builder(url).timeout(Duration::from_secs(1)).open().await;
+    let opened = RedisStore::builder(url, "shop").timeout(Duration::from_secs(1)).open().await;
     let error = opened.expect_err("it can't be opened");
     let text = error.to_string();
     assert!(!text.contains('\n') && text.len() < 500, "one clear line: {text}");
@@ -48,7 +51,7 @@ async fn what_a_person_has_to_correct_is_told() {
     assert!(wrong.is_misconfigured() && wrong.to_string().contains("password"), "{wrong}");
     let wrong = refused(format!("{}/99", server.url())).await;
     assert!(wrong.is_misconfigured() && wrong.to_string().contains("database"), "{wrong}");
-    RedisStore::open(server.url()).await.unwrap();
+    RedisStore::open(server.url(), "shop").await.unwrap();
 
     let open = Redis::start();
     let wrong = refused(format!("redis+sentinel://127.0.0.1:{}/main", open.port())).await;
@@ -62,16 +65,22 @@ async fn what_a_person_has_to_correct_is_told() {
     assert!(wrong.is_misconfigured() && wrong.to_string().contains("replica"), "{wrong}");
 
     for builder in [
-        RedisStore::builder(open.url()).prefix(""),
-        RedisStore::builder(open.url()).prefix("a{b}"),
-        RedisStore::builder(open.url()).prefix("a*"),
-        RedisStore::builder(open.url()).slide_after(0.9),
-        RedisStore::builder(open.url()).slide_after(f64::NAN),
-        RedisStore::builder(open.url()).timeout(Duration::ZERO),
-        RedisStore::builder(open.url()).wait_replicas(1, Duration::from_millis(1_500)),
+        RedisStore::builder(open.url(), ""),
+        RedisStore::builder(open.url(), "a{b}"),
+        RedisStore::builder(open.url(), "a*"),
+        RedisStore::builder(open.url(), "a:b"),
+        RedisStore::builder(open.url(), "shop").slide_after(0.9),
+        RedisStore::builder(open.url(), "shop").slide_after(f64::NAN),
+        RedisStore::builder(open.url(), "shop").timeout(Duration::ZERO),
+        RedisStore::builder(open.url(), "shop").wait_replicas(1, Duration::from_millis(1_500)),
+        RedisStore::builder(open.url(), "shop").wait_replicas(1, Duration::MAX),
     ] {
         assert!(builder.open().await.unwrap_err().is_misconfigured());
     }
+    // A time limit that means never.
+    let patient = RedisStore::builder(open.url(), "shop").timeout(Duration::MAX);
+    let patient = patient.wait_replicas(0, Duration::MAX).open().await.unwrap();
+    assert!(patient.within("Shop").unwrap_err().is_misconfigured());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -79,8 +88,8 @@ async fn a_missing_permission_is_told_at_the_start() {
     for flavour in [Flavour::Redis62, Flavour::Redis7, Flavour::Valkey9] {
         let builder = Redis::builder().flavour(flavour);
         let builder = builder
-            .user("reader", "hunter2", "~kvolt:* +@all -pexpireat")
-            .user("scriptless", "hunter2", "~kvolt:* +@all -evalsha -eval")
+            .user("reader", "hunter2", "~shop:* ~shop.owners:* +@all -pexpireat")
+            .user("scriptless", "hunter2", "~shop:* ~shop.owners:* +@all -evalsha -eval")
             .user("stranger", "hunter2", "~other:* +@all");
         let server = builder.start();
         for (user, lacks) in
@@ -107,13 +116,13 @@ async fn a_server_that_was_killed_and_comes_back() {
         server.kill();
         for _ in 0..20 {
             let begun = Instant::now();
-            let error = store.get(&key, Access::SLIDE).await.expect_err("never absent");
+            let error = store.get(&key, Freshness::Strict).await.expect_err("never absent");
             assert!(error.is_unavailable(), "{error}");
             assert!(begun.elapsed() < Duration::from_millis(500), "{:?}", begun.elapsed());
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         server.restart();
-        let (entry, took) = until_ok(|| store.get(&key, Access::SLIDE)).await;
+        let (entry, took) = until_ok(|| store.get(&key, Freshness::Strict)).await;
         assert_eq!(entry.unwrap().value, b"value", "it was on disk");
         eprintln!("back {took:?} after the server");
         assert!(took < Duration::from_secs(1), "{took:?}");
@@ -125,7 +134,7 @@ async fn a_server_that_was_killed_and_comes_back() {
 async fn a_silent_server_costs_the_time_limit_and_no_more() {
     let server = Redis::start();
     let proxy = Proxy::to(server.port());
-    let builder = RedisStore::builder(proxy.url(&server.url())).prefix(prefix());
+    let builder = RedisStore::builder(proxy.url(&server.url()), &namespace());
     let store = builder.timeout(SHORT).open().await.unwrap();
     let key = Key::of("key");
     insert(&store, key, "value").await;
@@ -137,13 +146,13 @@ async fn a_silent_server_costs_the_time_limit_and_no_more() {
         }
         for _ in 0..4 {
             let begun = Instant::now();
-            let error = store.get(&key, Access::SLIDE).await.expect_err("never absent");
+            let error = store.get(&key, Freshness::Strict).await.expect_err("never absent");
             assert!(error.is_unavailable(), "{error}");
             assert!(begun.elapsed() < SHORT * 2, "{:?}", begun.elapsed());
         }
         server.resume();
         proxy.restore();
-        let (found, took) = until_ok(|| store.get(&key, Access::SLIDE)).await;
+        let (found, took) = until_ok(|| store.get(&key, Freshness::Strict)).await;
         assert!(found.is_some());
         eprintln!("back {took:?} after the silence");
         assert!(took < Duration::from_millis(1_500), "{took:?}");
@@ -155,10 +164,10 @@ async fn a_silent_server_costs_the_time_limit_and_no_more() {
 async fn a_dead_connection_is_replaced() {
     let server = Redis::start();
     let proxy = Proxy::to(server.port());
-    let builder = RedisStore::builder(proxy.url(&server.url())).prefix(prefix());
+    let builder = RedisStore::builder(proxy.url(&server.url()), &namespace());
     let store = builder.timeout(SHORT).open().await.unwrap();
     proxy.blackhole();
-    assert!(store.get(&Key::of("key"), Access::PEEK).await.unwrap_err().is_unavailable());
+    assert!(store.get(&Key::of("key"), Freshness::Strict).await.unwrap_err().is_unavailable());
     let before = proxy.counts().connections;
     proxy.restore();
     until_ok(|| store.remove_owner_of_nobody()).await;
@@ -171,7 +180,7 @@ trait Nobody {
 
 impl Nobody for RedisStore {
     async fn remove_owner_of_nobody(&self) -> kvolt_cache::Result<Vec<Key>> {
-        self.remove_owner(&Owner::from("nobody"), None).await
+        self.remove_owner(&owner("nobody"), None).await
     }
 }
 
@@ -194,8 +203,8 @@ async fn a_call_whose_answer_is_lost_is_not_repeated() {
     proxy.restore();
     let answer = inserting.await.unwrap();
     assert!(answer.as_ref().is_err_and(Error::is_unavailable), "{answer:?}");
-    assert_eq!(until_ok(|| store.get(&key, Access::PEEK)).await.0.unwrap().value, b"value");
-    assert_eq!(monitor.count("\"hset\""), 1, "{:#?}", monitor.lines());
+    assert_eq!(until_ok(|| store.get(&key, Freshness::Strict)).await.0.unwrap().value, b"value");
+    assert_eq!(monitor.count("\"set\""), 1, "{:#?}", monitor.lines());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -205,19 +214,28 @@ async fn a_replica_is_not_believed() {
         let master = Redis::builder().flavour(flavour).start();
         let store = store(server.url()).await;
         let key = Key::of("key");
+        insert(&store, Key::of("there"), "value").await;
         server.cli(&["REPLICAOF", "127.0.0.1", &master.port().to_string()]);
-        for access in [Access::PEEK, Access::SLIDE] {
-            let error = store.get(&key, access).await.expect_err("never absent");
-            assert!(error.is_unavailable(), "{flavour:?}: {error}");
-        }
+        let error = store.get(&key, Freshness::Strict).await.expect_err("never absent");
+        assert!(error.is_unavailable(), "{flavour:?}: {error}");
+        let at = At::new(&key);
+        let error = store.touch(at).await.expect_err("never absent");
+        assert!(error.is_unavailable(), "{flavour:?}: {error}");
+        let any = kvolt_cache::Version::from_number(1);
+        let error = store.replace(at, any, Vec::new(), None).await.expect_err("never absent");
+        assert!(error.is_unavailable(), "{flavour:?}: {error}");
         let error = store.insert(key, entry("value")).await.unwrap_err();
         assert!(error.is_unavailable(), "{flavour:?}: {error}");
-        let owner = Owner::from("owner");
+        let owner = owner("owner");
         assert!(store.list(&owner).await.unwrap_err().is_unavailable());
-        assert!(store.remove(&key).await.is_err_and(|error| error.is_unavailable()));
+        assert!(store.remove(at, None).await.is_err_and(|error| error.is_unavailable()));
+        let login = entry("").replaces(kvolt_cache::Replaces::new(key).seen(any));
+        let refused = store.insert(Key::of("new"), login).await;
+        assert!(refused.unwrap_err().is_unavailable());
         assert!(store.remove_owner(&owner, None).await.unwrap_err().is_unavailable());
         assert!(store.scan(None, 10).await.unwrap_err().is_unavailable());
         assert!(store.clear().await.unwrap_err().is_unavailable());
+        assert!(store.count().await.unwrap_err().is_unavailable());
         server.cli(&["REPLICAOF", "NO", "ONE"]);
         insert(&store, key, "value").await;
     }
@@ -229,32 +247,62 @@ async fn a_full_server_is_full_and_lets_people_out() {
     for flavour in [Flavour::Redis62, Flavour::Redis7, Flavour::Valkey9] {
         let builder = Redis::builder().flavour(flavour).config("maxmemory-policy", "noeviction");
         let server = builder.start();
-        let builder = RedisStore::builder(server.url()).prefix("full").slide_after(0.0);
+        let builder = RedisStore::builder(server.url(), "full").slide_after(0.0);
         let store = builder.open().await.unwrap();
-        let owner = Owner::from("owner");
+        let owner = owner("owner");
+        let owned = || NewEntry::new(vec![7; 100], Expiry::idle(LONG)).owner(owner.clone());
         let (first, second) = (Key::of("first"), Key::of("second"));
         for key in [first, second] {
-            let owned = NewEntry::new(vec![7; 100], Expiry::idle(LONG)).owner(owner.clone());
-            let _ = store.insert(key, owned).await.unwrap();
+            let _ = store.insert(key, owned()).await.unwrap();
         }
         server.cli(&["CONFIG", "SET", "maxmemory", "100kb"]);
-        let owned = || NewEntry::new(vec![7; 100], Expiry::idle(LONG)).owner(owner.clone());
-        let error = store.insert(Key::of("third"), owned()).await.expect_err("it is full");
-        assert!(error.is_full(), "{flavour:?}: {error}");
-        let limit = OwnerLimit { entries_max: 1, at_limit: AtLimit::RemoveOldest };
-        let error = store.insert(Key::of("third"), owned().limit(limit)).await.expect_err("full");
-        assert!(error.is_full(), "{flavour:?}: {error}");
-        assert_eq!(store.list(&owner).await.unwrap().len(), 2, "nothing was half done");
+        let login = owned().replaces(kvolt_cache::Replaces::new(first));
+        let limited = owned().limit(OwnerLimit::remove_oldest(1));
+        for refused in [owned(), login, limited] {
+            let error = store.insert(Key::of("third"), refused).await.expect_err("it is full");
+            assert!(error.is_full(), "{flavour:?}: {error}");
+        }
+        assert_eq!(list(&store, &owner).await.len(), 2, "nothing was half done");
 
-        let seen = store.get(&first, Access::PEEK).await.unwrap().unwrap();
+        let seen = get(&store, &first).await.unwrap();
         tokio::time::sleep(Duration::from_millis(5)).await;
-        let slid = store.get(&first, Access::SLIDE).await.unwrap().unwrap();
-        assert!(slid.deadlines.last_used() > seen.deadlines.last_used());
-        let error =
-            store.replace(&first, seen.version, vec![8; 100], None).await.expect_err("full");
-        assert!(error.is_full(), "{flavour:?}: {error}");
-        assert!(store.remove(&first).await.unwrap());
+        let slid = touch(&store, &first).await.unwrap();
+        assert!(slid.last_used() > seen.deadlines.last_used(), "{flavour:?}");
+        assert_eq!(get(&store, &first).await.unwrap().deadlines, slid);
+        for expiry in [None, Some(Expiry::idle(LONG))] {
+            let replaced = store.replace(At::new(&first), seen.version, vec![8; 100], expiry).await;
+            let error = replaced.expect_err("it is full");
+            assert!(error.is_full(), "{flavour:?}: {error}");
+        }
+        assert_eq!(get(&store, &first).await.unwrap().deadlines, slid, "nothing was half done");
+        assert_eq!(remove(&store, &first).await, Remove::Removed);
         assert_eq!(store.remove_owner(&owner, None).await.unwrap(), [second]);
+    }
+}
+
+/// A server that can't write its data refuses changes, and reads with them: `GETEX` is a write.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_can_not_save_is_unavailable() {
+    for flavour in [Flavour::Redis62, Flavour::Redis7, Flavour::Valkey9] {
+        let server = Redis::builder().flavour(flavour).start();
+        let store = store(server.url()).await;
+        let key = Key::of("key");
+        insert(&store, key, "value").await;
+        // A folder that there is not.
+        server.cli(&["CONFIG", "SET", "save", "1000000 1"]);
+        server.cli(&["CONFIG", "SET", "rdbcompression", "no"]);
+        let folder = server.folder().join("dump.rdb");
+        std::fs::create_dir(&folder).unwrap();
+        let _ = server.try_cli(&["BGSAVE"]);
+        support::soon("it has failed", || server.info("rdb_last_bgsave_status") == "err").await;
+        for _ in 0..2 {
+            let error = store.get(&key, Freshness::Strict).await.expect_err("never absent");
+            assert!(error.is_unavailable() && error.to_string().contains("disk"), "{error}");
+            let error = store.remove(At::new(&key), None).await.expect_err("it is refused");
+            assert!(error.is_unavailable(), "{flavour:?}: {error}");
+        }
+        server.cli(&["CONFIG", "SET", "stop-writes-on-bgsave-error", "no"]);
+        assert_eq!(value(&store, &key).await.as_deref(), Some("value"));
     }
 }
 
@@ -277,14 +325,14 @@ fn what_is_still_loading_is_unavailable() {
         let seen = runtime.block_on(async {
             let mut seen = Vec::new();
             loop {
-                match store.get(&Key::of("key"), Access::PEEK).await {
+                match store.get(&Key::of("key"), Freshness::Strict).await {
                     Ok(entry) => break assert!(entry.is_some(), "never absent"),
                     Err(error) => {
                         assert!(error.is_unavailable(), "{error}");
                         seen.push(error.to_string());
                         if error.to_string().contains("loading") {
                             // Unless that is over by now.
-                            let opened = RedisStore::open(url.as_str()).await;
+                            let opened = RedisStore::open(url.as_str(), "shop").await;
                             assert!(opened.is_ok() || opened.unwrap_err().is_unavailable());
                         }
                     }
@@ -305,41 +353,15 @@ async fn scripts_that_are_flushed_are_sent_again() {
     let key = Key::of("key");
     for round in 0..3 {
         server.cli(&["SCRIPT", "FLUSH"]);
-        let inserted = store.insert(key, entry("value")).await.unwrap();
-        assert_eq!(inserted, Insert::Inserted { removed: Vec::new() }, "round {round}");
+        assert_eq!(store.insert(key, entry("value")).await.unwrap(), inserted(), "round {round}");
+        assert!(touch(&store, &key).await.is_some());
         server.cli(&["SCRIPT", "FLUSH"]);
-        assert_eq!(value(&store, &key).await.as_deref(), Some("value"));
+        let seen = get(&store, &key).await.unwrap().version;
+        let replaced = store.replace(At::new(&key), seen, b"other".to_vec(), None).await.unwrap();
+        assert!(matches!(replaced, Replace::Replaced(_)), "round {round}");
+        assert_eq!(value(&store, &key).await.as_deref(), Some("other"));
         server.cli(&["SCRIPT", "FLUSH"]);
-        assert!(store.remove(&key).await.unwrap());
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_others_wrote_is_told_apart() {
-    for flavour in [Flavour::Redis62, Flavour::Redis7, Flavour::Valkey9] {
-        let server = Redis::builder().flavour(flavour).start();
-        let builder = RedisStore::builder(server.url()).prefix("mixed");
-        let store = builder.open().await.unwrap();
-        let key = Key::of("key");
-        insert(&store, key, "value").await;
-        let name = server.cli(&["KEYS", &format!("*{key}")]);
-        for (field, garbage) in [("idle", "soon"), ("ver", "-1"), ("used", ""), ("id", "")] {
-            let before = server.cli(&["HGET", &name, field]);
-            match garbage {
-                "" => server.cli(&["HDEL", &name, field]),
-                _ => server.cli(&["HSET", &name, field, garbage]),
-            };
-            let error = store.get(&key, Access::PEEK).await.expect_err("never absent");
-            assert!(error.is_corrupt(), "{flavour:?}, {field}: {error}");
-            assert_eq!(error.key(), Some(key));
-            server.cli(&["HSET", &name, field, &before]);
-            assert!(store.get(&key, Access::PEEK).await.unwrap().is_some(), "it was left in place");
-        }
-        server.cli(&["DEL", &name]);
-        server.cli(&["SET", &name, "something else"]);
-        let error = store.get(&key, Access::PEEK).await.expect_err("never absent");
-        assert!(error.is_misconfigured(), "{flavour:?}: {error}");
-        assert!(error.to_string().contains("prefix"), "{error}");
+        assert_eq!(remove(&store, &key).await, Remove::Removed);
     }
 }
 
@@ -347,13 +369,14 @@ async fn what_others_wrote_is_told_apart() {
 #[test]
 fn a_busy_server_is_unavailable() {
     let server = Redis::builder().config("lua-time-limit", "50").start();
-    let builder = RedisStore::builder(server.url()).prefix("busy").timeout(SHORT);
+    let builder = RedisStore::builder(server.url(), "busy").timeout(SHORT);
     let store = support::runtime().block_on(builder.open()).unwrap();
     std::thread::scope(|scope| {
         scope.spawn(|| server.try_cli(&["EVAL", "while true do end", "0"]));
         support::runtime().block_on(async {
             tokio::time::sleep(Duration::from_millis(200)).await;
-            let error = store.get(&Key::of("key"), Access::PEEK).await.expect_err("never absent");
+            let error =
+                store.get(&Key::of("key"), Freshness::Strict).await.expect_err("never absent");
             assert!(error.is_unavailable(), "{error}");
             server.cli(&["SCRIPT", "KILL"]);
             until_ok(|| store.remove_owner_of_nobody()).await;

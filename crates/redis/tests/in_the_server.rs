@@ -1,22 +1,15 @@
-//! What lies in the server: the format that the README documents, and that nothing piles up.
+//! What lies in the server: the format that the README documents, and that namespaces share nothing.
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 mod support;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use kvolt_cache::{Access, Expiry, Key, NewEntry, Owner, Rename, Renamed, Store};
+use kvolt_cache::{At, Cursor, Expiry, Key, NewEntry, Remove, Replace, Store};
 use kvolt_redis::RedisStore;
-use kvolt_servers::Redis;
+use kvolt_servers::{Flavour, Redis};
 
-use support::{LONG, insert, store, value};
-
-fn hash(server: &Redis, name: &str) -> BTreeMap<String, String> {
-    let text = server.cli(&["HGETALL", name]);
-    let lines: Vec<&str> = text.lines().collect();
-    lines.chunks(2).map(|pair| (pair[0].to_owned(), pair[1].to_owned())).collect()
-}
+use support::{entry, get, id, insert, list, owner, remove, value};
 
 fn names(server: &Redis) -> Vec<String> {
     let mut names: Vec<_> = server.cli(&["KEYS", "*"]).lines().map(String::from).collect();
@@ -27,175 +20,185 @@ fn names(server: &Redis) -> Vec<String> {
 /// Changes of this break what is stored, and the README.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_format_is_the_documented_one() {
-    let server = Redis::start();
-    let store = RedisStore::open(server.url()).await.unwrap();
-    assert_eq!(names(&server), [""; 0], "the check at the start leaves nothing behind");
-    let owner = Owner::from("ada {1}");
-    let [one, other] = [Key::from_bytes([0xab; 32]), Key::from_bytes([0xcd; 32])];
-    let expiry = Expiry::idle_within(Duration::from_secs(60), Duration::from_secs(600));
-    let entry = NewEntry::new(b"the value".to_vec(), expiry).owner(owner.clone());
-    let _ = store.insert(one, entry).await.unwrap();
+    for flavour in [Flavour::Redis62, Flavour::Redis7, Flavour::Valkey9] {
+        let server = Redis::builder().flavour(flavour).start();
+        let store = RedisStore::open(server.url(), "shop").await.unwrap();
+        assert_eq!(names(&server), [""; 0], "the check at the start leaves nothing behind");
+        let ada = owner("ada {1}");
+        let one = Key::from_id([0xab; 12], store.namespace());
+        let expiry = Expiry::idle_within(Duration::from_secs(60), Duration::from_secs(600));
+        let new = NewEntry::new(b"the value".to_vec(), expiry).owner(ada.clone());
+        let _ = store.insert(one, new).await.unwrap();
 
-    let name = format!("kvolt:{{{}}}:{one}", 0xabab % 1_024);
-    let part = Key::of("ada {1}").as_bytes()[30..]
-        .iter()
-        .fold(0, |part, byte| part * 256 + u16::from(*byte));
-    let index = format!("kvolt:{{{}}}:owner:ada {{1}}", part % 1_024);
-    let mut expected = vec![name.clone(), index.clone()];
-    expected.sort();
-    assert_eq!(names(&server), expected);
+        let name = format!("shop:{{{}}}:{}", 0xabab % 1_024, "ab".repeat(12));
+        let bytes = *Key::of("ada {1}").as_bytes();
+        let part = u16::from_be_bytes([bytes[8], bytes[9]]) % 1_024;
+        let index = format!("shop.owners:{{{part}}}:ada {{1}}");
+        assert_eq!(names(&server), [index.clone(), name.clone()]);
 
-    let fields = hash(&server, &name);
-    let keys: Vec<&str> = fields.keys().map(String::as_str).collect();
-    assert_eq!(keys, ["end", "id", "idle", "idx", "made", "own", "used", "val", "ver"]);
-    assert_eq!(fields["val"], "the value");
-    assert_eq!(
-        (&fields["own"], &fields["idle"]),
-        (&String::from("ada {1}"), &String::from("60000"))
-    );
-    let number = |field: &str| fields[field].parse::<u64>().unwrap();
-    assert_eq!(number("end"), number("used") + 600_000);
-    assert_eq!(number("idx"), number("end"));
-    assert_eq!(number("made") / 1_000, number("used"));
-    let read = store.get(&one, Access::PEEK).await.unwrap().unwrap();
-    assert_eq!(read.version.number(), number("ver"));
-    let expires: u64 = server.cli(&["PEXPIRETIME", &name]).parse().unwrap();
-    assert_eq!(expires, number("used") + 60_000 - 1, "the server removes it after this moment");
-    assert_eq!(server.cli(&["ZRANGE", &index, "0", "-1"]), one.to_string());
+        let text = server.cli(&["GET", &name]);
+        let (header, after) = text.split_once('\n').unwrap();
+        assert_eq!(after, "the value");
+        let fields: Vec<&str> = header.splitn(8, ' ').collect();
+        let [mark, version, used, idle, end, count, length, name_of_owner] = fields[..] else {
+            panic!("{header}");
+        };
+        assert_eq!([mark, idle, count, length], ["kv1", "0000000060000", "1", "007"]);
+        assert_eq!(name_of_owner, "ada {1}");
+        assert_eq!([version.len(), used.len(), end.len()], [16, 13, 13]);
+        let number = |field: &str| field.parse::<u64>().unwrap();
+        assert_eq!(number(end), number(used) + 600_000);
+        let read = get(&store, &one).await.unwrap();
+        assert_eq!(format!("{:016x}", read.version.number()), version);
+        let moment = |name: &str| {
+            let left: u64 = server.cli(&["PTTL", name]).parse().unwrap();
+            let time = server.cli(&["TIME"]);
+            let (seconds, micros) = time.split_once('\n').unwrap();
+            left + number(seconds) * 1_000 + number(micros) / 1_000
+        };
+        if flavour != Flavour::Redis62 {
+            let expires = number(&server.cli(&["PEXPIRETIME", &name]));
+            assert_eq!(
+                expires,
+                number(used) + 60_000 - 1,
+                "the server removes it after this moment"
+            );
+        }
+        assert!(moment(&index).abs_diff(number(end) + 1_000) < 1_000);
+        let scores = server.cli(&["ZRANGE", &index, "0", "-1", "WITHSCORES"]);
+        assert_eq!(
+            scores,
+            format!("{}\n{used}", "ab".repeat(12)),
+            "inserted when it was used first"
+        );
 
-    let mut rename = Rename::new();
-    rename.grace = Duration::from_secs(30);
-    assert_eq!(
-        store.rename(&one, other, rename).await.unwrap(),
-        Renamed::Moved { removed: vec![] }
-    );
-    let former = hash(&server, &name);
-    let keys: Vec<&str> = former.keys().map(String::as_str).collect();
-    assert_eq!(keys, ["end", "id", "to"]);
-    assert_eq!((&former["to"], &former["id"]), (&other.to_string(), &fields["id"]));
-    let moved_name = format!("kvolt:{{{}}}:{other}", 0xcdcd % 1_024);
-    let moved = hash(&server, &moved_name);
-    assert_eq!(moved["id"], fields["id"], "the id stays");
-    assert_ne!(moved["ver"], fields["ver"], "the version does not");
-    assert_eq!(server.cli(&["ZRANGE", &index, "0", "-1"]), other.to_string());
+        // A plain entry of a name, with one deadline.
+        let plain = Key::of("a name");
+        let _ = store.insert(plain, NewEntry::new(Vec::new(), Expiry::after(support::LONG))).await;
+        let bytes = plain.as_bytes();
+        let part = u16::from_be_bytes([bytes[8], bytes[9]]) % 1_024;
+        let text = server.cli(&["GET", &format!("shop:{{{part}}}:{plain}")]);
+        let none = "-".repeat(13);
+        assert_eq!(&text[20..49], format!(" {none} {none} "));
+        assert_eq!(&text[62..], " 0\n");
 
-    assert_eq!(
-        server.command(&["HGET", &moved_name, "was"]).unwrap().bytes(),
-        Some(&[0xab; 32][..])
-    );
-
-    assert!(store.remove(&one).await.unwrap());
-    assert_eq!(names(&server), [""; 0], "the former key has gone with it");
+        let replaced = store.replace(At::new(&one), read.version, b"other".to_vec(), None).await;
+        let Replace::Replaced(new) = replaced.unwrap() else { panic!("the version is current") };
+        let text = server.cli(&["GET", &name]);
+        assert_eq!(text, format!("kv1 {:016x}{}\nother", new.number(), &header[20..]));
+        assert_eq!(remove(&store, &one).await, Remove::Removed);
+        assert_eq!(remove(&store, &plain).await, Remove::Removed);
+        assert_eq!(names(&server), [""; 0]);
+    }
 }
 
-/// Whoever signs in and out again and again leaves nothing behind, nor does who lets sessions expire.
+/// Values are bytes, and memory does not grow with changes.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_index_does_not_grow() {
+async fn values_of_any_bytes_are_kept() {
     let server = Redis::start();
-    let store = store(server.url()).await;
-    let owner = Owner::from("ada");
-    let live = Key::of("live");
-    let owned = |expiry| NewEntry::new(Vec::new(), expiry).owner(owner.clone());
-    let _ = store.insert(live, owned(Expiry::idle(LONG))).await.unwrap();
-    let index = || names(&server).into_iter().find(|name| name.contains(":owner:")).unwrap();
-    for number in 0..300 {
-        let key = Key::of(format!("short {number}"));
-        let _ = store.insert(key, owned(Expiry::after(Duration::from_millis(1)))).await.unwrap();
-        let key = Key::of(format!("removed {number}"));
-        let _ = store.insert(key, owned(Expiry::idle(LONG))).await.unwrap();
-        assert!(store.remove(&key).await.unwrap());
+    let builder = RedisStore::builder(server.url(), "shop").slide_after(0.0);
+    let store = builder.open().await.unwrap();
+    let key = id(&store, "key");
+    let all: Vec<u8> = (0..=u8::MAX).chain(*b"\nkv1 \r\n").cycle().take(70_000).collect();
+    for size in [0, 1, 300, 70_000] {
+        let new = NewEntry::new(all[..size].to_vec(), Expiry::idle(support::LONG));
+        let _ = store.insert(key, new).await.unwrap();
+        let usage = || server.cli(&["MEMORY", "USAGE", &names(&server)[0]]);
+        let before = usage();
+        for _ in 0..5 {
+            let found = get(&store, &key).await.unwrap();
+            assert_eq!(found.value, all[..size]);
+            assert!(store.touch(At::new(&key)).await.unwrap().is_some());
+            let value = found.value;
+            let replaced = store.replace(At::new(&key), found.version, value, None).await.unwrap();
+            assert!(matches!(replaced, Replace::Replaced(_)));
+        }
+        assert_eq!(usage(), before, "{size}");
+        assert_eq!(remove(&store, &key).await, Remove::Removed);
     }
-    let members: usize = server.cli(&["ZCARD", &index()]).parse().unwrap();
-    assert!(members < 40, "{members} of 601");
-    assert_eq!(store.list(&owner).await.unwrap().len(), 1);
-    assert_eq!(server.cli(&["ZCARD", &index()]), "1", "a list leaves only what lives");
-    assert!(store.remove(&live).await.unwrap());
-    assert_eq!(names(&server), [""; 0]);
 }
 
-/// The index is there for as long as its entries, and not for long after.
+/// What one of a million takes: with as many, the server's tables are as full as here.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_index_ends_after_its_last_member() {
+async fn a_session_takes_at_most_720_bytes() {
+    const SESSIONS: usize = 31_000;
     let server = Redis::start();
-    let store = store(server.url()).await;
-    let owner = Owner::from("ada");
-    let expiries = [
-        ("lifetime", Expiry::after(Duration::from_secs(2))),
-        ("both", Expiry::idle_within(Duration::from_millis(1_500), Duration::from_secs(5))),
-    ];
-    for (name, expiry) in expiries {
-        let entry = NewEntry::new(Vec::new(), expiry).owner(owner.clone());
-        let _ = store.insert(Key::of(name), entry).await.unwrap();
+    let store = RedisStore::open(server.url(), "shop").await.unwrap();
+    let used = || server.info("used_memory").parse::<usize>().unwrap();
+    insert(&store, id(&store, "warm"), "").await;
+    let before = used();
+    let inserting: Vec<_> = (0..20)
+        .map(|chunk| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                for number in 0..SESSIONS / 20 {
+                    let name = format!("user-{:06}", chunk * 10_000 + number);
+                    let expiry = Expiry::idle_within(support::LONG, support::LONG * 12);
+                    let value = NewEntry::new(vec![b'x'; 277], expiry).owner(owner(&name));
+                    let _ = store.insert(id(&store, &name), value).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    for task in inserting {
+        task.await.unwrap();
     }
-    let longer = NewEntry::new(Vec::new(), Expiry::after(LONG)).owner(owner.clone());
-    let _ = store.insert(Key::of("longer"), longer).await.unwrap();
-    assert!(store.remove(&Key::of("longer")).await.unwrap());
-    for _ in 0..6 {
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        assert!(store.get(&Key::of("both"), Access::SLIDE).await.unwrap().is_some());
-        assert_eq!(store.list(&owner).await.unwrap().len(), 2);
-    }
-    tokio::time::sleep(Duration::from_millis(900)).await;
-    assert_eq!(store.list(&owner).await.unwrap().len(), 1);
-
-    let other = Owner::from("other");
-    let entry = NewEntry::new(Vec::new(), Expiry::idle(Duration::from_millis(500)));
-    let _ = store.insert(Key::of("idle"), entry.owner(other)).await.unwrap();
-    let ttl = |owner: &str| {
-        let name =
-            names(&server).into_iter().find(|name| name.ends_with(&format!(":owner:{owner}")));
-        server.cli(&["PTTL", &name.unwrap()]).parse::<i64>().unwrap()
-    };
-    assert!((1..18_000).contains(&ttl("other")), "{}", ttl("other"));
-    assert!(ttl("ada") > 3_000_000, "it keeps the time of one that would have lived longer");
+    assert_eq!(server.cli(&["DBSIZE"]), (2 * SESSIONS + 1).to_string());
+    let each = (used() - before) / SESSIONS;
+    eprintln!("{each} bytes for each session");
+    assert!(each <= 720, "{each}");
 }
 
+/// Two namespaces, and others' keys, know nothing of each other.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_owner_of_thousands_is_listed_and_signed_out() {
-    const MANY: usize = 5_000;
+async fn a_namespace_leaves_what_is_others() {
     let server = Redis::start();
-    let store = store(server.url()).await;
-    let owner = Owner::from("ada");
-    let mut inserting = Vec::new();
-    for chunk in 0..20 {
-        let (store, owner) = (store.clone(), owner.clone());
-        inserting.push(tokio::spawn(async move {
-            for number in 0..MANY / 20 {
-                let entry = NewEntry::new(vec![1; 100], Expiry::idle(LONG)).owner(owner.clone());
-                let _ = store.insert(Key::of(format!("{chunk}, {number}")), entry).await.unwrap();
-            }
-        }));
-    }
-    for inserting in inserting {
-        inserting.await.unwrap();
-    }
-    let begun = tokio::time::Instant::now();
-    assert_eq!(store.list(&owner).await.unwrap().len(), MANY);
-    eprintln!("listed in {:?}", begun.elapsed());
-    let begun = tokio::time::Instant::now();
-    let keep = Key::of("3, 14");
-    assert_eq!(store.remove_owner(&owner, Some(&keep)).await.unwrap().len(), MANY - 1);
-    eprintln!("signed out in {:?}", begun.elapsed());
-    assert_eq!(store.list(&owner).await.unwrap().len(), 1);
-}
-
-/// Two stores of different prefixes, and others' keys, know nothing of each other.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_clear_leaves_what_is_others() {
-    let server = Redis::start();
-    let builder = |prefix: &str| RedisStore::builder(server.url()).prefix(prefix);
-    let (one, other) = (builder("a").open().await.unwrap(), builder("a:b").open().await.unwrap());
-    let key = Key::of("key");
+    let shop = RedisStore::open(server.url(), "shop").await.unwrap();
+    let admin = shop.within("shop_admin").unwrap();
+    let ada = owner("ada");
+    let (one, other) = (id(&shop, "key"), id(&admin, "key"));
+    assert_eq!(one.id(), other.id(), "the same id in both");
     for number in 0..3_000 {
-        insert(&one, Key::of(format!("{number}")), "value").await;
+        insert(&shop, Key::of(format!("{number}")), "value").await;
     }
-    insert(&other, key, "value").await;
-    server.cli(&["SET", "a:plain", "x"]);
-    one.clear().await.unwrap();
-    assert!(one.scan(None, 10).await.unwrap().entries.is_empty());
-    assert_eq!(value(&other, &key).await.as_deref(), Some("value"));
-    assert_eq!(server.cli(&["GET", "a:plain"]), "x");
-    assert_eq!(other.scan(None, 10).await.unwrap().entries.len(), 1);
-    let error = other.scan(Some(&kvolt_cache::Cursor::from_bytes([1, 2, 3])), 1).await.unwrap_err();
+    for (store, key) in [(&shop, one), (&admin, other)] {
+        let _ = store.insert(key, entry("value").owner(ada.clone())).await.unwrap();
+        insert(store, Key::of("same"), store.namespace().as_str()).await;
+    }
+    server.cli(&["SET", "shop:plain", "x"]);
+    // Neither leads to the other's, by whatever key.
+    assert_eq!(
+        (get(&shop, &other).await.is_none(), get(&admin, &one).await.is_none()),
+        (true, true)
+    );
+    assert_eq!(list(&shop, &ada).await, [one]);
+    assert_eq!((shop.count().await.unwrap(), admin.count().await.unwrap()), (3_002, 2));
+    assert_eq!(shop.remove_owner(&ada, None).await.unwrap(), [one]);
+    assert_eq!(list(&admin, &ada).await, [other]);
+    let cursor = shop.scan(None, 10).await.unwrap().next.unwrap();
+    assert!(admin.scan(Some(&cursor), 10).await.unwrap().listing.entries.len() <= 2);
+
+    shop.clear().await.unwrap();
+    assert!(shop.scan(None, 10).await.unwrap().listing.entries.is_empty());
+    assert_eq!(value(&admin, &Key::of("same")).await.as_deref(), Some("shop_admin"));
+    assert_eq!(admin.scan(None, 10).await.unwrap().listing.entries.len(), 2);
+    assert_eq!(server.cli(&["GET", "shop:plain"]), "x");
+    let error = admin.scan(Some(&Cursor::from_bytes([1, 2, 3])), 1).await.unwrap_err();
     assert!(error.is_misconfigured());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_count_has_each_entry_once_and_reads_none() {
+    let server = Redis::start();
+    let store = support::store(server.url()).await;
+    assert_eq!(store.count().await.unwrap(), 0);
+    for number in 0..2_500 {
+        let new = entry("value").owner(owner(&format!("{}", number % 7)));
+        let _ = store.insert(id(&store, format!("{number}")), new).await.unwrap();
+    }
+    assert_eq!(remove(&store, &id(&store, "7")).await, Remove::Removed);
+    let monitor = server.monitor();
+    assert_eq!(store.count().await.unwrap(), 2_499);
+    // One of nothing, to see whether the server is a master.
+    assert_eq!(monitor.count("getex") + monitor.count("evalsha"), 1);
 }

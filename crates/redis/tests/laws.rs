@@ -1,53 +1,46 @@
 //! The laws of the contract, on real servers.
 
+#[path = "support/fixture.rs"]
+mod fixture;
 mod support;
 
 use kvolt_cache::codec::Json;
 use kvolt_servers::{Flavour, Redis, RedisCluster};
 
-use support::{On, all_laws_hold, cluster_url, sealing};
+use fixture::{On, all_laws_hold, costs_are_as_stated, sealing};
 
-/// As the user of the README, who may do nothing else.
-fn with_fewest_permissions(server: &Redis, user: &str) -> String {
-    for line in support::acl_lines(user) {
-        server.cli(&line.iter().map(String::as_str).collect::<Vec<_>>());
-    }
-    server.url_as(user, "password")
+fn server(flavour: Flavour) -> Redis {
+    Redis::builder().flavour(flavour).start()
 }
 
 #[test]
 fn all_laws_hold_on_redis_7() {
-    let server = Redis::start();
-    all_laws_hold(On::new(with_fewest_permissions(&server, "app"), Json));
+    all_laws_hold(On::new(server(Flavour::Redis7), Json).with_fewest_permissions());
 }
 
 #[test]
 fn all_laws_hold_on_redis_6_2() {
-    let server = Redis::builder().flavour(Flavour::Redis62).start();
-    all_laws_hold(On::new(with_fewest_permissions(&server, "app"), Json));
+    all_laws_hold(On::new(server(Flavour::Redis62), Json).with_fewest_permissions());
 }
 
 #[test]
 fn all_laws_hold_on_valkey_9() {
-    let server = Redis::builder().flavour(Flavour::Valkey9).start();
-    all_laws_hold(On::new(with_fewest_permissions(&server, "app"), Json));
-}
-
-/// The law of what is told of applies there, too.
-#[test]
-fn all_laws_hold_where_the_server_notifies() {
-    let server = Redis::builder().config("notify-keyspace-events", "Ex").start();
-    all_laws_hold(On::new(with_fewest_permissions(&server, "told"), Json));
+    all_laws_hold(On::new(server(Flavour::Valkey9), Json).with_fewest_permissions());
 }
 
 #[test]
 fn all_laws_hold_with_encrypted_values() {
-    let server = Redis::start();
-    all_laws_hold(On::new(server.unix_url(), sealing()));
+    all_laws_hold(On::new(Redis::start(), sealing()).by(Redis::unix_url));
 }
 
 #[test]
 fn all_laws_hold_on_a_cluster() {
-    let cluster = RedisCluster::of(Redis::builder().config("notify-keyspace-events", "Ex"));
-    all_laws_hold(On::new(cluster_url(&cluster), Json));
+    all_laws_hold(On::cluster(RedisCluster::start(), Json));
+}
+
+#[test]
+fn costs_are_as_stated_on_each_server() {
+    for flavour in [Flavour::Redis62, Flavour::Redis7, Flavour::Valkey9] {
+        costs_are_as_stated(On::new(server(flavour), Json));
+    }
 }

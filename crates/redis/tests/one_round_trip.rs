@@ -5,153 +5,223 @@ mod support;
 
 use std::time::Duration;
 
-use kvolt_cache::{Access, Expiry, Key, NewEntry, Owner, Rename, Store, Version};
+use kvolt_cache::{
+    At, Expiry, Freshness, Insert, Key, NewEntry, OwnerLimit, Replaces, Result, Store,
+};
 use kvolt_redis::RedisStore;
-use kvolt_servers::{Proxy, Redis};
+use kvolt_servers::{Monitor, Proxy, Redis};
 
-use support::{LONG, entry, prefix};
+use support::{LONG, entry, get, id, namespace, owner, touch};
 
 /// A server, and a store behind a proxy that counts.
-async fn counted(slide_after: f64) -> (Redis, Proxy, RedisStore) {
-    let server = Redis::start();
-    let proxy = Proxy::to(server.port());
-    let builder = RedisStore::builder(proxy.url(&server.url())).prefix(prefix());
-    let store = builder.slide_after(slide_after).open().await.unwrap();
-    // What each script costs once, the first time.
-    let (key, owner) = (Key::of("warm"), Owner::from("warm"));
-    let _ = store.insert(key, entry("").owner(owner.clone())).await.unwrap();
-    let _ = store.get(&key, Access::SLIDE).await.unwrap();
-    let _ = store.replace(&key, Version::from_number(0), Vec::new(), None).await.unwrap();
-    let mut rename = Rename::new();
-    rename.grace = LONG;
-    let _ = store.rename(&key, Key::of("warmer"), rename).await.unwrap();
-    let _ = store.list(&owner).await.unwrap();
-    let _ = store.remove(&Key::of("warmer")).await.unwrap();
-    let _ = store.remove_owner(&owner, None).await.unwrap();
-    (server, proxy, store)
+struct Counted {
+    monitor: Monitor,
+    proxy: Proxy,
+    store: RedisStore,
+    server: Redis,
 }
 
-/// How many round trips the call made.
-async fn turns<T>(proxy: &Proxy, call: impl Future<Output = kvolt_cache::Result<T>>) -> u64 {
-    let before = proxy.counts();
-    call.await.unwrap();
-    let after = proxy.counts();
-    assert_eq!(after.connections, before.connections, "no connection is made for it");
-    (after - before).round_trips
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_read_with_a_slide_is_one_command_and_one_round_trip() {
-    let (server, proxy, store) = counted(0.0).await;
-    let (key, owner) = (Key::of("key"), Owner::from("owner"));
-    let expiry = Expiry::idle_within(Duration::from_secs(60), LONG);
-    let _ = store.insert(key, NewEntry::new(Vec::new(), expiry).owner(owner)).await.unwrap();
-    let before = store.get(&key, Access::PEEK).await.unwrap().unwrap().deadlines.last_used();
-    tokio::time::sleep(Duration::from_millis(20)).await;
-
-    let monitor = server.monitor();
-    assert_eq!(turns(&proxy, store.get(&key, Access::SLIDE)).await, 1);
-    let lines = monitor.lines();
-    let sent = lines.iter().filter(|line| !line.contains(" lua]")).count();
-    assert_eq!(sent, 1, "{lines:#?}");
-    assert_eq!(monitor.count("pexpireat"), 1, "it slid: {lines:#?}");
-    let after = store.get(&key, Access::PEEK).await.unwrap().unwrap().deadlines.last_used();
-    assert!(after > before);
-
-    // Whoever erases its type allocates it.
-    let size = size_of_val(&store.get(&key, Access::SLIDE));
-    assert!(size < 8_192, "the future of a read has {size} bytes");
-
-    assert_eq!(turns(&proxy, store.get(&key, Access::PEEK)).await, 1);
-    assert_eq!(turns(&proxy, store.get(&Key::of("absent"), Access::SLIDE)).await, 1);
-}
-
-/// Entries without a lifetime slide for long before the owner's index has to be touched.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_read_with_a_slide_is_one_round_trip_without_a_lifetime_too() {
-    let (_server, proxy, store) = counted(0.0).await;
-    const READS: u64 = 150;
-    for attempt in 0..5 {
-        let (key, owner) = (Key::of(format!("{attempt}")), Owner::new(format!("{attempt}")));
-        let entry = NewEntry::new(Vec::new(), Expiry::idle(Duration::from_millis(400)));
-        let _ = store.insert(key, entry.owner(owner.clone())).await.unwrap();
-        let before = proxy.counts();
-        let mut reads = 0;
-        while reads < READS && store.get(&key, Access::SLIDE).await.unwrap().is_some() {
-            reads += 1;
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        if reads < READS {
-            // The machine was so busy that it ended.
-            continue;
-        }
-        let all = (proxy.counts() - before).round_trips;
-        assert_eq!(store.list(&owner).await.unwrap().len(), 1, "the index is still there");
-        assert!((READS + 1..READS + 3).contains(&all), "one in thirty idle times, and not {all}");
-        return;
+impl Counted {
+    async fn new(slide_after: f64) -> Self {
+        let server = Redis::start();
+        let proxy = Proxy::to(server.port());
+        let builder = RedisStore::builder(proxy.url(&server.url()), &namespace());
+        let store = builder.slide_after(slide_after).open().await.unwrap();
+        // What each script costs once, the first time.
+        let (key, owner) = (id(&store, "warm"), owner("warm"));
+        let _ = store.insert(key, entry("").owner(owner.clone())).await.unwrap();
+        let seen = get(&store, &key).await.unwrap().version;
+        let at = At::new(&key).owner(&owner);
+        let _ = store.touch(at).await.unwrap();
+        let _ = store.replace(at, seen, Vec::new(), None).await.unwrap();
+        let _ = store.list(&owner).await.unwrap();
+        let _ = store.remove(at, None).await.unwrap();
+        let _ = store.insert(key, entry("").owner(owner.clone())).await.unwrap();
+        let _ = store.remove_owner(&owner, None).await.unwrap();
+        Self { monitor: server.monitor(), proxy, store, server }
     }
-    panic!("the machine is too busy");
+
+    /// Commands but `TIME`, and round trips, of a call.
+    async fn cost<T>(&self, call: impl Future<Output = Result<T>>) -> (usize, u64) {
+        self.monitor.clear();
+        let before = self.proxy.counts();
+        call.await.unwrap();
+        let after = self.proxy.counts();
+        assert_eq!(after.connections, before.connections, "no connection is made for it");
+        let lines = self.monitor.lines();
+        let is_sent = |line: &&String| !line.contains(" lua]") && !line.contains("\"TIME\"");
+        (lines.iter().filter(is_sent).count(), (after - before).round_trips)
+    }
 }
 
-/// A read that would move the deadline too little writes nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_is_one_plain_command() {
+    let counted = Counted::new(0.0).await;
+    let store = &counted.store;
+    let (key, ada) = (id(store, "key"), owner("ada"));
+    let expiry = Expiry::idle_within(Duration::from_secs(60), LONG);
+    let _ = store.insert(key, NewEntry::new(Vec::new(), expiry).owner(ada.clone())).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    for key in [key, id(store, "absent")] {
+        assert_eq!(counted.cost(store.get(&key, Freshness::Strict)).await, (1, 1));
+        let lines = counted.monitor.lines();
+        assert!(lines[0].contains("\"GETEX\"") && !lines[0].contains("lua"), "{lines:?}");
+        assert!(lines.len() <= 2, "{lines:?}");
+    }
+    assert!(get(store, &key).await.unwrap().slide_due);
+    assert_eq!(counted.cost(store.touch(At::new(&key).owner(&ada))).await, (1, 1));
+    assert_eq!(counted.monitor.count("pexpireat"), 1, "it slid: {:?}", counted.monitor.lines());
+
+    // A caller that erases its type allocates it.
+    let size = size_of_val(&store.get(&key, Freshness::Strict));
+    assert!(size < 8_192, "the future of a read has {size} bytes");
+}
+
+/// The server's time is asked for once a second, and in the same write as a read.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_time_is_asked_for_once_a_second() {
+    let counted = Counted::new(0.1).await;
+    let key = id(&counted.store, "key");
+    let _ = counted.store.insert(key, entry("")).await.unwrap();
+    counted.monitor.clear();
+    let before = counted.proxy.counts();
+    let begun = tokio::time::Instant::now();
+    let mut reads = 0;
+    while begun.elapsed() < Duration::from_millis(2_500) {
+        let readers: Vec<_> = (0..4)
+            .map(|_| {
+                let store = counted.store.clone();
+                tokio::spawn(async move { get(&store, &key).await.is_some() })
+            })
+            .collect();
+        for reader in readers {
+            assert!(reader.await.unwrap());
+            reads += 1;
+        }
+    }
+    let seconds = begun.elapsed().as_secs() as usize + 1;
+    let times = counted.monitor.lines();
+    let times = times.iter().filter(|line| line.contains("\"TIME\"")).count();
+    assert!((1..=seconds).contains(&times), "{times} in {seconds} seconds and {reads} reads");
+    assert!((counted.proxy.counts() - before).round_trips <= reads);
+}
+
+/// A slide that would move the deadline too little is not due, and writes nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slide_that_is_not_due_writes_nothing() {
-    let (server, _proxy, store) = counted(0.5).await;
-    let key = Key::of("key");
-    let entry = NewEntry::new(Vec::new(), Expiry::idle(Duration::from_millis(600)));
-    let _ = store.insert(key, entry).await.unwrap();
-    let monitor = server.monitor();
+    let counted = Counted::new(0.5).await;
+    let (store, monitor) = (&counted.store, &counted.monitor);
+    let key = id(store, "key");
+    let _ = store.insert(key, NewEntry::new(Vec::new(), Expiry::idle(LONG))).await.unwrap();
+    monitor.clear();
     for _ in 0..5 {
-        assert!(store.get(&key, Access::SLIDE).await.unwrap().is_some());
+        assert!(!get(store, &key).await.unwrap().slide_due);
+        assert!(touch(store, &key).await.is_some());
     }
-    assert_eq!(monitor.count("pexpireat"), 0, "{:#?}", monitor.lines());
-    tokio::time::sleep(Duration::from_millis(400)).await;
-    for _ in 0..5 {
-        assert!(store.get(&key, Access::SLIDE).await.unwrap().is_some());
+    assert_eq!(monitor.count("pexpireat") + monitor.count("setrange"), 0);
+    // As after a little more than half of it.
+    let used = get(store, &key).await.unwrap().deadlines.last_used().unwrap();
+    let used = used.saturating_sub(LONG / 2 + Duration::from_secs(1)).as_millis().to_string();
+    let name = support::name_of(&counted.server, &key.to_string()[..24]);
+    counted.server.cli(&["SETRANGE", &name, "21", &used]);
+    monitor.clear();
+    // Many see that it is due, and one slides it.
+    for _ in 0..3 {
+        assert!(touch(store, &key).await.is_some());
+        assert!(!get(store, &key).await.unwrap().slide_due);
     }
-    assert_eq!(monitor.count("pexpireat"), 1, "{:#?}", monitor.lines());
+    assert_eq!((monitor.count("pexpireat"), monitor.count("setrange")), (1, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_other_calls_cost_what_the_readme_says() {
-    let (_server, proxy, store) = counted(0.1).await;
-    let owner = Owner::from("owner");
-    let [plain, one, other, third] = ["plain", "one", "other", "third"].map(Key::of);
-    let owned = || entry("").owner(owner.clone());
-    assert_eq!(turns(&proxy, store.insert(plain, entry(""))).await, 1);
-    assert_eq!(turns(&proxy, store.insert(one, owned())).await, 1);
-    let seen = store.get(&one, Access::PEEK).await.unwrap().unwrap().version;
-    assert_eq!(turns(&proxy, store.replace(&one, seen, Vec::new(), None)).await, 1);
-    let mut login = Rename::new();
-    login.owner = Some(owner.clone());
-    assert_eq!(turns(&proxy, store.rename(&plain, other, login)).await, 1, "a login");
-    let mut rotate = Rename::new();
-    rotate.grace = LONG;
-    assert_eq!(turns(&proxy, store.rename(&one, third, rotate)).await, 2, "asks for the owner");
-    assert_eq!(turns(&proxy, store.get(&one, Access::SLIDE)).await, 2, "by a former key");
-    assert_eq!(turns(&proxy, store.list(&owner)).await, 2);
-    assert_eq!(turns(&proxy, store.remove(&other)).await, 2, "and out of the index");
-    assert_eq!(turns(&proxy, store.remove_owner(&owner, None)).await, 3, "and a former key");
-    assert_eq!(turns(&proxy, store.remove_owner(&owner, None)).await, 1);
+    let counted = Counted::new(0.1).await;
+    let store = &counted.store;
+    let ada = owner("ada");
+    let key = |name: &str| id(store, name);
+    let owned = || entry("").owner(ada.clone());
+    assert_eq!(counted.cost(store.insert(key("plain"), entry(""))).await, (1, 1));
+    assert_eq!(counted.cost(store.insert(key("one"), owned())).await, (1, 1));
+    let one = key("one");
+    let at = At::new(&one);
+    for (expiry, at, cost) in [
+        (None, at, 1),
+        (Some(Expiry::idle(LONG)), at.owner(&ada), 1),
+        (Some(Expiry::idle(LONG)), at, 2),
+    ] {
+        let seen = get(store, &one).await.unwrap().version;
+        let replace = store.replace(at, seen, Vec::new(), expiry);
+        assert_eq!(counted.cost(replace).await, (cost, cost as u64));
+    }
+    let login = owned().replaces(Replaces::new(key("plain")));
+    assert_eq!(counted.cost(store.insert(key("two"), login)).await, (1, 1), "a first login");
+    let again = owned().replaces(Replaces::new(key("two")).owner(ada.clone()));
+    assert_eq!(counted.cost(store.insert(key("three"), again)).await, (1, 1), "a login again");
+    let unknown = owned().replaces(Replaces::new(key("three")));
+    assert_eq!(
+        counted.cost(store.insert(key("four"), unknown)).await,
+        (2, 2),
+        "asks for the owner"
+    );
+    assert_eq!(counted.cost(store.list(&ada)).await, (2, 2));
+    assert_eq!(counted.cost(store.list(&owner("nobody"))).await, (1, 1));
+    assert_eq!(counted.cost(store.remove(at.owner(&ada), None)).await, (1, 1));
+    assert_eq!(counted.cost(store.remove(At::new(&key("four")), None)).await, (2, 2));
+    for number in 0..20 {
+        let _ = store.insert(key(&format!("{number}")), owned()).await.unwrap();
+    }
+    assert_eq!(counted.cost(store.remove_owner(&ada, None)).await, (2, 2));
+    assert_eq!(counted.cost(store.remove_owner(&ada, None)).await, (1, 1));
+}
+
+/// Review F1: a limit cost as much as there were sessions.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_costs_the_same_at_any_number() {
+    let counted = Counted::new(0.1).await;
+    let store = &counted.store;
+    for max in [3, 64] {
+        let ada = owner(&format!("{max}"));
+        let new = |limit| {
+            let value = NewEntry::new(vec![b'x'; 10_000], Expiry::idle(LONG));
+            value.owner(ada.clone()).limit(limit)
+        };
+        let key = |number: u32| id(store, format!("{max}, {number}"));
+        let oldest = OwnerLimit::remove_oldest(max);
+        for number in 0..max {
+            let insert = store.insert(key(number), new(oldest));
+            assert_eq!(counted.cost(insert).await, (1, 1), "below the limit");
+        }
+        let before = counted.proxy.counts();
+        let insert = store.insert(key(max), new(oldest));
+        assert_eq!(counted.cost(insert).await, (2, 2), "at the limit");
+        let bytes = counted.proxy.counts() - before;
+        assert!(bytes.bytes_to_client < 5_000 && bytes.bytes_to_server < 30_000, "{bytes:?}");
+        let refuse = store.insert(key(max + 1), new(OwnerLimit::refuse(max)));
+        assert_eq!(counted.cost(refuse).await, (2, 2), "refused");
+        assert!(get(store, &key(max + 1)).await.is_none());
+        let own = new(OwnerLimit::refuse(max)).replaces(Replaces::new(key(max)).owner(ada.clone()));
+        assert_eq!(counted.cost(store.insert(key(max + 2), own)).await, (1, 1), "over one's own");
+    }
 }
 
 /// However many callers there are, they share a connection, and none waits for another's answer.
 #[tokio::test(flavor = "multi_thread")]
 async fn callers_share_one_connection() {
-    let (_server, proxy, store) = counted(0.1).await;
+    let counted = Counted::new(0.1).await;
     let key = Key::of("key");
-    let _ = store.insert(key, entry("")).await.unwrap();
-    proxy.delay(Duration::from_millis(50));
+    let inserted = counted.store.insert(key, entry("")).await.unwrap();
+    assert!(matches!(inserted, Insert::Inserted { .. }));
+    counted.proxy.delay(Duration::from_millis(50));
     let begun = tokio::time::Instant::now();
     let calls: Vec<_> = (0..200)
         .map(|_| {
-            let store = store.clone();
-            tokio::spawn(async move { store.get(&key, Access::PEEK).await.unwrap().is_some() })
+            let store = counted.store.clone();
+            tokio::spawn(async move { get(&store, &key).await.is_some() })
         })
         .collect();
     for call in calls {
         assert!(call.await.unwrap());
     }
     assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
-    assert_eq!(proxy.connections(), 1);
+    assert_eq!(counted.proxy.connections(), 1);
 }

@@ -7,14 +7,17 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kvolt_cache::{
-    Access, Clock, Error, Key, Listener, NewEntry, Owner, Push, Rename, Renamed, Replace, Store,
+    At, Clock, Error, Freshness, Key, Listener, OwnerLimit, Push, Remove, Replace, Replaces, Store,
     Timestamp,
 };
 use kvolt_redis::RedisStore;
 use kvolt_servers::{Flavour, Proxy, Redis, RedisCluster, RedisSentinel};
 use tokio::task::JoinHandle;
 
-use support::{LONG, cluster_url, entry, insert, sentinel_url, soon, store};
+use support::{
+    cluster_url, entry, get, id, id_of, insert, inserted, owner, remove, sentinel_url, soon, store,
+    touch,
+};
 
 const INTERVAL: Duration = Duration::from_millis(20);
 
@@ -77,59 +80,65 @@ async fn listen(store: &RedisStore) -> (Arc<Ears>, JoinHandle<Error>) {
     (ears, ended)
 }
 
-/// Each change of an entry is told, by this store, by another, and by others.
-async fn every_change_is_told(store: &RedisStore, cli: impl Fn(&str, &Key)) {
+/// Each change of an entry is pushed, by this store, by another, and by others.
+async fn every_change_is_pushed(store: &RedisStore, cli: impl Fn(&str, &Key)) {
     let (ears, ended) = listen(store).await;
-    let owner = Owner::from("ada");
-    let keys = (0..10_000).map(|number| Key::of(format!("key {number}")));
-    let mut keys = keys.filter(|key| store.places(key, Some(&owner)));
-    let mut key = || keys.next().unwrap();
-
-    let (one, other) = (key(), key());
-    let owned = |value: &str| entry(value).owner(owner.clone());
+    let ada = owner("ada");
+    let key = |name: &str| id_of(store, name, &ada);
+    let owned = |value: &str| entry(value).owner(ada.clone());
+    let [one, second, third] = ["one", "second", "third"].map(key);
     let _ = store.insert(one, owned("value")).await.unwrap();
-    assert_eq!(ears.all_until_now().await, [one], "made");
+    assert_eq!(ears.all_until_now().await, [one], "inserted, and no index is heard of");
 
-    let seen = store.get(&one, Access::PEEK).await.unwrap().unwrap().version;
-    assert_eq!(ears.all_until_now().await, [], "looked at");
-    let replaced = store.replace(&one, seen, b"other".to_vec(), None).await.unwrap();
+    let seen = get(store, &one).await.unwrap().version;
+    assert_eq!(ears.all_until_now().await, [], "read");
+    let at = At::new(&one).owner(&ada);
+    let replaced = store.replace(at, seen, b"other".to_vec(), None).await.unwrap();
     assert!(matches!(replaced, Replace::Replaced(_)));
-    assert!(ears.all_until_now().await.contains(&one), "replaced");
+    assert_eq!(ears.all_until_now().await, [one], "replaced");
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    assert!(touch(store, &one).await.is_some());
+    assert_eq!(ears.all_until_now().await, [one], "slid");
 
-    let mut rename = Rename::new();
-    rename.grace = LONG;
-    let renamed = store.rename(&one, other, rename).await.unwrap();
-    assert_eq!(renamed, Renamed::Moved { removed: Vec::new() });
-    let told = ears.all_until_now().await;
-    assert!(told.contains(&one) && told.contains(&other), "renamed: {told:?}");
+    let over = owned("value").replaces(Replaces::new(one).owner(ada.clone()));
+    assert_eq!(store.insert(second, over).await.unwrap(), inserted());
+    let mut pushed = ears.all_until_now().await;
+    pushed.sort_unstable();
+    let mut both = [one, second];
+    both.sort_unstable();
+    assert_eq!(pushed, both, "replaced by another");
+    let limited = owned("value").limit(OwnerLimit::remove_oldest(1));
+    let _ = store.insert(third, limited).await.unwrap();
+    assert!(ears.all_until_now().await.contains(&second), "removed at a limit");
+    assert_eq!(store.remove_owner(&ada, None).await.unwrap(), [third]);
+    assert_eq!(ears.all_until_now().await, [third], "removed with its owner's");
 
-    assert!(store.remove(&one).await.unwrap());
-    assert!(ears.all_until_now().await.contains(&other), "removed by its former key");
-
-    let third = key();
-    let _ = store.insert(third, owned("value")).await.unwrap();
+    let fourth = id(store, "fourth");
+    insert(store, fourth, "value").await;
     ears.all_until_now().await;
-    assert_eq!(store.remove_owner(&owner, None).await.unwrap(), [third]);
-    assert!(ears.all_until_now().await.contains(&third), "removed with its owner's");
-
-    let fourth = key();
+    assert_eq!(remove(store, &fourth).await, Remove::Removed);
+    assert_eq!(ears.all_until_now().await, [fourth], "removed");
+    assert_eq!(remove(store, &fourth).await, Remove::Absent);
+    assert_eq!(ears.all_until_now().await, [], "nothing is removed");
     insert(store, fourth, "value").await;
     ears.all_until_now().await;
     cli("DEL", &fourth);
     assert_eq!(ears.all_until_now().await, [fourth], "removed by hand");
 
-    insert(store, fourth, "value").await;
+    insert(store, Key::of("a name"), "value").await;
     ears.all_until_now().await;
     store.clear().await.unwrap();
-    assert!(ears.all_until_now().await.contains(&fourth), "cleared");
+    assert!(ears.all_until_now().await.contains(&Key::of("a name")), "cleared");
     assert!(!ended.is_finished());
     ended.abort();
 }
 
-/// The name of an entry in the server, by its last part.
+/// The name of an entry in the server.
 fn name_of(server: &Redis, key: &Key) -> Option<String> {
-    let names = server.cli(&["KEYS", &format!("*}}:{key}")]);
-    names.lines().next().map(String::from)
+    let whole = key.to_string();
+    let ends = [&whole[..24], &whole];
+    let names = ends.map(|end| server.cli(&["KEYS", &format!("*}}:{end}")]));
+    names.iter().flat_map(|names| names.lines()).next().map(String::from)
 }
 
 fn del(servers: &[Redis], command: &str, key: &Key) {
@@ -143,19 +152,19 @@ fn del(servers: &[Redis], command: &str, key: &Key) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_change_is_told_by_each_server() {
+async fn every_change_is_pushed_by_each_server() {
     for flavour in [Flavour::Redis62, Flavour::Redis7, Flavour::Valkey9] {
         let server = [Redis::builder().flavour(flavour).start()];
-        let store = store(server[0].url()).await;
-        every_change_is_told(&store, |command, key| del(&server, command, key)).await;
+        let store = support::sliding(server[0].url()).await;
+        every_change_is_pushed(&store, |command, key| del(&server, command, key)).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_change_is_told_by_a_cluster() {
+async fn every_change_is_pushed_by_a_cluster() {
     let cluster = RedisCluster::start();
-    let store = store(cluster_url(&cluster)).await;
-    every_change_is_told(&store, |command, key| del(cluster.nodes(), command, key)).await;
+    let store = support::sliding(cluster_url(&cluster)).await;
+    every_change_is_pushed(&store, |command, key| del(cluster.nodes(), command, key)).await;
 
     let (_, ended) = listen(&store).await;
     let master = cluster.masters()[0];
@@ -189,11 +198,11 @@ async fn a_slot_that_moves_ends_the_listening() {
     // While it is on its way, whoever reads what is already there may have read what nobody hears of.
     cluster.begin_move(slot, to);
     let (_, ended) = listen(&store).await;
-    assert!(store.get(&Key::of(""), Access::PEEK).await.unwrap().is_none());
-    let absent = (0..1_000_000u32)
-        .map(|number| Key::of(number.to_string()))
-        .find(|other| other.as_bytes()[30..] == key.as_bytes()[30..]);
-    assert!(store.get(&absent.unwrap(), Access::PEEK).await.unwrap().is_none());
+    assert!(store.get(&Key::of(""), Freshness::Strict).await.unwrap().is_none());
+    let absent = (0..1_000_000u32).map(|number| Key::of(number.to_string())).find(|other| {
+        other.as_bytes()[8] & 3 == key.as_bytes()[8] & 3 && other.as_bytes()[9] == key.as_bytes()[9]
+    });
+    assert!(store.get(&absent.unwrap(), Freshness::Strict).await.unwrap().is_none());
     assert!(ended.await.unwrap().is_unavailable());
 
     let (_, ended) = listen(&store).await;
@@ -201,7 +210,7 @@ async fn a_slot_that_moves_ends_the_listening() {
     assert!(ended.await.unwrap().is_unavailable());
     assert_eq!(support::value(&store, &key).await.as_deref(), Some("value"));
     let (ears, ended) = listen(&store).await;
-    assert!(store.remove(&key).await.unwrap());
+    assert_eq!(remove(&store, &key).await, Remove::Removed);
     assert_eq!(ears.all_until_now().await, [key]);
     ended.abort();
 }
@@ -223,9 +232,8 @@ async fn an_owner_that_looks_like_a_key_is_not_one_and_others_are_not_heard_of()
     let server = Redis::start();
     let (store, others) = (store(server.url()).await, store(server.url()).await);
     let (ears, ended) = listen(&store).await;
-    let (key, owner) = (Key::of("key"), Owner::new(Key::of("owner").to_string()));
-    let owned = NewEntry::new(Vec::new(), kvolt_cache::Expiry::idle(LONG)).owner(owner);
-    let _ = store.insert(key, owned).await.unwrap();
+    let (key, owner) = (Key::of("key"), owner(&Key::of("owner").to_string()));
+    let _ = store.insert(key, entry("").owner(owner)).await.unwrap();
     insert(&others, Key::of("others"), "value").await;
     assert_eq!(ears.all_until_now().await, [key]);
     ended.abort();
@@ -235,7 +243,7 @@ async fn an_owner_that_looks_like_a_key_is_not_one_and_others_are_not_heard_of()
 async fn a_connection_that_is_lost_or_cut_ends_the_listening() {
     let server = Redis::start();
     let proxy = Proxy::to(server.port());
-    let builder = RedisStore::builder(proxy.url(&server.url())).prefix("cut");
+    let builder = RedisStore::builder(proxy.url(&server.url()), "cut");
     let store = builder.timeout(Duration::from_millis(500)).open().await.unwrap();
 
     let (_, ended) = listen(&store).await;
@@ -261,9 +269,9 @@ async fn a_connection_that_is_lost_or_cut_ends_the_listening() {
 async fn nothing_is_heard_before_what_was_changed_is_told() {
     let server = Redis::start();
     let proxy = Proxy::to(server.port());
-    let builder = RedisStore::builder(proxy.url(&server.url())).prefix("held");
+    let builder = RedisStore::builder(proxy.url(&server.url()), "held");
     let behind = builder.timeout(Duration::from_secs(10)).open().await.unwrap();
-    let direct = RedisStore::builder(server.url()).prefix("held").open().await.unwrap();
+    let direct = RedisStore::open(server.url(), "held").await.unwrap();
     let (ears, ended) = listen(&behind).await;
     for round in 0..20 {
         let key = Key::of(format!("{round}"));
@@ -287,7 +295,7 @@ async fn a_master_that_became_a_replica_ends_the_listening() {
     let (_, ended) = listen(&store).await;
     server.cli(&["REPLICAOF", "127.0.0.1", &master.port().to_string()]);
     assert!(ended.await.unwrap().is_unavailable());
-    assert!(store.get(&Key::of("key"), Access::PEEK).await.unwrap_err().is_unavailable());
+    assert!(store.get(&Key::of("key"), Freshness::Strict).await.unwrap_err().is_unavailable());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -298,10 +306,73 @@ async fn a_failover_of_sentinels_ends_the_listening() {
     sentinel.fail_over();
     assert!(ended.await.unwrap().is_unavailable());
     let key = Key::of("key");
-    support::until_ok(|| store.get(&key, Access::PEEK)).await;
+    support::until_ok(|| store.get(&key, Freshness::Strict)).await;
     let (ears, ended) = listen(&store).await;
     let key = Key::of("after");
     insert(&store, key, "value").await;
     assert_eq!(ears.all_until_now().await, [key]);
     ended.abort();
+}
+
+/// Review F11: behind a name or a proxy that fails over, an old server may go on pushing while the data
+/// is read from another.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_not_read_from_is_not_believed() {
+    let (first, second) = (Redis::start(), Redis::start());
+    let proxy = Proxy::to(first.port());
+    let store = store(proxy.url(&first.url())).await;
+    let (ears, ended) = listen(&store).await;
+    // The next connections lead to the other server. The one that listens stays where it is.
+    proxy.lead_to(second.port());
+    let clients = first.cli(&["CLIENT", "LIST"]);
+    let reads =
+        clients.lines().filter(|client| client.contains(" cmd=") && !client.contains("flags=U"));
+    let reads = reads.filter(|client| !client.contains("flags=t") && !client.contains("unix"));
+    for client in reads {
+        let id = client.split(' ').find_map(|field| field.strip_prefix("id=")).unwrap();
+        let _ = first.try_cli(&["CLIENT", "KILL", "ID", id]);
+    }
+    let key = Key::of("key");
+    let _ = support::until_ok(|| store.insert(key, entry("value"))).await;
+    assert!(second.cli(&["DBSIZE"]) == "1" && first.cli(&["DBSIZE"]) == "0");
+    assert!(ended.await.unwrap().is_unavailable(), "it does not go on");
+    let beats = ears.beats();
+
+    // Both lead to the same server now.
+    support::until_ok(|| store.get(&key, Freshness::Strict)).await;
+    let (again, ended) = listen(&store).await;
+    assert_eq!(remove(&store, &key).await, Remove::Removed);
+    assert_eq!(again.all_until_now().await, [key]);
+    assert_eq!(ears.beats(), beats);
+    ended.abort();
+}
+
+/// The same where the reading connection is the one that stayed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listener_elsewhere_is_found_when_it_begins() {
+    let (first, second) = (Redis::start(), Redis::start());
+    let proxy = Proxy::to(first.port());
+    let store = store(proxy.url(&first.url())).await;
+    proxy.lead_to(second.port());
+    let nobody = Ears { clock: Clock::system(), heard: Mutex::default() };
+    assert!(store.watch(INTERVAL, &nobody).await.is_unavailable());
+    assert_eq!(nobody.beats(), 0);
+    let (_, ended) = listen(&store).await;
+    assert!(!ended.is_finished(), "the data is read from where the name leads");
+    ended.abort();
+}
+
+/// Stores of other namespaces on the same connections hear only of their own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_hears_of_its_own_entries() {
+    let server = Redis::start();
+    let shop = store(server.url()).await;
+    let admin = shop.within(&format!("{}_admin", shop.namespace())).unwrap();
+    let ((shop_ears, one), (admin_ears, other)) = (listen(&shop).await, listen(&admin).await);
+    let keys = [id(&shop, "key"), id(&admin, "key")];
+    insert(&shop, keys[0], "value").await;
+    insert(&admin, keys[1], "value").await;
+    assert_eq!(shop_ears.all_until_now().await, [keys[0]]);
+    assert_eq!(admin_ears.all_until_now().await, [keys[1]]);
+    [one, other].iter().for_each(JoinHandle::abort);
 }

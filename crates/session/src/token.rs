@@ -255,15 +255,18 @@ mod tests {
     }
 
     #[test]
-    fn digest_is_the_documented_one() {
-        let token = Token::parse("A".repeat(48)).unwrap();
-        let expected: [u8; 32] = Sha256::new()
-            .chain_update([0; 12])
-            .chain_update(&shop().tag()[..16])
-            .chain_update([0; 24])
-            .finalize()
-            .into();
-        assert_eq!(token.digest(&shop()), SecretDigest(expected));
+    fn token_and_digest_are_as_documented() {
+        let id = SessionId::from_bytes(std::array::from_fn(|place| place as u8));
+        let random: Random = |bytes| {
+            bytes.fill(0xab);
+            Ok(())
+        };
+        let token = Token::generate(id, &SEED, &shop(), random).unwrap();
+        // By a second implementation: Python's `hashlib` and `hmac`.
+        assert_eq!(token.expose(), "AAECAwQFBgcICQoLq6urq6urq6urq6urq6urq6uruGXhXYTb");
+        let digest = "b990b775b7d4e88836581089645df4ec8a36c296adebfb7f184127a68c427579";
+        let SecretDigest(bytes) = token.digest(&shop());
+        assert_eq!(bytes.map(|byte| format!("{byte:02x}")).concat(), digest);
     }
 
     #[test]

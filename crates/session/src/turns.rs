@@ -30,8 +30,8 @@ const COMPETES_FOR: u8 = 16;
 /// process that is a little farther from the store may lose each time, and is not noticed.
 const MAX_UNMET: Duration = Duration::from_millis(60);
 
-/// For how long: longer than a process pauses that has lost.
-const LONG_ROOM: Duration = Duration::from_millis(8);
+/// For how long: longer than a process that has lost pauses, and some round trips.
+const LONG_ROOM: Duration = Duration::from_millis(10);
 
 const SHARDS: usize = 16;
 

@@ -441,8 +441,8 @@ async fn processes_that_change_one_session_do_not_starve() {
     for (ways, min_made) in [([50, 50], 400), ([500, 500], 400), ([50, 100], 50), ([50, 500], 5)] {
         let outcome = competing(ways).await;
         let least = outcome.made.into_iter().min().unwrap();
-        // Of the 1,600 of the other. In 60 ms there are 600, and then the loser gets its turn.
-        assert!(least >= min_made && outcome.longest_run <= 800, "{ways:?}: {outcome:?}");
+        // Of the 1,600 of the other, which makes 600 before it makes room for one it has not met.
+        assert!(least >= min_made && outcome.longest_run <= 1_300, "{ways:?}: {outcome:?}");
         assert!(outcome.swaps_per_change < 1.6, "{ways:?}: {outcome:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! Deleting what has ended, and telling of it.
+//! Deleting expired rows, and reporting them.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -7,79 +7,79 @@ use kvolt_cache::{Key, OnExpired};
 use tokio::task::{AbortHandle, yield_now};
 use tokio::time::{sleep, timeout};
 
+use crate::connections::Pool;
 use crate::dialect::{Argument, Dialect};
-use crate::failure::Outcome;
-use crate::pool::Pool;
-use crate::remove::remove_rows;
-use crate::row::{self, fresh_number};
+use crate::row::{Removed, fresh_number};
 use crate::statements::Statements;
 
 /// How often, and how much at once.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Cleaning {
     pub(crate) interval: Option<Duration>,
-    pub(crate) rows_max: u32,
+    pub(crate) max_rows: u32,
 }
 
 impl Default for Cleaning {
     fn default() -> Self {
-        Self { interval: Some(Duration::from_secs(60)), rows_max: 1_000 }
+        Self { interval: Some(Duration::from_secs(60)), max_rows: 1_000 }
     }
 }
 
-/// A task that deletes what has ended, until it is dropped.
+/// A task that deletes expired rows, until it is dropped.
 ///
-/// Nothing depends on it but the size of the table: what has ended is absent
-/// to every statement. Each batch is a transaction of its own, so that no lock
-/// is held for long, and rows that others have locked are left for the next time.
+/// Only the size of the table depends on it: an expired row is absent to every statement. Each
+/// batch is a transaction of its own, so that no lock is held for long, and rows that others have
+/// locked are left for the next time.
 pub(crate) struct Cleaner {
     task: AbortHandle,
-    told: Arc<OnceLock<OnExpired>>,
+    pub(crate) callback: Callback,
+}
+
+/// What the keys of expired entries are reported to.
+#[derive(Clone, Default)]
+pub(crate) struct Callback(Arc<OnceLock<OnExpired>>);
+
+impl Callback {
+    /// `false` if there is one already.
+    pub(crate) fn set(&self, callback: OnExpired) -> bool {
+        self.0.set(callback).is_ok()
+    }
+
+    pub(crate) fn report<'a>(&self, keys: impl IntoIterator<Item = &'a Key>) {
+        if let Some(callback) = self.0.get() {
+            keys.into_iter().for_each(|key| callback(key));
+        }
+    }
 }
 
 impl Cleaner {
+    /// Starts the task, if there is an interval.
     pub(crate) fn start<D: Dialect>(
-        read: Arc<Pool<D>>,
-        write: Arc<Pool<D>>,
+        read: &Arc<Pool<D>>,
+        write: &Arc<Pool<D>>,
         sql: &Arc<Statements>,
         cleaning: Cleaning,
         limit: Duration,
-    ) -> Self {
-        let sql = Arc::clone(sql);
-        let told = Arc::new(OnceLock::new());
-        let telling = Arc::clone(&told);
+    ) -> Option<Self> {
+        let interval = cleaning.interval?;
+        let (read, write, sql) = (Arc::clone(read), Arc::clone(write), Arc::clone(sql));
+        let callback = Callback::default();
+        let reporting = callback.clone();
         let task = tokio::spawn(async move {
-            let Some(interval) = cleaning.interval else { return };
             loop {
                 sleep(jittered(interval)).await;
                 read.trim();
                 write.trim();
-                let rows_max = cleaning.rows_max;
-                loop {
-                    let batch = async {
-                        match telling.get() {
-                            Some(told) => batch_telling(&write, &sql, rows_max, limit, told).await,
-                            None => batch(&write, &sql, rows_max).await,
-                        }
-                    };
-                    let Ok(deleted) = timeout(limit, batch).await else { break };
-                    match deleted {
-                        Ok(deleted) if deleted >= u64::from(rows_max) => yield_now().await,
-                        Ok(_) => break,
-                        Err(failure) => {
-                            tracing::warn!(error = %failure.error, "what has ended was not deleted");
-                            break;
-                        }
+                while let Some(removed) = clean(&write, &sql, cleaning.max_rows, limit).await {
+                    reporting.report(removed.iter().map(|row| &row.key));
+                    if removed.len() < cleaning.max_rows as usize {
+                        break;
                     }
+                    yield_now().await;
                 }
             }
         });
-        Self { task: task.abort_handle(), told }
-    }
-
-    /// From now on tells the keys of the entries that it deletes; `false` if somebody is told already.
-    pub(crate) fn tell(&self, told: OnExpired) -> bool {
-        self.told.set(told).is_ok()
+        Some(Self { task: task.abort_handle(), callback })
     }
 }
 
@@ -89,42 +89,23 @@ impl Drop for Cleaner {
     }
 }
 
-/// Deletes a batch, and says how many rows that were.
-async fn batch<D: Dialect>(pool: &Pool<D>, sql: &Statements, rows_max: u32) -> Outcome<u64> {
-    let mut lease = pool.lease().await?;
-    lease.execute(&sql.clean, &[Argument::from(i64::from(rows_max))]).await
-}
-
-/// The same, and tells which of them were entries, once they are surely gone.
-async fn batch_telling<D: Dialect>(
+/// Deletes some expired rows, and returns them once they are surely gone.
+async fn clean<D: Dialect>(
     pool: &Pool<D>,
     sql: &Statements,
-    rows_max: u32,
+    max_rows: u32,
     limit: Duration,
-    told: &OnExpired,
-) -> Outcome<u64> {
-    let mut lease = pool.lease().await?;
-    let finds = D::FIND_ENDED.is_some();
-    if finds {
-        lease.begin(&sql.table, Vec::new(), limit).await?;
+) -> Option<Vec<Removed>> {
+    let arguments = [Argument::from(i64::from(max_rows))];
+    let removed = timeout(limit, pool.remove(sql, &sql.clean, &arguments, None)).await.ok()?;
+    if let Err(failure) = &removed {
+        tracing::warn!(error = %failure.error, "expired rows were not deleted");
     }
-    let rows = lease.fetch(&sql.clean_telling, &[Argument::from(i64::from(rows_max))]).await?;
-    let keys: Vec<Key> = rows.iter().map(row::key::<D>).collect::<kvolt_cache::Result<_>>()?;
-    if finds {
-        remove_rows(&mut lease, sql, &keys).await?;
-        lease.commit().await?;
-    }
-    for (key, row) in keys.iter().zip(&rows) {
-        // A former key is none, and was told of with its entry if that has ended.
-        if matches!(D::bytes(row, 1), Ok(None)) {
-            told(key);
-        }
-    }
-    Ok(rows.len() as u64)
+    removed.ok()
 }
 
 /// Between half of it and one and a half.
 fn jittered(interval: Duration) -> Duration {
     let drawn = fresh_number().map_or(500, |number| number.cast_unsigned() % 1_000);
-    interval.mul_f64(0.5 + drawn as f64 / 1_000.0)
+    (interval / 2).saturating_add(interval / 1_000 * u32::try_from(drawn).unwrap_or(500))
 }

@@ -1,15 +1,15 @@
 //! What differs between the databases.
 
-use std::borrow::Cow;
 use std::fmt::Debug;
 use std::future::Future;
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kvolt_cache::Result;
+use kvolt_cache::{Key, Owner, Result};
 use sqlx::{AssertSqlSafe, Database, Encode, Type};
 
-use crate::failure::Kind;
+use crate::failure::{Failure, Kind, Trouble};
 
 /// A connection of a dialect's driver.
 pub(crate) type Connection<D> = <<D as Dialect>::Db as Database>::Connection;
@@ -20,11 +20,14 @@ pub(crate) type ConnectOptions<D> = <Connection<D> as sqlx::Connection>::Options
 /// A row of a dialect's driver.
 pub(crate) type DbRow<D> = <<D as Dialect>::Db as Database>::Row;
 
-/// One kind of database: its driver, its words for the few things that have no common word, and
-/// its codes for what went wrong.
+/// One kind of database: its driver, its words where the databases differ, and its codes for what
+/// went wrong.
 ///
-/// Sealed: it can't be implemented elsewhere. Everything that a store does is
-/// written once, for all of them.
+/// Sealed: other crates can't implement it. Everything that a store does is written once, for all
+/// databases.
+///
+/// In the texts, `{t}` is the table, `{key}` its column `key`, `{now}` the database's clock, and
+/// the braces that a constant names are filled with another text.
 pub trait Dialect: Debug + Default + Clone + Send + Sync + 'static {
     /// The driver.
     type Db: Database;
@@ -32,33 +35,49 @@ pub trait Dialect: Debug + Default + Clone + Send + Sync + 'static {
     /// What people call it.
     const NAME: &'static str;
 
-    /// The beginnings of its URLs.
-    const SCHEMES: &'static [&'static str];
+    /// Whether there is a network on the way to it.
+    const IS_REMOTE: bool = true;
 
     /// Milliseconds since the epoch by the database's clock, rounded down.
     const NOW: &'static str;
 
-    /// Microseconds since the epoch, later than for whatever came to the owner `$5` before.
+    /// Microseconds since the epoch.
     const CREATED: &'static str;
 
-    /// The column `key`, quoted as need be.
+    /// Tells entries apart that were inserted in the same microsecond; ascends where the clock
+    /// does not.
+    const TIE: &'static str;
+
+    /// The column `key`, quoted if need be.
     const KEY: &'static str;
 
-    /// What makes a `SELECT` lock what it returns, and see what was committed while it waited.
-    const FOR_UPDATE: &'static str;
-
-    /// What an `INSERT` ends with, to take over a key whose row has ended and leave any other as it is.
+    /// What an `INSERT` ends with, to take over a key whose row has expired and leave any other as
+    /// it is. Empty where a taken key is an error of its own ([`Kind::Taken`]).
     const ON_TAKEN: &'static str;
 
-    /// Deletes some of what has ended, with `$1` for how many at the most.
+    /// Runs `{slide}`, an `UPDATE`, and returns `{times}` of what it changed with a 1. May return
+    /// them with a 0 for an entry that is live and was not changed.
+    const TOUCH: &'static str;
+
+    /// Whether `TOUCH` finds what it did not change, and one statement can delete a row and insert
+    /// another.
+    const CHANGES_IN_WITH: bool = false;
+
+    /// Deletes the rows whose keys `{found}` selects, and returns `{removed}` of each. Where
+    /// [`RETURNS_REMOVED`](Self::RETURNS_REMOVED) is `false`, locks and returns them.
+    const REMOVE: &'static str;
+
+    /// The same for at most `$1` expired rows, without those that others have locked.
     const CLEAN: &'static str;
 
-    /// Where `CLEAN` can't be told to return what it deletes: locks and returns `key` and
-    /// `successor` of what it would delete.
-    const FIND_ENDED: Option<&'static str> = None;
+    /// Whether a `DELETE` can return what it deletes.
+    const RETURNS_REMOVED: bool = true;
 
-    /// Whether a statement that looks at all of an owner's rows can miss one that is being renamed.
-    const RENAMES_ESCAPE: bool;
+    /// A condition that takes the owner's lock `$3` within a statement.
+    const LOCK: &'static str = "";
+
+    /// How many locks there are for owners.
+    const LOCKS: u64 = u64::MAX;
 
     /// Whether arguments have numbers in a statement, or go by the order in which they appear.
     const NUMBERS_ARGUMENTS: bool = true;
@@ -66,32 +85,30 @@ pub trait Dialect: Debug + Default + Clone + Send + Sync + 'static {
     /// Returns a row if there are tables.
     const TABLE_EXISTS: &'static str;
 
-    /// The migrations, oldest first. `{t}` is the table.
+    /// The migrations, oldest first.
     const MIGRATIONS: &'static [&'static str];
 
-    /// Begins a transaction and takes these locks until its end, in one round trip.
-    fn begin(&self, table: &str, locks: &[Lock], timeout: Duration) -> String;
+    /// Begins a transaction and takes this owner's lock until its end, in one round trip.
+    fn begin(&self, table: &str, lock: Option<u64>, timeout: Duration) -> String;
 
-    /// Keeps all others from looking at the schema and changing it, until [`unlock_schema`](Self::unlock_schema).
+    /// Keeps all other processes from reading and changing the schema, until
+    /// [`unlock_schema`](Self::unlock_schema).
     fn lock_schema(&self, table: &str, timeout: Duration) -> String;
 
-    /// Lets them in again; what was done takes effect if it is `done`.
+    /// Lets them in again. The change takes effect if it is `done`.
     fn unlock_schema(&self, table: &str, done: bool) -> String;
 
-    /// Takes over the settings that the URL asks for.
-    fn read_url(&mut self, url: &str) {
-        let _ = url;
-    }
+    /// How to connect for reading, and for writing where that is another pool. Takes over the
+    /// settings that the URL asks for.
+    fn options(&mut self, url: &str, timeout: Duration) -> Result<Options<Self>>;
 
-    /// How to connect for reading, and for writing where that is another pool with this many connections.
-    fn options(&self, url: &str, timeout: Duration) -> Result<Options<Self>>;
-
-    /// Readies a new connection, and refuses a server that is too old.
+    /// Readies a new connection, refuses a server that is too old, and returns a number that
+    /// names the running server.
     fn prepare(
         &self,
         connection: &mut Connection<Self>,
         timeout: Duration,
-    ) -> impl Future<Output = Result<(), Trouble>> + Send;
+    ) -> impl Future<Output = Result<i64, Trouble>> + Send;
 
     /// Runs a statement that returns rows.
     fn fetch(
@@ -101,7 +118,7 @@ pub trait Dialect: Debug + Default + Clone + Send + Sync + 'static {
         arguments: &[Argument<'_>],
     ) -> impl Future<Output = sqlx::Result<Vec<DbRow<Self>>>> + Send;
 
-    /// Runs a statement that does not, and says how many rows it matched.
+    /// Runs a statement that does not, and returns how many rows it matched.
     fn execute(
         &self,
         connection: &mut Connection<Self>,
@@ -128,17 +145,16 @@ pub trait Dialect: Debug + Default + Clone + Send + Sync + 'static {
         None
     }
 
-    /// Who has to act on an error that the database reported.
+    /// Who must act on an error that the database reported.
     fn kind(error: &dyn sqlx::error::DatabaseError) -> Kind;
 }
 
-/// An `ON CONFLICT` that takes over a key whose row has ended.
+/// An `ON CONFLICT` that takes over a key whose row has expired.
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(crate) const TAKE_OVER: &str = " ON CONFLICT (key) DO UPDATE SET \
-    id = excluded.id, version = excluded.version, value = excluded.value, \
-    owner = excluded.owner, created = excluded.created, idle = excluded.idle, \
-    idle_deadline = excluded.idle_deadline, absolute_deadline = excluded.absolute_deadline, \
-    successor = excluded.successor \
+    version = excluded.version, value = excluded.value, owner = excluded.owner, \
+    created = excluded.created, idle = excluded.idle, idle_deadline = excluded.idle_deadline, \
+    absolute_deadline = excluded.absolute_deadline \
     WHERE {t}.expires <= {now}";
 
 /// How a store connects.
@@ -150,39 +166,51 @@ pub struct Options<D: Dialect> {
     pub(crate) write: Option<ConnectOptions<D>>,
 }
 
-/// Why a connection can't be used.
-#[derive(Debug)]
-pub enum Trouble {
-    /// The driver says why.
-    Driver(sqlx::Error),
-    /// It is not what this crate needs.
-    Refused(kvolt_cache::Error),
+/// The failure of a driver's call.
+pub(crate) fn failure<D: Dialect>(error: sqlx::Error) -> Failure {
+    let (kind, message) = match &error {
+        sqlx::Error::Database(reported) => {
+            let code = reported.code().unwrap_or_default();
+            let mut message = format!("{} says: {} ({code})", D::NAME, reported.message());
+            if let Some(hint) = D::hint(&**reported) {
+                message += &format!("; {hint}");
+            }
+            (D::kind(&**reported), message)
+        }
+        sqlx::Error::Io(error) => {
+            (Kind::Lost, format!("the connection to {} failed: {error}", D::NAME))
+        }
+        sqlx::Error::Tls(why) => {
+            (Kind::Misconfigured, format!("no TLS connection to {} could be made: {why}", D::NAME))
+        }
+        sqlx::Error::Configuration(why) => {
+            (Kind::Misconfigured, format!("the settings for {} can't work: {why}", D::NAME))
+        }
+        _ => (Kind::Lost, format!("the connection to {} broke", D::NAME)),
+    };
+    let quotes_rows = matches!(&error, sqlx::Error::Database(reported)
+        if reported.code().is_some_and(|code| code.starts_with("22") || code.starts_with("23")));
+    let mut failure = Failure::new(kind, message);
+    // What PostgreSQL says of bad data quotes the row, and with it a session.
+    if !quotes_rows {
+        failure.error = failure.error.with_source(error);
+    }
+    failure
 }
 
-impl From<sqlx::Error> for Trouble {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Driver(error)
+/// The failure to make a connection.
+pub(crate) fn failure_to_connect<D: Dialect>(trouble: Trouble) -> Failure {
+    match trouble {
+        // How the library for TLS refuses a certificate.
+        Trouble::Driver(sqlx::Error::Io(why)) if why.kind() == ErrorKind::InvalidData => {
+            failure::<D>(sqlx::Error::Tls(why.into()))
+        }
+        Trouble::Driver(error) => failure::<D>(error),
+        Trouble::Refused(error) => Failure::from(error),
     }
 }
 
-/// What a transaction keeps others from doing until it ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Lock {
-    /// What is done to one owner's rows as a whole; a digest of the owner.
-    Owner(u64),
-    /// What is done to anybody's.
-    Everything,
-}
-
-impl Lock {
-    /// By the first bytes of a digest: two that share them only wait for each other.
-    pub(crate) fn of(digest: &kvolt_cache::Key) -> Self {
-        let [a, b, c, d, e, f, g, h, ..] = *digest.as_bytes();
-        Self::Owner(u64::from_le_bytes([a, b, c, d, e, f, g, h]))
-    }
-}
-
-/// A statement with numbered arguments, `$1` to `$9`.
+/// A statement with numbered arguments, `$1`, `$2` and so on.
 #[derive(Debug, Clone)]
 pub struct Statement {
     pub(crate) sql: Arc<str>,
@@ -193,42 +221,30 @@ pub struct Statement {
 }
 
 /// An argument of a statement.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub enum Argument<'a> {
     /// An integer, or none.
     Integer(Option<i64>),
     /// A string of bytes, or none.
-    Bytes(Option<Cow<'a, [u8]>>),
+    Bytes(Option<&'a [u8]>),
 }
 
-impl From<i64> for Argument<'_> {
-    fn from(number: i64) -> Self {
-        Self::Integer(Some(number))
-    }
+macro_rules! argument_from {
+    ($($from:ty: |$value:ident| $argument:expr;)+) => {
+        $(impl<'a> From<$from> for Argument<'a> {
+            fn from($value: $from) -> Self {
+                $argument
+            }
+        })+
+    };
 }
-
-impl From<Option<i64>> for Argument<'_> {
-    fn from(number: Option<i64>) -> Self {
-        Self::Integer(number)
-    }
-}
-
-impl<'a> From<&'a [u8]> for Argument<'a> {
-    fn from(bytes: &'a [u8]) -> Self {
-        Self::Bytes(Some(Cow::Borrowed(bytes)))
-    }
-}
-
-impl<'a> From<Option<&'a [u8]>> for Argument<'a> {
-    fn from(bytes: Option<&'a [u8]>) -> Self {
-        Self::Bytes(bytes.map(Cow::Borrowed))
-    }
-}
-
-impl<'a> From<&'a kvolt_cache::Key> for Argument<'a> {
-    fn from(key: &'a kvolt_cache::Key) -> Self {
-        Self::from(key.as_bytes().as_slice())
-    }
+argument_from! {
+    i64: |number| Self::Integer(Some(number));
+    Option<i64>: |number| Self::Integer(number);
+    &'a [u8]: |bytes| Self::Bytes(Some(bytes));
+    &'a Key: |key| Self::Bytes(Some(key.as_bytes()));
+    Option<&'a Owner>: |owner| Self::Bytes(owner.map(|owner| owner.as_str().as_bytes()));
+    &'a Owner: |owner| Self::from(Some(owner));
 }
 
 /// The driver's form of a statement with its arguments.
@@ -241,16 +257,16 @@ where
     Option<i64>: Encode<'q, DB> + Type<DB>,
     Option<&'q [u8]>: Encode<'q, DB> + Type<DB>,
 {
-    // Made of our own text and a table's name that was looked at.
+    // Made of our own text and the name of a namespace.
     let query = sqlx::query::<DB>(AssertSqlSafe(Arc::clone(&statement.sql)));
     let query = query.persistent(statement.persistent);
-    statement.order.iter().fold(query, |query, &index| match &arguments[index] {
-        Argument::Integer(number) => query.bind(*number),
-        Argument::Bytes(bytes) => query.bind(bytes.as_deref()),
+    statement.order.iter().fold(query, |query, &index| match arguments[index] {
+        Argument::Integer(number) => query.bind(number),
+        Argument::Bytes(bytes) => query.bind(bytes),
     })
 }
 
-/// The methods that are the same text for every driver, and for none the same types.
+/// The methods that are the same text for every driver, with types of their own in each.
 macro_rules! by_driver {
     () => {
         fn integer(row: &$crate::dialect::DbRow<Self>, index: usize) -> sqlx::Result<Option<i64>> {

@@ -1,10 +1,6 @@
-//! What went wrong, and who has to act.
-
-use std::io::ErrorKind;
+//! What went wrong, and who must act.
 
 use kvolt_cache::Error;
-
-use crate::dialect::{Dialect, Trouble};
 
 /// The result of a step.
 pub(crate) type Outcome<T> = Result<T, Failure>;
@@ -16,57 +12,39 @@ pub(crate) struct Failure {
     pub(crate) error: Error,
 }
 
-/// Who has to act on a failure.
+/// Who must act on a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// The step got in the way of another and was undone: it is tried again at once.
+    /// The step met another and was undone: it is tried again at once.
     Again,
     /// The key is taken.
     Taken,
-    /// The connection is of no use any more, nor are those that are as old.
+    /// The connection is of no use any longer, nor are those that are as old.
     Lost,
-    /// Nobody: it may work later.
+    /// It may work later.
     Unavailable,
-    /// The operator has to make room.
+    /// The operator must make room.
     Full,
-    /// The operator has to change something.
+    /// The operator must change something.
     Misconfigured,
 }
 
-impl Failure {
-    /// The failure of a driver's call.
-    pub(crate) fn of<D: Dialect>(error: sqlx::Error) -> Self {
-        let (kind, message) = match &error {
-            sqlx::Error::Database(reported) => {
-                let code = reported.code().unwrap_or_default();
-                let mut message = format!("{} says: {} ({code})", D::NAME, reported.message());
-                if let Some(hint) = D::hint(&**reported) {
-                    message += &format!("; {hint}");
-                }
-                (D::kind(&**reported), message)
-            }
-            sqlx::Error::Io(error) => {
-                (Kind::Lost, format!("the connection to {} failed: {error}", D::NAME))
-            }
-            sqlx::Error::Tls(why) => (
-                Kind::Misconfigured,
-                format!("no TLS connection to {} could be made: {why}", D::NAME),
-            ),
-            sqlx::Error::Configuration(why) => {
-                (Kind::Misconfigured, format!("the settings for {} can't work: {why}", D::NAME))
-            }
-            _ => (Kind::Lost, format!("the connection to {} broke", D::NAME)),
-        };
-        let quotes_rows = matches!(&error, sqlx::Error::Database(reported)
-            if reported.code().is_some_and(|code| code.starts_with("22") || code.starts_with("23")));
-        let mut failure = Self::new(kind, message);
-        // What PostgreSQL says of bad data quotes the row, and with it somebody's session.
-        if !quotes_rows {
-            failure.error = failure.error.with_source(error);
-        }
-        failure
-    }
+/// Why a connection can't be used.
+#[derive(Debug)]
+pub enum Trouble {
+    /// The driver says why.
+    Driver(sqlx::Error),
+    /// It is not what this crate needs.
+    Refused(Error),
+}
 
+impl From<sqlx::Error> for Trouble {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Driver(error)
+    }
+}
+
+impl Failure {
     /// A failure in our own words.
     pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
         let message = message.into();
@@ -80,25 +58,13 @@ impl Failure {
         Self { kind, error }
     }
 
-    /// The same, where nobody asked for room: a full disk is no answer to a read.
-    pub(crate) fn of_reading(self) -> Self {
+    /// The failure of a call that did not ask for room: a full disk is unavailable to it.
+    pub(crate) fn of_touching(self) -> Self {
         if self.kind != Kind::Full {
             return self;
         }
         let error = Error::unavailable("a use could not be recorded").with_source(self.error);
         Self { kind: Kind::Unavailable, error }
-    }
-
-    /// A connection that could not be made.
-    pub(crate) fn connecting<D: Dialect>(trouble: Trouble) -> Self {
-        match trouble {
-            // How the library for TLS refuses a certificate.
-            Trouble::Driver(sqlx::Error::Io(why)) if why.kind() == ErrorKind::InvalidData => {
-                Self::of::<D>(sqlx::Error::Tls(why.into()))
-            }
-            Trouble::Driver(error) => Self::of::<D>(error),
-            Trouble::Refused(error) => Self::from(error),
-        }
     }
 }
 

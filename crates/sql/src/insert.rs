@@ -1,135 +1,151 @@
-//! Making an entry, and making room for it.
+//! Inserting an entry, within its owner's limit and in the place of another.
 
-use kvolt_cache::{AtLimit, Insert, Key, NewEntry, Owner, OwnerLimit};
+use kvolt_cache::{AtLimit, Insert, Key, NewEntry, Owner, OwnerLimit, Replaces};
 
+use crate::connections::{Lease, Step};
+use crate::core::{Core, lock};
 use crate::dialect::{Argument, Dialect};
 use crate::failure::{Kind, Outcome};
-use crate::lease::{Lease, Step};
-use crate::row::{expiry_arguments, fresh_number};
-use crate::store::{Core, NOBODY};
+use crate::row::{Removed, fresh_number, millis, moment, timestamp};
 
 impl<D: Dialect> Core<D> {
     /// # Why only a limit takes the owner's lock
     ///
-    /// What a lock has to order is counting and inserting. An insertion
-    /// without a limit counts nothing. Against `remove_owner` it needs none:
-    /// one that had returned before that began was committed, so it is seen;
-    /// one that had not is concurrent with it, and may stay.
+    /// What a lock must order is counting and inserting. An insertion without a limit counts
+    /// nothing. Against `remove_owner` it needs none: one that had returned before that began was
+    /// committed, so it is seen; one that had not is concurrent with it, and may stay.
     pub(crate) async fn insert(&self, key: &Key, entry: &NewEntry<Vec<u8>>) -> Outcome<Insert> {
-        let (Some(owner), Some(limit)) = (&entry.owner, entry.limit) else {
-            return self.insert_without_limit(key, entry).await;
-        };
-        let mut lease = self.begin(vec![self.owner_lock(owner)]).await?;
-        let step = self.insert_within(&mut lease, key, entry, Some((owner, limit))).await;
-        lease.conclude(step).await
-    }
-
-    async fn insert_without_limit(&self, key: &Key, entry: &NewEntry<Vec<u8>>) -> Outcome<Insert> {
+        let limit = entry.owner.as_ref().zip(entry.limit);
+        let owner_lock = limit.map(|(owner, _)| self.owner_lock(owner));
+        let replaces = entry.replaces.as_ref();
+        let locks = [owner_lock, Some(lock(key)), replaces.map(|replaces| lock(&replaces.key))];
+        let _turns = self.write.turns.take(&locks).await?;
         let mut lease = self.write.lease().await?;
-        if self.insert_row(&mut lease, key, entry).await? {
-            return Ok(Insert::Inserted { removed: Vec::new() });
+        let now = match &entry.times {
+            Some(_) => Some(self.now(&mut lease).await?),
+            None => None,
+        };
+        if let (Some(times), Some(now)) = (&entry.times, now)
+            && times.deadlines.expires_at().is_some_and(|ends| ends <= timestamp(now))
+        {
+            return Ok(Insert::Expired);
         }
-        if self.find(&mut lease, key).await?.is_some() {
-            return Ok(Insert::Occupied);
+        let row = arguments(key, entry, now)?;
+        if limit.is_none() {
+            match (replaces, &self.sql.insert_replacing) {
+                (None, _) if self.insert_row(&mut lease, key, &row).await? => {
+                    return Ok(inserted(Vec::new()));
+                }
+                (None, _) => return Ok(Insert::Occupied),
+                (Some(replaces), Some(statement)) => {
+                    let arguments = [&row[..], &replaced(replaces)].concat();
+                    match lease.execute(statement, &arguments).await {
+                        Ok(0) => return Ok(Insert::Conflict),
+                        Ok(_) => return Ok(inserted(Vec::new())),
+                        // By a live entry or by an expired one: nothing was done.
+                        Err(failure) if failure.kind == Kind::Taken => {}
+                        Err(failure) => return Err(failure),
+                    }
+                }
+                (Some(_), None) => {}
+            }
         }
-        drop(lease);
-        // What has the key has ended, but the statement above could not tell: a former key
-        // whose successor is gone.
-        let mut lease = self.begin(Vec::new()).await?;
-        let step = self.insert_within(&mut lease, key, entry, None).await;
+        lease.begin(&self.sql.table, owner_lock).await?;
+        let step = self.insert_within(&mut lease, key, &row, limit, replaces).await;
         lease.conclude(step).await
     }
 
+    /// The steps of an insertion, within a transaction that has the owner's lock if there is a
+    /// limit. What is replaced is removed first, so it does not count.
+    ///
+    /// No more of the owner's entries are read than the limit and what is removed, by an index of
+    /// live entries, and of each its key.
     async fn insert_within(
         &self,
         lease: &mut Lease<'_, D>,
         key: &Key,
-        entry: &NewEntry<Vec<u8>>,
+        row: &[Argument<'_>],
         limit: Option<(&Owner, OwnerLimit)>,
+        replaces: Option<&Replaces>,
     ) -> Outcome<Step<Insert>> {
-        let removed = match limit {
-            Some((owner, limit)) => self.surplus(lease, owner, limit, NOBODY).await?,
-            None => Some(Vec::new()),
-        };
-        let Some(removed) = removed else {
-            return Ok(Step::Refused(Insert::LimitReached));
-        };
-        let is_inserted = self.insert_row(lease, key, entry).await?
-            || (self.free(lease, key).await? && self.insert_row(lease, key, entry).await?);
-        if !is_inserted {
+        if let Some(replaces) = replaces {
+            let removed = lease.execute(&self.sql.remove_replaced, &replaced(replaces)).await?;
+            if removed == 0 && replaces.seen.is_some() {
+                return Ok(Step::Refused(Insert::Conflict));
+            }
+        }
+        let limit = limit.map(|(owner, limit)| (owner, limit.max_entries(), limit.at_limit()));
+        if let Some((owner, max, AtLimit::Refuse)) = limit {
+            let arguments = [owner.into(), Argument::from(i64::from(max))];
+            if lease.fetch(&self.sql.some_owned, &arguments).await?.len() >= max as usize {
+                return Ok(Step::Refused(Insert::LimitReached));
+            }
+        }
+        if !self.insert_row(lease, key, row).await? {
             return Ok(Step::Refused(Insert::Occupied));
         }
-        self.remove_rows(lease, &removed).await?;
-        Ok(Step::Done(Insert::Inserted { removed }))
+        let mut removed = Vec::new();
+        if let Some((owner, max, AtLimit::RemoveOldest)) = limit {
+            let arguments = [owner.into(), Argument::from(i64::from(max) - 1), key.into()];
+            removed = lease.remove(&self.sql, &self.sql.remove_oldest, &arguments).await?;
+        }
+        Ok(Step::Done(inserted(removed)))
     }
 
     async fn insert_row(
         &self,
         lease: &mut Lease<'_, D>,
         key: &Key,
-        entry: &NewEntry<Vec<u8>>,
+        row: &[Argument<'_>],
     ) -> Outcome<bool> {
-        let [idle, lifetime] = expiry_arguments(Some(entry.expiry));
-        let owner = entry.owner.as_ref().map(|owner| owner.as_str().as_bytes());
-        let arguments = [
-            Argument::from(key),
-            fresh_number()?.into(),
-            fresh_number()?.into(),
-            entry.value.as_slice().into(),
-            owner.into(),
-            idle,
-            lifetime,
-            Argument::Bytes(None),
-        ];
-        match lease.execute(&self.sql.insert, &arguments).await {
-            Ok(inserted) => Ok(inserted > 0),
-            Err(failure) if failure.kind == Kind::Taken => Ok(false),
-            Err(failure) => Err(failure),
+        loop {
+            match lease.execute(&self.sql.insert, row).await {
+                Ok(inserted) => return Ok(inserted > 0),
+                Err(failure) if failure.kind == Kind::Taken => {}
+                Err(failure) => return Err(failure),
+            }
+            // The key is taken, maybe by what has expired.
+            if lease.execute(&self.sql.remove_expired, &[key.into()]).await? == 0 {
+                return Ok(false);
+            }
         }
     }
+}
 
-    /// Makes a key free if what has it has ended, within a transaction; whether it is free.
-    ///
-    /// The row is locked first. A renaming that is about to let it lead
-    /// elsewhere has to wait for that lock, and until it has it, its entry is
-    /// seen where it was. What has ended never lives again. So what is found
-    /// ended here stays so.
-    pub(crate) async fn free(&self, lease: &mut Lease<'_, D>, key: &Key) -> Outcome<bool> {
-        let Some(row) = lease.rows(&self.sql.lock, &[key.into(), key.into()]).await?.pop() else {
-            return Ok(true);
-        };
-        if row.is_live() && (!row.is_former || self.find(lease, key).await?.is_some()) {
-            return Ok(false);
-        }
-        lease.execute(&self.sql.remove_row, &[key.into()]).await?;
-        Ok(true)
-    }
+fn inserted(removed: Vec<Removed>) -> Insert {
+    Insert::Inserted { removed: removed.into_iter().map(|row| row.key).collect() }
+}
 
-    /// The owner's oldest that have to go, locked, so that one more fits; `None` if it may not.
-    ///
-    /// With the owner's lock held. The entry `except` does not count.
-    pub(crate) async fn surplus(
-        &self,
-        lease: &mut Lease<'_, D>,
-        owner: &Owner,
-        limit: OwnerLimit,
-        except: i64,
-    ) -> Outcome<Option<Vec<Key>>> {
-        let entries_max = limit.entries_max as usize;
-        let arguments = [owner.as_str().as_bytes().into(), Argument::from(except)];
-        if entries_max == 0 {
-            return Ok(None);
-        }
-        let owned = lease.fetch(&self.sql.list, &arguments).await?.len();
-        if owned < entries_max {
-            return Ok(Some(Vec::new()));
-        }
-        if limit.at_limit == AtLimit::Refuse {
-            return Ok(None);
-        }
-        // Locked, they can't be renamed any more, so that their keys are those to remove.
-        let mut owned = lease.keys(&self.sql.lock_owned, &arguments).await?;
-        owned.truncate((owned.len() + 1).saturating_sub(entries_max));
-        Ok(Some(owned))
+fn replaced(replaces: &Replaces) -> [Argument<'_>; 2] {
+    let seen = replaces.seen.map(|seen| seen.number().cast_signed());
+    [Argument::from(&replaces.key), seen.into()]
+}
+
+/// The arguments of an insertion; with the database's time if the entry has times of its own.
+fn arguments<'a>(
+    key: &'a Key,
+    entry: &'a NewEntry<Vec<u8>>,
+    now: Option<i64>,
+) -> Outcome<[Argument<'a>; 9]> {
+    let (mut idle, mut lifetime) = (entry.expiry.idle_timeout(), entry.expiry.lifetime());
+    let (mut created, mut idle_deadline, mut absolute_deadline) = (None, None, None);
+    if let (Some(times), Some(now)) = (&entry.times, now) {
+        let deadlines = times.deadlines;
+        (idle, lifetime) = (deadlines.idle_timeout(), None);
+        created = times.created.map(|created| moment(created).min(now).saturating_mul(1_000));
+        let ends = deadlines.last_used().zip(idle).map(|(used, idle)| used.saturating_add(idle));
+        idle_deadline = ends.map(moment);
+        absolute_deadline = deadlines.absolute().map(moment);
     }
+    Ok([
+        key.into(),
+        fresh_number()?.into(),
+        entry.value.as_slice().into(),
+        entry.owner.as_ref().into(),
+        idle.map(millis).into(),
+        lifetime.map(millis).into(),
+        created.into(),
+        idle_deadline.into(),
+        absolute_deadline.into(),
+    ])
 }

@@ -10,26 +10,30 @@
 )]
 
 mod builder;
+mod change;
 mod cleaner;
+mod connections;
+mod core;
 mod dialect;
 mod failure;
 mod insert;
-mod lease;
 mod migrate;
 #[cfg(feature = "mysql")]
 mod mysql;
-mod pool;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod read;
 mod remove;
-mod rename;
 mod row;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod statements;
 mod store;
+mod turns;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+mod url;
 
-pub use builder::{Builder, TABLE_DEFAULT, TIMEOUT_DEFAULT};
+pub use builder::{SqlStoreBuilder, TIMEOUT_DEFAULT};
 #[cfg(feature = "mysql")]
 pub use mysql::{MySql, MySqlStore};
 #[cfg(feature = "postgres")]

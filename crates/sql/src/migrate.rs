@@ -3,44 +3,36 @@
 use std::time::Duration;
 
 use kvolt_cache::{Error, Result};
+use tokio::time::timeout;
 
+use crate::connections::{Lease, OPEN_TIMEOUTS, Pool};
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
-use crate::builder::OPEN_TIMEOUTS;
-use crate::builder::check_table;
+use crate::core::Core;
 use crate::dialect::{Argument, Dialect};
 use crate::failure::{Failure, Kind, Outcome};
-use crate::lease::Lease;
-use crate::pool::Pool;
 use crate::statements::{fill, statement};
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
-use crate::store::Core;
-use crate::store::SqlStore;
 
-impl<D: Dialect> SqlStore<D> {
-    /// The statements that make the tables, oldest first, for those who run them by hand.
-    ///
-    /// Each is to be recorded in the table `…_meta` afterwards, as
-    /// `INSERT INTO …_meta (version, applied) VALUES (1, 0)`, counted from 1.
-    ///
-    /// # Errors
-    ///
-    /// Misconfigured, for a name that is not a table's.
-    pub fn migrations(table: &str) -> Result<Vec<String>> {
-        check_table(table)?;
-        Ok(D::MIGRATIONS.iter().map(|sql| fill::<D>(table, sql)).collect())
-    }
+/// The statements that create the tables, oldest first.
+pub(crate) fn migrations<D: Dialect>(table: &str) -> Vec<String> {
+    D::MIGRATIONS.iter().map(|sql| fill::<D>(table, sql)).collect()
 }
 
-/// Looks which version of the tables there is, and brings them to this one if that is wanted.
+/// Reads which version of the tables there is, and brings them to this one if that is wanted.
 pub(crate) async fn open<D: Dialect>(
     pool: &Pool<D>,
     table: &str,
-    timeout: Duration,
+    limit: Duration,
     migrate: bool,
-) -> Outcome<()> {
+) -> Result<()> {
+    match timeout(limit * OPEN_TIMEOUTS, try_open(pool, table, migrate)).await {
+        Ok(done) => done.map_err(|failure| failure.error),
+        Err(_) => Err(Error::unavailable(format!("no answer from {}", D::NAME))),
+    }
+}
+
+async fn try_open<D: Dialect>(pool: &Pool<D>, table: &str, migrate: bool) -> Outcome<()> {
     let mut lease = pool.lease().await?;
-    // Without a lock first: nearly always it is as it should be, and reading is all that has
-    // to be allowed.
+    // Without a lock first: nearly always it is as it should be, and only reading must be allowed.
     let version = version(&mut lease, table).await?;
     if is_current::<D>(table, version)? {
         return Ok(());
@@ -51,20 +43,20 @@ pub(crate) async fn open<D: Dialect>(
             format!("the table {table} is missing or of an older version, and migrations are off"),
         ));
     }
-    lease.lock_schema(table, timeout).await?;
+    lease.lock_schema(table).await?;
     let done = apply(&mut lease, table).await;
     lease.unlock_schema(table, done.is_ok()).await?;
     done
 }
 
 async fn apply<D: Dialect>(lease: &mut Lease<'_, D>, table: &str) -> Outcome<()> {
-    // Somebody else may have done it while this waited.
+    // Another process may have done it while this waited.
     let version = version(lease, table).await?;
     if is_current::<D>(table, version)? {
         return Ok(());
     }
-    for (number, sql) in (1..).zip(D::MIGRATIONS).skip(version) {
-        lease.run(fill::<D>(table, sql)).await?;
+    for (number, sql) in (1..).zip(migrations::<D>(table)).skip(version) {
+        lease.run(sql).await?;
         let record = "INSERT INTO {t}_meta (version, applied) VALUES ($1, {now})";
         let number = Argument::from(i64::from(number));
         lease.execute(&statement::<D>(table, record), &[number]).await?;
@@ -83,9 +75,10 @@ async fn version<D: Dialect>(lease: &mut Lease<'_, D>, table: &str) -> Outcome<u
     let version = rows.first().and_then(|row| D::integer(row, 0).ok().flatten());
     let version = version.and_then(|version| usize::try_from(version).ok());
     version.ok_or_else(|| {
-        Failure::from(Error::misconfigured(format!(
-            "the table {table}_meta is not one of this crate's"
-        )))
+        Failure::new(
+            Kind::Misconfigured,
+            format!("the table {table}_meta is not one of this crate's"),
+        )
     })
 }
 
@@ -103,28 +96,20 @@ fn is_current<D: Dialect>(table: &str, version: usize) -> Outcome<bool> {
     Ok(version == known)
 }
 
-/// What makes a database tell what changes: made when somebody first wants to be told.
+/// The triggers that report changes, created when the first near cache needs them.
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(crate) struct Triggers {
-    /// Returns a row if they are there.
+    /// Returns a row if they exist.
     pub(crate) exist: &'static str,
     pub(crate) sql: &'static str,
 }
 
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
-impl Triggers {
-    pub(crate) fn filled<D: Dialect>(&self, table: &str) -> Result<String> {
-        check_table(table)?;
-        Ok(fill::<D>(table, self.sql))
-    }
-}
-
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
 impl<D: Dialect> Core<D> {
-    /// Makes the triggers unless they are there.
+    /// Creates the triggers unless they exist.
     pub(crate) async fn make_triggers(&self, triggers: &Triggers) -> Result<()> {
         // It can be done twice: the second finds them.
-        self.call_within(self.timeout * OPEN_TIMEOUTS, true, || self.try_make(triggers)).await
+        self.call_within(self.long(), true, || self.try_make(triggers)).await
     }
 
     async fn try_make(&self, triggers: &Triggers) -> Outcome<()> {
@@ -134,13 +119,13 @@ impl<D: Dialect> Core<D> {
         if !lease.fetch(&exist, &[]).await?.is_empty() {
             return Ok(());
         }
-        if !self.migrates {
+        if !self.settings.migrate {
             return Err(Failure::new(
                 Kind::Misconfigured,
                 format!("the table {table} has no triggers for pushing, and migrations are off"),
             ));
         }
-        lease.lock_schema(table, self.timeout).await?;
+        lease.lock_schema(table).await?;
         let made = match lease.fetch(&exist, &[]).await {
             // Waits for every transaction that writes, so none escapes them.
             Ok(rows) if rows.is_empty() => lease.run(fill::<D>(table, triggers.sql)).await,

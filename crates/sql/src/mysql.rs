@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use kvolt_cache::{Error, Result};
-use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlDatabaseError};
+use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlDatabaseError, MySqlSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Row as _};
 
-use crate::dialect::{Dialect, Lock, Options, Trouble, by_driver};
-use crate::failure::Kind;
+use crate::dialect::{Dialect, Options, by_driver};
+use crate::failure::{Kind, Trouble};
 use crate::store::SqlStore;
+use crate::url::{Url, warn_of_plain_text};
 
 /// A store on MySQL from 8.0 on, or MariaDB from 10.6 on.
 pub type MySqlStore = SqlStore<MySql>;
@@ -17,59 +18,52 @@ pub type MySqlStore = SqlStore<MySql>;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct MySql;
 
-/// How many rows there are to lock for owners, as in the migration.
-const SLOTS: u64 = 512;
+/// The parameters of a URL that the driver knows.
+const PARAMETERS: &str = "sslmode ssl-mode sslca ssl-ca sslcert ssl-cert sslkey ssl-key charset \
+    collation statement-cache-capacity socket timezone time-zone";
 
 impl Dialect for MySql {
     type Db = sqlx::MySql;
 
     const NAME: &'static str = "MySQL";
-    const SCHEMES: &'static [&'static str] = &["mysql", "mariadb"];
     // Without the session's time zone, in which an hour of autumn comes twice.
     const NOW: &'static str =
         "(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000)";
     const CREATED: &'static str = "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))";
+    const TIE: &'static str = "`key`";
     const KEY: &'static str = "`key`";
-    const FOR_UPDATE: &'static str = " FOR UPDATE";
-    // The error that a taken key makes is told apart, and undoes nothing else.
+    // The error that a taken key makes undoes nothing else.
     const ON_TAKEN: &'static str = "";
-    const CLEAN: &'static str = "DELETE FROM {t} WHERE expires <= {now} ORDER BY expires LIMIT $1";
+    const TOUCH: &'static str = "{slide}";
+    // What is nested is read in a snapshot; what it finds is locked by its key.
+    const REMOVE: &'static str = "SELECT {removed} FROM {t} \
+        WHERE {key} IN (SELECT {key} FROM ({found}) found) FOR UPDATE";
+    const CLEAN: &'static str = "SELECT {removed} FROM {t} WHERE expires <= {now} \
+        ORDER BY expires LIMIT $1 FOR UPDATE SKIP LOCKED";
     // Only MariaDB has `RETURNING`.
-    const FIND_ENDED: Option<&'static str> = Some(
-        "SELECT {key}, successor FROM {t} WHERE expires <= {now} \
-         ORDER BY expires LIMIT $1 FOR UPDATE SKIP LOCKED",
-    );
-    // InnoDB keeps rows in the order of their keys, and a new key puts a row to another place.
-    const RENAMES_ESCAPE: bool = true;
+    const RETURNS_REMOVED: bool = false;
+    // As many as the migration makes rows to lock.
+    const LOCKS: u64 = 512;
     const NUMBERS_ARGUMENTS: bool = false;
     const TABLE_EXISTS: &'static str = "SELECT 1 FROM information_schema.tables \
         WHERE table_schema = DATABASE() AND table_name = '{t}_meta'";
     const MIGRATIONS: &'static [&'static str] =
         &[include_str!("../migrations/mysql/0001_entries.sql")];
 
-    fn begin(&self, table: &str, locks: &[Lock], _: Duration) -> String {
-        let mut slots = Vec::new();
-        for lock in locks {
-            match lock {
-                Lock::Owner(digest) => slots.push(digest % SLOTS),
-                Lock::Everything => slots.extend(0..SLOTS),
+    fn begin(&self, table: &str, lock: Option<u64>, _: Duration) -> String {
+        let begin = "START TRANSACTION";
+        match lock {
+            Some(slot) => {
+                format!("{begin}; SELECT slot FROM {table}_locks WHERE slot = {slot} FOR UPDATE")
             }
+            None => begin.to_owned(),
         }
-        if slots.is_empty() {
-            return "START TRANSACTION".to_owned();
-        }
-        let slots: Vec<String> = slots.iter().map(u64::to_string).collect();
-        format!(
-            "START TRANSACTION; \
-             SELECT slot FROM {table}_locks WHERE slot IN ({}) ORDER BY slot FOR UPDATE",
-            slots.join(", ")
-        )
     }
 
     fn lock_schema(&self, table: &str, timeout: Duration) -> String {
-        // It ends with the connection. It says 0 where it was not had, which nobody would
-        // look at; two rows in the place of one are an error.
-        let seconds = timeout.as_secs() * u64::from(crate::builder::OPEN_TIMEOUTS);
+        // It ends with the connection. It returns 0 where the lock was not had, which this would
+        // not read; two rows in the place of one are an error.
+        let seconds = timeout.as_secs();
         format!(
             "SELECT IF(GET_LOCK('{table}_schema', {seconds}) = 1, 1, \
              (SELECT 1 UNION SELECT 2))"
@@ -81,8 +75,9 @@ impl Dialect for MySql {
         format!("SELECT RELEASE_LOCK('{table}_schema')")
     }
 
-    fn options(&self, url: &str, _: Duration) -> Result<Options<Self>> {
-        let options: MySqlConnectOptions = url.parse().map_err(|_| {
+    fn options(&mut self, url: &str, _: Duration) -> Result<Options<Self>> {
+        let url = Url::parse(url, &["mysql", "mariadb"], PARAMETERS)?;
+        let options: MySqlConnectOptions = url.text.parse().map_err(|_| {
             Error::misconfigured(
                 "the URL is not mysql://USER:PASSWORD@HOST:PORT/DATABASE, \
                  with special characters percent-encoded, or it has a parameter that can't work",
@@ -91,6 +86,14 @@ impl Dialect for MySql {
         if options.get_database().is_none() {
             return Err(Error::misconfigured("the URL names no database"));
         }
+        url.warn_of_unknown(Self::NAME);
+        if matches!(options.get_ssl_mode(), MySqlSslMode::Preferred)
+            && options.get_socket().is_none()
+        {
+            warn_of_plain_text(Self::NAME, options.get_host(), "ssl-mode=VERIFY_IDENTITY");
+        }
+        // The mode is set with all else.
+        let options = options.pipes_as_concat(false).no_engine_substitution(false);
         Ok(Options { read: options.disable_statement_logging(), write: None })
     }
 
@@ -98,25 +101,29 @@ impl Dialect for MySql {
         &self,
         connection: &mut MySqlConnection,
         timeout: Duration,
-    ) -> Result<(), Trouble> {
+    ) -> Result<i64, Trouble> {
         let version = sqlx::raw_sql("SELECT CAST(VERSION() AS BINARY)");
         let version: Vec<u8> = version.fetch_one(&mut *connection).await?.try_get(0)?;
         let version = String::from_utf8_lossy(&version).into_owned();
         let is_mariadb = version.contains("MariaDB");
         check_version(&version, is_mariadb).map_err(Trouble::Refused)?;
-        // Nothing is locked but what is there: no gaps, in which others would have to wait.
-        // Whoever waits for a lock gives up with its client.
+        // Everything whose default at the server would change what a statement does. A call whose
+        // client has given up must not go on waiting for a lock.
         let seconds = timeout.as_secs().max(1);
         let mut sql = format!(
-            "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; \
-             SET SESSION innodb_lock_wait_timeout = {seconds}"
+            "SET SESSION autocommit = 1, SESSION completion_type = 0, \
+             SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', \
+             SESSION sql_safe_updates = 0, SESSION sql_big_selects = 1, \
+             SESSION sql_select_limit = 18446744073709551615, \
+             SESSION innodb_lock_wait_timeout = {seconds}; \
+             SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
         );
         if is_mariadb {
-            // Whoever was cut off lets go of its locks.
+            // A client that was cut off loses its locks.
             sql += &format!("; SET SESSION idle_transaction_timeout = {}", seconds * 5);
         }
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await?;
-        Ok(())
+        Ok(0)
     }
 
     by_driver!();
@@ -128,31 +135,19 @@ impl Dialect for MySql {
             1213 | 1020 => Kind::Again,
             1062 => Kind::Taken,
             1021 | 1114 => Kind::Full,
-            // Read-only: a server that another has taken over from. A new connection may reach that one.
+            // Read-only: another server has taken over. A new connection may reach that one.
             1290 | 1792 | 1836 => Kind::Lost,
             // Shutting down; killed; idle for too long.
             1053 | 1077..=1079 | 1152 | 1154..=1160 | 1317 | 1927 | 4031 => Kind::Lost,
-            // Who, which database, which rights, which table, which syntax, which settings, how large.
-            1044..=1046
-            | 1049
-            | 1054
-            | 1064
-            | 1142
-            | 1143
-            | 1146
-            | 1227
-            | 1251
-            | 1370
-            | 1524
-            | 1665
-            | 1698
-            | 1820 => Kind::Misconfigured,
+            // User, database, rights, table, syntax, settings.
+            1044..=1046 | 1049 | 1054 | 1064 | 1142 | 1143 | 1146 | 1227 => Kind::Misconfigured,
+            1251 | 1370 | 1524 | 1665 | 1698 | 1820 => Kind::Misconfigured,
             _ => Kind::Unavailable,
         }
     }
 }
 
-/// Refuses what has no `SKIP LOCKED`, generated columns, or recursive queries.
+/// Refuses a server that has no `SKIP LOCKED`, generated columns, or recursive queries.
 fn check_version(version: &str, is_mariadb: bool) -> Result<()> {
     // What MariaDB says to old clients.
     let mut numbers = version.strip_prefix("5.5.5-").unwrap_or(version).split(['.', '-']);

@@ -1,90 +1,71 @@
 //! Removing entries.
 
-use kvolt_cache::{Key, Owner};
+use kvolt_cache::{Key, Owner, Remove, Version};
 
+use crate::core::{Core, lock};
 use crate::dialect::{Argument, Dialect};
 use crate::failure::{Failure, Kind, Outcome};
-use crate::lease::{Lease, Step};
-use crate::statements::Statements;
-use crate::store::{Core, NOBODY};
-
-/// How many rows one statement removes by their keys.
-const KEYS_MAX: usize = 100;
 
 impl<D: Dialect> Core<D> {
-    /// A former key that is left behind leads nowhere once its entry is gone, and is cleaned
-    /// when its grace has passed.
-    pub(crate) async fn remove(&self, key: &Key) -> Outcome<bool> {
+    /// # Why an expired row is removed, too
+    ///
+    /// A use that began before the deadline may be committed after it, and the row is live again
+    /// then. So a row that is found expired is removed by the version that it has, with its late
+    /// use. One that was changed since is seen at the next try.
+    pub(crate) async fn remove(&self, key: &Key, seen: Option<Version>) -> Outcome<Remove> {
+        let seen = seen.map(|seen| seen.number().cast_signed());
+        let _turn = self.write.turns.take(&[Some(lock(key))]).await?;
         let mut lease = self.write.lease().await?;
-        if lease.execute(&self.sql.remove, &[key.into()]).await? > 0 {
-            return Ok(true);
+        if lease.execute(&self.sql.remove, &[key.into(), seen.into()]).await? > 0 {
+            return Ok(Remove::Removed);
         }
-        // Nothing, or a former key, whose entry may be moving on.
-        for _ in 0..10 {
-            let Some(row) = self.find(&mut lease, key).await? else {
-                return Ok(false);
-            };
-            let arguments = [Argument::from(&row.key), row.id.into()];
-            if lease.execute(&self.sql.remove_entry, &arguments).await? > 0 {
-                return Ok(true);
-            }
+        let rows = lease.fetch(&self.sql.state, &[key.into()]).await?;
+        let Some(row) = rows.first() else {
+            return Ok(Remove::Absent);
+        };
+        let number = |index| D::integer(row, index).ok().flatten();
+        let (version, is_live) = (number(0), number(1) > number(2));
+        if is_live && seen.is_some() && seen != version {
+            return Ok(Remove::Conflict);
         }
-        Err(Failure::new(Kind::Unavailable, "the entry was moved again and again"))
+        let arguments = [key.into(), version.into()];
+        if is_live || lease.execute(&self.sql.remove_row, &arguments).await? == 0 {
+            return Err(Failure::new(Kind::Again, "the entry was changed again and again"));
+        }
+        self.report_expired([key]);
+        Ok(Remove::Absent)
     }
 
     /// # Why it misses nothing
     ///
-    /// What was inserted before the call is committed, so it is seen. What is
-    /// renamed meanwhile is locked by its renaming, so this waits and then
-    /// sees it where it is, since a renaming moves the row and does not make
-    /// another. Where the database keeps the row by its key
-    /// (`D::RENAMES_ESCAPE`), it could be put down behind the place that this
-    /// has come to; there a renaming takes the owner's lock, too.
+    /// What was inserted before the call is committed, so the statement's snapshot has it. A
+    /// replacement changes neither key nor owner: a row that is being replaced is locked, so the
+    /// statement waits, and removes it as it is then. Rows are found in a snapshot and locked by
+    /// their keys, since a locking read of an index by deadlines could miss a row whose deadline
+    /// moves back behind it.
     ///
-    /// What limited insertions remove while they hold that lock is what this
-    /// would remove; with the lock neither waits for a row of the other's.
+    /// What limited insertions remove while they hold the owner's lock is what this would remove;
+    /// with the lock neither waits for a row of the other's.
     pub(crate) async fn remove_owner(
         &self,
         owner: &Owner,
         keep: Option<&Key>,
     ) -> Outcome<Vec<Key>> {
-        let mut lease = self.begin(vec![self.owner_lock(owner)]).await?;
-        let step = self.remove_owner_within(&mut lease, owner, keep).await;
-        lease.conclude(step).await
+        let owner_lock = self.owner_lock(owner);
+        let keep = keep.map_or(&[][..], |key| key.as_bytes());
+        let arguments = [owner.into(), Argument::from(keep), owner_lock.cast_signed().into()];
+        let _turn = self.write.turns.take(&[Some(owner_lock)]).await?;
+        let sql = &*self.sql;
+        let removed =
+            self.write.remove(sql, &sql.remove_owner, &arguments, Some(owner_lock)).await?;
+        let (live, expired): (Vec<_>, Vec<_>) = removed.iter().partition(|row| row.was_live);
+        self.report_expired(expired.iter().map(|row| &row.key));
+        Ok(live.iter().map(|row| row.key).collect())
     }
 
-    async fn remove_owner_within(
-        &self,
-        lease: &mut Lease<'_, D>,
-        owner: &Owner,
-        keep: Option<&Key>,
-    ) -> Outcome<Step<Vec<Key>>> {
-        let keep = match keep {
-            // By its identity, which it keeps when it is renamed.
-            Some(keep) => self.find(lease, keep).await?.map_or(NOBODY, |row| row.id),
-            None => NOBODY,
-        };
-        let arguments = [owner.as_str().as_bytes().into(), Argument::from(keep)];
-        let keys = lease.keys(&self.sql.lock_owned, &arguments).await?;
-        self.remove_rows(lease, &keys).await?;
-        Ok(Step::Done(keys))
+    pub(crate) async fn clear(&self) -> Outcome<()> {
+        let mut lease = self.write.lease().await?;
+        lease.execute(&self.sql.clear, &[]).await?;
+        Ok(())
     }
-
-    /// Removes rows that are locked.
-    pub(crate) async fn remove_rows(&self, lease: &mut Lease<'_, D>, keys: &[Key]) -> Outcome<()> {
-        remove_rows(lease, &self.sql, keys).await
-    }
-}
-
-/// Removes rows that are locked.
-pub(crate) async fn remove_rows<D: Dialect>(
-    lease: &mut Lease<'_, D>,
-    sql: &Statements,
-    keys: &[Key],
-) -> Outcome<()> {
-    for keys in keys.chunks(KEYS_MAX) {
-        let arguments: Vec<Argument<'_>> = keys.iter().map(Argument::from).collect();
-        lease.execute(&sql.remove_rows::<D>(keys.len()), &arguments).await?;
-    }
-    Ok(())
 }

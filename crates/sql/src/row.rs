@@ -2,84 +2,138 @@
 
 use std::time::Duration;
 
-use kvolt_cache::{Deadlines, Entry, Error, Expiry, Key, Owner, Result, Timestamp, Version};
+use kvolt_cache::{Deadlines, Entry, Error, Key, Owner, Result, Timestamp, Version};
 
-use crate::dialect::{Argument, DbRow, Dialect};
+use crate::dialect::{DbRow, Dialect};
 
 /// A row, and the database's clock when it was read.
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) key: Key,
-    pub(crate) id: i64,
     pub(crate) version: Version,
     value: Vec<u8>,
-    pub(crate) owner: Option<Owner>,
-    idle: Option<i64>,
-    idle_deadline: Option<i64>,
-    absolute_deadline: Option<i64>,
-    /// Of a former key.
-    pub(crate) is_former: bool,
-    now: i64,
-    /// When it ends, where that was asked for.
-    expires: i64,
+    owner: Option<Owner>,
+    created: i64,
+    pub(crate) times: Times,
 }
 
 impl Row {
     /// Reads the columns in the order of the statements.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the row can't be read ([`Error::is_corrupt`]), with its key.
     pub(crate) fn read<D: Dialect>(row: &DbRow<D>) -> Result<Self> {
         let key = key::<D>(row)?;
-        let bad = |column: &str| Error::corrupt(key, format!("its column {column} is not sound"));
-        let integer = |index, column| D::integer(row, index).map_err(|_| bad(column));
-        let bytes = |index, column| D::bytes(row, index).map_err(|_| bad(column));
-        let owner = match bytes(4, "owner")? {
-            Some(owner) => Some(Owner::from(String::from_utf8(owner).map_err(|_| bad("owner"))?)),
+        let owner = match bytes::<D>(row, 3, key, "owner")? {
+            Some(owner) => {
+                let owner = str::from_utf8(&owner).ok().and_then(Owner::from_stored);
+                Some(owner.ok_or_else(|| bad(key, "owner"))?)
+            }
             None => None,
         };
-        let (idle, idle_deadline) = (integer(6, "idle")?, integer(7, "idle_deadline")?);
-        if idle.is_some() != idle_deadline.is_some() || idle.is_some_and(|idle| idle < 0) {
-            return Err(bad("idle"));
-        }
-        let version = integer(2, "version")?.ok_or_else(|| bad("version"))?;
+        let version = integer::<D>(row, 1, key, "version")?.ok_or_else(|| bad(key, "version"))?;
         Ok(Self {
             key,
-            id: integer(1, "id")?.ok_or_else(|| bad("id"))?,
             version: Version::from_number(version.cast_unsigned()),
-            value: bytes(3, "value")?.ok_or_else(|| bad("value"))?,
+            value: bytes::<D>(row, 2, key, "value")?.ok_or_else(|| bad(key, "value"))?,
             owner,
-            idle,
-            idle_deadline,
-            absolute_deadline: integer(8, "absolute_deadline")?,
-            is_former: bytes(9, "successor")?.is_some(),
-            now: integer(10, "now")?.ok_or_else(|| bad("now"))?,
-            expires: D::integer(row, 11).ok().flatten().unwrap_or(i64::MAX),
+            created: integer::<D>(row, 4, key, "created")?.ok_or_else(|| bad(key, "created"))?,
+            times: Times::read::<D>(row, 5, key)?,
         })
     }
 
+    /// The entry, whose slide is due once this part of the idle time has passed.
+    pub(crate) fn into_entry(self, slide_after: f64) -> Entry<Vec<u8>> {
+        let Self { key, version, value, owner, times, .. } = self;
+        Entry::new(key, value, version, owner, times.deadlines(), timestamp(times.now))
+            .slide_due(times.is_slide_due(slide_after))
+    }
+
+    /// The entry as a listing has it: with its insertion, if it has an owner.
+    pub(crate) fn into_listed(self, slide_after: f64) -> Entry<Vec<u8>> {
+        let created = self.owner.as_ref().map(|_| timestamp(self.created / 1_000));
+        self.into_entry(slide_after).created(created)
+    }
+}
+
+/// The deadlines of a row, and the database's clock when they were read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Times {
+    idle: Option<i64>,
+    idle_deadline: Option<i64>,
+    absolute_deadline: Option<i64>,
+    now: i64,
+}
+
+impl Times {
+    /// Reads the columns from this one on.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if they can't be read ([`Error::is_corrupt`]), with the row's key.
+    pub(crate) fn read<D: Dialect>(row: &DbRow<D>, first: usize, key: Key) -> Result<Self> {
+        let idle = integer::<D>(row, first, key, "idle")?;
+        let idle_deadline = integer::<D>(row, first + 1, key, "idle_deadline")?;
+        if idle.is_some() != idle_deadline.is_some() || idle.is_some_and(|idle| idle < 0) {
+            return Err(bad(key, "idle"));
+        }
+        Ok(Self {
+            idle,
+            idle_deadline,
+            absolute_deadline: integer::<D>(row, first + 2, key, "absolute_deadline")?,
+            now: integer::<D>(row, first + 3, key, "now")?.ok_or_else(|| bad(key, "now"))?,
+        })
+    }
+
+    /// Whether it was live at the very moment that it tells.
     pub(crate) fn is_live(&self) -> bool {
-        self.now < self.expires
+        let is_before = |deadline: Option<i64>| deadline.is_none_or(|deadline| self.now < deadline);
+        is_before(self.idle_deadline) && is_before(self.absolute_deadline)
     }
 
-    /// The idle deadline that a use now sets, and the idle time, if enough of it has passed since
-    /// the last use that was recorded.
-    pub(crate) fn slide(&self, after: f64) -> Option<(i64, i64)> {
-        let (idle, deadline) = (self.idle?, self.idle_deadline?);
-        let slid = self.now.saturating_add(idle);
-        let passed = slid.saturating_sub(deadline);
-        // Rounded down, so that a slide never falls short by more than is promised.
-        let enough = ((idle as f64 * after) as i64).max(1);
-        (passed >= enough).then_some((slid, idle))
+    /// Whether this part of the idle time has passed since the last use that was recorded: as the
+    /// statement decides that slides.
+    pub(crate) fn is_slide_due(&self, slide_after: f64) -> bool {
+        let (Some(idle), Some(deadline)) = (self.idle, self.idle_deadline) else {
+            return false;
+        };
+        let passed = self.now.saturating_add(idle).saturating_sub(deadline);
+        passed > 0 && passed as f64 >= idle as f64 * slide_after
     }
 
-    pub(crate) fn set_idle_deadline(&mut self, deadline: i64) {
-        self.idle_deadline = Some(deadline);
-    }
-
-    pub(crate) fn into_entry(self) -> Entry<Vec<u8>> {
+    pub(crate) fn deadlines(&self) -> Deadlines {
         let idle = self.idle.zip(self.idle_deadline);
         let idle =
             idle.map(|(idle, ends)| (Duration::from_millis(unsigned(idle)), timestamp(ends)));
-        let deadlines = Deadlines::new(idle, self.absolute_deadline.map(timestamp));
-        Entry::new(self.key, self.value, self.version, self.owner, deadlines)
+        Deadlines::new(idle, self.absolute_deadline.map(timestamp))
+    }
+}
+
+/// A row that was removed.
+#[derive(Debug)]
+pub(crate) struct Removed {
+    pub(crate) key: Key,
+    pub(crate) was_live: bool,
+    created: i64,
+}
+
+impl Removed {
+    /// Reads the columns in the order of the statements that remove, oldest first.
+    ///
+    /// Nothing but the key is needed: what can't be read must be removable.
+    pub(crate) fn read_all<D: Dialect>(rows: &[DbRow<D>]) -> Result<Vec<Self>> {
+        let read = |row: &DbRow<D>| {
+            let number = |index| D::integer(row, index).ok().flatten();
+            Ok(Self {
+                key: key::<D>(row)?,
+                created: number(1).unwrap_or(0),
+                was_live: number(2) > number(3),
+            })
+        };
+        let mut removed = rows.iter().map(read).collect::<Result<Vec<_>>>()?;
+        removed.sort_by_key(|removed| removed.created);
+        Ok(removed)
     }
 }
 
@@ -90,31 +144,51 @@ pub(crate) fn key<D: Dialect>(row: &DbRow<D>) -> Result<Key> {
     key.ok_or_else(|| Error::misconfigured("a row of the table has a key that is not 32 bytes"))
 }
 
+fn integer<D: Dialect>(
+    row: &DbRow<D>,
+    index: usize,
+    key: Key,
+    column: &str,
+) -> Result<Option<i64>> {
+    D::integer(row, index).map_err(|_| bad(key, column))
+}
+
+fn bytes<D: Dialect>(
+    row: &DbRow<D>,
+    index: usize,
+    key: Key,
+    column: &str,
+) -> Result<Option<Vec<u8>>> {
+    D::bytes(row, index).map_err(|_| bad(key, column))
+}
+
+fn bad(key: Key, column: &str) -> Error {
+    Error::corrupt(key, format!("its column {column} is damaged"))
+}
+
 fn unsigned(millis: i64) -> u64 {
     u64::try_from(millis).unwrap_or(0)
 }
 
-fn timestamp(millis: i64) -> Timestamp {
+pub(crate) fn timestamp(millis: i64) -> Timestamp {
     Timestamp::from_millis(unsigned(millis))
 }
 
-/// Longer than anybody waits, and far enough from the end of 64 bits to be added to the time.
-const MILLIS_MAX: i64 = 1 << 61;
+/// Far enough from the end of 64 bits to be added to the time.
+const MAX_MILLIS: i64 = 1 << 61;
 
 /// Whole milliseconds, rounded up, so that no positive duration becomes none.
 pub(crate) fn millis(duration: Duration) -> i64 {
     let whole = duration.as_nanos().div_ceil(1_000_000);
-    i64::try_from(whole).unwrap_or(MILLIS_MAX).min(MILLIS_MAX)
+    i64::try_from(whole).unwrap_or(MAX_MILLIS).min(MAX_MILLIS)
 }
 
-/// The idle time and the lifetime as arguments.
-pub(crate) fn expiry_arguments(expiry: Option<Expiry>) -> [Argument<'static>; 2] {
-    let idle = expiry.and_then(|expiry| expiry.idle_timeout());
-    let lifetime = expiry.and_then(|expiry| expiry.lifetime());
-    [Argument::from(idle.map(millis)), Argument::from(lifetime.map(millis))]
+/// The milliseconds of a moment.
+pub(crate) fn moment(timestamp: Timestamp) -> i64 {
+    i64::try_from(timestamp.as_millis()).unwrap_or(MAX_MILLIS * 2 - 1).min(MAX_MILLIS * 2 - 1)
 }
 
-/// A number that was never used before and never will be: a version, or an entry's identity.
+/// A number that was never used before: a version.
 ///
 /// 63 bits of the operating system's randomness: of a million under one key, the chance that two
 /// are the same is one in 18 million. A sequence would cost a round trip where it is not

@@ -1,154 +1,160 @@
 //! Every statement on the path of a call, as text.
 //!
-//! The arguments are numbered (`$1`); `{t}` is the table, `{key}` its column `key`, `{now}` the
-//! database's clock, `{created}` the age of what comes to the owner `$5`.
+//! The arguments are numbered (`$1`). [`Dialect`] says what the braces are filled with.
+
+use kvolt_cache::Namespace;
 
 use crate::dialect::{Dialect, Statement};
 
-/// The columns of an entry, as `row::Row` reads them.
-const COLUMNS: &str =
-    "{key}, id, version, value, owner, created, idle, idle_deadline, absolute_deadline, successor";
+/// The columns of deadlines, as [`Times`](crate::row::Times) reads them.
+const TIMES: &str = "idle, idle_deadline, absolute_deadline, {now}";
 
-/// So many former keys lead to an entry. The version of a former key is how many renamings ago it
-/// was left: with each, as many rows change as still lead on, and the oldest one ends.
-pub(crate) const FORMER_MAX: i64 = 16;
+/// The columns of an entry without its deadlines.
+const ENTRY: &str = "{key}, version, value, owner, created";
 
-/// The version of a former key that is being left.
-pub(crate) const FORMER_FIRST: i64 = 1;
+/// The columns of a removed row, as [`Removed`](crate::row::Removed) reads them.
+const REMOVED: &str = "{key}, created, expires, {now}";
+
+/// What an insertion sets; see [`Statements::insert`] for its arguments.
+const INSERTED: &str = "$1, $2, $3, $4, COALESCE($7, {created}), \
+    $5, COALESCE($8, {now} + $5), COALESCE($9, {now} + $6)";
+
+/// Which rows are the owner's live ones, as an index has them: with the clock read once.
+const LIVE: &str = "owner = $1 AND expires > (SELECT {now})";
+
+/// For how long after its deadline an expired row may still come to life, in milliseconds: by a
+/// use that began before the deadline and is committed after it. Longer than any statement takes.
+const MAX_LATE: &str = "60000";
 
 /// The statements of one store.
 #[derive(Debug)]
 pub(crate) struct Statements {
-    /// What is live under `$1`: an entry or a former key.
+    /// The live entry under `$1`.
     pub(crate) get: Statement,
-    /// The live entry that the former key `$1` leads to.
-    pub(crate) follow: Statement,
-    /// Moves the idle deadline of the entry `$2` under `$1` to `$3`, never back.
-    pub(crate) slide: Statement,
-    /// Inserts where nothing is or where what is there has ended.
+    /// Starts the idle time under `$1` again if that is due, and returns the deadlines.
+    pub(crate) touch: Statement,
+    /// The deadlines of the live entry under `$1`.
+    pub(crate) deadlines: Statement,
+    /// Inserts under `$1` where nothing is or where what is there has expired: the version `$2`,
+    /// the value `$3`, the owner `$4`, the idle time `$5`, the lifetime `$6`. What is not null of
+    /// `$7` (when it was inserted), `$8` and `$9` (the deadlines) stands.
     pub(crate) insert: Statement,
+    /// The same where nothing is, and only together with the removal of `$10`; with a version
+    /// `$11`, only if that is live and has it. In one statement, where the database can do that.
+    pub(crate) insert_replacing: Option<Statement>,
     /// Sets the value under `$1` with the version `$2`.
     pub(crate) replace: Statement,
-    /// Removes what is live under `$1`.
+    /// Removes the live entry under `$1`; with a version `$2`, only if it has that.
     pub(crate) remove: Statement,
-    /// Removes the entry `$2` if it is live under `$1`.
-    pub(crate) remove_entry: Statement,
-    /// Removes the row under `$1`, whatever it is.
+    /// Removes the row under `$1` with the version `$2`, live or not.
     pub(crate) remove_row: Statement,
-    /// Locks the rows under `$1` and `$2` and returns them, live or not.
-    pub(crate) lock: Statement,
-    /// Moves the row under `$1` to `$2`.
-    pub(crate) rename: Statement,
-    /// Lets the former keys of `$1` lead to `$2`, for `$3` at the most; the oldest one lead nowhere.
-    pub(crate) lead_on: Statement,
-    /// The owner's live entries but `$2`, oldest first.
+    /// Removes the row under `$1`, live or not; with a version `$2`, only if it is live and has that.
+    pub(crate) remove_replaced: Statement,
+    /// Removes the row under `$1` if it has expired.
+    pub(crate) remove_expired: Statement,
+    /// The version and the end of the row under `$1`, live or not, and the time.
+    pub(crate) state: Statement,
+    /// The owner's live entries.
     pub(crate) list: Statement,
-    /// The same, locked.
-    pub(crate) lock_owned: Statement,
+    /// Some of the owner's live entries, at most `$2`.
+    pub(crate) some_owned: Statement,
+    /// Removes the owner's live entries but the youngest `$2` and the one under `$3`.
+    pub(crate) remove_oldest: Statement,
+    /// Removes the owner's rows but the one under `$2`, with the owner's lock `$3`.
+    pub(crate) remove_owner: Statement,
     /// The live entries after `$1` in the order of their keys.
     pub(crate) scan: Statement,
     pub(crate) clear: Statement,
     /// How many live entries there are.
     pub(crate) count: Statement,
     pub(crate) clean: Statement,
-    /// The same, and returns what it deletes, or else finds what to delete and locks it.
-    pub(crate) clean_telling: Statement,
+    /// The database's time.
+    pub(crate) now: Statement,
     /// The table's name.
     pub(crate) table: String,
 }
 
 impl Statements {
-    pub(crate) fn new<D: Dialect>(table: &str) -> Self {
-        let statement = |sql: &str| statement::<D>(table, sql);
-        let owned = format!(
-            "SELECT {COLUMNS}, {{now}} FROM {{t}} \
-             WHERE owner = $1 AND id <> $2 AND expires > {{now}} AND successor IS NULL \
-             ORDER BY created, id"
+    pub(crate) fn new<D: Dialect>(namespace: &Namespace, slide_after: f64) -> Self {
+        let table = table(namespace);
+        let statement = |sql: &str| statement::<D>(&table, sql);
+        let select = |rest: &str| statement(&format!("SELECT {ENTRY}, {TIMES} FROM {{t}} {rest}"));
+        let removal = |template: &str, found: &str| {
+            statement(&template.replace("{found}", found).replace("{removed}", REMOVED))
+        };
+        // A factor in scientific notation is an exact or a floating-point number everywhere.
+        let slide = format!(
+            "UPDATE {{t}} SET idle_deadline = {{now}} + idle \
+             WHERE {{key}} = $1 AND expires > {{now}} AND idle_deadline < {{now}} + idle \
+             AND {{now}} + idle - idle_deadline >= idle * {slide_after:e}"
         );
         Self {
-            get: statement(&format!(
-                "SELECT {COLUMNS}, {{now}} FROM {{t}} WHERE {{key}} = $1 AND expires > {{now}}"
+            get: select("WHERE {key} = $1 AND expires > {now}"),
+            touch: statement(&D::TOUCH.replace("{slide}", &slide).replace("{times}", TIMES)),
+            deadlines: statement(&format!(
+                "SELECT {TIMES} FROM {{t}} WHERE {{key}} = $1 AND expires > {{now}}"
             )),
-            // Both looks are in one snapshot: what it leads to can't have moved on in between.
-            follow: statement(&format!(
-                "SELECT {}, {{now}} FROM {{t}} k \
-                 JOIN {{t}} e ON e.{{key}} = k.successor AND e.id = k.id \
-                 WHERE k.{{key}} = $1 AND k.expires > {{now}} \
-                 AND e.expires > {{now}} AND e.successor IS NULL",
-                COLUMNS
-                    .split(", ")
-                    .map(|column| format!("e.{column}"))
-                    .collect::<Vec<_>>()
-                    .join(", ")
-            )),
-            slide: statement(
-                "UPDATE {t} SET idle_deadline = $3 \
-                 WHERE {key} = $1 AND id = $2 AND successor IS NULL \
-                 AND idle = $4 AND idle_deadline < $3 AND expires > {now}",
-            ),
             insert: statement(&format!(
-                "INSERT INTO {{t}} ({COLUMNS}) \
-                 VALUES ($1, $2, $3, $4, $5, {{created}}, $6, {{now}} + $6, {{now}} + $7, $8){}",
+                "INSERT INTO {{t}} ({ENTRY}, idle, idle_deadline, absolute_deadline) \
+                 VALUES ({INSERTED}){}",
                 D::ON_TAKEN
             )),
-            replace: statement(&format!(
-                "UPDATE {{t}} SET value = $3, version = $4, {} \
-                 WHERE {{key}} = $1 AND version = $2 AND successor IS NULL AND expires > {{now}}",
-                restart(5, 6, 7)
-            )),
+            insert_replacing: D::CHANGES_IN_WITH.then(|| {
+                statement(&format!(
+                    "WITH gone AS (DELETE FROM {{t}} WHERE {{key}} = $10 \
+                     AND ($11 IS NULL OR (version = $11 AND expires > {{now}})) RETURNING 1) \
+                     INSERT INTO {{t}} ({ENTRY}, idle, idle_deadline, absolute_deadline) \
+                     SELECT {INSERTED} WHERE $11 IS NULL OR EXISTS (SELECT 1 FROM gone)"
+                ))
+            }),
+            replace: statement(
+                "UPDATE {t} SET value = $3, version = $4, \
+                 idle = CASE WHEN $5 = 1 THEN $6 ELSE idle END, \
+                 idle_deadline = CASE WHEN $5 = 1 THEN {now} + $6 ELSE idle_deadline END, \
+                 absolute_deadline = \
+                 CASE WHEN $5 = 1 THEN {now} + $7 ELSE absolute_deadline END \
+                 WHERE {key} = $1 AND version = $2 AND expires > {now}",
+            ),
             remove: statement(
-                "DELETE FROM {t} WHERE {key} = $1 AND successor IS NULL AND expires > {now}",
-            ),
-            remove_entry: statement(
                 "DELETE FROM {t} \
-                 WHERE {key} = $1 AND id = $2 AND successor IS NULL AND expires > {now}",
+                 WHERE {key} = $1 AND version = COALESCE($2, version) AND expires > {now}",
             ),
-            remove_row: statement("DELETE FROM {t} WHERE {key} = $1"),
-            lock: statement(&format!(
-                "SELECT {COLUMNS}, {{now}}, expires FROM {{t}} WHERE {{key}} IN ($1, $2){}",
-                D::FOR_UPDATE
-            )),
-            rename: statement(&format!(
-                "UPDATE {{t}} SET {{key}} = $2, version = $3, value = COALESCE($4, value), \
-                 owner = COALESCE($5, owner), \
-                 created = CASE WHEN $6 = 1 THEN {{created}} ELSE created END, {} \
-                 WHERE {{key}} = $1 AND successor IS NULL AND expires > {{now}}",
-                restart(7, 8, 9)
-            )),
-            // MySQL sets one column after the other, and sees what it has set: the version last.
-            lead_on: statement(
-                &"UPDATE {t} SET successor = $2, absolute_deadline = \
-                 CASE WHEN absolute_deadline < {most} THEN absolute_deadline ELSE {most} END, \
-                 version = version + 1 \
-                 WHERE successor = $1 AND version <= {max}"
-                    .replace("{most}", "{now} + CASE WHEN version < {max} THEN $3 ELSE 0 END")
-                    .replace("{max}", &FORMER_MAX.to_string()),
+            remove_row: statement("DELETE FROM {t} WHERE {key} = $1 AND version = $2"),
+            remove_replaced: statement(
+                "DELETE FROM {t} WHERE {key} = $1 \
+                 AND ($2 IS NULL OR (version = $2 AND expires > {now}))",
             ),
-            list: statement(&owned),
-            lock_owned: statement(&(owned + D::FOR_UPDATE)),
-            scan: statement(&format!(
-                "SELECT {COLUMNS}, {{now}} FROM {{t}} \
-                 WHERE {{key}} > $1 AND expires > {{now}} AND successor IS NULL \
-                 ORDER BY {{key}} LIMIT $2"
+            remove_expired: statement("DELETE FROM {t} WHERE {key} = $1 AND expires <= {now}"),
+            state: statement("SELECT version, expires, {now} FROM {t} WHERE {key} = $1"),
+            list: select(&format!("WHERE {LIVE} ORDER BY created, {{tie}}")),
+            // In the order of the index, so that no database thinks of another.
+            some_owned: statement(&format!(
+                "SELECT {{key}} FROM {{t}} WHERE {LIVE} ORDER BY expires LIMIT $2"
             )),
+            remove_oldest: removal(
+                D::REMOVE,
+                &format!(
+                    "SELECT {{key}} FROM {{t}} WHERE {LIVE} AND {{key}} <> $3 \
+                     ORDER BY created DESC, {{tie}} DESC LIMIT 1000000000 OFFSET $2"
+                ),
+            ),
+            remove_owner: removal(
+                D::REMOVE,
+                &format!(
+                    "SELECT {{key}} FROM {{t}} WHERE {LIVE} - {MAX_LATE} AND {{key}} <> $2{}",
+                    D::LOCK
+                ),
+            ),
+            scan: select("WHERE {key} > $1 AND expires > {now} ORDER BY {key} LIMIT $2"),
             clear: statement("DELETE FROM {t}"),
-            // An index has all that is looked at; the rows have the values, too. Only those of
-            // former keys are looked up.
-            count: statement(
-                "SELECT (SELECT count(*) FROM {t} WHERE expires > (SELECT {now})) - \
-                 (SELECT count(*) FROM {t} \
-                 WHERE successor IS NOT NULL AND expires > (SELECT {now}))",
-            ),
-            clean: statement(D::CLEAN),
-            clean_telling: match D::FIND_ENDED {
-                Some(find) => statement(find),
-                None => statement(&format!("{} RETURNING {{key}}, successor", D::CLEAN)),
-            },
-            table: table.to_owned(),
+            count: statement("SELECT count(*) FROM {t} WHERE expires > (SELECT {now})"),
+            clean: removal(D::CLEAN, ""),
+            now: statement("SELECT {now}"),
+            table,
         }
     }
 
-    /// Removes the rows under this many keys; prepared if they are as few as they are mostly.
+    /// Removes the rows under this many keys; prepared if they are as few as they mostly are.
     pub(crate) fn remove_rows<D: Dialect>(&self, keys: usize) -> Statement {
         let persistent = keys <= 4;
         let keys: Vec<String> = (1..=keys).map(|number| format!("${number}")).collect();
@@ -157,14 +163,9 @@ impl Statements {
     }
 }
 
-/// Both deadlines anew if the argument `whether` is 1, else as they are.
-fn restart(whether: usize, idle: usize, lifetime: usize) -> String {
-    format!(
-        "idle = CASE WHEN ${whether} = 1 THEN ${idle} ELSE idle END, \
-         idle_deadline = CASE WHEN ${whether} = 1 THEN {{now}} + ${idle} ELSE idle_deadline END, \
-         absolute_deadline = \
-         CASE WHEN ${whether} = 1 THEN {{now}} + ${lifetime} ELSE absolute_deadline END"
-    )
+/// The table of a namespace's entries: at most 41 bytes, of the 63 that every database allows.
+pub(crate) fn table(namespace: &Namespace) -> String {
+    format!("{namespace}_sessions")
 }
 
 /// A statement from its text.
@@ -199,6 +200,7 @@ fn without_numbers(sql: &str) -> String {
 /// The text with the table's name and the database's words filled in.
 pub(crate) fn fill<D: Dialect>(table: &str, sql: &str) -> String {
     sql.replace("{created}", D::CREATED)
+        .replace("{tie}", D::TIE)
         .replace("{t}", table)
         .replace("{key}", D::KEY)
         .replace("{now}", D::NOW)

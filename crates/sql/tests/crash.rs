@@ -9,9 +9,9 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use kvolt_cache::{Access, Expiry, Key, NewEntry, Rename, Replace, Store};
+use kvolt_cache::{At, Expiry, Key, NewEntry, Remove, Replace, Replaces, Store};
 use kvolt_sql::SqliteStore;
-use support::{sqlite, sqlite_url};
+use support::{get, sqlite, sqlite_url};
 
 const URL: &str = "KVOLT_TEST_CRASH_URL";
 const FROM: &str = "KVOLT_TEST_CRASH_FROM";
@@ -23,8 +23,9 @@ fn key(number: u64) -> Key {
     Key::of(format!("key {number}"))
 }
 
-fn renamed(number: u64) -> Key {
-    Key::of(format!("renamed {number}"))
+/// The key of the entry that takes the place of another.
+fn successor(number: u64) -> Key {
+    Key::of(format!("successor {number}"))
 }
 
 fn value(number: u64, version: u8) -> Vec<u8> {
@@ -36,12 +37,12 @@ fn value(number: u64, version: u8) -> Vec<u8> {
 enum Done {
     Inserted,
     Replaced,
-    /// Removed, or renamed.
+    /// Removed, or replaced by its successor.
     Ended,
 }
 
 #[test]
-fn what_was_acknowledged_survives_and_nothing_is_half_done() {
+fn acknowledged_writes_survive_a_kill() {
     let url = sqlite_url("crash");
     let mut acknowledged: HashMap<u64, Done> = HashMap::new();
     for round in 0..ROUNDS {
@@ -54,7 +55,7 @@ fn what_was_acknowledged_survives_and_nothing_is_half_done() {
     assert!(acknowledged.values().any(|done| *done == Done::Ended));
 }
 
-/// Starts the writer and kills it at some moment; what it had acknowledged by then.
+/// Starts the writer and kills it at some moment. Returns what it had acknowledged by then.
 fn run_and_kill(url: &str, round: u64) -> HashMap<u64, Done> {
     let mut child = Command::new(std::env::current_exe().expect("it is a program"))
         .args(["--exact", "writer", "--nocapture"])
@@ -94,23 +95,26 @@ fn run_and_kill(url: &str, round: u64) -> HashMap<u64, Done> {
 }
 
 async fn check(url: &str, acknowledged: &HashMap<u64, Done>) {
-    let store = SqliteStore::open(url).await.expect("it opens");
+    let store = SqliteStore::open(url, "shop").await.expect("it opens");
     for (&number, &done) in acknowledged {
-        let found = store.get(&key(number), Access::PEEK).await.expect("it works");
-        let is_removed = number % 3 == 0;
-        match &found {
+        let (old, new) = (get(&store, &key(number)).await, get(&store, &successor(number)).await);
+        assert!(old.is_none() || new.is_none(), "{number} is there twice");
+        let ends = number % 3 < 2;
+        match old {
             Some(entry) => {
-                let is_whole = entry.value == value(number, 1) || entry.value == value(number, 2);
+                let is_whole = [1, 2].iter().any(|version| entry.value == value(number, *version));
                 assert!(is_whole, "{number} is half written");
                 let is_replaced = entry.value == value(number, 2);
                 assert!(done < Done::Replaced || is_replaced, "a change of {number} is lost");
-                assert!(done < Done::Ended || !is_removed, "{number} is back");
-                let is_renamed = entry.key == renamed(number);
-                assert!(is_renamed || entry.key == key(number));
-                assert!(done < Done::Ended || is_renamed, "{number} is back under its former key");
+                assert!(done < Done::Ended, "{number} is back");
             }
-            None => assert!(is_removed && done >= Done::Replaced, "{number} is lost: {done:?}"),
+            None => {
+                assert!(ends && done >= Done::Replaced, "{number} is lost: {done:?}");
+                assert_eq!(new.is_some(), number % 3 == 1, "{number} has a successor, or none");
+            }
         }
+        let is_whole = new.is_none_or(|entry| entry.value == value(number, 3));
+        assert!(is_whole, "the successor of {number} is half written");
     }
     store.close().await;
     let sound = sqlite(url, "SELECT integrity_check FROM pragma_integrity_check").await;
@@ -124,7 +128,7 @@ fn writer() {
     let from: u64 = from.parse().unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
-        let store = SqliteStore::open(&url).await.expect("it opens");
+        let store = SqliteStore::open(&url, "shop").await.expect("it opens");
         let tasks: Vec<_> = (0..TASKS)
             .map(|task| tokio::spawn(write(store.clone(), (from + task..).step_by(TASKS as usize))))
             .collect();
@@ -138,29 +142,29 @@ async fn write(store: SqliteStore, numbers: impl Iterator<Item = u64>) {
     let say = |what: &str, number: u64| {
         // In one piece: a line that is cut was not acknowledged.
         let line = format!("did {what} {number} ok\n");
-        std::io::stdout().write_all(line.as_bytes()).expect("somebody reads");
+        std::io::stdout().write_all(line.as_bytes()).expect("the parent reads");
     };
     for number in numbers {
         let expiry = Expiry::idle(Duration::from_secs(3_600));
         let entry = NewEntry::new(value(number, 1), expiry);
-        let _ = store.insert(key(number), entry).await.expect("it works");
+        let _ = store.insert(key(number), entry).await.expect("insert works");
         say("insert", number);
-        let found = store.get(&key(number), Access::PEEK).await.expect("it works");
-        let seen = found.expect("it is there").version;
-        let replaced = store.replace(&key(number), seen, value(number, 2), None).await;
-        assert!(matches!(replaced, Ok(Replace::Replaced(_))));
+        let (key, seen) = (key(number), get(&store, &key(number)).await);
+        let seen = seen.expect("it was inserted").version;
+        let replaced = store.replace(At::new(&key), seen, value(number, 2), None).await;
+        let Ok(Replace::Replaced(seen)) = replaced else { panic!("{replaced:?}") };
         say("replace", number);
         match number % 3 {
             0 => {
-                assert!(store.remove(&key(number)).await.expect("it works"));
+                let removed = store.remove(At::new(&key), None).await;
+                assert_eq!(removed.ok(), Some(Remove::Removed));
                 say("remove", number);
             }
             1 => {
-                let mut rename = Rename::new();
-                rename.grace = Duration::from_secs(600);
-                let _ =
-                    store.rename(&key(number), renamed(number), rename).await.expect("it works");
-                say("rename", number);
+                let entry = NewEntry::new(value(number, 3), expiry);
+                let entry = entry.replaces(Replaces::new(key).seen(seen));
+                let _ = store.insert(successor(number), entry).await.expect("insert works");
+                say("succeed", number);
             }
             _ => {}
         }

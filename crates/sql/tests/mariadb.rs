@@ -13,10 +13,11 @@ fn server() -> &'static MariaDb {
     SERVER.get_or_init(|| MariaDb::builder().fsync(false).max_connections(400).start())
 }
 
-async fn open() -> (MySqlStore, String, String) {
-    let (url, table) = (server().url(), unique("laws"));
-    let builder = MySqlStore::builder().table(&table).connections_max(6).clean_every(CLEANS_EVERY);
-    (builder.open(&url).await.expect("it opens"), url, table)
+async fn open() -> (MySqlStore, String) {
+    let url = server().url();
+    let builder = MySqlStore::builder(&url, &unique("laws"));
+    let builder = builder.max_connections(6).clean_every(CLEANS_EVERY);
+    (builder.open().await.expect("it opens"), url)
 }
 
 kvolt_testkit::conformance_suite!(

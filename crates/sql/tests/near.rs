@@ -14,6 +14,7 @@ use kvolt_testkit::Fixture;
 use kvolt_testkit::conformance::broken_laws_on_a_real_clock;
 use tokio::runtime::Runtime;
 
+use support::shifted::Within;
 use support::{CLEANS_EVERY, sqlite_url, unique};
 
 /// The runtime of all laws, which lives as long as the process.
@@ -25,7 +26,7 @@ fn runtime() -> &'static Runtime {
     })
 }
 
-/// A store that `open` opens, with a near cache that hears.
+/// A store that `open` opens, with a near cache.
 #[derive(Clone)]
 struct Near<O>(O);
 
@@ -33,16 +34,17 @@ impl<O, F, S> Fixture for Near<O>
 where
     O: Fn() -> F + Clone + Send + Sync + 'static,
     F: Future<Output = S> + Send,
-    S: Store<Vec<u8>> + Push,
+    S: Within + Push,
 {
     type Store = NearCache<String, Coded<String, S, Json>>;
 
     async fn store(&self) -> Self::Store {
-        let near = NearCache::new(Coded::new((self.0)().await, Json)).unwrap();
-        while !near.is_hearing() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        near
+        near((self.0)().await).await
+    }
+
+    async fn neighbour(&self, store: &Self::Store) -> Option<Self::Store> {
+        let store = store.store().store();
+        Some(near(store.within(&format!("{}_b", store.namespace())).await).await)
     }
 
     async fn advance(&self, by: Duration) {
@@ -67,6 +69,15 @@ where
     }
 }
 
+/// A near cache that is up to date.
+async fn near<S: Store<Vec<u8>> + Push>(store: S) -> NearCache<String, Coded<String, S, Json>> {
+    let near = NearCache::new(Coded::new(store, Json)).unwrap();
+    while !near.is_hearing() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    near
+}
+
 #[test]
 fn all_laws_hold_with_a_near_cache_on_postgresql() {
     let server = Postgres::builder().fsync(false).max_connections(400).start();
@@ -74,9 +85,9 @@ fn all_laws_hold_with_a_near_cache_on_postgresql() {
     let open = move || {
         let url = url.clone();
         async move {
-            let table = unique("laws");
-            let builder = PostgresStore::builder().table(table).timeout(Duration::from_secs(20));
-            builder.connections_max(6).clean_every(CLEANS_EVERY).open(&url).await.unwrap()
+            let builder = PostgresStore::builder(&url, &unique("laws"));
+            let builder = builder.timeout(Duration::from_secs(20)).max_connections(6);
+            builder.clean_every(CLEANS_EVERY).open().await.unwrap()
         }
     };
     assert_eq!(broken_laws_on_a_real_clock(&Near(open), 12), []);
@@ -85,8 +96,9 @@ fn all_laws_hold_with_a_near_cache_on_postgresql() {
 #[test]
 fn all_laws_hold_with_a_near_cache_on_sqlite() {
     let open = || async {
-        let builder = SqliteStore::builder().timeout(Duration::from_secs(20));
-        builder.clean_every(CLEANS_EVERY).open(&sqlite_url("near")).await.unwrap()
+        let builder = SqliteStore::builder(&sqlite_url("near"), &unique("laws"));
+        let builder = builder.timeout(Duration::from_secs(20));
+        builder.clean_every(CLEANS_EVERY).open().await.unwrap()
     };
     assert_eq!(broken_laws_on_a_real_clock(&Near(open), 12), []);
 }

@@ -5,10 +5,10 @@ mod support;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use kvolt_cache::{Access, AtLimit, Expiry, Key, NewEntry, Owner, OwnerLimit, Store};
+use kvolt_cache::{Expiry, Key, NewEntry, OwnerLimit, Store};
 use kvolt_servers::{PgBouncer, Postgres};
 use kvolt_sql::PostgresStore;
-use support::{CLEANS_EVERY, OnRuntime, json, unique};
+use support::{CLEANS_EVERY, OnRuntime, get, json, owner, unique};
 
 /// Fewer connections to the server than to the pooler, so that they do get mixed.
 fn servers() -> &'static (Postgres, PgBouncer) {
@@ -20,11 +20,11 @@ fn servers() -> &'static (Postgres, PgBouncer) {
     })
 }
 
-async fn open() -> (PostgresStore, String, String) {
-    let (url, table) = (servers().1.url(), unique("laws"));
-    let builder = PostgresStore::builder().table(&table).connections_max(6);
+async fn open() -> (PostgresStore, String) {
+    let url = servers().1.url();
+    let builder = PostgresStore::builder(&url, &unique("laws")).max_connections(6);
     let builder = builder.clean_every(CLEANS_EVERY).pooled_by_transactions(true);
-    (builder.open(&url).await.expect("it opens"), url, table)
+    (builder.open().await.expect("it opens"), url)
 }
 
 kvolt_testkit::conformance_suite!(
@@ -37,27 +37,26 @@ async fn the_url_can_say_that_there_is_a_pooler() {
     let url = servers().1.url();
     let mark = if url.contains('?') { '&' } else { '?' };
     let url = format!("{url}{mark}pooled_by_transactions=true");
-    let store = PostgresStore::builder().table(unique("pooled")).open(&url).await;
-    let store = store.expect("it opens");
+    let store = PostgresStore::open(&url, &unique("pooled")).await.expect("it opens");
     assert!(format!("{store:?}").contains("is_pooled: true"));
     for number in 0..50 {
         let entry = NewEntry::new(b"value".to_vec(), Expiry::after(Duration::from_secs(60)));
-        let limit = OwnerLimit { entries_max: 3, at_limit: AtLimit::RemoveOldest };
-        let entry = entry.owner(Owner::from("owner")).limit(limit);
+        let entry = entry.owner(owner("owner")).limit(OwnerLimit::remove_oldest(3));
         let key = Key::of([number]);
-        let _ = store.insert(key, entry).await.expect("it works");
-        assert!(store.get(&key, Access::SLIDE).await.expect("it works").is_some());
+        let _ = store.insert(key, entry).await.expect("insert works");
+        assert!(get(&store, &key).await.is_some());
     }
-    assert_eq!(store.list(&Owner::from("owner")).await.expect("it works").len(), 3);
+    assert_eq!(store.list(&owner("owner")).await.expect("list works").entries.len(), 3);
 }
 
 #[tokio::test]
-async fn whoever_does_not_say_that_there_is_a_pooler_is_told_to() {
+async fn an_undeclared_pooler_is_named_in_the_error() {
     let pooler = PgBouncer::with_pool_size(&servers().0, 1);
-    let open = || PostgresStore::builder().table("pooled_unsaid").clean_every(None);
-    let url = pooler.url();
-    let first = open().open(&url).await.expect("alone, it goes well");
-    let error = open().open(&url).await.expect_err("its statements are there already");
+    let open = async || {
+        PostgresStore::builder(&pooler.url(), "pooled_unsaid").clean_every(None).open().await
+    };
+    let first = open().await.expect("alone, it goes well");
+    let error = open().await.expect_err("its statements are there already");
     assert!(error.is_misconfigured(), "{error}");
     assert!(error.to_string().contains("pooled_by_transactions"), "{error}");
     drop(first);

@@ -13,11 +13,11 @@ fn server() -> &'static Postgres {
     SERVER.get_or_init(|| Postgres::builder().fsync(false).max_connections(400).start())
 }
 
-async fn open() -> (PostgresStore, String, String) {
-    let (url, table) = (server().url(), unique("laws"));
-    let builder =
-        PostgresStore::builder().table(&table).connections_max(6).clean_every(CLEANS_EVERY);
-    (builder.open(&url).await.expect("it opens"), url, table)
+async fn open() -> (PostgresStore, String) {
+    let url = server().url();
+    let builder = PostgresStore::builder(&url, &unique("laws"));
+    let builder = builder.max_connections(6).clean_every(CLEANS_EVERY);
+    (builder.open().await.expect("it opens"), url)
 }
 
 kvolt_testkit::conformance_suite!(

@@ -1,4 +1,4 @@
-//! What near caches are told by PostgreSQL.
+//! What PostgreSQL pushes to near caches.
 
 mod support;
 
@@ -9,7 +9,7 @@ use kvolt_cache::{Key, Store};
 use kvolt_servers::{Postgres, Proxy};
 use kvolt_sql::PostgresStore;
 use support::pushing::{
-    Told, entry, no_beat_overtakes_a_change, tells_every_change, tells_of_no_slide_and_no_expiry,
+    Told, entry, no_beat_overtakes_a_change, pushes_every_change, pushes_no_slide_and_no_expiry,
     watch, watched,
 };
 use support::unique;
@@ -20,22 +20,35 @@ fn server() -> &'static Postgres {
     SERVER.get_or_init(|| Postgres::builder().fsync(false).start())
 }
 
-async fn open(table: &str) -> PostgresStore {
-    PostgresStore::builder().table(table).open(&server().url()).await.expect("it opens")
+async fn open(namespace: &str) -> PostgresStore {
+    PostgresStore::open(&server().url(), namespace).await.expect("it opens")
 }
 
 #[tokio::test]
-async fn every_change_is_told_before_the_beat_that_comes_after_it() {
-    let table = unique("push");
+async fn every_change_is_pushed_before_the_next_beat() {
+    let name = unique("push");
+    let table = format!("{name}_sessions");
     let by_hand = async |sql: &'static str| server().psql(&sql.replace("{t}", &table));
-    tells_every_change(open(&table).await, by_hand).await;
+    pushes_every_change(open(&name).await, by_hand).await;
 }
 
 #[tokio::test]
-async fn a_slide_and_an_expiry_are_not_told() {
-    let builder = PostgresStore::builder().table(unique("push")).slide_after(0.0);
-    let store = builder.clean_every(Duration::from_millis(100)).open(&server().url()).await;
-    tells_of_no_slide_and_no_expiry(store.expect("it opens")).await;
+async fn slides_and_expiries_are_not_pushed() {
+    let builder = PostgresStore::builder(&server().url(), &unique("push")).slide_after(0.0);
+    let store = builder.clean_every(Duration::from_millis(100)).open().await;
+    pushes_no_slide_and_no_expiry(store.expect("it opens")).await;
+}
+
+/// A session that is set to be a replica fires no ordinary trigger.
+#[tokio::test]
+async fn changes_of_a_replica_session_are_pushed() {
+    let name = unique("push");
+    let table = format!("{name}_sessions");
+    let by_hand = async |sql: &'static str| {
+        let sql = sql.replace("{t}", &table);
+        server().psql(&format!("SET session_replication_role = replica; {sql}"))
+    };
+    pushes_every_change(open(&name).await, by_hand).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -44,9 +57,9 @@ async fn beats_overtake_nothing() {
 }
 
 #[tokio::test]
-async fn what_is_deleted_by_hand_is_told() {
-    let table = unique("push");
-    let store = open(&table).await;
+async fn deletions_by_hand_are_pushed() {
+    let name = unique("push");
+    let (table, store) = (format!("{name}_sessions"), open(&name).await);
     let recorder = watched(&store).await;
     let key = Key::of("key");
     let _ = store.insert(key, entry("value")).await.expect("it works");
@@ -61,13 +74,13 @@ async fn what_is_deleted_by_hand_is_told() {
 }
 
 #[tokio::test]
-async fn many_at_once_are_all() {
-    let table = unique("push");
-    let store = open(&table).await;
+async fn many_removals_at_once_are_all() {
+    let name = unique("push");
+    let (table, store) = (format!("{name}_sessions"), open(&name).await);
     let recorder = watched(&store).await;
     server().psql(&format!(
-        "INSERT INTO {table} (key, id, version, value, created, absolute_deadline)
-         SELECT sha256(n::text::bytea), n, n, '', 0, 9000000000000 FROM generate_series(1, 1500) n"
+        "INSERT INTO {table} (key, version, value, created, absolute_deadline)
+         SELECT sha256(n::text::bytea), n, '', 0, 9000000000000 FROM generate_series(1, 1500) n"
     ));
     recorder.beat().await;
     let named = recorder.told().iter().filter(|told| matches!(told, Told::Changed(_))).count();
@@ -94,10 +107,10 @@ async fn store_time_is_the_servers_clock() {
 }
 
 #[tokio::test]
-async fn a_listener_that_is_cut_off_is_told_so() {
+async fn a_listener_that_is_cut_off_ends() {
     let proxy = Proxy::to(server().port());
-    let builder = PostgresStore::builder().table(unique("push")).timeout(Duration::from_secs(1));
-    let store = builder.open(&proxy.url(&server().url())).await.expect("it opens");
+    let builder = PostgresStore::builder(&proxy.url(&server().url()), &unique("push"));
+    let store = builder.timeout(Duration::from_secs(1)).open().await.expect("it opens");
     for cut in [Proxy::cut, Proxy::blackhole] {
         let (recorder, watching) = watch(&store);
         recorder.beat().await;
@@ -112,21 +125,34 @@ async fn a_listener_that_is_cut_off_is_told_so() {
     }
 }
 
-/// Who starts at the same time does not make the triggers twice, and who has no near cache has none.
+/// A listener on another server than the one that entries are read from would hear of no change.
 #[tokio::test]
-async fn triggers_are_made_once_and_only_for_those_who_listen() {
-    let table = unique("push");
-    let url = server().url();
-    let open = || PostgresStore::builder().table(&table).open(&url);
-    let store = open().await.expect("it opens");
+async fn a_listener_on_another_server_is_not_believed() {
+    let other = Postgres::builder().fsync(false).start();
+    let name = unique("push");
+    let builder = PostgresStore::builder(&server().url(), &name).listen_url(&other.url());
+    let store = builder.expect("it is a URL").open().await.expect("it opens");
+    let (recorder, watching) = watch(&store);
+    let error = timeout(Duration::from_secs(5), watching).await.expect("it ends");
+    let error = error.expect("it does not panic");
+    assert!(error.is_unavailable() && error.to_string().contains("another server"), "{error}");
+    assert!(!recorder.told().iter().any(|told| matches!(told, Told::Heard(..))), "no beat counts");
+}
+
+/// Programs that start at once create the triggers once, and a store without a near cache none.
+#[tokio::test]
+async fn triggers_are_created_once_for_near_caches_only() {
+    let name = unique("push");
+    let store = open(&name).await;
     let _ = store.insert(Key::of("key"), entry("value")).await.expect("it works");
     let count = format!(
-        "SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal AND tgrelid = '{table}'::regclass"
+        "SELECT count(*) FROM pg_trigger \
+         WHERE NOT tgisinternal AND tgrelid = '{name}_sessions'::regclass"
     );
     assert_eq!(server().psql(&count), "0");
     let mut recorders = Vec::new();
     for _ in 0..6 {
-        recorders.push(watch(&open().await.expect("it opens")).0);
+        recorders.push(watch(&open(&name).await).0);
     }
     for recorder in recorders {
         recorder.beat().await;

@@ -2,14 +2,13 @@
 
 mod support;
 
-use kvolt_sql::{SqliteStore, TABLE_DEFAULT};
-use support::{CLEANS_EVERY, OnRuntime, encrypted, json, obeys_the_clock, sqlite_url};
+use kvolt_sql::SqliteStore;
+use support::{CLEANS_EVERY, OnRuntime, encrypted, json, obeys_the_clock, sqlite_url, unique};
 
-async fn open() -> (SqliteStore, String, String) {
+async fn open() -> (SqliteStore, String) {
     let url = sqlite_url("laws");
-    let builder = SqliteStore::builder().clean_every(CLEANS_EVERY);
-    let store = builder.open(&url).await.expect("it opens");
-    (store, url, TABLE_DEFAULT.to_owned())
+    let builder = SqliteStore::builder(&url, &unique("laws")).clean_every(CLEANS_EVERY);
+    (builder.open().await.expect("it opens"), url)
 }
 
 kvolt_testkit::conformance_suite!(

@@ -9,15 +9,19 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use kvolt_cache::{Access, Error, Expiry, Insert, Key, NewEntry, Owner, Store};
+use kvolt_cache::{At, Error, Expiry, Freshness, Insert, Key, NewEntry, Remove, Store};
 use kvolt_sql::{SqliteStore, Synchronous};
 use sqlx::{Connection, SqliteConnection};
-use support::{folder, sqlite, sqlite_url};
+use support::{folder, get, owner, sqlite, sqlite_url};
 
 const TIMEOUT: Duration = Duration::from_millis(600);
 
 async fn open(url: &str) -> Result<SqliteStore, Error> {
-    SqliteStore::builder().timeout(TIMEOUT).open(url).await
+    SqliteStore::builder(url, "shop").timeout(TIMEOUT).open().await
+}
+
+async fn remove(store: &SqliteStore, key: &Key) -> Result<Remove, Error> {
+    store.remove(At::new(key), None).await
 }
 
 fn entry(len: usize) -> NewEntry<Vec<u8>> {
@@ -35,7 +39,7 @@ fn assert_misconfigured<S>(opened: Result<S, Error>, about: &str) {
 }
 
 #[tokio::test]
-async fn a_new_file_is_for_nobody_else() {
+async fn a_new_file_is_private() {
     let url = sqlite_url("mode");
     let store = open(&url).await.expect("it opens");
     let _ = store.insert(Key::of("key"), entry(1)).await.expect("it works");
@@ -49,7 +53,7 @@ async fn a_new_file_is_for_nobody_else() {
 }
 
 #[tokio::test]
-async fn places_where_no_file_can_be() {
+async fn impossible_paths_are_refused() {
     let folder = folder("places");
     fs::write(folder.join("text"), "no database, but more than a hundred bytes. ".repeat(100))
         .unwrap();
@@ -60,17 +64,34 @@ async fn places_where_no_file_can_be() {
         ("sqlite:/proc/sessions.db".to_owned(), "nothing can be made there"),
         ("sqlite::memory:".to_owned(), "it would be gone with the program"),
         ("sqlite:".to_owned(), "it has no name"),
-        ("sessions.db".to_owned(), "it is no URL"),
+        (String::new(), "it has no name"),
+        ("postgres://localhost/sessions".to_owned(), "it is another database's"),
+        ("file:sessions.db?mode=ro".to_owned(), "it is another kind of URL"),
+        (format!("sqlite://{}/sessions.db?mode=rwc", folder.display()), "it has a query"),
     ] {
         assert_misconfigured(open(&url).await, about);
+    }
+    let files: Vec<_> =
+        fs::read_dir(&folder).unwrap().map(|file| file.unwrap().file_name()).collect();
+    assert_eq!(files, ["text"], "none of them made a file");
+}
+
+#[tokio::test]
+async fn a_path_is_enough() {
+    let path = folder("path").join("sessions.db").display().to_string();
+    for url in [path.clone(), format!("sqlite:{path}"), format!("sqlite://{path}")] {
+        let store = SqliteStore::builder(&url, "shop").timeout(Duration::MAX);
+        let store = store.clean_every(Duration::MAX).open().await.expect("it opens");
+        let _ = store.insert(Key::of("key"), entry(1)).await.expect("insert works");
+        assert_eq!(store.count().await.ok(), Some(1), "it is one file");
     }
 }
 
 #[tokio::test]
 async fn a_file_that_is_full() {
     let url = sqlite_url("full");
-    let builder = SqliteStore::builder().size_max(200_000).synchronous(Synchronous::Normal);
-    let store = builder.open(&url).await.expect("it opens");
+    let builder = SqliteStore::builder(&url, "shop").max_file_size(200_000);
+    let store = builder.synchronous(Synchronous::Normal).open().await.expect("it opens");
     let mut keys = Vec::new();
     let error = loop {
         let key = Key::of(format!("key {}", keys.len()));
@@ -82,10 +103,10 @@ async fn a_file_that_is_full() {
     assert!(error.is_full(), "{error}");
     assert!(keys.len() > 30, "{} fit", keys.len());
     for key in &keys {
-        assert!(store.get(key, Access::SLIDE).await.expect("reading works").is_some());
+        assert!(get(&store, key).await.is_some());
     }
     for key in &keys[..10] {
-        assert!(store.remove(key).await.expect("removing works"));
+        assert_eq!(remove(&store, key).await.ok(), Some(Remove::Removed));
     }
     let inserted = store.insert(Key::of("again"), entry(2_000)).await.expect("there is room");
     assert_eq!(inserted, Insert::Inserted { removed: Vec::new() });
@@ -99,12 +120,12 @@ async fn a_file_that_another_program_has_locked() {
     let _ = store.insert(key, entry(1)).await.expect("it works");
     let mut other = SqliteConnection::connect(&url).await.expect("it can be opened");
     sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut other).await.expect("it works");
-    let error = store.remove(&key).await.expect_err("it is locked");
+    let error = remove(&store, &key).await.expect_err("it is locked");
     assert!(error.is_unavailable(), "{error}");
     assert!(error.to_string().contains("locked"), "{error}");
-    assert!(store.get(&key, Access::PEEK).await.expect("reading works").is_some());
+    assert!(get(&store, &key).await.is_some(), "reading works");
     sqlx::raw_sql("ROLLBACK").execute(&mut other).await.expect("it works");
-    assert!(store.remove(&key).await.expect("it works again"));
+    assert_eq!(remove(&store, &key).await.ok(), Some(Remove::Removed), "it works again");
 }
 
 #[tokio::test]
@@ -114,9 +135,9 @@ async fn two_programs_on_one_file_see_each_other_s_changes() {
     for number in 0..50 {
         let key = Key::of(format!("key {number}"));
         let _ = one.insert(key, entry(1)).await.expect("it works");
-        assert!(other.get(&key, Access::SLIDE).await.expect("it works").is_some());
-        assert!(other.remove(&key).await.expect("it works"));
-        assert!(one.get(&key, Access::SLIDE).await.expect("it works").is_none());
+        assert!(get(&other, &key).await.is_some());
+        assert_eq!(remove(&other, &key).await.ok(), Some(Remove::Removed));
+        assert!(get(&one, &key).await.is_none());
     }
 }
 
@@ -137,7 +158,7 @@ async fn a_file_that_is_damaged() {
     assert!(error.is_misconfigured(), "{error}");
 }
 
-/// Garbage in a row is told with its key, and is in nobody else's way.
+/// A row with an owner that can't be read is an error of its own, and hides no other.
 #[tokio::test]
 async fn a_row_that_is_damaged() {
     let url = sqlite_url("row");
@@ -146,21 +167,28 @@ async fn a_row_that_is_damaged() {
     for key in [bad, good] {
         let _ = store.insert(key, entry(1)).await.expect("it works");
     }
-    sqlite(&url, &format!("UPDATE kvolt_entries SET owner = x'ff' WHERE key = x'{bad}'")).await;
-    let error = store.get(&bad, Access::SLIDE).await.expect_err("no owner has this name");
-    assert!(error.is_corrupt() && error.key() == Some(bad), "{error}");
-    assert!(store.get(&good, Access::SLIDE).await.expect("it works").is_some());
-    assert!(store.remove(&bad).await.expect("it can be removed"));
-
-    // Also with everything of an owner's, which has to be possible in any case.
-    let owner = Owner::from("owner");
-    let _ = store.insert(bad, entry(1).owner(owner.clone())).await.expect("it works");
-    sqlite(&url, "UPDATE kvolt_entries SET idle_deadline = NULL WHERE owner IS NOT NULL").await;
-    assert!(store.list(&owner).await.expect_err("it can't be read").is_corrupt());
-    assert_eq!(store.remove_owner(&owner, None).await.expect("it works"), [bad]);
+    for owner in ["x'ff'", "x'02'", "'text'", "zeroblob(256)"] {
+        let sql = format!("UPDATE shop_sessions SET owner = {owner} WHERE key = x'{bad}'");
+        sqlite(&url, &sql).await;
+        if owner == "'text'" {
+            // SQLite keeps bytes and text apart; both are read.
+            assert_eq!(
+                get(&store, &bad).await.expect("it is read").owner,
+                Some(self::owner("text"))
+            );
+            continue;
+        }
+        let error = store.get(&bad, Freshness::Strict).await.expect_err("no owner has this name");
+        assert!(error.is_corrupt() && error.key() == Some(bad), "{error}");
+        assert!(get(&store, &good).await.is_some());
+        let page = store.scan(None, 10).await.expect("it names it");
+        assert_eq!(page.listing.unreadable, [bad]);
+        assert_eq!(page.listing.entries.len(), 1);
+    }
+    assert_eq!(remove(&store, &bad).await.ok(), Some(Remove::Removed));
 }
 
-/// Rights don't bind the superuser, so another program looks, as nobody.
+/// Rights don't bind the superuser, so another program opens the file, as `nobody`.
 const AS_NOBODY: &str = "KVOLT_TEST_AS_NOBODY";
 
 #[test]

@@ -1,4 +1,4 @@
-//! What near caches are told by SQLite.
+//! What SQLite pushes to near caches.
 
 mod support;
 
@@ -7,29 +7,29 @@ use std::time::Duration;
 use kvolt_cache::{Key, Store};
 use kvolt_sql::SqliteStore;
 use support::pushing::{
-    Told, entry, no_beat_overtakes_a_change, tells_every_change, tells_of_no_slide_and_no_expiry,
+    Told, entry, no_beat_overtakes_a_change, pushes_every_change, pushes_no_slide_and_no_expiry,
     watch, watched,
 };
 use support::{sqlite, sqlite_url};
 
 async fn open(url: &str) -> SqliteStore {
-    SqliteStore::open(url).await.expect("it opens")
+    SqliteStore::open(url, "shop").await.expect("it opens")
 }
 
 #[tokio::test]
-async fn every_change_is_told_before_the_beat_that_comes_after_it() {
+async fn every_change_is_pushed_before_the_next_beat() {
     let url = sqlite_url("push");
     let by_hand = async |sql: &'static str| {
-        sqlite(&url, &sql.replace("{t}", "kvolt_entries").replace("'by hand'", "x'00'")).await
+        sqlite(&url, &sql.replace("{t}", "shop_sessions").replace("'by hand'", "x'00'")).await
     };
-    tells_every_change(open(&url).await, by_hand).await;
+    pushes_every_change(open(&url).await, by_hand).await;
 }
 
 #[tokio::test]
-async fn a_slide_and_an_expiry_are_not_told() {
-    let builder = SqliteStore::builder().slide_after(0.0);
-    let store = builder.clean_every(Duration::from_millis(100)).open(&sqlite_url("push")).await;
-    tells_of_no_slide_and_no_expiry(store.expect("it opens")).await;
+async fn slides_and_expiries_are_not_pushed() {
+    let builder = SqliteStore::builder(&sqlite_url("push"), "shop").slide_after(0.0);
+    let store = builder.clean_every(Duration::from_millis(100)).open().await;
+    pushes_no_slide_and_no_expiry(store.expect("it opens")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -37,10 +37,10 @@ async fn beats_overtake_nothing() {
     no_beat_overtakes_a_change(open(&sqlite_url("push")).await).await;
 }
 
-/// By another program on the same file, too; and whoever comes too late for the log is told that
-/// everything may have changed.
+/// By another program on the same file, too. Where the log has lost a change, everything may have
+/// changed.
 #[tokio::test]
-async fn what_the_log_has_lost_is_everything() {
+async fn a_gap_in_the_log_is_everything() {
     let url = sqlite_url("push");
     let (one, other) = (open(&url).await, open(&url).await);
     let recorder = watched(&one).await;
@@ -48,19 +48,19 @@ async fn what_the_log_has_lost_is_everything() {
     let _ = other.insert(key, entry("value")).await.expect("it works");
     recorder.beat().await;
     assert!(recorder.has(&key));
-    for lost in ["DELETE FROM kvolt_entries_changes", "UPDATE sqlite_sequence SET seq = 7"] {
+    for lost in ["DELETE FROM shop_sessions_changes", "UPDATE sqlite_sequence SET seq = 7"] {
         recorder.beat().await;
         recorder.forget();
-        let sql = format!("{lost}; INSERT INTO kvolt_entries_changes (key) VALUES (x'00')");
+        let sql = format!("{lost}; INSERT INTO shop_sessions_changes (key) VALUES (x'00')");
         sqlite(&url, &sql).await;
-        sqlite(&url, "DELETE FROM kvolt_entries_changes").await;
+        sqlite(&url, "DELETE FROM shop_sessions_changes").await;
         recorder.beat().await;
         assert!(recorder.told().contains(&Told::All), "{lost}");
     }
 }
 
 #[tokio::test]
-async fn the_log_is_made_once_and_does_not_grow_without_end() {
+async fn the_log_is_created_once_and_bounded() {
     let url = sqlite_url("push");
     let store = open(&url).await;
     let mut recorders = Vec::new();
@@ -71,9 +71,9 @@ async fn the_log_is_made_once_and_does_not_grow_without_end() {
         recorder.beat().await;
     }
     let many = "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 12000)
-        INSERT INTO kvolt_entries_changes (key) SELECT zeroblob(32) FROM n";
+        INSERT INTO shop_sessions_changes (key) SELECT zeroblob(32) FROM n";
     sqlite(&url, many).await;
-    let count = "SELECT CAST(count(*) AS TEXT) FROM kvolt_entries_changes";
+    let count = "SELECT CAST(count(*) AS TEXT) FROM shop_sessions_changes";
     assert_eq!(sqlite(&url, count).await, "10000");
     for recorder in &recorders {
         recorder.beat().await;

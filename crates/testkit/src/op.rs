@@ -169,12 +169,11 @@ impl Bytes<'_> {
                 let keep = (self.byte() % 2 == 1).then(|| self.key());
                 Op::RemoveOwner { owner, keep }
             }
-            26 => Op::Scan { max_entries: usize::from(self.byte() % 4) + 1 },
-            27 => match self.byte() % 8 {
-                0 => Op::Clear,
-                1 => Op::Count,
-                _ => Op::Advance(self.duration()),
+            26 => match self.byte() % 8 {
+                max_entries @ 1..5 => Op::Scan { max_entries: usize::from(max_entries) },
+                _ => Op::Count,
             },
+            27 if self.byte().is_multiple_of(8) => Op::Clear,
             _ => Op::Advance(self.duration()),
         }
     }

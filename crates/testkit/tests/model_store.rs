@@ -5,8 +5,9 @@ use std::time::Duration;
 use kvolt_cache::Key;
 use kvolt_testkit::{Fixture, ManualClock, ModelStore};
 
-#[derive(Clone, Default)]
-struct Reference(ManualClock);
+/// The clock, and how often the concurrent laws are tried.
+#[derive(Clone)]
+struct Reference(ManualClock, usize);
 
 impl Fixture for Reference {
     type Store = ModelStore<String>;
@@ -19,8 +20,16 @@ impl Fixture for Reference {
         self.0.advance(by);
     }
 
+    fn rounds(&self) -> usize {
+        self.1
+    }
+
     async fn neighbour(&self, store: &Self::Store) -> Option<Self::Store> {
         store.within("neighbour").ok()
+    }
+
+    async fn peer(&self, store: &Self::Store) -> Option<Self::Store> {
+        Some(store.clone())
     }
 
     async fn damage(&self, store: &Self::Store, key: &Key) -> bool {
@@ -32,10 +41,10 @@ impl Fixture for Reference {
     }
 }
 
-kvolt_testkit::conformance_suite!(Reference::default());
+kvolt_testkit::conformance_suite!(Reference(ManualClock::new(), 100));
 
 mod on_a_runtime {
-    use super::Reference;
+    use super::{ManualClock, Reference};
 
-    kvolt_testkit::conformance_suite!(Reference::default(), tokio::test);
+    kvolt_testkit::conformance_suite!(Reference(ManualClock::new(), 10), tokio::test);
 }

@@ -1,8 +1,10 @@
 //! What nobody has ended is there, and an error is not an absence.
 
+use std::fmt::Display;
+
 use super::index::{Index, refused};
 use super::{Effect, Kind, Report};
-use crate::history::{Answer, Birth, Call, KeyNo};
+use crate::history::{Answer, Birth, Call};
 
 /// No operation is exempt.
 const NONE: usize = usize::MAX;
@@ -10,22 +12,19 @@ const NONE: usize = usize::MAX;
 pub(super) fn check(index: &Index<'_>, report: &mut Report) {
     for (number, op) in index.ops.iter().enumerate() {
         if let Some(key) = refused(op) {
-            if index.leads(key, op.returned) {
-                by_key(index, report, number, key);
+            if index.leads(key, op.returned)
+                && let Some(token) = index.tokens.get(&key)
+            {
+                by_name(index, report, number, token.birth, &key, token.told_by);
             }
             continue;
         }
         match (&op.call, op.answer()) {
-            // By its public name, a session is found only until that is replaced.
-            (Call::End { owner, id }, Some(Answer::Ended(false))) => {
-                let Some(token) = index.tokens.get(id) else { continue };
-                let replaced = token
-                    .rotations
-                    .iter()
-                    .any(|&op| index.ops[op].invoked < index.ops[number].returned);
-                let session = index.sessions.get(&token.birth);
-                if session.is_some_and(|session| session.owner == Some(*owner)) && !replaced {
-                    by_key(index, report, number, *id);
+            (Call::End { owner, id: key }, Some(Answer::Ended(false))) => {
+                let Some(id) = index.ids.get(key) else { continue };
+                let session = index.sessions.get(&id.birth);
+                if session.is_some_and(|session| session.owner == Some(*owner)) {
+                    by_name(index, report, number, id.birth, key, id.told_by);
                 }
             }
             (Call::List { owner }, Some(Answer::Listed(_))) => {
@@ -38,12 +37,22 @@ pub(super) fn check(index: &Index<'_>, report: &mut Report) {
     }
 }
 
-fn by_key(index: &Index<'_>, report: &mut Report, number: usize, key: KeyNo) {
-    if let Some(token) = index.tokens.get(&key) {
-        // One that is told of only later is one that the client could not know.
-        if index.ops[token.told_by].returned <= index.ops[number].invoked {
-            absent(index, report, number, token.birth, Some((key, token.told_by)));
-        }
+/// Said to be absent by a token or an id.
+fn by_name(
+    index: &Index<'_>,
+    report: &mut Report,
+    number: usize,
+    birth: Birth,
+    name: &dyn Display,
+    told_by: usize,
+) {
+    // One that is told of only later is one that the client could not know.
+    let was_known = index.ops[told_by].returned <= index.ops[number].invoked;
+    let is_tentative = index.sessions.get(&birth).is_some_and(|session| {
+        session.is_tentative && session.born.is_none_or(|born| born.at > index.ops[number].invoked)
+    });
+    if was_known && !is_tentative {
+        absent(index, report, number, birth, Some((name, told_by)));
     }
 }
 
@@ -52,7 +61,7 @@ fn absent(
     report: &mut Report,
     number: usize,
     birth: Birth,
-    by: Option<(KeyNo, usize)>,
+    by: Option<(&dyn Display, usize)>,
 ) {
     let Some(session) = index.sessions.get(&birth) else { return };
     let op = &index.ops[number];
@@ -66,15 +75,15 @@ fn absent(
     proof.extend(last.into_iter().find(|&found| index.ops[found].returned < op.invoked));
     proof.extend(beside(index, number, birth));
     let what = || match by {
-        Some((key, _)) => {
-            format!("{birth} was said to be absent by {key}, and nobody had ended it")
+        Some((name, _)) => {
+            format!("{birth} was said to be absent by {name}, and nobody had ended it")
         }
         None => format!("{birth} is not in its owner's list, and nobody had ended it"),
     };
     let told_by = by.map(|(_, told_by)| told_by).or(session.born.map(|born| born.op));
     let undone = told_by.map_or(Effect::seen(0), |told_by| {
         let told_by = &index.ops[told_by];
-        let given = matches!(told_by.answer(), Some(Answer::Token(_)));
+        let given = matches!(told_by.answer(), Some(Answer::Token { .. }));
         Effect::known(told_by.returned, given)
     });
     report.add(Kind::FalseAbsence, undone, index.ops, what, &proof);
@@ -87,10 +96,9 @@ const BESIDE_MAX: usize = 8;
 fn beside(index: &Index<'_>, number: usize, birth: Birth) -> Vec<usize> {
     let op = &index.ops[number];
     let beside = index.ops.iter().enumerate().filter(|(_, other)| {
-        let key = other.call.key();
         other.invoked < op.returned
             && other.returned > op.invoked
-            && key.and_then(|key| index.birth(key)) == Some(birth)
+            && index.subject(&other.call) == Some(birth)
     });
     beside.map(|(beside, _)| beside).take(BESIDE_MAX).collect()
 }

@@ -26,7 +26,8 @@ pub(super) fn check(index: &Index<'_>, report: &mut Report) {
         };
         let possibly = |birth: &&Birth| {
             let session = &index.sessions[*birth];
-            index.ops[session.made_by].invoked < op.returned
+            Some(**birth) != kept
+                && index.ops[session.made_by].invoked < op.returned
                 && session.ended.anywhere.is_none_or(|ended| ended.at >= op.invoked)
         };
         let births = index.births_of(owner);

@@ -1,15 +1,15 @@
 //! Which token is whose: the first pass, which all others build on.
 
 use std::collections::HashMap;
-use std::collections::hash_map;
+use std::fmt::Display;
 
-use super::index::{Ended, Index, Known, Session, Token};
-use super::{Effect, Kind, Report};
-use crate::history::{Answer, Birth, Call, KeyNo, Seen};
+use super::index::{Ended, Id, Index, Known, Session, Token};
+use super::{Effect, Kind, Report, Rules};
+use crate::history::{Answer, Birth, Call, IdNo, Seen, TokenNo};
 
 /// Finds the sessions and their tokens, and says where a token leads to another's session.
-pub(super) fn find(index: &mut Index<'_>, report: &mut Report) {
-    find_sessions(index);
+pub(super) fn find(index: &mut Index<'_>, rules: &Rules, report: &mut Report) {
+    find_sessions(index, rules);
     // What a token belongs to is known once the operation that gave it has returned.
     let mut by_return: Vec<usize> = (0..index.ops.len()).collect();
     by_return.sort_unstable_by_key(|&op| index.ops[op].returned);
@@ -18,16 +18,19 @@ pub(super) fn find(index: &mut Index<'_>, report: &mut Report) {
     }
 }
 
-fn find_sessions(index: &mut Index<'_>) {
+fn find_sessions(index: &mut Index<'_>, rules: &Rules) {
     for (number, op) in index.ops.iter().enumerate() {
         let (Call::Create { birth, owner } | Call::Login { birth, owner, .. }) = op.call else {
             continue;
         };
-        let acknowledged = matches!(op.answer(), Some(Answer::Token(_)));
+        let acknowledged = matches!(op.answer(), Some(Answer::Token { .. }));
+        let is_login = matches!(op.call, Call::Login { .. });
         let session = Session {
             owner,
             made_by: number,
             born: acknowledged.then_some(Known { at: op.returned, op: number }),
+            id: None,
+            is_tentative: is_login && rules.login_takes_two_steps,
             shown: Vec::new(),
             found: Vec::new(),
             ended: Ended::default(),
@@ -45,12 +48,17 @@ fn told(index: &mut Index<'_>, report: &mut Report, number: usize) {
     let ops = index.ops;
     let op = &ops[number];
     match (&op.call, op.answer()) {
-        (Call::Create { birth, .. } | Call::Login { birth, .. }, Some(Answer::Token(key))) => {
-            belongs(index, report, *key, *birth, number)
+        (
+            Call::Create { birth, .. } | Call::Login { birth, .. },
+            Some(Answer::Token { token, id }),
+        ) => {
+            belongs(index, report, *token, *birth, number);
+            names(index, report, *id, *birth, number);
         }
-        (Call::Rotate { token, .. }, Some(Answer::Token(key))) => {
-            if let Some(birth) = index.birth(*token) {
-                belongs(index, report, *key, birth, number);
+        (Call::Rotate { token: old, .. }, Some(Answer::Token { token, id })) => {
+            if let Some(birth) = index.birth(*old) {
+                belongs(index, report, *token, birth, number);
+                names(index, report, *id, birth, number);
             }
         }
         _ => {}
@@ -58,9 +66,9 @@ fn told(index: &mut Index<'_>, report: &mut Report, number: usize) {
     let mut in_list = HashMap::new();
     for seen in op.seen() {
         shown(index, report, number, seen);
-        belongs(index, report, seen.id, seen.birth, number);
-        if let Some(key) = op.call.key() {
-            belongs(index, report, key, seen.birth, number);
+        names(index, report, seen.id, seen.birth, number);
+        if let Some(token) = op.call.token() {
+            belongs(index, report, token, seen.birth, number);
         }
         let entries = in_list.entry(seen.birth).or_insert(0);
         *entries += 1;
@@ -103,31 +111,56 @@ fn shown<'h>(index: &mut Index<'h>, report: &mut Report, number: usize, seen: &'
         );
     }
     session.shown.push((number, seen));
-    if session.born.is_none_or(|born| op.returned < born.at) {
+    if !session.is_tentative && session.born.is_none_or(|born| op.returned < born.at) {
         session.born = Some(Known { at: op.returned, op: number });
     }
 }
 
 /// A token is one session's for good.
-fn belongs(index: &mut Index<'_>, report: &mut Report, key: KeyNo, birth: Birth, number: usize) {
-    let ops = index.ops;
-    match index.tokens.entry(key) {
-        hash_map::Entry::Vacant(vacant) => {
-            let (ended, rotations) = (Ended::default(), Vec::new());
-            vacant.insert(Token { birth, told_by: number, ended, rotations });
-        }
-        hash_map::Entry::Occupied(occupied) if occupied.get().birth != birth => {
-            let first = occupied.get();
-            let what = || format!("{key} is of {} and leads to {birth}", first.birth);
-            let proof = [first.told_by, number];
-            report.add(
-                Kind::WrongSession,
-                Effect::acknowledged(ops[number].returned),
-                ops,
-                what,
-                &proof,
-            );
-        }
-        hash_map::Entry::Occupied(_) => {}
+fn belongs(
+    index: &mut Index<'_>,
+    report: &mut Report,
+    token: TokenNo,
+    birth: Birth,
+    number: usize,
+) {
+    let first = index.tokens.entry(token).or_insert_with(|| Token {
+        birth,
+        told_by: number,
+        ended: Ended::default(),
+        rotations: Vec::new(),
+    });
+    let first = (first.birth, first.told_by);
+    is_of_one(index, report, &token, first, (birth, number));
+}
+
+/// An id is one session's for good, and the only one that it has.
+fn names(index: &mut Index<'_>, report: &mut Report, id: IdNo, birth: Birth, number: usize) {
+    let first = index.ids.entry(id).or_insert(Id { birth, told_by: number });
+    let first = (first.birth, first.told_by);
+    is_of_one(index, report, &id, first, (birth, number));
+    // One that was taken back is made again under another.
+    let session = index.sessions.get_mut(&birth).filter(|session| !session.is_tentative);
+    let Some(session) = session else { return };
+    let (first, told_by) = *session.id.get_or_insert((id, number));
+    if first != id {
+        let what = || format!("{birth} has {first} and {id}");
+        let undone = Effect::acknowledged(index.ops[number].returned);
+        report.add(Kind::WrongSession, undone, index.ops, what, &[told_by, number]);
+    }
+}
+
+fn is_of_one(
+    index: &Index<'_>,
+    report: &mut Report,
+    what: &dyn Display,
+    (first, told_by): (Birth, usize),
+    (birth, number): (Birth, usize),
+) {
+    if first != birth {
+        let ops = index.ops;
+        let what = || format!("{what} is of {first} and leads to {birth}");
+        let undone = Effect::acknowledged(ops[number].returned);
+        report.add(Kind::WrongSession, undone, ops, what, &[told_by, number]);
     }
 }

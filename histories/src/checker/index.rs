@@ -3,18 +3,25 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::{Report, Rules, identity};
-use crate::history::{Answer, Birth, Call, History, KeyNo, Op, OwnerNo, Reading, Seen};
+use crate::history::{
+    Answer, Birth, Call, Fault, History, IdNo, Op, OwnerNo, Reading, Seen, TokenNo,
+};
 
 pub(super) struct Index<'h> {
     pub(super) ops: &'h [Op],
+    faults: &'h [Fault],
     pub(super) grace: u64,
     pub(super) slack: u64,
     /// How long after a change a copy may still show what was before; `None` without a near cache.
     pub(super) stale: Option<u64>,
     pub(super) sessions: BTreeMap<Birth, Session<'h>>,
-    pub(super) tokens: HashMap<KeyNo, Token>,
+    pub(super) tokens: HashMap<TokenNo, Token>,
+    pub(super) ids: HashMap<IdNo, Id>,
     pub(super) owners: HashMap<OwnerNo, Owned>,
 }
+
+/// How long a process may guess the store's time by one answer, in nanoseconds, with time to spare.
+const OLDEST_SAMPLE: u64 = 2_000_000_000;
 
 /// What is known of one session.
 pub(super) struct Session<'h> {
@@ -23,17 +30,28 @@ pub(super) struct Session<'h> {
     pub(super) made_by: usize,
     /// Since when it is known to be or to have been there.
     pub(super) born: Option<Known>,
+    /// Its public id, and the first operation that told it.
+    pub(super) id: Option<(IdNo, usize)>,
+    /// Whether it may be shown and then taken back before it is acknowledged.
+    pub(super) is_tentative: bool,
     /// Every time it was shown.
     pub(super) shown: Vec<(usize, &'h Seen)>,
     /// Every operation that found it, and by which token.
-    pub(super) found: Vec<(usize, Option<KeyNo>)>,
+    pub(super) found: Vec<(usize, Option<TokenNo>)>,
     /// Since when it is known to have ended.
     pub(super) ended: Ended,
     /// Operations on this session alone that may have ended it.
     pub(super) enders: Vec<usize>,
 }
 
-/// What is known of one token, or of the public name that goes with it.
+/// What is known of one public id.
+pub(super) struct Id {
+    pub(super) birth: Birth,
+    /// The first operation that told it.
+    pub(super) told_by: usize,
+}
+
+/// What is known of one token.
 pub(super) struct Token {
     pub(super) birth: Birth,
     /// The first operation that told it.
@@ -100,25 +118,35 @@ impl<'h> Index<'h> {
         let nanos = |duration: std::time::Duration| duration.as_nanos() as u64;
         let mut index = Self {
             ops: &history.ops,
+            faults: &history.faults,
             grace: nanos(rules.grace),
             slack: nanos(rules.slack),
             // A near cache counts in whole milliseconds, at both ends.
             stale: rules.bound.map(|bound| nanos(bound) + 2_000_000),
             sessions: BTreeMap::new(),
             tokens: HashMap::new(),
+            ids: HashMap::new(),
             owners: HashMap::new(),
         };
-        identity::find(&mut index, report);
+        identity::find(&mut index, rules, report);
         index.note_finds();
         index.note_enders();
-        index.note_ends();
+        index.note_ends(!rules.login_takes_two_steps);
         index.note_list_gaps();
         index.note_refusals();
         index
     }
 
-    pub(super) fn birth(&self, key: KeyNo) -> Option<Birth> {
-        self.tokens.get(&key).map(|token| token.birth)
+    pub(super) fn birth(&self, token: TokenNo) -> Option<Birth> {
+        self.tokens.get(&token).map(|token| token.birth)
+    }
+
+    /// The session that an operation asks for, by its token or its id.
+    pub(super) fn subject(&self, call: &Call) -> Option<Birth> {
+        match call {
+            Call::End { id, .. } => self.ids.get(id).map(|id| id.birth),
+            call => self.birth(call.token()?),
+        }
     }
 
     pub(super) fn births_of(&self, owner: OwnerNo) -> &[Birth] {
@@ -130,7 +158,8 @@ impl<'h> Index<'h> {
         let by_copy = match (&op.call, op.answer()) {
             (Call::Read { access, .. }, _) => *access != Reading::Strict,
             (Call::Rotate { .. }, Some(Answer::AlreadyRotated)) => true,
-            (Call::EndOthers { .. }, _) => true,
+            // A copy may have let the token in; that the session was ended, the store has said.
+            (Call::Destroy { .. }, _) => true,
             _ => false,
         };
         self.stale.filter(|_| by_copy)
@@ -148,7 +177,7 @@ impl<'h> Index<'h> {
     /// Which operations found a session, and so prove that it lived.
     fn note_finds(&mut self) {
         for (number, op) in self.ops.iter().enumerate() {
-            let by = match (&op.call, op.answer()) {
+            let found = match (&op.call, op.answer()) {
                 (Call::List { .. }, Some(Answer::Listed(all))) => {
                     for seen in all {
                         if let Some(session) = self.sessions.get_mut(&seen.birth) {
@@ -157,46 +186,37 @@ impl<'h> Index<'h> {
                     }
                     continue;
                 }
-                (Call::Read { token, .. } | Call::Update { token, .. }, Some(Answer::Seen(_)))
-                | (Call::Rotate { token, .. }, Some(Answer::Token(_) | Answer::AlreadyRotated))
-                | (
-                    Call::Destroy { token } | Call::End { id: token, .. },
-                    Some(Answer::Ended(true)),
-                ) => *token,
-                (Call::EndOthers { token }, Some(Answer::EndedMany(count))) if *count > 0 => *token,
-                _ => continue,
+                (Call::Read { .. } | Call::Update { .. }, Some(Answer::Seen(_)))
+                | (Call::Rotate { .. }, Some(Answer::Token { .. } | Answer::AlreadyRotated))
+                | (Call::Destroy { .. } | Call::End { .. }, Some(Answer::Ended(true))) => true,
+                (Call::EndOthers { .. }, Some(Answer::EndedMany(count))) => *count > 0,
+                _ => false,
             };
-            if let Some(birth) = self.birth(by)
+            if found
+                && let Some(birth) = self.subject(&op.call)
                 && let Some(session) = self.sessions.get_mut(&birth)
             {
-                session.found.push((number, Some(by)));
+                session.found.push((number, op.call.token()));
             }
         }
     }
 
-    /// Which operations may have ended or renamed what.
+    /// Which operations may have ended what, or replaced which token.
     fn note_enders(&mut self) {
         for (number, op) in self.ops.iter().enumerate() {
             let unknown = op.is_unknown();
             match (&op.call, op.answer()) {
-                (Call::Destroy { token: key } | Call::End { id: key, .. }, answer)
-                    if unknown || answer == Some(&Answer::Ended(true)) =>
-                {
-                    if let Some(birth) = self.birth(*key)
-                        && let Some(session) = self.sessions.get_mut(&birth)
-                    {
-                        session.enders.push(number);
-                    }
-                }
-                (Call::Login { old, .. }, _) => {
-                    if let Some(birth) = self.birth(*old)
+                (Call::Destroy { .. } | Call::End { .. }, answer)
+                    if !unknown && answer != Some(&Answer::Ended(true)) => {}
+                (Call::Destroy { .. } | Call::End { .. } | Call::Login { .. }, _) => {
+                    if let Some(birth) = self.subject(&op.call)
                         && let Some(session) = self.sessions.get_mut(&birth)
                     {
                         session.enders.push(number);
                     }
                 }
                 (Call::Rotate { token, .. }, answer)
-                    if unknown || matches!(answer, Some(Answer::Token(_))) =>
+                    if unknown || matches!(answer, Some(Answer::Token { .. })) =>
                 {
                     if let Some(token) = self.tokens.get_mut(token) {
                         token.rotations.push(number);
@@ -215,33 +235,26 @@ impl<'h> Index<'h> {
     }
 
     /// What has certainly ended, by what was acknowledged.
-    fn note_ends(&mut self) {
+    fn note_ends(&mut self, in_one_step: bool) {
         for (number, op) in self.ops.iter().enumerate() {
             let at = op.returned;
             match (&op.call, op.answer()) {
-                (
-                    Call::Destroy { token: key } | Call::End { id: key, .. },
-                    Some(Answer::Ended(true)),
-                ) => {
-                    if let Some(token) = self.tokens.get_mut(key)
-                        && let Some(session) = self.sessions.get_mut(&token.birth)
+                (Call::Destroy { .. } | Call::End { .. }, Some(Answer::Ended(true))) => {
+                    if let Some(birth) = self.subject(&op.call)
+                        && let Some(session) = self.sessions.get_mut(&birth)
                     {
-                        session.ended.note(at, number);
-                        // Under another name, that another server has replaced, its own copies
-                        // may be as old as they may be.
-                        token.ended.note_by(op.server, at, number);
+                        session.ended.note_by(op.server, at, number);
                     }
                 }
-                (Call::Login { old, .. }, Some(Answer::Token(_))) => {
-                    let led = self.leads(*old, at);
-                    if let Some(token) = self.tokens.get_mut(old) {
-                        token.ended.note(at, number);
-                        if led && let Some(session) = self.sessions.get_mut(&token.birth) {
-                            session.ended.note(at, number);
-                        }
+                (Call::Login { old, birth, .. }, answer) => {
+                    if matches!(answer, Some(Answer::Token { .. })) {
+                        self.note_login(*old, number);
+                    } else if let Some(first) = self.first_shown(*birth).filter(|_| in_one_step) {
+                        // The new one was seen, so the old one was gone by then.
+                        self.note_login_seen(*old, first);
                     }
                 }
-                (Call::Rotate { token, grace }, Some(Answer::Token(_))) => {
+                (Call::Rotate { token, grace }, Some(Answer::Token { .. })) => {
                     let (grace_time, slack) = (self.grace, self.slack);
                     if let Some(token) = self.tokens.get_mut(token) {
                         if *grace {
@@ -273,6 +286,35 @@ impl<'h> Index<'h> {
         }
     }
 
+    /// A login over a token's session was acknowledged: neither is accepted any more.
+    fn note_login(&mut self, old: TokenNo, number: usize) {
+        let (server, at) = (self.ops[number].server, self.ops[number].returned);
+        let led = self.leads(old, at);
+        if let Some(token) = self.tokens.get_mut(&old) {
+            token.ended.note(at, number);
+            if led && let Some(session) = self.sessions.get_mut(&token.birth) {
+                session.ended.note_by(server, at, number);
+            }
+        }
+    }
+
+    /// What a login has made was seen, so what it replaces was gone by then.
+    fn note_login_seen(&mut self, old: TokenNo, seen: usize) {
+        let at = self.ops[seen].returned;
+        if self.leads(old, at)
+            && let Some(birth) = self.birth(old)
+            && let Some(session) = self.sessions.get_mut(&birth)
+        {
+            session.ended.note(at, seen);
+        }
+    }
+
+    /// The operation that was the first to return with this session.
+    fn first_shown(&self, birth: Birth) -> Option<usize> {
+        let shown = self.sessions.get(&birth)?.shown.iter().map(|(number, _)| *number);
+        shown.min_by_key(|number| self.ops[*number].returned)
+    }
+
     /// What was missing in a list, though it had been made before, had ended.
     fn note_list_gaps(&mut self) {
         for (number, op) in self.ops.iter().enumerate() {
@@ -300,14 +342,24 @@ impl<'h> Index<'h> {
     /// A token that was once refused is refused for good; so is one that leads to it.
     fn note_refusals(&mut self) {
         for (number, op) in self.ops.iter().enumerate() {
-            if let Some(key) = refused(op)
-                && let Some(token) = self.tokens.get_mut(&key)
+            if let Some(token) = refused(op)
+                && let Some(token) = self.tokens.get_mut(&token)
             {
-                token.ended.note(op.returned, number);
+                // Of the end of a grace, each process has its own idea.
+                let has_grace = token.rotations.iter().any(|&rotation| {
+                    let rotation = &self.ops[rotation];
+                    rotation.invoked < op.returned
+                        && matches!(rotation.call, Call::Rotate { grace: true, .. })
+                });
+                if !has_grace {
+                    token.ended.note(op.returned, number);
+                }
             }
         }
         let rotated = self.ops.iter().filter_map(|op| match (&op.call, op.answer()) {
-            (Call::Rotate { token, .. }, Some(Answer::Token(next))) => Some((op, *token, *next)),
+            (Call::Rotate { token, .. }, Some(Answer::Token { token: next, .. })) => {
+                Some((op, *token, *next))
+            }
             _ => None,
         });
         let mut rotated: Vec<_> = rotated.collect();
@@ -323,21 +375,31 @@ impl<'h> Index<'h> {
     }
 
     /// Whether a token certainly leads to its session, until then, for as long as that lives.
-    pub(super) fn leads(&self, key: KeyNo, until: u64) -> bool {
-        let Some(token) = self.tokens.get(&key) else { return false };
+    pub(super) fn leads(&self, token: TokenNo, until: u64) -> bool {
+        let Some(token) = self.tokens.get(&token) else { return false };
         let mut rotations =
             token.rotations.iter().map(|&op| &self.ops[op]).filter(|op| op.invoked < until);
         match (rotations.next(), rotations.next()) {
             (None, _) => true,
             (Some(op), None) => match (&op.call, op.answer()) {
-                (Call::Rotate { grace: true, .. }, Some(Answer::Token(next))) => {
+                (Call::Rotate { grace: true, .. }, Some(Answer::Token { token: next, .. })) => {
                     until.saturating_add(self.slack) < op.invoked + self.grace
+                        && self.is_calm(op.invoked, until)
                         && self.leads(*next, until)
                 }
                 _ => false,
             },
             (Some(_), Some(_)) => false,
         }
+    }
+
+    /// Whether nothing was hurt in this time or shortly before.
+    ///
+    /// A process that has to guess the store's time takes it for later by up to a round trip, and
+    /// a grace is so much shorter: no round trip takes long unless something is hurt.
+    fn is_calm(&self, from: u64, to: u64) -> bool {
+        let from = from.saturating_sub(OLDEST_SAMPLE);
+        self.faults.iter().all(|fault| fault.to < from || fault.from > to)
     }
 
     /// An operation other than `except` that may have ended the session by then.
@@ -349,26 +411,17 @@ impl<'h> Index<'h> {
         let may_end = |&&number: &&usize| {
             let op = &self.ops[number];
             let spares = match op.call {
-                // Not if its token was replaced meanwhile: then the one to be kept is not found.
-                Call::EndOthers { token } if self.birth(token) == Some(birth) => {
-                    self.leads_always(token, op.effective_until())
-                }
+                Call::EndOthers { token } => self.birth(token) == Some(birth),
                 _ => false,
             };
             number != except && op.invoked < until && op.effective_until() > made && !spares
         };
         session.enders.iter().chain(several).find(may_end).copied()
     }
-
-    /// Whether nobody may have replaced the token by then, with or without grace.
-    fn leads_always(&self, key: KeyNo, until: u64) -> bool {
-        let rotations = self.tokens.get(&key).map_or(&[][..], |token| &token.rotations);
-        rotations.iter().all(|&op| self.ops[op].invoked >= until)
-    }
 }
 
 /// The token that this operation was told not to be one.
-pub(super) fn refused(op: &Op) -> Option<KeyNo> {
+pub(super) fn refused(op: &Op) -> Option<TokenNo> {
     match (&op.call, op.answer()) {
         (
             Call::Read { token, .. } | Call::Update { token, .. } | Call::Rotate { token, .. },

@@ -33,6 +33,9 @@ pub struct Rules {
     pub grace: Duration,
     /// How far apart the clocks of the store and of the clients may be when a grace ends.
     pub slack: Duration,
+    /// Whether a login over a session that is kept elsewhere takes two steps: the new session is
+    /// made, then the old one is ended, or the new one again.
+    pub login_takes_two_steps: bool,
     /// Whether an engine may lose what it acknowledged shortly before a failover. Then such
     /// losses are counted and are no violations.
     pub lossy: bool,
@@ -44,6 +47,7 @@ impl Default for Rules {
             bound: None,
             grace: Duration::from_millis(400),
             slack: Duration::from_millis(100),
+            login_takes_two_steps: false,
             lossy: false,
         }
     }

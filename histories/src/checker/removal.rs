@@ -16,14 +16,15 @@ pub(super) fn check(index: &Index<'_>, report: &mut Report) {
                 let undone = Effect::known(ended.at, was_told(&index.ops[ended.op]));
                 report.add(Kind::Resurrection, undone, index.ops, what, &proof);
             };
-            if let Some(ended) = session.ended.before(op, stale) {
+            // That a session was there to be ended, only the store says.
+            let by_store = stale.filter(|_| !matches!(op.call, Call::Destroy { .. }));
+            if let Some(ended) = session.ended.before(op, by_store) {
                 found(birth, ended, report);
-            } else if matches!(op.call, Call::End { .. }) {
-                // The name of a token that was replaced is no key to its session, and ends it.
-            } else if let Some(key) = by
-                && let Some(ended) = index.tokens.get(&key).and_then(|t| t.ended.before(op, stale))
+            } else if let Some(token) = by
+                && let Some(known) = index.tokens.get(&token)
+                && let Some(ended) = known.ended.before(op, stale)
             {
-                found(&format_args!("{birth} by {key}"), ended, report);
+                found(&format_args!("{birth} by {token}"), ended, report);
             }
         }
         ended_once(index, report, *birth, session);
@@ -47,5 +48,14 @@ fn ended_once(index: &Index<'_>, report: &mut Report, birth: Birth, session: &Se
 
 /// Whether this operation ended it, and did not only see that it had ended.
 fn was_told(op: &Op) -> bool {
-    refused(op).is_none() && !matches!(op.call, Call::List { .. })
+    let ends = matches!(
+        op.call,
+        Call::Login { .. }
+            | Call::Rotate { .. }
+            | Call::Destroy { .. }
+            | Call::End { .. }
+            | Call::EndOthers { .. }
+            | Call::EndAll { .. }
+    );
+    ends && refused(op).is_none()
 }

@@ -22,7 +22,7 @@ pub enum Kind {
     StrangeUpdate,
     /// P2: of two updates one after the other, the later comes first in the ledger.
     UpdateOrder,
-    /// P11: a token has two successors, or is shown as current after it was replaced.
+    /// P11: a token has two successors.
     SecondSuccessor,
     /// A token or a name leads to another session's data, or to another owner's.
     WrongSession,

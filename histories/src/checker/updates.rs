@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::index::{Index, Session};
 use super::{Effect, Kind, Report};
-use crate::history::{Answer, Birth, Call, KeyNo, Seen, UpdateNo};
+use crate::history::{Answer, Birth, Call, Seen, UpdateNo};
 
 pub(super) fn check(index: &Index<'_>, report: &mut Report) {
     let updates = index.ops.iter().enumerate().filter_map(|(number, op)| match op.call {
@@ -89,9 +89,8 @@ impl Check<'_, '_> {
             }
             let done = self.updates.get(update).copied();
             let own = done.filter(|&done| {
-                let key = ops[done].call.key();
-                let birth = key.and_then(|key| self.index.birth(key));
-                birth == Some(self.birth) && ops[done].answer() != Some(&Answer::Absent)
+                self.index.subject(&ops[done].call) == Some(self.birth)
+                    && ops[done].answer() != Some(&Answer::Absent)
             });
             let Some(own) = own else {
                 let what = || format!("{update} was refused or not made for {}", self.birth);
@@ -158,7 +157,7 @@ impl Check<'_, '_> {
             let since = op.invoked.saturating_sub(stale.unwrap_or(0));
             let before = longest.partition_point(|(returned, ..)| *returned < since);
             let best = before.checked_sub(1).map(|last| longest[last]);
-            let own = stale.and_then(|_| self.own_before(op.server, seen.id, op.invoked));
+            let own = stale.and_then(|_| self.own_before(op.server, op.invoked));
             let lost = [best, own].into_iter().flatten().find(|best| best.1 > seen.updates.len());
             if let Some((at, _, proof)) = lost {
                 let what = || format!("an update of {} that had been shown is gone", self.birth);
@@ -179,16 +178,17 @@ impl Check<'_, '_> {
         updates.iter().any(told)
     }
 
-    /// The longest ledger that this server made itself by then under that name: its own copies
-    /// have to show it. (A copy under a name that another server has replaced is as old as it may be.)
-    fn own_before(&self, server: u16, id: KeyNo, invoked: u64) -> Option<(u64, usize, usize)> {
-        let own =
-            self.session.shown.iter().filter_map(|&(number, seen)| {
-                let op = &self.index.ops[number];
-                let updated = matches!(op.call, Call::Update { .. });
-                (updated && seen.id == id && op.server == server && op.returned < invoked)
-                    .then_some((op.returned, seen.updates.len(), number))
-            });
+    /// The longest ledger that this server made itself by then: its own copies must show it.
+    fn own_before(&self, server: u16, invoked: u64) -> Option<(u64, usize, usize)> {
+        let own = self.session.shown.iter().filter_map(|&(number, seen)| {
+            let op = &self.index.ops[number];
+            let updated = matches!(op.call, Call::Update { .. });
+            (updated && op.server == server && op.returned < invoked).then_some((
+                op.returned,
+                seen.updates.len(),
+                number,
+            ))
+        });
         own.max_by_key(|(_, length, _)| *length)
     }
 }

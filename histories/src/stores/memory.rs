@@ -58,8 +58,8 @@ impl Disturber for Failing {
         if random.one_in(3) {
             faults.only(&[
                 Call::Insert,
+                Call::Touch,
                 Call::Replace,
-                Call::Rename,
                 Call::Remove,
                 Call::RemoveOwner,
             ]);

@@ -150,6 +150,15 @@ impl fmt::Debug for Setup {
 /// How many server processes of the application there are.
 const PROCESSES: usize = 3;
 
+/// The namespace of the sessions.
+const NAMESPACE: &str = "histories";
+
+/// Which part of the idle time must have passed before a process slides: the first does at each
+/// use, so that slides meet everything else; the others do not in so short a time.
+const fn slide_after(process: usize) -> f64 {
+    if process == 0 { 0.0 } else { 0.0625 }
+}
+
 /// A process on a store of bytes.
 fn process(store: impl Store<Vec<u8>>, rules: &Rules) -> Result<Process, String> {
     Process::new(Coded::new(store, RecordJson::<Ledger>::new()), rules.grace).map_err(words)

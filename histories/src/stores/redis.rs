@@ -5,7 +5,9 @@ use kvolt_redis::RedisStore;
 use kvolt_servers::{Proxy, RedisBuilder, RedisCluster, RedisSentinel};
 
 use super::network::Network;
-use super::{PROCESSES, Setup, StoreOptions, blocking, process_near, words};
+use super::{
+    NAMESPACE, PROCESSES, Setup, StoreOptions, blocking, process_near, slide_after, words,
+};
 use crate::checker::Rules;
 use crate::history::MayLose;
 use crate::{Disturber, Hurt, Process, Random, Rhythm};
@@ -23,8 +25,8 @@ pub(super) async fn alone(options: &StoreOptions, server: RedisBuilder) -> Resul
     .await?;
     let rules = Rules { bound: options.near_cache, ..Rules::default() };
     let mut processes = Vec::new();
-    for proxy in &proxies {
-        processes.push(process(proxy.url(&server.url()), options, &rules).await?);
+    for (number, proxy) in proxies.iter().enumerate() {
+        processes.push(process(proxy.url(&server.url()), number, options, &rules).await?);
     }
     let disturber = Box::new(Network::new(Arc::new(server), proxies).only(options.only.clone()));
     Ok(Setup { processes, rules, disturber })
@@ -49,7 +51,12 @@ pub(super) async fn cluster(options: &StoreOptions) -> Result<Setup, String> {
     let seeds: Vec<String> =
         servers.nodes().iter().map(|node| format!("127.0.0.1:{}", node.port())).collect();
     let url = format!("redis+cluster://{}", seeds.join(","));
-    let rules = Rules { bound: options.near_cache, lossy: true, ..Rules::default() };
+    let rules = Rules {
+        bound: options.near_cache,
+        lossy: true,
+        login_takes_two_steps: true,
+        ..Rules::default()
+    };
     let processes = processes(&url, options, &rules).await?;
     Ok(Setup { processes, rules, disturber: Box::new(Cluster { servers, undo: Undo::Nothing }) })
 }
@@ -60,15 +67,20 @@ async fn processes(
     rules: &Rules,
 ) -> Result<Vec<Process>, String> {
     let mut processes = Vec::new();
-    for _ in 0..PROCESSES {
-        processes.push(process(url.to_owned(), options, rules).await?);
+    for number in 0..PROCESSES {
+        processes.push(process(url.to_owned(), number, options, rules).await?);
     }
     Ok(processes)
 }
 
-async fn process(url: String, options: &StoreOptions, rules: &Rules) -> Result<Process, String> {
-    let store = RedisStore::builder(url).wait_replicas(options.wait_replicas, WAIT);
-    let store = store.open().await.map_err(words)?;
+async fn process(
+    url: String,
+    number: usize,
+    options: &StoreOptions,
+    rules: &Rules,
+) -> Result<Process, String> {
+    let store = RedisStore::builder(url, NAMESPACE).wait_replicas(options.wait_replicas, WAIT);
+    let store = store.slide_after(slide_after(number)).open().await.map_err(words)?;
     process_near(store, options.near_cache, rules)
 }
 

@@ -7,7 +7,9 @@ use sqlx::{Connection, Executor, SqliteConnection};
 use tokio::runtime::Handle;
 
 use super::network::Network;
-use super::{PROCESSES, Setup, StoreOptions, blocking, process, process_near, words};
+use super::{
+    NAMESPACE, PROCESSES, Setup, StoreOptions, blocking, process, process_near, slide_after, words,
+};
 use crate::checker::Rules;
 use crate::{Disturber, Hurt, Random, Rhythm};
 
@@ -23,8 +25,9 @@ pub(super) async fn postgres(
     .await?;
     let rules = Rules { bound: options.near_cache, ..Rules::default() };
     let mut processes = Vec::new();
-    for proxy in &proxies {
-        let store = PostgresStore::open(&proxy.url(&server.url())).await.map_err(words)?;
+    for (number, proxy) in proxies.iter().enumerate() {
+        let store = PostgresStore::builder(&proxy.url(&server.url()), NAMESPACE);
+        let store = store.slide_after(slide_after(number)).open().await.map_err(words)?;
         processes.push(process_near(store, options.near_cache, &rules)?);
     }
     let admin = Arc::clone(&server);
@@ -47,8 +50,9 @@ pub(super) async fn mariadb(options: &StoreOptions) -> Result<Setup, String> {
     .await?;
     let rules = Rules::default();
     let mut processes = Vec::new();
-    for proxy in &proxies {
-        let store = MySqlStore::open(&proxy.url(&server.url())).await.map_err(words)?;
+    for (number, proxy) in proxies.iter().enumerate() {
+        let store = MySqlStore::builder(&proxy.url(&server.url()), NAMESPACE);
+        let store = store.slide_after(slide_after(number)).open().await.map_err(words)?;
         processes.push(process(store, &rules)?);
     }
     // InnoDB shows a commit to others before it has written it: whoever committed has no answer yet,
@@ -64,8 +68,9 @@ pub(super) async fn sqlite(options: &StoreOptions) -> Result<Setup, String> {
     let url = format!("sqlite://{}", file.display());
     let rules = Rules { bound: options.near_cache, ..Rules::default() };
     let mut processes = Vec::new();
-    for _ in 0..PROCESSES {
-        let store = SqliteStore::open(&url).await.map_err(words)?;
+    for number in 0..PROCESSES {
+        let store = SqliteStore::builder(&url, NAMESPACE).slide_after(slide_after(number));
+        let store = store.open().await.map_err(words)?;
         processes.push(process_near(store, options.near_cache, &rules)?);
     }
     let disturber = Locking { url, runtime: Handle::current(), held: None, _folder: folder };

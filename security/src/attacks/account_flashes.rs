@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use kvolt_cache::Access;
-use kvolt_session::{Flash, Level};
+use kvolt_session::{Access, Flash, Level};
 
-use super::{again, rotated, sign_in};
+use super::{rotated, sign_in};
 use crate::stage::{Server, Stage};
 
 const READERS: usize = 30;
@@ -49,7 +48,7 @@ pub async fn each_message_is_read_by_exactly_one_of_thirty_readers(stage: &Stage
     // Messages that come while thirty read: none is lost, none is there twice.
     let mut shown = BTreeMap::<String, usize>::new();
     let leave = {
-        let (manager, own) = (managers[1].clone(), again(&token));
+        let (manager, own) = (managers[1].clone(), token.clone());
         let all = all.clone();
         tokio::spawn(async move {
             for message in all {
@@ -69,7 +68,7 @@ pub async fn each_message_is_read_by_exactly_one_of_thirty_readers(stage: &Stage
     };
     while !leave.is_finished() || shown.len() < MESSAGES {
         let readers = (0..READERS).map(|reader| {
-            let (manager, own) = (managers[reader % 2].clone(), again(&token));
+            let (manager, own) = (managers[reader % 2].clone(), token.clone());
             tokio::spawn(async move { manager.take_flashes(&own).await })
         });
         for reader in readers.collect::<Vec<_>>() {

@@ -5,11 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::StatusCode;
-use kvolt_cache::Access;
-use kvolt_session::{Level, Rotated};
+use kvolt_session::{Access, Level, Rotated};
 use kvolt_testkit::Call;
 
-use super::{again, rotated, sign_in};
+use super::{rotated, sign_in};
 use crate::account::FRESH;
 use crate::stage::{Server, Stage};
 use crate::user::signed_in;
@@ -82,11 +81,11 @@ pub async fn of_proofs_at_once_none_lowers_anything(stage: &Stage) {
         let is_over = Arc::new(AtomicBool::new(false));
         let watch = {
             let (is_over, manager, token) =
-                (Arc::clone(&is_over), managers[1].clone(), again(&token));
+                (Arc::clone(&is_over), managers[1].clone(), token.clone());
             tokio::spawn(async move {
                 let mut proved = [None; 3];
                 while !is_over.load(Ordering::Relaxed) {
-                    let found = manager.find(manager.id(&token)).await;
+                    let found = manager.find(token.id()).await;
                     let session = found.expect("the store answers").expect("it is there");
                     let now = Level::ALL.map(|level| session.authenticated_at(level));
                     assert!(proved.iter().zip(&now).all(|(then, now)| then <= now));
@@ -98,7 +97,7 @@ pub async fn of_proofs_at_once_none_lowers_anything(stage: &Stage) {
         let levels = [Level::One, highest, Level::One, Level::Two];
         let proofs = levels.into_iter().cycle().take(16).zip(managers.iter().cycle());
         let proofs = proofs.map(|(level, manager)| {
-            let (manager, token) = (manager.clone(), again(&token));
+            let (manager, token) = (manager.clone(), token.clone());
             tokio::spawn(async move {
                 manager.reauthenticate(&token, level).await.expect("the store answers")
             })
@@ -114,16 +113,23 @@ pub async fn of_proofs_at_once_none_lowers_anything(stage: &Stage) {
         is_over.store(true, Ordering::Relaxed);
         let proved = watch.await.expect("nothing is ever lowered");
         assert_eq!(successors.len(), 16, "each has proved it, and has its token");
-        let mut session = None;
         for successor in &successors {
             let found = managers[0].get_with(successor, Access::PEEK.strict()).await;
             let found = found.expect("the store answers").expect("it is in its grace");
             assert!(found.level() <= Some(highest));
-            if found.id() == managers[0].id(successor) {
-                assert!(session.replace(found).is_none(), "one session has one token");
+        }
+        // One session has one token: the others are in their grace, and give no successor.
+        let mut last = None;
+        for successor in &successors {
+            match managers[1].rotate(successor).await.expect("the store answers") {
+                Rotated::Token(token) => assert!(last.replace(token).is_none()),
+                Rotated::AlreadyRotated => {}
+                Rotated::Absent => panic!("it is in its grace"),
             }
         }
-        let session = session.expect("one of them is the last");
+        let last = last.expect("one of them is the session's own");
+        let session = managers[0].get_with(&last, Access::PEEK.strict()).await;
+        let session = session.expect("the store answers").expect("it is there");
         assert_eq!(session.level(), Some(highest));
         let now = Level::ALL.map(|level| session.authenticated_at(level));
         assert!(proved.iter().zip(&now).all(|(then, now)| then <= now));
@@ -135,9 +141,9 @@ pub async fn of_proofs_at_once_none_lowers_anything(stage: &Stage) {
 pub async fn a_proof_that_comes_too_late_is_told_and_lifts_nothing(stage: &Stage) {
     let managers = stage.servers().map(Server::manager);
     let token = sign_in(&managers[0], "ada").await;
-    stage.one.faults.only(&[Call::Rename]);
+    stage.one.faults.only(&[Call::Replace]);
     stage.one.faults.hold_calls();
-    let (late, own) = (managers[0].clone(), again(&token));
+    let (late, own) = (managers[0].clone(), token.clone());
     let late = tokio::spawn(async move {
         late.reauthenticate(&own, Level::Three).await.expect("the store answers")
     });

@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{Method, StatusCode};
-use kvolt_cache::{Access, Key, Store};
+use kvolt_cache::{Freshness, Key, Store};
 use kvolt_session::Token;
 
 use crate::client::COOKIE_NAME;
@@ -16,7 +16,7 @@ use crate::stage::Stage;
 pub async fn a_token_that_the_client_chose_is_never_adopted(stage: &Stage) {
     let manager = stage.one.manager();
     for (number, server) in (0..).zip(stage.servers()) {
-        let chosen = URL_SAFE_NO_PAD.encode([number; 32]);
+        let chosen = URL_SAFE_NO_PAD.encode([number; 36]);
         let token = Token::parse(&chosen).expect("it has the form of one");
         let attacker = server.client().presenting(&chosen);
         for (method, path, expected) in [
@@ -42,11 +42,11 @@ pub async fn a_token_that_the_client_chose_is_never_adopted(stage: &Stage) {
             assert!(
                 !path.contains("login") || victim.jar.value().is_some_and(|value| value != chosen)
             );
-            // Neither by its digest, nor by what a store would take the id itself for.
-            for key in [*manager.id(&token).key(), Key::of(&chosen), Key::from_bytes([number; 32])]
-            {
-                let strict = Access::PEEK.strict();
-                let found = server.store.get(&key, strict).await.expect("the store answers");
+            // Neither under its id, nor under anything else that it could be taken for.
+            let key = token.id().key(manager.namespace());
+            for key in [key, Key::of(&chosen), Key::from_bytes([number; 32])] {
+                let found = server.store.get(&key, Freshness::Strict).await;
+                let found = found.expect("the store answers");
                 assert!(found.is_none(), "{path}: something is stored under a chosen id");
             }
             stage.is_refused(&token).await;
@@ -54,8 +54,8 @@ pub async fn a_token_that_the_client_chose_is_never_adopted(stage: &Stage) {
         }
     }
     // The visitors and the sign-ins of both, and nothing else.
-    let owners = usize::from(stage.dump().windows(6).any(|window| window == b"owner:"));
-    assert_eq!(stage.count(), 6 + owners);
+    let indexes = usize::from(stage.dump().windows(9).any(|window| window == b".owners:{"));
+    assert_eq!(stage.count(), 6 + indexes);
 }
 
 /// Django CVE-2015-5143, -5963, -5964: a request with an unknown id, or a logout of nobody, makes a
@@ -63,7 +63,7 @@ pub async fn a_token_that_the_client_chose_is_never_adopted(stage: &Stage) {
 pub async fn a_thousand_unknown_ids_and_a_thousand_logouts_of_nobody_store_nothing(stage: &Stage) {
     let client = stage.one.client();
     for number in 0_u32..1_000 {
-        let mut bytes = [0; 32];
+        let mut bytes = [0; 36];
         bytes[..4].copy_from_slice(&number.to_le_bytes());
         let mut unknown = client.presenting(&URL_SAFE_NO_PAD.encode(bytes));
         let answer = unknown.get("/").await;
@@ -76,7 +76,7 @@ pub async fn a_thousand_unknown_ids_and_a_thousand_logouts_of_nobody_store_nothi
     }
     for number in 0_u8..100 {
         // A logout with an unknown id takes the cookie away, and makes nothing.
-        let mut unknown = client.presenting(&URL_SAFE_NO_PAD.encode([number; 32]));
+        let mut unknown = client.presenting(&URL_SAFE_NO_PAD.encode([number; 36]));
         let answer = unknown.post("/logout").await;
         assert_eq!(answer.status, StatusCode::OK);
         assert!(unknown.jar.is_empty(), "the cookie {COOKIE_NAME} stays");

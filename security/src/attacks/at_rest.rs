@@ -5,7 +5,8 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 use http::StatusCode;
-use kvolt_session::Token;
+use kvolt_cache::{Codec, Freshness, Store};
+use kvolt_session::{RecordJson, Token};
 
 use super::{rotated, sign_in};
 use crate::stage::Stage;
@@ -14,9 +15,9 @@ use crate::user::{guest, signed_in};
 /// Rack CVE-2019-16782: a store is asked for the raw id, and how long it takes tells about it. TYPO3
 /// CVE-2021-21339: ids are there in the clear.
 ///
-/// A store knows a session by the SHA-256 of its token. A token is searched for in everything that
-/// is in the store, as text, as its bytes, in hexadecimal digits and in base64, after each thing that
-/// can be done with one.
+/// A store knows a session by its public id, and keeps a SHA-256 of the token. The secret part is
+/// searched for in everything that is in the store, as text, as its bytes, in hexadecimal digits and
+/// in base64, after each thing that can be done with a token.
 pub async fn a_dump_of_the_store_holds_no_token(stage: &Stage) {
     let grace = Duration::from_secs(600);
     let manager = stage.one.builder().rotation_grace(grace).build().expect("it can work");
@@ -43,12 +44,12 @@ pub async fn a_dump_of_the_store_holds_no_token(stage: &Stage) {
     }
     // It is the dump of these sessions, and is searched as it should be.
     for token in [&plain, &used, &successor, &logged_in] {
-        let id = manager.id(token);
+        let id = token.id();
         let hex = id.to_string();
         assert!(
             contains(&dump, hex.as_bytes())
                 || contains(&dump, hex.to_uppercase().as_bytes())
-                || contains(&dump, id.key().as_bytes())
+                || contains(&dump, id.as_bytes())
         );
     }
     assert!(contains(&dump, b"cleo") || contains(&dump, hex(b"cleo").as_bytes()));
@@ -56,25 +57,41 @@ pub async fn a_dump_of_the_store_holds_no_token(stage: &Stage) {
 
 /// TYPO3 CVE-2021-21339: what is read in the store is presented as a token.
 ///
-/// A key, which is public as the session's id, in every form in which it could be taken for a token,
-/// and one of them has exactly the form of one.
+/// The id and the key, in every form in which they could be taken for a token, and what else the
+/// record has put in the place of the secret: the digest of the token, the namespace's tag, the seed.
 pub async fn a_stored_key_presented_as_a_token_is_refused(stage: &Stage) {
     let mut victim = stage.one.client();
     victim.post("/login/ada").await;
     let token = victim.token().expect("it is signed in");
-    let id = stage.one.manager().id(&token);
-    let bytes = id.key().as_bytes();
-    let (hex, base64) = (id.to_string(), URL_SAFE_NO_PAD.encode(bytes));
-    assert!(Token::parse(&base64).is_some(), "this one has the form of a token");
-    let stored = [
-        base64.clone(),
-        STANDARD.encode(bytes),
-        STANDARD_NO_PAD.encode(bytes),
+    let namespace = stage.one.store.namespace();
+    let (id, key) = (token.id(), token.id().key(namespace));
+    let (hex, record) = (id.to_string(), record(stage, &token).await);
+    let digest = field(&record, "secret");
+    let mut stored = vec![
         hex.clone(),
         hex.to_uppercase(),
-        hex[..Token::LEN].to_owned(),
+        hex.repeat(2),
+        key.to_string(),
+        STANDARD.encode(key.as_bytes()),
+        URL_SAFE_NO_PAD.encode(key.as_bytes()),
         URL_SAFE_NO_PAD.encode(&hex),
+        digest.clone(),
+        format!("{digest}AAAAA"),
     ];
+    let digest = URL_SAFE_NO_PAD.decode(digest).expect("it is base64");
+    let seed = URL_SAFE_NO_PAD.decode(field(&record, "seed")).expect("it is base64");
+    let tag = namespace.tag();
+    let secrets = [
+        &digest[..24],
+        &digest[8..],
+        &[&tag[..], &[0; 4]].concat(),
+        &[&seed[..], &[0; 8]].concat(),
+    ];
+    for secret in secrets {
+        let made = URL_SAFE_NO_PAD.encode([id.as_bytes(), secret].concat());
+        assert!(Token::parse(&made).is_some(), "this one has the form of a token");
+        stored.push(made);
+    }
     for server in stage.servers() {
         for value in &stored {
             let thief = server.client().presenting(value);
@@ -91,25 +108,53 @@ pub async fn a_stored_key_presented_as_a_token_is_refused(stage: &Stage) {
     stage.is_accepted(&token).await;
 }
 
-/// How a token could be written.
+/// The session's record, as a store of bytes has it.
+async fn record(stage: &Stage, token: &Token) -> String {
+    let key = token.id().key(stage.one.store.namespace());
+    let bytes = match &stage.one.bytes {
+        Some(bytes) => {
+            let entry = bytes.get(&key, Freshness::Strict).await.expect("the store answers");
+            entry.expect("it is there").value
+        }
+        None => {
+            let entry = stage.one.store.get(&key, Freshness::Strict).await;
+            let entry = entry.expect("the store answers").expect("it is there");
+            RecordJson::new().encode(&key, &entry.value).expect("it can be encoded")
+        }
+    };
+    String::from_utf8(bytes).expect("it is text")
+}
+
+/// A text of the record's envelope.
+fn field(record: &str, name: &str) -> String {
+    let (_, rest) = record.split_once(&format!("\"{name}\":\"")).expect("it has one");
+    rest.split('"').next().unwrap_or_default().to_owned()
+}
+
+/// How a token, or its secret part, could be written. The id is no secret.
 fn forms(token: &Token) -> Vec<Vec<u8>> {
     let text = token.expose().as_bytes();
     let bytes = URL_SAFE_NO_PAD.decode(text).expect("it is base64");
+    // 12 bytes of id, in 16 characters.
+    let (secret_text, secret) = (&text[16..], &bytes[12..]);
     vec![
-        text.to_vec(),
-        bytes.clone(),
-        hex(text).into_bytes(),
-        hex(text).to_uppercase().into_bytes(),
-        hex(&bytes).into_bytes(),
-        hex(&bytes).to_uppercase().into_bytes(),
-        STANDARD_NO_PAD.encode(&bytes).into_bytes(),
+        secret_text.to_vec(),
+        secret.to_vec(),
+        hex(secret_text).into_bytes(),
+        hex(secret_text).to_uppercase().into_bytes(),
+        hex(secret).into_bytes(),
+        hex(secret).to_uppercase().into_bytes(),
+        STANDARD_NO_PAD.encode(secret).into_bytes(),
         STANDARD_NO_PAD.encode(text).into_bytes(),
+        STANDARD_NO_PAD.encode(secret_text).into_bytes(),
         URL_SAFE.encode(text).into_bytes(),
         // A part of it is a part too much.
-        text[..16].to_vec(),
-        text[Token::LEN - 16..].to_vec(),
-        bytes[..12].to_vec(),
-        hex(&bytes[..12]).into_bytes(),
+        secret_text[..12].to_vec(),
+        secret_text[secret_text.len() - 12..].to_vec(),
+        secret[..9].to_vec(),
+        secret[9..].to_vec(),
+        hex(&secret[..9]).into_bytes(),
+        hex(&secret[9..]).into_bytes(),
     ]
 }
 

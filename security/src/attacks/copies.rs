@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use kvolt_cache::{Access, Owner};
 use kvolt_servers::Proxy;
+use kvolt_session::Access;
 use kvolt_testkit::Call;
 
-use super::{again, sign_in};
+use super::{account, sign_in};
 use crate::stage::{Stage, Waiting};
 
 /// axum_session, stores of tower-sessions: a server keeps a copy, and is never told that the session
@@ -52,16 +52,16 @@ pub async fn a_copy_that_is_fetched_across_a_logout_revives_nothing(stage: &Stag
         stage.other.faults.hold_answers();
         let fetches: Vec<_> = (0..3)
             .map(|number| {
-                let (manager, token) = (stage.other.manager(), again(&token));
+                let (manager, token) = (stage.other.manager(), token.clone());
                 let access = if number == 0 { Access::SLIDE } else { Access::PEEK };
                 tokio::spawn(async move { manager.get_with(&token, access).await.is_ok() })
             })
             .collect();
         stage.other.faults.until_waiting(1).await;
-        let owner = Owner::from(owner);
+        let owner = account(&owner);
         let ended = match round % 3 {
             0 => one.destroy(&token).await.expect("the store answers"),
-            1 => one.end(&owner, one.id(&token)).await.expect("the store answers"),
+            1 => one.end(&owner, token.id()).await.expect("the store answers"),
             _ => one.end_all(&owner).await.expect("the store answers") == 1,
         };
         assert!(ended);

@@ -1,12 +1,11 @@
 //! What was ended stays ended, whatever is in flight.
 
 use http::{Method, StatusCode};
-use kvolt_cache::{Access, AtLimit, Owner, OwnerLimit};
-use kvolt_session::{Manager, Rotated, Token};
+use kvolt_session::{Access, Manager, OwnerLimit, Rotated, Token};
 use kvolt_testkit::Call;
 use tokio::task::JoinHandle;
 
-use super::{again, sign_in};
+use super::{account, listed, sign_in};
 use crate::stage::{Server, Stage};
 use crate::user::{User, signed_in};
 
@@ -34,15 +33,15 @@ impl Ending {
     /// Ends what this token is of. `companion` is another of the owner's sessions.
     async fn end(self, server: &Server, owner: &str, token: &Token, companion: &Token) {
         let manager = server.manager();
-        let owner = Owner::from(owner);
+        let owner = account(owner);
         let is_ended = match self {
             Self::Logout => manager.destroy(token).await,
-            Self::ByItsId => manager.end(&owner, manager.id(token)).await,
+            Self::ByItsId => manager.end(&owner, token.id()).await,
             Self::WithTheOthers => manager.end_others(companion).await.map(|ended| ended == 1),
             Self::WithAll => manager.end_all(&owner).await.map(|ended| ended == 2),
             Self::BySignIn => manager.login(Some(token), signed_in("someone")).await.map(|_| true),
             Self::ByTheLimit => {
-                let limit = OwnerLimit { entries_max: 1, at_limit: AtLimit::RemoveOldest };
+                let limit = OwnerLimit::remove_oldest(1);
                 let strict = server.builder().owner_limit(limit).build().expect("it can work");
                 strict.create(signed_in(owner.as_str())).await.map(|_| true)
             }
@@ -79,11 +78,11 @@ impl Act {
                 server.faults.hold_calls();
             }
             Self::Rotating => {
-                server.faults.only(&[Call::Rename]);
+                server.faults.only(&[Call::Replace]);
                 server.faults.hold_calls();
             }
         }
-        let (manager, token) = (server.manager(), again(token));
+        let (manager, token) = (server.manager(), token.clone());
         let in_flight = tokio::spawn(async move { self.go_on(&manager, &token).await });
         server.faults.until_waiting(1).await;
         in_flight
@@ -123,7 +122,7 @@ pub async fn a_deleted_session_is_not_restored_by_a_save_in_flight(stage: &Stage
             let manager = stage.one.manager();
             let token = sign_in(&manager, &owner).await;
             let companion = sign_in(&manager, &owner).await;
-            let oldest = manager.id(&token);
+            let oldest = token.id();
             let in_flight = act.begin(&stage.one, &token).await;
             ending.end(&stage.other, &owner, &token, &companion).await;
             stage.one.faults.release();
@@ -131,8 +130,7 @@ pub async fn a_deleted_session_is_not_restored_by_a_save_in_flight(stage: &Stage
             stage.is_refused(&token).await;
             stage.one.faults.only(&[]);
             for server in stage.servers() {
-                let left = server.manager().list(&Owner::from(&*owner)).await;
-                let mut left = left.expect("the store answers").into_iter();
+                let mut left = listed(&server.manager(), &owner).await.into_iter();
                 assert!(left.all(|session| session.id() != oldest && session.count == 0));
             }
         }
@@ -145,8 +143,8 @@ pub async fn a_request_in_flight_across_a_logout_changes_nothing_and_gets_no_coo
     for (method, path, held, expected) in [
         (Method::POST, "/count", Call::Replace, StatusCode::UNAUTHORIZED),
         (Method::POST, "/note/10", Call::Replace, StatusCode::UNAUTHORIZED),
-        (Method::POST, "/rotate", Call::Rename, StatusCode::UNAUTHORIZED),
-        (Method::POST, "/password", Call::Rename, StatusCode::UNAUTHORIZED),
+        (Method::POST, "/rotate", Call::Replace, StatusCode::UNAUTHORIZED),
+        (Method::POST, "/password", Call::Replace, StatusCode::UNAUTHORIZED),
         (Method::POST, "/logout", Call::Remove, StatusCode::OK),
         // It was let in before the logout, and shows what it was let in with.
         (Method::GET, "/strict/profile", Call::Get, StatusCode::OK),
@@ -188,13 +186,13 @@ pub async fn an_expired_session_is_not_restored_by_a_save_in_flight(stage: &Stag
         stage.one.builder().idle_timeout(moment).lifetime(moment).build().expect("it can work");
     let saved = manager.create(signed_in("ada")).await.expect("a sign-in works");
     let moved = manager.create(signed_in("bob")).await.expect("a sign-in works");
-    stage.one.faults.only(&[Call::Replace, Call::Rename]);
+    stage.one.faults.only(&[Call::Replace]);
     stage.one.faults.hold_calls();
-    let (saving, saving_manager) = (again(&saved), manager.clone());
+    let (saving, saving_manager) = (saved.clone(), manager.clone());
     let saving = tokio::spawn(async move {
         saving_manager.update(&saving, |user| user.count += 1).await.expect("the store answers")
     });
-    let (moving, moving_manager) = (again(&moved), manager.clone());
+    let (moving, moving_manager) = (moved.clone(), manager.clone());
     let moving =
         tokio::spawn(
             async move { moving_manager.rotate(&moving).await.expect("the store answers") },
@@ -210,7 +208,36 @@ pub async fn an_expired_session_is_not_restored_by_a_save_in_flight(stage: &Stag
         stage.is_refused(token).await;
     }
     for owner in ["ada", "bob"] {
-        let left = manager.list(&Owner::from(owner)).await.expect("the store answers");
-        assert!(left.is_empty(), "{owner}");
+        assert!(listed(&manager, owner).await.is_empty(), "{owner}");
+    }
+}
+
+/// A relative: a use is written down late, after the session has ended, and it is back. On each
+/// store on which that is a call of its own.
+pub async fn slide_in_flight_restores_nothing(stage: &Stage) {
+    if stage.is_in_memory() {
+        return;
+    }
+    let idle = stage.moment();
+    let lasting = |server: &Server| {
+        server.builder().idle_timeout(idle).lifetime(idle * 12).build().expect("it can work")
+    };
+    let (one, other) = (lasting(&stage.one), lasting(&stage.other));
+    for ending in ENDINGS {
+        let owner = format!("{ending:?}");
+        let token = sign_in(&one, &owner).await;
+        let companion = sign_in(&stage.other.manager(), &owner).await;
+        stage.pass(idle / 5).await;
+        stage.one.faults.only(&[Call::Touch]);
+        stage.one.faults.hold_calls();
+        let (slow, its) = (one.clone(), token.clone());
+        let using = tokio::spawn(async move { slow.get(&its).await.expect("the store answers") });
+        stage.one.faults.until_waiting(1).await;
+        ending.end(&stage.other, &owner, &token, &companion).await;
+        stage.one.faults.release();
+        assert!(using.await.expect("it is answered").is_none(), "{owner}: it had ended");
+        stage.one.faults.only(&[]);
+        stage.is_refused(&token).await;
+        assert!(other.peek(&token).await.expect("the store answers").is_none());
     }
 }

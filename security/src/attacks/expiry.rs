@@ -1,10 +1,9 @@
 //! Sessions end when they should, by the store's clock.
 
 use http::StatusCode;
-use kvolt_cache::{Access, Owner};
-use kvolt_session::Rotated;
+use kvolt_session::{Access, Rotated};
 
-use super::{rotated, sign_in};
+use super::{account, listed, rotated, sign_in};
 use crate::stage::Stage;
 use crate::user::signed_in;
 
@@ -28,7 +27,7 @@ pub async fn an_idle_session_ends_and_no_call_brings_it_back(stage: &Stage) {
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{path}");
         assert!(answer.set_cookies().is_empty(), "{path}");
     }
-    let owner = Owner::from("ada");
+    let owner = account("ada");
     for server in stage.servers() {
         let manager = server.manager();
         for access in [Access::PEEK, Access::SLIDE, Access::PEEK.strict(), Access::SLIDE.strict()] {
@@ -38,9 +37,9 @@ pub async fn an_idle_session_ends_and_no_call_brings_it_back(stage: &Stage) {
         assert!(updated.expect("the store answers").is_none());
         let rotated = manager.rotate(&token).await.expect("the store answers");
         assert!(matches!(rotated, Rotated::Absent), "{rotated:?}");
-        let listed = manager.list(&owner).await.expect("the store answers");
-        assert_eq!(listed.len(), 1, "the companion, which lives longer");
-        assert!(!manager.end(&owner, manager.id(&token)).await.expect("the store answers"));
+        let left = listed(&manager, "ada").await.len();
+        assert_eq!(left, 1, "the companion, which lives longer");
+        assert!(!manager.end(&owner, token.id()).await.expect("the store answers"));
         assert_eq!(manager.end_others(&token).await.expect("the store answers"), 0);
         assert!(!manager.destroy(&token).await.expect("the store answers"));
     }
@@ -76,7 +75,7 @@ pub async fn nothing_that_is_done_with_a_session_moves_its_end(stage: &Stage) {
             0 => manager.get(&token).await,
             1 => manager.update(&token, |user| user.count += 1).await,
             2 => manager.get_with(&token, Access::SLIDE.strict()).await,
-            3 => manager.list(&Owner::from("ada")).await.map(|mut list| list.pop()),
+            3 => manager.list(&account("ada")).await.map(|mut list| list.sessions.pop()),
             _ => match manager.rotate(&token).await.expect("the store answers") {
                 Rotated::Absent => Ok(None),
                 moved => {
@@ -114,8 +113,8 @@ pub async fn looking_does_not_keep_a_session_alive(stage: &Stage) {
         let asked = stage.now();
         let is_polled = client.get("/poll").await.status == StatusCode::OK;
         let is_seen = other.peek(&token).await.expect("the store answers").is_some();
-        let listed = other.list(&Owner::from("ada")).await.expect("the store answers").len();
-        if !is_polled && !is_seen && listed == 0 {
+        let is_listed = !listed(&other, "ada").await.is_empty();
+        if !is_polled && !is_seen && !is_listed {
             break;
         }
         let late = asked.since(expires);

@@ -1,8 +1,8 @@
 //! The id from before a sign-in is worth nothing after it.
 
 use http::StatusCode;
-use kvolt_cache::Owner;
 
+use super::{account, listed};
 use crate::stage::Stage;
 
 /// passport CVE-2022-25896: the id is kept over the sign-in, so whoever made the victim use it is
@@ -44,9 +44,9 @@ pub async fn a_jar_saved_before_a_change_of_user_is_worth_nothing_after_it(stage
     assert_eq!(shared.get("/profile").await.text, "bob");
     // Nor does the first user own what the second does now.
     let manager = stage.other.manager();
-    let of = async |owner: &str| manager.list(&Owner::from(owner)).await.expect("it answers").len();
+    let of = async |owner: &str| listed(&manager, owner).await.len();
     assert_eq!((of("ada").await, of("bob").await), (0, 1));
-    assert_eq!(manager.end_all(&Owner::from("ada")).await.expect("the store answers"), 0);
+    assert_eq!(manager.end_all(&account("ada")).await.expect("the store answers"), 0);
     assert_eq!(shared.get("/profile").await.text, "bob");
     // Back again, and not to what was before.
     shared.post("/login/ada").await;

@@ -6,18 +6,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::StatusCode;
-use kvolt_cache::{Access, AtLimit, Owner, OwnerLimit};
-use kvolt_session::{Manager, Rotated, Token};
+use kvolt_session::{Access, AtLimit, Manager, OwnerLimit, Rotated, Token};
 
-use super::{again, sign_in};
+use super::{account, ids, listed, sign_in};
 use crate::stage::{Server, Stage};
 use crate::user::{User, signed_in};
 
 const LIMIT: u32 = 10;
 const SIGN_INS: usize = 200;
 
-fn limited(server: &Server, entries_max: u32, at_limit: AtLimit) -> Manager<User> {
-    let limit = OwnerLimit { entries_max, at_limit };
+fn limited(server: &Server, max_entries: u32, at_limit: AtLimit) -> Manager<User> {
+    let limit = OwnerLimit::new(max_entries, at_limit);
     server.builder().owner_limit(limit).build().expect("it can work")
 }
 
@@ -59,16 +58,15 @@ pub async fn one_sign_in_too_many_is_refused_or_ends_the_oldest(stage: &Stage) {
 pub async fn the_limit_of_sessions_is_exact_with_two_hundred_sign_ins_at_once(stage: &Stage) {
     for at_limit in [AtLimit::Refuse, AtLimit::RemoveOldest] {
         let name = format!("{at_limit:?}");
-        let owner = Owner::from(&*name);
         let managers = stage.servers().map(|server| limited(server, LIMIT, at_limit));
         let is_over = Arc::new(AtomicBool::new(false));
         let watch = {
-            let (is_over, manager, owner) =
-                (Arc::clone(&is_over), managers[1].clone(), owner.clone());
+            let (is_over, manager, name) =
+                (Arc::clone(&is_over), managers[1].clone(), name.clone());
             tokio::spawn(async move {
                 while !is_over.load(Ordering::Relaxed) {
-                    let listed = manager.list(&owner).await.expect("the store answers").len();
-                    assert!(listed <= LIMIT as usize, "{listed} at once");
+                    let at_once = listed(&manager, &name).await.len();
+                    assert!(at_once <= LIMIT as usize, "{at_once} at once");
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
             })
@@ -89,15 +87,14 @@ pub async fn the_limit_of_sessions_is_exact_with_two_hundred_sign_ins_at_once(st
         watch.await.expect("never more than allowed");
         let expected = match at_limit {
             AtLimit::Refuse => (LIMIT as usize, SIGN_INS - LIMIT as usize),
-            AtLimit::RemoveOldest => (SIGN_INS, 0),
+            _ => (SIGN_INS, 0),
         };
         assert_eq!((tokens.len(), refused), expected, "{name}");
-        let listed = managers[0].list(&owner).await.expect("the store answers");
-        let listed: HashSet<_> = listed.iter().map(kvolt_session::Session::id).collect();
+        let listed: HashSet<_> = ids(&managers[0], &name).await.into_iter().collect();
         let accepted = accepted(&managers[1], &tokens).await;
         assert_eq!(accepted.len(), LIMIT as usize, "{name}");
-        let ids: HashSet<_> = accepted.iter().map(|token| managers[0].id(token)).collect();
-        assert_eq!(ids, listed, "{name}: what is listed is what is accepted");
+        let accepted: HashSet<_> = accepted.iter().map(Token::id).collect();
+        assert_eq!(accepted, listed, "{name}: what is listed is what is accepted");
     }
 }
 
@@ -108,7 +105,7 @@ pub async fn ending_all_during_two_hundred_sign_ins_leaves_nothing_that_came_bef
 ) {
     for round in 0..3 {
         let name = format!("ada-{round}");
-        let owner = Owner::from(&*name);
+        let owner = account(&name);
         let managers = stage.servers().map(Server::manager);
         let made = Arc::new(Mutex::new(Vec::<Token>::new()));
         let sign_ins = managers.iter().cycle().take(20).map(|manager| {
@@ -142,7 +139,7 @@ pub async fn ending_all_during_two_hundred_sign_ins_leaves_nothing_that_came_bef
         while so_far().len() < SIGN_INS / 4 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        let before: Vec<Token> = so_far().iter().map(again).collect();
+        let before: Vec<Token> = so_far().clone();
         let ended = managers[round % 2].end_all(&owner).await.expect("the store answers");
         assert!(ended >= before.len(), "{ended} of at least {}", before.len());
         let left = accepted(&managers[(round + 1) % 2], &before).await.len();
@@ -162,9 +159,8 @@ pub async fn ending_all_during_two_hundred_sign_ins_leaves_nothing_that_came_bef
         // Whoever came later is in, and is found the next time.
         let all: Vec<Token> = so_far().drain(..).collect();
         let later = accepted(&managers[0], &all).await;
-        let later: HashSet<_> = later.iter().map(|token| managers[0].id(token)).collect();
-        let listed = managers[0].list(&owner).await.expect("the store answers");
-        assert_eq!(later, listed.iter().map(kvolt_session::Session::id).collect());
+        let later: HashSet<_> = later.iter().map(Token::id).collect();
+        assert_eq!(later, ids(&managers[0], &name).await.into_iter().collect());
         let ended = managers[0].end_all(&owner).await.expect("the store answers");
         assert_eq!(ended, later.len());
         assert_eq!(accepted(&managers[1], &all).await.len(), 0);
@@ -176,7 +172,7 @@ async fn accepted(manager: &Manager<User>, tokens: &[Token]) -> Vec<Token> {
     let mut accepted = Vec::new();
     for token in tokens {
         let found = manager.get_with(token, Access::PEEK.strict()).await;
-        accepted.extend(found.expect("the store answers").map(|_| again(token)));
+        accepted.extend(found.expect("the store answers").map(|_| token.clone()));
     }
     accepted
 }

@@ -16,8 +16,9 @@ mod copies;
 mod ended;
 mod expiry;
 mod fixation;
-mod kinds;
+mod ids;
 mod limits;
+mod namespaces;
 mod outage;
 mod responses;
 mod revocation;
@@ -25,6 +26,7 @@ mod rotation;
 mod size;
 mod tokens;
 mod updates;
+mod writers;
 
 pub use account_administrator::*;
 pub use account_anonymous::*;
@@ -42,8 +44,9 @@ pub use copies::*;
 pub use ended::*;
 pub use expiry::*;
 pub use fixation::*;
-pub use kinds::*;
+pub use ids::*;
 pub use limits::*;
+pub use namespaces::*;
 pub use outage::*;
 pub use responses::*;
 pub use revocation::*;
@@ -51,8 +54,9 @@ pub use rotation::*;
 pub use size::*;
 pub use tokens::*;
 pub use updates::*;
+pub use writers::*;
 
-use kvolt_session::{Manager, Rotated, Token};
+use kvolt_session::{Manager, Owner, Rotated, Session, SessionId, Token};
 
 use crate::user::{User, signed_in};
 
@@ -69,7 +73,19 @@ fn rotated(rotated: Rotated) -> Token {
     }
 }
 
-/// The same token once more: they can't be copied.
-fn again(token: &Token) -> Token {
-    Token::parse(token.expose()).expect("it is one")
+/// The owner of this name.
+fn account(name: impl AsRef<str>) -> Owner {
+    Owner::new(name.as_ref()).expect("it is a name")
+}
+
+/// An account's sessions, all of which can be read.
+async fn listed(manager: &Manager<User>, name: impl AsRef<str>) -> Vec<Session<User>> {
+    let listing = manager.list(&account(name)).await.expect("the store answers");
+    assert_eq!(listing.unreadable, []);
+    listing.sessions
+}
+
+/// The ids of an account's sessions.
+async fn ids(manager: &Manager<User>, name: impl AsRef<str>) -> Vec<SessionId> {
+    listed(manager, name).await.iter().map(Session::id).collect()
 }

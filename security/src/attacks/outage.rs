@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use http::{Method, StatusCode};
-use kvolt_cache::{Access, Replace, Store};
+use kvolt_cache::{AnyStore, At, Freshness, Key, Replace, Store};
 use kvolt_testkit::Call;
 use tokio::time::Instant;
 
+use super::{account, sign_in};
 use crate::client::Client;
 use crate::stage::{Server, Stage};
 
@@ -113,6 +114,46 @@ pub async fn a_lost_answer_is_an_error_and_nothing_is_half_done(stage: &Stage) {
     assert!(client.jar.is_empty());
 }
 
+/// What befalls a session in the store: what it has then, made of what it has.
+type Damage = fn(&str) -> Vec<u8>;
+
+/// The envelope can't be read, so no token can be verified.
+const OF_THE_ENVELOPE: [Damage; 6] = [
+    |_| Vec::new(),
+    |_| b"{}".to_vec(),
+    |_| b"null".to_vec(),
+    |whole| whole.replace("{\"v\":1,", "{\"v\":999999,").into_bytes(),
+    |whole| [b"\xff\xfe", whole.as_bytes()].concat(),
+    |whole| whole.replace("\"seed\"", "\"need\"").into_bytes(),
+];
+
+/// The application's data can't be read.
+const OF_THE_DATA: [Damage; 3] = [
+    |whole| whole.replace("\"count\":", "\"mount\":").into_bytes(),
+    |whole| whole.lines().next().unwrap_or_default().as_bytes().to_vec(),
+    |whole| [whole.as_bytes(), b"\xff"].concat(),
+];
+
+/// Puts a value in the place of a session's, past the codec, and returns what was there.
+async fn put(bytes: &AnyStore<Vec<u8>>, key: &Key, value: Vec<u8>) -> Vec<u8> {
+    let entry = bytes.get(key, Freshness::Strict).await.expect("it answers").expect("it is there");
+    let at = At::new(key).owner(entry.owner.as_ref());
+    let replaced = bytes.replace(at, entry.version, value, None).await;
+    assert!(matches!(replaced.expect("the store answers"), Replace::Replaced(_)));
+    entry.value
+}
+
+/// Damages a session, and returns what it was.
+async fn damage(stage: &Stage, bytes: &AnyStore<Vec<u8>>, key: &Key, damage: Damage) -> Vec<u8> {
+    let whole = put(bytes, key, Vec::new()).await;
+    let text = String::from_utf8(whole.clone()).expect("it is text");
+    let damaged = damage(&text);
+    assert_ne!(damaged, whole);
+    put(bytes, key, damaged).await;
+    stage.outlive_copies().await;
+    whole
+}
+
 /// A relative: what is stored can't be decoded, and is taken for nothing and written over. It stays,
 /// and is whole again once it can be decoded.
 ///
@@ -122,19 +163,11 @@ pub async fn a_session_that_can_not_be_decoded_is_not_written_over(stage: &Stage
     let mut client = stage.one.client();
     client.post("/login/ada").await;
     client.post("/count").await;
-    let id = stage.one.manager().id(&client.token().expect("it is signed in"));
-    let put = async |value: &[u8]| {
-        let entry =
-            bytes.get(id.key(), Access::PEEK).await.expect("it answers").expect("it is there");
-        let replaced = bytes.replace(id.key(), entry.version, value.to_vec(), None).await;
-        assert!(matches!(replaced.expect("the store answers"), Replace::Replaced(_)));
-        entry.value
-    };
-    for damaged in
-        [&b""[..], b"{}", b"null", b"{\"v\":999999}", b"\xff\xfe", b"{\"v\":1,\"data\":{}}"]
-    {
-        let whole = put(damaged).await;
-        stage.outlive_copies().await;
+    let token = client.token().expect("it is signed in");
+    let key = token.id().key(bytes.namespace());
+    for befalls in OF_THE_ENVELOPE.into_iter().chain(OF_THE_DATA) {
+        let whole = damage(stage, bytes, &key, befalls).await;
+        let damaged = befalls(&String::from_utf8(whole.clone()).expect("it is text"));
         let jar = client.jar.clone();
         for server in stage.servers() {
             for path in ["/count", "/note/3", "/rotate"] {
@@ -146,37 +179,94 @@ pub async fn a_session_that_can_not_be_decoded_is_not_written_over(stage: &Stage
             let mut client = client.at(server);
             assert!(client.get("/").await.status.is_server_error(), "it is not nobody");
         }
-        let kept = put(&whole).await;
+        let kept = put(bytes, &key, whole).await;
         assert_eq!(kept, damaged, "it was written over");
         stage.outlive_copies().await;
         assert_eq!(client.get("/count").await.text, "1");
     }
-    let has_failed = |server: &Server| server.faults.count(Call::Insert);
-    assert_eq!(stage.servers().map(has_failed), [1, 0], "only the sign-in made anything");
+    let has_made = |server: &Server| server.faults.count(Call::Insert);
+    assert_eq!(stage.servers().map(has_made), [1, 0], "only the sign-in made anything");
 }
 
 /// A relative: whoever has a session that can't be decoded is neither let in nor let out, and can't
-/// even sign in anew, since every request with that cookie fails. The documents say that a sign-in
-/// replaces such a session, and that a sign-out ends it.
+/// even sign in anew, since every request with that cookie fails. A sign-in replaces a session whose
+/// data can't be read, and a sign-out ends it. Where not even the envelope can be read, no token can
+/// be verified, so the session stays until it is revoked by its id: the client gets rid of its
+/// cookie, and a sign-out says that it failed.
 ///
 /// In memory nothing is decoded.
 pub async fn who_has_a_session_that_can_not_be_decoded_signs_in_and_out(stage: &Stage) {
     let Some(bytes) = &stage.other.bytes else { return };
     let mut found = Vec::new();
-    for path in ["/login/ada", "/bare/login/ada", "/logout"] {
-        let mut client = stage.one.client();
-        client.post("/login/ada").await;
-        let before = client.clone();
-        let id = stage.one.manager().id(&client.token().expect("it is signed in"));
-        let entry = bytes.get(id.key(), Access::PEEK).await.expect("it answers");
-        let version = entry.expect("it is there").version;
-        let replaced = bytes.replace(id.key(), version, b"{}".to_vec(), None).await;
-        assert!(matches!(replaced.expect("the store answers"), Replace::Replaced(_)));
-        stage.outlive_copies().await;
-        let answer = client.post(path).await;
-        if answer.status != StatusCode::OK || client.jar == before.jar {
-            found.push(format!("{path}: {}, and the cookie stays", answer.status));
+    for (befalls, ends) in [(OF_THE_ENVELOPE[1], false), (OF_THE_DATA[0], true)] {
+        for path in ["/login/eve", "/bare/login/eve", "/logout"] {
+            let mut client = stage.one.client();
+            client.post("/login/ada").await;
+            let before = client.clone();
+            let token = client.token().expect("it is signed in");
+            let key = token.id().key(bytes.namespace());
+            damage(stage, bytes, &key, befalls).await;
+            let answer = client.post(path).await;
+            let expected = match ends || path != "/logout" {
+                true => StatusCode::OK,
+                false => StatusCode::INTERNAL_SERVER_ERROR,
+            };
+            if answer.status != expected || client.jar == before.jar {
+                found.push(format!("{path}: {}, and the jar is {:?}", answer.status, client.jar));
+            }
+            let left = bytes.get(&key, Freshness::Strict).await.expect("the store answers");
+            if left.is_none() != ends {
+                found.push(format!("{path}: the session is left: {}", left.is_some()));
+            }
+            if !ends {
+                let manager = stage.other.manager();
+                assert!(!manager.end(&account("eve"), token.id()).await.expect("it answers"));
+                assert!(manager.end(&account("ada"), token.id()).await.expect("it answers"));
+            }
         }
     }
     assert!(found.is_empty(), "{found:#?}");
+}
+
+/// A relative: one session that can't be decoded takes the list of its owner's and of all with it, so
+/// that nobody sees or ends the others, nor that one. ASVS 7.4.5, 7.5.2.
+///
+/// In memory nothing is decoded.
+pub async fn unreadable_session_hides_no_other_and_can_be_ended(stage: &Stage) {
+    let Some(bytes) = &stage.other.bytes else { return };
+    let managers = stage.servers().map(Server::manager);
+    for befalls in OF_THE_ENVELOPE.into_iter().chain(OF_THE_DATA) {
+        let (own, bobs) = (sign_in(&managers[0], "ada").await, sign_in(&managers[1], "bob").await);
+        let mut lost = Vec::new();
+        for _ in 0..3 {
+            let token = sign_in(&managers[0], "ada").await;
+            damage(stage, bytes, &token.id().key(bytes.namespace()), befalls).await;
+            lost.push(token.id());
+        }
+        lost.sort();
+        for manager in &managers {
+            let mut listing = manager.list(&account("ada")).await.expect("the store answers");
+            listing.unreadable.sort();
+            assert_eq!(listing.sessions.len(), 1, "the one that can be read");
+            assert_eq!((listing.sessions[0].id(), &listing.unreadable), (own.id(), &lost));
+            let mut page = manager.list_all(None, 1_000).await.expect("the store answers");
+            page.listing.unreadable.sort();
+            assert_eq!((page.listing.sessions.len(), page.listing.unreadable), (2, lost.clone()));
+            let error = manager.find(lost[0]).await.expect_err("it can't be read");
+            assert!(error.is_corrupt(), "{error}");
+            assert!(!manager.end(&account("bob"), lost[0]).await.expect("it answers"), "not his");
+        }
+        assert!(managers[1].end(&account("ada"), lost[0]).await.expect("the store answers"));
+        assert!(managers[0].end_any(lost[1]).await.expect("the store answers"));
+        let others = managers[1].end_others(&own).await.expect("the store answers");
+        assert_eq!(others, 1, "the third");
+        for manager in &managers {
+            let listing = manager.list(&account("ada")).await.expect("the store answers");
+            assert_eq!((listing.sessions.len(), listing.unreadable), (1, Vec::new()));
+        }
+        for (name, token) in [("ada", &own), ("bob", &bobs)] {
+            stage.is_accepted(token).await;
+            assert_eq!(managers[0].end_all(&account(name)).await.expect("it answers"), 1);
+        }
+    }
 }

@@ -38,7 +38,7 @@ pub async fn what_depends_on_a_session_is_kept_by_no_cache(stage: &Stage) {
     for path in ["/count", "/rotate", "/password", "/rotate-and-fail", "/logout"] {
         is_said(&client.post(path).await, path);
     }
-    let mut unknown = client.presenting(&"A".repeat(43));
+    let mut unknown = client.presenting(&"A".repeat(48));
     is_said(&unknown.post("/logout").await, "a logout of nobody");
     is_said(&unknown.get("/profile").await, "a refusal");
 }

@@ -1,9 +1,9 @@
 //! What belongs to one account ends with it, and nothing else does.
 
 use http::StatusCode;
-use kvolt_cache::{Owner, Store};
+use kvolt_cache::Store;
 
-use super::sign_in;
+use super::{account, ids, sign_in};
 use crate::stage::Stage;
 
 /// listmonk, nhost: after a change of the password, whoever had stolen a session still has it.
@@ -74,7 +74,7 @@ pub async fn owners_whose_names_are_alike_do_not_reach_each_other(stage: &Stage)
         "ada`",
         "ada\\",
         "' OR '1'='1",
-        "'; DELETE FROM kvolt_entries; --",
+        "'; DELETE FROM stage_0_sessions; --",
         "$1",
         "ada\n",
         "ﬀ",
@@ -94,22 +94,16 @@ pub async fn owners_whose_names_are_alike_do_not_reach_each_other(stage: &Stage)
     }
     let other = stage.other.manager();
     for (name, token) in names.iter().zip(&tokens) {
-        let listed = other.list(&Owner::from(*name)).await.expect("the store answers");
-        let ids: Vec<_> = listed.iter().map(kvolt_session::Session::id).collect();
-        assert_eq!(ids, [manager.id(token)], "{name:?}");
+        assert_eq!(ids(&other, name).await, [token.id()], "{name:?}");
     }
     // None ends another's by its id.
     for (at, token) in tokens.iter().enumerate() {
-        let thief = Owner::from(names[(at + 1) % names.len()]);
-        assert!(!other.end(&thief, manager.id(token)).await.expect("the store answers"));
+        let thief = account(names[(at + 1) % names.len()]);
+        assert!(!other.end(&thief, token.id()).await.expect("the store answers"));
         assert_eq!(other.end_others(token).await.expect("the store answers"), 0);
     }
     for (at, name) in names.iter().enumerate() {
-        assert_eq!(
-            other.end_all(&Owner::from(*name)).await.expect("the store answers"),
-            1,
-            "{name:?}"
-        );
+        assert_eq!(other.end_all(&account(name)).await.expect("the store answers"), 1, "{name:?}");
         let left = stage.one.store.count().await.expect("the store answers");
         assert_eq!(left as usize, names.len() - at - 1, "{name:?}");
     }

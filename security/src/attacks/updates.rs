@@ -4,7 +4,7 @@ use kvolt_session::Rotated;
 use kvolt_testkit::Call;
 use std::time::Duration;
 
-use super::{again, rotated, sign_in};
+use super::{rotated, sign_in};
 use crate::stage::Stage;
 
 /// tower-sessions 36, 37; actix-extras 212; aspnet/Session 60, 72; fastify-session 237: who saves
@@ -16,7 +16,7 @@ pub async fn of_two_writers_at_once_neither_is_lost(stage: &Stage) {
     // One has read, and is about to write; the other changes something else in between.
     stage.one.faults.only(&[Call::Replace]);
     stage.one.faults.hold_calls();
-    let (slow, slow_token) = (one.clone(), again(&token));
+    let (slow, slow_token) = (one.clone(), token.clone());
     let slow = tokio::spawn(async move {
         slow.update(&slow_token, |user| user.count = 7).await.expect("the store answers")
     });
@@ -30,7 +30,7 @@ pub async fn of_two_writers_at_once_neither_is_lost(stage: &Stage) {
 
     // And many of both.
     let writers = [one.clone(), other.clone()].into_iter().cycle().take(8).map(|manager| {
-        let token = again(&token);
+        let token = token.clone();
         tokio::spawn(async move {
             for _ in 0..10 {
                 let updated = manager.update(&token, |user| user.count += 1).await;
@@ -59,7 +59,7 @@ pub async fn an_update_in_flight_across_a_rotation_is_kept_or_told(stage: &Stage
         let token = sign_in(&one, "ada").await;
         stage.one.faults.only(&[Call::Replace]);
         stage.one.faults.hold_calls();
-        let (slow, slow_token) = (one.clone(), again(&token));
+        let (slow, slow_token) = (one.clone(), token.clone());
         let slow = tokio::spawn(async move {
             slow.update(&slow_token, |user| user.count = 7).await.expect("the store answers")
         });

@@ -5,24 +5,37 @@ use kvolt_sql::MySqlStore;
 
 use super::elsewhere::{shared, unique};
 use super::server::TIMEOUT;
-use super::{Raw, Server, Stage};
+use super::{Opening, Raw, Server, Stage};
 
 pub(super) async fn open() -> Option<Stage> {
     static MARIADB: OnceLock<MariaDb> = OnceLock::new();
     let start = || MariaDb::builder().fsync(false).start();
     let mariadb = shared(&MARIADB, Package::MariaDb, start).await?;
-    let table = unique("stage");
-    let one = server(mariadb, &table).await;
-    let other = server(mariadb, &table).await;
-    Some(Stage { one, other, clock: None, bound: None, raw: Box::new(Table { mariadb, table }) })
+    Some(stage(mariadb, unique("stage"), None).await)
 }
 
-async fn server(mariadb: &MariaDb, table: &str) -> Server {
+/// A namespace, whose first server shares the connections of a neighbour's if there is one.
+fn stage(mariadb: &'static MariaDb, namespace: String, beside: Option<MySqlStore>) -> Opening {
+    Box::pin(async move {
+        let (store, proxy) = match beside {
+            Some(beside) => (beside.within(&namespace).await.expect("the tables are made"), None),
+            None => connected(mariadb, &namespace).await,
+        };
+        let (elsewhere, its_proxy) = connected(mariadb, &namespace).await;
+        let one = Server::elsewhere(store.clone(), proxy);
+        let other = Server::elsewhere(elsewhere, its_proxy);
+        let raw = Box::new(Table { mariadb, table: format!("{namespace}_sessions") });
+        let neighbour = Box::new(move |namespace| stage(mariadb, namespace, Some(store.clone())));
+        Stage { one, other, namespace, clock: None, bound: None, raw, neighbour }
+    })
+}
+
+async fn connected(mariadb: &MariaDb, namespace: &str) -> (MySqlStore, Option<Proxy>) {
     let proxy = Proxy::to(mariadb.port());
     // What has ended is refused because it has ended, and not because it was deleted.
-    let store = MySqlStore::builder().table(table).timeout(TIMEOUT).clean_every(None);
-    let store = store.open(&proxy.url(&mariadb.url())).await.expect("the store opens");
-    Server::elsewhere(store, Some(proxy))
+    let store = MySqlStore::builder(&proxy.url(&mariadb.url()), namespace);
+    let store = store.timeout(TIMEOUT).clean_every(None);
+    (store.open().await.expect("the store opens"), Some(proxy))
 }
 
 struct Table {
@@ -38,8 +51,8 @@ impl Raw for Table {
 
     fn dump(&self) -> Vec<u8> {
         let sql = format!(
-            "SELECT hex(`key`), hex(owner), hex(value), hex(successor) FROM {0} ORDER BY id; \
-             SELECT `key`, owner, value, successor FROM {0}_readable ORDER BY id",
+            "SELECT hex(`key`), hex(owner), hex(value) FROM {0} ORDER BY `key`; \
+             SELECT `key`, owner, value FROM {0}_readable ORDER BY `key`",
             self.table
         );
         self.mariadb.sql(&sql).into_bytes()

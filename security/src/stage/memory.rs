@@ -6,18 +6,29 @@ use super::{Raw, Server, Stage};
 use crate::user::User;
 
 /// What the store in memory holds at the most. Its sessions have no size of their own.
-const BYTES_MAX: usize = 8 << 20;
+const MAX_BYTES: usize = 8 << 20;
 
 pub(super) fn open() -> Stage {
-    let clock = ManualClock::new();
-    let weigh = |record: &Record<User>| record.data().name.len() + record.data().note.len();
-    let store = MemoryStore::builder().bytes_max(BYTES_MAX, weigh).clock(clock.clock()).build();
+    stage(ManualClock::new(), String::from("memory"))
+}
+
+/// A store of its own: in memory, each has one namespace.
+fn stage(clock: ManualClock, namespace: String) -> Stage {
+    let weigh =
+        |record: &Record<User>| record.data().map_or(0, |user| user.name.len() + user.note.len());
+    let store = MemoryStore::builder().max_bytes(MAX_BYTES, weigh).clock(clock.clock()).build();
+    let its_clock = clock.clone();
     Stage {
         one: Server::in_memory(store.clone(), clock.clock()),
         other: Server::in_memory(store.clone(), clock.clock()),
+        namespace,
         clock: Some(clock),
         bound: None,
         raw: Box::new(Memory(store)),
+        neighbour: Box::new(move |namespace| {
+            let stage = stage(its_clock.clone(), namespace);
+            Box::pin(async { stage })
+        }),
     }
 }
 
@@ -32,7 +43,7 @@ impl Raw for Memory {
     fn dump(&self) -> Vec<u8> {
         let page = Handle::current().block_on(self.0.scan(None, usize::MAX));
         let mut dump = Vec::new();
-        for entry in page.expect("it can be scanned").entries {
+        for entry in page.expect("it can be scanned").listing.entries {
             let value = RecordJson::new().encode(&entry.key, &entry.value);
             dump.extend(format!("{} {:?} ", entry.key, entry.owner).into_bytes());
             dump.extend(value.expect("it can be encoded"));

@@ -9,10 +9,11 @@ mod server;
 mod sqlite;
 
 use std::fmt;
+use std::pin::Pin;
 use std::time::Duration;
 
-use kvolt_cache::{Access, Clock, ManualClock, Timestamp};
-use kvolt_session::{Builder, Token};
+use kvolt_cache::{Clock, ManualClock, Timestamp};
+use kvolt_session::{Access, Builder, Token};
 use tokio::time::Instant;
 
 pub use server::Server;
@@ -25,10 +26,16 @@ pub struct Stage {
     pub one: Server,
     /// Another one, as if it were another process: it shares nothing with the first but the store.
     pub other: Server,
+    namespace: String,
     clock: Option<ManualClock>,
     bound: Option<Duration>,
     raw: Box<dyn Raw>,
+    /// Opens the stage of another namespace on the same server.
+    neighbour: Box<dyn Fn(String) -> Opening + Send + Sync>,
 }
+
+/// A stage that is being opened.
+type Opening = Pin<Box<dyn Future<Output = Stage> + Send>>;
 
 /// What somebody sees who reads the store past the library.
 pub(crate) trait Raw: Send + Sync {
@@ -86,6 +93,12 @@ impl Stage {
         [&self.one, &self.other]
     }
 
+    /// Another application on the same server: its namespace is this one's with more at its end. One
+    /// of its servers shares the connections of this stage's. In memory, it is another store.
+    pub async fn neighbour(&self, more: &str) -> Self {
+        (self.neighbour)(format!("{}{more}", self.namespace)).await
+    }
+
     /// How old an answer may be, where there is a near cache.
     pub fn bound(&self) -> Option<Duration> {
         self.bound
@@ -94,7 +107,7 @@ impl Stage {
     /// The settings of a manager on a server whose live sessions are told of what is changed, and
     /// how late they may be.
     pub async fn live(&self, server: &Server) -> (Builder<User>, Duration) {
-        match server.watched(BOUND).await {
+        match server.listening(BOUND).await {
             Some(store) if self.clock.is_none() => (server.builder_on(store), BOUND),
             // In memory only this process changes anything; a clock that a test moves is looked at.
             _ => (server.builder().live_interval(LIVE_INTERVAL), LIVE_INTERVAL),

@@ -6,27 +6,43 @@ use kvolt_sql::PostgresStore;
 
 use super::elsewhere::{shared, unique};
 use super::server::TIMEOUT;
-use super::{Raw, Server, Stage};
+use super::{Opening, Raw, Server, Stage};
 
 pub(super) async fn open(bound: Option<Duration>) -> Option<Stage> {
     static POSTGRES: OnceLock<Postgres> = OnceLock::new();
     let start = || Postgres::builder().fsync(false).max_connections(200).start();
     let postgres = shared(&POSTGRES, Package::Postgres, start).await?;
-    let table = unique("stage");
-    let one = server(postgres, &table, bound).await;
-    let other = server(postgres, &table, bound).await;
-    Some(Stage { one, other, clock: None, bound, raw: Box::new(Table { postgres, table }) })
+    Some(stage(postgres, unique("stage"), bound, None).await)
 }
 
-async fn server(postgres: &Postgres, table: &str, bound: Option<Duration>) -> Server {
+/// A namespace, whose first server shares the connections of a neighbour's if there is one.
+fn stage(
+    postgres: &'static Postgres,
+    namespace: String,
+    bound: Option<Duration>,
+    beside: Option<PostgresStore>,
+) -> Opening {
+    Box::pin(async move {
+        let (store, proxy) = match beside {
+            Some(beside) => (beside.within(&namespace).await.expect("the tables are made"), None),
+            None => connected(postgres, &namespace).await,
+        };
+        let (elsewhere, its_proxy) = connected(postgres, &namespace).await;
+        let one = Server::pushing(store.clone(), proxy, bound).await;
+        let other = Server::pushing(elsewhere, its_proxy, bound).await;
+        let raw = Box::new(Table { postgres, table: format!("{namespace}_sessions") });
+        let neighbour =
+            Box::new(move |namespace| stage(postgres, namespace, bound, Some(store.clone())));
+        Stage { one, other, namespace, clock: None, bound, raw, neighbour }
+    })
+}
+
+async fn connected(postgres: &Postgres, namespace: &str) -> (PostgresStore, Option<Proxy>) {
     let proxy = Proxy::to(postgres.port());
     // What has ended is refused because it has ended, and not because it was deleted.
-    let store = PostgresStore::builder().table(table).timeout(TIMEOUT).clean_every(None);
-    let store = store.open(&proxy.url(&postgres.url())).await.expect("the store opens");
-    match bound {
-        Some(bound) => Server::near(store, Some(proxy), bound).await,
-        None => Server::pushing(store, Some(proxy)),
-    }
+    let store = PostgresStore::builder(&proxy.url(&postgres.url()), namespace);
+    let store = store.timeout(TIMEOUT).clean_every(None);
+    (store.open().await.expect("the store opens"), Some(proxy))
 }
 
 struct Table {
@@ -43,8 +59,8 @@ impl Raw for Table {
     /// The rows as they are, and as people read them.
     fn dump(&self) -> Vec<u8> {
         let table = &self.table;
-        let raw = format!("SELECT * FROM {table} ORDER BY id");
-        let readable = format!("SELECT key, owner, value, successor FROM {table}_readable");
+        let raw = format!("SELECT * FROM {table} ORDER BY key");
+        let readable = format!("SELECT key, owner, value FROM {table}_readable ORDER BY key");
         [self.postgres.psql(&raw), self.postgres.psql(&readable)].join("\n").into_bytes()
     }
 }

@@ -6,40 +6,56 @@ use kvolt_servers::{Package, Proxy, Redis};
 
 use super::elsewhere::{shared, unique};
 use super::server::TIMEOUT;
-use super::{Raw, Server, Stage};
+use super::{Opening, Raw, Server, Stage};
 
 pub(super) async fn open(bound: Option<Duration>) -> Option<Stage> {
     static REDIS: OnceLock<Redis> = OnceLock::new();
     let redis = shared(&REDIS, Package::Redis, Redis::start).await?;
-    let prefix = unique("stage");
-    let one = server(redis, &prefix, bound).await;
-    let other = server(redis, &prefix, bound).await;
-    Some(Stage { one, other, clock: None, bound, raw: Box::new(Prefixed { redis, prefix }) })
+    Some(stage(redis, unique("stage"), bound, None).await)
 }
 
-async fn server(redis: &Redis, prefix: &str, bound: Option<Duration>) -> Server {
-    let proxy = Proxy::to(redis.port());
-    let store = RedisStore::builder(proxy.url(&redis.url())).prefix(prefix).timeout(TIMEOUT);
-    let store = store.open().await.expect("the store opens");
-    match bound {
-        Some(bound) => Server::near(store, Some(proxy), bound).await,
-        None => Server::pushing(store, Some(proxy)),
-    }
-}
-
-struct Prefixed {
+/// A namespace, whose first server shares the connections of a neighbour's if there is one.
+fn stage(
     redis: &'static Redis,
-    prefix: String,
+    namespace: String,
+    bound: Option<Duration>,
+    beside: Option<RedisStore>,
+) -> Opening {
+    Box::pin(async move {
+        let (store, proxy) = match beside {
+            Some(beside) => (beside.within(&namespace).expect("it is a namespace"), None),
+            None => connected(redis, &namespace).await,
+        };
+        let (elsewhere, its_proxy) = connected(redis, &namespace).await;
+        let one = Server::pushing(store.clone(), proxy, bound).await;
+        let other = Server::pushing(elsewhere, its_proxy, bound).await;
+        let raw = Box::new(Keys { redis, namespace: namespace.clone() });
+        let neighbour =
+            Box::new(move |namespace| stage(redis, namespace, bound, Some(store.clone())));
+        Stage { one, other, namespace, clock: None, bound, raw, neighbour }
+    })
 }
 
-impl Prefixed {
+async fn connected(redis: &Redis, namespace: &str) -> (RedisStore, Option<Proxy>) {
+    let proxy = Proxy::to(redis.port());
+    let store = RedisStore::builder(proxy.url(&redis.url()), namespace).timeout(TIMEOUT);
+    (store.open().await.expect("the store opens"), Some(proxy))
+}
+
+struct Keys {
+    redis: &'static Redis,
+    namespace: String,
+}
+
+impl Keys {
     fn names(&self) -> Vec<String> {
-        let names = self.redis.cli(&["KEYS", &format!("{}:*", self.prefix)]);
-        names.lines().map(str::to_owned).collect()
+        let of = |rest: &str| self.redis.cli(&["KEYS", &format!("{}{rest}", self.namespace)]);
+        let (entries, indexes) = (of(":*"), of(".owners:*"));
+        entries.lines().chain(indexes.lines()).map(str::to_owned).collect()
     }
 }
 
-impl Raw for Prefixed {
+impl Raw for Keys {
     fn count(&self) -> usize {
         self.names().len()
     }
@@ -50,7 +66,6 @@ impl Raw for Prefixed {
         let mut dump = Vec::new();
         for name in names {
             let content = match &*self.redis.cli(&["TYPE", &name]) {
-                "hash" => self.redis.cli(&["HGETALL", &name]),
                 "zset" => self.redis.cli(&["ZRANGE", &name, "0", "-1", "WITHSCORES"]),
                 _ => self.redis.cli(&["GET", &name]),
             };

@@ -2,7 +2,8 @@ use std::fmt;
 use std::pin::Pin;
 use std::time::Duration;
 
-use kvolt_cache::{AnyStore, Clock, Coded, NearCache, Push, Store, Watched};
+use kvolt_cache::near::COPIES_MAX_DEFAULT;
+use kvolt_cache::{AnyStore, Clock, Coded, NearCache, Push, Store};
 use kvolt_http::Sessions;
 use kvolt_servers::Proxy;
 use kvolt_session::{Builder, Manager, Record, RecordJson};
@@ -25,12 +26,12 @@ pub struct Server {
     pub collisions: Collisions,
     proxy: Option<Proxy>,
     clock: Option<Clock>,
-    watch: Option<Watch>,
+    listen: Option<Listen>,
 }
 
-/// Makes the store anew, listened to, where it pushes and no near cache listens.
-type Watch = Box<dyn Fn(Duration) -> Watching + Send + Sync>;
-type Watching = Pin<Box<dyn Future<Output = AnyStore<Record<User>>> + Send>>;
+/// Opens the store once more, listened to, where it pushes and no near cache listens.
+type Listen = Box<dyn Fn(Duration) -> Listening + Send + Sync>;
+type Listening = Pin<Box<dyn Future<Output = AnyStore<Record<User>>> + Send>>;
 
 /// A store on a busy machine may take its time, and no test here is about that.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
@@ -47,7 +48,7 @@ impl Server {
             collisions,
             proxy: None,
             clock: Some(clock),
-            watch: None,
+            listen: None,
         }
     }
 
@@ -56,44 +57,28 @@ impl Server {
         let (gated, faults, collisions) = Gated::new(store);
         let bytes = Some(AnyStore::new(gated.clone()));
         let store = AnyStore::new(Coded::new(gated, RecordJson::new()));
-        Self { store, bytes, faults, collisions, proxy, clock: None, watch: None }
+        Self { store, bytes, faults, collisions, proxy, clock: None, listen: None }
     }
 
-    /// One on a store elsewhere that pushes, and to which nobody listens unless it is
-    /// [watched](Self::watched).
-    pub(super) fn pushing(store: impl Store<Vec<u8>> + Push + Clone, proxy: Option<Proxy>) -> Self {
-        let (gated, faults, collisions) = Gated::new(store);
-        let bytes = Some(AnyStore::new(gated.clone()));
-        let store = AnyStore::new(Coded::new(gated.clone(), RecordJson::new()));
-        let watch: Watch = Box::new(move |bound| {
-            let coded = Coded::new(gated.clone(), RecordJson::new());
-            let watched = Watched::builder(coded).bound(bound).build();
-            let watched = watched.expect("there is a runtime");
-            Box::pin(async move {
-                while !watched.is_hearing() {
-                    tokio::time::sleep(Duration::from_millis(5)).await;
-                }
-                AnyStore::new(watched)
-            })
-        });
-        Self { store, bytes, faults, collisions, proxy, clock: None, watch: Some(watch) }
-    }
-
-    /// One on a store elsewhere with a near cache in front of it, which hears.
-    pub(super) async fn near(
+    /// One on a store elsewhere that pushes: with a near cache of this bound in front of it, or
+    /// with no one who listens unless it is [listened to](Self::listening).
+    pub(super) async fn pushing(
         store: impl Store<Vec<u8>> + Push + Clone,
         proxy: Option<Proxy>,
-        bound: Duration,
+        bound: Option<Duration>,
     ) -> Self {
         let (gated, faults, collisions) = Gated::new(store);
         let bytes = Some(AnyStore::new(gated.clone()));
-        let coded = Coded::new(gated, RecordJson::new());
-        let near = NearCache::builder(coded).bound(bound).build().expect("there is a runtime");
-        while !near.is_hearing() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        let store = AnyStore::new(near);
-        Self { store, bytes, faults, collisions, proxy, clock: None, watch: None }
+        let (store, listen) = match bound {
+            Some(bound) => (listened_to(gated, bound, COPIES_MAX_DEFAULT).await, None),
+            None => {
+                let store = AnyStore::new(Coded::new(gated.clone(), RecordJson::new()));
+                let listen: Listen =
+                    Box::new(move |bound| Box::pin(listened_to(gated.clone(), bound, 0)));
+                (store, Some(listen))
+            }
+        };
+        Self { store, bytes, faults, collisions, proxy, clock: None, listen }
     }
 
     /// The settings of a manager on this server.
@@ -101,11 +86,11 @@ impl Server {
         self.builder_on(self.store.clone())
     }
 
-    /// The store as this server sees it, which tells what is changed in it by whomever; none where
-    /// it does not push.
-    pub(super) async fn watched(&self, bound: Duration) -> Option<AnyStore<Record<User>>> {
-        match &self.watch {
-            Some(watch) => Some(watch(bound).await),
+    /// The store as this server sees it, which notifies of what other servers change in it; `None`
+    /// where it does not push.
+    pub(super) async fn listening(&self, bound: Duration) -> Option<AnyStore<Record<User>>> {
+        match &self.listen {
+            Some(listen) => Some(listen(bound).await),
             None => self.store.changes().map(|_| self.store.clone()),
         }
     }
@@ -155,6 +140,20 @@ impl Server {
             None => self.faults.fail_all(false),
         }
     }
+}
+
+/// A store in front of which a near cache listens, and keeps so many copies.
+async fn listened_to(
+    store: impl Store<Vec<u8>> + Push,
+    bound: Duration,
+    max_copies: usize,
+) -> AnyStore<Record<User>> {
+    let near = NearCache::builder(Coded::new(store, RecordJson::new()));
+    let near = near.bound(bound).max_copies(max_copies).build().expect("there is a runtime");
+    while !near.is_hearing() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    AnyStore::new(near)
 }
 
 impl fmt::Debug for Server {

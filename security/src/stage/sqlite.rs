@@ -1,37 +1,54 @@
-use kvolt_sql::{SqliteStore, Synchronous, TABLE_DEFAULT};
+use std::sync::Arc;
+
+use kvolt_sql::{SqliteStore, Synchronous};
 use sqlx::{Connection, Row, SqliteConnection};
 use tempfile::TempDir;
 use tokio::runtime::Handle;
 
 use super::server::TIMEOUT;
-use super::{Raw, Server, Stage};
+use super::{Opening, Raw, Server, Stage};
 
 pub(super) async fn open() -> Stage {
     let folder = tempfile::tempdir().expect("a folder can be made");
-    let url = format!("sqlite:{}", folder.path().join("sessions.db").display());
-    let one = server(&url).await;
-    let other = server(&url).await;
-    Stage { one, other, clock: None, bound: None, raw: Box::new(File { folder, url }) }
+    stage(Arc::new(folder), String::from("stage"), None).await
 }
 
-async fn server(url: &str) -> Server {
+/// A namespace, whose first server shares the connections of a neighbour's if there is one.
+fn stage(folder: Arc<TempDir>, namespace: String, beside: Option<SqliteStore>) -> Opening {
+    Box::pin(async move {
+        let url = format!("sqlite:{}", folder.path().join("sessions.db").display());
+        let store = match beside {
+            Some(beside) => beside.within(&namespace).await.expect("the tables are made"),
+            None => opened(&url, &namespace).await,
+        };
+        let one = Server::pushing(store.clone(), None, None).await;
+        let other = Server::pushing(opened(&url, &namespace).await, None, None).await;
+        let table = format!("{namespace}_sessions");
+        let raw = Box::new(File { folder: Arc::clone(&folder), url, table });
+        let neighbour =
+            Box::new(move |namespace| stage(Arc::clone(&folder), namespace, Some(store.clone())));
+        Stage { one, other, namespace, clock: None, bound: None, raw, neighbour }
+    })
+}
+
+async fn opened(url: &str, namespace: &str) -> SqliteStore {
     // What has ended is refused because it has ended, and not because it was deleted.
-    let store = SqliteStore::builder().timeout(TIMEOUT).clean_every(None);
+    let store = SqliteStore::builder(url, namespace).timeout(TIMEOUT).clean_every(None);
     // No machine fails here.
-    let store = store.synchronous(Synchronous::Normal);
-    Server::pushing(store.open(url).await.expect("the store opens"), None)
+    store.synchronous(Synchronous::Normal).open().await.expect("the store opens")
 }
 
 struct File {
-    folder: TempDir,
+    folder: Arc<TempDir>,
     url: String,
+    table: String,
 }
 
 impl Raw for File {
     fn count(&self) -> usize {
         let count = async {
             let mut connection = SqliteConnection::connect(&self.url).await?;
-            let sql = sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {TABLE_DEFAULT}"));
+            let sql = sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {}", self.table));
             sqlx::query(sql).fetch_one(&mut connection).await?.try_get::<i64, _>(0)
         };
         let count = Handle::current().block_on(count).expect("it can be counted");

@@ -15,7 +15,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         let found: Vec<_> = {
             let shard = self.owners.lock(owner);
             let found = shard.members(owner).filter_map(|Member { created, key }| {
-                let found = self.find_live(&map, &key)?;
+                let found = self.find(&map, &key)?;
                 found.node.is_owned_by(owner).then_some((found, created))
             });
             found.collect()
@@ -24,20 +24,21 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
     }
 
     pub(super) fn remove_owner(&self, owner: &Owner, keep: Option<&Key>) -> Vec<Key> {
-        let mut expired = Vec::new();
-        let removed: Vec<Key> = {
+        let map = self.map();
+        let taken: Vec<_> = {
             let mut shard = self.owners.lock(owner);
             let keys: Vec<Key> = shard.members(owner).map(|member| member.key).collect();
             let gone = keys.into_iter().filter(|key| Some(key) != keep);
-            let removed = gone.filter(|key| {
-                let live = self.unlink(owner, key, &mut expired);
-                shard.remove(owner, key);
-                live
+            let taken = gone.filter_map(|key| {
+                let taken = self.take(&map, owner, &key);
+                shard.remove(owner, &key);
+                taken
             });
-            removed.collect()
+            taken.collect()
         };
-        expired.iter().for_each(|key| self.notify_expired(key));
-        removed.iter().for_each(|key| self.changes.changed(key));
+        let live = taken.iter().filter(|taken| taken.was_live);
+        let removed = live.map(|taken| *taken.key).collect();
+        taken.into_iter().for_each(|taken| self.finish(taken));
         removed
     }
 
@@ -52,7 +53,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
             },
         };
         let max_entries = max_entries.max(1);
-        let now = self.clock.now();
+        let now = self.now();
         let map = self.map();
         // The keys that come next in order, so that an entry is met once however the map moves.
         let mut nearest = BinaryHeap::new();
@@ -74,7 +75,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
             .then(|| keys.last().map(|key| Cursor::from_bytes(*key.as_bytes())))
             .flatten();
         let entries = keys.iter().filter_map(|key| {
-            let found = self.find_live(&map, key)?;
+            let found = self.find(&map, key)?;
             let created = found.node.owner().and_then(|owner| {
                 let shard = self.owners.lock(owner);
                 shard.created(owner, key)
@@ -85,13 +86,20 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
     }
 
     pub(super) fn clear(&self) {
+        // Twice: an insertion that replaces an entry which the first pass has yet to meet may put
+        // the new one where that pass has been. It is in the map before the old one leaves it.
+        (0..2).for_each(|_| self.clear_once());
+        self.changes.all_changed();
+    }
+
+    fn clear_once(&self) {
         let map = self.map();
         for (key, _) in map.iter() {
             loop {
-                let now = self.clock.now();
+                let now = self.now();
                 match map.remove_if(key, |_, node| !node.is_pending()) {
-                    Ok(Some((key, node))) => {
-                        self.removed(key, node, now);
+                    Ok(Some(taken)) => {
+                        self.removed(taken, now);
                         break;
                     }
                     Ok(None) => break,
@@ -99,6 +107,5 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
                 }
             }
         }
-        self.changes.all_changed();
     }
 }

@@ -88,9 +88,9 @@ impl<V> Capacity<V> {
     /// Refuses a value that would not fit into an empty store.
     pub(super) fn check_weight(&self, weight: usize) -> Result<()> {
         match &self.max_bytes {
-            Some((max, _)) if weight > *max => {
-                Err(Error::full(format!("the entry takes {weight} bytes, and all may take {max}")))
-            }
+            Some((max, _)) if weight > *max => Err(Error::full(format!(
+                "the entry takes {weight} bytes, more than the {max} that the store may hold"
+            ))),
             _ => Ok(()),
         }
     }
@@ -131,7 +131,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
     /// Removes the entry that ends first, if it has expired or the store evicts live ones.
     /// `false` if there is none.
     fn evict_nearest(&self, except: Option<&Key>) -> bool {
-        let now = self.clock.now();
+        let now = self.now();
         let evicts = self.capacity.at_capacity == AtCapacity::EvictNearestEnd;
         let by = (!evicts).then_some(now.as_millis());
         let mut kept = None;
@@ -155,8 +155,8 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
                 State::Undecided => false,
             });
             match removed {
-                Ok(Some((key, node))) => {
-                    self.removed(key, node, now);
+                Ok(Some(taken)) => {
+                    self.removed(taken, now);
                     break true;
                 }
                 // Used or changed at this moment: it has another end now, and is filed under it.

@@ -1,5 +1,6 @@
-//! Reclaiming the memory of what has expired.
+//! Reclaiming the memory of expired entries.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
@@ -11,15 +12,14 @@ use super::node::State;
 use crate::Timestamp;
 use crate::sync::{lock, yield_now};
 
-/// Who cleans a [`MemoryStore`](crate::MemoryStore).
+/// What cleans a [`MemoryStore`](crate::MemoryStore).
 ///
-/// Cleaning is only about memory: what has expired is absent without it.
+/// Cleaning is only about memory: an expired entry is absent without it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Cleaning {
-    /// A thread of the store's own, from the first entry on until the store is
-    /// dropped. It sleeps until something comes due. With a clock that a test
-    /// moves, there is none.
+    /// A thread of the store's own, from the first entry until the store is dropped. It sleeps
+    /// until an entry comes due. With a clock that a test moves, there is none.
     #[default]
     Background,
     /// The application, by calling [`MemoryStore::clean`](crate::MemoryStore::clean).
@@ -27,36 +27,54 @@ pub enum Cleaning {
 }
 
 impl<V: Clone + Send + Sync + 'static> Inner<V> {
-    /// Looks at up to a chunk of what is due. Returns when to go on: zero for at once, `None` if
+    /// Reclaims up to a chunk of what is due. Returns when to continue: zero for at once, `None` if
     /// nothing waits.
     pub(super) fn clean_slice(&self) -> Option<Duration> {
-        let now = self.clock.now();
+        let now = self.now();
         let mut next: Option<u64> = None;
         for stripe in &self.stripes {
+            let wheel = &stripe.0.wheel;
             let (due, next_due) = {
-                let mut wheel = lock(&stripe.0.wheel);
+                let mut wheel = lock(wheel);
                 (wheel.take_due(now.as_millis()), wheel.next_due())
             };
-            if !due.is_empty() {
-                due.into_iter().for_each(|item| self.clean_item(item, now));
-                return Some(Duration::ZERO);
+            if due.is_empty() {
+                next = next.into_iter().chain(next_due).min();
+                continue;
             }
-            next = next.into_iter().chain(next_due).min();
+            let later =
+                due.into_iter().filter_map(|item| Some((item, self.clean_item(item, now)?)));
+            let later: Vec<_> = later.collect();
+            let mut wheel = lock(wheel);
+            for (item, ends) in later {
+                wheel.file(item, ends, now.as_millis());
+            }
+            return Some(Duration::ZERO);
         }
         next.map(|next| Duration::from_millis(next.saturating_sub(now.as_millis())))
     }
 
-    fn clean_item(&self, item: u64, now: Timestamp) {
+    /// Reclaims an entry if it has expired; otherwise returns when it ends now.
+    ///
+    /// A panic in the application's code costs the memory of one entry at most.
+    fn clean_item(&self, item: u64, now: Timestamp) -> Option<u64> {
         let map = self.map();
-        let Some((key, node)) = map.get_key_value(&Prefix(item)) else { return };
+        let (key, node) = map.get_key_value(&Prefix(item))?;
         match node.state(now) {
-            State::Expired => self.reap(key, now),
-            State::Live => self.file(key, node.ends()),
-            State::Undecided => {
-                self.file(key, node.ends());
-                yield_now();
+            State::Expired => {
+                if catch_unwind(AssertUnwindSafe(|| self.reap(key, now))).is_err() {
+                    tracing::error!(
+                        target: "kvolt::cache",
+                        "the application's code panicked while an expired entry was reclaimed: \
+                         fix the `on_expired` callback, `weigh`, or `Drop` of the value"
+                    );
+                }
+                return None;
             }
+            State::Live => {}
+            State::Undecided => yield_now(),
         }
+        Some(node.ends()).filter(|ends| *ends < Timestamp::NEVER)
     }
 
     /// Files every entry again if most of what waits in the wheels belongs to entries that are
@@ -78,10 +96,10 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
 /// Items of removed entries that are not worth the effort: half a megabyte.
 const STALE_ITEMS_MAX: usize = 65_536;
 
-/// How the store tells its thread that something comes due earlier, or that it ends.
+/// How a store wakes its thread: an entry comes due earlier, or the store ends.
 pub(super) struct Signal {
-    /// When the thread looks again by itself, in the clock's milliseconds; while
-    /// it is looking, never, so that nothing filed meanwhile is slept through.
+    /// When the thread wakes by itself, in the clock's milliseconds. While it is awake, never, so
+    /// that it does not sleep through what is filed meanwhile; once it was woken, zero.
     wakes_at: AtomicU64,
     state: Mutex<Asked>,
     changed: Condvar,
@@ -93,7 +111,7 @@ struct Asked {
     woken: bool,
 }
 
-/// The thread looks at least this often, so that a wheel full of removed entries is compacted.
+/// The thread wakes at least this often, to compact wheels that are full of removed entries.
 const SLEEP_MAX: Duration = Duration::from_secs(60);
 
 impl Signal {
@@ -105,10 +123,13 @@ impl Signal {
         }
     }
 
-    /// Makes the thread look no later than this.
+    /// Wakes the thread, unless it wakes by then.
     pub(super) fn wake_by(&self, millis: u64) {
         if millis < self.wakes_at.load(Ordering::SeqCst) {
-            self.state().woken = true;
+            let mut state = self.state();
+            state.woken = true;
+            // Until the thread is awake, no other call has to wake it.
+            self.wakes_at.store(0, Ordering::SeqCst);
             self.changed.notify_one();
         }
     }
@@ -118,12 +139,12 @@ impl Signal {
         self.changed.notify_one();
     }
 
-    /// Says that the thread looks now. Comes before the look.
-    fn look(&self) {
+    /// The thread is awake. Comes before its first look at the wheels.
+    fn awake(&self) {
         self.wakes_at.store(u64::MAX, Ordering::SeqCst);
     }
 
-    /// Sleeps until then or until woken. `false` once the store has ended.
+    /// Sleeps for `rest`, or until woken. `false` once the store has ended.
     fn sleep(&self, now: u64, rest: Duration) -> bool {
         let mut state = self.state();
         self.wakes_at.store(now.saturating_add(rest.as_millis() as u64), Ordering::SeqCst);
@@ -148,16 +169,16 @@ pub(super) fn spawn<V: Clone + Send + Sync + 'static>(
     let clean = move || {
         loop {
             let Some(store) = inner.upgrade() else { return };
-            signal.look();
+            signal.awake();
             let rest = store.clean_slice();
             if rest.is_some_and(|rest| rest.is_zero()) {
-                // Between slices, whoever waits for the processor has it.
+                // Between slices, other threads have the processor.
                 drop(store);
                 yield_now();
                 continue;
             }
             store.compact_wheels();
-            let now = store.clock.now().as_millis();
+            let now = store.now().as_millis();
             drop(store);
             let rest = rest.unwrap_or(SLEEP_MAX).clamp(Duration::from_millis(1), SLEEP_MAX);
             if !signal.sleep(now, rest) {

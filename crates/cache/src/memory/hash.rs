@@ -1,4 +1,4 @@
-//! Keys are digests, so their own bytes are the hash.
+//! Keys are uniformly distributed, so their own bytes are the hash.
 
 use std::hash::{BuildHasher, Hash, Hasher};
 

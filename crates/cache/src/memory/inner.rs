@@ -1,5 +1,6 @@
 //! The map and the operations on one key.
 
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock};
 
 use papaya::{Compute, HashMap, HashMapRef, LocalGuard, Operation};
@@ -20,7 +21,8 @@ use crate::{
 pub(super) struct Inner<V> {
     map: HashMap<Key, Node<V>, OwnHash>,
     pub(super) owners: Owners,
-    /// By the keys, so that insertions at the same time seldom meet. A bounded store has one.
+    /// By the calling thread, so that insertions on several do not wait for each other. A bounded
+    /// store has one.
     pub(super) stripes: Box<[Apart<Stripe>]>,
     pub(super) capacity: Capacity<V>,
     pub(super) clock: Clock,
@@ -30,7 +32,7 @@ pub(super) struct Inner<V> {
     pub(super) on_expired: OnceLock<OnExpired>,
 }
 
-/// What the insertions of a part of the keys write to.
+/// What the insertions of a part of the threads write to.
 #[derive(Default)]
 pub(super) struct Stripe {
     pub(super) wheel: Mutex<Wheel>,
@@ -40,20 +42,40 @@ pub(super) struct Stripe {
 
 const STRIPES: usize = 16;
 
+/// A number of the calling thread: small, and not that of another that began soon before or after.
+fn thread_number() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local!(static NUMBER: usize = NEXT.fetch_add(1, Ordering::Relaxed));
+    NUMBER.with(|number| *number)
+}
+
 pub(super) type Map<'a, V> = HashMapRef<'a, Key, Node<V>, OwnHash, LocalGuard<'a>>;
 
-/// An entry that is live or expired, and when that was found.
+/// A live entry, and when it was found.
 pub(super) struct Found<'a, V> {
-    pub(super) key: &'a Key,
+    key: &'a Key,
     pub(super) node: &'a Node<V>,
-    pub(super) now: Timestamp,
-    pub(super) is_live: bool,
+    now: Timestamp,
+}
+
+/// An entry that was taken out of the map.
+pub(super) struct Taken<'a, V> {
+    pub(super) key: &'a Key,
+    node: &'a Node<V>,
+    pub(super) was_live: bool,
 }
 
 impl<V: Clone> Found<'_, V> {
     pub(super) fn to_entry(&self) -> Entry<V> {
         let slide_due = self.node.slide_due(self.now);
         self.node.view(self.key, self.now).to_entry().slide_due(slide_due)
+    }
+}
+
+impl<'a, V> Taken<'a, V> {
+    fn new(key: &'a Key, node: &'a Node<V>, now: Timestamp) -> Self {
+        // A change that has sealed it finds it gone and gives up: undecided means expired.
+        Self { key, node, was_live: node.state(now) == State::Live }
     }
 }
 
@@ -73,6 +95,12 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
     }
 
     #[inline]
+    pub(super) fn now(&self) -> Timestamp {
+        step();
+        self.clock.now()
+    }
+
+    #[inline]
     pub(super) fn map(&self) -> Map<'_, V> {
         step();
         self.map.pin()
@@ -83,29 +111,28 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         self.map.len()
     }
 
-    fn stripe(&self, key: &Key) -> &Stripe {
-        &self.stripes[key.prefix() as usize % self.stripes.len()].0
+    fn stripe(&self) -> (usize, &Stripe) {
+        let index = thread_number() % self.stripes.len();
+        (index, &self.stripes[index].0)
     }
 
-    /// Unique among all states of a key, also when it is inserted again.
-    pub(super) fn next_version(&self, key: &Key) -> u64 {
-        self.stripe(key).versions.fetch_add(1, Ordering::Relaxed)
+    /// Unique among all states of all entries, so that no key ever sees a version again.
+    pub(super) fn next_version(&self) -> u64 {
+        let (index, stripe) = self.stripe();
+        stripe.versions.fetch_add(1, Ordering::Relaxed) * STRIPES as u64 + index as u64
     }
 
-    /// The entry under a key, once it is decided whether it is live.
+    /// The live entry under a key, once it is decided whether it is live.
     pub(super) fn find<'a>(&self, map: &'a Map<'_, V>, key: &Key) -> Option<Found<'a, V>> {
         loop {
-            let now = self.clock.now();
+            let now = self.now();
             let (key, node) = map.get_key_value(key)?;
             match node.state(now) {
+                State::Live => return Some(Found { key, node, now }),
+                State::Expired => return None,
                 State::Undecided => yield_now(),
-                state => return Some(Found { key, node, now, is_live: state == State::Live }),
             }
         }
-    }
-
-    pub(super) fn find_live<'a>(&self, map: &'a Map<'_, V>, key: &Key) -> Option<Found<'a, V>> {
-        self.find(map, key).filter(|found| found.is_live)
     }
 
     /// Shows the entry to `visit`, if it is live, and slides it if that says so.
@@ -118,7 +145,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         let map = self.map();
         loop {
             // The time is read before the look-up: an answer is never younger than it claims.
-            let now = self.clock.now();
+            let now = self.now();
             let (key, node) = map.get_key_value(key)?;
             let mut state = node.state(now);
             if state == State::Live {
@@ -139,13 +166,13 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
 
     pub(super) fn get(&self, key: &Key) -> Option<Entry<V>> {
         let map = self.map();
-        self.find_live(&map, key).map(|found| found.to_entry())
+        self.find(&map, key).map(|found| found.to_entry())
     }
 
     pub(super) fn touch(&self, key: &Key) -> Option<Deadlines> {
         let map = self.map();
         loop {
-            let now = self.clock.now();
+            let now = self.now();
             let node = map.get(key)?;
             match node.slide(now) {
                 State::Live => return Some(node.deadlines()),
@@ -166,7 +193,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         self.capacity.check_weight(weight)?;
         let map = self.map();
         loop {
-            let Some(found) = self.find_live(&map, key) else {
+            let Some(found) = self.find(&map, key) else {
                 return Ok(Replace::Absent);
             };
             if found.node.version() != seen.number() {
@@ -178,14 +205,14 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
             let grows = Room { entries: 0, bytes: weight.saturating_sub(before) };
             self.make_room(grows, Some(key))?;
             match self.try_replace(&map, key, seen, &value, expiry, found.now) {
-                Ok(version) => {
+                Some(version) => {
                     let bytes = before.saturating_sub(weight);
                     self.capacity.give_back(Room { entries: 0, bytes });
                     self.changes.changed(key);
                     return Ok(Replace::Replaced(Version::from_number(version)));
                 }
                 // It was changed meanwhile, or is about to be.
-                Err(_) => {
+                None => {
                     self.capacity.give_back(grows);
                     yield_now();
                 }
@@ -193,6 +220,8 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         }
     }
 
+    /// One attempt. Returns the new version; `None` if the entry is no longer the one that was
+    /// seen, or is sealed by another change.
     fn try_replace(
         &self,
         map: &Map<'_, V>,
@@ -201,53 +230,37 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         value: &V,
         expiry: Option<Expiry>,
         now: Timestamp,
-    ) -> Result<u64, State> {
-        let version = self.next_version(key);
+    ) -> Option<u64> {
+        let version = self.next_version();
         let mut sealed = None;
         let replaced = map.compute(*key, |current| {
             let Some((_, node)) = current.filter(|(_, node)| node.version() == seen.number())
             else {
-                return Operation::Abort(State::Undecided);
+                return Operation::Abort(());
             };
             // Before the seal: it may panic.
             let value = value.clone();
-            // The map may ask again about a node that this call has sealed.
-            let kept = match sealed {
-                Some(deadlines) => deadlines,
-                None => match node.seal(now) {
-                    Ok(deadlines) => *sealed.insert(deadlines),
-                    Err(state) => return Operation::Abort(state),
-                },
-            };
-            let deadlines = expiry.map_or(kept, |expiry| node::deadlines(expiry, now));
+            // The map may ask again about the node that this call has sealed.
+            sealed = sealed.or_else(|| node.seal(now));
+            let Some(deadlines) = sealed else { return Operation::Abort(()) };
+            let deadlines = expiry.map_or(deadlines, |expiry| node::deadlines(expiry, now));
             Operation::Insert(node.successor(value, version, deadlines))
         });
-        match replaced {
-            Compute::Updated { new: (key, new), .. } => {
-                if expiry.is_some() {
-                    self.file(key, new.ends());
-                }
-                Ok(version)
-            }
-            Compute::Aborted(state) => Err(state),
-            // The closure does nothing else.
-            Compute::Inserted(..) | Compute::Removed(..) => Err(State::Undecided),
+        let Compute::Updated { new: (key, new), .. } = replaced else { return None };
+        if expiry.is_some() {
+            self.file(key, new.ends());
         }
+        Some(version)
     }
 
     pub(super) fn remove(&self, key: &Key, seen: Option<Version>) -> Remove {
         let map = self.map();
         let is_seen = |node: &Node<V>| seen.is_none_or(|seen| seen.number() == node.version());
         loop {
-            let now = self.clock.now();
+            let now = self.now();
             match map.remove_if(key, |_, node| is_seen(node) && !node.is_pending()) {
-                Ok(Some((key, node))) => {
-                    return match self.removed(key, node, now) {
-                        true => Remove::Removed,
-                        false => Remove::Absent,
-                    };
-                }
-                Ok(None) => return Remove::Absent,
+                Ok(Some(taken)) if self.removed(taken, now) => return Remove::Removed,
+                Ok(_) => return Remove::Absent,
                 Err((_, node)) if is_seen(node) => yield_now(),
                 Err((_, node)) => match node.state(now) {
                     State::Live => return Remove::Conflict,
@@ -259,49 +272,48 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
     }
 
     /// After a call took an entry out of the map: whether it was live.
-    pub(super) fn removed(&self, key: &Key, node: &Node<V>, now: Timestamp) -> bool {
-        // A change that has sealed it, and finds it gone, gives up: undecided means expired.
-        let live = node.state(now) == State::Live;
-        self.give_back(node);
+    pub(super) fn removed(&self, (key, node): (&Key, &Node<V>), now: Timestamp) -> bool {
         self.forget(key, node);
-        match live {
-            true => self.changes.changed(key),
-            false => self.notify_expired(key),
-        }
-        live
+        let taken = Taken::new(key, node, now);
+        let was_live = taken.was_live;
+        self.finish(taken);
+        was_live
     }
 
-    /// Takes an entry out of the map whose owner's lock the caller holds, and leaves the index to
-    /// the caller. Whether it was live; one that was expired is added to `expired`, for the
-    /// callback to be called outside of the lock.
-    pub(super) fn unlink(&self, owner: &Owner, key: &Key, expired: &mut Vec<Key>) -> bool {
-        let map = self.map();
-        let now = self.clock.now();
+    /// Takes an entry out of the map under its owner's lock, and leaves its key in the index and
+    /// the [rest](Self::finish) to the caller.
+    pub(super) fn take<'a>(
+        &self,
+        map: &'a Map<'_, V>,
+        owner: &Owner,
+        key: &Key,
+    ) -> Option<Taken<'a, V>> {
+        // Before the removal: a call that finds nothing after it comes later.
+        let now = self.now();
         // The index may still have a key that was inserted for another owner since.
-        let Ok(Some((key, node))) = map.remove_if(key, |_, node| node.is_owned_by(owner)) else {
-            return false;
-        };
-        let live = node.state(now) == State::Live;
-        self.give_back(node);
-        if !live {
-            expired.push(*key);
+        let (key, node) = map.remove_if(key, |_, node| node.is_owned_by(owner)).ok()??;
+        Some(Taken::new(key, node, now))
+    }
+
+    /// Gives back the room of an entry that was taken, and reports its end. Outside of all locks:
+    /// it calls the application's code.
+    pub(super) fn finish(&self, Taken { key, node, was_live }: Taken<'_, V>) {
+        let bytes = self.capacity.weigh(node.value());
+        self.capacity.give_back(Room { entries: 1, bytes });
+        if was_live {
+            self.changes.changed(key);
+        } else if let Some(callback) = self.on_expired.get() {
+            callback(key);
         }
-        live
     }
 
     /// Removes an entry if it has expired.
     pub(super) fn reap(&self, key: &Key, now: Timestamp) {
         let map = self.map();
-        if let Ok(Some((key, node))) =
-            map.remove_if(key, |_, node| node.state(now) == State::Expired)
-        {
-            self.removed(key, node, now);
+        let expired = map.remove_if(key, |_, node| node.state(now) == State::Expired);
+        if let Ok(Some(taken)) = expired {
+            self.removed(taken, now);
         }
-    }
-
-    fn give_back(&self, node: &Node<V>) {
-        let bytes = self.capacity.weigh(node.value());
-        self.capacity.give_back(Room { entries: 1, bytes });
     }
 
     /// Takes the key of a removed entry out of its owner's index. Takes the owner's lock.
@@ -314,20 +326,13 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         }
     }
 
-    /// Reports an entry that ended at a deadline: called once, by what took it out of the map.
-    pub(super) fn notify_expired(&self, key: &Key) {
-        if let Some(callback) = self.on_expired.get() {
-            callback(key);
-        }
-    }
-
     /// Has an entry cleaned when it ends.
     pub(super) fn file(&self, key: &Key, ends: u64) {
         if ends >= Timestamp::NEVER {
             return;
         }
-        let now = self.clock.now().as_millis();
-        let due = lock(&self.stripe(key).wheel).file(key.prefix(), ends, now);
+        let now = self.now().as_millis();
+        let due = lock(&self.stripe().1.wheel).file(key.prefix(), ends, now);
         self.signal.wake_by(due);
     }
 }

@@ -2,22 +2,21 @@
 //!
 //! # How it works
 //!
-//! Entries live in a lock-free map (`papaya`) under keys that are their own
-//! hash. A read takes no lock and writes to no memory that others write to:
-//! it looks at the entry in place, compares two deadlines with the time, and
-//! slides by one compare-and-swap in the entry itself, only in a new
-//! millisecond. A removal unlinks the entry, so whatever was in flight slides
-//! or reads what nobody else can find any more.
+//! Entries live in a lock-free map (`papaya`) under keys that are their own hash. A read takes no
+//! lock and writes to no memory that another read writes to: it shows the entry in its place,
+//! compares two deadlines with the time, and slides by one compare-and-swap in the entry itself,
+//! only in a new millisecond. A removal unlinks the entry, so whatever was in flight slides or
+//! reads what no later call finds.
 //!
-//! A change puts another node in the entry's place, and then *seals* the old
-//! one's deadline: a slide that comes too late sees the seal and looks again,
-//! one that came in time is carried over. The first to see an entry expired
-//! seals it too, so that nobody who read the time a little earlier can prolong
-//! it any more.
+//! A change seals the entry's deadline and then puts another node into its place. The states of an
+//! entry, and which call may move it from one to another, are at the top of `node.rs`.
 //!
-//! What belongs to one owner is done under that owner's lock, which readers
-//! never take. Expired entries are reclaimed in small slices from a timer
-//! wheel, by a thread that sleeps in between.
+//! An operation on one owner's entries holds that owner's lock, which no read takes. Expired
+//! entries are reclaimed in small slices from timer wheels, by a thread that sleeps in between.
+//!
+//! No operation's cost grows with the number of entries, except for `scan`, `clear` and cleaning.
+//! An insertion at an owner's limit looks at no more entries than the limit, at those that it
+//! removes, and once at each that has expired.
 
 mod by_owner;
 mod capacity;
@@ -46,16 +45,15 @@ pub use self::cleaner::Cleaning;
 
 /// A [`Store`] in this process's memory, which ends with the process.
 ///
-/// Values are kept as they are and read in place. Its operations never wait
-/// for I/O, so they work with any async runtime and with none. Cloning it is
-/// cheap; all clones are one store.
+/// Values are kept as they are and read in place. Its operations never wait for I/O, so they work
+/// with any async runtime and with none. Cloning it is cheap; all clones are one store. Its
+/// [namespace](Store::namespace) is `memory`; another store is another namespace.
 ///
-/// Its deadlines are exact to the tick of its [`Clock`] and its slack is zero.
+/// Deadlines are exact to the tick of its [`Clock`], and each use slides them.
 ///
-/// Every change that is made in it is told by its [`changes`](Store::changes), under
-/// the key that the entry has. What has ended is [told](Store::on_expired) when
-/// it is reclaimed: by the thread that cleans, or by a call that found it in its
-/// way. Who is told must not call the store.
+/// Its [`changes`](Store::changes) are notified of each change. An expired entry is
+/// [reported](Store::on_expired) when it is reclaimed: by the thread that cleans, or by a call that
+/// finds it in its way. The callback must not call the store.
 ///
 /// ```
 /// use std::time::Duration;
@@ -104,31 +102,32 @@ impl<V: Clone + Send + Sync + 'static> MemoryStore<V> {
         self.shared.inner.read(key, visit)
     }
 
-    /// How many entries it holds, those included that have expired and are not yet reclaimed.
+    /// How many entries it holds, expired ones that are not yet reclaimed included.
     pub fn len(&self) -> usize {
         self.shared.inner.len()
     }
 
-    /// Whether it holds nothing.
+    /// Whether it holds no entry.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Reclaims the memory of what has expired.
+    /// Reclaims the memory of expired entries.
     ///
-    /// An entry that has ended is due at most 1/32 of its time to live, or 64
-    /// milliseconds, after its deadline. Readers are never held up.
+    /// An entry is due at most 1/32 of its time to live, or 64 milliseconds, after its deadline.
+    /// Readers never wait for it.
     pub fn clean(&self) {
         while self.shared.inner.clean_slice().is_some_and(|rest| rest.is_zero()) {}
         self.shared.inner.compact_wheels();
     }
 
-    /// Puts a value there, whatever was there before: for one who holds a lock on the key.
+    /// Sets the value of a key, whatever was there before: for a caller that holds a lock on the
+    /// key.
     #[cfg(feature = "near")]
     pub(crate) fn put(&self, key: Key, value: V, expiry: Expiry) {
         self.ensure_cleaning();
         let _ = self.shared.inner.remove(&key, None);
-        // One that does not fit is not there, which is an answer too.
+        // One that does not fit is absent, which is an answer too.
         let _ = self.shared.inner.insert(key, NewEntry::new(value, expiry));
     }
 
@@ -146,8 +145,7 @@ impl<V: Clone + Send + Sync + 'static> MemoryStore<V> {
         if self.shared.cleaning == Cleaning::Background {
             self.shared.started.call_once(|| {
                 let inner = &self.shared.inner;
-                // Where no thread can be had, nothing is reclaimed but what `clean` is called for:
-                // reads stay right, and the cap, if one is set, reclaims for itself.
+                // Without a thread, only `clean` and a store's bounds reclaim: reads stay right.
                 let _ = cleaner::spawn(Arc::downgrade(inner), Arc::clone(&inner.signal));
             });
         }

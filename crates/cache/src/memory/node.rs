@@ -17,10 +17,10 @@
 //!
 //! | from | to | by |
 //! |---|---|---|
-//! | (no node) | live | an insertion that replaces nothing |
-//! | (no node) | pending | an insertion that replaces another entry |
-//! | pending | live | that insertion, once it has removed the other entry |
-//! | pending | (no node) | that insertion, if the other entry was changed meanwhile |
+//! | (no node) | live | an insertion that removes nothing |
+//! | (no node) | pending | an insertion that replaces an entry or removes some at a limit |
+//! | pending | live | that insertion, once it has removed them |
+//! | pending | (no node) | that insertion, if the entry that it replaces was changed meanwhile |
 //! | live | live, later | a use, by compare-and-swap: it fails against either flag |
 //! | live | sealed | a change, if its node still is the key's; one change at a time |
 //! | sealed | (another node, live) | that change, in one step of the map |
@@ -38,7 +38,7 @@
 //!
 //! The map publishes a node with everything in it (release), and a look-up acquires it. The word
 //! orders nothing else, except that [`publish`](Node::publish) releases, for those that acquire the
-//! word, what the insertion did before: the removal of the entry that it replaces. Both flags are
+//! word, what the insertion did before: the removals. Both flags are
 //! set by a read-modify-write of the word, so each call sees them in the one order that the word
 //! has; a slide may be relaxed, because it fails unless the word is still the one it has read.
 
@@ -109,7 +109,7 @@ impl<V> Node<V> {
     /// Shows a pending node, with the word that [`hide`](Self::hide) returned.
     pub(super) fn publish(&self, word: u64) {
         // Pairs with the acquire of each load of the word: a call that finds the entry also finds
-        // that the one that it replaces is gone.
+        // that those that it removed are gone.
         self.word.store(word, Ordering::Release);
     }
 
@@ -170,22 +170,19 @@ impl<V> Node<V> {
         }
     }
 
-    /// Ends all sliding, for one change at a time, and returns the deadlines, which are final. An
-    /// error is why there is nothing to change.
-    pub(super) fn seal(&self, now: Timestamp) -> Result<Deadlines, State> {
+    /// Ends all sliding, for one change at a time, and returns the deadlines, which are final.
+    /// `None` if it is not live, or another change has sealed it.
+    pub(super) fn seal(&self, now: Timestamp) -> Option<Deadlines> {
         loop {
             let word = self.word.load(Ordering::Acquire);
-            if word & SEALED != 0 {
-                return Err(State::Undecided);
-            }
-            match self.state(now) {
-                State::Live => {}
-                decided => return Err(decided),
+            if word & SEALED != 0 || self.state(now) != State::Live {
+                return None;
             }
             let sealed = word | SEALED;
-            if self.word.compare_exchange(word, sealed, Ordering::AcqRel, Ordering::Acquire).is_ok()
-            {
-                return Ok(self.deadlines());
+            let exchange =
+                self.word.compare_exchange(word, sealed, Ordering::AcqRel, Ordering::Acquire);
+            if exchange.is_ok() {
+                return Some(self.deadlines());
             }
         }
     }
@@ -316,7 +313,7 @@ mod tests {
         let node = node(Duration::from_millis(100));
         assert_eq!(node.state(at(1_100)), State::Expired);
         assert_eq!(node.slide(at(1_099)), State::Expired);
-        assert_eq!(node.seal(at(1_099)), Err(State::Expired));
+        assert_eq!(node.seal(at(1_099)), None);
         assert_eq!(node.state(at(1_099)), State::Expired);
     }
 
@@ -326,7 +323,7 @@ mod tests {
         assert_eq!(old.slide(at(1_050)), State::Live);
         let final_deadlines = old.seal(at(1_060)).unwrap();
         assert_eq!(old.slide(at(1_070)), State::Undecided);
-        assert_eq!(old.seal(at(1_070)), Err(State::Undecided));
+        assert_eq!(old.seal(at(1_070)), None);
         let new = old.successor((), 2, final_deadlines);
         assert_eq!((new.ends(), new.slide(at(1_149))), (1_150, State::Live));
         // Whether the old one ended at its deadline depends on the change that sealed it.

@@ -1,19 +1,18 @@
-//! What is to be cleaned, and when.
+//! Which entries come due for cleaning, and when.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
-/// A timer wheel without cascades: an item waits in the slot that covers its
-/// deadline and is looked at once, when the slot has passed.
+/// A timer wheel without cascades: an item waits in the slot that covers its deadline, and comes
+/// due once, when the slot has passed.
 ///
-/// The farther a deadline lies ahead, the wider its slot: at most 1/32 of the
-/// distance, so what has expired is reclaimed at most 3 % of its time to live
-/// late. Slots exist only while something is in them. What was prolonged in
-/// the meantime is filed anew when its slot comes due, so a slide costs the
-/// wheel nothing. An item is the first eight bytes of a key.
+/// The farther a deadline lies ahead, the wider its slot: at most 1/32 of the distance, so an
+/// expired entry is reclaimed at most 3 % of its time to live late. Slots exist only while they
+/// have items. An entry that was slid in the meantime is filed again when its slot comes due, so a
+/// slide costs the wheel nothing. An item is the first eight bytes of a key.
 ///
-/// Where room has to be made at once (a store with a capacity), items pass
-/// through `front`, exact and sorted, before they end.
+/// In a store with a capacity, which must make room at once, items pass through `front`, exact and
+/// sorted, before they end.
 #[derive(Default)]
 pub(super) struct Wheel {
     slots: BTreeMap<u64, Slot>,

@@ -74,7 +74,8 @@ impl<V: Clone + Send + Sync + 'static> Copies<V> {
         shown.unwrap_or(false)
     }
 
-    /// The answer of the store to `question`, or to the same one of another call.
+    /// The answer of the store to `question`, or to the same one of another call. If that was
+    /// asked before this call began, the entry says that it may be old.
     pub(super) async fn read(
         &self,
         key: &Key,
@@ -92,7 +93,11 @@ impl<V: Clone + Send + Sync + 'static> Copies<V> {
                 self.put(key, Kept { entry: entry.clone(), question: number, due }, now);
             }
         };
-        self.reads.ask(key, freshness, question, keep).await
+        let (mut found, is_older) = self.reads.ask(key, freshness, question, keep).await?;
+        if let Some(entry) = &mut found {
+            entry.is_copy |= is_older;
+        }
+        Ok(found)
     }
 
     /// The answer of the store to `question`, a touch, or to one of another call that is sent
@@ -118,7 +123,8 @@ impl<V: Clone + Send + Sync + 'static> Copies<V> {
                 self.reads.exclusively(key, || self.prolong(key, deadlines, now));
             }
         };
-        self.touches.ask(key, Freshness::Strict, question, keep).await
+        let (touched, _) = self.touches.ask(key, Freshness::Strict, question, keep).await?;
+        Ok(touched)
     }
 
     /// Gives the copy the deadlines that the store has answered a touch with.

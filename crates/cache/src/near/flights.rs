@@ -72,6 +72,8 @@ struct Ticket<'a, T> {
     flights: &'a Flights<T>,
     key: &'a Key,
     answer: Answer<T>,
+    /// Whether the question was asked before the call joined.
+    is_older: bool,
     permits: Arc<Semaphore>,
 }
 
@@ -82,7 +84,7 @@ impl<T: Clone> Flights<T> {
     }
 
     /// The answer to a question that may be as old as `freshness` says: by `question`, unless
-    /// another call asks it.
+    /// another call asks it. And whether that was asked before this call began.
     ///
     /// What the question brought, with its number, goes to `keep` under the lock, unless the entry
     /// was changed after the question was asked. Of two questions about a key, the one that was
@@ -93,7 +95,7 @@ impl<T: Clone> Flights<T> {
         freshness: Freshness,
         question: impl Future<Output = Result<T>>,
         keep: impl FnOnce(u64, &T),
-    ) -> Result<T> {
+    ) -> Result<(T, bool)> {
         let ticket = self.join(key, freshness);
         let ask = || async {
             // Without waiting if it can: also where a task's budget for that is spent. The
@@ -111,7 +113,8 @@ impl<T: Clone> Flights<T> {
             });
             answer
         };
-        ticket.answer.get_or_init(ask).await.as_ref().cloned().map_err(Error::repeated)
+        let answer = ticket.answer.get_or_init(ask).await.as_ref().cloned();
+        answer.map(|answer| (answer, ticket.is_older)).map_err(Error::repeated)
     }
 
     /// Runs `act` under the lock under which answers about this key are kept.
@@ -163,10 +166,10 @@ impl<T: Clone> Flights<T> {
                     && now.since(asked) < self.trust.bound()
             }
         });
-        let answer = match joined {
+        let (answer, is_older) = match joined {
             Some(flight) => {
                 flight.tickets += 1;
-                Arc::clone(&flight.answer)
+                (Arc::clone(&flight.answer), flight.asked.is_some())
             }
             None => {
                 let answer = Answer::default();
@@ -176,10 +179,10 @@ impl<T: Clone> Flights<T> {
                     tickets: 1,
                     is_overtaken: false,
                 });
-                answer
+                (answer, false)
             }
         };
-        Ticket { flights: self, key, answer, permits: Arc::clone(&under_way.permits) }
+        Ticket { flights: self, key, answer, is_older, permits: Arc::clone(&under_way.permits) }
     }
 }
 

@@ -1,24 +1,22 @@
--- Tries every command that the scripts use, under a name of the prefix's. KEYS: a hash, a sorted
--- set, a string, all three of this check's own. Answers with the first refusal for want of a permission.
-local h, z, s = KEYS[1], KEYS[2], KEYS[3]
+-- Tries every command that the scripts and the store use. KEYS: a string and a sorted set, both of
+-- this check's own. Answers with the first refusal for want of a permission.
+local s, z = KEYS[1], KEYS[2]
 local calls = {
-  { 'TIME' }, { 'HSET', h, 'a', '1' }, { 'HMGET', h, 'a' }, { 'EXISTS', h },
-  { 'PEXPIREAT', h, '4503599627370496' }, { 'PTTL', h }, { 'HDEL', h, '-' },
-  { 'RENAME', h, h }, { 'ZADD', z, 1, 'a' }, { 'ZSCORE', z, 'a' }, { 'ZCARD', z },
-  { 'ZREVRANGE', z, 0, 0 },
-  { 'ZRANGEBYSCORE', z, '-inf', '+inf' }, { 'ZRANDMEMBER', z, 1 }, { 'ZREM', z, 'a' },
-  { 'SET', s, '1', 'PX', 1000 }, { 'GET', s }, { 'UNLINK', h }, { 'DEL', h, z, s },
+  { 'SET', s, 'a', 'PXAT', MAX }, { 'GET', s }, { 'GETEX', s }, { 'GETRANGE', s, 0, 0 },
+  { 'SETRANGE', s, 0, 'b' }, { 'EXISTS', s }, { 'PEXPIREAT', s, MAX }, { 'PTTL', s },
+  { 'ZADD', z, 1, 'a' }, { 'ZSCORE', z, 'a' }, { 'ZCARD', z }, { 'ZRANGE', z, 0, -1 },
+  { 'ZRANDMEMBER', z, 1 }, { 'ZREM', z, 'a' }, { 'UNLINK', s }, { 'DEL', z },
 }
+local words = { 'noperm', 'permission', 'acl failure', "can't run this command", "can't access" }
 for _, call in ipairs(calls) do
   local done = redis.pcall(unpack(call))
-  if type(done) == 'table' and done.err then
-    local err = string.lower(done.err)
-    if string.find(err, 'noperm', 1, true) or string.find(err, 'permission', 1, true)
-      or string.find(err, 'acl failure', 1, true) or string.find(err, "can't run this command", 1, true)
-      or string.find(err, "can't access", 1, true) then
-      redis.pcall('DEL', h, z, s)
-      return { 'refused', call[1], done.err }
+  local err = type(done) == 'table' and done.err and string.lower(done.err) or ''
+  for _, word in ipairs(words) do
+    if string.find(err, word, 1, true) then
+      redis.pcall('DEL', s, z)
+      return { now, 'refused', call[1], done.err }
     end
   end
 end
-return { 'ready' }
+redis.pcall('DEL', s, z)
+return { now, 'ready' }

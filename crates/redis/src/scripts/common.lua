@@ -1,121 +1,131 @@
--- Before every script. All keys are declared, so that a cluster that is moving
--- a slot sends the script where its keys are, or asks to try again: where the
--- next key is known only from what is stored, the script changes nothing,
--- answers with that key, and is called again with it.
+-- Before every script. The server's clock decides: it is read once, before anything else, and
+-- every answer begins with it. Every key is declared, so that a cluster that is moving a slot
+-- redirects the script or asks to try again; every refusal comes before the first write.
 
--- The server's clock decides. Milliseconds for deadlines; microseconds for ages.
 local time = redis.call('TIME')
-local micros = time[1] * 1000000 + time[2]
-local now = math.floor(micros / 1000)
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
--- As a deadline: none. Lua's numbers are exact up to twice this.
-local NEVER = 4503599627370496
--- An index is kept for so many idle times, so that a slide need not touch it.
-local COVERED = 32
+-- The latest moment that a header has room for, and what a header has in the place of none.
+local MAX = 9999999999999
+local NONE = '-------------'
 
-local function text(number)
-  return string.format('%.0f', number)
+local function digits(n)
+  return n and string.format('%013.0f', n) or NONE
 end
 
-local function hex(name)
-  return string.sub(name, -64)
+-- A moment as it is given: `+` and milliseconds from now, a timestamp, or nothing.
+local function moment(text)
+  local n = tonumber(text)
+  if n and string.sub(text, 1, 1) == '+' then n = now + n end
+  return n and math.min(n, MAX)
 end
 
-local function number(name, field)
-  if not field then return nil end
-  return tonumber(field) or error('CORRUPT:' .. name)
-end
-
-local FIELDS = { 'id', 'to', 'ver', 'own', 'idle', 'end', 'used', 'idx', 'made' }
-local WHOLE = { 'id', 'to', 'ver', 'own', 'idle', 'end', 'used', 'idx', 'made', 'val' }
-
--- What is under a name: nil, an entry, or a former key (which has `to`).
--- `ends` is the first moment at which it is absent.
-local function read(name, whole)
-  local f = redis.call('HMGET', name, unpack(whole and WHOLE or FIELDS))
-  if not f[1] then
-    if redis.call('EXISTS', name) == 1 then error('CORRUPT:' .. name) end
-    return nil
-  end
-  local e = { id = f[1], to = f[2], ver = f[3], own = f[4], val = f[10],
-    idle = number(name, f[5]), limit = number(name, f[6]), used = number(name, f[7]),
-    covered = number(name, f[8]), made = number(name, f[9]) }
-  if e.idle and not e.used or e.own and not e.to and not e.covered then error('CORRUPT:' .. name) end
-  e.ends = math.min(e.limit or NEVER, e.idle and e.used + e.idle or NEVER)
-  if e.ends <= now then return nil end
+-- Sets the first moment at which an entry is absent.
+local function set_ends(e)
+  e.ends = math.min(e.limit or MAX, e.idle and e.used + e.idle or MAX)
   return e
 end
 
--- A write that changes nothing. A replica refuses it, and so does a master that lacks the replicas
--- it was told to have: what they say may be outdated, so nothing is answered without a write.
-local function sure(name)
-  redis.call('HDEL', name, '-')
+-- What an index has of an entry: the last part of its name.
+local function member_of(name)
+  return string.match(name, '[^:]*$')
 end
 
--- Follows KEYS[first] to KEYS[last], each a former key that leads to the next.
--- Returns the live entry and where it is in KEYS; or nil, if there is none; or
--- nil, nil and the answer that asks for the next key.
--- With an id, only the entry of that id is meant.
-local function walk(first, last, id, whole)
-  local i = first
-  while true do
-    local e = read(KEYS[i], whole)
-    if not e or (id ~= '' and e.id ~= id) then return nil end
-    if not e.to then return e, i end
-    id = e.id
-    if i == last or hex(KEYS[i + 1]) ~= e.to then
-      return nil, nil, { 'walk', i - first, e.to, e.id }
+-- The entry under a name, or nil if none is live. One that can't be read has `bad`: how it begins.
+local function read(name)
+  local head = redis.pcall('GETRANGE', name, 0, 1023)
+  if type(head) == 'table' then return { bad = '' } end
+  if head == '' and redis.call('EXISTS', name) == 0 then return nil end
+  local bad = { bad = string.sub(head, 1, 8) }
+  -- Format, version, last use, idle time, absolute end, how many names of indexes follow.
+  local ver, used, idle, limit, names, after =
+    string.match(head, '^kv1 (%x+) ([%d-]+) ([%d-]+) ([%d-]+) (%d)()')
+  if after ~= 65 or #ver ~= 16 or #used ~= 13 or #idle ~= 13 then return bad end
+  local e = { ver = ver, used = tonumber(used), idle = tonumber(idle), limit = tonumber(limit) }
+  local times = string.sub(head, 21, 63)
+  if string.find(times, '%d%-') or string.find(times, '%-%d') or not e.used ~= not e.idle then
+    return bad
+  end
+  -- After the lengths of the names come the names: the first is the owner's.
+  local at = 64 + 4 * names
+  for i = 1, tonumber(names) do
+    local length = tonumber(string.sub(head, 62 + 4 * i, 64 + 4 * i))
+    if length then
+      if i == 1 then e.own = string.sub(head, at + 2, at + 1 + length) end
+      at = at + 1 + length
     end
-    i = i + 1
+  end
+  e.names = string.sub(head, 64, at + 1)
+  if string.sub(e.names, -1) ~= '\n' then return bad end
+  if set_ends(e).ends > now then return e end
+end
+
+-- Writes that change nothing, before an answer that changes nothing. A replica refuses them, and
+-- so does a master that lacks the replicas it was told to have: their answers may be outdated.
+-- `absent` also takes away what has ended and was kept from expiring.
+local function refuse(name, ...)
+  local done = redis.pcall('GETEX', name)
+  if type(done) == 'table' and not string.find(done.err, 'WRONGTYPE', 1, true) then return done end
+  return { now, ... }
+end
+local function absent(name, ...)
+  redis.call('DEL', name)
+  return { now, ... }
+end
+
+local function times_of(e)
+  return digits(e.used) .. ' ' .. digits(e.idle) .. ' ' .. digits(e.limit)
+end
+
+-- Redis removes a key after the moment that it is given, and an entry is absent from `ends` on.
+local function write(name, e, value, keeps_ttl)
+  local text = 'kv1 ' .. e.ver .. ' ' .. times_of(e) .. ' ' .. e.names .. value
+  if keeps_ttl then
+    redis.call('SET', name, text, 'KEEPTTL')
+  else
+    redis.call('SET', name, text, 'PXAT', e.ends - 1)
   end
 end
 
--- An entry as an answer.
-local function show(status, name, e)
-  local function field(n) return n and text(n) or false end
-  return { status, hex(name), e.val, e.ver, e.own, field(e.idle), field(e.limit), field(e.used),
-    e.id, field(e.made) }
+-- Whether the entry's owner is another than the caller knows of, whose index is `index`.
+local function is_unknown(e, index, own)
+  return e.own and not (index and own == e.own)
 end
 
--- Redis removes a key once the moment has passed, an entry has to be absent at it.
-local function expire(name, moment)
-  redis.call('PEXPIREAT', name, text(moment - 1))
-end
-
--- The former keys that lead to an entry, oldest first: their bytes one after the other.
-local function former_of(name)
-  return redis.call('HMGET', name, 'was')[1] or ''
-end
-
--- So many of them.
-local FORMER = 16
-
--- A key as bytes.
-local function bytes(digits)
-  return (string.gsub(digits, '..', function(pair) return string.char(tonumber(pair, 16)) end))
-end
-
--- Lets a name lead to the key `to` for as long as the grace lasts. With the name of a mark,
--- that says that it was no entry, for whoever is told that the name has expired.
-local function lead(name, to, id, grace, mark)
-  local ends = math.min(now + grace, NEVER)
-  redis.call('HSET', name, 'to', to, 'id', id, 'end', text(ends))
-  expire(name, ends)
-  if mark then
-    redis.call('SET', mark, '', 'PX', text(math.min(grace, NEVER - now) + 600000))
+-- Keeps an index until `ends`, and a second more as the time left is not exact. An entry that
+-- lies apart from its index, as in a cluster that was filled by hand, is given in its place.
+local function keep(index, entry, ends)
+  if index and index ~= entry and now + redis.call('PTTL', index) < ends then
+    redis.call('PEXPIREAT', index, ends + 1000)
   end
 end
 
--- Until when an index has to live for the sake of an entry.
-local function cover_of(idle, limit)
-  return math.min(limit or NEVER, idle and now + COVERED * idle or NEVER)
+-- The members of an index with their scores, oldest first, from a place on. What was put there by
+-- others goes.
+local function members(index, first)
+  local all = {}
+  local found = redis.call('ZRANGE', index, first, -1, 'WITHSCORES')
+  for i = 1, #found, 2 do
+    local member = found[i]
+    if string.find(member, '^[0-9a-f]+$') and (#member == 24 or #member == 64) then
+      all[#all + 1] = { member = member, score = found[i + 1] }
+    else
+      redis.call('ZREM', index, member)
+    end
+  end
+  return all
 end
 
--- Makes the index live until `moment` at least. It never comes to end earlier than it was to.
-local function cover(index, moment)
-  local left = redis.call('PTTL', index)
-  -- A second more, as the time left is not exact.
-  if left < 0 or now + left < moment + 1000 then
-    redis.call('PEXPIREAT', index, text(moment + 1000))
-  end
+-- The answer that asks for the names of members.
+local function ask(all)
+  local answer = { now, 'members' }
+  for i, one in ipairs(all) do answer[i + 2] = one.member end
+  return answer
+end
+
+-- The names in KEYS[first..] by member.
+local function declared(first)
+  local names = {}
+  for i = first, #KEYS do names[member_of(KEYS[i])] = KEYS[i] end
+  return names
 end

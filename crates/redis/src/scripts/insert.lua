@@ -1,63 +1,94 @@
--- KEYS: the chain of keys; the owner's index, if there is an owner; members of it.
--- ARGV: length of the chain, the id of what it is known to lead to no more, value, version, id, 'owned' or '', owner, idle, lifetime,
---   limit or '', what happens at it; for an entry that comes from another slot: its absolute end,
---   last use and making.
-local n, owned_by = tonumber(ARGV[1]), ARGV[6] == 'owned' and ARGV[7] or nil
-local val, ver, id = ARGV[3], ARGV[4], ARGV[5]
-local idle, lifetime = tonumber(ARGV[8]), tonumber(ARGV[9])
-local entries_max, at_limit = tonumber(ARGV[10]), ARGV[11]
+-- KEYS: the entry; its owner's index; the entry that it replaces; the index of that one's owner, if
+--   known; members of the owner's index. The entry's own name stands for what there is not.
+-- ARGV: version, names for the header, value, last use, idle time, end, moment of creation,
+--   owner, limit or '', what happens at it, version that the replaced one must have or '', its owner,
+--   'copied' for an entry with times of its own.
+local name, index, old, old_index = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+if index == name then index = nil end
+if old == name then old = nil end
+if old_index == name then old_index = nil end
+local max, refuses = tonumber(ARGV[9]), ARGV[10] == 'refuse'
+local new = set_ends({ ver = ARGV[1], names = ARGV[2], used = moment(ARGV[4]),
+  idle = tonumber(ARGV[5]), limit = moment(ARGV[6]) })
 
-forget(KEYS[1], ARGV[2])
-local e, _, answer = walk(1, n, '')
-if answer then return answer end
-if e then
-  sure(KEYS[1])
-  return { 'occupied' }
+if read(name) then return refuse(name, 'occupied') end
+if ARGV[13] == 'copied' and new.ends <= now then return absent(name, 'expired') end
+if old then
+  local e = read(old)
+  if ARGV[11] ~= '' and not (e and e.ver == ARGV[11]) then return absent(name, 'conflict') end
+  if e and is_unknown(e, old_index, ARGV[12]) then return absent(name, 'owner', e.own) end
 end
 
-local index, gone = nil, {}
-if owned_by then
-  index = KEYS[n + 1]
-  gone, answer = surplus(index, owned_by, n + 2, entries_max, at_limit)
-  if not gone then
-    sure(KEYS[1])
-    return answer
+local gone, ended = {}, {}
+local replaced = old and old_index == index and member_of(old)
+if index and max then
+  local card = redis.call('ZCARD', index)
+  local count = card
+  if replaced and redis.call('ZSCORE', index, replaced) then count = card - 1 end
+  if count >= max then
+    -- To refuse, it is enough that as many of the youngest live.
+    local first = refuses and -max - 17 or 0
+    local all, names = members(index, first), declared(5)
+    -- Youngest first. `false` stands for one that was inserted while this call was under way: it is
+    -- younger than all that were asked for.
+    local live, is_asked = {}, #KEYS == 4
+    for i = #all, 1, -1 do
+      local member = all[i].member
+      local one = names[member]
+      local e = one and read(one)
+      if member == replaced then
+        -- It makes room.
+      elseif e and (e.bad or e.own == ARGV[8]) then
+        live[#live + 1] = one
+      elseif one then
+        ended[#ended + 1] = member
+      elseif is_asked then
+        absent(name)
+        return ask(all)
+      else
+        live[#live + 1] = false
+      end
+      is_asked = is_asked or one
+    end
+    if refuses and #live >= max then return absent(name, 'limit') end
+    if refuses and card > max + 17 then
+      -- Older ones may live, in the place of those that have ended.
+      for _, member in ipairs(ended) do redis.call('ZREM', index, member) end
+      return ask(members(index, first))
+    end
+    for i = max, #live do
+      if not live[i] then
+        absent(name)
+        return ask(all)
+      end
+      gone[#gone + 1] = live[i]
+    end
   end
 end
 
-local limit = tonumber(ARGV[12]) or (lifetime and math.min(now + lifetime, NEVER))
-local used = idle and (tonumber(ARGV[13]) or now)
-local made = tonumber(ARGV[14]) or micros
-local ends = math.min(limit or NEVER, idle and used + idle or NEVER)
-local covered = cover_of(idle, limit)
-if ends > now then
-  -- What a former key that leads nowhere any more has left.
-  if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('DEL', KEYS[1]) end
-  -- First what a full server refuses.
-  local fields = { 'val', val, 'ver', ver, 'id', id, 'made', text(made) }
-  local function field(name, value)
-    fields[#fields + 1] = name
-    fields[#fields + 1] = value
+-- First what a full server refuses.
+if new.ends > now then
+  write(name, new, ARGV[3])
+  if index then
+    redis.call('ZADD', index, moment(ARGV[7]), member_of(name))
+    keep(index, name, new.limit or new.ends)
   end
-  if idle then
-    field('idle', text(idle))
-    field('used', text(used))
-  end
-  if limit then field('end', text(limit)) end
-  if owned_by then
-    field('own', owned_by)
-    field('idx', text(covered))
-  end
-  redis.call('HSET', KEYS[1], unpack(fields))
-  expire(KEYS[1], ends)
-  if owned_by then enter(index, hex(KEYS[1]), covered) end
-end
-answer = { 'inserted' }
-if index then
-  remove_all(index, gone, answer)
-  -- Some members to look at, so that those that have ended don't stay.
-  table.insert(answer, 2, redis.call('ZCARD', index) > 8 and redis.call('ZRANDMEMBER', index, 4) or {})
 else
-  table.insert(answer, 2, {})
+  absent(name)
 end
-return answer
+if old then
+  redis.call('DEL', old)
+  if old_index then redis.call('ZREM', old_index, member_of(old)) end
+end
+for _, member in ipairs(ended) do redis.call('ZREM', index, member) end
+for i, one in ipairs(gone) do
+  redis.call('DEL', one)
+  gone[i] = member_of(one)
+  redis.call('ZREM', index, gone[i])
+end
+-- Without a limit, members that have ended pile up: now and then some are looked at.
+local some = {}
+if index and not max and redis.call('ZCARD', index) % 32 == 0 then
+  some = redis.call('ZRANDMEMBER', index, 64)
+end
+return { now, 'inserted', gone, some }

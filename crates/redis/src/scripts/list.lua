@@ -1,7 +1,17 @@
--- KEYS: the owner's index, members of it. ARGV: owner.
-redis.call('ZREM', KEYS[1], '') -- As `sure`, for a sorted set.
-local live, answer = owned(KEYS[1], ARGV[1], 2, nil, true)
-if not live then return answer end
-answer = { 'listed' }
-for _, one in ipairs(live) do answer[#answer + 1] = show('entry', one.name, one.e) end
+-- KEYS: an owner's index, members of it. ARGV: owner, 'partly' to list what is declared and no more.
+local index = KEYS[1]
+redis.call('ZREM', index, '') -- See `refuse`.
+local all, names = members(index, 0), declared(2)
+local answer = { now, 'listed' }
+for _, one in ipairs(all) do
+  local name = names[one.member]
+  if not name and ARGV[2] ~= 'partly' then return ask(all) end
+  local e = name and read(name)
+  if e and (e.bad or e.own == ARGV[1]) then
+    local value = redis.pcall('GET', name)
+    answer[#answer + 1] = { one.member, one.score, type(value) == 'string' and value or '' }
+  elseif name then
+    redis.call('ZREM', index, one.member)
+  end
+end
 return answer

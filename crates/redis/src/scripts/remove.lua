@@ -1,8 +1,8 @@
--- KEYS: the chain of keys. ARGV: length of the chain, its id.
-sure(KEYS[1])
-local e, at, answer = walk(1, tonumber(ARGV[1]), ARGV[2])
-if answer then return answer end
-if not e then return { 'absent' } end
-local was = former_of(KEYS[at])
-redis.call('DEL', KEYS[at])
-return { 'removed', hex(KEYS[at]), e.own, e.id, was }
+-- KEYS: the entry; its owner's index, if known. ARGV: version seen or '', owner.
+local name, index = KEYS[1], KEYS[2]
+local e = read(name)
+if e and ARGV[1] ~= '' and e.ver ~= ARGV[1] then return refuse(name, 'conflict') end
+if e and is_unknown(e, index, ARGV[2]) then return refuse(name, 'owner', e.own) end
+redis.call('DEL', name)
+if index then redis.call('ZREM', index, member_of(name)) end
+return { now, e and 'removed' or 'absent' }

@@ -1,46 +1,17 @@
--- KEYS: the chain of keys; the owner's index, where it is known.
--- ARGV: length of the chain, its id, version seen, value, new version, 'anew' or '', idle,
---   lifetime, owner or ''.
-local n, seen, val, ver, anew = tonumber(ARGV[1]), ARGV[3], ARGV[4], ARGV[5], ARGV[6] == 'anew'
-local idle, lifetime = tonumber(ARGV[7]), tonumber(ARGV[8])
-
-local e, at, answer = walk(1, n, ARGV[2], true)
-if answer then return answer end
--- Not sooner: after one write, a full server refuses none.
-if not e then
-  sure(KEYS[1])
-  return { 'absent' }
+-- KEYS: the entry; with new deadlines its owner's index, if known.
+-- ARGV: version seen, new version, value; with new deadlines last use, idle time, end, owner.
+local name, index = KEYS[1], KEYS[2]
+local e = read(name)
+if not e then return absent(name, 'absent') end
+if e.bad then return refuse(name, 'damaged', e.bad) end
+if e.ver ~= ARGV[1] then return refuse(name, 'conflict', redis.call('GET', name)) end
+local is_new = ARGV[4] ~= nil
+if is_new then
+  if is_unknown(e, index, ARGV[7]) then return refuse(name, 'owner', e.own) end
+  e.used, e.idle, e.limit = moment(ARGV[4]), tonumber(ARGV[5]), moment(ARGV[6])
+  if set_ends(e).ends <= now then return absent(name, 'replaced') end
 end
-if e.ver ~= seen then
-  sure(KEYS[1])
-  return show('conflict', KEYS[at], e)
-end
-local name = KEYS[at]
-if not anew then
-  redis.call('HSET', name, 'val', val, 'ver', ver)
-  return { 'replaced' }
-end
-
-local limit = lifetime and math.min(now + lifetime, NEVER)
-local ends = math.min(limit or NEVER, idle and now + idle or NEVER)
-local covered = e.own and cover_of(idle, limit)
-if ends <= now then
-  redis.call('DEL', name)
-  return { 'replaced' }
-end
-if e.own and covered > e.covered and (not KEYS[n + 1] or e.own ~= ARGV[9]) then
-  return { 'owner', e.own }
-end
-redis.call('HSET', name, 'val', val, 'ver', ver)
-if idle then
-  redis.call('HSET', name, 'idle', text(idle), 'used', text(now))
-else
-  redis.call('HDEL', name, 'idle', 'used')
-end
-if limit then redis.call('HSET', name, 'end', text(limit)) else redis.call('HDEL', name, 'end') end
-if e.own and covered > e.covered then
-  redis.call('HSET', name, 'idx', text(covered))
-  cover(KEYS[n + 1], covered)
-end
-expire(name, ends)
-return { 'replaced' }
+e.ver = ARGV[2]
+write(name, e, ARGV[3], not is_new)
+if is_new then keep(index, name, e.limit or e.ends) end
+return { now, 'replaced' }

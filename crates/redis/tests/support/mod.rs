@@ -6,22 +6,18 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use kvolt_cache::codec::{Encrypted, EncryptionKey, EncryptionKeys, Json};
-use kvolt_cache::{Access, Codec, Coded, Expiry, Insert, Key, NewEntry, Result, Store};
+use kvolt_cache::{
+    At, Deadlines, Entry, Expiry, Freshness, Insert, Key, NewEntry, Owner, Remove, Result, Store,
+};
 use kvolt_redis::RedisStore;
 use kvolt_servers::{Redis, RedisCluster, RedisSentinel};
-use kvolt_testkit::Fixture;
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
 
-/// A prefix that nobody has had before.
-pub(crate) fn prefix() -> String {
+/// A namespace that nobody has had before.
+pub(crate) fn namespace() -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     format!("test{}", COUNT.fetch_add(1, Ordering::Relaxed))
-}
-
-pub(crate) fn sealing() -> Encrypted<Json> {
-    Encrypted::new(Json, EncryptionKeys::new(EncryptionKey::from_bytes(&[7; 32])))
 }
 
 /// The runtime of all laws, which lives as long as the process.
@@ -33,22 +29,45 @@ pub(crate) fn runtime() -> &'static Runtime {
     })
 }
 
-/// The commands that the README gives for a user.
+/// The commands that the README gives for a user, for all namespaces of these tests.
 pub(crate) fn acl_lines(user: &str) -> Vec<Vec<String>> {
+    acl_lines_for(user, "test*")
+}
+
+/// The same, for one namespace.
+pub(crate) fn acl_lines_for(user: &str, namespace: &str) -> Vec<Vec<String>> {
     let readme = include_str!("../../README.md");
     let beginning = format!("ACL SETUSER {user} ");
     let lines = readme.lines().filter(|line| line.starts_with(&beginning));
-    // Each test has a prefix of its own.
-    let words =
-        |line: &str| line.replace("~kvolt:*", "~test*").split(' ').map(String::from).collect();
+    let keys = format!("~{namespace}");
+    let words = |line: &str| line.replace("~shop", &keys).split(' ').map(String::from).collect();
     let lines: Vec<_> = lines.map(words).collect();
     assert!(!lines.is_empty(), "the README has it");
     lines
 }
 
-/// A store of its own, with the shortest time limit that a busy machine keeps.
+/// A store in a namespace of its own.
 pub(crate) async fn store(url: impl Into<String>) -> RedisStore {
-    RedisStore::builder(url).prefix(prefix()).open().await.unwrap()
+    RedisStore::open(url, &namespace()).await.unwrap()
+}
+
+/// The same, where each use is due to be written.
+pub(crate) async fn sliding(url: impl Into<String>) -> RedisStore {
+    RedisStore::builder(url, &namespace()).slide_after(0.0).open().await.unwrap()
+}
+
+/// The key of a session's id.
+pub(crate) fn id(store: &RedisStore, name: impl AsRef<[u8]>) -> Key {
+    Key::from_id(Key::of(name).id(), store.namespace())
+}
+
+/// The same, where the owner's entries lie.
+pub(crate) fn id_of(store: &RedisStore, name: impl AsRef<[u8]>, owner: &Owner) -> Key {
+    store.place(id(store, name), Some(owner))
+}
+
+pub(crate) fn owner(name: &str) -> Owner {
+    Owner::new(name).unwrap()
 }
 
 pub(crate) const LONG: Duration = Duration::from_secs(3_600);
@@ -57,14 +76,35 @@ pub(crate) fn entry(value: &str) -> NewEntry<Vec<u8>> {
     NewEntry::new(value.as_bytes().to_vec(), Expiry::idle(LONG))
 }
 
+pub(crate) fn inserted() -> Insert {
+    Insert::Inserted { removed: Vec::new() }
+}
+
 pub(crate) async fn insert(store: &RedisStore, key: Key, value: &str) {
-    let inserted = store.insert(key, entry(value)).await.unwrap();
-    assert_eq!(inserted, Insert::Inserted { removed: Vec::new() });
+    assert_eq!(store.insert(key, entry(value)).await.unwrap(), inserted());
+}
+
+pub(crate) async fn get(store: &RedisStore, key: &Key) -> Option<Entry<Vec<u8>>> {
+    store.get(key, Freshness::Strict).await.unwrap()
 }
 
 pub(crate) async fn value(store: &RedisStore, key: &Key) -> Option<String> {
-    let entry = store.get(key, Access::PEEK).await.unwrap()?;
-    Some(String::from_utf8(entry.value).unwrap())
+    Some(String::from_utf8(get(store, key).await?.value).unwrap())
+}
+
+pub(crate) async fn touch(store: &RedisStore, key: &Key) -> Option<Deadlines> {
+    store.touch(At::new(key)).await.unwrap()
+}
+
+pub(crate) async fn remove(store: &RedisStore, key: &Key) -> Remove {
+    store.remove(At::new(key), None).await.unwrap()
+}
+
+/// The keys of the owner's entries.
+pub(crate) async fn list(store: &RedisStore, owner: &Owner) -> Vec<Key> {
+    let listing = store.list(owner).await.unwrap();
+    assert_eq!(listing.unreadable, []);
+    listing.entries.iter().map(|entry| entry.key).collect()
 }
 
 /// Calls until it is answered without an error, and returns the answer and how long that took.
@@ -102,57 +142,9 @@ pub(crate) fn sentinel_url(sentinel: &RedisSentinel) -> String {
     format!("redis+sentinel://{hosts}/{}", sentinel.master_name())
 }
 
-/// A store on a server that runs, under a prefix of its own, with values by a codec.
-#[derive(Clone)]
-pub(crate) struct On<C> {
-    pub(crate) url: String,
-    pub(crate) codec: C,
-    /// How often the concurrent laws are tried: 5 times, or as `KVOLT_ROUNDS` says.
-    pub(crate) rounds: usize,
-}
-
-impl<C> On<C> {
-    pub(crate) fn new(url: impl Into<String>, codec: C) -> Self {
-        let rounds = std::env::var("KVOLT_ROUNDS").ok().and_then(|rounds| rounds.parse().ok());
-        Self { url: url.into(), codec, rounds: rounds.unwrap_or(5) }
-    }
-}
-
-impl<C: Codec<String> + Clone> Fixture for On<C> {
-    type Store = Coded<String, RedisStore, C>;
-
-    async fn store(&self) -> Self::Store {
-        let builder = RedisStore::builder(self.url.as_str()).prefix(prefix());
-        // A law holds however busy the machine is.
-        let store = builder.timeout(Duration::from_secs(20)).open().await.expect("it opens");
-        Coded::new(store, self.codec.clone())
-    }
-
-    // The server's clock can't be moved.
-    async fn advance(&self, by: Duration) {
-        tokio::time::sleep(by).await;
-    }
-
-    fn tick(&self) -> Duration {
-        Duration::from_millis(100)
-    }
-
-    fn slack(&self, idle: Duration) -> Duration {
-        idle / 16
-    }
-
-    fn rounds(&self) -> usize {
-        self.rounds
-    }
-
-    fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
-        // Its threads do what the store waits for; the laws wait in each other.
-        let _context = runtime().enter();
-        pollster::block_on(future)
-    }
-}
-
-/// Runs every law, many at a time as most of them sleep, and panics if any is broken.
-pub(crate) fn all_laws_hold<F: Fixture>(fixture: F) {
-    assert_eq!(kvolt_testkit::conformance::broken_laws_on_a_real_clock(&fixture, 16), []);
+/// The only name in the server that ends like this.
+pub(crate) fn name_of(server: &Redis, end: &str) -> String {
+    let names = server.cli(&["KEYS", &format!("*{end}")]);
+    assert_eq!(names.lines().count(), 1, "{names}");
+    names
 }

@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::Instant;
 
+use super::commands::Commands;
 use super::{Direction, Mode, Shared};
 use crate::wait;
 
@@ -59,8 +60,13 @@ fn read(
     to: &SyncSender<Piece>,
 ) {
     let mut buffer = vec![0; PIECE_BYTES_MAX];
+    let mut commands = Commands::default();
     // An error is an end like any other: the writer closes the other side.
     while let Ok(length @ 1..) = from.read(&mut buffer) {
+        if direction == Direction::ToServer {
+            let commands = commands.count(&buffer[..length]);
+            shared.counters.commands.fetch_add(commands, Ordering::Relaxed);
+        }
         shared.count(direction, length, client_spoke);
         let arrives = wait::now() + shared.state().delay;
         if to.send((arrives, buffer[..length].to_vec())).is_err() {
@@ -110,7 +116,10 @@ impl Shared {
         if !self.wait_for_passage(id, Direction::ToServer) {
             return None;
         }
-        let server = TcpStream::connect(self.server).ok()?;
+        let elsewhere = self.state().elsewhere;
+        let mut server = self.server;
+        server.set_port(elsewhere.unwrap_or(server.port()));
+        let server = TcpStream::connect(server).ok()?;
         server.set_nodelay(true).ok()?;
         let shared = server.try_clone().ok()?;
         // Gone if the connection was cut meanwhile.

@@ -11,6 +11,9 @@ pub struct Counts {
     pub bytes_to_server: u64,
     /// Bytes from the server to clients.
     pub bytes_to_client: u64,
+    /// Commands or statements that clients sent, in the protocol of Redis, PostgreSQL or MySQL,
+    /// without TLS.
+    pub commands: u64,
     /// How often the server answered after a client had spoken: any number of
     /// requests that are sent together, and their replies, are one round trip.
     pub round_trips: u64,
@@ -24,6 +27,7 @@ impl Sub for Counts {
             connections: self.connections - earlier.connections,
             bytes_to_server: self.bytes_to_server - earlier.bytes_to_server,
             bytes_to_client: self.bytes_to_client - earlier.bytes_to_client,
+            commands: self.commands - earlier.commands,
             round_trips: self.round_trips - earlier.round_trips,
         }
     }
@@ -35,6 +39,7 @@ pub(super) struct Counters {
     pub(super) connections: AtomicU64,
     pub(super) bytes_to_server: AtomicU64,
     pub(super) bytes_to_client: AtomicU64,
+    pub(super) commands: AtomicU64,
     pub(super) round_trips: AtomicU64,
 }
 
@@ -46,6 +51,7 @@ impl Counters {
             connections: read(&self.connections),
             bytes_to_server: read(&self.bytes_to_server),
             bytes_to_client: read(&self.bytes_to_client),
+            commands: read(&self.commands),
             round_trips: read(&self.round_trips),
         }
     }

@@ -1,5 +1,6 @@
 //! A proxy that makes the network fail.
 
+mod commands;
 mod connection;
 mod counts;
 
@@ -36,6 +37,8 @@ struct State {
     mode: Mode,
     delay: Duration,
     next: u64,
+    /// Where new connections lead, if not to the server.
+    elsewhere: Option<u16>,
     /// The sockets of every connection, to close them with.
     open: HashMap<u64, Vec<TcpStream>>,
 }
@@ -98,6 +101,12 @@ impl Proxy {
         let server = self.shared.server.to_string();
         assert!(of_server.contains(&server), "{of_server} does not lead to {server}");
         of_server.replacen(&server, &format!("127.0.0.1:{}", self.port), 1)
+    }
+
+    /// Leads new connections to another port of 127.0.0.1, as a name does whose address has
+    /// changed. Those that are open stay where they are.
+    pub fn lead_to(&self, port: u16) {
+        self.shared.state().elsewhere = Some(port);
     }
 
     /// Closes all connections and refuses new ones, as when a server is gone.

@@ -152,11 +152,13 @@ fn a_pipeline_is_one_round_trip() {
     client.ask("PING");
     let one = proxy.counts() - before;
     assert_eq!((one.round_trips, one.bytes_to_server, one.bytes_to_client), (1, 6, 7));
+    assert_eq!(one.commands, 1);
     client.send("PING\r\nPING\r\nPING");
     for _ in 0..3 {
         client.line();
     }
-    assert_eq!((proxy.counts() - before).round_trips, 2);
+    let both = proxy.counts() - before;
+    assert_eq!((both.round_trips, both.commands), (2, 4));
     client.ask("PING");
     client.ask("PING");
     assert_eq!((proxy.counts() - before).round_trips, 4);

@@ -15,7 +15,6 @@ SELECT slot FROM slots;
 
 CREATE TABLE IF NOT EXISTS {t} (
     `key`             BINARY(32) NOT NULL PRIMARY KEY,
-    id                BIGINT     NOT NULL,
     version           BIGINT     NOT NULL,
     value             LONGBLOB   NOT NULL,
     owner             VARBINARY(255),
@@ -27,19 +26,17 @@ CREATE TABLE IF NOT EXISTS {t} (
         LEAST(COALESCE(idle_deadline, 9223372036854775807),
               COALESCE(absolute_deadline, 9223372036854775807))
     ) STORED,
-    successor         BINARY(32),
-    INDEX {t}_by_owner (owner, created, id),
-    INDEX {t}_by_expires (expires),
-    INDEX {t}_by_successor (successor)
+    INDEX {t}_by_owner (owner, expires),
+    INDEX {t}_by_expires (expires)
 ) ENGINE = InnoDB;
 
 CREATE OR REPLACE VIEW {t}_readable AS
 SELECT
     LOWER(HEX(`key`)) AS `key`,
+    LOWER(HEX(SUBSTRING(`key`, 1, 12))) AS id,
     CONVERT(owner USING utf8mb4) AS owner,
     CONVERT(value USING utf8mb4) AS value,
     version,
-    id,
     TIMESTAMP('1970-01-01') + INTERVAL created MICROSECOND AS created,
     idle / 1000 AS idle_seconds,
     CASE WHEN idle_deadline < 253402300800000
@@ -51,6 +48,5 @@ SELECT
     CASE WHEN expires < 253402300800000
         THEN TIMESTAMP('1970-01-01') + INTERVAL expires * 1000 MICROSECOND
     END AS expires,
-    expires > TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 AS live,
-    LOWER(HEX(successor)) AS successor
+    expires > {now} AS live
 FROM {t};

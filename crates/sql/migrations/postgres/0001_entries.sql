@@ -5,7 +5,6 @@ CREATE TABLE {t}_meta (
 
 CREATE TABLE {t} (
     key               bytea  PRIMARY KEY CHECK (octet_length(key) = 32),
-    id                bigint NOT NULL,
     version           bigint NOT NULL,
     value             bytea  NOT NULL,
     owner             bytea,
@@ -15,22 +14,20 @@ CREATE TABLE {t} (
     absolute_deadline bigint,
     expires           bigint NOT NULL GENERATED ALWAYS AS (
         LEAST(idle_deadline, absolute_deadline, 9223372036854775807)
-    ) STORED,
-    successor         bytea
+    ) STORED
 );
 
-CREATE INDEX {t}_by_owner ON {t} (owner, created, id) WHERE owner IS NOT NULL;
+CREATE INDEX {t}_by_owner ON {t} (owner, expires) WHERE owner IS NOT NULL;
 CREATE INDEX {t}_by_expires ON {t} (expires);
-CREATE INDEX {t}_by_successor ON {t} (successor) WHERE successor IS NOT NULL;
 
 CREATE VIEW {t}_readable AS
 SELECT
     encode(key, 'hex') AS key,
-    CASE WHEN position('\x00'::bytea IN owner) = 0 AND getdatabaseencoding() = 'UTF8'
+    encode(substring(key FROM 1 FOR 12), 'hex') AS id,
+    CASE WHEN position(decode('00', 'hex') IN owner) = 0 AND getdatabaseencoding() = 'UTF8'
         THEN convert_from(owner, 'UTF8') ELSE encode(owner, 'escape') END AS owner,
     encode(value, 'escape') AS value,
     version,
-    id,
     to_timestamp(created / 1000000.0) AS created,
     idle * interval '1 millisecond' AS idle,
     CASE WHEN idle_deadline < 253402300800000
@@ -40,6 +37,5 @@ SELECT
         WHEN absolute_deadline IS NOT NULL THEN 'infinity' END AS absolute_deadline,
     CASE WHEN expires < 253402300800000
         THEN to_timestamp(expires / 1000.0) ELSE 'infinity' END AS expires,
-    expires > extract(epoch FROM clock_timestamp()) * 1000 AS live,
-    encode(successor, 'hex') AS successor
+    expires > {now} AS live
 FROM {t};

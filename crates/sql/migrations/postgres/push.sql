@@ -1,4 +1,4 @@
--- A row that was made, or changed in any way but that it lives longer.
+-- A row that was inserted, or changed in any way but that it lives longer.
 CREATE OR REPLACE FUNCTION {t}_push_row() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF TG_OP = 'UPDATE' AND OLD.key <> NEW.key THEN
@@ -8,7 +8,7 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- Rows that are gone. What had ended by itself need not be told; what are too many are not named.
+-- Rows that were removed. Expired ones need not be reported; too many are not named.
 CREATE OR REPLACE FUNCTION {t}_push_gone() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     keys text[];
@@ -29,9 +29,8 @@ CREATE TRIGGER {t}_push_1 AFTER INSERT ON {t}
 
 CREATE TRIGGER {t}_push_2 AFTER UPDATE ON {t}
     FOR EACH ROW WHEN (
-        OLD.version <> NEW.version OR OLD.key <> NEW.key OR OLD.id <> NEW.id
+        OLD.version <> NEW.version OR OLD.key <> NEW.key
         OR OLD.owner IS DISTINCT FROM NEW.owner
-        OR OLD.successor IS DISTINCT FROM NEW.successor
         OR OLD.absolute_deadline IS DISTINCT FROM NEW.absolute_deadline
         OR OLD.idle IS DISTINCT FROM NEW.idle
         OR NEW.expires < OLD.expires
@@ -45,3 +44,9 @@ CREATE TRIGGER {t}_push_3 AFTER DELETE ON {t}
 
 CREATE TRIGGER {t}_push_4 AFTER TRUNCATE ON {t}
     FOR EACH STATEMENT EXECUTE FUNCTION {t}_push_gone();
+
+-- Also for a session that is set to be a replica.
+ALTER TABLE {t} ENABLE ALWAYS TRIGGER {t}_push_1;
+ALTER TABLE {t} ENABLE ALWAYS TRIGGER {t}_push_2;
+ALTER TABLE {t} ENABLE ALWAYS TRIGGER {t}_push_3;
+ALTER TABLE {t} ENABLE ALWAYS TRIGGER {t}_push_4;

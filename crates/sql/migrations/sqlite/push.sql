@@ -13,9 +13,8 @@ END;
 
 -- Changed in any way but that it lives longer.
 CREATE TRIGGER {t}_push_2 AFTER UPDATE ON {t} WHEN
-    OLD.version <> NEW.version OR OLD.key <> NEW.key OR OLD.id <> NEW.id
+    OLD.version <> NEW.version OR OLD.key <> NEW.key
     OR OLD.owner IS NOT NEW.owner
-    OR OLD.successor IS NOT NEW.successor
     OR OLD.absolute_deadline IS NOT NEW.absolute_deadline
     OR OLD.idle IS NOT NEW.idle
     OR NEW.expires < OLD.expires
@@ -25,7 +24,7 @@ BEGIN
     INSERT INTO {t}_changes (key) SELECT NEW.key WHERE OLD.key <> NEW.key;
 END;
 
--- What had ended by itself need not be told.
+-- Expired rows need not be reported.
 CREATE TRIGGER {t}_push_3 AFTER DELETE ON {t} WHEN OLD.expires > {now} BEGIN
     INSERT INTO {t}_changes (key) VALUES (OLD.key);
 END;

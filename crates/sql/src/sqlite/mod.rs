@@ -10,9 +10,9 @@ use kvolt_cache::{Error, Result};
 use sqlx::ConnectOptions as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 
-use crate::builder::Builder;
-use crate::dialect::{Dialect, Lock, Options, TAKE_OVER, Trouble, by_driver};
-use crate::failure::Kind;
+use crate::builder::SqlStoreBuilder;
+use crate::dialect::{Dialect, Options, TAKE_OVER, by_driver};
+use crate::failure::{Kind, Trouble};
 use crate::store::SqlStore;
 
 /// A store in a file, by SQLite.
@@ -22,35 +22,34 @@ pub type SqliteStore = SqlStore<Sqlite>;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Sqlite {
     synchronous: Synchronous,
-    size_max: Option<u64>,
+    max_file_size: Option<u64>,
 }
 
-/// When what was written is on the disk.
+/// When a write is on the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Synchronous {
-    /// When the call returns: what was acknowledged survives a power failure. The default.
+    /// When the call returns: an acknowledged write survives a power failure. The default.
     #[default]
     Full,
-    /// Some time later. A crash of the program loses nothing, nor is the file
-    /// ever damaged; a power failure may undo the last calls, logouts among
-    /// them: a session may be back that was ended just before. A write costs a
-    /// tenth or less.
+    /// Some time later. A crash of the program loses nothing, and the file is never damaged. A
+    /// power failure may undo the last calls, logouts among them: a session that was ended just
+    /// before may be back. A write costs a tenth or less.
     Normal,
 }
 
-impl Builder<Sqlite> {
-    /// When what was written is on the disk. [`Synchronous::Full`] unless set.
+impl SqlStoreBuilder<Sqlite> {
+    /// Sets when a write is on the disk. Defaults to [`Synchronous::Full`].
     pub fn synchronous(self, synchronous: Synchronous) -> Self {
         self.with_dialect(|dialect| dialect.synchronous = synchronous)
     }
 
-    /// The largest size of the file, in bytes: what would make it larger is
-    /// [full](kvolt_cache::Error::full). Without end unless set.
+    /// Sets the largest size of the file, in bytes: a write that would make it larger fails as
+    /// [full](kvolt_cache::Error::full). Defaults to no bound.
     ///
     /// Reading and removing go on, and what is removed makes room.
-    pub fn size_max(self, bytes: u64) -> Self {
-        self.with_dialect(|dialect| dialect.size_max = Some(bytes))
+    pub fn max_file_size(self, bytes: u64) -> Self {
+        self.with_dialect(|dialect| dialect.max_file_size = Some(bytes))
     }
 }
 
@@ -58,45 +57,40 @@ impl Dialect for Sqlite {
     type Db = sqlx::Sqlite;
 
     const NAME: &'static str = "SQLite";
-    const SCHEMES: &'static [&'static str] = &["sqlite"];
+    const IS_REMOTE: bool = false;
     // Rounded, because it is a fraction of exact milliseconds.
     const NOW: &'static str = "CAST(round(unixepoch('subsec') * 1000) AS INTEGER)";
-    // Its clock is one of milliseconds, in which more than one may come.
-    const CREATED: &'static str = "max({now} * 1000, \
-        COALESCE((SELECT max(o.created) + 1 FROM {t} o WHERE o.owner = $5), 0))";
+    const CREATED: &'static str = "{now} * 1000";
+    // A clock of milliseconds: more than one may come in each.
+    const TIE: &'static str = "rowid";
     const KEY: &'static str = "key";
-    // There is one writer at a time.
-    const FOR_UPDATE: &'static str = "";
     const ON_TAKEN: &'static str = TAKE_OVER;
+    const TOUCH: &'static str = "{slide} RETURNING {times}, 1";
+    const REMOVE: &'static str = "DELETE FROM {t} WHERE key IN ({found}) RETURNING {removed}";
     const CLEAN: &'static str = "DELETE FROM {t} WHERE key IN \
-        (SELECT key FROM {t} WHERE expires <= {now} ORDER BY expires LIMIT $1)";
-    const RENAMES_ESCAPE: bool = false;
+        (SELECT key FROM {t} WHERE expires <= {now} ORDER BY expires LIMIT $1) \
+        RETURNING {removed}";
     const TABLE_EXISTS: &'static str =
         "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = '{t}_meta'";
     const MIGRATIONS: &'static [&'static str] =
         &[include_str!("../../migrations/sqlite/0001_entries.sql")];
 
-    fn begin(&self, _: &str, _: &[Lock], _: Duration) -> String {
+    fn begin(&self, _: &str, _: Option<u64>, _: Duration) -> String {
         // A transaction that only became a writer later could find the file changed, and fail.
+        // There is one writer at a time, so this is the owner's lock, too.
         "BEGIN IMMEDIATE".to_owned()
     }
 
     fn lock_schema(&self, table: &str, timeout: Duration) -> String {
-        self.begin(table, &[], timeout)
+        self.begin(table, None, timeout)
     }
 
     fn unlock_schema(&self, _: &str, done: bool) -> String {
         if done { "COMMIT" } else { "ROLLBACK" }.to_owned()
     }
 
-    fn options(&self, url: &str, timeout: Duration) -> Result<Options<Self>> {
-        let path = url.strip_prefix("sqlite:").unwrap_or(url);
-        let path = Path::new(path.strip_prefix("//").unwrap_or(path));
-        if path.as_os_str().is_empty() || path.as_os_str() == ":memory:" {
-            return Err(Error::misconfigured(
-                "the URL is not sqlite:PATH, with the path of a file",
-            ));
-        }
+    fn options(&mut self, url: &str, timeout: Duration) -> Result<Options<Self>> {
+        let path = path(url)?;
         create(path)?;
         let options = SqliteConnectOptions::new()
             .filename(path)
@@ -106,19 +100,19 @@ impl Dialect for Sqlite {
                 Synchronous::Full => SqliteSynchronous::Full,
                 Synchronous::Normal => SqliteSynchronous::Normal,
             })
-            // Before the call's own time is up, so that it is told what it waited for.
+            // Before the call's own time is up, so that the error says what it waited for.
             .busy_timeout(timeout * 3 / 4)
             .disable_statement_logging();
         let read = options.clone().pragma("query_only", "ON");
-        let write = match self.size_max {
+        let write = match self.max_file_size {
             Some(bytes) => options.pragma("max_page_count", (bytes / PAGE_SIZE).max(1).to_string()),
             None => options,
         };
         Ok(Options { read, write: Some(write) })
     }
 
-    async fn prepare(&self, _: &mut SqliteConnection, _: Duration) -> Result<(), Trouble> {
-        Ok(())
+    async fn prepare(&self, _: &mut SqliteConnection, _: Duration) -> Result<i64, Trouble> {
+        Ok(0)
     }
 
     by_driver!();
@@ -144,8 +138,27 @@ impl Dialect for Sqlite {
 /// SQLite's own default.
 const PAGE_SIZE: u64 = 4_096;
 
-/// Makes the file if there is none, for nobody but its owner: it has people's sessions. SQLite
-/// gives its other files the same mode.
+/// The path of the file: `sqlite:PATH`, `sqlite://PATH`, or the path alone.
+fn path(url: &str) -> Result<&Path> {
+    let stripped = url.strip_prefix("sqlite:");
+    let path = stripped.map_or(url, |path| path.strip_prefix("//").unwrap_or(path));
+    if stripped.is_some() && path.contains('?') {
+        return Err(Error::misconfigured(
+            "the URL of a SQLite file has parameters, and this store knows none: \
+             take out everything from `?` on (a missing file is created)",
+        ));
+    }
+    if path.is_empty()
+        || path == ":memory:"
+        || stripped.is_none() && (url.contains("://") || url.starts_with("file:"))
+    {
+        return Err(Error::misconfigured("it is neither sqlite:PATH nor the path of a file"));
+    }
+    Ok(Path::new(path))
+}
+
+/// Creates the file if there is none, readable by its owner only, since it has people's sessions.
+/// SQLite gives its other files the same mode.
 fn create(path: &Path) -> Result<()> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create_new(true);

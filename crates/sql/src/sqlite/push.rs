@@ -1,58 +1,58 @@
-//! Telling near caches what was changed, by a log that triggers write.
+//! Pushing changes to near caches, by a log that triggers write.
 
 use std::time::Duration;
 
-use kvolt_cache::{Error, Key, Listener, Push, Result, Timestamp};
+use kvolt_cache::{Error, Key, Listener, Namespace, Push, Result, Timestamp};
 use tokio::time::sleep;
 
 use super::{Sqlite, SqliteStore};
+use crate::core::Core;
 use crate::dialect::{Argument, Dialect};
 use crate::failure::Outcome;
 use crate::migrate::Triggers;
-use crate::statements::statement;
-use crate::store::Core;
+use crate::row::timestamp;
+use crate::statements::{fill, statement, table};
 
-/// Made when somebody first wants to be told: with them, each change is written twice.
+/// Created when the first near cache needs them: with them, each change is written twice.
 const TRIGGERS: Triggers = Triggers {
     exist: "SELECT 1 FROM sqlite_schema WHERE type = 'trigger' AND name = '{t}_push_1'",
     sql: include_str!("../../migrations/sqlite/push.sql"),
 };
 
 impl SqliteStore {
-    /// The statements that make the triggers which [`watch`](Push::watch) needs, for those who
-    /// run them by hand because [migrations](crate::Builder::migrate) are off.
+    /// The statements that create the triggers which [`watch`](Push::watch) needs, for operators
+    /// that run them by hand because [migrations](crate::SqlStoreBuilder::migrate) are off.
     ///
     /// # Errors
     ///
-    /// Misconfigured, for a name that is not a table's.
-    pub fn push_migration(table: &str) -> Result<String> {
-        TRIGGERS.filled::<Sqlite>(table)
+    /// Returns an error if the name is not that of a namespace ([`Error::is_misconfigured`]).
+    pub fn push_migration(namespace: &str) -> Result<String> {
+        Ok(fill::<Sqlite>(&table(&Namespace::new(namespace)?), TRIGGERS.sql))
     }
 }
 
 impl Push for SqliteStore {
-    /// Looks into the log twice in every interval: a change is told half an
-    /// interval after it at the latest.
+    /// Reads the log twice in every interval: a change is pushed no later than half an interval
+    /// after it.
     ///
     /// # Why nothing is missed
     ///
-    /// A trigger writes the log within the transaction that changes an entry.
-    /// There is one writer at a time, so numbers in the log are in the order
-    /// of the commits and without gaps. What was committed before `asked` is
-    /// seen by a look that begins after it. The log has the last 10,000
-    /// changes; whoever finds that what comes next is gone is told that everything changed.
+    /// A trigger writes the log within the transaction that changes an entry. There is one writer
+    /// at a time, so numbers in the log are in the order of the commits and without gaps. A read
+    /// that begins after `asked` has what was committed before. The log has the last 10,000
+    /// changes; where the next one is gone, everything is said to have changed.
     async fn watch(&self, interval: Duration, listener: &dyn Listener) -> Error {
         self.core.watch(interval, listener).await
     }
 }
 
 impl Core<Sqlite> {
-    /// Until a look fails.
+    /// Until a read fails.
     async fn watch(&self, interval: Duration, listener: &dyn Listener) -> Error {
         if let Err(error) = self.make_triggers(&TRIGGERS).await {
             return error;
         }
-        // Nowhere yet: the first look tells that anything may have changed.
+        // Nowhere yet: the first read says that anything may have changed.
         let mut last = None;
         loop {
             let asked = listener.now();
@@ -79,7 +79,7 @@ impl Core<Sqlite> {
              NULL AS key, {now} \
              UNION ALL SELECT id, key, {now} FROM {t}_changes WHERE id > $1 ORDER BY id",
         );
-        let mut lease = self.read.lease().await?;
+        let mut lease = self.read.lease_unchecked().await?;
         let rows = lease.fetch(&sql, &[Argument::from(last.unwrap_or(i64::MAX))]).await?;
         let mut look = Look { newest: 0, time: Timestamp::from_millis(0), changes: Vec::new() };
         for row in rows {
@@ -89,7 +89,7 @@ impl Core<Sqlite> {
                 Some(key) => look.changes.push((integer(0), Key::from_bytes(key))),
                 None => {
                     look.newest = integer(0);
-                    look.time = Timestamp::from_millis(u64::try_from(integer(2)).unwrap_or(0));
+                    look.time = timestamp(integer(2));
                 }
             }
         }
@@ -97,7 +97,7 @@ impl Core<Sqlite> {
     }
 }
 
-/// What a look into the log has found.
+/// What a read of the log has found.
 struct Look {
     /// The number of the newest change that there ever was, 0 if there was none.
     newest: i64,

@@ -3,55 +3,80 @@
 
 pub(crate) mod pushing;
 pub(crate) mod shifted;
+pub(crate) mod traced;
 
 use std::future::Future;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use kvolt_cache::codec::{Encrypted, EncryptionKey, EncryptionKeys, Json};
-use kvolt_cache::{Access, Clock, Codec, Coded, Expiry, Key, NewEntry, Store};
+use kvolt_cache::{At, Clock, Codec, Coded, Entry, Expiry, Freshness, Key, NewEntry, Owner, Store};
 use kvolt_testkit::Fixture;
-use shifted::{Shift, Shifted};
+use kvolt_testkit::conformance::{Asked, Costs};
+use shifted::{Shift, Shifted, Within};
 use tokio::runtime::Handle;
 
-/// How often the stores clean that the laws are tried on.
+/// How often the stores clean that the laws are checked on.
 pub(crate) const CLEANS_EVERY: Duration = Duration::from_millis(200);
 
-/// A store that `open` opens, with its URL and its table; with values by a codec, on the runtime
-/// that it was made on.
+/// A store that `open` opens, with its URL; with values by a codec, on the runtime that it was
+/// made on.
 pub(crate) struct OnRuntime<O, C> {
     open: O,
     codec: fn() -> C,
     handle: Handle,
     shift: Shift,
+    counted: Option<Counted>,
+}
+
+/// What counts the statements of all stores of a fixture, and what each operation may cost.
+#[derive(Clone)]
+struct Counted {
+    asked: Arc<dyn Fn() -> Asked + Send + Sync>,
+    costs: Costs,
 }
 
 impl<O, C> OnRuntime<O, C> {
     pub(crate) fn new(open: O, codec: fn() -> C) -> Self {
-        Self { open, codec, handle: Handle::current(), shift: Shift::default() }
+        Self { open, codec, handle: Handle::current(), shift: Shift::default(), counted: None }
+    }
+
+    pub(crate) fn counting(
+        self,
+        costs: Costs,
+        asked: impl Fn() -> Asked + Send + Sync + 'static,
+    ) -> Self {
+        Self { counted: Some(Counted { asked: Arc::new(asked), costs }), ..self }
     }
 }
 
 impl<O: Clone, C> Clone for OnRuntime<O, C> {
     fn clone(&self) -> Self {
-        let (open, codec) = (self.open.clone(), self.codec);
-        Self { open, codec, handle: self.handle.clone(), shift: self.shift.clone() }
+        let Self { open, codec, handle, shift, counted } = self;
+        Self {
+            open: open.clone(),
+            codec: *codec,
+            handle: handle.clone(),
+            shift: shift.clone(),
+            counted: counted.clone(),
+        }
     }
 }
 
 impl<O, F, S, C> Fixture for OnRuntime<O, C>
 where
     O: Fn() -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = (S, String, String)> + Send,
-    S: Store<Vec<u8>>,
+    F: Future<Output = (S, String)> + Send,
+    S: Within,
     C: Codec<String>,
 {
     type Store = Coded<String, Shifted<S>, C>;
 
     async fn store(&self) -> Self::Store {
-        let (store, url, table) = (self.open)().await;
-        Coded::new(self.shift.ahead(store, url, table), (self.codec)())
+        let (store, url) = (self.open)().await;
+        Coded::new(self.shift.ahead(store, url), (self.codec)())
     }
 
     async fn advance(&self, by: Duration) {
@@ -77,10 +102,36 @@ where
         asked.unwrap_or(10)
     }
 
+    async fn neighbour(&self, store: &Self::Store) -> Option<Self::Store> {
+        Some(Coded::new(store.store().neighbour().await, (self.codec)()))
+    }
+
+    async fn damage(&self, store: &Self::Store, key: &Key) -> bool {
+        store.store().damage(key).await;
+        true
+    }
+
+    async fn asked(&self, _: &Self::Store) -> Option<Asked> {
+        self.counted.as_ref().map(|counted| (counted.asked)())
+    }
+
+    fn costs(&self) -> Costs {
+        self.counted.as_ref().map_or_else(Costs::default, |counted| counted.costs)
+    }
+
     fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
         // The laws call this from within the runtime, too.
         tokio::task::block_in_place(|| self.handle.block_on(future))
     }
+}
+
+pub(crate) fn owner(name: &str) -> Owner {
+    Owner::new(name).expect("the name is valid")
+}
+
+/// Reads the entry under a key.
+pub(crate) async fn get<S: Store<Vec<u8>>>(store: &S, key: &Key) -> Option<Entry<Vec<u8>>> {
+    store.get(key, Freshness::Strict).await.expect("get works")
 }
 
 /// Deadlines by the database's own clock, as it goes.
@@ -90,16 +141,18 @@ pub(crate) async fn obeys_the_clock<S: Store<Vec<u8>>>(store: S) {
     for (key, expiry) in
         keys.iter().zip([Expiry::after(second), Expiry::idle(second), Expiry::idle(second)])
     {
-        let _ = store.insert(*key, NewEntry::new(Vec::new(), expiry)).await.expect("it works");
+        let _ = store.insert(*key, NewEntry::new(Vec::new(), expiry)).await.expect("insert works");
     }
     let clock = Clock::system();
     let begun = clock.now();
     let mut there = [true; 3];
     while there != [false, false, true] || clock.now().since(begun) < second * 2 {
         for (key, there) in keys.iter().zip(&mut there) {
-            let access = if *key == keys[2] { Access::SLIDE } else { Access::PEEK };
             let before = clock.now().since(begun);
-            let found = store.get(key, access).await.expect("it works");
+            let found = get(&store, key).await;
+            if *key == keys[2] {
+                store.touch(At::new(key)).await.expect("touch works");
+            }
             assert!(*there || found.is_none(), "it was absent before");
             *there = found.is_some();
             // The store's clock is another, and has read the time before this one did.
@@ -148,4 +201,15 @@ pub(crate) async fn sqlite(url: &str, sql: &str) -> String {
     let mut connection = SqliteConnection::connect(url).await.expect("the file can be opened");
     let row = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_optional(&mut connection).await;
     row.expect("the statement works").and_then(|row| row.try_get(0).ok()).unwrap_or_default()
+}
+
+/// How SQLite runs a statement.
+#[cfg(feature = "sqlite")]
+pub(crate) async fn query_plan(url: &str, sql: &str) -> String {
+    use sqlx::{AssertSqlSafe, Connection, Row, SqliteConnection};
+
+    let mut connection = SqliteConnection::connect(url).await.expect("the file can be opened");
+    let explain = sqlx::raw_sql(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")));
+    let steps = explain.fetch_all(&mut connection).await.expect("it is explained");
+    steps.iter().map(|step| step.get::<String, _>(3) + "; ").collect()
 }

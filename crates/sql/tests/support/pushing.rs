@@ -1,14 +1,16 @@
-//! Recording what a store tells, and the tests of all that do.
+//! Recording what a store pushes, and the tests of all that do.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kvolt_cache::{
-    Access, Clock, Expiry, Key, Listener, NewEntry, Owner, Push, Rename, Replace, Store, Timestamp,
+    At, Clock, Expiry, Key, Listener, NewEntry, Push, Replace, Replaces, Store, Timestamp,
 };
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
+
+use super::{get, owner};
 
 pub(crate) const BEAT: Duration = Duration::from_millis(200);
 
@@ -31,15 +33,15 @@ pub(crate) struct Recorder {
 
 impl Recorder {
     fn push(&self, told: Told) {
-        self.told.lock().expect("nobody panicked").push(told);
+        self.told.lock().expect("no thread panicked").push(told);
     }
 
     pub(crate) fn told(&self) -> Vec<Told> {
-        self.told.lock().expect("nobody panicked").clone()
+        self.told.lock().expect("no thread panicked").clone()
     }
 
     pub(crate) fn forget(&self) {
-        self.told.lock().expect("nobody panicked").clear();
+        self.told.lock().expect("no thread panicked").clear();
     }
 
     pub(crate) fn has(&self, key: &Key) -> bool {
@@ -98,32 +100,31 @@ pub(crate) fn entry(value: &str) -> NewEntry<Vec<u8>> {
     NewEntry::new(value.into(), Expiry::idle(Duration::from_secs(3_600)))
 }
 
-/// Every change is told before the beat that comes after it, also one by hand.
-pub(crate) async fn tells_every_change<S: Pushing, F: Future>(
+/// Every change is pushed before the beat that comes after it, also one by hand.
+pub(crate) async fn pushes_every_change<S: Pushing, F: Future>(
     store: S,
     by_hand: impl Fn(&'static str) -> F,
 ) {
     let recorder = watched(&store).await;
     let [key, to, other] = ["key", "to", "other"].map(Key::of);
-    let owner = Owner::from("owner");
+    let owner = owner("owner");
 
     let _ = store.insert(key, entry("value").owner(owner.clone())).await.expect("it works");
     recorder.beat().await;
     assert!(recorder.has(&key), "it was made");
 
     recorder.forget();
-    let found = store.get(&key, Access::PEEK).await.expect("it works").expect("it is there");
-    let replaced = store.replace(&key, found.version, b"new".to_vec(), None).await;
+    let found = get(&store, &key).await.expect("it was inserted");
+    let replaced = store.replace(At::new(&key), found.version, b"new".to_vec(), None).await;
     assert!(matches!(replaced, Ok(Replace::Replaced(_))));
     recorder.beat().await;
     assert!(recorder.has(&key), "it was replaced");
 
     recorder.forget();
-    let mut rename = Rename::new();
-    rename.grace = Duration::from_secs(60);
-    let _ = store.rename(&key, to, rename).await.expect("it works");
+    let over = entry("value").owner(owner.clone()).replaces(Replaces::new(key));
+    let _ = store.insert(to, over).await.expect("it works");
     recorder.beat().await;
-    assert!(recorder.has(&key) && recorder.has(&to), "it was renamed");
+    assert!(recorder.has(&key) && recorder.has(&to), "one took the place of the other");
 
     recorder.forget();
     assert_eq!(store.remove_owner(&owner, None).await.expect("it works"), [to]);
@@ -140,7 +141,7 @@ pub(crate) async fn tells_every_change<S: Pushing, F: Future>(
     }
 }
 
-/// What is done before a beat is asked for is told before it is heard, whoever does it at once.
+/// What is done before a beat is asked for is pushed before it, by however many writers.
 pub(crate) async fn no_beat_overtakes_a_change<S: Pushing>(store: S) {
     let recorder = watched(&store).await;
     let writers: Vec<_> = (0..4)
@@ -178,7 +179,7 @@ pub(crate) async fn no_beat_overtakes_a_change<S: Pushing>(store: S) {
 }
 
 /// With a store that slides at once and cleans every 100 ms.
-pub(crate) async fn tells_of_no_slide_and_no_expiry<S: Pushing>(store: S) {
+pub(crate) async fn pushes_no_slide_and_no_expiry<S: Pushing>(store: S) {
     let recorder = watched(&store).await;
     let (slides, ends) = (Key::of("slides"), Key::of("ends"));
     let _ = store.insert(slides, entry("value")).await.expect("it works");
@@ -188,7 +189,7 @@ pub(crate) async fn tells_of_no_slide_and_no_expiry<S: Pushing>(store: S) {
     recorder.forget();
     for _ in 0..5 {
         sleep(Duration::from_millis(100)).await;
-        assert!(store.get(&slides, Access::SLIDE).await.expect("it works").is_some());
+        assert!(store.touch(At::new(&slides)).await.expect("touch works").is_some());
     }
     recorder.beat().await;
     assert!(!recorder.has(&slides) && !recorder.has(&ends), "{:?}", recorder.told());

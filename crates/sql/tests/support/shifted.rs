@@ -6,10 +6,31 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kvolt_cache::{
-    Access, Cursor, Deadlines, Entry, Expiry, Insert, Key, NewEntry, OnExpired, Owner, Page,
-    Rename, Renamed, Replace, Result, Store, Version,
+    At, Cursor, Deadlines, Entry, Expiry, Freshness, Insert, Key, Listing, Namespace, NewEntry,
+    OnExpired, Owner, Page, Remove, Replace, Result, Store, Timestamp, Version,
 };
 use sqlx::{AssertSqlSafe, Connection as _};
+
+/// A store that can open another namespace.
+pub(crate) trait Within: Store<Vec<u8>> + Sized {
+    fn within(&self, namespace: &str) -> impl Future<Output = Self> + Send;
+}
+
+macro_rules! within {
+    ($($store:ident)+) => {
+        $(impl Within for kvolt_sql::$store {
+            async fn within(&self, namespace: &str) -> Self {
+                self.within(namespace).await.expect("it opens")
+            }
+        })+
+    };
+}
+#[cfg(feature = "mysql")]
+within!(MySqlStore);
+#[cfg(feature = "postgres")]
+within!(PostgresStore);
+#[cfg(feature = "sqlite")]
+within!(SqliteStore);
 
 /// How far the clock of some tables is ahead of the database's.
 #[derive(Clone, Default)]
@@ -23,15 +44,16 @@ struct Shared {
 }
 
 impl Shift {
-    /// The store, whose entries tell the times of the clock that is ahead.
-    pub(crate) fn ahead<S>(&self, store: S, url: String, table: String) -> Shifted<S> {
-        self.0.tables.lock().expect("nobody panicked").push((url, table));
-        Shifted { store, shift: self.clone() }
+    /// The store, whose entries have the times of the clock that is ahead.
+    pub(crate) fn ahead<S: Store<Vec<u8>>>(&self, store: S, url: String) -> Shifted<S> {
+        let table = format!("{}_sessions", store.namespace());
+        self.0.tables.lock().expect("no thread panicked").push((url.clone(), table.clone()));
+        Shifted { store, url, table, shift: self.clone() }
     }
 
     pub(crate) async fn advance(&self, by: Duration) {
         let millis = u64::try_from(by.as_millis()).expect("it is no eternity");
-        let tables = self.0.tables.lock().expect("nobody panicked").clone();
+        let tables = self.0.tables.lock().expect("no thread panicked").clone();
         for (url, table) in tables {
             let sql = format!(
                 "UPDATE {table} SET idle_deadline = idle_deadline - {millis}, \
@@ -42,17 +64,37 @@ impl Shift {
         self.0.millis.fetch_add(millis, Ordering::SeqCst);
     }
 
-    fn entry(&self, entry: Entry<Vec<u8>>) -> Entry<Vec<u8>> {
-        let ahead = Duration::from_millis(self.0.millis.load(Ordering::SeqCst));
-        let idle = entry.deadlines.idle_timeout().zip(entry.deadlines.last_used());
-        let idle = idle.map(|(idle, used)| (idle, used.saturating_add(idle).saturating_add(ahead)));
-        let absolute = entry.deadlines.absolute().map(|ends| ends.saturating_add(ahead));
-        let deadlines = Deadlines::new(idle, absolute);
-        Entry::new(entry.key, entry.value, entry.version, entry.owner, deadlines)
+    fn millis(&self) -> Duration {
+        Duration::from_millis(self.0.millis.load(Ordering::SeqCst))
+    }
+
+    fn deadlines(deadlines: Deadlines, shifted: impl Fn(Timestamp) -> Timestamp) -> Deadlines {
+        let idle = deadlines.idle_timeout().zip(deadlines.last_used());
+        let idle = idle.map(|(idle, used)| (idle, shifted(used.saturating_add(idle))));
+        Deadlines::new(idle, deadlines.absolute().map(shifted))
+    }
+
+    /// What the store has, as it is by the clock that is ahead.
+    fn entry(&self, mut entry: Entry<Vec<u8>>) -> Entry<Vec<u8>> {
+        let ahead = self.millis();
+        let shifted = |time: Timestamp| time.saturating_add(ahead);
+        entry.deadlines = Self::deadlines(entry.deadlines, shifted);
+        entry.read_at = shifted(entry.read_at);
+        entry.created = entry.created.map(shifted);
+        entry
+    }
+
+    fn listing(&self, mut listing: Listing<Vec<u8>>) -> Listing<Vec<u8>> {
+        let entries = listing.entries.into_iter().map(|entry| self.entry(entry)).collect();
+        listing.entries = entries;
+        listing
     }
 }
 
-async fn run(url: &str, sql: String) {
+async fn run(url: &str, mut sql: String) {
+    if url.starts_with("mysql") {
+        sql.insert_str(0, "SET autocommit = 1; ");
+    }
     let sql = sqlx::raw_sql(AssertSqlSafe(sql));
     let done = match url.split(':').next() {
         #[cfg(feature = "postgres")]
@@ -78,52 +120,83 @@ async fn run(url: &str, sql: String) {
 /// A store with the clock of a [`Shift`].
 pub(crate) struct Shifted<S> {
     store: S,
+    url: String,
+    table: String,
     shift: Shift,
 }
 
-impl<S: Store<Vec<u8>>> Store<Vec<u8>> for Shifted<S> {
-    async fn get(&self, key: &Key, access: Access) -> Result<Option<Entry<Vec<u8>>>> {
-        Ok(self.store.get(key, access).await?.map(|entry| self.shift.entry(entry)))
+impl<S: Within> Shifted<S> {
+    /// The store of another namespace in the same database.
+    pub(crate) async fn neighbour(&self) -> Self {
+        let namespace = format!("{}_b", self.store.namespace());
+        self.shift.ahead(self.store.within(&namespace).await, self.url.clone())
     }
 
-    async fn insert(&self, key: Key, entry: NewEntry<Vec<u8>>) -> Result<Insert> {
+    /// Damages an entry so that it can't be read.
+    pub(crate) async fn damage(&self, key: &Key) {
+        let bytes = if self.url.starts_with("postgres") {
+            format!("decode('{key}', 'hex')")
+        } else {
+            format!("x'{key}'")
+        };
+        let name = if self.url.starts_with("mysql") { "`key`" } else { "key" };
+        run(&self.url, format!("UPDATE {} SET idle = -1 WHERE {name} = {bytes}", self.table)).await;
+    }
+}
+
+impl<S: Store<Vec<u8>>> Store<Vec<u8>> for Shifted<S> {
+    fn namespace(&self) -> &Namespace {
+        self.store.namespace()
+    }
+
+    async fn get(&self, key: &Key, freshness: Freshness) -> Result<Option<Entry<Vec<u8>>>> {
+        Ok(self.store.get(key, freshness).await?.map(|entry| self.shift.entry(entry)))
+    }
+
+    async fn touch(&self, at: At<'_>) -> Result<Option<Deadlines>> {
+        let ahead = self.shift.millis();
+        let touched = self.store.touch(at).await?;
+        Ok(touched.map(|times| Shift::deadlines(times, |time| time.saturating_add(ahead))))
+    }
+
+    async fn insert(&self, key: Key, mut entry: NewEntry<Vec<u8>>) -> Result<Insert> {
+        let ahead = self.shift.millis();
+        if let Some(times) = &mut entry.times {
+            let shifted = |time: Timestamp| time.saturating_sub(ahead);
+            times.deadlines = Shift::deadlines(times.deadlines, shifted);
+            times.created = times.created.map(shifted);
+        }
         self.store.insert(key, entry).await
     }
 
     async fn replace(
         &self,
-        key: &Key,
+        at: At<'_>,
         seen: Version,
         value: Vec<u8>,
         expiry: Option<Expiry>,
     ) -> Result<Replace<Vec<u8>>> {
-        Ok(match self.store.replace(key, seen, value, expiry).await? {
+        Ok(match self.store.replace(at, seen, value, expiry).await? {
             Replace::Conflict(entry) => Replace::Conflict(self.shift.entry(entry)),
             done => done,
         })
     }
 
-    async fn rename(&self, from: &Key, to: Key, rename: Rename<Vec<u8>>) -> Result<Renamed> {
-        self.store.rename(from, to, rename).await
+    async fn remove(&self, at: At<'_>, seen: Option<Version>) -> Result<Remove> {
+        self.store.remove(at, seen).await
     }
 
-    async fn remove(&self, key: &Key) -> Result<bool> {
-        self.store.remove(key).await
-    }
-
-    async fn list(&self, owner: &Owner) -> Result<Vec<Entry<Vec<u8>>>> {
-        let entries = self.store.list(owner).await?;
-        Ok(entries.into_iter().map(|entry| self.shift.entry(entry)).collect())
+    async fn list(&self, owner: &Owner) -> Result<Listing<Vec<u8>>> {
+        Ok(self.shift.listing(self.store.list(owner).await?))
     }
 
     async fn remove_owner(&self, owner: &Owner, keep: Option<&Key>) -> Result<Vec<Key>> {
         self.store.remove_owner(owner, keep).await
     }
 
-    async fn scan(&self, after: Option<&Cursor>, entries_max: usize) -> Result<Page<Vec<u8>>> {
-        let page = self.store.scan(after, entries_max).await?;
-        let entries = page.entries.into_iter().map(|entry| self.shift.entry(entry));
-        Ok(Page::new(entries.collect(), page.next))
+    async fn scan(&self, after: Option<&Cursor>, max_entries: usize) -> Result<Page<Vec<u8>>> {
+        let page = self.store.scan(after, max_entries).await?;
+        Ok(Page::new(self.shift.listing(page.listing), page.next))
     }
 
     async fn clear(&self) -> Result<()> {
@@ -134,7 +207,7 @@ impl<S: Store<Vec<u8>>> Store<Vec<u8>> for Shifted<S> {
         self.store.count().await
     }
 
-    fn on_expired(&self, told: OnExpired) -> bool {
-        self.store.on_expired(told)
+    fn on_expired(&self, callback: OnExpired) -> bool {
+        self.store.on_expired(callback)
     }
 }

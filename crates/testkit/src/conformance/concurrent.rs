@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use kvolt_cache::{AtLimit, Expiry, Insert, Key, Owner, OwnerLimit, Remove, Replace, Replaces};
+use kvolt_cache::{
+    AtLimit, Expiry, Insert, Key, NewEntry, Owner, OwnerLimit, Remove, Replace, Replaces,
+};
 
 use super::Fixture;
 use super::lab::{self, LONG, inserted, owner};
@@ -294,6 +296,41 @@ pub async fn a_touch_in_flight_never_brings_old_deadlines_back<F: Fixture>(fixtu
         let after = caller.get(&key).expect("nothing removes it").deadlines;
         assert_eq!(after.idle_timeout(), Some(LONG / 2), "the new deadlines stay");
         assert!(after.absolute().is_some(), "the new deadlines stay");
+    }
+}
+
+/// Once an entry has been absent at its deadline, nothing that was in flight then brings it back.
+pub async fn nothing_in_flight_outlives_the_deadline<F: Fixture>(fixture: &F) {
+    let caller = Caller::new(fixture).await;
+    for round in 0..fixture.rounds().div_ceil(5) {
+        let key = lab::key(caller.store(), &format!("{round}"), None);
+        let expiry = Expiry::idle_within(LONG, caller.ticks(2));
+        let entry = NewEntry::new(String::from("0"), expiry);
+        assert_eq!(caller.insert_entry(key, entry), inserted());
+        let ended = Arc::new(AtomicBool::new(false));
+        together(&caller, THREADS, move |caller, number| {
+            if number == 0 {
+                caller.advance(caller.ticks(2));
+                assert!(caller.touch(&key).is_none(), "its deadline has come");
+                ended.store(true, Ordering::SeqCst);
+                return;
+            }
+            let mut was_absent = false;
+            while !was_absent {
+                was_absent = ended.load(Ordering::SeqCst);
+                let found = match number {
+                    1 => caller.touch(&key).is_some(),
+                    2 => caller.use_entry(&key),
+                    _ => caller.increment(&key).is_some(),
+                };
+                assert!(!(was_absent && found), "found after it had ended");
+                was_absent |= !found;
+            }
+            assert!(!caller.use_entry(&key), "found after it had ended");
+        })
+        .await;
+        assert!(caller.get(&key).is_none(), "something in flight revived it");
+        assert_eq!(caller.insert(key, "again", None, None), inserted(), "its key is free");
     }
 }
 

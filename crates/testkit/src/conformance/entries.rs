@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use kvolt_cache::{
-    At, Expiry, Freshness, Insert, NewEntry, Owner, OwnerLimit, Remove, Replace, Store, Version,
+    At, Expiry, Freshness, Insert, NewEntry, Owner, OwnerLimit, Remove, Replace, Store,
 };
 
 use super::Fixture;
-use super::lab::{LIVES, LONG, Lab, inserted, owner};
+use super::lab::{LIVES, LONG, Lab, NO_VERSION, inserted, owner};
 
 /// A second insertion under a key is refused and leaves the entry as it was.
 pub async fn insert_makes_an_entry_only_where_nothing_is<F: Fixture>(fixture: &F) {
@@ -131,8 +131,8 @@ pub async fn a_wrong_owner_hint_changes_no_outcome<F: Fixture>(fixture: &F) {
             let at = At::new(&key).owner(hint);
             lab.insert_for(entry_owner, key, name, LIVES).await;
             assert!(lab.touch_at(at).await.is_some(), "it is there, with the hint {hint:?}");
-            let (stale, value) = (Version::from_number(1), String::from("changed"));
-            let late = lab.store.replace(at, stale, value.clone(), Some(LIVES)).await;
+            let value = String::from("changed");
+            let late = lab.store.replace(at, NO_VERSION, value.clone(), Some(LIVES)).await;
             assert!(matches!(late, Ok(Replace::Conflict(_))), "{late:?} with the hint {hint:?}");
             let seen = lab.version(&key).await;
             let replaced = lab.store.replace(at, seen, value, Some(LIVES)).await;

@@ -16,7 +16,13 @@ pub(super) const LONG: Duration = Duration::from_secs(3_600);
 /// An expiry that does not come during a law.
 pub(super) const LIVES: Expiry = Expiry::idle(LONG);
 
+/// A version that no entry has.
+pub(super) const NO_VERSION: Version = Version::from_number(u64::MAX);
+
 /// A fresh store and the time, with the calls that a law makes.
+///
+/// The futures of the store are boxed: a law holds those of all of its calls, which without
+/// optimization is more than a thread's stack for a store in several layers.
 ///
 /// The store must not fail: every call here panics if it does.
 pub(super) struct Lab<'a, F: Fixture> {
@@ -75,7 +81,7 @@ impl<'a, F: Fixture> Lab<'a, F> {
         self.insert_for(None, key, value, expiry).await;
     }
 
-    /// Inserts, and then lets a tick pass so that no two entries are of the same age.
+    /// Inserts an entry of an owner.
     pub(super) async fn insert_for(
         &self,
         owner: Option<&Owner>,
@@ -97,7 +103,7 @@ impl<'a, F: Fixture> Lab<'a, F> {
     }
 
     pub(super) async fn try_insert(&self, key: Key, entry: NewEntry<String>) -> Insert {
-        self.store.insert(key, entry).await.expect("insert works")
+        Box::pin(self.store.insert(key, entry)).await.expect("insert works")
     }
 
     /// Reads, past any copy. Nothing moves.
@@ -108,7 +114,7 @@ impl<'a, F: Fixture> Lab<'a, F> {
     }
 
     pub(super) async fn read(&self, key: &Key) -> Result<Option<Entry<String>>> {
-        self.store.get(key, Freshness::Strict).await
+        Box::pin(self.store.get(key, Freshness::Strict)).await
     }
 
     /// Reads as a request does, which then uses what it has found.
@@ -120,7 +126,7 @@ impl<'a, F: Fixture> Lab<'a, F> {
         };
         let entry = match self.store.get_ready(key, Freshness::Bounded, &mut visit) {
             Some(found) => shown.filter(|_| found.expect("get_ready works")),
-            None => self.store.get(key, Freshness::Bounded).await.expect("get works"),
+            None => Box::pin(self.store.get(key, Freshness::Bounded)).await.expect("get works"),
         }?;
         if entry.slide_due {
             self.touch_at(At::new(key).owner(entry.owner.as_ref())).await?;
@@ -143,7 +149,7 @@ impl<'a, F: Fixture> Lab<'a, F> {
     }
 
     pub(super) async fn touch_at(&self, at: At<'_>) -> Option<Deadlines> {
-        self.store.touch(at).await.expect("touch works")
+        Box::pin(self.store.touch(at)).await.expect("touch works")
     }
 
     pub(super) async fn value(&self, key: &Key) -> Option<String> {
@@ -166,7 +172,9 @@ impl<'a, F: Fixture> Lab<'a, F> {
         expiry: Option<Expiry>,
     ) -> Replace<String> {
         let value = String::from(value);
-        self.store.replace(At::new(key), seen, value, expiry).await.expect("replace works")
+        Box::pin(self.store.replace(At::new(key), seen, value, expiry))
+            .await
+            .expect("replace works")
     }
 
     pub(super) async fn replace_now(&self, key: &Key, value: &str, expiry: Option<Expiry>) {
@@ -180,19 +188,19 @@ impl<'a, F: Fixture> Lab<'a, F> {
     }
 
     pub(super) async fn remove_if(&self, key: &Key, seen: Option<Version>) -> Remove {
-        self.store.remove(At::new(key), seen).await.expect("remove works")
+        Box::pin(self.store.remove(At::new(key), seen)).await.expect("remove works")
     }
 
     pub(super) async fn remove_owner(&self, owner: &Owner, keep: Option<&Key>) -> Vec<Key> {
-        sorted(self.store.remove_owner(owner, keep).await.expect("remove_owner works"))
+        sorted(Box::pin(self.store.remove_owner(owner, keep)).await.expect("remove_owner works"))
     }
 
     pub(super) async fn count(&self) -> u64 {
-        self.store.count().await.expect("count works")
+        Box::pin(self.store.count()).await.expect("count works")
     }
 
     pub(super) async fn clear(&self) {
-        self.store.clear().await.expect("clear works");
+        Box::pin(self.store.clear()).await.expect("clear works");
     }
 
     /// The keys of the owner's entries, in the order of the list.
@@ -202,7 +210,7 @@ impl<'a, F: Fixture> Lab<'a, F> {
 
     /// The owner's entries, all of which must be readable.
     pub(super) async fn listing(&self, owner: &Owner) -> Vec<Entry<String>> {
-        let listing = self.store.list(owner).await.expect("list works");
+        let listing = Box::pin(self.store.list(owner)).await.expect("list works");
         assert_eq!(listing.unreadable, [], "each entry can be read");
         assert_owned(&listing.entries, owner);
         listing.entries
@@ -218,7 +226,8 @@ impl<'a, F: Fixture> Lab<'a, F> {
     pub(super) async fn scan_all(&self, max_entries: usize) -> Listing<String> {
         let (mut entries, mut unreadable, mut after) = (Vec::new(), Vec::new(), None);
         for _ in 0..100_000 {
-            let page = self.store.scan(after.as_ref(), max_entries).await.expect("scan works");
+            let page =
+                Box::pin(self.store.scan(after.as_ref(), max_entries)).await.expect("scan works");
             entries.extend(page.listing.entries);
             unreadable.extend(page.listing.unreadable);
             after = page.next;
@@ -235,21 +244,24 @@ impl<'a, F: Fixture> Lab<'a, F> {
 
     /// Asserts that to every operation there is nothing under the key.
     pub(super) async fn assert_absent(&self, key: &Key, owner: Option<&Owner>) {
-        let any = Version::from_number(1);
         assert!(self.get(key).await.is_none(), "nothing to read");
         assert!(self.use_entry(key).await.is_none(), "nothing to use");
         for hint in [None, owner] {
             let touched = self.touch_at(At::new(key).owner(hint)).await;
             assert_eq!(touched, None, "nothing to touch");
         }
-        let replaced = self.replace(key, any, "never made", Some(LIVES)).await;
+        let replaced = self.replace(key, NO_VERSION, "never made", Some(LIVES)).await;
         assert!(matches!(replaced, Replace::Absent), "nothing to replace: {replaced:?}");
         assert_eq!(self.remove(key).await, Remove::Absent, "nothing to remove");
-        assert_eq!(self.remove_if(key, Some(any)).await, Remove::Absent, "nothing to remove");
+        assert_eq!(
+            self.remove_if(key, Some(NO_VERSION)).await,
+            Remove::Absent,
+            "nothing to remove"
+        );
         let to = self.key("never made", owner);
         let over = NewEntry::new(String::from("value"), LIVES)
             .owner(owner.cloned())
-            .replaces(Replaces::new(*key).owner(owner.cloned()).seen(any));
+            .replaces(Replaces::new(*key).owner(owner.cloned()).seen(NO_VERSION));
         assert_eq!(self.try_insert(to, over).await, Insert::Conflict, "nothing to replace");
         assert!(self.get(key).await.is_none(), "none of these made an entry");
         assert!(self.get(&to).await.is_none(), "none of these made an entry");

@@ -12,6 +12,7 @@ mod expiry;
 mod lab;
 mod namespaces;
 mod owners;
+mod processes;
 mod ready;
 mod replacing;
 mod restoring;
@@ -33,12 +34,13 @@ pub use self::entries::*;
 pub use self::expiry::*;
 pub use self::namespaces::*;
 pub use self::owners::*;
+pub use self::processes::*;
 pub use self::ready::*;
 pub use self::replacing::*;
 pub use self::restoring::*;
 pub use self::running::{
-    BrokenLaw, NotChecked, Report, broken_laws, broken_laws_on_a_real_clock, check_laws,
-    check_laws_on_a_real_clock,
+    BrokenLaw, NotChecked, Report, broken_laws, broken_laws_on_a_real_clock, check_costs,
+    check_laws, check_laws_on_a_real_clock,
 };
 pub use self::succession::*;
 pub use self::touching::*;
@@ -96,6 +98,14 @@ pub trait Fixture: Clone + Send + Sync + 'static {
         async { None }
     }
 
+    /// The same store as another process has it: on the same server, in the same namespace, with
+    /// connections and copies of its own. Without one, the laws about two processes are not
+    /// checked.
+    fn peer(&self, store: &Self::Store) -> impl Future<Output = Option<Self::Store>> + Send {
+        let _ = store;
+        async { None }
+    }
+
     /// Damages a live entry so that it can't be read, past the store. `false` if that can't be
     /// done: the laws about damaged entries are then not checked.
     fn damage(&self, store: &Self::Store, key: &Key) -> impl Future<Output = bool> + Send {
@@ -112,9 +122,9 @@ pub trait Fixture: Clone + Send + Sync + 'static {
 
     /// What the store has asked of its server so far. Without a count, the laws about costs are
     /// not checked.
-    fn asked(&self, store: &Self::Store) -> Option<Asked> {
+    fn asked(&self, store: &Self::Store) -> impl Future<Output = Option<Asked>> + Send {
         let _ = store;
-        None
+        async { None }
     }
 
     /// What each operation may cost at the most. Defaults to one command in one round trip each.
@@ -127,7 +137,8 @@ pub trait Fixture: Clone + Send + Sync + 'static {
     /// The concurrent laws call it on threads of their own, and inside of a
     /// law that is run by it. A store that is bound to a runtime overrides it:
     /// with Tokio for example by entering the runtime (`Handle::enter`) and
-    /// then doing as here, since `Handle::block_on` can't be nested.
+    /// then doing as here, since `Handle::block_on` can't be nested, and where the laws run in a
+    /// task, with `tokio::task::unconstrained`, since a task's budget is not renewed in here.
     fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
         pollster::block_on(future)
     }
@@ -242,6 +253,8 @@ macro_rules! each_law {
             a_limit_refuses_one_more
             a_limit_removes_the_oldest
             a_limit_counts_only_what_is_live_and_the_owners
+            what_one_process_has_done_the_other_finds
+            an_answer_that_is_no_copy_is_current
             clear_removes_everything
             a_scan_has_each_live_entry_once
             a_scan_misses_nothing_while_others_come_and_go
@@ -268,6 +281,7 @@ macro_rules! each_law {
             a_change_never_escapes_remove_owner
             of_a_removal_and_a_change_of_one_version_one_takes_effect
             a_touch_in_flight_never_brings_old_deadlines_back
+            nothing_in_flight_outlives_the_deadline
             of_concurrent_logins_over_one_entry_one_is_done
             a_login_and_a_change_of_what_it_replaces_exclude_each_other
             a_login_never_revives_what_was_logged_out
@@ -275,6 +289,12 @@ macro_rules! each_law {
             a_limit_holds_under_concurrent_logins
             a_login_never_saves_an_entry_from_remove_owner
             clear_misses_nothing_while_others_are_inserted
+            each_operation_costs_what_is_stated
+            what_is_ready_asks_nothing
+            an_insertion_costs_the_same_at_any_limit
+            no_cost_grows_with_the_owners_entries
+            a_list_costs_what_it_returns
+            only_reads_and_writes_carry_values
         }
     };
 }
@@ -290,6 +310,7 @@ mod tests {
             include_str!("expiry.rs"),
             include_str!("namespaces.rs"),
             include_str!("owners.rs"),
+            include_str!("processes.rs"),
             include_str!("ready.rs"),
             include_str!("replacing.rs"),
             include_str!("restoring.rs"),

@@ -68,6 +68,15 @@ pub fn check_laws<F: Fixture>(fixture: &F) -> Report {
     report
 }
 
+/// Runs the laws about costs only, one by one: for a fixture that counts what its stores ask all
+/// together, or that is too slow for the others.
+pub fn check_costs<F: Fixture>(fixture: &F) -> Report {
+    let mut report = Report::default();
+    let costs = laws().into_iter().filter(|(name, _)| COSTS.contains(name));
+    costs.for_each(|law| report.add(run(fixture, law)));
+    report
+}
+
 /// [`broken_laws`], for a store whose clock can't be moved: see
 /// [`check_laws_on_a_real_clock`].
 pub fn broken_laws_on_a_real_clock<F: Fixture>(fixture: &F, at_once: usize) -> Vec<BrokenLaw> {
@@ -80,11 +89,12 @@ pub fn broken_laws_on_a_real_clock<F: Fixture>(fixture: &F, at_once: usize) -> V
 /// Where others use the machine, more than a tick may pass between two calls. So a law
 /// that moves the clock and seems broken is run again when all are through, by itself, with
 /// ticks three and then nine times as long, and counts as broken if it fails each time. The
-/// laws that start threads of their own don't look at the clock: they run one by one, and once.
+/// laws that start threads of their own and those about costs don't look at the clock: they run
+/// one by one, and once.
 pub fn check_laws_on_a_real_clock<F: Fixture>(fixture: &F, at_once: usize) -> Report {
     let slowed = |times| Slowed { fixture: fixture.clone(), times };
     let (concurrent, mut sequential): (Vec<_>, Vec<_>) =
-        laws().into_iter().partition(|(name, _)| CONCURRENT.contains(name));
+        laws().into_iter().partition(|(name, _)| is_alone(name));
     let mut report = Report::default();
     concurrent.into_iter().for_each(|law| report.add(run(&slowed(1), law)));
 
@@ -158,6 +168,10 @@ impl<F: Fixture> Fixture for Slowed<F> {
         self.fixture.neighbour(store)
     }
 
+    fn peer(&self, store: &Self::Store) -> impl Future<Output = Option<Self::Store>> + Send {
+        self.fixture.peer(store)
+    }
+
     fn damage(&self, store: &Self::Store, key: &Key) -> impl Future<Output = bool> + Send {
         self.fixture.damage(store, key)
     }
@@ -166,7 +180,7 @@ impl<F: Fixture> Fixture for Slowed<F> {
         self.fixture.write_newer(store, key)
     }
 
-    fn asked(&self, store: &Self::Store) -> Option<Asked> {
+    fn asked(&self, store: &Self::Store) -> impl Future<Output = Option<Asked>> + Send {
         self.fixture.asked(store)
     }
 
@@ -209,8 +223,13 @@ fn message(panic: &(dyn std::any::Any + Send)) -> String {
     }
 }
 
+/// Whether a law runs with no other beside it.
+fn is_alone(law: &str) -> bool {
+    CONCURRENT.contains(&law) || COSTS.contains(&law)
+}
+
 /// The laws that start threads of their own.
-const CONCURRENT: [&str; 17] = [
+const CONCURRENT: [&str; 19] = [
     "a_change_never_escapes_remove_owner",
     "a_limit_holds_under_concurrent_insertions",
     "a_limit_holds_under_concurrent_logins",
@@ -220,8 +239,10 @@ const CONCURRENT: [&str; 17] = [
     "a_login_never_saves_an_entry_from_remove_owner",
     "a_read_in_flight_never_revives_a_removed_entry",
     "a_touch_in_flight_never_brings_old_deadlines_back",
+    "an_answer_that_is_no_copy_is_current",
     "clear_misses_nothing_while_others_are_inserted",
     "no_update_is_lost",
+    "nothing_in_flight_outlives_the_deadline",
     "of_a_removal_and_a_change_of_one_version_one_takes_effect",
     "of_concurrent_insertions_one_is_made",
     "of_concurrent_logins_over_one_entry_one_is_done",
@@ -230,17 +251,36 @@ const CONCURRENT: [&str; 17] = [
     "remove_owner_misses_nothing_while_others_are_inserted",
 ];
 
+/// The laws about costs.
+const COSTS: [&str; 6] = [
+    "a_list_costs_what_it_returns",
+    "an_insertion_costs_the_same_at_any_limit",
+    "each_operation_costs_what_is_stated",
+    "no_cost_grows_with_the_owners_entries",
+    "only_reads_and_writes_carry_values",
+    "what_is_ready_asks_nothing",
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_laws_that_start_threads_are_those_that_share_a_caller() {
-        let files = [include_str!("concurrent.rs"), include_str!("whole.rs")];
+        let files =
+            [include_str!("concurrent.rs"), include_str!("processes.rs"), include_str!("whole.rs")];
         let laws = files.iter().flat_map(|file| file.split("\npub async fn ").skip(1));
         let concurrent = laws.filter(|law| law.contains("together(&"));
         let mut names: Vec<_> = concurrent.filter_map(|law| law.split('<').next()).collect();
         names.sort_unstable();
         assert_eq!(names, CONCURRENT);
+    }
+
+    #[test]
+    fn the_laws_about_costs_are_known() {
+        let laws = include_str!("costs.rs").split("\npub async fn ").skip(1);
+        let mut names: Vec<_> = laws.filter_map(|law| law.split('<').next()).collect();
+        names.sort_unstable();
+        assert_eq!(names, COSTS);
     }
 }

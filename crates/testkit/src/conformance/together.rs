@@ -28,12 +28,26 @@ impl<F: Fixture> Caller<F> {
         Self { fixture: fixture.clone(), store: Arc::new(fixture.store().await) }
     }
 
+    /// The same store as another process has it.
+    pub(super) async fn peer(&self) -> Option<Self> {
+        let peer = self.fixture.peer(&self.store).await;
+        if peer.is_none() {
+            super::running::report_not_checked("the fixture has no second process");
+        }
+        Some(Self { fixture: self.fixture.clone(), store: Arc::new(peer?) })
+    }
+
     pub(super) fn store(&self) -> &F::Store {
         &self.store
     }
 
     pub(super) fn get(&self, key: &Key) -> Option<Entry<String>> {
         self.fixture.block_on(self.store.get(key, Freshness::Strict)).expect("get works")
+    }
+
+    /// Reads by a copy, if the store keeps any.
+    pub(super) fn get_bounded(&self, key: &Key) -> Option<Entry<String>> {
+        self.fixture.block_on(self.store.get(key, Freshness::Bounded)).expect("get works")
     }
 
     /// Reads and uses an entry as a request does; it is there only if both say so.
@@ -88,7 +102,7 @@ impl<F: Fixture> Caller<F> {
         self.insert_entry(key, entry("value", owner).limit(limit).replaces(old))
     }
 
-    fn insert_entry(&self, key: Key, entry: NewEntry<String>) -> Insert {
+    pub(super) fn insert_entry(&self, key: Key, entry: NewEntry<String>) -> Insert {
         self.fixture.block_on(self.store.insert(key, entry)).expect("insert works")
     }
 
@@ -123,6 +137,14 @@ impl<F: Fixture> Caller<F> {
         let listing = self.fixture.block_on(self.store.list(owner)).expect("list works");
         assert_eq!(listing.unreadable, [], "each entry can be read");
         super::lab::keys_of(&listing.entries)
+    }
+
+    pub(super) fn ticks(&self, ticks: u32) -> std::time::Duration {
+        self.fixture.tick() * ticks
+    }
+
+    pub(super) fn advance(&self, by: std::time::Duration) {
+        self.fixture.block_on(self.fixture.advance(by));
     }
 
     pub(super) fn clear(&self) {

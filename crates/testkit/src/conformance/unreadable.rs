@@ -1,9 +1,9 @@
 //! Entries that can't be read: damaged ones, and those that a newer version has written.
 
-use kvolt_cache::{At, Insert, Key, NewEntry, Owner, Remove, Store, Version};
+use kvolt_cache::{At, Insert, Key, NewEntry, Owner, Remove, Store};
 
 use super::Fixture;
-use super::lab::{LIVES, Lab, keys_of, owner, sorted};
+use super::lab::{LIVES, Lab, NO_VERSION, keys_of, owner, sorted};
 
 /// How an entry becomes unreadable.
 #[derive(Clone, Copy)]
@@ -56,9 +56,8 @@ impl<'a, F: Fixture> Damage<'a, F> {
         for key in self.unreadable.iter().chain([&self.plain]) {
             let error = self.lab.read(key).await.expect_err("it can't be read");
             assert!(error.is_corrupt(), "{error}");
-            let any = Version::from_number(1);
             let value = String::from("changed");
-            match self.lab.store.replace(At::new(key), any, value, Some(LIVES)).await {
+            match self.lab.store.replace(At::new(key), NO_VERSION, value, Some(LIVES)).await {
                 Err(error) => assert!(error.is_corrupt(), "{error}"),
                 // What it has for a version is none that was ever seen.
                 Ok(replaced) => panic!("it can't be read: {replaced:?}"),
@@ -68,7 +67,7 @@ impl<'a, F: Fixture> Damage<'a, F> {
             }
             let entry = NewEntry::new(String::from("new"), LIVES);
             assert_eq!(self.lab.try_insert(*key, entry).await, Insert::Occupied);
-            let removed = self.lab.remove_if(key, Some(any)).await;
+            let removed = self.lab.remove_if(key, Some(NO_VERSION)).await;
             assert_ne!(removed, Remove::Removed, "it has another version");
             let error = self.lab.read(key).await.expect_err("none of these changed it");
             assert!(error.is_corrupt(), "{error}");

@@ -1,0 +1,70 @@
+//! Touching and replacing entries.
+
+use kvolt_cache::{Deadlines, Expiry, Key, Replace, Version};
+
+use crate::core::{Core, lock};
+use crate::dialect::{Argument, Dialect};
+use crate::failure::{Failure, Kind, Outcome};
+use crate::row::{Times, fresh_number, millis};
+
+/// How often a use is tried again that another overtook.
+const MAX_TOUCHES: u32 = 3;
+
+impl<D: Dialect> Core<D> {
+    /// The statement decides by the database's clock whether a slide is due, and sees what was
+    /// committed while it waited: of many touches at once one writes. It may then return the
+    /// deadlines from before it waited; they say that a slide is due, so it is run again.
+    pub(crate) async fn touch(&self, key: &Key) -> Outcome<Option<Deadlines>> {
+        let _turn = self.write.turns.take(&[Some(lock(key))]).await?;
+        // A touch can be repeated.
+        let mut lease = self.write.lease_unchecked().await?;
+        let mut touches = 0;
+        loop {
+            let touched = lease.fetch(&self.sql.touch, &[key.into()]).await;
+            let mut rows = touched.map_err(Failure::of_touching)?;
+            let is_slid = rows.first().is_some_and(|row| matches!(D::integer(row, 4), Ok(Some(1))));
+            if rows.is_empty() && !D::CHANGES_IN_WITH {
+                rows = lease.fetch(&self.sql.deadlines, &[key.into()]).await?;
+            }
+            let times = rows.first().map(|row| Times::read::<D>(row, 0, *key)).transpose()?;
+            let Some(times) = times.filter(Times::is_live) else {
+                return Ok(None);
+            };
+            touches += 1;
+            let is_due = times.is_slide_due(self.settings.slide_after);
+            if is_slid || !is_due || touches >= MAX_TOUCHES {
+                return Ok(Some(times.deadlines()));
+            }
+        }
+    }
+
+    pub(crate) async fn replace(
+        &self,
+        key: &Key,
+        seen: Version,
+        value: &[u8],
+        expiry: Option<Expiry>,
+    ) -> Outcome<Replace<Vec<u8>>> {
+        let version = fresh_number()?;
+        let arguments = [
+            Argument::from(key),
+            seen.number().cast_signed().into(),
+            value.into(),
+            version.into(),
+            i64::from(expiry.is_some()).into(),
+            expiry.and_then(|expiry| expiry.idle_timeout()).map(millis).into(),
+            expiry.and_then(|expiry| expiry.lifetime()).map(millis).into(),
+        ];
+        let _turn = self.write.turns.take(&[Some(lock(key))]).await?;
+        let mut lease = self.write.lease().await?;
+        if lease.execute(&self.sql.replace, &arguments).await? > 0 {
+            return Ok(Replace::Replaced(Version::from_number(version.cast_unsigned())));
+        }
+        match self.find(&mut lease, key).await? {
+            None => Ok(Replace::Absent),
+            Some(entry) if entry.version != seen => Ok(Replace::Conflict(entry)),
+            // A use that was committed late has kept it alive.
+            Some(_) => Err(Failure::new(Kind::Again, "the entry was changed again and again")),
+        }
+    }
+}

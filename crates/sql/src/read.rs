@@ -1,0 +1,75 @@
+//! Reading entries.
+
+use kvolt_cache::{Cursor, Entry, Key, Listing, Owner, Page};
+
+use crate::connections::Lease;
+use crate::core::Core;
+use crate::dialect::{DbRow, Dialect};
+use crate::failure::Outcome;
+use crate::row::{self, Row};
+
+/// The largest page.
+const MAX_PAGE: usize = 10_000;
+
+impl<D: Dialect> Core<D> {
+    pub(crate) async fn get(&self, key: &Key) -> Outcome<Option<Entry<Vec<u8>>>> {
+        let mut lease = self.read.lease_unchecked().await?;
+        self.find(&mut lease, key).await
+    }
+
+    /// The live entry under a key.
+    pub(crate) async fn find(
+        &self,
+        lease: &mut Lease<'_, D>,
+        key: &Key,
+    ) -> Outcome<Option<Entry<Vec<u8>>>> {
+        let rows = lease.fetch(&self.sql.get, &[key.into()]).await?;
+        let row = rows.first().map(Row::read::<D>).transpose()?;
+        let row = row.filter(|row| row.times.is_live());
+        Ok(row.map(|row| row.into_entry(self.settings.slide_after)))
+    }
+
+    pub(crate) async fn list(&self, owner: &Owner) -> Outcome<Listing<Vec<u8>>> {
+        let mut lease = self.read.lease_unchecked().await?;
+        let rows = lease.fetch(&self.sql.list, &[owner.into()]).await?;
+        Ok(self.listing(&rows)?)
+    }
+
+    pub(crate) async fn scan(&self, after: &[u8], max_entries: usize) -> Outcome<Page<Vec<u8>>> {
+        let max_entries = max_entries.clamp(1, MAX_PAGE);
+        let limit = i64::try_from(max_entries).unwrap_or(i64::MAX);
+        let mut lease = self.read.lease().await?;
+        let rows = lease.fetch(&self.sql.scan, &[after.into(), limit.into()]).await?;
+        let last = rows.last().filter(|_| rows.len() >= max_entries);
+        let next = last.map(row::key::<D>).transpose()?;
+        Ok(Page::new(self.listing(&rows)?, next.map(|key| Cursor::from_bytes(*key.as_bytes()))))
+    }
+
+    pub(crate) async fn count(&self) -> Outcome<u64> {
+        let mut lease = self.read.lease().await?;
+        let rows = lease.fetch(&self.sql.count, &[]).await?;
+        let count = rows.first().and_then(|row| D::integer(row, 0).ok().flatten());
+        Ok(count.and_then(|count| u64::try_from(count).ok()).unwrap_or(0))
+    }
+
+    /// The database's time, in milliseconds.
+    pub(crate) async fn now(&self, lease: &mut Lease<'_, D>) -> Outcome<i64> {
+        let rows = lease.fetch(&self.sql.now, &[]).await?;
+        Ok(rows.first().and_then(|row| D::integer(row, 0).ok().flatten()).unwrap_or(0))
+    }
+
+    /// What can be read of live rows, and the keys of the others.
+    fn listing(&self, rows: &[DbRow<D>]) -> kvolt_cache::Result<Listing<Vec<u8>>> {
+        let mut listing = Listing::new(Vec::with_capacity(rows.len()), Vec::new());
+        for db_row in rows {
+            match Row::read::<D>(db_row) {
+                Ok(row) if row.times.is_live() => {
+                    listing.entries.push(row.into_listed(self.settings.slide_after));
+                }
+                Ok(_) => {}
+                Err(_) => listing.unreadable.push(row::key::<D>(db_row)?),
+            }
+        }
+        Ok(listing)
+    }
+}
