@@ -4,33 +4,25 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
-use kvolt_session::{Access, RefusalReason, Session, Token, Unread};
+use kvolt_session::{Access, RefusalReason, Session, Unread};
 
 use crate::bounded::bounded;
 use crate::error::plain;
-use crate::lookup::{Place, Presented};
+use crate::lookup::Presented;
 use crate::shared::{Shared, Unfinished};
-use crate::slot::{self, Read, Slot};
+use crate::slot::{self, Slot};
 use crate::{Error, Missing, Refused, SessionLayer};
 
-/// What a request came with, and what the store said of it.
+/// What the store said to a request that had to wait for it.
 pub(crate) struct Found<T> {
-    pub(crate) presented: Presented,
-    pub(crate) result: kvolt_session::Result<Read<T>>,
-    /// How the store was asked.
-    pub(crate) access: Access,
-    /// The slot of a layer of the same sessions around this one.
-    pub(crate) outer: Option<Shared<T>>,
+    presented: Presented,
+    result: kvolt_session::Result<Option<Session<T>>>,
+    access: Access,
+    outer: Option<Shared<T>>,
 }
 
 /// What a request that may pass takes along, or the answer to one that may not.
 pub(crate) type Admitted<T> = Result<Shared<T>, Box<Response<Bytes>>>;
-
-impl<T> From<Option<Session<T>>> for Read<T> {
-    fn from(session: Option<Session<T>>) -> Self {
-        session.map_or(Self::Nothing, Self::Session)
-    }
-}
 
 impl<T: Send + Sync + 'static> SessionLayer<T> {
     /// How the store is asked for a request's session.
@@ -49,25 +41,74 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
     pub(crate) async fn ask(
         self: Arc<Self>,
         unread: Unread<T>,
-        token: Token,
-        place: Place,
+        presented: Presented,
         access: Access,
         outer: Option<Shared<T>>,
     ) -> Found<T> {
-        let answer = self.sessions.manager().finish(&token, unread);
-        let result = bounded(self.sessions.inner().store_timeout, answer).await.map(Read::from);
-        Found { presented: Presented::One(token, place), result, access, outer }
+        let result = match &presented {
+            Presented::One(token, _) => {
+                let answer = self.sessions.manager().finish(token, unread);
+                bounded(self.sessions.inner().store_timeout, answer).await
+            }
+            // Without a token, nothing is asked.
+            Presented::Nothing | Presented::Several(..) => Ok(None),
+        };
+        Found { presented, result, access, outer }
+    }
+
+    /// [`admit`](Self::admit) for a request that has waited.
+    pub(crate) fn admit_found<B>(
+        self: &Arc<Self>,
+        found: Found<T>,
+        request: &Request<B>,
+    ) -> Admitted<T> {
+        let Found { presented, result, access, outer } = found;
+        self.admit(presented, result, access, outer, request)
+    }
+
+    /// [`admit`](Self::admit) for a request whose session a layer of the same sessions around this
+    /// one has read, by this access.
+    pub(crate) fn admit_within<B>(
+        self: &Arc<Self>,
+        outer: Shared<T>,
+        access: Access,
+        request: &Request<B>,
+    ) -> Admitted<T> {
+        if outer.is_unreadable() && self.required {
+            return Err(self.unreadable());
+        }
+        let (read, is_unreadable) = outer.read();
+        let mut slot = Shared::spare();
+        let begun = slot.begin(Arc::clone(self), access, Some(outer));
+        (begun.read, begun.is_unreadable) = (read, is_unreadable);
+        self.decide(slot, request)
     }
 
     /// Whether a request may pass. Every path into a handler comes through here.
-    #[inline(always)]
-    pub(crate) fn admit<B>(self: &Arc<Self>, found: Found<T>, request: &Request<B>) -> Admitted<T> {
-        let Found { presented, result, access, outer } = found;
-        let read = match result {
-            Ok(read) => read,
-            Err(error) => self.unread(error.into())?,
-        };
-        let slot = Shared::new(Slot::new(Arc::clone(self), presented, read, access, outer));
+    #[inline]
+    pub(crate) fn admit<B>(
+        self: &Arc<Self>,
+        presented: Presented,
+        result: kvolt_session::Result<Option<Session<T>>>,
+        access: Access,
+        outer: Option<Shared<T>>,
+        request: &Request<B>,
+    ) -> Admitted<T> {
+        let mut slot = Shared::spare();
+        let begun = slot.begin(Arc::clone(self), access, outer);
+        begun.present(presented);
+        match result {
+            Ok(session) => begun.read = session,
+            Err(error) => {
+                self.unread(error.into())?;
+                begun.is_unreadable = true;
+            }
+        }
+        self.decide(slot, request)
+    }
+
+    #[inline]
+    fn decide<B>(&self, slot: Shared<T>, request: &Request<B>) -> Admitted<T> {
         match self.missing(&slot) {
             None => Ok(slot),
             Some(missing) => Err(self.refused(slot, missing, request)),
@@ -108,14 +149,17 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
     }
 
     #[cold]
-    fn unread(&self, error: Error) -> Result<Read<T>, Box<Response<Bytes>>> {
+    fn unread(&self, error: Error) -> Result<(), Box<Response<Bytes>>> {
         match self.sessions.unread(error) {
-            Ok(_) if self.required => {
-                Err(self.respond(plain(StatusCode::INTERNAL_SERVER_ERROR, "internal error\n")))
-            }
-            Ok(read) => Ok(read),
+            Ok(()) if self.required => Err(self.unreadable()),
+            Ok(()) => Ok(()),
             Err(error) => Err(self.respond(error.to_response())),
         }
+    }
+
+    /// The answer to a request that needs a session and has one that can't be read.
+    fn unreadable(&self) -> Box<Response<Bytes>> {
+        self.respond(plain(StatusCode::INTERNAL_SERVER_ERROR, "internal error\n"))
     }
 
     /// Marks an answer of the layer's own.

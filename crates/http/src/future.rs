@@ -117,7 +117,7 @@ where
                     let admitted = match &mut waiting.step {
                         Step::Ask(ask) => {
                             let found = ready!(ask.as_mut().poll(context));
-                            match waiting.layer.admit(found, &waiting.request) {
+                            match waiting.layer.admit_found(found, &waiting.request) {
                                 Ok(slot) if slot.is_rotation_due() => {
                                     waiting.step = Step::Rotate(Box::pin(rotated(slot)));
                                     continue;

@@ -5,14 +5,13 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use kvolt_session::Ready;
+use kvolt_session::{Access, Ready};
 use tower_service::Service;
 
-use crate::admit::{Admitted, Found};
+use crate::admit::Admitted;
 use crate::future::{Step, rotated};
 use crate::lookup::Presented;
 use crate::shared::Shared;
-use crate::slot::Read;
 use crate::{Error, ResponseFuture, SessionLayer};
 
 /// The service of a [`SessionLayer`].
@@ -51,28 +50,24 @@ where
         }
         let outer = request.extensions().get::<Shared<T>>();
         let access = layer.access_for(&request, outer.is_some_and(|outer| outer.is_strict()));
-        let outer = outer.filter(|outer| outer.sessions().is(sessions)).cloned();
-        let (presented, read) = match &outer {
-            Some(outer) => (outer.presented(), outer.read_for(access)),
-            None => (presented, None),
-        };
-        let (presented, result, access) = match (read, presented) {
-            (Some((read, access)), presented) => (presented, Ok(read), access),
-            (None, Presented::One(token, place)) => {
-                match sessions.manager().get_ready(&token, access) {
-                    Ready::Yes(result) => {
-                        (Presented::One(token, place), result.map(Read::from), access)
-                    }
-                    Ready::No(unread) => {
-                        let ask = Arc::clone(layer).ask(unread, token, place, access, outer);
-                        return self.wait(Step::Ask(Box::pin(ask)), request);
-                    }
+        if let Some(outer) = outer.filter(|outer| outer.sessions().is(sessions)) {
+            let outer = outer.clone();
+            return self.within(outer, access, request);
+        }
+        let admitted = match &presented {
+            Presented::One(token, _) => match sessions.manager().get_ready(token, access) {
+                Ready::Yes(result) => layer.admit(presented, result, access, None, &request),
+                Ready::No(unread) => {
+                    let ask = Arc::clone(layer).ask(unread, presented, access, None);
+                    return self.wait(Step::Ask(Box::pin(ask)), request);
                 }
+            },
+            Presented::Nothing => layer.admit(presented, Ok(None), access, None, &request),
+            Presented::Several(..) => {
+                sessions.report_ambiguous();
+                layer.admit(presented, Ok(None), access, None, &request)
             }
-            (None, Presented::Nothing) => (Presented::Nothing, Ok(Read::Nothing), access),
-            (None, several) => (several, Ok(sessions.report_ambiguous()), access),
         };
-        let admitted = layer.admit(Found { presented, result, access, outer }, &request);
         self.go_on(admitted, request)
     }
 }
@@ -81,7 +76,38 @@ impl<S, T> SessionService<S, T>
 where
     T: Send + Sync + 'static,
 {
-    #[inline]
+    /// Goes on with what a layer of the same sessions around this one has found.
+    #[cold]
+    fn within<B>(
+        &mut self,
+        outer: Shared<T>,
+        access: Access,
+        request: Request<B>,
+    ) -> ResponseFuture<S, T, B>
+    where
+        S: Service<Request<B>> + Clone,
+    {
+        let layer = &self.layer;
+        let presented = outer.presented();
+        let admitted = match (outer.read_for(access), &presented) {
+            (Some(access), _) => layer.admit_within(outer, access, &request),
+            (None, Presented::One(token, _)) => {
+                match layer.sessions.manager().get_ready(token, access) {
+                    Ready::Yes(result) => {
+                        layer.admit(presented, result, access, Some(outer), &request)
+                    }
+                    Ready::No(unread) => {
+                        let ask = Arc::clone(layer).ask(unread, presented, access, Some(outer));
+                        return self.wait(Step::Ask(Box::pin(ask)), request);
+                    }
+                }
+            }
+            (None, _) => layer.admit(presented, Ok(None), access, Some(outer), &request),
+        };
+        self.go_on(admitted, request)
+    }
+
+    #[inline(always)]
     fn go_on<B>(&mut self, admitted: Admitted<T>, request: Request<B>) -> ResponseFuture<S, T, B>
     where
         S: Service<Request<B>> + Clone,

@@ -13,7 +13,6 @@ use crate::cross_origin::{self, Verdict};
 use crate::error::ConfigError;
 use crate::lookup::{Place, Presented, Source};
 use crate::shared::Shared;
-use crate::slot::{Read, Slot};
 use crate::{CookiePolicy, Error, Handle, Lookup, Refusal, Result, SessionLayer, SetToken};
 
 /// How long a store may take to answer unless set otherwise: 2 seconds.
@@ -127,27 +126,32 @@ impl<T: Send + Sync + 'static> Sessions<T> {
         if !self.admits_origin(&parts.method, &parts.uri, &parts.headers, presented.place()) {
             return Err(Error::cross_origin());
         }
-        let read = match &presented {
+        let mut slot = Shared::spare();
+        let begun = slot.begin(Arc::new(self.layer().optional()), Access::SLIDE, None);
+        match &presented {
             Presented::One(token, _) => {
                 match bounded(self.0.store_timeout, self.0.manager.get(token)).await {
-                    Ok(session) => session.into(),
-                    Err(error) => self.unread(error.into())?,
+                    Ok(session) => begun.read = session,
+                    Err(error) => {
+                        self.unread(error.into())?;
+                        begun.is_unreadable = true;
+                    }
                 }
             }
             Presented::Several(..) => self.report_ambiguous(),
-            Presented::Nothing => Read::Nothing,
-        };
-        let layer = Arc::new(self.layer().optional());
-        Ok(Handle::outside(Shared::new(Slot::new(layer, presented, read, Access::SLIDE, None))))
+            Presented::Nothing => {}
+        }
+        begun.present(presented);
+        Ok(Handle::outside(slot))
     }
 
-    /// What follows from an error of the store. A client whose session can't be decoded must be
-    /// able to sign in, and out.
+    /// What follows from an error of the store. A session that can't be read is none: its client
+    /// must be able to sign in, and out.
     #[cold]
-    pub(crate) fn unread(&self, error: Error) -> Result<Read<T>> {
+    pub(crate) fn unread(&self, error: Error) -> Result<()> {
         if error.is_unreadable() {
             error.log();
-            return Ok(Read::Unreadable);
+            return Ok(());
         }
         if error.is_unavailable() {
             self.0.manager.report_refusal(None, RefusalReason::Unavailable);
@@ -157,13 +161,12 @@ impl<T: Send + Sync + 'static> Sessions<T> {
 
     /// Reports a request with several different tokens, of which none is believed.
     #[cold]
-    pub(crate) fn report_ambiguous(&self) -> Read<T> {
+    pub(crate) fn report_ambiguous(&self) {
         tracing::debug!(
             target: "kvolt::http",
             "believed no token of a request that has several: another cookie of the same name may be left over at another path or domain"
         );
         self.0.manager.report_refusal(None, RefusalReason::Ambiguous);
-        Read::Nothing
     }
 
     /// Notes whether a rotation by a layer worked. The request goes on in either case.

@@ -3,15 +3,17 @@
 use std::any::Any;
 use std::cell::RefCell;
 use std::ops::Deref;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use http::HeaderMap;
+use kvolt_session::Access;
 
+use crate::SessionLayer;
 use crate::slot::Slot;
 
 /// A slot that is shared. Its memory is used again by a later request on the thread that finishes
 /// its response: what a request costs is counted in allocations.
-pub(crate) struct Shared<T>(Arc<Option<Slot<T>>>);
+pub(crate) struct Shared<T>(Arc<Slot<T>>);
 
 /// How many slots a thread keeps for later requests.
 const MAX_SPARE: usize = 32;
@@ -22,16 +24,23 @@ thread_local! {
 }
 
 impl<T: Send + Sync + 'static> Shared<T> {
-    #[inline]
-    pub(crate) fn new(slot: Slot<T>) -> Self {
+    /// One that no one shares yet.
+    pub(crate) fn spare() -> Self {
         let spare = SPARE.try_with(|spare| spare.borrow_mut().pop()).ok().flatten();
-        let spare = spare.and_then(|spare| spare.downcast::<Option<Slot<T>>>().ok());
-        let mut shared = spare.unwrap_or_default();
-        match Arc::get_mut(&mut shared) {
-            Some(place) => *place = Some(slot),
-            None => shared = Arc::new(Some(slot)),
-        }
-        Self(shared)
+        Self(spare.and_then(|spare| spare.downcast().ok()).unwrap_or_default())
+    }
+
+    /// Begins with a request, before the slot is shared.
+    #[inline]
+    pub(crate) fn begin(
+        &mut self,
+        layer: Arc<SessionLayer<T>>,
+        access: Access,
+        outer: Option<Self>,
+    ) -> &mut Slot<T> {
+        let slot = Arc::get_mut(&mut self.0).expect("no one else has a spare slot");
+        slot.begin(layer, access, outer);
+        slot
     }
 }
 
@@ -40,7 +49,7 @@ impl<T> Deref for Shared<T> {
 
     #[inline]
     fn deref(&self) -> &Slot<T> {
-        Option::as_ref(&self.0).expect("it is emptied when no one shares it any more")
+        &self.0
     }
 }
 
@@ -63,18 +72,15 @@ impl<T: Send + Sync + 'static> Unfinished<T> {
     #[inline]
     pub(crate) fn finish(&mut self, headers: &mut HeaderMap) {
         let Some(Shared(mut shared)) = self.0.take() else { return };
-        let Some(place) = Arc::get_mut(&mut shared) else {
+        let Some(slot) = Arc::get_mut(&mut shared) else {
             // A stream or a task has kept it.
             let slot = Shared(shared);
             return slot.finish(slot.close(), headers);
         };
-        if let Some(slot) = place {
-            // Without a lock.
-            let state = slot.state_mut().unwrap_or_else(PoisonError::into_inner);
-            let outgoing = state.outgoing.take();
-            slot.finish(outgoing, headers);
-        }
-        *place = None;
+        // Without a lock. A slot within another has nothing of its own.
+        let outgoing = slot.state_mut().outgoing.take();
+        slot.finish(outgoing, headers);
+        slot.end();
         let _ = SPARE.try_with(|spare| {
             let mut spare = spare.borrow_mut();
             if spare.len() < MAX_SPARE {

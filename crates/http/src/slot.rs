@@ -1,6 +1,6 @@
 //! What the layer leaves in a request, and what a handler leaves for the layer.
 
-use std::sync::{Arc, LockResult, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, SET_COOKIE, VARY};
@@ -16,8 +16,11 @@ use crate::{Refused, SessionLayer, Sessions};
 /// A request's session, or that it has none. It exists behind every layer, so that "no session"
 /// and "no layer" can be told apart.
 pub(crate) struct Slot<T> {
-    layer: Arc<SessionLayer<T>>,
-    read: Read<T>,
+    layer: Option<Arc<SessionLayer<T>>>,
+    /// The session as the store had it when the request arrived, whether or not the handler sees it.
+    pub(crate) read: Option<Session<T>>,
+    /// Whether there is one that can't be decoded: that is not as if there were none.
+    pub(crate) is_unreadable: bool,
     /// How the store was asked.
     access: Access,
     /// Where the client's tokens came from, whether or not there is such a session.
@@ -28,14 +31,6 @@ pub(crate) struct Slot<T> {
     /// one token, so its state, its place and its tokens are the ones that count.
     outermost: Option<Shared<T>>,
     state: Mutex<State<T>>,
-}
-
-/// What the store said of the client's token.
-pub(crate) enum Read<T> {
-    Nothing,
-    Session(Session<T>),
-    /// A session that can't be decoded: that is not as if there were none.
-    Unreadable,
 }
 
 /// The header by which the response sets or clears the client's token. Mostly there is none, so
@@ -57,8 +52,9 @@ pub(crate) struct State<T> {
 }
 
 /// What has become of the client's token since the request arrived.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Change {
+    #[default]
     None,
     /// The session has another token.
     Renewed,
@@ -67,34 +63,49 @@ pub(crate) enum Change {
 }
 
 impl<T> Slot<T> {
-    #[inline(always)]
-    pub(crate) fn new(
+    /// Begins with a request. The slot is a new one, or an [`end`](Self::end) has emptied it.
+    #[inline]
+    pub(crate) fn begin(
+        &mut self,
         layer: Arc<SessionLayer<T>>,
-        presented: Presented,
-        read: Read<T>,
         access: Access,
         outer: Option<Shared<T>>,
-    ) -> Self {
-        let place = presented.place();
-        let (token, several) = match presented {
-            Presented::Nothing => (None, Vec::new()),
-            Presented::One(token, _) => (Some(token), Vec::new()),
-            Presented::Several(tokens, _) => (None, tokens),
-        };
-        let outermost = outer.map(|outer| outer.outermost.clone().unwrap_or(outer));
-        let state = Mutex::new(State {
-            token,
-            change: Change::None,
-            latest: None,
-            proof: None,
-            outgoing: None,
-            is_finished: false,
-        });
-        Self { layer, read, access, place, several, outermost, state }
+    ) {
+        self.layer = Some(layer);
+        self.access = access;
+        self.outermost = outer.map(|outer| outer.outermost.clone().unwrap_or(outer));
+    }
+
+    /// Notes what the request came with.
+    #[inline]
+    pub(crate) fn present(&mut self, presented: Presented) {
+        self.place = presented.place();
+        match presented {
+            Presented::Nothing => {}
+            Presented::One(token, _) => self.state_mut().token = Some(token),
+            Presented::Several(tokens, _) => self.several = tokens,
+        }
+    }
+
+    pub(crate) fn read(&self) -> (Option<Session<T>>, bool) {
+        (self.read.clone(), self.is_unreadable)
+    }
+
+    /// Forgets all of a request, its token among it.
+    #[inline]
+    pub(crate) fn end(&mut self) {
+        let Self { layer, read, is_unreadable, access, place, several, outermost, state } = self;
+        (*layer, *read, *outermost) = (None, None, None);
+        (*is_unreadable, *access, *place, *several) = (false, Access::PEEK, None, Vec::new());
+        *state.get_mut().unwrap_or_else(PoisonError::into_inner) = State::default();
+    }
+
+    fn layer(&self) -> &SessionLayer<T> {
+        self.layer.as_deref().expect("a slot that is shared has begun")
     }
 
     pub(crate) fn sessions(&self) -> &Sessions<T> {
-        &self.layer.sessions
+        &self.layer().sessions
     }
 
     fn outermost(&self) -> &Self {
@@ -102,8 +113,8 @@ impl<T> Slot<T> {
     }
 
     /// For the only holder. A slot within another has no state of its own.
-    pub(crate) fn state_mut(&mut self) -> LockResult<&mut State<T>> {
-        self.state.get_mut()
+    pub(crate) fn state_mut(&mut self) -> &mut State<T> {
+        self.state.get_mut().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// From here on, the response can carry no token. Returns what it has to carry.
@@ -136,19 +147,12 @@ impl<T> Slot<T> {
     /// say so.
     #[inline]
     pub(crate) fn session(&self) -> Option<&Session<T>> {
-        let session = self.read_session();
-        session.filter(|session| self.layer.anonymous || !session.is_anonymous())
-    }
-
-    fn read_session(&self) -> Option<&Session<T>> {
-        match &self.read {
-            Read::Session(session) => Some(session),
-            Read::Nothing | Read::Unreadable => None,
-        }
+        let session = self.read.as_ref();
+        session.filter(|session| self.layer().anonymous || !session.is_anonymous())
     }
 
     pub(crate) fn is_unreadable(&self) -> bool {
-        matches!(self.read, Read::Unreadable)
+        self.is_unreadable
     }
 
     /// Whether the client has a session, or several, of whatever kind.
@@ -156,7 +160,7 @@ impl<T> Slot<T> {
         let state = self.state();
         match state.change {
             Change::Replaced => state.token.is_some(),
-            _ => !matches!(self.read, Read::Nothing) || !self.several().is_empty(),
+            _ => self.read.is_some() || self.is_unreadable || !self.several().is_empty(),
         }
     }
 
@@ -166,7 +170,7 @@ impl<T> Slot<T> {
         let state = self.state();
         let token = state.token.clone()?;
         let latest = state.latest.as_deref();
-        let latest = latest.or(self.read_session().filter(|_| state.change == Change::None));
+        let latest = latest.or(self.read.as_ref().filter(|_| state.change == Change::None));
         Some((token, latest.cloned()))
     }
 
@@ -195,12 +199,12 @@ impl<T> Slot<T> {
         }
     }
 
-    /// What was read, and how, for a layer within this one that asks by this access; `None` if it
-    /// has to ask the store itself.
-    pub(crate) fn read_for(&self, access: Access) -> Option<(Read<T>, Access)> {
+    /// By which access was read what a layer within this one may go on with, that would ask by
+    /// `access`; `None` if it has to ask the store itself.
+    pub(crate) fn read_for(&self, access: Access) -> Option<Access> {
         let is_enough = (self.access.is_strict() || !access.is_strict())
             && (self.access.slides() || !access.slides());
-        (is_enough && !self.is_replaced()).then(|| (self.read.clone(), self.access))
+        (is_enough && !self.is_replaced()).then_some(self.access)
     }
 }
 
@@ -213,7 +217,7 @@ impl<T: Send + Sync + 'static> Slot<T> {
     /// Whether the session's token is due to be changed. Looking changes none.
     #[inline]
     pub(crate) fn is_rotation_due(&self) -> bool {
-        self.layer.rotates
+        self.layer().rotates
             && self.access.slides()
             && self.session().is_some_and(|session| {
                 self.sessions().manager().is_rotation_due(session)
@@ -240,16 +244,34 @@ impl<T: Send + Sync + 'static> Slot<T> {
     }
 
     pub(crate) fn refuse(&self, refused: Refused<'_>) -> Response<Bytes> {
-        self.layer.refusal.response(refused, &self.sessions().inner().lookup)
+        self.layer().refusal.response(refused, &self.sessions().inner().lookup)
     }
 }
 
-impl<T> Clone for Read<T> {
-    fn clone(&self) -> Self {
-        match self {
-            Self::Nothing => Self::Nothing,
-            Self::Session(session) => Self::Session(session.clone()),
-            Self::Unreadable => Self::Unreadable,
+impl<T> Default for Slot<T> {
+    fn default() -> Self {
+        Self {
+            layer: None,
+            read: None,
+            is_unreadable: false,
+            access: Access::PEEK,
+            place: None,
+            several: Vec::new(),
+            outermost: None,
+            state: Mutex::default(),
+        }
+    }
+}
+
+impl<T> Default for State<T> {
+    fn default() -> Self {
+        Self {
+            token: None,
+            change: Change::None,
+            latest: None,
+            proof: None,
+            outgoing: None,
+            is_finished: false,
         }
     }
 }
@@ -300,18 +322,20 @@ pub(crate) fn vary(headers: &mut HeaderMap, names: &HeaderValue) {
 
 /// Appends a header. Returns the values that it had before, if it had any: mostly it had none, and
 /// is looked for once.
-#[inline]
+#[inline(always)]
 fn append(
     headers: &mut HeaderMap,
     name: HeaderName,
     value: &HeaderValue,
 ) -> Option<Vec<HeaderValue>> {
-    let had_any = headers.append(name.clone(), value.clone());
-    had_any.then(|| {
-        let mut values: Vec<HeaderValue> = headers.get_all(name).iter().cloned().collect();
-        values.pop();
-        values
-    })
+    headers.append(&name, value.clone()).then(|| before_last(headers, &name))
+}
+
+#[cold]
+fn before_last(headers: &HeaderMap, name: &HeaderName) -> Vec<HeaderValue> {
+    let mut values: Vec<HeaderValue> = headers.get_all(name).iter().cloned().collect();
+    values.pop();
+    values
 }
 
 /// Sets all values of a header.

@@ -138,6 +138,12 @@ async fn proof_counts_in_the_handler_that_notes_it() {
     assert_eq!(client.post("/act/1").await.status, StatusCode::UNAUTHORIZED);
     assert_eq!(client.post("/act/2").await.text, "done");
     assert_eq!(client.get("/handler").await.text, "done");
+    // And for no other request, though its memory is used again.
+    let token = world.manager.create(user("bob")).await.unwrap();
+    let mut bob = Client::with(&client.app, &token);
+    assert_eq!(bob.get("/handler").await.status, StatusCode::UNAUTHORIZED);
+    let nobody = bob.other().get("/merely").await;
+    assert_eq!((&*nobody.text, nobody.set_cookies().len()), ("nobody", 0));
 }
 
 #[tokio::test]
