@@ -37,7 +37,8 @@ fn allocations(app: &Router, cookie: &str) -> u64 {
 
 #[test]
 fn layer_adds_at_most_five_allocations() {
-    let manager: Manager<User> = Manager::new(kvolt_cache::MemoryStore::<Record<User>>::new(), IDLE);
+    let manager: Manager<User> =
+        Manager::new(kvolt_cache::MemoryStore::<Record<User>>::new(), IDLE);
     let sessions = Sessions::new(manager.clone());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let token = runtime.block_on(manager.create(user(NAME))).unwrap();
