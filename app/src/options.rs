@@ -160,7 +160,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "NAME", env = "KVOLT_COOKIE_NAME")]
     pub(crate) cookie_name: Option<String>,
 
-    /// An origin whose pages may change things here, such as https://shop.example: needed where a
+    /// An origin whose pages may change things here, such as `https://shop.example`: needed where a
     /// proxy rewrites Host; may be given several times.
     #[arg(
         long = "trusted-origin",

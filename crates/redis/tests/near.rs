@@ -49,6 +49,10 @@ impl Fixture for Near {
         self.0.rounds()
     }
 
+    async fn peer(&self, store: &Self::Store) -> Option<Self::Store> {
+        Some(near(self.0.peer(store.store()).await?).await)
+    }
+
     async fn neighbour(&self, store: &Self::Store) -> Option<Self::Store> {
         Some(near(self.0.neighbour(store.store()).await?).await)
     }

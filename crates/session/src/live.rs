@@ -102,7 +102,11 @@ impl<T: Send + Sync + 'static> Live<T> {
                     // At the end of its time the store itself is asked, and no copy of it.
                     (Err(_), CheckReason::End) => freshness = Freshness::Strict,
                     (Err(_), CheckReason::Pushes) if !self.pushed_for().is_zero() => {
-                        // Nothing was pushed, so nothing has changed.
+                        // Nothing was pushed, so nothing has changed in the store. What the
+                        // session is bound to is no part of it.
+                        if !self.manager.is_bound(self.session.content()) {
+                            return None;
+                        }
                         self.next_check = Some(self.after_check());
                         continue;
                     }

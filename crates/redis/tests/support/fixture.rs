@@ -95,14 +95,20 @@ impl<C> On<C> {
     }
 }
 
+impl<C: Codec<String> + Clone> On<C> {
+    async fn open(&self, namespace: &str) -> Coded<String, RedisStore, C> {
+        let builder = RedisStore::builder(self.url.as_str(), namespace);
+        // A law holds however busy the machine is.
+        let store = builder.timeout(Duration::from_secs(20)).open().await.expect("it opens");
+        Coded::new(store, self.codec.clone())
+    }
+}
+
 impl<C: Codec<String> + Clone> Fixture for On<C> {
     type Store = Coded<String, RedisStore, C>;
 
     async fn store(&self) -> Self::Store {
-        let builder = RedisStore::builder(self.url.as_str(), &namespace());
-        // A law holds however busy the machine is.
-        let store = builder.timeout(Duration::from_secs(20)).open().await.expect("it opens");
-        Coded::new(store, self.codec.clone())
+        self.open(&namespace()).await
     }
 
     // The server's clock can't be moved.
@@ -120,6 +126,10 @@ impl<C: Codec<String> + Clone> Fixture for On<C> {
 
     fn rounds(&self) -> usize {
         self.rounds
+    }
+
+    async fn peer(&self, store: &Self::Store) -> Option<Self::Store> {
+        Some(self.open(store.namespace().as_str()).await)
     }
 
     async fn neighbour(&self, store: &Self::Store) -> Option<Self::Store> {
