@@ -192,8 +192,8 @@ fn report(running: &[Running]) {
         if store != last {
             last = store;
             println!(
-                "\n  {store:<42} {:>9} {:>17} {:>9} {:>9} {:>8}",
-                "per s", "of the rounds", "p50 us", "p99 us", "to peer"
+                "\n  {store:<42} {:>9} {:>17} {:>9} {:>9} {:>8} {:>8}",
+                "per s", "of the rounds", "p50 us", "p99 us", "cpu us", "to peer"
             );
         }
         let rates = one.rounds.iter().map(|round| round.per_second);

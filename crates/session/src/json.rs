@@ -28,7 +28,7 @@ const FORMAT: u64 = 1;
 /// data:
 ///
 /// ```text
-/// {"v":1,"secret":"…","owner":"ada","created":1767225600000,"ends":1767268800000,"authenticated":{"1":1767225600000},"seed":"…"}
+/// {"v":1,"secret":"…","owner":"ada","created":1767225600000,"ends":1767268800000,"proved":{"1":1767225600000},"seed":"…"}
 /// {"name":"Ada"}
 /// ```
 ///
@@ -124,7 +124,7 @@ struct Envelope<'a> {
     created: u64,
     ends: u64,
     #[serde(default, skip_serializing_if = "Levels::is_empty")]
-    authenticated: Levels,
+    proved: Levels,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     rotated: Option<u64>,
     seed: Base64<16>,
@@ -154,7 +154,7 @@ struct Where<'a> {
 struct Before {
     secret: Base64<{ SecretDigest::LEN }>,
     #[serde(default, skip_serializing_if = "Levels::is_empty")]
-    authenticated: Levels,
+    proved: Levels,
     until: u64,
     #[serde(default, skip_serializing_if = "is_default")]
     accepted: bool,
@@ -227,7 +227,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> Codec<Record<T>> f
             owner: content.owner.as_ref().map(|owner| owner.as_str().into()),
             created: created.as_millis(),
             ends: content.ends_at.as_millis(),
-            authenticated: to_levels(&content.proofs),
+            proved: to_levels(&content.proofs),
             rotated: (rotated != created).then(|| rotated.as_millis()),
             seed: Base64(content.seed),
             remembered: content.remembered,
@@ -294,7 +294,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> Codec<Record<T>> f
             owner,
             created: Timestamp::from_millis(read.created),
             ends_at: Timestamp::from_millis(read.ends),
-            proofs: from_levels(read.authenticated),
+            proofs: from_levels(read.proved),
             rotated: Timestamp::from_millis(read.rotated.unwrap_or(read.created)),
             seed: read.seed.0,
             remembered: read.remembered,
@@ -309,7 +309,7 @@ impl From<&Previous> for Before {
     fn from(previous: &Previous) -> Self {
         Self {
             secret: Base64(*previous.secret.as_bytes()),
-            authenticated: to_levels(&previous.proofs),
+            proved: to_levels(&previous.proofs),
             until: previous.until.as_millis(),
             accepted: previous.is_accepted,
         }
@@ -320,7 +320,7 @@ impl From<Before> for Previous {
     fn from(before: Before) -> Self {
         Self {
             secret: SecretDigest::from_bytes(before.secret.0),
-            proofs: from_levels(before.authenticated),
+            proofs: from_levels(before.proved),
             until: Timestamp::from_millis(before.until),
             is_accepted: before.accepted,
         }

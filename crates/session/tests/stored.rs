@@ -190,7 +190,7 @@ fn session_is_written_as_documented() {
     assert_eq!(
         envelope,
         "{\"v\":1,\"secret\":\"\",\"owner\":\"ada\",\"created\":1767225600000,\
-         \"ends\":1767268800000,\"authenticated\":{\"1\":1767225600000},\"seed\":\"\",\
+         \"ends\":1767268800000,\"proved\":{\"1\":1767225600000},\"seed\":\"\",\
          \"device\":{\"user_agent\":\"curl/8\",\"address\":\"192.0.2.7\"}}"
     );
 }
@@ -247,12 +247,12 @@ fn everything_a_session_may_have_is_written_as_documented_and_read_back() {
         format!(
             "{{\"v\":1,\"secret\":\"{}\",\"epoch\":1,\"owner\":\"ada\",\
              \"created\":1767225600000,\"ends\":1767268805000,\
-             \"authenticated\":{{\"1\":1767225605000,\"2\":1767225600000}},\
+             \"proved\":{{\"1\":1767225605000,\"2\":1767225600000}},\
              \"rotated\":1767225605000,\"seed\":\"\",\"remembered\":true,\
              \"device\":{{\"user_agent\":\"curl/8\",\"address\":\"192.0.2.7\"}},\
              \"binding\":\"8\",\"previous\":[\
-             {{\"secret\":\"{}\",\"authenticated\":{{\"2\":1767225600000}},\"until\":1767225610000}},\
-             {{\"secret\":\"{}\",\"authenticated\":{{\"2\":1767225600000}},\"until\":1767225615000,\
+             {{\"secret\":\"{}\",\"proved\":{{\"2\":1767225600000}},\"until\":1767225610000}},\
+             {{\"secret\":\"{}\",\"proved\":{{\"2\":1767225600000}},\"until\":1767225615000,\
              \"accepted\":true}}],\"flashes\":[[\"info\",\"saved\\n\"]]}}",
             digests[0], digests[1], digests[2]
         )
@@ -359,8 +359,8 @@ fn damaged_envelope_is_an_error_without_effect() {
         replaced(",\"ends\":", ",\"end\":"),
         replaced(",\"secret\":", ",\"secrets\":"),
         replaced(",\"seed\":", ",\"seeds\":"),
-        replaced("\"authenticated\":{\"1\"", "\"authenticated\":{\"x\""),
-        replaced("\"authenticated\":{\"1\"", "\"authenticated\":{\"256\""),
+        replaced("\"proved\":{\"1\"", "\"proved\":{\"x\""),
+        replaced("\"proved\":{\"1\"", "\"proved\":{\"256\""),
         replaced("\"192.0.2.7\"", "\"192.0.2.700\""),
         replaced("\"curl/8\"", "8"),
         replaced("\"owner\":\"ada\"", "\"owner\":\"a\\u0000\""),
@@ -449,7 +449,7 @@ fn unknown_fields_are_passed_over() {
 fn unknown_level_counts_for_nothing() {
     let (store, token) = stored();
     let newer = text(&store, &token);
-    let newer = newer.replace("\"authenticated\":{\"1\":", "\"authenticated\":{\"0\":9,\"9\":");
+    let newer = newer.replace("\"proved\":{\"1\":", "\"proved\":{\"0\":9,\"9\":");
     put(&store, &token, newer);
     let session = block_on(manager(&store, RecordJson::<Old>::new()).get(&token)).unwrap().unwrap();
     assert_eq!((session.level(), session.is_anonymous()), (None, true));
