@@ -1,33 +1,89 @@
 //! The one decision whether a request may pass.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
-use kvolt_session::{Access, RefusalReason, Session, Unread};
+use kvolt_session::{Access, Ready, RefusalReason, Session, Unread};
 
 use crate::bounded::bounded;
 use crate::error::plain;
 use crate::lookup::Presented;
 use crate::shared::{Shared, Unfinished};
 use crate::slot::{self, Slot};
-use crate::{Error, Missing, Refused, SessionLayer};
+use crate::{Error, Handle, Missing, Refused, SessionLayer};
 
-/// What the store said to a request that had to wait for it.
-pub(crate) struct Found<T> {
-    presented: Presented,
-    result: kvolt_session::Result<Option<Session<T>>>,
-    access: Access,
-    outer: Option<Shared<T>>,
+/// What becomes of a request.
+pub(crate) enum Admission<T> {
+    /// It passes, with this slot.
+    Pass(Shared<T>),
+    /// It gets the layer's own answer.
+    Answer(Box<Response<Bytes>>),
+    /// The store decides. Boxed: it exists only where there is I/O to wait for.
+    Wait(Wait<T>),
 }
 
-/// What a request that may pass takes along, or the answer to one that may not.
-pub(crate) type Admitted<T> = Result<Shared<T>, Box<Response<Bytes>>>;
+pub(crate) type Wait<T> = Pin<Box<dyn Future<Output = Found<T>> + Send>>;
+
+/// What the store said to a request that had to wait for it.
+#[expect(clippy::large_enum_variant, reason = "it is moved once for each wait")]
+pub(crate) enum Found<T> {
+    /// Of its session.
+    Session {
+        presented: Presented,
+        result: kvolt_session::Result<Option<Session<T>>>,
+        access: Access,
+        outer: Option<Shared<T>>,
+    },
+    /// Of a new token for its session. It may pass.
+    Token(Shared<T>),
+}
 
 impl<T: Send + Sync + 'static> SessionLayer<T> {
+    /// What becomes of a request.
+    #[inline]
+    pub(crate) fn examine<B>(self: &Arc<Self>, request: &Request<B>) -> Admission<T> {
+        let sessions = &self.sessions;
+        let (method, uri, headers) = (request.method(), request.uri(), request.headers());
+        let presented = sessions.inner().lookup.presented(headers, uri);
+        if !sessions.admits_origin(method, uri, headers, presented.place()) {
+            return Admission::Answer(self.respond(Error::cross_origin().to_response()));
+        }
+        let outer = request.extensions().get::<Shared<T>>();
+        let access = self.access_for(request, outer.is_some_and(|outer| outer.is_strict()));
+        if let Some(outer) = outer.filter(|outer| outer.sessions().is(sessions)) {
+            return self.examine_within(outer.clone(), access, request);
+        }
+        if let Presented::Several(..) = presented {
+            sessions.report_ambiguous();
+        }
+        self.read(presented, access, None, request)
+    }
+
+    /// What becomes of a request that a layer of the same sessions around this one let pass.
+    #[cold]
+    fn examine_within<B>(
+        self: &Arc<Self>,
+        outer: Shared<T>,
+        access: Access,
+        request: &Request<B>,
+    ) -> Admission<T> {
+        let Some(access) = outer.read_for(access) else {
+            return self.read(outer.presented(), access, Some(outer), request);
+        };
+        if outer.is_unreadable() && self.required {
+            return Admission::Answer(self.unreadable());
+        }
+        let mut slot = Shared::spare();
+        slot.begin(Arc::clone(self), access, Some(outer.clone())).read_from(&outer);
+        self.decide(slot, request)
+    }
+
     /// How the store is asked for a request's session.
     #[inline]
-    pub(crate) fn access_for<B>(&self, request: &Request<B>, strict: bool) -> Access {
+    fn access_for<B>(&self, request: &Request<B>, strict: bool) -> Access {
         let peeks = self
             .peeks
             .as_ref()
@@ -37,8 +93,28 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
         access.strict_if(strict)
     }
 
+    /// Reads the session of what a request came with.
+    #[inline]
+    fn read<B>(
+        self: &Arc<Self>,
+        presented: Presented,
+        access: Access,
+        outer: Option<Shared<T>>,
+        request: &Request<B>,
+    ) -> Admission<T> {
+        let Presented::One(token, _) = &presented else {
+            return self.admit(presented, Ok(None), access, outer, request);
+        };
+        match self.sessions.manager().get_ready(token, access) {
+            Ready::Yes(result) => self.admit(presented, result, access, outer, request),
+            Ready::No(unread) => {
+                Admission::Wait(Box::pin(Arc::clone(self).finish(unread, presented, access, outer)))
+            }
+        }
+    }
+
     /// Waits for the store's answer.
-    pub(crate) async fn ask(
+    async fn finish(
         self: Arc<Self>,
         unread: Unread<T>,
         presented: Presented,
@@ -50,68 +126,56 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
                 let answer = self.sessions.manager().finish(token, unread);
                 bounded(self.sessions.inner().store_timeout, answer).await
             }
-            // Without a token, nothing is asked.
+            // Without a token, nothing is read.
             Presented::Nothing | Presented::Several(..) => Ok(None),
         };
-        Found { presented, result, access, outer }
+        Found::Session { presented, result, access, outer }
     }
 
-    /// [`admit`](Self::admit) for a request that has waited.
-    pub(crate) fn admit_found<B>(
+    /// What becomes of a request that has waited.
+    pub(crate) fn resume<B>(
         self: &Arc<Self>,
         found: Found<T>,
         request: &Request<B>,
-    ) -> Admitted<T> {
-        let Found { presented, result, access, outer } = found;
-        self.admit(presented, result, access, outer, request)
-    }
-
-    /// [`admit`](Self::admit) for a request whose session a layer of the same sessions around this
-    /// one has read, by this access.
-    pub(crate) fn admit_within<B>(
-        self: &Arc<Self>,
-        outer: Shared<T>,
-        access: Access,
-        request: &Request<B>,
-    ) -> Admitted<T> {
-        if outer.is_unreadable() && self.required {
-            return Err(self.unreadable());
+    ) -> Admission<T> {
+        match found {
+            Found::Session { presented, result, access, outer } => {
+                self.admit(presented, result, access, outer, request)
+            }
+            Found::Token(slot) => Admission::Pass(slot),
         }
-        let (read, is_unreadable) = outer.read();
-        let mut slot = Shared::spare();
-        let begun = slot.begin(Arc::clone(self), access, Some(outer));
-        (begun.read, begun.is_unreadable) = (read, is_unreadable);
-        self.decide(slot, request)
     }
 
-    /// Whether a request may pass. Every path into a handler comes through here.
+    /// What becomes of a request of which the store has said this.
     #[inline]
-    pub(crate) fn admit<B>(
+    fn admit<B>(
         self: &Arc<Self>,
         presented: Presented,
         result: kvolt_session::Result<Option<Session<T>>>,
         access: Access,
         outer: Option<Shared<T>>,
         request: &Request<B>,
-    ) -> Admitted<T> {
+    ) -> Admission<T> {
         let mut slot = Shared::spare();
         let begun = slot.begin(Arc::clone(self), access, outer);
         begun.present(presented);
         match result {
             Ok(session) => begun.read = session,
-            Err(error) => {
-                self.unread(error.into())?;
-                begun.is_unreadable = true;
-            }
+            Err(error) => match self.unread(error.into()) {
+                Ok(()) => begun.is_unreadable = true,
+                Err(response) => return Admission::Answer(response),
+            },
         }
         self.decide(slot, request)
     }
 
+    /// Whether a request may pass. Every path into a handler comes through here.
     #[inline]
-    fn decide<B>(&self, slot: Shared<T>, request: &Request<B>) -> Admitted<T> {
+    fn decide<B>(&self, slot: Shared<T>, request: &Request<B>) -> Admission<T> {
         match self.missing(&slot) {
-            None => Ok(slot),
-            Some(missing) => Err(self.refused(slot, missing, request)),
+            None if slot.is_rotation_due() => Admission::Wait(Box::pin(rotate(slot))),
+            None => Admission::Pass(slot),
+            Some(missing) => Admission::Answer(self.refused(slot, missing, request)),
         }
     }
 
@@ -163,12 +227,20 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
     }
 
     /// Marks an answer of the layer's own.
-    pub(crate) fn respond(&self, mut response: Response<Bytes>) -> Box<Response<Bytes>> {
+    fn respond(&self, mut response: Response<Bytes>) -> Box<Response<Bytes>> {
         if let Some(names) = &self.sessions.inner().vary {
             slot::vary(response.headers_mut(), names);
         }
         Box::new(response)
     }
+}
+
+/// Changes the token of a session. The request goes on with the old one if that fails.
+async fn rotate<T: Send + Sync + 'static>(slot: Shared<T>) -> Found<T> {
+    if let Some(session) = Handle::behind(slot.clone()).into_session() {
+        slot.sessions().note_rotation(&session.rotate_read().await);
+    }
+    Found::Token(slot)
 }
 
 /// Where a request was going before a router took off what it is nested under.

@@ -9,9 +9,9 @@ use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use crate::admit::Found;
+use crate::SessionLayer;
+use crate::admit::{Admission, Wait};
 use crate::shared::{Shared, Unfinished};
-use crate::{Handle, SessionLayer};
 
 pin_project! {
     /// The response of a [`SessionService`](crate::SessionService).
@@ -41,62 +41,33 @@ pin_project! {
 
 /// A request that waits for the store.
 struct Waiting<S, T, B> {
-    step: Step<T>,
+    wait: Wait<T>,
     inner: S,
     layer: Arc<SessionLayer<T>>,
     request: Request<B>,
 }
 
-/// What is waited for.
-pub(crate) enum Step<T> {
-    /// The request's session.
-    Ask(Pin<Box<dyn Future<Output = Found<T>> + Send>>),
-    /// A new token for the session of a request that may pass.
-    Rotate(Pin<Box<dyn Future<Output = Shared<T>> + Send>>),
-}
-
-/// Changes the token of a session. The request goes on with the old one if that fails.
-pub(crate) async fn rotated<T: Send + Sync + 'static>(slot: Shared<T>) -> Shared<T> {
-    if let Some(session) = Handle::behind(slot.clone()).into_session() {
-        slot.sessions().note_rotation(&session.rotate_read().await);
-    }
-    slot
-}
-
 impl<S, T, B> ResponseFuture<S, T, B>
 where
     S: Service<Request<B>>,
-    T: Send + Sync + 'static,
 {
     pub(crate) fn waiting(
-        step: Step<T>,
+        wait: Wait<T>,
         inner: S,
         layer: Arc<SessionLayer<T>>,
         request: Request<B>,
     ) -> Self {
-        let waiting = Some(Box::new(Waiting { step, inner, layer, request }));
+        let waiting = Some(Box::new(Waiting { wait, inner, layer, request }));
         Self { state: State::Waiting { waiting } }
     }
 
-    /// Lets a request go on that may pass.
-    pub(crate) fn inner(inner: &mut S, slot: Shared<T>, request: Request<B>) -> Self {
-        Self { state: State::inner(inner, slot, request) }
+    #[inline]
+    pub(crate) fn inner(future: S::Future, slot: Shared<T>) -> Self {
+        Self { state: State::Inner { future, slot: Unfinished::new(slot) } }
     }
 
     pub(crate) fn answered(response: Box<Response<Bytes>>) -> Self {
         Self { state: State::Answered { response: Some(response) } }
-    }
-}
-
-impl<S, T, B> State<S, T, B>
-where
-    S: Service<Request<B>>,
-    T: Send + Sync + 'static,
-{
-    #[inline]
-    fn inner(inner: &mut S, slot: Shared<T>, mut request: Request<B>) -> Self {
-        request.extensions_mut().insert(slot.clone());
-        Self::Inner { future: inner.call(request), slot: Unfinished::new(slot) }
     }
 }
 
@@ -112,26 +83,24 @@ where
         let mut this = self.project();
         loop {
             match this.state.as_mut().project() {
-                StateProjection::Waiting { waiting: this_waiting } => {
-                    let waiting = this_waiting.as_mut().expect("it waits until it goes on");
-                    let admitted = match &mut waiting.step {
-                        Step::Ask(ask) => {
-                            let found = ready!(ask.as_mut().poll(context));
-                            match waiting.layer.admit_found(found, &waiting.request) {
-                                Ok(slot) if slot.is_rotation_due() => {
-                                    waiting.step = Step::Rotate(Box::pin(rotated(slot)));
-                                    continue;
-                                }
-                                admitted => admitted,
-                            }
-                        }
-                        Step::Rotate(rotate) => Ok(ready!(rotate.as_mut().poll(context))),
+                StateProjection::Waiting { waiting } => {
+                    let mut gone_on = waiting.take().expect("it waits until it goes on");
+                    let Poll::Ready(found) = gone_on.wait.as_mut().poll(context) else {
+                        *waiting = Some(gone_on);
+                        return Poll::Pending;
                     };
-                    let next = match (admitted, this_waiting.take().map(|waiting| *waiting)) {
-                        (Ok(slot), Some(Waiting { mut inner, request, .. })) => {
-                            State::inner(&mut inner, slot, request)
+                    let next = match gone_on.layer.resume(found, &gone_on.request) {
+                        Admission::Pass(slot) => {
+                            let Waiting { mut inner, mut request, .. } = *gone_on;
+                            request.extensions_mut().insert(slot.clone());
+                            let future = inner.call(request);
+                            State::Inner { future, slot: Unfinished::new(slot) }
                         }
-                        (admitted, _) => State::Answered { response: admitted.err() },
+                        Admission::Answer(response) => State::Answered { response: Some(response) },
+                        Admission::Wait(wait) => {
+                            gone_on.wait = wait;
+                            State::Waiting { waiting: Some(gone_on) }
+                        }
                     };
                     this.state.set(next);
                 }

@@ -63,11 +63,13 @@ impl<T> Clone for Shared<T> {
 /// client would have to be told is no longer done.
 pub(crate) struct Unfinished<T>(Option<Shared<T>>);
 
-impl<T: Send + Sync + 'static> Unfinished<T> {
+impl<T> Unfinished<T> {
     pub(crate) fn new(slot: Shared<T>) -> Self {
         Self(Some(slot))
     }
+}
 
+impl<T: Send + Sync + 'static> Unfinished<T> {
     /// Adds to a response what the client and the caches on the way have to know.
     #[inline]
     pub(crate) fn finish(&mut self, headers: &mut HeaderMap) {

@@ -87,17 +87,24 @@ impl<T> Slot<T> {
         }
     }
 
-    pub(crate) fn read(&self) -> (Option<Session<T>>, bool) {
-        (self.read.clone(), self.is_unreadable)
+    /// Goes on with what a layer around this one has read.
+    pub(crate) fn read_from(&mut self, outer: &Self) {
+        (self.read, self.is_unreadable) = (outer.read.clone(), outer.is_unreadable);
     }
 
     /// Forgets all of a request, its token among it.
     #[inline]
     pub(crate) fn end(&mut self) {
         let Self { layer, read, is_unreadable, access, place, several, outermost, state } = self;
-        (*layer, *read, *outermost) = (None, None, None);
-        (*is_unreadable, *access, *place, *several) = (false, Access::PEEK, None, Vec::new());
-        *state.get_mut().unwrap_or_else(PoisonError::into_inner) = State::default();
+        // One by one: none of them is copied for it.
+        *layer = None;
+        *read = None;
+        *is_unreadable = false;
+        *access = Access::PEEK;
+        *place = None;
+        *several = Vec::new();
+        *outermost = None;
+        state.get_mut().unwrap_or_else(PoisonError::into_inner).end();
     }
 
     fn layer(&self) -> &SessionLayer<T> {
@@ -245,6 +252,18 @@ impl<T: Send + Sync + 'static> Slot<T> {
 
     pub(crate) fn refuse(&self, refused: Refused<'_>) -> Response<Bytes> {
         self.layer().refusal.response(refused, &self.sessions().inner().lookup)
+    }
+}
+
+impl<T> State<T> {
+    fn end(&mut self) {
+        let Self { token, change, latest, proof, outgoing, is_finished } = self;
+        *token = None;
+        *change = Change::None;
+        *latest = None;
+        *proof = None;
+        *outgoing = None;
+        *is_finished = false;
     }
 }
 

@@ -114,7 +114,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
 
     /// [`get_with`](Self::get_with) without waiting, where the store can answer at once: for
     /// adapters, which then need no boxed future.
-    #[inline]
+    #[inline(always)]
     pub fn get_ready(&self, token: &Token, access: Access) -> Ready<T> {
         let presented = self.presented(token);
         let mut found = None;

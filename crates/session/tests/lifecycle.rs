@@ -288,3 +288,21 @@ async fn defaults_are_as_documented() {
     assert_eq!(session.expires_at().since(time.clock().now()), Duration::from_secs(30 * 60));
     assert_eq!(session.ends_at().since(time.clock().now()), Duration::from_secs(12 * 3_600));
 }
+
+/// What a caller has read may be old, or ended, by the time it is used.
+#[tokio::test]
+async fn login_from_an_old_read_ends_the_session_as_it_is() {
+    let world = world();
+    for is_ended in [false, true] {
+        let old = world.manager.create(ada()).await.unwrap();
+        let read = world.manager.get(&old).await.unwrap().unwrap();
+        world.manager.update(&old, |name| *name = "Ada".into()).await.unwrap();
+        if is_ended {
+            assert!(world.manager.destroy(&old).await.unwrap());
+        }
+        let new = world.manager.login_from(&old, read, ada()).await.unwrap();
+        assert!(world.lives(&new).await && !world.lives(&old).await);
+        assert_eq!(world.manager.list(&owner("ada")).await.unwrap().sessions.len(), 1);
+        assert!(world.manager.destroy(&new).await.unwrap());
+    }
+}
