@@ -190,7 +190,7 @@ fn sign_out_with_two_cookies_ends_both_sessions() {
     assert_eq!(app.client().send("POST", "/api/logout", &two, "").status, 200);
     let one = [("x-session-id", &*token)];
     assert_eq!(app.client().send("GET", "/api/profile", &one, "").status, 401, "it lives on");
-    // Whoever looks finds out why nobody was let in.
+    // The log says why the client was not let in.
     let audit = app.signed_in("root").get("/audit").json();
     let is_told =
         |row: &serde_json::Value| row["what"] == "refused" && row["reason"] == "ambiguous";
