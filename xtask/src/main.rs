@@ -28,6 +28,7 @@ Commands:
                --list           name the steps and do nothing
                --only STEP      run this step alone (repeatable)
                --skip-browser   leave out the test in a real browser
+               --quick          only what needs no server, no browser and no installation
   ci         The same as test, for a machine that builds on its own
   fuzz       Fuzz with libFuzzer; needs a nightly toolchain and cargo-fuzz
                TARGET           one target; without it, each in turn
