@@ -57,11 +57,11 @@ pub(crate) fn texts(value: Value) -> Result<Vec<String>> {
     array(value).and_then(|all| all.into_iter().map(text).collect()).ok_or_else(strange)
 }
 
-/// A score, as the moment that it stands for.
+/// The moment that a score of an owner's index stands for; scores are in microseconds.
 pub(crate) fn score(value: Value) -> Option<Timestamp> {
     let score: f64 = text(value)?.parse().ok()?;
     // A cast saturates; what others wrote there is any moment.
-    Some(Timestamp::from_millis(score as u64))
+    Some(Timestamp::from_millis((score / 1_000.0) as u64))
 }
 
 /// The time with which a script's answer begins.

@@ -70,9 +70,9 @@ end
 if new.ends > now then
   write(name, new, ARGV[3])
   if index then
-    -- To the microsecond, or two of one millisecond would be ordered by their names.
-    local made = string.sub(ARGV[7], 1, 1) == '+' and time[1] * 1000 + time[2] / 1000
-    redis.call('ZADD', index, made or moment(ARGV[7]), member_of(name))
+    -- In microseconds, or two of one millisecond would be ordered by their names.
+    local made = string.sub(ARGV[7], 1, 1) == '+' and time[1] * 1000000 + time[2]
+    redis.call('ZADD', index, made or moment(ARGV[7]) * 1000, member_of(name))
     keep(index, name, new.limit or new.ends)
   end
 else
