@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue, Uri};
-use kvolt_http::Lookup;
+use kvolt_middleware::Lookup;
 
 use crate::is_token;
 

@@ -2,7 +2,7 @@ use std::net::IpAddr;
 
 use http::header::{FORWARDED, HeaderName};
 use http::{HeaderMap, HeaderValue};
-use kvolt_http::{ForwardingHeader, TrustedProxies};
+use kvolt_middleware::{ForwardingHeader, TrustedProxies};
 
 const PROXY: &str = "10.0.0.1";
 const CLIENT: &str = "192.0.2.43";

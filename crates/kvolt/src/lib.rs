@@ -91,8 +91,8 @@
 //! - `metrics`: counts and times by the `metrics` facade.
 
 pub use kvolt_cache as cache;
-#[cfg(feature = "http")]
-pub use kvolt_http as middleware;
+#[cfg(feature = "middleware")]
+pub use kvolt_middleware as middleware;
 #[cfg(feature = "redis")]
 pub use kvolt_redis as redis;
 pub use kvolt_session as session;
