@@ -97,7 +97,7 @@ fn search(headers: &HeaderMap, name: &HeaderName) -> IpAddr {
         len += entry.len() + 1;
         let text = str::from_utf8(entry).ok();
         let Some(address) = text.and_then(|text| address(text.trim_ascii())) else { break };
-        if hops > TrustedProxies::HOPS_MAX || len > TrustedProxies::LEN_MAX + 1 {
+        if hops > TrustedProxies::MAX_HOPS || len > TrustedProxies::MAX_LEN + 1 {
             break;
         }
         client = address;

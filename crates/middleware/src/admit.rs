@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
-use kvolt_session::{Access, Ready, RefusalReason, Session, Unread};
+use kvolt_session::{Access, Ready, RefusalReason, SessionSnapshot, Unread};
 
 use crate::bounded::bounded;
 use crate::error::plain;
 use crate::lookup::Presented;
 use crate::shared::{Shared, Unfinished};
 use crate::slot::{self, Slot};
-use crate::{Error, Handle, Missing, Refused, SessionLayer};
+use crate::{Error, Missing, Refused, SessionHandle, SessionLayer};
 
 /// What becomes of a request.
 pub(crate) enum Admission<T> {
@@ -33,7 +33,7 @@ pub(crate) enum Found<T> {
     /// Of its session.
     Session {
         presented: Presented,
-        result: kvolt_session::Result<Option<Session<T>>>,
+        result: kvolt_session::Result<Option<SessionSnapshot<T>>>,
         access: Access,
         outer: Option<Shared<T>>,
     },
@@ -151,7 +151,7 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
     fn admit<B>(
         self: &Arc<Self>,
         presented: Presented,
-        result: kvolt_session::Result<Option<Session<T>>>,
+        result: kvolt_session::Result<Option<SessionSnapshot<T>>>,
         access: Access,
         outer: Option<Shared<T>>,
         request: &Request<B>,
@@ -237,7 +237,7 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
 
 /// Changes the token of a session. The request goes on with the old one if that fails.
 async fn rotate<T: Send + Sync + 'static>(slot: Shared<T>) -> Found<T> {
-    if let Some(session) = Handle::behind(slot.clone()).into_session() {
+    if let Some(session) = SessionHandle::behind(slot.clone()).into_session() {
         slot.sessions().note_rotation(&session.rotate_read().await);
     }
     Found::Token(slot)

@@ -59,7 +59,7 @@ impl CookiePolicy {
         if !is_token(name) {
             return Err(ConfigError::new(format!("{name:?} is no name of a cookie")));
         }
-        if name.len() + Token::LEN > PAIR_LEN_MAX {
+        if name.len() + Token::LEN > MAX_PAIR_LEN {
             return Err(ConfigError::new("the cookie's name and value exceed 4,096 bytes"));
         }
         let host_only = has_prefix("__Host-");
@@ -100,7 +100,7 @@ impl CookiePolicy {
     ) -> Result<HeaderValue, ConfigError> {
         self.check_name(name)?;
         let persistent = self.persistent || remembered;
-        let max_age = persistent.then(|| lifetime.min(MAX_AGE_MAX).as_secs());
+        let max_age = persistent.then(|| lifetime.min(MAX_MAX_AGE).as_secs());
         Ok(self.header(name, token.expose(), max_age))
     }
 
@@ -151,10 +151,10 @@ impl Default for CookiePolicy {
 }
 
 /// A cookie's name and value together, in bytes: more is refused by browsers.
-const PAIR_LEN_MAX: usize = 4096;
+const MAX_PAIR_LEN: usize = 4096;
 
 /// Browsers keep no cookie longer (RFC 6265bis, section 5.5).
-const MAX_AGE_MAX: Duration = Duration::from_secs(400 * 24 * 60 * 60);
+const MAX_MAX_AGE: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 
 /// Settings of a [`CookiePolicy`].
 ///
@@ -162,7 +162,7 @@ const MAX_AGE_MAX: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 /// use kvolt_middleware::{CookiePolicy, SameSite};
 ///
 /// let policy = CookiePolicy::builder().same_site(SameSite::Strict).persistent(true).build()?;
-/// // What browsers would refuse is refused here:
+/// // EventKind browsers would refuse is refused here:
 /// let refused = CookiePolicy::builder().same_site(SameSite::None).insecure_plain_http(true);
 /// assert!(refused.build().is_err());
 /// # Ok::<(), kvolt_middleware::ConfigError>(())

@@ -36,7 +36,7 @@ impl<T: Send + Sync + 'static> Session<T> {
     ///
     /// No randomness.
     pub fn csrf_token(&self) -> Result<CsrfToken> {
-        Ok(self.details().csrf_token()?)
+        Ok(self.snapshot().csrf_token()?)
     }
 
     /// The hidden field for a form, with a token of this session.
@@ -57,10 +57,10 @@ impl<T: Send + Sync + 'static> Session<T> {
     ///
     /// [`is_csrf`](Error::is_csrf) if it is none.
     pub fn verify_csrf(&self, token: Option<&[u8]>) -> Result<()> {
-        if token.is_some_and(|token| self.details().verifies_csrf(token)) {
+        if token.is_some_and(|token| self.snapshot().verifies_csrf(token)) {
             return Ok(());
         }
-        self.handle().manager().report_refusal(Some(self.details()), RefusalReason::Csrf);
+        self.handle().manager().report_refusal(Some(self.snapshot()), RefusalReason::Csrf);
         Err(Error::csrf())
     }
 }

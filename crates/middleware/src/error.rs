@@ -102,7 +102,7 @@ impl Error {
     pub fn is_unavailable(&self) -> bool {
         matches!(&self.0, Kind::Session(error)
             if error.is_unavailable() || error.is_full() || error.is_contended()
-                || (error.is_misconfigured() && error.is_of_store()))
+                || (error.is_misconfigured() && error.is_store_error()))
     }
 
     /// Whether the session had ended before the operation.

@@ -10,7 +10,7 @@ use http::StatusCode;
 use http::request::Parts;
 
 use crate::error::plain;
-use crate::{Error, Handle, Refused, Session, Sessions, SetToken};
+use crate::{Error, Refused, Session, SessionHandle, Sessions, SetToken};
 
 /// A handler asks for a session, and no layer looked for one: 500, and an error in the log.
 ///
@@ -67,7 +67,7 @@ impl<S: Sync, T: Send + Sync + 'static> FromRequestParts<S> for Session<T> {
     type Rejection = SessionRejection;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, SessionRejection> {
-        let Some(handle) = Handle::from_extensions(&parts.extensions) else {
+        let Some(handle) = SessionHandle::from_extensions(&parts.extensions) else {
             return Err(SessionRejection::LayerMissing(LayerMissing::log::<T>(&parts.uri)));
         };
         if handle.is_unreadable() {
@@ -89,7 +89,7 @@ impl<S: Sync, T: Send + Sync + 'static> OptionalFromRequestParts<S> for Session<
         parts: &mut Parts,
         _: &S,
     ) -> Result<Option<Self>, SessionRejection> {
-        match Handle::from_extensions(&parts.extensions) {
+        match SessionHandle::from_extensions(&parts.extensions) {
             Some(handle) if handle.is_unreadable() => Err(SessionRejection::Unreadable),
             Some(handle) => Ok(handle.into_session()),
             None => Err(SessionRejection::LayerMissing(LayerMissing::log::<T>(&parts.uri))),
@@ -98,7 +98,7 @@ impl<S: Sync, T: Send + Sync + 'static> OptionalFromRequestParts<S> for Session<
 }
 
 /// Behind a layer it is that request's; elsewhere it is made of the state.
-impl<S, T> FromRequestParts<S> for Handle<T>
+impl<S, T> FromRequestParts<S> for SessionHandle<T>
 where
     S: Send + Sync,
     Sessions<T>: FromRef<S>,

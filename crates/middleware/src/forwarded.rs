@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use crate::lookup::is_token;
 
 /// The longest text of a node: an address in brackets, a colon and a port, with some room.
-const NODE_LEN_MAX: usize = 64;
+const MAX_NODE_LEN: usize = 64;
 
 /// How the entries of a header are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,7 +150,7 @@ enum Bare {
 /// The address of a node (RFC 7239, section 6), with or without a port. Of `unknown`, of names
 /// and of obfuscated identifiers there is none.
 fn node(text: &[u8], bare: Bare) -> Option<IpAddr> {
-    if text.len() > NODE_LEN_MAX {
+    if text.len() > MAX_NODE_LEN {
         return None;
     }
     let text = str::from_utf8(text).ok()?;

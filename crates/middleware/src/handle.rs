@@ -17,13 +17,13 @@ use crate::{Error, Refused, Result, Session, SetToken};
 ///
 /// What its calls do is done when they return. Behind the layer the response carries the client's
 /// new token by itself, whatever the handler answers; elsewhere the handler returns the [`SetToken`].
-pub struct Handle<T> {
+pub struct SessionHandle<T> {
     pub(crate) slot: Shared<T>,
     /// Whether a layer finishes the response.
     is_layered: bool,
 }
 
-impl<T: Send + Sync + 'static> Handle<T> {
+impl<T: Send + Sync + 'static> SessionHandle<T> {
     pub(crate) fn behind(slot: Shared<T>) -> Self {
         Self { slot, is_layered: true }
     }
@@ -127,10 +127,10 @@ impl<T: Send + Sync + 'static> Handle<T> {
         let ended = match self.slot.current() {
             None => self.end_several().await,
             Some((_, Some(read))) => {
-                self.bounded(manager.destroy_session(&read)).await.map(drop).map_err(Error::from)
+                self.bounded(manager.logout_session(&read)).await.map(drop).map_err(Error::from)
             }
             Some((token, None)) => {
-                self.bounded(manager.destroy(&token)).await.map(drop).map_err(Error::from)
+                self.bounded(manager.logout(&token)).await.map(drop).map_err(Error::from)
             }
         };
         match ended {
@@ -152,7 +152,7 @@ impl<T: Send + Sync + 'static> Handle<T> {
         let end = async {
             let mut unreadable = Ok(());
             for token in tokens {
-                match self.manager().destroy(token).await {
+                match self.manager().logout(token).await {
                     Err(error) if error.is_corrupt() => unreadable = Err(error),
                     ended => _ = ended?,
                 }
@@ -182,7 +182,7 @@ impl<T: Send + Sync + 'static> Handle<T> {
         let given = self.give(channel, token.clone(), keep, Change::Replaced);
         if given.is_err() {
             // No one will ever have its token.
-            self.bounded(self.manager().destroy(&token)).await?;
+            self.bounded(self.manager().logout(&token)).await?;
         }
         given
     }
@@ -226,13 +226,13 @@ impl<T: Send + Sync + 'static> Handle<T> {
     }
 }
 
-impl<T> Clone for Handle<T> {
+impl<T> Clone for SessionHandle<T> {
     fn clone(&self) -> Self {
         Self { slot: self.slot.clone(), is_layered: self.is_layered }
     }
 }
 
-impl<T> fmt::Debug for Handle<T> {
+impl<T> fmt::Debug for SessionHandle<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Handle").field("session", &self.slot.session()).finish_non_exhaustive()
     }

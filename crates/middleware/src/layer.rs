@@ -24,7 +24,7 @@ use crate::{Refusal, SessionService, Sessions};
 /// 4. It refuses a request without a session, or lets it go on if it is
 ///    [`optional`](Self::optional). It refuses one whose session does not meet what is
 ///    [required](Self::require).
-/// 5. If the manager [rotates](kvolt_session::Builder::rotate_every) tokens and this one is due, it
+/// 5. If the manager [rotates](kvolt_session::ManagerBuilder::rotate_every) tokens and this one is due, it
 ///    changes the token of a request that may pass, and the response carries the new one.
 /// 6. A response that depends on a session, or carries a token, is not kept by
 ///    caches. A request that changes nothing sets no cookie.
@@ -85,7 +85,7 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
         self
     }
 
-    /// For routes that [anonymous](kvolt_session::Anonymous) visitors use with a session of
+    /// For routes that [anonymous](kvolt_session::AnonymousSessions) visitors use with a session of
     /// theirs. Everywhere else such a session is none.
     pub fn anonymous(mut self) -> Self {
         self.anonymous = true;

@@ -38,13 +38,13 @@ pub use extract::{LayerMissing, SessionRejection};
 #[cfg(feature = "axum")]
 pub use form::{Csrf, CsrfForm, CsrfRejection};
 pub use future::ResponseFuture;
-pub use handle::Handle;
+pub use handle::SessionHandle;
 pub use layer::SessionLayer;
 pub use lookup::{Lookup, ParseLookupError};
 pub use redirect::local_path;
 pub use refusal::{Missing, Refusal, Refused};
 pub use service::SessionService;
 pub use session::Session;
-pub use sessions::{Builder, CacheControl, STORE_TIMEOUT_DEFAULT, Sessions};
+pub use sessions::{CacheControl, DEFAULT_STORE_TIMEOUT, Sessions, SessionsBuilder};
 pub use set_token::{SetToken, clear_site_data};
 pub use trusted_proxies::{ForwardingHeader, TrustedProxies};

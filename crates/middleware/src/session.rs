@@ -3,14 +3,14 @@ use std::ops::Deref;
 
 use kvolt_cache::Freshness;
 use kvolt_session::{
-    Access, Binding, Flash, Level, Listing, Live, Owner, RefusalReason, Rotated, SessionId, StepUp,
-    Token,
+    Access, Binding, Flash, Level, LiveSession, Owner, RefusalReason, RotateOutcome, SessionId,
+    SessionList, StepUp, Token,
 };
 
 use crate::lookup::Source;
 use crate::sessions::Keep;
 use crate::slot::{Change, Slot};
-use crate::{Error, Handle, Result, SetToken};
+use crate::{Error, Result, SessionHandle, SetToken};
 
 /// The session of the request: it dereferences to the application's data.
 ///
@@ -20,7 +20,7 @@ use crate::{Error, Handle, Result, SetToken};
 /// What its calls do is done when they return. After a login or a logout in the same handler, the
 /// session has ended, and calls that change it return an error ([`Error::is_ended`]).
 pub struct Session<T> {
-    pub(crate) handle: Handle<T>,
+    pub(crate) handle: SessionHandle<T>,
 }
 
 impl<T: Send + Sync + 'static> Session<T> {
@@ -29,27 +29,27 @@ impl<T: Send + Sync + 'static> Session<T> {
     }
 
     /// The session itself: its id, its times, its owner, its device.
-    pub fn details(&self) -> &kvolt_session::Session<T> {
+    pub fn snapshot(&self) -> &kvolt_session::SessionSnapshot<T> {
         self.slot().session().expect("a `Session` is only made of a slot that has one")
     }
 
     /// The application's data.
     pub fn data(&self) -> &T {
-        self.details().data()
+        self.snapshot().data()
     }
 
     /// Its public name.
     pub fn id(&self) -> SessionId {
-        self.details().id()
+        self.snapshot().id()
     }
 
     /// Whose it is.
     pub fn owner(&self) -> Option<&Owner> {
-        self.details().owner()
+        self.snapshot().owner()
     }
 
     /// The handle by which the client signs in and out.
-    pub fn handle(&self) -> &Handle<T> {
+    pub fn handle(&self) -> &SessionHandle<T> {
         &self.handle
     }
 
@@ -63,8 +63,8 @@ impl<T: Send + Sync + 'static> Session<T> {
     ///
     /// Returns an error if the store is unavailable ([`Error::is_unavailable`]), or if the session
     /// can't be read.
-    pub async fn peek(&self) -> Result<Option<kvolt_session::Session<T>>> {
-        let peeked = self.handle.manager().peek_session(self.details(), Freshness::Bounded);
+    pub async fn peek(&self) -> Result<Option<kvolt_session::SessionSnapshot<T>>> {
+        let peeked = self.handle.manager().peek_session(self.snapshot(), Freshness::Bounded);
         Ok(self.handle.bounded(peeked).await?)
     }
 
@@ -78,7 +78,7 @@ impl<T: Send + Sync + 'static> Session<T> {
     ///
     /// Returns an error if the store is unavailable ([`Error::is_unavailable`]), or if the session
     /// has ended ([`Error::is_ended`]).
-    pub async fn confirm(&self) -> Result<kvolt_session::Session<T>> {
+    pub async fn confirm(&self) -> Result<kvolt_session::SessionSnapshot<T>> {
         let (token, _) = self.own()?;
         let confirmed = self.handle.manager().get_with(&token, Access::PEEK.strict());
         self.handle.bounded(confirmed).await?.ok_or_else(Error::ended)
@@ -86,8 +86,8 @@ impl<T: Send + Sync + 'static> Session<T> {
 
     /// The session for a connection that stays open: it notifies when the session changes, and
     /// when it ends, for whatever reason and on whichever server.
-    pub fn live(&self) -> Live<T> {
-        self.handle.manager().live(self.details())
+    pub fn live(&self) -> LiveSession<T> {
+        self.handle.manager().live(self.snapshot())
     }
 
     /// Changes the session's data, and returns the session as it is then. See
@@ -102,7 +102,7 @@ impl<T: Send + Sync + 'static> Session<T> {
     pub async fn update(
         &self,
         change: impl FnMut(&mut T) + Send,
-    ) -> Result<kvolt_session::Session<T>>
+    ) -> Result<kvolt_session::SessionSnapshot<T>>
     where
         T: Clone,
     {
@@ -138,8 +138,8 @@ impl<T: Send + Sync + 'static> Session<T> {
     /// [Rotates](Self::rotate) a session that the layer has just read.
     pub(crate) async fn rotate_read(&self) -> Result<SetToken> {
         let (channel, token, keep) = self.renewable()?;
-        let rotated = self.handle.manager().rotate_if_due(&token, self.details());
-        let rotated = self.handle.bounded(rotated).await?.unwrap_or(Rotated::AlreadyRotated);
+        let rotated = self.handle.manager().rotate_if_due(&token, self.snapshot());
+        let rotated = self.handle.bounded(rotated).await?.unwrap_or(RotateOutcome::AlreadyRotated);
         self.give(channel, rotated, keep)
     }
 
@@ -156,7 +156,7 @@ impl<T: Send + Sync + 'static> Session<T> {
         let (channel, token, keep) = self.renewable()?;
         let manager = self.handle.manager();
         let rotated = self.handle.bounded(manager.reauthenticate(&token, level)).await?;
-        if let Rotated::Token(_) = rotated {
+        if let RotateOutcome::Token(_) = rotated {
             self.slot().state().proof = Some((level, manager.clock().now()));
         }
         self.give(channel, rotated, keep.again(manager))
@@ -197,10 +197,10 @@ impl<T: Send + Sync + 'static> Session<T> {
         let is_met_by_proof = proof.is_some_and(|(level, at)| {
             level >= step_up.level() && step_up.max_age().is_none_or(|max| now.since(at) <= max)
         });
-        if is_met_by_proof || self.details().meets(&step_up, now) {
+        if is_met_by_proof || self.snapshot().meets(&step_up, now) {
             return Ok(());
         }
-        self.handle.manager().report_refusal(Some(self.details()), RefusalReason::StepUp);
+        self.handle.manager().report_refusal(Some(self.snapshot()), RefusalReason::StepUp);
         let bearer = self.slot().sessions().inner().lookup.sources().contains(&Source::Bearer);
         Err(Error::step_up(step_up, bearer))
     }
@@ -230,7 +230,7 @@ impl<T: Send + Sync + 'static> Session<T> {
     /// Returns the errors of [`Manager::take_flashes`](kvolt_session::Manager::take_flashes).
     pub async fn take_flashes(&self) -> Result<Vec<Flash>> {
         let (token, read) = match self.slot().own() {
-            Some(own) if !self.details().flashes().is_empty() => own,
+            Some(own) if !self.snapshot().flashes().is_empty() => own,
             _ => return Ok(Vec::new()),
         };
         let manager = self.handle.manager();
@@ -241,11 +241,11 @@ impl<T: Send + Sync + 'static> Session<T> {
     }
 
     /// Ends the session, and makes the client forget its token. No error if it had ended before.
-    /// See [`Handle::logout`].
+    /// See [`SessionHandle::logout`].
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`Handle::logout`].
+    /// Returns the errors of [`SessionHandle::logout`].
     pub async fn logout(&self) -> Result<SetToken> {
         self.handle.logout().await
     }
@@ -256,10 +256,10 @@ impl<T: Send + Sync + 'static> Session<T> {
     /// # Errors
     ///
     /// Returns an error if the store is unavailable ([`Error::is_unavailable`]).
-    pub async fn list(&self) -> Result<Listing<T>> {
+    pub async fn list(&self) -> Result<SessionList<T>> {
         match self.owner() {
             Some(owner) => Ok(self.handle.bounded(self.handle.manager().list(owner)).await?),
-            None => Ok(Listing::default()),
+            None => Ok(SessionList::default()),
         }
     }
 
@@ -268,9 +268,11 @@ impl<T: Send + Sync + 'static> Session<T> {
     /// # Errors
     ///
     /// Returns an error if the store is unavailable ([`Error::is_unavailable`]).
-    pub async fn end(&self, id: SessionId) -> Result<bool> {
+    pub async fn revoke(&self, id: SessionId) -> Result<bool> {
         match self.owner() {
-            Some(owner) => Ok(self.handle.bounded(self.handle.manager().end(owner, id)).await?),
+            Some(owner) => {
+                Ok(self.handle.bounded(self.handle.manager().revoke_owned(owner, id)).await?)
+            }
             None => Ok(false),
         }
     }
@@ -281,23 +283,23 @@ impl<T: Send + Sync + 'static> Session<T> {
     ///
     /// Returns an error if the store is unavailable ([`Error::is_unavailable`]), or if the session
     /// has ended ([`Error::is_ended`]).
-    pub async fn end_others(&self) -> Result<usize> {
+    pub async fn revoke_others(&self) -> Result<usize> {
         let (token, _) = self.own()?;
-        Ok(self.handle.bounded(self.handle.manager().end_others(&token)).await?)
+        Ok(self.handle.bounded(self.handle.manager().revoke_others(&token)).await?)
     }
 
     /// Ends all sessions of its owner, this one included, and makes the client forget its token.
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`Handle::logout`].
-    pub async fn end_all(&self) -> Result<SetToken> {
+    /// Returns the errors of [`SessionHandle::logout`].
+    pub async fn revoke_all(&self) -> Result<SetToken> {
         let Some(owner) = self.owner() else { return self.logout().await };
-        self.handle.bounded(self.handle.manager().end_all(owner)).await?;
+        self.handle.bounded(self.handle.manager().revoke_owner(owner)).await?;
         Ok(self.handle.forget())
     }
 
-    fn own(&self) -> Result<(Token, Option<kvolt_session::Session<T>>)> {
+    fn own(&self) -> Result<(Token, Option<kvolt_session::SessionSnapshot<T>>)> {
         self.slot().own().ok_or_else(Error::ended)
     }
 
@@ -305,15 +307,15 @@ impl<T: Send + Sync + 'static> Session<T> {
     /// next one.
     fn renewable(&self) -> Result<(&Source, Token, Keep)> {
         let (token, _) = self.own()?;
-        Ok((self.handle.channel()?, token, Keep::rest(self.handle.manager(), self.details())))
+        Ok((self.handle.channel()?, token, Keep::rest(self.handle.manager(), self.snapshot())))
     }
 
-    fn give(&self, channel: &Source, rotated: Rotated, keep: Keep) -> Result<SetToken> {
+    fn give(&self, channel: &Source, rotated: RotateOutcome, keep: Keep) -> Result<SetToken> {
         match rotated {
-            Rotated::Token(token) => self.handle.give(channel, token, keep, Change::Renewed),
+            RotateOutcome::Token(token) => self.handle.give(channel, token, keep, Change::Renewed),
             // Another request of this client's is being given the new one.
-            Rotated::AlreadyRotated => Ok(SetToken::by_layer(None)),
-            Rotated::Absent => Err(Error::ended()),
+            RotateOutcome::AlreadyRotated => Ok(SetToken::by_layer(None)),
+            RotateOutcome::Absent => Err(Error::ended()),
         }
     }
 }

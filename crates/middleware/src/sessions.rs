@@ -6,26 +6,26 @@ use std::time::Duration;
 use http::header::{AUTHORIZATION, COOKIE, ORIGIN};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, request};
 
-use kvolt_session::{Access, Manager, RefusalReason, Session, Timeouts, Token};
+use kvolt_session::{Access, Manager, RefusalReason, SessionSnapshot, Timeouts, Token};
 
 use crate::bounded::bounded;
 use crate::cross_origin::{self, Verdict};
 use crate::error::ConfigError;
 use crate::lookup::{Place, Presented, Source};
 use crate::shared::Shared;
-use crate::{CookiePolicy, Error, Handle, Lookup, Refusal, Result, SessionLayer, SetToken};
+use crate::{CookiePolicy, Error, Lookup, Refusal, Result, SessionHandle, SessionLayer, SetToken};
 
 /// How long a store may take to answer unless set otherwise: 2 seconds.
-pub const STORE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(2);
+pub const DEFAULT_STORE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The cookie that [`Sessions::new`] uses.
-const COOKIE_DEFAULT: &str = "__Host-session_id";
+const DEFAULT_COOKIE: &str = "__Host-session_id";
 
 /// The sessions of an application over HTTP: a manager, where tokens travel,
 /// and what is answered without one. Cloning it is cheap.
 ///
 /// It gives the [layer](Self::layer) for routes, and is the state from which
-/// the [`Handle`] of a login handler is extracted.
+/// the [`SessionHandle`] of a login handler is extracted.
 pub struct Sessions<T>(Arc<Inner<T>>);
 
 pub(crate) struct Inner<T> {
@@ -71,7 +71,10 @@ impl Keep {
     }
 
     /// For what is left of a session.
-    pub(crate) fn rest<T: Send + Sync + 'static>(manager: &Manager<T>, of: &Session<T>) -> Self {
+    pub(crate) fn rest<T: Send + Sync + 'static>(
+        manager: &Manager<T>,
+        of: &SessionSnapshot<T>,
+    ) -> Self {
         let lifetime = of.ends_at().since(manager.clock().now());
         Self { lifetime, remembered: of.is_remembered() }
     }
@@ -93,14 +96,14 @@ impl<T: Send + Sync + 'static> Sessions<T> {
     /// Browsers accept that cookie over HTTPS, and over plain HTTP from
     /// localhost at best; see [`CookiePolicyBuilder::insecure_plain_http`](crate::CookiePolicyBuilder::insecure_plain_http).
     pub fn new(manager: Manager<T>) -> Self {
-        let defaults = Builder::new(manager);
+        let defaults = SessionsBuilder::new(manager);
         let vary = vary(&defaults.lookup);
         Self(Arc::new(defaults.into_inner(vary)))
     }
 
     /// Sessions with other settings.
-    pub fn builder(manager: Manager<T>) -> Builder<T> {
-        Builder::new(manager)
+    pub fn builder(manager: Manager<T>) -> SessionsBuilder<T> {
+        SessionsBuilder::new(manager)
     }
 
     /// The manager.
@@ -121,7 +124,7 @@ impl<T: Send + Sync + 'static> Sessions<T> {
     ///
     /// Returns an error if the store is unavailable ([`Error::is_unavailable`]), or if the layer
     /// would refuse the request because another site sent it ([`Error::is_cross_origin`]).
-    pub async fn handle(&self, parts: &request::Parts) -> Result<Handle<T>> {
+    pub async fn handle(&self, parts: &request::Parts) -> Result<SessionHandle<T>> {
         let presented = self.0.lookup.presented(&parts.headers, &parts.uri);
         if !self.admits_origin(&parts.method, &parts.uri, &parts.headers, presented.place()) {
             return Err(Error::cross_origin());
@@ -142,7 +145,7 @@ impl<T: Send + Sync + 'static> Sessions<T> {
             Presented::Nothing => {}
         }
         begun.present(presented);
-        Ok(Handle::outside(slot))
+        Ok(SessionHandle::outside(slot))
     }
 
     /// What follows from an error of the store. A session that can't be read is none: its client
@@ -275,7 +278,7 @@ impl<T: Send + Sync + 'static> Sessions<T> {
 
 /// Settings of [`Sessions`].
 #[must_use = "a builder does nothing until `build` is called"]
-pub struct Builder<T> {
+pub struct SessionsBuilder<T> {
     manager: Manager<T>,
     lookup: Lookup,
     cookie: CookiePolicy,
@@ -285,14 +288,14 @@ pub struct Builder<T> {
     trusted_origins: Vec<String>,
 }
 
-impl<T: Send + Sync + 'static> Builder<T> {
+impl<T: Send + Sync + 'static> SessionsBuilder<T> {
     fn new(manager: Manager<T>) -> Self {
         Self {
             manager,
-            lookup: Lookup::cookie(COOKIE_DEFAULT),
+            lookup: Lookup::cookie(DEFAULT_COOKIE),
             cookie: CookiePolicy::new(),
             refusal: Refusal::default(),
-            store_timeout: STORE_TIMEOUT_DEFAULT,
+            store_timeout: DEFAULT_STORE_TIMEOUT,
             cache_control: CacheControl::default(),
             trusted_origins: Vec::new(),
         }
@@ -316,7 +319,7 @@ impl<T: Send + Sync + 'static> Builder<T> {
         self
     }
 
-    /// How long the store may take before a request gets 503. Defaults to [`STORE_TIMEOUT_DEFAULT`].
+    /// How long the store may take before a request gets 503. Defaults to [`DEFAULT_STORE_TIMEOUT`].
     pub fn store_timeout(mut self, timeout: Duration) -> Self {
         self.store_timeout = timeout;
         self
@@ -416,9 +419,9 @@ impl<T> fmt::Debug for Sessions<T> {
     }
 }
 
-impl<T> fmt::Debug for Builder<T> {
+impl<T> fmt::Debug for SessionsBuilder<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder")
+        f.debug_struct("SessionsBuilder")
             .field("lookup", &self.lookup)
             .field("cookie", &self.cookie)
             .field("refusal", &self.refusal)

@@ -7,7 +7,7 @@ use http::header::{CACHE_CONTROL, SET_COOKIE, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 
 use kvolt_cache::Timestamp;
-use kvolt_session::{Access, Level, Session, Token};
+use kvolt_session::{Access, Level, SessionSnapshot, Token};
 
 use crate::lookup::{Place, Presented, Source};
 use crate::shared::Shared;
@@ -18,7 +18,7 @@ use crate::{Refused, SessionLayer, Sessions};
 pub(crate) struct Slot<T> {
     layer: Option<Arc<SessionLayer<T>>>,
     /// The session as the store had it when the request arrived, whether or not the handler sees it.
-    pub(crate) read: Option<Session<T>>,
+    pub(crate) read: Option<SessionSnapshot<T>>,
     /// Whether there is one that can't be decoded: that is not as if there were none.
     pub(crate) is_unreadable: bool,
     /// How the store was asked.
@@ -43,7 +43,7 @@ pub(crate) struct State<T> {
     pub(crate) token: Option<Token>,
     pub(crate) change: Change,
     /// The session as an update has left it, if the token still is the one that it was made with.
-    pub(crate) latest: Option<Box<Session<T>>>,
+    pub(crate) latest: Option<Box<SessionSnapshot<T>>>,
     /// What the user has proved since the request arrived.
     pub(crate) proof: Option<(Level, Timestamp)>,
     pub(crate) outgoing: Option<Outgoing>,
@@ -153,7 +153,7 @@ impl<T> Slot<T> {
     /// The session that the handler sees. An anonymous visitor's is none where the layer does not
     /// say so.
     #[inline]
-    pub(crate) fn session(&self) -> Option<&Session<T>> {
+    pub(crate) fn session(&self) -> Option<&SessionSnapshot<T>> {
         let session = self.read.as_ref();
         session.filter(|session| self.layer().anonymous || !session.is_anonymous())
     }
@@ -173,7 +173,7 @@ impl<T> Slot<T> {
 
     /// The token that the client has now, and its session as this request has last read or
     /// written it, if it has.
-    pub(crate) fn current(&self) -> Option<(Token, Option<Session<T>>)> {
+    pub(crate) fn current(&self) -> Option<(Token, Option<SessionSnapshot<T>>)> {
         let state = self.state();
         let token = state.token.clone()?;
         let latest = state.latest.as_deref();
@@ -183,7 +183,7 @@ impl<T> Slot<T> {
 
     /// [`current`](Self::current) of the session that the handler sees; `None` if it was replaced
     /// or ended since.
-    pub(crate) fn own(&self) -> Option<(Token, Option<Session<T>>)> {
+    pub(crate) fn own(&self) -> Option<(Token, Option<SessionSnapshot<T>>)> {
         self.session()?;
         if self.is_replaced() { None } else { self.current() }
     }

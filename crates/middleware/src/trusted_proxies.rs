@@ -32,7 +32,7 @@ static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 ///
 /// # Bounds
 ///
-/// [`HOPS_MAX`](Self::HOPS_MAX) entries and [`LEN_MAX`](Self::LEN_MAX) bytes, from the right.
+/// [`MAX_HOPS`](Self::MAX_HOPS) entries and [`MAX_LEN`](Self::MAX_LEN) bytes, from the right.
 ///
 /// ```
 /// use http::HeaderMap;
@@ -86,13 +86,13 @@ impl ForwardingHeader {
 
 impl TrustedProxies {
     /// How many entries of the header are looked at.
-    pub const HOPS_MAX: usize = 64;
+    pub const MAX_HOPS: usize = 64;
 
     /// How many bytes of all headers of the name together are looked at.
-    pub const LEN_MAX: usize = 8 * 1024;
+    pub const MAX_LEN: usize = 8 * 1024;
 
     /// How many networks can be trusted.
-    pub const NETWORKS_MAX: usize = 1024;
+    pub const MAX_NETWORKS: usize = 1024;
 
     /// Nobody is believed: the client is the peer of the connection, whatever it sends.
     pub fn none() -> Self {
@@ -108,7 +108,7 @@ impl TrustedProxies {
     ///
     /// If one can't be understood, has bits set past its prefix, or is everybody (`/0`: then any
     /// client could name any address), or if there are more than
-    /// [`NETWORKS_MAX`](Self::NETWORKS_MAX).
+    /// [`MAX_NETWORKS`](Self::MAX_NETWORKS).
     pub fn new<I>(networks: I) -> Result<Self, ConfigError>
     where
         I: IntoIterator,
@@ -116,10 +116,10 @@ impl TrustedProxies {
     {
         let networks: Vec<IpNet> = networks
             .into_iter()
-            .take(Self::NETWORKS_MAX + 1)
+            .take(Self::MAX_NETWORKS + 1)
             .map(|network| parse_network(network.as_ref()))
             .collect::<Result<_, _>>()?;
-        if networks.len() > Self::NETWORKS_MAX {
+        if networks.len() > Self::MAX_NETWORKS {
             return Err(ConfigError::new("there are more than 1024 networks of trusted proxies"));
         }
         Ok(Self { networks: networks.into(), header: ForwardingHeader::default() })
@@ -149,8 +149,8 @@ impl TrustedProxies {
             return client;
         }
         let syntax = self.header.syntax();
-        let mut hops_left = Self::HOPS_MAX;
-        let mut len_left = Self::LEN_MAX;
+        let mut hops_left = Self::MAX_HOPS;
+        let mut len_left = Self::MAX_LEN;
         // Several headers of one name are one list, in their order (RFC 9110, section 5.3).
         for value in headers.get_all(self.header.name()).iter().rev() {
             let mut rest = Some(value.as_bytes());
@@ -432,9 +432,9 @@ mod tests {
     fn more_than_the_bounds_is_not_looked_at() {
         let hops = |count: usize| vec!["10.0.0.2"; count].join(", ");
         let chain = |count: usize| format!("{CLIENT}, {}", hops(count));
-        assert_eq!(client(&[&chain(TrustedProxies::HOPS_MAX - 1)]), CLIENT);
-        assert_eq!(client(&[&chain(TrustedProxies::HOPS_MAX)]), "10.0.0.2");
-        let spaces = " ".repeat(TrustedProxies::LEN_MAX);
+        assert_eq!(client(&[&chain(TrustedProxies::MAX_HOPS - 1)]), CLIENT);
+        assert_eq!(client(&[&chain(TrustedProxies::MAX_HOPS)]), "10.0.0.2");
+        let spaces = " ".repeat(TrustedProxies::MAX_LEN);
         assert_eq!(client(&[&format!("{CLIENT},{spaces}10.0.0.2")]), PROXY);
         assert_eq!(client(&[&format!("{CLIENT}{spaces},10.0.0.2")]), "10.0.0.2");
         let long = "6.6.6.6,".repeat(100_000);
@@ -484,7 +484,7 @@ mod tests {
         }
         let error = TrustedProxies::new(["x".repeat(100_000)]).unwrap_err().to_string();
         assert!(error.len() < 400);
-        let many = vec!["10.0.0.1"; TrustedProxies::NETWORKS_MAX + 1];
+        let many = vec!["10.0.0.1"; TrustedProxies::MAX_NETWORKS + 1];
         assert!(TrustedProxies::new(&many).unwrap_err().to_string().contains("1024"));
         assert!(TrustedProxies::new(&many[1..]).is_ok());
         assert!("10.0.0.0/8,".parse::<TrustedProxies>().is_err());

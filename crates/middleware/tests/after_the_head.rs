@@ -10,19 +10,19 @@ use std::task::{Context, Waker};
 use axum::Router;
 use axum::routing::get;
 use http::Request;
-use kvolt_middleware::Handle;
-use kvolt_session::{Anonymous, Level};
+use kvolt_middleware::SessionHandle;
+use kvolt_session::{AnonymousSessions, Level};
 use kvolt_testkit::Call;
 use support::{Client, User, World, user};
 use tower::ServiceExt;
 
-type Kept = Arc<Mutex<Option<Handle<User>>>>;
+type Kept = Arc<Mutex<Option<SessionHandle<User>>>>;
 
 /// An application whose handlers keep their handle, as a stream or a task does.
 fn keeping(world: &World) -> (Router, Kept) {
     let kept = Kept::default();
     let keep = kept.clone();
-    let open = move |handle: Handle<User>| {
+    let open = move |handle: SessionHandle<User>| {
         *keep.lock().unwrap() = Some(handle);
         async { "open" }
     };
@@ -35,11 +35,11 @@ fn keeping(world: &World) -> (Router, Kept) {
 }
 
 fn shop() -> World {
-    World::with(|builder| builder.anonymous(Anonymous::new(10)))
+    World::with(|builder| builder.anonymous(AnonymousSessions::new(10)))
 }
 
 /// Nothing is done, and the error says why.
-async fn refuses_new_tokens(world: &World, handle: &Handle<User>) {
+async fn refuses_new_tokens(world: &World, handle: &SessionHandle<User>) {
     world.faults.reset();
     let begun = |error: kvolt_middleware::Error| assert!(error.to_string().contains("has begun"));
     begun(handle.login(user("bob")).await.unwrap_err());
@@ -67,7 +67,7 @@ async fn no_token_is_changed_once_the_response_has_begun() {
         // The client need not be told of these.
         assert_eq!(session.update(|user| user.count += 1).await.unwrap().count, 1);
         assert_eq!(session.peek().await.unwrap().unwrap().count, 1);
-        assert_eq!(session.end_others().await.unwrap(), 0);
+        assert_eq!(session.revoke_others().await.unwrap(), 0);
         let _ = session.logout().await.unwrap();
         assert_eq!(world.store.len(), 0);
     }
@@ -80,7 +80,7 @@ async fn no_token_is_changed_for_a_client_that_has_gone() {
     let layer = world.sessions().layer();
     let app = app.route("/never", {
         let kept = kept.clone();
-        get(move |handle: Handle<User>| {
+        get(move |handle: SessionHandle<User>| {
             *kept.lock().unwrap() = Some(handle);
             std::future::pending::<()>()
         })
@@ -121,7 +121,7 @@ async fn session_whose_token_comes_too_late_is_ended() {
     let faults = world.faults.clone();
     let waits = Router::new().route(
         "/waits",
-        get(move |handle: Handle<User>| async move {
+        get(move |handle: SessionHandle<User>| async move {
             *kept.lock().unwrap() = Some(handle);
             faults.until_waiting(1).await;
         })

@@ -10,7 +10,7 @@ use axum::body::Body;
 use axum::response::Response;
 use axum::routing::{Route, get, post};
 use http::Request;
-use kvolt_middleware::{Handle, Session, Sessions};
+use kvolt_middleware::{Session, SessionHandle, Sessions};
 use kvolt_session::{Manager, Record};
 use support::{IDLE, User, user};
 use tower::Service;
@@ -49,7 +49,7 @@ fn layer_adds_at_most_five_allocations() {
     let behind = Router::new()
         .route("/profile", get(name))
         .route_layer(sessions.layer())
-        .route("/login", post(async |_: Handle<User>| ()))
+        .route("/login", post(async |_: SessionHandle<User>| ()))
         .with_state(sessions);
     let bare = allocations(&bare, &cookie);
     // Three are axum's, for any layer. The others put the slot among the request's extensions.

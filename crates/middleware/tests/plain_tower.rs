@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::header::{COOKIE, SET_COOKIE};
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
-use kvolt_middleware::{Handle, Refused};
+use kvolt_middleware::{Refused, SessionHandle};
 use support::{User, World, user};
 use tower::{Layer, ServiceExt, service_fn};
 
@@ -18,7 +18,8 @@ async fn a_service_that_is_not_axum_s_finds_the_session_and_refuses_alike() {
     let world = World::new();
     let answer = |request: Request<()>| async move {
         let body = Full::<Bytes>::from;
-        let handle: Handle<User> = Handle::from_extensions(request.extensions()).unwrap();
+        let handle: SessionHandle<User> =
+            SessionHandle::from_extensions(request.extensions()).unwrap();
         let Some(session) = handle.session() else {
             let refused = Refused::new(request.method(), request.uri(), request.headers());
             return Ok::<_, Infallible>(handle.refuse(refused).map(body));

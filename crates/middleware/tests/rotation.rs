@@ -9,8 +9,8 @@ use axum::Router;
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use http::{Method, StatusCode};
-use kvolt_middleware::{CookiePolicy, Handle, Result, Session, Sessions};
-use kvolt_session::{Anonymous, Level, StepUp, Timeouts, Token};
+use kvolt_middleware::{CookiePolicy, Result, Session, SessionHandle, Sessions};
+use kvolt_session::{AnonymousSessions, Level, StepUp, Timeouts, Token};
 use kvolt_testkit::Call;
 use support::{Answer, Client, IDLE, User, World, router, user};
 
@@ -228,7 +228,7 @@ async fn what_a_handler_does_to_the_token_itself_is_what_the_client_is_told() {
 /// A layer within a layer is how several things are asked for at once.
 #[tokio::test]
 async fn within_a_layer_that_has_changed_the_token_another_goes_on_with_the_new_one() {
-    async fn login(handle: Handle<User>) -> Result<impl IntoResponse> {
+    async fn login(handle: SessionHandle<User>) -> Result<impl IntoResponse> {
         Ok((handle.login(user("bob")).await?, "in"))
     }
     async fn logout(session: Session<User>) -> Result<impl IntoResponse> {
@@ -348,7 +348,7 @@ async fn a_visitor_s_token_is_changed_only_where_visitors_are_known() {
     for at_once in [true, false] {
         let world = World::with(|builder| {
             let builder = builder.rotate_every(EVERY).rotation_grace(GRACE);
-            builder.anonymous(Anonymous::new(10))
+            builder.anonymous(AnonymousSessions::new(10))
         });
         world.faults.answers_at_once(at_once);
         async fn perhaps(session: Option<Session<User>>) -> String {
@@ -377,10 +377,10 @@ fn max_age(answer: &Answer) -> Option<u64> {
 
 /// An application in which one may ask to be remembered.
 fn remembering(sessions: &Sessions<User>) -> Router {
-    async fn login(handle: Handle<User>) -> Result<impl IntoResponse> {
+    async fn login(handle: SessionHandle<User>) -> Result<impl IntoResponse> {
         Ok((handle.login(user("ada")).await?, "in"))
     }
-    async fn remember(handle: Handle<User>) -> Result<impl IntoResponse> {
+    async fn remember(handle: SessionHandle<User>) -> Result<impl IntoResponse> {
         Ok((handle.login(user("ada").remember(true)).await?, "in"))
     }
     async fn again(session: Session<User>) -> Result<impl IntoResponse> {

@@ -476,7 +476,7 @@ async fn a_slow_request_never_undoes_a_logout() {
         let token =
             Token::parse(&client.cookie.as_ref().unwrap()["__Host-session_id=".len()..]).unwrap();
         // The logout takes the way past the held answers.
-        Manager::builder(world.store.clone()).build().unwrap().destroy(&token).await.unwrap();
+        Manager::builder(world.store.clone()).build().unwrap().logout(&token).await.unwrap();
         world.faults.release();
         let (status, cookies, _) = in_flight.await.unwrap();
         // It had been let in before; what it changes comes too late.

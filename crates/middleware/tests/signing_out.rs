@@ -10,10 +10,10 @@ use axum::Router;
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use http::{Method, StatusCode};
-use kvolt_cache::{At, Coded, Freshness, MemoryStore, Store};
-use kvolt_middleware::{Handle, Result, Session, Sessions};
+use kvolt_cache::{Encoded, Freshness, MemoryStore, Store, Target};
+use kvolt_middleware::{Result, Session, SessionHandle, Sessions};
 use kvolt_session::{
-    EndReason, Manager, NewSession, Owner, RecordJson, RefusalReason, SessionId, Token, What,
+    EndReason, EventKind, Manager, NewSession, Owner, RecordJson, RefusalReason, SessionId, Token,
 };
 use kvolt_testkit::Call;
 use support::{Client, Heard, IDLE, User, World, router, user};
@@ -74,9 +74,9 @@ async fn logout_ends_every_session_of_an_ambiguous_request() {
             assert!(cookies.iter().all(|cookie| cookie.contains("Max-Age=0")));
             assert_eq!(world.store.len(), 0, "case {case}");
             let events = heard.take(3);
-            assert_eq!(events[0].what, What::Refused { reason: RefusalReason::Ambiguous });
+            assert_eq!(events[0].kind, EventKind::Refused { reason: RefusalReason::Ambiguous });
             let reason = EndReason::Logout;
-            assert!(events[1..].iter().all(|event| event.what == What::Ended { reason }));
+            assert!(events[1..].iter().all(|event| event.kind == EventKind::Ended { reason }));
             assert!(heard.is_empty());
         }
     }
@@ -162,18 +162,18 @@ async fn logout_with_a_dead_token_clears_the_cookie() {
 }
 
 /// The routes of the README, on a store that keeps bytes.
-struct Encoded {
+struct EncodedWorld {
     bytes: MemoryStore<Vec<u8>>,
     /// Whose data is of another form than the application's.
     others: Manager<u32>,
     client: Client,
 }
 
-impl Encoded {
+impl EncodedWorld {
     fn new() -> Self {
         let bytes = MemoryStore::new();
-        let others = Manager::new(Coded::new(bytes.clone(), RecordJson::new()), IDLE);
-        let store = Coded::new(bytes.clone(), RecordJson::<Text>::new());
+        let others = Manager::new(Encoded::new(bytes.clone(), RecordJson::new()), IDLE);
+        let store = Encoded::new(bytes.clone(), RecordJson::<Text>::new());
         let sessions = Sessions::new(Manager::new(store, IDLE));
         let app = Router::new()
             .route("/profile", get(|text: Session<Text>| async move { text.0.clone() }))
@@ -199,7 +199,7 @@ impl Encoded {
     async fn damage(&self, id: SessionId) {
         let key = id.key(self.others.namespace());
         let entry = self.bytes.get(&key, Freshness::Strict).await.unwrap().unwrap();
-        let at = At::new(&key).owner(entry.owner.as_ref());
+        let at = Target::new(&key).owner(entry.owner.as_ref());
         let _ = self.bytes.replace(at, entry.version, b"junk".to_vec(), None).await.unwrap();
     }
 }
@@ -207,22 +207,22 @@ impl Encoded {
 #[derive(Clone, serde::Serialize, serde::Deserialize)]
 struct Text(String);
 
-async fn login(handle: Handle<Text>) -> Result<impl IntoResponse> {
+async fn login(handle: SessionHandle<Text>) -> Result<impl IntoResponse> {
     Ok((handle.login(NewSession::new(Text("ada".into())).owner("ada")).await?, "in"))
 }
 
-async fn logout(handle: Handle<Text>) -> Result<impl IntoResponse> {
+async fn logout(handle: SessionHandle<Text>) -> Result<impl IntoResponse> {
     Ok((handle.logout().await?, "out"))
 }
 
-async fn visit(handle: Handle<Text>) -> Result<impl IntoResponse> {
+async fn visit(handle: SessionHandle<Text>) -> Result<impl IntoResponse> {
     Ok((handle.create_anonymous(Text("visitor".into())).await?, "made"))
 }
 
 /// ratpack/ratpack#945, ProgressiveCoders/Spoke#189.
 #[tokio::test]
 async fn session_that_can_not_be_read_is_signed_out_and_logged_in_over() {
-    let mut encoded = Encoded::new();
+    let mut encoded = EncodedWorld::new();
     let token = encoded.sign_in_elsewhere().await;
     assert_eq!(encoded.client.get("/profile").await.status, StatusCode::INTERNAL_SERVER_ERROR);
     let answer = encoded.client.post("/visit").await;
@@ -241,7 +241,7 @@ async fn session_that_can_not_be_read_is_signed_out_and_logged_in_over() {
 /// No token can be verified then, so nothing of the client's ends it. But the client gets out.
 #[tokio::test]
 async fn session_without_a_readable_envelope_is_forgotten_by_its_client() {
-    let mut encoded = Encoded::new();
+    let mut encoded = EncodedWorld::new();
     let token = encoded.sign_in_elsewhere().await;
     encoded.damage(token.id()).await;
     let answer = encoded.client.post("/logout").await;
@@ -252,7 +252,7 @@ async fn session_without_a_readable_envelope_is_forgotten_by_its_client() {
     encoded.client.cookie = Some(cookie(&token));
     assert_eq!(encoded.client.post("/login").await.status, StatusCode::OK);
     assert_eq!(encoded.client.get("/profile").await.text, "ada");
-    assert!(encoded.others.end(&Owner::new("ada").unwrap(), token.id()).await.unwrap());
+    assert!(encoded.others.revoke_owned(&Owner::new("ada").unwrap(), token.id()).await.unwrap());
 }
 
 /// An administrator who ends another's sessions keeps the own one, and its cookie.
@@ -260,15 +260,15 @@ async fn session_without_a_readable_envelope_is_forgotten_by_its_client() {
 async fn ending_sessions_of_another_keeps_the_own_cookie() {
     async fn end_other(session: Session<User>) -> Result<String> {
         let mallory = Owner::new("mallory").unwrap();
-        Ok(session.handle().manager().end_all(&mallory).await?.to_string())
+        Ok(session.handle().manager().revoke_owner(&mallory).await?.to_string())
     }
-    async fn end_all(session: Session<User>) -> Result<impl IntoResponse> {
-        Ok((session.end_all().await?, "ended"))
+    async fn revoke_owner(session: Session<User>) -> Result<impl IntoResponse> {
+        Ok((session.revoke_all().await?, "ended"))
     }
     let world = World::new();
     let app = Router::new()
         .route("/end-other", post(end_other))
-        .route("/end-all", post(end_all))
+        .route("/end-all", post(revoke_owner))
         .route_layer(world.sessions().layer())
         .merge(router(world.sessions()));
     let other = world.manager.create(user("mallory")).await.unwrap();
@@ -305,7 +305,7 @@ async fn peek_of_an_open_stream_is_no_theft() {
     let session = kept.lock().unwrap().take().unwrap();
     assert_eq!(session.peek().await.unwrap().unwrap().name, "ada");
     assert_eq!(client.get("/profile").await.text, "ada");
-    assert!(matches!(heard.take(2)[1].what, What::Rotated) && heard.is_empty());
+    assert!(matches!(heard.take(2)[1].kind, EventKind::Rotated) && heard.is_empty());
     client.post("/logout").await;
     assert!(session.peek().await.unwrap().is_none());
 }

@@ -12,7 +12,7 @@ use axum::routing::{any, post};
 use bytes::Bytes;
 use http::{Method, Response, StatusCode};
 use kvolt_middleware::{Missing, Refusal, Result, Session, Sessions};
-use kvolt_session::{Anonymous, Level, StepUp};
+use kvolt_session::{AnonymousSessions, Level, StepUp};
 use support::{Client, User, World, user};
 
 const FRESH: Duration = Duration::from_secs(300);
@@ -304,7 +304,7 @@ async fn without_a_session_it_is_a_sign_in_that_is_missing() {
 /// A visitor has nothing to prove again: whoever was let in as nobody has to sign in.
 #[tokio::test]
 async fn an_anonymous_visitor_is_asked_to_sign_in_and_not_to_authenticate_again() {
-    let world = World::with(|builder| builder.anonymous(Anonymous::new(10)));
+    let world = World::with(|builder| builder.anonymous(AnonymousSessions::new(10)));
     let visitor = User { name: String::from("visitor"), count: 0 };
     let token = world.manager.create_anonymous(visitor).await.unwrap();
     let mut client = Client::with(&with_page(&world), &token);

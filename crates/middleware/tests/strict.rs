@@ -6,7 +6,7 @@ mod support;
 use axum::Router;
 use axum::routing::get;
 use http::StatusCode;
-use kvolt_cache::{At, MemoryStore, NearCache, Remove, Store};
+use kvolt_cache::{MemoryStore, NearCache, RemoveOutcome, Store, Target};
 use kvolt_middleware::{Result, Session, Sessions};
 use kvolt_session::{Manager, Record, Token};
 use kvolt_testkit::{ManualClock, Pushes, PushingStore};
@@ -76,7 +76,10 @@ impl Far {
     async fn sign_out_elsewhere(&self, token: &Token) {
         self.pushes.hold();
         let key = token.id().key(self.manager.namespace());
-        assert_eq!(self.store.remove(At::new(&key), None).await.unwrap(), Remove::Removed);
+        assert_eq!(
+            self.store.remove(Target::new(&key), None).await.unwrap(),
+            RemoveOutcome::Removed
+        );
     }
 }
 
@@ -99,6 +102,6 @@ async fn what_this_server_ended_it_refuses_at_once() {
     let mut far = far().await;
     let token = far.sign_in().await;
     far.pushes.hold();
-    assert!(far.manager.destroy(&token).await.unwrap());
+    assert!(far.manager.logout(&token).await.unwrap());
     assert_eq!(far.client.get("/profile").await.status, StatusCode::UNAUTHORIZED);
 }

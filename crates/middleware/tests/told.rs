@@ -9,7 +9,9 @@ use axum::Router;
 use axum::routing::{get, post};
 use http::{Method, StatusCode};
 use kvolt_middleware::{Result, Session};
-use kvolt_session::{Binding, EndReason, Flash, Level, OwnerLimit, RefusalReason, StepUp, What};
+use kvolt_session::{
+    Binding, EndReason, EventKind, Flash, Level, OwnerLimit, RefusalReason, StepUp,
+};
 use kvolt_testkit::{Call, Faults};
 use support::{Client, Heard, User, World, router, user};
 
@@ -68,7 +70,7 @@ async fn each_refusal_over_http_is_told_once_and_with_its_reason() {
 
         client.cookie = None;
         client.post("/login").await;
-        assert!(matches!(heard.take(1)[0].what, What::Created { .. }));
+        assert!(matches!(heard.take(1)[0].kind, EventKind::Created { .. }));
         assert_eq!(client.other().post("/login").await.status, StatusCode::CONFLICT);
         assert_eq!(heard.refusals(1), [RefusalReason::Limit]);
 
@@ -85,7 +87,7 @@ async fn each_refusal_over_http_is_told_once_and_with_its_reason() {
         }
         let events = heard.take(2);
         for event in &events {
-            assert_eq!(event.what, What::Refused { reason: RefusalReason::StepUp });
+            assert_eq!(event.kind, EventKind::Refused { reason: RefusalReason::StepUp });
             assert!(event.id.is_some() && event.owner.is_some());
         }
 
@@ -100,19 +102,19 @@ async fn each_refusal_over_http_is_told_once_and_with_its_reason() {
             world.clock.advance(Duration::from_secs(5));
             assert_eq!(late.get("/profile").await.status, StatusCode::UNAUTHORIZED);
         }
-        let whats: Vec<_> = heard.take(4).into_iter().map(|event| event.what).collect();
-        let refused = |reason| What::Refused { reason };
+        let whats: Vec<_> = heard.take(4).into_iter().map(|event| event.kind).collect();
+        let refused = |reason| EventKind::Refused { reason };
         let expected = [
-            What::Rotated,
+            EventKind::Rotated,
             refused(RefusalReason::Replaced),
-            What::Reused,
+            EventKind::Reused,
             refused(RefusalReason::Reuse),
         ];
         assert_eq!(whats, expected);
         assert_eq!(client.get("/profile").await.text, "ada");
         client.post("/logout").await;
         let reason = EndReason::Logout;
-        assert_eq!(heard.take(1)[0].what, What::Ended { reason });
+        assert_eq!(heard.take(1)[0].kind, EventKind::Ended { reason });
         assert!(heard.is_empty());
     }
 }
@@ -132,8 +134,8 @@ async fn a_change_of_credentials_elsewhere_is_a_refusal_of_its_own() {
         assert_eq!(client.get("/profile").await.text, "ada");
         assert_eq!(client.post("/count").await.status, StatusCode::OK, "which changes it");
         assert_eq!(client.get("/profile").await.status, StatusCode::UNAUTHORIZED);
-        assert_eq!(heard.take(2)[1].what, {
-            What::Refused { reason: RefusalReason::CredentialsChanged }
+        assert_eq!(heard.take(2)[1].kind, {
+            EventKind::Refused { reason: RefusalReason::CredentialsChanged }
         });
         assert!(heard.is_empty());
     }

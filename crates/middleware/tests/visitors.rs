@@ -13,15 +13,15 @@ use axum::routing::{get, post};
 use futures_util::{StreamExt, stream};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
-use kvolt_middleware::{CookiePolicy, Handle, Result, Session, Sessions, SetToken};
-use kvolt_session::{Anonymous, Flash, Owner, Timeouts, Token};
+use kvolt_middleware::{CookiePolicy, Result, Session, SessionHandle, Sessions, SetToken};
+use kvolt_session::{AnonymousSessions, Flash, Owner, Timeouts, Token};
 use kvolt_testkit::Call;
 use support::{Client, User, World, user};
 use tower::ServiceExt;
 
 fn shop() -> World {
     World::with(|builder| {
-        let anonymous = Anonymous::new(100).max_size(10, |user: &User| user.count as usize);
+        let anonymous = AnonymousSessions::new(100).max_size(10, |user: &User| user.count as usize);
         builder.anonymous(anonymous.carry_over(|visitor: &User, user| user.count += visitor.count))
     })
 }
@@ -31,7 +31,7 @@ fn visitor() -> User {
 }
 
 /// Puts something into the basket, which is made with the first thing.
-async fn put(handle: Handle<User>) -> Result<(Option<SetToken>, String)> {
+async fn put(handle: SessionHandle<User>) -> Result<(Option<SetToken>, String)> {
     match handle.session() {
         Some(session) => {
             let updated = session.update(|user| user.count += 1).await?;
@@ -44,11 +44,11 @@ async fn put(handle: Handle<User>) -> Result<(Option<SetToken>, String)> {
     }
 }
 
-async fn make(handle: Handle<User>) -> Result<impl IntoResponse> {
+async fn make(handle: SessionHandle<User>) -> Result<impl IntoResponse> {
     Ok((handle.create_anonymous(visitor()).await?, "made"))
 }
 
-async fn make_twice(handle: Handle<User>) -> Result<impl IntoResponse> {
+async fn make_twice(handle: SessionHandle<User>) -> Result<impl IntoResponse> {
     let _ = handle.create_anonymous(visitor()).await?;
     make(handle).await
 }
@@ -60,11 +60,11 @@ async fn basket(session: Option<Session<User>>) -> String {
     )
 }
 
-async fn login(handle: Handle<User>) -> Result<impl IntoResponse> {
+async fn login(handle: SessionHandle<User>) -> Result<impl IntoResponse> {
     Ok((handle.login(user("ada")).await?, "in"))
 }
 
-async fn logout(handle: Handle<User>) -> Result<impl IntoResponse> {
+async fn logout(handle: SessionHandle<User>) -> Result<impl IntoResponse> {
     Ok((handle.logout().await?, "out"))
 }
 
@@ -88,7 +88,7 @@ async fn messages(session: Option<Session<User>>) -> Result<String> {
     Ok(texts.collect())
 }
 
-async fn in_one(handle: Handle<User>) -> Result<impl IntoResponse> {
+async fn in_one(handle: SessionHandle<User>) -> Result<impl IntoResponse> {
     let set = handle.login(user("ada")).await?;
     let token = set.token().unwrap();
     assert!(handle.manager().flash(token, Flash::new("info", "welcome")).await?);
@@ -251,7 +251,7 @@ async fn visitor_is_given_no_second_session() {
 async fn visitor_keeps_the_cookie_for_the_visitors_lifetime() {
     let day = Duration::from_secs(86_400);
     let world = World::with(|builder| {
-        builder.anonymous(Anonymous::new(100).timeouts(Timeouts::new(day * 30, day * 30)))
+        builder.anonymous(AnonymousSessions::new(100).timeouts(Timeouts::new(day * 30, day * 30)))
     });
     let cookie = CookiePolicy::builder().persistent(true).build().unwrap();
     let sessions = Sessions::builder(world.manager.clone()).cookie(cookie).build().unwrap();
@@ -341,7 +341,7 @@ async fn an_open_stream_ends_with_its_session_and_goes_on_over_rotations() {
     async fn events(session: Session<User>) -> Body {
         let name = session.name.clone();
         let first = stream::iter([Ok::<_, Infallible>(name)]);
-        Body::from_stream(session.live().limit(first.chain(stream::pending())))
+        Body::from_stream(session.live().take_until_ended(first.chain(stream::pending())))
     }
     for way in 0..5 {
         let world = World::with(|builder| builder.live_interval(Duration::from_secs(86_400)));
@@ -370,8 +370,11 @@ async fn an_open_stream_ends_with_its_session_and_goes_on_over_rotations() {
         let token = Token::parse(&cookie["__Host-session_id=".len()..]).unwrap();
         match way {
             0 => assert_eq!(client.post("/logout").await.status, StatusCode::OK),
-            1 => assert_eq!(world.manager.end_all(&Owner::new("ada").unwrap()).await.unwrap(), 1),
-            2 => assert!(world.manager.end_any(token.id()).await.unwrap()),
+            1 => assert_eq!(
+                world.manager.revoke_owner(&Owner::new("ada").unwrap()).await.unwrap(),
+                1
+            ),
+            2 => assert!(world.manager.revoke(token.id()).await.unwrap()),
             3 => assert_eq!(client.post("/login").await.status, StatusCode::OK),
             _ => {
                 let mut other = client.other();

@@ -6,7 +6,7 @@ use axum::Router;
 use axum::extract::Path;
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
-use kvolt_middleware::{Csrf, CsrfForm, Handle, Result, Session, Sessions};
+use kvolt_middleware::{Csrf, CsrfForm, Result, Session, SessionHandle, Sessions};
 use kvolt_session::{Flash, Level, StepUp};
 use serde::Deserialize;
 
@@ -85,11 +85,14 @@ async fn stream(session: Session<User>) -> &'static str {
     "over"
 }
 
-async fn remembered(Path(name): Path<String>, handle: Handle<User>) -> Result<impl IntoResponse> {
+async fn remembered(
+    Path(name): Path<String>,
+    handle: SessionHandle<User>,
+) -> Result<impl IntoResponse> {
     Ok((handle.login(signed_in(&name).remember(true)).await?, "in"))
 }
 
-async fn visit(handle: Handle<User>) -> Result<impl IntoResponse> {
+async fn visit(handle: SessionHandle<User>) -> Result<impl IntoResponse> {
     Ok((handle.create_anonymous(User::new("visitor")).await?, "welcome"))
 }
 

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Redirect};
 use axum::routing::{get, post};
 use http::StatusCode;
 use http::header::CACHE_CONTROL;
-use kvolt_middleware::{Handle, Result, Session, Sessions};
+use kvolt_middleware::{Result, Session, SessionHandle, Sessions};
 
 use crate::account;
 use crate::user::{User, guest, signed_in};
@@ -58,12 +58,12 @@ async fn cacheable(session: Session<User>) -> impl IntoResponse {
     ([(CACHE_CONTROL, "public, max-age=600")], session.name.clone())
 }
 
-async fn login(Path(name): Path<String>, handle: Handle<User>) -> Result<impl IntoResponse> {
+async fn login(Path(name): Path<String>, handle: SessionHandle<User>) -> Result<impl IntoResponse> {
     Ok((handle.login(signed_in(&name)).await?, "in"))
 }
 
 /// A visitor who has signed in nowhere fills a basket.
-async fn visit(Path(bytes): Path<usize>, handle: Handle<User>) -> Result<impl IntoResponse> {
+async fn visit(Path(bytes): Path<usize>, handle: SessionHandle<User>) -> Result<impl IntoResponse> {
     Ok((handle.login(guest("x".repeat(bytes))).await?, "welcome"))
 }
 
@@ -92,18 +92,18 @@ async fn rotate_and_fail(session: Session<User>) -> Result<StatusCode> {
 
 /// What belongs to a change of the password: the others end, and this one gets another token.
 async fn change_password(session: Session<User>) -> Result<impl IntoResponse> {
-    let others = session.end_others().await?;
+    let others = session.revoke_others().await?;
     Ok((session.rotate().await?, others.to_string()))
 }
 
 async fn revoke_all(session: Session<User>) -> Result<impl IntoResponse> {
-    Ok((session.end_all().await?, "all out"))
+    Ok((session.revoke_all().await?, "all out"))
 }
 
 async fn logout(session: Session<User>) -> Result<impl IntoResponse> {
     Ok((session.logout().await?, "out"))
 }
 
-async fn handle_logout(handle: Handle<User>) -> Result<impl IntoResponse> {
+async fn handle_logout(handle: SessionHandle<User>) -> Result<impl IntoResponse> {
     Ok((handle.logout().await?, "out"))
 }

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kvolt_cache::{
-    At, Changes, Cursor, Deadlines, Entry, EntryRef, Error, Expiry, Freshness, Insert, Key,
-    Listener, Listing, Namespace, NewEntry, OnExpired, Owner, Page, Push, Remove, Replace, Result,
-    Store, Use, Version,
+    AfterRead, ChangeFeed, ChangeObserver, Changes, Cursor, Deadlines, Entry, EntryList, EntryPage,
+    EntryRef, Error, Expiry, Freshness, InsertOutcome, Key, Namespace, NewEntry, OnExpired, Owner,
+    RemoveOutcome, ReplaceOutcome, Result, Store, Target, Version,
 };
 use kvolt_testkit::{Faults, FaultyStore};
 
@@ -59,7 +59,7 @@ impl<V: Send + 'static, S: Store<V>> Gated<V, S> {
         let store = self.faulty.inner();
         if let Some(entry) = store.get(&victim, Freshness::Strict).await? {
             let copy = NewEntry::new(entry.value, Expiry::after(LONG)).owner(entry.owner);
-            if matches!(store.insert(key, copy).await?, Insert::Inserted { .. }) {
+            if matches!(store.insert(key, copy).await?, InsertOutcome::Inserted { .. }) {
                 self.collisions.state().planted.push(key);
             }
         }
@@ -79,30 +79,30 @@ impl<V: Send + 'static, S: Store<V>> Store<V> for Gated<V, S> {
         self.faulty.get(key, freshness).await
     }
 
-    async fn touch(&self, at: At<'_>) -> Result<Option<Deadlines>> {
+    async fn touch(&self, at: Target<'_>) -> Result<Option<Deadlines>> {
         self.faulty.touch(at).await
     }
 
-    async fn insert(&self, key: Key, entry: NewEntry<V>) -> Result<Insert> {
+    async fn insert(&self, key: Key, entry: NewEntry<V>) -> Result<InsertOutcome> {
         self.collide(key).await?;
         self.faulty.insert(key, entry).await
     }
 
     async fn replace(
         &self,
-        at: At<'_>,
+        at: Target<'_>,
         seen: Version,
         value: V,
         expiry: Option<Expiry>,
-    ) -> Result<Replace<V>> {
+    ) -> Result<ReplaceOutcome<V>> {
         self.faulty.replace(at, seen, value, expiry).await
     }
 
-    async fn remove(&self, at: At<'_>, seen: Option<Version>) -> Result<Remove> {
+    async fn remove(&self, at: Target<'_>, seen: Option<Version>) -> Result<RemoveOutcome> {
         self.faulty.remove(at, seen).await
     }
 
-    async fn list(&self, owner: &Owner) -> Result<Listing<V>> {
+    async fn list(&self, owner: &Owner) -> Result<EntryList<V>> {
         self.faulty.list(owner).await
     }
 
@@ -110,7 +110,7 @@ impl<V: Send + 'static, S: Store<V>> Store<V> for Gated<V, S> {
         self.faulty.remove_owner(owner, keep).await
     }
 
-    async fn scan(&self, after: Option<&Cursor>, max_entries: usize) -> Result<Page<V>> {
+    async fn scan(&self, after: Option<&Cursor>, max_entries: usize) -> Result<EntryPage<V>> {
         self.faulty.scan(after, max_entries).await
     }
 
@@ -126,7 +126,7 @@ impl<V: Send + 'static, S: Store<V>> Store<V> for Gated<V, S> {
         &self,
         key: &Key,
         freshness: Freshness,
-        visit: &mut dyn FnMut(EntryRef<'_, V>) -> Use,
+        visit: &mut dyn FnMut(EntryRef<'_, V>) -> AfterRead,
     ) -> Option<Result<bool>> {
         self.faulty.get_ready(key, freshness, visit)
     }
@@ -144,9 +144,9 @@ impl<V: Send + 'static, S: Store<V>> Store<V> for Gated<V, S> {
     }
 }
 
-impl<V: Send + 'static, S: Store<V> + Push> Push for Gated<V, S> {
-    async fn watch(&self, interval: Duration, listener: &dyn Listener) -> Error {
-        self.faulty.inner().watch(interval, listener).await
+impl<V: Send + 'static, S: Store<V> + ChangeFeed> ChangeFeed for Gated<V, S> {
+    async fn run(&self, interval: Duration, listener: &dyn ChangeObserver) -> Error {
+        self.faulty.inner().run(interval, listener).await
     }
 }
 

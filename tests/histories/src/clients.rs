@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kvolt_session::{Access, NewSession, Result, Rotated, Session, Token};
+use kvolt_session::{Access, NewSession, Result, RotateOutcome, SessionSnapshot, Token};
 use tokio::time::{sleep, timeout};
 
 use crate::history::{Answer, Birth, Call, Op, Outcome, OwnerNo, Reading};
@@ -11,7 +11,7 @@ use crate::world::{Known, World, name};
 use crate::{Ledger, Origin, Plan, Process, Random};
 
 /// A session with so many updates is ended, so that a ledger stays small.
-const UPDATES_MAX: usize = 48;
+const MAX_UPDATES: usize = 48;
 
 /// How long a client waits that gives up almost at once: in the midst of any step.
 const HASTE: (Duration, Duration) = (Duration::ZERO, Duration::from_millis(4));
@@ -39,11 +39,11 @@ struct Ask {
 /// What a manager answers.
 enum Reply {
     Token(Token, Option<OwnerNo>),
-    Rotated(Rotated, Option<OwnerNo>),
-    Session(Option<Session<Ledger>>),
+    Rotated(RotateOutcome, Option<OwnerNo>),
+    Session(Option<SessionSnapshot<Ledger>>),
     Ended(bool),
     EndedMany(usize),
-    List(Vec<Session<Ledger>>),
+    List(Vec<SessionSnapshot<Ledger>>),
 }
 
 impl Client {
@@ -158,12 +158,12 @@ impl Client {
 
     fn answer(&self, reply: Reply) -> Answer {
         match reply {
-            Reply::Token(token, owner) | Reply::Rotated(Rotated::Token(token), owner) => {
+            Reply::Token(token, owner) | Reply::Rotated(RotateOutcome::Token(token), owner) => {
                 let (token, id) = self.world.add(token, owner);
                 Answer::Token { token, id }
             }
-            Reply::Rotated(Rotated::AlreadyRotated, _) => Answer::AlreadyRotated,
-            Reply::Rotated(Rotated::Absent, _) | Reply::Session(None) => Answer::Absent,
+            Reply::Rotated(RotateOutcome::AlreadyRotated, _) => Answer::AlreadyRotated,
+            Reply::Rotated(RotateOutcome::Absent, _) | Reply::Session(None) => Answer::Absent,
             Reply::Session(Some(session)) => Answer::Seen(self.world.seen(&session)),
             Reply::Ended(ended) => Answer::Ended(ended),
             Reply::EndedMany(count) => Answer::EndedMany(count),
@@ -196,7 +196,7 @@ impl Client {
             (Call::Rotate { .. }, Outcome::Done(_)) | (_, Outcome::Done(Answer::Absent)) => {
                 retire_token();
             }
-            (_, Outcome::Done(Answer::Seen(seen))) if seen.updates.len() > UPDATES_MAX => {
+            (_, Outcome::Done(Answer::Seen(seen))) if seen.updates.len() > MAX_UPDATES => {
                 retire_session();
             }
             _ => {}
@@ -216,7 +216,7 @@ async fn perform(process: &Process, ask: &Ask) -> Result<Reply> {
             Reply::Token(strict.login(old, session(*birth, *owner)).await?, *owner)
         }
         (Call::List { owner }, _) => Reply::List(strict.list(&name(*owner)).await?.sessions),
-        (Call::EndAll { owner }, _) => Reply::EndedMany(strict.end_all(&name(*owner)).await?),
+        (Call::EndAll { owner }, _) => Reply::EndedMany(strict.revoke_owner(&name(*owner)).await?),
         // What follows has a token.
         (_, None) => Reply::Session(None),
         (Call::Read { access, .. }, Some(token)) => Reply::Session(match access {
@@ -233,10 +233,12 @@ async fn perform(process: &Process, ask: &Ask) -> Result<Reply> {
             Reply::Rotated(manager.rotate(token).await?, owner)
         }
         (Call::End { owner, .. }, Some(token)) => {
-            Reply::Ended(strict.end(&name(*owner), token.id()).await?)
+            Reply::Ended(strict.revoke_owned(&name(*owner), token.id()).await?)
         }
-        (Call::Destroy { .. }, Some(token)) => Reply::Ended(strict.destroy(token).await?),
-        (Call::EndOthers { .. }, Some(token)) => Reply::EndedMany(strict.end_others(token).await?),
+        (Call::Destroy { .. }, Some(token)) => Reply::Ended(strict.logout(token).await?),
+        (Call::EndOthers { .. }, Some(token)) => {
+            Reply::EndedMany(strict.revoke_others(token).await?)
+        }
     })
 }
 

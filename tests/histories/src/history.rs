@@ -244,8 +244,8 @@ impl Call {
             Self::Rotate { grace: true, .. } => "rotate+",
             Self::Destroy { .. } => "destroy",
             Self::End { .. } => "end",
-            Self::EndOthers { .. } => "end_others",
-            Self::EndAll { .. } => "end_all",
+            Self::EndOthers { .. } => "revoke_others",
+            Self::EndAll { .. } => "revoke_owner",
             Self::List { .. } => "list",
         }
     }

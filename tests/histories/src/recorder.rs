@@ -76,10 +76,10 @@ pub struct Recording {
 }
 
 /// How often a question of the final reading is asked before it counts as not answered.
-const ATTEMPTS_MAX: usize = 5;
+const MAX_ATTEMPTS: usize = 5;
 
 /// How many tokens are read back at the most, the youngest.
-const TOKENS_MAX: usize = 30_000;
+const MAX_TOKENS: usize = 30_000;
 
 /// How many read at once at the end.
 const READERS: usize = 16;
@@ -176,7 +176,7 @@ impl Recorder<'_> {
     /// Reads every token and lists every owner; says how often there was no answer.
     async fn read_back(&self, ops: &mut Vec<Op>) -> usize {
         let tokens = self.world.tokens();
-        let tokens: Arc<[Known]> = tokens[tokens.len().saturating_sub(TOKENS_MAX)..].into();
+        let tokens: Arc<[Known]> = tokens[tokens.len().saturating_sub(MAX_TOKENS)..].into();
         let owners = self.world.owners();
         let mut readers = JoinSet::new();
         for reader in 0..READERS {
@@ -191,7 +191,7 @@ impl Recorder<'_> {
                     // Copies have been given the time that they may take, so any access is to find the truth.
                     let access = [Reading::Strict, Reading::Peek][number / READERS % 2];
                     let mut read = false;
-                    for attempt in 0..ATTEMPTS_MAX {
+                    for attempt in 0..MAX_ATTEMPTS {
                         let server = (number / READERS / 2 + attempt) % servers;
                         read = client.read_back(server, known.clone(), access).await;
                         if read {
@@ -202,7 +202,7 @@ impl Recorder<'_> {
                 }
                 for owner in (reader as u32..owners).step_by(READERS) {
                     let mut read = false;
-                    for attempt in 0..ATTEMPTS_MAX {
+                    for attempt in 0..MAX_ATTEMPTS {
                         read = client
                             .list_back((owner as usize + attempt) % servers, OwnerNo(owner))
                             .await;

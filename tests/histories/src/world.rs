@@ -4,13 +4,13 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use kvolt_session::{Owner, Session, SessionId, Token};
+use kvolt_session::{Owner, SessionId, SessionSnapshot, Token};
 
 use crate::history::{Birth, IdNo, OwnerNo, Seen, TokenNo, UpdateNo};
 use crate::{Ledger, Random};
 
 /// How many tokens that were given up are kept to be replayed.
-const OLD_MAX: usize = 48;
+const MAX_OLD: usize = 48;
 
 /// How many sessions an owner makes before another takes their place; lists stay short.
 const SESSIONS_PER_OWNER: u32 = 24;
@@ -80,7 +80,7 @@ impl World {
         self.ops.fetch_add(1, Ordering::Relaxed) < self.ops_max
     }
 
-    pub(crate) fn seen(&self, session: &Session<Ledger>) -> Seen {
+    pub(crate) fn seen(&self, session: &SessionSnapshot<Ledger>) -> Seen {
         let owner = session.owner().and_then(|owner| owner.as_str().parse().ok());
         Seen {
             id: self.state().id(session.id()),
@@ -181,7 +181,7 @@ impl State {
 
     fn retire(&mut self, known: Known) {
         self.old.push_back(known);
-        if self.old.len() > OLD_MAX {
+        if self.old.len() > MAX_OLD {
             self.old.pop_front();
         }
     }

@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kvolt_cache::{
-    At, Cursor, Deadlines, Entry, Error, Expiry, Freshness, Insert, Key, Listing, MemoryStore,
-    Namespace, NewEntry, Owner, Page, Remove, Replace, Result, Store, Version,
+    Cursor, Deadlines, Entry, EntryList, EntryPage, Error, Expiry, Freshness, InsertOutcome, Key,
+    MemoryStore, Namespace, NewEntry, Owner, RemoveOutcome, ReplaceOutcome, Result, Store, Target,
+    Version,
 };
 use kvolt_histories::checker::{Kind, Report, Rules, check};
 use kvolt_histories::{Ledger, Plan, Process, record};
@@ -70,7 +71,7 @@ struct Broken {
     inner: MemoryStore<Value>,
     known: Arc<Mutex<HashMap<Key, NewEntry<Value>>>>,
     copies: Arc<Mutex<HashMap<Key, Entry<Value>>>>,
-    lists: Arc<Mutex<HashMap<Owner, Listing<Value>>>>,
+    lists: Arc<Mutex<HashMap<Owner, EntryList<Value>>>>,
     recent: Arc<Mutex<VecDeque<Entry<Value>>>>,
     calls: Arc<AtomicU64>,
 }
@@ -145,7 +146,7 @@ impl Store<Value> for Broken {
         Ok(found)
     }
 
-    async fn touch(&self, at: At<'_>) -> Result<Option<Deadlines>> {
+    async fn touch(&self, at: Target<'_>) -> Result<Option<Deadlines>> {
         if self.is(Fault::TouchIsAnUpsert) {
             let found = self.inner.get(at.key, Freshness::Strict).await?;
             gap().await;
@@ -158,9 +159,9 @@ impl Store<Value> for Broken {
         self.inner.touch(at).await
     }
 
-    async fn insert(&self, key: Key, mut entry: NewEntry<Value>) -> Result<Insert> {
+    async fn insert(&self, key: Key, mut entry: NewEntry<Value>) -> Result<InsertOutcome> {
         if self.strikes(Fault::InsertIsLost, 100) {
-            return Ok(Insert::Inserted { removed: Vec::new() });
+            return Ok(InsertOutcome::Inserted { removed: Vec::new() });
         }
         self.known.lock().unwrap().insert(key, entry.clone());
         let replaced = entry.replaces.as_ref().map(|replaces| replaces.key);
@@ -173,12 +174,12 @@ impl Store<Value> for Broken {
         }
         let replaces = entry.replaces.take();
         let inserted = self.inner.insert(key, entry).await?;
-        if let (Some(replaces), Insert::Inserted { .. }) = (replaces, &inserted) {
+        if let (Some(replaces), InsertOutcome::Inserted { .. }) = (replaces, &inserted) {
             let remove = {
                 let inner = self.inner.clone();
                 async move {
                     gap().await;
-                    let at = At::new(&replaces.key);
+                    let at = Target::new(&replaces.key);
                     Store::<Value>::remove(&inner, at, replaces.seen).await
                 }
             };
@@ -193,13 +194,13 @@ impl Store<Value> for Broken {
 
     async fn replace(
         &self,
-        at: At<'_>,
+        at: Target<'_>,
         seen: Version,
         value: Value,
         expiry: Option<Expiry>,
-    ) -> Result<Replace<Value>> {
+    ) -> Result<ReplaceOutcome<Value>> {
         if self.strikes(Fault::ReplaceIsLost, 50) {
-            return Ok(Replace::Replaced(seen));
+            return Ok(ReplaceOutcome::Replaced(seen));
         }
         if self.is(Fault::CompareThenSet)
             && let Some(now) = self.inner.get(at.key, Freshness::Strict).await?
@@ -208,10 +209,10 @@ impl Store<Value> for Broken {
             loop {
                 gap().await;
                 let Some(now) = self.inner.get(at.key, Freshness::Strict).await? else {
-                    return Ok(Replace::Absent);
+                    return Ok(ReplaceOutcome::Absent);
                 };
                 let set = self.inner.replace(at, now.version, value.clone(), expiry).await?;
-                if matches!(set, Replace::Replaced(_)) {
+                if matches!(set, ReplaceOutcome::Replaced(_)) {
                     return Ok(set);
                 }
             }
@@ -222,26 +223,26 @@ impl Store<Value> for Broken {
             // The driver sends the command again, and is told of a conflict with itself.
             return self.inner.replace(at, seen, value, expiry).await;
         }
-        if self.is(Fault::ReplaceCreates) && matches!(replaced, Replace::Absent) {
+        if self.is(Fault::ReplaceCreates) && matches!(replaced, ReplaceOutcome::Absent) {
             let entry = self.known.lock().unwrap().get(at.key).cloned();
             if let Some(mut entry) = entry {
                 entry.value = value;
                 entry.replaces = None;
                 let _ = self.inner.insert(*at.key, entry).await?;
-                return Ok(Replace::Replaced(Version::from_number(1)));
+                return Ok(ReplaceOutcome::Replaced(Version::from_number(1)));
             }
         }
         Ok(replaced)
     }
 
-    async fn remove(&self, at: At<'_>, seen: Option<Version>) -> Result<Remove> {
+    async fn remove(&self, at: Target<'_>, seen: Option<Version>) -> Result<RemoveOutcome> {
         let found = self.inner.get(at.key, Freshness::Strict).await?;
-        let found = if found.is_some() { Remove::Removed } else { Remove::Absent };
+        let found = if found.is_some() { RemoveOutcome::Removed } else { RemoveOutcome::Absent };
         if self.is(Fault::RemoveIsLate) {
             let (inner, key) = (self.inner.clone(), *at.key);
             tokio::spawn(async move {
                 gap().await;
-                Store::<Value>::remove(&inner, At::new(&key), seen).await
+                Store::<Value>::remove(&inner, Target::new(&key), seen).await
             });
             return Ok(found);
         }
@@ -255,8 +256,8 @@ impl Store<Value> for Broken {
         removed
     }
 
-    async fn list(&self, owner: &Owner) -> Result<Listing<Value>> {
-        let mut listing: Listing<Value> = self.inner.list(owner).await?;
+    async fn list(&self, owner: &Owner) -> Result<EntryList<Value>> {
+        let mut listing: EntryList<Value> = self.inner.list(owner).await?;
         if self.is(Fault::ListIsOld) {
             let before = self.lists.lock().unwrap().insert(owner.clone(), listing.clone());
             return Ok(before.unwrap_or(listing));
@@ -280,7 +281,7 @@ impl Store<Value> for Broken {
             return Ok(removed);
         }
         let mut keys = Vec::new();
-        let listing: Listing<Value> = self.inner.list(owner).await?;
+        let listing: EntryList<Value> = self.inner.list(owner).await?;
         let mut entries = listing.entries;
         gap().await;
         if self.is(Fault::RemoveOwnerMisses) {
@@ -288,15 +289,15 @@ impl Store<Value> for Broken {
         }
         for entry in entries.iter().filter(|entry| keep != Some(&entry.key)) {
             // Exactly what was listed: what was changed since is another version.
-            let (at, seen) = (At::new(&entry.key), Some(entry.version));
-            if Store::<Value>::remove(&self.inner, at, seen).await? == Remove::Removed {
+            let (at, seen) = (Target::new(&entry.key), Some(entry.version));
+            if Store::<Value>::remove(&self.inner, at, seen).await? == RemoveOutcome::Removed {
                 keys.push(entry.key);
             }
         }
         Ok(keys)
     }
 
-    async fn scan(&self, _: Option<&Cursor>, _: usize) -> Result<Page<Value>> {
+    async fn scan(&self, _: Option<&Cursor>, _: usize) -> Result<EntryPage<Value>> {
         Err(Error::misconfigured("no history scans"))
     }
 

@@ -106,7 +106,7 @@ fn rotate(token: u32, grace: bool) -> Call {
     Call::Rotate { token: TokenNo(token), grace }
 }
 
-fn destroy(token: u32) -> Call {
+fn logout(token: u32) -> Call {
     Call::Destroy { token: TokenNo(token) }
 }
 
@@ -114,7 +114,7 @@ fn end(id: u32) -> Call {
     Call::End { owner: OwnerNo(0), id: IdNo(id) }
 }
 
-fn end_others(token: u32) -> Call {
+fn revoke_others(token: u32) -> Call {
     Call::EndOthers { token: TokenNo(token) }
 }
 
@@ -162,7 +162,7 @@ fn lossy() -> Rules {
 #[test]
 fn a_session_that_is_read_after_it_was_ended_is_found() {
     let ends = [
-        (destroy(0), ENDED),
+        (logout(0), ENDED),
         (end(0), ENDED),
         (END_ALL, Answer::EndedMany(1)),
         (login(0, 9), token(9)),
@@ -172,7 +172,7 @@ fn a_session_that_is_read_after_it_was_ended_is_found() {
         ended().done(12, 13, read(0), seen(0, 0, &[])).breaks(Kind::Resurrection);
         ended().done(12, 13, update(0, 1), seen(0, 0, &[1])).breaks(Kind::Resurrection);
         ended().done(12, 13, rotate(0, false), next(1)).breaks(Kind::Resurrection);
-        ended().done(12, 13, destroy(0), ENDED).breaks(Kind::Resurrection);
+        ended().done(12, 13, logout(0), ENDED).breaks(Kind::Resurrection);
         ended().done(12, 13, LIST, listed(&[(0, 0)])).breaks(Kind::Resurrection);
         // A read that began before may still see it.
         ended().done(10, 13, read(0), seen(0, 0, &[])).is_sound();
@@ -182,7 +182,7 @@ fn a_session_that_is_read_after_it_was_ended_is_found() {
 
 #[test]
 fn a_session_whose_end_is_not_known_may_be_there_or_not() {
-    for ending in [destroy(0), end(0), END_ALL, login(0, 9)] {
+    for ending in [logout(0), end(0), END_ALL, login(0, 9)] {
         let ended = || Story::begin().failed(10, 11, ending.clone());
         ended().done(12, 13, read(0), seen(0, 0, &[])).is_sound();
         ended().done(12, 13, read(0), ABSENT).is_sound();
@@ -220,7 +220,7 @@ fn a_token_leads_on_within_its_grace_and_not_after_it() {
     let again = || rotated().done(20, 21, rotate(1, false), next(2));
     again().done(30, 31, read(0), ABSENT).is_sound();
     again().done(30, 31, read(0), seen(0, 0, &[])).breaks(Kind::Resurrection);
-    let ended = rotated().done(20, 21, destroy(1), ENDED).done(30, 31, read(0), seen(0, 0, &[]));
+    let ended = rotated().done(20, 21, logout(1), ENDED).done(30, 31, read(0), seen(0, 0, &[]));
     ended.breaks(Kind::Resurrection);
 }
 
@@ -308,19 +308,19 @@ fn everyone_who_was_in_is_out_after_all_were_ended() {
 #[test]
 fn the_others_are_out_and_the_one_stays() {
     let two = || Story::begin().done(0, 2, create(1), token(1));
-    let others = || two().done(10, 20, end_others(0), Answer::EndedMany(1));
+    let others = || two().done(10, 20, revoke_others(0), Answer::EndedMany(1));
     others().done(21, 22, read(0), seen(0, 0, &[])).done(21, 22, read(1), ABSENT).is_sound();
     others().done(21, 22, read(0), ABSENT).breaks(Kind::FalseAbsence);
     others().done(21, 22, read(1), seen(1, 1, &[])).breaks(Kind::Resurrection);
-    two().done(10, 20, end_others(0), Answer::EndedMany(0)).breaks(Kind::WrongCount);
-    two().done(10, 20, end_others(0), Answer::EndedMany(2)).breaks(Kind::WrongCount);
+    two().done(10, 20, revoke_others(0), Answer::EndedMany(0)).breaks(Kind::WrongCount);
+    two().done(10, 20, revoke_others(0), Answer::EndedMany(2)).breaks(Kind::WrongCount);
     // Rotated in between, its token may have been refused; the session stays in either case.
     for ended in [0, 1] {
         let rotated = || {
             two().done(9, 15, rotate(0, false), next(5)).done(
                 10,
                 20,
-                end_others(0),
+                revoke_others(0),
                 Answer::EndedMany(ended),
             )
         };
@@ -334,7 +334,7 @@ fn a_session_that_nobody_ended_is_there() {
     Story::begin().done(10, 11, read(0), ABSENT).breaks(Kind::FalseAbsence);
     Story::begin().done(10, 11, update(0, 1), ABSENT).breaks(Kind::FalseAbsence);
     Story::begin().done(10, 11, rotate(0, true), ABSENT).breaks(Kind::FalseAbsence);
-    Story::begin().done(10, 11, destroy(0), NOT_ENDED).breaks(Kind::FalseAbsence);
+    Story::begin().done(10, 11, logout(0), NOT_ENDED).breaks(Kind::FalseAbsence);
     Story::begin().done(10, 11, end(0), NOT_ENDED).breaks(Kind::FalseAbsence);
     Story::begin().done(10, 11, LIST, listed(&[])).breaks(Kind::FalseAbsence);
     // A failure says nothing; nor does a list that began before.
@@ -436,20 +436,19 @@ fn a_token_leads_to_no_other_session() {
 
 #[test]
 fn one_removal_ends_a_session() {
-    let twice = Story::begin().done(10, 20, destroy(0), ENDED).done(10, 20, destroy(0), ENDED);
+    let twice = Story::begin().done(10, 20, logout(0), ENDED).done(10, 20, logout(0), ENDED);
     twice.breaks(Kind::EndedTwice);
-    let once = Story::begin().done(10, 20, destroy(0), ENDED).done(10, 20, destroy(0), NOT_ENDED);
+    let once = Story::begin().done(10, 20, logout(0), ENDED).done(10, 20, logout(0), NOT_ENDED);
     once.is_sound();
 }
 
 #[test]
 fn a_copy_may_be_behind_by_the_bound_and_no_more() {
-    let ended = || Story::begin().done_at(1, 10, 11, destroy(0), ENDED);
+    let ended = || Story::begin().done_at(1, 10, 11, logout(0), ENDED);
     ended().done(50, 51, read(0), seen(0, 0, &[])).is_sound_by(&near(100));
     ended().done(150, 151, read(0), seen(0, 0, &[])).breaks_by(Kind::Resurrection, &near(100));
     // Not where it was ended, not strictly, and not for what changes something.
-    let here =
-        Story::begin().done(10, 11, destroy(0), ENDED).done(50, 51, read(0), seen(0, 0, &[]));
+    let here = Story::begin().done(10, 11, logout(0), ENDED).done(50, 51, read(0), seen(0, 0, &[]));
     here.breaks_by(Kind::Resurrection, &near(100));
     ended().done(50, 51, strict(0), seen(0, 0, &[])).breaks_by(Kind::Resurrection, &near(100));
     ended().done(50, 51, update(0, 1), seen(0, 0, &[1])).breaks_by(Kind::Resurrection, &near(100));
@@ -468,7 +467,7 @@ fn what_a_failover_may_lose_is_counted_and_nothing_else() {
     created.is_sound_by(&lossy());
     assert_eq!(created.check(&lossy()).lost(Loss::Creates), 1);
     created.breaks(Kind::FalseAbsence);
-    let ended = Story::begin().done(10, 11, destroy(0), ENDED).failover(100, 2_000).done(
+    let ended = Story::begin().done(10, 11, logout(0), ENDED).failover(100, 2_000).done(
         3_000,
         3_001,
         read(0),
@@ -507,7 +506,7 @@ fn what_was_seen_before_it_was_written_is_no_loss_of_what_was_acknowledged() {
     updated().breaks(Kind::LostUpdate);
     crash(updated()).is_sound();
     let ended = || {
-        let ended = Story::begin().failed(10, 21, destroy(0));
+        let ended = Story::begin().failed(10, 21, logout(0));
         ended.done(15, 16, read(0), ABSENT).done(50, 51, read(0), seen(0, 0, &[]))
     };
     ended().breaks(Kind::Resurrection);

@@ -19,14 +19,14 @@ const LAST: u16 = 22_527;
 /// A node of a Redis Cluster talks to the others on its port plus this.
 pub(crate) const BUS_OFFSET: u16 = 10_000;
 
-const ATTEMPTS_MAX: usize = 1_000;
+const MAX_ATTEMPTS: usize = 1_000;
 
 /// What this process gave out stays given out: a killed server restarts on its port.
 static GIVEN: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
 
 /// A port that is free, and whose cluster bus port is free too.
 pub(crate) fn free() -> Result<u16, Failure> {
-    for _ in 0..ATTEMPTS_MAX {
+    for _ in 0..MAX_ATTEMPTS {
         let port = FIRST + random_below(LAST - FIRST);
         let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
         if !given.contains(&port) && is_free(port) && is_free(port + BUS_OFFSET) {

@@ -15,7 +15,7 @@ use crate::{Failure, wait};
 const DROP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How much of a log is shown when a server does not come up.
-const TAIL_BYTES_MAX: usize = 4_000;
+const MAX_TAIL_BYTES: usize = 4_000;
 
 /// A running server, or one that was stopped and can be started again.
 ///
@@ -222,7 +222,7 @@ impl Server {
 
     fn tail(&self) -> String {
         let log = self.log();
-        let mut start = log.len().saturating_sub(TAIL_BYTES_MAX);
+        let mut start = log.len().saturating_sub(MAX_TAIL_BYTES);
         while !log.is_char_boundary(start) {
             start += 1;
         }

@@ -13,8 +13,8 @@ use http::header::{CONTENT_TYPE, COOKIE, SET_COOKIE};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use kvolt_cache::MemoryStore;
-use kvolt_middleware::{Handle, Result, Session, Sessions};
-use kvolt_session::{Event, Manager, NewSession, Record, RefusalReason, Token, What};
+use kvolt_middleware::{Result, Session, SessionHandle, Sessions};
+use kvolt_session::{Event, EventKind, Manager, NewSession, Record, RefusalReason, Token};
 use kvolt_testkit::{Faults, FaultyStore, ManualClock};
 use tower::ServiceExt;
 
@@ -44,7 +44,9 @@ impl World {
     }
 
     pub fn with(
-        settings: impl FnOnce(kvolt_session::Builder<User>) -> kvolt_session::Builder<User>,
+        settings: impl FnOnce(
+            kvolt_session::ManagerBuilder<User>,
+        ) -> kvolt_session::ManagerBuilder<User>,
     ) -> Self {
         let clock = ManualClock::new();
         let store = MemoryStore::builder().clock(clock.clock()).build();
@@ -99,7 +101,7 @@ async fn home(session: Option<Session<User>>) -> String {
     session.map_or_else(|| String::from("nobody"), |session| session.name.clone())
 }
 
-async fn login(handle: Handle<User>) -> Result<impl IntoResponse> {
+async fn login(handle: SessionHandle<User>) -> Result<impl IntoResponse> {
     Ok((handle.login(user("ada")).await?, "in"))
 }
 
@@ -121,12 +123,12 @@ async fn logout(session: Session<User>) -> Result<impl IntoResponse> {
     Ok((session.logout().await?, "out"))
 }
 
-async fn handle_logout(handle: Handle<User>) -> Result<impl IntoResponse> {
+async fn handle_logout(handle: SessionHandle<User>) -> Result<impl IntoResponse> {
     Ok((handle.logout().await?, "out"))
 }
 
 async fn revoke_others(session: Session<User>) -> Result<String> {
-    Ok(session.end_others().await?.to_string())
+    Ok(session.revoke_others().await?.to_string())
 }
 
 /// A client with a jar for one cookie, or a header of its own.
@@ -250,8 +252,8 @@ impl Heard {
     /// The reasons of so many refusals, which is all that came.
     #[track_caller]
     pub fn refusals(&self, events: usize) -> Vec<RefusalReason> {
-        let refused = |event: Event| match event.what {
-            What::Refused { reason } => reason,
+        let refused = |event: Event| match event.kind {
+            EventKind::Refused { reason } => reason,
             other => panic!("{other:?}"),
         };
         self.take(events).into_iter().map(refused).collect()

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use http::StatusCode;
-use kvolt_session::{Anonymous, EndReason, Event, Level, NewSession, Token, TokenReuse, What};
+use kvolt_session::{
+    AnonymousSessions, EndReason, Event, EventKind, Level, NewSession, Token, TokenReuse,
+};
 
 use super::{ids, rotated};
 use crate::stage::{Server, Stage};
@@ -21,7 +23,8 @@ const GRACE: Duration = Duration::from_millis(20);
 pub async fn an_administrator_finds_all_and_ends_one_or_everybody(stage: &Stage) {
     let told = Told::default();
     let managers = stage.servers().map(|server: &Server| {
-        let builder = server.builder().anonymous(Anonymous::new(100)).listener(told.clone());
+        let builder =
+            server.builder().anonymous(AnonymousSessions::new(100)).listener(told.clone());
         let builder = builder.token_reuse(TokenReuse::EndSession).rotation_grace(GRACE);
         builder.build().expect("it can work")
     });
@@ -77,10 +80,10 @@ pub async fn an_administrator_finds_all_and_ends_one_or_everybody(stage: &Stage)
     for token in [&first, &its] {
         let id = token.id();
         assert!(managers[1].find(id).await.expect("the store answers").is_some());
-        assert!(managers[0].end_any(id).await.expect("the store answers"));
+        assert!(managers[0].revoke(id).await.expect("the store answers"));
         stage.is_refused(token).await;
         for manager in &managers {
-            assert!(!manager.end_any(id).await.expect("the store answers"));
+            assert!(!manager.revoke(id).await.expect("the store answers"));
             assert!(manager.find(id).await.expect("the store answers").is_none());
         }
         live.remove(&id.to_string());
@@ -88,7 +91,8 @@ pub async fn an_administrator_finds_all_and_ends_one_or_everybody(stage: &Stage)
             stage.is_accepted(token).await;
         }
         let reason = EndReason::Revoked;
-        let is_it = |event: &Event| event.what == What::Ended { reason } && event.id == Some(id);
+        let is_it =
+            |event: &Event| event.kind == EventKind::Ended { reason } && event.id == Some(id);
         told.until("its end", is_it).await;
     }
     // A token that was replaced is a sign of theft, and its session's end is told.
@@ -105,7 +109,7 @@ pub async fn an_administrator_finds_all_and_ends_one_or_everybody(stage: &Stage)
     stage.is_refused(&lifted).await;
 
     // Everybody.
-    managers[1].end_everyone().await.expect("the store answers");
+    managers[1].revoke_everyone().await.expect("the store answers");
     for (number, token) in live.values().enumerate() {
         stage.is_refused(token).await;
         let server = stage.servers()[number % 2];
@@ -124,8 +128,8 @@ pub async fn an_administrator_finds_all_and_ends_one_or_everybody(stage: &Stage)
     stage.is_accepted(&fresh).await;
     secrets.push(fresh);
 
-    let reason = EndReason::Everyone;
-    told.until("everybody's end", |event| event.what == What::Ended { reason }).await;
+    let reason = EndReason::RevokedEveryone;
+    told.until("everybody's end", |event| event.kind == EventKind::Ended { reason }).await;
     let id = secrets.last().expect("it is one").id();
     told.until("the last sign-in", |event| event.id == Some(id)).await;
     let audit: String = told.events().iter().map(|event| format!("{event:?}\n")).collect();

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::StatusCode;
-use kvolt_session::{Access, Anonymous, AtLimit, Level, Manager, NewSession, Token};
+use kvolt_session::{Access, AnonymousSessions, AtLimit, Level, Manager, NewSession, Token};
 use kvolt_testkit::Call;
 
 use super::sign_in;
@@ -13,12 +13,12 @@ use crate::stage::{Server, Stage};
 use crate::user::{User, signed_in};
 
 const VISITORS: usize = 200;
-const VISITORS_MAX: u32 = 48;
+const MAX_VISITORS: u32 = 48;
 
 /// A manager on each server, for so many visitors, whose basket becomes the user's.
 fn managers(stage: &Stage, max: u32, at_limit: AtLimit) -> [Manager<User>; 2] {
     stage.servers().map(|server: &Server| {
-        let anonymous = Anonymous::new(max)
+        let anonymous = AnonymousSessions::new(max)
             .at_limit(at_limit)
             .max_size(1_000, |user: &User| user.note.len())
             .carry_over(|visitor, user: &mut User| user.note.push_str(&visitor.note));
@@ -41,7 +41,7 @@ async fn count(manager: &Manager<User>) -> usize {
 /// store. Two hundred visitors at once, on two servers, and at no moment more than the bound.
 pub async fn two_hundred_visitors_never_make_more_than_the_bound(stage: &Stage) {
     for at_limit in [AtLimit::RemoveOldest, AtLimit::Refuse] {
-        let managers = managers(stage, VISITORS_MAX, at_limit);
+        let managers = managers(stage, MAX_VISITORS, at_limit);
         let ada = sign_in(&managers[0], "ada").await;
         let is_over = Arc::new(AtomicBool::new(false));
         let watch = {
@@ -51,7 +51,7 @@ pub async fn two_hundred_visitors_never_make_more_than_the_bound(stage: &Stage) 
                     let page = manager.list_all(None, 1_000).await.expect("the store answers");
                     let visitors =
                         page.listing.sessions.iter().filter(|it| it.is_anonymous()).count();
-                    assert!(visitors <= VISITORS_MAX as usize, "{visitors} at once");
+                    assert!(visitors <= MAX_VISITORS as usize, "{visitors} at once");
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
             })
@@ -76,14 +76,14 @@ pub async fn two_hundred_visitors_never_make_more_than_the_bound(stage: &Stage) 
         for token in &tokens {
             live += usize::from(managers[1].peek(token).await.expect("it answers").is_some());
         }
-        assert!((1..=VISITORS_MAX as usize).contains(&live), "{live}");
+        assert!((1..=MAX_VISITORS as usize).contains(&live), "{live}");
         assert_eq!(count(&managers[0]).await, live + 1);
         // They never push out who has signed in.
         stage.is_accepted(&ada).await;
         let large = User { note: "x".repeat(1_001), ..User::new("visitor") };
         let error = managers[0].create_anonymous(large).await.expect_err("it is too much");
         assert!(error.is_too_large(), "{error}");
-        managers[0].end_everyone().await.expect("the store answers");
+        managers[0].revoke_everyone().await.expect("the store answers");
     }
 }
 

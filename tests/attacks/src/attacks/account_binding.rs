@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::StatusCode;
-use kvolt_session::{Access, Binding, Manager, Rotated, Token};
+use kvolt_session::{Access, Binding, Manager, RotateOutcome, Token};
 use kvolt_testkit::Call;
 
 use super::{ids, listed, rotated};
@@ -83,9 +83,9 @@ pub async fn a_session_from_before_a_change_of_the_account_is_refused(stage: &St
             let updated = manager.update(&token, |user| user.count += 1).await;
             assert!(updated.expect("the store answers").is_none());
             let moved = manager.rotate(&token).await.expect("the store answers");
-            assert!(matches!(moved, Rotated::Absent), "{moved:?}");
+            assert!(matches!(moved, RotateOutcome::Absent), "{moved:?}");
             assert!(listed(manager, "ada").await.is_empty());
-            assert_eq!(manager.end_others(&token).await.expect("the store answers"), 0);
+            assert_eq!(manager.revoke_others(&token).await.expect("the store answers"), 0);
             assert!(manager.get(&bobs).await.expect("the store answers").is_some());
         }
         // One that is not bound to anything is not made, and whoever signs in anew is in.
@@ -93,7 +93,7 @@ pub async fn a_session_from_before_a_change_of_the_account_is_refused(stage: &St
         accounts.set("ada", 2);
         let fresh = accounts.sign_in(&managers[1], "ada").await;
         assert!(managers[0].get(&fresh).await.expect("the store answers").is_some());
-        assert!(managers[1].destroy(&bobs).await.expect("the store answers"));
+        assert!(managers[1].logout(&bobs).await.expect("the store answers"));
         for manager in &managers {
             assert!(manager.get(&token).await.expect("the store answers").is_none());
         }
@@ -170,7 +170,10 @@ pub async fn a_change_of_the_credentials_that_comes_too_late_is_told(stage: &Sta
         stage.one.faults.release();
         stage.one.faults.only(&[]);
         let (late, ended) = late.await.expect("it is answered");
-        assert!(matches!(late, Rotated::Absent), "the session is another's, and it is {late:?}");
+        assert!(
+            matches!(late, RotateOutcome::Absent),
+            "the session is another's, and it is {late:?}"
+        );
         assert_eq!(ended, 1, "the companion");
         for token in [&own, &successor, &companion] {
             stage.is_refused(token).await;

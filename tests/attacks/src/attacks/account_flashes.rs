@@ -20,7 +20,7 @@ pub async fn each_message_is_read_by_exactly_one_of_thirty_readers(stage: &Stage
     let client = stage.one.client().presenting(token.expose());
     let mut shown = BTreeMap::<String, usize>::new();
     let all: Vec<_> = (0..MESSAGES).map(|number| format!("message-{number:02}")).collect();
-    for messages in all.chunks(Flash::WAITING_MAX - 1) {
+    for messages in all.chunks(Flash::MAX_WAITING - 1) {
         for (at, message) in messages.iter().enumerate() {
             let server = stage.servers()[at % 2];
             let answer = client.at(server).post(&format!("/account/flash/{message}")).await;
@@ -56,7 +56,7 @@ pub async fn each_message_is_read_by_exactly_one_of_thirty_readers(stage: &Stage
                 loop {
                     let session = manager.get_with(&own, Access::PEEK.strict()).await;
                     let session = session.expect("the store answers").expect("it is there");
-                    if session.flashes().len() < Flash::WAITING_MAX / 2 {
+                    if session.flashes().len() < Flash::MAX_WAITING / 2 {
                         break;
                     }
                     tokio::time::sleep(Duration::from_millis(2)).await;
@@ -92,7 +92,7 @@ pub async fn each_message_is_read_by_exactly_one_of_thirty_readers(stage: &Stage
     let token = rotated(moved);
     let taken = managers[0].take_flashes(&token).await.expect("the store answers");
     assert_eq!(taken, [Flash::new("info", "last")]);
-    assert!(managers[1].destroy(&token).await.expect("the store answers"));
+    assert!(managers[1].logout(&token).await.expect("the store answers"));
     stage.is_refused(&token).await;
     assert!(!managers[0].flash(&token, Flash::new("info", "late")).await.expect("it answers"));
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kvolt_servers::Proxy;
-use kvolt_session::{Binding, Live, Manager, Rotated, Token};
+use kvolt_session::{Binding, LiveSession, Manager, RotateOutcome, Token};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -92,24 +92,24 @@ pub async fn a_connection_that_stays_open_ends_with_its_session(stage: &Stage) {
         let (connection, goes_on) = (follow(one, &token).await, follow(one, &bobs).await);
         let mut since = Instant::now();
         match ending {
-            Ending::Logout => assert!(other.destroy(&token).await.expect("the store answers")),
+            Ending::Logout => assert!(other.logout(&token).await.expect("the store answers")),
             Ending::WithAll => {
-                assert_eq!(other.end_all(&owner).await.expect("the store answers"), 2);
+                assert_eq!(other.revoke_owner(&owner).await.expect("the store answers"), 2);
             }
             Ending::ByAnAdministrator => {
-                assert!(other.end_any(token.id()).await.expect("the store answers"));
+                assert!(other.revoke(token.id()).await.expect("the store answers"));
             }
-            Ending::WithEverybody => other.end_everyone().await.expect("the store answers"),
+            Ending::WithEverybody => other.revoke_everyone().await.expect("the store answers"),
             Ending::ByAChangeOfThePassword => {
                 let (moved, ended) =
                     other.change_credentials(&companion, None).await.expect("the store answers");
-                assert!(matches!(moved, Rotated::Token(_)) && ended == 1);
+                assert!(matches!(moved, RotateOutcome::Token(_)) && ended == 1);
             }
             // A thief has it open on the stolen session, whose owner then changes the password there.
             Ending::ByAChangeOfItsOwnPassword => {
                 let (moved, ended) =
                     other.change_credentials(&token, None).await.expect("the store answers");
-                assert!(matches!(moved, Rotated::Token(_)) && ended == 1);
+                assert!(matches!(moved, RotateOutcome::Token(_)) && ended == 1);
             }
             Ending::BySignIn => {
                 let new = signed_in("eve").bound_to(0);
@@ -198,13 +198,17 @@ pub async fn an_open_connection_follows_a_change_of_the_token(stage: &Stage) {
             Instant::now()
         });
         let since = Instant::now();
-        assert!(other.destroy(&token).await.expect("the store answers"));
+        assert!(other.logout(&token).await.expect("the store answers"));
         ends(connection, since, within, "a logout by the newest token").await;
     }
 }
 
 /// Waits until a change is seen.
-async fn seen(live: &mut Live<User>, within: Duration, is_it: impl Fn(&Live<User>) -> bool) {
+async fn seen(
+    live: &mut LiveSession<User>,
+    within: Duration,
+    is_it: impl Fn(&LiveSession<User>) -> bool,
+) {
     let seeing = async {
         while !is_it(live) {
             assert!(live.changed().await.is_some(), "it has ended");
@@ -243,7 +247,7 @@ pub async fn an_outage_ends_no_open_connection_and_hides_no_end(stage: &Stage) {
         // Longer than anybody believes what they have heard, so that each has looked.
         let is_shared = stage.is_in_memory();
         sleep(within + Duration::from_millis(if is_shared { 0 } else { 300 })).await;
-        let ended = other.destroy(&ends_meanwhile).await;
+        let ended = other.logout(&ends_meanwhile).await;
         let moved = rotated(other.rotate(&moves).await.expect("the store answers"));
         assert!(ended.expect("the store answers"));
         sleep(Duration::from_millis(100)).await;
@@ -261,15 +265,15 @@ pub async fn an_outage_ends_no_open_connection_and_hides_no_end(stage: &Stage) {
         let took = ends(meanwhile, healed, within + SLACK, name).await;
         eprintln!("{name}: what had ended meanwhile was seen {took:?} after it had healed");
         let since = Instant::now();
-        assert!(other.destroy(&ends_after).await.expect("the store answers"));
+        assert!(other.logout(&ends_after).await.expect("the store answers"));
         ends(after, since, within, name).await;
         assert!(!moving.is_finished(), "{name}: it has another token, and has not ended");
         let since = Instant::now();
-        assert!(other.destroy(&moved).await.expect("the store answers"));
+        assert!(other.logout(&moved).await.expect("the store answers"));
         ends(moving, since, within, name).await;
         assert!(!lives_on.is_finished(), "{name}: it has not ended");
         let since = Instant::now();
-        assert!(other.destroy(&lives.clone()).await.expect("the store answers"));
+        assert!(other.logout(&lives.clone()).await.expect("the store answers"));
         ends(lives_on, since, within, name).await;
     }
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use http::StatusCode;
 use kvolt_session::{
-    Access, EndReason, Event, Level, Manager, RefusalReason, Rotated, SessionId, Token, TokenReuse,
-    What,
+    Access, EndReason, Event, EventKind, Level, Manager, RefusalReason, RotateOutcome, SessionId,
+    Token, TokenReuse,
 };
 
 use super::{account, ids, rotated, sign_in};
@@ -42,7 +42,7 @@ async fn refused(stage: &Stage, manager: &Manager<User>, token: &Token) {
 
 /// Whether an event says that a token of this session was used after its grace.
 fn is_reuse(id: SessionId) -> impl Fn(&Event) -> bool {
-    move |event| event.what == What::Reused && event.id == Some(id)
+    move |event| event.kind == EventKind::Reused && event.id == Some(id)
 }
 
 /// A stolen token, or the owner's own after a thief has had it changed, is used once more, and
@@ -58,7 +58,7 @@ pub async fn a_replaced_token_is_refused_after_its_grace_and_told_of(stage: &Sta
             stage.pass(grace * 3 / 2).await;
             refused(stage, &managers[1], &spent).await;
             let reason = RefusalReason::Replaced;
-            told.until("its refusal", |event| event.what == What::Refused { reason }).await;
+            told.until("its refusal", |event| event.kind == EventKind::Refused { reason }).await;
             assert_eq!(told.count(is_reuse(spent.id())), 0);
         }
         stage.pass(grace * 2 + grace / 10).await;
@@ -69,7 +69,7 @@ pub async fn a_replaced_token_is_refused_after_its_grace_and_told_of(stage: &Sta
         }
         let event = told.until("its refusal", |event| {
             let reason = RefusalReason::Reuse;
-            event.what == What::Refused { reason } && event.id == Some(spent.id())
+            event.kind == EventKind::Refused { reason } && event.id == Some(spent.id())
         });
         assert_eq!(event.await.owner, Some(account("ada")));
         stage.is_accepted(&token).await;
@@ -79,8 +79,8 @@ pub async fn a_replaced_token_is_refused_after_its_grace_and_told_of(stage: &Sta
     let unknown = Token::parse("A".repeat(48)).expect("it is well-formed");
     assert!(managers[0].get(&unknown).await.expect("the store answers").is_none());
     let reason = RefusalReason::Unknown;
-    told.until("a refusal", |event| event.what == What::Refused { reason }).await;
-    assert!(told.events().iter().all(|event| event.what != What::Reused));
+    told.until("a refusal", |event| event.kind == EventKind::Refused { reason }).await;
+    assert!(told.events().iter().all(|event| event.kind != EventKind::Reused));
 }
 
 /// A relative: the token was stolen long ago, and is one of so many that it is not remembered. The
@@ -138,7 +138,7 @@ pub async fn with_the_reuse_of_a_token_thief_and_owner_are_both_out(stage: &Stag
         }
         told.until("the reuse", is_reuse(token.id())).await;
         let reason = EndReason::Reuse;
-        let ended = |event: &Event| event.what == What::Ended { reason };
+        let ended = |event: &Event| event.kind == EventKind::Ended { reason };
         assert_eq!(told.until("the end", ended).await.id, Some(token.id()));
         // The owner's other devices are in.
         stage.is_accepted(&device.token().expect("it is signed in")).await;
@@ -159,9 +159,9 @@ pub async fn within_the_grace_both_tokens_work_and_there_is_one_successor(stage:
         let mut successors = Vec::new();
         for racing in racing.collect::<Vec<_>>() {
             match racing.await.expect("it is answered") {
-                Rotated::Token(successor) => successors.push(successor),
-                Rotated::AlreadyRotated => {}
-                Rotated::Absent => panic!("it is in its grace"),
+                RotateOutcome::Token(successor) => successors.push(successor),
+                RotateOutcome::AlreadyRotated => {}
+                RotateOutcome::Absent => panic!("it is in its grace"),
             }
         }
         assert_eq!(successors.len(), 1);
@@ -178,7 +178,7 @@ pub async fn within_the_grace_both_tokens_work_and_there_is_one_successor(stage:
             assert!(answer.set_cookies().is_empty(), "a second successor");
             assert_eq!(ids(manager, &name).await, [id]);
         }
-        let reused = told.events().iter().any(|event| event.what == What::Reused);
+        let reused = told.events().iter().any(|event| event.kind == EventKind::Reused);
         assert!(!reused, "what was under way is no theft");
     }
 }
@@ -235,14 +235,14 @@ pub async fn a_replaced_token_ends_nothing_and_changes_nothing(stage: &Stage) {
                 stage.is_accepted(&token).await;
                 stage.is_accepted(&companion).await;
             }
-            assert!(!manager.destroy(&spent).await.expect("the store answers"));
-            assert_eq!(manager.end_others(&spent).await.expect("the store answers"), 0);
+            assert!(!manager.logout(&spent).await.expect("the store answers"));
+            assert_eq!(manager.revoke_others(&spent).await.expect("the store answers"), 0);
             let moved = manager.rotate(&spent).await.expect("the store answers");
-            assert!(matches!(moved, Rotated::Absent), "{moved:?}");
+            assert!(matches!(moved, RotateOutcome::Absent), "{moved:?}");
             let moved = manager.reauthenticate(&spent, Level::Three).await;
-            assert!(matches!(moved.expect("the store answers"), Rotated::Absent));
+            assert!(matches!(moved.expect("the store answers"), RotateOutcome::Absent));
             let moved = manager.change_credentials(&spent, None).await;
-            assert!(matches!(moved.expect("the store answers"), (Rotated::Absent, 0)));
+            assert!(matches!(moved.expect("the store answers"), (RotateOutcome::Absent, 0)));
             let updated = manager.update(&spent, |user| user.count += 1).await;
             assert!(updated.expect("the store answers").is_none());
             // Who signs in with it in their jar ends nobody's.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::StatusCode;
-use kvolt_session::{Access, Level, Rotated};
+use kvolt_session::{Access, Level, RotateOutcome};
 use kvolt_testkit::Call;
 
 use super::{rotated, sign_in};
@@ -105,9 +105,9 @@ pub async fn of_proofs_at_once_none_lowers_anything(stage: &Stage) {
         let mut successors = Vec::new();
         for proof in proofs.collect::<Vec<_>>() {
             match proof.await.expect("it is answered") {
-                Rotated::Token(successor) => successors.push(successor),
-                Rotated::AlreadyRotated => {}
-                Rotated::Absent => panic!("it is in its grace"),
+                RotateOutcome::Token(successor) => successors.push(successor),
+                RotateOutcome::AlreadyRotated => {}
+                RotateOutcome::Absent => panic!("it is in its grace"),
             }
         }
         is_over.store(true, Ordering::Relaxed);
@@ -122,9 +122,9 @@ pub async fn of_proofs_at_once_none_lowers_anything(stage: &Stage) {
         let mut last = None;
         for successor in &successors {
             match managers[1].rotate(successor).await.expect("the store answers") {
-                Rotated::Token(token) => assert!(last.replace(token).is_none()),
-                Rotated::AlreadyRotated => {}
-                Rotated::Absent => panic!("it is in its grace"),
+                RotateOutcome::Token(token) => assert!(last.replace(token).is_none()),
+                RotateOutcome::AlreadyRotated => {}
+                RotateOutcome::Absent => panic!("it is in its grace"),
             }
         }
         let last = last.expect("one of them is the session's own");
@@ -152,7 +152,10 @@ pub async fn a_proof_that_comes_too_late_is_told_and_lifts_nothing(stage: &Stage
     stage.one.faults.release();
     stage.one.faults.only(&[]);
     let late = late.await.expect("it is answered");
-    assert!(matches!(late, Rotated::Absent), "it was noted nowhere, and {late:?} says it was");
+    assert!(
+        matches!(late, RotateOutcome::Absent),
+        "it was noted nowhere, and {late:?} says it was"
+    );
     stage.is_refused(&token).await;
     for manager in &managers {
         let found = manager.get_with(&successor, Access::PEEK.strict()).await;

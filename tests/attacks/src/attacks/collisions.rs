@@ -1,6 +1,6 @@
 //! An id that is taken is never taken over.
 
-use kvolt_cache::{Expiry, Freshness, Insert, Key, NewEntry, Replaces, Store};
+use kvolt_cache::{Expiry, Freshness, InsertOutcome, Key, NewEntry, Predecessor, Store};
 use std::time::Duration;
 
 use super::{account, rotated, sign_in};
@@ -61,10 +61,10 @@ pub async fn insertion_to_a_taken_key_changes_nothing(stage: &Stage) {
     for server in stage.servers() {
         let entry = || NewEntry::new(first.value.clone(), long).owner(account("eve"));
         // Alone, and in the place of another, which then stays too.
-        let replacing = Replaces::new(ada).owner(account("ada")).seen(first.version);
+        let replacing = Predecessor::new(ada).owner(account("ada")).seen(first.version);
         for entry in [entry(), entry().replaces(replacing)] {
             let inserted = server.store.insert(bob, entry).await.expect("the store answers");
-            assert_eq!(inserted, Insert::Occupied);
+            assert_eq!(inserted, InsertOutcome::Occupied);
         }
     }
     for (key, before) in [(&ada, first), (&bob, second)] {
@@ -83,7 +83,7 @@ pub async fn insertion_to_a_taken_key_changes_nothing(stage: &Stage) {
     });
     let mut winners = 0;
     for draw in draws.collect::<Vec<_>>() {
-        winners += usize::from(draw.await.expect("it is answered") != Insert::Occupied);
+        winners += usize::from(draw.await.expect("it is answered") != InsertOutcome::Occupied);
     }
     assert_eq!(winners, 1);
 }

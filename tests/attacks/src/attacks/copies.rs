@@ -60,9 +60,9 @@ pub async fn a_copy_that_is_fetched_across_a_logout_revives_nothing(stage: &Stag
         stage.other.faults.until_waiting(1).await;
         let owner = account(&owner);
         let ended = match round % 3 {
-            0 => one.destroy(&token).await.expect("the store answers"),
-            1 => one.end(&owner, token.id()).await.expect("the store answers"),
-            _ => one.end_all(&owner).await.expect("the store answers") == 1,
+            0 => one.logout(&token).await.expect("the store answers"),
+            1 => one.revoke_owned(&owner, token.id()).await.expect("the store answers"),
+            _ => one.revoke_owner(&owner).await.expect("the store answers") == 1,
         };
         assert!(ended);
         if round >= 3 {
@@ -95,7 +95,7 @@ pub async fn a_logout_that_nobody_is_told_of_is_seen_within_the_bound(stage: &St
             assert!(other.get(&token).await.expect("the store answers").is_some());
         }
         hurt(proxy);
-        assert!(one.destroy(&token).await.expect("the store answers"));
+        assert!(one.logout(&token).await.expect("the store answers"));
         let since = Waiting::begin(stage);
         loop {
             let last = since.is_over();

@@ -1,7 +1,7 @@
 //! What was ended stays ended, whatever is in flight.
 
 use http::{Method, StatusCode};
-use kvolt_session::{Access, Manager, OwnerLimit, Rotated, Token};
+use kvolt_session::{Access, Manager, OwnerLimit, RotateOutcome, Token};
 use kvolt_testkit::Call;
 use tokio::task::JoinHandle;
 
@@ -35,10 +35,10 @@ impl Ending {
         let manager = server.manager();
         let owner = account(owner);
         let is_ended = match self {
-            Self::Logout => manager.destroy(token).await,
-            Self::ByItsId => manager.end(&owner, token.id()).await,
-            Self::WithTheOthers => manager.end_others(companion).await.map(|ended| ended == 1),
-            Self::WithAll => manager.end_all(&owner).await.map(|ended| ended == 2),
+            Self::Logout => manager.logout(token).await,
+            Self::ByItsId => manager.revoke_owned(&owner, token.id()).await,
+            Self::WithTheOthers => manager.revoke_others(companion).await.map(|ended| ended == 1),
+            Self::WithAll => manager.revoke_owner(&owner).await.map(|ended| ended == 2),
             Self::BySignIn => manager.login(Some(token), signed_in("someone")).await.map(|_| true),
             Self::ByTheLimit => {
                 let limit = OwnerLimit::remove_oldest(1);
@@ -96,7 +96,7 @@ impl Act {
             }
             Self::Rotating => {
                 let rotated = manager.rotate(token).await.expect("the store answers");
-                assert!(matches!(rotated, Rotated::Absent), "{self:?}: {rotated:?}");
+                assert!(matches!(rotated, RotateOutcome::Absent), "{self:?}: {rotated:?}");
             }
             Self::Touching => {
                 // It was there when it was read.
@@ -203,7 +203,7 @@ pub async fn an_expired_session_is_not_restored_by_a_save_in_flight(stage: &Stag
     stage.one.faults.only(&[]);
     assert!(saving.await.expect("it is answered").is_none(), "it was saved after its end");
     let moved_to = moving.await.expect("it is answered");
-    assert!(matches!(moved_to, Rotated::Absent), "after its end: {moved_to:?}");
+    assert!(matches!(moved_to, RotateOutcome::Absent), "after its end: {moved_to:?}");
     for token in [&saved, &moved] {
         stage.is_refused(token).await;
     }

@@ -1,7 +1,7 @@
 //! Sessions end when they should, by the store's clock.
 
 use http::StatusCode;
-use kvolt_session::{Access, Rotated};
+use kvolt_session::{Access, RotateOutcome};
 
 use super::{account, listed, rotated, sign_in};
 use crate::stage::Stage;
@@ -36,12 +36,12 @@ pub async fn an_idle_session_ends_and_no_call_brings_it_back(stage: &Stage) {
         let updated = manager.update(&token, |user| user.count += 1).await;
         assert!(updated.expect("the store answers").is_none());
         let rotated = manager.rotate(&token).await.expect("the store answers");
-        assert!(matches!(rotated, Rotated::Absent), "{rotated:?}");
+        assert!(matches!(rotated, RotateOutcome::Absent), "{rotated:?}");
         let left = listed(&manager, "ada").await.len();
         assert_eq!(left, 1, "the companion, which lives longer");
-        assert!(!manager.end(&owner, token.id()).await.expect("the store answers"));
-        assert_eq!(manager.end_others(&token).await.expect("the store answers"), 0);
-        assert!(!manager.destroy(&token).await.expect("the store answers"));
+        assert!(!manager.revoke_owned(&owner, token.id()).await.expect("the store answers"));
+        assert_eq!(manager.revoke_others(&token).await.expect("the store answers"), 0);
+        assert!(!manager.logout(&token).await.expect("the store answers"));
     }
     let fresh = manager.login(Some(&token), signed_in("ada")).await.expect("a sign-in works");
     stage.is_accepted(&fresh).await;
@@ -77,7 +77,7 @@ pub async fn nothing_that_is_done_with_a_session_moves_its_end(stage: &Stage) {
             2 => manager.get_with(&token, Access::SLIDE.strict()).await,
             3 => manager.list(&account("ada")).await.map(|mut list| list.sessions.pop()),
             _ => match manager.rotate(&token).await.expect("the store answers") {
-                Rotated::Absent => Ok(None),
+                RotateOutcome::Absent => Ok(None),
                 moved => {
                     token = rotated(moved);
                     manager.peek(&token).await

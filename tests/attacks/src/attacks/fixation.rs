@@ -46,7 +46,7 @@ pub async fn a_jar_saved_before_a_change_of_user_is_worth_nothing_after_it(stage
     let manager = stage.other.manager();
     let of = async |owner: &str| listed(&manager, owner).await.len();
     assert_eq!((of("ada").await, of("bob").await), (0, 1));
-    assert_eq!(manager.end_all(&account("ada")).await.expect("the store answers"), 0);
+    assert_eq!(manager.revoke_owner(&account("ada")).await.expect("the store answers"), 0);
     assert_eq!(shared.get("/profile").await.text, "bob");
     // Back again, and not to what was before.
     shared.post("/login/ada").await;

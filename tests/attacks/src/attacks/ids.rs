@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::StatusCode;
 use kvolt_cache::{Freshness, Store};
-use kvolt_session::{Access, Flash, Level, Manager, Rotated, Token, TokenReuse, What};
+use kvolt_session::{Access, EventKind, Flash, Level, Manager, RotateOutcome, Token, TokenReuse};
 use kvolt_testkit::Call;
 use std::time::Duration;
 
@@ -119,9 +119,12 @@ pub async fn id_alone_does_nothing_to_a_session(stage: &Stage) {
                 manager.reauthenticate(&guess, Level::Three).await.expect("the store answers"),
                 manager.change_credentials(&guess, None).await.expect("the store answers").0,
             ];
-            assert!(renewed.iter().all(|renewed| matches!(renewed, Rotated::Absent)), "{what}");
-            assert_eq!(manager.end_others(&guess).await.expect("the store answers"), 0);
-            assert!(!manager.destroy(&guess).await.expect("the store answers"), "{what}");
+            assert!(
+                renewed.iter().all(|renewed| matches!(renewed, RotateOutcome::Absent)),
+                "{what}"
+            );
+            assert_eq!(manager.revoke_others(&guess).await.expect("the store answers"), 0);
+            assert!(!manager.logout(&guess).await.expect("the store answers"), "{what}");
         }
         // What is cut off is no token.
         for length in [16, 24, 40, 47] {
@@ -138,7 +141,7 @@ pub async fn id_alone_does_nothing_to_a_session(stage: &Stage) {
         stage.is_accepted(token).await;
     }
     assert_eq!(ids(&managers[0], "ada").await, [token.id(), companion.id()]);
-    let alarms = told.events().into_iter().filter(|event| event.what == What::Reused);
+    let alarms = told.events().into_iter().filter(|event| event.kind == EventKind::Reused);
     assert_eq!(alarms.collect::<Vec<_>>(), [], "nobody is called a thief");
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::StatusCode;
-use kvolt_session::{Access, AtLimit, Manager, OwnerLimit, Rotated, Token};
+use kvolt_session::{Access, AtLimit, Manager, OwnerLimit, RotateOutcome, Token};
 
 use super::{account, ids, listed, sign_in};
 use crate::stage::{Server, Stage};
@@ -126,9 +126,9 @@ pub async fn ending_all_during_two_hundred_sign_ins_leaves_nothing_that_came_bef
             moving.push(tokio::spawn(async move {
                 loop {
                     match manager.rotate(&token).await.expect("the store answers") {
-                        Rotated::Token(successor) => token = successor,
-                        Rotated::Absent => return token,
-                        Rotated::AlreadyRotated => panic!("nobody else rotates it"),
+                        RotateOutcome::Token(successor) => token = successor,
+                        RotateOutcome::Absent => return token,
+                        RotateOutcome::AlreadyRotated => panic!("nobody else rotates it"),
                     }
                     tokio::task::yield_now().await;
                 }
@@ -140,7 +140,7 @@ pub async fn ending_all_during_two_hundred_sign_ins_leaves_nothing_that_came_bef
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         let before: Vec<Token> = so_far().clone();
-        let ended = managers[round % 2].end_all(&owner).await.expect("the store answers");
+        let ended = managers[round % 2].revoke_owner(&owner).await.expect("the store answers");
         assert!(ended >= before.len(), "{ended} of at least {}", before.len());
         let left = accepted(&managers[(round + 1) % 2], &before).await.len();
         assert_eq!(left, 0, "of {} that were made before it began", before.len());
@@ -161,7 +161,7 @@ pub async fn ending_all_during_two_hundred_sign_ins_leaves_nothing_that_came_bef
         let later = accepted(&managers[0], &all).await;
         let later: HashSet<_> = later.iter().map(Token::id).collect();
         assert_eq!(later, ids(&managers[0], &name).await.into_iter().collect());
-        let ended = managers[0].end_all(&owner).await.expect("the store answers");
+        let ended = managers[0].revoke_owner(&owner).await.expect("the store answers");
         assert_eq!(ended, later.len());
         assert_eq!(accepted(&managers[1], &all).await.len(), 0);
     }

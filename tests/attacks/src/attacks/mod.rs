@@ -56,7 +56,7 @@ pub use tokens::*;
 pub use updates::*;
 pub use writers::*;
 
-use kvolt_session::{Manager, Owner, Rotated, Session, SessionId, Token};
+use kvolt_session::{Manager, Owner, RotateOutcome, SessionId, SessionSnapshot, Token};
 
 use crate::user::{User, signed_in};
 
@@ -66,9 +66,9 @@ async fn sign_in(manager: &Manager<User>, name: &str) -> Token {
 }
 
 /// The token that a rotation gave.
-fn rotated(rotated: Rotated) -> Token {
+fn rotated(rotated: RotateOutcome) -> Token {
     match rotated {
-        Rotated::Token(token) => token,
+        RotateOutcome::Token(token) => token,
         other => panic!("it was there to be rotated, and there is {other:?}"),
     }
 }
@@ -79,7 +79,7 @@ fn account(name: impl AsRef<str>) -> Owner {
 }
 
 /// An account's sessions, all of which can be read.
-async fn listed(manager: &Manager<User>, name: impl AsRef<str>) -> Vec<Session<User>> {
+async fn listed(manager: &Manager<User>, name: impl AsRef<str>) -> Vec<SessionSnapshot<User>> {
     let listing = manager.list(&account(name)).await.expect("the store answers");
     assert_eq!(listing.unreadable, []);
     listing.sessions
@@ -87,5 +87,5 @@ async fn listed(manager: &Manager<User>, name: impl AsRef<str>) -> Vec<Session<U
 
 /// The ids of an account's sessions.
 async fn ids(manager: &Manager<User>, name: impl AsRef<str>) -> Vec<SessionId> {
-    listed(manager, name).await.iter().map(Session::id).collect()
+    listed(manager, name).await.iter().map(SessionSnapshot::id).collect()
 }

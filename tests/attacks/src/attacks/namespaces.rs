@@ -4,8 +4,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::StatusCode;
 use kvolt_cache::codec::Codec;
-use kvolt_cache::{Cache, Coded, Freshness, Insert, Key, NewEntry, Result, Store};
-use kvolt_session::{Access, Anonymous, OwnerLimit, Rotated, Token, Undecodable};
+use kvolt_cache::{Cache, Encoded, Freshness, InsertOutcome, Key, NewEntry, Result, Store};
+use kvolt_session::{Access, AnonymousSessions, OwnerLimit, RotateOutcome, Token, Undecodable};
 use std::time::Duration;
 
 use super::{account, ids, sign_in};
@@ -33,7 +33,7 @@ pub async fn two_applications_on_one_server_never_meet(stage: &Stage) {
         tokens.push(made);
     }
     let anonymous = |server: &Server| {
-        server.builder().anonymous(Anonymous::new(100)).build().expect("it can work")
+        server.builder().anonymous(AnonymousSessions::new(100)).build().expect("it can work")
     };
     let visitor = anonymous(&stage.one).create_anonymous(User::new("visitor")).await;
     let visitor = visitor.expect("a visit works");
@@ -62,9 +62,9 @@ pub async fn two_applications_on_one_server_never_meet(stage: &Stage) {
     }
     // What one application ends, of an account or of everybody, it ends for itself.
     let [admin, third] = &neighbours;
-    let ended = admin.one.manager().end_all(&account("bob")).await.expect("the store answers");
+    let ended = admin.one.manager().revoke_owner(&account("bob")).await.expect("the store answers");
     assert_eq!(ended, 2);
-    third.other.manager().end_everyone().await.expect("the store answers");
+    third.other.manager().revoke_everyone().await.expect("the store answers");
     for token in tokens[1][1..].iter().chain(&tokens[2]) {
         assert!(admin.one.manager().get(token).await.expect("it answers").is_none());
         assert!(third.one.manager().get(token).await.expect("it answers").is_none());
@@ -96,17 +96,17 @@ async fn is_foreign(server: &Server, token: &Token) {
     client.clone().post("/logout").await;
     let users = server.manager();
     assert!(users.get(token).await.expect("it answers").is_none());
-    assert!(!users.destroy(token).await.expect("it answers"));
+    assert!(!users.logout(token).await.expect("it answers"));
     assert!(users.update(token, |user| user.count += 1).await.expect("it answers").is_none());
-    assert!(matches!(users.rotate(token).await.expect("it answers"), Rotated::Absent));
-    assert_eq!(users.end_others(token).await.expect("it answers"), 0);
+    assert!(matches!(users.rotate(token).await.expect("it answers"), RotateOutcome::Absent));
+    assert_eq!(users.revoke_others(token).await.expect("it answers"), 0);
     assert!(users.find(token.id()).await.expect("it answers").is_none(), "nor by its id");
-    assert!(!users.end_any(token.id()).await.expect("it answers"));
+    assert!(!users.revoke(token.id()).await.expect("it answers"));
     for owner in ["ada", "bob"] {
-        assert!(!users.end(&account(owner), token.id()).await.expect("it answers"));
+        assert!(!users.revoke_owned(&account(owner), token.id()).await.expect("it answers"));
     }
     let eves = users.login(Some(token), signed_in("eve")).await.expect("a sign-in works");
-    assert!(users.destroy(&eves).await.expect("it answers"));
+    assert!(users.logout(&eves).await.expect("it answers"));
 }
 
 /// A relative: whoever may write to the server copies an entry into the namespace of another
@@ -123,7 +123,7 @@ pub async fn copied_entry_is_unknown_under_any_other_key(stage: &Stage) {
 
     let there = token.id().key(its_bytes.namespace());
     let inserted = its_bytes.insert(there, NewEntry::restored(entry.clone())).await;
-    assert!(matches!(inserted.expect("the store answers"), Insert::Inserted { .. }));
+    assert!(matches!(inserted.expect("the store answers"), InsertOutcome::Inserted { .. }));
     for server in neighbour.servers() {
         let manager = server.manager();
         for access in [Access::PEEK, Access::SLIDE, Access::SLIDE.strict()] {
@@ -134,14 +134,14 @@ pub async fn copied_entry_is_unknown_under_any_other_key(stage: &Stage) {
         for path in ["/count", "/rotate", "/password", "/revoke-all", "/account/prove/3"] {
             assert_eq!(client.clone().post(path).await.status, StatusCode::UNAUTHORIZED, "{path}");
         }
-        assert!(!manager.destroy(&token).await.expect("the store answers"));
+        assert!(!manager.logout(&token).await.expect("the store answers"));
         assert!(manager.get(&own).await.expect("the store answers").is_some());
         // It lies there, and can be seen and ended.
         let mut listed = ids(&manager, "ada").await;
         listed.sort_by_key(|id| *id != own.id());
         assert_eq!(listed, [own.id(), token.id()]);
     }
-    assert!(neighbour.one.manager().end_any(token.id()).await.expect("the store answers"));
+    assert!(neighbour.one.manager().revoke(token.id()).await.expect("the store answers"));
 
     // Under another id of its own namespace, with the token that would lead there.
     let mut bytes_of = URL_SAFE_NO_PAD.decode(token.expose()).expect("it is base64");
@@ -149,7 +149,7 @@ pub async fn copied_entry_is_unknown_under_any_other_key(stage: &Stage) {
     let moved = Token::parse(URL_SAFE_NO_PAD.encode(bytes_of)).expect("it has the form of one");
     let here = moved.id().key(bytes.namespace());
     let inserted = bytes.insert(here, NewEntry::restored(entry)).await;
-    assert!(matches!(inserted.expect("the store answers"), Insert::Inserted { .. }));
+    assert!(matches!(inserted.expect("the store answers"), InsertOutcome::Inserted { .. }));
     stage.is_refused(&moved).await;
     stage.is_accepted(&token).await;
 }
@@ -213,13 +213,13 @@ pub async fn what_is_no_token_never_reaches_the_store(stage: &Stage) {
 /// a name, so it chooses the beginning of that.
 ///
 /// Then whoever knows the name tells whether it is there (500, not 401), and has it deleted where a
-/// manager ends what it can't decode, or an application calls `destroy` or `login` with the token;
+/// manager ends what it can't decode, or an application calls `logout` or `login` with the token;
 /// and whoever has a say in the value writes a session.
 ///
 /// In memory one store holds values of one type, so there is nothing to be tried.
 pub async fn a_token_made_of_the_name_of_other_data_is_unknown(stage: &Stage) {
     let Some(bytes) = stage.one.bytes.clone() else { return };
-    let cache = Cache::new(Coded::new(bytes, Text), Duration::from_secs(600));
+    let cache = Cache::new(Encoded::new(bytes, Text), Duration::from_secs(600));
     let name = "a report of all";
     let key = Key::of(name);
     let value = URL_SAFE_NO_PAD.encode([key.as_bytes(), &[0; 4][..]].concat());
@@ -255,7 +255,7 @@ pub async fn a_token_made_of_the_name_of_other_data_is_unknown(stage: &Stage) {
         put().await;
     }
     let manager = stage.other.manager();
-    if manager.destroy(&token).await.expect("the store answers") {
+    if manager.logout(&token).await.expect("the store answers") {
         found.push("destroy deletes it".to_owned());
         put().await;
     }

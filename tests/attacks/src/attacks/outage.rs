@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::{Method, StatusCode};
-use kvolt_cache::{AnyStore, At, Freshness, Key, Replace, Store};
+use kvolt_cache::{AnyStore, Freshness, Key, ReplaceOutcome, Store, Target};
 use kvolt_testkit::Call;
 use tokio::time::Instant;
 
@@ -12,7 +12,7 @@ use crate::client::{Answer, Client};
 use crate::stage::{Server, Stage, Waiting};
 
 /// Longer than any store takes to be served again.
-const RECOVERY_MAX: Duration = Duration::from_secs(30);
+const MAX_RECOVERY: Duration = Duration::from_secs(30);
 
 /// axum_session 0.22 (tried): a store that can't be read gives an empty session, which is then
 /// written over the real one.
@@ -70,7 +70,7 @@ async fn is_served_again(client: &mut Client) {
             return;
         }
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
-        assert!(since.elapsed() < RECOVERY_MAX, "it does not recover");
+        assert!(since.elapsed() < MAX_RECOVERY, "it does not recover");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
@@ -137,9 +137,9 @@ const OF_THE_DATA: [Damage; 3] = [
 /// Puts a value in the place of a session's, past the codec, and returns what was there.
 async fn put(bytes: &AnyStore<Vec<u8>>, key: &Key, value: Vec<u8>) -> Vec<u8> {
     let entry = bytes.get(key, Freshness::Strict).await.expect("it answers").expect("it is there");
-    let at = At::new(key).owner(entry.owner.as_ref());
+    let at = Target::new(key).owner(entry.owner.as_ref());
     let replaced = bytes.replace(at, entry.version, value, None).await;
-    assert!(matches!(replaced.expect("the store answers"), Replace::Replaced(_)));
+    assert!(matches!(replaced.expect("the store answers"), ReplaceOutcome::Replaced(_)));
     entry.value
 }
 
@@ -234,8 +234,12 @@ pub async fn who_has_a_session_that_can_not_be_decoded_signs_in_and_out(stage: &
             }
             if !ends {
                 let manager = stage.other.manager();
-                assert!(!manager.end(&account("eve"), token.id()).await.expect("it answers"));
-                assert!(manager.end(&account("ada"), token.id()).await.expect("it answers"));
+                assert!(
+                    !manager.revoke_owned(&account("eve"), token.id()).await.expect("it answers")
+                );
+                assert!(
+                    manager.revoke_owned(&account("ada"), token.id()).await.expect("it answers")
+                );
             }
         }
     }
@@ -268,11 +272,16 @@ pub async fn unreadable_session_hides_no_other_and_can_be_ended(stage: &Stage) {
             assert_eq!((page.listing.sessions.len(), page.listing.unreadable), (2, lost.clone()));
             let error = manager.find(lost[0]).await.expect_err("it can't be read");
             assert!(error.is_corrupt(), "{error}");
-            assert!(!manager.end(&account("bob"), lost[0]).await.expect("it answers"), "not his");
+            assert!(
+                !manager.revoke_owned(&account("bob"), lost[0]).await.expect("it answers"),
+                "not his"
+            );
         }
-        assert!(managers[1].end(&account("ada"), lost[0]).await.expect("the store answers"));
-        assert!(managers[0].end_any(lost[1]).await.expect("the store answers"));
-        let others = managers[1].end_others(&own).await.expect("the store answers");
+        assert!(
+            managers[1].revoke_owned(&account("ada"), lost[0]).await.expect("the store answers")
+        );
+        assert!(managers[0].revoke(lost[1]).await.expect("the store answers"));
+        let others = managers[1].revoke_others(&own).await.expect("the store answers");
         assert_eq!(others, 1, "the third");
         for manager in &managers {
             let listing = manager.list(&account("ada")).await.expect("the store answers");
@@ -280,7 +289,7 @@ pub async fn unreadable_session_hides_no_other_and_can_be_ended(stage: &Stage) {
         }
         for (name, token) in [("ada", &own), ("bob", &bobs)] {
             stage.is_accepted(token).await;
-            assert_eq!(managers[0].end_all(&account(name)).await.expect("it answers"), 1);
+            assert_eq!(managers[0].revoke_owner(&account(name)).await.expect("it answers"), 1);
         }
     }
 }

@@ -99,11 +99,15 @@ pub async fn owners_whose_names_are_alike_do_not_reach_each_other(stage: &Stage)
     // None ends another's by its id.
     for (at, token) in tokens.iter().enumerate() {
         let thief = account(names[(at + 1) % names.len()]);
-        assert!(!other.end(&thief, token.id()).await.expect("the store answers"));
-        assert_eq!(other.end_others(token).await.expect("the store answers"), 0);
+        assert!(!other.revoke_owned(&thief, token.id()).await.expect("the store answers"));
+        assert_eq!(other.revoke_others(token).await.expect("the store answers"), 0);
     }
     for (at, name) in names.iter().enumerate() {
-        assert_eq!(other.end_all(&account(name)).await.expect("the store answers"), 1, "{name:?}");
+        assert_eq!(
+            other.revoke_owner(&account(name)).await.expect("the store answers"),
+            1,
+            "{name:?}"
+        );
         let left = stage.one.store.count().await.expect("the store answers");
         assert_eq!(left as usize, names.len() - at - 1, "{name:?}");
     }

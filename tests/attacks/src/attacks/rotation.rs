@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use kvolt_session::Rotated;
+use kvolt_session::RotateOutcome;
 use kvolt_testkit::Call;
 
 use super::{ids, rotated, sign_in};
@@ -23,7 +23,7 @@ pub async fn after_a_rotation_the_old_token_is_refused(stage: &Stage) {
         assert_eq!(successor.id(), token.id(), "a rotation keeps the id");
         assert_eq!(ids(&managers[0], "ada").await, [token.id()]);
         let again = managers[1].rotate(&token).await.expect("the store answers");
-        assert!(matches!(again, Rotated::Absent), "{again:?}");
+        assert!(matches!(again, RotateOutcome::Absent), "{again:?}");
         token = successor;
     }
     // Of two rotations at once, one succeeds.
@@ -34,7 +34,7 @@ pub async fn after_a_rotation_the_old_token_is_refused(stage: &Stage) {
     });
     let mut successors = Vec::new();
     for racing in racing {
-        if let Rotated::Token(successor) = racing.await.expect("it is answered") {
+        if let RotateOutcome::Token(successor) = racing.await.expect("it is answered") {
             successors.push(successor);
         }
     }

@@ -1,6 +1,6 @@
 //! No change is lost.
 
-use kvolt_session::Rotated;
+use kvolt_session::RotateOutcome;
 use kvolt_testkit::Call;
 use std::time::Duration;
 
@@ -75,7 +75,10 @@ pub async fn an_update_in_flight_across_a_rotation_is_kept_or_told(stage: &Stage
         stage.is_accepted(&successor).await;
         if told {
             let again = one.rotate(&token).await.expect("the store answers");
-            assert!(matches!(again, Rotated::AlreadyRotated), "no second successor: {again:?}");
+            assert!(
+                matches!(again, RotateOutcome::AlreadyRotated),
+                "no second successor: {again:?}"
+            );
         } else {
             stage.is_refused(&token).await;
         }

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use kvolt_cache::codec::{Encrypted, EncryptionKey, EncryptionKeys};
 use kvolt_cache::{
-    AnyStore, At, Coded, Expiry, Freshness, Insert, Key, ManualClock, NewEntry, Store,
+    AnyStore, Encoded, Expiry, Freshness, InsertOutcome, Key, ManualClock, NewEntry, Store, Target,
 };
-use kvolt_session::{Access, Builder, Manager, Owner, Record, RecordJson, Token};
+use kvolt_session::{Access, Manager, ManagerBuilder, Owner, Record, RecordJson, Token};
 
 use super::{account, sign_in};
 use crate::stage::{Server, Stage};
@@ -20,18 +20,19 @@ use crate::user::User;
 fn managers(server: &Server, bytes: &AnyStore<Vec<u8>>, clock: &ManualClock) -> [Manager<User>; 2] {
     let key: EncryptionKey = "0f".repeat(32).parse().expect("it is a key");
     let codec = Encrypted::new(RecordJson::new(), EncryptionKeys::new(key));
-    let encrypted: AnyStore<Record<User>> = AnyStore::new(Coded::new(bytes.clone(), codec));
-    [server.builder(), Manager::builder(encrypted)]
-        .map(|builder: Builder<User>| builder.clock(clock.clock()).build().expect("it can work"))
+    let encrypted: AnyStore<Record<User>> = AnyStore::new(Encoded::new(bytes.clone(), codec));
+    [server.builder(), Manager::builder(encrypted)].map(|builder: ManagerBuilder<User>| {
+        builder.clock(clock.clock()).build().expect("it can work")
+    })
 }
 
 /// Puts the session's value where it is once more, with another end and owner.
 async fn rewrite(bytes: &AnyStore<Vec<u8>>, key: &Key, expiry: Expiry, owner: Owner) {
     let entry = bytes.get(key, Freshness::Strict).await.expect("it answers").expect("it is there");
-    let _ = bytes.remove(At::new(key), None).await.expect("the store answers");
+    let _ = bytes.remove(Target::new(key), None).await.expect("the store answers");
     let entry = NewEntry::new(entry.value, expiry).owner(owner);
     let inserted = bytes.insert(*key, entry).await.expect("the store answers");
-    assert!(matches!(inserted, Insert::Inserted { .. }));
+    assert!(matches!(inserted, InsertOutcome::Inserted { .. }));
 }
 
 async fn is_accepted(stage: &Stage, manager: &Manager<User>, token: &Token) -> bool {
@@ -67,7 +68,7 @@ pub async fn store_writer_makes_no_session_immortal(stage: &Stage) {
         assert!(listing.sessions.is_empty(), "it is listed after its end");
         let updated = manager.update(&token, |user| user.count += 1).await;
         assert!(updated.is_ok_and(|session| session.is_none()), "it is changed after its end");
-        assert_eq!(manager.end_all(&account("ada")).await.expect("the store answers"), 1);
+        assert_eq!(manager.revoke_owner(&account("ada")).await.expect("the store answers"), 1);
     }
 }
 
@@ -86,10 +87,11 @@ pub async fn store_writer_gives_no_session_to_another_owner(stage: &Stage) {
         assert!(!is_accepted(stage, &manager, &token).await, "it is nobody's");
         let of = async |name: &str| manager.list(&account(name)).await.expect("it answers");
         let (admin, mallory) = (of("admin").await, of("mallory").await);
-        let listed: Vec<_> = admin.sessions.iter().map(kvolt_session::Session::id).collect();
+        let listed: Vec<_> =
+            admin.sessions.iter().map(kvolt_session::SessionSnapshot::id).collect();
         assert_eq!((listed, admin.unreadable), (vec![admins.id()], vec![token.id()]));
         assert!(mallory.sessions.is_empty() && mallory.unreadable.is_empty());
         // It can be ended by whoever the store says has it, with all of theirs.
-        assert_eq!(manager.end_all(&account("admin")).await.expect("the store answers"), 2);
+        assert_eq!(manager.revoke_owner(&account("admin")).await.expect("the store answers"), 2);
     }
 }

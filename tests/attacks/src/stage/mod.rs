@@ -13,7 +13,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use kvolt_cache::{Clock, ManualClock, Timestamp};
-use kvolt_session::{Access, Builder, Token};
+use kvolt_session::{Access, ManagerBuilder, Token};
 use tokio::time::Instant;
 
 pub use server::Server;
@@ -106,7 +106,7 @@ impl Stage {
 
     /// The settings of a manager on a server whose live sessions are told of what is changed, and
     /// how late they may be.
-    pub async fn live(&self, server: &Server) -> (Builder<User>, Duration) {
+    pub async fn live(&self, server: &Server) -> (ManagerBuilder<User>, Duration) {
         match server.listening(BOUND).await {
             Some(store) if self.clock.is_none() => (server.builder_on(store), BOUND),
             // In memory only this process changes anything; a clock that a test moves is looked at.

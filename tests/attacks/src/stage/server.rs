@@ -2,11 +2,11 @@ use std::fmt;
 use std::pin::Pin;
 use std::time::Duration;
 
-use kvolt_cache::near::COPIES_MAX_DEFAULT;
-use kvolt_cache::{AnyStore, Clock, Coded, NearCache, Push, Store};
+use kvolt_cache::near::DEFAULT_MAX_COPIES;
+use kvolt_cache::{AnyStore, ChangeFeed, Clock, Encoded, NearCache, Store};
 use kvolt_middleware::Sessions;
 use kvolt_servers::Proxy;
-use kvolt_session::{Builder, Manager, Record, RecordJson};
+use kvolt_session::{Manager, ManagerBuilder, Record, RecordJson};
 use kvolt_testkit::Faults;
 
 use crate::application::router;
@@ -56,23 +56,23 @@ impl Server {
     pub(super) fn elsewhere(store: impl Store<Vec<u8>> + Clone, proxy: Option<Proxy>) -> Self {
         let (gated, faults, collisions) = Gated::new(store);
         let bytes = Some(AnyStore::new(gated.clone()));
-        let store = AnyStore::new(Coded::new(gated, RecordJson::new()));
+        let store = AnyStore::new(Encoded::new(gated, RecordJson::new()));
         Self { store, bytes, faults, collisions, proxy, clock: None, listen: None }
     }
 
     /// One on a store elsewhere that pushes: with a near cache of this bound in front of it, or
     /// with no one who listens unless it is [listened to](Self::listening).
     pub(super) async fn pushing(
-        store: impl Store<Vec<u8>> + Push + Clone,
+        store: impl Store<Vec<u8>> + ChangeFeed + Clone,
         proxy: Option<Proxy>,
         bound: Option<Duration>,
     ) -> Self {
         let (gated, faults, collisions) = Gated::new(store);
         let bytes = Some(AnyStore::new(gated.clone()));
         let (store, listen) = match bound {
-            Some(bound) => (listened_to(gated, bound, COPIES_MAX_DEFAULT).await, None),
+            Some(bound) => (listened_to(gated, bound, DEFAULT_MAX_COPIES).await, None),
             None => {
-                let store = AnyStore::new(Coded::new(gated.clone(), RecordJson::new()));
+                let store = AnyStore::new(Encoded::new(gated.clone(), RecordJson::new()));
                 let listen: Listen =
                     Box::new(move |bound| Box::pin(listened_to(gated.clone(), bound, 0)));
                 (store, Some(listen))
@@ -82,7 +82,7 @@ impl Server {
     }
 
     /// The settings of a manager on this server.
-    pub fn builder(&self) -> Builder<User> {
+    pub fn builder(&self) -> ManagerBuilder<User> {
         self.builder_on(self.store.clone())
     }
 
@@ -96,7 +96,7 @@ impl Server {
     }
 
     /// The settings of a manager of this server's on this store.
-    pub(super) fn builder_on(&self, store: AnyStore<Record<User>>) -> Builder<User> {
+    pub(super) fn builder_on(&self, store: AnyStore<Record<User>>) -> ManagerBuilder<User> {
         let builder = Manager::builder(store);
         match &self.clock {
             Some(clock) => builder.clock(clock.clone()),
@@ -144,13 +144,13 @@ impl Server {
 
 /// A store in front of which a near cache listens, and keeps so many copies.
 async fn listened_to(
-    store: impl Store<Vec<u8>> + Push,
+    store: impl Store<Vec<u8>> + ChangeFeed,
     bound: Duration,
     max_copies: usize,
 ) -> AnyStore<Record<User>> {
-    let near = NearCache::builder(Coded::new(store, RecordJson::new()));
+    let near = NearCache::builder(Encoded::new(store, RecordJson::new()));
     let near = near.bound(bound).max_copies(max_copies).build().expect("there is a runtime");
-    while !near.is_hearing() {
+    while !near.is_current() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     AnyStore::new(near)

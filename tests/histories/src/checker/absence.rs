@@ -90,7 +90,7 @@ fn absent(
 }
 
 /// How many operations beside it are shown.
-const BESIDE_MAX: usize = 8;
+const MAX_BESIDE: usize = 8;
 
 /// What went on with the same session at that moment, for the reader.
 fn beside(index: &Index<'_>, number: usize, birth: Birth) -> Vec<usize> {
@@ -100,5 +100,5 @@ fn beside(index: &Index<'_>, number: usize, birth: Birth) -> Vec<usize> {
             && other.returned > op.invoked
             && index.subject(&other.call) == Some(birth)
     });
-    beside.map(|(beside, _)| beside).take(BESIDE_MAX).collect()
+    beside.map(|(beside, _)| beside).take(MAX_BESIDE).collect()
 }

@@ -108,7 +108,7 @@ const LOSS_WINDOW: u64 = 5_000_000_000;
 const UNWRITTEN_WINDOW: u64 = 1_000_000_000;
 
 /// How many violations of one kind are kept; a store that is broken breaks a promise thousands of times.
-const KEPT_MAX: usize = 5;
+const MAX_KEPT: usize = 5;
 
 /// The verdict on a history.
 #[derive(Debug)]
@@ -167,7 +167,7 @@ impl Report {
             *count += 1;
             kept
         };
-        if kept.len() < KEPT_MAX {
+        if kept.len() < MAX_KEPT {
             let mut proof = proof.to_vec();
             proof.sort_unstable();
             proof.dedup();

@@ -9,7 +9,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use kvolt_cache::{Coded, NearCache, Push, Store};
+use kvolt_cache::{ChangeFeed, Encoded, NearCache, Store};
 use kvolt_servers::{Package, Postgres, Redis};
 use kvolt_session::RecordJson;
 
@@ -161,17 +161,17 @@ const fn slide_after(process: usize) -> f64 {
 
 /// A process on a store of bytes.
 fn process(store: impl Store<Vec<u8>>, rules: &Rules) -> Result<Process, String> {
-    Process::new(Coded::new(store, RecordJson::<Ledger>::new()), rules.grace).map_err(words)
+    Process::new(Encoded::new(store, RecordJson::<Ledger>::new()), rules.grace).map_err(words)
 }
 
 /// A process on a store of bytes, with a near cache if there is a bound.
 fn process_near(
-    store: impl Store<Vec<u8>> + Push,
+    store: impl Store<Vec<u8>> + ChangeFeed,
     near_cache: Option<Duration>,
     rules: &Rules,
 ) -> Result<Process, String> {
     let Some(bound) = near_cache else { return process(store, rules) };
-    let store = Coded::new(store, RecordJson::<Ledger>::new());
+    let store = Encoded::new(store, RecordJson::<Ledger>::new());
     let near = NearCache::builder(store).bound(bound).build().map_err(words)?;
     Process::new(near, rules.grace).map_err(words)
 }

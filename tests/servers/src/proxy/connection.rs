@@ -13,9 +13,9 @@ use super::{Direction, Mode, Shared};
 use crate::wait;
 
 /// How many pieces may be on their way in one direction.
-const PIECES_MAX: usize = 64;
+const MAX_PIECES: usize = 64;
 
-const PIECE_BYTES_MAX: usize = 64 * 1024;
+const MAX_PIECE_BYTES: usize = 64 * 1024;
 
 /// Bytes, and when they arrive.
 type Piece = (Instant, Vec<u8>);
@@ -36,7 +36,7 @@ fn pass(shared: &Shared, id: u64, client: &TcpStream, server: &TcpStream) {
     let spoke = &client_spoke;
     let way = |from, to, direction| {
         // Two threads for each way: the time on the way must not keep the next piece waiting.
-        let (sender, receiver) = sync_channel(PIECES_MAX);
+        let (sender, receiver) = sync_channel(MAX_PIECES);
         (
             move || read(shared, from, direction, spoke, &sender),
             move || write(shared, id, to, direction, &receiver),
@@ -59,7 +59,7 @@ fn read(
     client_spoke: &AtomicBool,
     to: &SyncSender<Piece>,
 ) {
-    let mut buffer = vec![0; PIECE_BYTES_MAX];
+    let mut buffer = vec![0; MAX_PIECE_BYTES];
     let mut commands = Commands::default();
     // An error is an end like any other: the writer closes the other side.
     while let Ok(length @ 1..) = from.read(&mut buffer) {

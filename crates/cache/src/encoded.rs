@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{
-    At, Changes, Codec, Cursor, Deadlines, Entry, Error, Expiry, Freshness, Insert, Key, Listener,
-    Listing, Namespace, NewEntry, OnExpired, Owner, Page, Push, Remove, Replace, Result, Store,
-    Version,
+    ChangeFeed, ChangeObserver, Changes, Codec, Cursor, Deadlines, Entry, EntryList, EntryPage,
+    Error, Expiry, Freshness, InsertOutcome, Key, Namespace, NewEntry, OnExpired, Owner,
+    RemoveOutcome, ReplaceOutcome, Result, Store, Target, Version,
 };
 
 /// A store of values, on a store of bytes and a [`Codec`].
-pub struct Coded<V, S, C> {
+pub struct Encoded<V, S, C> {
     store: S,
     codec: C,
     max_size: usize,
@@ -18,16 +18,16 @@ pub struct Coded<V, S, C> {
 }
 
 /// The largest encoded value by default, in bytes: 64 KiB.
-pub const VALUE_SIZE_MAX_DEFAULT: usize = 64 * 1024;
+pub const DEFAULT_MAX_VALUE_SIZE: usize = 64 * 1024;
 
-impl<V: Send + Sync + 'static, S: Store<Vec<u8>>, C: Codec<V>> Coded<V, S, C> {
+impl<V: Send + Sync + 'static, S: Store<Vec<u8>>, C: Codec<V>> Encoded<V, S, C> {
     /// Stores values with this codec.
     pub const fn new(store: S, codec: C) -> Self {
-        Self { store, codec, max_size: VALUE_SIZE_MAX_DEFAULT, value: PhantomData }
+        Self { store, codec, max_size: DEFAULT_MAX_VALUE_SIZE, value: PhantomData }
     }
 
     /// Sets the largest encoded value, in bytes; a larger one is an error
-    /// ([`Error::is_too_large`]). Defaults to [`VALUE_SIZE_MAX_DEFAULT`].
+    /// ([`Error::is_too_large`]). Defaults to [`DEFAULT_MAX_VALUE_SIZE`].
     #[must_use]
     pub const fn max_value_size(mut self, bytes: usize) -> Self {
         self.max_size = bytes;
@@ -52,12 +52,12 @@ impl<V: Send + Sync + 'static, S: Store<Vec<u8>>, C: Codec<V>> Coded<V, S, C> {
         Ok(entry.with_value(value))
     }
 
-    fn decode_listing(&self, listing: Listing<Vec<u8>>) -> Listing<V> {
+    fn decode_listing(&self, listing: EntryList<Vec<u8>>) -> EntryList<V> {
         listing.decode(|key, bytes| self.codec.decode(key, &bytes).ok())
     }
 }
 
-impl<V: Send + Sync + 'static, S: Store<Vec<u8>>, C: Codec<V>> Store<V> for Coded<V, S, C> {
+impl<V: Send + Sync + 'static, S: Store<Vec<u8>>, C: Codec<V>> Store<V> for Encoded<V, S, C> {
     fn namespace(&self) -> &Namespace {
         self.store.namespace()
     }
@@ -66,35 +66,35 @@ impl<V: Send + Sync + 'static, S: Store<Vec<u8>>, C: Codec<V>> Store<V> for Code
         self.store.get(key, freshness).await?.map(|entry| self.decode(entry)).transpose()
     }
 
-    async fn touch(&self, at: At<'_>) -> Result<Option<Deadlines>> {
+    async fn touch(&self, at: Target<'_>) -> Result<Option<Deadlines>> {
         self.store.touch(at).await
     }
 
-    async fn insert(&self, key: Key, entry: NewEntry<V>) -> Result<Insert> {
+    async fn insert(&self, key: Key, entry: NewEntry<V>) -> Result<InsertOutcome> {
         let bytes = self.encode(&key, &entry.value)?;
         self.store.insert(key, entry.with_value(bytes)).await
     }
 
     async fn replace(
         &self,
-        at: At<'_>,
+        at: Target<'_>,
         seen: Version,
         value: V,
         expiry: Option<Expiry>,
-    ) -> Result<Replace<V>> {
+    ) -> Result<ReplaceOutcome<V>> {
         let bytes = self.encode(at.key, &value)?;
         Ok(match self.store.replace(at, seen, bytes, expiry).await? {
-            Replace::Replaced(version) => Replace::Replaced(version),
-            Replace::Conflict(entry) => Replace::Conflict(self.decode(entry)?),
-            Replace::Absent => Replace::Absent,
+            ReplaceOutcome::Replaced(version) => ReplaceOutcome::Replaced(version),
+            ReplaceOutcome::Conflict(entry) => ReplaceOutcome::Conflict(self.decode(entry)?),
+            ReplaceOutcome::Absent => ReplaceOutcome::Absent,
         })
     }
 
-    async fn remove(&self, at: At<'_>, seen: Option<Version>) -> Result<Remove> {
+    async fn remove(&self, at: Target<'_>, seen: Option<Version>) -> Result<RemoveOutcome> {
         self.store.remove(at, seen).await
     }
 
-    async fn list(&self, owner: &Owner) -> Result<Listing<V>> {
+    async fn list(&self, owner: &Owner) -> Result<EntryList<V>> {
         Ok(self.decode_listing(self.store.list(owner).await?))
     }
 
@@ -102,9 +102,9 @@ impl<V: Send + Sync + 'static, S: Store<Vec<u8>>, C: Codec<V>> Store<V> for Code
         self.store.remove_owner(owner, keep).await
     }
 
-    async fn scan(&self, after: Option<&Cursor>, max_entries: usize) -> Result<Page<V>> {
+    async fn scan(&self, after: Option<&Cursor>, max_entries: usize) -> Result<EntryPage<V>> {
         let page = self.store.scan(after, max_entries).await?;
-        Ok(Page::new(self.decode_listing(page.listing), page.next))
+        Ok(EntryPage::new(self.decode_listing(page.listing), page.next))
     }
 
     async fn clear(&self) -> Result<()> {
@@ -128,13 +128,13 @@ impl<V: Send + Sync + 'static, S: Store<Vec<u8>>, C: Codec<V>> Store<V> for Code
     }
 }
 
-impl<V: Send + Sync + 'static, S: Push, C: Codec<V>> Push for Coded<V, S, C> {
-    async fn watch(&self, interval: Duration, listener: &dyn Listener) -> Error {
-        self.store.watch(interval, listener).await
+impl<V: Send + Sync + 'static, S: ChangeFeed, C: Codec<V>> ChangeFeed for Encoded<V, S, C> {
+    async fn run(&self, interval: Duration, listener: &dyn ChangeObserver) -> Error {
+        self.store.run(interval, listener).await
     }
 }
 
-impl<V, S: fmt::Debug, C: fmt::Debug> fmt::Debug for Coded<V, S, C> {
+impl<V, S: fmt::Debug, C: fmt::Debug> fmt::Debug for Encoded<V, S, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Coded")
             .field("store", &self.store)

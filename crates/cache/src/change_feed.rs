@@ -5,8 +5,8 @@ use crate::{Error, Key, Timestamp};
 
 /// A store that notifies a listener of the changes made in it, for a near cache that keeps copies
 /// of its entries.
-pub trait Push: Send + Sync + 'static {
-    /// Notifies `listener` of every change, and reports by [`heard`](Listener::heard) at least
+pub trait ChangeFeed: Send + Sync + 'static {
+    /// Notifies `listener` of every change, and reports by [`heard`](ChangeObserver::confirmed) at least
     /// every `interval` up to when it has, until it can't; the error says why.
     ///
     /// The listener calls it again after an error. `heard` must not vouch for a change that this
@@ -28,15 +28,15 @@ pub trait Push: Send + Sync + 'static {
     /// # Cancellation
     ///
     /// Dropping the future ends the notifications.
-    fn watch(
+    fn run(
         &self,
         interval: Duration,
-        listener: &dyn Listener,
+        listener: &dyn ChangeObserver,
     ) -> impl Future<Output = Error> + Send;
 }
 
-/// What a store notifies of its changes: see [`Push::watch`].
-pub trait Listener: Send + Sync {
+/// What a store notifies of its changes: see [`ChangeFeed::run`].
+pub trait ChangeObserver: Send + Sync {
     /// The entry under `key` was changed, or may have been.
     fn changed(&self, key: &Key);
 
@@ -50,5 +50,5 @@ pub trait Listener: Send + Sync {
     /// Every change that was made before `asked` has been notified.
     ///
     /// `store_time` is the store's clock, read at `asked` or later.
-    fn heard(&self, asked: Timestamp, store_time: Timestamp);
+    fn confirmed(&self, asked: Timestamp, store_time: Timestamp);
 }
