@@ -30,7 +30,8 @@
 //!
 //! # #[tokio::main]
 //! # async fn main() {
-//! let sessions = Sessions::new(Manager::new(MemoryStore::new(), Duration::from_secs(30 * 60)));
+//! let manager = Manager::<User>::new(MemoryStore::new(), Duration::from_secs(30 * 60));
+//! let sessions = Sessions::new(manager);
 //! let app: Router = Router::new()
 //!     .route("/login", post(login))
 //!     .route("/profile", get(profile))

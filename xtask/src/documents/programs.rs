@@ -29,6 +29,9 @@ tokio = { version = "1", features = ["macros", "net", "rt-multi-thread", "signal
 tower = { version = "0.5", features = ["util"] }
 tower-http = { version = "0.7", features = ["cors"] }
 
+[lints.rust]
+warnings = "deny"
+
 [profile.dev]
 debug = "line-tables-only"
 "#;
