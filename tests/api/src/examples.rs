@@ -1,37 +1,39 @@
 //! Public items without an example.
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 
-/// Kinds that need an example in their own documentation.
-const NEEDS_ITS_OWN: [&str; 3] = ["struct", "trait", "function"];
+/// Kinds of items that an example must show.
+const KINDS: [&str; 4] = ["struct", "enum", "trait", "function"];
 
 /// The names of the crate's public types, functions and methods that no example shows.
 pub(crate) fn missing(json: &Value) -> Vec<String> {
     let index = &json["index"];
     let items = || index.as_object().into_iter().flat_map(|index| index.values());
     let own = || items().filter(|item| item["crate_id"] == 0);
-    let shown: String = own().flat_map(code).collect::<Vec<_>>().join("\n");
+    let examples: String = own().flat_map(code).collect::<Vec<_>>().join("\n");
+    let words: HashSet<&str> = examples.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
     let mut missing = Vec::new();
     for item in own() {
-        let Some(name) = item["name"].as_str() else { continue };
         let id = item["id"].to_string();
-        let Some(path) = json["paths"].get(&id) else { continue };
-        let kind = path["kind"].as_str().unwrap_or_default();
-        let is_enum = kind == "enum";
-        let counts = is_enum || NEEDS_ITS_OWN.contains(&kind);
-        if item["visibility"] == "public" && counts && is_named(json, &id) {
-            let is_shown = is_enum && shown.contains(&format!("{name}::"));
-            if code(item).is_empty() && !is_shown {
-                missing.push(format!("{kind} `{name}`"));
-            }
-            for method in methods(index, item) {
-                let of = method["name"].as_str().unwrap_or_default();
-                let is_shown = ["(", "::<"].iter().any(|after| {
-                    [".", "::"].iter().any(|before| shown.contains(&format!("{before}{of}{after}")))
-                });
-                if code(method).is_empty() && !is_shown {
-                    missing.push(format!("method `{name}::{of}`"));
-                }
+        let kind = json["paths"][&id]["kind"].as_str().unwrap_or_default();
+        let (Some(name), true) = (item["name"].as_str(), KINDS.contains(&kind)) else { continue };
+        if item["visibility"] != "public" || !is_named(json, &id) {
+            continue;
+        }
+        let methods = methods(index, item);
+        let has_its_own = code(item).len() + methods.iter().flat_map(|one| code(one)).count() > 0;
+        if !has_its_own && !words.contains(name) {
+            missing.push(format!("{kind} `{name}`"));
+        }
+        for method in methods {
+            let of = method["name"].as_str().unwrap_or_default();
+            let is_called = [".", "::"].iter().any(|before| {
+                ["(", "::<"].iter().any(|after| examples.contains(&format!("{before}{of}{after}")))
+            });
+            if code(method).is_empty() && !is_called {
+                missing.push(format!("method `{name}::{of}`"));
             }
         }
     }

@@ -7,8 +7,8 @@
 //! A list begins with the foreign types in public signatures: a new major version of their crate is
 //! a new major version of ours. After them come the items.
 //!
-//! A struct, a trait and a function need an example in their own documentation. A method needs one
-//! there or a call in another example of its crate; an enum needs one there or a variant in another.
+//! A type or function is shown by an example in its own documentation or in that of its methods, or
+//! by one of its crate that names it; a method by its own example or by a call in another.
 //! `kvolt-testkit` is exempt: its README shows the one way to use it.
 
 #![allow(clippy::print_stdout, reason = "a command line tool prints to its standard output")]
