@@ -14,8 +14,30 @@ pub(super) fn faults(document: &Document) -> Vec<String> {
                 faults.push(format!("{path}:{line}: the link `{target}` {why}"));
             }
         }
+        for file in source_files(text).filter(|file| !exists_somewhere(document, file)) {
+            let path = document.path.display();
+            faults.push(format!("{path}:{line}: the file `{file}` does not exist"));
+        }
     }
     faults
+}
+
+/// The source files that a line names in code spans, with their folder.
+fn source_files(line: &str) -> impl Iterator<Item = &str> {
+    let spans = line.split('`').skip(1).step_by(2);
+    spans.filter(|span| {
+        span.contains('/')
+            && (span.ends_with(".rs") || span.ends_with(".lua"))
+            && !span.contains([' ', '*', '{'])
+    })
+}
+
+/// A file may be named from the root, from `crates/`, or from the folder of the document.
+fn exists_somewhere(document: &Document, file: &str) -> bool {
+    let beside = resolve(&document.path, file);
+    [root().join(file), root().join("crates").join(file), root().join(beside)]
+        .iter()
+        .any(|path| path.exists())
 }
 
 /// The targets of the links in a line: `[text](target)` and `[label]: target`.
