@@ -2,11 +2,9 @@
 //! with your own typed data.
 //!
 //! ```
-//! use std::time::Duration;
-//!
 //! use axum::Router;
 //! use axum::routing::{get, post};
-//! use kvolt::{Manager, MemoryStore, NewSession, Result, Session, SessionHandle, Sessions, SetToken};
+//! use kvolt::{Manager, MemoryStore, NewSession, Result, Session, SessionHandle, Sessions};
 //! # use axum::{body::Body, http::{Request, header::{COOKIE, SET_COOKIE}}};
 //! # use tower::ServiceExt;
 //!
@@ -15,7 +13,7 @@
 //!     name: String,
 //! }
 //!
-//! async fn login(client: SessionHandle<User>) -> Result<SetToken> {
+//! async fn login(client: SessionHandle<User>) -> Result<()> {
 //!     // … after your own check of the password:
 //!     client.login(NewSession::new(User { name: "Ada".to_owned() }).owner(42u64)).await
 //! }
@@ -24,14 +22,13 @@
 //!     format!("you are {}\n", user.name)
 //! }
 //!
-//! async fn logout(client: SessionHandle<User>) -> Result<SetToken> {
+//! async fn logout(client: SessionHandle<User>) -> Result<()> {
 //!     client.logout().await
 //! }
 //!
 //! # #[tokio::main]
 //! # async fn main() {
-//! let manager = Manager::<User>::new(MemoryStore::new(), Duration::from_secs(30 * 60));
-//! let sessions = Sessions::new(manager);
+//! let sessions = Sessions::new(Manager::<User>::new(MemoryStore::new()));
 //! let app: Router = Router::new()
 //!     .route("/login", post(login))
 //!     .route("/profile", get(profile))
@@ -157,7 +154,6 @@ pub use kvolt_cache::{Encoded, MemoryStore, Owner, OwnerLimit};
 #[doc(inline)]
 pub use kvolt_middleware::{
     CookiePolicy, Error, Lookup, Refusal, Result, Session, SessionHandle, SessionLayer, Sessions,
-    SetToken,
 };
 #[cfg(feature = "redis")]
 #[doc(inline)]
