@@ -108,8 +108,8 @@ async fn revoke(session: Session<Caller>, Path(id): Path<String>) -> Result<Stat
     Ok(if was_revoked { StatusCode::NO_CONTENT } else { StatusCode::NOT_FOUND })
 }
 
-async fn revoke_others(session: Session<Caller>) -> Result<Json<Ended>> {
-    Ok(Json(Ended { ended: session.revoke_others().await? }))
+async fn revoke_others(session: Session<Caller>) -> Result<Json<Revoked>> {
+    Ok(Json(Revoked { revoked: session.revoke_others().await? }))
 }
 
 async fn logout(client: SessionHandle<Caller>) -> Result<StatusCode> {
