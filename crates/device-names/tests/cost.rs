@@ -9,7 +9,7 @@ use kvolt_device_names::{name, prepare};
 
 #[test]
 #[ignore = "prints times, and asserts nothing"]
-fn what_it_costs() {
+fn name_costs_microseconds() {
     let start = Instant::now();
     prepare();
     println!("{:>10?} to prepare", start.elapsed());

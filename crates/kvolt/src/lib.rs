@@ -46,7 +46,7 @@
 //! # }
 //! ```
 //!
-//! The [guide](guide) begins at an empty folder and has a whole program on each page.
+//! The [guide] begins at an empty folder and has a whole program on each page.
 //!
 //! # Which type when
 //!
