@@ -1,4 +1,4 @@
-//! What the slowest user agents that are known cost. Run by hand:
+//! The cost of the slowest known user agents. Run by hand:
 //! `cargo test -p kvolt-device-names --release --test cost -- --ignored --nocapture`
 #![allow(clippy::print_stdout, reason = "it is made to be read")]
 #![allow(clippy::disallowed_methods, reason = "it measures time")]

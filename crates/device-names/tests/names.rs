@@ -1,4 +1,4 @@
-//! What real programs send, and what nobody should.
+//! User agents of real programs, and malformed ones.
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 use kvolt_device_names::{MAX_NAME_LEN, MAX_USER_AGENT_LEN, name, prepare};
@@ -185,7 +185,7 @@ fn bytes_past_512_are_ignored() {
     assert_eq!(name(&format!("x{}", "é".repeat(100_000))), None);
 }
 
-/// Pieces that rules look for, so that what is sent gets past the first look.
+/// Pieces that the rules match, so that random user agents pass the first filter.
 fn pieces() -> impl Strategy<Value = String> {
     let words = NAMES.iter().flat_map(|(user_agent, _)| user_agent.split([' ', ';', '/', '(']));
     let words: Vec<&str> = words.collect();
