@@ -22,7 +22,7 @@ use std::process::ExitCode;
 
 use serde_json::Value;
 
-/// What is wrong, in words for the person at the terminal.
+/// An error message for the person at the terminal.
 type Failure = String;
 
 fn main() -> ExitCode {
