@@ -1,4 +1,5 @@
 #![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod admit;
 mod bounded;
@@ -6,8 +7,6 @@ mod cookie_header;
 mod cookie_policy;
 mod cross_origin;
 mod csrf;
-#[cfg(feature = "device-names")]
-mod device_name;
 mod error;
 #[cfg(feature = "axum")]
 mod extract;
@@ -30,8 +29,6 @@ mod trusted_proxies;
 
 pub use cookie_policy::{CookiePolicy, CookiePolicyBuilder, SameSite};
 pub use csrf::{CSRF_FIELD, CSRF_HEADER, CsrfField};
-#[cfg(feature = "device-names")]
-pub use device_name::{device_name, prepare_device_names};
 pub use error::{ConfigError, Error, RETRY_AFTER, Result};
 #[cfg(feature = "axum")]
 pub use extract::{LayerMissing, SessionRejection};
