@@ -11,7 +11,7 @@ use kvolt::session::Device;
 use crate::state::App;
 
 /// The longest name that is shown of a program that is not known.
-const NAME_LEN_MAX: usize = 40;
+const MAX_NAME_LEN: usize = 40;
 
 /// The device of a request: its user agent, and the address of the client. What a request says
 /// of its address is believed where it came by a trusted proxy, and nowhere else.
@@ -36,7 +36,7 @@ pub(crate) fn name(device: &Device) -> String {
     match words.next() {
         None | Some("") => String::from("An unknown program"),
         Some("Mozilla") => String::from("A browser"),
-        Some(first) => first.chars().take(NAME_LEN_MAX).collect(),
+        Some(first) => first.chars().take(MAX_NAME_LEN).collect(),
     }
 }
 
@@ -54,7 +54,7 @@ mod tests {
         assert_eq!(name("Mozilla/5.0 (compatible)"), "A browser");
         assert_eq!(name("Phone/1.0"), "Phone");
         assert_eq!(name(" "), "An unknown program");
-        assert_eq!(name(&"é".repeat(300)).chars().count(), NAME_LEN_MAX);
+        assert_eq!(name(&"é".repeat(300)).chars().count(), MAX_NAME_LEN);
         assert_eq!(super::name(&Device::new()), "An unknown program");
     }
 }

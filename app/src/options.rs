@@ -19,7 +19,7 @@ pub(crate) use self::values::{AtLimit, Credentials, Every, PerUser, Reuse};
 use crate::store::StoreUrl;
 
 /// How long a token is still accepted that was changed, unless set.
-const GRACE_DEFAULT: Duration = Duration::from_secs(10);
+const DEFAULT_GRACE: Duration = Duration::from_secs(10);
 
 /// The reference application of KVolt: sign-in, devices, live events, administration.
 #[derive(Debug, Parser)]
@@ -226,7 +226,7 @@ impl Options {
     pub(crate) fn rotation_grace(&self) -> Duration {
         let shortest = self.idle.min(self.remember_lifetime);
         let shortest = self.rotate_every.0.map_or(shortest, |every| shortest.min(every));
-        self.rotation_grace.unwrap_or(GRACE_DEFAULT.min(shortest))
+        self.rotation_grace.unwrap_or(DEFAULT_GRACE.min(shortest))
     }
 }
 

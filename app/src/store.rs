@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use kvolt::cache::codec::{Encrypted, EncryptionKeys};
 use kvolt::cache::{
-    AnyStore, Codec, Coded, Error, MemoryStore, NearCache, Push, Result as StoreResult, Store,
+    AnyStore, ChangeFeed, Codec, Encoded, Error, MemoryStore, NearCache, Result as StoreResult,
+    Store,
 };
 use kvolt::redis::RedisStore;
 use kvolt::session::{Record, RecordJson};
@@ -47,7 +48,7 @@ pub(crate) async fn open(options: &Options) -> StoreResult<AnyStore<Record<User>
         )),
         StoreUrl::MySql(url) => {
             let store = MySqlStore::open(url, namespace()?).await?;
-            Ok(AnyStore::new(Coded::new(store, codec(options))))
+            Ok(AnyStore::new(Encoded::new(store, codec(options))))
         }
         StoreUrl::Sqlite(url) => near(options, SqliteStore::open(url, namespace()?).await?),
     }
@@ -77,9 +78,9 @@ fn memory(options: &Options) -> StoreResult<AnyStore<Record<User>>> {
 /// What listening costs is in the application's README.
 fn near(
     options: &Options,
-    store: impl Store<Vec<u8>> + Push,
+    store: impl Store<Vec<u8>> + ChangeFeed,
 ) -> StoreResult<AnyStore<Record<User>>> {
-    let builder = NearCache::builder(Coded::new(store, codec(options)));
+    let builder = NearCache::builder(Encoded::new(store, codec(options)));
     let builder = match options.near_cache {
         Some(bound) => builder.bound(bound),
         None => builder.max_copies(0),

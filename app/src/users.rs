@@ -5,8 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 /// Longer names and passwords are refused before anything is computed.
-pub(crate) const NAME_LEN_MAX: usize = 200;
-pub(crate) const PASSWORD_LEN_MAX: usize = 1024;
+pub(crate) const MAX_NAME_LEN: usize = 200;
+pub(crate) const MAX_PASSWORD_LEN: usize = 1024;
 /// Shorter passwords are not taken where somebody chooses a new one.
 pub(crate) const PASSWORD_LEN_MIN: usize = 8;
 
