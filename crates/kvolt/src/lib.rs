@@ -91,6 +91,8 @@
 //! - `metrics`: counts and times by the `metrics` facade.
 
 pub use kvolt_cache as cache;
+#[cfg(feature = "device-names")]
+pub use kvolt_device_names as device_names;
 #[cfg(feature = "middleware")]
 pub use kvolt_middleware as middleware;
 #[cfg(feature = "redis")]
