@@ -10,16 +10,37 @@ use serde::de::DeserializeOwned;
 
 use crate::{CSRF_FIELD, CSRF_HEADER, Error, Result, Session, SessionRejection};
 
-/// The session of a request that carries its form token in the header [`CSRF_HEADER`]:
-/// for requests that a script sends.
+/// The session of a request that carries a form token of it in the header [`CSRF_HEADER`]. For
+/// requests that a script sends.
+///
+/// ```
+/// use kvolt_middleware::Csrf;
+///
+/// async fn delete(Csrf(user): Csrf<String>) -> String {
+///     format!("deleted the account of {}", *user)
+/// }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Csrf<T>(pub Session<T>);
 
-/// The session and the form of a request whose form carries the session's token in the field
-/// [`CSRF_FIELD`], or its header [`CSRF_HEADER`]. As [`axum::Form`] otherwise, of a body.
+/// The session and the form of a request that carries a form token of the session in the form's
+/// field [`CSRF_FIELD`] or in the header [`CSRF_HEADER`]. The form is parsed like [`axum::Form`],
+/// from the body.
 ///
-/// It is for forms as browsers send them by default (`application/x-www-form-urlencoded`).
-/// The token is checked before anything is made of the form.
+/// For forms as browsers send them by default (`application/x-www-form-urlencoded`). The token is
+/// checked before the form is parsed.
+///
+/// ```
+/// use kvolt_middleware::CsrfForm;
+/// use serde::Deserialize;
+///
+/// #[derive(Deserialize)]
+/// struct Rename { name: String }
+///
+/// async fn rename(CsrfForm(user, form): CsrfForm<String, Rename>) -> String {
+///     format!("{} is now {}", *user, form.name)
+/// }
+/// ```
 #[derive(Debug, Clone)]
 pub struct CsrfForm<T, F>(pub Session<T>, pub F);
 
@@ -29,9 +50,9 @@ pub struct CsrfForm<T, F>(pub Session<T>, pub F);
 pub enum CsrfRejection {
     /// The request has no session.
     Session(SessionRejection),
-    /// The token is missing, or none of the session's.
+    /// The form token is missing, or not one of this session.
     Token(Error),
-    /// The body could not be read, or is no such form: axum's answer.
+    /// The body could not be read, or is not such a form. The response is axum's.
     Form(Response),
 }
 
@@ -62,7 +83,7 @@ where
         let body = Bytes::from_request(request, state).await.map_err(form)?;
         let token = header(&parts).map_or_else(|| field(&parts, &body), |token| Some(token.into()));
         session.verify_csrf(token.as_deref()).map_err(CsrfRejection::Token)?;
-        // Of a `GET`, axum's form would be what the address says, and not what the token was with.
+        // For a `GET`, axum would parse the query instead of the body that carried the token.
         parts.method = Method::POST;
         let request = Request::from_parts(parts, Body::from(body));
         let Form(fields) = Form::from_request(request, state).await.map_err(form)?;
@@ -78,7 +99,7 @@ fn header(parts: &Parts) -> Option<&[u8]> {
     parts.headers.get(CSRF_HEADER).map(|token| token.as_bytes())
 }
 
-/// The one field of that name. Of several, none is believed.
+/// The one field of that name. Of several, none is accepted.
 fn field(parts: &Parts, body: &[u8]) -> Option<Vec<u8>> {
     let kind = parts.headers.get(CONTENT_TYPE)?.as_bytes();
     let kind = kind.split(|byte| *byte == b';').next()?.trim_ascii();

@@ -1,7 +1,7 @@
-//! What one hop of a chain of proxies wrote about the hop before it.
+//! Entries of forwarding headers: the address that one proxy wrote about its peer.
 //!
-//! Each proxy appends on the right, so everything here is read from the right: what stands to
-//! the left of an entry, which anybody may have written, has no influence on how it is read.
+//! Each proxy appends on the right, so entries are parsed from the right. The text to the left of
+//! an entry, which any client may have written, has no influence on how the entry is parsed.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -21,17 +21,17 @@ pub(crate) enum Syntax {
 }
 
 impl Syntax {
-    /// Takes the rightmost entry off `rest`, which then is what stands to the left of its comma,
-    /// or `None` if there is none. Of `rest`, no more than the last `len_max` bytes are looked at.
+    /// Removes the rightmost entry from `rest` and returns it. `rest` is then the text to the left
+    /// of the entry's comma, or `None` if there is no comma.
     ///
-    /// An entry that is longer than that is `None`.
+    /// Only the last `max_len` bytes of `rest` are read; a longer entry is `None`.
     pub(crate) fn take_last<'a>(
         self,
         rest: &mut Option<&'a [u8]>,
-        len_max: usize,
+        max_len: usize,
     ) -> Option<&'a [u8]> {
         let text = rest.take()?;
-        let first = text.len().saturating_sub(len_max);
+        let first = text.len().saturating_sub(max_len);
         let comma = match self {
             Self::Addresses => memchr::memrchr(b',', &text[first..]),
             Self::Parameters => last_comma_outside_quotes(&text[first..]),
@@ -46,13 +46,12 @@ impl Syntax {
         }
     }
 
-    /// The address that an entry names, in its canonical form; `None` where it names none
-    /// that can be understood.
+    /// The address of an entry in canonical form, or `None` if the entry has none.
     pub(crate) fn address(self, entry: &[u8]) -> Option<IpAddr> {
         let entry = entry.trim_ascii();
         let address = match self {
-            Self::Addresses => node(entry, Bare::Allowed),
-            Self::Parameters => node(&for_parameter(entry)?, Bare::Refused),
+            Self::Addresses => node(entry, true),
+            Self::Parameters => node(&for_parameter(entry)?, false),
         };
         address.map(|address| address.to_canonical())
     }
@@ -60,9 +59,9 @@ impl Syntax {
 
 /// The last comma that is not within a quoted string, read from the right.
 ///
-/// In an entry that is well-formed, a backslash stands within quotes only. So a quote with an
-/// even number of backslashes before it opens or ends a quoted string, and any other is part of
-/// one, whatever stands further left.
+/// A well-formed entry has backslashes only within quotes. So a quote after an even number of
+/// backslashes opens or ends a quoted string, and any other quote is part of one, whatever is
+/// further left.
 fn last_comma_outside_quotes(text: &[u8]) -> Option<usize> {
     let mut quoted = false;
     let mut ends = memchr::memrchr2_iter(b',', b'"', text);
@@ -79,40 +78,23 @@ fn last_comma_outside_quotes(text: &[u8]) -> Option<usize> {
 /// The value of the parameter `for` of one entry (RFC 7239, section 4), if the entry is
 /// well-formed and has it once.
 fn for_parameter(entry: &[u8]) -> Option<Cow<'_, [u8]>> {
-    let mut found = None;
-    let mut rest = Some(entry);
-    while let Some(text) = rest {
-        let end = first_semicolon_outside_quotes(text)?;
-        rest = text.get(end + 1..);
-        let pair = text[..end].trim_ascii();
-        if pair.is_empty() {
-            continue;
-        }
+    let (mut found, mut quoted, mut escaped) = (None, false, false);
+    let pairs = entry.split(|byte| {
+        let is_quote = *byte == b'"' && !escaped;
+        escaped = *byte == b'\\' && quoted && !escaped;
+        quoted ^= is_quote;
+        *byte == b';' && !quoted
+    });
+    for pair in pairs.map(<[u8]>::trim_ascii).filter(|pair| !pair.is_empty()) {
         let equals = memchr::memchr(b'=', pair)?;
         let name = str::from_utf8(&pair[..equals]).ok().filter(|name| is_token(name))?;
+        // `None` for a quoted string that does not end.
         let value = unquoted(&pair[equals + 1..])?;
         if name.eq_ignore_ascii_case("for") && found.replace(value).is_some() {
             return None;
         }
     }
     found
-}
-
-/// Where the first semicolon is that is not within a quoted string, or else the end of the text;
-/// `None` if a quoted string does not end.
-fn first_semicolon_outside_quotes(text: &[u8]) -> Option<usize> {
-    let mut quoted = false;
-    let mut escaped = false;
-    for (at, byte) in text.iter().enumerate() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if quoted => escaped = true,
-            b'"' => quoted = !quoted,
-            b';' if !quoted => return Some(at),
-            _ => {}
-        }
-    }
-    (!quoted).then_some(text.len())
 }
 
 /// The value of a parameter, without its quotes (RFC 9110, section 5.6.4).
@@ -140,16 +122,9 @@ fn unquoted(value: &[u8]) -> Option<Cow<'_, [u8]>> {
     Some(Cow::Owned(plain))
 }
 
-/// Whether an IPv6 address may stand without brackets, and so without a port.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Bare {
-    Allowed,
-    Refused,
-}
-
-/// The address of a node (RFC 7239, section 6), with or without a port. Of `unknown`, of names
-/// and of obfuscated identifiers there is none.
-fn node(text: &[u8], bare: Bare) -> Option<IpAddr> {
+/// The address of a node (RFC 7239, section 6), with or without a port. `unknown`, names and
+/// obfuscated identifiers have no address. With `may_be_bare`, an IPv6 address needs no brackets.
+fn node(text: &[u8], may_be_bare: bool) -> Option<IpAddr> {
     if text.len() > MAX_NODE_LEN {
         return None;
     }
@@ -160,9 +135,7 @@ fn node(text: &[u8], bare: Bare) -> Option<IpAddr> {
         let ends_well = rest.is_empty() || port.is_some_and(is_port);
         return ends_well.then(|| address.parse::<Ipv6Addr>().ok().map(IpAddr::V6)).flatten();
     }
-    if bare == Bare::Allowed
-        && let Ok(address) = text.parse::<Ipv6Addr>()
-    {
+    if may_be_bare && let Ok(address) = text.parse::<Ipv6Addr>() {
         return Some(IpAddr::V6(address));
     }
     let address = match text.split_once(':') {

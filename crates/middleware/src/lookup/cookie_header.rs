@@ -1,43 +1,30 @@
-//! Finding one cookie among those that a client sent.
+//! Finds one cookie among those that a client sent.
 
-use http::HeaderMap;
-use http::header::COOKIE;
 use memchr::memchr_iter;
 
-use crate::lookup::Sole;
+use crate::head::{Headers, names};
 
-/// How many bytes of all `Cookie` headers of a request together are searched on the way to a
-/// session. Browsers send less to one site; beyond it, no cookie is believed.
+/// The maximum length of all `Cookie` headers of a request together, in bytes. Browsers send less
+/// to one site. In a longer one, no cookie is accepted.
 pub(crate) const MAX_LEN: usize = 64 * 1024;
 
-/// The value of the cookie of that name.
+/// Passes each value of the cookies of that name to `found`. `false` if the headers are longer
+/// than `max_len` together: the rest is not searched.
 ///
-/// The order of cookies of the same name says nothing about where they come from, so if two have
-/// different values, neither is believed.
-pub(crate) fn find<'a>(headers: &'a HeaderMap, name: &str) -> Sole<'a> {
-    let mut sole = Sole::None;
-    match each(headers, name, MAX_LEN, |value| sole.add(value)) {
-        true => sole,
-        false => Sole::Conflicting,
-    }
-}
-
-/// Hands each value of the cookies of that name to `found`. `false` if the headers are longer
-/// than `max_len` together: what comes after that is not searched.
-///
-/// Several headers are searched as one (RFC 6265bis, section 5.8.3, and HTTP/2 allows them).
+/// Several headers are searched as one (RFC 6265bis, section 5.8.3; HTTP/2 allows them). The order
+/// of cookies of one name does not show where they come from, so no caller may prefer one.
+#[inline]
 pub(crate) fn each<'a>(
-    headers: &'a HeaderMap,
+    headers: &'a (impl Headers + ?Sized),
     name: &str,
     max_len: usize,
     mut found: impl FnMut(&'a [u8]),
 ) -> bool {
     let mut searched = 0_usize;
-    for header in headers.get_all(COOKIE) {
-        let header = header.as_bytes();
+    headers.each(&names::COOKIE, &mut |header| {
         searched = searched.saturating_add(header.len());
         if searched > max_len {
-            return false;
+            return;
         }
         let mut start = 0;
         for end in memchr_iter(b';', header).chain([header.len()]) {
@@ -46,8 +33,8 @@ pub(crate) fn each<'a>(
             }
             start = end + 1;
         }
-    }
-    true
+    });
+    searched <= max_len
 }
 
 /// The value of a `name=value` pair, if it has that name.
@@ -59,7 +46,8 @@ fn value_of<'a>(pair: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
+    use http::header::COOKIE;
+    use http::{HeaderMap, HeaderValue};
 
     use super::*;
 
@@ -71,11 +59,12 @@ mod tests {
         headers
     }
 
+    /// The one value of a cookie.
     fn find<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
-        match super::find(headers, name) {
-            Sole::One(value) => Some(value),
-            Sole::None | Sole::Conflicting => None,
-        }
+        let mut values = Vec::new();
+        let is_searched = each(headers, name, MAX_LEN, |value| values.push(value));
+        values.dedup();
+        (is_searched && values.len() == 1).then(|| values[0])
     }
 
     #[test]
@@ -109,7 +98,7 @@ mod tests {
         assert_eq!(find(&headers(&[b"id=x", many.as_bytes()]), "id"), None);
         let large = vec![b'x'; 1 << 20];
         assert_eq!(find(&headers(&[&large]), "id"), None);
-        assert!(matches!(super::find(&headers(&[&large]), "id"), Sole::Conflicting));
+        assert!(!each(&headers(&[&large]), "id", MAX_LEN, |_| ()));
     }
 
     #[test]

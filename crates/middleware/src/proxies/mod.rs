@@ -1,34 +1,39 @@
+//! The client's address behind proxies.
+
+mod forwarded;
+
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use http::HeaderName;
 use http::header::{FORWARDED, USER_AGENT};
-use http::{HeaderMap, HeaderName};
 use ipnet::{IpNet, Ipv4Net};
 use kvolt_session::Device;
 
 use crate::error::ConfigError;
-use crate::forwarded::Syntax;
+use crate::head::Headers;
+use forwarded::Syntax;
 
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// Which proxies are believed when they say where a request came from.
+/// The proxies that may state where a request came from.
 ///
-/// Behind a proxy, the peer of every connection is the proxy, and the address of the client is
-/// in a header. Anybody can send that header too. So it is read only where the peer is a proxy
-/// of one's own, from the right, where each proxy appended who it was asked by:
+/// Behind a proxy, the peer of every connection is the proxy, and the address of the client is in
+/// a header. Any client can send that header too, so it is read only where the peer is a trusted
+/// proxy, and from the right, where each proxy appends the address of its own peer:
 ///
-/// 1. If the peer is no trusted proxy, it is the client.
-/// 2. Else entries are taken from the right for as long as they are trusted proxies. The first
-///    that is none is the client. Whatever stands further left was written by the client itself.
-/// 3. An entry that names no address (`unknown`, `_hidden`, nothing, garbage) ends the walk, and
-///    so does the bound: the client is the last trusted proxy then.
-/// 4. If all are trusted proxies, the leftmost is the client.
+/// 1. If the peer is not a trusted proxy, it is the client.
+/// 2. Otherwise entries are taken from the right while they are trusted proxies. The first entry
+///    that is not one is the client. The client itself wrote everything further left.
+/// 3. An entry without an address (`unknown`, `_hidden`, empty, malformed) stops the search, and so
+///    does the bound: the client is then the last trusted proxy.
+/// 4. If all entries are trusted proxies, the leftmost is the client.
 ///
-/// [`TrustedProxies::none`], the default, believes nobody. One header is believed and never
-/// several, as a proxy sets one and passes on the others that a client sends: name the one that
-/// every trusted proxy sets or appends to.
+/// [`TrustedProxies::none`], the default, trusts no proxy. Only one header is read: a proxy sets
+/// one and passes on the others that a client sends. Name the header that every trusted proxy sets
+/// or appends to.
 ///
-/// Addresses are compared and given in canonical form: `::ffff:192.0.2.1` is `192.0.2.1`.
+/// Addresses are compared and returned in canonical form: `::ffff:192.0.2.1` is `192.0.2.1`.
 ///
 /// # Bounds
 ///
@@ -55,22 +60,22 @@ pub struct TrustedProxies {
     header: ForwardingHeader,
 }
 
-/// The header that trusted proxies write addresses to.
+/// The header in which trusted proxies write addresses.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum ForwardingHeader {
-    /// `X-Forwarded-For`: addresses with commas between them, which each proxy appends to.
+    /// `X-Forwarded-For`: addresses with commas between them, to which each proxy appends.
     #[default]
     XForwardedFor,
-    /// `Forwarded` (RFC 7239), of which the parameter `for` counts.
+    /// `Forwarded` (RFC 7239), of which the parameter `for` is read.
     Forwarded,
     /// A header of that name, with one address or several as in `X-Forwarded-For`, such as
-    /// `X-Real-IP` and `CF-Connecting-IP`. The proxy must overwrite what a client sends.
+    /// `X-Real-IP` and `CF-Connecting-IP`. The proxy must overwrite the header if a client sends it.
     Named(HeaderName),
 }
 
 impl ForwardingHeader {
-    /// The name of the header.
+    /// Returns the name of the header.
     pub fn name(&self) -> &HeaderName {
         match self {
             Self::XForwardedFor => &X_FORWARDED_FOR,
@@ -85,47 +90,45 @@ impl ForwardingHeader {
 }
 
 impl TrustedProxies {
-    /// How many entries of the header are looked at.
+    /// The maximum number of entries that are read.
     pub const MAX_HOPS: usize = 64;
 
-    /// How many bytes of all headers of the name together are looked at.
+    /// The maximum length of all headers of the name together that is read, in bytes.
     pub const MAX_LEN: usize = 8 * 1024;
 
-    /// How many networks can be trusted.
+    /// The maximum number of networks.
     pub const MAX_NETWORKS: usize = 1024;
 
-    /// Nobody is believed: the client is the peer of the connection, whatever it sends.
+    /// Trusts no proxy: the client is the peer of the connection.
     pub fn none() -> Self {
         Self::default()
     }
 
-    /// The proxies in these networks are believed, in what they say in `X-Forwarded-For`.
+    /// Trusts the proxies in these networks, and reads `X-Forwarded-For`.
     ///
     /// A network is written `10.0.0.0/8` or `2001:db8::/32`, and a single proxy as its address.
-    /// `::/0` has no IPv4 address in it.
+    /// `::/0` does not include IPv4 addresses.
     ///
     /// # Errors
     ///
-    /// If one can't be understood, has bits set past its prefix, or is everybody (`/0`: then any
-    /// client could name any address), or if there are more than
+    /// Returns an error if a network can't be parsed, has bits set past its prefix, or contains all
+    /// addresses (`/0`: any client could then choose its address), or if there are more than
     /// [`MAX_NETWORKS`](Self::MAX_NETWORKS).
     pub fn new<I>(networks: I) -> Result<Self, ConfigError>
     where
         I: IntoIterator,
         I::Item: AsRef<str>,
     {
-        let networks: Vec<IpNet> = networks
-            .into_iter()
-            .take(Self::MAX_NETWORKS + 1)
-            .map(|network| parse_network(network.as_ref()))
-            .collect::<Result<_, _>>()?;
+        let networks = networks.into_iter().take(Self::MAX_NETWORKS + 1);
+        let networks: Vec<IpNet> =
+            networks.map(|network| parse_network(network.as_ref())).collect::<Result<_, _>>()?;
         if networks.len() > Self::MAX_NETWORKS {
             return Err(ConfigError::new("there are more than 1024 networks of trusted proxies"));
         }
         Ok(Self { networks: networks.into(), header: ForwardingHeader::default() })
     }
 
-    /// Sets the one header that is believed; by default it is `X-Forwarded-For`.
+    /// Sets the header that is read. Defaults to `X-Forwarded-For`.
     #[must_use]
     pub fn header(mut self, header: ForwardingHeader) -> Self {
         self.header = header;
@@ -138,12 +141,12 @@ impl TrustedProxies {
         self.networks.iter().any(|network| network.contains(&address))
     }
 
-    /// The address of the client that a request came from, of which `peer` is the other end of
-    /// the connection.
+    /// Returns the address of the client that sent a request, where `peer` is the remote end of the
+    /// connection.
     ///
-    /// Over a Unix socket, whose other end has no address, give one that is trusted, such as
-    /// `127.0.0.1`, if whoever can open the socket is to be believed.
-    pub fn client_address(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+    /// A Unix socket has no remote address. If every program that can open the socket is trusted,
+    /// pass a trusted address such as `127.0.0.1`.
+    pub fn client_address(&self, peer: IpAddr, headers: &impl Headers) -> IpAddr {
         let mut client = peer.to_canonical();
         if !self.contains(client) {
             return client;
@@ -152,8 +155,10 @@ impl TrustedProxies {
         let mut hops_left = Self::MAX_HOPS;
         let mut len_left = Self::MAX_LEN;
         // Several headers of one name are one list, in their order (RFC 9110, section 5.3).
-        for value in headers.get_all(self.header.name()).iter().rev() {
-            let mut rest = Some(value.as_bytes());
+        let mut values = Vec::new();
+        headers.each(self.header.name(), &mut |value| values.push(value));
+        for value in values.into_iter().rev() {
+            let mut rest = Some(value);
             while rest.is_some() {
                 let Some(entry) = syntax.take_last(&mut rest, len_left) else { return client };
                 let Some(address) = syntax.address(entry) else { return client };
@@ -171,14 +176,14 @@ impl TrustedProxies {
         client
     }
 
-    /// The device of a request: the user agent that it names (what is no UTF-8 in it is
-    /// replaced), and the [address of the client](Self::client_address).
+    /// Returns the device of a request: its user agent, and the
+    /// [address of the client](Self::client_address) if the peer is known.
     ///
-    /// Where the peer is not known, neither is the client: nobody knows whom to believe.
-    pub fn device(&self, peer: Option<IpAddr>, headers: &HeaderMap) -> Device {
+    /// Invalid UTF-8 in the user agent is replaced.
+    pub fn device(&self, peer: Option<IpAddr>, headers: &impl Headers) -> Device {
         let mut device = Device::new();
-        if let Some(user_agent) = headers.get(USER_AGENT) {
-            device = device.with_user_agent(&String::from_utf8_lossy(user_agent.as_bytes()));
+        if let Some(user_agent) = headers.first(&USER_AGENT) {
+            device = device.with_user_agent(&String::from_utf8_lossy(user_agent));
         }
         if let Some(peer) = peer {
             device = device.with_address(self.client_address(peer, headers));
@@ -187,8 +192,7 @@ impl TrustedProxies {
     }
 }
 
-/// Networks with commas between them, as in a variable of the environment; of an empty text,
-/// there are none.
+/// Networks with commas between them, as in an environment variable. An empty text trusts no proxy.
 impl FromStr for TrustedProxies {
     type Err = ConfigError;
 
@@ -217,13 +221,15 @@ fn parse_network(text: &str) -> Result<IpNet, ConfigError> {
     }
     let network = canonical(network);
     if network.prefix_len() == 0 {
-        return Err(error("it is everybody, so that any client could name any address"));
+        return Err(error(
+            "it contains all addresses, so that any client could choose its address",
+        ));
     }
     Ok(network)
 }
 
-/// As the standard library reads addresses, so that there are no leading zeros, which some
-/// programs take for octal.
+/// Parses addresses as the standard library does, without leading zeros, which some programs read
+/// as octal.
 fn address_and_prefix(text: &str) -> Option<IpNet> {
     let Some((address, prefix)) = text.split_once('/') else {
         return text.parse::<IpAddr>().ok().map(IpNet::from);
@@ -234,7 +240,7 @@ fn address_and_prefix(text: &str) -> Option<IpNet> {
     IpNet::new(address.parse().ok()?, prefix.parse().ok()?).ok()
 }
 
-/// The IPv4 network that an IPv6 one is the mapped form of, as addresses are canonical too.
+/// The IPv4 network of which an IPv6 network is the mapped form, since addresses are canonical.
 fn canonical(network: IpNet) -> IpNet {
     const MAPPED_LEN: u8 = 128 - 32;
     let IpNet::V6(v6) = network else { return network };
@@ -247,7 +253,7 @@ fn canonical(network: IpNet) -> IpNet {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
+    use http::{HeaderMap, HeaderValue};
     use proptest::prelude::*;
 
     use super::*;
@@ -474,9 +480,9 @@ mod tests {
             ("10.0.0.1:80", "written as"),
             ("10.0.0.5/8", "write 10.0.0.0/8 or 10.0.0.5"),
             ("2001:db8::1/32", "write 2001:db8::/32 or 2001:db8::1"),
-            ("0.0.0.0/0", "everybody"),
-            ("::/0", "everybody"),
-            ("::ffff:0:0/96", "everybody"),
+            ("0.0.0.0/0", "all addresses"),
+            ("::/0", "all addresses"),
+            ("::ffff:0:0/96", "all addresses"),
             ("\u{7}\n", "\\u{7}"),
         ] {
             let error = TrustedProxies::new(["10.0.0.0/8", network]).unwrap_err().to_string();

@@ -1,14 +1,18 @@
+//! Where in a request the token is looked for.
+
+mod cookie_header;
+
 use std::fmt;
 use std::str::FromStr;
 
+use http::HeaderName;
 use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, SET_COOKIE};
-use http::{HeaderMap, HeaderName, Uri};
-
 use kvolt_session::Token;
 
-use crate::cookie_header;
+use crate::ConfigError;
+use crate::head::RequestHead;
 
-/// Where in a request the token is looked for. Parsed once, at start-up.
+/// Where in a request the token is searched for. Parsed once, at start-up.
 ///
 /// | written | where |
 /// |---|---|
@@ -17,13 +21,12 @@ use crate::cookie_header;
 /// | `header:Authorization` | the `Authorization` header, with the `Bearer` scheme (RFC 6750) |
 /// | `query:NAME` | the query parameter of that name |
 ///
-/// Several are separated by commas and tried in order; the first at which there
-/// is something in the form of a token decides, and nothing else is tried. Where
-/// one place holds two different values, neither is believed: such a request has no session, and
-/// a login or a logout of it ends the sessions of all its tokens.
+/// Several sources are separated by commas and tried in order. The first source that holds a
+/// well-formed token decides; later sources are not tried. A request with two different values at
+/// one source has no session, and a login or a logout with it ends the sessions of all its tokens.
 ///
-/// A token in a query ends up in logs, histories and `Referer` headers: use it
-/// only where nothing else is possible.
+/// A token in a query ends up in logs, histories and `Referer` headers: use `query:` only where
+/// nothing else is possible.
 ///
 /// ```
 /// use kvolt_middleware::Lookup;
@@ -31,32 +34,32 @@ use crate::cookie_header;
 /// let lookup: Lookup = "cookie:session_id,header:Authorization".parse()?;
 /// assert_eq!(lookup.to_string(), "cookie:session_id,header:authorization");
 /// assert!("cokie:session_id".parse::<Lookup>().is_err());
-/// # Ok::<(), kvolt_middleware::ParseLookupError>(())
+/// # Ok::<(), kvolt_middleware::ConfigError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lookup(Box<[Source]>);
 
-/// Which of a lookup's places.
+/// The index of a source in its lookup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Place(usize);
+pub(crate) struct SourceIndex(usize);
 
-/// What a request has at the places of a lookup.
+/// The tokens that a request carries.
 #[derive(Debug)]
 pub(crate) enum Presented {
     Nothing,
-    One(Token, Place),
-    /// Different values at one place, among which are these tokens.
-    Several(Vec<Token>, Place),
+    One(Token, SourceIndex),
+    /// The well-formed tokens among different values at one source.
+    Several(Vec<Token>, SourceIndex),
 }
 
 impl Presented {
-    /// With more tokens than this, a request is in no one's interest, and signs nothing in or out.
+    /// A request with more tokens than this signs nothing in or out.
     pub(crate) const MAX_TOKENS: usize = 8;
 
-    pub(crate) fn place(&self) -> Option<Place> {
+    pub(crate) fn source(&self) -> Option<SourceIndex> {
         match self {
             Self::Nothing => None,
-            Self::One(_, place) | Self::Several(_, place) => Some(*place),
+            Self::One(_, source) | Self::Several(_, source) => Some(*source),
         }
     }
 }
@@ -71,51 +74,66 @@ pub(crate) enum Source {
 }
 
 impl Lookup {
-    /// At how many places a token may be looked for.
+    /// The maximum number of sources.
     pub const MAX_SOURCES: usize = 8;
 
-    /// The token in a request with this head, if there is something in the form of one.
-    pub fn find(&self, headers: &HeaderMap, uri: &Uri) -> Option<Token> {
-        match self.presented(headers, uri) {
+    /// Returns the token of a request, if it carries one that is well-formed.
+    ///
+    /// ```
+    /// use http::Request;
+    /// use kvolt_middleware::Lookup;
+    ///
+    /// let lookup: Lookup = "header:X-Session-ID".parse()?;
+    /// let request = Request::builder().header("x-session-id", "A".repeat(48)).body(())?;
+    /// assert!(lookup.find(&request).is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn find(&self, request: &impl RequestHead) -> Option<Token> {
+        match self.presented(request) {
             Presented::One(token, _) => Some(token),
             Presented::Nothing | Presented::Several(..) => None,
         }
     }
 
-    pub(crate) fn presented(&self, headers: &HeaderMap, uri: &Uri) -> Presented {
+    #[inline]
+    pub(crate) fn presented(&self, request: &impl RequestHead) -> Presented {
         let mut is_ambiguous = false;
-        for (place, source) in self.0.iter().enumerate() {
-            match source.sole(headers, uri) {
-                Sole::One(value) => {
+        for (index, source) in self.0.iter().enumerate() {
+            match source.unique(request) {
+                Unique::One(value) => {
                     if let Some(token) = Token::parse(value) {
-                        return Presented::One(token, Place(place));
+                        return Presented::One(token, SourceIndex(index));
                     }
                 }
-                Sole::Conflicting => is_ambiguous = true,
-                Sole::None => {}
+                Unique::Conflicting => is_ambiguous = true,
+                Unique::None => {}
             }
         }
-        if is_ambiguous { self.several(headers, uri) } else { Presented::Nothing }
+        if is_ambiguous { self.several(request) } else { Presented::Nothing }
     }
 
     #[cold]
-    fn several(&self, headers: &HeaderMap, uri: &Uri) -> Presented {
-        for (place, source) in self.0.iter().enumerate() {
-            let tokens = source.tokens(headers, uri);
+    fn several(&self, request: &impl RequestHead) -> Presented {
+        for (index, source) in self.0.iter().enumerate() {
+            let tokens = source.tokens(request);
             if !tokens.is_empty() {
-                return Presented::Several(tokens, Place(place));
+                return Presented::Several(tokens, SourceIndex(index));
             }
         }
         Presented::Nothing
     }
 
-    /// The source at a place that this lookup has named.
-    pub(crate) fn source(&self, place: Place) -> &Source {
-        &self.0[place.0]
+    pub(crate) fn source(&self, index: SourceIndex) -> &Source {
+        &self.0[index.0]
     }
 
     pub(crate) fn sources(&self) -> &[Source] {
         &self.0
+    }
+
+    /// Whether tokens come by the `Bearer` scheme, which has challenges.
+    pub(crate) fn has_bearer(&self) -> bool {
+        self.0.contains(&Source::Bearer)
     }
 
     pub(crate) fn cookie(name: &str) -> Self {
@@ -124,21 +142,21 @@ impl Lookup {
 }
 
 impl Source {
-    /// The value at this place, if there is one.
-    fn sole<'a>(&self, headers: &'a HeaderMap, uri: &'a Uri) -> Sole<'a> {
-        if let Self::Cookie(name) = self {
-            return cookie_header::find(headers, name);
+    /// The one value of this source.
+    #[inline]
+    fn unique<'a>(&self, request: &'a impl RequestHead) -> Unique<'a> {
+        let mut unique = Unique::None;
+        match self.each(request, cookie_header::MAX_LEN, |value| unique.add(value)) {
+            true => unique,
+            false => Unique::Conflicting,
         }
-        let mut sole = Sole::None;
-        self.each(headers, uri, |value| sole.add(value));
-        sole
     }
 
-    /// The different tokens at this place: at most one more than [`Presented::MAX_TOKENS`].
-    fn tokens(&self, headers: &HeaderMap, uri: &Uri) -> Vec<Token> {
+    /// The different tokens at this source: at most one more than [`Presented::MAX_TOKENS`].
+    fn tokens(&self, request: &impl RequestHead) -> Vec<Token> {
         let mut seen = Vec::new();
         let mut tokens = Vec::new();
-        self.each(headers, uri, |value| {
+        self.each(request, usize::MAX, |value| {
             if tokens.len() <= Presented::MAX_TOKENS
                 && !seen.contains(&value)
                 && let Some(token) = Token::parse(value)
@@ -150,19 +168,37 @@ impl Source {
         tokens
     }
 
-    fn each<'a>(&self, headers: &'a HeaderMap, uri: &'a Uri, mut found: impl FnMut(&'a [u8])) {
-        let values = |name| headers.get_all(name).iter().map(|value| value.as_bytes());
+    /// Passes each value of this source to `visit`. `false` if there are more cookies than
+    /// `max_len` bytes: the rest was not searched.
+    #[inline]
+    fn each<'a>(
+        &self,
+        request: &'a impl RequestHead,
+        max_len: usize,
+        mut visit: impl FnMut(&'a [u8]),
+    ) -> bool {
         match self {
-            Self::Cookie(name) => {
-                cookie_header::each(headers, name, usize::MAX, found);
-            }
-            Self::Header(name) => values(name).for_each(|value| found(value.trim_ascii())),
-            Self::Bearer => values(&AUTHORIZATION).filter_map(bearer).for_each(found),
-            // A token needs no percent-encoding, so there is none to undo.
-            Self::Query(name) => uri.query().unwrap_or_default().split('&').for_each(|pair| {
-                let value = pair.strip_prefix(&**name).and_then(|rest| rest.strip_prefix('='));
-                value.map(str::as_bytes).into_iter().for_each(&mut found);
+            Self::Cookie(name) => return cookie_header::each(request, name, max_len, visit),
+            Self::Header(name) => request.each(name, &mut |value| visit(value.trim_ascii())),
+            Self::Bearer => request.each(&AUTHORIZATION, &mut |value| {
+                bearer(value).into_iter().for_each(&mut visit);
             }),
+            // A token needs no percent-encoding, so the query is not decoded.
+            Self::Query(name) => request.query().unwrap_or_default().split('&').for_each(|pair| {
+                let value = pair.strip_prefix(&**name).and_then(|rest| rest.strip_prefix('='));
+                value.map(str::as_bytes).into_iter().for_each(&mut visit);
+            }),
+        }
+        true
+    }
+
+    /// The request header that decides; `None` for a query, which is part of the address.
+    pub(crate) fn header_name(&self) -> Option<HeaderName> {
+        match self {
+            Self::Cookie(_) => Some(COOKIE),
+            Self::Header(name) => Some(name.clone()),
+            Self::Bearer => Some(AUTHORIZATION),
+            Self::Query(_) => None,
         }
     }
 }
@@ -174,16 +210,17 @@ fn bearer(value: &[u8]) -> Option<&[u8]> {
     scheme.eq_ignore_ascii_case(b"Bearer ").then(|| credentials.trim_ascii_start())
 }
 
-/// A value that a place has once, or several times alike; of two that differ neither is believed.
+/// A value that a source holds once, or several times alike. Two different values conflict.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Sole<'a> {
+enum Unique<'a> {
     None,
     One(&'a [u8]),
     Conflicting,
 }
 
-impl<'a> Sole<'a> {
-    pub(crate) fn add(&mut self, value: &'a [u8]) {
+impl<'a> Unique<'a> {
+    #[inline]
+    fn add(&mut self, value: &'a [u8]) {
         *self = match *self {
             Self::None => Self::One(value),
             Self::One(first) if first == value => Self::One(first),
@@ -205,8 +242,8 @@ impl fmt::Display for Source {
 
 impl fmt::Display for Lookup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (place, source) in self.0.iter().enumerate() {
-            let comma = if place == 0 { "" } else { "," };
+        for (index, source) in self.0.iter().enumerate() {
+            let comma = if index == 0 { "" } else { "," };
             write!(f, "{comma}{source}")?;
         }
         Ok(())
@@ -214,18 +251,21 @@ impl fmt::Display for Lookup {
 }
 
 impl FromStr for Lookup {
-    type Err = ParseLookupError;
+    type Err = ConfigError;
 
-    fn from_str(text: &str) -> Result<Self, ParseLookupError> {
-        let error = |reason| ParseLookupError { lookup: text.chars().take(200).collect(), reason };
+    fn from_str(text: &str) -> Result<Self, ConfigError> {
+        let error = |reason| {
+            let text: String = text.chars().take(200).collect();
+            ConfigError::new(format!("the lookup {text:?} can't be used: {reason}"))
+        };
         let mut sources = Vec::new();
         for part in text.split(',') {
             let source = parse_source(part.trim()).map_err(error)?;
             if sources.contains(&source) {
-                return Err(error("it names one place twice"));
+                return Err(error("it names one source twice"));
             }
             if sources.len() == Self::MAX_SOURCES {
-                return Err(error("it names more than 8 places"));
+                return Err(error("it names more than 8 sources"));
             }
             sources.push(source);
         }
@@ -234,10 +274,10 @@ impl FromStr for Lookup {
 }
 
 fn parse_source(text: &str) -> Result<Source, &'static str> {
-    let (place, name) = text
+    let (kind, name) = text
         .split_once(':')
-        .ok_or("a place is written cookie:NAME, header:NAME or query:NAME, several with commas")?;
-    match place {
+        .ok_or("a source is written cookie:NAME, header:NAME or query:NAME, several with commas")?;
+    match kind {
         "cookie" if is_token(name) => Ok(Source::Cookie(name.into())),
         "cookie" => Err("a cookie's name has letters, digits and !#$%&'*+-.^_`|~ only"),
         "query" if is_token(name) && !name.contains(['%', '&', '+', '#']) => {
@@ -251,9 +291,9 @@ fn parse_source(text: &str) -> Result<Source, &'static str> {
                 Err("that header has a meaning of its own")
             }
             Ok(name) => Ok(Source::Header(name)),
-            Err(_) => Err("that is no name of a header"),
+            Err(_) => Err("that is not the name of a header"),
         },
-        _ => Err("a place is a cookie, a header or a query"),
+        _ => Err("the source must be cookie, header or query, in lower case"),
     }
 }
 
@@ -263,24 +303,9 @@ pub(crate) fn is_token(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || special(byte))
 }
 
-/// A lookup that can't be understood, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ParseLookupError {
-    lookup: String,
-    reason: &'static str,
-}
-
-impl fmt::Display for ParseLookupError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the lookup {:?} can't be used: {}", self.lookup, self.reason)
-    }
-}
-
-impl std::error::Error for ParseLookupError {}
-
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
+    use http::Request;
 
     use super::*;
 
@@ -288,13 +313,12 @@ mod tests {
     const TWO: &str = "BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB";
 
     fn find(lookup: &str, headers: &[(&str, &str)], uri: &str) -> Option<String> {
-        let mut map = HeaderMap::new();
+        let mut request = Request::builder().uri(uri);
         for (name, value) in headers {
-            let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
-            map.append(name, HeaderValue::from_str(value).unwrap());
+            request = request.header(*name, *value);
         }
         let lookup: Lookup = lookup.parse().unwrap();
-        lookup.find(&map, &uri.parse().unwrap()).map(|token| token.expose().to_owned())
+        lookup.find(&request.body(()).unwrap()).map(|token| token.expose().to_owned())
     }
 
     #[test]
@@ -351,12 +375,12 @@ mod tests {
             ("cookie:", "cookie's name"),
             ("cookie:a b", "cookie's name"),
             ("cookie:a;b", "cookie's name"),
-            ("header:", "no name"),
-            ("header:a b", "no name"),
+            ("header:", "not the name"),
+            ("header:a b", "not the name"),
             ("header:Cookie", "write cookie:NAME"),
             ("header:Host", "meaning of its own"),
             ("query:a&b", "query parameter's name"),
-            ("Cookie:a", "a cookie, a header or a query"),
+            ("Cookie:a", "cookie, header or query"),
             ("cookie:a,cookie:a", "twice"),
             ("cookie:a,", "cookie:NAME"),
             (

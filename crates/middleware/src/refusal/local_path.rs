@@ -1,15 +1,16 @@
+//! Paths on this site, and the `next` parameter.
+
 use std::sync::Arc;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::ConfigError;
 
-/// The text, if it is a path on this site that a browser can safely be sent to.
+/// Returns the text if it is a path on this site to which a browser can safely be redirected.
 ///
-/// For the `next` parameter that a [redirect to the login
-/// page](crate::Refusal::redirect) carries: whoever hands a user a link can
-/// write anything there. What would lead to another site (`//evil.example`,
-/// `/\evil.example`, `https:…`) or into a header is refused.
+/// For the `next` parameter of a [redirect to the login page](crate::Refusal::redirect), which a
+/// link from another site can set to anything. Paths that lead to another site (`//evil.example`,
+/// `/\evil.example`, `https:…`) or break out of a header are rejected.
 ///
 /// ```
 /// use kvolt_middleware::local_path;
@@ -24,7 +25,7 @@ pub fn local_path(text: &str) -> Option<&str> {
         .then_some(text)
 }
 
-/// Longer than any address that a person was going to.
+/// The maximum length of a path, in bytes.
 const MAX_LEN: usize = 2048;
 
 const ENCODED: &AsciiSet =
@@ -33,7 +34,7 @@ const ENCODED: &AsciiSet =
 /// A page to which [`with_next`] may add a parameter: a path on this site that has no `next` yet.
 pub(crate) fn page(text: &str) -> Result<Arc<str>, ConfigError> {
     let Some(page) = local_path(text) else {
-        return Err(ConfigError::new(format!("the page {text:?} is no path on this site")));
+        return Err(ConfigError::new(format!("the page {text:?} is not a path on this site")));
     };
     let (_, query, _) = parts(page);
     let names_next = |pair: &str| pair.split('=').next() == Some("next");
@@ -53,8 +54,8 @@ fn parts(page: &str) -> (&str, Option<&str>, Option<&str>) {
     (path, query, fragment)
 }
 
-/// The address of the login page, with where the user was going: in its query, which the server
-/// sees, and so before a fragment.
+/// The address of the login page with the parameter `next`, before a fragment, which no server
+/// sees.
 pub(crate) fn with_next(page: &str, next: Option<&str>) -> String {
     let Some(next) = next.and_then(local_path).filter(|next| *next != page) else {
         return page.to_owned();
@@ -110,6 +111,7 @@ mod tests {
         assert_eq!(with_next("/login", Some("/login")), "/login");
         assert_eq!(with_next("/login", None), "/login");
     }
+
     #[test]
     fn page_with_a_next_of_its_own_is_refused() {
         for refused in ["/login?next=/a", "/login?a=b&next", "//evil.example", "login"] {
