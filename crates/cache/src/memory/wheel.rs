@@ -128,10 +128,7 @@ impl Wheel {
     pub(super) fn next_due(&self) -> Option<u64> {
         let front = self.front.peek().map(|Reverse((deadline, _))| *deadline);
         let slot = self.slots.first_key_value().map(|(end, _)| *end);
-        match (front, slot) {
-            (Some(front), Some(slot)) => Some(front.min(slot)),
-            (front, slot) => front.or(slot),
-        }
+        front.into_iter().chain(slot).min()
     }
 
     /// How many items wait, those of removed entries included.

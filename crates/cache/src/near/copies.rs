@@ -6,8 +6,8 @@ use super::flights::Flights;
 use super::trust::Trust;
 use crate::memory::AtCapacity;
 use crate::{
-    AfterRead, Clock, Deadlines, Entry, EntryRef, Expiry, Freshness, Key, MemoryStore, Result,
-    Timestamp,
+    AfterRead, Clock, Deadlines, Entry, EntryRef, Expiry, Freshness, Key, MemoryStore, NewEntry,
+    Result, Timestamp,
 };
 
 /// The longest time until a copy is read again from the store, so that one that is not used frees
@@ -148,10 +148,10 @@ impl<V: Clone + Send + Sync + 'static> Copies<V> {
     fn put(&self, key: &Key, kept: Kept<V>, now: Timestamp) {
         let left = kept.entry.deadlines.expires_at().map(|end| end.since(now));
         let age = left.map_or(MAX_AGE, |left| left.min(MAX_AGE));
-        if age.is_zero() {
-            self.kept.take_out(key);
-        } else {
-            self.kept.put(*key, kept, Expiry::after(age));
+        let _ = self.kept.inner.remove(key, None);
+        if !age.is_zero() {
+            // A copy that does not fit is absent, which is a right answer too.
+            let _ = self.kept.inner.insert(*key, NewEntry::new(kept, Expiry::after(age)));
         }
     }
 
@@ -167,7 +167,7 @@ impl<V: Clone + Send + Sync + 'static> Copies<V> {
     pub(super) fn begin_change(&self, key: &Key) {
         self.touches.begin_change(key);
         self.reads.begin_change(key);
-        self.kept.take_out(key);
+        let _ = self.kept.inner.remove(key, None);
     }
 
     pub(super) fn end_change(&self, key: &Key) {
@@ -179,13 +179,13 @@ impl<V: Clone + Send + Sync + 'static> Copies<V> {
     pub(super) fn changed(&self, key: &Key) {
         self.touches.changed(key);
         self.reads.changed(key);
-        self.kept.take_out(key);
+        let _ = self.kept.inner.remove(key, None);
     }
 
     pub(super) fn all_changed(&self) {
         self.touches.all_changed();
         self.reads.all_changed();
-        self.kept.empty();
+        self.kept.inner.clear();
     }
 
     pub(super) fn len(&self) -> usize {
