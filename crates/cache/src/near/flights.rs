@@ -20,7 +20,7 @@ use tokio::sync::{OnceCell, Semaphore};
 
 use super::trust::Trust;
 use crate::sync::{Mutex, MutexGuard, lock};
-use crate::{Error, Freshness, Key, Result, Timestamp};
+use crate::{Freshness, Key, Result, Timestamp};
 
 /// So many locks that two requests seldom want the same.
 const SHARDS: usize = 64;
@@ -113,8 +113,8 @@ impl<T: Clone> Flights<T> {
             });
             answer
         };
-        let answer = ticket.answer.get_or_init(ask).await.as_ref().cloned();
-        answer.map(|answer| (answer, ticket.is_older)).map_err(Error::repeated)
+        let answer = ticket.answer.get_or_init(ask).await.clone();
+        answer.map(|answer| (answer, ticket.is_older))
     }
 
     /// Runs `act` under the lock under which answers about this key are kept.

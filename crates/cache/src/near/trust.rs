@@ -1,4 +1,3 @@
-use std::fmt;
 use std::time::Duration;
 
 use crate::clock::millis;
@@ -6,6 +5,7 @@ use crate::sync::{AtomicU64, Ordering};
 use crate::{Clock, Timestamp};
 
 /// Up to when the store has notified every change, and what time it has.
+#[derive(Debug)]
 pub(super) struct Trust {
     clock: Clock,
     bound: Duration,
@@ -63,14 +63,5 @@ impl Trust {
 
     pub(super) fn deafen(&self) {
         self.heard.store(0, Ordering::Release);
-    }
-}
-
-impl fmt::Debug for Trust {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Trust")
-            .field("bound", &self.bound)
-            .field("trusts", &self.store_time(self.now()).is_some())
-            .finish_non_exhaustive()
     }
 }
