@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use crate::{
-    AfterRead, AnyStore, Expiry, Freshness, InsertOutcome, Key, NewEntry, RemoveOutcome,
+    AfterRead, AnyStore, Error, Expiry, Freshness, InsertOutcome, Key, NewEntry, RemoveOutcome,
     ReplaceOutcome, Result, Store,
 };
 
@@ -154,7 +154,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
             // Another value exists: this one takes its place.
             let overwritten = async {
                 let Some(current) = self.store.get(&key, Freshness::Strict).await? else {
-                    return Ok(false);
+                    return Ok::<_, Error>(false);
                 };
                 let (seen, expiry) = (current.version, Some(self.expiry));
                 let replaced = self.store.replace((&key).into(), seen, value.clone(), expiry);

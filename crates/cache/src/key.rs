@@ -96,7 +96,9 @@ impl FromStr for Key {
         let mut bytes = [0; Self::LEN];
         let has_upper_case = text.bytes().any(|digit| digit.is_ascii_uppercase());
         if has_upper_case || !read_hex(text, &mut bytes) {
-            return Err(Error::misconfigured("a key is written as 64 lower-case hexadecimal digits"));
+            return Err(Error::misconfigured(
+                "a key is written as 64 lower-case hexadecimal digits",
+            ));
         }
         Ok(Self(bytes))
     }
