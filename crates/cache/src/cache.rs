@@ -110,7 +110,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     ) -> Result<V, E>
     where
         F: Future<Output = Result<V, E>>,
-        E: From<crate::Error>,
+        E: From<Error>,
     {
         let key = Key::of(name);
         if let Some(value) = self.get_key(&key).await? {
