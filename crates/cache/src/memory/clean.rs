@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use super::cleaning::{Cleaning, Waker};
 use super::hash::Prefix;
-use super::inner::Inner;
+use super::inner::{Inner, Stripe};
 use super::node::NotLive;
 use crate::Timestamp;
-use crate::sync::{lock, yield_now};
+use crate::sync::{Apart, lock, yield_now};
 
-/// The thread wakes at least this often, to compact wheels that are full of removed entries.
+/// The thread wakes at least this often, to compact queues that are full of removed entries.
 const MAX_SLEEP: Duration = Duration::from_secs(60);
 
-/// How many items of removed entries the wheels may hold before they are compacted: half a
+/// How many items of removed entries the queues may hold before they are compacted: one
 /// megabyte.
 const MAX_STALE_ITEMS: usize = 65_536;
 
@@ -32,31 +32,24 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         }
     }
 
-    /// Reclaims up to a chunk of the entries that are due. Returns when to continue: zero for at
-    /// once, `None` if no entry waits.
+    /// Reclaims some of the entries that are due. Returns when to continue: zero for at once, `None`
+    /// if no entry waits.
     pub(super) fn clean_slice(&self) -> Option<Duration> {
         let now = self.now();
-        let mut next: Option<u64> = None;
-        for stripe in &self.stripes {
-            let wheel = &stripe.0.wheel;
-            let (due, next_due) = {
-                let mut wheel = lock(wheel);
-                (wheel.take_due(now.as_millis()), wheel.next_due())
-            };
-            if due.is_empty() {
-                next = next.into_iter().chain(next_due).min();
+        for Apart(Stripe { queue, .. }) in &self.stripes {
+            let items = lock(queue).take_due(now.as_millis());
+            if items.is_empty() {
                 continue;
             }
-            let later =
-                due.into_iter().filter_map(|item| Some((item, self.clean_item(item, now)?)));
-            let later: Vec<_> = later.collect();
-            let mut wheel = lock(wheel);
-            for (item, ends) in later {
-                wheel.file(item, ends, now.as_millis());
+            for item in items {
+                if let Some(ends) = self.clean_item(item, now) {
+                    lock(queue).file(item, ends);
+                }
             }
             return Some(Duration::ZERO);
         }
-        next.map(|next| Duration::from_millis(next.saturating_sub(now.as_millis())))
+        let next = self.stripes.iter().filter_map(|stripe| lock(&stripe.0.queue).next_due()).min();
+        next.map(|next| Timestamp::from_millis(next).since(now))
     }
 
     /// Reclaims an entry if it has expired; otherwise returns when it ends.
@@ -83,14 +76,14 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         Some(node.ends()).filter(|ends| *ends < Timestamp::NEVER)
     }
 
-    /// Files every entry again if most items in the wheels belong to removed entries.
-    pub(super) fn compact_wheels(&self) {
-        let wheels = || self.stripes.iter().map(|stripe| &stripe.0.wheel);
-        let items: usize = wheels().map(|wheel| lock(wheel).len()).sum();
+    /// Files every entry again if most items in the queues belong to removed entries.
+    pub(super) fn compact_queues(&self) {
+        let queues = || self.stripes.iter().map(|stripe| &stripe.0.queue);
+        let items: usize = queues().map(|queue| lock(queue).len()).sum();
         if items <= 2 * self.len() + MAX_STALE_ITEMS {
             return;
         }
-        wheels().for_each(|wheel| drop(std::mem::take(&mut *lock(wheel))));
+        queues().for_each(|queue| drop(std::mem::take(&mut *lock(queue))));
         // An entry that is inserted from here on files itself; the others are in the map.
         for (key, node) in self.map().iter().filter(|(_, node)| !node.is_pending()) {
             self.file(key, node.ends());
@@ -117,7 +110,7 @@ fn clean_until_dropped<V: Clone + Send + Sync + 'static>(inner: &Weak<Inner<V>>,
             yield_now();
             continue;
         }
-        store.compact_wheels();
+        store.compact_queues();
         let now = store.now().as_millis();
         drop(store);
         let rest = rest.unwrap_or(MAX_SLEEP).clamp(Duration::from_millis(1), MAX_SLEEP);

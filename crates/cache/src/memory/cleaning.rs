@@ -52,7 +52,7 @@ impl Waker {
         }
     }
 
-    /// Marks the calling thread as the one that cleans, and as awake: before it reads the wheels.
+    /// Marks the calling thread as the one that cleans, and as awake: before it reads the queues.
     pub(super) fn awake(&self) {
         self.thread.get_or_init(thread::current);
         self.wakes_at.store(u64::MAX, Ordering::SeqCst);

@@ -32,7 +32,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
             let ends =
                 |item| map.get(&Prefix(item)).filter(|node| !node.is_pending()).map(Node::ends);
             // A bounded store has one stripe.
-            let Some((ends, item)) = lock(&self.stripes[0].0.wheel).take_nearest(by, ends) else {
+            let Some((ends, item)) = lock(&self.stripes[0].0.queue).take_nearest(by, ends) else {
                 break false;
             };
             if except.is_some_and(|key| key.prefix() == item) {

@@ -7,10 +7,10 @@ use papaya::{HashMap, HashMapRef, LocalGuard};
 
 use super::capacity::Capacity;
 use super::cleaning::{Cleaning, Waker};
+use super::due_queue::DueQueue;
 use super::hash::OwnHash;
 use super::node::{Node, NotLive};
 use super::owners::Owners;
-use super::wheel::Wheel;
 use crate::sync::{Apart, AtomicU64, Mutex, Ordering, lock, step, yield_now};
 use crate::{
     AfterRead, Changes, Clock, Deadlines, Entry, EntryRef, Key, Namespace, OnExpired, Timestamp,
@@ -37,7 +37,7 @@ pub(crate) struct Inner<V> {
 /// The state that the insertions of a group of threads write to.
 #[derive(Default)]
 pub(super) struct Stripe {
-    pub(super) wheel: Mutex<Wheel>,
+    pub(super) queue: Mutex<DueQueue>,
     /// How many versions were given to nodes.
     versions: AtomicU64,
 }
@@ -114,13 +114,12 @@ impl<V> Inner<V> {
         stripe.versions.fetch_add(1, Ordering::Relaxed) * STRIPES as u64 + index as u64
     }
 
-    /// Files an entry in the timer wheel, so that it is reclaimed after it has ended.
+    /// Files an entry in the due queue, so that it is reclaimed after it has ended.
     pub(super) fn file(&self, key: &Key, ends: u64) {
         if ends >= Timestamp::NEVER {
             return;
         }
-        let now = self.now().as_millis();
-        let due = lock(&self.stripe().1.wheel).file(key.prefix(), ends, now);
+        let due = lock(&self.stripe().1.queue).file(key.prefix(), ends);
         self.waker.wake_by(due);
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::capacity::Room;
 use super::inner::{Inner, Map};
-use super::node::{Node, deadlines};
+use super::node::{Node, deadlines_of};
 use super::owners::{Member, Shard};
 use super::remove::Taken;
 use crate::sync::yield_now;
@@ -88,8 +88,8 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         let Some(replaces) = &new.entry.replaces else { return Ok(None) };
         let old = self.find(map, &replaces.key).map(|found| Old {
             key: replaces.key,
-            version: found.node.version(),
-            weight: self.capacity.weigh(found.node.value()),
+            version: found.node.version,
+            weight: self.capacity.weigh(&found.node.value),
         });
         match replaces.seen {
             Some(seen) if old.as_ref().is_none_or(|old| old.version != seen.number()) => {
@@ -141,7 +141,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         let now = self.now();
         let deadlines = match &entry.times {
             Some(times) => times.deadlines,
-            None => deadlines(entry.expiry, now),
+            None => deadlines_of(entry.expiry, now),
         };
         let mut surplus = Vec::new();
         let mut owner = None;
@@ -159,19 +159,19 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         let placed =
             map.try_insert(*key, node).map_err(|occupied| match occupied.current.state(now) {
                 Ok(()) => Undone::Refused(InsertOutcome::Occupied),
-                Err(_) => Undone::Again(occupied.not_inserted.into_value()),
+                Err(_) => Undone::Again(occupied.not_inserted.value),
             })?;
         // From here on, each step reads the time again: the new node is in its place, so a call
         // that does not find it comes before.
         let mut replaced = None;
         if let Some(old) = old {
             let removed = map.remove_if(&old.key, |_, node| {
-                node.version() == old.version && node.state(self.now()).is_ok()
+                node.version == old.version && node.state(self.now()).is_ok()
             });
             replaced = removed.ok().flatten();
             if replaced.is_none() {
                 map.remove(key);
-                return Err(Undone::Again(placed.value().clone()));
+                return Err(Undone::Again(placed.value.clone()));
             }
         }
         if let (Some(shard), Some(owner)) = (shard, owner) {

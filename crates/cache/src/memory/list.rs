@@ -52,7 +52,7 @@ impl<V: Clone> Inner<V> {
         let next = last.map(|key| Cursor::from_bytes(*key.as_bytes()));
         let entries = keys.iter().filter_map(|key| {
             let found = self.find(&map, key)?;
-            let owner = found.node.owner();
+            let owner = found.node.owner.as_ref();
             let created = owner.and_then(|owner| self.owners.lock(owner).created(owner, key));
             Some(found.to_entry().created(created))
         });

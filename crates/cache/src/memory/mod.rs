@@ -22,6 +22,7 @@ mod builder;
 mod capacity;
 mod clean;
 mod cleaning;
+mod due_queue;
 mod evict;
 mod hash;
 mod inner;
@@ -31,7 +32,6 @@ mod node;
 mod owners;
 mod remove;
 mod replace;
-mod wheel;
 
 use std::fmt;
 use std::sync::Arc;
@@ -120,7 +120,7 @@ impl<V: Clone + Send + Sync + 'static> MemoryStore<V> {
     /// Readers never wait for it.
     pub fn clean(&self) {
         while self.inner.clean_slice().is_some_and(|rest| rest.is_zero()) {}
-        self.inner.compact_wheels();
+        self.inner.compact_queues();
     }
 }
 

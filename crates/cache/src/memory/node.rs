@@ -58,9 +58,9 @@ pub(super) struct Node<V> {
     /// The idle time in milliseconds; [`Timestamp::NEVER`] for none.
     idle: u64,
     /// Shared with the owner index, one word here.
-    owner: Option<Arc<Owner>>,
-    version: u64,
-    value: V,
+    pub(super) owner: Option<Arc<Owner>>,
+    pub(super) version: u64,
+    pub(super) value: V,
 }
 
 /// The entry was seen expired, which is final.
@@ -199,24 +199,8 @@ impl<V> Node<V> {
         self.idle_ends(now) > self.word.load(Ordering::Acquire) >> FLAG_BITS
     }
 
-    pub(super) fn owner(&self) -> Option<&Arc<Owner>> {
-        self.owner.as_ref()
-    }
-
     pub(super) fn is_owned_by(&self, owner: &Owner) -> bool {
         self.owner.as_deref() == Some(owner)
-    }
-
-    pub(super) fn version(&self) -> u64 {
-        self.version
-    }
-
-    pub(super) fn value(&self) -> &V {
-        &self.value
-    }
-
-    pub(super) fn into_value(self) -> V {
-        self.value
     }
 
     #[inline]
@@ -243,7 +227,7 @@ impl<V> Node<V> {
 }
 
 /// The deadlines of an entry with this expiry that is inserted at `now`.
-pub(super) fn deadlines(expiry: Expiry, now: Timestamp) -> Deadlines {
+pub(super) fn deadlines_of(expiry: Expiry, now: Timestamp) -> Deadlines {
     let idle = expiry.idle_timeout().map(idle_millis).map(Duration::from_millis);
     Deadlines::new(
         idle.map(|timeout| (timeout, now.saturating_add(timeout))),
@@ -262,7 +246,7 @@ mod tests {
     use super::*;
 
     fn node(idle: Duration) -> Node<()> {
-        Node::new((), deadlines(Expiry::idle(idle), at(1_000)), None, 1)
+        Node::new((), deadlines_of(Expiry::idle(idle), at(1_000)), None, 1)
     }
 
     const fn at(millis: u64) -> Timestamp {
@@ -304,7 +288,7 @@ mod tests {
         let mut node = node(Duration::MAX);
         assert_eq!(node.slide(at(2_000)), Ok(()));
         assert_eq!(node.deadlines().last_used(), Some(at(2_000)));
-        node = Node::new((), deadlines(Expiry::after(Duration::MAX), at(1_000)), None, 1);
+        node = Node::new((), deadlines_of(Expiry::after(Duration::MAX), at(1_000)), None, 1);
         assert_eq!((node.deadlines().idle_timeout(), node.ends()), (None, Timestamp::NEVER));
     }
 

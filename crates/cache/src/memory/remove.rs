@@ -23,7 +23,7 @@ impl<'a, V> Taken<'a, V> {
 impl<V: Clone + Send + Sync + 'static> Inner<V> {
     pub(crate) fn remove(&self, key: &Key, seen: Option<Version>) -> RemoveOutcome {
         let map = self.map();
-        let is_seen = |node: &Node<V>| seen.is_none_or(|seen| seen.number() == node.version());
+        let is_seen = |node: &Node<V>| seen.is_none_or(|seen| seen.number() == node.version);
         loop {
             let now = self.now();
             match map.remove_if(key, |_, node| is_seen(node) && !node.is_pending()) {
@@ -111,7 +111,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
     /// Gives back the room of an entry that was taken, and reports its end. The caller holds no
     /// lock, because this calls the application's code.
     fn finish(&self, Taken { key, node, was_live }: Taken<'_, V>) {
-        let bytes = self.capacity.weigh(node.value());
+        let bytes = self.capacity.weigh(&node.value);
         self.capacity.give_back(Room { entries: 1, bytes });
         if was_live {
             self.changes.changed(key);
@@ -122,7 +122,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
 
     /// Removes the key of a removed entry from its owner's index. Takes the owner's lock.
     pub(super) fn remove_from_index(&self, key: &Key, node: &Node<V>) {
-        let Some(owner) = node.owner() else { return };
+        let Some(owner) = &node.owner else { return };
         let mut shard = self.owners.lock(owner);
         // If the key was inserted again since, it belongs in the index.
         if self.map().get(key).is_none_or(|node| !node.is_owned_by(owner)) {

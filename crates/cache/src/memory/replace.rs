@@ -3,10 +3,10 @@
 use papaya::{Compute, Operation};
 
 use super::capacity::Room;
-use super::inner::{Inner, Map};
-use super::node;
+use super::inner::Inner;
+use super::node::deadlines_of;
 use crate::sync::yield_now;
-use crate::{Expiry, Key, ReplaceOutcome, Result, Timestamp, Version};
+use crate::{Expiry, Key, ReplaceOutcome, Result, Version};
 
 impl<V: Clone + Send + Sync + 'static> Inner<V> {
     pub(super) fn replace(
@@ -23,15 +23,33 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
             let Some(found) = self.find(&map, key) else {
                 return Ok(ReplaceOutcome::Absent);
             };
-            if found.node.version() != seen.number() {
+            if found.node.version != seen.number() {
                 return Ok(ReplaceOutcome::Conflict(found.to_entry()));
             }
             // No other node ever has this version, so this is the weight of the one that is
             // replaced below.
-            let before = self.capacity.weigh(found.node.value());
+            let before = self.capacity.weigh(&found.node.value);
             let growth = Room { entries: 0, bytes: weight.saturating_sub(before) };
             self.make_room(growth, Some(key))?;
-            if let Some(version) = self.try_replace(&map, key, seen, &value, expiry, found.now) {
+            let version = self.next_version();
+            let mut sealed = None;
+            let replaced = map.compute(*key, |current| {
+                let Some((_, node)) = current.filter(|(_, node)| node.version == seen.number())
+                else {
+                    return Operation::Abort(());
+                };
+                // Before the seal, because `clone` may panic.
+                let value = value.clone();
+                // The map may call this again with the node that this call has sealed.
+                sealed = sealed.or_else(|| node.seal(found.now));
+                let Some(deadlines) = sealed else { return Operation::Abort(()) };
+                let deadlines = expiry.map_or(deadlines, |expiry| deadlines_of(expiry, found.now));
+                Operation::Insert(node.successor(value, version, deadlines))
+            });
+            if let Compute::Updated { new: (key, new), .. } = replaced {
+                if expiry.is_some() {
+                    self.file(key, new.ends());
+                }
                 let bytes = before.saturating_sub(weight);
                 self.capacity.give_back(Room { entries: 0, bytes });
                 self.changes.changed(key);
@@ -41,38 +59,5 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
             self.capacity.give_back(growth);
             yield_now();
         }
-    }
-
-    /// One attempt. Returns the new version; `None` if the entry no longer has the version `seen`,
-    /// or is sealed by another change.
-    fn try_replace(
-        &self,
-        map: &Map<'_, V>,
-        key: &Key,
-        seen: Version,
-        value: &V,
-        expiry: Option<Expiry>,
-        now: Timestamp,
-    ) -> Option<u64> {
-        let version = self.next_version();
-        let mut sealed = None;
-        let replaced = map.compute(*key, |current| {
-            let Some((_, node)) = current.filter(|(_, node)| node.version() == seen.number())
-            else {
-                return Operation::Abort(());
-            };
-            // Before the seal, because `clone` may panic.
-            let value = value.clone();
-            // The map may call this again with the node that this call has sealed.
-            sealed = sealed.or_else(|| node.seal(now));
-            let Some(deadlines) = sealed else { return Operation::Abort(()) };
-            let deadlines = expiry.map_or(deadlines, |expiry| node::deadlines(expiry, now));
-            Operation::Insert(node.successor(value, version, deadlines))
-        });
-        let Compute::Updated { new: (key, new), .. } = replaced else { return None };
-        if expiry.is_some() {
-            self.file(key, new.ends());
-        }
-        Some(version)
     }
 }
