@@ -52,8 +52,7 @@ fn parse(args: &[String]) -> Result<Options, Failure> {
 const WITHOUT_SERVERS: [&str; 4] =
     ["kvolt-cache", "kvolt-testkit", "kvolt-session", "kvolt-middleware"];
 
-/// What a change of the core is checked with while it is being made: no servers, no browser, and
-/// nothing that has to be installed.
+/// Checks for the time of writing a change: no servers, no browser, and nothing to install.
 fn quick() -> Steps {
     let mut steps = Steps::default();
     steps.add("format", format);

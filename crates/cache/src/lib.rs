@@ -34,7 +34,7 @@ pub use entry::{
     ReplaceOutcome, Target, Version,
 };
 pub use error::{Error, Result};
-pub use key::{Key, ParseKeyError};
+pub use key::Key;
 pub use memory::{MemoryStore, MemoryStoreBuilder};
 pub use namespace::Namespace;
 #[cfg(feature = "near")]
