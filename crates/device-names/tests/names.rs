@@ -146,7 +146,7 @@ const NAMES: &[(&str, &str)] = &[
         "Googlebot",
     ),
     ("Mozilla/5.0 (compatible; bingbot/2.0; +http://www.bing.com/bingbot.htm)", "Bingbot"),
-    // Nobody
+    // No known program.
     ("", ""),
     (" ", ""),
     ("Mozilla/5.0", ""),
