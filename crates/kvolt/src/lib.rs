@@ -89,8 +89,8 @@
 //!
 //! # What it does not do
 //!
-//! It checks no passwords and limits no attempts at signing in. It is not a cache for data that
-//! outlives a user's visit.
+//! It checks no passwords and limits no attempts at signing in. Data that outlives a session belongs
+//! into your database.
 //!
 //! # Features
 //!
