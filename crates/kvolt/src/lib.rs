@@ -2,8 +2,6 @@
 //! sessions, with your own typed data.
 //!
 //! ```
-//! use std::time::Duration;
-//!
 //! use axum::Router;
 //! use axum::response::IntoResponse;
 //! use axum::routing::{get, post};
@@ -30,7 +28,7 @@
 //!     Ok((handle.logout().await?, "goodbye"))
 //! }
 //!
-//! let sessions = Sessions::new(Manager::new(MemoryStore::new(), Duration::from_secs(30 * 60)));
+//! let sessions = Sessions::new(Manager::new(MemoryStore::new()));
 //! // With or without a session:
 //! let open = Router::new().route("/login", post(login)).route("/logout", post(logout));
 //! let app = Router::new()

@@ -238,7 +238,7 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
 /// Changes the token of a session. The request goes on with the old one if that fails.
 async fn rotate<T: Send + Sync + 'static>(slot: Shared<T>) -> Found<T> {
     if let Some(session) = SessionHandle::behind(slot.clone()).into_session() {
-        slot.sessions().note_rotation(&session.rotate_read().await);
+        slot.sessions().note_rotation(&session.rotate().await);
     }
     Found::Token(slot)
 }

@@ -82,11 +82,9 @@ impl<T: Send + Sync + 'static> SessionHandle<T> {
         }
         let (manager, session) = (self.manager(), session.into());
         let keep = Keep::new(manager, session.is_remembered());
-        let token = match self.slot.current() {
-            None => self.bounded(manager.create(session)).await,
-            Some((old, None)) => self.bounded(manager.login(Some(&old), session)).await,
-            Some((old, Some(read))) => self.bounded(manager.login_from(&old, read, session)).await,
-        };
+        let old = self.slot.current();
+        let old = old.as_ref().map(|(token, read)| (token, read.clone()));
+        let token = self.bounded(manager.login(old, session)).await;
         self.give_first(channel, token?, keep).await
     }
 
@@ -126,11 +124,9 @@ impl<T: Send + Sync + 'static> SessionHandle<T> {
         let manager = self.manager();
         let ended = match self.slot.current() {
             None => self.end_several().await,
-            Some((_, Some(read))) => {
-                self.bounded(manager.logout_session(&read)).await.map(drop).map_err(Error::from)
-            }
-            Some((token, None)) => {
-                self.bounded(manager.logout(&token)).await.map(drop).map_err(Error::from)
+            Some((token, read)) => {
+                let ended = self.bounded(manager.logout((&token, read))).await;
+                ended.map(drop).map_err(Error::from)
             }
         };
         match ended {

@@ -38,8 +38,6 @@ pub struct SessionLayer<T> {
     /// Whether sessions of anonymous visitors count as sessions here.
     pub(crate) anonymous: bool,
     pub(crate) step_up: Option<StepUp>,
-    /// Whether a token can be due to be changed at all.
-    pub(crate) rotates: bool,
     pub(crate) refusal: Refusal,
 }
 
@@ -48,7 +46,6 @@ pub(crate) type Peeks = Arc<dyn Fn(&Method, &Uri, &HeaderMap) -> bool + Send + S
 impl<T: Send + Sync + 'static> SessionLayer<T> {
     pub(crate) fn new(sessions: Sessions<T>) -> Self {
         let refusal = sessions.inner().refusal.clone();
-        let rotates = sessions.manager().rotates_on_schedule();
         Self {
             sessions,
             required: true,
@@ -56,7 +53,6 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
             peeks: None,
             anonymous: false,
             step_up: None,
-            rotates,
             refusal,
         }
     }
@@ -105,7 +101,7 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
     /// # use kvolt_cache::MemoryStore;
     /// # use kvolt_session::{Level, Manager, StepUp};
     /// # use kvolt_middleware::Sessions;
-    /// # let manager = Manager::<u64>::new(MemoryStore::new(), Duration::from_secs(60));
+    /// # let manager = Manager::<u64>::new(MemoryStore::new());
     /// # let sessions = Sessions::new(manager);
     /// let fresh = sessions.layer().require(StepUp::within(Duration::from_secs(300)));
     /// let strong = sessions.layer().require(StepUp::at_level(Level::Two));
@@ -148,7 +144,6 @@ impl<T> Clone for SessionLayer<T> {
             peeks: self.peeks.clone(),
             anonymous: self.anonymous,
             step_up: self.step_up,
-            rotates: self.rotates,
             refusal: self.refusal.clone(),
         }
     }

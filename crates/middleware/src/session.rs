@@ -23,6 +23,9 @@ pub struct Session<T> {
     pub(crate) handle: SessionHandle<T>,
 }
 
+/// A client's token, and its session as this request has last read or written it.
+type Own<T> = (Token, Option<kvolt_session::SessionSnapshot<T>>);
+
 impl<T: Send + Sync + 'static> Session<T> {
     fn slot(&self) -> &Slot<T> {
         &self.handle.slot
@@ -110,7 +113,7 @@ impl<T: Send + Sync + 'static> Session<T> {
         let manager = self.handle.manager();
         // A change counts as use: a session that was only looked at is read again.
         let updated = match read.filter(|_| self.slot().is_used()) {
-            Some(read) => self.handle.bounded(manager.update_from(&token, read, change)).await,
+            Some(read) => self.handle.bounded(manager.update((&token, read), change)).await,
             None => self.handle.bounded(manager.update(&token, change)).await,
         };
         let updated = updated?.ok_or_else(Error::ended)?;
@@ -130,16 +133,8 @@ impl<T: Send + Sync + 'static> Session<T> {
     /// anything is done, an error if the session has ended ([`Error::is_ended`]), or if its
     /// response can't carry a token: the response has begun, or the client's token came in a query.
     pub async fn rotate(&self) -> Result<SetToken> {
-        let (channel, token, keep) = self.renewable()?;
-        let rotated = self.handle.bounded(self.handle.manager().rotate(&token)).await?;
-        self.give(channel, rotated, keep)
-    }
-
-    /// [Rotates](Self::rotate) a session that the layer has just read.
-    pub(crate) async fn rotate_read(&self) -> Result<SetToken> {
-        let (channel, token, keep) = self.renewable()?;
-        let rotated = self.handle.manager().rotate_if_due(&token, self.snapshot());
-        let rotated = self.handle.bounded(rotated).await?.unwrap_or(RotateOutcome::AlreadyRotated);
+        let (channel, (token, read), keep) = self.renewable()?;
+        let rotated = self.handle.bounded(self.handle.manager().rotate((&token, read))).await?;
         self.give(channel, rotated, keep)
     }
 
@@ -153,9 +148,9 @@ impl<T: Send + Sync + 'static> Session<T> {
     /// anything is done, an error if the session has ended ([`Error::is_ended`]), or if its
     /// response can't carry a token: the response has begun, or the client's token came in a query.
     pub async fn reauthenticate(&self, level: Level) -> Result<SetToken> {
-        let (channel, token, keep) = self.renewable()?;
+        let (channel, (token, read), keep) = self.renewable()?;
         let manager = self.handle.manager();
-        let rotated = self.handle.bounded(manager.reauthenticate(&token, level)).await?;
+        let rotated = self.handle.bounded(manager.reauthenticate((&token, read), level)).await?;
         if let RotateOutcome::Token(_) = rotated {
             self.slot().state().proof = Some((level, manager.clock().now()));
         }
@@ -173,7 +168,7 @@ impl<T: Send + Sync + 'static> Session<T> {
     /// anything is done, an error if the session has ended ([`Error::is_ended`]), or if its
     /// response can't carry a token: the response has begun, or the client's token came in a query.
     pub async fn change_credentials(&self, binding: Option<Binding>) -> Result<(SetToken, usize)> {
-        let (channel, token, keep) = self.renewable()?;
+        let (channel, (token, _), keep) = self.renewable()?;
         let changed = self.handle.manager().change_credentials(&token, binding);
         let (rotated, ended) = self.handle.bounded(changed).await?;
         Ok((self.give(channel, rotated, keep)?, ended))
@@ -213,12 +208,8 @@ impl<T: Send + Sync + 'static> Session<T> {
     /// the session has ended ([`Error::is_ended`]).
     pub async fn flash(&self, flash: Flash) -> Result<()> {
         let (token, read) = self.own()?;
-        let manager = self.handle.manager();
-        let left = match read {
-            Some(read) => self.handle.bounded(manager.flash_from(&token, read, flash)).await?,
-            None => self.handle.bounded(manager.flash(&token, flash)).await?,
-        };
-        left.then_some(()).ok_or_else(Error::ended)
+        let left = self.handle.manager().flash((&token, read), flash);
+        self.handle.bounded(left).await?.then_some(()).ok_or_else(Error::ended)
     }
 
     /// Takes the messages that wait for a page, oldest first. Each is given to one request.
@@ -233,11 +224,8 @@ impl<T: Send + Sync + 'static> Session<T> {
             Some(own) if !self.snapshot().flashes().is_empty() => own,
             _ => return Ok(Vec::new()),
         };
-        let manager = self.handle.manager();
-        Ok(match read {
-            Some(read) => self.handle.bounded(manager.take_flashes_from(&token, read)).await?,
-            None => self.handle.bounded(manager.take_flashes(&token)).await?,
-        })
+        let taken = self.handle.manager().take_flashes((&token, read));
+        Ok(self.handle.bounded(taken).await?)
     }
 
     /// Ends the session, and makes the client forget its token. No error if it had ended before.
@@ -299,15 +287,15 @@ impl<T: Send + Sync + 'static> Session<T> {
         Ok(self.handle.forget())
     }
 
-    fn own(&self) -> Result<(Token, Option<kvolt_session::SessionSnapshot<T>>)> {
+    fn own(&self) -> Result<Own<T>> {
         self.slot().own().ok_or_else(Error::ended)
     }
 
-    /// Where the next token goes, the token to be replaced, and how long the client is to keep the
-    /// next one.
-    fn renewable(&self) -> Result<(&Source, Token, Keep)> {
-        let (token, _) = self.own()?;
-        Ok((self.handle.channel()?, token, Keep::rest(self.handle.manager(), self.snapshot())))
+    /// Where the next token goes, the token that it replaces with its session as this request has
+    /// last read or written it, and how long the client keeps the next one.
+    fn renewable(&self) -> Result<(&Source, Own<T>, Keep)> {
+        let own = self.own()?;
+        Ok((self.handle.channel()?, own, Keep::rest(self.handle.manager(), self.snapshot())))
     }
 
     fn give(&self, channel: &Source, rotated: RotateOutcome, keep: Keep) -> Result<SetToken> {

@@ -224,8 +224,7 @@ impl<T: Send + Sync + 'static> Slot<T> {
     /// Whether the session's token is due to be changed. Looking changes none.
     #[inline]
     pub(crate) fn is_rotation_due(&self) -> bool {
-        self.layer().rotates
-            && self.access.slides()
+        self.access.slides()
             && self.session().is_some_and(|session| {
                 self.sessions().manager().is_rotation_due(session)
                     && self.sessions().channel(self.source()).is_ok()

@@ -27,7 +27,7 @@
 //! sign in first
 //! ```
 
-use std::{error::Error, time::Duration};
+use std::error::Error;
 
 use axum::extract::Path;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -119,7 +119,7 @@ async fn logout(client: SessionHandle<Caller>) -> Result<impl IntoResponse> {
 }
 
 fn app() -> Result<Router, Box<dyn Error>> {
-    let manager = Manager::new(MemoryStore::new(), Duration::from_secs(30 * 60));
+    let manager = Manager::new(MemoryStore::new());
     let sessions = Sessions::builder(manager).lookup("header:X-Session-ID".parse()?).build()?;
     let members = Router::new()
         .route("/profile", get(profile))

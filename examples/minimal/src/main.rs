@@ -4,7 +4,7 @@
 //!     curl -b jar http://127.0.0.1:3000/profile                                 # you are ada
 //!     curl -b jar -c jar -X POST http://127.0.0.1:3000/logout                   # goodbye
 
-use std::{error::Error, time::Duration};
+use std::error::Error;
 
 use axum::routing::{get, post};
 use axum::{Form, Router, http::StatusCode, response::IntoResponse, response::Response};
@@ -40,7 +40,7 @@ async fn logout(client: SessionHandle<String>) -> Result<impl IntoResponse> {
 }
 
 fn app() -> Result<Router, Box<dyn Error>> {
-    let manager = Manager::new(MemoryStore::new(), Duration::from_secs(30 * 60));
+    let manager = Manager::new(MemoryStore::new());
     // For plain HTTP on this machine. Behind TLS, `Sessions::new(manager)` is all it takes.
     let cookie = CookiePolicy::builder().insecure_plain_http(true).build()?;
     let lookup = "cookie:session_id".parse()?;

@@ -18,7 +18,6 @@
 
 use std::env;
 use std::error::Error;
-use std::time::Duration;
 
 use axum::Router;
 use axum::response::IntoResponse;
@@ -63,7 +62,7 @@ async fn main() -> std::result::Result<(), Box<dyn Error>> {
     // What this application keeps there, no other application on that server meets.
     let redis = RedisStore::open(url, "shared_sessions").await?;
     let store = NearCache::new(Encoded::new(redis, codec))?;
-    let manager = Manager::new(store, Duration::from_secs(30 * 60));
+    let manager = Manager::new(store);
     // For trying it on this machine. Behind TLS, leave it and the cookie's name out.
     let plain = CookiePolicy::builder().insecure_plain_http(true).build()?;
     let sessions =
