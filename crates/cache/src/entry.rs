@@ -253,15 +253,11 @@ impl<V> Entry<V> {
 
     /// The same entry, borrowed.
     pub const fn as_ref(&self) -> EntryRef<'_, V> {
+        let Self { key, value, version, owner, deadlines, read_at, is_copy, slide_due, .. } = self;
         EntryRef {
-            key: &self.key,
-            value: &self.value,
-            version: self.version,
-            owner: self.owner.as_ref(),
-            deadlines: self.deadlines,
-            read_at: self.read_at,
-            is_copy: self.is_copy,
-            slide_due: self.slide_due,
+            is_copy: *is_copy,
+            slide_due: *slide_due,
+            ..EntryRef::new(key, value, *version, owner.as_ref(), *deadlines, *read_at)
         }
     }
 }
@@ -316,17 +312,10 @@ impl<'a, V> EntryRef<'a, V> {
     where
         V: Clone,
     {
-        Entry {
-            key: *self.key,
-            value: self.value.clone(),
-            version: self.version,
-            owner: self.owner.cloned(),
-            deadlines: self.deadlines,
-            read_at: self.read_at,
-            is_copy: self.is_copy,
-            slide_due: self.slide_due,
-            created: None,
-        }
+        let Self { key, value, version, owner, deadlines, read_at, is_copy, slide_due } = self;
+        let (value, owner) = (value.clone(), owner.cloned());
+        let entry = Entry::new(*key, value, version, owner, deadlines, read_at);
+        Entry { is_copy, slide_due, ..entry }
     }
 }
 
