@@ -8,6 +8,7 @@ mod browser;
 mod cargo;
 mod debian;
 mod dependencies;
+mod documents;
 mod features;
 mod fuzz;
 mod licence;
@@ -44,7 +45,7 @@ Commands:
   help       This text
 ";
 
-/// What went wrong, in words for the person at the terminal.
+/// An error message for the person at the terminal.
 type Failure = String;
 
 fn main() -> ExitCode {
