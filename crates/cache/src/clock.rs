@@ -98,6 +98,12 @@ impl Clock {
     }
 }
 
+impl Default for Clock {
+    fn default() -> Self {
+        Self::system()
+    }
+}
+
 /// A clock that stands still until a test moves it.
 ///
 /// ```
