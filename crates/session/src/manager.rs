@@ -301,7 +301,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
             let token = Token::generate(id, &content.seed, self.namespace(), policy.random)?;
             content.secret = token.digest(self.namespace());
             let entry = NewEntry::new(Record::new(content.clone()), timeouts.expiry())
-                .owner(owner.clone())
+                .maybe_owner(owner.clone())
                 .limit(limit)
                 .replaces(replaced.clone());
             let inserted = self.store().insert(key, entry).await;
