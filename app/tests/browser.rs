@@ -164,7 +164,7 @@ fn an_administrator_sees_everybody_and_what_has_happened() {
     root.wait_for("Sessions of ada that were ended: 2.");
     ada.wait_for("Username");
     root.open(&format!("{url}audit"));
-    root.wait_for("all revoked");
+    root.wait_for("revoked_owner");
     root.screenshot("audit");
 
     let mut small = driver.browser(500, 900, true);

@@ -250,7 +250,7 @@ fn devices_limits_and_the_audit(store: &Elsewhere) {
     assert_eq!(ada.get("/profile").status, 303, "it was the oldest");
     assert_eq!(phone.post("/sessions/revoke-others").json()["ended"], 1);
     let audit = app.signed_in("root").get("/audit").json();
-    for (what, reason) in [("created", ""), ("ended", "limit"), ("ended", "others revoked")] {
+    for (what, reason) in [("created", ""), ("ended", "limit"), ("ended", "revoked_others")] {
         let fits = |row: &serde_json::Value| row["what"] == what && row["reason"] == reason;
         assert!(audit.as_array().unwrap().iter().any(fits), "{what}, {reason}: {audit}");
     }

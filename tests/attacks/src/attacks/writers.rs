@@ -54,7 +54,7 @@ pub async fn store_writer_makes_no_session_immortal(stage: &Stage) {
     let Some(bytes) = &stage.one.bytes else { return };
     let clock = ManualClock::new();
     for manager in managers(&stage.one, bytes, &clock) {
-        let lifetime = manager.lifetime();
+        let lifetime = manager.timeouts().lifetime;
         let token = sign_in(&manager, "ada").await;
         let key = token.id().key(manager.namespace());
         rewrite(bytes, &key, Expiry::after(lifetime * 100), account("ada")).await;
@@ -83,7 +83,7 @@ pub async fn store_writer_gives_no_session_to_another_owner(stage: &Stage) {
         let token = sign_in(&manager, "mallory").await;
         let admins = sign_in(&manager, "admin").await;
         let key = token.id().key(manager.namespace());
-        rewrite(bytes, &key, Expiry::after(manager.lifetime()), account("admin")).await;
+        rewrite(bytes, &key, Expiry::after(manager.timeouts().lifetime), account("admin")).await;
         assert!(!is_accepted(stage, &manager, &token).await, "it is nobody's");
         let of = async |name: &str| manager.list(&account(name)).await.expect("it answers");
         let (admin, mallory) = (of("admin").await, of("mallory").await);
