@@ -155,8 +155,8 @@ impl RedisStoreBuilder {
         let sentinel_options =
             Options { user: user.flatten(), password, database: 0, ..options.clone() };
         let servers = Servers::new(url.deployment, options, sentinel_options);
-        let store = RedisStore::new(Arc::new(servers), Names::new(namespace), self.slide_after);
-        check::check(&store).await?;
+        let store = RedisStore::new(Arc::new(servers), Names(namespace), self.slide_after);
+        store.in_time(check::check(&store)).await?;
         Ok(store)
     }
 

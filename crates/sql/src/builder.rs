@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use kvolt_cache::{Error, Namespace, Result};
 
-use crate::cleaner::Cleaning;
 use crate::connections::Pool;
-use crate::core::Settings;
 use crate::dialect::Dialect;
+use crate::settings::Settings;
 use crate::store::SqlStore;
 
 /// How long a call may take by default: two seconds.
@@ -43,7 +42,8 @@ impl<D: Dialect> SqlStoreBuilder<D> {
                 timeout: DEFAULT_TIMEOUT,
                 slide_after: 1.0 / 16.0,
                 migrate: true,
-                cleaning: Cleaning::default(),
+                clean_every: Some(Duration::from_secs(60)),
+                max_cleaned_rows: 1_000,
             },
         }
     }
@@ -84,14 +84,14 @@ impl<D: Dialect> SqlStoreBuilder<D> {
     /// Defaults to a minute. Each time is drawn between half of this and one and a half, so that
     /// many servers don't do it at once.
     pub fn clean_every(mut self, interval: impl Into<Option<Duration>>) -> Self {
-        self.settings.cleaning.interval = interval.into();
+        self.settings.clean_every = interval.into();
         self
     }
 
     /// Sets how many expired rows are deleted at once, in a transaction of their own. Defaults
     /// to 1,000.
     pub fn max_cleaned_rows(mut self, rows: u32) -> Self {
-        self.settings.cleaning.max_rows = rows;
+        self.settings.max_cleaned_rows = rows;
         self
     }
 
@@ -115,27 +115,25 @@ impl<D: Dialect> SqlStoreBuilder<D> {
         let pool = |options, max_connections| {
             Arc::new(Pool::new(dialect.clone(), options, max_connections, settings.timeout))
         };
-        let read = pool(options.read, max_connections);
-        let write = options.write.map_or_else(|| Arc::clone(&read), |options| pool(options, 1));
+        let (read, write) = options;
+        let read = pool(read, max_connections);
+        let write = write.map_or_else(|| Arc::clone(&read), |options| pool(options, 1));
         SqlStore::on(read, write, settings, namespace).await
     }
 
     fn check(&self) -> Result<()> {
-        let Settings { timeout, slide_after, cleaning, .. } = self.settings;
-        let wrong = if timeout.is_zero() {
-            "the timeout is zero"
-        } else if self.max_connections == 0 || self.max_connections > 10_000 {
-            "the number of connections is not between 1 and 10,000"
-        } else if !(0.0..=0.5).contains(&slide_after) {
-            "the part of the idle time after which to slide is not between 0 and 0.5"
-        } else if cleaning.max_rows == 0 {
-            "cleaning no rows at a time never ends"
-        } else if cleaning.interval.is_some_and(|interval| interval.is_zero()) {
-            "the time between two cleanings is zero"
-        } else {
-            return Ok(());
-        };
-        Err(Error::misconfigured(wrong))
+        let Settings { timeout, slide_after, clean_every, max_cleaned_rows, .. } = self.settings;
+        let faults = [
+            (timeout.is_zero(), "`timeout` is zero"),
+            (!(1..=10_000).contains(&self.max_connections), "`max_connections` is not 1 to 10,000"),
+            (!(0.0..=0.5).contains(&slide_after), "`slide_after` is not 0 to 0.5"),
+            (max_cleaned_rows == 0, "`max_cleaned_rows` is zero"),
+            (clean_every.is_some_and(|interval| interval.is_zero()), "`clean_every` is zero"),
+        ];
+        match faults.iter().find(|(is_fault, _)| *is_fault) {
+            Some((_, fault)) => Err(Error::misconfigured(*fault)),
+            None => Ok(()),
+        }
     }
 }
 

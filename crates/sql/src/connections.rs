@@ -4,6 +4,7 @@
 //! it, and hides why it can't connect until its time is up. Here a connection is checked only
 //! after it has been idle for a while, and what went wrong is returned at once.
 
+use std::io::ErrorKind;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,9 +14,7 @@ use sqlx::Connection as _;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
-use crate::dialect::{
-    Argument, ConnectOptions, Connection, DbRow, Dialect, Statement, failure, failure_to_connect,
-};
+use crate::dialect::{Argument, ConnectOptions, Connection, DbRow, Dialect, Statement, failure};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::row::Removed;
 use crate::statements::Statements;
@@ -39,7 +38,7 @@ const MAX_KEYS: usize = 100;
 pub(crate) struct Pool<D: Dialect> {
     pub(crate) dialect: D,
     pub(crate) turns: Turns,
-    options: ConnectOptions<D>,
+    pub(crate) options: ConnectOptions<D>,
     timeout: Duration,
     clock: Clock,
     permits: Semaphore,
@@ -74,12 +73,6 @@ impl<D: Dialect> Pool<D> {
             idle: Mutex::default(),
             server: AtomicI64::new(0),
         }
-    }
-
-    /// How it connects.
-    #[cfg(feature = "postgres")]
-    pub(crate) fn options(&self) -> &ConnectOptions<D> {
-        &self.options
     }
 
     /// A connection, once one is free. Waits without end: the caller has a limit.
@@ -125,13 +118,16 @@ impl<D: Dialect> Pool<D> {
     }
 
     async fn connect(&self) -> Outcome<Kept<D>> {
-        let connecting = async {
-            let mut connection = Connection::<D>::connect_with(&self.options).await?;
-            let server = self.dialect.prepare(&mut connection, self.timeout).await?;
-            Ok((connection, server))
-        };
-        let (connection, server) = connecting.await.map_err(failure_to_connect::<D>)?;
-        // Another server has taken over: nothing may be read from the one before.
+        let connected = Connection::<D>::connect_with(&self.options).await;
+        let mut connection = connected.map_err(|error| match error {
+            // This is how rustls rejects a certificate.
+            sqlx::Error::Io(why) if why.kind() == ErrorKind::InvalidData => {
+                failure::<D>(sqlx::Error::Tls(why.into()))
+            }
+            error => failure::<D>(error),
+        })?;
+        let server = self.dialect.prepare(&mut connection, self.timeout).await?;
+        // Another server has taken over, and nothing may be read from the previous one.
         if self.server.swap(server, Ordering::SeqCst) != server {
             self.forget();
         }
@@ -153,7 +149,7 @@ impl<D: Dialect> Pool<D> {
         }
         lease.begin(&sql.table, lock).await?;
         let step = lease.remove(sql, statement, arguments).await;
-        lease.conclude(step.map(Step::Done)).await
+        lease.conclude(step, |_| true).await
     }
 
     /// Takes a connection back.
@@ -189,14 +185,6 @@ impl<D: Dialect> Pool<D> {
     fn idle(&self) -> MutexGuard<'_, Vec<Kept<D>>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// How a transaction must end.
-pub(crate) enum Step<T> {
-    /// It takes effect.
-    Done(T),
-    /// Nothing was changed, or it is undone.
-    Refused(T),
 }
 
 /// A connection in use.
@@ -241,23 +229,23 @@ impl<'a, D: Dialect> Lease<'a, D> {
         Ok(())
     }
 
-    /// Ends the transaction as it must end.
-    pub(crate) async fn conclude<T>(mut self, step: Outcome<Step<T>>) -> Outcome<T> {
+    /// Ends the transaction. It takes effect if the step succeeded and its outcome is `accepted`.
+    pub(crate) async fn conclude<T>(
+        mut self,
+        step: Outcome<T>,
+        accepted: impl FnOnce(&T) -> bool,
+    ) -> Outcome<T> {
         match step {
-            Ok(Step::Done(value)) => {
-                self.end("COMMIT").await?;
+            Ok(value) => {
+                self.end(if accepted(&value) { "COMMIT" } else { "ROLLBACK" }).await?;
                 Ok(value)
             }
-            Ok(Step::Refused(value)) => {
-                self.end("ROLLBACK").await?;
-                Ok(value)
-            }
-            // Another call came first: what it did is seen at the next try.
+            // Another call came first: the next try sees what it did.
             Err(failure) if matches!(failure.kind, Kind::Again | Kind::Taken) => {
                 self.end("ROLLBACK").await?;
                 Err(Failure { kind: Kind::Again, ..failure })
             }
-            // The connection is closed, and the database undoes it.
+            // The connection is closed, and the database undoes the transaction.
             Err(failure) => Err(failure),
         }
     }
@@ -293,7 +281,13 @@ impl<'a, D: Dialect> Lease<'a, D> {
         }
     }
 
-    /// Removes what the statement finds, locked, whatever else is in it.
+    /// The integer that the statement returns, if any.
+    pub(crate) async fn fetch_integer(&mut self, statement: &Statement) -> Outcome<Option<i64>> {
+        let rows = self.fetch(statement, &[]).await?;
+        Ok(rows.first().and_then(|row| D::integer(row, 0).ok().flatten()))
+    }
+
+    /// Removes the rows that the statement finds, whether or not they can be read.
     pub(crate) async fn remove(
         &mut self,
         sql: &Statements,

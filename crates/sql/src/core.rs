@@ -4,14 +4,15 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kvolt_cache::{Error, Key, Namespace, Owner, Result};
-use tokio::time::{sleep, timeout};
+use kvolt_cache::{Key, Namespace, Owner, Result};
+use tokio::time::sleep;
 
-use crate::cleaner::{Cleaner, Cleaning};
+use crate::cleaner::Cleaner;
 use crate::connections::Pool;
-use crate::dialect::Dialect;
+use crate::dialect::{Dialect, in_time, lock};
 use crate::failure::{Kind, Outcome};
 use crate::row::fresh_number;
+use crate::settings::Settings;
 use crate::statements::Statements;
 
 /// What the clones of a store share.
@@ -24,16 +25,6 @@ pub(crate) struct Core<D: Dialect> {
     pub(crate) settings: Settings,
     /// Ends with the store.
     pub(crate) cleaner: Option<Cleaner>,
-}
-
-/// What the stores of all namespaces on the same connections share.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Settings {
-    pub(crate) timeout: Duration,
-    pub(crate) slide_after: f64,
-    /// Whether it may change the schema.
-    pub(crate) migrate: bool,
-    pub(crate) cleaning: Cleaning,
 }
 
 /// How often a call is tried again that others got in the way of.
@@ -66,22 +57,18 @@ impl<D: Dialect> Core<D> {
         let tries = async {
             for number in 1.. {
                 match step().await {
-                    Ok(value) => return Ok(value),
                     Err(failure) if number < MAX_TRIES && failure.kind == Kind::Again => {
-                        // Apart from each other, or they meet again.
+                        // After a random pause, or they meet again.
                         let millis = fresh_number()?.cast_unsigned() % (4 << number.min(5));
                         sleep(Duration::from_millis(millis)).await;
                     }
                     Err(failure) if number < 3 && repeatable && failure.kind == Kind::Lost => {}
-                    Err(failure) => return Err(failure.error),
+                    outcome => return outcome,
                 }
             }
             unreachable!("the last try returns")
         };
-        timeout(limit, tries).await.unwrap_or_else(|_| {
-            let waited = limit.as_millis();
-            Err(Error::unavailable(format!("no answer from {} in {waited} ms", D::NAME)))
-        })
+        in_time::<D, _>(limit, tries).await.map_err(|failure| failure.error)
     }
 
     /// How long a call may take whose cost grows with all that the table holds.
@@ -96,14 +83,8 @@ impl<D: Dialect> Core<D> {
 
     /// Reports entries that have expired and were removed by a call, and not by the cleaner.
     pub(crate) fn report_expired<'a>(&self, keys: impl IntoIterator<Item = &'a Key>) {
-        if let Some(cleaner) = &self.cleaner {
-            cleaner.callback.report(keys);
+        if let Some(callback) = self.cleaner.as_ref().and_then(|cleaner| cleaner.callback.get()) {
+            keys.into_iter().for_each(|key| callback(key));
         }
     }
-}
-
-/// The lock that stands for a key: two keys that share it only wait for each other.
-pub(crate) fn lock(key: &Key) -> u64 {
-    let [a, b, c, d, e, f, g, h, ..] = *key.as_bytes();
-    u64::from_le_bytes([a, b, c, d, e, f, g, h])
 }

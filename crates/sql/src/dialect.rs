@@ -1,41 +1,56 @@
 //! What differs between the databases.
+//!
+//! Everything that a store does is written once, for all of them.
 
 use std::fmt::Debug;
 use std::future::Future;
-use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
 use kvolt_cache::{Key, Owner, Result};
 use sqlx::{AssertSqlSafe, Database, Encode, Type};
+use tokio::time::timeout;
 
-use crate::failure::{Failure, Kind, Trouble};
+use crate::failure::{Failure, Kind, Outcome};
 
 /// A connection of a dialect's driver.
-pub(crate) type Connection<D> = <<D as Dialect>::Db as Database>::Connection;
+pub(crate) type Connection<D> = <<D as Driver>::Db as Database>::Connection;
 
 /// How to connect, of a dialect's driver.
 pub(crate) type ConnectOptions<D> = <Connection<D> as sqlx::Connection>::Options;
 
 /// A row of a dialect's driver.
-pub(crate) type DbRow<D> = <<D as Dialect>::Db as Database>::Row;
+pub(crate) type DbRow<D> = <<D as Driver>::Db as Database>::Row;
 
-/// One kind of database: its driver, its words where the databases differ, and its codes for what
-/// went wrong.
+/// How to connect for everything; with the second, it is for reading and the second for writing.
+pub(crate) type Options<D> = (ConnectOptions<D>, Option<ConnectOptions<D>>);
+
+/// A kind of database that a [`SqlStore`](crate::SqlStore) works with. Sealed: other crates can't
+/// implement it.
 ///
-/// Sealed: other crates can't implement it. Everything that a store does is written once, for all
-/// databases.
+/// ```no_run
+/// use kvolt_sql::{Dialect, SqlStore};
 ///
-/// In the texts, `{t}` is the table, `{key}` its column `key`, `{now}` the database's clock, and
-/// the braces that a constant names are filled with another text.
-pub trait Dialect: Debug + Default + Clone + Send + Sync + 'static {
+/// /// Works with every database.
+/// async fn open<D: Dialect>(url: &str) -> kvolt_cache::Result<SqlStore<D>> {
+///     SqlStore::open(url, "shop").await
+/// }
+/// ```
+#[expect(private_bounds, reason = "sealed: its methods are not for other crates")]
+pub trait Dialect: Driver {}
+
+/// A driver, its database's SQL where the databases differ, and its error codes.
+///
+/// In the texts, `{t}` is the table, `{key}` its column `key`, `{now}` the database's clock, and the
+/// other braces that a constant's comment names stand for other texts.
+pub(crate) trait Driver: Debug + Default + Clone + Send + Sync + 'static {
     /// The driver.
     type Db: Database;
 
-    /// What people call it.
+    /// The database's name.
     const NAME: &'static str;
 
-    /// Whether there is a network on the way to it.
+    /// Whether it is reached over a network.
     const IS_REMOTE: bool = true;
 
     /// Milliseconds since the epoch by the database's clock, rounded down.
@@ -91,24 +106,35 @@ pub trait Dialect: Debug + Default + Clone + Send + Sync + 'static {
     /// Begins a transaction and takes this owner's lock until its end, in one round trip.
     fn begin(&self, table: &str, lock: Option<u64>, timeout: Duration) -> String;
 
-    /// Keeps all other processes from reading and changing the schema, until
-    /// [`unlock_schema`](Self::unlock_schema).
-    fn lock_schema(&self, table: &str, timeout: Duration) -> String;
+    /// Takes the lock on the schema, which all processes must hold to read or change it.
+    fn lock_schema(&self, table: &str, timeout: Duration) -> String {
+        let key = Key::of(format!("the schema of {table}"));
+        self.begin(table, Some(lock(&key)), timeout)
+    }
 
-    /// Lets them in again. The change takes effect if it is `done`.
-    fn unlock_schema(&self, table: &str, done: bool) -> String;
+    /// Releases the lock on the schema. The change takes effect if it is `done`.
+    fn unlock_schema(&self, table: &str, done: bool) -> String {
+        let _ = table;
+        if done { "COMMIT" } else { "ROLLBACK" }.to_owned()
+    }
 
-    /// How to connect for reading, and for writing where that is another pool. Takes over the
-    /// settings that the URL asks for.
+    /// How to connect for reading and, where that is another pool, for writing. Adopts the
+    /// settings in the URL.
     fn options(&mut self, url: &str, timeout: Duration) -> Result<Options<Self>>;
 
-    /// Readies a new connection, refuses a server that is too old, and returns a number that
-    /// names the running server.
+    /// Sets up a new connection, rejects a server that is too old, and returns a number that
+    /// identifies the running server.
     fn prepare(
         &self,
         connection: &mut Connection<Self>,
         timeout: Duration,
-    ) -> impl Future<Output = Result<i64, Trouble>> + Send;
+    ) -> impl Future<Output = Outcome<i64>> + Send;
+
+    /// The statement with its arguments in it, if they can't be sent apart from it.
+    fn inlined(&self, statement: &Statement, arguments: &[Argument<'_>]) -> Option<String> {
+        let _ = (statement, arguments);
+        None
+    }
 
     /// Runs a statement that returns rows.
     fn fetch(
@@ -118,7 +144,7 @@ pub trait Dialect: Debug + Default + Clone + Send + Sync + 'static {
         arguments: &[Argument<'_>],
     ) -> impl Future<Output = sqlx::Result<Vec<DbRow<Self>>>> + Send;
 
-    /// Runs a statement that does not, and returns how many rows it matched.
+    /// Runs a statement that returns none, and returns how many rows it matched.
     fn execute(
         &self,
         connection: &mut Connection<Self>,
@@ -139,7 +165,7 @@ pub trait Dialect: Debug + Default + Clone + Send + Sync + 'static {
     /// A string of bytes of a row.
     fn bytes(row: &DbRow<Self>, index: usize) -> sqlx::Result<Option<Vec<u8>>>;
 
-    /// What an error that the database reported is most likely a sign of.
+    /// The most likely cause of an error that the database reported.
     fn hint(error: &dyn sqlx::error::DatabaseError) -> Option<&'static str> {
         let _ = error;
         None
@@ -157,17 +183,8 @@ pub(crate) const TAKE_OVER: &str = " ON CONFLICT (key) DO UPDATE SET \
     absolute_deadline = excluded.absolute_deadline \
     WHERE {t}.expires <= {now}";
 
-/// How a store connects.
-#[derive(Debug)]
-pub struct Options<D: Dialect> {
-    /// For everything, or for reading where there is another for writing.
-    pub(crate) read: ConnectOptions<D>,
-    /// For the one connection that writes, where there is but one.
-    pub(crate) write: Option<ConnectOptions<D>>,
-}
-
 /// The failure of a driver's call.
-pub(crate) fn failure<D: Dialect>(error: sqlx::Error) -> Failure {
+pub(crate) fn failure<D: Driver>(error: sqlx::Error) -> Failure {
     let (kind, message) = match &error {
         sqlx::Error::Database(reported) => {
             let code = reported.code().unwrap_or_default();
@@ -198,31 +215,36 @@ pub(crate) fn failure<D: Dialect>(error: sqlx::Error) -> Failure {
     failure
 }
 
-/// The failure to make a connection.
-pub(crate) fn failure_to_connect<D: Dialect>(trouble: Trouble) -> Failure {
-    match trouble {
-        // How the library for TLS refuses a certificate.
-        Trouble::Driver(sqlx::Error::Io(why)) if why.kind() == ErrorKind::InvalidData => {
-            failure::<D>(sqlx::Error::Tls(why.into()))
-        }
-        Trouble::Driver(error) => failure::<D>(error),
-        Trouble::Refused(error) => Failure::from(error),
-    }
+/// The lock that stands for a key. Two keys may share one, and then wait for each other.
+pub(crate) fn lock(key: &Key) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = *key.as_bytes();
+    u64::from_le_bytes([a, b, c, d, e, f, g, h])
+}
+
+/// Runs a step; a failure if it takes longer than the limit.
+pub(crate) async fn in_time<D: Driver, T>(
+    limit: Duration,
+    step: impl Future<Output = Outcome<T>>,
+) -> Outcome<T> {
+    timeout(limit, step).await.unwrap_or_else(|_| {
+        let millis = limit.as_millis();
+        Err(Failure::new(Kind::Unavailable, format!("no reply from {} in {millis} ms", D::NAME)))
+    })
 }
 
 /// A statement with numbered arguments, `$1`, `$2` and so on.
 #[derive(Debug, Clone)]
-pub struct Statement {
+pub(crate) struct Statement {
     pub(crate) sql: Arc<str>,
-    /// Which arguments to hand over: each once, or as often as and in the order in which they appear.
+    /// The arguments to bind: each once, or in the order in which the text has them.
     pub(crate) order: Box<[usize]>,
-    /// Whether it comes again, so that it is worth preparing.
+    /// Whether it is prepared, because it is used again.
     pub(crate) persistent: bool,
 }
 
 /// An argument of a statement.
 #[derive(Debug, Clone, Copy)]
-pub enum Argument<'a> {
+pub(crate) enum Argument<'a> {
     /// An integer, or none.
     Integer(Option<i64>),
     /// A string of bytes, or none.
@@ -266,7 +288,7 @@ where
     })
 }
 
-/// The methods that are the same text for every driver, with types of their own in each.
+/// The methods whose text is the same for every driver, and whose types are not.
 macro_rules! by_driver {
     () => {
         fn integer(row: &$crate::dialect::DbRow<Self>, index: usize) -> sqlx::Result<Option<i64>> {
@@ -280,22 +302,16 @@ macro_rules! by_driver {
             sqlx::Row::try_get(row, index)
         }
 
-        async fn run(
-            &self,
-            connection: &mut $crate::dialect::Connection<Self>,
-            sql: String,
-        ) -> sqlx::Result<()> {
-            sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(connection).await.map(drop)
-        }
-    };
-    (statements) => {
         async fn fetch(
             &self,
             connection: &mut $crate::dialect::Connection<Self>,
             statement: &$crate::dialect::Statement,
             arguments: &[$crate::dialect::Argument<'_>],
         ) -> sqlx::Result<Vec<$crate::dialect::DbRow<Self>>> {
-            $crate::dialect::bound(statement, arguments).fetch_all(connection).await
+            match self.inlined(statement, arguments) {
+                Some(sql) => sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).fetch_all(connection).await,
+                None => $crate::dialect::bound(statement, arguments).fetch_all(connection).await,
+            }
         }
 
         async fn execute(
@@ -304,8 +320,19 @@ macro_rules! by_driver {
             statement: &$crate::dialect::Statement,
             arguments: &[$crate::dialect::Argument<'_>],
         ) -> sqlx::Result<u64> {
-            let done = $crate::dialect::bound(statement, arguments).execute(connection).await?;
-            Ok(done.rows_affected())
+            let done = match self.inlined(statement, arguments) {
+                Some(sql) => sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(connection).await,
+                None => $crate::dialect::bound(statement, arguments).execute(connection).await,
+            };
+            Ok(done?.rows_affected())
+        }
+
+        async fn run(
+            &self,
+            connection: &mut $crate::dialect::Connection<Self>,
+            sql: String,
+        ) -> sqlx::Result<()> {
+            sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(connection).await.map(drop)
         }
     };
 }

@@ -14,7 +14,7 @@ pub(crate) struct Failure {
 
 /// Who must act on a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// The step met another and was undone: it is tried again at once.
     Again,
     /// The key is taken.
@@ -27,21 +27,6 @@ pub enum Kind {
     Full,
     /// The operator must change something.
     Misconfigured,
-}
-
-/// Why a connection can't be used.
-#[derive(Debug)]
-pub enum Trouble {
-    /// The driver says why.
-    Driver(sqlx::Error),
-    /// It is not what this crate needs.
-    Refused(Error),
-}
-
-impl From<sqlx::Error> for Trouble {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Driver(error)
-    }
 }
 
 impl Failure {

@@ -2,9 +2,9 @@
 
 use kvolt_cache::{AtLimit, InsertOutcome, Key, NewEntry, Owner, OwnerLimit, Predecessor};
 
-use crate::connections::{Lease, Step};
-use crate::core::{Core, lock};
-use crate::dialect::{Argument, Dialect};
+use crate::connections::Lease;
+use crate::core::Core;
+use crate::dialect::{Argument, Dialect, lock};
 use crate::failure::{Kind, Outcome};
 use crate::row::{Removed, fresh_number, millis, moment, timestamp};
 
@@ -34,6 +34,12 @@ impl<D: Dialect> Core<D> {
         {
             return Ok(InsertOutcome::Expired);
         }
+        // An entry is never its own predecessor: a live one occupies the key.
+        if let Some(old) = replaces.filter(|old| old.key == *key && old.seen.is_some()) {
+            let is_live = self.find(&mut lease, &old.key).await?.is_some();
+            return Ok(if is_live { InsertOutcome::Occupied } else { InsertOutcome::Conflict });
+        }
+        let replaces = replaces.filter(|old| old.key != *key);
         let row = arguments(key, entry, now)?;
         if limit.is_none() {
             match (replaces, &self.sql.insert_replacing) {
@@ -56,7 +62,7 @@ impl<D: Dialect> Core<D> {
         }
         lease.begin(&self.sql.table, owner_lock).await?;
         let step = self.insert_within(&mut lease, key, &row, limit, replaces).await;
-        lease.conclude(step).await
+        lease.conclude(step, |outcome| matches!(outcome, InsertOutcome::Inserted { .. })).await
     }
 
     /// The steps of an insertion, within a transaction that has the owner's lock if there is a
@@ -71,29 +77,29 @@ impl<D: Dialect> Core<D> {
         row: &[Argument<'_>],
         limit: Option<(&Owner, OwnerLimit)>,
         replaces: Option<&Predecessor>,
-    ) -> Outcome<Step<InsertOutcome>> {
+    ) -> Outcome<InsertOutcome> {
         if let Some(replaces) = replaces {
             let removed = lease.execute(&self.sql.remove_replaced, &replaced(replaces)).await?;
             if removed == 0 && replaces.seen.is_some() {
-                return Ok(Step::Refused(InsertOutcome::Conflict));
+                return Ok(InsertOutcome::Conflict);
             }
         }
         let limit = limit.map(|(owner, limit)| (owner, limit.max_entries(), limit.at_limit()));
         if let Some((owner, max, AtLimit::Refuse)) = limit {
             let arguments = [owner.into(), Argument::from(i64::from(max))];
             if lease.fetch(&self.sql.some_owned, &arguments).await?.len() >= max as usize {
-                return Ok(Step::Refused(InsertOutcome::LimitReached));
+                return Ok(InsertOutcome::LimitReached);
             }
         }
         if !self.insert_row(lease, key, row).await? {
-            return Ok(Step::Refused(InsertOutcome::Occupied));
+            return Ok(InsertOutcome::Occupied);
         }
         let mut removed = Vec::new();
         if let Some((owner, max, AtLimit::RemoveOldest)) = limit {
             let arguments = [owner.into(), Argument::from(i64::from(max) - 1), key.into()];
             removed = lease.remove(&self.sql, &self.sql.remove_oldest, &arguments).await?;
         }
-        Ok(Step::Done(inserted(removed)))
+        Ok(inserted(removed))
     }
 
     async fn insert_row(

@@ -1,13 +1,6 @@
 #![doc = include_str!("../README.md")]
-#![cfg_attr(
-    not(any(feature = "mysql", feature = "postgres", feature = "sqlite")),
-    allow(
-        dead_code,
-        unused_macros,
-        unused_imports,
-        reason = "without a database there is no store"
-    )
-)]
+// Without a database there is no store.
+#![cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 
 mod builder;
 mod change;
@@ -25,6 +18,7 @@ mod postgres;
 mod read;
 mod remove;
 mod row;
+mod settings;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod statements;
@@ -34,6 +28,7 @@ mod turns;
 mod url;
 
 pub use builder::{DEFAULT_TIMEOUT, SqlStoreBuilder};
+pub use dialect::Dialect;
 #[cfg(feature = "mysql")]
 pub use mysql::{MySql, MySqlStore};
 #[cfg(feature = "postgres")]

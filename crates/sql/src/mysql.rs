@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use kvolt_cache::{Error, Result};
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlDatabaseError, MySqlSslMode};
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Row as _};
+use sqlx::{ConnectOptions as _, Row as _};
 
-use crate::dialect::{Dialect, Options, by_driver};
-use crate::failure::{Kind, Trouble};
+use crate::dialect::{Dialect, Driver, Options, by_driver, failure};
+use crate::failure::{Kind, Outcome};
 use crate::store::SqlStore;
 use crate::url::{Url, warn_of_plain_text};
 
@@ -22,7 +22,9 @@ pub struct MySql;
 const PARAMETERS: &str = "sslmode ssl-mode sslca ssl-ca sslcert ssl-cert sslkey ssl-key charset \
     collation statement-cache-capacity socket timezone time-zone";
 
-impl Dialect for MySql {
+impl Dialect for MySql {}
+
+impl Driver for MySql {
     type Db = sqlx::MySql;
 
     const NAME: &'static str = "MySQL";
@@ -77,16 +79,10 @@ impl Dialect for MySql {
 
     fn options(&mut self, url: &str, _: Duration) -> Result<Options<Self>> {
         let url = Url::parse(url, &["mysql", "mariadb"], PARAMETERS)?;
-        let options: MySqlConnectOptions = url.text.parse().map_err(|_| {
-            Error::misconfigured(
-                "the URL is not mysql://USER:PASSWORD@HOST:PORT/DATABASE, \
-                 with special characters percent-encoded, or it has a parameter that can't work",
-            )
-        })?;
+        let options: MySqlConnectOptions = url.options(Self::NAME, "mysql")?;
         if options.get_database().is_none() {
             return Err(Error::misconfigured("the URL names no database"));
         }
-        url.warn_of_unknown(Self::NAME);
         if matches!(options.get_ssl_mode(), MySqlSslMode::Preferred)
             && options.get_socket().is_none()
         {
@@ -94,19 +90,16 @@ impl Dialect for MySql {
         }
         // The mode is set with all else.
         let options = options.pipes_as_concat(false).no_engine_substitution(false);
-        Ok(Options { read: options.disable_statement_logging(), write: None })
+        Ok((options.disable_statement_logging(), None))
     }
 
-    async fn prepare(
-        &self,
-        connection: &mut MySqlConnection,
-        timeout: Duration,
-    ) -> Result<i64, Trouble> {
+    async fn prepare(&self, connection: &mut MySqlConnection, timeout: Duration) -> Outcome<i64> {
         let version = sqlx::raw_sql("SELECT CAST(VERSION() AS BINARY)");
-        let version: Vec<u8> = version.fetch_one(&mut *connection).await?.try_get(0)?;
+        let version = version.fetch_one(&mut *connection).await;
+        let version: Vec<u8> = version.and_then(|row| row.try_get(0)).map_err(failure::<Self>)?;
         let version = String::from_utf8_lossy(&version).into_owned();
         let is_mariadb = version.contains("MariaDB");
-        check_version(&version, is_mariadb).map_err(Trouble::Refused)?;
+        check_version(&version, is_mariadb)?;
         // Everything whose default at the server would change what a statement does. A call whose
         // client has given up must not go on waiting for a lock.
         let seconds = timeout.as_secs().max(1);
@@ -122,12 +115,11 @@ impl Dialect for MySql {
             // A client that was cut off loses its locks.
             sql += &format!("; SET SESSION idle_transaction_timeout = {}", seconds * 5);
         }
-        sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await?;
+        self.run(connection, sql).await.map_err(failure::<Self>)?;
         Ok(0)
     }
 
     by_driver!();
-    by_driver!(statements);
 
     fn kind(error: &dyn sqlx::error::DatabaseError) -> Kind {
         match error.try_downcast_ref::<MySqlDatabaseError>().map_or(0, MySqlDatabaseError::number) {

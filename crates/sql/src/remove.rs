@@ -2,8 +2,8 @@
 
 use kvolt_cache::{Key, Owner, RemoveOutcome, Version};
 
-use crate::core::{Core, lock};
-use crate::dialect::{Argument, Dialect};
+use crate::core::Core;
+use crate::dialect::{Argument, Dialect, lock};
 use crate::failure::{Failure, Kind, Outcome};
 
 impl<D: Dialect> Core<D> {

@@ -25,20 +25,21 @@ impl Row {
     /// Returns an error if the row can't be read ([`Error::is_corrupt`]), with its key.
     pub(crate) fn read<D: Dialect>(row: &DbRow<D>) -> Result<Self> {
         let key = key::<D>(row)?;
-        let owner = match bytes::<D>(row, 3, key, "owner")? {
-            Some(owner) => {
-                let owner = str::from_utf8(&owner).ok().and_then(Owner::from_stored);
-                Some(owner.ok_or_else(|| bad(key, "owner"))?)
-            }
-            None => None,
+        let bytes = |index, column| D::bytes(row, index).map_err(|_| damaged(key, column));
+        let integer = |index, column| match D::integer(row, index) {
+            Ok(Some(number)) => Ok(number),
+            _ => Err(damaged(key, column)),
         };
-        let version = integer::<D>(row, 1, key, "version")?.ok_or_else(|| bad(key, "version"))?;
+        let owner = bytes(3, "owner")?.map(|owner| {
+            let owner = str::from_utf8(&owner).ok().and_then(Owner::from_stored);
+            owner.ok_or_else(|| damaged(key, "owner"))
+        });
         Ok(Self {
             key,
-            version: Version::from_number(version.cast_unsigned()),
-            value: bytes::<D>(row, 2, key, "value")?.ok_or_else(|| bad(key, "value"))?,
-            owner,
-            created: integer::<D>(row, 4, key, "created")?.ok_or_else(|| bad(key, "created"))?,
+            version: Version::from_number(integer(1, "version")?.cast_unsigned()),
+            value: bytes(2, "value")?.ok_or_else(|| damaged(key, "value"))?,
+            owner: owner.transpose()?,
+            created: integer(4, "created")?,
             times: Times::read::<D>(row, 5, key)?,
         })
     }
@@ -73,17 +74,15 @@ impl Times {
     ///
     /// Returns an error if they can't be read ([`Error::is_corrupt`]), with the row's key.
     pub(crate) fn read<D: Dialect>(row: &DbRow<D>, first: usize, key: Key) -> Result<Self> {
-        let idle = integer::<D>(row, first, key, "idle")?;
-        let idle_deadline = integer::<D>(row, first + 1, key, "idle_deadline")?;
+        let integer = |index, column| D::integer(row, index).map_err(|_| damaged(key, column));
+        let idle = integer(first, "idle")?;
+        let idle_deadline = integer(first + 1, "idle_deadline")?;
         if idle.is_some() != idle_deadline.is_some() || idle.is_some_and(|idle| idle < 0) {
-            return Err(bad(key, "idle"));
+            return Err(damaged(key, "idle"));
         }
-        Ok(Self {
-            idle,
-            idle_deadline,
-            absolute_deadline: integer::<D>(row, first + 2, key, "absolute_deadline")?,
-            now: integer::<D>(row, first + 3, key, "now")?.ok_or_else(|| bad(key, "now"))?,
-        })
+        let absolute_deadline = integer(first + 2, "absolute_deadline")?;
+        let now = integer(first + 3, "now")?.ok_or_else(|| damaged(key, "now"))?;
+        Ok(Self { idle, idle_deadline, absolute_deadline, now })
     }
 
     /// Whether it was live at the very moment that it tells.
@@ -144,25 +143,7 @@ pub(crate) fn key<D: Dialect>(row: &DbRow<D>) -> Result<Key> {
     key.ok_or_else(|| Error::misconfigured("a row of the table has a key that is not 32 bytes"))
 }
 
-fn integer<D: Dialect>(
-    row: &DbRow<D>,
-    index: usize,
-    key: Key,
-    column: &str,
-) -> Result<Option<i64>> {
-    D::integer(row, index).map_err(|_| bad(key, column))
-}
-
-fn bytes<D: Dialect>(
-    row: &DbRow<D>,
-    index: usize,
-    key: Key,
-    column: &str,
-) -> Result<Option<Vec<u8>>> {
-    D::bytes(row, index).map_err(|_| bad(key, column))
-}
-
-fn bad(key: Key, column: &str) -> Error {
+fn damaged(key: Key, column: &str) -> Error {
     Error::corrupt(key, format!("its column {column} is damaged"))
 }
 

@@ -170,31 +170,27 @@ pub(crate) fn table(namespace: &Namespace) -> String {
 
 /// A statement from its text.
 pub(crate) fn statement<D: Dialect>(table: &str, sql: &str) -> Statement {
-    let sql = fill::<D>(table, sql);
-    let mut order: Vec<usize> = sql.split('$').skip(1).filter_map(leading_index).collect();
-    if !D::NUMBERS_ARGUMENTS {
-        let sql = without_numbers(&sql).into();
-        return Statement { sql, order: order.into(), persistent: true };
+    let mut order = Vec::new();
+    let sql = substitute(&fill::<D>(table, sql), |index| {
+        order.push(index);
+        if D::NUMBERS_ARGUMENTS { format!("${}", index + 1) } else { String::from("?") }
+    });
+    if D::NUMBERS_ARGUMENTS {
+        order.sort_unstable();
+        order.dedup();
     }
-    order.sort_unstable();
-    order.dedup();
     Statement { sql: sql.into(), order: order.into(), persistent: true }
 }
 
-/// The index of the argument whose number the text begins with.
-pub(crate) fn leading_index(text: &str) -> Option<usize> {
-    let number: usize = text[..text.len() - after_number(text).len()].parse().ok()?;
-    number.checked_sub(1)
-}
-
-pub(crate) fn after_number(text: &str) -> &str {
-    text.trim_start_matches(|c: char| c.is_ascii_digit())
-}
-
-fn without_numbers(sql: &str) -> String {
+/// The text with another text in the place of each numbered argument.
+pub(crate) fn substitute(sql: &str, mut argument: impl FnMut(usize) -> String) -> String {
     let mut parts = sql.split('$');
     let first = parts.next().unwrap_or_default().to_owned();
-    parts.fold(first, |sql, part| sql + "?" + after_number(part))
+    parts.fold(first, |sql, part| {
+        let rest = part.trim_start_matches(|c: char| c.is_ascii_digit());
+        let number = part[..part.len() - rest.len()].parse().unwrap_or(1usize);
+        sql + &argument(number.saturating_sub(1)) + rest
+    })
 }
 
 /// The text with the table's name and the database's words filled in.

@@ -10,9 +10,10 @@ use kvolt_cache::{
 use crate::builder::SqlStoreBuilder;
 use crate::cleaner::Cleaner;
 use crate::connections::Pool;
-use crate::core::{Core, Settings};
+use crate::core::Core;
 use crate::dialect::Dialect;
 use crate::migrate;
+use crate::settings::Settings;
 use crate::statements::{Statements, table};
 
 /// A [`Store`] of bytes in a table of a SQL database.
@@ -21,6 +22,7 @@ use crate::statements::{Statements, table};
 /// are one store. It must be opened and used within a Tokio runtime.
 ///
 /// What each call costs, and what it promises, is in the [crate's documentation](crate).
+#[derive(Clone)]
 pub struct SqlStore<D: Dialect> {
     pub(crate) core: Arc<Core<D>>,
 }
@@ -86,9 +88,9 @@ impl<D: Dialect> SqlStore<D> {
         namespace: Namespace,
     ) -> Result<Self> {
         let sql = Arc::new(Statements::new::<D>(&namespace, settings.slide_after));
-        migrate::open::<D>(&write, &sql.table, settings.timeout, settings.migrate).await?;
-        let cleaner = Cleaner::start(&read, &write, &sql, settings.cleaning, settings.timeout);
-        let core = Core { namespace, read, write, sql, settings, cleaner };
+        let mut core = Core { namespace, read, write, sql, settings, cleaner: None };
+        core.ensure_schema(None).await?;
+        core.cleaner = Cleaner::start(&core.read, &core.write, &core.sql, settings);
         Ok(Self { core: Arc::new(core) })
     }
 }
@@ -160,13 +162,7 @@ impl<D: Dialect> Store<Vec<u8>> for SqlStore<D> {
     /// was cleared, or that another program deleted is not reported, and those deleted just
     /// before the process dies may not be.
     fn on_expired(&self, callback: OnExpired) -> bool {
-        self.core.cleaner.as_ref().is_some_and(|cleaner| cleaner.callback.set(callback))
-    }
-}
-
-impl<D: Dialect> Clone for SqlStore<D> {
-    fn clone(&self) -> Self {
-        Self { core: Arc::clone(&self.core) }
+        self.core.cleaner.as_ref().is_some_and(|cleaner| cleaner.callback.set(callback).is_ok())
     }
 }
 

@@ -1,13 +1,14 @@
 //! What the URL of a connection asks for.
 
 use std::net::IpAddr;
+use std::str::FromStr;
 
 use kvolt_cache::{Error, Result};
 
 /// A URL of which only the parameters are left that the driver knows.
 #[derive(Debug)]
 pub(crate) struct Url<'a> {
-    pub(crate) text: String,
+    text: String,
     /// The others, with their values.
     unknown: Vec<(&'a str, &'a str)>,
 }
@@ -54,11 +55,22 @@ impl<'a> Url<'a> {
         Some(self.unknown.remove(index).1)
     }
 
-    /// Logs the names of the parameters that were left out, after the rest turned out to be a URL.
-    pub(crate) fn warn_of_unknown(&self, database: &str) {
+    /// The driver's options. Logs the names of the parameters that were left out.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the driver can't parse the rest ([`Error::is_misconfigured`]).
+    pub(crate) fn options<O: FromStr>(&self, database: &str, scheme: &str) -> Result<O> {
+        let options = self.text.parse().map_err(|_| {
+            Error::misconfigured(format!(
+                "the URL is not {scheme}://USER:PASSWORD@HOST:PORT/DATABASE, \
+                 with special characters percent-encoded, or a parameter has an invalid value"
+            ))
+        })?;
         for (parameter, _) in &self.unknown {
             tracing::warn!(database, parameter, "ignored an unknown parameter of the URL");
         }
+        Ok(options)
     }
 }
 

@@ -6,15 +6,16 @@ use std::fmt::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use kvolt_cache::{Error, Result};
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow, PgSslMode};
+use kvolt_cache::Result;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Row as _};
 
 use crate::builder::SqlStoreBuilder;
-use crate::core::lock;
-use crate::dialect::{Argument, Dialect, Options, Statement, TAKE_OVER, bound, by_driver};
-use crate::failure::{Kind, Trouble};
-use crate::statements::{after_number, leading_index};
+use crate::dialect::{
+    Argument, Dialect, Driver, Options, Statement, TAKE_OVER, by_driver, failure,
+};
+use crate::failure::{Failure, Kind, Outcome};
+use crate::statements::substitute;
 use crate::store::SqlStore;
 use crate::url::{Url, warn_of_plain_text};
 
@@ -33,7 +34,7 @@ pub struct Postgres {
 }
 
 /// The oldest version that was maintained when this was written, less one.
-const VERSION_MIN: u32 = 13;
+const MIN_VERSION: u32 = 13;
 
 /// How much longer than a call a transaction may hold its locks after its client is gone.
 const ABANDONED_TIMEOUTS: u32 = 5;
@@ -60,14 +61,16 @@ impl SqlStoreBuilder<Postgres> {
     ///
     /// # Errors
     ///
-    /// Returns an error if it is not such a URL ([`Error::is_misconfigured`]).
+    /// Returns an error if it is not such a URL ([`is_misconfigured`](kvolt_cache::Error::is_misconfigured)).
     pub fn listen_url(self, url: &str) -> Result<Self> {
         let listen = Some(Arc::new(parse(url)?.0));
         Ok(self.with_dialect(|dialect| dialect.listen = listen))
     }
 }
 
-impl Dialect for Postgres {
+impl Dialect for Postgres {}
+
+impl Driver for Postgres {
     type Db = sqlx::Postgres;
 
     const NAME: &'static str = "PostgreSQL";
@@ -110,15 +113,6 @@ impl Dialect for Postgres {
         sql
     }
 
-    fn lock_schema(&self, table: &str, timeout: Duration) -> String {
-        let key = kvolt_cache::Key::of(format!("the schema of {table}"));
-        self.begin(table, Some(lock(&key)), timeout)
-    }
-
-    fn unlock_schema(&self, _: &str, done: bool) -> String {
-        if done { "COMMIT" } else { "ROLLBACK" }.to_owned()
-    }
-
     fn options(&mut self, url: &str, timeout: Duration) -> Result<Options<Self>> {
         let (mut options, is_pooled) = parse(url)?;
         self.is_pooled |= is_pooled;
@@ -137,51 +131,33 @@ impl Dialect for Postgres {
             let _ = write!(settings, "{scope} synchronous_commit = 'on'; ");
         }
         self.settings = settings.into();
-        Ok(Options { read: options, write: None })
+        Ok((options, None))
     }
 
-    async fn prepare(&self, connection: &mut PgConnection, _: Duration) -> Result<i64, Trouble> {
+    async fn prepare(&self, connection: &mut PgConnection, _: Duration) -> Outcome<i64> {
         let version = connection.server_version_num().map(|number| number / 10_000);
-        if let Some(version) = version.filter(|version| *version < VERSION_MIN) {
-            return Err(Trouble::Refused(Error::misconfigured(format!(
-                "the server is PostgreSQL {version}, and {VERSION_MIN} is the oldest that works"
-            ))));
+        if let Some(version) = version.filter(|version| *version < MIN_VERSION) {
+            return Err(Failure::new(
+                Kind::Misconfigured,
+                format!(
+                    "the server is PostgreSQL {version}, and {MIN_VERSION} is the oldest that works"
+                ),
+            ));
         }
         if self.is_pooled {
             return Ok(0);
         }
         let sql = AssertSqlSafe(format!("{}{SERVER}", self.settings));
-        Ok(sqlx::raw_sql(sql).fetch_one(connection).await?.try_get(0)?)
+        let row = sqlx::raw_sql(sql).fetch_one(connection).await;
+        row.and_then(|row| row.try_get(0)).map_err(failure::<Self>)
     }
 
     by_driver!();
 
-    async fn fetch(
-        &self,
-        connection: &mut PgConnection,
-        statement: &Statement,
-        arguments: &[Argument<'_>],
-    ) -> sqlx::Result<Vec<PgRow>> {
-        if self.is_pooled {
-            let sql = inlined(&self.settings, statement, arguments);
-            return sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(connection).await;
-        }
-        bound(statement, arguments).fetch_all(connection).await
-    }
-
-    async fn execute(
-        &self,
-        connection: &mut PgConnection,
-        statement: &Statement,
-        arguments: &[Argument<'_>],
-    ) -> sqlx::Result<u64> {
-        let done = if self.is_pooled {
-            let sql = inlined(&self.settings, statement, arguments);
-            sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await
-        } else {
-            bound(statement, arguments).execute(connection).await
-        };
-        Ok(done?.rows_affected())
+    fn inlined(&self, statement: &Statement, arguments: &[Argument<'_>]) -> Option<String> {
+        let literal = |index: usize| literal(&arguments[index]);
+        // The settings apply until the statement ends.
+        self.is_pooled.then(|| self.settings.to_string() + &substitute(&statement.sql, literal))
     }
 
     fn hint(error: &dyn sqlx::error::DatabaseError) -> Option<&'static str> {
@@ -239,13 +215,7 @@ impl fmt::Debug for Postgres {
 fn parse(url: &str) -> Result<(PgConnectOptions, bool)> {
     let mut url = Url::parse(url, &["postgres", "postgresql"], PARAMETERS)?;
     let is_pooled = url.take("pooled_by_transactions") == Some("true");
-    let options: PgConnectOptions = url.text.parse().map_err(|_| {
-        Error::misconfigured(
-            "the URL is not postgres://USER:PASSWORD@HOST:PORT/DATABASE, \
-             with special characters percent-encoded, or it has a parameter that can't work",
-        )
-    })?;
-    url.warn_of_unknown(Postgres::NAME);
+    let options: PgConnectOptions = url.options(Postgres::NAME, "postgres")?;
     if matches!(options.get_ssl_mode(), PgSslMode::Prefer | PgSslMode::Allow)
         && options.get_socket().is_none()
     {
@@ -262,31 +232,20 @@ fn parse(url: &str) -> Result<(PgConnectOptions, bool)> {
     Ok((options, is_pooled))
 }
 
-/// The statement with its arguments in it, numbers, and bytes in hexadecimal, neither of which can
-/// be anything else. The settings before it hold until it ends.
-fn inlined(settings: &str, statement: &Statement, arguments: &[Argument<'_>]) -> String {
-    let mut sql = settings.to_owned();
-    let mut parts = statement.sql.split('$');
-    sql.push_str(parts.next().unwrap_or_default());
-    for part in parts {
-        let Some(index) = leading_index(part) else { continue };
-        match &arguments[index] {
-            Argument::Integer(Some(number)) => {
-                let _ = write!(sql, "({number})::bigint");
+/// An argument as text: a number, or bytes in hexadecimal, neither of which can be anything else.
+fn literal(argument: &Argument<'_>) -> String {
+    match argument {
+        Argument::Integer(Some(number)) => format!("({number})::bigint"),
+        Argument::Integer(None) => String::from("NULL::bigint"),
+        Argument::Bytes(Some(bytes)) => {
+            let mut text = String::from("decode('");
+            for byte in bytes.iter() {
+                let _ = write!(text, "{byte:02x}");
             }
-            Argument::Integer(None) => sql.push_str("NULL::bigint"),
-            Argument::Bytes(Some(bytes)) => {
-                sql.push_str("decode('");
-                for byte in bytes.iter() {
-                    let _ = write!(sql, "{byte:02x}");
-                }
-                sql.push_str("', 'hex')");
-            }
-            Argument::Bytes(None) => sql.push_str("NULL::bytea"),
+            text + "', 'hex')"
         }
-        sql.push_str(after_number(part));
+        Argument::Bytes(None) => String::from("NULL::bytea"),
     }
-    sql
 }
 
 #[cfg(test)]
@@ -311,6 +270,8 @@ mod tests {
         arguments.push(Argument::Bytes(None));
         let hex = "decode('275c00', 'hex')";
         let expected = format!("SELECT (-1)::bigint, {hex}, NULL::bytea WHERE a = {hex}");
-        assert_eq!(inlined("", &statement, &arguments), expected);
+        let postgres = Postgres { is_pooled: true, ..Postgres::default() };
+        assert_eq!(postgres.inlined(&statement, &arguments).as_deref(), Some(&*expected));
+        assert_eq!(Postgres::default().inlined(&statement, &arguments), None);
     }
 }

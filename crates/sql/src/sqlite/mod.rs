@@ -11,8 +11,8 @@ use sqlx::ConnectOptions as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 
 use crate::builder::SqlStoreBuilder;
-use crate::dialect::{Dialect, Options, TAKE_OVER, by_driver};
-use crate::failure::{Kind, Trouble};
+use crate::dialect::{Dialect, Driver, Options, TAKE_OVER, by_driver};
+use crate::failure::{Kind, Outcome};
 use crate::store::SqlStore;
 
 /// A store in a file, by SQLite.
@@ -53,7 +53,9 @@ impl SqlStoreBuilder<Sqlite> {
     }
 }
 
-impl Dialect for Sqlite {
+impl Dialect for Sqlite {}
+
+impl Driver for Sqlite {
     type Db = sqlx::Sqlite;
 
     const NAME: &'static str = "SQLite";
@@ -81,14 +83,6 @@ impl Dialect for Sqlite {
         "BEGIN IMMEDIATE".to_owned()
     }
 
-    fn lock_schema(&self, table: &str, timeout: Duration) -> String {
-        self.begin(table, None, timeout)
-    }
-
-    fn unlock_schema(&self, _: &str, done: bool) -> String {
-        if done { "COMMIT" } else { "ROLLBACK" }.to_owned()
-    }
-
     fn options(&mut self, url: &str, timeout: Duration) -> Result<Options<Self>> {
         let path = path(url)?;
         create(path)?;
@@ -108,15 +102,14 @@ impl Dialect for Sqlite {
             Some(bytes) => options.pragma("max_page_count", (bytes / PAGE_SIZE).max(1).to_string()),
             None => options,
         };
-        Ok(Options { read, write: Some(write) })
+        Ok((read, Some(write)))
     }
 
-    async fn prepare(&self, _: &mut SqliteConnection, _: Duration) -> Result<i64, Trouble> {
+    async fn prepare(&self, _: &mut SqliteConnection, _: Duration) -> Outcome<i64> {
         Ok(0)
     }
 
     by_driver!();
-    by_driver!(statements);
 
     fn kind(error: &dyn sqlx::error::DatabaseError) -> Kind {
         let code = error.code().and_then(|code| code.parse::<u32>().ok()).unwrap_or(0);
