@@ -114,8 +114,10 @@ impl<D: Dialect> Core<D> {
                 Err(failure) if failure.kind == Kind::Taken => {}
                 Err(failure) => return Err(failure),
             }
-            // The key is taken, maybe by what has expired.
-            if lease.execute(&self.sql.remove_expired, &[key.into()]).await? == 0 {
+            // The row has expired, or had and was removed since, or it is live.
+            if lease.execute(&self.sql.remove_expired, &[key.into()]).await? == 0
+                && !lease.fetch(&self.sql.deadlines, &[key.into()]).await?.is_empty()
+            {
                 return Ok(false);
             }
         }

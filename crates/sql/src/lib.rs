@@ -1,4 +1,5 @@
 #![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 // Without a database there is no store.
 #![cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 

@@ -17,7 +17,7 @@ use kvolt_cache::{
 };
 use kvolt_testkit::Fixture;
 use kvolt_testkit::conformance::{Asked, Costs};
-use shifted::{Shift, Shifted, Within};
+use shifted::{Reopen, Shift, Shifted};
 use tokio::runtime::Handle;
 
 /// How often the stores clean that the laws are checked on.
@@ -71,7 +71,7 @@ impl<O, F, S, C> Fixture for OnRuntime<O, C>
 where
     O: Fn() -> F + Clone + Send + Sync + 'static,
     F: Future<Output = (S, String)> + Send,
-    S: Within,
+    S: Reopen,
     C: Codec<String>,
 {
     type Store = Encoded<String, Shifted<S>, C>;
@@ -102,6 +102,10 @@ where
     fn rounds(&self) -> usize {
         let asked = std::env::var("KVOLT_ROUNDS").ok().and_then(|rounds| rounds.parse().ok());
         asked.unwrap_or(10)
+    }
+
+    async fn peer(&self, store: &Self::Store) -> Option<Self::Store> {
+        Some(Encoded::new(store.store().peer().await, (self.codec)()))
     }
 
     async fn neighbour(&self, store: &Self::Store) -> Option<Self::Store> {
