@@ -9,11 +9,11 @@ use crate::row::{Times, fresh_number, millis};
 
 impl<D: Dialect> Core<D> {
     /// The statement decides by the database's clock whether a slide is due, and sees what was
-    /// committed while it waited: of many touches at once one writes. It may then return the
-    /// deadlines from before it waited; they say that a slide is due, so it is run again.
+    /// committed while it waited, so one of many touches at the same time writes. A touch that waited
+    /// may return the deadlines from before. They say that a slide is due, so it is retried.
     pub(crate) async fn touch(&self, key: &Key) -> Outcome<Option<Deadlines>> {
         let _turn = self.write.turns.take(&[Some(lock(key))]).await?;
-        // A touch can be repeated.
+        // A touch is repeatable.
         let mut lease = self.write.lease_unchecked().await?;
         let touched = lease.fetch(&self.sql.touch, &[key.into()]).await;
         let mut rows = touched.map_err(Failure::of_touching)?;
@@ -59,8 +59,8 @@ impl<D: Dialect> Core<D> {
         match self.find(&mut lease, key).await? {
             None => Ok(ReplaceOutcome::Absent),
             Some(entry) if entry.version != seen => Ok(ReplaceOutcome::Conflict(entry)),
-            // A use that was committed late has kept it alive.
-            Some(_) => Err(Failure::new(Kind::Again, "the entry was changed again and again")),
+            // A use that was committed late has made it live again.
+            Some(_) => Err(Failure::new(Kind::Again, "other calls keep changing the entry")),
         }
     }
 }

@@ -15,9 +15,9 @@ use crate::statements::Statements;
 
 /// A task that deletes expired rows, until it is dropped.
 ///
-/// Only the size of the table depends on it: an expired row is absent to every statement. Each
-/// batch is a transaction of its own, so that no lock is held for long, and rows that others have
-/// locked are left for the next time.
+/// Cleaning only makes the table smaller: to every other statement, an expired row is absent. Each
+/// batch is a transaction of its own, so that no lock is held for long. Rows that other processes
+/// have locked remain for the next time.
 pub(crate) struct Cleaner {
     task: AbortHandle,
     pub(crate) callback: Arc<OnceLock<OnExpired>>,
@@ -77,7 +77,7 @@ async fn clean<D: Dialect>(
         .ok()
 }
 
-/// Between half of it and one and a half.
+/// A random duration between half and one and a half of the interval.
 fn jittered(interval: Duration) -> Duration {
     let drawn = fresh_number().map_or(500, |number| number.cast_unsigned() % 1_000);
     (interval / 2).saturating_add(interval / 1_000 * u32::try_from(drawn).unwrap_or(500))

@@ -1,6 +1,4 @@
-//! What differs between the databases.
-//!
-//! Everything that a store does is written once, for all of them.
+//! The differences between the databases. Everything else is written once, for all of them.
 
 use std::fmt::Debug;
 use std::future::Future;
@@ -16,7 +14,7 @@ use crate::failure::{Failure, Kind, Outcome};
 /// A connection of a dialect's driver.
 pub(crate) type Connection<D> = <<D as Driver>::Db as Database>::Connection;
 
-/// How to connect, of a dialect's driver.
+/// The connection options of a dialect's driver.
 pub(crate) type ConnectOptions<D> = <Connection<D> as sqlx::Connection>::Options;
 
 /// A row of a dialect's driver.
@@ -59,51 +57,50 @@ pub(crate) trait Driver: Debug + Default + Clone + Send + Sync + 'static {
     /// Microseconds since the epoch.
     const CREATED: &'static str;
 
-    /// Tells entries apart that were inserted in the same microsecond; ascends where the clock
-    /// does not.
+    /// Orders entries that were inserted at the same reading of the clock.
     const TIE: &'static str;
 
-    /// The column `key`, quoted if need be.
+    /// The column `key`, quoted if necessary.
     const KEY: &'static str;
 
-    /// What an `INSERT` ends with, to take over a key whose row has expired and leave any other as
-    /// it is. Empty where a taken key is an error of its own ([`Kind::Taken`]).
+    /// The end of an `INSERT`: replaces an expired row with the same key, and changes no live one.
+    /// Empty if a taken key is an error ([`Kind::Taken`]).
     const ON_TAKEN: &'static str;
 
-    /// Runs `{slide}`, an `UPDATE`, and returns `{times}` of what it changed with a 1. May return
-    /// them with a 0 for an entry that is live and was not changed.
+    /// Runs `{slide}`, an `UPDATE`, and returns `{times}` and a 1 for the row that it changed. May
+    /// return `{times}` and a 0 for a live row that it did not change.
     const TOUCH: &'static str;
 
-    /// Whether `TOUCH` finds what it did not change, and one statement can delete a row and insert
-    /// another.
+    /// Whether `TOUCH` returns a row that it did not change, and one statement can delete a row and
+    /// insert another.
     const CHANGES_IN_WITH: bool = false;
 
-    /// Deletes the rows whose keys `{found}` selects, and returns `{removed}` of each. Where
-    /// [`RETURNS_REMOVED`](Self::RETURNS_REMOVED) is `false`, locks and returns them.
+    /// Deletes the rows whose keys `{found}` selects, and returns `{removed}` of each. If
+    /// [`RETURNS_REMOVED`](Self::RETURNS_REMOVED) is `false`, it locks and returns them instead.
     const REMOVE: &'static str;
 
-    /// The same for at most `$1` expired rows, without those that others have locked.
+    /// Like [`REMOVE`](Self::REMOVE), for at most `$1` expired rows that no other process has locked.
     const CLEAN: &'static str;
 
     /// Whether a `DELETE` can return what it deletes.
     const RETURNS_REMOVED: bool = true;
 
-    /// A condition that takes the owner's lock `$3` within a statement.
+    /// A condition that takes the owner's lock `$3` in a statement.
     const LOCK: &'static str = "";
 
     /// How many locks there are for owners.
     const LOCKS: u64 = u64::MAX;
 
-    /// Whether arguments have numbers in a statement, or go by the order in which they appear.
+    /// Whether a statement's arguments are numbered (`$1`), rather than in order (`?`).
     const NUMBERS_ARGUMENTS: bool = true;
 
-    /// Returns a row if there are tables.
+    /// Returns a row if the tables exist.
     const TABLE_EXISTS: &'static str;
 
     /// The migrations, oldest first.
     const MIGRATIONS: &'static [&'static str];
 
-    /// Begins a transaction and takes this owner's lock until its end, in one round trip.
+    /// Begins a transaction and takes an owner's lock until its end, in one round trip.
     fn begin(&self, table: &str, lock: Option<u64>, timeout: Duration) -> String;
 
     /// Takes the lock on the schema, which all processes must hold to read or change it.
@@ -152,17 +149,17 @@ pub(crate) trait Driver: Debug + Default + Clone + Send + Sync + 'static {
         arguments: &[Argument<'_>],
     ) -> impl Future<Output = sqlx::Result<u64>> + Send;
 
-    /// Runs one or more statements that have no arguments.
+    /// Runs one or more statements without arguments.
     fn run(
         &self,
         connection: &mut Connection<Self>,
         sql: String,
     ) -> impl Future<Output = sqlx::Result<()>> + Send;
 
-    /// An integer of a row.
+    /// An integer column.
     fn integer(row: &DbRow<Self>, index: usize) -> sqlx::Result<Option<i64>>;
 
-    /// A string of bytes of a row.
+    /// A column of bytes.
     fn bytes(row: &DbRow<Self>, index: usize) -> sqlx::Result<Option<Vec<u8>>>;
 
     /// The most likely cause of an error that the database reported.
@@ -171,11 +168,11 @@ pub(crate) trait Driver: Debug + Default + Clone + Send + Sync + 'static {
         None
     }
 
-    /// Who must act on an error that the database reported.
+    /// The kind of an error that the database reported.
     fn kind(error: &dyn sqlx::error::DatabaseError) -> Kind;
 }
 
-/// An `ON CONFLICT` that takes over a key whose row has expired.
+/// An `ON CONFLICT` that replaces an expired row.
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(crate) const TAKE_OVER: &str = " ON CONFLICT (key) DO UPDATE SET \
     version = excluded.version, value = excluded.value, owner = excluded.owner, \
@@ -183,7 +180,7 @@ pub(crate) const TAKE_OVER: &str = " ON CONFLICT (key) DO UPDATE SET \
     absolute_deadline = excluded.absolute_deadline \
     WHERE {t}.expires <= {now}";
 
-/// The failure of a driver's call.
+/// The failure for an error of the driver.
 pub(crate) fn failure<D: Driver>(error: sqlx::Error) -> Failure {
     let (kind, message) = match &error {
         sqlx::Error::Database(reported) => {
@@ -208,7 +205,7 @@ pub(crate) fn failure<D: Driver>(error: sqlx::Error) -> Failure {
     let quotes_rows = matches!(&error, sqlx::Error::Database(reported)
         if reported.code().is_some_and(|code| code.starts_with("22") || code.starts_with("23")));
     let mut failure = Failure::new(kind, message);
-    // What PostgreSQL says of bad data quotes the row, and with it a session.
+    // PostgreSQL's message about bad data quotes the row, and with it a session.
     if !quotes_rows {
         failure.error = failure.error.with_source(error);
     }
@@ -245,9 +242,9 @@ pub(crate) struct Statement {
 /// An argument of a statement.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Argument<'a> {
-    /// An integer, or none.
+    /// An integer, or null.
     Integer(Option<i64>),
-    /// A string of bytes, or none.
+    /// Bytes, or null.
     Bytes(Option<&'a [u8]>),
 }
 
@@ -279,7 +276,7 @@ where
     Option<i64>: Encode<'q, DB> + Type<DB>,
     Option<&'q [u8]>: Encode<'q, DB> + Type<DB>,
 {
-    // Made of our own text and the name of a namespace.
+    // The text is ours, but for the name of the namespace, which has no special characters.
     let query = sqlx::query::<DB>(AssertSqlSafe(Arc::clone(&statement.sql)));
     let query = query.persistent(statement.persistent);
     statement.order.iter().fold(query, |query, &index| match arguments[index] {

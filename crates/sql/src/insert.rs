@@ -1,4 +1,4 @@
-//! Inserting an entry, within its owner's limit and in the place of another.
+//! Insertion, within an owner's limit and in the place of a predecessor.
 
 use kvolt_cache::{AtLimit, InsertOutcome, Key, NewEntry, Owner, OwnerLimit, Predecessor};
 
@@ -11,9 +11,10 @@ use crate::row::{Removed, fresh_number, millis, moment, timestamp};
 impl<D: Dialect> Core<D> {
     /// # Why only a limit takes the owner's lock
     ///
-    /// What a lock must order is counting and inserting. An insertion without a limit counts
-    /// nothing. Against `remove_owner` it needs none: one that had returned before that began was
-    /// committed, so it is seen; one that had not is concurrent with it, and may stay.
+    /// The lock makes counting and inserting one step, and an insertion without a limit counts
+    /// nothing. Against `remove_owner` it needs no lock: if the insertion returned before that call
+    /// began, it is committed, and the call removes it. Otherwise the two are concurrent, and the
+    /// entry may stay.
     pub(crate) async fn insert(
         &self,
         key: &Key,
@@ -52,7 +53,7 @@ impl<D: Dialect> Core<D> {
                     match lease.execute(statement, &arguments).await {
                         Ok(0) => return Ok(InsertOutcome::Conflict),
                         Ok(_) => return Ok(inserted(Vec::new())),
-                        // By a live entry or by an expired one: nothing was done.
+                        // A live or an expired row has the key, and nothing was changed.
                         Err(failure) if failure.kind == Kind::Taken => {}
                         Err(failure) => return Err(failure),
                     }
@@ -65,11 +66,11 @@ impl<D: Dialect> Core<D> {
         lease.conclude(step, |outcome| matches!(outcome, InsertOutcome::Inserted { .. })).await
     }
 
-    /// The steps of an insertion, within a transaction that has the owner's lock if there is a
-    /// limit. What is replaced is removed first, so it does not count.
+    /// The steps of an insertion in a transaction, which has the owner's lock if there is a limit.
+    /// The predecessor is removed first, so it does not count.
     ///
-    /// No more of the owner's entries are read than the limit and what is removed, by an index of
-    /// live entries, and of each its key.
+    /// The statements read only keys, by an index of live entries, and at most as many as the limit
+    /// and the removed entries.
     async fn insert_within(
         &self,
         lease: &mut Lease<'_, D>,
@@ -133,7 +134,7 @@ fn replaced(replaces: &Predecessor) -> [Argument<'_>; 2] {
     [Argument::from(&replaces.key), seen.into()]
 }
 
-/// The arguments of an insertion; with the database's time if the entry has times of its own.
+/// The arguments of an insertion; `now` is the database's time, if the entry has times of its own.
 fn arguments<'a>(
     key: &'a Key,
     entry: &'a NewEntry<Vec<u8>>,

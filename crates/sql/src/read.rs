@@ -8,7 +8,7 @@ use crate::dialect::{DbRow, Dialect};
 use crate::failure::Outcome;
 use crate::row::{self, Row};
 
-/// The largest page.
+/// The largest page of a scan.
 const MAX_PAGE: usize = 10_000;
 
 impl<D: Dialect> Core<D> {
@@ -63,7 +63,7 @@ impl<D: Dialect> Core<D> {
         Ok(lease.fetch_integer(&self.sql.now).await?.unwrap_or(0))
     }
 
-    /// What can be read of live rows, and the keys of the others.
+    /// The live rows that can be read, and the keys of those that can't.
     fn listing(&self, rows: &[DbRow<D>]) -> kvolt_cache::Result<EntryList<Vec<u8>>> {
         let mut listing = EntryList::new(Vec::with_capacity(rows.len()), Vec::new());
         for db_row in rows {

@@ -1,4 +1,4 @@
-//! Pushing changes to near caches, by `LISTEN` and `NOTIFY`.
+//! Pushed changes: `LISTEN` and `NOTIFY`.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -16,8 +16,8 @@ use crate::migrate::Triggers;
 use crate::row::{fresh_number, timestamp};
 use crate::statements::{fill, statement, table};
 
-/// The triggers, created when the first near cache needs them: with them, transactions that
-/// change entries commit one after the other.
+/// Created when the first near cache needs them: transactions that change entries then commit one
+/// after the other.
 const TRIGGERS: Triggers = Triggers {
     exist: "SELECT 1 FROM pg_catalog.pg_trigger \
         WHERE tgrelid = to_regclass('{t}') AND tgname = '{t}_push_1'",
@@ -25,12 +25,23 @@ const TRIGGERS: Triggers = Triggers {
 };
 
 impl PostgresStore {
-    /// The statements that create the triggers which [`watch`](ChangeFeed::run) needs, for operators
-    /// that run them by hand because [migrations](crate::SqlStoreBuilder::migrate) are off.
+    /// Returns the statements that create the triggers which a [change feed](ChangeFeed::run) needs,
+    /// for operators who run them by hand because [`migrate`](crate::SqlStoreBuilder::migrate) is
+    /// off.
+    ///
+    /// ```
+    /// # fn main() -> kvolt_cache::Result<()> {
+    /// use kvolt_sql::PostgresStore;
+    ///
+    /// let sql = PostgresStore::push_migration("shop")?;
+    /// assert!(sql.contains("CREATE TRIGGER shop_sessions_push_1"));
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
-    /// Returns an error if the name is not that of a namespace ([`Error::is_misconfigured`]).
+    /// Returns an error if the name is not a valid namespace ([`Error::is_misconfigured`]).
     pub fn push_migration(namespace: &str) -> kvolt_cache::Result<String> {
         Ok(fill::<Postgres>(&table(&Namespace::new(namespace)?), TRIGGERS.sql))
     }

@@ -15,39 +15,69 @@ use crate::dialect::{Dialect, Driver, Options, TAKE_OVER, by_driver};
 use crate::failure::{Kind, Outcome};
 use crate::store::SqlStore;
 
-/// A store in a file, by SQLite.
+/// A store in a file, with SQLite.
+///
+/// ```no_run
+/// use kvolt_sql::SqliteStore;
+///
+/// #[tokio::main]
+/// async fn main() -> kvolt_cache::Result<()> {
+///     let store = SqliteStore::open("sqlite:sessions.db", "shop").await?;
+///     Ok(())
+/// }
+/// ```
 pub type SqliteStore = SqlStore<Sqlite>;
 
-/// SQLite.
+/// SQLite, as the type parameter of [`SqlStore`].
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Sqlite {
     synchronous: Synchronous,
     max_file_size: Option<u64>,
 }
 
-/// When a write is on the disk.
+/// When a write is durable (SQLite's `synchronous`).
+///
+/// ```
+/// use kvolt_sql::{SqliteStore, Synchronous};
+///
+/// let builder = SqliteStore::builder("sessions.db", "shop").synchronous(Synchronous::Normal);
+/// assert_eq!(Synchronous::default(), Synchronous::Full);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Synchronous {
-    /// When the call returns: an acknowledged write survives a power failure. The default.
+    /// When the call returns: a power failure loses no acknowledged write. The default.
     #[default]
     Full,
-    /// Some time later. A crash of the program loses nothing, and the file is never damaged. A
-    /// power failure may undo the last calls, logouts among them: a session that was ended just
-    /// before may be back. A write costs a tenth or less.
+    /// Some time later. A crash of the program loses nothing, and the file is never damaged. A power
+    /// failure may undo the last writes: a session that was ended just before may be live again. A
+    /// write costs a tenth or less.
     Normal,
 }
 
 impl SqlStoreBuilder<Sqlite> {
-    /// Sets when a write is on the disk. Defaults to [`Synchronous::Full`].
+    /// Sets when a write is durable. Defaults to [`Synchronous::Full`].
+    ///
+    /// ```
+    /// use kvolt_sql::{SqliteStore, Synchronous};
+    ///
+    /// let builder = SqliteStore::builder("sessions.db", "shop").synchronous(Synchronous::Normal);
+    /// ```
     pub fn synchronous(self, synchronous: Synchronous) -> Self {
         self.with_dialect(|dialect| dialect.synchronous = synchronous)
     }
 
-    /// Sets the largest size of the file, in bytes: a write that would make it larger fails as
-    /// [full](kvolt_cache::Error::full). Defaults to no bound.
+    /// Sets the largest size of the file, in bytes. Defaults to no bound.
     ///
-    /// Reading and removing go on, and what is removed makes room.
+    /// A write that would make the file larger returns an error
+    /// ([`is_full`](kvolt_cache::Error::is_full)). Reading and removing still work, and removing
+    /// makes room.
+    ///
+    /// ```
+    /// use kvolt_sql::SqliteStore;
+    ///
+    /// let builder = SqliteStore::builder("sessions.db", "shop").max_file_size(1 << 30);
+    /// ```
     pub fn max_file_size(self, bytes: u64) -> Self {
         self.with_dialect(|dialect| dialect.max_file_size = Some(bytes))
     }
@@ -60,10 +90,10 @@ impl Driver for Sqlite {
 
     const NAME: &'static str = "SQLite";
     const IS_REMOTE: bool = false;
-    // Rounded, because it is a fraction of exact milliseconds.
+    // Rounded, because the fraction stands for whole milliseconds.
     const NOW: &'static str = "CAST(round(unixepoch('subsec') * 1000) AS INTEGER)";
     const CREATED: &'static str = "{now} * 1000";
-    // A clock of milliseconds: more than one may come in each.
+    // The clock has milliseconds, and there may be several insertions in each.
     const TIE: &'static str = "rowid";
     const KEY: &'static str = "key";
     const ON_TAKEN: &'static str = TAKE_OVER;
@@ -78,8 +108,8 @@ impl Driver for Sqlite {
         &[include_str!("../../migrations/sqlite/0001_entries.sql")];
 
     fn begin(&self, _: &str, _: Option<u64>, _: Duration) -> String {
-        // A transaction that only became a writer later could find the file changed, and fail.
-        // There is one writer at a time, so this is the owner's lock, too.
+        // A transaction that becomes a writer later fails if the file was changed meanwhile. There is
+        // one writer at a time, so this is the owner's lock too.
         "BEGIN IMMEDIATE".to_owned()
     }
 
@@ -94,7 +124,7 @@ impl Driver for Sqlite {
                 Synchronous::Full => SqliteSynchronous::Full,
                 Synchronous::Normal => SqliteSynchronous::Normal,
             })
-            // Before the call's own time is up, so that the error says what it waited for.
+            // Shorter than the call's limit, so that the error names the cause.
             .busy_timeout(timeout * 3 / 4)
             .disable_statement_logging();
         let read = options.clone().pragma("query_only", "ON");
@@ -114,14 +144,14 @@ impl Driver for Sqlite {
     fn kind(error: &dyn sqlx::error::DatabaseError) -> Kind {
         let code = error.code().and_then(|code| code.parse::<u32>().ok()).unwrap_or(0);
         match code & 0xff {
-            // Busy, locked: it was waited for already. Busy snapshot: at once.
+            // A busy snapshot: retry. Busy or locked: the call has waited already.
             5 if code == 517 => Kind::Again,
             5 | 6 => Kind::Unavailable,
             13 => Kind::Full,
             19 if matches!(code, 1555 | 2067) => Kind::Taken,
-            // An error of the disk. A new connection is none the worse.
+            // An error of the disk. A new connection may help.
             10 => Kind::Lost,
-            // No such table; no right; read-only; damaged; can't be opened; not a database.
+            // No such table; no permission; read-only; damaged; can't be opened; not a database.
             1 | 3 | 8 | 11 | 14 | 23 | 26 => Kind::Misconfigured,
             _ => Kind::Unavailable,
         }
@@ -137,8 +167,8 @@ fn path(url: &str) -> Result<&Path> {
     let path = stripped.map_or(url, |path| path.strip_prefix("//").unwrap_or(path));
     if stripped.is_some() && path.contains('?') {
         return Err(Error::misconfigured(
-            "the URL of a SQLite file has parameters, and this store knows none: \
-             take out everything from `?` on (a missing file is created)",
+            "the URL of a SQLite file must have no parameters: \
+             remove everything from `?` on (a missing file is created)",
         ));
     }
     if path.is_empty()
@@ -150,8 +180,8 @@ fn path(url: &str) -> Result<&Path> {
     Ok(Path::new(path))
 }
 
-/// Creates the file if there is none, readable by its owner only, since it has people's sessions.
-/// SQLite gives its other files the same mode.
+/// Creates a missing file, readable only by its owner, because it contains sessions. SQLite gives its
+/// other files the same mode.
 fn create(path: &Path) -> Result<()> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create_new(true);
@@ -161,7 +191,7 @@ fn create(path: &Path) -> Result<()> {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => {
-            Err(Error::misconfigured(format!("the file {} can't be made: {error}", path.display()))
+            Err(Error::misconfigured(format!("the file {} can't be created: {error}", path.display()))
                 .with_source(error))
         }
     }

@@ -1,4 +1,4 @@
-//! Pushing changes to near caches, by a log that triggers write.
+//! Pushed changes: a log that triggers write.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -14,19 +14,30 @@ use crate::migrate::Triggers;
 use crate::row::timestamp;
 use crate::statements::{fill, statement, table};
 
-/// Created when the first near cache needs them: with them, each change is written twice.
+/// Created when the first near cache needs them: each change is then written twice.
 const TRIGGERS: Triggers = Triggers {
     exist: "SELECT 1 FROM sqlite_schema WHERE type = 'trigger' AND name = '{t}_push_1'",
     sql: include_str!("../../migrations/sqlite/push.sql"),
 };
 
 impl SqliteStore {
-    /// The statements that create the triggers which [`watch`](ChangeFeed::run) needs, for operators
-    /// that run them by hand because [migrations](crate::SqlStoreBuilder::migrate) are off.
+    /// Returns the statements that create the triggers which a [change feed](ChangeFeed::run) needs,
+    /// for operators who run them by hand because [`migrate`](crate::SqlStoreBuilder::migrate) is
+    /// off.
+    ///
+    /// ```
+    /// # fn main() -> kvolt_cache::Result<()> {
+    /// use kvolt_sql::SqliteStore;
+    ///
+    /// let sql = SqliteStore::push_migration("shop")?;
+    /// assert!(sql.contains("CREATE TRIGGER shop_sessions_push_1"));
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
-    /// Returns an error if the name is not that of a namespace ([`Error::is_misconfigured`]).
+    /// Returns an error if the name is not a valid namespace ([`Error::is_misconfigured`]).
     pub fn push_migration(namespace: &str) -> Result<String> {
         Ok(fill::<Sqlite>(&table(&Namespace::new(namespace)?), TRIGGERS.sql))
     }
