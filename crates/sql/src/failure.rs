@@ -48,7 +48,8 @@ impl Failure {
         if self.kind != Kind::Full {
             return self;
         }
-        let error = Error::unavailable("the use of an entry could not be recorded").with_source(self.error);
+        let error =
+            Error::unavailable("the use of an entry could not be recorded").with_source(self.error);
         Self { kind: Kind::Unavailable, error }
     }
 }

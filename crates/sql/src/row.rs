@@ -175,7 +175,8 @@ pub(crate) fn moment(timestamp: Timestamp) -> i64 {
 /// under one key are equal is one in 18 million. A sequence would cost a round trip, or a table that
 /// every writer locks.
 pub(crate) fn fresh_number() -> Result<i64> {
-    let number = getrandom::u64()
-        .map_err(|error| Error::unavailable("the operating system's random generator failed").with_source(error))?;
+    let number = getrandom::u64().map_err(|error| {
+        Error::unavailable("the operating system's random generator failed").with_source(error)
+    })?;
     Ok((number >> 1).cast_signed())
 }

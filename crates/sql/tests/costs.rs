@@ -1,4 +1,4 @@
-//! What each operation costs, counted by a proxy before the server.
+//! The cost of each operation, counted by a proxy before the server.
 
 mod support;
 
@@ -69,7 +69,7 @@ async fn costs_hold_on_postgresql() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn costs_hold_on_postgresql_without_prepared_statements() {
+async fn costs_hold_behind_a_pooler() {
     on_postgresql(true).await;
 }
 
@@ -85,8 +85,7 @@ async fn costs_hold_on_mariadb() {
             (builder.max_connections(1).open().await.expect("it opens"), url)
         }
     };
-    // What is changed or removed can't be returned there, nor one row deleted where another is
-    // inserted.
+    // Statements there can't return changed or removed rows, nor delete a row and insert another.
     let costs = Costs {
         touch: Cost::new(2, 2),
         insert_at_limit: Cost::new(5, 5),
@@ -135,7 +134,7 @@ async fn costs_hold_on_sqlite() {
 /// A connection that was idle is pinged before a write, which must not be repeated, and not before
 /// a read, which is repeated where the connection turns out to be dead.
 #[tokio::test]
-async fn an_idle_connection_costs_reads_nothing() {
+async fn idle_connection_costs_reads_nothing() {
     let server = Postgres::builder().fsync(false).start();
     let proxy = Proxy::to(server.port());
     let url = proxy.url(&server.url());
@@ -200,7 +199,7 @@ async fn uses_an_owner<S: Store<Vec<u8>>>(store: &S) {
 }
 
 #[tokio::test]
-async fn expired_rows_cost_an_owner_nothing_on_postgresql() {
+async fn expired_rows_cost_nothing_on_postgresql() {
     let server = Postgres::builder().fsync(false).config("autovacuum", "off").start();
     let builder = PostgresStore::builder(&server.url(), "shop").clean_every(None);
     let store = builder.open().await.expect("it opens");
@@ -236,7 +235,7 @@ async fn expired_rows_cost_an_owner_nothing_on_postgresql() {
 }
 
 #[tokio::test]
-async fn expired_rows_cost_an_owner_nothing_on_mariadb() {
+async fn expired_rows_cost_nothing_on_mariadb() {
     let server = MariaDb::builder().fsync(false).start();
     let builder = MySqlStore::builder(&server.url(), "shop").clean_every(None);
     let store = builder.open().await.expect("it opens");
@@ -253,7 +252,7 @@ async fn expired_rows_cost_an_owner_nothing_on_mariadb() {
 }
 
 #[tokio::test]
-async fn expired_rows_cost_an_owner_nothing_on_sqlite() {
+async fn expired_rows_cost_nothing_on_sqlite() {
     let url = sqlite_url("expired");
     let builder = SqliteStore::builder(&url, "shop").clean_every(None);
     let store = builder.open().await.expect("it opens");

@@ -190,9 +190,10 @@ fn create(path: &Path) -> Result<()> {
     match options.open(path) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => {
-            Err(Error::misconfigured(format!("the file {} can't be created: {error}", path.display()))
-                .with_source(error))
-        }
+        Err(error) => Err(Error::misconfigured(format!(
+            "the file {} can't be created: {error}",
+            path.display()
+        ))
+        .with_source(error)),
     }
 }

@@ -1,5 +1,5 @@
-//! A clock that tests move, without one in the database: what has to pass is taken from every
-//! time in the table, which comes to the same.
+//! A clock that tests move. The database's clock can't be moved, so the time that passes is
+//! subtracted from every time in the table, which has the same effect.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -76,7 +76,7 @@ impl Shift {
         Deadlines::new(idle, deadlines.absolute().map(shifted))
     }
 
-    /// What the store has, as it is by the clock that is ahead.
+    /// The store's entry, by the clock that is ahead.
     fn entry(&self, mut entry: Entry<Vec<u8>>) -> Entry<Vec<u8>> {
         let ahead = self.millis();
         let shifted = |time: Timestamp| time.saturating_add(ahead);
