@@ -1,8 +1,9 @@
-//! What can be set on the command line and in the environment.
+//! The options: on the command line, or in the environment.
 
+mod listen_address;
+mod store_url;
 mod values;
 
-use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,23 +15,35 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use kvolt::cache::codec::EncryptionKey;
 use kvolt::middleware::{ForwardingHeader, TrustedProxies};
 
+pub(crate) use self::listen_address::ListenAddress;
+pub(crate) use self::store_url::{StoreKind, StoreUrl};
 use self::values::duration;
 pub(crate) use self::values::{AtLimit, Credentials, Every, PerUser, Reuse};
-use crate::store::StoreUrl;
 
-/// How long a token is still accepted that was changed, unless set.
-const GRACE_DEFAULT: Duration = Duration::from_secs(10);
+/// How long a replaced token stays valid, by default.
+const DEFAULT_GRACE: Duration = Duration::from_secs(10);
+
+/// The name of the cookie over plain HTTP, by default.
+const PLAIN_COOKIE: &str = "session_id";
+
+/// The name of the cookie behind TLS, by default: browsers accept it from this host only, and
+/// over HTTPS only.
+const SECURE_COOKIE: &str = "__Host-session_id";
 
 /// The reference application of KVolt: sign-in, devices, live events, administration.
+///
+/// Each option can also be set in the environment.
 #[derive(Debug, Parser)]
 #[command(name = "kvolt-app", version, about)]
 pub(crate) struct Options {
-    /// Where to listen; port 0 takes a free one.
+    /// Where to listen, as HOST:PORT. Port 0 picks a free port.
     #[arg(long, value_name = "ADDRESS", env = "KVOLT_LISTEN", default_value = "127.0.0.1:8080")]
-    pub(crate) listen: SocketAddr,
+    pub(crate) listen: ListenAddress,
 
-    /// Where sessions are kept: memory:, redis:// or rediss://, postgres://,
-    /// mysql:// (MariaDB too), sqlite:PATH.
+    /// Where sessions are stored: memory:, sqlite:PATH, redis:// or rediss://, postgres://,
+    /// mysql:// (also MariaDB). `cargo run` builds memory: and sqlite: only; for another store,
+    /// name its feature: `cargo run --features redis -- --store redis://localhost`. The features
+    /// are redis, postgres, mysql, and all-stores.
     #[arg(
         long,
         value_name = "URL",
@@ -40,18 +53,18 @@ pub(crate) struct Options {
     )]
     pub(crate) store: StoreUrl,
 
-    /// The name of this deployment in a store that others may share, such as `shop`: sessions and
-    /// users of one namespace mean nothing in another. Required for every store but memory:.
+    /// The name of this deployment in the store, such as `shop`. Sessions and users of one
+    /// namespace are unknown in another. Required for every store except memory:.
     #[arg(long, value_name = "NAME", env = "KVOLT_NAMESPACE")]
     pub(crate) namespace: Option<String>,
 
-    /// Keep copies of the store's sessions in memory that may be this old, such as 1s.
-    /// Without it, every request asks the store.
+    /// Keep copies of the store's sessions in memory, at most this old, such as 1s. Without it,
+    /// every request reads the store.
     #[arg(long, value_name = "DURATION", env = "KVOLT_NEAR_CACHE", value_parser = duration)]
     pub(crate) near_cache: Option<Duration>,
 
-    /// Encrypt sessions in the store with this key of 64 hexadecimal digits; of several,
-    /// separated by commas, the first encrypts and all decrypt.
+    /// Encrypt sessions in the store with this key of 64 hexadecimal digits. Several keys are
+    /// separated by commas: the first encrypts, all decrypt.
     #[arg(
         long = "encryption-key",
         value_name = "HEX",
@@ -61,50 +74,52 @@ pub(crate) struct Options {
     )]
     pub(crate) encryption_keys: Vec<EncryptionKey>,
 
-    /// How long a session lives unused, such as 30m.
+    /// End a session that is unused for this long.
     #[arg(long, value_name = "DURATION", env = "KVOLT_IDLE", default_value = "30m", value_parser = duration)]
     pub(crate) idle: Duration,
 
-    /// How long a session lives at the most, such as 12h.
+    /// End a session this long after the sign-in, used or not.
     #[arg(long, value_name = "DURATION", env = "KVOLT_LIFETIME", default_value = "12h", value_parser = duration)]
     pub(crate) lifetime: Duration,
 
-    /// How long a session lives, used or not, of one who asked to be remembered.
+    /// End a remembered session ("remember me") this long after the sign-in, used or not.
     #[arg(long, value_name = "DURATION", env = "KVOLT_REMEMBER_LIFETIME", default_value = "30d", value_parser = duration)]
     pub(crate) remember_lifetime: Duration,
 
-    /// How old a token may get before a request changes it, such as 15m, or `off`.
+    /// Replace a token that is older than this at the next request, or `off`.
     #[arg(long, value_name = "DURATION", env = "KVOLT_ROTATE_EVERY", default_value = "15m")]
     pub(crate) rotate_every: Every,
 
-    /// How long a token is still accepted that was changed. Without it 10 seconds, or less
-    /// where sessions or tokens live shorter.
+    /// How long a replaced token stays valid. Defaults to 10 seconds, or to --idle or
+    /// --rotate-every if that is shorter.
     #[arg(long, value_name = "DURATION", env = "KVOLT_ROTATION_GRACE", value_parser = duration)]
     pub(crate) rotation_grace: Option<Duration>,
 
-    /// What happens when a token is used after that: the sign of a theft, or of a lost answer.
+    /// What to do when a replaced token is used after that: it may be stolen, or its client may
+    /// have missed a response.
     #[arg(long, value_enum, env = "KVOLT_TOKEN_REUSE", default_value = "report")]
     pub(crate) token_reuse: Reuse,
 
-    /// How many sessions a user may have at once, or `unlimited`.
+    /// The maximum number of sessions of a user, or `unlimited`.
     #[arg(long, value_name = "NUMBER", env = "KVOLT_SESSIONS_PER_USER", default_value = "20")]
     pub(crate) sessions_per_user: PerUser,
 
-    /// What a sign-in does that would be one too many.
+    /// What to do at a sign-in above that maximum.
     #[arg(long, value_enum, env = "KVOLT_AT_LIMIT", default_value = "end-oldest")]
     pub(crate) at_limit: AtLimit,
 
-    /// How recently somebody must have given their password to change it or to administer.
+    /// Changing a password and administration ask for the password if it was last given longer
+    /// ago than this.
     #[arg(long, value_name = "DURATION", env = "KVOLT_FRESH", default_value = "5m", value_parser = duration)]
     pub(crate) fresh: Duration,
 
-    /// How many sign-ins may fail within five minutes for one name; ten times as many
-    /// from one address.
+    /// The maximum number of failed sign-ins in five minutes for one name. For one address it is
+    /// ten times as many.
     #[arg(long, value_name = "NUMBER", env = "KVOLT_FAILED_SIGN_INS", default_value = "10")]
     pub(crate) failed_sign_ins: NonZeroUsize,
 
-    /// Who can sign in; may be given several times, in the environment one a line.
-    /// Without it, one user with a new password that is printed.
+    /// A user. Can be repeated; in the environment, one user per line. Without any, there is one
+    /// user, `demo`, with a random password that is printed.
     #[arg(
         long = "user",
         value_name = "NAME:PASSWORD",
@@ -114,7 +129,7 @@ pub(crate) struct Options {
     )]
     pub(crate) users: Vec<Credentials>,
 
-    /// The same for those who administer everybody's sessions.
+    /// An administrator. Can be repeated; in the environment, one per line.
     #[arg(
         long = "admin",
         value_name = "NAME:PASSWORD",
@@ -124,18 +139,18 @@ pub(crate) struct Options {
     )]
     pub(crate) admins: Vec<Credentials>,
 
-    /// Keep accounts in this file, so that a changed password outlives the program and all
-    /// instances know it. Users who are given and not in it are added; it holds hashes only.
+    /// Keep the accounts in this file, which contains password hashes. Changed passwords then
+    /// survive a restart, and all instances share them. New --user and --admin are added to it.
     #[arg(long, value_name = "FILE", env = "KVOLT_ACCOUNTS")]
     pub(crate) accounts: Option<PathBuf>,
 
-    /// Where to serve metrics for Prometheus, under /metrics; nowhere without it. An address
-    /// of its own, because behind a proxy every request seems to come from this machine.
+    /// Serve metrics for Prometheus at this address, under /metrics. Without it, there are no
+    /// metrics. Keep the address private: behind a proxy, every request seems to be local.
     #[arg(long, value_name = "ADDRESS", env = "KVOLT_METRICS_LISTEN")]
-    pub(crate) metrics_listen: Option<SocketAddr>,
+    pub(crate) metrics_listen: Option<ListenAddress>,
 
-    /// A proxy that is believed about where requests come from, by its address or network, such
-    /// as 10.0.0.0/8; may be given several times. Without it, nobody is.
+    /// A proxy, by address or network such as 10.0.0.0/8, whose --forwarding-header is trusted
+    /// for the address of the client. Can be repeated.
     #[arg(
         long = "trusted-proxy",
         value_name = "CIDR",
@@ -144,8 +159,8 @@ pub(crate) struct Options {
     )]
     pub(crate) trusted_proxies: Vec<String>,
 
-    /// The header in which these proxies say it: x-forwarded-for, forwarded, or another name,
-    /// which they must overwrite when a client sends it.
+    /// The header in which the trusted proxies send the client's address: x-forwarded-for,
+    /// forwarded, or another name. The proxies must overwrite it when a client sends it.
     #[arg(
         long,
         value_name = "NAME",
@@ -155,13 +170,13 @@ pub(crate) struct Options {
     )]
     pub(crate) forwarding_header: HeaderName,
 
-    /// The name of the cookie, such as `shop_session`. Two instances on one host need two, since
-    /// cookies have no port. Defaults to `__Host-session_id`, or `session_id` over plain HTTP.
+    /// The name of the cookie, such as `shop_session`. Cookies have no port: two instances on one
+    /// host need two names. Defaults to `__Host-session_id`, or `session_id` over plain HTTP.
     #[arg(long, value_name = "NAME", env = "KVOLT_COOKIE_NAME")]
     pub(crate) cookie_name: Option<String>,
 
-    /// An origin whose pages may change things here, such as `https://shop.example`: needed where a
-    /// proxy rewrites Host; may be given several times.
+    /// An origin whose pages may change data here, such as `https://shop.example`. Needed if a
+    /// proxy rewrites the `Host` header. Can be repeated.
     #[arg(
         long = "trusted-origin",
         value_name = "ORIGIN",
@@ -170,47 +185,53 @@ pub(crate) struct Options {
     )]
     pub(crate) trusted_origins: Vec<String>,
 
-    /// Use the safe cookie also on a loopback address: TLS ends in front of it.
+    /// Use the secure cookie on a loopback address too, because a proxy terminates TLS.
     #[arg(long, env = "KVOLT_BEHIND_TLS", conflicts_with = "insecure_plain_http")]
     pub(crate) behind_tls: bool,
 
-    /// Use the cookie without Secure on any address: whoever is on the way can take sessions over.
+    /// Use a cookie without Secure on any address. An attacker on the network can steal sessions.
     #[arg(long, env = "KVOLT_INSECURE_PLAIN_HTTP")]
     pub(crate) insecure_plain_http: bool,
 }
 
 impl Options {
-    /// The options, or how to exit: after help, or after one line about what is wrong.
+    /// The options; or the exit code, after help or one line about an error was printed.
     pub(crate) fn from_command_line() -> Result<Self, ExitCode> {
-        Self::try_parse().map_err(|error| match error.kind() {
-            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-                // Nobody can be told that nobody can be told.
-                let _ = error.print();
-                ExitCode::SUCCESS
+        let error = match Self::try_parse() {
+            Ok(options) => match options.check() {
+                Ok(()) => return Ok(options),
+                Err(message) => format!("error: {message}"),
+            },
+            Err(help) if matches!(help.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
+                // If standard output is closed, there is nowhere to report it.
+                let _ = help.print();
+                return Err(ExitCode::SUCCESS);
             }
-            _ => {
-                eprintln!("{}", line(error));
-                ExitCode::from(2)
-            }
-        })
+            Err(error) => line(error),
+        };
+        eprintln!("{error}");
+        Err(ExitCode::from(2))
     }
 
-    /// The name of the cookie.
+    /// Checks options against each other, in the units in which they were written.
+    fn check(&self) -> Result<(), String> {
+        if self.idle > self.lifetime {
+            let [idle, lifetime] = [self.idle, self.lifetime].map(humantime::format_duration);
+            return Err(format!("--idle {idle} is longer than the lifetime, --lifetime {lifetime}"));
+        }
+        Ok(())
+    }
+
     pub(crate) fn cookie_name(&self) -> &str {
-        let default = if self.plain_cookie() {
-            crate::state::PLAIN_COOKIE
-        } else {
-            crate::state::SAFE_COOKIE
-        };
+        let default = if self.plain_cookie() { PLAIN_COOKIE } else { SECURE_COOKIE };
         self.cookie_name.as_deref().unwrap_or(default)
     }
 
-    /// Whether the cookie goes without `Secure`.
+    /// Whether the cookie has no `Secure`.
     pub(crate) fn plain_cookie(&self) -> bool {
-        self.insecure_plain_http || (self.listen.ip().is_loopback() && !self.behind_tls)
+        self.insecure_plain_http || (self.listen.is_loopback() && !self.behind_tls)
     }
 
-    /// Who is believed about where requests come from.
     pub(crate) fn proxies(&self) -> Result<TrustedProxies, String> {
         let header = match self.forwarding_header.as_str() {
             "x-forwarded-for" => ForwardingHeader::XForwardedFor,
@@ -222,28 +243,30 @@ impl Options {
         Ok(proxies.header(header))
     }
 
-    /// How long a token is still accepted that was changed.
+    /// How long a replaced token stays valid.
     pub(crate) fn rotation_grace(&self) -> Duration {
         let shortest = self.idle.min(self.remember_lifetime);
         let shortest = self.rotate_every.0.map_or(shortest, |every| shortest.min(every));
-        self.rotation_grace.unwrap_or(GRACE_DEFAULT.min(shortest))
+        self.rotation_grace.unwrap_or(DEFAULT_GRACE.min(shortest))
     }
 }
 
-/// What is wrong, in one line. A value that may hold a password is left out: logs keep such lines.
+/// An error in one line, with what helps: possible values, and similar names. Without a value that
+/// may contain a password, because logs keep such lines.
 fn line(mut error: clap::Error) -> String {
     let secret = ["--user", "--admin", "--store", "--encryption-key"];
-    let about = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
-    if secret.iter().any(|name| about.starts_with(name)) {
+    let argument = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
+    if secret.iter().any(|name| argument.starts_with(name)) {
         error.insert(ContextKind::InvalidValue, ContextValue::String(String::from("…")));
     }
     let message = error.render().to_string();
-    let mut lines = message.lines().map(str::trim).filter(|line| !line.is_empty());
-    match (lines.next(), lines.next()) {
-        // What is missing stands below it.
-        (Some(first), Some(second)) if first.ends_with(':') => format!("{first} {second}"),
-        (first, _) => first.unwrap_or("error: bad options").to_owned(),
-    }
+    let lines = message.lines().map(str::trim).filter(|line| !line.is_empty());
+    let lines = lines.take_while(|line| {
+        !line.starts_with("Usage:") && !line.starts_with("For more information")
+    });
+    let mut text = lines.collect::<Vec<_>>().join("; ").replace(":; ", ": ").replace("; [", " [");
+    text += "; see --help";
+    text
 }
 
 #[cfg(test)]
@@ -255,10 +278,11 @@ mod tests {
     }
 
     #[test]
-    fn the_cookie_is_plain_on_loopback_only_or_where_that_is_asked_for() {
+    fn the_cookie_is_plain_on_loopback_or_on_request() {
         for (options, plain) in [
             (&[][..], true),
             (&["--listen", "[::1]:0"], true),
+            (&["--listen", "localhost:0"], true),
             (&["--behind-tls"], false),
             (&["--listen", "0.0.0.0:80"], false),
             (&["--listen", "0.0.0.0:80", "--insecure-plain-http"], true),
@@ -268,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_may_contain_colons_and_does_not_show() {
+    fn a_password_may_contain_colons_and_is_not_shown() {
         let options = parse(&["--user", "ada:a:b c", "--user", "bob:x"]).unwrap();
         assert_eq!((&*options.users[0].name, &*options.users[0].password), ("ada", "a:b c"));
         assert_eq!(options.users.len(), 2);
@@ -276,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_that_is_given_wrongly_is_not_told_on() {
+    fn an_error_does_not_show_secrets() {
         for wrong in ["hunter2", ":hunter2", "ada:right\nhunter2"] {
             let line = line(parse(&["--user", wrong]).unwrap_err());
             assert!(!line.contains("hunter2") && line.contains("NAME:PASSWORD"), "{line}");
@@ -290,11 +314,11 @@ mod tests {
             assert!(!line.contains("hunter2"), "{line}");
         }
         let line = line(parse(&["--idle", "soon"]).unwrap_err());
-        assert!(line.contains("'soon'"), "all else is shown: {line}");
+        assert!(line.contains("'soon'"), "other values are shown: {line}");
     }
 
     #[test]
-    fn a_grace_is_never_longer_than_what_it_is_a_part_of_unless_set() {
+    fn the_default_grace_is_at_most_the_shortest_timeout() {
         for (options, expected) in [
             (&[][..], 10_000),
             (&["--idle", "300ms"], 300),
@@ -307,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_refused() {
+    fn invalid_values_are_refused() {
         for options in [
             ["--listen", "here"],
             ["--idle", "soon"],
@@ -327,5 +351,23 @@ mod tests {
             assert!(parse(&options).is_err(), "{options:?}");
         }
         assert!(parse(&["--behind-tls", "--insecure-plain-http"]).is_err());
+    }
+
+    #[test]
+    fn an_error_suggests_options_and_values() {
+        for (options, expected) in [
+            (&["--idel", "5m"][..], "'--idle'"),
+            (&["--token-reuse", "explode"], "[possible values: ignore, report, end]"),
+            (&["--at-limit", "refuze"], "'refuse'"),
+        ] {
+            let line = line(parse(options).unwrap_err());
+            assert!(line.contains(expected) && line.ends_with("; see --help"), "{line}");
+        }
+    }
+
+    #[test]
+    fn durations_are_compared_in_the_units_given() {
+        let error = parse(&["--idle", "13h"]).unwrap().check().unwrap_err();
+        assert_eq!(error, "--idle 13h is longer than the lifetime, --lifetime 12h");
     }
 }
