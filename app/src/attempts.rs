@@ -14,7 +14,7 @@ const WINDOW: Duration = Duration::from_secs(5 * 60);
 
 /// How many names and addresses are kept in mind; of more, those whose last attempt is the longest ago
 /// are forgotten. Some 40 megabytes at the most.
-const KEPT_MAX: usize = 100_000;
+const MAX_KEPT: usize = 100_000;
 
 /// A whole office may have one address.
 const PER_ADDRESS: usize = 10;
@@ -42,7 +42,7 @@ pub(crate) struct Attempt {
 impl Attempts {
     pub(crate) fn new(per_name: NonZeroUsize, clock: Clock) -> Self {
         let store = MemoryStore::builder()
-            .max_entries(KEPT_MAX)
+            .max_entries(MAX_KEPT)
             .at_capacity(AtCapacity::EvictNearestEnd)
             .clock(clock.clone())
             .build();

@@ -3,14 +3,14 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use kvolt::session::{Event, EventListener, What};
+use kvolt::session::{Event, EventKind, EventListener};
 
 /// How many events are kept of what happened to sessions.
-const SESSIONS_MAX: usize = 400;
+const MAX_SESSIONS: usize = 400;
 
 /// How many are kept of requests that were refused. These anybody can cause, so they
 /// push no others out.
-const REFUSALS_MAX: usize = 100;
+const MAX_REFUSALS: usize = 100;
 
 /// The latest events, in memory. Cloning it is cheap; all clones are one.
 #[derive(Clone, Default)]
@@ -38,9 +38,9 @@ impl Audit {
 impl EventListener for Audit {
     fn on_event(&self, event: &Event) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (events, most) = match event.what {
-            What::Refused { .. } => (&mut kept.refusals, REFUSALS_MAX),
-            _ => (&mut kept.sessions, SESSIONS_MAX),
+        let (events, most) = match event.kind {
+            EventKind::Refused { .. } => (&mut kept.refusals, MAX_REFUSALS),
+            _ => (&mut kept.sessions, MAX_SESSIONS),
         };
         if events.len() == most {
             events.pop_front();
@@ -51,11 +51,11 @@ impl EventListener for Audit {
 
 /// Why, in a word or two.
 pub(crate) fn reason(event: &Event) -> String {
-    match event.what {
-        What::Ended { reason } => reason.name().to_owned(),
-        What::Refused { reason } => reason.name().to_owned(),
-        What::Reauthenticated { level } => format!("level {}", level.number()),
-        What::Created { anonymous: true } => String::from("anonymous"),
+    match event.kind {
+        EventKind::Ended { reason } => reason.name().to_owned(),
+        EventKind::Refused { reason } => reason.name().to_owned(),
+        EventKind::Reauthenticated { level } => format!("level {}", level.number()),
+        EventKind::Created { anonymous: true } => String::from("anonymous"),
         _ => String::new(),
     }
 }
@@ -76,17 +76,17 @@ mod tests {
         let manager = Manager::<u8>::builder(store).idle_timeout(Duration::from_secs(60));
         let manager = manager.listener(audit.clone()).build().unwrap();
         let token = manager.create(NewSession::new(1).owner("1")).await.unwrap();
-        manager.destroy(&token).await.unwrap();
+        manager.logout(&token).await.unwrap();
         for _ in 0..1_000 {
             manager.report_refusal(None, RefusalReason::Unknown);
         }
         // Its queue is empty once the manager is gone.
         drop(manager);
-        while audit.latest().len() < 2 + REFUSALS_MAX {
+        while audit.latest().len() < 2 + MAX_REFUSALS {
             std::thread::yield_now();
         }
         let latest = audit.latest();
-        let names: Vec<_> = latest.iter().rev().take(2).map(|event| event.what.name()).collect();
+        let names: Vec<_> = latest.iter().rev().take(2).map(|event| event.kind.name()).collect();
         assert_eq!(names, ["created", "ended"]);
         assert_eq!(reason(&latest[latest.len() - 2]), "logout");
     }

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::time::Duration;
 
 use dashmap::DashMap;
-use kvolt::cache::{Expiry, Key, MemoryStore, NewEntry, Store, Use};
+use kvolt::cache::{AfterRead, Expiry, Key, MemoryStore, NewEntry, Store};
 
 use crate::harness::{Contender, Results, below, key, mix, now, race, target};
 use crate::writes;
@@ -118,8 +118,8 @@ impl All {
     ) -> Made<'a> {
         vec![
             make("papaya, own hash, in place", Read::Papaya(&self.papaya)),
-            make("kvolt, peek", Read::Kvolt(&self.kvolt, Use::Look)),
-            make("kvolt, slide", Read::Kvolt(&self.kvolt, Use::Slide)),
+            make("kvolt, peek", Read::Kvolt(&self.kvolt, AfterRead::Keep)),
+            make("kvolt, slide", Read::Kvolt(&self.kvolt, AfterRead::Slide)),
             make("moka, time to live", Read::Moka(&self.moka_live)),
             make("moka, time to idle", Read::Moka(&self.moka_idle)),
             make("quick_cache, no expiry", Read::Quick(&self.quick)),
@@ -133,7 +133,7 @@ type Made<'a> = Vec<Contender<'a>>;
 
 #[derive(Clone, Copy)]
 enum Read<'a> {
-    Kvolt(&'a MemoryStore<Value>, Use),
+    Kvolt(&'a MemoryStore<Value>, AfterRead),
     Papaya(&'a papaya::HashMap<Key, Value, OwnHash>),
     Moka(&'a Moka),
     Quick(&'a Quick),
@@ -145,11 +145,11 @@ enum Read<'a> {
 macro_rules! each {
     ($read:expr, $pattern:expr) => {
         match $read {
-            Read::Kvolt(map, Use::Look) => {
-                $pattern(|key: &Key| map.read(key, |entry| (Use::Look, look(entry.value))))
+            Read::Kvolt(map, AfterRead::Keep) => {
+                $pattern(|key: &Key| map.read(key, |entry| (AfterRead::Keep, look(entry.value))))
             }
-            Read::Kvolt(map, Use::Slide) => {
-                $pattern(|key: &Key| map.read(key, |entry| (Use::Slide, look(entry.value))))
+            Read::Kvolt(map, AfterRead::Slide) => {
+                $pattern(|key: &Key| map.read(key, |entry| (AfterRead::Slide, look(entry.value))))
             }
             Read::Papaya(map) => $pattern(|key: &Key| map.pin().get(key).map(look)),
             Read::Moka(map) => $pattern(|key: &Key| map.get(key).map(|value| look(&value))),

@@ -10,7 +10,7 @@ use axum::http::{HeaderValue, Request, StatusCode};
 use axum::routing::{get, post};
 use axum_session::{SessionConfig, SessionNullPool};
 use kvolt::cache::MemoryStore;
-use kvolt::middleware::{Handle, Sessions};
+use kvolt::middleware::{SessionHandle, Sessions};
 use kvolt::session::{Manager, NewSession};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
@@ -118,7 +118,7 @@ pub(crate) async fn floor() -> App {
 
 pub(crate) async fn kvolt() -> App {
     async fn login(
-        handle: Handle<User>,
+        handle: SessionHandle<User>,
     ) -> kvolt::middleware::Result<impl axum::response::IntoResponse> {
         Ok((handle.login(NewSession::new(ada())).await?, ""))
     }

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use kvolt::cache::{MemoryStore, Use};
+use kvolt::cache::{AfterRead, MemoryStore};
 
 use crate::cache::{OwnHash, fill, look, value};
 use crate::harness::{CHILD, below, key, mix};
@@ -53,15 +53,15 @@ fn collected(name: &str, ops: u64) -> Option<u64> {
 }
 
 pub(crate) fn child(name: &str, ops: u64) {
-    let read = |used: Use| {
+    let read = |used: AfterRead| {
         let store = MemoryStore::new();
         fill(&store, ENTRIES);
         let read = |n| store.read(&key(below(ENTRIES, mix(n))), |entry| (used, look(entry.value)));
         (0..ops).map(|n| read(n).expect("it is live")).fold(0, u64::wrapping_add)
     };
     let sum: u64 = match name {
-        "cache read, peek" => read(Use::Look),
-        "cache read, slide" => read(Use::Slide),
+        "cache read, peek" => read(AfterRead::Keep),
+        "cache read, slide" => read(AfterRead::Slide),
         "papaya read" => {
             let map = papaya::HashMap::with_hasher(OwnHash);
             for n in 0..ENTRIES {

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
-use kvolt::cache::{Expiry, Key, MemoryStore, NewEntry, Store, Use};
+use kvolt::cache::{AfterRead, Expiry, Key, MemoryStore, NewEntry, Store};
 use moka::Expiry as MokaExpiry;
 use quick_cache::UnitWeighter;
 
@@ -135,12 +135,12 @@ pub(crate) fn run() {
     );
     for _ in 0..2 {
         let store = kvolt(Expiry::after(LIFETIME));
-        let read = |key: &Key| store.read(key, |entry| (Use::Slide, look(entry.value)));
+        let read = |key: &Key| store.read(key, |entry| (AfterRead::Slide, look(entry.value)));
         let start = Instant::now();
         measure("kvolt, nothing expires", || start.elapsed() > Duration::from_secs(6), read);
         drop(store);
         let store = kvolt(Expiry::idle(TTL));
-        let read = |key: &Key| store.read(key, |entry| (Use::Slide, look(entry.value)));
+        let read = |key: &Key| store.read(key, |entry| (AfterRead::Slide, look(entry.value)));
         measure("kvolt, all expire", || store.len() as u64 <= LIVE, read);
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kvolt::cache::{Key, MemoryStore, Use};
+use kvolt::cache::{AfterRead, Key, MemoryStore};
 use kvolt::session::{Access, Manager, Ready, Record, Token};
 
 use crate::harness::{Contender, below, mix, now, race, target};
@@ -83,7 +83,8 @@ pub(crate) fn run() {
     let client = |token: Token| Client { key: token.id().key(manager.namespace()), token };
     let mut clients: Vec<Client> = tokens.into_iter().map(client).collect();
     shuffle(&mut clients);
-    let entry = |client: &Client| store.read(&client.key, |entry| (Use::Slide, id_of(entry.value)));
+    let entry =
+        |client: &Client| store.read(&client.key, |entry| (AfterRead::Slide, id_of(entry.value)));
     let ready = |client: &Client| read(&manager, &client.token);
     let looked = |client: &Client| {
         now(manager.read(&client.token, Access::SLIDE, |user| user.id)).expect("it works")

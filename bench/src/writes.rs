@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use kvolt::cache::{At, Expiry, NewEntry, Remove, Store};
+use kvolt::cache::{Expiry, NewEntry, RemoveOutcome, Store, Target};
 
 use crate::cache::{All, IDLE, LIFETIME, value};
 use crate::harness::{Contender, key, now, race_pairs};
@@ -28,8 +28,8 @@ pub(crate) fn run(all: &All, entries: u64) {
                 let _ = now(all.kvolt.insert(key(n), entry)).expect("there is room");
             },
             |n| {
-                let removed = now(all.kvolt.remove(At::new(&key(n)), None)).expect("it works");
-                assert_eq!(removed, Remove::Removed);
+                let removed = now(all.kvolt.remove(Target::new(&key(n)), None)).expect("it works");
+                assert_eq!(removed, RemoveOutcome::Removed);
             },
         ),
         pair(

@@ -2,12 +2,12 @@ use std::collections::BTreeSet;
 
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue, Uri};
-use kvolt_http::Lookup;
+use kvolt_middleware::Lookup;
 
 use crate::is_token;
 
 /// Beyond this many bytes in all headers together, nothing is found.
-const LEN_MAX: usize = 64 * 1024;
+const MAX_LEN: usize = 64 * 1024;
 
 /// Each line of the bytes is one `Cookie` header. What is found of the cookie `id` is what a
 /// slow and obvious search finds.
@@ -33,7 +33,7 @@ pub fn cookie_header(data: &[u8]) {
 /// The one value that every cookie of the name `id` has, if it is a token.
 fn search(headers: &HeaderMap) -> Option<&[u8]> {
     let values = || headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
-    if values().map(<[u8]>::len).sum::<usize>() > LEN_MAX {
+    if values().map(<[u8]>::len).sum::<usize>() > MAX_LEN {
         return None;
     }
     let mut found = BTreeSet::new();

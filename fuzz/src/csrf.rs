@@ -2,7 +2,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use kvolt_cache::MemoryStore;
-use kvolt_session::{CsrfToken, Manager, Session};
+use kvolt_session::{CsrfToken, Manager, SessionSnapshot};
 use pollster::block_on;
 
 /// The bytes are changes to a good form token, two for each: where, and what is put there;
@@ -14,7 +14,7 @@ use pollster::block_on;
 ///
 /// If that does not hold.
 pub fn csrf(data: &[u8]) {
-    static SESSION: OnceLock<Session<()>> = OnceLock::new();
+    static SESSION: OnceLock<SessionSnapshot<()>> = OnceLock::new();
     let session = SESSION.get_or_init(session);
     assert!(!session.verifies_csrf(data), "nobody has made that");
     let good = session.csrf_token().expect("there is randomness");
@@ -34,7 +34,7 @@ pub fn csrf(data: &[u8]) {
     assert!(!other.verifies_csrf(&token) && !other.verifies_csrf(good.as_str()));
 }
 
-fn session() -> Session<()> {
+fn session() -> SessionSnapshot<()> {
     let manager = Manager::new(MemoryStore::new(), Duration::from_secs(60));
     let token = block_on(manager.create(())).expect("it is in memory");
     block_on(manager.get(&token)).expect("it is in memory").expect("it was just made")

@@ -2,7 +2,7 @@ use std::net::IpAddr;
 
 use http::header::{FORWARDED, HeaderName};
 use http::{HeaderMap, HeaderValue};
-use kvolt_http::{ForwardingHeader, TrustedProxies};
+use kvolt_middleware::{ForwardingHeader, TrustedProxies};
 
 const PROXY: &str = "10.0.0.1";
 const CLIENT: &str = "192.0.2.43";
@@ -97,7 +97,7 @@ fn search(headers: &HeaderMap, name: &HeaderName) -> IpAddr {
         len += entry.len() + 1;
         let text = str::from_utf8(entry).ok();
         let Some(address) = text.and_then(|text| address(text.trim_ascii())) else { break };
-        if hops > TrustedProxies::HOPS_MAX || len > TrustedProxies::LEN_MAX + 1 {
+        if hops > TrustedProxies::MAX_HOPS || len > TrustedProxies::MAX_LEN + 1 {
             break;
         }
         client = address;

@@ -1,5 +1,5 @@
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
-use kvolt_http::Lookup;
+use kvolt_middleware::Lookup;
 
 use crate::is_token;
 

@@ -126,7 +126,7 @@ fn hostile_form_tokens_do_no_harm() {
 #[test]
 fn a_token_is_found_in_the_cookie_and_nowhere_past_the_bound() {
     let found = |headers: &http::HeaderMap| {
-        let lookup: kvolt_http::Lookup = "cookie:id".parse().unwrap();
+        let lookup: kvolt_middleware::Lookup = "cookie:id".parse().unwrap();
         lookup.find(headers, &http::Uri::from_static("/")).is_some()
     };
     let mut headers = http::HeaderMap::new();

@@ -9,7 +9,7 @@ const DOCUMENTS: [&str; 2] = ["SECURITY.md", "docs/guarantees.md"];
 
 pub(crate) fn check() -> Result<(), Failure> {
     let mut sources = Vec::new();
-    for folder in ["crates", "app", "histories", "security"] {
+    for folder in ["crates", "tests", "app"] {
         collect(Path::new(folder), &mut sources).map_err(|error| error.to_string())?;
     }
     let mut code = String::new();

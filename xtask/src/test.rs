@@ -46,7 +46,8 @@ fn parse(args: &[String]) -> Result<Options, Failure> {
 }
 
 /// The crates that need no server to be tested.
-const WITHOUT_SERVERS: [&str; 4] = ["kvolt-cache", "kvolt-testkit", "kvolt-session", "kvolt-http"];
+const WITHOUT_SERVERS: [&str; 4] =
+    ["kvolt-cache", "kvolt-testkit", "kvolt-session", "kvolt-middleware"];
 
 /// What a change of the core is checked with while it is being made: no servers, no browser, and
 /// nothing that has to be installed.

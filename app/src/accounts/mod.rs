@@ -15,7 +15,7 @@ use self::book::{Account, Book};
 use self::file::{Stamp, stamp};
 use crate::options::Options;
 use crate::passwords::{Checker, hash};
-use crate::users::{NAME_LEN_MAX, PASSWORD_LEN_MAX, Role, User};
+use crate::users::{MAX_NAME_LEN, MAX_PASSWORD_LEN, Role, User};
 
 /// The user that there is where none is named.
 pub(crate) const DEMO: &str = "demo";
@@ -201,7 +201,7 @@ fn given(options: &Options) -> Result<Vec<Given>, String> {
     let admins = options.admins.iter().map(|admin| (admin, Role::Admin));
     let mut given: Vec<Given> = Vec::new();
     for (user, role) in users.chain(admins) {
-        if user.name.len() > NAME_LEN_MAX || user.password.len() > PASSWORD_LEN_MAX {
+        if user.name.len() > MAX_NAME_LEN || user.password.len() > MAX_PASSWORD_LEN {
             return Err(format!("the name or password of user {:.20?}… is too long", user.name));
         }
         if given.iter().any(|(name, ..)| *name == user.name) {

@@ -1,7 +1,7 @@
 //! The pages of administrators.
 
 use askama::Template;
-use kvolt::session::{Event, Listing, Session, SessionId, Timestamp};
+use kvolt::session::{Event, SessionId, SessionList, SessionSnapshot, Timestamp};
 
 use super::Frame;
 use crate::accounts::Accounts;
@@ -38,11 +38,11 @@ struct Row {
 impl<'a> Admin<'a> {
     pub(crate) fn new(
         frame: Frame,
-        listing: &'a Listing<User>,
+        listing: &'a SessionList<User>,
         current: SessionId,
         now: Timestamp,
     ) -> Self {
-        let row = |session: &Session<User>| Row {
+        let row = |session: &SessionSnapshot<User>| Row {
             id: session.id(),
             user: session.name.clone(),
             device: name(session.device()),
@@ -87,7 +87,7 @@ impl Audit {
     pub(crate) fn new(frame: Frame, events: &[Event], accounts: &Accounts, now: Timestamp) -> Self {
         let row = |event: &Event| Happened {
             at: When::new(event.at, now),
-            what: event.what.name(),
+            what: event.kind.name(),
             reason: reason(event),
             id: event.id.map(|id| id.to_string()).unwrap_or_default(),
             owner: event.owner.as_ref().map(|owner| accounts.owner_name(owner)).unwrap_or_default(),

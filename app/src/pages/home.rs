@@ -1,7 +1,7 @@
 //! The page of one who is signed in.
 
 use askama::Template;
-use kvolt::session::{Listing, Session, SessionId, Timestamp};
+use kvolt::session::{SessionId, SessionList, SessionSnapshot, Timestamp};
 
 use super::Frame;
 use crate::devices::name;
@@ -33,11 +33,11 @@ struct Row {
 impl<'a> Home<'a> {
     pub(crate) fn new(
         frame: Frame,
-        session: &'a Session<User>,
-        all: &Listing<User>,
+        session: &'a SessionSnapshot<User>,
+        all: &SessionList<User>,
         now: Timestamp,
     ) -> Self {
-        let row = |other: &Session<User>| Row {
+        let row = |other: &SessionSnapshot<User>| Row {
             id: other.id(),
             name: name(other.device()),
             user_agent: other.device().user_agent().unwrap_or_default().to_owned(),

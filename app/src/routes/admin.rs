@@ -98,7 +98,7 @@ pub(super) async fn list(
     let mut listing = listing.unwrap_or_default();
     listing.sessions.sort_by_key(|session| std::cmp::Reverse(session.last_seen()));
     if wants == Wants::Json {
-        let row = |theirs: &kvolt::session::Session<User>| {
+        let row = |theirs: &kvolt::session::SessionSnapshot<User>| {
             let theirs = Theirs { user: &theirs.name, row: Row::new(theirs, session.id()) };
             json!(theirs)
         };
@@ -128,7 +128,7 @@ pub(super) async fn end(
         let set_token = session.logout().await?;
         return Ok((set_token, wants.answer("/", json!({ "ended": 1 }))).into_response());
     }
-    let ended = app.manager().end_any(id).await?;
+    let ended = app.manager().revoke(id).await?;
     tell(wants, &session, if ended { "That session was ended." } else { "It had ended before." })
         .await?;
     if ended || wants == Wants::Page {
@@ -145,22 +145,22 @@ pub(super) async fn end_user(
     AdminAct(session): AdminAct,
 ) -> Result<Response> {
     if id == session.id {
-        let set_token = session.end_all().await?;
+        let set_token = session.revoke_all().await?;
         return Ok((set_token, wants.answer("/", json!({ "signed_out": true }))).into_response());
     }
-    let ended = app.manager().end_all(&owner(id)).await?;
+    let ended = app.manager().revoke_owner(&owner(id)).await?;
     let name = app.accounts().owner_name(&owner(id));
     tell(wants, &session, &format!("Sessions of {name} that were ended: {ended}.")).await?;
     Ok(wants.answer("/admin", json!({ "ended": ended })))
 }
 
 /// Ends everybody's sessions, the administrator's included.
-pub(super) async fn end_everyone(
+pub(super) async fn revoke_everyone(
     State(app): State<App>,
     wants: Wants,
     AdminAct(session): AdminAct,
 ) -> Result<Response> {
-    app.manager().end_everyone().await?;
+    app.manager().revoke_everyone().await?;
     let set_token = session.logout().await?;
     Ok((set_token, wants.answer("/", json!({ "signed_out": true }))).into_response())
 }

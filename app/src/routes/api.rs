@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use kvolt::middleware::{Handle, Result};
+use kvolt::middleware::{Result, SessionHandle};
 
 use super::login::{Credentials, make};
 use crate::devices::From;
@@ -14,7 +14,7 @@ use crate::users::User;
 /// The token goes back in the header that it is to come in.
 pub(super) async fn sign_in(
     State(app): State<App>,
-    handle: Handle<User>,
+    handle: SessionHandle<User>,
     From(device): From,
     credentials: Credentials,
 ) -> Result<Response> {
@@ -26,7 +26,7 @@ pub(super) async fn sign_in(
 
 /// A client that has no session is signed out already, and one whose session can't be read is
 /// signed out too.
-pub(super) async fn sign_out(handle: Handle<User>) -> Result<Response> {
+pub(super) async fn sign_out(handle: SessionHandle<User>) -> Result<Response> {
     let set_token = handle.logout().await?;
     Ok((set_token, Json(serde_json::json!({ "signed_out": true }))).into_response())
 }

@@ -28,7 +28,7 @@ pub(super) async fn show(
     let rows = events.iter().map(|event| {
         json!({
             "at": rfc3339(event.at),
-            "what": event.what.name(),
+            "what": event.kind.name(),
             "reason": reason(event),
             "id": event.id.map(|id| id.to_string()),
             "user": event.owner.as_ref().map(|owner| app.accounts().owner_name(owner)),

@@ -22,5 +22,5 @@ pub(super) async fn show(
     let all = session.list().await?;
     let frame = Frame::new(&app, &session).await?;
     let now = app.manager().clock().now();
-    Ok(page(StatusCode::OK, &Home::new(frame, session.details(), &all, now)))
+    Ok(page(StatusCode::OK, &Home::new(frame, session.snapshot(), &all, now)))
 }

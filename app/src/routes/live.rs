@@ -6,7 +6,7 @@ use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, Stream};
 use kvolt::middleware::Session;
-use kvolt::session::Live;
+use kvolt::session::LiveSession;
 use serde::Serialize;
 
 use crate::connections::Connection;
@@ -57,7 +57,7 @@ pub(super) fn follow(
 }
 
 struct Following {
-    live: Live<User>,
+    live: LiveSession<User>,
     told: Option<u64>,
     ended: bool,
     _connection: Connection,

@@ -6,7 +6,7 @@ use axum::extract::{FromRequest, Query, Request, State};
 use axum::http::StatusCode;
 use axum::http::header::RETRY_AFTER;
 use axum::response::{IntoResponse, Redirect, Response};
-use kvolt::middleware::{Handle, Result, local_path};
+use kvolt::middleware::{Result, SessionHandle, local_path};
 use kvolt::session::{Device, Level, NewSession};
 use serde::Deserialize;
 use serde_json::json;
@@ -18,7 +18,7 @@ use crate::metrics::SIGN_INS;
 use crate::negotiate::{Wants, refuse};
 use crate::pages::{SignIn, page};
 use crate::state::App;
-use crate::users::{NAME_LEN_MAX, PASSWORD_LEN_MAX, Profile, User};
+use crate::users::{MAX_NAME_LEN, MAX_PASSWORD_LEN, Profile, User};
 
 /// What is sent to sign in, as a form or as JSON.
 #[derive(Deserialize)]
@@ -53,7 +53,7 @@ impl FromRequest<App> for Credentials {
         let json = is_json(request.headers());
         let credentials = Self { json, ..forms::read(request, app).await? };
         let Self { username, password, .. } = &credentials;
-        if username.len() > NAME_LEN_MAX || password.len() > PASSWORD_LEN_MAX {
+        if username.len() > MAX_NAME_LEN || password.len() > MAX_PASSWORD_LEN {
             return Err(refuse(StatusCode::BAD_REQUEST, "the username or password is too long"));
         }
         Ok(credentials)
@@ -121,7 +121,7 @@ pub(super) async fn check(
 /// Checks what was sent, and makes a session of it in the place of the client's.
 pub(super) async fn make(
     app: &App,
-    handle: &Handle<User>,
+    handle: &SessionHandle<User>,
     device: Device,
     credentials: &Credentials,
 ) -> Result<std::result::Result<(kvolt::middleware::SetToken, Profile), Denied>> {
@@ -146,7 +146,7 @@ pub(super) async fn make(
 
 pub(super) async fn sign_in(
     State(app): State<App>,
-    handle: Handle<User>,
+    handle: SessionHandle<User>,
     From(device): From,
     wants: Wants,
     credentials: Credentials,
@@ -181,7 +181,7 @@ pub(super) async fn to_form(Query(going): Query<Going>) -> Response {
 /// Whoever has no session is signed out already.
 pub(super) async fn sign_out(
     State(app): State<App>,
-    handle: Handle<User>,
+    handle: SessionHandle<User>,
     wants: Wants,
     request: Request,
 ) -> Result<Response> {

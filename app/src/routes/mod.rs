@@ -30,7 +30,7 @@ use crate::pages;
 use crate::state::App;
 
 /// No request here has a larger body.
-const BODY_LEN_MAX: usize = 16 * 1024;
+const MAX_BODY_LEN: usize = 16 * 1024;
 
 pub(crate) fn router(app: App) -> Router {
     let cookies = app.cookies().layer();
@@ -59,7 +59,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/admin", get(admin::list))
         .route("/admin/sessions/{id}/end", post(admin::end))
         .route("/admin/users/{id}/end", post(admin::end_user))
-        .route("/admin/end-everyone", post(admin::end_everyone))
+        .route("/admin/end-everyone", post(admin::revoke_everyone))
         .route("/audit", get(audit::show))
         .route_layer(cookies.clone().strict().require(app.fresh()));
 
@@ -96,7 +96,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/style.css", get(pages::style))
         .route("/live.js", get(pages::script))
         .fallback(|| async { refuse(StatusCode::NOT_FOUND, "there is nothing here") })
-        .layer(DefaultBodyLimit::max(BODY_LEN_MAX))
+        .layer(DefaultBodyLimit::max(MAX_BODY_LEN))
         .layer(map_response(protect))
         .with_state(app)
 }

@@ -14,7 +14,7 @@ use crate::forms::Sent;
 use crate::negotiate::{Wants, refuse};
 use crate::pages::{Frame, Password, page};
 use crate::state::App;
-use crate::users::{PASSWORD_LEN_MAX, PASSWORD_LEN_MIN, User};
+use crate::users::{MAX_PASSWORD_LEN, PASSWORD_LEN_MIN, User};
 
 #[derive(Deserialize)]
 pub(super) struct Change {
@@ -28,7 +28,7 @@ impl Change {
     fn fault(&self) -> Option<&'static str> {
         if self.new.chars().count() < PASSWORD_LEN_MIN {
             Some("The password is too short")
-        } else if self.new.len() > PASSWORD_LEN_MAX {
+        } else if self.new.len() > MAX_PASSWORD_LEN {
             Some("The password is too long")
         } else if self.again.as_ref().is_some_and(|again| *again != self.new) {
             Some("The two are not the same")

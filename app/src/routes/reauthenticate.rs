@@ -14,7 +14,7 @@ use crate::forms::Sent;
 use crate::negotiate::{Wants, refuse};
 use crate::pages::{Frame, Reauthenticate, page};
 use crate::state::App;
-use crate::users::{PASSWORD_LEN_MAX, User};
+use crate::users::{MAX_PASSWORD_LEN, User};
 
 #[derive(Deserialize)]
 pub(super) struct Proof {
@@ -41,7 +41,7 @@ pub(super) async fn prove(
     wants: Wants,
     Sent(session, proof): Sent<Proof>,
 ) -> Result<Response> {
-    if proof.password.len() > PASSWORD_LEN_MAX {
+    if proof.password.len() > MAX_PASSWORD_LEN {
         return Ok(refuse(StatusCode::BAD_REQUEST, "the password is too long"));
     }
     let next = local_path(&proof.next).unwrap_or("/");

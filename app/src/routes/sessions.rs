@@ -5,7 +5,7 @@ use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use kvolt::middleware::{Result, Session};
-use kvolt::session::{Flash, Listing, SessionId};
+use kvolt::session::{Flash, SessionId, SessionList};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -30,7 +30,7 @@ pub(super) struct Row {
 }
 
 impl Row {
-    pub(super) fn new(session: &kvolt::session::Session<User>, current: SessionId) -> Self {
+    pub(super) fn new(session: &kvolt::session::SessionSnapshot<User>, current: SessionId) -> Self {
         Self {
             id: session.id().to_string(),
             created: rfc3339(session.created()),
@@ -51,7 +51,7 @@ pub(super) fn unreadable(id: &SessionId) -> Value {
 }
 
 pub(super) async fn list(session: Session<User>) -> Result<Response> {
-    let Listing { sessions, unreadable: ids, .. } = session.list().await?;
+    let SessionList { sessions, unreadable: ids, .. } = session.list().await?;
     let rows = sessions.iter().map(|other| json!(Row::new(other, session.id())));
     let rows: Vec<Value> = rows.chain(ids.iter().map(unreadable)).collect();
     Ok(Json(rows).into_response())
@@ -70,7 +70,7 @@ pub(super) async fn end(
         let set_token = session.logout().await?;
         return Ok((set_token, wants.answer("/", json!({ "ended": 1 }))).into_response());
     }
-    let ended = session.end(id).await?;
+    let ended = session.revoke(id).await?;
     tell(wants, &session, if ended { "That session was ended." } else { "It had ended before." })
         .await?;
     if ended || wants == Wants::Page {
@@ -80,13 +80,13 @@ pub(super) async fn end(
 }
 
 pub(super) async fn revoke_others(wants: Wants, Act(session): Act) -> Result<Response> {
-    let ended = session.end_others().await?;
+    let ended = session.revoke_others().await?;
     tell(wants, &session, &format!("{} ended.", others(ended))).await?;
     Ok(wants.answer("/", json!({ "ended": ended })))
 }
 
 pub(super) async fn revoke_all(wants: Wants, Act(session): Act) -> Result<Response> {
-    let set_token = session.end_all().await?;
+    let set_token = session.revoke_all().await?;
     Ok((set_token, wants.answer("/", json!({ "signed_out": true }))).into_response())
 }
 

@@ -16,7 +16,7 @@ use crate::state::App;
 use crate::users::User;
 
 /// Whatever a client says is ignored, and this is more than it needs for that.
-const MESSAGE_LEN_MAX: usize = 4 * 1024;
+const MAX_MESSAGE_LEN: usize = 4 * 1024;
 
 /// How long a client may take to let a message through, or to answer a goodbye.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -38,8 +38,8 @@ pub(super) async fn open(
 ) -> Response {
     let told = follow(&session, allowed);
     upgrade
-        .max_message_size(MESSAGE_LEN_MAX)
-        .max_frame_size(MESSAGE_LEN_MAX)
+        .max_message_size(MAX_MESSAGE_LEN)
+        .max_frame_size(MAX_MESSAGE_LEN)
         .on_upgrade(move |socket| talk(app, told, socket))
 }
 

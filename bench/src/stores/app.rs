@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use axum::Router;
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
-use kvolt::cache::{Coded, MemoryStore, NearCache, Push, Store};
-use kvolt::middleware::{Handle, Result, Session, Sessions};
+use kvolt::cache::{ChangeFeed, Encoded, MemoryStore, NearCache, Store};
+use kvolt::middleware::{Result, Session, SessionHandle, Sessions};
 use kvolt::redis::RedisStore;
 use kvolt::session::{Manager, NewSession, Record, RecordJson};
 use kvolt::sql::{MySqlStore, PostgresStore, SqliteStore};
@@ -81,23 +81,23 @@ async fn manager(spec: &str, url: &str) -> Manager<User> {
     }
 }
 
-pub(super) fn coded<S: Store<Vec<u8>>>(store: S) -> Coded<Record<User>, S, RecordJson<User>> {
-    Coded::new(store, RecordJson::new())
+pub(super) fn coded<S: Store<Vec<u8>>>(store: S) -> Encoded<Record<User>, S, RecordJson<User>> {
+    Encoded::new(store, RecordJson::new())
 }
 
-async fn pushing(store: impl Store<Vec<u8>> + Push, near: bool) -> Manager<User> {
+async fn pushing(store: impl Store<Vec<u8>> + ChangeFeed, near: bool) -> Manager<User> {
     if !near {
         return Manager::new(coded(store), IDLE);
     }
     let store = NearCache::new(coded(store)).expect("there is a runtime");
     // No answer from a copy before that.
-    while !store.is_hearing() {
+    while !store.is_current() {
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
     Manager::new(store, IDLE)
 }
 
-async fn login(handle: Handle<User>) -> Result<impl IntoResponse> {
+async fn login(handle: SessionHandle<User>) -> Result<impl IntoResponse> {
     static USERS: AtomicU64 = AtomicU64::new(0);
     let id = USERS.fetch_add(1, Ordering::Relaxed);
     let session = NewSession::new(User::new(id)).owner(id.to_string());

@@ -4,8 +4,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::{
-    At, Changes, Cursor, Deadlines, Entry, EntryRef, Expiry, Freshness, Insert, Key, Listing,
-    Namespace, NewEntry, OnExpired, Owner, Page, Remove, Replace, Result, Store, Use, Version,
+    AfterRead, Changes, Cursor, Deadlines, Entry, EntryList, EntryPage, EntryRef, Expiry,
+    Freshness, InsertOutcome, Key, Namespace, NewEntry, OnExpired, Owner, RemoveOutcome,
+    ReplaceOutcome, Result, Store, Target, Version,
 };
 
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
@@ -74,19 +75,20 @@ impl<V> fmt::Debug for AnyStore<V> {
 trait Erased<V>: Send + Sync {
     fn namespace(&self) -> &Namespace;
     fn get<'a>(&'a self, key: &'a Key, freshness: Freshness) -> Boxed<'a, Option<Entry<V>>>;
-    fn touch<'a>(&'a self, at: At<'a>) -> Boxed<'a, Option<Deadlines>>;
-    fn insert(&self, key: Key, entry: NewEntry<V>) -> Boxed<'_, Insert>;
+    fn touch<'a>(&'a self, at: Target<'a>) -> Boxed<'a, Option<Deadlines>>;
+    fn insert(&self, key: Key, entry: NewEntry<V>) -> Boxed<'_, InsertOutcome>;
     fn replace<'a>(
         &'a self,
-        at: At<'a>,
+        at: Target<'a>,
         seen: Version,
         value: V,
         expiry: Option<Expiry>,
-    ) -> Boxed<'a, Replace<V>>;
-    fn remove<'a>(&'a self, at: At<'a>, seen: Option<Version>) -> Boxed<'a, Remove>;
-    fn list<'a>(&'a self, owner: &'a Owner) -> Boxed<'a, Listing<V>>;
+    ) -> Boxed<'a, ReplaceOutcome<V>>;
+    fn remove<'a>(&'a self, at: Target<'a>, seen: Option<Version>) -> Boxed<'a, RemoveOutcome>;
+    fn list<'a>(&'a self, owner: &'a Owner) -> Boxed<'a, EntryList<V>>;
     fn remove_owner<'a>(&'a self, owner: &'a Owner, keep: Option<&'a Key>) -> Boxed<'a, Vec<Key>>;
-    fn scan<'a>(&'a self, after: Option<&'a Cursor>, max_entries: usize) -> Boxed<'a, Page<V>>;
+    fn scan<'a>(&'a self, after: Option<&'a Cursor>, max_entries: usize)
+    -> Boxed<'a, EntryPage<V>>;
     fn clear(&self) -> Boxed<'_, ()>;
     fn count(&self) -> Boxed<'_, u64>;
     fn on_expired(&self, callback: OnExpired) -> bool;
@@ -95,7 +97,7 @@ trait Erased<V>: Send + Sync {
         &self,
         key: &Key,
         freshness: Freshness,
-        visit: &mut dyn FnMut(EntryRef<'_, V>) -> Use,
+        visit: &mut dyn FnMut(EntryRef<'_, V>) -> AfterRead,
     ) -> Option<Result<bool>>;
     fn place(&self, key: Key, owner: Option<&Owner>) -> Key;
 }
@@ -109,29 +111,29 @@ impl<V: Send + 'static, S: Store<V>> Erased<V> for S {
         Box::pin(Store::get(self, key, freshness))
     }
 
-    fn touch<'a>(&'a self, at: At<'a>) -> Boxed<'a, Option<Deadlines>> {
+    fn touch<'a>(&'a self, at: Target<'a>) -> Boxed<'a, Option<Deadlines>> {
         Box::pin(Store::touch(self, at))
     }
 
-    fn insert(&self, key: Key, entry: NewEntry<V>) -> Boxed<'_, Insert> {
+    fn insert(&self, key: Key, entry: NewEntry<V>) -> Boxed<'_, InsertOutcome> {
         Box::pin(Store::insert(self, key, entry))
     }
 
     fn replace<'a>(
         &'a self,
-        at: At<'a>,
+        at: Target<'a>,
         seen: Version,
         value: V,
         expiry: Option<Expiry>,
-    ) -> Boxed<'a, Replace<V>> {
+    ) -> Boxed<'a, ReplaceOutcome<V>> {
         Box::pin(Store::replace(self, at, seen, value, expiry))
     }
 
-    fn remove<'a>(&'a self, at: At<'a>, seen: Option<Version>) -> Boxed<'a, Remove> {
+    fn remove<'a>(&'a self, at: Target<'a>, seen: Option<Version>) -> Boxed<'a, RemoveOutcome> {
         Box::pin(Store::remove(self, at, seen))
     }
 
-    fn list<'a>(&'a self, owner: &'a Owner) -> Boxed<'a, Listing<V>> {
+    fn list<'a>(&'a self, owner: &'a Owner) -> Boxed<'a, EntryList<V>> {
         Box::pin(Store::list(self, owner))
     }
 
@@ -139,7 +141,11 @@ impl<V: Send + 'static, S: Store<V>> Erased<V> for S {
         Box::pin(Store::remove_owner(self, owner, keep))
     }
 
-    fn scan<'a>(&'a self, after: Option<&'a Cursor>, max_entries: usize) -> Boxed<'a, Page<V>> {
+    fn scan<'a>(
+        &'a self,
+        after: Option<&'a Cursor>,
+        max_entries: usize,
+    ) -> Boxed<'a, EntryPage<V>> {
         Box::pin(Store::scan(self, after, max_entries))
     }
 
@@ -163,7 +169,7 @@ impl<V: Send + 'static, S: Store<V>> Erased<V> for S {
         &self,
         key: &Key,
         freshness: Freshness,
-        visit: &mut dyn FnMut(EntryRef<'_, V>) -> Use,
+        visit: &mut dyn FnMut(EntryRef<'_, V>) -> AfterRead,
     ) -> Option<Result<bool>> {
         Store::get_ready(self, key, freshness, visit)
     }
@@ -182,29 +188,29 @@ impl<V: Send + 'static> Store<V> for AnyStore<V> {
         self.run("get", self.store.get(key, freshness)).await
     }
 
-    async fn touch(&self, at: At<'_>) -> Result<Option<Deadlines>> {
+    async fn touch(&self, at: Target<'_>) -> Result<Option<Deadlines>> {
         self.run("touch", self.store.touch(at)).await
     }
 
-    async fn insert(&self, key: Key, entry: NewEntry<V>) -> Result<Insert> {
+    async fn insert(&self, key: Key, entry: NewEntry<V>) -> Result<InsertOutcome> {
         self.run("insert", self.store.insert(key, entry)).await
     }
 
     async fn replace(
         &self,
-        at: At<'_>,
+        at: Target<'_>,
         seen: Version,
         value: V,
         expiry: Option<Expiry>,
-    ) -> Result<Replace<V>> {
+    ) -> Result<ReplaceOutcome<V>> {
         self.run("replace", self.store.replace(at, seen, value, expiry)).await
     }
 
-    async fn remove(&self, at: At<'_>, seen: Option<Version>) -> Result<Remove> {
+    async fn remove(&self, at: Target<'_>, seen: Option<Version>) -> Result<RemoveOutcome> {
         self.run("remove", self.store.remove(at, seen)).await
     }
 
-    async fn list(&self, owner: &Owner) -> Result<Listing<V>> {
+    async fn list(&self, owner: &Owner) -> Result<EntryList<V>> {
         self.run("list", self.store.list(owner)).await
     }
 
@@ -212,7 +218,7 @@ impl<V: Send + 'static> Store<V> for AnyStore<V> {
         self.run("remove_owner", self.store.remove_owner(owner, keep)).await
     }
 
-    async fn scan(&self, after: Option<&Cursor>, max_entries: usize) -> Result<Page<V>> {
+    async fn scan(&self, after: Option<&Cursor>, max_entries: usize) -> Result<EntryPage<V>> {
         self.run("scan", self.store.scan(after, max_entries)).await
     }
 
@@ -236,7 +242,7 @@ impl<V: Send + 'static> Store<V> for AnyStore<V> {
         &self,
         key: &Key,
         freshness: Freshness,
-        visit: &mut dyn FnMut(EntryRef<'_, V>) -> Use,
+        visit: &mut dyn FnMut(EntryRef<'_, V>) -> AfterRead,
     ) -> Option<Result<bool>> {
         self.store.get_ready(key, freshness, visit)
     }

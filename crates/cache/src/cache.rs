@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use crate::{
-    AnyStore, Expiry, Freshness, Insert, Key, NewEntry, Remove, Replace, Result, Store, Use,
+    AfterRead, AnyStore, Expiry, Freshness, InsertOutcome, Key, NewEntry, RemoveOutcome,
+    ReplaceOutcome, Result, Store,
 };
 
 /// A plain cache by name on any [`Store`], with one time to live.
@@ -78,7 +79,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     /// ([`is_unavailable`](crate::Error::is_unavailable)).
     pub async fn remove(&self, name: &str) -> Result<bool> {
         let key = Key::of(name);
-        Ok(self.store.remove((&key).into(), None).await? == Remove::Removed)
+        Ok(self.store.remove((&key).into(), None).await? == RemoveOutcome::Removed)
     }
 
     /// Removes every value in the store.
@@ -137,7 +138,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         let mut value = None;
         let found = match self.store.get_ready(key, Freshness::Bounded, &mut |entry| {
             value = Some(entry.value.clone());
-            Use::Look
+            AfterRead::Keep
         }) {
             Some(found) => found.map(|found| value.filter(|_| found)),
             None => {
@@ -154,7 +155,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     async fn set_key(&self, key: Key, value: V) -> Result<()> {
         loop {
             let entry = NewEntry::new(value.clone(), self.expiry);
-            if matches!(self.store.insert(key, entry).await?, Insert::Inserted { .. }) {
+            if matches!(self.store.insert(key, entry).await?, InsertOutcome::Inserted { .. }) {
                 return Ok(());
             }
             match self.overwrite(&key, &value).await {
@@ -176,9 +177,9 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         loop {
             let (seen, expiry) = (current.version, Some(self.expiry));
             match self.store.replace(key.into(), seen, value.clone(), expiry).await? {
-                Replace::Replaced(_) => return Ok(true),
-                Replace::Conflict(changed) => current = changed,
-                Replace::Absent => return Ok(false),
+                ReplaceOutcome::Replaced(_) => return Ok(true),
+                ReplaceOutcome::Conflict(changed) => current = changed,
+                ReplaceOutcome::Absent => return Ok(false),
             }
         }
     }

@@ -19,10 +19,10 @@ pub struct Changes {
     watches: Mutex<HashMap<Key, watch::Sender<u64>>>,
     /// How many keys have a watch. While there is none, a notification takes no lock.
     keys: AtomicUsize,
-    complete_for: Option<Box<CompleteFor>>,
+    current_for: Option<Box<CurrentFor>>,
 }
 
-type CompleteFor = dyn Fn() -> Duration + Send + Sync;
+type CurrentFor = dyn Fn() -> Duration + Send + Sync;
 
 /// What a [`Watch`] was notified of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,15 +50,15 @@ pub struct Watch {
 impl Changes {
     /// A registry for changes that are made in this process.
     pub fn new() -> Self {
-        Self { watches: Mutex::default(), keys: AtomicUsize::new(0), complete_for: None }
+        Self { watches: Mutex::default(), keys: AtomicUsize::new(0), current_for: None }
     }
 
     /// A registry for changes that a remote store pushes too.
     ///
-    /// `complete_for` says for how much longer every change is notified in time: see
-    /// [`complete_for`](Self::complete_for).
-    pub fn pushed(complete_for: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
-        Self { complete_for: Some(Box::new(complete_for)), ..Self::new() }
+    /// `current_for` says for how much longer every change is notified in time: see
+    /// [`current_for`](Self::current_for).
+    pub fn with_feed(current_for: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
+        Self { current_for: Some(Box::new(current_for)), ..Self::new() }
     }
 
     /// Watches the entry under `key` from now on.
@@ -99,8 +99,8 @@ impl Changes {
 
     /// For how much longer every change by another process is notified within the store's bound,
     /// so that the caller need not poll; zero if the caller must poll.
-    pub fn complete_for(&self) -> Duration {
-        self.complete_for.as_ref().map_or(Duration::ZERO, |complete_for| complete_for())
+    pub fn current_for(&self) -> Duration {
+        self.current_for.as_ref().map_or(Duration::ZERO, |current_for| current_for())
     }
 
     fn notify_all(&self, notify: impl Fn(&mut u64)) {
@@ -161,7 +161,7 @@ impl fmt::Debug for Changes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Changes")
             .field("keys", &self.keys)
-            .field("complete_for", &self.complete_for())
+            .field("current_for", &self.current_for())
             .finish_non_exhaustive()
     }
 }
@@ -226,8 +226,8 @@ mod tests {
 
     #[test]
     fn completeness_is_what_the_store_says() {
-        assert_eq!(Changes::new().complete_for(), Duration::ZERO);
-        let changes = Changes::pushed(|| Duration::from_secs(1));
-        assert_eq!(changes.complete_for(), Duration::from_secs(1));
+        assert_eq!(Changes::new().current_for(), Duration::ZERO);
+        let changes = Changes::with_feed(|| Duration::from_secs(1));
+        assert_eq!(changes.current_for(), Duration::from_secs(1));
     }
 }

@@ -122,17 +122,17 @@ impl Deadlines {
 /// owner never changes, so a hint that was right stays right.
 ///
 /// ```
-/// use kvolt_cache::{At, Key, Owner};
+/// use kvolt_cache::{Target, Key, Owner};
 ///
 /// let key = Key::of("greeting");
 /// let ada = Owner::new("ada")?;
-/// let known = At::new(&key).owner(&ada);
+/// let known = Target::new(&key).owner(&ada);
 /// assert_eq!(known.owner, Some(&ada));
 /// # Ok::<(), kvolt_cache::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct At<'a> {
+pub struct Target<'a> {
     /// The entry's key.
     pub key: &'a Key,
     /// The entry's owner, as the caller has read it; `None` if the entry has none or the caller
@@ -140,7 +140,7 @@ pub struct At<'a> {
     pub owner: Option<&'a Owner>,
 }
 
-impl<'a> At<'a> {
+impl<'a> Target<'a> {
     /// The entry under this key.
     pub const fn new(key: &'a Key) -> Self {
         Self { key, owner: None }
@@ -154,7 +154,7 @@ impl<'a> At<'a> {
     }
 }
 
-impl<'a> From<&'a Key> for At<'a> {
+impl<'a> From<&'a Key> for Target<'a> {
     fn from(key: &'a Key) -> Self {
         Self::new(key)
     }
@@ -176,9 +176,9 @@ pub enum Freshness {
 /// What a visitor of [`get_ready`](crate::Store::get_ready) wants done with the entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[must_use]
-pub enum Use {
+pub enum AfterRead {
     /// Nothing: the entry was only looked at.
-    Look,
+    Keep,
     /// The entry was used: its idle time starts again, where the store can do that in place.
     Slide,
 }
@@ -440,10 +440,10 @@ pub struct NewEntry<V> {
     /// The limit on the owner's entries, held in the same atomic step.
     pub limit: Option<OwnerLimit>,
     /// An entry that is removed in the same step.
-    pub replaces: Option<Replaces>,
+    pub replaces: Option<Predecessor>,
     /// Times of an entry that was read from another store, in the place of those that `expiry`
     /// would give.
-    pub times: Option<Times>,
+    pub times: Option<EntryTimes>,
 }
 
 impl<V> NewEntry<V> {
@@ -455,11 +455,11 @@ impl<V> NewEntry<V> {
     /// An entry as [`scan`](crate::Store::scan) gave it, with its owner and its times.
     ///
     /// An entry that has ended by the clock of the store it goes to is not inserted:
-    /// [`Insert::Expired`].
+    /// [`InsertOutcome::Expired`].
     pub fn restored(entry: Entry<V>) -> Self {
         let Entry { value, owner, deadlines, created, .. } = entry;
         let expiry = deadlines.expiry();
-        let times = Some(Times { created, deadlines });
+        let times = Some(EntryTimes { created, deadlines });
         Self { value, expiry, owner, limit: None, replaces: None, times }
     }
 
@@ -479,7 +479,7 @@ impl<V> NewEntry<V> {
 
     /// Sets an entry that is removed in the same step.
     #[must_use]
-    pub fn replaces(mut self, replaces: impl Into<Option<Replaces>>) -> Self {
+    pub fn replaces(mut self, replaces: impl Into<Option<Predecessor>>) -> Self {
         self.replaces = replaces.into();
         self
     }
@@ -494,18 +494,18 @@ impl<V> NewEntry<V> {
 /// An entry that an insertion removes in the same step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Replaces {
+pub struct Predecessor {
     /// Its key, which must not be that of the new entry.
     pub key: Key,
-    /// Its owner, a hint as in [`At`].
+    /// Its owner, a hint as in [`Target`].
     pub owner: Option<Owner>,
     /// The version that it must have. With one, an entry that is absent or has another version
-    /// makes the insertion a [conflict](Insert::Conflict), and nothing is done. Without one, the
+    /// makes the insertion a [conflict](InsertOutcome::Conflict), and nothing is done. Without one, the
     /// entry may be absent.
     pub seen: Option<Version>,
 }
 
-impl Replaces {
+impl Predecessor {
     /// Removes whatever is under this key, if anything is.
     pub const fn new(key: Key) -> Self {
         Self { key, owner: None, seen: None }
@@ -529,7 +529,7 @@ impl Replaces {
 /// The times of an entry that is copied from another store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Times {
+pub struct EntryTimes {
     /// When it was inserted there; `None` for now.
     pub created: Option<Timestamp>,
     /// When it was last used and when it ends.
@@ -539,7 +539,7 @@ pub struct Times {
 /// Outcome of an insertion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "an insertion may have been refused"]
-pub enum Insert {
+pub enum InsertOutcome {
     /// The entry was inserted.
     Inserted {
         /// Keys of the owner's oldest entries, removed in the same step to stay within the limit.
@@ -558,7 +558,7 @@ pub enum Insert {
 /// Outcome of a replacement.
 #[derive(Debug, Clone)]
 #[must_use = "a replacement may have been refused"]
-pub enum Replace<V> {
+pub enum ReplaceOutcome<V> {
     /// The value was set; this is the entry's version now.
     Replaced(Version),
     /// The entry had been changed since: nothing was done. This is how it is now.
@@ -570,7 +570,7 @@ pub enum Replace<V> {
 /// Outcome of a removal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use = "a removal may have been refused"]
-pub enum Remove {
+pub enum RemoveOutcome {
     /// The entry was live, and was removed.
     Removed,
     /// The entry has another version than the one that was named: nothing was done.
@@ -600,14 +600,14 @@ impl Cursor {
 /// An entry that is damaged, or whose value can't be decoded, never hides the others.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub struct Listing<V> {
+pub struct EntryList<V> {
     /// Live entries.
     pub entries: Vec<Entry<V>>,
     /// Keys of entries that exist but can't be read. They can be removed.
     pub unreadable: Vec<Key>,
 }
 
-impl<V> Listing<V> {
+impl<V> EntryList<V> {
     /// A listing by its parts, for those who write a store.
     pub const fn new(entries: Vec<Entry<V>>, unreadable: Vec<Key>) -> Self {
         Self { entries, unreadable }
@@ -615,7 +615,7 @@ impl<V> Listing<V> {
 
     /// The same listing with each value turned into another; an entry whose value can't be is
     /// unreadable.
-    pub fn decode<W>(self, mut decode: impl FnMut(&Key, V) -> Option<W>) -> Listing<W> {
+    pub fn decode<W>(self, mut decode: impl FnMut(&Key, V) -> Option<W>) -> EntryList<W> {
         let Self { entries, mut unreadable } = self;
         let mut decoded = Vec::with_capacity(entries.len());
         for entry in entries {
@@ -625,23 +625,23 @@ impl<V> Listing<V> {
                 None => unreadable.push(entry.key),
             }
         }
-        Listing { entries: decoded, unreadable }
+        EntryList { entries: decoded, unreadable }
     }
 }
 
 /// A part of all entries of a store.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub struct Page<V> {
+pub struct EntryPage<V> {
     /// The entries, in no order that means anything.
-    pub listing: Listing<V>,
+    pub listing: EntryList<V>,
     /// Where to continue; `None` at the end.
     pub next: Option<Cursor>,
 }
 
-impl<V> Page<V> {
+impl<V> EntryPage<V> {
     /// A page by its parts, for those who write a store.
-    pub const fn new(listing: Listing<V>, next: Option<Cursor>) -> Self {
+    pub const fn new(listing: EntryList<V>, next: Option<Cursor>) -> Self {
         Self { listing, next }
     }
 }

@@ -2,10 +2,11 @@
 
 mod any_store;
 mod cache;
+mod change_feed;
 mod changes;
 mod clock;
 pub mod codec;
-mod coded;
+mod encoded;
 mod entry;
 mod error;
 mod key;
@@ -14,7 +15,6 @@ mod namespace;
 #[cfg(feature = "near")]
 pub mod near;
 mod owner;
-mod push;
 mod store;
 mod sync;
 
@@ -22,20 +22,21 @@ pub use any_store::AnyStore;
 #[cfg(feature = "metrics")]
 pub use any_store::STORE_SECONDS;
 pub use cache::Cache;
+pub use change_feed::{ChangeFeed, ChangeObserver};
 pub use changes::{Changes, Notice, Watch};
 pub use clock::{Clock, ManualClock, Timestamp};
 pub use codec::Codec;
-pub use coded::{Coded, VALUE_SIZE_MAX_DEFAULT};
+pub use encoded::{DEFAULT_MAX_VALUE_SIZE, Encoded};
 pub use entry::{
-    At, AtLimit, Cursor, Deadlines, Entry, EntryRef, Expiry, Freshness, Insert, Listing, NewEntry,
-    OwnerLimit, Page, Remove, Replace, Replaces, Times, Use, Version,
+    AfterRead, AtLimit, Cursor, Deadlines, Entry, EntryList, EntryPage, EntryRef, EntryTimes,
+    Expiry, Freshness, InsertOutcome, NewEntry, OwnerLimit, Predecessor, RemoveOutcome,
+    ReplaceOutcome, Target, Version,
 };
 pub use error::{Error, Result};
 pub use key::{Key, ParseKeyError};
-pub use memory::MemoryStore;
+pub use memory::{MemoryStore, MemoryStoreBuilder};
 pub use namespace::Namespace;
 #[cfg(feature = "near")]
-pub use near::NearCache;
+pub use near::{NearCache, NearCacheBuilder};
 pub use owner::Owner;
-pub use push::{Listener, Push};
 pub use store::{OnExpired, Store};

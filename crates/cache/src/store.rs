@@ -2,8 +2,9 @@ use std::future::Future;
 use std::sync::Arc;
 
 use crate::{
-    At, Changes, Cursor, Deadlines, Entry, EntryRef, Expiry, Freshness, Insert, Key, Listing,
-    Namespace, NewEntry, Owner, Page, Remove, Replace, Result, Use, Version,
+    AfterRead, Changes, Cursor, Deadlines, Entry, EntryList, EntryPage, EntryRef, Expiry,
+    Freshness, InsertOutcome, Key, Namespace, NewEntry, Owner, RemoveOutcome, ReplaceOutcome,
+    Result, Target, Version,
 };
 
 /// Called with the key of each entry that has ended at a deadline; see [`Store::on_expired`].
@@ -26,7 +27,7 @@ const COUNTED_AT_ONCE: usize = 1_000;
 ///    Reading, touching and replacing never do. After a removal has returned,
 ///    no later call finds the entry, whatever was in flight.
 /// 2. [`replace`](Self::replace) takes effect only on the version that it names; so do
-///    [`remove`](Self::remove) and [`Replaces`](crate::Replaces) with a version.
+///    [`remove`](Self::remove) and [`Predecessor`](crate::Predecessor) with a version.
 /// 3. An entry is live until the tick before its deadline and absent from the
 ///    deadline on. The absolute deadline never moves, except by a replacement with new
 ///    deadlines. A deadline moved by use never moves back.
@@ -103,7 +104,7 @@ pub trait Store<V>: Send + Sync + 'static {
     /// Returns an error if the store is unavailable
     /// ([`is_unavailable`](crate::Error::is_unavailable)), or if the entry exists but can't be
     /// read ([`is_corrupt`](crate::Error::is_corrupt)). The entry then has the deadlines it had.
-    fn touch(&self, at: At<'_>) -> impl Future<Output = Result<Option<Deadlines>>> + Send;
+    fn touch(&self, at: Target<'_>) -> impl Future<Output = Result<Option<Deadlines>>> + Send;
 
     /// Creates an entry where there is none, within the owner's limit and in the place of
     /// another, in one step.
@@ -114,7 +115,7 @@ pub trait Store<V>: Send + Sync + 'static {
     ///
     /// Where one step does not reach both keys (on a cluster, if their owners differ), the new
     /// entry is inserted first and the other removed after it; if that fails, the new entry is
-    /// removed again and the call is an error or [`Insert::Conflict`]. A crash in between leaves
+    /// removed again and the call is an error or [`InsertOutcome::Conflict`]. A crash in between leaves
     /// both.
     ///
     /// # Errors
@@ -125,7 +126,11 @@ pub trait Store<V>: Send + Sync + 'static {
     /// ([`is_too_large`](crate::Error::is_too_large)), or if the limit is not between 1 and
     /// [`OwnerLimit::MAX`](crate::OwnerLimit::MAX)
     /// ([`is_misconfigured`](crate::Error::is_misconfigured)).
-    fn insert(&self, key: Key, entry: NewEntry<V>) -> impl Future<Output = Result<Insert>> + Send;
+    fn insert(
+        &self,
+        key: Key,
+        entry: NewEntry<V>,
+    ) -> impl Future<Output = Result<InsertOutcome>> + Send;
 
     /// Sets the value of a live entry if it still has the version `seen`.
     ///
@@ -140,16 +145,16 @@ pub trait Store<V>: Send + Sync + 'static {
     /// ([`is_corrupt`](crate::Error::is_corrupt)).
     fn replace(
         &self,
-        at: At<'_>,
+        at: Target<'_>,
         seen: Version,
         value: V,
         expiry: Option<Expiry>,
-    ) -> impl Future<Output = Result<Replace<V>>> + Send;
+    ) -> impl Future<Output = Result<ReplaceOutcome<V>>> + Send;
 
     /// Removes an entry; with `seen`, only if it still has that version.
     ///
     /// Without a version, an entry that can't be read is removed too, and counts as
-    /// [removed](Remove::Removed).
+    /// [removed](RemoveOutcome::Removed).
     ///
     /// # Errors
     ///
@@ -157,9 +162,9 @@ pub trait Store<V>: Send + Sync + 'static {
     /// ([`is_unavailable`](crate::Error::is_unavailable)).
     fn remove(
         &self,
-        at: At<'_>,
+        at: Target<'_>,
         seen: Option<Version>,
-    ) -> impl Future<Output = Result<Remove>> + Send;
+    ) -> impl Future<Output = Result<RemoveOutcome>> + Send;
 
     /// The owner's live entries, oldest first, and the keys of those that can't be read.
     ///
@@ -167,7 +172,7 @@ pub trait Store<V>: Send + Sync + 'static {
     ///
     /// Returns an error if the store is unavailable
     /// ([`is_unavailable`](crate::Error::is_unavailable)).
-    fn list(&self, owner: &Owner) -> impl Future<Output = Result<Listing<V>>> + Send;
+    fn list(&self, owner: &Owner) -> impl Future<Output = Result<EntryList<V>>> + Send;
 
     /// Removes all of the owner's entries except the one under `keep`, and returns the keys of
     /// those that were live or could not be read.
@@ -197,7 +202,7 @@ pub trait Store<V>: Send + Sync + 'static {
         &self,
         after: Option<&Cursor>,
         max_entries: usize,
-    ) -> impl Future<Output = Result<Page<V>>> + Send;
+    ) -> impl Future<Output = Result<EntryPage<V>>> + Send;
 
     /// Removes every entry of the namespace that was inserted before the call began.
     ///
@@ -253,7 +258,7 @@ pub trait Store<V>: Send + Sync + 'static {
     /// of another, by [`clear`](Self::clear)), before the call returns; also if the call fails and
     /// may have taken effect, for the keys that the store then knows. So a caller need not. A remote
     /// store that pushes also notifies it of the changes that other processes make, for as long as
-    /// [`complete_for`](Changes::complete_for) says.
+    /// [`current_for`](Changes::current_for) says.
     fn changes(&self) -> Option<Arc<Changes>> {
         None
     }
@@ -261,7 +266,7 @@ pub trait Store<V>: Send + Sync + 'static {
     /// Shows a live entry to `visit` in its place, for a store that needs no I/O for it, and
     /// returns whether there was one.
     ///
-    /// If the visitor answers [`Use::Slide`], a store that can do so without I/O starts the
+    /// If the visitor answers [`AfterRead::Slide`], a store that can do so without I/O starts the
     /// idle time again, in the same step; one that can't shows
     /// [`slide_due`](EntryRef::slide_due), and the caller calls [`touch`](Self::touch). The
     /// visitor runs again if the entry was changed in the meantime: its last answer counts.
@@ -272,7 +277,7 @@ pub trait Store<V>: Send + Sync + 'static {
         &self,
         key: &Key,
         freshness: Freshness,
-        visit: &mut dyn FnMut(EntryRef<'_, V>) -> Use,
+        visit: &mut dyn FnMut(EntryRef<'_, V>) -> AfterRead,
     ) -> Option<Result<bool>> {
         let _ = (key, freshness, visit);
         None

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use kvolt_cache::{
-    Cache, Codec, Coded, Error, Expiry, Insert, Key, ManualClock, MemoryStore, NewEntry, Result,
-    Store,
+    Cache, Codec, Encoded, Error, Expiry, InsertOutcome, Key, ManualClock, MemoryStore, NewEntry,
+    Result, Store,
 };
 use tokio::sync::Notify;
 
@@ -116,11 +116,11 @@ impl Codec<u32> for Digits {
 #[tokio::test]
 async fn value_of_another_type_counts_as_missing() {
     let bytes = MemoryStore::<Vec<u8>>::new();
-    let cache = Cache::new(Coded::new(bytes.clone(), Digits), TTL);
+    let cache = Cache::new(Encoded::new(bytes.clone(), Digits), TTL);
     for name in ["a", "b", "c", "d"] {
         let old = NewEntry::new(b"of an older program".to_vec(), Expiry::after(TTL));
         let inserted = bytes.insert(Key::of(name), old).await.unwrap();
-        assert!(matches!(inserted, Insert::Inserted { .. }));
+        assert!(matches!(inserted, InsertOutcome::Inserted { .. }));
     }
     assert_eq!(cache.get("a").await.unwrap(), None);
     cache.set("a", 1).await.unwrap();

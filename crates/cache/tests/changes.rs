@@ -8,8 +8,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use kvolt_cache::{
-    At, Changes, Expiry, Freshness, Insert, Key, ManualClock, MemoryStore, NearCache, NewEntry,
-    Notice, Owner, OwnerLimit, Remove, Replace, Replaces, Store, Watch,
+    Changes, Expiry, Freshness, InsertOutcome, Key, ManualClock, MemoryStore, NearCache, NewEntry,
+    Notice, Owner, OwnerLimit, Predecessor, RemoveOutcome, ReplaceOutcome, Store, Target, Watch,
 };
 use kvolt_testkit::{Pushes, PushingStore};
 
@@ -40,7 +40,7 @@ impl Lab {
         let near = NearCache::builder(remote.clone()).max_copies(max_copies);
         let near = near.bound(BOUND).clock(time.clock()).build().unwrap();
         let changes = near.changes().unwrap();
-        assert_eq!(changes.complete_for(), Duration::ZERO, "the store has proven nothing yet");
+        assert_eq!(changes.current_for(), Duration::ZERO, "the store has proven nothing yet");
         pushes.beat().await;
         Self { time, pushes, remote, near, changes }
     }
@@ -77,7 +77,7 @@ fn entry(value: &str) -> NewEntry<String> {
 
 async fn insert(store: &impl Store<String>, name: &str, entry: NewEntry<String>) {
     let inserted = store.insert(Key::of(name), entry).await;
-    assert!(matches!(inserted, Ok(Insert::Inserted { .. })), "{inserted:?}");
+    assert!(matches!(inserted, Ok(InsertOutcome::Inserted { .. })), "{inserted:?}");
 }
 
 /// What was notified since this was last asked.
@@ -96,10 +96,11 @@ async fn notified(watch: &mut Watch) -> Notice {
 async fn change_each(store: &impl Store<String>, keys: &[Key; 5]) {
     let [_, replaced, removed, succeeded, _] = keys;
     let seen = store.get(replaced, Freshness::Strict).await.unwrap().unwrap().version;
-    let outcome = store.replace(At::new(replaced), seen, String::from("new"), None).await.unwrap();
-    assert!(matches!(outcome, Replace::Replaced(_)));
-    assert_eq!(store.remove(At::new(removed), None).await.unwrap(), Remove::Removed);
-    insert(store, "successor", entry("").replaces(Replaces::new(*succeeded))).await;
+    let outcome =
+        store.replace(Target::new(replaced), seen, String::from("new"), None).await.unwrap();
+    assert!(matches!(outcome, ReplaceOutcome::Replaced(_)));
+    assert_eq!(store.remove(Target::new(removed), None).await.unwrap(), RemoveOutcome::Removed);
+    insert(store, "successor", entry("").replaces(Predecessor::new(*succeeded))).await;
     insert(store, "at the limit", entry("").limit(OwnerLimit::remove_oldest(4))).await;
     assert_eq!(store.remove_owner(&ada(), Some(replaced)).await.unwrap().len(), 3);
 }
@@ -167,7 +168,7 @@ async fn a_use_is_no_change() {
         lab.time.advance(IDLE / 2);
         lab.pushes.hold();
         assert!(lab.near.get(&key, Freshness::Bounded).await.unwrap().is_some());
-        assert!(lab.near.touch(At::new(&key)).await.unwrap().is_some());
+        assert!(lab.near.touch(Target::new(&key)).await.unwrap().is_some());
         assert_eq!(notice(&mut watch), None);
     }
 }
@@ -175,17 +176,17 @@ async fn a_use_is_no_change() {
 #[tokio::test]
 async fn notifications_are_complete_for_the_bound() {
     for lab in Lab::both().await {
-        assert_eq!(lab.changes.complete_for(), BOUND);
+        assert_eq!(lab.changes.current_for(), BOUND);
         lab.time.advance(BOUND / 4);
-        assert_eq!(lab.changes.complete_for(), BOUND * 3 / 4);
+        assert_eq!(lab.changes.current_for(), BOUND * 3 / 4);
         lab.pushes.beat().await;
-        assert_eq!(lab.changes.complete_for(), BOUND, "the store has proven it again");
+        assert_eq!(lab.changes.current_for(), BOUND, "the store has proven it again");
         lab.pushes.hold();
         lab.time.advance(BOUND);
-        assert_eq!(lab.changes.complete_for(), Duration::ZERO);
+        assert_eq!(lab.changes.current_for(), Duration::ZERO);
         lab.pushes.release();
         lab.pushes.beat().await;
-        assert_eq!(lab.changes.complete_for(), BOUND);
+        assert_eq!(lab.changes.current_for(), BOUND);
     }
 }
 
@@ -195,18 +196,21 @@ async fn an_interruption_is_notified_once_at_each_end() {
         let (key, mut watch) = lab.watched("one").await;
         lab.pushes.cut();
         assert_eq!(notified(&mut watch).await, Notice::Interrupted);
-        assert_eq!(lab.changes.complete_for(), Duration::ZERO, "the caller must poll");
+        assert_eq!(lab.changes.current_for(), Duration::ZERO, "the caller must poll");
         // Several attempts to listen fail meanwhile: no attempt wakes every waiting task.
         tokio::time::pause();
         tokio::time::sleep(Duration::from_secs(60)).await;
         tokio::time::resume();
         assert_eq!(notice(&mut watch), None);
-        assert_eq!(lab.remote.remove(At::new(&key), None).await.unwrap(), Remove::Removed);
+        assert_eq!(
+            lab.remote.remove(Target::new(&key), None).await.unwrap(),
+            RemoveOutcome::Removed
+        );
         assert_eq!(notice(&mut watch), None, "the removal is not pushed");
         lab.pushes.heal();
         lab.pushes.beat().await;
         assert_eq!(notified(&mut watch).await, Notice::Interrupted);
-        assert_eq!(lab.changes.complete_for(), BOUND);
+        assert_eq!(lab.changes.current_for(), BOUND);
         assert!(lab.near.get(&key, Freshness::Bounded).await.unwrap().is_none());
     }
 }
@@ -222,7 +226,7 @@ async fn the_last_clone_notifies_when_it_is_dropped() {
         assert_eq!(notice(&mut watch), None, "there is another");
         drop(clone);
         assert_eq!(notified(&mut watch).await, Notice::Interrupted);
-        assert_eq!(changes.complete_for(), Duration::ZERO);
+        assert_eq!(changes.current_for(), Duration::ZERO);
         assert!(!pushes.is_watched());
     }
 }
@@ -237,6 +241,6 @@ async fn a_bound_of_zero_notifies_own_changes() {
     insert(&near, "one", entry("one")).await;
     assert_eq!(near.remove_owner(&ada(), None).await.unwrap().len(), 1);
     assert_eq!(notice(&mut watch), Some(Notice::Changed));
-    assert_eq!(changes.complete_for(), Duration::ZERO);
+    assert_eq!(changes.current_for(), Duration::ZERO);
     assert!(!pushes.is_watched());
 }

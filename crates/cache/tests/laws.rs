@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kvolt_cache::{
-    AnyStore, At, Cursor, Deadlines, Entry, Expiry, Freshness, Insert, Key, Listing, ManualClock,
-    MemoryStore, Namespace, NewEntry, Owner, Page, Remove, Replace, Result, Store, Version,
+    AnyStore, Cursor, Deadlines, Entry, EntryList, EntryPage, Expiry, Freshness, InsertOutcome,
+    Key, ManualClock, MemoryStore, Namespace, NewEntry, Owner, RemoveOutcome, ReplaceOutcome,
+    Result, Store, Target, Version,
 };
 use kvolt_testkit::{FaultyStore, Fixture, check_ops, ops_from_bytes};
 use proptest::prelude::*;
@@ -125,31 +126,31 @@ impl Store<String> for Cleaned {
     async fn get(&self, key: &Key, freshness: Freshness) -> Result<Option<Entry<String>>> {
         self.store().get(key, freshness).await
     }
-    async fn touch(&self, at: At<'_>) -> Result<Option<Deadlines>> {
+    async fn touch(&self, at: Target<'_>) -> Result<Option<Deadlines>> {
         self.store().touch(at).await
     }
-    async fn insert(&self, key: Key, entry: NewEntry<String>) -> Result<Insert> {
+    async fn insert(&self, key: Key, entry: NewEntry<String>) -> Result<InsertOutcome> {
         self.store().insert(key, entry).await
     }
     async fn replace(
         &self,
-        at: At<'_>,
+        at: Target<'_>,
         seen: Version,
         value: String,
         expiry: Option<Expiry>,
-    ) -> Result<Replace<String>> {
+    ) -> Result<ReplaceOutcome<String>> {
         self.store().replace(at, seen, value, expiry).await
     }
-    async fn remove(&self, at: At<'_>, seen: Option<Version>) -> Result<Remove> {
+    async fn remove(&self, at: Target<'_>, seen: Option<Version>) -> Result<RemoveOutcome> {
         self.store().remove(at, seen).await
     }
-    async fn list(&self, owner: &Owner) -> Result<Listing<String>> {
+    async fn list(&self, owner: &Owner) -> Result<EntryList<String>> {
         self.store().list(owner).await
     }
     async fn remove_owner(&self, owner: &Owner, keep: Option<&Key>) -> Result<Vec<Key>> {
         self.store().remove_owner(owner, keep).await
     }
-    async fn scan(&self, after: Option<&Cursor>, max_entries: usize) -> Result<Page<String>> {
+    async fn scan(&self, after: Option<&Cursor>, max_entries: usize) -> Result<EntryPage<String>> {
         self.store().scan(after, max_entries).await
     }
     async fn clear(&self) -> Result<()> {
@@ -161,7 +162,7 @@ impl Store<String> for Cleaned {
 #[cfg(all(feature = "json", feature = "encrypt"))]
 mod coded {
     use kvolt_cache::codec::{Encrypted, EncryptionKey, EncryptionKeys, Json};
-    use kvolt_cache::{Coded, MemoryStore};
+    use kvolt_cache::{Encoded, MemoryStore};
 
     use super::*;
 
@@ -169,12 +170,12 @@ mod coded {
     struct Sealed(ManualClock);
 
     impl Fixture for Sealed {
-        type Store = Coded<String, MemoryStore<Vec<u8>>, Encrypted<Json>>;
+        type Store = Encoded<String, MemoryStore<Vec<u8>>, Encrypted<Json>>;
 
         async fn store(&self) -> Self::Store {
             let keys = EncryptionKeys::new(EncryptionKey::from_bytes(&[7; 32]));
             let store = MemoryStore::builder().clock(self.0.clock()).build();
-            Coded::new(store, Encrypted::new(Json, keys))
+            Encoded::new(store, Encrypted::new(Json, keys))
         }
 
         async fn advance(&self, by: Duration) {
@@ -191,7 +192,7 @@ mod coded {
                 return false;
             };
             let damaged = bytes.replace(key.into(), entry.version, b"damaged".to_vec(), None);
-            matches!(damaged.await.unwrap(), Replace::Replaced(_))
+            matches!(damaged.await.unwrap(), ReplaceOutcome::Replaced(_))
         }
 
         fn rounds(&self) -> usize {

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use kvolt_cache::memory::{AtCapacity, Cleaning};
 use kvolt_cache::{
-    Entry, Expiry, Freshness, Insert, Key, ManualClock, MemoryStore, NewEntry, Owner, OwnerLimit,
-    Remove, Replace, Replaces, Result, Store, Use, Version, Watch,
+    AfterRead, Entry, Expiry, Freshness, InsertOutcome, Key, ManualClock, MemoryStore, NewEntry,
+    Owner, OwnerLimit, Predecessor, RemoveOutcome, ReplaceOutcome, Result, Store, Version, Watch,
 };
 use pollster::block_on;
 
@@ -27,7 +27,7 @@ fn insert<V: Clone + Send + Sync + 'static>(
     lives: Duration,
 ) -> Result<()> {
     let inserted = block_on(store.insert(key(number), NewEntry::new(value, Expiry::idle(lives))))?;
-    assert!(matches!(inserted, Insert::Inserted { .. }));
+    assert!(matches!(inserted, InsertOutcome::Inserted { .. }));
     Ok(())
 }
 
@@ -40,10 +40,10 @@ fn is_live<V: Clone + Send + Sync + 'static>(store: &MemoryStore<V>, number: u64
 }
 
 fn slide<V: Clone + Send + Sync + 'static>(store: &MemoryStore<V>, number: u64) {
-    assert!(store.read(&key(number), |_| (Use::Slide, ())).is_some());
+    assert!(store.read(&key(number), |_| (AfterRead::Slide, ())).is_some());
 }
 
-fn remove<V: Clone + Send + Sync + 'static>(store: &MemoryStore<V>, number: u64) -> Remove {
+fn remove<V: Clone + Send + Sync + 'static>(store: &MemoryStore<V>, number: u64) -> RemoveOutcome {
     block_on(store.remove((&key(number)).into(), None)).unwrap()
 }
 
@@ -53,7 +53,7 @@ fn replace<V: Clone + Send + Sync + 'static>(
     seen: Version,
     value: V,
     expiry: Option<Expiry>,
-) -> Result<Replace<V>> {
+) -> Result<ReplaceOutcome<V>> {
     block_on(store.replace((&key(number)).into(), seen, value, expiry))
 }
 
@@ -63,16 +63,16 @@ fn insert_over<V: Clone + Send + Sync + 'static>(
     old: u64,
     number: u64,
     value: V,
-) -> Result<Insert> {
+) -> Result<InsertOutcome> {
     let entry = NewEntry::new(value, Expiry::idle(MINUTE * 30));
-    block_on(store.insert(key(number), entry.replaces(Replaces::new(key(old)))))
+    block_on(store.insert(key(number), entry.replaces(Predecessor::new(key(old)))))
 }
 
 fn owner(name: &str) -> Owner {
     Owner::new(name).unwrap()
 }
 
-const INSERTED: Insert = Insert::Inserted { removed: Vec::new() };
+const INSERTED: InsertOutcome = InsertOutcome::Inserted { removed: Vec::new() };
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -88,7 +88,7 @@ fn full_store_takes_more_once_something_has_gone() {
     assert!(error.to_string().contains("3 entries"), "{error}");
     assert!(!is_live(&store, 9));
 
-    assert_eq!(remove(&store, 2), Remove::Removed);
+    assert_eq!(remove(&store, 2), RemoveOutcome::Removed);
     insert(&store, 4, (), MINUTE * 9).unwrap();
     time.advance(MINUTE);
     insert(&store, 5, (), MINUTE * 9).unwrap();
@@ -147,7 +147,7 @@ fn bytes_are_bounded_by_their_weight() {
     let grown = replace(&store, 1, entry.version, "x".repeat(2_000), None);
     assert!(grown.unwrap_err().is_full());
     let shrunk = replace(&store, 1, entry.version, String::new(), None).unwrap();
-    assert!(matches!(shrunk, Replace::Replaced(_)));
+    assert!(matches!(shrunk, ReplaceOutcome::Replaced(_)));
 
     assert!(insert_over(&store, 1, 9, "x".repeat(2_000)).unwrap_err().is_full());
     assert!(is_live(&store, 1) && !is_live(&store, 9));
@@ -206,7 +206,7 @@ fn removed_entries_do_not_pile_up() {
     insert(&store, 1_000_000, (), MINUTE).unwrap();
     for round in 0..300_000 {
         insert(&store, round % 10, (), MINUTE * 60 * 24).unwrap();
-        assert_eq!(remove(&store, round % 10), Remove::Removed);
+        assert_eq!(remove(&store, round % 10), RemoveOutcome::Removed);
         if round % 50_000 == 0 {
             store.clean();
         }
@@ -256,7 +256,7 @@ fn expired_entry_is_reported_once() {
         for number in 0..8 {
             let entry = NewEntry::new((), Expiry::idle(MINUTE)).owner(owner.clone());
             let inserted = block_on(store.insert(key(number), entry)).unwrap();
-            assert!(matches!(inserted, Insert::Inserted { .. }));
+            assert!(matches!(inserted, InsertOutcome::Inserted { .. }));
         }
         time.advance(MINUTE);
     };
@@ -265,13 +265,13 @@ fn expired_entry_is_reported_once() {
     assert!(ended.told().is_empty(), "nobody has reclaimed any");
     insert(&store, 1, (), MINUTE * 9).unwrap();
     assert_eq!(ended.told(), [1], "by an insertion in its place");
-    assert_eq!(remove(&store, 2), Remove::Absent);
+    assert_eq!(remove(&store, 2), RemoveOutcome::Absent);
     assert_eq!(ended.told(), [2], "by a removal that comes too late");
     assert_eq!(insert_over(&store, 1, 3, ()).unwrap(), INSERTED);
     assert_eq!(ended.told(), [3], "by an insertion in its place, over another");
     assert!(block_on(store.remove_owner(&owner, None)).unwrap().is_empty());
     assert_eq!(ended.told(), [0, 4, 5, 6, 7], "by a removal of all of the owner's");
-    assert_eq!(remove(&store, 3), Remove::Removed);
+    assert_eq!(remove(&store, 3), RemoveOutcome::Removed);
 
     insert_all();
     block_on(store.clear()).unwrap();
@@ -299,8 +299,8 @@ fn removed_replaced_and_evicted_entries_are_not_reported_as_expired() {
     assert_eq!(insert_over(&store, 0, 4, ()).unwrap(), INSERTED);
     let seen = get(&store, 1).unwrap().version;
     let replaced = replace(&store, 1, seen, (), Some(Expiry::idle(MINUTE))).unwrap();
-    assert!(matches!(replaced, Replace::Replaced(_)));
-    assert_eq!(remove(&store, 2), Remove::Removed);
+    assert!(matches!(replaced, ReplaceOutcome::Replaced(_)));
+    assert_eq!(remove(&store, 2), RemoveOutcome::Removed);
     insert(&store, 5, (), MINUTE * 30).unwrap();
     insert(&store, 6, (), MINUTE * 30).unwrap();
     assert!(!is_live(&store, 1), "evicted, since it would have ended first");
@@ -359,15 +359,18 @@ fn every_change_notifies_and_no_use_does() {
     let _ = replace(&store, 0, seen, (), None).unwrap();
     assert_eq!(told(), [0], "replaced");
     let late = replace(&store, 0, seen, (), None).unwrap();
-    assert!(matches!(late, Replace::Conflict(_)) && told().is_empty(), "nothing was changed");
+    assert!(
+        matches!(late, ReplaceOutcome::Conflict(_)) && told().is_empty(),
+        "nothing was changed"
+    );
     assert_eq!(insert_over(&store, 0, 1, ()).unwrap(), INSERTED);
     assert_eq!(told(), [0], "replaced by another entry");
-    assert_eq!(remove(&store, 1), Remove::Removed);
+    assert_eq!(remove(&store, 1), RemoveOutcome::Removed);
     owned(1, 9);
     assert_eq!(told(), [1], "removed");
     owned(2, 1);
     assert_eq!(told(), [1], "removed at the limit");
-    assert_eq!(remove(&store, 2), Remove::Removed);
+    assert_eq!(remove(&store, 2), RemoveOutcome::Removed);
     assert_eq!(told(), [2], "removed");
     owned(3, 9);
     assert_eq!(block_on(store.remove_owner(&owner("o"), None)).unwrap(), [key(3)]);
@@ -414,7 +417,7 @@ fn growing_entry_never_evicts_itself() {
     }
     let seen = get(&store, 0).unwrap().version;
     let grown = replace(&store, 0, seen, "x".repeat(9_000), None).unwrap();
-    assert!(matches!(grown, Replace::Replaced(_)));
+    assert!(matches!(grown, ReplaceOutcome::Replaced(_)));
     assert_eq!((get(&store, 0).unwrap().value.len(), store.len()), (9_000, 1));
     // Nor does the entry that makes its room for the one that replaces it.
     assert_eq!(insert_over(&store, 0, 9, "x".repeat(9_500)).unwrap(), INSERTED);
@@ -435,7 +438,7 @@ fn occupied_key_evicts_nothing() {
     insert(&store, 0, 0, MINUTE).unwrap();
     insert(&store, 1, 1, MINUTE * 2).unwrap();
     let again = block_on(store.insert(key(1), NewEntry::new(2, Expiry::idle(MINUTE)))).unwrap();
-    assert_eq!((again, store.len()), (Insert::Occupied, 2));
+    assert_eq!((again, store.len()), (InsertOutcome::Occupied, 2));
     assert_eq!((get(&store, 0).unwrap().value, get(&store, 1).unwrap().value), (0, 1));
 }
 
@@ -447,7 +450,7 @@ fn full_store_takes_a_login_over_a_session() {
     assert_eq!(insert_over(&store, 0, 2, ()).unwrap(), INSERTED);
     assert!(insert_over(&store, 0, 3, ()).unwrap_err().is_full(), "there is none to replace");
     assert!(!is_live(&store, 0) && is_live(&store, 2));
-    assert_eq!(remove(&store, 2), Remove::Removed);
+    assert_eq!(remove(&store, 2), RemoveOutcome::Removed);
     insert(&store, 3, (), MINUTE).unwrap();
     assert!(insert(&store, 4, (), MINUTE).unwrap_err().is_full());
 }
@@ -464,10 +467,13 @@ fn limit_below_the_number_of_entries_removes_the_oldest() {
     // Used or not: the age counts.
     slide(&store, 0);
     let refused = block_on(store.insert(key(1_000), new().limit(OwnerLimit::refuse(64)))).unwrap();
-    assert_eq!(refused, Insert::LimitReached);
+    assert_eq!(refused, InsertOutcome::LimitReached);
     let limited = new().limit(OwnerLimit::remove_oldest(64));
     let removed: Vec<Key> = (0..1_000 - 63).map(key).collect();
-    assert_eq!(block_on(store.insert(key(1_000), limited)).unwrap(), Insert::Inserted { removed });
+    assert_eq!(
+        block_on(store.insert(key(1_000), limited)).unwrap(),
+        InsertOutcome::Inserted { removed }
+    );
     let left = block_on(store.list(&owner("o"))).unwrap().entries;
     assert!(left.iter().map(|entry| entry.key).eq((937..=1_000).map(key)));
 }
@@ -485,10 +491,10 @@ fn login_makes_the_youngest_entry() {
         time.advance(Duration::from_secs(1));
     }
     // The device that signed in first signs in again, over its session.
-    let again = limited().replaces(Replaces::new(key(0)));
+    let again = limited().replaces(Predecessor::new(key(0)));
     assert_eq!(block_on(store.insert(key(3), again)).unwrap(), INSERTED);
     let removed = block_on(store.insert(key(4), limited())).unwrap();
-    assert_eq!(removed, Insert::Inserted { removed: vec![key(1)] });
+    assert_eq!(removed, InsertOutcome::Inserted { removed: vec![key(1)] });
 }
 
 #[test]
@@ -502,7 +508,7 @@ fn entry_from_a_store_with_a_fast_clock_is_no_younger_than_now() {
     let restored = block_on(to.insert(key(0), NewEntry::restored(entry))).unwrap();
     assert_eq!(restored, INSERTED);
     let limited = new().limit(OwnerLimit::remove_oldest(1));
-    let removed = Insert::Inserted { removed: vec![key(0)] };
+    let removed = InsertOutcome::Inserted { removed: vec![key(0)] };
     assert_eq!(block_on(to.insert(key(1), limited)).unwrap(), removed);
 }
 
@@ -522,7 +528,7 @@ fn longest_durations_saturate() {
         slide(&store, number);
         let entry = get(&store, number).unwrap();
         let replaced = replace(&store, number, entry.version, 1, Some(expiry)).unwrap();
-        assert!(matches!(replaced, Replace::Replaced(_)));
+        assert!(matches!(replaced, ReplaceOutcome::Replaced(_)));
         assert!(block_on(store.touch((&key(number)).into())).unwrap().is_some());
         let entry = get(&store, number).unwrap();
         let _ = (entry.deadlines.expires_at(), entry.deadlines.last_used());
@@ -580,7 +586,7 @@ fn panic_of_the_application_leaves_no_call_waiting() {
     assert!(std::panic::catch_unwind(AssertUnwindSafe(|| insert(1))).is_err());
     // The insertion had taken effect before the one that it removed was weighed.
     assert!(!is_live(&store, 0) && is_live(&store, 1));
-    assert_eq!(insert(2), Insert::Inserted { removed: vec![key(1)] });
+    assert_eq!(insert(2), InsertOutcome::Inserted { removed: vec![key(1)] });
 }
 
 /// The one test here that lets real time pass: the thread sleeps by the system's clock.

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kvolt_cache::{
-    At, Deadlines, Entry, Expiry, Freshness, Insert, Key, ManualClock, MemoryStore, NearCache,
-    NewEntry, Owner, OwnerLimit, Remove, Replace, Replaces, Store, Use,
+    AfterRead, Deadlines, Entry, Expiry, Freshness, InsertOutcome, Key, ManualClock, MemoryStore,
+    NearCache, NewEntry, Owner, OwnerLimit, Predecessor, RemoveOutcome, ReplaceOutcome, Store,
+    Target,
 };
 use kvolt_testkit::{Call, Faults, FaultyStore, Fixture, Pushes, PushingStore};
 use tokio::task::{JoinHandle, yield_now};
@@ -32,7 +33,7 @@ impl Lab {
     async fn new() -> Self {
         let lab = Self::deaf();
         lab.pushes.beat().await;
-        assert!(lab.near.is_hearing());
+        assert!(lab.near.is_current());
         lab
     }
 
@@ -78,7 +79,7 @@ impl Lab {
     }
 
     fn is_copied(&self, key: &Key) -> bool {
-        self.near.get_ready(key, Freshness::Bounded, &mut |_| Use::Look).is_some()
+        self.near.get_ready(key, Freshness::Bounded, &mut |_| AfterRead::Keep).is_some()
     }
 
     /// Whether there is a copy that shows that a slide is due.
@@ -86,13 +87,13 @@ impl Lab {
         let mut due = false;
         let mut visit = |entry: kvolt_cache::EntryRef<'_, String>| {
             due = entry.slide_due;
-            Use::Slide
+            AfterRead::Slide
         };
         self.near.get_ready(key, Freshness::Bounded, &mut visit).is_some() && due
     }
 
     async fn touch(&self, key: &Key) -> Option<Deadlines> {
-        self.near.touch(At::new(key)).await.unwrap()
+        self.near.touch(Target::new(key)).await.unwrap()
     }
 
     async fn advance(&self, by: Duration) {
@@ -125,17 +126,17 @@ fn ada() -> Owner {
 async fn insert(store: &impl Store<String>, name: &str, owner: &Owner) {
     let entry = NewEntry::new(String::from(name), Expiry::idle(IDLE)).owner(owner.clone());
     let inserted = store.insert(Key::of(name), entry).await;
-    assert!(matches!(inserted, Ok(Insert::Inserted { .. })), "{inserted:?}");
+    assert!(matches!(inserted, Ok(InsertOutcome::Inserted { .. })), "{inserted:?}");
 }
 
 async fn remove(store: &impl Store<String>, key: &Key) {
-    assert_eq!(store.remove(At::new(key), None).await.unwrap(), Remove::Removed);
+    assert_eq!(store.remove(Target::new(key), None).await.unwrap(), RemoveOutcome::Removed);
 }
 
 async fn replace(store: &impl Store<String>, key: &Key) {
     let seen = store.get(key, Freshness::Strict).await.unwrap().unwrap().version;
-    let replaced = store.replace(At::new(key), seen, String::from("new"), None).await.unwrap();
-    assert!(matches!(replaced, Replace::Replaced(_)));
+    let replaced = store.replace(Target::new(key), seen, String::from("new"), None).await.unwrap();
+    assert!(matches!(replaced, ReplaceOutcome::Replaced(_)));
 }
 
 /// Lets other tasks go as far as they can.
@@ -189,7 +190,7 @@ async fn an_unpushed_removal_is_seen_within_the_bound() {
     assert!(lab.read(&key).await.is_some(), "as old as an answer may be");
     lab.time.advance(Duration::from_millis(2));
     assert_eq!(lab.read(&key).await, None, "by now the store is asked");
-    assert!(!lab.near.is_hearing());
+    assert!(!lab.near.is_current());
 }
 
 #[tokio::test]
@@ -198,12 +199,12 @@ async fn copies_from_before_an_interruption_are_not_used() {
     let key = lab.copied("one").await;
     lab.pushes.cut();
     remove(&lab.remote, &key).await;
-    while lab.near.is_hearing() {
+    while lab.near.is_current() {
         yield_now().await;
     }
     lab.pushes.heal();
     lab.pushes.beat().await;
-    assert!(lab.near.is_hearing());
+    assert!(lab.near.is_current());
     assert_eq!(lab.read(&key).await, None);
 }
 
@@ -260,9 +261,9 @@ async fn an_insertion_drops_the_copies_that_it_removes() {
     let oldest = lab.copied_unpushed("oldest").await;
     let old = lab.copied_unpushed("old").await;
     let entry = NewEntry::new(String::from("new"), Expiry::idle(IDLE)).owner(ada());
-    let entry = entry.limit(OwnerLimit::remove_oldest(1)).replaces(Replaces::new(old));
+    let entry = entry.limit(OwnerLimit::remove_oldest(1)).replaces(Predecessor::new(old));
     let removed = match lab.near.insert(Key::of("new"), entry).await.unwrap() {
-        Insert::Inserted { removed } => removed,
+        InsertOutcome::Inserted { removed } => removed,
         refused => panic!("{refused:?}"),
     };
     assert_eq!(removed, [oldest]);
@@ -276,7 +277,7 @@ async fn a_strict_read_asks_the_store() {
     let key = lab.copied("one").await;
     lab.pushes.hold();
     remove(&lab.remote, &key).await;
-    assert!(lab.near.get_ready(&key, Freshness::Strict, &mut |_| Use::Look).is_none());
+    assert!(lab.near.get_ready(&key, Freshness::Strict, &mut |_| AfterRead::Keep).is_none());
     assert!(lab.near.get(&key, Freshness::Strict).await.unwrap().is_none());
 }
 
@@ -426,7 +427,7 @@ async fn a_failed_touch_is_due_again() {
     lab.advance(IDLE / 9).await;
     lab.faults.only(&[Call::Touch]);
     lab.faults.fail_next(1);
-    let failed = lab.near.touch(At::new(&key)).await;
+    let failed = lab.near.touch(Target::new(&key)).await;
     assert!(failed.unwrap_err().is_unavailable());
     assert!(lab.is_due(&key), "the copy is as it was");
     assert!(lab.touch(&key).await.is_some());
@@ -490,7 +491,7 @@ async fn a_bound_of_zero_asks_every_time_and_does_not_listen() {
     insert(&near, "one", &ada()).await;
     assert!(near.get(&Key::of("one"), Freshness::Bounded).await.unwrap().is_some());
     settle().await;
-    assert!(!near.is_hearing() && !pushes.is_watched());
+    assert!(!near.is_current() && !pushes.is_watched());
     assert_eq!(near.copies(), 0);
 }
 
@@ -503,17 +504,17 @@ async fn durations_without_end_are_accepted() {
     let near = near.clock(time.clock()).build().unwrap();
     tokio::time::timeout(Duration::from_secs(10), pushes.beat()).await.expect("it listens");
     let changes = near.changes().unwrap();
-    assert!(changes.complete_for() > Duration::from_secs(1 << 40));
+    assert!(changes.current_for() > Duration::from_secs(1 << 40));
     for expiry in [Expiry::idle(Duration::MAX), Expiry::idle_within(Duration::MAX, Duration::MAX)] {
         let key = Key::of(format!("{expiry:?}"));
         let inserted = near.insert(key, NewEntry::new(String::new(), expiry)).await;
-        assert!(matches!(inserted, Ok(Insert::Inserted { .. })));
+        assert!(matches!(inserted, Ok(InsertOutcome::Inserted { .. })));
         for is_copy in [false, true] {
             let read = near.get(&key, Freshness::Bounded).await.unwrap().unwrap();
             assert_eq!((read.is_copy, is_copy && read.slide_due), (is_copy, false));
             time.advance(BOUND);
         }
-        assert!(near.touch(At::new(&key)).await.unwrap().is_some());
+        assert!(near.touch(Target::new(&key)).await.unwrap().is_some());
     }
 }
 

@@ -11,15 +11,15 @@ use ua_parser::{os, user_agent};
 use vocabulary::{BROWSERS, SYSTEMS, TOOLS, word};
 
 /// How many bytes of a user agent are looked at; the rest is ignored.
-pub const USER_AGENT_LEN_MAX: usize = 512;
+pub const MAX_USER_AGENT_LEN: usize = 512;
 
 /// The longest text of a [`Name`], in bytes.
-pub const NAME_LEN_MAX: usize = 64;
+pub const MAX_NAME_LEN: usize = 64;
 
 /// What people call a program and the system that it runs on.
 ///
 /// Its words come from a fixed vocabulary, so nothing that a client sent is in it: letters,
-/// digits, spaces and hyphens of ASCII. As text it is at most [`NAME_LEN_MAX`] bytes long.
+/// digits, spaces and hyphens of ASCII. As text it is at most [`MAX_NAME_LEN`] bytes long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Name(Words);
 
@@ -68,7 +68,7 @@ impl fmt::Display for Name {
 /// rules: [`prepare`] does so before.
 pub fn name(user_agent: &str) -> Option<Name> {
     let rules = RULES.as_ref()?;
-    let mut end = user_agent.len().min(USER_AGENT_LEN_MAX);
+    let mut end = user_agent.len().min(MAX_USER_AGENT_LEN);
     while !user_agent.is_char_boundary(end) {
         end -= 1;
     }

@@ -1,7 +1,7 @@
 //! What real programs send, and what nobody should.
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
-use kvolt_device_names::{NAME_LEN_MAX, USER_AGENT_LEN_MAX, name, prepare};
+use kvolt_device_names::{MAX_NAME_LEN, MAX_USER_AGENT_LEN, name, prepare};
 use proptest::prelude::*;
 
 /// A user agent, and what it is called; nothing, if it is not known.
@@ -179,8 +179,8 @@ fn the_words_are_also_there_one_by_one() {
 #[test]
 fn past_512_bytes_nothing_is_looked_at() {
     let spaces = |count| format!("{}curl/8.14.1", " ".repeat(count));
-    assert_eq!(name(&spaces(USER_AGENT_LEN_MAX - 11)).unwrap().to_string(), "curl");
-    assert_eq!(name(&spaces(USER_AGENT_LEN_MAX)), None);
+    assert_eq!(name(&spaces(MAX_USER_AGENT_LEN - 11)).unwrap().to_string(), "curl");
+    assert_eq!(name(&spaces(MAX_USER_AGENT_LEN)), None);
     assert_eq!(name(&"é".repeat(100_000)), None);
     assert_eq!(name(&format!("x{}", "é".repeat(100_000))), None);
 }
@@ -204,7 +204,7 @@ proptest! {
         if let Some(name) = name(&user_agent) {
             let text = name.to_string();
             let plain = |byte: u8| byte.is_ascii_alphanumeric() || b" -".contains(&byte);
-            prop_assert!(!text.is_empty() && text.len() <= NAME_LEN_MAX);
+            prop_assert!(!text.is_empty() && text.len() <= MAX_NAME_LEN);
             prop_assert!(text.bytes().all(plain));
         }
     }

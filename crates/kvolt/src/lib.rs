@@ -8,7 +8,7 @@
 //! use axum::response::IntoResponse;
 //! use axum::routing::{get, post};
 //! use kvolt::cache::MemoryStore;
-//! use kvolt::middleware::{Handle, Result, Session, Sessions};
+//! use kvolt::middleware::{SessionHandle, Result, Session, Sessions};
 //! use kvolt::session::{Manager, NewSession};
 //! # use axum::{body::Body, http::{Request, header::{COOKIE, SET_COOKIE}}};
 //! # use tower::ServiceExt;
@@ -16,7 +16,7 @@
 //! #[derive(Clone)]
 //! struct User { name: String }
 //!
-//! async fn login(handle: Handle<User>) -> Result<impl IntoResponse> {
+//! async fn login(handle: SessionHandle<User>) -> Result<impl IntoResponse> {
 //!     // … after your own check of the credentials:
 //!     let ada = NewSession::new(User { name: "Ada".into() }).owner("42");
 //!     Ok((handle.login(ada).await?, "welcome"))
@@ -26,7 +26,7 @@
 //!     user.name.clone()
 //! }
 //!
-//! async fn logout(handle: Handle<User>) -> Result<impl IntoResponse> {
+//! async fn logout(handle: SessionHandle<User>) -> Result<impl IntoResponse> {
 //!     Ok((handle.logout().await?, "goodbye"))
 //! }
 //!
@@ -91,8 +91,8 @@
 //! - `metrics`: counts and times by the `metrics` facade.
 
 pub use kvolt_cache as cache;
-#[cfg(feature = "http")]
-pub use kvolt_http as middleware;
+#[cfg(feature = "middleware")]
+pub use kvolt_middleware as middleware;
 #[cfg(feature = "redis")]
 pub use kvolt_redis as redis;
 pub use kvolt_session as session;

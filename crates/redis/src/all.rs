@@ -12,7 +12,7 @@ use crate::script::Call;
 
 /// How many keys are remembered, so that what `SCAN` returns twice is counted once: 5 MB. What comes
 /// after that may be counted twice where the server is changing the size of its table.
-const REMEMBERED_MAX: usize = 100_000;
+const MAX_REMEMBERED: usize = 100_000;
 
 impl RedisStore {
     /// A pass finds every name that is there the whole time, and an entry keeps its name for life.
@@ -59,7 +59,7 @@ impl RedisStore {
                 seen.clear();
             }
             for key in page.names.iter().filter_map(|name| self.names().parse_key(name)) {
-                let is_new = if seen.len() < REMEMBERED_MAX {
+                let is_new = if seen.len() < MAX_REMEMBERED {
                     seen.insert(key)
                 } else {
                     !seen.contains(&key)

@@ -23,7 +23,7 @@ use crate::url::Address;
 
 const SLOTS: usize = 16_384;
 /// How often a call goes on to where it is sent, or tries again what was not executed.
-const HOPS_MAX: u32 = 8;
+const MAX_HOPS: u32 = 8;
 /// How long one node may take to tell the slots before the next is asked.
 const PATIENCE: Duration = Duration::from_millis(500);
 
@@ -120,7 +120,7 @@ impl Cluster {
                 Ok(answer) => return Ok(answer),
                 Err(fault) => fault,
             };
-            if hop == HOPS_MAX {
+            if hop == MAX_HOPS {
                 return Err(fault);
             }
             match fault.code() {

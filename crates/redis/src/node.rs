@@ -18,9 +18,9 @@ use crate::url::Address;
 /// After a failed attempt nobody tries again for so long; twice as long after each further one.
 const PAUSE_FIRST: Duration = Duration::from_millis(20);
 /// Whoever comes after the server has returned waits for it no longer than this.
-const PAUSE_MAX: Duration = Duration::from_millis(320);
+const MAX_PAUSE: Duration = Duration::from_millis(320);
 /// The longest time that the server is asked to wait for replicas, in milliseconds: 49 days.
-const WAIT_MAX: u128 = 1 << 32;
+const MAX_WAIT: u128 = 1 << 32;
 
 /// Which server.
 pub(crate) enum Source {
@@ -167,7 +167,7 @@ impl Node {
             commands.cmd("TIME");
         }
         if let Some((count, limit)) = with.replicas {
-            let limit = limit.as_millis().clamp(1, WAIT_MAX).to_string();
+            let limit = limit.as_millis().clamp(1, MAX_WAIT).to_string();
             commands.cmd("WAIT").arg(count).arg(limit);
         }
         let answers = self.in_time(link.send_all(&commands)).await??;
@@ -294,7 +294,7 @@ impl Lane {
                     Err(fault) => {
                         let failures = state.failed.as_ref().map_or(0, |(_, count, _)| *count);
                         let pause = PAUSE_FIRST * 2u32.pow(failures.min(8));
-                        let until = Instant::now() + pause.min(PAUSE_MAX);
+                        let until = Instant::now() + pause.min(MAX_PAUSE);
                         state.failed = Some((fault.clone(), failures + 1, until));
                     }
                 }

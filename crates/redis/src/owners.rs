@@ -1,8 +1,8 @@
 //! Insertion, and what concerns an owner's entries together.
 
 use kvolt_cache::{
-    At, AtLimit, Insert, Key, Listing, NewEntry, Owner, OwnerLimit, Remove, Replaces, Result,
-    Timestamp, Version,
+    AtLimit, EntryList, InsertOutcome, Key, NewEntry, Owner, OwnerLimit, Predecessor,
+    RemoveOutcome, Result, Target, Timestamp, Version,
 };
 use redis::Value;
 
@@ -21,7 +21,7 @@ impl RedisStore {
         &self,
         key: Key,
         entry: NewEntry<Vec<u8>>,
-    ) -> Result<Insert> {
+    ) -> Result<InsertOutcome> {
         entry.limit.as_ref().map_or(Ok(()), OwnerLimit::check)?;
         if let Some(old) = entry.replaces.clone()
             && self.server().is_in_parts()
@@ -44,25 +44,25 @@ impl RedisStore {
         self,
         key: Key,
         mut entry: NewEntry<Vec<u8>>,
-        old: Replaces,
-    ) -> Result<Insert> {
+        old: Predecessor,
+    ) -> Result<InsertOutcome> {
         entry.replaces = None;
         let version = fresh()?;
         let inserted = self.in_time(self.insert_as(&key, &entry, version)).await?;
-        if !matches!(inserted, Insert::Inserted { .. }) {
+        if !matches!(inserted, InsertOutcome::Inserted { .. }) {
             return Ok(inserted);
         }
-        let at = At::new(&old.key).owner(old.owner.as_ref());
+        let at = Target::new(&old.key).owner(old.owner.as_ref());
         let removed = self.in_time(self.remove_now(at, old.seen)).await;
         match removed {
-            Ok(Remove::Removed) => return Ok(inserted),
-            Ok(Remove::Absent) if old.seen.is_none() => return Ok(inserted),
+            Ok(RemoveOutcome::Removed) => return Ok(inserted),
+            Ok(RemoveOutcome::Absent) if old.seen.is_none() => return Ok(inserted),
             _ => {}
         }
-        let at = At::new(&key).owner(entry.owner.as_ref());
+        let at = Target::new(&key).owner(entry.owner.as_ref());
         let seen = Some(Version::from_number(version));
         let taken_back = self.in_time(self.remove_now(at, seen)).await;
-        removed.and(taken_back).map(|_| Insert::Conflict)
+        removed.and(taken_back).map(|_| InsertOutcome::Conflict)
     }
 
     async fn insert_as(
@@ -70,7 +70,7 @@ impl RedisStore {
         key: &Key,
         entry: &NewEntry<Vec<u8>>,
         version: u64,
-    ) -> Result<Insert> {
+    ) -> Result<InsertOutcome> {
         let name = self.names().key(key);
         let owner = entry.owner.as_ref();
         let old = entry.replaces.as_ref();
@@ -100,10 +100,10 @@ impl RedisStore {
             let answer = self.server().run(&call).await?;
             match answer.status.as_str() {
                 "inserted" => return self.inserted(owner, answer).await,
-                "occupied" => return Ok(Insert::Occupied),
-                "limit" => return Ok(Insert::LimitReached),
-                "conflict" => return Ok(Insert::Conflict),
-                "expired" => return Ok(Insert::Expired),
+                "occupied" => return Ok(InsertOutcome::Occupied),
+                "limit" => return Ok(InsertOutcome::LimitReached),
+                "conflict" => return Ok(InsertOutcome::Conflict),
+                "expired" => return Ok(InsertOutcome::Expired),
                 "owner" => old_owner = Some(answer.value()?),
                 "members" => members = reply::texts(Value::Array(answer.rest))?,
                 _ => return Err(reply::strange()),
@@ -112,7 +112,7 @@ impl RedisStore {
         Err(overtaken())
     }
 
-    async fn inserted(&self, owner: Option<&Owner>, answer: Answer) -> Result<Insert> {
+    async fn inserted(&self, owner: Option<&Owner>, answer: Answer) -> Result<InsertOutcome> {
         let mut lists = answer.rest.into_iter();
         let mut next = || reply::texts(lists.next().ok_or_else(reply::strange)?);
         let (removed, some) = (next()?, next()?);
@@ -122,10 +122,10 @@ impl RedisStore {
             // It is inserted, whatever becomes of this.
             let _ = Box::pin(self.run_members(owner, &some, "prune")).await;
         }
-        Ok(Insert::Inserted { removed: self.keys_of(&removed) })
+        Ok(InsertOutcome::Inserted { removed: self.keys_of(&removed) })
     }
 
-    pub(crate) async fn list_now(&self, owner: &Owner) -> Result<Listing<Vec<u8>>> {
+    pub(crate) async fn list_now(&self, owner: &Owner) -> Result<EntryList<Vec<u8>>> {
         let mut members = Vec::new();
         for attempt in tries() {
             let partly = if attempt > LISTED_WHOLE { "partly" } else { "" };
@@ -139,8 +139,8 @@ impl RedisStore {
         Err(overtaken())
     }
 
-    fn listed(&self, answer: Answer) -> Result<Listing<Vec<u8>>> {
-        let mut listing = Listing::new(Vec::new(), Vec::new());
+    fn listed(&self, answer: Answer) -> Result<EntryList<Vec<u8>>> {
+        let mut listing = EntryList::new(Vec::new(), Vec::new());
         for one in answer.rest {
             let mut parts = reply::array(one).ok_or_else(reply::strange)?.into_iter();
             let key =

@@ -18,7 +18,7 @@ use crate::server::Server;
 /// How many names the server looks at in one step.
 const STEP: usize = 1_000;
 /// How often a pass begins at the most.
-const BEGUN_MAX: u32 = 4;
+const MAX_BEGUN: u32 = 4;
 
 /// Goes through all names with a beginning, on all masters (`SCAN`). Every name that is there the whole
 /// time comes, perhaps more than once.
@@ -60,7 +60,7 @@ impl Pass {
             if self.begun > 0 && topology == self.topology {
                 return Ok(None);
             }
-            if self.begun == BEGUN_MAX {
+            if self.begun == MAX_BEGUN {
                 return Err(Error::unavailable(
                     "the cluster is moving slots; this can be done once it has settled",
                 ));

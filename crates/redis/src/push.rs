@@ -23,7 +23,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kvolt_cache::{Error, Listener, Push, Timestamp};
+use kvolt_cache::{ChangeFeed, ChangeObserver, Error, Timestamp};
 use redis::{PushInfo, PushKind, Value};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::{Instant, sleep, timeout};
@@ -38,8 +38,8 @@ use crate::reply;
 use crate::server::Server;
 use crate::url::Address;
 
-impl Push for RedisStore {
-    async fn watch(&self, interval: Duration, listener: &dyn Listener) -> Error {
+impl ChangeFeed for RedisStore {
+    async fn run(&self, interval: Duration, listener: &dyn ChangeObserver) -> Error {
         match watch(self, interval, listener).await {
             Ok(never) => match never {},
             Err(fault) => fault.into_error(),
@@ -52,7 +52,7 @@ enum Never {}
 async fn watch(
     store: &RedisStore,
     interval: Duration,
-    listener: &dyn Listener,
+    listener: &dyn ChangeObserver,
 ) -> Result<Never, Fault> {
     let place = Place::find(store.server()).await?;
     let (told, mut pushed) = unbounded_channel();
@@ -84,7 +84,7 @@ async fn watch(
             looked = Instant::now();
         }
         place.check(&ears)?;
-        listener.heard(asked, store_time);
+        listener.confirmed(asked, store_time);
         hearing.meanwhile(sleep(interval)).await?;
     }
 }
@@ -208,7 +208,7 @@ impl Ear {
 /// Passes on what is pushed.
 struct Hearing<'a> {
     names: &'a Names,
-    listener: &'a dyn Listener,
+    listener: &'a dyn ChangeObserver,
     pushed: &'a mut UnboundedReceiver<PushInfo>,
 }
 

@@ -9,7 +9,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use kvolt_cache::{Cursor, Entry, Error, Key, Listing, Owner, Page, Result};
+use kvolt_cache::{Cursor, Entry, EntryList, EntryPage, Error, Key, Owner, Result};
 
 use crate::RedisStore;
 use crate::names;
@@ -19,9 +19,9 @@ use crate::script::Call;
 use crate::store::fresh;
 
 /// How many keys one pass keeps: 3 MB.
-const GATHERED_MAX: usize = 100_000;
+const MAX_GATHERED: usize = 100_000;
 /// How many passes are kept.
-const SNAPSHOTS_MAX: usize = 4;
+const MAX_SNAPSHOTS: usize = 4;
 /// How many entries are read at once.
 const READ: usize = 100;
 
@@ -41,7 +41,7 @@ impl RedisStore {
         &self,
         after: Option<&Cursor>,
         max_entries: usize,
-    ) -> Result<Page<Vec<u8>>> {
+    ) -> Result<EntryPage<Vec<u8>>> {
         let (after, id) = match after {
             Some(cursor) => {
                 let (key, id) = parse(cursor)?;
@@ -56,7 +56,7 @@ impl RedisStore {
         let first = after.map_or(0, |after| snapshot.keys.partition_point(|key| *key <= after));
         let rest = &snapshot.keys[first..];
         let keys = &rest[..rest.len().min(max_entries.max(1))];
-        let mut listing = Listing::new(Vec::with_capacity(keys.len()), Vec::new());
+        let mut listing = EntryList::new(Vec::with_capacity(keys.len()), Vec::new());
         for keys in keys.chunks(READ) {
             let reads = keys.iter().map(|key| self.clone().read_whole(*key));
             for found in self.in_time(all_at_once(reads)).await? {
@@ -72,7 +72,7 @@ impl RedisStore {
             Some(last) if snapshot.has_more => Some(cursor(last, 0)),
             _ => None,
         };
-        Ok(Page::new(listing, next))
+        Ok(EntryPage::new(listing, next))
     }
 
     /// An entry, and when it was inserted; or its key, if it can't be read.
@@ -107,7 +107,7 @@ impl RedisStore {
                 if after.is_none_or(|after| key > after) {
                     keys.insert(key);
                 }
-                if keys.len() > GATHERED_MAX {
+                if keys.len() > MAX_GATHERED {
                     keys.pop_last();
                     has_more = true;
                 }
@@ -127,7 +127,7 @@ impl Snapshots {
     fn keep(&self, snapshot: Snapshot) -> Arc<Snapshot> {
         let snapshot = Arc::new(snapshot);
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() == SNAPSHOTS_MAX {
+        if kept.len() == MAX_SNAPSHOTS {
             kept.pop_front();
         }
         kept.push_back(Arc::clone(&snapshot));

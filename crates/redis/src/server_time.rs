@@ -6,7 +6,7 @@ use std::time::Duration;
 use kvolt_cache::{Clock, Timestamp};
 
 /// How old what is known of a server's clock may be before a read asks again.
-const SAMPLE_AGE_MAX: Duration = Duration::from_secs(1);
+const MAX_SAMPLE_AGE: Duration = Duration::from_secs(1);
 
 /// An estimate of a server's clock that is never behind it, and ahead by at most a round trip: the
 /// time in an answer, and what has passed here since the question was sent.
@@ -35,7 +35,7 @@ impl ServerTime {
     pub(crate) fn ask(&self) -> (Timestamp, bool) {
         let sent = self.clock.now();
         let asked = self.asked.load(Ordering::Relaxed);
-        let is_old = sent.since(Timestamp::from_millis(asked)) >= SAMPLE_AGE_MAX;
+        let is_old = sent.since(Timestamp::from_millis(asked)) >= MAX_SAMPLE_AGE;
         // One asks, and the others go by what is known. Without anything, each has to ask.
         let is_first = || {
             let now = sent.as_millis();

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kvolt_cache::{
-    At, Cursor, Deadlines, Entry, Error, Expiry, Freshness, Insert, Key, Listing, Namespace,
-    NewEntry, Owner, Page, Remove, Replace, Result, Store, Timestamp, Version,
+    Cursor, Deadlines, Entry, EntryList, EntryPage, Error, Expiry, Freshness, InsertOutcome, Key,
+    Namespace, NewEntry, Owner, RemoveOutcome, ReplaceOutcome, Result, Store, Target, Timestamp,
+    Version,
 };
 use redis::Value;
 
@@ -43,7 +44,7 @@ pub(crate) struct Limits {
 
 /// How often a call is sent again because others change the same owner's entries. Each time, they
 /// have got on.
-const TRIES_MAX: usize = 200;
+const MAX_TRIES: usize = 200;
 
 /// A part of the idle time after which no live entry is due to slide.
 const NEVER_DUE: f64 = 1.0;
@@ -150,14 +151,14 @@ impl RedisStore {
         // It was live, unless something took its expiry from it: the server decides. It is also asked
         // where the estimate of its time has just passed the deadline.
         if found.has_ended(now)
-            && Box::pin(self.touch_now(At::new(key), NEVER_DUE)).await?.is_none()
+            && Box::pin(self.touch_now(Target::new(key), NEVER_DUE)).await?.is_none()
         {
             return Ok(None);
         }
         Ok(Some(self.entry(key, found, now)))
     }
 
-    async fn touch_now(&self, at: At<'_>, slide_after: f64) -> Result<Option<Deadlines>> {
+    async fn touch_now(&self, at: Target<'_>, slide_after: f64) -> Result<Option<Deadlines>> {
         let answer = self
             .run_at(at, |keys, owner| {
                 let part = names::part_of(at.key);
@@ -176,11 +177,11 @@ impl RedisStore {
 
     async fn replace_now(
         &self,
-        at: At<'_>,
+        at: Target<'_>,
         seen: Version,
         value: &[u8],
         expiry: Option<Expiry>,
-    ) -> Result<Replace<Vec<u8>>> {
+    ) -> Result<ReplaceOutcome<Vec<u8>>> {
         let version = fresh()?;
         let answer = self
             .run_at(at, |keys, owner| {
@@ -196,18 +197,22 @@ impl RedisStore {
             })
             .await?;
         match answer.status.as_str() {
-            "replaced" => Ok(Replace::Replaced(Version::from_number(version))),
-            "absent" => Ok(Replace::Absent),
+            "replaced" => Ok(ReplaceOutcome::Replaced(Version::from_number(version))),
+            "absent" => Ok(ReplaceOutcome::Absent),
             "conflict" => {
                 let now = answer.now;
                 let found = Found::parse(at.key, answer.value()?)?;
-                Ok(Replace::Conflict(self.entry(at.key, found, now)))
+                Ok(ReplaceOutcome::Conflict(self.entry(at.key, found, now)))
             }
             _ => Err(reply::strange()),
         }
     }
 
-    pub(crate) async fn remove_now(&self, at: At<'_>, seen: Option<Version>) -> Result<Remove> {
+    pub(crate) async fn remove_now(
+        &self,
+        at: Target<'_>,
+        seen: Option<Version>,
+    ) -> Result<RemoveOutcome> {
         let seen = seen.map(|seen| hex(seen.number())).unwrap_or_default();
         let answer = self
             .run_at(at, |keys, owner| {
@@ -216,18 +221,22 @@ impl RedisStore {
             })
             .await?;
         match answer.status.as_str() {
-            "removed" => Ok(Remove::Removed),
-            "conflict" => Ok(Remove::Conflict),
-            "absent" => Ok(Remove::Absent),
+            "removed" => Ok(RemoveOutcome::Removed),
+            "conflict" => Ok(RemoveOutcome::Conflict),
+            "absent" => Ok(RemoveOutcome::Absent),
             _ => Err(reply::strange()),
         }
     }
 
     /// Calls a script on an entry and its owner's index; a second time, if the owner is another than
     /// the caller knows.
-    async fn run_at(&self, at: At<'_>, call: impl Fn(&[String], &[u8]) -> Call) -> Result<Answer> {
+    async fn run_at(
+        &self,
+        at: Target<'_>,
+        call: impl Fn(&[String], &[u8]) -> Call,
+    ) -> Result<Answer> {
         let mut owner = at.owner.map(|owner| owner.as_str().as_bytes().to_vec());
-        for _ in 0..TRIES_MAX {
+        for _ in 0..MAX_TRIES {
             let mut keys = vec![self.names().key(at.key)];
             keys.extend(owner.as_ref().map(|owner| self.index_beside(at.key, owner)));
             let call = call(&keys, owner.as_deref().unwrap_or_default());
@@ -251,29 +260,29 @@ impl Store<Vec<u8>> for RedisStore {
         self.in_time(self.get_now(key)).await
     }
 
-    async fn touch(&self, at: At<'_>) -> Result<Option<Deadlines>> {
+    async fn touch(&self, at: Target<'_>) -> Result<Option<Deadlines>> {
         self.in_time(self.touch_now(at, self.inner.limits.slide_after)).await
     }
 
-    async fn insert(&self, key: Key, entry: NewEntry<Vec<u8>>) -> Result<Insert> {
+    async fn insert(&self, key: Key, entry: NewEntry<Vec<u8>>) -> Result<InsertOutcome> {
         self.insert_or_refuse(key, entry).await
     }
 
     async fn replace(
         &self,
-        at: At<'_>,
+        at: Target<'_>,
         seen: Version,
         value: Vec<u8>,
         expiry: Option<Expiry>,
-    ) -> Result<Replace<Vec<u8>>> {
+    ) -> Result<ReplaceOutcome<Vec<u8>>> {
         self.in_time(self.replace_now(at, seen, &value, expiry)).await
     }
 
-    async fn remove(&self, at: At<'_>, seen: Option<Version>) -> Result<Remove> {
+    async fn remove(&self, at: Target<'_>, seen: Option<Version>) -> Result<RemoveOutcome> {
         self.in_time(self.remove_now(at, seen)).await
     }
 
-    async fn list(&self, owner: &Owner) -> Result<Listing<Vec<u8>>> {
+    async fn list(&self, owner: &Owner) -> Result<EntryList<Vec<u8>>> {
         self.in_time(self.list_now(owner)).await
     }
 
@@ -281,7 +290,7 @@ impl Store<Vec<u8>> for RedisStore {
         self.in_time(self.remove_owner_now(owner, keep)).await
     }
 
-    async fn scan(&self, after: Option<&Cursor>, max_entries: usize) -> Result<Page<Vec<u8>>> {
+    async fn scan(&self, after: Option<&Cursor>, max_entries: usize) -> Result<EntryPage<Vec<u8>>> {
         self.scan_now(after, max_entries).await
     }
 
@@ -320,7 +329,7 @@ pub(crate) fn overtaken() -> Error {
 
 /// How often a call may be [overtaken].
 pub(crate) fn tries() -> impl Iterator<Item = usize> {
-    0..TRIES_MAX
+    0..MAX_TRIES
 }
 
 /// A number that no state has had before: random, so that neither a clock that is set back nor a

@@ -4,7 +4,8 @@
 mod support;
 
 use kvolt_cache::{
-    At, Error, Freshness, Insert, Key, Owner, OwnerLimit, Remove, Replaces, Store, Version,
+    Error, Freshness, InsertOutcome, Key, Owner, OwnerLimit, Predecessor, RemoveOutcome, Store,
+    Target, Version,
 };
 use kvolt_redis::RedisStore;
 use kvolt_servers::{Flavour, Redis};
@@ -75,21 +76,21 @@ async fn a_damaged_entry_is_reported_and_never_written_into() {
             let error = is_corrupt(&what, &key, store.get(&key, Freshness::Strict).await);
             let is_newer = what.contains("newer");
             assert_eq!(error.to_string().contains("newer version"), is_newer, "{error}");
-            let at = At::new(&key).owner(&ada);
+            let at = Target::new(&key).owner(&ada);
             is_corrupt(&what, &key, store.touch(at).await);
-            is_corrupt(&what, &key, store.touch(At::new(&key)).await);
+            is_corrupt(&what, &key, store.touch(Target::new(&key)).await);
             let expiry = kvolt_cache::Expiry::idle(support::LONG);
             for expiry in [None, Some(expiry)] {
                 is_corrupt(&what, &key, store.replace(at, seen, Vec::new(), expiry).await);
             }
-            assert_eq!(store.insert(key, new()).await.unwrap(), Insert::Occupied, "{what}");
+            assert_eq!(store.insert(key, new()).await.unwrap(), InsertOutcome::Occupied, "{what}");
             let kept = store.remove(at, Some(Version::from_number(7))).await.unwrap();
-            assert_eq!(kept, Remove::Conflict, "{what}");
-            let login = entry("").replaces(Replaces::new(key).seen(seen));
+            assert_eq!(kept, RemoveOutcome::Conflict, "{what}");
+            let login = entry("").replaces(Predecessor::new(key).seen(seen));
             let refused = store.insert(id(&store, "new"), login).await.unwrap();
-            assert_eq!(refused, Insert::Conflict, "{what}");
+            assert_eq!(refused, InsertOutcome::Conflict, "{what}");
             assert_eq!(dump(&server, &name), before, "{what}: it is as it was");
-            assert_eq!(store.remove(at, None).await.unwrap(), Remove::Removed, "{what}");
+            assert_eq!(store.remove(at, None).await.unwrap(), RemoveOutcome::Removed, "{what}");
             assert_eq!(server.cli(&["DBSIZE"]), "0", "{what}");
             let _ = store.insert(key, new()).await.unwrap();
         }
@@ -124,10 +125,14 @@ async fn a_damaged_entry_hides_and_protects_no_other() {
         // It counts, and has to go in its turn.
         let refused = entry("").owner(ada.clone()).limit(OwnerLimit::refuse(4));
         let new = id(&store, "new");
-        assert_eq!(store.insert(new, refused).await.unwrap(), Insert::LimitReached, "{what}");
+        assert_eq!(
+            store.insert(new, refused).await.unwrap(),
+            InsertOutcome::LimitReached,
+            "{what}"
+        );
         let limited = entry("").owner(ada.clone()).limit(OwnerLimit::remove_oldest(4));
         let removed = vec![keys[0]];
-        assert_eq!(store.insert(new, limited).await.unwrap(), Insert::Inserted { removed });
+        assert_eq!(store.insert(new, limited).await.unwrap(), InsertOutcome::Inserted { removed });
 
         let mut gone = store.remove_owner(&ada, Some(&new)).await.unwrap();
         gone.sort_unstable();
@@ -135,7 +140,7 @@ async fn a_damaged_entry_hides_and_protects_no_other() {
         expected.sort_unstable();
         assert_eq!(gone, expected, "{what}");
         assert_eq!(support::list(&store, &ada).await, [new], "{what}");
-        assert_eq!(remove(&store, &new).await, Remove::Removed);
+        assert_eq!(remove(&store, &new).await, RemoveOutcome::Removed);
         assert_eq!(server.cli(&["DBSIZE"]), "0", "{what}");
     }
 }
@@ -200,6 +205,9 @@ async fn an_entry_of_a_name_that_is_no_owner_can_be_removed() {
     server.command(broken).unwrap();
     is_corrupt("the owner", &key, store.get(&key, Freshness::Strict).await);
     let wrong: Owner = owner("wrong");
-    assert_eq!(store.remove(At::new(&key).owner(&wrong), None).await.unwrap(), Remove::Removed);
+    assert_eq!(
+        store.remove(Target::new(&key).owner(&wrong), None).await.unwrap(),
+        RemoveOutcome::Removed
+    );
     assert_eq!(store.count().await.unwrap(), 0);
 }

@@ -6,7 +6,8 @@ mod support;
 use std::time::Duration;
 
 use kvolt_cache::{
-    At, Deadlines, Expiry, Insert, Key, NewEntry, OwnerLimit, Remove, Replace, Store, Timestamp,
+    Deadlines, Expiry, InsertOutcome, Key, NewEntry, OwnerLimit, RemoveOutcome, ReplaceOutcome,
+    Store, Target, Timestamp,
 };
 use kvolt_redis::RedisStore;
 use kvolt_servers::{Flavour, Redis};
@@ -111,10 +112,10 @@ async fn an_entry_without_its_expiry_ends_by_its_header() {
         assert!(get(&store, &keys[0]).await.is_none(), "{flavour:?}");
         assert_eq!(millis(&server, "EXISTS", &names[0]), 0, "it is taken away");
         assert!(touch(&store, &keys[1]).await.is_none());
-        let at = At::new(&keys[2]).owner(&ada);
+        let at = Target::new(&keys[2]).owner(&ada);
         let replaced = store.replace(at, seen.version, Vec::new(), None).await.unwrap();
-        assert!(matches!(replaced, Replace::Absent));
-        assert_eq!(remove(&store, &keys[3]).await, Remove::Absent);
+        assert!(matches!(replaced, ReplaceOutcome::Absent));
+        assert_eq!(remove(&store, &keys[3]).await, RemoveOutcome::Absent);
         assert!(support::list(&store, &ada).await.is_empty());
         assert!(store.scan(None, 100).await.unwrap().listing.entries.is_empty());
         assert!(store.remove_owner(&ada, None).await.unwrap().is_empty());
@@ -195,8 +196,9 @@ async fn times_that_mean_never_are_saturated() {
         assert_eq!(store.insert(key, new()).await.unwrap(), inserted());
         let seen = get(&store, &key).await.unwrap();
         assert!(touch(&store, &key).await.is_some());
-        let replaced = store.replace(At::new(&key), seen.version, Vec::new(), Some(expiry)).await;
-        assert!(matches!(replaced.unwrap(), Replace::Replaced(_)));
+        let replaced =
+            store.replace(Target::new(&key), seen.version, Vec::new(), Some(expiry)).await;
+        assert!(matches!(replaced.unwrap(), ReplaceOutcome::Replaced(_)));
         let century = Duration::from_secs(100 * 365 * 86_400);
         let deadlines = get(&store, &key).await.unwrap().deadlines;
         assert!(deadlines.absolute().is_none_or(|end| end.since(seen.read_at) > century));
@@ -284,7 +286,7 @@ async fn a_copied_entry_keeps_its_times() {
     ended.deadlines = Deadlines::new(Some((Duration::from_secs(60), used)), None);
     let other = id(&to, "other");
     let refused = to.insert(other, NewEntry::restored(ended)).await.unwrap();
-    assert_eq!(refused, Insert::Expired);
+    assert_eq!(refused, InsertOutcome::Expired);
     assert_eq!(value(&to, &other).await, None);
 
     // One that never ends.
@@ -292,5 +294,5 @@ async fn a_copied_entry_keeps_its_times() {
     endless.deadlines = Deadlines::new(None, None);
     assert_eq!(to.insert(other, NewEntry::restored(endless)).await.unwrap(), inserted());
     assert_eq!(get(&to, &other).await.unwrap().deadlines, Deadlines::new(None, None));
-    assert_eq!(to.insert(other, entry("")).await.unwrap(), Insert::Occupied);
+    assert_eq!(to.insert(other, entry("")).await.unwrap(), InsertOutcome::Occupied);
 }

@@ -7,8 +7,8 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use kvolt_cache::{
-    At, Freshness, Insert, Key, NewEntry, Owner, OwnerLimit, Remove, Replace, Replaces, Store,
-    Version,
+    Freshness, InsertOutcome, Key, NewEntry, Owner, OwnerLimit, Predecessor, RemoveOutcome,
+    ReplaceOutcome, Store, Target, Version,
 };
 use kvolt_redis::RedisStore;
 use kvolt_servers::{Flavour, Redis, RedisCluster, RedisSentinel, wait_until};
@@ -110,7 +110,9 @@ async fn a_master_that_hangs_is_left() {
     }
     eprintln!("back {:?} after the failover of the cluster", begun.elapsed());
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
-    assert!(until_ok(|| store.remove(At::new(&keys[0]), None)).await.0 == Remove::Removed);
+    assert!(
+        until_ok(|| store.remove(Target::new(&keys[0]), None)).await.0 == RemoveOutcome::Removed
+    );
     cluster.nodes()[master].resume();
     for _ in 0..50 {
         assert!(until_ok(|| store.get(&keys[0], Freshness::Strict)).await.0.is_none(), "removed");
@@ -128,7 +130,9 @@ async fn a_master_that_hangs_is_left() {
     assert!(found.is_some());
     eprintln!("back {took:?} after the failover of the sentinels");
     assert!(took < Duration::from_secs(5), "{took:?}");
-    assert!(until_ok(|| store.remove(At::new(&keys[0]), None)).await.0 == Remove::Removed);
+    assert!(
+        until_ok(|| store.remove(Target::new(&keys[0]), None)).await.0 == RemoveOutcome::Removed
+    );
     sentinel.stores()[master].resume();
     for _ in 0..50 {
         assert!(until_ok(|| store.get(&keys[0], Freshness::Strict)).await.0.is_none(), "removed");
@@ -144,7 +148,10 @@ async fn a_cluster_that_moves_slots_loses_nothing_on_the_way() {
     let keys: Vec<Key> = (0..4).map(|number| id_of(&store, number.to_string(), &owner)).collect();
     let owned = || entry("value").owner(owner.clone());
     for key in &keys[..2] {
-        assert!(matches!(store.insert(*key, owned()).await.unwrap(), Insert::Inserted { .. }));
+        assert!(matches!(
+            store.insert(*key, owned()).await.unwrap(),
+            InsertOutcome::Inserted { .. }
+        ));
     }
     let node = cluster.masters().into_iter().find_map(|node| {
         let names = cluster.cli_on(node, &["KEYS", "*.owners:*:ada"]);
@@ -164,7 +171,10 @@ async fn a_cluster_that_moves_slots_loses_nothing_on_the_way() {
     let torn = store.insert(keys[2], owned()).await;
     assert!(torn.as_ref().is_err_and(|error| error.is_unavailable()), "{torn:?}");
     cluster.finish_move(slot, to);
-    assert!(matches!(store.insert(keys[2], owned()).await.unwrap(), Insert::Inserted { .. }));
+    assert!(matches!(
+        store.insert(keys[2], owned()).await.unwrap(),
+        InsertOutcome::Inserted { .. }
+    ));
     assert_eq!(list(&store, &owner).await.len(), 3);
     assert_eq!(store.remove_owner(&owner, None).await.unwrap().len(), 3);
     for key in &keys {
@@ -195,12 +205,12 @@ async fn a_sign_in_goes_across_the_slots_of_a_cluster() {
         assert_eq!(store.insert(old, before).await.unwrap(), inserted());
         let seen = get(&store, &old).await.unwrap().version;
         let replacing = |seen| {
-            let old = Replaces::new(old).owner(old_owner.clone()).seen(seen);
+            let old = Predecessor::new(old).owner(old_owner.clone()).seen(seen);
             entry("new").owner(ada.clone()).replaces(old)
         };
         // The new one is taken back.
         let wrong = Some(Version::from_number(seen.number() ^ 1));
-        assert_eq!(store.insert(new, replacing(wrong)).await.unwrap(), Insert::Conflict);
+        assert_eq!(store.insert(new, replacing(wrong)).await.unwrap(), InsertOutcome::Conflict);
         assert_eq!(value(&store, &new).await, None);
         assert!(list(&store, &ada).await.is_empty());
         assert_eq!(value(&store, &old).await.as_deref(), Some("old"));
@@ -209,20 +219,26 @@ async fn a_sign_in_goes_across_the_slots_of_a_cluster() {
         let other = id_of(&store, "other", &ada);
         let _ = store.insert(other, entry("").owner(ada.clone())).await.unwrap();
         let limited = replacing(Some(seen)).limit(OwnerLimit::refuse(1));
-        assert_eq!(store.insert(new, limited).await.unwrap(), Insert::LimitReached);
-        assert_eq!(store.insert(other, replacing(Some(seen))).await.unwrap(), Insert::Occupied);
+        assert_eq!(store.insert(new, limited).await.unwrap(), InsertOutcome::LimitReached);
+        assert_eq!(
+            store.insert(other, replacing(Some(seen))).await.unwrap(),
+            InsertOutcome::Occupied
+        );
         assert_eq!(value(&store, &old).await.as_deref(), Some("old"));
 
         let limited = replacing(Some(seen)).limit(OwnerLimit::remove_oldest(1));
         let removed = vec![other];
-        assert_eq!(store.insert(new, limited).await.unwrap(), Insert::Inserted { removed });
+        assert_eq!(store.insert(new, limited).await.unwrap(), InsertOutcome::Inserted { removed });
         assert_eq!(value(&store, &old).await, None);
         assert_eq!(list(&store, &ada).await, [new]);
         assert!(list(&store, &group).await.is_empty());
 
         // Absent now.
         let third = id_of(&store, "third", &ada);
-        assert_eq!(store.insert(third, replacing(Some(seen))).await.unwrap(), Insert::Conflict);
+        assert_eq!(
+            store.insert(third, replacing(Some(seen))).await.unwrap(),
+            InsertOutcome::Conflict
+        );
         assert_eq!(value(&store, &third).await, None);
         assert_eq!(store.insert(third, replacing(None)).await.unwrap(), inserted());
         assert_eq!(store.remove_owner(&ada, None).await.unwrap().len(), 2);
@@ -257,7 +273,7 @@ async fn a_sign_in_whose_old_entry_stays_is_taken_back() {
     };
     let seen = get(&store, &old).await.unwrap().version;
     cluster.nodes()[elsewhere].pause();
-    let login = entry("new").owner(ada.clone()).replaces(Replaces::new(old).seen(seen));
+    let login = entry("new").owner(ada.clone()).replaces(Predecessor::new(old).seen(seen));
     let error = store.insert(new, login).await.expect_err("the old one is not removed");
     assert!(error.is_unavailable(), "{error}");
     support::soon("it is taken back", || !has(there, &new)).await;
@@ -276,7 +292,7 @@ async fn a_sign_in_across_slots_goes_on_to_its_end() {
         let new = id_of(&store, format!("new {number}"), &ada);
         insert(&store, old, "old").await;
         let seen = get(&store, &old).await.unwrap().version;
-        let login = entry("new").owner(ada.clone()).replaces(Replaces::new(old).seen(seen));
+        let login = entry("new").owner(ada.clone()).replaces(Predecessor::new(old).seen(seen));
         let patience = Duration::from_micros(number * 100);
         let _ = tokio::time::timeout(patience, store.insert(new, login)).await;
         let begun = tokio::time::Instant::now();
@@ -303,15 +319,15 @@ async fn an_entry_away_from_its_owners_is_refused() {
     let _ = store.insert(there, entry("value").owner(ada)).await.unwrap();
     let others = (0..).map(|number: u32| owner(&format!("{number}")));
     let eve = others.into_iter().find(|eve| store.place(there, Some(eve)) != there).unwrap();
-    let at = At::new(&there).owner(&eve);
+    let at = Target::new(&there).owner(&eve);
     let seen = get(&store, &there).await.unwrap().version;
     let anew = Some(kvolt_cache::Expiry::idle(support::LONG));
     let replaced = store.replace(at, seen, b"other".to_vec(), anew).await.unwrap();
-    assert!(matches!(replaced, Replace::Replaced(_)));
+    assert!(matches!(replaced, ReplaceOutcome::Replaced(_)));
     assert!(store.touch(at).await.unwrap().is_some());
-    let over = entry("").replaces(Replaces::new(there).owner(eve.clone()));
+    let over = entry("").replaces(Predecessor::new(there).owner(eve.clone()));
     assert_eq!(store.insert(away, over).await.unwrap(), inserted());
-    assert_eq!(store.remove(at, None).await.unwrap(), Remove::Absent);
+    assert_eq!(store.remove(at, None).await.unwrap(), RemoveOutcome::Absent);
     assert_eq!(store.count().await.unwrap(), 1);
 }
 
@@ -333,14 +349,14 @@ async fn an_entry_apart_from_its_index_is_read_changed_and_removed() {
     let found = get(&store, &away).await.unwrap();
     assert_eq!((found.owner, found.value), (Some(ada.clone()), b"value".to_vec()));
     let anew = Some(kvolt_cache::Expiry::idle(support::LONG));
-    for at in [At::new(&away), At::new(&away).owner(&ada)] {
+    for at in [Target::new(&away), Target::new(&away).owner(&ada)] {
         assert!(store.touch(at).await.unwrap().is_some());
         let seen = get(&store, &away).await.unwrap().version;
         let replaced = store.replace(at, seen, b"other".to_vec(), anew).await.unwrap();
-        assert!(matches!(replaced, Replace::Replaced(_)));
+        assert!(matches!(replaced, ReplaceOutcome::Replaced(_)));
     }
     assert_eq!(store.scan(None, 10).await.unwrap().listing.entries.len(), 1);
-    assert_eq!(store.remove(At::new(&away), None).await.unwrap(), Remove::Removed);
+    assert_eq!(store.remove(Target::new(&away), None).await.unwrap(), RemoveOutcome::Removed);
     assert_eq!(value(&store, &away).await, None);
 }
 
@@ -405,12 +421,12 @@ async fn a_change_that_is_on_no_replica_is_told() {
     let key = Key::of("key");
     // Its first acknowledgement may take a while.
     let first = until_ok(async || {
-        let _ = store.remove(At::new(&key), None).await?;
+        let _ = store.remove(Target::new(&key), None).await?;
         store.insert(key, entry("value")).await
     });
     assert_eq!(first.await.0, inserted());
     replica.pause();
-    let error = store.remove(At::new(&key), None).await.expect_err("the replica has it still");
+    let error = store.remove(Target::new(&key), None).await.expect_err("the replica has it still");
     assert!(error.is_unavailable() && error.to_string().contains("replica"), "{error}");
     assert_eq!(value(&store, &key).await, None, "reads do not wait");
     replica.resume();
@@ -431,7 +447,7 @@ async fn a_master_without_the_replicas_that_it_needs_is_not_believed() {
         let error = store.get(&key, Freshness::Strict).await.expect_err("it may be outdated");
         assert!(error.is_unavailable(), "{flavour:?}: {error}");
         assert!(
-            store.remove(At::new(&Key::of("absent")), None).await.unwrap_err().is_unavailable()
+            store.remove(Target::new(&Key::of("absent")), None).await.unwrap_err().is_unavailable()
         );
     }
 }

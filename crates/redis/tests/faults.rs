@@ -6,7 +6,8 @@ mod support;
 use std::time::Duration;
 
 use kvolt_cache::{
-    At, Error, Expiry, Freshness, Key, NewEntry, OwnerLimit, Remove, Replace, Store,
+    Error, Expiry, Freshness, Key, NewEntry, OwnerLimit, RemoveOutcome, ReplaceOutcome, Store,
+    Target,
 };
 use kvolt_redis::RedisStore;
 use kvolt_servers::{Flavour, Proxy, Redis};
@@ -218,7 +219,7 @@ async fn a_replica_is_not_believed() {
         server.cli(&["REPLICAOF", "127.0.0.1", &master.port().to_string()]);
         let error = store.get(&key, Freshness::Strict).await.expect_err("never absent");
         assert!(error.is_unavailable(), "{flavour:?}: {error}");
-        let at = At::new(&key);
+        let at = Target::new(&key);
         let error = store.touch(at).await.expect_err("never absent");
         assert!(error.is_unavailable(), "{flavour:?}: {error}");
         let any = kvolt_cache::Version::from_number(1);
@@ -229,7 +230,7 @@ async fn a_replica_is_not_believed() {
         let owner = owner("owner");
         assert!(store.list(&owner).await.unwrap_err().is_unavailable());
         assert!(store.remove(at, None).await.is_err_and(|error| error.is_unavailable()));
-        let login = entry("").replaces(kvolt_cache::Replaces::new(key).seen(any));
+        let login = entry("").replaces(kvolt_cache::Predecessor::new(key).seen(any));
         let refused = store.insert(Key::of("new"), login).await;
         assert!(refused.unwrap_err().is_unavailable());
         assert!(store.remove_owner(&owner, None).await.unwrap_err().is_unavailable());
@@ -256,7 +257,7 @@ async fn a_full_server_is_full_and_lets_people_out() {
             let _ = store.insert(key, owned()).await.unwrap();
         }
         server.cli(&["CONFIG", "SET", "maxmemory", "100kb"]);
-        let login = owned().replaces(kvolt_cache::Replaces::new(first));
+        let login = owned().replaces(kvolt_cache::Predecessor::new(first));
         let limited = owned().limit(OwnerLimit::remove_oldest(1));
         for refused in [owned(), login, limited] {
             let error = store.insert(Key::of("third"), refused).await.expect_err("it is full");
@@ -270,12 +271,13 @@ async fn a_full_server_is_full_and_lets_people_out() {
         assert!(slid.last_used() > seen.deadlines.last_used(), "{flavour:?}");
         assert_eq!(get(&store, &first).await.unwrap().deadlines, slid);
         for expiry in [None, Some(Expiry::idle(LONG))] {
-            let replaced = store.replace(At::new(&first), seen.version, vec![8; 100], expiry).await;
+            let replaced =
+                store.replace(Target::new(&first), seen.version, vec![8; 100], expiry).await;
             let error = replaced.expect_err("it is full");
             assert!(error.is_full(), "{flavour:?}: {error}");
         }
         assert_eq!(get(&store, &first).await.unwrap().deadlines, slid, "nothing was half done");
-        assert_eq!(remove(&store, &first).await, Remove::Removed);
+        assert_eq!(remove(&store, &first).await, RemoveOutcome::Removed);
         assert_eq!(store.remove_owner(&owner, None).await.unwrap(), [second]);
     }
 }
@@ -298,7 +300,7 @@ async fn a_server_that_can_not_save_is_unavailable() {
         for _ in 0..2 {
             let error = store.get(&key, Freshness::Strict).await.expect_err("never absent");
             assert!(error.is_unavailable() && error.to_string().contains("disk"), "{error}");
-            let error = store.remove(At::new(&key), None).await.expect_err("it is refused");
+            let error = store.remove(Target::new(&key), None).await.expect_err("it is refused");
             assert!(error.is_unavailable(), "{flavour:?}: {error}");
         }
         server.cli(&["CONFIG", "SET", "stop-writes-on-bgsave-error", "no"]);
@@ -357,11 +359,12 @@ async fn scripts_that_are_flushed_are_sent_again() {
         assert!(touch(&store, &key).await.is_some());
         server.cli(&["SCRIPT", "FLUSH"]);
         let seen = get(&store, &key).await.unwrap().version;
-        let replaced = store.replace(At::new(&key), seen, b"other".to_vec(), None).await.unwrap();
-        assert!(matches!(replaced, Replace::Replaced(_)), "round {round}");
+        let replaced =
+            store.replace(Target::new(&key), seen, b"other".to_vec(), None).await.unwrap();
+        assert!(matches!(replaced, ReplaceOutcome::Replaced(_)), "round {round}");
         assert_eq!(value(&store, &key).await.as_deref(), Some("other"));
         server.cli(&["SCRIPT", "FLUSH"]);
-        assert_eq!(remove(&store, &key).await, Remove::Removed);
+        assert_eq!(remove(&store, &key).await, RemoveOutcome::Removed);
     }
 }
 

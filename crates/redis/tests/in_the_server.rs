@@ -5,7 +5,7 @@ mod support;
 
 use std::time::Duration;
 
-use kvolt_cache::{At, Cursor, Expiry, Key, NewEntry, Remove, Replace, Store};
+use kvolt_cache::{Cursor, Expiry, Key, NewEntry, RemoveOutcome, ReplaceOutcome, Store, Target};
 use kvolt_redis::RedisStore;
 use kvolt_servers::{Flavour, Redis};
 
@@ -80,12 +80,15 @@ async fn the_format_is_the_documented_one() {
         assert_eq!(&text[20..49], format!(" {none} {none} "));
         assert_eq!(&text[62..], " 0\n");
 
-        let replaced = store.replace(At::new(&one), read.version, b"other".to_vec(), None).await;
-        let Replace::Replaced(new) = replaced.unwrap() else { panic!("the version is current") };
+        let replaced =
+            store.replace(Target::new(&one), read.version, b"other".to_vec(), None).await;
+        let ReplaceOutcome::Replaced(new) = replaced.unwrap() else {
+            panic!("the version is current")
+        };
         let text = server.cli(&["GET", &name]);
         assert_eq!(text, format!("kv1 {:016x}{}\nother", new.number(), &header[20..]));
-        assert_eq!(remove(&store, &one).await, Remove::Removed);
-        assert_eq!(remove(&store, &plain).await, Remove::Removed);
+        assert_eq!(remove(&store, &one).await, RemoveOutcome::Removed);
+        assert_eq!(remove(&store, &plain).await, RemoveOutcome::Removed);
         assert_eq!(names(&server), [""; 0]);
     }
 }
@@ -106,13 +109,14 @@ async fn values_of_any_bytes_are_kept() {
         for _ in 0..5 {
             let found = get(&store, &key).await.unwrap();
             assert_eq!(found.value, all[..size]);
-            assert!(store.touch(At::new(&key)).await.unwrap().is_some());
+            assert!(store.touch(Target::new(&key)).await.unwrap().is_some());
             let value = found.value;
-            let replaced = store.replace(At::new(&key), found.version, value, None).await.unwrap();
-            assert!(matches!(replaced, Replace::Replaced(_)));
+            let replaced =
+                store.replace(Target::new(&key), found.version, value, None).await.unwrap();
+            assert!(matches!(replaced, ReplaceOutcome::Replaced(_)));
         }
         assert_eq!(usage(), before, "{size}");
-        assert_eq!(remove(&store, &key).await, Remove::Removed);
+        assert_eq!(remove(&store, &key).await, RemoveOutcome::Removed);
     }
 }
 
@@ -194,7 +198,7 @@ async fn a_count_has_each_entry_once_and_reads_none() {
         let new = entry("value").owner(owner(&format!("{}", number % 7)));
         let _ = store.insert(id(&store, format!("{number}")), new).await.unwrap();
     }
-    assert_eq!(remove(&store, &id(&store, "7")).await, Remove::Removed);
+    assert_eq!(remove(&store, &id(&store, "7")).await, RemoveOutcome::Removed);
     let monitor = server.monitor();
     assert_eq!(store.count().await.unwrap(), 2_499);
     // One of nothing, to see whether the server is a master.

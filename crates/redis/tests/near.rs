@@ -8,7 +8,7 @@ mod support;
 use std::time::Duration;
 
 use kvolt_cache::codec::Json;
-use kvolt_cache::{Coded, Key, NearCache};
+use kvolt_cache::{Encoded, Key, NearCache};
 use kvolt_redis::RedisStore;
 use kvolt_servers::{Flavour, Redis, RedisCluster};
 use kvolt_testkit::Fixture;
@@ -20,14 +20,14 @@ use support::soon;
 #[derive(Clone)]
 struct Near(On<Json>);
 
-async fn near(store: Coded<String, RedisStore, Json>) -> <Near as Fixture>::Store {
+async fn near(store: Encoded<String, RedisStore, Json>) -> <Near as Fixture>::Store {
     let near = NearCache::new(store).unwrap();
-    soon("it hears", || near.is_hearing()).await;
+    soon("it hears", || near.is_current()).await;
     near
 }
 
 impl Fixture for Near {
-    type Store = NearCache<String, Coded<String, RedisStore, Json>>;
+    type Store = NearCache<String, Encoded<String, RedisStore, Json>>;
 
     async fn store(&self) -> Self::Store {
         near(self.0.store().await).await

@@ -6,7 +6,7 @@ mod support;
 use std::time::Duration;
 
 use kvolt_cache::{
-    At, Expiry, Freshness, Insert, Key, NewEntry, OwnerLimit, Replaces, Result, Store,
+    Expiry, Freshness, InsertOutcome, Key, NewEntry, OwnerLimit, Predecessor, Result, Store, Target,
 };
 use kvolt_redis::RedisStore;
 use kvolt_servers::{Monitor, Proxy, Redis};
@@ -31,7 +31,7 @@ impl Counted {
         let (key, owner) = (id(&store, "warm"), owner("warm"));
         let _ = store.insert(key, entry("").owner(owner.clone())).await.unwrap();
         let seen = get(&store, &key).await.unwrap().version;
-        let at = At::new(&key).owner(&owner);
+        let at = Target::new(&key).owner(&owner);
         let _ = store.touch(at).await.unwrap();
         let _ = store.replace(at, seen, Vec::new(), None).await.unwrap();
         let _ = store.list(&owner).await.unwrap();
@@ -69,7 +69,7 @@ async fn a_read_is_one_plain_command() {
         assert!(lines.len() <= 2, "{lines:?}");
     }
     assert!(get(store, &key).await.unwrap().slide_due);
-    assert_eq!(counted.cost(store.touch(At::new(&key).owner(&ada))).await, (1, 1));
+    assert_eq!(counted.cost(store.touch(Target::new(&key).owner(&ada))).await, (1, 1));
     assert_eq!(counted.monitor.count("pexpireat"), 1, "it slid: {:?}", counted.monitor.lines());
 
     // A caller that erases its type allocates it.
@@ -143,7 +143,7 @@ async fn the_other_calls_cost_what_the_readme_says() {
     assert_eq!(counted.cost(store.insert(key("plain"), entry(""))).await, (1, 1));
     assert_eq!(counted.cost(store.insert(key("one"), owned())).await, (1, 1));
     let one = key("one");
-    let at = At::new(&one);
+    let at = Target::new(&one);
     for (expiry, at, cost) in [
         (None, at, 1),
         (Some(Expiry::idle(LONG)), at.owner(&ada), 1),
@@ -153,11 +153,11 @@ async fn the_other_calls_cost_what_the_readme_says() {
         let replace = store.replace(at, seen, Vec::new(), expiry);
         assert_eq!(counted.cost(replace).await, (cost, cost as u64));
     }
-    let login = owned().replaces(Replaces::new(key("plain")));
+    let login = owned().replaces(Predecessor::new(key("plain")));
     assert_eq!(counted.cost(store.insert(key("two"), login)).await, (1, 1), "a first login");
-    let again = owned().replaces(Replaces::new(key("two")).owner(ada.clone()));
+    let again = owned().replaces(Predecessor::new(key("two")).owner(ada.clone()));
     assert_eq!(counted.cost(store.insert(key("three"), again)).await, (1, 1), "a login again");
-    let unknown = owned().replaces(Replaces::new(key("three")));
+    let unknown = owned().replaces(Predecessor::new(key("three")));
     assert_eq!(
         counted.cost(store.insert(key("four"), unknown)).await,
         (2, 2),
@@ -166,7 +166,7 @@ async fn the_other_calls_cost_what_the_readme_says() {
     assert_eq!(counted.cost(store.list(&ada)).await, (2, 2));
     assert_eq!(counted.cost(store.list(&owner("nobody"))).await, (1, 1));
     assert_eq!(counted.cost(store.remove(at.owner(&ada), None)).await, (1, 1));
-    assert_eq!(counted.cost(store.remove(At::new(&key("four")), None)).await, (2, 2));
+    assert_eq!(counted.cost(store.remove(Target::new(&key("four")), None)).await, (2, 2));
     for number in 0..20 {
         let _ = store.insert(key(&format!("{number}")), owned()).await.unwrap();
     }
@@ -199,7 +199,8 @@ async fn a_limit_costs_the_same_at_any_number() {
         let refuse = store.insert(key(max + 1), new(OwnerLimit::refuse(max)));
         assert_eq!(counted.cost(refuse).await, (2, 2), "refused");
         assert!(get(store, &key(max + 1)).await.is_none());
-        let own = new(OwnerLimit::refuse(max)).replaces(Replaces::new(key(max)).owner(ada.clone()));
+        let own =
+            new(OwnerLimit::refuse(max)).replaces(Predecessor::new(key(max)).owner(ada.clone()));
         assert_eq!(counted.cost(store.insert(key(max + 2), own)).await, (1, 1), "over one's own");
     }
 }
@@ -210,7 +211,7 @@ async fn callers_share_one_connection() {
     let counted = Counted::new(0.1).await;
     let key = Key::of("key");
     let inserted = counted.store.insert(key, entry("")).await.unwrap();
-    assert!(matches!(inserted, Insert::Inserted { .. }));
+    assert!(matches!(inserted, InsertOutcome::Inserted { .. }));
     counted.proxy.delay(Duration::from_millis(50));
     let begun = tokio::time::Instant::now();
     let calls: Vec<_> = (0..200)

@@ -6,14 +6,20 @@ mod support;
 use std::time::Duration;
 
 use kvolt_cache::{
-    At, Expiry, Insert, Key, NewEntry, Owner, OwnerLimit, Remove, Replace, Replaces, Store,
+    Expiry, InsertOutcome, Key, NewEntry, Owner, OwnerLimit, Predecessor, RemoveOutcome,
+    ReplaceOutcome, Store, Target,
 };
 use kvolt_redis::RedisStore;
 use kvolt_servers::{Flavour, Redis};
 
 use support::{LONG, entry, get, id, inserted, list, name_of, owner, remove, store, value};
 
-async fn limited(store: &RedisStore, owner: &Owner, name: &str, limit: OwnerLimit) -> Insert {
+async fn limited(
+    store: &RedisStore,
+    owner: &Owner,
+    name: &str,
+    limit: OwnerLimit,
+) -> InsertOutcome {
     let new = entry(name).owner(owner.clone()).limit(limit);
     store.insert(id(store, name), new).await.unwrap()
 }
@@ -24,7 +30,7 @@ async fn at_once(
     owner: &Owner,
     count: usize,
     limit: OwnerLimit,
-) -> Vec<Insert> {
+) -> Vec<InsertOutcome> {
     let inserting: Vec<_> = (0..count)
         .map(|number| {
             let (store, owner) = (store.clone(), owner.clone());
@@ -51,7 +57,7 @@ async fn visitors_of_one_group_are_all_inserted_or_refused() {
             let limit = OwnerLimit::remove_oldest(max);
             let mut removed = 0;
             for outcome in at_once(&store, &group, 100, limit).await {
-                let Insert::Inserted { removed: keys } = outcome else {
+                let InsertOutcome::Inserted { removed: keys } = outcome else {
                     panic!("{flavour:?}, {max}: {outcome:?}");
                 };
                 removed += keys.len();
@@ -63,7 +69,8 @@ async fn visitors_of_one_group_are_all_inserted_or_refused() {
             let refusing = Owner::reserved("refusing").unwrap();
             let outcomes = at_once(&store, &refusing, 100, OwnerLimit::refuse(max)).await;
             let let_in = outcomes.iter().filter(|outcome| **outcome == inserted()).count();
-            let refused = outcomes.iter().filter(|outcome| **outcome == Insert::LimitReached);
+            let refused =
+                outcomes.iter().filter(|outcome| **outcome == InsertOutcome::LimitReached);
             assert_eq!((let_in, refused.count()), (max as usize, 100 - max as usize));
         }
     }
@@ -88,12 +95,18 @@ async fn a_limit_counts_what_lives_and_nothing_else() {
         }
     }
     tokio::time::sleep(Duration::from_millis(40)).await;
-    assert_eq!(limited(&store, &ada, "third", OwnerLimit::refuse(2)).await, Insert::LimitReached);
+    assert_eq!(
+        limited(&store, &ada, "third", OwnerLimit::refuse(2)).await,
+        InsertOutcome::LimitReached
+    );
     assert_eq!(limited(&store, &ada, "third", OwnerLimit::refuse(3)).await, inserted());
-    assert_eq!(limited(&store, &ada, "fourth", OwnerLimit::refuse(3)).await, Insert::LimitReached);
+    assert_eq!(
+        limited(&store, &ada, "fourth", OwnerLimit::refuse(3)).await,
+        InsertOutcome::LimitReached
+    );
     let removed = vec![id(&store, "live 0"), id(&store, "live 100")];
     let outcome = limited(&store, &ada, "fourth", OwnerLimit::remove_oldest(2)).await;
-    let Insert::Inserted { removed: mut keys } = outcome else { panic!("{outcome:?}") };
+    let InsertOutcome::Inserted { removed: mut keys } = outcome else { panic!("{outcome:?}") };
     keys.sort_by_key(|key| removed.iter().position(|removed| removed == key));
     assert_eq!(keys, removed);
     assert_eq!(list(&store, &ada).await, [id(&store, "third"), id(&store, "fourth")]);
@@ -118,18 +131,27 @@ async fn a_refusal_looks_at_no_more_than_it_has_to() {
         let _ = store.insert(id(&store, format!("{number}")), entry_of(&ada, "")).await.unwrap();
     }
     let monitor = server.monitor();
-    assert_eq!(limited(&store, &ada, "new", OwnerLimit::refuse(3)).await, Insert::LimitReached);
+    assert_eq!(
+        limited(&store, &ada, "new", OwnerLimit::refuse(3)).await,
+        InsertOutcome::LimitReached
+    );
     let looked = monitor.count("getrange");
     assert!(looked < 40, "{looked} of 1000");
     // Of the youngest, most have gone without a word to the index.
     for number in 900..1_000 {
         server.cli(&["DEL", &name_of(&server, &id(&store, format!("{number}")).to_string()[..24])]);
     }
-    assert_eq!(limited(&store, &ada, "new", OwnerLimit::refuse(64)).await, Insert::LimitReached);
+    assert_eq!(
+        limited(&store, &ada, "new", OwnerLimit::refuse(64)).await,
+        InsertOutcome::LimitReached
+    );
     for number in 2..900 {
         server.cli(&["DEL", &name_of(&server, &id(&store, format!("{number}")).to_string()[..24])]);
     }
-    assert_eq!(limited(&store, &ada, "new", OwnerLimit::refuse(2)).await, Insert::LimitReached);
+    assert_eq!(
+        limited(&store, &ada, "new", OwnerLimit::refuse(2)).await,
+        InsertOutcome::LimitReached
+    );
     assert_eq!(limited(&store, &ada, "new", OwnerLimit::refuse(3)).await, inserted());
     assert_eq!(list(&store, &ada).await.len(), 3);
 }
@@ -153,15 +175,18 @@ async fn a_sign_in_replaces_what_it_names() {
         tokio::time::sleep(Duration::from_millis(2)).await;
         let seen = get(&store, &old).await.unwrap().version;
         let replacing = |seen| {
-            let old = Replaces::new(old).owner(hint.clone()).seen(seen);
+            let old = Predecessor::new(old).owner(hint.clone()).seen(seen);
             entry_of(&ada, "new").replaces(old)
         };
         // What is refused replaces nothing.
         let wrong = kvolt_cache::Version::from_number(seen.number() ^ 1);
-        assert_eq!(store.insert(new, replacing(Some(wrong))).await.unwrap(), Insert::Conflict);
+        assert_eq!(
+            store.insert(new, replacing(Some(wrong))).await.unwrap(),
+            InsertOutcome::Conflict
+        );
         let limit = OwnerLimit::refuse(1);
         let at_limit = replacing(Some(seen)).limit(limit);
-        assert_eq!(store.insert(new, at_limit).await.unwrap(), Insert::LimitReached);
+        assert_eq!(store.insert(new, at_limit).await.unwrap(), InsertOutcome::LimitReached);
         assert_eq!(value(&store, &old).await.as_deref(), Some("old"));
         assert_eq!(value(&store, &new).await, None);
 
@@ -172,11 +197,17 @@ async fn a_sign_in_replaces_what_it_names() {
         assert_eq!(list(&store, &ada).await, [id(&store, "other"), new]);
         assert!(list(&store, &group).await.is_empty());
         let limited = entry_of(&ada, "").limit(OwnerLimit::refuse(2));
-        assert_eq!(store.insert(id(&store, "more"), limited).await.unwrap(), Insert::LimitReached);
+        assert_eq!(
+            store.insert(id(&store, "more"), limited).await.unwrap(),
+            InsertOutcome::LimitReached
+        );
 
         // Absent now: a conflict with a version, and nothing without.
         let third = id(&store, "third");
-        assert_eq!(store.insert(third, replacing(Some(seen))).await.unwrap(), Insert::Conflict);
+        assert_eq!(
+            store.insert(third, replacing(Some(seen))).await.unwrap(),
+            InsertOutcome::Conflict
+        );
         assert_eq!(store.insert(third, replacing(None)).await.unwrap(), inserted());
         assert_eq!(store.remove_owner(&ada, None).await.unwrap().len(), 3);
         assert_eq!(server.cli(&["DBSIZE"]), "0", "{old_owner:?}, {hint:?}, {is_own}");
@@ -192,18 +223,18 @@ async fn a_wrong_owner_is_corrected() {
     let key = id(&store, "key");
     for hint in [None, Some(&ada), Some(&eve)] {
         let _ = store.insert(key, entry_of(&ada, "value")).await.unwrap();
-        let at = At::new(&key).owner(hint);
+        let at = Target::new(&key).owner(hint);
         let seen = get(&store, &key).await.unwrap().version;
         let longer = Some(Expiry::after(LONG * 2));
         let replaced = store.replace(at, seen, Vec::new(), longer).await.unwrap();
-        assert!(matches!(replaced, Replace::Replaced(_)));
+        assert!(matches!(replaced, ReplaceOutcome::Replaced(_)));
         let index = name_of(&server, ":ada");
         let left: u64 = server.cli(&["PTTL", &index]).parse().unwrap();
         assert!(left > 7_000_000, "{left}");
         assert!(store.touch(at).await.unwrap().is_some());
-        assert_eq!(store.remove(at, None).await.unwrap(), Remove::Removed);
+        assert_eq!(store.remove(at, None).await.unwrap(), RemoveOutcome::Removed);
         assert_eq!(server.cli(&["DBSIZE"]), "0", "{hint:?}");
-        assert_eq!(store.remove(at, None).await.unwrap(), Remove::Absent);
+        assert_eq!(store.remove(at, None).await.unwrap(), RemoveOutcome::Absent);
     }
 }
 
@@ -222,14 +253,14 @@ async fn an_index_does_not_grow() {
         let _ = store.insert(key, owned(Expiry::after(Duration::from_millis(1)))).await.unwrap();
         let key = id(&store, format!("removed {number}"));
         let _ = store.insert(key, owned(Expiry::idle(LONG))).await.unwrap();
-        assert_eq!(remove(&store, &key).await, Remove::Removed);
+        assert_eq!(remove(&store, &key).await, RemoveOutcome::Removed);
     }
     let members: usize = server.cli(&["ZCARD", &index]).parse().unwrap();
     assert!(members <= 96, "{members} of 801");
     tokio::time::sleep(Duration::from_millis(5)).await;
     assert_eq!(list(&store, &ada).await, [live]);
     assert_eq!(server.cli(&["ZCARD", &index]), "1", "a list leaves only what lives");
-    assert_eq!(remove(&store, &live).await, Remove::Removed);
+    assert_eq!(remove(&store, &live).await, RemoveOutcome::Removed);
     assert_eq!(server.cli(&["DBSIZE"]), "0");
 }
 

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kvolt_cache::{
-    At, Clock, Error, Freshness, Key, Listener, OwnerLimit, Push, Remove, Replace, Replaces, Store,
-    Timestamp,
+    ChangeFeed, ChangeObserver, Clock, Error, Freshness, Key, OwnerLimit, Predecessor,
+    RemoveOutcome, ReplaceOutcome, Store, Target, Timestamp,
 };
 use kvolt_redis::RedisStore;
 use kvolt_servers::{Flavour, Proxy, Redis, RedisCluster, RedisSentinel};
@@ -34,7 +34,7 @@ struct Heard {
     beats: usize,
 }
 
-impl Listener for Ears {
+impl ChangeObserver for Ears {
     fn changed(&self, key: &Key) {
         self.heard.lock().unwrap().changed.push(*key);
     }
@@ -47,7 +47,7 @@ impl Listener for Ears {
         self.clock.now()
     }
 
-    fn heard(&self, asked: Timestamp, store_time: Timestamp) {
+    fn confirmed(&self, asked: Timestamp, store_time: Timestamp) {
         let mut heard = self.heard.lock().unwrap();
         assert!(heard.until <= Some(asked), "it goes forward");
         let ahead = store_time.since(asked).max(asked.since(store_time));
@@ -75,7 +75,7 @@ impl Ears {
 async fn listen(store: &RedisStore) -> (Arc<Ears>, JoinHandle<Error>) {
     let ears = Arc::new(Ears { clock: Clock::system(), heard: Mutex::default() });
     let (store, listener) = (store.clone(), Arc::clone(&ears));
-    let ended = tokio::spawn(async move { store.watch(INTERVAL, &*listener).await });
+    let ended = tokio::spawn(async move { store.run(INTERVAL, &*listener).await });
     soon("it begins", || ears.beats() > 0).await;
     (ears, ended)
 }
@@ -92,15 +92,15 @@ async fn every_change_is_pushed(store: &RedisStore, cli: impl Fn(&str, &Key)) {
 
     let seen = get(store, &one).await.unwrap().version;
     assert_eq!(ears.all_until_now().await, [], "read");
-    let at = At::new(&one).owner(&ada);
+    let at = Target::new(&one).owner(&ada);
     let replaced = store.replace(at, seen, b"other".to_vec(), None).await.unwrap();
-    assert!(matches!(replaced, Replace::Replaced(_)));
+    assert!(matches!(replaced, ReplaceOutcome::Replaced(_)));
     assert_eq!(ears.all_until_now().await, [one], "replaced");
     tokio::time::sleep(Duration::from_millis(2)).await;
     assert!(touch(store, &one).await.is_some());
     assert_eq!(ears.all_until_now().await, [one], "slid");
 
-    let over = owned("value").replaces(Replaces::new(one).owner(ada.clone()));
+    let over = owned("value").replaces(Predecessor::new(one).owner(ada.clone()));
     assert_eq!(store.insert(second, over).await.unwrap(), inserted());
     let mut pushed = ears.all_until_now().await;
     pushed.sort_unstable();
@@ -116,9 +116,9 @@ async fn every_change_is_pushed(store: &RedisStore, cli: impl Fn(&str, &Key)) {
     let fourth = id(store, "fourth");
     insert(store, fourth, "value").await;
     ears.all_until_now().await;
-    assert_eq!(remove(store, &fourth).await, Remove::Removed);
+    assert_eq!(remove(store, &fourth).await, RemoveOutcome::Removed);
     assert_eq!(ears.all_until_now().await, [fourth], "removed");
-    assert_eq!(remove(store, &fourth).await, Remove::Absent);
+    assert_eq!(remove(store, &fourth).await, RemoveOutcome::Absent);
     assert_eq!(ears.all_until_now().await, [], "nothing is removed");
     insert(store, fourth, "value").await;
     ears.all_until_now().await;
@@ -210,7 +210,7 @@ async fn a_slot_that_moves_ends_the_listening() {
     assert!(ended.await.unwrap().is_unavailable());
     assert_eq!(support::value(&store, &key).await.as_deref(), Some("value"));
     let (ears, ended) = listen(&store).await;
-    assert_eq!(remove(&store, &key).await, Remove::Removed);
+    assert_eq!(remove(&store, &key).await, RemoveOutcome::Removed);
     assert_eq!(ears.all_until_now().await, [key]);
     ended.abort();
 }
@@ -341,7 +341,7 @@ async fn a_server_that_is_not_read_from_is_not_believed() {
     // Both lead to the same server now.
     support::until_ok(|| store.get(&key, Freshness::Strict)).await;
     let (again, ended) = listen(&store).await;
-    assert_eq!(remove(&store, &key).await, Remove::Removed);
+    assert_eq!(remove(&store, &key).await, RemoveOutcome::Removed);
     assert_eq!(again.all_until_now().await, [key]);
     assert_eq!(ears.beats(), beats);
     ended.abort();
@@ -355,7 +355,7 @@ async fn a_listener_elsewhere_is_found_when_it_begins() {
     let store = store(proxy.url(&first.url())).await;
     proxy.lead_to(second.port());
     let nobody = Ears { clock: Clock::system(), heard: Mutex::default() };
-    assert!(store.watch(INTERVAL, &nobody).await.is_unavailable());
+    assert!(store.run(INTERVAL, &nobody).await.is_unavailable());
     assert_eq!(nobody.beats(), 0);
     let (_, ended) = listen(&store).await;
     assert!(!ended.is_finished(), "the data is read from where the name leads");

@@ -6,7 +6,7 @@ mod support;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use kvolt_cache::{Error, Key, Listener, Push, Timestamp};
+use kvolt_cache::{ChangeFeed, ChangeObserver, Error, Key, Timestamp};
 use kvolt_redis::{RedisStore, RedisStoreBuilder};
 use kvolt_servers::{Certificates, Redis, RedisCluster, RedisSentinel};
 
@@ -26,13 +26,13 @@ async fn refused(builder: RedisStoreBuilder) -> Error {
 #[derive(Default)]
 struct Counting(AtomicUsize);
 
-impl Listener for Counting {
+impl ChangeObserver for Counting {
     fn changed(&self, _: &Key) {}
     fn all_changed(&self) {}
     fn now(&self) -> Timestamp {
         Timestamp::from_millis(1)
     }
-    fn heard(&self, _: Timestamp, _: Timestamp) {
+    fn confirmed(&self, _: Timestamp, _: Timestamp) {
         self.0.fetch_add(1, Ordering::SeqCst);
     }
 }
@@ -40,7 +40,7 @@ impl Listener for Counting {
 /// Listens until something is heard.
 async fn hears(store: &RedisStore) {
     let counting = Counting::default();
-    let watching = store.watch(Duration::from_millis(5), &counting);
+    let watching = store.run(Duration::from_millis(5), &counting);
     tokio::select! {
         error = watching => panic!("{error}"),
         () = support::soon("it hears", || counting.0.load(Ordering::SeqCst) > 3) => {}
@@ -112,7 +112,7 @@ async fn a_user_with_the_fewest_permissions_can_listen() {
     let store = |user| RedisStore::builder(server.url_as(user, "password"), &namespace()).open();
     hears(&store("listener").await.unwrap()).await;
     let only_data = store("app").await.unwrap();
-    let error = only_data.watch(Duration::from_millis(5), &Counting::default()).await;
+    let error = only_data.run(Duration::from_millis(5), &Counting::default()).await;
     assert!(error.is_misconfigured() && error.to_string().contains("tracking"), "{error}");
 }
 

@@ -7,12 +7,12 @@ use crate::{Error, Result, SessionId, Timeouts};
 
 /// How sessions of visitors who have not signed in are kept: a basket, a language, a draft.
 ///
-/// Set it with [`Builder::anonymous`](crate::Builder::anonymous); without it, no such
+/// Set it with [`ManagerBuilder::anonymous`](crate::ManagerBuilder::anonymous); without it, no such
 /// session is made. Anybody can make them, so there is a bound on how many there are, and
 /// there can be one on what each holds.
 ///
 /// ```
-/// use kvolt_session::Anonymous;
+/// use kvolt_session::AnonymousSessions;
 ///
 /// #[derive(Clone)]
 /// struct Shop {
@@ -20,11 +20,11 @@ use crate::{Error, Result, SessionId, Timeouts};
 ///     basket: Vec<u64>,
 /// }
 ///
-/// let anonymous = Anonymous::new(100_000)
+/// let anonymous = AnonymousSessions::new(100_000)
 ///     .max_size(50, |shop: &Shop| shop.basket.len())
 ///     .carry_over(|visitor, user| user.basket.extend(&visitor.basket));
 /// ```
-pub struct Anonymous<T> {
+pub struct AnonymousSessions<T> {
     pub(crate) max_sessions: u32,
     pub(crate) at_limit: AtLimit,
     pub(crate) timeouts: Option<Timeouts>,
@@ -36,7 +36,7 @@ type Size<T> = Arc<dyn Fn(&T) -> usize + Send + Sync>;
 /// The visitor's data, and what the login was given.
 type CarryOver<T> = Arc<dyn Fn(&T, &T) -> T + Send + Sync>;
 
-impl<T> Anonymous<T> {
+impl<T> AnonymousSessions<T> {
     /// At most this many at once, by all servers together; for a further one, an old one ends.
     ///
     /// The bound is never exceeded. It is divided among groups of at most 64, into which visitors
@@ -113,7 +113,7 @@ impl<T> Anonymous<T> {
     }
 }
 
-impl<T> fmt::Debug for Anonymous<T> {
+impl<T> fmt::Debug for AnonymousSessions<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Anonymous")
             .field("max_sessions", &self.max_sessions)

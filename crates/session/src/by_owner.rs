@@ -1,24 +1,24 @@
 //! What owners and administrators ask for.
 
-use kvolt_cache::{At, Cursor, Freshness, Key, Store};
+use kvolt_cache::{Cursor, Freshness, Key, Store, Target};
 
 use crate::events::EndReason;
-use crate::{Error, Manager, Owner, Record, Result, Session, SessionId, Token};
+use crate::{Error, Manager, Owner, Record, Result, SessionId, SessionSnapshot, Token};
 
 /// Sessions, and the ids of those that can't be read.
 ///
 /// A session that can't be read never hides the others, and can be ended by its id.
 #[derive(Debug)]
 #[non_exhaustive]
-pub struct Listing<T> {
+pub struct SessionList<T> {
     /// Live sessions.
-    pub sessions: Vec<Session<T>>,
+    pub sessions: Vec<SessionSnapshot<T>>,
     /// Ids of sessions that exist but can't be read: see
-    /// [`Builder::undecodable`](crate::Builder::undecodable).
+    /// [`ManagerBuilder::undecodable`](crate::ManagerBuilder::undecodable).
     pub unreadable: Vec<SessionId>,
 }
 
-impl<T> Default for Listing<T> {
+impl<T> Default for SessionList<T> {
     fn default() -> Self {
         Self { sessions: Vec::new(), unreadable: Vec::new() }
     }
@@ -27,21 +27,21 @@ impl<T> Default for Listing<T> {
 /// A part of all sessions, for administrators.
 #[derive(Debug)]
 #[non_exhaustive]
-pub struct Page<T> {
+pub struct SessionPage<T> {
     /// The sessions, in no order that means anything.
-    pub listing: Listing<T>,
+    pub listing: SessionList<T>,
     /// Where to continue; `None` at the end.
     pub next: Option<Cursor>,
 }
 
 impl<T: Send + Sync + 'static> Manager<T> {
     /// The owner's live sessions, oldest first, and the ids of those that can't be read. Sessions
-    /// that are refused because of their [binding](crate::Builder::bound_to) are left out.
+    /// that are refused because of their [binding](crate::ManagerBuilder::bound_to) are left out.
     ///
     /// # Errors
     ///
     /// Returns an error if the store is unavailable ([`Error::is_unavailable`]).
-    pub async fn list(&self, owner: &Owner) -> Result<Listing<T>> {
+    pub async fn list(&self, owner: &Owner) -> Result<SessionList<T>> {
         let listing = self.store().list(owner).await.map_err(Error::store)?;
         let mut listing = self.listing(listing);
         listing.sessions.retain(|session| self.is_bound(session.content()));
@@ -54,7 +54,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
     ///
     /// Returns an error if the store is unavailable ([`Error::is_unavailable`]), or if the session
     /// exists but can't be read ([`Error::is_corrupt`]).
-    pub async fn find(&self, id: SessionId) -> Result<Option<Session<T>>> {
+    pub async fn find(&self, id: SessionId) -> Result<Option<SessionSnapshot<T>>> {
         match self.by_id(id, Freshness::Strict).await? {
             Some(session) => match session.content().data.get() {
                 Ok(_) => Ok(Some(session)),
@@ -71,7 +71,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// # Errors
     ///
     /// Returns an error if the store is unavailable ([`Error::is_unavailable`]).
-    pub async fn end(&self, owner: &Owner, id: SessionId) -> Result<bool> {
+    pub async fn revoke_owned(&self, owner: &Owner, id: SessionId) -> Result<bool> {
         // An entry's owner never changes, so looking first is no race.
         match self.by_id(id, Freshness::Strict).await {
             Ok(Some(session)) if session.owner() == Some(owner) => {
@@ -84,7 +84,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
                     return Ok(false);
                 }
                 let key = id.key(self.namespace());
-                self.end_at(At::new(&key).owner(owner), EndReason::Revoked).await
+                self.end_at(Target::new(&key).owner(owner), EndReason::Revoked).await
             }
             Err(error) => Err(error),
         }
@@ -97,13 +97,13 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// # Errors
     ///
     /// Returns an error if the store is unavailable ([`Error::is_unavailable`]).
-    pub async fn end_any(&self, id: SessionId) -> Result<bool> {
+    pub async fn revoke(&self, id: SessionId) -> Result<bool> {
         match self.by_id(id, Freshness::Strict).await {
             Ok(Some(session)) => self.end_session(&session, EndReason::Revoked).await,
             Ok(None) => Ok(false),
             Err(error) if error.is_corrupt() => {
                 let key = id.key(self.namespace());
-                self.end_at(At::new(&key), EndReason::Revoked).await
+                self.end_at(Target::new(&key), EndReason::Revoked).await
             }
             Err(error) => Err(error),
         }
@@ -117,7 +117,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
     ///
     /// Returns an error if the store is unavailable ([`Error::is_unavailable`]), or if the
     /// session's envelope can't be read ([`Error::is_corrupt`]).
-    pub async fn end_others(&self, token: &Token) -> Result<usize> {
+    pub async fn revoke_others(&self, token: &Token) -> Result<usize> {
         let presented = self.presented(token);
         match self.verified(&presented, Freshness::Strict).await? {
             Some(found) if found.status.lets_in() => {
@@ -129,7 +129,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
 
     pub(crate) async fn end_others_of(
         &self,
-        session: &Session<T>,
+        session: &SessionSnapshot<T>,
         reason: EndReason,
     ) -> Result<usize> {
         match session.owner() {
@@ -146,8 +146,8 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// # Errors
     ///
     /// Returns an error if the store is unavailable ([`Error::is_unavailable`]).
-    pub async fn end_all(&self, owner: &Owner) -> Result<usize> {
-        self.end_owners(owner, None, EndReason::RevokedAll).await
+    pub async fn revoke_owner(&self, owner: &Owner) -> Result<usize> {
+        self.end_owners(owner, None, EndReason::RevokedOwner).await
     }
 
     async fn end_owners(
@@ -169,27 +169,31 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// # Errors
     ///
     /// Returns an error if the store is unavailable ([`Error::is_unavailable`]).
-    pub async fn list_all(&self, after: Option<&Cursor>, max_sessions: usize) -> Result<Page<T>> {
+    pub async fn list_all(
+        &self,
+        after: Option<&Cursor>,
+        max_sessions: usize,
+    ) -> Result<SessionPage<T>> {
         let page = self.store().scan(after, max_sessions).await.map_err(Error::store)?;
-        Ok(Page { listing: self.listing(page.listing), next: page.next })
+        Ok(SessionPage { listing: self.listing(page.listing), next: page.next })
     }
 
     /// The sessions of a store's entries. Other entries of its namespace, such as a plain
     /// cache's, are passed over.
-    fn listing(&self, listing: kvolt_cache::Listing<Record<T>>) -> Listing<T> {
+    fn listing(&self, listing: kvolt_cache::EntryList<Record<T>>) -> SessionList<T> {
         let mut unreadable = listing.unreadable;
         let mut sessions = Vec::with_capacity(listing.entries.len());
         for entry in listing.entries.iter().filter(|entry| entry.key.is_in(self.namespace())) {
             match self.is_live(&entry.as_ref()) {
                 Ok(true) if entry.value.data().is_ok() => {
-                    sessions.push(Session::from_entry(entry, self.clock().now()));
+                    sessions.push(SessionSnapshot::from_entry(entry, self.clock().now()));
                 }
                 Ok(false) => {}
                 _ => unreadable.push(entry.key),
             }
         }
         unreadable.retain(|key| key.is_in(self.namespace()));
-        Listing { sessions, unreadable: unreadable.iter().map(SessionId::from_key).collect() }
+        SessionList { sessions, unreadable: unreadable.iter().map(SessionId::from_key).collect() }
     }
 
     /// Ends everyone's sessions at once: everything that the store's namespace holds.
@@ -200,7 +204,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// # Errors
     ///
     /// Returns an error if the store is unavailable ([`Error::is_unavailable`]).
-    pub async fn end_everyone(&self) -> Result<()> {
+    pub async fn revoke_everyone(&self) -> Result<()> {
         self.store().clear().await.map_err(Error::store)?;
         self.changes().all_changed();
         self.events().everyone_ended();
@@ -232,8 +236,13 @@ impl<T: Send + Sync + 'static> Manager<T> {
 
     /// Reports a request that was refused for a reason that the manager does not see
     /// itself, such as a wrong form token: for adapters.
-    pub fn report_refusal(&self, session: Option<&Session<T>>, reason: crate::RefusalReason) {
-        let (id, owner) = (session.map(Session::id), session.and_then(Session::filed_under));
+    pub fn report_refusal(
+        &self,
+        session: Option<&SessionSnapshot<T>>,
+        reason: crate::RefusalReason,
+    ) {
+        let (id, owner) =
+            (session.map(SessionSnapshot::id), session.and_then(SessionSnapshot::filed_under));
         self.events().refused(id, owner, reason);
     }
 }

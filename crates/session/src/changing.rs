@@ -4,13 +4,13 @@ use std::future::poll_fn;
 use std::task::Poll;
 use std::time::Duration;
 
-use kvolt_cache::{Expiry, Replace, Store, Timestamp};
+use kvolt_cache::{Expiry, ReplaceOutcome, Store, Timestamp};
 
 use crate::flash::Flash;
 use crate::reading::{Presented, TokenStatus};
 use crate::record::{Content, Data, Record};
 use crate::turns::Turn;
-use crate::{Access, Error, Manager, Result, Session, Token};
+use crate::{Access, Error, Manager, Result, SessionSnapshot, Token};
 
 /// What a change writes, with new deadlines if they start again; `None` leaves the session as it
 /// is.
@@ -44,7 +44,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
         &self,
         token: &Token,
         change: impl FnMut(&mut T) + Send,
-    ) -> Result<Option<Session<T>>>
+    ) -> Result<Option<SessionSnapshot<T>>>
     where
         T: Clone,
     {
@@ -65,9 +65,9 @@ impl<T: Send + Sync + 'static> Manager<T> {
     pub async fn update_from(
         &self,
         token: &Token,
-        session: Session<T>,
+        session: SessionSnapshot<T>,
         mut change: impl FnMut(&mut T) + Send,
-    ) -> Result<Option<Session<T>>>
+    ) -> Result<Option<SessionSnapshot<T>>>
     where
         T: Clone,
     {
@@ -109,12 +109,12 @@ impl<T: Send + Sync + 'static> Manager<T> {
     pub async fn flash_from(
         &self,
         token: &Token,
-        session: Session<T>,
+        session: SessionSnapshot<T>,
         flash: Flash,
     ) -> Result<bool> {
         let added = self.edit(token, session, |content| {
             let flashes = &mut content.rare_mut().flashes;
-            if flashes.len() >= Flash::WAITING_MAX {
+            if flashes.len() >= Flash::MAX_WAITING {
                 flashes.remove(0);
             }
             flashes.push(flash.clone());
@@ -144,7 +144,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
     pub async fn take_flashes_from(
         &self,
         token: &Token,
-        session: Session<T>,
+        session: SessionSnapshot<T>,
     ) -> Result<Vec<Flash>> {
         if session.flashes().is_empty() {
             return Ok(Vec::new());
@@ -161,9 +161,9 @@ impl<T: Send + Sync + 'static> Manager<T> {
     async fn edit(
         &self,
         token: &Token,
-        session: Session<T>,
+        session: SessionSnapshot<T>,
         mut edit: impl FnMut(&mut Content<T>) -> Result<()> + Send,
-    ) -> Result<Option<Session<T>>> {
+    ) -> Result<Option<SessionSnapshot<T>>> {
         self.change(&self.presented(token), session, |session, status, _| {
             if !status.lets_in() {
                 return Ok(None);
@@ -187,9 +187,9 @@ impl<T: Send + Sync + 'static> Manager<T> {
     pub(crate) async fn change(
         &self,
         presented: &Presented<'_>,
-        read: Session<T>,
-        mut step: impl FnMut(&Session<T>, TokenStatus, Timestamp) -> Result<Step<T>> + Send,
-    ) -> Result<Option<Session<T>>> {
+        read: SessionSnapshot<T>,
+        mut step: impl FnMut(&SessionSnapshot<T>, TokenStatus, Timestamp) -> Result<Step<T>> + Send,
+    ) -> Result<Option<SessionSnapshot<T>>> {
         let mut turn = self.turns().take(presented.key).await?;
         let mut session = self.newest(presented, &turn, read);
         for attempt in 0..MAX_ATTEMPTS {
@@ -205,7 +205,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
                 self.store().replace(session.at(), session.version(), record.clone(), expiry).await;
             self.changes().changed(&presented.key);
             match replaced.map_err(Error::store)? {
-                Replace::Replaced(version) => {
+                ReplaceOutcome::Replaced(version) => {
                     let restart = expiry.map(|expiry| (expiry, now));
                     let session = session.changed(record, version, restart);
                     turn.hand_on(session.clone());
@@ -214,11 +214,11 @@ impl<T: Send + Sync + 'static> Manager<T> {
                     }
                     return Ok(Some(session.restricted_to(status.rights())));
                 }
-                Replace::Conflict(entry) => {
-                    session = Session::from_entry(&entry, self.clock().now());
+                ReplaceOutcome::Conflict(entry) => {
+                    session = SessionSnapshot::from_entry(&entry, self.clock().now());
                     self.lost(&mut turn, attempt).await;
                 }
-                Replace::Absent => return Ok(None),
+                ReplaceOutcome::Absent => return Ok(None),
             }
         }
         Err(Error::contended(format!(
@@ -234,9 +234,9 @@ impl<T: Send + Sync + 'static> Manager<T> {
     pub(crate) fn newest(
         &self,
         presented: &Presented<'_>,
-        turn: &Turn<'_, Session<T>>,
-        read: Session<T>,
-    ) -> Session<T> {
+        turn: &Turn<'_, SessionSnapshot<T>>,
+        read: SessionSnapshot<T>,
+    ) -> SessionSnapshot<T> {
         let Some(handed) = turn.handed() else {
             return read;
         };
@@ -249,7 +249,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
     ///
     /// After the others this process tries again at once, since then it has the newest. A pause
     /// that grew would starve it while the other goes on.
-    pub(crate) async fn lost(&self, turn: &mut Turn<'_, Session<T>>, attempt: u32) {
+    pub(crate) async fn lost(&self, turn: &mut Turn<'_, SessionSnapshot<T>>, attempt: u32) {
         turn.lost();
         if attempt % 2 == 1 {
             let mut random = [0; 2];

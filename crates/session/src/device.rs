@@ -10,7 +10,7 @@ pub struct Device {
 
 impl Device {
     /// The longest user agent that is kept, in bytes; a longer one is cut.
-    pub const USER_AGENT_LEN_MAX: usize = 512;
+    pub const MAX_USER_AGENT_LEN: usize = 512;
 
     /// A device about which nothing is known.
     pub const fn new() -> Self {
@@ -20,7 +20,7 @@ impl Device {
     /// Sets the `User-Agent` header (RFC 9110, section 10.1.5).
     #[must_use]
     pub fn with_user_agent(mut self, user_agent: &str) -> Self {
-        self.user_agent = Some(crate::flash::cut(user_agent, Self::USER_AGENT_LEN_MAX).into());
+        self.user_agent = Some(crate::flash::cut(user_agent, Self::MAX_USER_AGENT_LEN).into());
         self
     }
 

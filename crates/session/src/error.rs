@@ -130,7 +130,7 @@ impl Error {
     }
 
     /// Whether it was the store that failed, in whatever way, and not the call.
-    pub fn is_of_store(&self) -> bool {
+    pub fn is_store_error(&self) -> bool {
         self.0.source.as_ref().is_some_and(|source| source.is::<kvolt_cache::Error>())
     }
 

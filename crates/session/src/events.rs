@@ -26,7 +26,7 @@ pub struct Event {
     /// When, by the manager's clock.
     pub at: Timestamp,
     /// What happened.
-    pub what: What,
+    pub kind: EventKind,
     /// The public id of the session; of a refused token, the id that it names. None where a
     /// request had no token, or not one session is meant.
     pub id: Option<SessionId>,
@@ -37,7 +37,7 @@ pub struct Event {
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum What {
+pub enum EventKind {
     /// A session was made, for one who had proved who they are or for an anonymous visitor.
     Created {
         /// Whether nobody has proved anything.
@@ -83,11 +83,11 @@ pub enum EndReason {
     /// Its owner ended all others but one.
     RevokedOthers,
     /// All of its owner's were ended.
-    RevokedAll,
+    RevokedOwner,
     /// A credential of its owner's was changed.
     CredentialsChanged,
     /// Everybody's were ended.
-    Everyone,
+    RevokedEveryone,
     /// A token that had been replaced was used after its grace.
     Reuse,
     /// It could not be decoded.
@@ -120,7 +120,7 @@ pub enum RefusalReason {
     Unavailable,
 }
 
-impl What {
+impl EventKind {
     /// A short name, for logs and audits.
     pub const fn name(&self) -> &'static str {
         match self {
@@ -135,7 +135,7 @@ impl What {
     }
 }
 
-impl What {
+impl EventKind {
     /// Whether a client without an account can cause it, as often as it likes. An anonymous
     /// session expires as any other, and the store does not say which it was.
     const fn is_open_to_all(&self) -> bool {
@@ -157,9 +157,9 @@ impl EndReason {
             Self::Limit => "limit",
             Self::Revoked => "revoked",
             Self::RevokedOthers => "others revoked",
-            Self::RevokedAll => "all revoked",
+            Self::RevokedOwner => "all revoked",
             Self::CredentialsChanged => "credentials changed",
-            Self::Everyone => "everyone",
+            Self::RevokedEveryone => "everyone",
             Self::Reuse => "reuse",
             Self::Undecodable => "undecodable",
         }
@@ -235,37 +235,37 @@ impl Events {
     pub(crate) fn created(&self, id: SessionId, owner: Option<&Owner>, anonymous: bool) {
         tracing::info!(target: TARGET, %id, anonymous, "session created");
         count(metric::CREATED, [("anonymous", if anonymous { "true" } else { "false" })]);
-        self.tell(What::Created { anonymous }, Some(id), owner);
+        self.tell(EventKind::Created { anonymous }, Some(id), owner);
     }
 
     pub(crate) fn reauthenticated(&self, id: SessionId, owner: Option<&Owner>, level: Level) {
         tracing::info!(target: TARGET, %id, level = level.number(), "session reauthenticated");
-        self.tell(What::Reauthenticated { level }, Some(id), owner);
+        self.tell(EventKind::Reauthenticated { level }, Some(id), owner);
     }
 
     pub(crate) fn rotated(&self, id: SessionId, owner: Option<&Owner>) {
         tracing::info!(target: TARGET, %id, "session rotated");
         count(metric::ROTATED, []);
-        self.tell(What::Rotated, Some(id), owner);
+        self.tell(EventKind::Rotated, Some(id), owner);
     }
 
     pub(crate) fn ended(&self, id: SessionId, owner: Option<&Owner>, reason: EndReason) {
         tracing::info!(target: TARGET, %id, reason = reason.name(), "session ended");
         count(metric::ENDED, [("reason", reason.name())]);
-        self.tell(What::Ended { reason }, Some(id), owner);
+        self.tell(EventKind::Ended { reason }, Some(id), owner);
     }
 
     pub(crate) fn everyone_ended(&self) {
-        let reason = EndReason::Everyone;
+        let reason = EndReason::RevokedEveryone;
         tracing::warn!(target: TARGET, reason = reason.name(), "all sessions ended");
         count(metric::ENDED, [("reason", reason.name())]);
-        self.tell(What::Ended { reason }, None, None);
+        self.tell(EventKind::Ended { reason }, None, None);
     }
 
     pub(crate) fn expired(&self, id: SessionId) {
         tracing::debug!(target: TARGET, %id, "session expired");
         count(metric::EXPIRED, []);
-        self.tell(What::Expired, Some(id), None);
+        self.tell(EventKind::Expired, Some(id), None);
     }
 
     pub(crate) fn refused(
@@ -278,13 +278,13 @@ impl Events {
         let shown = id.as_ref().map(tracing::field::display);
         tracing::debug!(target: TARGET, id = shown, reason = reason.name(), "request refused");
         count(metric::REFUSED, [("reason", reason.name())]);
-        self.tell(What::Refused { reason }, id, owner);
+        self.tell(EventKind::Refused { reason }, id, owner);
     }
 
     pub(crate) fn reused(&self, id: SessionId, owner: Option<&Owner>) {
         tracing::warn!(target: TARGET, %id, "a token was used that had been replaced: it may have been stolen");
         count(metric::REUSED, []);
-        self.tell(What::Reused, Some(id), owner);
+        self.tell(EventKind::Reused, Some(id), owner);
     }
 
     /// A use of a session could not be written down; the request went on.
@@ -312,15 +312,15 @@ impl Events {
     }
 
     /// `owner` is the one that the store knows: of an anonymous session, its group.
-    fn tell(&self, what: What, id: Option<SessionId>, owner: Option<&Owner>) {
+    fn tell(&self, kind: EventKind, id: Option<SessionId>, owner: Option<&Owner>) {
         if self.queues.is_empty() {
             return;
         }
         let is_of_visitor = owner.is_some_and(Owner::is_reserved);
         let owner = owner.filter(|_| !is_of_visitor).cloned();
-        let event = Event { at: self.clock.now(), what, id, owner };
+        let event = Event { at: self.clock.now(), kind, id, owner };
         for queue in &self.queues {
-            queue.put(&event, is_of_visitor || what.is_open_to_all());
+            queue.put(&event, is_of_visitor || kind.is_open_to_all());
         }
     }
 }

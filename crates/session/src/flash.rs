@@ -9,19 +9,19 @@ pub struct Flash {
 
 impl Flash {
     /// How many wait in a session at the most; for one more the oldest goes.
-    pub const WAITING_MAX: usize = 16;
+    pub const MAX_WAITING: usize = 16;
 
     /// The longest text that is kept, in bytes; a longer one is cut.
-    pub const TEXT_LEN_MAX: usize = 1_024;
+    pub const MAX_TEXT_LEN: usize = 1_024;
 
     /// The longest name of a kind that is kept, in bytes; a longer one is cut.
-    pub const KIND_LEN_MAX: usize = 32;
+    pub const MAX_KIND_LEN: usize = 32;
 
     /// A message of a kind, such as `success`, `info` or `error`, by which pages tell them apart.
     pub fn new(kind: &str, text: &str) -> Self {
         Self {
-            kind: cut(kind, Self::KIND_LEN_MAX).into(),
-            text: cut(text, Self::TEXT_LEN_MAX).into(),
+            kind: cut(kind, Self::MAX_KIND_LEN).into(),
+            text: cut(text, Self::MAX_TEXT_LEN).into(),
         }
     }
 

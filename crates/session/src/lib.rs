@@ -29,30 +29,31 @@ mod token;
 mod turns;
 
 pub use access::Access;
-pub use anonymous::Anonymous;
+pub use anonymous::AnonymousSessions;
 pub use binding::Binding;
-pub use by_owner::{Listing, Page};
+pub use by_owner::{SessionList, SessionPage};
 pub use csrf::CsrfToken;
 pub use device::Device;
 pub use error::{Error, Result};
 #[cfg(feature = "metrics")]
 pub use events::metric::describe_metrics;
-pub use events::{EndReason, Event, EventListener, RefusalReason, What};
+pub use events::{EndReason, Event, EventKind, EventListener, RefusalReason};
 pub use flash::Flash;
 pub use id::{ParseSessionIdError, SessionId};
 #[cfg(feature = "json")]
 pub use json::RecordJson;
 pub use level::{Level, StepUp};
 #[cfg(feature = "live")]
-pub use live::{Live, WhileLive};
+pub use live::{LiveSession, UntilEnded};
 pub use manager::Manager;
 pub use policy::{
-    Builder, IDLE_TIMEOUT_DEFAULT, LIFETIME_DEFAULT, LIVE_INTERVAL_DEFAULT, TokenReuse, Undecodable,
+    DEFAULT_IDLE_TIMEOUT, DEFAULT_LIFETIME, DEFAULT_LIVE_INTERVAL, ManagerBuilder, TokenReuse,
+    Undecodable,
 };
 pub use reading::{Ready, Unread};
 pub use record::{NewSession, Record};
-pub use renewing::Rotated;
-pub use session::Session;
+pub use renewing::RotateOutcome;
+pub use session::SessionSnapshot;
 pub use timeouts::Timeouts;
 pub use token::Token;
 

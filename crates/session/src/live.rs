@@ -10,7 +10,7 @@ use futures_core::Stream;
 use kvolt_cache::{Freshness, Notice, Watch};
 use tokio::time::{Instant, timeout_at};
 
-use crate::{Manager, Session};
+use crate::{Manager, SessionSnapshot};
 
 /// A session that an open connection belongs to: notifies when it changes, and when it ends.
 ///
@@ -18,7 +18,7 @@ use crate::{Manager, Session};
 /// session, for whatever reason and on whichever server, at a change of credentials, and when the
 /// session can't be read any more. It notices a change that this process makes at once, and one of
 /// another process as soon as the store pushes it, where a near cache listens to the store. Where
-/// nothing is pushed it checks every [`live_interval`](crate::Builder::live_interval), and begins
+/// nothing is pushed it checks every [`live_interval`](crate::ManagerBuilder::live_interval), and begins
 /// to do so when pushes have been lost for the near cache's bound. A store that can't answer is no
 /// end: it is asked again.
 ///
@@ -27,10 +27,10 @@ use crate::{Manager, Session};
 ///
 /// Needs a Tokio runtime with its timer.
 #[must_use = "a live session does nothing until it is waited for"]
-pub struct Live<T> {
+pub struct LiveSession<T> {
     manager: Manager<T>,
     watch: Watch,
-    session: Session<T>,
+    session: SessionSnapshot<T>,
     /// When to check without being notified, which outlives a wait that was given up; `None` if
     /// something may have happened since the last check.
     next_check: Option<NextCheck>,
@@ -63,12 +63,12 @@ const CHECK_MIN: Duration = Duration::from_millis(10);
 const MAX_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The longest pause before a store is asked again that could not answer.
-const PAUSE_MAX: Duration = Duration::from_secs(5);
+const MAX_PAUSE: Duration = Duration::from_secs(5);
 
 impl<T: Send + Sync + 'static> Manager<T> {
     /// Follows a session for a connection that stays open.
-    pub fn live(&self, session: &Session<T>) -> Live<T> {
-        Live {
+    pub fn live(&self, session: &SessionSnapshot<T>) -> LiveSession<T> {
+        LiveSession {
             manager: self.clone(),
             watch: self.changes().watch(*session.key()),
             session: session.clone(),
@@ -79,9 +79,9 @@ impl<T: Send + Sync + 'static> Manager<T> {
     }
 }
 
-impl<T: Send + Sync + 'static> Live<T> {
+impl<T: Send + Sync + 'static> LiveSession<T> {
     /// The session as it was last seen.
-    pub fn session(&self) -> &Session<T> {
+    pub fn session(&self) -> &SessionSnapshot<T> {
         &self.session
     }
 
@@ -93,7 +93,7 @@ impl<T: Send + Sync + 'static> Live<T> {
     /// # Cancellation
     ///
     /// Nothing is lost with a future that is dropped before it has finished.
-    pub async fn changed(&mut self) -> Option<&Session<T>> {
+    pub async fn changed(&mut self) -> Option<&SessionSnapshot<T>> {
         loop {
             let mut freshness = Freshness::Bounded;
             if let Some(next) = self.next_check {
@@ -148,11 +148,11 @@ impl<T: Send + Sync + 'static> Live<T> {
     /// The items of a stream for as long as the session lives.
     ///
     /// When the session ends, the stream does, even if an item is ready.
-    pub fn limit<S: Stream>(self, stream: S) -> WhileLive<S>
+    pub fn take_until_ended<S: Stream>(self, stream: S) -> UntilEnded<S>
     where
         T: 'static,
     {
-        WhileLive { ended: Some(Box::pin(self.ended())), stream: Box::pin(stream) }
+        UntilEnded { ended: Some(Box::pin(self.ended())), stream: Box::pin(stream) }
     }
 
     /// When to check again after a check.
@@ -171,7 +171,7 @@ impl<T: Send + Sync + 'static> Live<T> {
 
     /// For how long the store pushes every change, as far as is known.
     fn pushed_for(&self) -> Duration {
-        self.manager.changes().complete_for()
+        self.manager.changes().current_for()
     }
 
     /// When to check after pushes were lost, or are back: at some moment within the interval, so
@@ -192,7 +192,7 @@ impl<T: Send + Sync + 'static> Live<T> {
     }
 
     /// How long a session has left by this process's clock.
-    fn left(&self, session: &Session<T>) -> Duration {
+    fn left(&self, session: &SessionSnapshot<T>) -> Duration {
         session.expires_at().since(self.manager.policy().clock.now())
     }
 
@@ -200,21 +200,21 @@ impl<T: Send + Sync + 'static> Live<T> {
     /// over half of that, so that connections do not ask all at once when the store tries to come
     /// back.
     fn after_failure(&self) -> NextCheck {
-        let first = (self.manager.policy().live_interval / 4).clamp(CHECK_MIN, PAUSE_MAX);
-        let pause = first.saturating_mul(1 << self.failures.min(16)).min(PAUSE_MAX);
+        let first = (self.manager.policy().live_interval / 4).clamp(CHECK_MIN, MAX_PAUSE);
+        let pause = first.saturating_mul(1 << self.failures.min(16)).min(MAX_PAUSE);
         let at = Instant::now() + pause - self.part_of(pause / 2);
         NextCheck { at, reason: CheckReason::Time }
     }
 }
 
-/// The items of a stream while a session lives. Made by [`Live::limit`].
+/// The items of a stream while a session lives. Made by [`LiveSession::take_until_ended`].
 #[must_use = "a stream does nothing until it is polled"]
-pub struct WhileLive<S> {
+pub struct UntilEnded<S> {
     ended: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     stream: Pin<Box<S>>,
 }
 
-impl<S: Stream> Stream for WhileLive<S> {
+impl<S: Stream> Stream for UntilEnded<S> {
     type Item = S::Item;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<S::Item>> {
@@ -233,13 +233,13 @@ impl<S: Stream> Stream for WhileLive<S> {
     }
 }
 
-impl<T> fmt::Debug for Live<T> {
+impl<T> fmt::Debug for LiveSession<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Live").field("session", &self.session).finish_non_exhaustive()
     }
 }
 
-impl<S> fmt::Debug for WhileLive<S> {
+impl<S> fmt::Debug for UntilEnded<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WhileLive").field("ended", &self.ended.is_none()).finish_non_exhaustive()
     }

@@ -3,16 +3,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kvolt_cache::{
-    AnyStore, At, Changes, Freshness, Insert, Key, Namespace, NewEntry, Remove, Replaces, Store,
+    AnyStore, Changes, Freshness, InsertOutcome, Key, Namespace, NewEntry, Predecessor,
+    RemoveOutcome, Store, Target,
 };
 
 use crate::events::{EndReason, EventListener, Events, RefusalReason};
 use crate::level::Proofs;
-use crate::policy::{Builder, Policy, measured};
+use crate::policy::{ManagerBuilder, Policy, measured};
 use crate::record::{Content, Data, NewSession, Record};
 use crate::token::SecretDigest;
 use crate::turns::Turns;
-use crate::{Error, Owner, Result, Session, SessionId, Timeouts, Token, csrf};
+use crate::{Error, Owner, Result, SessionId, SessionSnapshot, Timeouts, Token, csrf};
 
 /// Makes, reads, changes and ends the sessions of one application. Cloning it
 /// is cheap; all clones are one manager.
@@ -33,7 +34,7 @@ struct Inner<T> {
     policy: Policy<T>,
     events: Arc<Events>,
     changes: Arc<Changes>,
-    turns: Turns<Session<T>>,
+    turns: Turns<SessionSnapshot<T>>,
 }
 
 /// A new id collides with an existing one once in 2^48 sessions; more than
@@ -43,18 +44,18 @@ const MAX_INSERT_ATTEMPTS: u32 = 8;
 impl<T: Send + Sync + 'static> Manager<T> {
     /// A manager on a store, for sessions that end when unused for this long.
     ///
-    /// However much they are used, they end after [`LIFETIME_DEFAULT`](crate::LIFETIME_DEFAULT), or
+    /// However much they are used, they end after [`DEFAULT_LIFETIME`](crate::DEFAULT_LIFETIME), or
     /// after the idle timeout if that is longer. With an idle timeout of zero, each call that
     /// would create a session is an error ([`Error::is_misconfigured`]).
     pub fn new(store: impl Store<Record<T>>, idle_timeout: Duration) -> Self {
-        let timeouts = Timeouts::new(idle_timeout, crate::LIFETIME_DEFAULT.max(idle_timeout));
+        let timeouts = Timeouts::new(idle_timeout, crate::DEFAULT_LIFETIME.max(idle_timeout));
         let policy = Policy { timeouts, ..Policy::default() };
         Self::from_parts(measured(store), policy, Vec::new())
     }
 
     /// A manager with other settings.
-    pub fn builder(store: impl Store<Record<T>>) -> Builder<T> {
-        Builder::new(store)
+    pub fn builder(store: impl Store<Record<T>>) -> ManagerBuilder<T> {
+        ManagerBuilder::new(store)
     }
 
     pub(crate) fn from_parts(
@@ -90,7 +91,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
         self.0.store.namespace()
     }
 
-    pub(crate) fn turns(&self) -> &Turns<Session<T>> {
+    pub(crate) fn turns(&self) -> &Turns<SessionSnapshot<T>> {
         &self.0.turns
     }
 
@@ -106,8 +107,8 @@ impl<T: Send + Sync + 'static> Manager<T> {
         &self.0.changes
     }
 
-    /// When sessions end, except for [remembered](Builder::remembered_timeouts) and
-    /// [anonymous](crate::Anonymous::timeouts) ones, which may have timeouts of their own.
+    /// When sessions end, except for [remembered](ManagerBuilder::remembered_timeouts) and
+    /// [anonymous](crate::AnonymousSessions::timeouts) ones, which may have timeouts of their own.
     pub fn timeouts(&self) -> Timeouts {
         self.policy().timeouts
     }
@@ -148,7 +149,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// ([`Error::is_full`]), if the owner has as many sessions as allowed
     /// ([`Error::is_limit_reached`]), if the data is larger than the store takes
     /// ([`Error::is_too_large`]), if the owner's name is not valid or the session lacks the
-    /// [binding](Builder::bound_to) that the manager asks for ([`Error::is_misconfigured`]), or if
+    /// [binding](ManagerBuilder::bound_to) that the manager asks for ([`Error::is_misconfigured`]), or if
     /// there is no randomness ([`Error::is_unavailable`]).
     pub async fn create(&self, session: impl Into<NewSession<T>>) -> Result<Token> {
         self.insert_new(self.content(session.into())?).await
@@ -160,7 +161,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// # Errors
     ///
     /// Returns the errors of [`create`](Self::create), an error
-    /// ([`Error::is_misconfigured`]) without [`Builder::anonymous`], and an error
+    /// ([`Error::is_misconfigured`]) without [`ManagerBuilder::anonymous`], and an error
     /// ([`Error::is_too_large`]) for data beyond its bound.
     pub async fn create_anonymous(&self, data: T) -> Result<Token> {
         let Some(anonymous) = &self.policy().anonymous else {
@@ -185,7 +186,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// Returns an error if the store is unavailable ([`Error::is_unavailable`]), or if not even
     /// the session's envelope can be read ([`Error::is_corrupt`]), so that the token can't be
     /// verified.
-    pub async fn destroy(&self, token: &Token) -> Result<bool> {
+    pub async fn logout(&self, token: &Token) -> Result<bool> {
         let presented = self.presented(token);
         match self.verified(&presented, Freshness::Bounded).await? {
             Some(found) if found.status.may_end() => {
@@ -195,29 +196,29 @@ impl<T: Send + Sync + 'static> Manager<T> {
         }
     }
 
-    /// [`destroy`](Self::destroy) for a caller that has just read the session by its token: a
+    /// [`logout`](Self::logout) for a caller that has just read the session by its token: a
     /// remote store is asked once less.
     ///
     /// # Errors
     ///
     /// Returns an error if the store is unavailable ([`Error::is_unavailable`]).
-    pub async fn destroy_session(&self, session: &Session<T>) -> Result<bool> {
+    pub async fn logout_session(&self, session: &SessionSnapshot<T>) -> Result<bool> {
         self.end_session(session, EndReason::Logout).await
     }
 
     pub(crate) async fn end_session(
         &self,
-        session: &Session<T>,
+        session: &SessionSnapshot<T>,
         reason: EndReason,
     ) -> Result<bool> {
         self.end_at(session.at(), reason).await
     }
 
     /// Removes the entry of a session, and reports that it was ended.
-    pub(crate) async fn end_at(&self, at: At<'_>, reason: EndReason) -> Result<bool> {
+    pub(crate) async fn end_at(&self, at: Target<'_>, reason: EndReason) -> Result<bool> {
         let removed = self.store().remove(at, None).await;
         self.changes().changed(at.key);
-        let ended = removed.map_err(Error::store)? == Remove::Removed;
+        let ended = removed.map_err(Error::store)? == RemoveOutcome::Removed;
         if ended {
             self.events().ended(SessionId::from_key(at.key), at.owner, reason);
         }
@@ -275,7 +276,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
     pub(crate) async fn insert(
         &self,
         mut content: Content<T>,
-        replaces: Option<&Session<T>>,
+        replaces: Option<&SessionSnapshot<T>>,
     ) -> Result<Option<Token>> {
         let policy = self.policy();
         let timeouts = policy.timeouts_of(&content);
@@ -286,7 +287,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
         }
         content.ends_at = policy.clock.now().saturating_add(timeouts.lifetime);
         let replaced = replaces.map(|session| {
-            Replaces::new(*session.key())
+            Predecessor::new(*session.key())
                 .owner(session.filed_under().cloned())
                 .seen(session.version())
         });
@@ -309,7 +310,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
             }
             let owner = owner.as_ref();
             match inserted.map_err(Error::store)? {
-                Insert::Inserted { removed } => {
+                InsertOutcome::Inserted { removed } => {
                     self.events().created(id, owner, content.is_anonymous());
                     if let Some(session) = replaces {
                         let (id, owner) = (session.id(), session.filed_under());
@@ -318,12 +319,12 @@ impl<T: Send + Sync + 'static> Manager<T> {
                     self.ended(&removed, owner, EndReason::Limit);
                     return Ok(Some(token));
                 }
-                Insert::LimitReached => {
+                InsertOutcome::LimitReached => {
                     self.events().refused(None, owner, RefusalReason::Limit);
                     return Err(Error::limit_reached());
                 }
-                Insert::Conflict => return Ok(None),
-                Insert::Occupied | Insert::Expired => {}
+                InsertOutcome::Conflict => return Ok(None),
+                InsertOutcome::Occupied | InsertOutcome::Expired => {}
             }
         }
         Err(repeating_generator())

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kvolt_cache::{AnyStore, Clock, OwnerLimit, Store};
 
-use crate::anonymous::Anonymous;
+use crate::anonymous::AnonymousSessions;
 use crate::events::EventListener;
 use crate::record::Content;
 use crate::token::{Random, system_random};
@@ -14,15 +14,15 @@ use crate::{Binding, Error, Manager, Owner, Record, Result, SessionId, Timeouts}
 ///
 /// Within what OWASP recommends for low-risk applications (15 to 30 minutes),
 /// and half of what NIST SP 800-63B-4 allows at level 2.
-pub const IDLE_TIMEOUT_DEFAULT: Duration = Timeouts::DEFAULT.idle;
+pub const DEFAULT_IDLE_TIMEOUT: Duration = Timeouts::DEFAULT.idle;
 
 /// How long a session lives at the most unless set otherwise: 12 hours, what
 /// NIST SP 800-63B-4 allows at level 3.
-pub const LIFETIME_DEFAULT: Duration = Timeouts::DEFAULT.lifetime;
+pub const DEFAULT_LIFETIME: Duration = Timeouts::DEFAULT.lifetime;
 
-/// How often a [live connection](crate::Live) looks by itself whether its session
+/// How often a [live connection](crate::LiveSession) looks by itself whether its session
 /// lives, where the store pushes nothing, unless set otherwise: every second.
-pub const LIVE_INTERVAL_DEFAULT: Duration = Duration::from_secs(1);
+pub const DEFAULT_LIVE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What holds for all sessions of a manager.
 pub(crate) struct Policy<T> {
@@ -34,7 +34,7 @@ pub(crate) struct Policy<T> {
     pub(crate) owner_limit: Option<OwnerLimit>,
     pub(crate) owned_by: Option<OwnedBy<T>>,
     pub(crate) bound_to: Option<BoundTo<T>>,
-    pub(crate) anonymous: Option<Anonymous<T>>,
+    pub(crate) anonymous: Option<AnonymousSessions<T>>,
     pub(crate) undecodable: Undecodable,
     pub(crate) live_interval: Duration,
     pub(crate) clock: Clock,
@@ -89,7 +89,7 @@ impl<T> Default for Policy<T> {
             bound_to: None,
             anonymous: None,
             undecodable: Undecodable::default(),
-            live_interval: LIVE_INTERVAL_DEFAULT,
+            live_interval: DEFAULT_LIVE_INTERVAL,
             clock: Clock::system(),
             random: system_random,
         }
@@ -102,7 +102,7 @@ impl<T> Default for Policy<T> {
 /// or has the new one. The token is refused in any case. Every token that was ever issued for a
 /// live session is recognised.
 ///
-/// A use is a reuse once twice the [grace](Builder::rotation_grace) has passed, by the store's
+/// A use is a reuse once twice the [grace](ManagerBuilder::rotation_grace) has passed, by the store's
 /// clock; until then a late request is refused and means nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -114,7 +114,7 @@ pub enum TokenReuse {
     Report,
     /// It is reported, and the session ends: its user has to sign in again.
     ///
-    /// It needs a [grace](Builder::rotation_grace) above zero: without one, a request that
+    /// It needs a [grace](ManagerBuilder::rotation_grace) above zero: without one, a request that
     /// was under way while the token changed would end the session.
     EndSession,
 }
@@ -140,25 +140,25 @@ pub enum Undecodable {
 
 /// Settings of a [`Manager`].
 #[must_use = "a builder does nothing until `build` is called"]
-pub struct Builder<T> {
+pub struct ManagerBuilder<T> {
     store: AnyStore<Record<T>>,
     policy: Policy<T>,
     listeners: Vec<Arc<dyn EventListener>>,
 }
 
-impl<T: Send + Sync + 'static> Builder<T> {
+impl<T: Send + Sync + 'static> ManagerBuilder<T> {
     pub(crate) fn new(store: impl Store<Record<T>>) -> Self {
         let store = measured(store);
         Self { store, policy: Policy::default(), listeners: Vec::new() }
     }
 
-    /// How long a session lives unused. [`IDLE_TIMEOUT_DEFAULT`] unless set.
+    /// How long a session lives unused. [`DEFAULT_IDLE_TIMEOUT`] unless set.
     pub fn idle_timeout(mut self, idle_timeout: Duration) -> Self {
         self.policy.timeouts.idle = idle_timeout;
         self
     }
 
-    /// How long a session lives at the most, however much it is used. [`LIFETIME_DEFAULT`] unless set.
+    /// How long a session lives at the most, however much it is used. [`DEFAULT_LIFETIME`] unless set.
     pub fn lifetime(mut self, lifetime: Duration) -> Self {
         self.policy.timeouts.lifetime = lifetime;
         self
@@ -223,7 +223,7 @@ impl<T: Send + Sync + 'static> Builder<T> {
     ///
     /// It is called at each use of a session and must return at once; an application that
     /// has to ask a database keeps the values in memory, or compares
-    /// [`Session::binding`](crate::Session::binding) itself where it loads the account.
+    /// [`SessionSnapshot::binding`](crate::SessionSnapshot::binding) itself where it loads the account.
     pub fn bound_to(
         mut self,
         value: impl Fn(&T) -> Option<Binding> + Send + Sync + 'static,
@@ -233,7 +233,7 @@ impl<T: Send + Sync + 'static> Builder<T> {
     }
 
     /// Keeps sessions of visitors who have not signed in. None are made unless set.
-    pub fn anonymous(mut self, anonymous: Anonymous<T>) -> Self {
+    pub fn anonymous(mut self, anonymous: AnonymousSessions<T>) -> Self {
         self.policy.anonymous = Some(anonymous);
         self
     }
@@ -247,8 +247,8 @@ impl<T: Send + Sync + 'static> Builder<T> {
         self
     }
 
-    /// How often a [live connection](crate::Live) looks by itself, where the store pushes
-    /// nothing. [`LIVE_INTERVAL_DEFAULT`] unless set.
+    /// How often a [live connection](crate::LiveSession) looks by itself, where the store pushes
+    /// nothing. [`DEFAULT_LIVE_INTERVAL`] unless set.
     pub fn live_interval(mut self, interval: Duration) -> Self {
         self.policy.live_interval = interval;
         self
@@ -350,7 +350,7 @@ pub(crate) fn measured<V: Send + 'static>(store: impl Store<V>) -> AnyStore<V> {
     store
 }
 
-impl<T> fmt::Debug for Builder<T> {
+impl<T> fmt::Debug for ManagerBuilder<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
             .field("policy", &self.policy)

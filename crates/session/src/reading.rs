@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use kvolt_cache::{EntryRef, Freshness, Key, Owner, Store, Timestamp, Use};
+use kvolt_cache::{AfterRead, EntryRef, Freshness, Key, Owner, Store, Timestamp};
 
 use crate::events::{self, EndReason, RefusalReason};
 use crate::level::Proofs;
 use crate::policy::{TokenReuse, Undecodable};
 use crate::record::{Content, Record};
 use crate::token::SecretDigest;
-use crate::{Access, Error, Manager, Result, Session, SessionId, Token};
+use crate::{Access, Error, Manager, Result, SessionId, SessionSnapshot, Token};
 
 /// What a token is to the session that it names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub(crate) struct Presented<'a> {
 /// A session that a token names, and what the token is to it.
 pub(crate) struct Verified<T> {
     /// With the rights of the token.
-    pub(crate) session: Session<T>,
+    pub(crate) session: SessionSnapshot<T>,
     pub(crate) status: TokenStatus,
     is_slide_due: bool,
     is_copy: bool,
@@ -51,7 +51,7 @@ pub(crate) struct Verified<T> {
 #[must_use = "a read that is not ready has to be finished"]
 pub enum Ready<T> {
     /// The answer.
-    Yes(Result<Option<Session<T>>>),
+    Yes(Result<Option<SessionSnapshot<T>>>),
     /// The store has to be asked: by [`Manager::finish`].
     No(Unread<T>),
 }
@@ -69,7 +69,7 @@ pub struct Unread<T> {
 #[derive(Debug)]
 enum Next<T> {
     Ask(Freshness),
-    Touch(Session<T>),
+    Touch(SessionSnapshot<T>),
 }
 
 /// How far the clocks of the store and of the manager may be apart at the absolute end of a
@@ -83,7 +83,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
     ///
     /// Returns an error if the store is unavailable ([`Error::is_unavailable`]), or if the session
     /// exists but can't be read ([`Error::is_corrupt`]).
-    pub async fn get(&self, token: &Token) -> Result<Option<Session<T>>> {
+    pub async fn get(&self, token: &Token) -> Result<Option<SessionSnapshot<T>>> {
         self.get_with(token, Access::SLIDE).await
     }
 
@@ -94,7 +94,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
     ///
     /// Returns an error if the store is unavailable ([`Error::is_unavailable`]), or if the session
     /// exists but can't be read ([`Error::is_corrupt`]).
-    pub async fn peek(&self, token: &Token) -> Result<Option<Session<T>>> {
+    pub async fn peek(&self, token: &Token) -> Result<Option<SessionSnapshot<T>>> {
         self.get_with(token, Access::PEEK).await
     }
 
@@ -105,7 +105,11 @@ impl<T: Send + Sync + 'static> Manager<T> {
     ///
     /// Returns an error if the store is unavailable ([`Error::is_unavailable`]), or if the session
     /// exists but can't be read ([`Error::is_corrupt`]).
-    pub async fn get_with(&self, token: &Token, access: Access) -> Result<Option<Session<T>>> {
+    pub async fn get_with(
+        &self,
+        token: &Token,
+        access: Access,
+    ) -> Result<Option<SessionSnapshot<T>>> {
         match self.get_ready(token, access) {
             Ready::Yes(answer) => answer,
             Ready::No(unread) => self.finish(token, unread).await,
@@ -123,17 +127,17 @@ impl<T: Send + Sync + 'static> Manager<T> {
             let status = self.status(&presented, &entry);
             if !status.lets_in() || entry.value.data().is_err() {
                 (found, is_slide_due) = (None, false);
-                return Use::Look;
+                return AfterRead::Keep;
             }
             let is_used = access.slides() && status == TokenStatus::Valid;
             is_slide_due = is_used && entry.slide_due;
             let slides_in_place = is_used && !entry.slide_due && !entry.is_copy;
-            let session = found.insert(Session::from_ref(entry, self.clock().now()));
+            let session = found.insert(SessionSnapshot::from_ref(entry, self.clock().now()));
             session.restrict(status.rights());
             if slides_in_place {
                 session.slide_in_place();
             }
-            if is_used { Use::Slide } else { Use::Look }
+            if is_used { AfterRead::Slide } else { AfterRead::Keep }
         };
         let unread = |next| {
             let Presented { key, digest, .. } = presented;
@@ -161,7 +165,11 @@ impl<T: Send + Sync + 'static> Manager<T> {
     ///
     /// Returns an error if the store is unavailable ([`Error::is_unavailable`]), or if the session
     /// exists but can't be read ([`Error::is_corrupt`]).
-    pub async fn finish(&self, token: &Token, unread: Unread<T>) -> Result<Option<Session<T>>> {
+    pub async fn finish(
+        &self,
+        token: &Token,
+        unread: Unread<T>,
+    ) -> Result<Option<SessionSnapshot<T>>> {
         let Unread { key, digest, access, next } = unread;
         let presented = Presented { token, key, digest };
         let freshness = match next {
@@ -211,9 +219,9 @@ impl<T: Send + Sync + 'static> Manager<T> {
                 && let Ok(data) = entry.value.data()
             {
                 looked = Some(look(data));
-                return if access.slides() { Use::Slide } else { Use::Look };
+                return if access.slides() { AfterRead::Slide } else { AfterRead::Keep };
             }
-            Use::Look
+            AfterRead::Keep
         });
         match ready {
             Some(Ok(true)) if looked.is_some() => Ok(looked),
@@ -334,9 +342,9 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// exists but can't be read ([`Error::is_corrupt`]).
     pub async fn peek_session(
         &self,
-        began: &Session<T>,
+        began: &SessionSnapshot<T>,
         freshness: Freshness,
-    ) -> Result<Option<Session<T>>> {
+    ) -> Result<Option<SessionSnapshot<T>>> {
         let found = self.by_id(began.id(), freshness).await?;
         let continues = |content: &Content<T>| {
             content.epoch == began.content().epoch
@@ -359,7 +367,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
     ) -> Result<Option<Verified<T>>> {
         let mut visit = |entry: EntryRef<'_, Record<T>>| {
             let status = self.status(presented, &entry);
-            let session = Session::from_ref(entry, self.clock().now());
+            let session = SessionSnapshot::from_ref(entry, self.clock().now());
             Verified {
                 session: session.restricted_to(status.rights()),
                 status,
@@ -380,9 +388,10 @@ impl<T: Send + Sync + 'static> Manager<T> {
         &self,
         id: SessionId,
         freshness: Freshness,
-    ) -> Result<Option<Session<T>>> {
+    ) -> Result<Option<SessionSnapshot<T>>> {
         let key = id.key(self.namespace());
-        let mut visit = |entry: EntryRef<'_, _>| Session::from_ref(entry, self.clock().now());
+        let mut visit =
+            |entry: EntryRef<'_, _>| SessionSnapshot::from_ref(entry, self.clock().now());
         self.visited(&key, freshness, &mut visit).await
     }
 
@@ -396,7 +405,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
         let mut found = Ok(None);
         let mut look = |entry: EntryRef<'_, Record<T>>| {
             found = self.is_live(&entry).map(|is_live| is_live.then(|| visit(entry)));
-            Use::Look
+            AfterRead::Keep
         };
         match self.store().get_ready(key, freshness, &mut look) {
             Some(Ok(true)) => found,
@@ -415,8 +424,8 @@ impl<T: Send + Sync + 'static> Manager<T> {
     async fn touched(
         &self,
         presented: &Presented<'_>,
-        session: Session<T>,
-    ) -> Result<Option<Session<T>>> {
+        session: SessionSnapshot<T>,
+    ) -> Result<Option<SessionSnapshot<T>>> {
         match self.store().touch(session.at()).await {
             Ok(Some(deadlines)) => Ok(Some(session.slid(deadlines))),
             Ok(None) => {
@@ -434,7 +443,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
     }
 
     /// Reports a token that lets no one in, and ends the session where that is the policy.
-    async fn refuse(&self, session: &Session<T>, status: TokenStatus) -> Result<()> {
+    async fn refuse(&self, session: &SessionSnapshot<T>, status: TokenStatus) -> Result<()> {
         let (id, owner) = (session.id(), session.filed_under());
         let reason = match status {
             TokenStatus::CredentialsChanged | TokenStatus::Replaced { by_credentials: true } => {
@@ -459,7 +468,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
 
     /// Whether the data of a session can be read, whose token was verified. One that can't be is
     /// an error, or is ended: the policy decides.
-    async fn is_readable(&self, session: &Session<T>) -> Result<bool> {
+    async fn is_readable(&self, session: &SessionSnapshot<T>) -> Result<bool> {
         let Err(error) = session.content().data.get() else {
             return Ok(true);
         };

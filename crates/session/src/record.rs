@@ -265,7 +265,7 @@ impl<T> NewSession<T> {
     /// Sets whether the client is to keep its token when it is closed: "remember me".
     ///
     /// How long the session lives is the server's business in any case
-    /// ([`Builder::remembered_timeouts`](crate::Builder::remembered_timeouts)).
+    /// ([`ManagerBuilder::remembered_timeouts`](crate::ManagerBuilder::remembered_timeouts)).
     #[must_use]
     pub fn remember(mut self, remember: bool) -> Self {
         self.remembered = remember;
@@ -278,7 +278,7 @@ impl<T> NewSession<T> {
     }
 
     /// Binds it to a value such as the version of the account's credentials: see
-    /// [`Builder::bound_to`](crate::Builder::bound_to).
+    /// [`ManagerBuilder::bound_to`](crate::ManagerBuilder::bound_to).
     ///
     /// Give the value that was read together with what the credentials were checked
     /// against, so that a change in between is noticed.

@@ -10,12 +10,12 @@ use crate::level::Proofs;
 use crate::reading::{Presented, TokenStatus};
 use crate::record::{Content, Data, NewSession, Previous};
 use crate::token::SecretDigest;
-use crate::{Binding, Error, Level, Manager, Result, Session, Token};
+use crate::{Binding, Error, Level, Manager, Result, SessionSnapshot, Token};
 
 /// Outcome of a rotation.
 #[derive(Debug)]
 #[must_use = "the new token has to be given to the client"]
-pub enum Rotated {
+pub enum RotateOutcome {
     /// The session has this token now.
     Token(Token),
     /// The token had been replaced and is in its grace: the session has one
@@ -47,7 +47,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// of sessions per owner does not count the old one. (On a Redis Cluster, where the two have
     /// different owners, the new session is created first and the old one ended after it.) Both
     /// timeouts start again. From an anonymous session, data is carried over by the
-    /// [rule](crate::Anonymous::carry_over).
+    /// [rule](crate::AnonymousSessions::carry_over).
     ///
     /// Only a token that is right ends its session: one that merely names it does not.
     ///
@@ -79,7 +79,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
     pub async fn login_from(
         &self,
         old: &Token,
-        read: Session<T>,
+        read: SessionSnapshot<T>,
         session: impl Into<NewSession<T>>,
     ) -> Result<Token> {
         let content = self.content(session.into())?;
@@ -89,7 +89,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
     async fn login_over(
         &self,
         presented: &Presented<'_>,
-        previous: Session<T>,
+        previous: SessionSnapshot<T>,
         content: Content<T>,
     ) -> Result<Token> {
         let mut turn = self.turns().take(presented.key).await?;
@@ -113,7 +113,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
         &self,
         presented: &Presented<'_>,
         freshness: Freshness,
-    ) -> Result<Option<Session<T>>> {
+    ) -> Result<Option<SessionSnapshot<T>>> {
         match self.verified(presented, freshness).await {
             // Without its record, no token of the session can be verified: it stays as it is.
             Err(error) if error.is_corrupt() => Ok(None),
@@ -122,7 +122,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
     }
 
     /// What a login creates, with what it takes over from an anonymous session.
-    fn carried_over(&self, previous: &Session<T>, content: &Content<T>) -> Content<T> {
+    fn carried_over(&self, previous: &SessionSnapshot<T>, content: &Content<T>) -> Content<T> {
         let mut content = content.clone();
         let anonymous = self.policy().anonymous.as_ref().filter(|_| previous.is_anonymous());
         let carry_over = anonymous.and_then(|anonymous| anonymous.carry_over.as_ref());
@@ -137,8 +137,8 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// Gives a session a new token. The id, the data and both deadlines stay.
     ///
     /// The old token is refused at once, or after
-    /// [`rotation_grace`](crate::Builder::rotation_grace). What happens when it is used after
-    /// that is up to [`token_reuse`](crate::Builder::token_reuse).
+    /// [`rotation_grace`](crate::ManagerBuilder::rotation_grace). What happens when it is used after
+    /// that is up to [`token_reuse`](crate::ManagerBuilder::token_reuse).
     ///
     /// If the store's answer is lost, it is asked whether the rotation took effect.
     ///
@@ -147,18 +147,18 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// Returns an error if the store is unavailable ([`Error::is_unavailable`]), if the session's
     /// envelope can't be read ([`Error::is_corrupt`]), if other changes leave no turn
     /// ([`Error::is_contended`]), or if there is no randomness ([`Error::is_unavailable`]).
-    pub async fn rotate(&self, token: &Token) -> Result<Rotated> {
+    pub async fn rotate(&self, token: &Token) -> Result<RotateOutcome> {
         self.renew_by(token, RenewalReason::Age).await
     }
 
-    /// Whether tokens are rotated on a [schedule](crate::Builder::rotate_every) at all.
+    /// Whether tokens are rotated on a [schedule](crate::ManagerBuilder::rotate_every) at all.
     pub fn rotates_on_schedule(&self) -> bool {
         self.policy().rotate_every.is_some()
     }
 
-    /// Whether a session's token is older than [`rotate_every`](crate::Builder::rotate_every) allows.
+    /// Whether a session's token is older than [`rotate_every`](crate::ManagerBuilder::rotate_every) allows.
     #[inline]
-    pub fn is_rotation_due(&self, session: &Session<T>) -> bool {
+    pub fn is_rotation_due(&self, session: &SessionSnapshot<T>) -> bool {
         let policy = self.policy();
         policy
             .rotate_every
@@ -166,7 +166,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
     }
 
     /// [Rotates](Self::rotate) a session that was just read, whose token is older than
-    /// [`rotate_every`](crate::Builder::rotate_every) allows; `None` if it is not. Costs the store
+    /// [`rotate_every`](crate::ManagerBuilder::rotate_every) allows; `None` if it is not. Costs the store
     /// one command.
     ///
     /// # Errors
@@ -175,8 +175,8 @@ impl<T: Send + Sync + 'static> Manager<T> {
     pub async fn rotate_if_due(
         &self,
         token: &Token,
-        session: &Session<T>,
-    ) -> Result<Option<Rotated>> {
+        session: &SessionSnapshot<T>,
+    ) -> Result<Option<RotateOutcome>> {
         if !self.is_rotation_due(session) {
             return Ok(None);
         }
@@ -197,7 +197,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// Returns the errors of [`rotate`](Self::rotate), and an error
     /// ([`Error::is_misconfigured`]) for an anonymous session, which a
     /// [login](Self::login) replaces.
-    pub async fn reauthenticate(&self, token: &Token, level: Level) -> Result<Rotated> {
+    pub async fn reauthenticate(&self, token: &Token, level: Level) -> Result<RotateOutcome> {
         self.renew_by(token, RenewalReason::Proof(level)).await
     }
 
@@ -206,7 +206,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// any that was in its grace, is refused at once, and open connections of this session end.
     ///
     /// `binding` is the new value where sessions are bound to one; with `None` it is what
-    /// [`Builder::bound_to`](crate::Builder::bound_to) says at this moment, or stays as it was.
+    /// [`ManagerBuilder::bound_to`](crate::ManagerBuilder::bound_to) says at this moment, or stays as it was.
     /// Change the credentials first, then call this.
     ///
     /// It fails closed: if this session can't be given a new token, it is ended.
@@ -219,48 +219,48 @@ impl<T: Send + Sync + 'static> Manager<T> {
         &self,
         token: &Token,
         binding: Option<Binding>,
-    ) -> Result<(Rotated, usize)> {
+    ) -> Result<(RotateOutcome, usize)> {
         let presented = self.presented(token);
         let found = self.verified(&presented, Freshness::Strict).await?;
         let Some(found) = found.filter(|found| found.status.may_end()) else {
-            return Ok((Rotated::Absent, 0));
+            return Ok((RotateOutcome::Absent, 0));
         };
         let session = found.session;
         let ended = self.end_others_of(&session, EndReason::CredentialsChanged).await?;
         let reason = RenewalReason::Credentials;
         let rotated = self.renew(&presented, session.clone(), reason, binding).await;
-        if !matches!(rotated, Ok(Rotated::Token(_))) {
+        if !matches!(rotated, Ok(RotateOutcome::Token(_))) {
             // Someone else may have changed its token meanwhile, or keeps it changing.
             self.end_session(&session, EndReason::CredentialsChanged).await?;
         }
         Ok((rotated?, ended))
     }
 
-    async fn renew_by(&self, token: &Token, reason: RenewalReason) -> Result<Rotated> {
+    async fn renew_by(&self, token: &Token, reason: RenewalReason) -> Result<RotateOutcome> {
         let presented = self.presented(token);
         match self.verified(&presented, Freshness::Bounded).await? {
             Some(found) if found.status.lets_in() => {
                 self.renew(&presented, found.session, reason, None).await
             }
-            _ => Ok(Rotated::Absent),
+            _ => Ok(RotateOutcome::Absent),
         }
     }
 
     async fn renew(
         &self,
         presented: &Presented<'_>,
-        read: Session<T>,
+        read: SessionSnapshot<T>,
         reason: RenewalReason,
         binding: Option<Binding>,
-    ) -> Result<Rotated> {
+    ) -> Result<RotateOutcome> {
         let mut made = None;
-        let mut left = Rotated::Absent;
+        let mut left = RotateOutcome::Absent;
         let changed = self
             .change(presented, read, |session, status, now| {
-                (made, left) = (None, Rotated::Absent);
+                (made, left) = (None, RotateOutcome::Absent);
                 match (status, reason) {
                     (TokenStatus::InGrace(_), RenewalReason::Age) => {
-                        left = Rotated::AlreadyRotated;
+                        left = RotateOutcome::AlreadyRotated;
                         return Ok(None);
                     }
                     (TokenStatus::Valid | TokenStatus::InGrace(_), _)
@@ -299,7 +299,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
         if let RenewalReason::Proof(level) = reason {
             self.events().reauthenticated(session.id(), session.owner(), level);
         }
-        Ok(Rotated::Token(token))
+        Ok(RotateOutcome::Token(token))
     }
 
     /// A record with a new token, at this time of the store.

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::ops::Deref;
 
-use kvolt_cache::{At, Deadlines, Entry, EntryRef, Expiry, Key, Owner, Timestamp, Version};
+use kvolt_cache::{Deadlines, Entry, EntryRef, Expiry, Key, Owner, Target, Timestamp, Version};
 
 use crate::level::{Proofs, StepUp};
 use crate::record::Content;
@@ -11,7 +11,7 @@ use crate::{Binding, CsrfToken, Device, Flash, Level, Record, Result, SessionId}
 ///
 /// It is a snapshot: what changes later, in this process or another, does not show in
 /// it. Cloning it is cheap.
-pub struct Session<T> {
+pub struct SessionSnapshot<T> {
     key: Key,
     record: Record<T>,
     version: Version,
@@ -24,7 +24,7 @@ pub struct Session<T> {
     restricted_to: Option<Proofs>,
 }
 
-impl<T> Session<T> {
+impl<T> SessionSnapshot<T> {
     /// The session of an entry, whose data may not be readable, at this time of the manager.
     #[inline]
     pub(crate) fn from_ref(entry: EntryRef<'_, Record<T>>, now: Timestamp) -> Self {
@@ -71,8 +71,8 @@ impl<T> Session<T> {
     }
 
     /// The entry, for an operation of the store.
-    pub(crate) fn at(&self) -> At<'_> {
-        At::new(&self.key).owner(self.filed_under())
+    pub(crate) fn at(&self) -> Target<'_> {
+        Target::new(&self.key).owner(self.filed_under())
     }
 
     /// The owner that the store knows.
@@ -223,7 +223,7 @@ impl<T> Session<T> {
     }
 }
 
-impl<T> Deref for Session<T> {
+impl<T> Deref for SessionSnapshot<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -231,14 +231,14 @@ impl<T> Deref for Session<T> {
     }
 }
 
-impl<T> Clone for Session<T> {
+impl<T> Clone for SessionSnapshot<T> {
     fn clone(&self) -> Self {
         Self { record: self.record.clone(), group: self.group.clone(), ..*self }
     }
 }
 
 /// Without the data, which may be private.
-impl<T> fmt::Debug for Session<T> {
+impl<T> fmt::Debug for SessionSnapshot<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session").field("id", &self.id()).finish_non_exhaustive()
     }

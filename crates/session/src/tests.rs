@@ -3,12 +3,13 @@
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use kvolt_cache::{
-    AnyStore, At, Cursor, Deadlines, Entry, Expiry, Freshness, Insert, Key, Listing, MemoryStore,
-    Namespace, NewEntry, Owner, Page, Remove, Replace, Store, Version,
+    AnyStore, Cursor, Deadlines, Entry, EntryList, EntryPage, Expiry, Freshness, InsertOutcome,
+    Key, MemoryStore, Namespace, NewEntry, Owner, RemoveOutcome, ReplaceOutcome, Store, Target,
+    Version,
 };
 use pollster::block_on;
 
-use crate::{Error, Manager, NewSession, Record, Rotated, Token};
+use crate::{Error, Manager, NewSession, Record, RotateOutcome, Token};
 
 fn data(manager: &Manager<&'static str>, token: &Token) -> Option<&'static str> {
     block_on(manager.get(token)).unwrap().map(|session| *session.data())
@@ -105,7 +106,7 @@ impl Store<Record<&'static str>> for Parts {
         self.0.get(key, freshness).await
     }
 
-    async fn touch(&self, at: At<'_>) -> kvolt_cache::Result<Option<Deadlines>> {
+    async fn touch(&self, at: Target<'_>) -> kvolt_cache::Result<Option<Deadlines>> {
         self.0.touch(at).await
     }
 
@@ -113,26 +114,30 @@ impl Store<Record<&'static str>> for Parts {
         &self,
         key: Key,
         entry: NewEntry<Record<&'static str>>,
-    ) -> kvolt_cache::Result<Insert> {
+    ) -> kvolt_cache::Result<InsertOutcome> {
         assert_eq!(self.place(key, entry.owner.as_ref()), key, "it is not where its owner is");
         self.0.insert(key, entry).await
     }
 
     async fn replace(
         &self,
-        at: At<'_>,
+        at: Target<'_>,
         seen: Version,
         value: Record<&'static str>,
         expiry: Option<Expiry>,
-    ) -> kvolt_cache::Result<Replace<Record<&'static str>>> {
+    ) -> kvolt_cache::Result<ReplaceOutcome<Record<&'static str>>> {
         self.0.replace(at, seen, value, expiry).await
     }
 
-    async fn remove(&self, at: At<'_>, seen: Option<Version>) -> kvolt_cache::Result<Remove> {
+    async fn remove(
+        &self,
+        at: Target<'_>,
+        seen: Option<Version>,
+    ) -> kvolt_cache::Result<RemoveOutcome> {
         self.0.remove(at, seen).await
     }
 
-    async fn list(&self, owner: &Owner) -> kvolt_cache::Result<Listing<Record<&'static str>>> {
+    async fn list(&self, owner: &Owner) -> kvolt_cache::Result<EntryList<Record<&'static str>>> {
         self.0.list(owner).await
     }
 
@@ -148,7 +153,7 @@ impl Store<Record<&'static str>> for Parts {
         &self,
         after: Option<&Cursor>,
         max_entries: usize,
-    ) -> kvolt_cache::Result<Page<Record<&'static str>>> {
+    ) -> kvolt_cache::Result<EntryPage<Record<&'static str>>> {
         self.0.scan(after, max_entries).await
     }
 
@@ -161,10 +166,10 @@ impl Store<Record<&'static str>> for Parts {
 fn sessions_of_an_owner_lie_in_the_owner_s_part() {
     let store = MemoryStore::new();
     let builder = Manager::builder(AnyStore::new(Parts(store.clone())));
-    let manager = builder.anonymous(crate::Anonymous::new(1_000)).build().unwrap();
+    let manager = builder.anonymous(crate::AnonymousSessions::new(1_000)).build().unwrap();
     let ada = || NewSession::new("ada").owner("ada");
     let first = block_on(manager.create(ada())).unwrap();
-    let Rotated::Token(first) = block_on(manager.rotate(&first)).unwrap() else {
+    let RotateOutcome::Token(first) = block_on(manager.rotate(&first)).unwrap() else {
         panic!("it was there")
     };
     let second = block_on(manager.login(Some(&first), ada())).unwrap();
@@ -181,6 +186,6 @@ fn sessions_of_an_owner_lie_in_the_owner_s_part() {
         }
     }
     assert_eq!(data(&manager, &second), Some("ada"));
-    assert_eq!(block_on(manager.end_all(&Owner::new("ada").unwrap())).unwrap(), 3);
+    assert_eq!(block_on(manager.revoke_owner(&Owner::new("ada").unwrap())).unwrap(), 3);
     assert_eq!(store.len(), 99 * 2);
 }

@@ -23,7 +23,7 @@ async fn finding_a_session_by_its_id_is_no_use_of_it() {
         assert_eq!((found.id(), found.data()), (second.id(), before.data()));
         assert_eq!(found.expires_at(), before.expires_at());
         assert!(world.manager.find(ownerless.id()).await.unwrap().is_some());
-        assert!(world.manager.destroy(&second).await.unwrap());
+        assert!(world.manager.logout(&second).await.unwrap());
         assert!(world.manager.find(second.id()).await.unwrap().is_none());
         world.faults.fail_all(true);
         assert!(world.manager.find(before.id()).await.unwrap_err().is_unavailable());
@@ -57,16 +57,16 @@ async fn id_from_before_a_rotation_ends_the_session() {
                 world.time.advance(TICK);
                 last = world.rotate(&last).await;
             }
-            assert!(!world.manager.end(&bob_s, id).await.unwrap(), "it is none of theirs");
+            assert!(!world.manager.revoke_owned(&bob_s, id).await.unwrap(), "it is none of theirs");
             assert!(world.lives(&last).await);
             let ended = if as_administrator {
-                world.manager.end_any(id).await.unwrap()
+                world.manager.revoke(id).await.unwrap()
             } else {
-                world.manager.end(&ada_s, id).await.unwrap()
+                world.manager.revoke_owned(&ada_s, id).await.unwrap()
             };
             assert!(ended && !world.lives(&last).await && world.lives(&stays).await);
-            assert!(!world.manager.end(&ada_s, id).await.unwrap());
-            assert!(!world.manager.end_any(id).await.unwrap());
+            assert!(!world.manager.revoke_owned(&ada_s, id).await.unwrap());
+            assert!(!world.manager.revoke(id).await.unwrap());
         }
     }
 }
@@ -82,7 +82,7 @@ async fn all_sessions_are_listed_page_by_page_each_once() {
     let gone = world.manager.create(bob()).await.unwrap();
     let key = gone.id().key(world.manager.namespace());
     let record = world.store.get(&key, Freshness::Strict).await.unwrap().unwrap().value;
-    assert!(world.manager.destroy(&gone).await.unwrap());
+    assert!(world.manager.logout(&gone).await.unwrap());
     // An entry that is no session, as a plain cache in the same namespace has it.
     let other = NewEntry::new(record, Expiry::idle(IDLE)).owner(owner("owner 1"));
     let _ = world.store.insert(Key::of("a name"), other).await.unwrap();
@@ -90,7 +90,7 @@ async fn all_sessions_are_listed_page_by_page_each_once() {
     let (mut listed, mut after, mut pages) = (Vec::new(), None, 0);
     loop {
         let page = world.manager.list_all(after.as_ref(), 50).await.unwrap();
-        listed.extend(page.listing.sessions.iter().map(kvolt_session::Session::id));
+        listed.extend(page.listing.sessions.iter().map(kvolt_session::SessionSnapshot::id));
         assert!(page.listing.unreadable.is_empty());
         pages += 1;
         after = page.next;
@@ -120,7 +120,7 @@ async fn everyone_is_signed_out_at_once() {
         }
         tokens.push(world.rotate(&tokens[0]).await);
         assert_eq!(world.manager.count().await.unwrap(), 4);
-        world.manager.end_everyone().await.unwrap();
+        world.manager.revoke_everyone().await.unwrap();
         for token in &tokens {
             assert!(!world.lives(token).await);
             assert!(world.manager.find(token.id()).await.unwrap().is_none());

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use kvolt_cache::{MemoryStore, Store};
 use kvolt_session::{
-    Anonymous, AtLimit, Binding, EndReason, Level, Manager, NewSession, Owner, OwnerLimit, Record,
-    Timeouts, What,
+    AnonymousSessions, AtLimit, Binding, EndReason, EventKind, Level, Manager, NewSession, Owner,
+    OwnerLimit, Record, Timeouts,
 };
 use kvolt_testkit::{Call, FaultyStore};
 use support::{GRACE, Heard, IDLE, LIFETIME, TICK, ada, bob, owner, world, world_with};
@@ -19,8 +19,8 @@ fn basket() -> String {
 }
 
 /// Data of a shop: a name once somebody has signed in, and what is in the basket.
-fn carrying() -> Anonymous<String> {
-    Anonymous::new(100)
+fn carrying() -> AnonymousSessions<String> {
+    AnonymousSessions::new(100)
         .max_size(20, String::len)
         .carry_over(|visitor, user| *user = format!("{user} with {visitor}"))
 }
@@ -40,7 +40,7 @@ async fn number_of_visitors_is_bounded_exactly() {
         for at_limit in [AtLimit::Refuse, AtLimit::RemoveOldest] {
             let store = MemoryStore::new();
             let builder = Manager::<String>::builder(store.clone());
-            let anonymous = Anonymous::new(max_sessions).at_limit(at_limit);
+            let anonymous = AnonymousSessions::new(max_sessions).at_limit(at_limit);
             let manager = builder.anonymous(anonymous).build().unwrap();
             let signed_in = manager.create(ada()).await.unwrap();
             let created = (0..400).map(|_| {
@@ -87,7 +87,7 @@ async fn in_groups(store: &MemoryStore<Record<String>>, max_sessions: u32) -> us
 async fn group_of_visitors_has_at_most_64() {
     let store = MemoryStore::new();
     let builder = Manager::<String>::builder(store.clone());
-    let manager = builder.anonymous(Anonymous::new(100_000)).build().unwrap();
+    let manager = builder.anonymous(AnonymousSessions::new(100_000)).build().unwrap();
     for _ in 0..20_000 {
         let _ = manager.create_anonymous(String::new()).await.unwrap();
     }
@@ -105,16 +105,17 @@ async fn group_of_visitors_has_at_most_64() {
 #[tokio::test]
 async fn oldest_of_a_full_group_ends_with_an_event() {
     let heard = Heard::default();
-    let world =
-        world_with(|builder| builder.anonymous(Anonymous::new(1)).listener(heard.listener()));
+    let world = world_with(|builder| {
+        builder.anonymous(AnonymousSessions::new(1)).listener(heard.listener())
+    });
     let first = world.manager.create_anonymous(basket()).await.unwrap();
     let second = world.manager.create_anonymous(basket()).await.unwrap();
     assert!(!world.lives(&first).await && world.lives(&second).await);
     let reason = EndReason::Limit;
     let events = heard.take(3);
     assert!(events.iter().all(|event| event.owner.is_none()));
-    assert_eq!(events[1].what, What::Created { anonymous: true });
-    assert_eq!((events[2].what, events[2].id), { (What::Ended { reason }, Some(first.id())) });
+    assert_eq!(events[1].kind, EventKind::Created { anonymous: true });
+    assert_eq!((events[2].kind, events[2].id), { (EventKind::Ended { reason }, Some(first.id())) });
 }
 
 /// Symfony CVE-2016-4423: unbounded data before login.
@@ -124,7 +125,7 @@ async fn size_is_bounded_when_made_and_when_changed() {
         let world = world_with(|builder| builder.anonymous(carrying()));
         world.faults.answers_at_once(at_once);
         let error = world.manager.create_anonymous("x".repeat(21)).await.unwrap_err();
-        assert!(error.is_too_large() && !error.is_of_store(), "{error}");
+        assert!(error.is_too_large() && !error.is_store_error(), "{error}");
         assert_eq!(world.store.len(), 0);
         let token = world.manager.create_anonymous("x".repeat(19)).await.unwrap();
         let grow = || world.manager.update(&token, |basket| basket.push('x'));
@@ -182,7 +183,7 @@ async fn login_carries_nothing_from_one_user_to_another() {
 
 #[tokio::test]
 async fn login_without_a_rule_carries_nothing_over() {
-    let world = world_with(|builder| builder.anonymous(Anonymous::new(10)));
+    let world = world_with(|builder| builder.anonymous(AnonymousSessions::new(10)));
     let visitor = world.manager.create_anonymous(basket()).await.unwrap();
     let token = world.manager.login(Some(&visitor), ada()).await.unwrap();
     assert_eq!(world.data(&token).await, "ada");
@@ -195,7 +196,7 @@ async fn basket_that_changes_during_a_login_is_not_lost() {
     for round in 0..300 {
         let (store, faults) = FaultyStore::new(MemoryStore::new());
         faults.answers_at_once(round % 2 == 0);
-        let anonymous = Anonymous::new(100)
+        let anonymous = AnonymousSessions::new(100)
             .carry_over(|visitor: &Vec<u32>, user: &mut Vec<u32>| user.extend(visitor));
         let manager = Manager::builder(store).anonymous(anonymous).build().unwrap();
         let visitor = Arc::new(manager.create_anonymous(vec![0]).await.unwrap());
@@ -253,18 +254,18 @@ async fn anonymous_session_is_in_no_owner_s_list() {
     for name in ["", "anonymous", "anonymous 0", "anonymous 1", " anonymous 0"] {
         let owner = owner(name);
         assert!(world.manager.list(&owner).await.unwrap().sessions.is_empty(), "{name}");
-        assert_eq!(world.manager.end_all(&owner).await.unwrap(), 0, "{name}");
-        assert!(!world.manager.end(&owner, session.id()).await.unwrap(), "{name}");
+        assert_eq!(world.manager.revoke_owner(&owner).await.unwrap(), 0, "{name}");
+        assert!(!world.manager.revoke_owned(&owner, session.id()).await.unwrap(), "{name}");
     }
     assert!(Owner::new("\u{1}anonymous 0").is_err());
-    assert_eq!(world.manager.end_others(&token).await.unwrap(), 0);
+    assert_eq!(world.manager.revoke_others(&token).await.unwrap(), 0);
     let other = world.manager.create_anonymous(basket()).await.unwrap();
-    assert_eq!(world.manager.end_others(&token).await.unwrap(), 0);
+    assert_eq!(world.manager.revoke_others(&token).await.unwrap(), 0);
     assert!(world.lives(&other).await && world.lives(&token).await);
     // Administrators see and end them.
     let page = world.manager.list_all(None, 10).await.unwrap();
     assert_eq!(page.listing.sessions.len(), 2);
-    assert!(world.manager.end_any(session.id()).await.unwrap());
+    assert!(world.manager.revoke(session.id()).await.unwrap());
     assert!(!world.lives(&token).await);
 }
 
@@ -291,7 +292,7 @@ async fn anonymous_sessions_have_timeouts_of_their_own() {
 #[tokio::test]
 async fn login_frees_the_visitor_s_place() {
     let limit = OwnerLimit::refuse(1);
-    let one = Anonymous::new(1).at_limit(AtLimit::Refuse);
+    let one = AnonymousSessions::new(1).at_limit(AtLimit::Refuse);
     let world = world_with(|builder| builder.anonymous(one).owner_limit(limit));
     let visitor = world.manager.create_anonymous(basket()).await.unwrap();
     assert!(world.manager.create_anonymous(basket()).await.unwrap_err().is_limit_reached());
@@ -304,7 +305,7 @@ async fn login_frees_the_visitor_s_place() {
 
 #[tokio::test]
 async fn anonymous_session_is_rotated_and_needs_no_binding() {
-    let one = Anonymous::new(1).at_limit(AtLimit::Refuse);
+    let one = AnonymousSessions::new(1).at_limit(AtLimit::Refuse);
     let world = world_with(|builder| {
         let builder = builder.anonymous(one).rotation_grace(GRACE);
         builder.bound_to(|_: &String| Some(Binding::from(1)))
@@ -321,12 +322,12 @@ async fn anonymous_session_is_rotated_and_needs_no_binding() {
 #[cfg(feature = "json")]
 #[tokio::test]
 async fn anonymous_session_stays_anonymous_in_storage() {
-    use kvolt_cache::Coded;
+    use kvolt_cache::Encoded;
     use kvolt_session::RecordJson;
 
     let store = MemoryStore::<Vec<u8>>::new();
     let manager = || {
-        let coded = Coded::new(store.clone(), RecordJson::<String>::new());
+        let coded = Encoded::new(store.clone(), RecordJson::<String>::new());
         Manager::builder(coded).anonymous(carrying()).build().unwrap()
     };
     let token = manager().create_anonymous(basket()).await.unwrap();

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use kvolt_cache::{AnyStore, ManualClock, MemoryStore};
 use kvolt_session::{
-    Flash, Level, Manager, NewSession, Owner, Record, Rotated, Session, Timestamp, Token,
-    TokenReuse,
+    Flash, Level, Manager, NewSession, Owner, Record, RotateOutcome, SessionSnapshot, Timestamp,
+    Token, TokenReuse,
 };
 use kvolt_testkit::FaultyStore;
 use pollster::block_on;
@@ -197,7 +197,7 @@ impl Model {
         &self,
         zero: Timestamp,
         token: usize,
-        found: Option<&Session<u64>>,
+        found: Option<&SessionSnapshot<u64>>,
         is_there: bool,
         by_id: bool,
     ) -> TestCaseResult {
@@ -267,7 +267,7 @@ impl Place {
         if let Self::Bytes = self {
             let bytes = MemoryStore::builder().clock(time.clock()).build();
             let codec = kvolt_session::RecordJson::<u64>::new();
-            return AnyStore::new(kvolt_cache::Coded::new(bytes, codec));
+            return AnyStore::new(kvolt_cache::Encoded::new(bytes, codec));
         }
         let (store, faults) = FaultyStore::new(builder.build());
         faults.answers_at_once(matches!(self, Self::Memory));
@@ -298,7 +298,7 @@ async fn run(acts: Vec<Act>, grace: u64, reuse: TokenReuse, place: Place) -> Tes
                 continue;
             }
             Act::EndAll(number) => {
-                let ended = manager.end_all(&owner(number)).await.unwrap();
+                let ended = manager.revoke_owner(&owner(number)).await.unwrap();
                 prop_assert_eq!(ended, model.end_owner(number, None));
                 continue;
             }
@@ -357,7 +357,7 @@ async fn run(acts: Vec<Act>, grace: u64, reuse: TokenReuse, place: Place) -> Tes
                 prop_assert_eq!(left, is_good);
                 if is_good {
                     let session = model.of(at);
-                    session.flashes = (session.flashes + 1).min(Flash::WAITING_MAX);
+                    session.flashes = (session.flashes + 1).min(Flash::MAX_WAITING);
                 }
                 model.used(at, status);
             }
@@ -368,16 +368,16 @@ async fn run(acts: Vec<Act>, grace: u64, reuse: TokenReuse, place: Place) -> Tes
                 model.used(at, status);
             }
             Act::Rotate(_) => match (manager.rotate(&token).await.unwrap(), status) {
-                (Rotated::Token(to), Status::Current) => model.rotated(at, to),
-                (Rotated::AlreadyRotated, Status::InGrace) => {}
-                (Rotated::Absent, _) if !is_good => {}
+                (RotateOutcome::Token(to), Status::Current) => model.rotated(at, to),
+                (RotateOutcome::AlreadyRotated, Status::InGrace) => {}
+                (RotateOutcome::Absent, _) if !is_good => {}
                 (rotated, status) => prop_assert!(false, "{:?} of {:?}", rotated, status),
             },
             Act::RotateOften(_) => {
                 let mut current = model.of(at).tokens.last().unwrap().number;
                 for _ in 0..if is_live { 6 } else { 0 } {
                     let token = model.tokens[current].0.clone();
-                    let Rotated::Token(to) = manager.rotate(&token).await.unwrap() else {
+                    let RotateOutcome::Token(to) = manager.rotate(&token).await.unwrap() else {
                         panic!("it is the session's own")
                     };
                     model.rotated(current, to);
@@ -386,15 +386,15 @@ async fn run(acts: Vec<Act>, grace: u64, reuse: TokenReuse, place: Place) -> Tes
             }
             Act::Reauthenticate(_, level) => {
                 match manager.reauthenticate(&token, level).await.unwrap() {
-                    Rotated::Token(to) => {
+                    RotateOutcome::Token(to) => {
                         prop_assert!(is_good, "by {:?}", status);
                         model.rotated(at, to);
                         let session = model.of(at);
                         session.proofs[level as usize - 1] = Some(now);
                         (session.idle_ends, session.ends) = (now + IDLE, now + LIFETIME);
                     }
-                    Rotated::Absent => prop_assert!(!is_good, "by {:?}", status),
-                    Rotated::AlreadyRotated => prop_assert!(false, "it is a proof"),
+                    RotateOutcome::Absent => prop_assert!(!is_good, "by {:?}", status),
+                    RotateOutcome::AlreadyRotated => prop_assert!(false, "it is a proof"),
                 }
             }
             Act::ChangeCredentials(_) => {
@@ -403,24 +403,24 @@ async fn run(acts: Vec<Act>, grace: u64, reuse: TokenReuse, place: Place) -> Tes
                 let expected = if is_good { model.end_owner(number, Some(keep)) } else { 0 };
                 prop_assert_eq!(ended, expected);
                 match rotated {
-                    Rotated::Token(to) => {
+                    RotateOutcome::Token(to) => {
                         prop_assert!(is_good, "by {:?}", status);
                         model.rotated(at, to);
                         let (_, previous) = model.of(at).tokens.split_last_mut().unwrap();
                         previous.iter_mut().for_each(|made| made.is_accepted = false);
                     }
-                    Rotated::Absent => prop_assert!(!is_good, "by {:?}", status),
-                    Rotated::AlreadyRotated => prop_assert!(false, "it is a change"),
+                    RotateOutcome::Absent => prop_assert!(!is_good, "by {:?}", status),
+                    RotateOutcome::AlreadyRotated => prop_assert!(false, "it is a change"),
                 }
             }
             Act::Destroy(_) => {
-                prop_assert_eq!(manager.destroy(&token).await.unwrap(), is_good);
+                prop_assert_eq!(manager.logout(&token).await.unwrap(), is_good);
                 if is_good {
                     model.of(at).ended = true;
                 }
             }
             Act::EndOthers(_) => {
-                let ended = manager.end_others(&token).await.unwrap();
+                let ended = manager.revoke_others(&token).await.unwrap();
                 let (number, keep) = (model.of(at).owner, model.tokens[at].1);
                 let expected = if is_good { model.end_owner(number, Some(keep)) } else { 0 };
                 prop_assert_eq!(ended, expected);
@@ -428,10 +428,10 @@ async fn run(acts: Vec<Act>, grace: u64, reuse: TokenReuse, place: Place) -> Tes
             Act::End(..) | Act::EndAny(_) => {
                 let (ended, theirs) = match act {
                     Act::End(_, number) => (
-                        manager.end(&owner(number), token.id()).await.unwrap(),
+                        manager.revoke_owned(&owner(number), token.id()).await.unwrap(),
                         model.of(at).owner == number,
                     ),
-                    _ => (manager.end_any(token.id()).await.unwrap(), true),
+                    _ => (manager.revoke(token.id()).await.unwrap(), true),
                 };
                 prop_assert_eq!(ended, is_live && theirs);
                 if ended {

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kvolt_session::{
-    Binding, Builder, EndReason, Manager, NewSession, OwnerLimit, RefusalReason, Rotated,
-    TokenReuse, What,
+    Binding, EndReason, EventKind, Manager, ManagerBuilder, NewSession, OwnerLimit, RefusalReason,
+    RotateOutcome, TokenReuse,
 };
 use kvolt_testkit::Call;
 use support::{GRACE, Heard, TICK, World, ada, rotated, world_with};
@@ -32,7 +32,7 @@ impl Accounts {
         self.0.lock().unwrap().remove(name);
     }
 
-    fn bind(&self, builder: Builder<String>) -> Builder<String> {
+    fn bind(&self, builder: ManagerBuilder<String>) -> ManagerBuilder<String> {
         let accounts = self.clone();
         builder.bound_to(move |name: &String| {
             let version = accounts.0.lock().unwrap().get(name.trim_end_matches('!')).copied();
@@ -45,7 +45,9 @@ fn at(version: u64) -> NewSession<String> {
     ada().bound_to(version)
 }
 
-fn worlds(settings: impl Fn(Builder<String>) -> Builder<String>) -> [(World, Accounts); 2] {
+fn worlds(
+    settings: impl Fn(ManagerBuilder<String>) -> ManagerBuilder<String>,
+) -> [(World, Accounts); 2] {
     [true, false].map(|at_once| {
         let accounts = Accounts::new();
         let world = world_with(|builder| settings(accounts.bind(builder)));
@@ -65,10 +67,10 @@ async fn session_from_before_a_change_is_refused_without_a_call() {
         accounts.change("ada", 2);
         assert!(world.manager.get(&token).await.unwrap().is_none());
         assert!(world.manager.update(&token, |_| panic!("no data")).await.unwrap().is_none());
-        assert!(matches!(world.manager.rotate(&token).await.unwrap(), Rotated::Absent));
+        assert!(matches!(world.manager.rotate(&token).await.unwrap(), RotateOutcome::Absent));
         let read = world.manager.read(&token, kvolt_session::Access::PEEK, String::len).await;
         assert_eq!(read.unwrap(), None);
-        assert_eq!(world.manager.end_others(&token).await.unwrap(), 0);
+        assert_eq!(world.manager.revoke_others(&token).await.unwrap(), 0);
         assert_eq!(world.of("ada").await, 0, "and it is not shown as one of theirs");
         assert!(world.lives(&bob).await, "another account's is as it was");
         let again = world.manager.create(at(2)).await.unwrap();
@@ -97,7 +99,7 @@ async fn refusal_says_that_the_credentials_were_changed() {
     assert!(world.manager.get(&token).await.unwrap().is_none());
     let events = heard.take(2);
     let reason = RefusalReason::CredentialsChanged;
-    assert_eq!(events[1].what, What::Refused { reason });
+    assert_eq!(events[1].kind, EventKind::Refused { reason });
     assert_eq!(events[1].id, Some(token.id()));
     assert!(events[1].owner.is_some());
 }
@@ -110,7 +112,7 @@ async fn session_without_a_binding_is_an_error() {
             world.manager.create(ada()).await.unwrap_err(),
             world.manager.login(Some(&old), ada()).await.unwrap_err(),
         ] {
-            assert!(error.is_misconfigured() && !error.is_of_store(), "{error}");
+            assert!(error.is_misconfigured() && !error.is_store_error(), "{error}");
             assert!(error.to_string().contains("`bound_to`"), "{error}");
         }
         assert!(world.lives(&old).await, "and nothing was done");
@@ -192,7 +194,7 @@ async fn request_under_way_at_a_change_of_credentials_is_no_theft() {
     world.time.advance(GRACE * 2 - TICK);
     assert!(!world.lives(&old).await && world.lives(&token).await);
     let reason = RefusalReason::CredentialsChanged;
-    assert_eq!(heard.whats(3)[2], What::Refused { reason });
+    assert_eq!(heard.whats(3)[2], EventKind::Refused { reason });
     world.time.advance(TICK);
     assert!(!world.lives(&old).await);
     assert!(!world.lives(&token).await, "after twice the grace it is");
@@ -209,7 +211,7 @@ async fn change_of_credentials_needs_no_bindings() {
     assert_eq!(ended, 1);
     assert!(world.lives(&new).await && !world.lives(&token).await && !world.lives(&other).await);
     let reason = EndReason::CredentialsChanged;
-    assert_eq!(heard.whats(4)[2], What::Ended { reason });
+    assert_eq!(heard.whats(4)[2], EventKind::Ended { reason });
 }
 
 /// The others end first. A session that can't be given a new token then ends too: its token may
@@ -269,8 +271,8 @@ async fn change_of_credentials_ends_a_session_that_a_thief_has_rotated() {
         world.faults.release();
         let (changed, _) = change.await.unwrap().unwrap();
         match changed {
-            Rotated::Token(new) if !grace.is_zero() => assert!(world.lives(&new).await),
-            Rotated::Absent if grace.is_zero() => assert_eq!(world.store.len(), 0),
+            RotateOutcome::Token(new) if !grace.is_zero() => assert!(world.lives(&new).await),
+            RotateOutcome::Absent if grace.is_zero() => assert_eq!(world.store.len(), 0),
             other => panic!("{other:?} with a grace of {grace:?}"),
         }
         assert!(!world.lives(&stolen).await && !world.lives(&token).await);

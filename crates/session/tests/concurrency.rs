@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kvolt_cache::MemoryStore;
-use kvolt_session::{AtLimit, Manager, NewSession, OwnerLimit, Record, Rotated, Token};
+use kvolt_session::{AtLimit, Manager, NewSession, OwnerLimit, Record, RotateOutcome, Token};
 use kvolt_testkit::FaultyStore;
 use support::owner;
 
@@ -53,7 +53,9 @@ async fn nothing_in_flight_revives_an_ended_session() {
                         0 => drop(manager.get(&token).await.unwrap()),
                         1 => drop(manager.update(&token, |count| *count += 1).await.unwrap()),
                         2 => {
-                            if let Rotated::Token(token) = manager.rotate(&token).await.unwrap() {
+                            if let RotateOutcome::Token(token) =
+                                manager.rotate(&token).await.unwrap()
+                            {
                                 found.push(token);
                             }
                         }
@@ -65,7 +67,7 @@ async fn nothing_in_flight_revives_an_ended_session() {
         });
         let busy: Vec<_> = busy.collect();
         tokio::task::yield_now().await;
-        manager.end_all(&owner("ada")).await.unwrap();
+        manager.revoke_owner(&owner("ada")).await.unwrap();
         assert!(manager.get(&token).await.unwrap().is_none());
         for task in busy {
             for rotated in task.await.unwrap() {
@@ -96,7 +98,7 @@ async fn revoking_an_owner_misses_no_earlier_sign_in() {
     let mut ended = 0;
     while ended < 2_000 {
         let before: Vec<Token> = made.lock().unwrap().drain(..).collect();
-        ended += manager.end_all(&owner("ada")).await.unwrap();
+        ended += manager.revoke_owner(&owner("ada")).await.unwrap();
         for token in &before {
             assert!(manager.peek(token).await.unwrap().is_none());
         }
@@ -106,7 +108,7 @@ async fn revoking_an_owner_misses_no_earlier_sign_in() {
     for task in signing_in {
         task.await.unwrap();
     }
-    manager.end_all(&owner("ada")).await.unwrap();
+    manager.revoke_owner(&owner("ada")).await.unwrap();
     assert!(manager.list(&owner("ada")).await.unwrap().sessions.is_empty());
 }
 
@@ -149,9 +151,9 @@ async fn rotations_at_once_make_one_token() {
         let mut tokens = 0;
         for rotation in rotations.collect::<Vec<_>>() {
             match rotation.await.unwrap() {
-                Rotated::Token(_) => tokens += 1,
-                Rotated::AlreadyRotated => {}
-                Rotated::Absent => panic!("the grace lasts"),
+                RotateOutcome::Token(_) => tokens += 1,
+                RotateOutcome::AlreadyRotated => {}
+                RotateOutcome::Absent => panic!("the grace lasts"),
             }
         }
         assert_eq!(tokens, 1);

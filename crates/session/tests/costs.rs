@@ -61,15 +61,15 @@ async fn each_call_costs_the_fewest_commands() {
     let (changed, cost) = world.cost(manager.change_credentials(&token, None)).await;
     assert_eq!(cost, 3, "a read, the others' end and a swap");
     let token = rotated(changed.0);
-    assert_eq!(world.cost(manager.end_others(&token)).await.1, 2);
+    assert_eq!(world.cost(manager.revoke_others(&token)).await.1, 2);
 
     let (token, cost) = world.cost(manager.login(Some(&token), bob())).await;
     assert_eq!(cost, 2, "a login over another session");
     let session = manager.peek(&token).await.unwrap().unwrap();
-    let (ended, cost) = world.cost(manager.destroy_session(&session)).await;
+    let (ended, cost) = world.cost(manager.logout_session(&session)).await;
     assert!(ended && cost == 1);
     let token = manager.create(ada()).await.unwrap();
-    let (ended, cost) = world.cost(manager.destroy(&token)).await;
+    let (ended, cost) = world.cost(manager.logout(&token)).await;
     assert!(ended && cost == 2);
 }
 
@@ -87,7 +87,7 @@ async fn wrong_secret_costs_one_read() {
         assert_eq!(world.cost(manager.update(&junk, |_| ())).await.1, 1);
         assert_eq!(world.cost(manager.rotate(&junk)).await.1, 1);
         assert_eq!(world.cost(manager.change_credentials(&junk, None)).await.1, 1);
-        assert_eq!(world.cost(manager.destroy(&junk)).await.1, 1);
-        assert_eq!(world.cost(manager.end_others(&junk)).await.1, 1);
+        assert_eq!(world.cost(manager.logout(&junk)).await.1, 1);
+        assert_eq!(world.cost(manager.revoke_others(&junk)).await.1, 1);
     }
 }

@@ -6,13 +6,13 @@ mod support;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use kvolt_session::{Anonymous, CsrfToken, Flash, Level};
+use kvolt_session::{AnonymousSessions, CsrfToken, Flash, Level};
 use support::{GRACE, TICK, ada, bob, rotated, world, world_with};
 
 /// Symfony CVE-2022-24895: the form token survives a login.
 #[tokio::test]
 async fn form_token_lasts_until_the_next_login() {
-    let world = world_with(|builder| builder.anonymous(Anonymous::new(10)));
+    let world = world_with(|builder| builder.anonymous(AnonymousSessions::new(10)));
     let visitor = world.manager.create_anonymous(String::new()).await.unwrap();
     let session = world.manager.peek(&visitor).await.unwrap().unwrap();
     let before = session.csrf_token().unwrap();
@@ -61,12 +61,12 @@ async fn form_token_of_another_session_is_refused() {
 #[cfg(feature = "json")]
 #[tokio::test]
 async fn form_token_and_message_survive_storage() {
-    use kvolt_cache::{Coded, MemoryStore};
+    use kvolt_cache::{Encoded, MemoryStore};
     use kvolt_session::{Manager, RecordJson};
 
     let store = MemoryStore::<Vec<u8>>::new();
     let manager = || {
-        let coded = Coded::new(store.clone(), RecordJson::<String>::new());
+        let coded = Encoded::new(store.clone(), RecordJson::<String>::new());
         Manager::builder(coded).rotation_grace(GRACE).build().unwrap()
     };
     let token = manager().create(ada()).await.unwrap();
@@ -156,17 +156,17 @@ async fn message_is_given_to_one_of_many_callers() {
 async fn messages_are_bounded_in_number_and_length() {
     let world = world();
     let token = world.manager.create(ada()).await.unwrap();
-    for number in 0..Flash::WAITING_MAX + 4 {
+    for number in 0..Flash::MAX_WAITING + 4 {
         let flash = Flash::new("info", &number.to_string());
         assert!(world.manager.flash(&token, flash).await.unwrap());
     }
     let taken = world.manager.take_flashes(&token).await.unwrap();
-    assert_eq!(taken.len(), Flash::WAITING_MAX);
+    assert_eq!(taken.len(), Flash::MAX_WAITING);
     assert_eq!(taken[0].text(), "4", "the oldest have gone");
 
     let long = Flash::new(&"é".repeat(100), &"€".repeat(2_000));
-    assert_eq!(long.kind(), "é".repeat(Flash::KIND_LEN_MAX / 2));
-    assert_eq!(long.text(), "€".repeat(Flash::TEXT_LEN_MAX / 3), "cut between characters");
-    let exact = "x".repeat(Flash::TEXT_LEN_MAX);
+    assert_eq!(long.kind(), "é".repeat(Flash::MAX_KIND_LEN / 2));
+    assert_eq!(long.text(), "€".repeat(Flash::MAX_TEXT_LEN / 3), "cut between characters");
+    let exact = "x".repeat(Flash::MAX_TEXT_LEN);
     assert_eq!(Flash::new("", &exact).text(), exact);
 }

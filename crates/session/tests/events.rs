@@ -6,7 +6,7 @@ mod support;
 use std::time::Duration;
 
 use kvolt_cache::MemoryStore;
-use kvolt_session::{Manager, NewSession, Rotated};
+use kvolt_session::{Manager, NewSession, RotateOutcome};
 use support::{Log, owner};
 
 #[test]
@@ -19,13 +19,13 @@ fn log_has_public_ids_and_never_a_token() {
         pollster::block_on(async {
             let one = manager.create(ada()).await.unwrap();
             let two = manager.login(Some(&one), ada()).await.unwrap();
-            let Rotated::Token(three) = manager.rotate(&two).await.unwrap() else {
+            let RotateOutcome::Token(three) = manager.rotate(&two).await.unwrap() else {
                 panic!("there")
             };
-            assert!(manager.destroy(&three).await.unwrap());
+            assert!(manager.logout(&three).await.unwrap());
             let four = manager.create(ada()).await.unwrap();
-            assert!(manager.end(&owner("ada"), four.id()).await.unwrap());
-            manager.end_all(&owner("ada")).await.unwrap();
+            assert!(manager.revoke_owned(&owner("ada"), four.id()).await.unwrap());
+            manager.revoke_owner(&owner("ada")).await.unwrap();
             let tokens = [one, two, three, four];
             let ids = tokens.each_ref().map(|token| token.id().to_string());
             (tokens, ids)

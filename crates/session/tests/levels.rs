@@ -6,7 +6,7 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kvolt_session::{Anonymous, Level, Manager, Rotated, StepUp};
+use kvolt_session::{AnonymousSessions, Level, Manager, RotateOutcome, StepUp};
 use kvolt_testkit::Call;
 use support::{GRACE, IDLE, LIFETIME, TICK, ada, rotated, world, world_with};
 
@@ -103,7 +103,7 @@ async fn step_up_is_by_age_by_level_or_both() {
 
 #[tokio::test]
 async fn anonymous_session_has_no_level() {
-    let world = world_with(|builder| builder.anonymous(Anonymous::new(10)));
+    let world = world_with(|builder| builder.anonymous(AnonymousSessions::new(10)));
     let token = world.manager.create_anonymous(String::from("basket")).await.unwrap();
     let error = world.manager.reauthenticate(&token, Level::Three).await.unwrap_err();
     assert!(error.is_misconfigured() && error.to_string().contains("anonymous"), "{error}");
@@ -141,7 +141,7 @@ async fn proof_by_a_token_in_its_grace_gets_the_session() {
 
         world.time.advance(TICK);
         let late = world.manager.reauthenticate(&old, Level::Three).await.unwrap();
-        assert!(matches!(late, Rotated::Absent), "after its grace it raises nothing");
+        assert!(matches!(late, RotateOutcome::Absent), "after its grace it raises nothing");
         let session = world.manager.peek(&token).await.unwrap().unwrap();
         assert_eq!(session.level(), Some(Level::Two));
     }
@@ -204,9 +204,9 @@ async fn proofs_and_updates_at_once_all_take_effect() {
         let mut tokens = Vec::new();
         for authentication in authentications {
             match authentication.await.unwrap() {
-                Rotated::Token(token) => tokens.push(token),
-                Rotated::AlreadyRotated => {}
-                Rotated::Absent => panic!("the grace lasts"),
+                RotateOutcome::Token(token) => tokens.push(token),
+                RotateOutcome::AlreadyRotated => {}
+                RotateOutcome::Absent => panic!("the grace lasts"),
             }
         }
         for update in updates {
@@ -241,7 +241,7 @@ async fn slower_of_two_proofs_without_a_grace_is_absent() {
     world.faults.until_waiting(1).await;
     let faster = rotated(elsewhere.reauthenticate(&token, Level::One).await.unwrap());
     world.faults.release();
-    assert!(matches!(slower.await.unwrap(), Rotated::Absent));
+    assert!(matches!(slower.await.unwrap(), RotateOutcome::Absent));
     let session = world.manager.peek(&faster).await.unwrap().unwrap();
     assert_eq!(session.level(), Some(Level::One));
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use kvolt_cache::{ManualClock, MemoryStore};
 use kvolt_session::{
-    AtLimit, Device, Manager, NewSession, OwnerLimit, Record, Rotated, SessionId, Token,
+    AtLimit, Device, Manager, NewSession, OwnerLimit, Record, RotateOutcome, SessionId, Token,
 };
 use support::{IDLE, LIFETIME, TICK, ada, owner, rotated, world, world_with};
 
@@ -85,21 +85,21 @@ async fn unknown_token_and_outage_are_told_apart() {
     let admin = support::world().manager;
     let foreign = admin.create(ada()).await.unwrap();
     let ended = world.manager.create(ada()).await.unwrap();
-    assert!(world.manager.destroy(&ended).await.unwrap());
+    assert!(world.manager.logout(&ended).await.unwrap());
     let unknown = Token::parse("A".repeat(48)).unwrap();
     for token in [&foreign, &ended, &unknown] {
         assert!(world.manager.get(token).await.unwrap().is_none());
         assert!(world.manager.update(token, |_| panic!("no data")).await.unwrap().is_none());
-        assert!(matches!(world.manager.rotate(token).await.unwrap(), Rotated::Absent));
-        assert!(!world.manager.destroy(token).await.unwrap());
-        assert_eq!(world.manager.end_others(token).await.unwrap(), 0);
+        assert!(matches!(world.manager.rotate(token).await.unwrap(), RotateOutcome::Absent));
+        assert!(!world.manager.logout(token).await.unwrap());
+        assert_eq!(world.manager.revoke_others(token).await.unwrap(), 0);
     }
     assert!(admin.get(&foreign).await.unwrap().is_some(), "and nothing was done to it");
 
     world.faults.fail_all(true);
     for token in [&foreign, &ended, &unknown] {
         assert!(world.manager.get(token).await.unwrap_err().is_unavailable());
-        assert!(world.manager.destroy(token).await.unwrap_err().is_unavailable());
+        assert!(world.manager.logout(token).await.unwrap_err().is_unavailable());
         assert!(world.manager.rotate(token).await.unwrap_err().is_unavailable());
     }
     assert!(world.manager.create(ada()).await.unwrap_err().is_unavailable());
@@ -134,7 +134,7 @@ async fn rotation_keeps_everything_but_the_token() {
     assert_eq!((after.data(), after.created()), (before.data(), before.created()));
     assert_eq!((after.expires_at(), after.ends_at()), (before.expires_at(), before.ends_at()));
     assert_eq!(world.of("ada").await, 1);
-    assert!(matches!(world.manager.rotate(&token).await.unwrap(), Rotated::Absent));
+    assert!(matches!(world.manager.rotate(&token).await.unwrap(), RotateOutcome::Absent));
 }
 
 #[tokio::test]
@@ -143,7 +143,7 @@ async fn old_token_in_its_grace_never_outlives_the_session() {
     let world = world_with(|builder| builder.rotation_grace(grace));
     let token = world.manager.create(ada()).await.unwrap();
     let successor = rotated(world.manager.rotate(&token).await.unwrap());
-    assert!(matches!(world.manager.rotate(&token).await.unwrap(), Rotated::AlreadyRotated));
+    assert!(matches!(world.manager.rotate(&token).await.unwrap(), RotateOutcome::AlreadyRotated));
     let _ = world.manager.update(&token, |name| name.push('!')).await.unwrap();
     assert_eq!(*world.manager.get(&successor).await.unwrap().unwrap(), "ada!");
     world.time.advance(grace - TICK);
@@ -152,12 +152,12 @@ async fn old_token_in_its_grace_never_outlives_the_session() {
     assert!(!world.lives(&token).await && world.lives(&successor).await);
 
     let next = rotated(world.manager.rotate(&successor).await.unwrap());
-    assert_eq!(world.manager.end_all(&owner("ada")).await.unwrap(), 1);
+    assert_eq!(world.manager.revoke_owner(&owner("ada")).await.unwrap(), 1);
     assert!(!world.lives(&successor).await && !world.lives(&next).await);
 
     let token = world.manager.create(ada()).await.unwrap();
     let successor = rotated(world.manager.rotate(&token).await.unwrap());
-    assert!(world.manager.destroy(&token).await.unwrap(), "a logout by the old token ends it");
+    assert!(world.manager.logout(&token).await.unwrap(), "a logout by the old token ends it");
     assert!(!world.lives(&token).await && !world.lives(&successor).await);
 }
 
@@ -205,17 +205,17 @@ async fn owner_lists_and_ends_only_their_own() {
     let listed = || async {
         let listing = world.manager.list(&ada).await.unwrap();
         assert!(listing.unreadable.is_empty());
-        listing.sessions.iter().map(kvolt_session::Session::id).collect::<Vec<_>>()
+        listing.sessions.iter().map(kvolt_session::SessionSnapshot::id).collect::<Vec<_>>()
     };
     assert_eq!(listed().await, ids, "oldest first");
-    assert!(!world.manager.end(&ada, bob.id()).await.unwrap());
+    assert!(!world.manager.revoke_owned(&ada, bob.id()).await.unwrap());
     assert!(world.lives(&bob).await);
-    assert!(world.manager.end(&ada, ids[1]).await.unwrap());
-    assert!(!world.manager.end(&ada, ids[1]).await.unwrap());
+    assert!(world.manager.revoke_owned(&ada, ids[1]).await.unwrap());
+    assert!(!world.manager.revoke_owned(&ada, ids[1]).await.unwrap());
     assert_eq!(listed().await, [ids[0], ids[2]]);
-    assert_eq!(world.manager.end_others(&tokens[2]).await.unwrap(), 1);
+    assert_eq!(world.manager.revoke_others(&tokens[2]).await.unwrap(), 1);
     assert_eq!(listed().await, [ids[2]]);
-    assert_eq!(world.manager.end_all(&ada).await.unwrap(), 1);
+    assert_eq!(world.manager.revoke_owner(&ada).await.unwrap(), 1);
     assert!(listed().await.is_empty() && world.lives(&bob).await);
 }
 
@@ -298,11 +298,11 @@ async fn login_from_an_old_read_ends_the_session_as_it_is() {
         let read = world.manager.get(&old).await.unwrap().unwrap();
         world.manager.update(&old, |name| *name = "Ada".into()).await.unwrap();
         if is_ended {
-            assert!(world.manager.destroy(&old).await.unwrap());
+            assert!(world.manager.logout(&old).await.unwrap());
         }
         let new = world.manager.login_from(&old, read, ada()).await.unwrap();
         assert!(world.lives(&new).await && !world.lives(&old).await);
         assert_eq!(world.manager.list(&owner("ada")).await.unwrap().sessions.len(), 1);
-        assert!(world.manager.destroy(&new).await.unwrap());
+        assert!(world.manager.logout(&new).await.unwrap());
     }
 }

@@ -10,40 +10,40 @@ use std::time::Duration;
 use kvolt_cache::memory::Cleaning;
 use kvolt_cache::{ManualClock, MemoryStore};
 use kvolt_session::{
-    Anonymous, Binding, EndReason, Event, EventListener, Level, Manager, OwnerLimit, Record,
-    RefusalReason, Token, TokenReuse, What,
+    AnonymousSessions, Binding, EndReason, Event, EventKind, EventListener, Level, Manager,
+    OwnerLimit, Record, RefusalReason, Token, TokenReuse,
 };
 use support::{GRACE, Heard, IDLE, ada, owner, rotated, world_with};
 
-fn ended(reason: EndReason) -> What {
-    What::Ended { reason }
+fn ended(reason: EndReason) -> EventKind {
+    EventKind::Ended { reason }
 }
 
-fn refused(reason: RefusalReason) -> What {
-    What::Refused { reason }
+fn refused(reason: RefusalReason) -> EventKind {
+    EventKind::Refused { reason }
 }
 
-const CREATED: What = What::Created { anonymous: false };
+const CREATED: EventKind = EventKind::Created { anonymous: false };
 
 #[tokio::test]
 async fn each_event_has_its_reason_and_comes_in_order() {
     let heard = Heard::default();
     let limit = OwnerLimit::remove_oldest(3);
     let world = world_with(|builder| {
-        let builder = builder.anonymous(Anonymous::new(10)).owner_limit(limit);
+        let builder = builder.anonymous(AnonymousSessions::new(10)).owner_limit(limit);
         builder.listener(heard.listener())
     });
     let manager = &world.manager;
     let owner = owner("ada");
 
     let visitor = manager.create_anonymous(String::new()).await.unwrap();
-    assert_eq!(heard.whats(1), [What::Created { anonymous: true }]);
+    assert_eq!(heard.whats(1), [EventKind::Created { anonymous: true }]);
     let one = manager.login(Some(&visitor), ada()).await.unwrap();
     let events = heard.take(2);
-    assert_eq!((events[0].what, events[0].id), (CREATED, Some(one.id())));
+    assert_eq!((events[0].kind, events[0].id), (CREATED, Some(one.id())));
     assert_eq!(events[0].owner.as_ref(), Some(&owner));
     assert_eq!(events[0].at, world.time.clock().now());
-    assert_eq!((events[1].what, events[1].id), {
+    assert_eq!((events[1].kind, events[1].id), {
         (ended(EndReason::NewLogin), Some(visitor.id()))
     });
     assert_eq!(events[1].owner, None);
@@ -51,22 +51,22 @@ async fn each_event_has_its_reason_and_comes_in_order() {
     world.time.advance(GRACE);
     let two = world.rotate(&one).await;
     let events = heard.take(1);
-    assert_eq!(events[0].what, What::Rotated);
+    assert_eq!(events[0].kind, EventKind::Rotated);
     assert_eq!((events[0].id, events[0].at), (Some(one.id()), world.time.clock().now()));
     assert_eq!(two.id(), one.id(), "the id stays");
     let three = rotated(manager.reauthenticate(&two, Level::Two).await.unwrap());
     let events = heard.take(2);
-    assert_eq!(events[0].what, What::Rotated);
-    assert_eq!(events[1].what, What::Reauthenticated { level: Level::Two });
+    assert_eq!(events[0].kind, EventKind::Rotated);
+    assert_eq!(events[1].kind, EventKind::Reauthenticated { level: Level::Two });
     assert_eq!(events[1].id, Some(three.id()));
     let (four, _) = manager.change_credentials(&three, None).await.unwrap();
     let four = rotated(four);
-    assert_eq!(heard.whats(1), [What::Rotated]);
+    assert_eq!(heard.whats(1), [EventKind::Rotated]);
 
-    assert!(manager.destroy(&four).await.unwrap());
+    assert!(manager.logout(&four).await.unwrap());
     let events = heard.take(1);
-    assert_eq!((events[0].what, events[0].id), { (ended(EndReason::Logout), Some(four.id())) });
-    assert!(!manager.destroy(&four).await.unwrap(), "which is told of once");
+    assert_eq!((events[0].kind, events[0].id), { (ended(EndReason::Logout), Some(four.id())) });
+    assert!(!manager.logout(&four).await.unwrap(), "which is told of once");
 
     let mut tokens = Vec::new();
     for _ in 0..3 {
@@ -76,22 +76,22 @@ async fn each_event_has_its_reason_and_comes_in_order() {
     assert_eq!(heard.whats(3), [CREATED, CREATED, CREATED]);
     let newest = manager.create(ada()).await.unwrap();
     let events = heard.take(2);
-    assert_eq!((events[1].what, events[1].id), { (ended(EndReason::Limit), Some(tokens[0].id())) });
-    assert!(manager.end(&owner, tokens[1].id()).await.unwrap());
+    assert_eq!((events[1].kind, events[1].id), { (ended(EndReason::Limit), Some(tokens[0].id())) });
+    assert!(manager.revoke_owned(&owner, tokens[1].id()).await.unwrap());
     assert_eq!(heard.whats(1), [ended(EndReason::Revoked)]);
-    assert_eq!(manager.end_others(&newest).await.unwrap(), 1);
+    assert_eq!(manager.revoke_others(&newest).await.unwrap(), 1);
     let events = heard.take(1);
-    assert_eq!((events[0].what, events[0].id), {
+    assert_eq!((events[0].kind, events[0].id), {
         (ended(EndReason::RevokedOthers), Some(tokens[2].id()))
     });
-    assert_eq!(manager.end_all(&owner).await.unwrap(), 1);
-    assert_eq!(heard.whats(1), [ended(EndReason::RevokedAll)]);
+    assert_eq!(manager.revoke_owner(&owner).await.unwrap(), 1);
+    assert_eq!(heard.whats(1), [ended(EndReason::RevokedOwner)]);
     let last = manager.create(ada()).await.unwrap();
-    assert!(manager.end_any(last.id()).await.unwrap());
+    assert!(manager.revoke(last.id()).await.unwrap());
     assert_eq!(heard.whats(2)[1], ended(EndReason::Revoked));
-    manager.end_everyone().await.unwrap();
+    manager.revoke_everyone().await.unwrap();
     let events = heard.take(1);
-    assert_eq!((events[0].what, events[0].id), (ended(EndReason::Everyone), None));
+    assert_eq!((events[0].kind, events[0].id), (ended(EndReason::RevokedEveryone), None));
     assert!(heard.so_far().is_empty());
     assert_eq!(manager.events_missed(), 0);
 }
@@ -115,7 +115,7 @@ async fn each_refusal_is_reported_once_with_its_reason() {
         let spent = manager.create(ada().bound_to(1)).await.unwrap();
         assert!(manager.create(ada().bound_to(1)).await.unwrap_err().is_limit_reached());
         let events = heard.take(2);
-        assert_eq!((events[1].what, events[1].id), (refused(RefusalReason::Limit), None));
+        assert_eq!((events[1].kind, events[1].id), (refused(RefusalReason::Limit), None));
         assert!(events[1].owner.is_some());
 
         let unknown = Token::parse("A".repeat(48)).unwrap();
@@ -125,7 +125,7 @@ async fn each_refusal_is_reported_once_with_its_reason() {
         let read = manager.read(&unknown, kvolt_session::Access::SLIDE, String::len).await;
         assert!(read.unwrap().is_none());
         for event in heard.take(4) {
-            assert_eq!(event.what, refused(RefusalReason::Unknown));
+            assert_eq!(event.kind, refused(RefusalReason::Unknown));
             assert_eq!((event.id, event.owner), (Some(unknown.id()), None));
         }
 
@@ -141,9 +141,9 @@ async fn each_refusal_is_reported_once_with_its_reason() {
         world.time.advance(GRACE);
         assert!(manager.get(&spent).await.unwrap().is_none());
         let events = heard.take(3);
-        let whats: Vec<_> = events.iter().map(|event| event.what).collect();
+        let whats: Vec<_> = events.iter().map(|event| event.kind).collect();
         assert_eq!(whats, {
-            [What::Reused, ended(EndReason::Reuse), refused(RefusalReason::Reuse)]
+            [EventKind::Reused, ended(EndReason::Reuse), refused(RefusalReason::Reuse)]
         });
         assert!(events.iter().all(|event| event.id == Some(token.id())));
         assert!(heard.so_far().is_empty());
@@ -153,18 +153,18 @@ async fn each_refusal_is_reported_once_with_its_reason() {
 #[cfg(feature = "json")]
 #[tokio::test]
 async fn undecodable_session_is_ended_with_an_event() {
-    use kvolt_cache::{Coded, Store};
+    use kvolt_cache::{Encoded, Store};
     use kvolt_session::{RecordJson, Undecodable};
 
     let heard = Heard::default();
     let store = MemoryStore::<Vec<u8>>::new();
-    let numbers = Manager::builder(Coded::new(store.clone(), RecordJson::<u32>::new()));
+    let numbers = Manager::builder(Encoded::new(store.clone(), RecordJson::<u32>::new()));
     let token = numbers.build().unwrap().create(7).await.unwrap();
-    let texts = Manager::builder(Coded::new(store.clone(), RecordJson::<String>::new()));
+    let texts = Manager::builder(Encoded::new(store.clone(), RecordJson::<String>::new()));
     let texts = texts.undecodable(Undecodable::End).listener(heard.listener()).build().unwrap();
     assert!(texts.get(&token).await.unwrap().is_none());
     let events = heard.take(1);
-    assert_eq!((events[0].what, events[0].id), {
+    assert_eq!((events[0].kind, events[0].id), {
         (ended(EndReason::Undecodable), Some(token.id()))
     });
     assert_eq!(Store::count(&store).await.unwrap(), 0);
@@ -180,12 +180,12 @@ async fn expired_session_is_reported_when_it_is_reclaimed() {
     let manager = builder.listener(heard.listener()).build().unwrap();
     let token = manager.create(ada()).await.unwrap();
     let other = manager.create(ada()).await.unwrap();
-    assert!(manager.destroy(&other).await.unwrap());
+    assert!(manager.logout(&other).await.unwrap());
     // It is due a little after its deadline.
     time.advance(IDLE * 2);
     store.clean();
     let events = heard.take(4);
-    assert_eq!((events[3].what, events[3].id), (What::Expired, Some(token.id())));
+    assert_eq!((events[3].kind, events[3].id), (EventKind::Expired, Some(token.id())));
     assert!(heard.so_far().is_empty(), "what was ended does not end by itself too");
 }
 
@@ -203,7 +203,7 @@ async fn no_event_has_a_token_or_data() {
     for token in &tokens {
         let _ = world.manager.get(token).await.unwrap();
     }
-    assert!(world.manager.destroy(&tokens[3]).await.unwrap());
+    assert!(world.manager.logout(&tokens[3]).await.unwrap());
     let events = heard.take(12);
     let shown = format!("{events:?}");
     for token in &tokens {
@@ -221,13 +221,13 @@ async fn panicking_listener_gets_the_next_event() {
     let world = world_with(|builder| {
         let builder = builder.listener(move |event: &Event| {
             listener(event);
-            assert!(!matches!(event.what, What::Created { .. }), "as this test wants it");
+            assert!(!matches!(event.kind, EventKind::Created { .. }), "as this test wants it");
         });
         builder.listener(other.listener())
     });
     for _ in 0..3 {
         let token = world.manager.create(ada()).await.unwrap();
-        assert!(world.manager.destroy(&token).await.unwrap());
+        assert!(world.manager.logout(&token).await.unwrap());
     }
     let reason = ended(EndReason::Logout);
     let expected = [CREATED, reason, CREATED, reason, CREATED, reason];
@@ -254,7 +254,7 @@ async fn hanging_listener_delays_no_one_and_its_misses_are_counted() {
     let mut all = 0;
     while world.manager.events_missed() < 100 {
         let token = world.manager.create(ada()).await.unwrap();
-        assert!(world.manager.destroy(&token).await.unwrap());
+        assert!(world.manager.logout(&token).await.unwrap());
         all += 2;
         assert!(all < 10_000, "its queue has a bound");
         // The other one keeps up.
@@ -267,7 +267,7 @@ async fn hanging_listener_delays_no_one_and_its_misses_are_counted() {
     }
     assert!(all - missed <= 4_097, "one in its hands, and 4,096 that wait");
     let token = world.manager.create(ada()).await.unwrap();
-    assert!(world.manager.destroy(&token).await.unwrap());
+    assert!(world.manager.logout(&token).await.unwrap());
     while told.load(Ordering::SeqCst) < all - missed + 2 {
         tokio::task::yield_now().await;
     }
@@ -297,7 +297,7 @@ async fn flood(world: &support::World, at: usize) {
     let rotated = world.rotate(&visitor).await;
     assert!(manager.get(&visitor).await.unwrap().is_none(), "reported as a theft");
     if at.is_multiple_of(2) {
-        assert!(manager.destroy(&rotated).await.unwrap());
+        assert!(manager.logout(&rotated).await.unwrap());
     }
 }
 
@@ -308,7 +308,7 @@ async fn client_without_an_account_keeps_no_event_out_of_the_audit() {
     let (let_go, listener) = gated(&heard);
     let world = world_with(|builder| {
         // Full from the start, so each visitor also ends another.
-        let anonymous = Anonymous::new(3);
+        let anonymous = AnonymousSessions::new(3);
         builder.anonymous(anonymous).token_reuse(TokenReuse::Report).listener(listener)
     });
     let mut expected = Vec::new();
@@ -316,7 +316,7 @@ async fn client_without_an_account_keeps_no_event_out_of_the_audit() {
         flood(&world, at).await;
         if at % 50 == 0 {
             let token = world.manager.create(ada()).await.unwrap();
-            assert!(world.manager.destroy(&token).await.unwrap());
+            assert!(world.manager.logout(&token).await.unwrap());
             expected.extend([CREATED, ended(EndReason::Logout)]);
         }
     }
@@ -324,8 +324,8 @@ async fn client_without_an_account_keeps_no_event_out_of_the_audit() {
     drop(let_go);
     // One is in its hands.
     let all = heard.take(1 + 2_048 + expected.len());
-    let of_ada: Vec<What> =
-        all.iter().filter(|event| event.owner.is_some()).map(|event| event.what).collect();
+    let of_ada: Vec<EventKind> =
+        all.iter().filter(|event| event.owner.is_some()).map(|event| event.kind).collect();
     assert_eq!(of_ada, expected);
     // It has room again.
     flood(&world, 1).await;
@@ -358,7 +358,7 @@ async fn listener_s_thread_ends_with_the_manager() {
     let clone = manager.clone();
     for _ in 0..100 {
         let token = manager.create(ada()).await.unwrap();
-        assert!(manager.destroy(&token).await.unwrap());
+        assert!(manager.logout(&token).await.unwrap());
     }
     drop(manager);
     assert!(!gone.load(Ordering::SeqCst), "a clone is the manager too");

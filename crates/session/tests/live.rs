@@ -14,7 +14,7 @@ use std::time::Duration;
 use futures_util::{Stream, StreamExt, stream};
 use kvolt_cache::{ManualClock, MemoryStore, NearCache};
 use kvolt_session::{
-    Binding, Level, Live, Manager, OwnerLimit, Record, Timeouts, Token, TokenReuse,
+    Binding, Level, LiveSession, Manager, OwnerLimit, Record, Timeouts, Token, TokenReuse,
 };
 use kvolt_testkit::{Call, FaultyStore, PushingStore};
 use support::{GRACE, IDLE, Log, TICK, ada, bob, owner, rotated};
@@ -36,22 +36,22 @@ fn elsewhere(store: &Memory) -> PushingStore<Memory> {
     PushingStore::new(store.clone(), ManualClock::new().clock()).0
 }
 
-async fn follow(manager: &Manager<String>, token: &Token) -> Live<String> {
+async fn follow(manager: &Manager<String>, token: &Token) -> LiveSession<String> {
     let session = manager.peek(token).await.unwrap().unwrap();
     manager.live(&session)
 }
 
-async fn ends(live: Live<String>) {
+async fn ends(live: LiveSession<String>) {
     timeout(PATIENCE, live.ended()).await.expect("it has ended");
 }
 
-async fn next(live: &mut Live<String>) -> Option<String> {
+async fn next(live: &mut LiveSession<String>) -> Option<String> {
     let changed = timeout(PATIENCE, live.changed()).await.expect("it has changed");
     changed.map(|session| session.data().clone())
 }
 
 /// Whether nothing is told as long as nothing more happens.
-async fn is_quiet(live: &mut Live<String>) -> bool {
+async fn is_quiet(live: &mut LiveSession<String>) -> bool {
     let mut changed = pin!(live.changed());
     for _ in 0..100 {
         if poll_fn(|context| Poll::Ready(changed.as_mut().poll(context).is_ready())).await {
@@ -68,7 +68,7 @@ async fn connection_ends_at_once_with_a_session_that_ends_here() {
         let time = ManualClock::new();
         let store = Memory::builder().clock(time.clock()).build();
         let limit = OwnerLimit::remove_oldest(3);
-        let settings = |builder: kvolt_session::Builder<String>| {
+        let settings = |builder: kvolt_session::ManagerBuilder<String>| {
             let builder = builder.rotation_grace(GRACE).token_reuse(TokenReuse::EndSession);
             builder.owner_limit(limit).live_interval(NEVER).clock(time.clock()).build().unwrap()
         };
@@ -85,15 +85,15 @@ async fn connection_ends_at_once_with_a_session_that_ends_here() {
             let ended = tokio::spawn(ends(live));
             tokio::task::yield_now().await;
             match way {
-                0 => assert!(manager.destroy(&token).await.unwrap()),
-                1 => assert_eq!(manager.end_all(&owner).await.unwrap(), 1),
-                2 => assert!(manager.end(&owner, id).await.unwrap()),
-                3 => assert!(manager.end_any(id).await.unwrap()),
-                4 => manager.end_everyone().await.unwrap(),
+                0 => assert!(manager.logout(&token).await.unwrap()),
+                1 => assert_eq!(manager.revoke_owner(&owner).await.unwrap(), 1),
+                2 => assert!(manager.revoke_owned(&owner, id).await.unwrap()),
+                3 => assert!(manager.revoke(id).await.unwrap()),
+                4 => manager.revoke_everyone().await.unwrap(),
                 5 => drop(manager.login(Some(&token), bob()).await.unwrap()),
                 6 => {
                     let other = manager.create(ada()).await.unwrap();
-                    assert_eq!(manager.end_others(&other).await.unwrap(), 1);
+                    assert_eq!(manager.revoke_others(&other).await.unwrap(), 1);
                 }
                 7 => {
                     let other = manager.create(ada()).await.unwrap();
@@ -111,7 +111,7 @@ async fn connection_ends_at_once_with_a_session_that_ends_here() {
                 }
             }
             ended.await.unwrap_or_else(|_| panic!("way {way}"));
-            manager.end_all(&owner).await.unwrap();
+            manager.revoke_owner(&owner).await.unwrap();
         }
     }
 }
@@ -128,9 +128,9 @@ async fn connection_ends_within_the_interval_with_a_session_that_ends_elsewhere(
         let token = manager.create(ada()).await.unwrap();
         let live = follow(&manager, &token).await;
         match way {
-            0 => assert!(there.destroy(&token).await.unwrap()),
-            1 => assert_eq!(there.end_all(&owner("ada")).await.unwrap(), 1),
-            2 => there.end_everyone().await.unwrap(),
+            0 => assert!(there.logout(&token).await.unwrap()),
+            1 => assert_eq!(there.revoke_owner(&owner("ada")).await.unwrap(), 1),
+            2 => there.revoke_everyone().await.unwrap(),
             _ => drop(there.login(Some(&token), bob()).await.unwrap()),
         }
         assert!(timeout(interval, live.ended()).await.is_ok(), "way {way}");
@@ -148,7 +148,7 @@ async fn waits_that_are_given_up_still_see_the_end_in_time() {
     let token = manager.create(ada()).await.unwrap();
     let mut live = follow(&manager, &token).await;
     assert!(is_quiet(&mut live).await);
-    assert!(there.destroy(&token).await.unwrap());
+    assert!(there.logout(&token).await.unwrap());
     let ended =
         async { while !matches!(timeout(interval / 10, live.changed()).await, Ok(None)) {} };
     timeout(interval + interval / 10, ended).await.expect("it has ended");
@@ -166,7 +166,7 @@ async fn managers_on_one_memory_store_notify_each_other() {
     let token = rotated(other.rotate(&token).await.unwrap());
     assert_eq!(next(&mut live).await.as_deref(), Some("ada!"));
     assert_eq!(live.session().id(), token.id());
-    assert!(other.destroy(&token).await.unwrap());
+    assert!(other.logout(&token).await.unwrap());
     ends(live).await;
 }
 
@@ -188,7 +188,7 @@ async fn pushed_change_is_seen_without_polling() {
         assert!(next(&mut live).await.is_some());
         assert_eq!(live.session().id(), last.id());
     }
-    assert!(there.destroy(&last).await.unwrap());
+    assert!(there.logout(&last).await.unwrap());
     ends(live).await;
 }
 
@@ -224,7 +224,7 @@ async fn connection_follows_the_session_over_rotations() {
             let token = rotated(proved);
             assert!(next(&mut live).await.is_some());
             assert_eq!(live.session().level(), Some(Level::One), "the rights it began with");
-            assert!(there.destroy(&token).await.unwrap());
+            assert!(there.logout(&token).await.unwrap());
             assert_eq!(next(&mut live).await, None);
             assert_eq!(next(&mut live).await, None, "and from then on");
         }
@@ -249,7 +249,7 @@ async fn change_is_reported_once_and_use_is_none() {
         assert_eq!(next(&mut live).await.as_deref(), Some("ada!!"));
         assert!(is_quiet(&mut live).await, "several in a row may be told as one");
         let other = manager.create(ada()).await.unwrap();
-        assert!(manager.destroy(&other).await.unwrap());
+        assert!(manager.logout(&other).await.unwrap());
         assert!(is_quiet(&mut live).await, "another's is none of this one's");
     }
 }
@@ -266,7 +266,7 @@ async fn change_before_the_first_wait_is_seen() {
         let _ = manager.update(&token, |name| name.push('!')).await.unwrap();
         let mut live = manager.live(&session);
         assert_eq!(next(&mut live).await.as_deref(), Some("ada!"));
-        assert!(manager.destroy(&token).await.unwrap());
+        assert!(manager.logout(&token).await.unwrap());
         ends(manager.live(&session)).await;
         ends(live).await;
     }
@@ -388,7 +388,7 @@ async fn store_that_is_down_is_no_end() {
     faults.fail_all(true);
     assert!(timeout(interval * 3, live.changed()).await.is_err());
     faults.fail_all(false);
-    assert!(manager.destroy(&token).await.unwrap());
+    assert!(manager.logout(&token).await.unwrap());
     // While it pauses, it notices what this process does.
     assert!(timeout(TICK, live.ended()).await.is_ok());
 }
@@ -459,7 +459,7 @@ async fn change_during_an_outage_is_checked_until_it_is_known() {
     let token = manager.create(ada()).await.unwrap();
     let mut live = follow(&manager, &token).await;
     assert!(is_quiet(&mut live).await);
-    assert!(manager.destroy(&token).await.unwrap());
+    assert!(manager.logout(&token).await.unwrap());
     faults.only(&[Call::Get]);
     faults.fail_next(1);
     assert!(timeout(SOON, live.changed()).await.unwrap().is_none());
@@ -483,7 +483,7 @@ async fn dropped_wait_loses_no_change() {
         let changed = changed.expect("it is seen without being told again").unwrap();
         assert_eq!(changed.len(), 3 + round);
     }
-    assert!(manager.destroy(&token).await.unwrap());
+    assert!(manager.logout(&token).await.unwrap());
     faults.hold_answers();
     assert!(is_quiet(&mut live).await);
     faults.release();
@@ -494,7 +494,7 @@ async fn dropped_wait_loses_no_change() {
 async fn stream_ends_with_the_session() {
     let manager = Manager::builder(Memory::new()).live_interval(NEVER).build().unwrap();
     let token = manager.create(ada()).await.unwrap();
-    let mut limited = follow(&manager, &token).await.limit(stream::iter(0..));
+    let mut limited = follow(&manager, &token).await.take_until_ended(stream::iter(0..));
     for expected in 0..100 {
         assert_eq!(limited.next().await, Some(expected));
     }
@@ -502,7 +502,7 @@ async fn stream_ends_with_the_session() {
     assert_eq!(limited.next().await, Some(100), "a change is no end");
     let token = rotated(manager.rotate(&token).await.unwrap());
     assert_eq!(limited.next().await, Some(101), "nor is a rotation");
-    assert!(manager.destroy(&token).await.unwrap());
+    assert!(manager.logout(&token).await.unwrap());
     assert_eq!(limited.next().await, None);
     assert_eq!(limited.next().await, None);
 }
@@ -511,10 +511,10 @@ async fn stream_ends_with_the_session() {
 async fn waiting_stream_is_woken_by_the_end() {
     let manager = Manager::builder(Memory::new()).live_interval(NEVER).build().unwrap();
     let token = manager.create(ada()).await.unwrap();
-    let limited = follow(&manager, &token).await.limit(stream::pending::<()>());
+    let limited = follow(&manager, &token).await.take_until_ended(stream::pending::<()>());
     let ended = tokio::spawn(timeout(PATIENCE, limited.collect::<Vec<_>>()));
     tokio::task::yield_now().await;
-    assert_eq!(manager.end_all(&owner("ada")).await.unwrap(), 1);
+    assert_eq!(manager.revoke_owner(&owner("ada")).await.unwrap(), 1);
     assert!(ended.await.unwrap().unwrap().is_empty());
 }
 
@@ -535,7 +535,7 @@ async fn stream_that_has_ended_is_not_polled_again() {
     }
     let manager = Manager::builder(Memory::new()).live_interval(NEVER).build().unwrap();
     let token = manager.create(ada()).await.unwrap();
-    let mut limited = follow(&manager, &token).await.limit(Once(0));
+    let mut limited = follow(&manager, &token).await.take_until_ended(Once(0));
     assert_eq!(limited.next().await, Some(7));
     for _ in 0..3 {
         assert_eq!(limited.next().await, None);
@@ -554,7 +554,7 @@ async fn many_connections_end_together_and_leave_nothing() {
         let live = follow(&manager, token.as_ref().unwrap_or(&shared)).await;
         waiting.push(tokio::spawn(ends(live)));
     }
-    assert_eq!(manager.end_all(&owner("ada")).await.unwrap(), 501);
+    assert_eq!(manager.revoke_owner(&owner("ada")).await.unwrap(), 501);
     for waiting in waiting {
         waiting.await.unwrap();
     }
@@ -572,6 +572,6 @@ async fn connection_ends_with_a_session_read_before_a_rotation() {
     let read = manager.peek(&token).await.unwrap().unwrap();
     let new = rotated(manager.rotate(&token).await.unwrap());
     let live = follow(&manager, &new).await;
-    assert!(manager.destroy_session(&read).await.unwrap());
+    assert!(manager.logout_session(&read).await.unwrap());
     assert!(timeout(interval, live.ended()).await.is_ok());
 }

@@ -7,7 +7,7 @@ mod support;
 use std::collections::BTreeMap;
 
 use kvolt_cache::STORE_SECONDS;
-use kvolt_session::{Anonymous, OwnerLimit, Token};
+use kvolt_session::{AnonymousSessions, OwnerLimit, Token};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use pollster::block_on;
 use support::{GRACE, World, ada, owner, rotated, world_with};
@@ -36,7 +36,7 @@ fn world() -> World {
     let limit = OwnerLimit::refuse(2);
     world_with(|builder| {
         let builder = builder.rotation_grace(GRACE).owner_limit(limit);
-        builder.anonymous(Anonymous::new(10))
+        builder.anonymous(AnonymousSessions::new(10))
     })
 }
 
@@ -57,8 +57,8 @@ fn sessions_are_counted_with_their_reasons() {
             let four = manager.reauthenticate(&three, kvolt_session::Level::Two).await.unwrap();
             let four = rotated(four);
             assert_eq!(manager.count().await.unwrap(), 2);
-            assert!(manager.destroy(&two).await.unwrap());
-            assert!(manager.end_any(four.id()).await.unwrap());
+            assert!(manager.logout(&two).await.unwrap());
+            assert!(manager.revoke(four.id()).await.unwrap());
         });
     });
     let expected = [
@@ -116,7 +116,7 @@ fn no_label_has_a_name_from_outside() {
             let world = world();
             let token = world.manager.create(ada()).await.unwrap();
             let _ = world.rotate(&token).await;
-            world.manager.end_all(&owner("ada")).await.unwrap();
+            world.manager.revoke_owner(&owner("ada")).await.unwrap();
         });
     });
     assert!(

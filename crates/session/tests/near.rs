@@ -6,7 +6,7 @@ mod support;
 use std::time::Duration;
 
 use kvolt_cache::{ManualClock, MemoryStore, NearCache};
-use kvolt_session::{Access, Level, Manager, Record, Rotated, Token, TokenReuse, What};
+use kvolt_session::{Access, EventKind, Level, Manager, Record, RotateOutcome, Token, TokenReuse};
 use kvolt_testkit::{Call, Faults, FaultyStore, Pushes, PushingStore};
 use support::{Forgery, GRACE, Heard, TICK, ada, forged, rotated};
 
@@ -80,9 +80,9 @@ async fn token_that_a_copy_does_not_know_is_asked_of_the_store_once() {
         let newer = rotated(servers.there.rotate(&newer).await.unwrap());
         let newer = rotated(servers.here.reauthenticate(&newer, Level::Two).await.unwrap());
         let newer = rotated(servers.there.rotate(&newer).await.unwrap());
-        assert_eq!(servers.here.end_others(&newer).await.unwrap(), 0);
-        assert!(servers.here.destroy(&newer).await.unwrap());
-        assert!(!servers.heard.so_far().iter().any(|event| event.what == What::Reused));
+        assert_eq!(servers.here.revoke_others(&newer).await.unwrap(), 0);
+        assert!(servers.here.logout(&newer).await.unwrap());
+        assert!(!servers.heard.so_far().iter().any(|event| event.kind == EventKind::Reused));
     }
 }
 
@@ -153,7 +153,7 @@ async fn due_slide_is_one_command_and_decides() {
     servers.faults.fail_all(false);
 
     servers.pushes.hold();
-    assert!(servers.there.destroy(&token).await.unwrap());
+    assert!(servers.there.logout(&token).await.unwrap());
     let (refused, asked) = servers.asked(servers.here.get(&token)).await;
     assert!(refused.is_none() && asked == 0, "the touch has found that it ended");
     assert!(servers.here.peek(&token).await.unwrap().is_none(), "and the copy is gone");
@@ -170,6 +170,6 @@ async fn changes_start_from_the_store_s_newest() {
     assert_eq!(session.data(), "ada12");
     let new = rotated(servers.there.rotate(&token).await.unwrap());
     let old = servers.here.rotate(&token).await.unwrap();
-    assert!(matches!(old, Rotated::Absent), "its copy says otherwise, and the swap decides");
+    assert!(matches!(old, RotateOutcome::Absent), "its copy says otherwise, and the swap decides");
     assert!(servers.there.peek(&new).await.unwrap().is_some());
 }

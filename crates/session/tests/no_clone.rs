@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use kvolt_cache::MemoryStore;
-use kvolt_session::{Access, Anonymous, Flash, Level, Manager, NewSession};
+use kvolt_session::{Access, AnonymousSessions, Flash, Level, Manager, NewSession};
 use support::{owner, rotated};
 
 /// It has neither `Clone` nor `Debug`.
@@ -22,7 +22,7 @@ fn counter() -> Counter {
 async fn data_need_not_be_cloned() {
     let builder = Manager::builder(MemoryStore::new()).rotation_grace(Duration::from_secs(60));
     let builder = builder.owned_by(|_: &Counter| String::from("ada"));
-    let manager = builder.anonymous(Anonymous::new(10)).build().unwrap();
+    let manager = builder.anonymous(AnonymousSessions::new(10)).build().unwrap();
     let visitor = manager.create_anonymous(counter()).await.unwrap();
     let token = manager.login(Some(&visitor), counter()).await.unwrap();
     let used = manager.get(&token).await.unwrap().unwrap();
@@ -38,15 +38,15 @@ async fn data_need_not_be_cloned() {
     let other = manager.create(NewSession::new(counter())).await.unwrap();
     assert_eq!(manager.list(&owner("ada")).await.unwrap().sessions.len(), 2);
     assert!(manager.find(other.id()).await.unwrap().is_some());
-    assert_eq!(manager.end_others(&token).await.unwrap(), 1);
+    assert_eq!(manager.revoke_others(&token).await.unwrap(), 1);
     #[cfg(feature = "live")]
     {
         let mut live = manager.live(&manager.peek(&token).await.unwrap().unwrap());
-        assert!(manager.destroy(&token).await.unwrap());
+        assert!(manager.logout(&token).await.unwrap());
         assert!(live.changed().await.is_none());
     }
     assert_eq!(
-        manager.end_all(&owner("ada")).await.unwrap(),
+        manager.revoke_owner(&owner("ada")).await.unwrap(),
         usize::from(cfg!(not(feature = "live")))
     );
 }

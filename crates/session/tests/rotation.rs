@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use kvolt_cache::{ManualClock, MemoryStore};
 use kvolt_session::{
-    Access, EndReason, Flash, Level, Manager, Ready, RefusalReason, Rotated, Token, TokenReuse,
-    What,
+    Access, EndReason, EventKind, Flash, Level, Manager, Ready, RefusalReason, RotateOutcome,
+    Token, TokenReuse,
 };
 use kvolt_testkit::{Call, FaultyStore};
 use support::{GRACE, Heard, IDLE, TICK, World, ada, bob, rotated, world_with};
@@ -16,7 +16,7 @@ use support::{GRACE, Heard, IDLE, TICK, World, ada, bob, rotated, world_with};
 const EVERY: Duration = Duration::from_secs(120);
 
 fn both(
-    settings: impl Fn(kvolt_session::Builder<String>) -> kvolt_session::Builder<String>,
+    settings: impl Fn(kvolt_session::ManagerBuilder<String>) -> kvolt_session::ManagerBuilder<String>,
 ) -> [World; 2] {
     [true, false].map(|at_once| {
         let world = world_with(&settings);
@@ -39,7 +39,7 @@ async fn token_is_rotated_exactly_when_it_is_due() {
             let next = world.manager.rotate_if_due(&token, &session).await.unwrap().unwrap();
             let again = world.manager.rotate_if_due(&token, &session).await.unwrap().unwrap();
             assert!(
-                matches!(again, Rotated::AlreadyRotated),
+                matches!(again, RotateOutcome::AlreadyRotated),
                 "to one who has read the old session"
             );
             token = rotated(next);
@@ -73,13 +73,13 @@ async fn try_everything(world: &World, spent: &Token) {
     assert!(manager.update(spent, |name| name.push('?')).await.unwrap().is_none());
     assert!(!manager.flash(spent, Flash::new("info", "stolen")).await.unwrap());
     assert!(manager.take_flashes(spent).await.unwrap().is_empty());
-    assert!(!manager.destroy(spent).await.unwrap(), "a logout by it ends nothing");
-    assert_eq!(manager.end_others(spent).await.unwrap(), 0);
-    assert!(matches!(manager.rotate(spent).await.unwrap(), Rotated::Absent));
+    assert!(!manager.logout(spent).await.unwrap(), "a logout by it ends nothing");
+    assert_eq!(manager.revoke_others(spent).await.unwrap(), 0);
+    assert!(matches!(manager.rotate(spent).await.unwrap(), RotateOutcome::Absent));
     let again = manager.reauthenticate(spent, Level::Three).await.unwrap();
-    assert!(matches!(again, Rotated::Absent));
+    assert!(matches!(again, RotateOutcome::Absent));
     let changed = manager.change_credentials(spent, None).await.unwrap();
-    assert!(matches!(changed, (Rotated::Absent, 0)));
+    assert!(matches!(changed, (RotateOutcome::Absent, 0)));
     let own = manager.login(Some(spent), bob()).await.unwrap();
     assert!(world.lives(&own).await, "who signs in with it gets a session of their own");
 }
@@ -128,8 +128,8 @@ async fn token_in_its_grace_uses_the_same_session() {
         assert_eq!(world.data(&token).await, "ada!");
         assert!(manager.flash(&old, Flash::new("info", "saved")).await.unwrap());
         assert_eq!(manager.take_flashes(&old).await.unwrap().len(), 1);
-        assert!(matches!(manager.rotate(&old).await.unwrap(), Rotated::AlreadyRotated));
-        assert_eq!(manager.end_others(&old).await.unwrap(), 1);
+        assert!(matches!(manager.rotate(&old).await.unwrap(), RotateOutcome::AlreadyRotated));
+        assert_eq!(manager.revoke_others(&old).await.unwrap(), 1);
         assert!(world.lives(&token).await && !world.lives(&other).await);
         let again = manager.login(Some(&old), ada()).await.unwrap();
         assert!(!world.lives(&token).await && !world.lives(&old).await);
@@ -137,7 +137,7 @@ async fn token_in_its_grace_uses_the_same_session() {
         assert_eq!(world.of("ada").await, 1, "it was replaced, and is no second one");
 
         let newer = world.rotate(&again).await;
-        assert!(manager.destroy(&again).await.unwrap());
+        assert!(manager.logout(&again).await.unwrap());
         assert!(!world.lives(&newer).await && !world.lives(&again).await);
         assert_eq!(world.of("ada").await, 0);
     }
@@ -174,15 +174,15 @@ async fn use_is_a_theft_after_twice_the_grace() {
         world.time.advance(TICK);
         assert!(world.manager.get(&old).await.unwrap().is_none());
         let events = heard.take(6);
-        let refused = |reason| What::Refused { reason };
-        let whats: Vec<_> = events.iter().map(|event| event.what).collect();
+        let refused = |reason| EventKind::Refused { reason };
+        let whats: Vec<_> = events.iter().map(|event| event.kind).collect();
         assert_eq!(whats, {
             [
-                What::Created { anonymous: false },
-                What::Rotated,
+                EventKind::Created { anonymous: false },
+                EventKind::Rotated,
                 refused(RefusalReason::Replaced),
                 refused(RefusalReason::Replaced),
-                What::Reused,
+                EventKind::Reused,
                 refused(RefusalReason::Reuse),
             ]
         });
@@ -215,7 +215,7 @@ async fn reuse_ends_the_session_where_that_is_set() {
         assert!(world.lives(&other).await, "of the owner's sessions that one");
         let reason = EndReason::Reuse;
         let whats = heard.whats(7);
-        assert!(whats.contains(&What::Ended { reason }) && whats.contains(&What::Reused));
+        assert!(whats.contains(&EventKind::Ended { reason }) && whats.contains(&EventKind::Reused));
     }
 }
 
@@ -234,7 +234,7 @@ async fn reuse_is_like_an_unknown_token_where_that_is_set() {
         assert!(world.lives(&token).await);
     }
     let reason = RefusalReason::Unknown;
-    assert_eq!(heard.whats(4)[2..], [What::Refused { reason }, What::Refused { reason }]);
+    assert_eq!(heard.whats(4)[2..], [EventKind::Refused { reason }, EventKind::Refused { reason }]);
 }
 
 /// A thief who waits is noticed all the same, by any token that the session ever had.
@@ -256,7 +256,7 @@ async fn reuse_of_any_earlier_token_is_noticed_however_late() {
     heard.take(41);
     for token in &tokens[..40] {
         assert!(world.manager.get(token).await.unwrap().is_none());
-        assert_eq!(heard.whats(2)[0], What::Reused);
+        assert_eq!(heard.whats(2)[0], EventKind::Reused);
     }
 }
 
@@ -286,12 +286,12 @@ async fn grace_ends_by_the_store_s_time() {
             for manager in [&here, &there] {
                 assert!(manager.get(&old).await.unwrap().is_some());
                 let again = manager.rotate(&old).await.unwrap();
-                assert!(matches!(again, Rotated::AlreadyRotated));
+                assert!(matches!(again, RotateOutcome::AlreadyRotated));
             }
             advance(TICK);
             for manager in [&here, &there] {
                 assert!(manager.get(&old).await.unwrap().is_none());
-                assert!(matches!(manager.rotate(&old).await.unwrap(), Rotated::Absent));
+                assert!(matches!(manager.rotate(&old).await.unwrap(), RotateOutcome::Absent));
             }
             advance(GRACE - TICK);
             for manager in [&here, &there] {
@@ -333,10 +333,10 @@ async fn logout_ends_all_tokens_of_the_session() {
             let second = world.rotate(&first).await;
             let third = world.rotate(&second).await;
             let tokens = [first, second, third];
-            assert!(world.manager.destroy(&tokens[by]).await.unwrap());
+            assert!(world.manager.logout(&tokens[by]).await.unwrap());
             for token in &tokens {
                 assert!(world.manager.get(token).await.unwrap().is_none());
-                assert!(!world.manager.destroy(token).await.unwrap());
+                assert!(!world.manager.logout(token).await.unwrap());
             }
         }
         assert_eq!(world.manager.count().await.unwrap(), 0);
@@ -363,7 +363,7 @@ async fn twenty_rotations_within_a_grace_are_no_theft() {
         // The first four were replaced within four ticks, the last of them 16 ticks ago.
         world.time.advance(GRACE * 2 - TICK * 17);
         for token in previous {
-            assert!(!world.lives(token).await && !world.manager.destroy(token).await.unwrap());
+            assert!(!world.lives(token).await && !world.manager.logout(token).await.unwrap());
         }
         assert_eq!(world.data(last).await, format!("ada{}", "!".repeat(20)));
         assert_eq!(world.of("ada").await, 1);
@@ -382,7 +382,7 @@ async fn rotation_without_a_grace_keeps_no_token() {
         }
         let (last, previous) = tokens.split_last().unwrap();
         for token in previous {
-            assert!(!world.lives(token).await && !world.manager.destroy(token).await.unwrap());
+            assert!(!world.lives(token).await && !world.manager.logout(token).await.unwrap());
         }
         assert!(world.lives(last).await);
     }
@@ -414,7 +414,7 @@ async fn rotation_that_fails_leaves_a_token_that_works() {
         world.faults.fail_next(1);
         assert!(world.manager.rotate(&token).await.unwrap_err().is_unavailable());
         assert!(world.lives(&token).await);
-        assert!(matches!(world.manager.rotate(&token).await.unwrap(), Rotated::Token(_)));
+        assert!(matches!(world.manager.rotate(&token).await.unwrap(), RotateOutcome::Token(_)));
     }
 }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use kvolt_cache::MemoryStore;
 use kvolt_session::{
-    Anonymous, LIVE_INTERVAL_DEFAULT, Level, Manager, NewSession, OwnerLimit, Record, StepUp,
-    Timeouts, TokenReuse,
+    AnonymousSessions, DEFAULT_LIVE_INTERVAL, Level, Manager, NewSession, OwnerLimit, Record,
+    StepUp, Timeouts, TokenReuse,
 };
 use support::{GRACE, IDLE, LIFETIME, TICK, ada, bob, world, world_with};
 
@@ -107,7 +107,7 @@ fn setting_that_can_not_work_is_refused_by_name() {
     let short = Timeouts::new(Duration::from_secs(5), MONTH.lifetime);
     let backwards = Timeouts::new(MONTH.lifetime, MONTH.idle);
     let zero = Timeouts::new(Duration::ZERO, DAY);
-    let anonymous = |timeouts| builder().anonymous(Anonymous::new(10).timeouts(timeouts));
+    let anonymous = |timeouts| builder().anonymous(AnonymousSessions::new(10).timeouts(timeouts));
     for (builder, expected) in [
         (builder().timeouts(zero), "the idle timeout and the lifetime must not be zero"),
         (builder().timeouts(backwards), "is longer than the lifetime"),
@@ -130,7 +130,7 @@ fn setting_that_can_not_work_is_refused_by_name() {
             "an owner's limit of 0 entries: use 1 to 64",
         ),
         (builder().owner_limit(OwnerLimit::remove_oldest(65)), "an owner's limit of 65 entries"),
-        (builder().anonymous(Anonymous::new(0)), "a limit of zero anonymous sessions"),
+        (builder().anonymous(AnonymousSessions::new(0)), "a limit of zero anonymous sessions"),
         (builder().rotate_every(Duration::ZERO), "a rotation, or a check of live connections"),
         (builder().live_interval(Duration::ZERO), "a rotation, or a check of live connections"),
         (
@@ -140,13 +140,13 @@ fn setting_that_can_not_work_is_refused_by_name() {
         (builder().token_reuse(TokenReuse::EndSession), "needs a `rotation_grace` above zero"),
     ] {
         let error = builder.build().unwrap_err();
-        assert!(error.is_misconfigured() && !error.is_of_store(), "{error}");
+        assert!(error.is_misconfigured() && !error.is_store_error(), "{error}");
         assert!(error.to_string().contains(expected), "{expected}: {error}");
     }
     assert!(builder().owner_limit(OwnerLimit::refuse(OwnerLimit::MAX)).build().is_ok());
     assert!(builder().rotate_every(GRACE).rotation_grace(GRACE).build().is_ok());
     assert!(builder().rotation_grace(Timeouts::DEFAULT.idle).build().is_ok());
-    assert_eq!(LIVE_INTERVAL_DEFAULT, Duration::from_secs(1));
+    assert_eq!(DEFAULT_LIVE_INTERVAL, Duration::from_secs(1));
 }
 
 /// It has no error to return: each sign-in has.
@@ -167,7 +167,7 @@ async fn longest_durations_never_end_and_never_panic() {
     let never = Timeouts::new(NEVER, NEVER);
     for every in [NEVER, NEVER / 16, NEVER - TICK] {
         let world = world_with(|builder| {
-            let anonymous = Anonymous::new(10).timeouts(never);
+            let anonymous = AnonymousSessions::new(10).timeouts(never);
             let builder = builder.timeouts(never).remembered_timeouts(never).anonymous(anonymous);
             let builder = builder.rotate_every(every).rotation_grace(every).live_interval(NEVER);
             builder.token_reuse(TokenReuse::EndSession)
@@ -207,7 +207,7 @@ async fn owner_that_is_none_is_an_error_that_says_why() {
             NewSession::new(name),
         ] {
             let error = world.manager.create(new).await.unwrap_err();
-            assert!(error.is_misconfigured() && !error.is_of_store(), "{error}");
+            assert!(error.is_misconfigured() && !error.is_store_error(), "{error}");
             assert!(error.to_string().contains("owner"), "{error}");
         }
     }

@@ -51,7 +51,7 @@ async fn session_that_ends_before_its_slide_is_refused() {
         tokio::spawn(async move { world.manager.get(&token).await.unwrap() })
     };
     world.faults.until_waiting(1).await;
-    assert!(world.manager.destroy(&token).await.unwrap());
+    assert!(world.manager.logout(&token).await.unwrap());
     world.faults.release();
     assert!(used.await.unwrap().is_none());
     assert_eq!(world.store.len(), 0);

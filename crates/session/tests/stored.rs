@@ -13,11 +13,13 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
 use kvolt_cache::codec::{Encrypted, EncryptionKey, EncryptionKeys};
-use kvolt_cache::{At, Codec, Coded, Entry, Freshness, Insert, Key, ManualClock, MemoryStore};
-use kvolt_cache::{Namespace, NewEntry, Replace, Store};
+use kvolt_cache::{
+    Codec, Encoded, Entry, Freshness, InsertOutcome, Key, ManualClock, MemoryStore, Target,
+};
+use kvolt_cache::{Namespace, NewEntry, ReplaceOutcome, Store};
 use kvolt_session::{
-    Binding, Device, Flash, Level, Manager, NewSession, Owner, Record, RecordJson, Rotated, Token,
-    Undecodable,
+    Binding, Device, Flash, Level, Manager, NewSession, Owner, Record, RecordJson, RotateOutcome,
+    Token, Undecodable,
 };
 use pollster::block_on;
 use serde::de::DeserializeOwned;
@@ -76,11 +78,11 @@ fn changed() -> NewSession<Changed> {
     NewSession::new(Changed::default()).owner("ada")
 }
 
-fn coded<T, C: Codec<Record<T>>>(store: &Bytes, codec: C) -> Coded<Record<T>, Bytes, C>
+fn coded<T, C: Codec<Record<T>>>(store: &Bytes, codec: C) -> Encoded<Record<T>, Bytes, C>
 where
     T: Serialize + DeserializeOwned + Send + Sync + 'static,
 {
-    Coded::new(store.clone(), codec)
+    Encoded::new(store.clone(), codec)
 }
 
 fn manager<T>(store: &Bytes, codec: RecordJson<T>) -> Manager<T>
@@ -118,8 +120,8 @@ fn lines(store: &Bytes, token: &Token) -> (String, String) {
 
 fn put(store: &Bytes, token: &Token, value: impl Into<Vec<u8>>) {
     let (key, before) = (key_of(token), entry(store, token).unwrap());
-    let replaced = block_on(store.replace(At::new(&key), before.version, value.into(), None));
-    assert!(matches!(replaced.unwrap(), Replace::Replaced(_)));
+    let replaced = block_on(store.replace(Target::new(&key), before.version, value.into(), None));
+    assert!(matches!(replaced.unwrap(), ReplaceOutcome::Replaced(_)));
 }
 
 /// The value of a field that is a text, taken out of the line.
@@ -130,9 +132,9 @@ fn without(line: &str, field: &str) -> (String, String) {
 }
 
 #[track_caller]
-fn rotated(rotated: Rotated) -> Token {
+fn rotated(rotated: RotateOutcome) -> Token {
     match rotated {
-        Rotated::Token(token) => token,
+        RotateOutcome::Token(token) => token,
         other => panic!("{other:?}"),
     }
 }
@@ -213,7 +215,10 @@ fn documented_session_is_read_by_the_documented_token() {
     let store = Bytes::builder().clock(time.clock()).build();
     let expiry = kvolt_cache::Expiry::after(IDLE);
     let new = NewEntry::new(format!("{envelope}\n{data}").into_bytes(), expiry).owner(ada());
-    assert!(matches!(block_on(store.insert(key_of(&token), new)), Ok(Insert::Inserted { .. })));
+    assert!(matches!(
+        block_on(store.insert(key_of(&token), new)),
+        Ok(InsertOutcome::Inserted { .. })
+    ));
     let builder = Manager::builder(coded(&store, RecordJson::<Old>::new()));
     let manager = builder.clock(time.clock()).build().unwrap();
     let session = block_on(manager.get(&token)).unwrap().unwrap();
@@ -302,7 +307,7 @@ fn check_unreadable_envelope(store: &Bytes, token: &Token, what: &str) {
             block_on(manager.get(token)).unwrap_err(),
             block_on(manager.peek(token)).unwrap_err(),
             block_on(manager.update(token, |_| ())).unwrap_err(),
-            block_on(manager.destroy(token)).unwrap_err(),
+            block_on(manager.logout(token)).unwrap_err(),
             block_on(manager.rotate(token)).unwrap_err(),
             block_on(manager.find(token.id())).unwrap_err(),
         ];
@@ -402,17 +407,17 @@ fn damaged_envelope_is_an_error_without_effect() {
 fn unreadable_envelope_can_be_revoked() {
     type Revoke = fn(&Manager<Old>, &Token) -> bool;
     let all: [(Revoke, usize); 4] = [
-        (|manager, token| block_on(manager.end(&ada(), token.id())).unwrap(), 1),
-        (|manager, token| block_on(manager.end_any(token.id())).unwrap(), 1),
-        (|manager, _| block_on(manager.end_all(&ada())).unwrap() == 2, 0),
-        (|manager, _| block_on(manager.end_everyone()).is_ok(), 0),
+        (|manager, token| block_on(manager.revoke_owned(&ada(), token.id())).unwrap(), 1),
+        (|manager, token| block_on(manager.revoke(token.id())).unwrap(), 1),
+        (|manager, _| block_on(manager.revoke_owner(&ada())).unwrap() == 2, 0),
+        (|manager, _| block_on(manager.revoke_everyone()).is_ok(), 0),
     ];
     for (revoke, left) in all {
         let (store, token) = two_stored();
         put(&store, &token, "damaged");
         let manager = manager(&store, RecordJson::<Old>::new());
         let bob = Owner::new("bob").unwrap();
-        assert!(!block_on(manager.end(&bob, token.id())).unwrap(), "it is not his");
+        assert!(!block_on(manager.revoke_owned(&bob, token.id())).unwrap(), "it is not his");
         assert!(revoke(&manager, &token));
         assert!(entry(&store, &token).is_none());
         assert_eq!(store.len(), left);
@@ -503,12 +508,12 @@ fn unreadable_data_does_not_hinder_login_and_logout() {
 
     let (store, token) = stored();
     let manager = self::manager(&store, RecordJson::<Changed>::new());
-    assert!(block_on(manager.destroy(&token)).unwrap());
+    assert!(block_on(manager.logout(&token)).unwrap());
     assert!(store.is_empty());
 
     let (store, token) = stored();
     let manager = self::manager(&store, RecordJson::<Changed>::new());
-    assert!(block_on(manager.end_any(token.id())).unwrap());
+    assert!(block_on(manager.revoke(token.id())).unwrap());
     assert!(store.is_empty());
 }
 
@@ -527,7 +532,7 @@ fn rotation_writes_unreadable_data_back_unchanged() {
         let last = rotated(credentials);
         assert_eq!(lines(&store, &last).1, data);
         assert!(lines(&store, &last).0.contains(&digest(&last)), "it has a new token");
-        assert!(block_on(manager.destroy(&last)).unwrap());
+        assert!(block_on(manager.logout(&last)).unwrap());
     }
 }
 
@@ -649,7 +654,7 @@ fn each_bit_of_a_number_is_kept_also_in_rescued_data() {
     let bits: Vec<u64> = numbers.iter().map(|number| number.to_bits()).collect();
     let store = Bytes::new();
     let at_most = 1 << 20;
-    let coded = |codec| Coded::new(store.clone(), codec).max_value_size(at_most);
+    let coded = |codec| Encoded::new(store.clone(), codec).max_value_size(at_most);
     let manager = |codec: RecordJson<Numbers>| Manager::new(coded(codec), IDLE);
     let check = |manager: &Manager<Numbers>, token: &Token| {
         let read = block_on(manager.get(token)).unwrap().unwrap();
@@ -673,7 +678,7 @@ fn each_bit_of_a_number_is_kept_also_in_rescued_data() {
 #[test]
 fn session_has_a_size_and_beyond_it_nothing_is_changed() {
     let store = Bytes::new();
-    let coded = Coded::new(store.clone(), RecordJson::<Vec<String>>::new()).max_value_size(1_000);
+    let coded = Encoded::new(store.clone(), RecordJson::<Vec<String>>::new()).max_value_size(1_000);
     let manager = Manager::new(coded, IDLE);
     let token = block_on(manager.create(Vec::new())).unwrap();
     let fill = |text: &str, times| {
@@ -752,10 +757,10 @@ fn changed_byte_of_an_encrypted_session_is_an_error_without_effect() {
     *bytes.last_mut().unwrap() ^= 1;
     put(&store, &token, bytes.clone());
     assert!(block_on(manager.get(&token)).unwrap_err().is_corrupt());
-    assert!(block_on(manager.destroy(&token)).unwrap_err().is_corrupt());
+    assert!(block_on(manager.logout(&token)).unwrap_err().is_corrupt());
     assert_eq!(entry(&store, &token).unwrap().value, bytes);
     assert_eq!(block_on(manager.list(&ada())).unwrap().unreadable, [token.id()]);
-    assert!(block_on(manager.end(&ada(), token.id())).unwrap());
+    assert!(block_on(manager.revoke_owned(&ada(), token.id())).unwrap());
 }
 
 #[test]
@@ -764,7 +769,7 @@ fn encrypted_session_is_rotated_and_updated_by_either_token() {
     let manager = sealed(&store, &[1]);
     let first = block_on(manager.create(old())).unwrap();
     let second = rotated(block_on(manager.rotate(&first)).unwrap());
-    assert!(matches!(block_on(manager.rotate(&first)).unwrap(), Rotated::AlreadyRotated));
+    assert!(matches!(block_on(manager.rotate(&first)).unwrap(), RotateOutcome::AlreadyRotated));
     for (token, visits) in [(&first, 4), (&second, 5), (&first, 6)] {
         let updated = block_on(manager.update(token, |data| data.visits += 1)).unwrap().unwrap();
         assert_eq!(updated.visits, visits);
@@ -803,5 +808,5 @@ fn owner_that_is_too_long_is_refused_and_not_blamed_on_the_store() {
     assert!(block_on(manager.create(NewSession::new(()).owner(&*longest))).is_ok());
     let longer = "x".repeat(Owner::MAX_LEN + 1);
     let error = block_on(manager.create(NewSession::new(()).owner(&*longer))).unwrap_err();
-    assert!(error.is_misconfigured() && !error.is_of_store(), "{error}");
+    assert!(error.is_misconfigured() && !error.is_store_error(), "{error}");
 }

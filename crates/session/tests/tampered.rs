@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use kvolt_cache::{
-    At, Coded, Deadlines, Entry, Expiry, Freshness, ManualClock, MemoryStore, NewEntry, Owner,
-    Store,
+    Deadlines, Encoded, Entry, Expiry, Freshness, ManualClock, MemoryStore, NewEntry, Owner, Store,
+    Target,
 };
-use kvolt_session::{Anonymous, Manager, RecordJson, Token};
+use kvolt_session::{AnonymousSessions, Manager, RecordJson, Token};
 use serde::{Deserialize, Deserializer, Serialize};
 use support::{Forgery, GRACE, IDLE, LIFETIME, TICK, ada, bob, forged, owner};
 
@@ -26,8 +26,9 @@ struct World {
 fn world() -> World {
     let time = ManualClock::new();
     let store = Bytes::builder().clock(time.clock()).build();
-    let builder = Manager::builder(Coded::new(store.clone(), RecordJson::new()));
-    let builder = builder.idle_timeout(IDLE).lifetime(LIFETIME).anonymous(Anonymous::new(10));
+    let builder = Manager::builder(Encoded::new(store.clone(), RecordJson::new()));
+    let builder =
+        builder.idle_timeout(IDLE).lifetime(LIFETIME).anonymous(AnonymousSessions::new(10));
     let manager = builder.clock(time.clock()).build().unwrap();
     World { time, store, manager }
 }
@@ -41,7 +42,7 @@ impl World {
     /// Writes the record as it is, with other deadlines or another owner.
     async fn forge(&self, token: &Token, expiry: Expiry, owner: Option<Owner>) {
         let entry = self.entry(token).await;
-        let _ = self.store.remove(At::new(&entry.key), None).await.unwrap();
+        let _ = self.store.remove(Target::new(&entry.key), None).await.unwrap();
         let forged = NewEntry::new(entry.value, expiry).owner(owner);
         let _ = self.store.insert(entry.key, forged).await.unwrap();
     }
@@ -96,7 +97,7 @@ async fn session_under_another_owner_than_its_record_s_is_damaged() {
             world.manager.get(&token).await.unwrap_err(),
             world.manager.update(&token, |_| panic!("no data")).await.unwrap_err(),
             world.manager.rotate(&token).await.unwrap_err(),
-            world.manager.destroy(&token).await.unwrap_err(),
+            world.manager.logout(&token).await.unwrap_err(),
             world.manager.find(token.id()).await.unwrap_err(),
         ] {
             assert!(error.is_corrupt() && error.to_string().contains("owner"), "{error}");
@@ -109,15 +110,15 @@ async fn session_under_another_owner_than_its_record_s_is_damaged() {
 
         let page = world.manager.list_all(None, 10).await.unwrap();
         assert_eq!((page.listing.sessions.len(), page.listing.unreadable), (2, vec![token.id()]));
-        assert!(!world.manager.end(&owner("ada"), token.id()).await.unwrap());
+        assert!(!world.manager.revoke_owned(&owner("ada"), token.id()).await.unwrap());
         let ended = match other {
             Some(other) => {
                 let listing = world.manager.list(&owner(other)).await.unwrap();
                 assert_eq!(listing.sessions[0].id(), whole.id(), "what it hides is shown");
                 assert_eq!(listing.unreadable, [token.id()]);
-                world.manager.end(&owner(other), token.id()).await.unwrap()
+                world.manager.revoke_owned(&owner(other), token.id()).await.unwrap()
             }
-            None => world.manager.end_any(token.id()).await.unwrap(),
+            None => world.manager.revoke(token.id()).await.unwrap(),
         };
         assert!(ended);
         assert_eq!(world.store.len(), 2);
@@ -153,7 +154,7 @@ impl<'de> Deserialize<'de> for Counted {
 #[tokio::test]
 async fn data_is_not_decoded_before_the_token_is_verified() {
     let store = Bytes::new();
-    let builder = Manager::builder(Coded::new(store.clone(), RecordJson::<Counted>::new()));
+    let builder = Manager::builder(Encoded::new(store.clone(), RecordJson::<Counted>::new()));
     let manager = builder.rotation_grace(GRACE).build().unwrap();
     let [token, other] = [
         manager.create(Counted(String::from("ada"))).await.unwrap(),
@@ -165,7 +166,7 @@ async fn data_is_not_decoded_before_the_token_is_verified() {
         support::does_nothing(&manager, &junk, || panic!("it sees the data")).await;
     }
     assert_eq!(DECODED.load(Ordering::SeqCst), written);
-    assert!(manager.destroy(&other).await.unwrap(), "nor to sign out");
+    assert!(manager.logout(&other).await.unwrap(), "nor to sign out");
     assert_eq!(DECODED.load(Ordering::SeqCst), written);
     assert!(manager.get(&token).await.unwrap().is_some());
     assert_eq!(DECODED.load(Ordering::SeqCst), written + 1, "once");
@@ -184,7 +185,7 @@ async fn wrong_secret_moves_no_deadline() {
         let junk = forged(forgery, &token, &other);
         support::does_nothing(&world.manager, &junk, || panic!("it sees the data")).await;
         let own = world.manager.login(Some(&junk), bob()).await.unwrap();
-        assert!(world.manager.destroy(&own).await.unwrap());
+        assert!(world.manager.logout(&own).await.unwrap());
     }
     assert_eq!((world.entry(&token).await.deadlines, world.store.len()), (before, all));
 }

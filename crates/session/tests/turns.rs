@@ -9,10 +9,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kvolt_cache::{
-    At, Cursor, Deadlines, Entry, Expiry, Freshness, Insert, Key, Listing, MemoryStore, Namespace,
-    NewEntry, Owner, Page, Remove, Replace, Result, Store, Version,
+    Cursor, Deadlines, Entry, EntryList, EntryPage, Expiry, Freshness, InsertOutcome, Key,
+    MemoryStore, Namespace, NewEntry, Owner, RemoveOutcome, ReplaceOutcome, Result, Store, Target,
+    Version,
 };
-use kvolt_session::{Level, Manager, NewSession, Record, Rotated, Token};
+use kvolt_session::{Level, Manager, NewSession, Record, RotateOutcome, Token};
 use kvolt_testkit::{Call, Faults, FaultyStore};
 use support::rotated;
 use tokio::sync::{Notify, oneshot};
@@ -109,29 +110,29 @@ impl Store<Record<Log>> for Slow {
         self.later(self.0.get(key, freshness)).await
     }
 
-    async fn touch(&self, at: At<'_>) -> Result<Option<Deadlines>> {
+    async fn touch(&self, at: Target<'_>) -> Result<Option<Deadlines>> {
         self.later(self.0.touch(at)).await
     }
 
-    async fn insert(&self, key: Key, entry: NewEntry<Record<Log>>) -> Result<Insert> {
+    async fn insert(&self, key: Key, entry: NewEntry<Record<Log>>) -> Result<InsertOutcome> {
         self.later(self.0.insert(key, entry)).await
     }
 
     async fn replace(
         &self,
-        at: At<'_>,
+        at: Target<'_>,
         seen: Version,
         value: Record<Log>,
         expiry: Option<Expiry>,
-    ) -> Result<Replace<Record<Log>>> {
+    ) -> Result<ReplaceOutcome<Record<Log>>> {
         self.later(self.0.replace(at, seen, value, expiry)).await
     }
 
-    async fn remove(&self, at: At<'_>, seen: Option<Version>) -> Result<Remove> {
+    async fn remove(&self, at: Target<'_>, seen: Option<Version>) -> Result<RemoveOutcome> {
         self.later(self.0.remove(at, seen)).await
     }
 
-    async fn list(&self, owner: &Owner) -> Result<Listing<Record<Log>>> {
+    async fn list(&self, owner: &Owner) -> Result<EntryList<Record<Log>>> {
         self.later(self.0.list(owner)).await
     }
 
@@ -139,7 +140,7 @@ impl Store<Record<Log>> for Slow {
         self.later(self.0.remove_owner(owner, keep)).await
     }
 
-    async fn scan(&self, after: Option<&Cursor>, max: usize) -> Result<Page<Record<Log>>> {
+    async fn scan(&self, after: Option<&Cursor>, max: usize) -> Result<EntryPage<Record<Log>>> {
         self.later(self.0.scan(after, max)).await
     }
 
@@ -485,10 +486,10 @@ async fn changes_of_all_kinds_take_effect_together() {
         let (manager, token) = (manager.clone(), token.clone());
         tokio::spawn(async move {
             match by % 4 {
-                0 => matches!(manager.rotate(&token).await.unwrap(), Rotated::Token(_)),
+                0 => matches!(manager.rotate(&token).await.unwrap(), RotateOutcome::Token(_)),
                 1 => {
                     let rotated = manager.reauthenticate(&token, Level::Two).await.unwrap();
-                    matches!(rotated, Rotated::Token(_))
+                    matches!(rotated, RotateOutcome::Token(_))
                 }
                 2 => manager.flash(&token, kvolt_session::Flash::new("info", "x")).await.unwrap(),
                 _ => manager.update(&token, |log| log.push(by)).await.unwrap().is_some(),

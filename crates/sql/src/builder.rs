@@ -11,7 +11,7 @@ use crate::dialect::Dialect;
 use crate::store::SqlStore;
 
 /// How long a call may take by default: two seconds.
-pub const TIMEOUT_DEFAULT: Duration = Duration::from_secs(2);
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The longest time that a call may take.
 const MAX_TIMEOUT: Duration = Duration::from_secs(3_600);
@@ -40,7 +40,7 @@ impl<D: Dialect> SqlStoreBuilder<D> {
             namespace: namespace.to_owned(),
             max_connections: 10,
             settings: Settings {
-                timeout: TIMEOUT_DEFAULT,
+                timeout: DEFAULT_TIMEOUT,
                 slide_after: 1.0 / 16.0,
                 migrate: true,
                 cleaning: Cleaning::default(),
@@ -49,7 +49,7 @@ impl<D: Dialect> SqlStoreBuilder<D> {
     }
 
     /// Sets how long a call may take, waiting for a connection included, before it is
-    /// unavailable. Defaults to [`TIMEOUT_DEFAULT`]; more than an hour counts as an hour. `clear` and
+    /// unavailable. Defaults to [`DEFAULT_TIMEOUT`]; more than an hour counts as an hour. `clear` and
     /// `count` may take 30 times as long.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.settings.timeout = timeout.min(MAX_TIMEOUT);

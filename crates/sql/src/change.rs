@@ -1,6 +1,6 @@
 //! Touching and replacing entries.
 
-use kvolt_cache::{Deadlines, Expiry, Key, Replace, Version};
+use kvolt_cache::{Deadlines, Expiry, Key, ReplaceOutcome, Version};
 
 use crate::core::{Core, lock};
 use crate::dialect::{Argument, Dialect};
@@ -44,7 +44,7 @@ impl<D: Dialect> Core<D> {
         seen: Version,
         value: &[u8],
         expiry: Option<Expiry>,
-    ) -> Outcome<Replace<Vec<u8>>> {
+    ) -> Outcome<ReplaceOutcome<Vec<u8>>> {
         let version = fresh_number()?;
         let arguments = [
             Argument::from(key),
@@ -58,11 +58,11 @@ impl<D: Dialect> Core<D> {
         let _turn = self.write.turns.take(&[Some(lock(key))]).await?;
         let mut lease = self.write.lease().await?;
         if lease.execute(&self.sql.replace, &arguments).await? > 0 {
-            return Ok(Replace::Replaced(Version::from_number(version.cast_unsigned())));
+            return Ok(ReplaceOutcome::Replaced(Version::from_number(version.cast_unsigned())));
         }
         match self.find(&mut lease, key).await? {
-            None => Ok(Replace::Absent),
-            Some(entry) if entry.version != seen => Ok(Replace::Conflict(entry)),
+            None => Ok(ReplaceOutcome::Absent),
+            Some(entry) if entry.version != seen => Ok(ReplaceOutcome::Conflict(entry)),
             // A use that was committed late has kept it alive.
             Some(_) => Err(Failure::new(Kind::Again, "the entry was changed again and again")),
         }

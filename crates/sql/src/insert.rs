@@ -1,6 +1,6 @@
 //! Inserting an entry, within its owner's limit and in the place of another.
 
-use kvolt_cache::{AtLimit, Insert, Key, NewEntry, Owner, OwnerLimit, Replaces};
+use kvolt_cache::{AtLimit, InsertOutcome, Key, NewEntry, Owner, OwnerLimit, Predecessor};
 
 use crate::connections::{Lease, Step};
 use crate::core::{Core, lock};
@@ -14,7 +14,11 @@ impl<D: Dialect> Core<D> {
     /// What a lock must order is counting and inserting. An insertion without a limit counts
     /// nothing. Against `remove_owner` it needs none: one that had returned before that began was
     /// committed, so it is seen; one that had not is concurrent with it, and may stay.
-    pub(crate) async fn insert(&self, key: &Key, entry: &NewEntry<Vec<u8>>) -> Outcome<Insert> {
+    pub(crate) async fn insert(
+        &self,
+        key: &Key,
+        entry: &NewEntry<Vec<u8>>,
+    ) -> Outcome<InsertOutcome> {
         let limit = entry.owner.as_ref().zip(entry.limit);
         let owner_lock = limit.map(|(owner, _)| self.owner_lock(owner));
         let replaces = entry.replaces.as_ref();
@@ -28,7 +32,7 @@ impl<D: Dialect> Core<D> {
         if let (Some(times), Some(now)) = (&entry.times, now)
             && times.deadlines.expires_at().is_some_and(|ends| ends <= timestamp(now))
         {
-            return Ok(Insert::Expired);
+            return Ok(InsertOutcome::Expired);
         }
         let row = arguments(key, entry, now)?;
         if limit.is_none() {
@@ -36,11 +40,11 @@ impl<D: Dialect> Core<D> {
                 (None, _) if self.insert_row(&mut lease, key, &row).await? => {
                     return Ok(inserted(Vec::new()));
                 }
-                (None, _) => return Ok(Insert::Occupied),
+                (None, _) => return Ok(InsertOutcome::Occupied),
                 (Some(replaces), Some(statement)) => {
                     let arguments = [&row[..], &replaced(replaces)].concat();
                     match lease.execute(statement, &arguments).await {
-                        Ok(0) => return Ok(Insert::Conflict),
+                        Ok(0) => return Ok(InsertOutcome::Conflict),
                         Ok(_) => return Ok(inserted(Vec::new())),
                         // By a live entry or by an expired one: nothing was done.
                         Err(failure) if failure.kind == Kind::Taken => {}
@@ -66,23 +70,23 @@ impl<D: Dialect> Core<D> {
         key: &Key,
         row: &[Argument<'_>],
         limit: Option<(&Owner, OwnerLimit)>,
-        replaces: Option<&Replaces>,
-    ) -> Outcome<Step<Insert>> {
+        replaces: Option<&Predecessor>,
+    ) -> Outcome<Step<InsertOutcome>> {
         if let Some(replaces) = replaces {
             let removed = lease.execute(&self.sql.remove_replaced, &replaced(replaces)).await?;
             if removed == 0 && replaces.seen.is_some() {
-                return Ok(Step::Refused(Insert::Conflict));
+                return Ok(Step::Refused(InsertOutcome::Conflict));
             }
         }
         let limit = limit.map(|(owner, limit)| (owner, limit.max_entries(), limit.at_limit()));
         if let Some((owner, max, AtLimit::Refuse)) = limit {
             let arguments = [owner.into(), Argument::from(i64::from(max))];
             if lease.fetch(&self.sql.some_owned, &arguments).await?.len() >= max as usize {
-                return Ok(Step::Refused(Insert::LimitReached));
+                return Ok(Step::Refused(InsertOutcome::LimitReached));
             }
         }
         if !self.insert_row(lease, key, row).await? {
-            return Ok(Step::Refused(Insert::Occupied));
+            return Ok(Step::Refused(InsertOutcome::Occupied));
         }
         let mut removed = Vec::new();
         if let Some((owner, max, AtLimit::RemoveOldest)) = limit {
@@ -112,11 +116,11 @@ impl<D: Dialect> Core<D> {
     }
 }
 
-fn inserted(removed: Vec<Removed>) -> Insert {
-    Insert::Inserted { removed: removed.into_iter().map(|row| row.key).collect() }
+fn inserted(removed: Vec<Removed>) -> InsertOutcome {
+    InsertOutcome::Inserted { removed: removed.into_iter().map(|row| row.key).collect() }
 }
 
-fn replaced(replaces: &Replaces) -> [Argument<'_>; 2] {
+fn replaced(replaces: &Predecessor) -> [Argument<'_>; 2] {
     let seen = replaces.seen.map(|seen| seen.number().cast_signed());
     [Argument::from(&replaces.key), seen.into()]
 }

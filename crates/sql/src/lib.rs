@@ -33,7 +33,7 @@ mod turns;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 mod url;
 
-pub use builder::{SqlStoreBuilder, TIMEOUT_DEFAULT};
+pub use builder::{DEFAULT_TIMEOUT, SqlStoreBuilder};
 #[cfg(feature = "mysql")]
 pub use mysql::{MySql, MySqlStore};
 #[cfg(feature = "postgres")]

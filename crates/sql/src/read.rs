@@ -1,6 +1,6 @@
 //! Reading entries.
 
-use kvolt_cache::{Cursor, Entry, Key, Listing, Owner, Page};
+use kvolt_cache::{Cursor, Entry, EntryList, EntryPage, Key, Owner};
 
 use crate::connections::Lease;
 use crate::core::Core;
@@ -29,20 +29,27 @@ impl<D: Dialect> Core<D> {
         Ok(row.map(|row| row.into_entry(self.settings.slide_after)))
     }
 
-    pub(crate) async fn list(&self, owner: &Owner) -> Outcome<Listing<Vec<u8>>> {
+    pub(crate) async fn list(&self, owner: &Owner) -> Outcome<EntryList<Vec<u8>>> {
         let mut lease = self.read.lease_unchecked().await?;
         let rows = lease.fetch(&self.sql.list, &[owner.into()]).await?;
         Ok(self.listing(&rows)?)
     }
 
-    pub(crate) async fn scan(&self, after: &[u8], max_entries: usize) -> Outcome<Page<Vec<u8>>> {
+    pub(crate) async fn scan(
+        &self,
+        after: &[u8],
+        max_entries: usize,
+    ) -> Outcome<EntryPage<Vec<u8>>> {
         let max_entries = max_entries.clamp(1, MAX_PAGE);
         let limit = i64::try_from(max_entries).unwrap_or(i64::MAX);
         let mut lease = self.read.lease().await?;
         let rows = lease.fetch(&self.sql.scan, &[after.into(), limit.into()]).await?;
         let last = rows.last().filter(|_| rows.len() >= max_entries);
         let next = last.map(row::key::<D>).transpose()?;
-        Ok(Page::new(self.listing(&rows)?, next.map(|key| Cursor::from_bytes(*key.as_bytes()))))
+        Ok(EntryPage::new(
+            self.listing(&rows)?,
+            next.map(|key| Cursor::from_bytes(*key.as_bytes())),
+        ))
     }
 
     pub(crate) async fn count(&self) -> Outcome<u64> {
@@ -59,8 +66,8 @@ impl<D: Dialect> Core<D> {
     }
 
     /// What can be read of live rows, and the keys of the others.
-    fn listing(&self, rows: &[DbRow<D>]) -> kvolt_cache::Result<Listing<Vec<u8>>> {
-        let mut listing = Listing::new(Vec::with_capacity(rows.len()), Vec::new());
+    fn listing(&self, rows: &[DbRow<D>]) -> kvolt_cache::Result<EntryList<Vec<u8>>> {
+        let mut listing = EntryList::new(Vec::with_capacity(rows.len()), Vec::new());
         for db_row in rows {
             match Row::read::<D>(db_row) {
                 Ok(row) if row.times.is_live() => {

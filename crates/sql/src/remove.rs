@@ -1,6 +1,6 @@
 //! Removing entries.
 
-use kvolt_cache::{Key, Owner, Remove, Version};
+use kvolt_cache::{Key, Owner, RemoveOutcome, Version};
 
 use crate::core::{Core, lock};
 use crate::dialect::{Argument, Dialect};
@@ -12,28 +12,28 @@ impl<D: Dialect> Core<D> {
     /// A use that began before the deadline may be committed after it, and the row is live again
     /// then. So a row that is found expired is removed by the version that it has, with its late
     /// use. One that was changed since is seen at the next try.
-    pub(crate) async fn remove(&self, key: &Key, seen: Option<Version>) -> Outcome<Remove> {
+    pub(crate) async fn remove(&self, key: &Key, seen: Option<Version>) -> Outcome<RemoveOutcome> {
         let seen = seen.map(|seen| seen.number().cast_signed());
         let _turn = self.write.turns.take(&[Some(lock(key))]).await?;
         let mut lease = self.write.lease().await?;
         if lease.execute(&self.sql.remove, &[key.into(), seen.into()]).await? > 0 {
-            return Ok(Remove::Removed);
+            return Ok(RemoveOutcome::Removed);
         }
         let rows = lease.fetch(&self.sql.state, &[key.into()]).await?;
         let Some(row) = rows.first() else {
-            return Ok(Remove::Absent);
+            return Ok(RemoveOutcome::Absent);
         };
         let number = |index| D::integer(row, index).ok().flatten();
         let (version, is_live) = (number(0), number(1) > number(2));
         if is_live && seen.is_some() && seen != version {
-            return Ok(Remove::Conflict);
+            return Ok(RemoveOutcome::Conflict);
         }
         let arguments = [key.into(), version.into()];
         if is_live || lease.execute(&self.sql.remove_row, &arguments).await? == 0 {
             return Err(Failure::new(Kind::Again, "the entry was changed again and again"));
         }
         self.report_expired([key]);
-        Ok(Remove::Absent)
+        Ok(RemoveOutcome::Absent)
     }
 
     /// # Why it misses nothing

@@ -2,8 +2,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use kvolt_cache::{
-    At, Cursor, Deadlines, Entry, Error, Expiry, Freshness, Insert, Key, Listing, Namespace,
-    NewEntry, OnExpired, Owner, OwnerLimit, Page, Remove, Replace, Result, Store, Version,
+    Cursor, Deadlines, Entry, EntryList, EntryPage, Error, Expiry, Freshness, InsertOutcome, Key,
+    Namespace, NewEntry, OnExpired, Owner, OwnerLimit, RemoveOutcome, ReplaceOutcome, Result,
+    Store, Target, Version,
 };
 
 use crate::builder::SqlStoreBuilder;
@@ -16,7 +17,7 @@ use crate::statements::{Statements, table};
 
 /// A [`Store`] of bytes in a table of a SQL database.
 ///
-/// [`Coded`](kvolt_cache::Coded) makes a store of values of it. Cloning it is cheap; all clones
+/// [`Encoded`](kvolt_cache::Encoded) makes a store of values of it. Cloning it is cheap; all clones
 /// are one store. It must be opened and used within a Tokio runtime.
 ///
 /// What each call costs, and what it promises, is in the [crate's documentation](crate).
@@ -101,30 +102,30 @@ impl<D: Dialect> Store<Vec<u8>> for SqlStore<D> {
         self.core.call(true, || self.core.get(key)).await
     }
 
-    async fn touch(&self, at: At<'_>) -> Result<Option<Deadlines>> {
+    async fn touch(&self, at: Target<'_>) -> Result<Option<Deadlines>> {
         self.core.call(true, || self.core.touch(at.key)).await
     }
 
-    async fn insert(&self, key: Key, entry: NewEntry<Vec<u8>>) -> Result<Insert> {
+    async fn insert(&self, key: Key, entry: NewEntry<Vec<u8>>) -> Result<InsertOutcome> {
         entry.limit.iter().try_for_each(OwnerLimit::check)?;
         self.core.call(false, || self.core.insert(&key, &entry)).await
     }
 
     async fn replace(
         &self,
-        at: At<'_>,
+        at: Target<'_>,
         seen: Version,
         value: Vec<u8>,
         expiry: Option<Expiry>,
-    ) -> Result<Replace<Vec<u8>>> {
+    ) -> Result<ReplaceOutcome<Vec<u8>>> {
         self.core.call(false, || self.core.replace(at.key, seen, &value, expiry)).await
     }
 
-    async fn remove(&self, at: At<'_>, seen: Option<Version>) -> Result<Remove> {
+    async fn remove(&self, at: Target<'_>, seen: Option<Version>) -> Result<RemoveOutcome> {
         self.core.call(false, || self.core.remove(at.key, seen)).await
     }
 
-    async fn list(&self, owner: &Owner) -> Result<Listing<Vec<u8>>> {
+    async fn list(&self, owner: &Owner) -> Result<EntryList<Vec<u8>>> {
         self.core.call(true, || self.core.list(owner)).await
     }
 
@@ -132,7 +133,7 @@ impl<D: Dialect> Store<Vec<u8>> for SqlStore<D> {
         self.core.call(false, || self.core.remove_owner(owner, keep)).await
     }
 
-    async fn scan(&self, after: Option<&Cursor>, max_entries: usize) -> Result<Page<Vec<u8>>> {
+    async fn scan(&self, after: Option<&Cursor>, max_entries: usize) -> Result<EntryPage<Vec<u8>>> {
         let after = after.map(Cursor::as_bytes);
         if after.is_some_and(|after| after.len() != Key::LEN) {
             return Err(Error::misconfigured("the cursor is not one of this store's"));

@@ -6,7 +6,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use kvolt_cache::{At, Expiry, Key, NewEntry, Remove, Store};
+use kvolt_cache::{Expiry, Key, NewEntry, RemoveOutcome, Store, Target};
 use kvolt_servers::{MariaDb, Postgres};
 use kvolt_sql::{MySqlStore, PostgresStore, SqliteStore};
 use sqlx::Connection as _;
@@ -54,7 +54,7 @@ async fn cleans<S: Store<Vec<u8>> + Clone, F: Future<Output = String>>(
     ending.push(insert(store, "idle", idle).await);
     let lives = insert(store, "lives", entry(LONG)).await;
     let removed = insert(store, "removed", entry(soon)).await;
-    assert_eq!(store.remove(At::new(&removed), None).await.ok(), Some(Remove::Removed));
+    assert_eq!(store.remove(Target::new(&removed), None).await.ok(), Some(RemoveOutcome::Removed));
     let _ = insert(store, "revoked", entry(soon).owner(owner.clone())).await;
     let keep = Key::of("idle");
     assert_eq!(store.remove_owner(&owner, Some(&keep)).await.expect("it works").len(), 1);
@@ -126,8 +126,8 @@ async fn a_removal_reports_an_expired_row() {
     let first = insert(&store, "first", entry(Duration::from_millis(1))).await;
     let second = insert(&store, "second", entry(OFTEN / 100).owner(owner.clone())).await;
     sleep(OFTEN / 10).await;
-    assert_eq!(store.remove(At::new(&first), None).await.ok(), Some(Remove::Absent));
-    assert_eq!(store.remove(At::new(&first), None).await.ok(), Some(Remove::Absent));
+    assert_eq!(store.remove(Target::new(&first), None).await.ok(), Some(RemoveOutcome::Absent));
+    assert_eq!(store.remove(Target::new(&first), None).await.ok(), Some(RemoveOutcome::Absent));
     assert_eq!(store.remove_owner(&owner, None).await.ok(), Some(vec![]), "it had expired");
     assert_eq!(*reported.lock().expect("no thread panicked"), [first, second]);
 }

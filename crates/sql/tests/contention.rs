@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kvolt_cache::{
-    At, Expiry, Insert, Key, NewEntry, OwnerLimit, Remove, Replace, Replaces, Store,
+    Expiry, InsertOutcome, Key, NewEntry, OwnerLimit, Predecessor, RemoveOutcome, ReplaceOutcome,
+    Store, Target,
 };
 use kvolt_servers::{MariaDb, Postgres};
 use kvolt_sql::{MySqlStore, PostgresStore, SqliteStore};
@@ -31,8 +32,8 @@ async fn leaves_connections<S: Store<Vec<u8>> + Clone>(store: S) {
         waiting.spawn(async move {
             let limited = entry().owner(owner.clone()).limit(OwnerLimit::remove_oldest(1));
             match number % 4 {
-                0 => store.remove(At::new(&hot), None).await.map(drop),
-                1 => store.touch(At::new(&hot)).await.map(drop),
+                0 => store.remove(Target::new(&hot), None).await.map(drop),
+                1 => store.touch(Target::new(&hot)).await.map(drop),
                 2 => store.insert(Key::of([number as u8]), limited).await.map(drop),
                 _ => store.remove_owner(&owner, None).await.map(drop),
             }
@@ -42,8 +43,8 @@ async fn leaves_connections<S: Store<Vec<u8>> + Clone>(store: S) {
     for number in 0..20 {
         let key = Key::of(format!("another {number}"));
         let inserted = store.insert(key, entry()).await.expect("there are connections");
-        assert_eq!(inserted, Insert::Inserted { removed: Vec::new() });
-        assert_eq!(store.remove(At::new(&key), None).await.ok(), Some(Remove::Removed));
+        assert_eq!(inserted, InsertOutcome::Inserted { removed: Vec::new() });
+        assert_eq!(store.remove(Target::new(&key), None).await.ok(), Some(RemoveOutcome::Removed));
     }
     while waiting.try_join_next().is_some() {}
     assert!(waiting.len() >= 2 * CONNECTIONS, "more wait than there are connections");
@@ -92,12 +93,12 @@ async fn admits_a_hundred_at_once<S: Store<Vec<u8>> + Clone>(stores: &[S; 2]) {
         }
         let done = visitors.join_all().await;
         let done: Vec<_> = done.into_iter().map(|inserted| inserted.expect("it works")).collect();
-        let refused = done.iter().filter(|insert| **insert == Insert::LimitReached).count();
+        let refused = done.iter().filter(|insert| **insert == InsertOutcome::LimitReached).count();
         assert_eq!(refused, if name == "refused" { 36 } else { 0 });
         let listing = stores[0].list(&owner(name)).await.expect("list works");
         assert_eq!(listing.entries.len(), 64);
         let removed = done.iter().map(|insert| match insert {
-            Insert::Inserted { removed } => removed.len(),
+            InsertOutcome::Inserted { removed } => removed.len(),
             _ => 0,
         });
         assert_eq!(removed.sum::<usize>(), 36 - refused, "each is named once");
@@ -116,8 +117,8 @@ async fn changes_one_entry<S: Store<Vec<u8>> + Clone>(stores: &[S; 2]) {
             loop {
                 let seen = get(&store, &key).await.expect("it is there");
                 let next = vec![seen.value[0] + 1];
-                let replaced = store.replace(At::new(&key), seen.version, next, None).await;
-                if matches!(replaced.expect("it works"), Replace::Replaced(_)) {
+                let replaced = store.replace(Target::new(&key), seen.version, next, None).await;
+                if matches!(replaced.expect("it works"), ReplaceOutcome::Replaced(_)) {
                     return;
                 }
             }
@@ -137,13 +138,13 @@ async fn logs_in_over_one_entry<S: Store<Vec<u8>> + Clone>(stores: &[S; 2]) {
         for number in 0..20 {
             let store = stores[number % 2].clone();
             let new = entry().owner(owner("ada")).limit(limit);
-            let new = new.replaces(Replaces::new(old).seen(seen));
+            let new = new.replaces(Predecessor::new(old).seen(seen));
             let key = Key::of(format!("new {number} {limit:?}"));
             logins.spawn(async move { store.insert(key, new).await });
         }
         let done = logins.join_all().await;
         let done: Vec<_> = done.into_iter().map(|inserted| inserted.expect("it works")).collect();
-        let conflicts = done.iter().filter(|insert| **insert == Insert::Conflict).count();
+        let conflicts = done.iter().filter(|insert| **insert == InsertOutcome::Conflict).count();
         assert_eq!(conflicts, 19, "{done:?}");
         assert!(get(&stores[1], &old).await.is_none());
     }
@@ -226,7 +227,7 @@ async fn one_of_many_touches_writes() {
     let mut touches = JoinSet::new();
     for number in 0..40 {
         let store = stores[number % 2].clone();
-        touches.spawn(async move { store.touch(At::new(&key)).await });
+        touches.spawn(async move { store.touch(Target::new(&key)).await });
     }
     let answers = touches.join_all().await;
     let newest = get(&stores[0], &key).await.expect("it lives").deadlines;
@@ -262,7 +263,7 @@ async fn a_late_commit_undoes_no_removal() {
                 if by_owner {
                     store.remove_owner(&owner, None).await.map(drop)
                 } else {
-                    store.remove(At::new(&key), None).await.map(drop)
+                    store.remove(Target::new(&key), None).await.map(drop)
                 }
             }
         });

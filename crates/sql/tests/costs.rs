@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kvolt_cache::{
-    At, Expiry, Freshness, Insert, Key, NewEntry, OwnerLimit, Remove, Store, Version,
+    Expiry, Freshness, InsertOutcome, Key, NewEntry, OwnerLimit, RemoveOutcome, Store, Target,
+    Version,
 };
 use kvolt_servers::{MariaDb, Postgres, Proxy};
 use kvolt_sql::{MySqlStore, PostgresStore, SqliteStore};
@@ -139,8 +140,8 @@ async fn an_idle_connection_costs_reads_nothing() {
             let found = store.get(&key, Freshness::Strict).await;
             assert!(found.is_ok(), "{found:?}");
         } else {
-            let removed = store.remove(At::new(&key), Some(NO_VERSION)).await;
-            assert_eq!(removed.ok(), Some(Remove::Absent));
+            let removed = store.remove(Target::new(&key), Some(NO_VERSION)).await;
+            assert_eq!(removed.ok(), Some(RemoveOutcome::Absent));
         }
         (proxy.counts() - before).round_trips
     };
@@ -174,14 +175,14 @@ async fn uses_an_owner<S: Store<Vec<u8>>>(store: &S) {
     };
     for number in 0..max {
         let inserted = store.insert(Key::of(format!("of {number}")), entry()).await;
-        assert!(matches!(inserted, Ok(Insert::Inserted { .. })));
+        assert!(matches!(inserted, Ok(InsertOutcome::Inserted { .. })));
     }
     let one_more = entry().limit(OwnerLimit::remove_oldest(max));
     let inserted = store.insert(Key::of("one more"), one_more).await;
-    assert_eq!(inserted.ok(), Some(Insert::Inserted { removed: vec![Key::of("of 0")] }));
+    assert_eq!(inserted.ok(), Some(InsertOutcome::Inserted { removed: vec![Key::of("of 0")] }));
     let too_many = entry().limit(OwnerLimit::refuse(max));
     let refused = store.insert(Key::of("too many"), too_many).await;
-    assert_eq!(refused.ok(), Some(Insert::LimitReached));
+    assert_eq!(refused.ok(), Some(InsertOutcome::LimitReached));
     assert_eq!(store.list(&owner).await.expect("list works").entries.len(), max as usize);
     let removed = store.remove_owner(&owner, None).await.expect("it works");
     assert_eq!(removed.len(), max as usize);

@@ -9,7 +9,9 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use kvolt_cache::{At, Expiry, Key, NewEntry, Remove, Replace, Replaces, Store};
+use kvolt_cache::{
+    Expiry, Key, NewEntry, Predecessor, RemoveOutcome, ReplaceOutcome, Store, Target,
+};
 use kvolt_sql::SqliteStore;
 use support::{get, sqlite, sqlite_url};
 
@@ -151,18 +153,18 @@ async fn write(store: SqliteStore, numbers: impl Iterator<Item = u64>) {
         say("insert", number);
         let (key, seen) = (key(number), get(&store, &key(number)).await);
         let seen = seen.expect("it was inserted").version;
-        let replaced = store.replace(At::new(&key), seen, value(number, 2), None).await;
-        let Ok(Replace::Replaced(seen)) = replaced else { panic!("{replaced:?}") };
+        let replaced = store.replace(Target::new(&key), seen, value(number, 2), None).await;
+        let Ok(ReplaceOutcome::Replaced(seen)) = replaced else { panic!("{replaced:?}") };
         say("replace", number);
         match number % 3 {
             0 => {
-                let removed = store.remove(At::new(&key), None).await;
-                assert_eq!(removed.ok(), Some(Remove::Removed));
+                let removed = store.remove(Target::new(&key), None).await;
+                assert_eq!(removed.ok(), Some(RemoveOutcome::Removed));
                 say("remove", number);
             }
             1 => {
                 let entry = NewEntry::new(value(number, 3), expiry);
-                let entry = entry.replaces(Replaces::new(key).seen(seen));
+                let entry = entry.replaces(Predecessor::new(key).seen(seen));
                 let _ = store.insert(successor(number), entry).await.expect("insert works");
                 say("succeed", number);
             }

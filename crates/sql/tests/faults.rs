@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use kvolt_cache::{
-    At, Clock, Error, Expiry, Freshness, Insert, Key, NewEntry, Owner, OwnerLimit, Store,
+    Clock, Error, Expiry, Freshness, InsertOutcome, Key, NewEntry, Owner, OwnerLimit, Store, Target,
 };
 use kvolt_servers::{MariaDb, Postgres, Proxy, Server};
 use kvolt_sql::{MySqlStore, PostgresStore};
@@ -46,7 +46,7 @@ async fn assert_down<S: Store<Vec<u8>>>(store: &S) {
     let error = store.insert(Key::of("new"), limited(&owner("owner"))).await;
     let error = error.expect_err("it is down");
     assert!(error.is_unavailable(), "{error}");
-    let error = store.remove(At::new(&Key::of("new")), None).await.expect_err("it is down");
+    let error = store.remove(Target::new(&Key::of("new")), None).await.expect_err("it is down");
     assert!(error.is_unavailable(), "{error}");
     let took = clock.now().since(begun);
     assert!(took < TIMEOUT * 4, "three calls took {took:?}");
@@ -107,7 +107,7 @@ async fn survives<S: Store<Vec<u8>>>(store: &S, server: &Server, proxy: &Proxy) 
     assert_recovers(store, "held replies").await;
     let is_there = get(store, &key).await.is_some();
     let again = store.insert(key, entry()).await.expect("it works");
-    assert_eq!(again == Insert::Occupied, is_there);
+    assert_eq!(again == InsertOutcome::Occupied, is_there);
 }
 
 /// A client that is cut off in the middle of a transaction does not lock an owner out for long.
@@ -239,7 +239,7 @@ async fn mariadb_that_is_read_only() {
 async fn reads_only<S: Store<Vec<u8>>>(store: &S) {
     let there = Key::of("there");
     assert!(get(store, &there).await.is_some());
-    let error = store.remove(At::new(&there), None).await.expect_err("it is read-only");
+    let error = store.remove(Target::new(&there), None).await.expect_err("it is read-only");
     assert!(error.is_unavailable(), "another server may have taken over: {error}");
     assert!(error.to_string().contains("read"), "{error}");
 }
@@ -393,7 +393,7 @@ async fn works_for_ever<S: Store<Vec<u8>>>(store: &S) {
     let expiry = Expiry::idle_within(Duration::MAX, Duration::MAX);
     let entry = NewEntry::new(Vec::new(), expiry).owner(owner("owner"));
     let _ = store.insert(key, entry.limit(OwnerLimit::refuse(1))).await.expect("insert works");
-    assert!(store.touch(At::new(&key)).await.expect("touch works").is_some());
+    assert!(store.touch(Target::new(&key)).await.expect("touch works").is_some());
     assert_eq!(store.count().await.ok(), Some(1));
     store.clear().await.expect("clear works");
 }

@@ -5,7 +5,7 @@ mod support;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use kvolt_cache::{At, Expiry, Key, NewEntry, Remove, Replace, Store};
+use kvolt_cache::{Expiry, Key, NewEntry, RemoveOutcome, ReplaceOutcome, Store, Target};
 use kvolt_servers::{MariaDb, Postgres};
 use kvolt_sql::{MySqlStore, PostgresStore};
 use support::{CLEANS_EVERY, OnRuntime, get, json, unique};
@@ -119,9 +119,9 @@ async fn acknowledged_writes_are_committed_without_autocommit() {
         let _ = store.insert(*key, entry).await.expect("insert works");
     }
     let seen = get(&store, &stays).await.expect("it was inserted").version;
-    let replaced = store.replace(At::new(&stays), seen, b"new".to_vec(), None).await;
-    assert!(matches!(replaced, Ok(Replace::Replaced(_))));
-    assert_eq!(store.remove(At::new(&goes), None).await.ok(), Some(Remove::Removed));
+    let replaced = store.replace(Target::new(&stays), seen, b"new".to_vec(), None).await;
+    assert!(matches!(replaced, Ok(ReplaceOutcome::Replaced(_))));
+    assert_eq!(store.remove(Target::new(&goes), None).await.ok(), Some(RemoveOutcome::Removed));
     assert_eq!(server.sql("SELECT value FROM shop_sessions"), "new");
     store.close().await;
     let store = MySqlStore::open(&server.url(), "shop").await.expect("it opens");

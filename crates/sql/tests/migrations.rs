@@ -4,7 +4,7 @@ mod support;
 
 use std::future::Future;
 
-use kvolt_cache::{At, Error, Expiry, Key, NewEntry, Remove, Store};
+use kvolt_cache::{Error, Expiry, Key, NewEntry, RemoveOutcome, Store, Target};
 use kvolt_servers::{MariaDb, Postgres};
 use kvolt_sql::{MySqlStore, PostgresStore, SqliteStore};
 use support::{get, owner, sqlite_url};
@@ -59,8 +59,8 @@ async fn on_postgresql() {
     );
     let clerk = url.replace("kvolt@", "clerk@");
     let clerk = PostgresStore::open(&clerk, "shop").await.expect("it opens");
-    let removed = clerk.remove(At::new(&Key::of("key")), None).await;
-    assert_eq!(removed.ok(), Some(Remove::Removed));
+    let removed = clerk.remove(Target::new(&Key::of("key")), None).await;
+    assert_eq!(removed.ok(), Some(RemoveOutcome::Removed));
     let error = clerk.within("another").await.expect_err("it has no right to create tables");
     assert!(error.is_misconfigured(), "{error}");
 

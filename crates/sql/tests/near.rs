@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use kvolt_cache::codec::Json;
-use kvolt_cache::{Coded, NearCache, Push, Store};
+use kvolt_cache::{ChangeFeed, Encoded, NearCache, Store};
 use kvolt_servers::Postgres;
 use kvolt_sql::{PostgresStore, SqliteStore};
 use kvolt_testkit::Fixture;
@@ -34,9 +34,9 @@ impl<O, F, S> Fixture for Near<O>
 where
     O: Fn() -> F + Clone + Send + Sync + 'static,
     F: Future<Output = S> + Send,
-    S: Within + Push,
+    S: Within + ChangeFeed,
 {
-    type Store = NearCache<String, Coded<String, S, Json>>;
+    type Store = NearCache<String, Encoded<String, S, Json>>;
 
     async fn store(&self) -> Self::Store {
         near((self.0)().await).await
@@ -70,9 +70,11 @@ where
 }
 
 /// A near cache that is up to date.
-async fn near<S: Store<Vec<u8>> + Push>(store: S) -> NearCache<String, Coded<String, S, Json>> {
-    let near = NearCache::new(Coded::new(store, Json)).unwrap();
-    while !near.is_hearing() {
+async fn near<S: Store<Vec<u8>> + ChangeFeed>(
+    store: S,
+) -> NearCache<String, Encoded<String, S, Json>> {
+    let near = NearCache::new(Encoded::new(store, Json)).unwrap();
+    while !near.is_current() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     near

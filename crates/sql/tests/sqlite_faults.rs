@@ -9,7 +9,9 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use kvolt_cache::{At, Error, Expiry, Freshness, Insert, Key, NewEntry, Remove, Store};
+use kvolt_cache::{
+    Error, Expiry, Freshness, InsertOutcome, Key, NewEntry, RemoveOutcome, Store, Target,
+};
 use kvolt_sql::{SqliteStore, Synchronous};
 use sqlx::{Connection, SqliteConnection};
 use support::{folder, get, owner, sqlite, sqlite_url};
@@ -20,8 +22,8 @@ async fn open(url: &str) -> Result<SqliteStore, Error> {
     SqliteStore::builder(url, "shop").timeout(TIMEOUT).open().await
 }
 
-async fn remove(store: &SqliteStore, key: &Key) -> Result<Remove, Error> {
-    store.remove(At::new(key), None).await
+async fn remove(store: &SqliteStore, key: &Key) -> Result<RemoveOutcome, Error> {
+    store.remove(Target::new(key), None).await
 }
 
 fn entry(len: usize) -> NewEntry<Vec<u8>> {
@@ -106,10 +108,10 @@ async fn a_file_that_is_full() {
         assert!(get(&store, key).await.is_some());
     }
     for key in &keys[..10] {
-        assert_eq!(remove(&store, key).await.ok(), Some(Remove::Removed));
+        assert_eq!(remove(&store, key).await.ok(), Some(RemoveOutcome::Removed));
     }
     let inserted = store.insert(Key::of("again"), entry(2_000)).await.expect("there is room");
-    assert_eq!(inserted, Insert::Inserted { removed: Vec::new() });
+    assert_eq!(inserted, InsertOutcome::Inserted { removed: Vec::new() });
 }
 
 #[tokio::test]
@@ -125,7 +127,7 @@ async fn a_file_that_another_program_has_locked() {
     assert!(error.to_string().contains("locked"), "{error}");
     assert!(get(&store, &key).await.is_some(), "reading works");
     sqlx::raw_sql("ROLLBACK").execute(&mut other).await.expect("it works");
-    assert_eq!(remove(&store, &key).await.ok(), Some(Remove::Removed), "it works again");
+    assert_eq!(remove(&store, &key).await.ok(), Some(RemoveOutcome::Removed), "it works again");
 }
 
 #[tokio::test]
@@ -136,7 +138,7 @@ async fn two_programs_on_one_file_see_each_other_s_changes() {
         let key = Key::of(format!("key {number}"));
         let _ = one.insert(key, entry(1)).await.expect("it works");
         assert!(get(&other, &key).await.is_some());
-        assert_eq!(remove(&other, &key).await.ok(), Some(Remove::Removed));
+        assert_eq!(remove(&other, &key).await.ok(), Some(RemoveOutcome::Removed));
         assert!(get(&one, &key).await.is_none());
     }
 }
@@ -185,7 +187,7 @@ async fn a_row_that_is_damaged() {
         assert_eq!(page.listing.unreadable, [bad]);
         assert_eq!(page.listing.entries.len(), 1);
     }
-    assert_eq!(remove(&store, &bad).await.ok(), Some(Remove::Removed));
+    assert_eq!(remove(&store, &bad).await.ok(), Some(RemoveOutcome::Removed));
 }
 
 /// Rights don't bind the superuser, so another program opens the file, as `nobody`.

@@ -6,8 +6,9 @@ use std::fmt;
 use std::time::Duration;
 
 use kvolt_cache::{
-    At, Clock, Deadlines, Entry, EntryRef, Expiry, Freshness, Insert, Key, ManualClock, NewEntry,
-    Owner, Replace, Replaces, Result as StoreResult, Store, Timestamp, Use, Version,
+    AfterRead, Clock, Deadlines, Entry, EntryRef, Expiry, Freshness, InsertOutcome, Key,
+    ManualClock, NewEntry, Owner, Predecessor, ReplaceOutcome, Result as StoreResult, Store,
+    Target, Timestamp, Version,
 };
 
 use crate::{Model, Op, Seen};
@@ -171,7 +172,7 @@ impl<'a, S: Store<String>> Check<'a, S> {
                 let (key, hint) = (self.key(key), self.owner(hint));
                 let (model, store) = self.version(&key, seen).await?;
                 let law = self.model.replace(self.now(), &key, model, self.value(), expiry);
-                let at = At::new(&key).owner(hint.as_ref());
+                let at = Target::new(&key).owner(hint.as_ref());
                 let said = self.store.replace(at, store, self.value(), expiry).await;
                 self.compare_replace(&key, said, law)
             }
@@ -182,7 +183,7 @@ impl<'a, S: Store<String>> Check<'a, S> {
                     None => (None, None),
                 };
                 let law = self.model.remove(self.now(), &key, model);
-                let at = At::new(&key).owner(hint.as_ref());
+                let at = Target::new(&key).owner(hint.as_ref());
                 let said = self.worked(self.store.remove(at, store).await)?;
                 self.same(said, law)
             }
@@ -214,13 +215,13 @@ impl<'a, S: Store<String>> Check<'a, S> {
 
     /// A read, by both ways: no deadline moves.
     async fn get(&mut self, key: &Key) -> Result<(), Divergence> {
-        self.ready(key, Use::Look)?;
+        self.ready(key, AfterRead::Keep)?;
         self.read(key).await.map(drop)
     }
 
     /// A request: it slides in place, or reads and then touches if the entry says so.
     async fn use_entry(&mut self, key: &Key) -> Result<(), Divergence> {
-        let shown = self.ready(key, Use::Slide)?;
+        let shown = self.ready(key, AfterRead::Slide)?;
         let entry = match shown {
             Some(ready) => ready,
             None => self.read(key).await?,
@@ -239,7 +240,7 @@ impl<'a, S: Store<String>> Check<'a, S> {
     fn ready(
         &mut self,
         key: &Key,
-        answer: Use,
+        answer: AfterRead,
     ) -> Result<Option<Option<Entry<String>>>, Divergence> {
         let mut shown = None;
         let mut visit = |entry: EntryRef<'_, String>| {
@@ -268,7 +269,7 @@ impl<'a, S: Store<String>> Check<'a, S> {
 
     async fn touch(&mut self, key: &Key, hint: Option<Owner>) -> Result<(), Divergence> {
         let law = self.model.touch(self.now(), key);
-        let said = self.store.touch(At::new(key).owner(hint.as_ref())).await;
+        let said = self.store.touch(Target::new(key).owner(hint.as_ref())).await;
         let said = self.worked(said)?;
         self.same(said, law)
     }
@@ -316,7 +317,7 @@ impl<'a, S: Store<String>> Check<'a, S> {
             None => (None, None),
         };
         let owner = self.model.get(self.now(), &old).and_then(|old| old.owner);
-        let replaces = |seen| Replaces::new(old).owner(owner.clone()).seen(seen);
+        let replaces = |seen| Predecessor::new(old).owner(owner.clone()).seen(seen);
         let law = entry.clone().replaces(replaces(model));
         self.insert(key, entry.replaces(replaces(store)), law).await
     }
@@ -332,9 +333,10 @@ impl<'a, S: Store<String>> Check<'a, S> {
         let law = self.model.insert(now, key, law);
         let said = self.worked(self.store.insert(key, entry).await)?;
         match (said, law) {
-            (Insert::Inserted { removed: said }, Insert::Inserted { removed: law }) => {
-                self.same(sorted(said), sorted(law))
-            }
+            (
+                InsertOutcome::Inserted { removed: said },
+                InsertOutcome::Inserted { removed: law },
+            ) => self.same(sorted(said), sorted(law)),
             (said, _) if refusals.contains(&said) => Ok(()),
             (said, law) => Err(self.divergence(said, law)),
         }
@@ -398,19 +400,19 @@ impl<'a, S: Store<String>> Check<'a, S> {
     fn compare_replace(
         &mut self,
         key: &Key,
-        said: StoreResult<Replace<String>>,
-        law: Replace<String>,
+        said: StoreResult<ReplaceOutcome<String>>,
+        law: ReplaceOutcome<String>,
     ) -> Result<(), Divergence> {
         match (self.worked(said)?, law) {
-            (Replace::Replaced(said), Replace::Replaced(law)) => {
+            (ReplaceOutcome::Replaced(said), ReplaceOutcome::Replaced(law)) => {
                 self.versions.insert(law.number(), said);
                 self.remember(*key, law, said);
                 Ok(())
             }
-            (Replace::Conflict(said), Replace::Conflict(law)) => {
+            (ReplaceOutcome::Conflict(said), ReplaceOutcome::Conflict(law)) => {
                 self.same_entries(vec![said], vec![law])
             }
-            (Replace::Absent, Replace::Absent) => Ok(()),
+            (ReplaceOutcome::Absent, ReplaceOutcome::Absent) => Ok(()),
             (said, law) => Err(self.divergence(said, law)),
         }
     }

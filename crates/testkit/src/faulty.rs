@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use kvolt_cache::{
-    At, Changes, Cursor, Deadlines, Entry, EntryRef, Expiry, Freshness, Insert, Key, Listing,
-    Namespace, NewEntry, OnExpired, Owner, Page, Remove, Replace, Result, Store, Use, Version,
+    AfterRead, Changes, Cursor, Deadlines, Entry, EntryList, EntryPage, EntryRef, Expiry,
+    Freshness, InsertOutcome, Key, Namespace, NewEntry, OnExpired, Owner, RemoveOutcome,
+    ReplaceOutcome, Result, Store, Target, Version,
 };
 
 use crate::{Call, Faults};
@@ -54,13 +55,13 @@ impl<V: Send + 'static, S: Store<V>> Store<V> for FaultyStore<S> {
         self.faults.after(Call::Get, answer).await
     }
 
-    async fn touch(&self, at: At<'_>) -> Result<Option<Deadlines>> {
+    async fn touch(&self, at: Target<'_>) -> Result<Option<Deadlines>> {
         self.faults.before(Call::Touch).await?;
         let answer = self.store.touch(at).await;
         self.faults.after(Call::Touch, answer).await
     }
 
-    async fn insert(&self, key: Key, entry: NewEntry<V>) -> Result<Insert> {
+    async fn insert(&self, key: Key, entry: NewEntry<V>) -> Result<InsertOutcome> {
         self.faults.before(Call::Insert).await?;
         let answer = self.store.insert(key, entry).await;
         self.faults.after(Call::Insert, answer).await
@@ -68,23 +69,23 @@ impl<V: Send + 'static, S: Store<V>> Store<V> for FaultyStore<S> {
 
     async fn replace(
         &self,
-        at: At<'_>,
+        at: Target<'_>,
         seen: Version,
         value: V,
         expiry: Option<Expiry>,
-    ) -> Result<Replace<V>> {
+    ) -> Result<ReplaceOutcome<V>> {
         self.faults.before(Call::Replace).await?;
         let answer = self.store.replace(at, seen, value, expiry).await;
         self.faults.after(Call::Replace, answer).await
     }
 
-    async fn remove(&self, at: At<'_>, seen: Option<Version>) -> Result<Remove> {
+    async fn remove(&self, at: Target<'_>, seen: Option<Version>) -> Result<RemoveOutcome> {
         self.faults.before(Call::Remove).await?;
         let answer = self.store.remove(at, seen).await;
         self.faults.after(Call::Remove, answer).await
     }
 
-    async fn list(&self, owner: &Owner) -> Result<Listing<V>> {
+    async fn list(&self, owner: &Owner) -> Result<EntryList<V>> {
         self.faults.before(Call::List).await?;
         let answer = self.store.list(owner).await;
         self.faults.after(Call::List, answer).await
@@ -96,7 +97,7 @@ impl<V: Send + 'static, S: Store<V>> Store<V> for FaultyStore<S> {
         self.faults.after(Call::RemoveOwner, answer).await
     }
 
-    async fn scan(&self, after: Option<&Cursor>, max_entries: usize) -> Result<Page<V>> {
+    async fn scan(&self, after: Option<&Cursor>, max_entries: usize) -> Result<EntryPage<V>> {
         self.faults.before(Call::Scan).await?;
         let answer = self.store.scan(after, max_entries).await;
         self.faults.after(Call::Scan, answer).await
@@ -118,7 +119,7 @@ impl<V: Send + 'static, S: Store<V>> Store<V> for FaultyStore<S> {
         &self,
         key: &Key,
         freshness: Freshness,
-        visit: &mut dyn FnMut(EntryRef<'_, V>) -> Use,
+        visit: &mut dyn FnMut(EntryRef<'_, V>) -> AfterRead,
     ) -> Option<Result<bool>> {
         self.faults.record(Call::GetReady);
         if self.faults.has_to_wait(Call::GetReady) {

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use kvolt_cache::{
-    AtLimit, Deadlines, Entry, Expiry, Insert, Key, NewEntry, Owner, OwnerLimit, Remove, Replace,
-    Timestamp, Version,
+    AtLimit, Deadlines, Entry, Expiry, InsertOutcome, Key, NewEntry, Owner, OwnerLimit,
+    RemoveOutcome, ReplaceOutcome, Timestamp, Version,
 };
 
 /// What a [`Store`](kvolt_cache::Store) has to answer, in its simplest form: one caller, and the
@@ -54,7 +54,7 @@ impl<V: Clone> Model<V> {
     }
 
     /// See [`Store::insert`](kvolt_cache::Store::insert).
-    pub fn insert(&mut self, now: Timestamp, key: Key, entry: NewEntry<V>) -> Insert {
+    pub fn insert(&mut self, now: Timestamp, key: Key, entry: NewEntry<V>) -> InsertOutcome {
         if let Some(refusal) = self.insert_refusals(now, &key, &entry).into_iter().next() {
             return refusal;
         }
@@ -74,7 +74,7 @@ impl<V: Clone> Model<V> {
                 .map_or_else(|| deadlines(now, entry.expiry), |times| times.deadlines),
         };
         self.entries.insert(key, slot);
-        Insert::Inserted { removed }
+        InsertOutcome::Inserted { removed }
     }
 
     /// Every refusal that is right for this insertion; none if it must be done.
@@ -85,17 +85,17 @@ impl<V: Clone> Model<V> {
         now: Timestamp,
         key: &Key,
         entry: &NewEntry<V>,
-    ) -> Vec<Insert> {
+    ) -> Vec<InsertOutcome> {
         self.drop_ended(now);
         let mut refusals = Vec::new();
         if self.entries.contains_key(key) {
-            refusals.push(Insert::Occupied);
+            refusals.push(InsertOutcome::Occupied);
         }
         if let Some(replaces) = &entry.replaces
             && let Some(seen) = replaces.seen
             && self.entries.get(&replaces.key).is_none_or(|slot| slot.version != seen.number())
         {
-            refusals.push(Insert::Conflict);
+            refusals.push(InsertOutcome::Conflict);
         }
         if let (Some(owner), Some(limit)) = (&entry.owner, entry.limit)
             && limit.at_limit() == AtLimit::Refuse
@@ -103,11 +103,11 @@ impl<V: Clone> Model<V> {
             let mut others = self.keys_of(owner);
             others.retain(|key| entry.replaces.as_ref().is_none_or(|old| old.key != *key));
             if others.len() >= limit.max_entries() as usize {
-                refusals.push(Insert::LimitReached);
+                refusals.push(InsertOutcome::LimitReached);
             }
         }
         if entry.times.is_some_and(|times| has_ended(times.deadlines, now)) {
-            refusals.push(Insert::Expired);
+            refusals.push(InsertOutcome::Expired);
         }
         refusals
     }
@@ -120,34 +120,34 @@ impl<V: Clone> Model<V> {
         seen: Version,
         value: V,
         expiry: Option<Expiry>,
-    ) -> Replace<V> {
+    ) -> ReplaceOutcome<V> {
         self.drop_ended(now);
         let version = self.next();
         let Some(slot) = self.entries.get_mut(key) else {
-            return Replace::Absent;
+            return ReplaceOutcome::Absent;
         };
         if slot.version != seen.number() {
-            return Replace::Conflict(slot.entry(*key, now));
+            return ReplaceOutcome::Conflict(slot.entry(*key, now));
         }
         slot.value = value;
         slot.version = version;
         if let Some(expiry) = expiry {
             slot.deadlines = deadlines(now, expiry);
         }
-        Replace::Replaced(Version::from_number(version))
+        ReplaceOutcome::Replaced(Version::from_number(version))
     }
 
     /// See [`Store::remove`](kvolt_cache::Store::remove).
-    pub fn remove(&mut self, now: Timestamp, key: &Key, seen: Option<Version>) -> Remove {
+    pub fn remove(&mut self, now: Timestamp, key: &Key, seen: Option<Version>) -> RemoveOutcome {
         self.drop_ended(now);
         let Some(slot) = self.entries.get(key) else {
-            return Remove::Absent;
+            return RemoveOutcome::Absent;
         };
         if seen.is_some_and(|seen| seen.number() != slot.version) {
-            return Remove::Conflict;
+            return RemoveOutcome::Conflict;
         }
         self.entries.remove(key);
-        Remove::Removed
+        RemoveOutcome::Removed
     }
 
     /// See [`Store::list`](kvolt_cache::Store::list).

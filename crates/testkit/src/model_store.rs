@@ -5,9 +5,9 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use kvolt_cache::{
-    At, Clock, Cursor, Deadlines, Entry, EntryRef, Error, Expiry, Freshness, Insert, Key, Listing,
-    Namespace, NewEntry, OnExpired, Owner, Page, Remove, Replace, Result, Store, Timestamp, Use,
-    Version,
+    AfterRead, Clock, Cursor, Deadlines, Entry, EntryList, EntryPage, EntryRef, Error, Expiry,
+    Freshness, InsertOutcome, Key, Namespace, NewEntry, OnExpired, Owner, RemoveOutcome,
+    ReplaceOutcome, Result, Store, Target, Timestamp, Version,
 };
 
 use crate::Model;
@@ -104,10 +104,10 @@ impl<V: Clone> Space<V> {
         }
     }
 
-    fn listing(&self, entries: Vec<Entry<V>>) -> Listing<V> {
+    fn listing(&self, entries: Vec<Entry<V>>) -> EntryList<V> {
         let (unreadable, entries): (Vec<_>, Vec<_>) =
             entries.into_iter().partition(|entry| self.damaged.contains(&entry.key));
-        Listing::new(entries, unreadable.into_iter().map(|entry| entry.key).collect())
+        EntryList::new(entries, unreadable.into_iter().map(|entry| entry.key).collect())
     }
 
     /// The next entry under a key is not damaged.
@@ -154,14 +154,14 @@ impl<V: Clone + Send + Sync + 'static> Store<V> for ModelStore<V> {
         self.with(|space, now| space.read(now, key))
     }
 
-    async fn touch(&self, at: At<'_>) -> Result<Option<Deadlines>> {
+    async fn touch(&self, at: Target<'_>) -> Result<Option<Deadlines>> {
         self.with(|space, now| match space.read(now, at.key)? {
             Some(_) => Ok(space.model.touch(now, at.key)),
             None => Ok(None),
         })
     }
 
-    async fn insert(&self, key: Key, entry: NewEntry<V>) -> Result<Insert> {
+    async fn insert(&self, key: Key, entry: NewEntry<V>) -> Result<InsertOutcome> {
         if let Some(limit) = &entry.limit {
             limit.check()?;
         }
@@ -170,22 +170,22 @@ impl<V: Clone + Send + Sync + 'static> Store<V> for ModelStore<V> {
 
     async fn replace(
         &self,
-        at: At<'_>,
+        at: Target<'_>,
         seen: Version,
         value: V,
         expiry: Option<Expiry>,
-    ) -> Result<Replace<V>> {
+    ) -> Result<ReplaceOutcome<V>> {
         self.with(|space, now| {
             space.read(now, at.key)?;
             Ok(space.model.replace(now, at.key, seen, value, expiry))
         })
     }
 
-    async fn remove(&self, at: At<'_>, seen: Option<Version>) -> Result<Remove> {
+    async fn remove(&self, at: Target<'_>, seen: Option<Version>) -> Result<RemoveOutcome> {
         Ok(self.with(|space, now| space.model.remove(now, at.key, seen)))
     }
 
-    async fn list(&self, owner: &Owner) -> Result<Listing<V>> {
+    async fn list(&self, owner: &Owner) -> Result<EntryList<V>> {
         Ok(self.with(|space, now| {
             let entries = space.model.list(now, owner);
             space.listing(entries)
@@ -196,7 +196,7 @@ impl<V: Clone + Send + Sync + 'static> Store<V> for ModelStore<V> {
         Ok(self.with(|space, now| space.model.remove_owner(now, owner, keep)))
     }
 
-    async fn scan(&self, after: Option<&Cursor>, max_entries: usize) -> Result<Page<V>> {
+    async fn scan(&self, after: Option<&Cursor>, max_entries: usize) -> Result<EntryPage<V>> {
         let after = match after.map(|after| <[u8; Key::LEN]>::try_from(after.as_bytes())) {
             Some(Err(_)) => return Err(Error::misconfigured("the cursor is not a model store's")),
             Some(Ok(after)) => Some(Key::from_bytes(after)),
@@ -209,7 +209,7 @@ impl<V: Clone + Send + Sync + 'static> Store<V> for ModelStore<V> {
             entries.truncate(max_entries.max(1));
             let last = entries.last().filter(|_| more);
             let next = last.map(|entry| Cursor::from_bytes(*entry.key.as_bytes()));
-            Page::new(space.listing(entries), next)
+            EntryPage::new(space.listing(entries), next)
         }))
     }
 
@@ -226,12 +226,12 @@ impl<V: Clone + Send + Sync + 'static> Store<V> for ModelStore<V> {
         &self,
         key: &Key,
         _: Freshness,
-        visit: &mut dyn FnMut(EntryRef<'_, V>) -> Use,
+        visit: &mut dyn FnMut(EntryRef<'_, V>) -> AfterRead,
     ) -> Option<Result<bool>> {
         Some(self.with(|space, now| {
             let Some(entry) = space.read(now, key)? else { return Ok(false) };
             // It slides in place, so the caller need not touch it.
-            if visit(entry.slide_due(false).as_ref()) == Use::Slide {
+            if visit(entry.slide_due(false).as_ref()) == AfterRead::Slide {
                 space.model.touch(now, key);
             }
             Ok(true)

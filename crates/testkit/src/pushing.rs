@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kvolt_cache::{
-    At, Clock, Cursor, Deadlines, Entry, Error, Expiry, Freshness, Insert, Key, Listener, Listing,
-    Namespace, NewEntry, OnExpired, Owner, Page, Push, Remove, Replace, Result, Store, Timestamp,
-    Version,
+    ChangeFeed, ChangeObserver, Clock, Cursor, Deadlines, Entry, EntryList, EntryPage, Error,
+    Expiry, Freshness, InsertOutcome, Key, Namespace, NewEntry, OnExpired, Owner, RemoveOutcome,
+    ReplaceOutcome, Result, Store, Target, Timestamp, Version,
 };
 use tokio::sync::{Notify, RwLock};
 
@@ -169,9 +169,9 @@ impl Drop for Watched<'_> {
     }
 }
 
-impl<S: Send + Sync + 'static> Push for PushingStore<S> {
+impl<S: Send + Sync + 'static> ChangeFeed for PushingStore<S> {
     /// It is heard only when a test [beats](Pushes::beat).
-    async fn watch(&self, _: Duration, listener: &dyn Listener) -> Error {
+    async fn run(&self, _: Duration, listener: &dyn ChangeObserver) -> Error {
         self.pushes.state().watched = true;
         let _watched = Watched(&self.pushes);
         self.pushes.0.told.notify_waiters();
@@ -189,7 +189,7 @@ impl<S: Send + Sync + 'static> Push for PushingStore<S> {
                     self.pushes.state().queue.push_back(heard);
                 }
                 Ok(Some(Told::Heard(number, asked, store_time))) => {
-                    listener.heard(asked, store_time);
+                    listener.confirmed(asked, store_time);
                     let mut state = self.pushes.state();
                     state.beats_told = state.beats_told.max(number);
                     self.pushes.0.told.notify_waiters();
@@ -208,7 +208,7 @@ impl<V: Send + 'static, S: Store<V>> Store<V> for PushingStore<S> {
         self.store.get(key, freshness).await
     }
 
-    async fn touch(&self, at: At<'_>) -> Result<Option<Deadlines>> {
+    async fn touch(&self, at: Target<'_>) -> Result<Option<Deadlines>> {
         let _call = self.pushes.0.calls.read().await;
         let touched = self.store.touch(at).await?;
         if touched.is_some() {
@@ -217,11 +217,11 @@ impl<V: Send + 'static, S: Store<V>> Store<V> for PushingStore<S> {
         Ok(touched)
     }
 
-    async fn insert(&self, key: Key, entry: NewEntry<V>) -> Result<Insert> {
+    async fn insert(&self, key: Key, entry: NewEntry<V>) -> Result<InsertOutcome> {
         let _call = self.pushes.0.calls.read().await;
         let replaced = entry.replaces.as_ref().map(|replaces| replaces.key);
         let inserted = self.store.insert(key, entry).await?;
-        if let Insert::Inserted { removed } = &inserted {
+        if let InsertOutcome::Inserted { removed } = &inserted {
             let changed = removed.iter().copied().chain(replaced).chain([key]);
             changed.for_each(|key| self.pushes.push(Told::Changed(key)));
         }
@@ -230,25 +230,25 @@ impl<V: Send + 'static, S: Store<V>> Store<V> for PushingStore<S> {
 
     async fn replace(
         &self,
-        at: At<'_>,
+        at: Target<'_>,
         seen: Version,
         value: V,
         expiry: Option<Expiry>,
-    ) -> Result<Replace<V>> {
+    ) -> Result<ReplaceOutcome<V>> {
         let _call = self.pushes.0.calls.read().await;
         let replaced = self.store.replace(at, seen, value, expiry).await?;
         self.pushes.push(Told::Changed(*at.key));
         Ok(replaced)
     }
 
-    async fn remove(&self, at: At<'_>, seen: Option<Version>) -> Result<Remove> {
+    async fn remove(&self, at: Target<'_>, seen: Option<Version>) -> Result<RemoveOutcome> {
         let _call = self.pushes.0.calls.read().await;
         let removed = self.store.remove(at, seen).await?;
         self.pushes.push(Told::Changed(*at.key));
         Ok(removed)
     }
 
-    async fn list(&self, owner: &Owner) -> Result<Listing<V>> {
+    async fn list(&self, owner: &Owner) -> Result<EntryList<V>> {
         self.store.list(owner).await
     }
 
@@ -259,7 +259,7 @@ impl<V: Send + 'static, S: Store<V>> Store<V> for PushingStore<S> {
         Ok(removed)
     }
 
-    async fn scan(&self, after: Option<&Cursor>, max_entries: usize) -> Result<Page<V>> {
+    async fn scan(&self, after: Option<&Cursor>, max_entries: usize) -> Result<EntryPage<V>> {
         self.store.scan(after, max_entries).await
     }
 

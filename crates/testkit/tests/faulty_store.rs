@@ -4,7 +4,9 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use kvolt_cache::{At, Expiry, Freshness, Insert, Key, NewEntry, Remove, Store, Use};
+use kvolt_cache::{
+    AfterRead, Expiry, Freshness, InsertOutcome, Key, NewEntry, RemoveOutcome, Store, Target,
+};
 use kvolt_testkit::{Call, Faults, FaultyStore, ManualClock, ModelStore};
 use pollster::block_on;
 
@@ -34,14 +36,14 @@ fn a_failed_call_does_nothing_and_only_as_many_fail_as_told() {
         assert!(block_on(store.insert(key(), entry())).unwrap_err().is_unavailable());
         assert!(!is_there(&store));
     }
-    assert!(matches!(block_on(store.insert(key(), entry())), Ok(Insert::Inserted { .. })));
+    assert!(matches!(block_on(store.insert(key(), entry())), Ok(InsertOutcome::Inserted { .. })));
     assert_eq!(faults.count(Call::Insert), 3);
     faults.fail_all(true);
     for _ in 0..5 {
-        assert!(block_on(store.remove(At::new(&key()), None)).is_err());
+        assert!(block_on(store.remove(Target::new(&key()), None)).is_err());
     }
     faults.fail_all(false);
-    assert_eq!(block_on(store.remove(At::new(&key()), None)).unwrap(), Remove::Removed);
+    assert_eq!(block_on(store.remove(Target::new(&key()), None)).unwrap(), RemoveOutcome::Removed);
     assert_eq!((faults.count(Call::Remove), faults.count_all()), (6, 9));
 }
 
@@ -52,10 +54,10 @@ fn a_lost_answer_is_of_a_call_that_took_effect() {
     assert!(block_on(store.insert(key(), entry())).unwrap_err().is_unavailable());
     assert!(is_there(&store));
     faults.lose_all_answers(true);
-    assert!(block_on(store.remove(At::new(&key()), None)).is_err());
+    assert!(block_on(store.remove(Target::new(&key()), None)).is_err());
     assert!(!is_there(&store));
     faults.reset();
-    assert_eq!(block_on(store.remove(At::new(&key()), None)).unwrap(), Remove::Absent);
+    assert_eq!(block_on(store.remove(Target::new(&key()), None)).unwrap(), RemoveOutcome::Absent);
     assert_eq!(faults.count_all(), 1, "counted anew since the reset");
 }
 
@@ -66,7 +68,7 @@ fn faults_can_be_limited_to_some_calls() {
     faults.fail_all(true);
     assert!(block_on(store.insert(key(), entry())).is_ok());
     assert!(block_on(store.get(&key(), Freshness::Strict)).is_err());
-    let ready = store.get_ready(&key(), Freshness::Strict, &mut |_| Use::Look);
+    let ready = store.get_ready(&key(), Freshness::Strict, &mut |_| AfterRead::Keep);
     assert!(
         ready.is_some_and(|ready| ready.is_err()),
         "the short way goes through the same faults"
@@ -78,7 +80,9 @@ fn what_is_ready_can_be_withheld() {
     let (store, faults) = faulty();
     let _ = block_on(store.insert(key(), entry())).unwrap();
     let ready = || {
-        store.get_ready(&key(), Freshness::Strict, &mut |_| Use::Look).map(|found| found.unwrap())
+        store
+            .get_ready(&key(), Freshness::Strict, &mut |_| AfterRead::Keep)
+            .map(|found| found.unwrap())
     };
     assert_eq!(ready(), Some(true));
     faults.answers_at_once(false);
@@ -105,7 +109,7 @@ fn a_held_call_waits_before_it_does_anything_and_a_held_answer_after_it() {
         assert_eq!(is_there(&store), done);
         assert!(receive.try_recv().is_err(), "it is held");
         faults.release();
-        assert!(matches!(thread.join().unwrap(), Ok(Insert::Inserted { .. })));
+        assert!(matches!(thread.join().unwrap(), Ok(InsertOutcome::Inserted { .. })));
         assert!(is_there(&store));
         assert_eq!(faults.waiting(), 0);
     }

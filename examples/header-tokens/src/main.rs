@@ -35,7 +35,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use kvolt::cache::MemoryStore;
-use kvolt::middleware::{Handle, Result, Session, Sessions};
+use kvolt::middleware::{Result, Session, SessionHandle, Sessions};
 use kvolt::session::{Device, Manager, NewSession};
 use serde::{Deserialize, Serialize};
 
@@ -71,7 +71,7 @@ fn are_right(given: &Credentials) -> bool {
 }
 
 async fn login(
-    client: Handle<Caller>,
+    client: SessionHandle<Caller>,
     headers: HeaderMap,
     Json(given): Json<Credentials>,
 ) -> Result<Response> {
@@ -104,17 +104,17 @@ async fn list(session: Session<Caller>) -> Result<Json<Vec<Listed>>> {
 /// An id that is nobody's and one that is another owner's are the same answer.
 async fn end(session: Session<Caller>, Path(id): Path<String>) -> Result<StatusCode> {
     let ended = match id.parse() {
-        Ok(id) => session.end(id).await?,
+        Ok(id) => session.revoke(id).await?,
         Err(_) => false,
     };
     Ok(if ended { StatusCode::NO_CONTENT } else { StatusCode::NOT_FOUND })
 }
 
-async fn end_others(session: Session<Caller>) -> Result<Json<Ended>> {
-    Ok(Json(Ended { ended: session.end_others().await? }))
+async fn revoke_others(session: Session<Caller>) -> Result<Json<Ended>> {
+    Ok(Json(Ended { ended: session.revoke_others().await? }))
 }
 
-async fn logout(client: Handle<Caller>) -> Result<impl IntoResponse> {
+async fn logout(client: SessionHandle<Caller>) -> Result<impl IntoResponse> {
     Ok((client.logout().await?, StatusCode::NO_CONTENT))
 }
 
@@ -125,7 +125,7 @@ fn app() -> Result<Router, Box<dyn Error>> {
         .route("/profile", get(profile))
         .route("/sessions", get(list))
         .route("/sessions/{id}", delete(end))
-        .route("/sessions/end-others", post(end_others))
+        .route("/sessions/end-others", post(revoke_others))
         .route_layer(sessions.layer());
     let open = Router::new().route("/login", post(login)).route("/logout", post(logout));
     Ok(members.merge(open.route_layer(sessions.layer().optional())).with_state(sessions))

@@ -9,7 +9,7 @@ use std::{error::Error, time::Duration};
 use axum::routing::{get, post};
 use axum::{Form, Router, http::StatusCode, response::IntoResponse, response::Response};
 use kvolt::cache::MemoryStore;
-use kvolt::middleware::{CookiePolicy, Handle, Result, Session, Sessions};
+use kvolt::middleware::{CookiePolicy, Result, Session, SessionHandle, Sessions};
 use kvolt::session::{Manager, NewSession};
 
 #[derive(serde::Deserialize)]
@@ -23,7 +23,7 @@ fn are_right(given: &Credentials) -> bool {
     given.name == "ada" && given.password == "lovelace"
 }
 
-async fn login(client: Handle<String>, Form(given): Form<Credentials>) -> Result<Response> {
+async fn login(client: SessionHandle<String>, Form(given): Form<Credentials>) -> Result<Response> {
     if !are_right(&given) {
         return Ok((StatusCode::UNAUTHORIZED, "wrong name or password\n").into_response());
     }
@@ -35,7 +35,7 @@ async fn profile(name: Session<String>) -> String {
     format!("you are {}\n", *name)
 }
 
-async fn logout(client: Handle<String>) -> Result<impl IntoResponse> {
+async fn logout(client: SessionHandle<String>) -> Result<impl IntoResponse> {
     Ok((client.logout().await?, "goodbye\n"))
 }
 

@@ -24,8 +24,8 @@ use axum::Router;
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use kvolt::cache::codec::{Encrypted, EncryptionKey, EncryptionKeys};
-use kvolt::cache::{Coded, NearCache};
-use kvolt::middleware::{CookiePolicy, Handle, Result, Session, Sessions};
+use kvolt::cache::{Encoded, NearCache};
+use kvolt::middleware::{CookiePolicy, Result, Session, SessionHandle, Sessions};
 use kvolt::redis::RedisStore;
 use kvolt::session::{Manager, NewSession, RecordJson};
 use serde::{Deserialize, Serialize};
@@ -39,7 +39,7 @@ struct Visitor {
 }
 
 /// Where a real program checks credentials.
-async fn login(handle: Handle<Visitor>) -> Result<impl IntoResponse> {
+async fn login(handle: SessionHandle<Visitor>) -> Result<impl IntoResponse> {
     let ada = NewSession::new(Visitor { name: String::from("Ada"), visits: 0 }).owner("42");
     Ok((handle.login(ada).await?, "welcome\n"))
 }
@@ -49,7 +49,7 @@ async fn visits(session: Session<Visitor>) -> Result<String> {
     Ok(format!("you were here {} times\n", now.visits))
 }
 
-async fn logout(handle: Handle<Visitor>) -> Result<impl IntoResponse> {
+async fn logout(handle: SessionHandle<Visitor>) -> Result<impl IntoResponse> {
     Ok((handle.logout().await?, "goodbye\n"))
 }
 
@@ -62,7 +62,7 @@ async fn main() -> std::result::Result<(), Box<dyn Error>> {
     let codec = Encrypted::new(RecordJson::new(), EncryptionKeys::new(key));
     // What this application keeps there, no other application on that server meets.
     let redis = RedisStore::open(url, "shared_sessions").await?;
-    let store = NearCache::new(Coded::new(redis, codec))?;
+    let store = NearCache::new(Encoded::new(redis, codec))?;
     let manager = Manager::new(store, Duration::from_secs(30 * 60));
     // For trying it on this machine. Behind TLS, leave it and the cookie's name out.
     let plain = CookiePolicy::builder().insecure_plain_http(true).build()?;

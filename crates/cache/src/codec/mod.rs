@@ -1,7 +1,7 @@
 //! How values become bytes, for stores that keep bytes.
 //!
 //! A store that keeps bytes is a [`Store<Vec<u8>>`](crate::Store); with
-//! [`Coded`](crate::Coded) and a codec it is a store of values.
+//! [`Encoded`](crate::Encoded) and a codec it is a store of values.
 
 #[cfg(feature = "encrypt")]
 mod encrypted;

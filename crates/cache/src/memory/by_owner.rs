@@ -6,7 +6,7 @@ use super::inner::Inner;
 use super::node::State;
 use super::owners::Member;
 use crate::sync::yield_now;
-use crate::{Cursor, Entry, Error, Key, Listing, Owner, Page, Result};
+use crate::{Cursor, Entry, EntryList, EntryPage, Error, Key, Owner, Result};
 
 impl<V: Clone + Send + Sync + 'static> Inner<V> {
     pub(super) fn list(&self, owner: &Owner) -> Vec<Entry<V>> {
@@ -42,7 +42,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         removed
     }
 
-    pub(super) fn scan(&self, after: Option<&Cursor>, max_entries: usize) -> Result<Page<V>> {
+    pub(super) fn scan(&self, after: Option<&Cursor>, max_entries: usize) -> Result<EntryPage<V>> {
         let after = match after {
             None => None,
             Some(cursor) => match <[u8; Key::LEN]>::try_from(cursor.as_bytes()) {
@@ -82,7 +82,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
             });
             Some(found.to_entry().created(created))
         });
-        Ok(Page::new(Listing::new(entries.collect(), Vec::new()), next))
+        Ok(EntryPage::new(EntryList::new(entries.collect(), Vec::new()), next))
     }
 
     pub(super) fn clear(&self) {

@@ -82,7 +82,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
     pub(super) fn compact_wheels(&self) {
         let wheels = || self.stripes.iter().map(|stripe| &stripe.0.wheel);
         let items: usize = wheels().map(|wheel| lock(wheel).len()).sum();
-        if items <= 2 * self.len() + STALE_ITEMS_MAX {
+        if items <= 2 * self.len() + MAX_STALE_ITEMS {
             return;
         }
         wheels().for_each(|wheel| drop(std::mem::take(&mut *lock(wheel))));
@@ -94,7 +94,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
 }
 
 /// Items of removed entries that are not worth the effort: half a megabyte.
-const STALE_ITEMS_MAX: usize = 65_536;
+const MAX_STALE_ITEMS: usize = 65_536;
 
 /// How a store wakes its thread: an entry comes due earlier, or the store ends.
 pub(super) struct Signal {
@@ -112,7 +112,7 @@ struct Asked {
 }
 
 /// The thread wakes at least this often, to compact wheels that are full of removed entries.
-const SLEEP_MAX: Duration = Duration::from_secs(60);
+const MAX_SLEEP: Duration = Duration::from_secs(60);
 
 impl Signal {
     pub(super) fn new() -> Self {
@@ -180,7 +180,7 @@ pub(super) fn spawn<V: Clone + Send + Sync + 'static>(
             store.compact_wheels();
             let now = store.now().as_millis();
             drop(store);
-            let rest = rest.unwrap_or(SLEEP_MAX).clamp(Duration::from_millis(1), SLEEP_MAX);
+            let rest = rest.unwrap_or(MAX_SLEEP).clamp(Duration::from_millis(1), MAX_SLEEP);
             if !signal.sleep(now, rest) {
                 return;
             }

@@ -13,8 +13,8 @@ use super::owners::Owners;
 use super::wheel::Wheel;
 use crate::sync::{Apart, AtomicU64, Mutex, Ordering, lock, step, yield_now};
 use crate::{
-    Changes, Clock, Deadlines, Entry, EntryRef, Expiry, Key, OnExpired, Owner, Remove, Replace,
-    Result, Timestamp, Use, Version,
+    AfterRead, Changes, Clock, Deadlines, Entry, EntryRef, Expiry, Key, OnExpired, Owner,
+    RemoveOutcome, ReplaceOutcome, Result, Timestamp, Version,
 };
 
 /// What all clones of a store share.
@@ -140,7 +140,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
     pub(super) fn read<R>(
         &self,
         key: &Key,
-        mut visit: impl FnMut(EntryRef<'_, V>) -> (Use, R),
+        mut visit: impl FnMut(EntryRef<'_, V>) -> (AfterRead, R),
     ) -> Option<R> {
         let map = self.map();
         loop {
@@ -150,7 +150,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
             let mut state = node.state(now);
             if state == State::Live {
                 let (used, answer) = visit(node.view(key, now));
-                if used == Use::Slide {
+                if used == AfterRead::Slide {
                     state = node.slide(now);
                 }
                 if state == State::Live {
@@ -188,16 +188,16 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         seen: Version,
         value: V,
         expiry: Option<Expiry>,
-    ) -> Result<Replace<V>> {
+    ) -> Result<ReplaceOutcome<V>> {
         let weight = self.capacity.weigh(&value);
         self.capacity.check_weight(weight)?;
         let map = self.map();
         loop {
             let Some(found) = self.find(&map, key) else {
-                return Ok(Replace::Absent);
+                return Ok(ReplaceOutcome::Absent);
             };
             if found.node.version() != seen.number() {
-                return Ok(Replace::Conflict(found.to_entry()));
+                return Ok(ReplaceOutcome::Conflict(found.to_entry()));
             }
             // No other node ever has this version, so this is the weight of the one that is
             // replaced below.
@@ -209,7 +209,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
                     let bytes = before.saturating_sub(weight);
                     self.capacity.give_back(Room { entries: 0, bytes });
                     self.changes.changed(key);
-                    return Ok(Replace::Replaced(Version::from_number(version)));
+                    return Ok(ReplaceOutcome::Replaced(Version::from_number(version)));
                 }
                 // It was changed meanwhile, or is about to be.
                 None => {
@@ -253,18 +253,18 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         Some(version)
     }
 
-    pub(super) fn remove(&self, key: &Key, seen: Option<Version>) -> Remove {
+    pub(super) fn remove(&self, key: &Key, seen: Option<Version>) -> RemoveOutcome {
         let map = self.map();
         let is_seen = |node: &Node<V>| seen.is_none_or(|seen| seen.number() == node.version());
         loop {
             let now = self.now();
             match map.remove_if(key, |_, node| is_seen(node) && !node.is_pending()) {
-                Ok(Some(taken)) if self.removed(taken, now) => return Remove::Removed,
-                Ok(_) => return Remove::Absent,
+                Ok(Some(taken)) if self.removed(taken, now) => return RemoveOutcome::Removed,
+                Ok(_) => return RemoveOutcome::Absent,
                 Err((_, node)) if is_seen(node) => yield_now(),
                 Err((_, node)) => match node.state(now) {
-                    State::Live => return Remove::Conflict,
-                    State::Expired => return Remove::Absent,
+                    State::Live => return RemoveOutcome::Conflict,
+                    State::Expired => return RemoveOutcome::Absent,
                     State::Undecided => yield_now(),
                 },
             }

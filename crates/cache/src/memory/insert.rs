@@ -6,8 +6,8 @@ use super::node::{Node, State, deadlines};
 use super::owners::{Member, Shard};
 use crate::sync::yield_now;
 use crate::{
-    AtLimit, Deadlines, Expiry, Insert, Key, NewEntry, Owner, OwnerLimit, Replaces, Result, Times,
-    Timestamp,
+    AtLimit, Deadlines, EntryTimes, Expiry, InsertOutcome, Key, NewEntry, Owner, OwnerLimit,
+    Predecessor, Result, Timestamp,
 };
 
 /// What is inserted, apart from its value.
@@ -16,8 +16,8 @@ struct New {
     expiry: Expiry,
     owner: Option<Owner>,
     limit: Option<OwnerLimit>,
-    replaces: Option<Replaces>,
-    times: Option<Times>,
+    replaces: Option<Predecessor>,
+    times: Option<EntryTimes>,
 }
 
 /// The live entry that is replaced.
@@ -32,7 +32,7 @@ struct Conflict;
 
 /// Why an attempt did nothing.
 enum Undone<V> {
-    Refused(Insert),
+    Refused(InsertOutcome),
     /// Something was changed meanwhile: the value, for the next attempt.
     Again(V),
 }
@@ -43,27 +43,27 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
     /// An insertion that also removes entries places the new node invisibly first. Taking the old
     /// node out of the map, if it still is the one that was looked at, decides. Then what is beyond
     /// the owner's limit goes, and the new node is shown: a call that finds it in between waits.
-    pub(super) fn insert(&self, key: Key, entry: NewEntry<V>) -> Result<Insert> {
+    pub(super) fn insert(&self, key: Key, entry: NewEntry<V>) -> Result<InsertOutcome> {
         let NewEntry { mut value, expiry, owner, limit, replaces, times } = entry;
         limit.iter().try_for_each(OwnerLimit::check)?;
         let weight = self.capacity.weigh(&value);
         self.capacity.check_weight(weight)?;
         let now = self.now();
         if times.is_some_and(|times| times.deadlines.expires_at().is_some_and(|end| end <= now)) {
-            return Ok(Insert::Expired);
+            return Ok(InsertOutcome::Expired);
         }
         let new = New { key, expiry, owner, limit, replaces, times };
         let map = self.map();
         loop {
             let Ok(old) = self.find_old(&map, new.replaces.as_ref()) else {
-                return Ok(Insert::Conflict);
+                return Ok(InsertOutcome::Conflict);
             };
             let freed = old.as_ref().map_or(0, |old| old.weight);
             let room =
                 Room { entries: usize::from(old.is_none()), bytes: weight.saturating_sub(freed) };
             if self.capacity.is_bounded() && self.find(&map, &new.key).is_some() {
                 // Before room is made for it, which may remove others.
-                return Ok(Insert::Occupied);
+                return Ok(InsertOutcome::Occupied);
             }
             // Before any lock: what it removes may belong to any owner.
             self.make_room(room, old.as_ref().map(|old| &old.key))?;
@@ -71,7 +71,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
                 Ok(removed) => {
                     let bytes = freed.saturating_sub(weight);
                     self.capacity.give_back(Room { entries: 0, bytes });
-                    return Ok(Insert::Inserted { removed });
+                    return Ok(InsertOutcome::Inserted { removed });
                 }
                 Err(undone) => {
                     self.capacity.give_back(room);
@@ -91,7 +91,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
     fn find_old(
         &self,
         map: &Map<'_, V>,
-        replaces: Option<&Replaces>,
+        replaces: Option<&Predecessor>,
     ) -> Result<Option<Old>, Conflict> {
         let Some(replaces) = replaces else { return Ok(None) };
         let found = self.find(map, &replaces.key);
@@ -155,7 +155,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         let mut owner = None;
         if let (Some(shard), Some(name)) = (shard.as_deref_mut(), &new.owner) {
             if let Some(limit) = new.limit {
-                let refused = Undone::Refused(Insert::LimitReached);
+                let refused = Undone::Refused(InsertOutcome::LimitReached);
                 surplus = self.surplus(map, shard, name, limit, old, taken).ok_or(refused)?;
             }
             owner = Some(shard.intern(name));
@@ -166,7 +166,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         let shown = hides.then(|| node.hide());
         let placed = map.try_insert(new.key, node).map_err(|occupied| {
             match occupied.current.state(now) {
-                State::Live => Undone::Refused(Insert::Occupied),
+                State::Live => Undone::Refused(InsertOutcome::Occupied),
                 _ => Undone::Again(occupied.not_inserted.into_value()),
             }
         })?;

@@ -35,9 +35,9 @@ use self::capacity::Capacity;
 use self::cleaner::Signal;
 use self::inner::Inner;
 use crate::{
-    At, Changes, Clock, Cursor, Deadlines, Entry, EntryRef, Expiry, Freshness, Insert, Key,
-    Listing, Namespace, NewEntry, OnExpired, Owner, Page, Remove, Replace, Result, Store, Use,
-    Version,
+    AfterRead, Changes, Clock, Cursor, Deadlines, Entry, EntryList, EntryPage, EntryRef, Expiry,
+    Freshness, InsertOutcome, Key, Namespace, NewEntry, OnExpired, Owner, RemoveOutcome,
+    ReplaceOutcome, Result, Store, Target, Version,
 };
 
 pub use self::capacity::AtCapacity;
@@ -57,16 +57,16 @@ pub use self::cleaner::Cleaning;
 ///
 /// ```
 /// use std::time::Duration;
-/// use kvolt_cache::{Expiry, Insert, Key, MemoryStore, NewEntry, Store, Use};
+/// use kvolt_cache::{Expiry, InsertOutcome, Key, MemoryStore, NewEntry, Store, AfterRead};
 ///
 /// # pollster::block_on(async {
 /// let store = MemoryStore::new();
 /// let key = Key::of("greeting");
 /// let hello = NewEntry::new("hello", Expiry::idle(Duration::from_secs(60)));
-/// assert!(matches!(store.insert(key, hello).await?, Insert::Inserted { .. }));
+/// assert!(matches!(store.insert(key, hello).await?, InsertOutcome::Inserted { .. }));
 ///
 /// // In place, without a future and without copying:
-/// assert_eq!(store.read(&key, |entry| (Use::Slide, entry.value.len())), Some(5));
+/// assert_eq!(store.read(&key, |entry| (AfterRead::Slide, entry.value.len())), Some(5));
 /// # Ok::<(), kvolt_cache::Error>(()) }).unwrap();
 /// ```
 pub struct MemoryStore<V> {
@@ -87,18 +87,26 @@ impl<V: Clone + Send + Sync + 'static> MemoryStore<V> {
     }
 
     /// A store with other settings.
-    pub fn builder() -> Builder<V> {
-        Builder { capacity: Capacity::new(), clock: Clock::system(), cleaning: Cleaning::default() }
+    pub fn builder() -> MemoryStoreBuilder<V> {
+        MemoryStoreBuilder {
+            capacity: Capacity::new(),
+            clock: Clock::system(),
+            cleaning: Cleaning::default(),
+        }
     }
 
     /// Shows a live entry to `visit` in its place, and slides it if the visitor answers
-    /// [`Use::Slide`]; `None` if there is none.
+    /// [`AfterRead::Slide`]; `None` if there is none.
     ///
     /// The visitor sees the deadlines as they are before the slide, which starts the idle time
     /// at [`read_at`](EntryRef::read_at). It runs again if the entry was changed in the meantime:
     /// its last answer counts. While it runs, freed memory is not reclaimed: it should be short.
     #[inline]
-    pub fn read<R>(&self, key: &Key, visit: impl FnMut(EntryRef<'_, V>) -> (Use, R)) -> Option<R> {
+    pub fn read<R>(
+        &self,
+        key: &Key,
+        visit: impl FnMut(EntryRef<'_, V>) -> (AfterRead, R),
+    ) -> Option<R> {
         self.shared.inner.read(key, visit)
     }
 
@@ -189,38 +197,38 @@ impl<V: Clone + Send + Sync + 'static> Store<V> for MemoryStore<V> {
         Ok(self.shared.inner.get(key))
     }
 
-    async fn touch(&self, at: At<'_>) -> Result<Option<Deadlines>> {
+    async fn touch(&self, at: Target<'_>) -> Result<Option<Deadlines>> {
         Ok(self.shared.inner.touch(at.key))
     }
 
-    async fn insert(&self, key: Key, entry: NewEntry<V>) -> Result<Insert> {
+    async fn insert(&self, key: Key, entry: NewEntry<V>) -> Result<InsertOutcome> {
         self.ensure_cleaning();
         self.shared.inner.insert(key, entry)
     }
 
     async fn replace(
         &self,
-        at: At<'_>,
+        at: Target<'_>,
         seen: Version,
         value: V,
         expiry: Option<Expiry>,
-    ) -> Result<Replace<V>> {
+    ) -> Result<ReplaceOutcome<V>> {
         self.shared.inner.replace(at.key, seen, value, expiry)
     }
 
-    async fn remove(&self, at: At<'_>, seen: Option<Version>) -> Result<Remove> {
+    async fn remove(&self, at: Target<'_>, seen: Option<Version>) -> Result<RemoveOutcome> {
         Ok(self.shared.inner.remove(at.key, seen))
     }
 
-    async fn list(&self, owner: &Owner) -> Result<Listing<V>> {
-        Ok(Listing::new(self.shared.inner.list(owner), Vec::new()))
+    async fn list(&self, owner: &Owner) -> Result<EntryList<V>> {
+        Ok(EntryList::new(self.shared.inner.list(owner), Vec::new()))
     }
 
     async fn remove_owner(&self, owner: &Owner, keep: Option<&Key>) -> Result<Vec<Key>> {
         Ok(self.shared.inner.remove_owner(owner, keep))
     }
 
-    async fn scan(&self, after: Option<&Cursor>, max_entries: usize) -> Result<Page<V>> {
+    async fn scan(&self, after: Option<&Cursor>, max_entries: usize) -> Result<EntryPage<V>> {
         self.shared.inner.scan(after, max_entries)
     }
 
@@ -247,7 +255,7 @@ impl<V: Clone + Send + Sync + 'static> Store<V> for MemoryStore<V> {
         &self,
         key: &Key,
         _: Freshness,
-        visit: &mut dyn FnMut(EntryRef<'_, V>) -> Use,
+        visit: &mut dyn FnMut(EntryRef<'_, V>) -> AfterRead,
     ) -> Option<Result<bool>> {
         Some(Ok(self.read(key, |entry| (visit(entry), ())).is_some()))
     }
@@ -255,13 +263,13 @@ impl<V: Clone + Send + Sync + 'static> Store<V> for MemoryStore<V> {
 
 /// Settings of a [`MemoryStore`].
 #[must_use = "a builder does nothing until `build` is called"]
-pub struct Builder<V> {
+pub struct MemoryStoreBuilder<V> {
     capacity: Capacity<V>,
     clock: Clock,
     cleaning: Cleaning,
 }
 
-impl<V: Clone + Send + Sync + 'static> Builder<V> {
+impl<V: Clone + Send + Sync + 'static> MemoryStoreBuilder<V> {
     /// Sets the largest number of entries. Defaults to no bound.
     pub fn max_entries(mut self, entries: usize) -> Self {
         self.capacity.max_entries = Some(entries);
@@ -312,9 +320,9 @@ impl<V: Clone + Send + Sync + 'static> Builder<V> {
     }
 }
 
-impl<V> fmt::Debug for Builder<V> {
+impl<V> fmt::Debug for MemoryStoreBuilder<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder")
+        f.debug_struct("MemoryStoreBuilder")
             .field("capacity", &self.capacity)
             .field("clock", &self.clock)
             .field("cleaning", &self.cleaning)

@@ -78,7 +78,7 @@ pub(super) struct Member {
     pub(super) key: Key,
 }
 
-/// Keys by age. Up to [`FEW_MAX`] of them are searched one by one; more are in a tree, so that
+/// Keys by age. Up to [`MAX_FEW`] of them are searched one by one; more are in a tree, so that
 /// adding and removing one costs little at any number.
 #[derive(Default)]
 struct Keys {
@@ -86,7 +86,7 @@ struct Keys {
     many: Option<Box<Many>>,
 }
 
-const FEW_MAX: usize = OwnerLimit::MAX as usize + 1;
+const MAX_FEW: usize = OwnerLimit::MAX as usize + 1;
 
 /// Where a key stands: among those that were inserted at the same moment, by a number.
 type Place = (Timestamp, u64);
@@ -118,7 +118,7 @@ impl Keys {
 
     fn insert(&mut self, member: Member) {
         self.remove(&member.key);
-        if self.many.is_none() && self.few.len() < FEW_MAX {
+        if self.many.is_none() && self.few.len() < MAX_FEW {
             if self.few.is_empty() {
                 self.few.reserve_exact(1);
             }

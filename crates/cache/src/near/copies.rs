@@ -6,7 +6,8 @@ use super::flights::Flights;
 use super::trust::Trust;
 use crate::memory::AtCapacity;
 use crate::{
-    Clock, Deadlines, Entry, EntryRef, Expiry, Freshness, Key, MemoryStore, Result, Timestamp, Use,
+    AfterRead, Clock, Deadlines, Entry, EntryRef, Expiry, Freshness, Key, MemoryStore, Result,
+    Timestamp,
 };
 
 /// The longest time until a copy is read again from the store, so that one that is not used frees
@@ -51,7 +52,7 @@ impl<V: Clone + Send + Sync + 'static> Copies<V> {
         &self,
         key: &Key,
         freshness: Freshness,
-        visit: &mut dyn FnMut(EntryRef<'_, V>) -> Use,
+        visit: &mut dyn FnMut(EntryRef<'_, V>) -> AfterRead,
     ) -> bool {
         if freshness == Freshness::Strict {
             return false;
@@ -63,13 +64,13 @@ impl<V: Clone + Send + Sync + 'static> Copies<V> {
         let shown = self.kept.read(key, |kept| {
             let Kept { entry, due, .. } = kept.value;
             if entry.deadlines.expires_at().is_some_and(|end| end <= read_at) {
-                return (Use::Look, false);
+                return (AfterRead::Keep, false);
             }
             let slide_due = due.is_some_and(|due| due <= read_at);
             // A copy can't slide in its place: the caller touches the entry.
-            let (Use::Look | Use::Slide) =
+            let (AfterRead::Keep | AfterRead::Slide) =
                 visit(EntryRef { read_at, is_copy: true, slide_due, ..entry.as_ref() });
-            (Use::Look, true)
+            (AfterRead::Keep, true)
         });
         shown.unwrap_or(false)
     }
@@ -132,7 +133,7 @@ impl<V: Clone + Send + Sync + 'static> Copies<V> {
     /// A store with a longer slack of its own may have left them as they were: it is not touched
     /// again at once.
     fn prolong(&self, key: &Key, deadlines: Deadlines, now: Timestamp) {
-        if let Some(mut kept) = self.kept.read(key, |kept| (Use::Look, kept.value.clone())) {
+        if let Some(mut kept) = self.kept.read(key, |kept| (AfterRead::Keep, kept.value.clone())) {
             kept.entry.deadlines = deadlines;
             kept.due = postponed(self.due(key, deadlines), deadlines, now);
             self.put(key, kept, now);
@@ -141,7 +142,7 @@ impl<V: Clone + Send + Sync + 'static> Copies<V> {
 
     /// The number of the question that brought the copy.
     fn question(&self, key: &Key) -> Option<u64> {
-        self.kept.read(key, |kept| (Use::Look, kept.value.question))
+        self.kept.read(key, |kept| (AfterRead::Keep, kept.value.question))
     }
 
     fn put(&self, key: &Key, kept: Kept<V>, now: Timestamp) {

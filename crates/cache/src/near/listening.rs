@@ -7,7 +7,7 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use super::Inner;
-use crate::{Error, Listener, Push, Result, Store};
+use crate::{ChangeFeed, ChangeObserver, Error, Result, Store};
 
 const TARGET: &str = "kvolt::near";
 
@@ -32,7 +32,7 @@ impl Listening {
     pub(super) fn start<V, S>(inner: &Arc<Inner<V, S>>) -> Result<Self>
     where
         V: Clone + Send + Sync + 'static,
-        S: Store<V> + Push,
+        S: Store<V> + ChangeFeed,
     {
         let bound = inner.trust.bound();
         if bound.is_zero() {
@@ -76,7 +76,7 @@ where
 async fn listen<V, S>(inner: Deafens<V, S>)
 where
     V: Clone + Send + Sync + 'static,
-    S: Store<V> + Push,
+    S: Store<V> + ChangeFeed,
 {
     let inner = &*inner.0;
     let mut pause = MIN_PAUSE;
@@ -98,12 +98,12 @@ where
 async fn watch<V, S>(inner: &Inner<V, S>) -> Error
 where
     V: Clone + Send + Sync + 'static,
-    S: Store<V> + Push,
+    S: Store<V> + ChangeFeed,
 {
     let bound = inner.trust.bound();
     let interval = (bound / 5).min(MAX_INTERVAL);
     let max_silence = (interval * 15).max(MIN_SILENCE);
-    let mut watching = pin!(inner.store.watch(interval, inner));
+    let mut watching = pin!(inner.store.run(interval, inner));
     let mut heard_at = inner.now();
     let mut was_deaf = true;
     loop {

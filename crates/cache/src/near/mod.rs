@@ -1,12 +1,12 @@
 //! Copies in this process's memory of the entries of a remote store.
 //!
-//! [`NearCache`] is a [`Store`] in front of another that [pushes](Push) its changes. A copy answers
+//! [`NearCache`] is a [`Store`] in front of another that [pushes](ChangeFeed) its changes. A copy answers
 //! most reads, without a round trip.
 //!
 //! # How old an answer can be
 //!
 //! A read that begins at *t* shows every change that was made before *t* −
-//! [`bound`](Builder::bound), whatever happens to the connection on which changes are pushed. A
+//! [`bound`](NearCacheBuilder::bound), whatever happens to the connection on which changes are pushed. A
 //! healthy push brings them within its own delay, usually less than a millisecond. It works like
 //! this:
 //!
@@ -40,7 +40,7 @@
 //!
 //! [`changes`](Store::changes) notifies of what the store pushes, after it is out of the copies, and
 //! of every change that this process makes. A near cache that keeps
-//! [no copies](Builder::max_copies) does that too, and passes every call on.
+//! [no copies](NearCacheBuilder::max_copies) does that too, and passes every call on.
 
 mod copies;
 mod flights;
@@ -57,16 +57,16 @@ use self::copies::Copies;
 use self::listening::Listening;
 use self::trust::Trust;
 use crate::{
-    At, Changes, Clock, Cursor, Deadlines, Entry, EntryRef, Expiry, Freshness, Insert, Key,
-    Listener, Listing, Namespace, NewEntry, OnExpired, Owner, Page, Push, Remove, Replace, Result,
-    Store, Timestamp, Use, Version,
+    AfterRead, ChangeFeed, ChangeObserver, Changes, Clock, Cursor, Deadlines, Entry, EntryList,
+    EntryPage, EntryRef, Expiry, Freshness, InsertOutcome, Key, Namespace, NewEntry, OnExpired,
+    Owner, RemoveOutcome, ReplaceOutcome, Result, Store, Target, Timestamp, Version,
 };
 
 /// How old an answer can be by default: one second.
-pub const BOUND_DEFAULT: Duration = Duration::from_secs(1);
+pub const DEFAULT_BOUND: Duration = Duration::from_secs(1);
 
 /// How many copies are kept by default.
-pub const COPIES_MAX_DEFAULT: usize = 100_000;
+pub const DEFAULT_MAX_COPIES: usize = 100_000;
 
 /// A [`Store`] that keeps copies of the entries of another. Cloning it is cheap; all clones are one.
 ///
@@ -88,9 +88,9 @@ pub(crate) struct Inner<V, S> {
 impl<V, S> NearCache<V, S>
 where
     V: Clone + Send + Sync + 'static,
-    S: Store<V> + Push,
+    S: Store<V> + ChangeFeed,
 {
-    /// Keeps copies of the entries of `store`, with [`BOUND_DEFAULT`] and [`COPIES_MAX_DEFAULT`].
+    /// Keeps copies of the entries of `store`, with [`DEFAULT_BOUND`] and [`DEFAULT_MAX_COPIES`].
     ///
     /// # Errors
     ///
@@ -101,9 +101,15 @@ where
     }
 
     /// A near cache with other settings.
-    pub fn builder(store: S) -> Builder<V, S> {
-        let (bound, max_copies) = (BOUND_DEFAULT, COPIES_MAX_DEFAULT);
-        Builder { store, bound, max_copies, clock: Clock::boot(), value: std::marker::PhantomData }
+    pub fn builder(store: S) -> NearCacheBuilder<V, S> {
+        let (bound, max_copies) = (DEFAULT_BOUND, DEFAULT_MAX_COPIES);
+        NearCacheBuilder {
+            store,
+            bound,
+            max_copies,
+            clock: Clock::boot(),
+            value: std::marker::PhantomData,
+        }
     }
 
     /// The store behind it.
@@ -113,7 +119,7 @@ where
 
     /// Whether copies may be used at this moment: the store has proven within the bound that it
     /// pushes its changes.
-    pub fn is_hearing(&self) -> bool {
+    pub fn is_current(&self) -> bool {
         self.inner.trust.store_time(self.inner.trust.now()).is_some()
     }
 
@@ -126,9 +132,9 @@ where
 impl<V: Clone + Send + Sync + 'static, S> Inner<V, S> {
     fn new(store: S, bound: Duration, max_copies: usize, clock: Clock) -> Self {
         let trust = Arc::new(Trust::new(clock.clone(), bound));
-        let changes = Changes::pushed({
+        let changes = Changes::with_feed({
             let trust = Arc::clone(&trust);
-            move || trust.complete_for()
+            move || trust.current_for()
         });
         let copies = (max_copies > 0 && !bound.is_zero())
             .then(|| Copies::new(max_copies, clock, Arc::clone(&trust)));
@@ -193,7 +199,7 @@ impl<V: Clone + Send + Sync + 'static, S> Drop for Changing<'_, V, S> {
 impl<V, S> Store<V> for NearCache<V, S>
 where
     V: Clone + Send + Sync + 'static,
-    S: Store<V> + Push,
+    S: Store<V> + ChangeFeed,
 {
     fn namespace(&self) -> &Namespace {
         self.inner.store.namespace()
@@ -206,7 +212,7 @@ where
         let mut copy = None;
         let mut visit = |entry: EntryRef<'_, V>| {
             copy = Some(entry.to_entry());
-            Use::Look
+            AfterRead::Keep
         };
         if copies.look(key, freshness, &mut visit) {
             return Ok(copy);
@@ -215,7 +221,7 @@ where
         copies.read(key, freshness, async { store.get(key, Freshness::Strict).await }).await
     }
 
-    async fn touch(&self, at: At<'_>) -> Result<Option<Deadlines>> {
+    async fn touch(&self, at: Target<'_>) -> Result<Option<Deadlines>> {
         let Inner { store, copies, .. } = &*self.inner;
         match copies {
             Some(copies) => copies.touch(at.key, async { store.touch(at).await }).await,
@@ -223,11 +229,11 @@ where
         }
     }
 
-    async fn insert(&self, key: Key, entry: NewEntry<V>) -> Result<Insert> {
+    async fn insert(&self, key: Key, entry: NewEntry<V>) -> Result<InsertOutcome> {
         let replaced = entry.replaces.as_ref().map(|replaces| replaces.key);
         let _changing = self.inner.begin_change([Some(key), replaced]);
         let inserted = self.inner.store.insert(key, entry).await?;
-        if let Insert::Inserted { removed } = &inserted {
+        if let InsertOutcome::Inserted { removed } = &inserted {
             removed.iter().for_each(|key| self.inner.changed(key));
         }
         Ok(inserted)
@@ -235,21 +241,21 @@ where
 
     async fn replace(
         &self,
-        at: At<'_>,
+        at: Target<'_>,
         seen: Version,
         value: V,
         expiry: Option<Expiry>,
-    ) -> Result<Replace<V>> {
+    ) -> Result<ReplaceOutcome<V>> {
         let _changing = self.inner.begin_change([Some(*at.key), None]);
         self.inner.store.replace(at, seen, value, expiry).await
     }
 
-    async fn remove(&self, at: At<'_>, seen: Option<Version>) -> Result<Remove> {
+    async fn remove(&self, at: Target<'_>, seen: Option<Version>) -> Result<RemoveOutcome> {
         let _changing = self.inner.begin_change([Some(*at.key), None]);
         self.inner.store.remove(at, seen).await
     }
 
-    async fn list(&self, owner: &Owner) -> Result<Listing<V>> {
+    async fn list(&self, owner: &Owner) -> Result<EntryList<V>> {
         self.inner.store.list(owner).await
     }
 
@@ -263,7 +269,7 @@ where
         removed
     }
 
-    async fn scan(&self, after: Option<&Cursor>, max_entries: usize) -> Result<Page<V>> {
+    async fn scan(&self, after: Option<&Cursor>, max_entries: usize) -> Result<EntryPage<V>> {
         self.inner.store.scan(after, max_entries).await
     }
 
@@ -289,7 +295,7 @@ where
         &self,
         key: &Key,
         freshness: Freshness,
-        visit: &mut dyn FnMut(EntryRef<'_, V>) -> Use,
+        visit: &mut dyn FnMut(EntryRef<'_, V>) -> AfterRead,
     ) -> Option<Result<bool>> {
         match &self.inner.copies {
             Some(copies) => copies.look(key, freshness, visit).then_some(Ok(true)),
@@ -303,10 +309,10 @@ where
 }
 
 /// What the store pushes.
-impl<V, S> Listener for Inner<V, S>
+impl<V, S> ChangeObserver for Inner<V, S>
 where
     V: Clone + Send + Sync + 'static,
-    S: Store<V> + Push,
+    S: Store<V> + ChangeFeed,
 {
     fn changed(&self, key: &Key) {
         Inner::changed(self, key);
@@ -326,13 +332,13 @@ where
         self.trust.now()
     }
 
-    fn heard(&self, asked: Timestamp, store_time: Timestamp) {
+    fn confirmed(&self, asked: Timestamp, store_time: Timestamp) {
         let was_deaf = self.trust.is_deaf();
         if was_deaf {
             // What was copied before may have changed without a notification.
             self.forget();
         }
-        self.trust.heard(asked, store_time);
+        self.trust.confirmed(asked, store_time);
         if was_deaf {
             self.changes.interrupted();
         }
@@ -357,7 +363,7 @@ impl<V, S: fmt::Debug> fmt::Debug for NearCache<V, S> {
 
 /// Settings of a [`NearCache`].
 #[must_use = "a builder does nothing until `build` is called"]
-pub struct Builder<V, S> {
+pub struct NearCacheBuilder<V, S> {
     store: S,
     bound: Duration,
     max_copies: usize,
@@ -365,12 +371,12 @@ pub struct Builder<V, S> {
     value: std::marker::PhantomData<fn() -> V>,
 }
 
-impl<V, S> Builder<V, S>
+impl<V, S> NearCacheBuilder<V, S>
 where
     V: Clone + Send + Sync + 'static,
-    S: Store<V> + Push,
+    S: Store<V> + ChangeFeed,
 {
-    /// Sets how old an answer can be; see the [module](self). Defaults to [`BOUND_DEFAULT`].
+    /// Sets how old an answer can be; see the [module](self). Defaults to [`DEFAULT_BOUND`].
     ///
     /// With zero, no copies are kept and the store is not listened to.
     pub fn bound(mut self, bound: Duration) -> Self {
@@ -379,7 +385,7 @@ where
     }
 
     /// Sets how many copies are kept. At that number, a new one takes the place of one that would
-    /// end soon. Defaults to [`COPIES_MAX_DEFAULT`].
+    /// end soon. Defaults to [`DEFAULT_MAX_COPIES`].
     ///
     /// With zero, every read asks the store, and only the store's [changes](Store::changes) are
     /// listened to.
@@ -408,9 +414,9 @@ where
     }
 }
 
-impl<V, S: fmt::Debug> fmt::Debug for Builder<V, S> {
+impl<V, S: fmt::Debug> fmt::Debug for NearCacheBuilder<V, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder")
+        f.debug_struct("NearCacheBuilder")
             .field("store", &self.store)
             .field("bound", &self.bound)
             .field("max_copies", &self.max_copies)

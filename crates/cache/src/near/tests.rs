@@ -94,7 +94,7 @@ impl Store<u32> for Remote {
             state.value.map(|value| Entry::new(*key, value, version, None, state.deadlines(), now))
         }))
     }
-    async fn touch(&self, _: At<'_>) -> Result<Option<Deadlines>> {
+    async fn touch(&self, _: Target<'_>) -> Result<Option<Deadlines>> {
         let now = self.time.clock().now();
         Ok(self.answer(1, |state| {
             if now.since(state.used) > state.slack {
@@ -103,30 +103,30 @@ impl Store<u32> for Remote {
             state.value.map(|_| state.deadlines())
         }))
     }
-    async fn insert(&self, _: Key, _: NewEntry<u32>) -> Result<Insert> {
+    async fn insert(&self, _: Key, _: NewEntry<u32>) -> Result<InsertOutcome> {
         no()
     }
     async fn replace(
         &self,
-        _: At<'_>,
+        _: Target<'_>,
         _: Version,
         _: u32,
         _: Option<Expiry>,
-    ) -> Result<Replace<u32>> {
+    ) -> Result<ReplaceOutcome<u32>> {
         no()
     }
-    async fn remove(&self, at: At<'_>, _: Option<Version>) -> Result<Remove> {
+    async fn remove(&self, at: Target<'_>, _: Option<Version>) -> Result<RemoveOutcome> {
         self.take(at.key);
         thread::yield_now();
-        Ok(Remove::Removed)
+        Ok(RemoveOutcome::Removed)
     }
-    async fn list(&self, _: &Owner) -> Result<Listing<u32>> {
+    async fn list(&self, _: &Owner) -> Result<EntryList<u32>> {
         no()
     }
     async fn remove_owner(&self, _: &Owner, _: Option<&Key>) -> Result<Vec<Key>> {
         no()
     }
-    async fn scan(&self, _: Option<&Cursor>, _: usize) -> Result<Page<u32>> {
+    async fn scan(&self, _: Option<&Cursor>, _: usize) -> Result<EntryPage<u32>> {
         no()
     }
     async fn clear(&self) -> Result<()> {
@@ -134,8 +134,8 @@ impl Store<u32> for Remote {
     }
 }
 
-impl Push for Remote {
-    async fn watch(&self, _: Duration, _: &dyn Listener) -> Error {
+impl ChangeFeed for Remote {
+    async fn run(&self, _: Duration, _: &dyn ChangeObserver) -> Error {
         Error::misconfigured("the model pushes by hand")
     }
 }
@@ -170,8 +170,8 @@ fn beat(near: &Near) {
         let mut state = near.store().state();
         (std::mem::take(&mut state.queue), near.store().time.clock().now())
     };
-    pushed.iter().for_each(|key| Listener::changed(inner, key));
-    Listener::heard(inner, asked, store_time);
+    pushed.iter().for_each(|key| ChangeObserver::changed(inner, key));
+    ChangeObserver::confirmed(inner, asked, store_time);
 }
 
 fn entry(near: &Near, key: &Key, freshness: Freshness) -> Option<Entry<u32>> {
@@ -362,7 +362,10 @@ fn own_changes_are_seen_at_once() {
             spawn(&near, reader),
             spawn(&near, toucher),
             spawn(&near, move |near| {
-                assert_eq!(block_on(near.remove(At::new(&key), None)).ok(), Some(Remove::Removed));
+                assert_eq!(
+                    block_on(near.remove(Target::new(&key), None)).ok(),
+                    Some(RemoveOutcome::Removed)
+                );
                 assert_eq!(read(near, &key), None);
                 assert_eq!(touch(near, &key), None);
             }),

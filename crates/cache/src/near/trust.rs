@@ -44,13 +44,13 @@ impl Trust {
     }
 
     /// For how much longer every change is notified within the bound.
-    pub(super) fn complete_for(&self) -> Duration {
+    pub(super) fn current_for(&self) -> Duration {
         self.heard.load(Ordering::Acquire).checked_sub(1).map_or(Duration::ZERO, |heard| {
             Timestamp::from_millis(heard).saturating_add(self.bound).since(self.now())
         })
     }
 
-    pub(super) fn heard(&self, asked: Timestamp, store_time: Timestamp) {
+    pub(super) fn confirmed(&self, asked: Timestamp, store_time: Timestamp) {
         // The store's clock was read at `asked` or later, so it is no further ahead than this.
         let ahead = store_time.as_millis().wrapping_sub(asked.as_millis());
         self.ahead.store(ahead, Ordering::Relaxed);

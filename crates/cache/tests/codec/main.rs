@@ -8,7 +8,9 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use kvolt_cache::codec::Json;
-use kvolt_cache::{At, Codec, Coded, Expiry, Freshness, Insert, Key, MemoryStore, NewEntry, Store};
+use kvolt_cache::{
+    Codec, Encoded, Expiry, Freshness, InsertOutcome, Key, MemoryStore, NewEntry, Store, Target,
+};
 use pollster::block_on;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -59,15 +61,15 @@ fn each_bit_of_a_number_is_kept() {
 
 #[test]
 fn refused_value_leaves_the_entry_as_it_was() {
-    let store: Coded<f64, _, _> = Coded::new(MemoryStore::<Vec<u8>>::new(), Json);
+    let store: Encoded<f64, _, _> = Encoded::new(MemoryStore::<Vec<u8>>::new(), Json);
     let (key, expiry) = (Key::of("a name"), Expiry::after(Duration::from_secs(60)));
     let refused = block_on(store.insert(key, NewEntry::new(f64::NAN, expiry)));
     assert!(refused.unwrap_err().is_unencodable() && store.store().is_empty());
     let inserted = block_on(store.insert(key, NewEntry::new(1.5, expiry))).unwrap();
-    assert!(matches!(inserted, Insert::Inserted { .. }));
+    assert!(matches!(inserted, InsertOutcome::Inserted { .. }));
     let get = || block_on(store.get(&key, Freshness::Strict)).unwrap().unwrap();
     let before = get();
-    let replaced = store.replace(At::new(&key), before.version, f64::INFINITY, Some(expiry));
+    let replaced = store.replace(Target::new(&key), before.version, f64::INFINITY, Some(expiry));
     assert!(block_on(replaced).unwrap_err().is_unencodable());
     let after = get();
     assert_eq!((after.value, after.version), (1.5, before.version));

@@ -13,8 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kvolt_cache::{
-    AtLimit, Entry, Expiry, Freshness, Insert, Key, ManualClock, MemoryStore, NewEntry, Owner,
-    OwnerLimit, Remove, Replace, Replaces, Store, Timestamp, Use, Version,
+    AfterRead, AtLimit, Entry, Expiry, Freshness, InsertOutcome, Key, ManualClock, MemoryStore,
+    NewEntry, Owner, OwnerLimit, Predecessor, RemoveOutcome, ReplaceOutcome, Store, Timestamp,
+    Version,
 };
 use shuttle::sync::Mutex;
 use shuttle::thread;
@@ -56,13 +57,13 @@ impl Lab {
 
     fn insert(&self, key: &Key, owner_name: Option<&str>) {
         let entry = NewEntry::new(0, Expiry::idle(IDLE)).owner(owner_name.map(owner));
-        assert!(matches!(now(self.store.insert(*key, entry)), Insert::Inserted { .. }));
+        assert!(matches!(now(self.store.insert(*key, entry)), InsertOutcome::Inserted { .. }));
     }
 
     /// Inserts an entry of the owner `o` in the place of another.
-    fn insert_replacing(&self, old: &Key, seen: Option<Version>, new: Key) -> Insert {
+    fn insert_replacing(&self, old: &Key, seen: Option<Version>, new: Key) -> InsertOutcome {
         let entry = NewEntry::new(1, Expiry::idle(IDLE)).owner(owner("o"));
-        now(self.store.insert(new, entry.replaces(Replaces::new(*old).seen(seen))))
+        now(self.store.insert(new, entry.replaces(Predecessor::new(*old).seen(seen))))
     }
 
     fn get(&self, key: &Key) -> Option<Entry<u32>> {
@@ -84,12 +85,12 @@ impl Lab {
     }
 
     fn remove(&self, key: &Key) -> bool {
-        now(self.store.remove(key.into(), None)) == Remove::Removed
+        now(self.store.remove(key.into(), None)) == RemoveOutcome::Removed
     }
 
     /// Whether it was live.
     fn slide(&self, key: &Key) -> bool {
-        self.store.read(key, |_| (Use::Slide, ())).is_some()
+        self.store.read(key, |_| (AfterRead::Slide, ())).is_some()
     }
 
     /// Whether it was live, and then is incremented once.
@@ -98,9 +99,9 @@ impl Lab {
         let Some(mut entry) = self.get(key) else { return false };
         loop {
             match now(self.store.replace(key.into(), entry.version, entry.value + 1, None)) {
-                Replace::Replaced(_) => return true,
-                Replace::Conflict(newer) => entry = newer,
-                Replace::Absent => return false,
+                ReplaceOutcome::Replaced(_) => return true,
+                ReplaceOutcome::Conflict(newer) => entry = newer,
+                ReplaceOutcome::Absent => return false,
             }
         }
     }
@@ -187,7 +188,7 @@ fn slide_during_an_update_is_not_lost() {
             spawn(&lab, |lab| {
                 let seen = lab.get(&key("a")).unwrap().version;
                 let replaced = now(lab.store.replace((&key("a")).into(), seen, 7, None));
-                assert!(matches!(replaced, Replace::Replaced(_)));
+                assert!(matches!(replaced, ReplaceOutcome::Replaced(_)));
             }),
         ];
         join(threads);
@@ -251,7 +252,8 @@ fn visitor_decides_on_the_entry_that_is_slid() {
                 let answers = Arc::clone(&answers);
                 // Only the value from before the change may slide.
                 move |lab| {
-                    let slides = |value| if value == 0 { Use::Slide } else { Use::Look };
+                    let slides =
+                        |value| if value == 0 { AfterRead::Slide } else { AfterRead::Keep };
                     *answers.lock().unwrap() =
                         lab.store.read(&key("a"), |entry| (slides(*entry.value), *entry.value));
                 }
@@ -274,7 +276,8 @@ fn one_of_several_insertions_succeeds() {
             let inserted = Arc::clone(&inserted);
             spawn(&lab, move |lab| {
                 let entry = NewEntry::new(number, Expiry::idle(IDLE)).owner(owner("o"));
-                if matches!(now(lab.store.insert(key("a"), entry)), Insert::Inserted { .. }) {
+                if matches!(now(lab.store.insert(key("a"), entry)), InsertOutcome::Inserted { .. })
+                {
                     *inserted.lock().unwrap() += 1;
                 }
             })
@@ -297,8 +300,8 @@ fn one_of_several_logins_over_a_session_succeeds() {
             .map(|new| {
                 let inserted = Arc::clone(&inserted);
                 spawn(&lab, move |lab| match lab.insert_replacing(&key("a"), seen, key(new)) {
-                    Insert::Inserted { .. } => inserted.lock().unwrap().push(key(new)),
-                    refused => assert_eq!(refused, Insert::Conflict),
+                    InsertOutcome::Inserted { .. } => inserted.lock().unwrap().push(key(new)),
+                    refused => assert_eq!(refused, InsertOutcome::Conflict),
                 })
             })
             .collect();
@@ -341,7 +344,9 @@ fn update_and_login_over_a_session_take_turns() {
         join(threads);
         let replaced = replaced.lock().unwrap().take().unwrap();
         match *updated.lock().unwrap() {
-            true => assert_eq!((replaced, lab.value(&key("a"))), (Insert::Conflict, Some(1))),
+            true => {
+                assert_eq!((replaced, lab.value(&key("a"))), (InsertOutcome::Conflict, Some(1)))
+            }
             false => assert_eq!((lab.value(&key("a")), lab.value(&key("b"))), (None, Some(1))),
         }
         assert_eq!(lab.store.len(), 1);
@@ -578,7 +583,7 @@ fn entry_ends_once_when_it_is_changed() {
         },
         |lab, seen, ends| {
             let new = lab.insert_replacing(&key("a"), Some(seen), key("b"));
-            if matches!(new, Insert::Inserted { .. }) {
+            if matches!(new, InsertOutcome::Inserted { .. }) {
                 // Replaced; the new one ends in its place.
                 let removed = lab.remove(&key("b"));
                 *ends.lock().unwrap() += u32::from(removed);

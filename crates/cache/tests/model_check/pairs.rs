@@ -78,12 +78,12 @@ enum Outcome {
     Done,
     Value(Option<u32>),
     Touched(bool),
-    Insert(Insert),
+    Insert(InsertOutcome),
     Full,
     Replaced,
     Conflict(u32),
     Absent,
-    Remove(Remove),
+    Remove(RemoveOutcome),
     Entries(Vec<(Key, u32)>),
     Keys(Vec<Key>),
 }
@@ -163,18 +163,18 @@ impl Run {
             Err(error) => panic!("{error}"),
         };
         match op {
-            Op::Use => Outcome::Value(store.read(key, |entry| (Use::Slide, *entry.value))),
-            Op::Look => Outcome::Value(store.read(key, |entry| (Use::Look, *entry.value))),
+            Op::Use => Outcome::Value(store.read(key, |entry| (AfterRead::Slide, *entry.value))),
+            Op::Look => Outcome::Value(store.read(key, |entry| (AfterRead::Keep, *entry.value))),
             Op::Get => Outcome::Value(self.lab.get(key).map(|entry| entry.value)),
             Op::Touch => Outcome::Touched(now(store.touch(key.into())).is_some()),
             Op::Insert => insert(*key, new(o)),
             Op::InsertForOther => insert(*key, new(other)),
             Op::InsertReplacing => {
                 let new = new(o).limit(OwnerLimit::refuse(1));
-                insert(own_key(thread), new.replaces(Replaces::new(*key).seen(self.seen)))
+                insert(own_key(thread), new.replaces(Predecessor::new(*key).seen(self.seen)))
             }
             Op::InsertReplacingAny => {
-                insert(own_key(thread), new(other).replaces(Replaces::new(*key)))
+                insert(own_key(thread), new(other).replaces(Predecessor::new(*key)))
             }
             Op::InsertRefused => insert(own_key(thread), new(o).limit(OwnerLimit::refuse(1))),
             Op::InsertRemovingOldest => {
@@ -184,12 +184,12 @@ impl Run {
             Op::Replace | Op::ReplaceWithExpiry => {
                 let expiry = (op == Op::ReplaceWithExpiry).then_some(Expiry::idle(IDLE * 2));
                 match now(store.replace(key.into(), self.seen, thread, expiry)) {
-                    Replace::Replaced(version) => {
+                    ReplaceOutcome::Replaced(version) => {
                         assert_ne!(version, self.seen);
                         Outcome::Replaced
                     }
-                    Replace::Conflict(entry) => Outcome::Conflict(entry.value),
-                    Replace::Absent => Outcome::Absent,
+                    ReplaceOutcome::Conflict(entry) => Outcome::Conflict(entry.value),
+                    ReplaceOutcome::Absent => Outcome::Absent,
                 }
             }
             Op::Remove => Outcome::Remove(now(store.remove(key.into(), None))),
@@ -378,7 +378,7 @@ impl Model {
         use Outcome::{Absent, Conflict, Done, Entries, Full, Keys, Replaced, Touched, Value};
         let (thread, outcome, key) = (record.thread, &record.outcome, entry_key());
         let entry = self.find(&key).copied();
-        let inserted = |removed: Vec<Key>| Outcome::Insert(Insert::Inserted { removed });
+        let inserted = |removed: Vec<Key>| Outcome::Insert(InsertOutcome::Inserted { removed });
         if *outcome == Full {
             return self.evicts;
         }
@@ -392,7 +392,7 @@ impl Model {
             }
             Op::Look | Op::Get => *outcome == Value(entry.map(|entry| entry.value)),
             Op::Insert | Op::InsertForOther if entry.is_some() => {
-                *outcome == Outcome::Insert(Insert::Occupied)
+                *outcome == Outcome::Insert(InsertOutcome::Occupied)
             }
             Op::Insert | Op::InsertForOther => {
                 let owner = OWNERS[usize::from(record.op == Op::InsertForOther)];
@@ -403,8 +403,8 @@ impl Model {
                 let conflict = entry.is_none_or(|entry| entry.value != 0);
                 let full = self.list(OWNERS[0]).iter().any(|(member, _)| *member != key);
                 match outcome {
-                    Outcome::Insert(Insert::Conflict) => conflict,
-                    Outcome::Insert(Insert::LimitReached) => full,
+                    Outcome::Insert(InsertOutcome::Conflict) => conflict,
+                    Outcome::Insert(InsertOutcome::LimitReached) => full,
                     _ => {
                         self.take(&key);
                         self.insert(own_key(thread), thread, OWNERS[0], time);
@@ -418,7 +418,7 @@ impl Model {
                 *outcome == inserted(Vec::new())
             }
             Op::InsertRefused if !self.list(OWNERS[0]).is_empty() => {
-                *outcome == Outcome::Insert(Insert::LimitReached)
+                *outcome == Outcome::Insert(InsertOutcome::LimitReached)
             }
             Op::InsertRefused | Op::InsertRemovingOldest => {
                 let oldest: Vec<_> = self.list(OWNERS[0]).iter().map(|(key, _)| *key).collect();
@@ -444,13 +444,13 @@ impl Model {
                 }
             },
             Op::Remove | Op::RemoveSeen => match entry {
-                None => *outcome == Outcome::Remove(Remove::Absent),
+                None => *outcome == Outcome::Remove(RemoveOutcome::Absent),
                 Some(entry) if record.op == Op::RemoveSeen && entry.value != 0 => {
-                    *outcome == Outcome::Remove(Remove::Conflict)
+                    *outcome == Outcome::Remove(RemoveOutcome::Conflict)
                 }
                 Some(_) => {
                     self.take(&key);
-                    *outcome == Outcome::Remove(Remove::Removed)
+                    *outcome == Outcome::Remove(RemoveOutcome::Removed)
                 }
             },
             Op::List => *outcome == Entries(self.list(OWNERS[0])),
@@ -474,7 +474,7 @@ impl Model {
             Op::RemoveNew => {
                 let is_live = self.find(&new_key(thread)).is_some();
                 self.take(&new_key(thread));
-                let expected = if is_live { Remove::Removed } else { Remove::Absent };
+                let expected = if is_live { RemoveOutcome::Removed } else { RemoveOutcome::Absent };
                 *outcome == Outcome::Remove(expected)
             }
             Op::Tick => {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kvolt_cache::codec::{Encrypted, EncryptionKey, EncryptionKeys, Json};
-use kvolt_cache::{Codec, Coded, Key, Store};
+use kvolt_cache::{Codec, Encoded, Key, Store};
 use kvolt_redis::RedisStore;
 use kvolt_servers::{Proxy, Redis, RedisCluster};
 use kvolt_testkit::Fixture;
@@ -96,16 +96,16 @@ impl<C> On<C> {
 }
 
 impl<C: Codec<String> + Clone> On<C> {
-    async fn open(&self, namespace: &str) -> Coded<String, RedisStore, C> {
+    async fn open(&self, namespace: &str) -> Encoded<String, RedisStore, C> {
         let builder = RedisStore::builder(self.url.as_str(), namespace);
         // A law holds however busy the machine is.
         let store = builder.timeout(Duration::from_secs(20)).open().await.expect("it opens");
-        Coded::new(store, self.codec.clone())
+        Encoded::new(store, self.codec.clone())
     }
 }
 
 impl<C: Codec<String> + Clone> Fixture for On<C> {
-    type Store = Coded<String, RedisStore, C>;
+    type Store = Encoded<String, RedisStore, C>;
 
     async fn store(&self) -> Self::Store {
         self.open(&namespace()).await
@@ -134,7 +134,7 @@ impl<C: Codec<String> + Clone> Fixture for On<C> {
 
     async fn neighbour(&self, store: &Self::Store) -> Option<Self::Store> {
         let other = store.store().within(&namespace()).expect("the name is valid");
-        Some(Coded::new(other, self.codec.clone()))
+        Some(Encoded::new(other, self.codec.clone()))
     }
 
     async fn damage(&self, store: &Self::Store, key: &Key) -> bool {

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use kvolt_cache::{
-    At, Deadlines, Entry, Expiry, Freshness, Insert, Key, NewEntry, Owner, Remove, Result, Store,
+    Deadlines, Entry, Expiry, Freshness, InsertOutcome, Key, NewEntry, Owner, RemoveOutcome,
+    Result, Store, Target,
 };
 use kvolt_redis::RedisStore;
 use kvolt_servers::{Redis, RedisCluster, RedisSentinel};
@@ -76,8 +77,8 @@ pub(crate) fn entry(value: &str) -> NewEntry<Vec<u8>> {
     NewEntry::new(value.as_bytes().to_vec(), Expiry::idle(LONG))
 }
 
-pub(crate) fn inserted() -> Insert {
-    Insert::Inserted { removed: Vec::new() }
+pub(crate) fn inserted() -> InsertOutcome {
+    InsertOutcome::Inserted { removed: Vec::new() }
 }
 
 pub(crate) async fn insert(store: &RedisStore, key: Key, value: &str) {
@@ -93,11 +94,11 @@ pub(crate) async fn value(store: &RedisStore, key: &Key) -> Option<String> {
 }
 
 pub(crate) async fn touch(store: &RedisStore, key: &Key) -> Option<Deadlines> {
-    store.touch(At::new(key)).await.unwrap()
+    store.touch(Target::new(key)).await.unwrap()
 }
 
-pub(crate) async fn remove(store: &RedisStore, key: &Key) -> Remove {
-    store.remove(At::new(key), None).await.unwrap()
+pub(crate) async fn remove(store: &RedisStore, key: &Key) -> RemoveOutcome {
+    store.remove(Target::new(key), None).await.unwrap()
 }
 
 /// The keys of the owner's entries.

@@ -85,7 +85,7 @@ fn listen(listener: &dyn EventListener, events: &Receiver<(Event, bool)>, open: 
         }
         // It may have left something of its own half done: that is for it to know.
         if catch_unwind(AssertUnwindSafe(|| listener.on_event(&event))).is_err() {
-            tracing::error!(target: TARGET, event = event.what.name(), "a listener has panicked");
+            tracing::error!(target: TARGET, event = event.kind.name(), "a listener has panicked");
         }
     }
 }

@@ -5,7 +5,9 @@
 use std::time::Duration;
 
 use kvolt_cache::{ManualClock, MemoryStore};
-use kvolt_session::{Builder, Event, Manager, NewSession, Owner, Record, Rotated, Token, What};
+use kvolt_session::{
+    Event, EventKind, Manager, ManagerBuilder, NewSession, Owner, Record, RotateOutcome, Token,
+};
 use kvolt_testkit::{Faults, FaultyStore};
 
 pub const IDLE: Duration = Duration::from_secs(600);
@@ -24,7 +26,9 @@ pub fn world() -> World {
     world_with(|builder| builder)
 }
 
-pub fn world_with(settings: impl FnOnce(Builder<String>) -> Builder<String>) -> World {
+pub fn world_with(
+    settings: impl FnOnce(ManagerBuilder<String>) -> ManagerBuilder<String>,
+) -> World {
     let time = ManualClock::new();
     let store = MemoryStore::builder().clock(time.clock()).build();
     let (faulty, faults) = FaultyStore::new(store.clone());
@@ -64,9 +68,9 @@ impl World {
 }
 
 #[track_caller]
-pub fn rotated(rotated: Rotated) -> Token {
+pub fn rotated(rotated: RotateOutcome) -> Token {
     match rotated {
-        Rotated::Token(token) => token,
+        RotateOutcome::Token(token) => token,
         other => panic!("{other:?}"),
     }
 }
@@ -96,8 +100,8 @@ impl Heard {
     }
 
     #[track_caller]
-    pub fn whats(&self, events: usize) -> Vec<What> {
-        self.take(events).into_iter().map(|event| event.what).collect()
+    pub fn whats(&self, events: usize) -> Vec<EventKind> {
+        self.take(events).into_iter().map(|event| event.kind).collect()
     }
 
     /// All that came so far.
@@ -158,12 +162,15 @@ pub async fn does_nothing<T: Clone + Send + Sync + 'static>(
     assert!(manager.update(token, |_| sees()).await.unwrap().is_none());
     assert!(!manager.flash(token, Flash::new("info", "x")).await.unwrap());
     assert!(manager.take_flashes(token).await.unwrap().is_empty());
-    assert!(matches!(manager.rotate(token).await.unwrap(), Rotated::Absent));
-    assert!(matches!(manager.reauthenticate(token, Level::Three).await.unwrap(), Rotated::Absent));
+    assert!(matches!(manager.rotate(token).await.unwrap(), RotateOutcome::Absent));
+    assert!(matches!(
+        manager.reauthenticate(token, Level::Three).await.unwrap(),
+        RotateOutcome::Absent
+    ));
     let changed = manager.change_credentials(token, None).await.unwrap();
-    assert!(matches!(changed, (Rotated::Absent, 0)));
-    assert_eq!(manager.end_others(token).await.unwrap(), 0);
-    assert!(!manager.destroy(token).await.unwrap());
+    assert!(matches!(changed, (RotateOutcome::Absent, 0)));
+    assert_eq!(manager.revoke_others(token).await.unwrap(), 0);
+    assert!(!manager.logout(token).await.unwrap());
 }
 
 /// What is logged, as lines of text.

@@ -54,7 +54,7 @@ impl SqlStoreBuilder<Postgres> {
         self.with_dialect(|dialect| dialect.is_pooled = is_pooled)
     }
 
-    /// Sets the URL of the server itself, for [`Push`](kvolt_cache::Push) behind a pooler.
+    /// Sets the URL of the server itself, for [`ChangeFeed`](kvolt_cache::ChangeFeed) behind a pooler.
     ///
     /// A near cache listens on a connection of its own, which a pooler would give away.
     ///

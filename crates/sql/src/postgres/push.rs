@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kvolt_cache::{Clock, Error, Key, Listener, Namespace, Push, Timestamp};
+use kvolt_cache::{ChangeFeed, ChangeObserver, Clock, Error, Key, Namespace, Timestamp};
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Row as _};
 use tokio::time::timeout;
@@ -24,7 +24,7 @@ const TRIGGERS: Triggers = Triggers {
 };
 
 impl PostgresStore {
-    /// The statements that create the triggers which [`watch`](Push::watch) needs, for operators
+    /// The statements that create the triggers which [`watch`](ChangeFeed::run) needs, for operators
     /// that run them by hand because [migrations](crate::SqlStoreBuilder::migrate) are off.
     ///
     /// # Errors
@@ -35,7 +35,7 @@ impl PostgresStore {
     }
 }
 
-impl Push for PostgresStore {
+impl ChangeFeed for PostgresStore {
     /// # Why nothing is missed
     ///
     /// A trigger notifies within the transaction that changes an entry, so there is no change
@@ -48,8 +48,8 @@ impl Push for PostgresStore {
     /// lost connection ends the call; it is never made again unnoticed. A beat counts only if the
     /// entries are then read from the server that was listened to, so one that another has taken
     /// over from is not believed.
-    async fn watch(&self, interval: Duration, listener: &dyn Listener) -> Error {
-        match self.core.watch(interval, listener).await {
+    async fn run(&self, interval: Duration, listener: &dyn ChangeObserver) -> Error {
+        match self.core.run(interval, listener).await {
             Ok(()) => Error::unavailable("the server ended the listening"),
             Err(failure) => failure.error,
         }
@@ -57,7 +57,7 @@ impl Push for PostgresStore {
 }
 
 impl Core<Postgres> {
-    async fn watch(&self, interval: Duration, listener: &dyn Listener) -> Outcome<()> {
+    async fn run(&self, interval: Duration, listener: &dyn ChangeObserver) -> Outcome<()> {
         let Some(options) = self.read.dialect.listens_at(self.read.options()) else {
             return Err(Failure::new(
                 Kind::Misconfigured,
@@ -82,7 +82,7 @@ impl Core<Postgres> {
                     let beat = heart.receive(pushed.channel(), pushed.payload(), listener);
                     if let Some((asked, store_time)) = beat {
                         within(limit, self.check_server(heart.server)).await?;
-                        listener.heard(asked, store_time);
+                        listener.confirmed(asked, store_time);
                     }
                 }
                 Ok(Ok(None)) => return Ok(()),
@@ -160,7 +160,11 @@ impl Heart {
         self.pending.is_none() && self.due <= self.clock.now()
     }
 
-    async fn beat(&mut self, hearing: &mut PgListener, listener: &dyn Listener) -> Outcome<()> {
+    async fn beat(
+        &mut self,
+        hearing: &mut PgListener,
+        listener: &dyn ChangeObserver,
+    ) -> Outcome<()> {
         self.number += 1;
         let sql = format!(
             "SELECT pg_notify('{}', '{}'), {}",
@@ -182,7 +186,7 @@ impl Heart {
         &mut self,
         channel: &str,
         payload: &str,
-        listener: &dyn Listener,
+        listener: &dyn ChangeObserver,
     ) -> Option<(Timestamp, Timestamp)> {
         if channel == self.beats {
             return if payload.parse() == Ok(self.number) { self.pending.take() } else { None };

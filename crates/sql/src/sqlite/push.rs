@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kvolt_cache::{Error, Key, Listener, Namespace, Push, Result, Timestamp};
+use kvolt_cache::{ChangeFeed, ChangeObserver, Error, Key, Namespace, Result, Timestamp};
 use tokio::time::sleep;
 
 use super::{Sqlite, SqliteStore};
@@ -20,7 +20,7 @@ const TRIGGERS: Triggers = Triggers {
 };
 
 impl SqliteStore {
-    /// The statements that create the triggers which [`watch`](Push::watch) needs, for operators
+    /// The statements that create the triggers which [`watch`](ChangeFeed::run) needs, for operators
     /// that run them by hand because [migrations](crate::SqlStoreBuilder::migrate) are off.
     ///
     /// # Errors
@@ -31,7 +31,7 @@ impl SqliteStore {
     }
 }
 
-impl Push for SqliteStore {
+impl ChangeFeed for SqliteStore {
     /// Reads the log twice in every interval: a change is pushed no later than half an interval
     /// after it.
     ///
@@ -41,14 +41,14 @@ impl Push for SqliteStore {
     /// at a time, so numbers in the log are in the order of the commits and without gaps. A read
     /// that begins after `asked` has what was committed before. The log has the last 10,000
     /// changes; where the next one is gone, everything is said to have changed.
-    async fn watch(&self, interval: Duration, listener: &dyn Listener) -> Error {
-        self.core.watch(interval, listener).await
+    async fn run(&self, interval: Duration, listener: &dyn ChangeObserver) -> Error {
+        self.core.run(interval, listener).await
     }
 }
 
 impl Core<Sqlite> {
     /// Until a read fails.
-    async fn watch(&self, interval: Duration, listener: &dyn Listener) -> Error {
+    async fn run(&self, interval: Duration, listener: &dyn ChangeObserver) -> Error {
         if let Err(error) = self.make_triggers(&TRIGGERS).await {
             return error;
         }
@@ -66,7 +66,7 @@ impl Core<Sqlite> {
                 listener.all_changed();
             }
             last = Some(look.newest);
-            listener.heard(asked, look.time);
+            listener.confirmed(asked, look.time);
             sleep(interval / 2).await;
         }
     }

@@ -12,7 +12,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use kvolt_cache::codec::{Encrypted, EncryptionKey, EncryptionKeys, Json};
-use kvolt_cache::{At, Clock, Codec, Coded, Entry, Expiry, Freshness, Key, NewEntry, Owner, Store};
+use kvolt_cache::{
+    Clock, Codec, Encoded, Entry, Expiry, Freshness, Key, NewEntry, Owner, Store, Target,
+};
 use kvolt_testkit::Fixture;
 use kvolt_testkit::conformance::{Asked, Costs};
 use shifted::{Shift, Shifted, Within};
@@ -72,11 +74,11 @@ where
     S: Within,
     C: Codec<String>,
 {
-    type Store = Coded<String, Shifted<S>, C>;
+    type Store = Encoded<String, Shifted<S>, C>;
 
     async fn store(&self) -> Self::Store {
         let (store, url) = (self.open)().await;
-        Coded::new(self.shift.ahead(store, url), (self.codec)())
+        Encoded::new(self.shift.ahead(store, url), (self.codec)())
     }
 
     async fn advance(&self, by: Duration) {
@@ -103,7 +105,7 @@ where
     }
 
     async fn neighbour(&self, store: &Self::Store) -> Option<Self::Store> {
-        Some(Coded::new(store.store().neighbour().await, (self.codec)()))
+        Some(Encoded::new(store.store().neighbour().await, (self.codec)()))
     }
 
     async fn damage(&self, store: &Self::Store, key: &Key) -> bool {
@@ -151,7 +153,7 @@ pub(crate) async fn obeys_the_clock<S: Store<Vec<u8>>>(store: S) {
             let before = clock.now().since(begun);
             let found = get(&store, key).await;
             if *key == keys[2] {
-                store.touch(At::new(key)).await.expect("touch works");
+                store.touch(Target::new(key)).await.expect("touch works");
             }
             assert!(*there || found.is_none(), "it was absent before");
             *there = found.is_some();

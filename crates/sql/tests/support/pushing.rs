@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kvolt_cache::{
-    At, Clock, Expiry, Key, Listener, NewEntry, Push, Replace, Replaces, Store, Timestamp,
+    ChangeFeed, ChangeObserver, Clock, Expiry, Key, NewEntry, Predecessor, ReplaceOutcome, Store,
+    Target, Timestamp,
 };
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -14,9 +15,9 @@ use super::{get, owner};
 
 pub(crate) const BEAT: Duration = Duration::from_millis(200);
 
-pub(crate) trait Pushing: Store<Vec<u8>> + Push + Clone {}
+pub(crate) trait Pushing: Store<Vec<u8>> + ChangeFeed + Clone {}
 
-impl<S: Store<Vec<u8>> + Push + Clone> Pushing for S {}
+impl<S: Store<Vec<u8>> + ChangeFeed + Clone> Pushing for S {}
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Told {
@@ -65,7 +66,7 @@ impl Recorder {
     }
 }
 
-impl Listener for Recorder {
+impl ChangeObserver for Recorder {
     fn changed(&self, key: &Key) {
         self.push(Told::Changed(*key));
     }
@@ -78,7 +79,7 @@ impl Listener for Recorder {
         self.clock.now()
     }
 
-    fn heard(&self, asked: Timestamp, store_time: Timestamp) {
+    fn confirmed(&self, asked: Timestamp, store_time: Timestamp) {
         self.push(Told::Heard(asked, store_time));
     }
 }
@@ -86,7 +87,7 @@ impl Listener for Recorder {
 pub(crate) fn watch<S: Pushing>(store: &S) -> (Recorder, JoinHandle<kvolt_cache::Error>) {
     let (recorder, store) = (Recorder::default(), store.clone());
     let listener = recorder.clone();
-    (recorder, tokio::spawn(async move { store.watch(BEAT, &listener).await }))
+    (recorder, tokio::spawn(async move { store.run(BEAT, &listener).await }))
 }
 
 pub(crate) async fn watched<S: Pushing>(store: &S) -> Recorder {
@@ -115,13 +116,13 @@ pub(crate) async fn pushes_every_change<S: Pushing, F: Future>(
 
     recorder.forget();
     let found = get(&store, &key).await.expect("it was inserted");
-    let replaced = store.replace(At::new(&key), found.version, b"new".to_vec(), None).await;
-    assert!(matches!(replaced, Ok(Replace::Replaced(_))));
+    let replaced = store.replace(Target::new(&key), found.version, b"new".to_vec(), None).await;
+    assert!(matches!(replaced, Ok(ReplaceOutcome::Replaced(_))));
     recorder.beat().await;
     assert!(recorder.has(&key), "it was replaced");
 
     recorder.forget();
-    let over = entry("value").owner(owner.clone()).replaces(Replaces::new(key));
+    let over = entry("value").owner(owner.clone()).replaces(Predecessor::new(key));
     let _ = store.insert(to, over).await.expect("it works");
     recorder.beat().await;
     assert!(recorder.has(&key) && recorder.has(&to), "one took the place of the other");
@@ -189,7 +190,7 @@ pub(crate) async fn pushes_no_slide_and_no_expiry<S: Pushing>(store: S) {
     recorder.forget();
     for _ in 0..5 {
         sleep(Duration::from_millis(100)).await;
-        assert!(store.touch(At::new(&slides)).await.expect("touch works").is_some());
+        assert!(store.touch(Target::new(&slides)).await.expect("touch works").is_some());
     }
     recorder.beat().await;
     assert!(!recorder.has(&slides) && !recorder.has(&ends), "{:?}", recorder.told());

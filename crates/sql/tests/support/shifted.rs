@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kvolt_cache::{
-    At, Cursor, Deadlines, Entry, Expiry, Freshness, Insert, Key, Listing, Namespace, NewEntry,
-    OnExpired, Owner, Page, Remove, Replace, Result, Store, Timestamp, Version,
+    Cursor, Deadlines, Entry, EntryList, EntryPage, Expiry, Freshness, InsertOutcome, Key,
+    Namespace, NewEntry, OnExpired, Owner, RemoveOutcome, ReplaceOutcome, Result, Store, Target,
+    Timestamp, Version,
 };
 use sqlx::{AssertSqlSafe, Connection as _};
 
@@ -84,7 +85,7 @@ impl Shift {
         entry
     }
 
-    fn listing(&self, mut listing: Listing<Vec<u8>>) -> Listing<Vec<u8>> {
+    fn listing(&self, mut listing: EntryList<Vec<u8>>) -> EntryList<Vec<u8>> {
         let entries = listing.entries.into_iter().map(|entry| self.entry(entry)).collect();
         listing.entries = entries;
         listing
@@ -153,13 +154,13 @@ impl<S: Store<Vec<u8>>> Store<Vec<u8>> for Shifted<S> {
         Ok(self.store.get(key, freshness).await?.map(|entry| self.shift.entry(entry)))
     }
 
-    async fn touch(&self, at: At<'_>) -> Result<Option<Deadlines>> {
+    async fn touch(&self, at: Target<'_>) -> Result<Option<Deadlines>> {
         let ahead = self.shift.millis();
         let touched = self.store.touch(at).await?;
         Ok(touched.map(|times| Shift::deadlines(times, |time| time.saturating_add(ahead))))
     }
 
-    async fn insert(&self, key: Key, mut entry: NewEntry<Vec<u8>>) -> Result<Insert> {
+    async fn insert(&self, key: Key, mut entry: NewEntry<Vec<u8>>) -> Result<InsertOutcome> {
         let ahead = self.shift.millis();
         if let Some(times) = &mut entry.times {
             let shifted = |time: Timestamp| time.saturating_sub(ahead);
@@ -171,22 +172,22 @@ impl<S: Store<Vec<u8>>> Store<Vec<u8>> for Shifted<S> {
 
     async fn replace(
         &self,
-        at: At<'_>,
+        at: Target<'_>,
         seen: Version,
         value: Vec<u8>,
         expiry: Option<Expiry>,
-    ) -> Result<Replace<Vec<u8>>> {
+    ) -> Result<ReplaceOutcome<Vec<u8>>> {
         Ok(match self.store.replace(at, seen, value, expiry).await? {
-            Replace::Conflict(entry) => Replace::Conflict(self.shift.entry(entry)),
+            ReplaceOutcome::Conflict(entry) => ReplaceOutcome::Conflict(self.shift.entry(entry)),
             done => done,
         })
     }
 
-    async fn remove(&self, at: At<'_>, seen: Option<Version>) -> Result<Remove> {
+    async fn remove(&self, at: Target<'_>, seen: Option<Version>) -> Result<RemoveOutcome> {
         self.store.remove(at, seen).await
     }
 
-    async fn list(&self, owner: &Owner) -> Result<Listing<Vec<u8>>> {
+    async fn list(&self, owner: &Owner) -> Result<EntryList<Vec<u8>>> {
         Ok(self.shift.listing(self.store.list(owner).await?))
     }
 
@@ -194,9 +195,9 @@ impl<S: Store<Vec<u8>>> Store<Vec<u8>> for Shifted<S> {
         self.store.remove_owner(owner, keep).await
     }
 
-    async fn scan(&self, after: Option<&Cursor>, max_entries: usize) -> Result<Page<Vec<u8>>> {
+    async fn scan(&self, after: Option<&Cursor>, max_entries: usize) -> Result<EntryPage<Vec<u8>>> {
         let page = self.store.scan(after, max_entries).await?;
-        Ok(Page::new(self.shift.listing(page.listing), page.next))
+        Ok(EntryPage::new(self.shift.listing(page.listing), page.next))
     }
 
     async fn clear(&self) -> Result<()> {

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use kvolt_cache::{
-    AtLimit, Expiry, Insert, Key, NewEntry, Owner, OwnerLimit, Remove, Replace, Replaces,
+    AtLimit, Expiry, InsertOutcome, Key, NewEntry, Owner, OwnerLimit, Predecessor, RemoveOutcome,
+    ReplaceOutcome,
 };
 
 use super::Fixture;
@@ -32,7 +33,7 @@ pub async fn of_concurrent_insertions_one_is_made<F: Fixture>(fixture: &F) {
         let made: Vec<_> = (0..THREADS).filter(|number| answers[*number].0 == inserted()).collect();
         let [made] = made[..] else { panic!("{made:?} of {THREADS} were made: {answers:?}") };
         for (inserted, read) in answers {
-            assert!(inserted != Insert::LimitReached, "there was no limit");
+            assert!(inserted != InsertOutcome::LimitReached, "there was no limit");
             let read = read.expect("each caller that was answered finds the entry");
             assert_eq!(read.value, made.to_string(), "nothing was overwritten");
         }
@@ -69,7 +70,7 @@ pub async fn of_concurrent_replacements_of_one_version_one_takes_effect<F: Fixtu
             caller.replace(&key, seen, number.to_string())
         })
         .await;
-        let replaced = |number: &usize| matches!(answers[*number], Replace::Replaced(_));
+        let replaced = |number: &usize| matches!(answers[*number], ReplaceOutcome::Replaced(_));
         let done: Vec<_> = (0..THREADS).filter(replaced).collect();
         let [done] = done[..] else { panic!("{done:?} took effect: {answers:?}") };
         let entry = caller.get(&key).expect("nobody removes it");
@@ -188,11 +189,11 @@ pub async fn a_limit_holds_under_concurrent_insertions<F: Fixture>(fixture: &F) 
             answer
         })
         .await;
-        let made = |answer: &&Insert| matches!(answer, Insert::Inserted { .. });
+        let made = |answer: &&InsertOutcome| matches!(answer, InsertOutcome::Inserted { .. });
         let removed: usize = answers
             .iter()
             .map(|answer| match answer {
-                Insert::Inserted { removed } => removed.len(),
+                InsertOutcome::Inserted { removed } => removed.len(),
                 _ => 0,
             })
             .sum();
@@ -246,9 +247,9 @@ pub async fn of_a_removal_and_a_change_of_one_version_one_takes_effect<F: Fixtur
         let seen = caller.get(&key).expect("it was inserted").version;
         let answers = together(&caller, THREADS, move |caller, number| {
             if number.is_multiple_of(2) {
-                return caller.remove_if(&key, Some(seen)) == Remove::Removed;
+                return caller.remove_if(&key, Some(seen)) == RemoveOutcome::Removed;
             }
-            matches!(caller.replace(&key, seen, number.to_string()), Replace::Replaced(_))
+            matches!(caller.replace(&key, seen, number.to_string()), ReplaceOutcome::Replaced(_))
         })
         .await;
         let done: Vec<_> = (0..THREADS).filter(|number| answers[*number]).collect();
@@ -273,7 +274,7 @@ pub async fn a_touch_in_flight_never_brings_old_deadlines_back<F: Fixture>(fixtu
                 let seen = caller.get(&key).expect("it is there").version;
                 let new = Some(Expiry::idle_within(LONG / 2, LONG * 3));
                 let replaced = caller.replace_with(&key, seen, String::from("changed"), new);
-                assert!(matches!(replaced, Replace::Replaced(_)), "{replaced:?}");
+                assert!(matches!(replaced, ReplaceOutcome::Replaced(_)), "{replaced:?}");
             }
             let mut before = caller.get(&key).expect("it is there").deadlines;
             for _ in 0..READS {
@@ -361,7 +362,7 @@ pub async fn of_concurrent_logins_over_one_entry_one_is_done<F: Fixture>(fixture
         let seen = caller.get(&old).expect("it was inserted").version;
         let (keys, owner) = (new.clone(), to.clone());
         let answers = together(&caller, THREADS, move |caller, number| {
-            let replaces = Replaces::new(old).owner(from.clone()).seen(seen);
+            let replaces = Predecessor::new(old).owner(from.clone()).seen(seen);
             let answer = caller.log_in(keys[number], owner.as_ref(), None, replaces);
             if answer == inserted() {
                 assert!(!caller.use_entry(&old), "the login has returned");
@@ -371,7 +372,7 @@ pub async fn of_concurrent_logins_over_one_entry_one_is_done<F: Fixture>(fixture
         })
         .await;
         let done = answers.iter().filter(|answer| **answer == inserted()).count();
-        let refused = answers.iter().filter(|answer| **answer == Insert::Conflict).count();
+        let refused = answers.iter().filter(|answer| **answer == InsertOutcome::Conflict).count();
         assert_eq!((done, refused), (1, THREADS - 1), "{answers:?}");
         assert!(caller.get(&old).is_none(), "it was replaced");
         for (key, answer) in new.iter().zip(&answers) {
@@ -398,9 +399,9 @@ pub async fn a_login_and_a_change_of_what_it_replaces_exclude_each_other<F: Fixt
         let answers = together(&caller, 3, move |caller, number| match number {
             0 => {
                 let replaces =
-                    Replaces::new(old).owner(hint.clone()).seen(names_version.then_some(seen));
+                    Predecessor::new(old).owner(hint.clone()).seen(names_version.then_some(seen));
                 match caller.log_in(new, owner.as_ref(), None, replaces) {
-                    Insert::Conflict => false,
+                    InsertOutcome::Conflict => false,
                     answer => {
                         assert_eq!(answer, inserted());
                         true
@@ -408,8 +409,8 @@ pub async fn a_login_and_a_change_of_what_it_replaces_exclude_each_other<F: Fixt
                 }
             }
             1 => match caller.replace(&old, seen, String::from("second")) {
-                Replace::Conflict(now) => panic!("nothing else changes it: {now:?}"),
-                answer => matches!(answer, Replace::Replaced(_)),
+                ReplaceOutcome::Conflict(now) => panic!("nothing else changes it: {now:?}"),
+                answer => matches!(answer, ReplaceOutcome::Replaced(_)),
             },
             _ => {
                 for _ in 0..READS {
@@ -444,7 +445,7 @@ pub async fn a_login_never_revives_what_was_logged_out<F: Fixture>(fixture: &F) 
         let (hint, owner) = (from.clone(), to.clone());
         let answers = together(&caller, 3, move |caller, number| match number {
             0 => {
-                let replaces = Replaces::new(old).owner(hint.clone()).seen(seen);
+                let replaces = Predecessor::new(old).owner(hint.clone()).seen(seen);
                 caller.log_in(new, owner.as_ref(), None, replaces) == inserted()
             }
             1 => {
@@ -482,7 +483,7 @@ pub async fn a_login_is_one_step_to_readers<F: Fixture>(fixture: &F) {
             0 => {
                 for pair in steps.windows(2) {
                     let seen = caller.get(&pair[0]).expect("nothing else removes it").version;
-                    let replaces = Replaces::new(pair[0]).owner(shared.clone()).seen(seen);
+                    let replaces = Predecessor::new(pair[0]).owner(shared.clone()).seen(seen);
                     let limit = Some(OwnerLimit::refuse(1));
                     let answer = caller.log_in(pair[1], Some(&shared), limit, replaces);
                     assert_eq!(answer, inserted(), "what it replaces does not count");
@@ -529,12 +530,12 @@ pub async fn a_limit_holds_under_concurrent_logins<F: Fixture>(fixture: &F) {
             // The first logs in over the entry that the owner has, the others over anonymous ones.
             let old = if number == 0 { own } else { olds[number] };
             let limit = Some(OwnerLimit::new(2, at_limit));
-            let answer = caller.log_in(all[number], Some(&shared), limit, Replaces::new(old));
+            let answer = caller.log_in(all[number], Some(&shared), limit, Predecessor::new(old));
             assert!(caller.list(&shared).len() <= 2, "never more than allowed, not for a moment");
-            if matches!(answer, Insert::Inserted { .. }) {
+            if matches!(answer, InsertOutcome::Inserted { .. }) {
                 assert!(caller.get(&old).is_none(), "the login has returned");
             } else {
-                assert_eq!(answer, Insert::LimitReached);
+                assert_eq!(answer, InsertOutcome::LimitReached);
                 assert!(number == 0 || caller.get(&old).is_some(), "a refusal removes nothing");
             }
             answer
@@ -543,7 +544,7 @@ pub async fn a_limit_holds_under_concurrent_logins<F: Fixture>(fixture: &F) {
         let listed = caller.list(&owner);
         assert_eq!(listed.len(), 2, "as many as allowed: {answers:?}");
         for (number, answer) in answers.iter().enumerate() {
-            let refused = *answer == Insert::LimitReached;
+            let refused = *answer == InsertOutcome::LimitReached;
             assert!(!refused || at_limit == AtLimit::Refuse, "{answers:?}");
             assert!(!refused || !listed.contains(&keys[number]), "{answers:?}");
         }
@@ -569,7 +570,7 @@ pub async fn a_login_never_saves_an_entry_from_remove_owner<F: Fixture>(fixture:
         let removed = together(&caller, 2, move |caller, number| {
             if number == 0 {
                 for (step, pair) in steps.windows(2).enumerate() {
-                    let replaces = Replaces::new(pair[0]).owner(shared.clone());
+                    let replaces = Predecessor::new(pair[0]).owner(shared.clone());
                     let answer = caller.log_in(pair[1], Some(&shared), None, replaces);
                     assert_eq!(answer, inserted(), "nothing need be there");
                     progress.store(step + 1, Ordering::SeqCst);
@@ -618,7 +619,7 @@ pub async fn clear_misses_nothing_while_others_are_inserted<F: Fixture>(fixture:
                 }
             }
             2 => {
-                let replaces = Replaces::new(before).owner(shared.clone());
+                let replaces = Predecessor::new(before).owner(shared.clone());
                 let answer = caller.log_in(steps[2], Some(&shared), None, replaces);
                 assert_eq!(answer, inserted(), "nothing need be there");
             }

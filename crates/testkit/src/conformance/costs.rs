@@ -6,8 +6,8 @@
 use std::ops::Sub;
 
 use kvolt_cache::{
-    At, AtLimit, Expiry, Freshness, Insert, Key, NewEntry, Owner, OwnerLimit, Remove, Replace,
-    Replaces, Store, Use,
+    AfterRead, AtLimit, Expiry, Freshness, InsertOutcome, Key, NewEntry, Owner, OwnerLimit,
+    Predecessor, RemoveOutcome, ReplaceOutcome, Store, Target,
 };
 
 use super::Fixture;
@@ -159,7 +159,7 @@ impl<'a, F: Fixture> Counted<'a, F> {
         let probe = self.lab.key("probe", owner);
         assert_eq!(self.lab.try_insert(probe, self.entry(owner)).await, inserted());
         let mut entry = self.lab.get(&probe).await.expect("it was inserted");
-        assert_eq!(self.lab.remove(&probe).await, Remove::Removed);
+        assert_eq!(self.lab.remove(&probe).await, RemoveOutcome::Removed);
         let idle = LIVES.idle_timeout().expect("it has one");
         let ends = entry.read_at.saturating_add(idle / 2);
         entry.deadlines = kvolt_cache::Deadlines::new(Some((idle, ends)), None);
@@ -220,7 +220,7 @@ impl<'a, F: Fixture> Counted<'a, F> {
             "touch",
             costs.touch,
             self.least(async |number| {
-                let touched = lab.touch_at(At::new(&key("used", number)).owner(&user)).await;
+                let touched = lab.touch_at(Target::new(&key("used", number)).owner(&user)).await;
                 assert!(touched.is_some());
             })
             .await,
@@ -234,10 +234,10 @@ impl<'a, F: Fixture> Counted<'a, F> {
             costs.replace,
             self.least(async |number| {
                 let key = key("key", number);
-                let at = At::new(&key).owner(&user);
+                let at = Target::new(&key).owner(&user);
                 let value = "w".repeat(1_000);
                 let done = lab.store.replace(at, seen[number], value, Some(LIVES)).await;
-                assert!(matches!(done, Ok(Replace::Replaced(_))), "{done:?}");
+                assert!(matches!(done, Ok(ReplaceOutcome::Replaced(_))), "{done:?}");
             })
             .await,
         );
@@ -265,7 +265,9 @@ impl<'a, F: Fixture> Counted<'a, F> {
                 let entry =
                     self.entry(Some(&user)).limit(OwnerLimit::remove_oldest(3 * TRIES as u32));
                 let answer = lab.try_insert(key("at", number), entry).await;
-                assert!(matches!(answer, Insert::Inserted { removed } if removed.len() == 1));
+                assert!(
+                    matches!(answer, InsertOutcome::Inserted { removed } if removed.len() == 1)
+                );
             })
             .await,
         );
@@ -273,7 +275,7 @@ impl<'a, F: Fixture> Counted<'a, F> {
             "insert over one's own",
             costs.insert_over_own,
             self.least(async |number| {
-                let old = Replaces::new(key("at", number)).owner(user.clone());
+                let old = Predecessor::new(key("at", number)).owner(user.clone());
                 let entry = self.entry(Some(&user)).replaces(old);
                 assert_eq!(lab.try_insert(key("own", number), entry).await, inserted());
             })
@@ -287,7 +289,7 @@ impl<'a, F: Fixture> Counted<'a, F> {
             "insert over another's",
             costs.insert_over_other,
             self.least(async |number| {
-                let entry = self.entry(Some(&user)).replaces(Replaces::new(anonymous(number)));
+                let entry = self.entry(Some(&user)).replaces(Predecessor::new(anonymous(number)));
                 assert_eq!(lab.try_insert(key("other", number), entry).await, inserted());
             })
             .await,
@@ -297,8 +299,8 @@ impl<'a, F: Fixture> Counted<'a, F> {
             costs.remove,
             self.least(async |number| {
                 let key = key("own", number);
-                let removed = lab.store.remove(At::new(&key).owner(&user), None).await;
-                assert_eq!(removed.ok(), Some(Remove::Removed));
+                let removed = lab.store.remove(Target::new(&key).owner(&user), None).await;
+                assert_eq!(removed.ok(), Some(RemoveOutcome::Removed));
             })
             .await,
         );
@@ -374,7 +376,7 @@ pub async fn what_is_ready_asks_nothing<F: Fixture>(fixture: &F) {
     let _ = lab.store.get(&key, Freshness::Bounded).await.expect("get works");
     let asked = counted
         .least(async |_| {
-            let _ = lab.store.get_ready(&key, Freshness::Bounded, &mut |_| Use::Look);
+            let _ = lab.store.get_ready(&key, Freshness::Bounded, &mut |_| AfterRead::Keep);
         })
         .await;
     assert_eq!((asked.commands, asked.turns), (0, 0), "{asked:?}");
@@ -403,7 +405,7 @@ pub async fn an_insertion_costs_the_same_at_any_limit<F: Fixture>(fixture: &F) {
                     let key = counted.lab.key(&name, Some(&account));
                     let entry = counted.entry(Some(&account)).limit(limit);
                     let answer = counted.lab.try_insert(key, entry).await;
-                    let is_refused = answer == Insert::LimitReached;
+                    let is_refused = answer == InsertOutcome::LimitReached;
                     assert_eq!(is_refused, at_limit == AtLimit::Refuse, "{answer:?}");
                 })
                 .await;
@@ -434,7 +436,7 @@ pub async fn no_cost_grows_with_the_owners_entries<F: Fixture>(fixture: &F) {
             .least(async |number| {
                 let key = lab.key(&format!("too many, {entries}, {number}"), Some(&owner));
                 let entry = counted.entry(Some(&owner)).limit(OwnerLimit::refuse(10));
-                assert_eq!(lab.try_insert(key, entry).await, Insert::LimitReached);
+                assert_eq!(lab.try_insert(key, entry).await, InsertOutcome::LimitReached);
             })
             .await;
         let get = counted
@@ -445,7 +447,7 @@ pub async fn no_cost_grows_with_the_owners_entries<F: Fixture>(fixture: &F) {
             .await;
         let touch = counted
             .least(async |number| {
-                assert!(lab.touch_at(At::new(&keys[number]).owner(&owner)).await.is_some());
+                assert!(lab.touch_at(Target::new(&keys[number]).owner(&owner)).await.is_some());
             })
             .await;
         let mut seen = Vec::new();
@@ -454,15 +456,15 @@ pub async fn no_cost_grows_with_the_owners_entries<F: Fixture>(fixture: &F) {
         }
         let replace = counted
             .least(async |number| {
-                let at = At::new(&keys[number]).owner(&owner);
+                let at = Target::new(&keys[number]).owner(&owner);
                 let value = "w".repeat(1_000);
                 let done = lab.store.replace(at, seen[number], value, Some(LIVES)).await;
-                assert!(matches!(done, Ok(Replace::Replaced(_))), "{done:?}");
+                assert!(matches!(done, Ok(ReplaceOutcome::Replaced(_))), "{done:?}");
             })
             .await;
         let over = counted
             .least(async |number| {
-                let old = Replaces::new(keys[TRIES + number]).owner(owner.clone());
+                let old = Predecessor::new(keys[TRIES + number]).owner(owner.clone());
                 let key = lab.key(&format!("over, {entries}, {number}"), Some(&owner));
                 let entry = counted.entry(Some(&owner)).replaces(old);
                 assert_eq!(lab.try_insert(key, entry).await, inserted());
@@ -470,8 +472,9 @@ pub async fn no_cost_grows_with_the_owners_entries<F: Fixture>(fixture: &F) {
             .await;
         let remove = counted
             .least(async |number| {
-                let removed = lab.store.remove(At::new(&keys[number]).owner(&owner), None).await;
-                assert_eq!(removed.ok(), Some(Remove::Removed));
+                let removed =
+                    lab.store.remove(Target::new(&keys[number]).owner(&owner), None).await;
+                assert_eq!(removed.ok(), Some(RemoveOutcome::Removed));
             })
             .await;
         costs.push(vec![insert, refused, get, touch, replace, over, remove]);
@@ -502,7 +505,7 @@ pub async fn a_list_costs_what_it_returns<F: Fixture>(fixture: &F) {
         assert_eq!(lab.try_insert(key, entry).await, inserted());
         let key = lab.key(&format!("removed {number}"), Some(&mine));
         assert_eq!(lab.try_insert(key, counted.entry(Some(&mine))).await, inserted());
-        assert_eq!(lab.remove(&key).await, Remove::Removed);
+        assert_eq!(lab.remove(&key).await, RemoveOutcome::Removed);
     }
     lab.advance(lab.ticks(5)).await;
     cost().await.assert_like(alone, ABOUT_THE_SAME, "a list of an owner with ended entries");
@@ -538,13 +541,13 @@ pub async fn only_reads_and_writes_carry_values<F: Fixture>(fixture: &F) {
         .least(async |number| {
             let entry = entry().limit(OwnerLimit::remove_oldest(TRIES as u32));
             let answer = lab.try_insert(key("limited", number), entry).await;
-            assert!(matches!(answer, Insert::Inserted { removed } if removed.len() == 1));
+            assert!(matches!(answer, InsertOutcome::Inserted { removed } if removed.len() == 1));
         })
         .await;
     carries(asked, 2, 0, "an insertion at the limit");
     let asked = counted
         .least(async |number| {
-            let over = Replaces::new(key("limited", number)).owner(owner.clone());
+            let over = Predecessor::new(key("limited", number)).owner(owner.clone());
             let answer = lab.try_insert(key("over", number), entry().replaces(over)).await;
             assert_eq!(answer, inserted());
         })
@@ -568,13 +571,13 @@ pub async fn only_reads_and_writes_carry_values<F: Fixture>(fixture: &F) {
     let asked = counted
         .least(async |number| {
             let replaced = lab.replace(&key("over", number), seen[number], &value, None).await;
-            assert!(matches!(replaced, Replace::Replaced(_)), "{replaced:?}");
+            assert!(matches!(replaced, ReplaceOutcome::Replaced(_)), "{replaced:?}");
         })
         .await;
     carries(asked, 1, 0, "a replacement");
     let asked = counted
         .least(async |number| {
-            assert_eq!(lab.remove(&key("over", number)).await, Remove::Removed);
+            assert_eq!(lab.remove(&key("over", number)).await, RemoveOutcome::Removed);
         })
         .await;
     carries(asked, 0, 0, "a removal");

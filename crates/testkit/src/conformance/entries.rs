@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use kvolt_cache::{
-    At, Expiry, Freshness, Insert, NewEntry, Owner, OwnerLimit, Remove, Replace, Store,
+    Expiry, Freshness, InsertOutcome, NewEntry, Owner, OwnerLimit, RemoveOutcome, ReplaceOutcome,
+    Store, Target,
 };
 
 use super::Fixture;
@@ -20,7 +21,7 @@ pub async fn insert_makes_an_entry_only_where_nothing_is<F: Fixture>(fixture: &F
     lab.advance(lab.ticks(1)).await;
     let second =
         NewEntry::new(String::from("second"), Expiry::after(LONG * 2)).owner(owner.clone());
-    assert_eq!(lab.try_insert(key, second).await, Insert::Occupied);
+    assert_eq!(lab.try_insert(key, second).await, InsertOutcome::Occupied);
 
     let after = lab.get(&key).await.expect("it is still there");
     assert_eq!(after.value, "first");
@@ -78,7 +79,7 @@ pub async fn a_removed_entry_is_absent_to_every_operation<F: Fixture>(fixture: &
     let owner = owner("owner");
     let key = lab.key("key", Some(&owner));
     lab.insert_for(Some(&owner), key, "value", LIVES).await;
-    assert_eq!(lab.remove(&key).await, Remove::Removed, "there was a live one");
+    assert_eq!(lab.remove(&key).await, RemoveOutcome::Removed, "there was a live one");
     lab.assert_absent(&key, Some(&owner)).await;
 }
 
@@ -90,17 +91,21 @@ pub async fn remove_takes_effect_only_on_the_version_that_it_names<F: Fixture>(f
     lab.insert_for(Some(&owner), key, "first", LIVES).await;
     let first = lab.version(&key).await;
     lab.replace_now(&key, "second", None).await;
-    assert_eq!(lab.remove_if(&key, Some(first)).await, Remove::Conflict);
+    assert_eq!(lab.remove_if(&key, Some(first)).await, RemoveOutcome::Conflict);
     assert_eq!(lab.value(&key).await.as_deref(), Some("second"), "nothing was done");
     assert_eq!(lab.list(&owner).await, [key], "nothing was done");
 
     lab.touch(&key).await;
     let second = lab.version(&key).await;
-    assert_eq!(lab.remove_if(&key, Some(second)).await, Remove::Removed);
+    assert_eq!(lab.remove_if(&key, Some(second)).await, RemoveOutcome::Removed);
     lab.assert_absent(&key, Some(&owner)).await;
 
     lab.insert_for(Some(&owner), key, "third", LIVES).await;
-    assert_eq!(lab.remove_if(&key, Some(second)).await, Remove::Conflict, "it is another entry");
+    assert_eq!(
+        lab.remove_if(&key, Some(second)).await,
+        RemoveOutcome::Conflict,
+        "it is another entry"
+    );
     assert_eq!(lab.value(&key).await.as_deref(), Some("third"));
 }
 
@@ -115,7 +120,7 @@ pub async fn a_key_is_free_again_once_its_entry_was_removed<F: Fixture>(fixture:
         }
         lab.insert_for(owner, key, "value", LIVES).await;
         assert_eq!(lab.get(&key).await.expect("it was inserted").owner.as_ref(), owner);
-        assert_eq!(lab.remove(&key).await, Remove::Removed);
+        assert_eq!(lab.remove(&key).await, RemoveOutcome::Removed);
     }
     assert!(lab.list(&one).await.is_empty() && lab.list(&other).await.is_empty());
 }
@@ -128,23 +133,26 @@ pub async fn a_wrong_owner_hint_changes_no_outcome<F: Fixture>(fixture: &F) {
     for (entry_owner, name) in [(Some(&owner), "owned"), (None, "plain")] {
         for hint in [None, Some(&owner), Some(&other)] {
             let key = lab.key(name, entry_owner);
-            let at = At::new(&key).owner(hint);
+            let at = Target::new(&key).owner(hint);
             lab.insert_for(entry_owner, key, name, LIVES).await;
             assert!(lab.touch_at(at).await.is_some(), "it is there, with the hint {hint:?}");
             let value = String::from("changed");
             let late = lab.store.replace(at, NO_VERSION, value.clone(), Some(LIVES)).await;
-            assert!(matches!(late, Ok(Replace::Conflict(_))), "{late:?} with the hint {hint:?}");
+            assert!(
+                matches!(late, Ok(ReplaceOutcome::Conflict(_))),
+                "{late:?} with the hint {hint:?}"
+            );
             let seen = lab.version(&key).await;
             let replaced = lab.store.replace(at, seen, value, Some(LIVES)).await;
             assert!(
-                matches!(replaced, Ok(Replace::Replaced(_))),
+                matches!(replaced, Ok(ReplaceOutcome::Replaced(_))),
                 "{replaced:?} with the hint {hint:?}"
             );
             let entry = lab.get(&key).await.expect("it is there");
             assert_eq!(entry.owner.as_ref(), entry_owner, "an entry's owner never changes");
             let seen = (hint == Some(&owner)).then_some(entry.version);
             let removed = lab.store.remove(at, seen).await;
-            assert_eq!(removed.ok(), Some(Remove::Removed), "with the hint {hint:?}");
+            assert_eq!(removed.ok(), Some(RemoveOutcome::Removed), "with the hint {hint:?}");
             lab.assert_absent(&key, Some(&owner)).await;
             assert_eq!(lab.list(&other).await, [others], "with the hint {hint:?}");
         }
@@ -226,7 +234,7 @@ pub async fn a_limit_that_can_not_be_held_is_refused<F: Fixture>(fixture: &F) {
             .owner(owner.clone())
             .limit(OwnerLimit::refuse(number));
         assert_eq!(lab.try_insert(key, entry).await, inserted(), "{number} is a limit");
-        assert_eq!(lab.remove(&key).await, Remove::Removed);
+        assert_eq!(lab.remove(&key).await, RemoveOutcome::Removed);
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, Mutex};
 
-use kvolt_cache::{Expiry, Freshness, Insert, NewEntry, Remove, Replace, Replaces, Store};
+use kvolt_cache::{
+    Expiry, Freshness, InsertOutcome, NewEntry, Predecessor, RemoveOutcome, ReplaceOutcome, Store,
+};
 
 use super::Fixture;
 use super::lab::{LIVES, Lab, owner, sorted};
@@ -59,18 +61,18 @@ pub async fn the_first_to_look_at_an_expired_entry_finds_nothing<F: Fixture>(fix
     let versions = [lab.version(&keys[2]).await, lab.version(&keys[6]).await];
     lab.advance(lab.ticks(20)).await;
     assert_eq!(lab.touch(&keys[0]).await, None, "a touch never revives");
-    assert_eq!(lab.remove(&keys[1]).await, Remove::Absent, "it was not live");
+    assert_eq!(lab.remove(&keys[1]).await, RemoveOutcome::Absent, "it was not live");
     let replaced = lab.replace(&keys[2], versions[0], "revived", Some(LIVES)).await;
-    assert!(matches!(replaced, Replace::Absent), "{replaced:?}");
+    assert!(matches!(replaced, ReplaceOutcome::Absent), "{replaced:?}");
     assert!(lab.use_entry(&keys[3]).await.is_none(), "a use never revives");
     let bounded = lab.store.get(&keys[4], Freshness::Bounded).await.expect("get works");
     assert!(bounded.is_none(), "a copy ends with its entry");
     let new = lab.key("new", Some(&owner));
     let over = NewEntry::new(String::from("value"), LIVES)
         .owner(owner.clone())
-        .replaces(Replaces::new(keys[5]).owner(owner.clone()).seen(versions[0]));
-    assert_eq!(lab.try_insert(new, over).await, Insert::Conflict, "it was not live");
-    assert_eq!(lab.remove_if(&keys[6], Some(versions[1])).await, Remove::Absent);
+        .replaces(Predecessor::new(keys[5]).owner(owner.clone()).seen(versions[0]));
+    assert_eq!(lab.try_insert(new, over).await, InsertOutcome::Conflict, "it was not live");
+    assert_eq!(lab.remove_if(&keys[6], Some(versions[1])).await, RemoveOutcome::Absent);
     assert!(lab.list(&owner).await.is_empty());
     assert!(lab.remove_owner(&owner, None).await.is_empty(), "only live ones are named");
     assert!(lab.scan(1).await.is_empty());
@@ -123,11 +125,14 @@ pub async fn each_entry_that_expires_is_reported_once<F: Fixture>(fixture: &F) {
     lab.replace_now(&prolonged, "prolonged", Some(LIVES)).await;
     let removed = lab.key("removed", None);
     lab.insert(removed, "removed", after(30)).await;
-    assert_eq!(lab.remove(&removed).await, Remove::Removed);
+    assert_eq!(lab.remove(&removed).await, RemoveOutcome::Removed);
     let replaced = lab.key("replaced", Some(&owner));
     lab.insert_for(Some(&owner), replaced, "replaced", after(30)).await;
-    let over = NewEntry::new(String::from("over"), LIVES).replaces(Replaces::new(replaced));
-    assert!(matches!(lab.try_insert(lab.key("over", None), over).await, Insert::Inserted { .. }));
+    let over = NewEntry::new(String::from("over"), LIVES).replaces(Predecessor::new(replaced));
+    assert!(matches!(
+        lab.try_insert(lab.key("over", None), over).await,
+        InsertOutcome::Inserted { .. }
+    ));
     lab.insert_for(Some(&revoked), lab.key("revoked", Some(&revoked)), "revoked", after(30)).await;
     assert_eq!(lab.remove_owner(&revoked, None).await.len(), 1);
     assert!(reported().is_empty(), "none has reached its deadline");

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use kvolt_cache::{
-    At, Deadlines, Entry, EntryRef, Expiry, Freshness, Insert, Key, Listing, NewEntry, Owner,
-    Remove, Replace, Replaces, Result, Store, Timestamp, Use, Version,
+    AfterRead, Deadlines, Entry, EntryList, EntryRef, Expiry, Freshness, InsertOutcome, Key,
+    NewEntry, Owner, Predecessor, RemoveOutcome, ReplaceOutcome, Result, Store, Target, Timestamp,
+    Version,
 };
 
 use super::Fixture;
@@ -102,7 +103,7 @@ impl<'a, F: Fixture> Lab<'a, F> {
         key
     }
 
-    pub(super) async fn try_insert(&self, key: Key, entry: NewEntry<String>) -> Insert {
+    pub(super) async fn try_insert(&self, key: Key, entry: NewEntry<String>) -> InsertOutcome {
         Box::pin(self.store.insert(key, entry)).await.expect("insert works")
     }
 
@@ -122,14 +123,14 @@ impl<'a, F: Fixture> Lab<'a, F> {
         let mut shown = None;
         let mut visit = |entry: EntryRef<'_, String>| {
             shown = Some(entry.to_entry());
-            Use::Slide
+            AfterRead::Slide
         };
         let entry = match self.store.get_ready(key, Freshness::Bounded, &mut visit) {
             Some(found) => shown.filter(|_| found.expect("get_ready works")),
             None => Box::pin(self.store.get(key, Freshness::Bounded)).await.expect("get works"),
         }?;
         if entry.slide_due {
-            self.touch_at(At::new(key).owner(entry.owner.as_ref())).await?;
+            self.touch_at(Target::new(key).owner(entry.owner.as_ref())).await?;
         }
         Some(entry)
     }
@@ -138,17 +139,17 @@ impl<'a, F: Fixture> Lab<'a, F> {
     pub(super) fn shows_at_once(
         &self,
         key: &Key,
-        visit: &mut dyn FnMut(EntryRef<'_, String>) -> Use,
+        visit: &mut dyn FnMut(EntryRef<'_, String>) -> AfterRead,
     ) -> bool {
         let shown = self.store.get_ready(key, Freshness::Bounded, visit);
         shown.is_some_and(|shown| shown.expect("get_ready works"))
     }
 
     pub(super) async fn touch(&self, key: &Key) -> Option<Deadlines> {
-        self.touch_at(At::new(key)).await
+        self.touch_at(Target::new(key)).await
     }
 
-    pub(super) async fn touch_at(&self, at: At<'_>) -> Option<Deadlines> {
+    pub(super) async fn touch_at(&self, at: Target<'_>) -> Option<Deadlines> {
         Box::pin(self.store.touch(at)).await.expect("touch works")
     }
 
@@ -170,9 +171,9 @@ impl<'a, F: Fixture> Lab<'a, F> {
         seen: Version,
         value: &str,
         expiry: Option<Expiry>,
-    ) -> Replace<String> {
+    ) -> ReplaceOutcome<String> {
         let value = String::from(value);
-        Box::pin(self.store.replace(At::new(key), seen, value, expiry))
+        Box::pin(self.store.replace(Target::new(key), seen, value, expiry))
             .await
             .expect("replace works")
     }
@@ -180,15 +181,18 @@ impl<'a, F: Fixture> Lab<'a, F> {
     pub(super) async fn replace_now(&self, key: &Key, value: &str, expiry: Option<Expiry>) {
         let seen = self.version(key).await;
         let replaced = self.replace(key, seen, value, expiry).await;
-        assert!(matches!(replaced, Replace::Replaced(_)), "the version is current: {replaced:?}");
+        assert!(
+            matches!(replaced, ReplaceOutcome::Replaced(_)),
+            "the version is current: {replaced:?}"
+        );
     }
 
-    pub(super) async fn remove(&self, key: &Key) -> Remove {
+    pub(super) async fn remove(&self, key: &Key) -> RemoveOutcome {
         self.remove_if(key, None).await
     }
 
-    pub(super) async fn remove_if(&self, key: &Key, seen: Option<Version>) -> Remove {
-        Box::pin(self.store.remove(At::new(key), seen)).await.expect("remove works")
+    pub(super) async fn remove_if(&self, key: &Key, seen: Option<Version>) -> RemoveOutcome {
+        Box::pin(self.store.remove(Target::new(key), seen)).await.expect("remove works")
     }
 
     pub(super) async fn remove_owner(&self, owner: &Owner, keep: Option<&Key>) -> Vec<Key> {
@@ -223,7 +227,7 @@ impl<'a, F: Fixture> Lab<'a, F> {
         sorted(keys_of(&listing.entries))
     }
 
-    pub(super) async fn scan_all(&self, max_entries: usize) -> Listing<String> {
+    pub(super) async fn scan_all(&self, max_entries: usize) -> EntryList<String> {
         let (mut entries, mut unreadable, mut after) = (Vec::new(), Vec::new(), None);
         for _ in 0..100_000 {
             let page =
@@ -232,7 +236,7 @@ impl<'a, F: Fixture> Lab<'a, F> {
             unreadable.extend(page.listing.unreadable);
             after = page.next;
             if after.is_none() {
-                return Listing::new(entries, unreadable);
+                return EntryList::new(entries, unreadable);
             }
         }
         panic!("a scan comes to an end");
@@ -247,22 +251,22 @@ impl<'a, F: Fixture> Lab<'a, F> {
         assert!(self.get(key).await.is_none(), "nothing to read");
         assert!(self.use_entry(key).await.is_none(), "nothing to use");
         for hint in [None, owner] {
-            let touched = self.touch_at(At::new(key).owner(hint)).await;
+            let touched = self.touch_at(Target::new(key).owner(hint)).await;
             assert_eq!(touched, None, "nothing to touch");
         }
         let replaced = self.replace(key, NO_VERSION, "never made", Some(LIVES)).await;
-        assert!(matches!(replaced, Replace::Absent), "nothing to replace: {replaced:?}");
-        assert_eq!(self.remove(key).await, Remove::Absent, "nothing to remove");
+        assert!(matches!(replaced, ReplaceOutcome::Absent), "nothing to replace: {replaced:?}");
+        assert_eq!(self.remove(key).await, RemoveOutcome::Absent, "nothing to remove");
         assert_eq!(
             self.remove_if(key, Some(NO_VERSION)).await,
-            Remove::Absent,
+            RemoveOutcome::Absent,
             "nothing to remove"
         );
         let to = self.key("never made", owner);
         let over = NewEntry::new(String::from("value"), LIVES)
             .owner(owner.cloned())
-            .replaces(Replaces::new(*key).owner(owner.cloned()).seen(NO_VERSION));
-        assert_eq!(self.try_insert(to, over).await, Insert::Conflict, "nothing to replace");
+            .replaces(Predecessor::new(*key).owner(owner.cloned()).seen(NO_VERSION));
+        assert_eq!(self.try_insert(to, over).await, InsertOutcome::Conflict, "nothing to replace");
         assert!(self.get(key).await.is_none(), "none of these made an entry");
         assert!(self.get(&to).await.is_none(), "none of these made an entry");
         assert!(!self.scan(10).await.contains(key), "nothing to scan");
@@ -288,8 +292,8 @@ pub(super) fn owner(name: impl AsRef<str>) -> Owner {
     Owner::new(name.as_ref()).expect("the name is valid")
 }
 
-pub(super) fn inserted() -> Insert {
-    Insert::Inserted { removed: Vec::new() }
+pub(super) fn inserted() -> InsertOutcome {
+    InsertOutcome::Inserted { removed: Vec::new() }
 }
 
 pub(super) fn keys_of(entries: &[Entry<String>]) -> Vec<Key> {

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use kvolt_cache::{
-    At, Expiry, Freshness, Insert, Key, NewEntry, Owner, OwnerLimit, Remove, Replace, Replaces,
-    Store,
+    Expiry, Freshness, InsertOutcome, Key, NewEntry, Owner, OwnerLimit, Predecessor, RemoveOutcome,
+    ReplaceOutcome, Store, Target,
 };
 
 use super::Fixture;
@@ -49,16 +49,19 @@ pub async fn a_key_of_another_namespace_is_absent<F: Fixture>(fixture: &F) {
         let seen = here.version(&key).await;
         there.assert_absent(&key, Some(owner)).await;
         let replaced = there.replace(&key, seen, "changed", None).await;
-        assert!(matches!(replaced, Replace::Absent), "{replaced:?}");
-        assert_eq!(there.remove_if(&key, Some(seen)).await, Remove::Absent);
-        let at = At::new(&key).owner(owner);
-        assert_eq!(there.store.remove(at, None).await.expect("remove works"), Remove::Absent);
+        assert!(matches!(replaced, ReplaceOutcome::Absent), "{replaced:?}");
+        assert_eq!(there.remove_if(&key, Some(seen)).await, RemoveOutcome::Absent);
+        let at = Target::new(&key).owner(owner);
+        assert_eq!(
+            there.store.remove(at, None).await.expect("remove works"),
+            RemoveOutcome::Absent
+        );
         let over = NewEntry::new(String::from("over"), LIVES)
-            .replaces(Replaces::new(key).owner(owner.clone()).seen(seen));
+            .replaces(Predecessor::new(key).owner(owner.clone()).seen(seen));
         let new = there.key("new", None);
-        assert_eq!(there.try_insert(new, over).await, Insert::Conflict, "it is another's");
+        assert_eq!(there.try_insert(new, over).await, InsertOutcome::Conflict, "it is another's");
         let over = NewEntry::new(String::from("over"), LIVES)
-            .replaces(Replaces::new(key).owner(owner.clone()));
+            .replaces(Predecessor::new(key).owner(owner.clone()));
         assert_eq!(there.try_insert(new, over).await, inserted(), "there is nothing to remove");
         let _ = there.remove(&new).await;
         let entry = here.get(&key).await.expect("nothing reaches it from there");
@@ -77,7 +80,7 @@ pub async fn a_key_is_free_in_another_namespace<F: Fixture>(fixture: &F) {
     there.insert_for(Some(owner), key, "there", LIVES).await;
     here.replace_now(&key, "changed", None).await;
     assert_eq!(there.value(&key).await.as_deref(), Some("there"));
-    assert_eq!(there.remove(&key).await, Remove::Removed);
+    assert_eq!(there.remove(&key).await, RemoveOutcome::Removed);
     assert_eq!(here.value(&key).await.as_deref(), Some("changed"));
     assert_eq!(here.list(owner).await, [key]);
     assert!(there.list(owner).await.is_empty());

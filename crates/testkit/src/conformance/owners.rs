@@ -1,6 +1,8 @@
 //! Listing, removing and limiting by owner.
 
-use kvolt_cache::{AtLimit, Expiry, Insert, NewEntry, OwnerLimit, Remove, Replaces};
+use kvolt_cache::{
+    AtLimit, Expiry, InsertOutcome, NewEntry, OwnerLimit, Predecessor, RemoveOutcome,
+};
 
 use super::Fixture;
 use super::lab::{LIVES, Lab, inserted, owner, sorted};
@@ -105,11 +107,11 @@ pub async fn a_limit_refuses_one_more<F: Fixture>(fixture: &F) {
         assert_eq!(lab.try_insert(*key, entry(2)).await, inserted());
         lab.advance(lab.ticks(1)).await;
     }
-    assert_eq!(lab.try_insert(keys[2], entry(2)).await, Insert::LimitReached);
+    assert_eq!(lab.try_insert(keys[2], entry(2)).await, InsertOutcome::LimitReached);
     assert_eq!(lab.list(&owner).await, keys[..2]);
     assert!(lab.get(&keys[2]).await.is_none());
 
-    assert_eq!(lab.remove(&keys[0]).await, Remove::Removed);
+    assert_eq!(lab.remove(&keys[0]).await, RemoveOutcome::Removed);
     assert_eq!(lab.try_insert(keys[2], entry(2)).await, inserted(), "a removed one doesn't count");
     assert_eq!(lab.list(&owner).await, keys[1..]);
 }
@@ -129,7 +131,7 @@ pub async fn a_limit_removes_the_oldest<F: Fixture>(fixture: &F) {
     }
     lab.touch(&keys[0]).await;
     let fifth = lab.key("fifth", Some(&owner));
-    let Insert::Inserted { removed } = lab.try_insert(fifth, entry(3)).await else {
+    let InsertOutcome::Inserted { removed } = lab.try_insert(fifth, entry(3)).await else {
         panic!("there is room once the oldest are gone");
     };
     assert_eq!(sorted(removed), sorted(keys[..2].to_vec()), "the oldest, not the least used");
@@ -138,7 +140,7 @@ pub async fn a_limit_removes_the_oldest<F: Fixture>(fixture: &F) {
     }
     assert_eq!(lab.list(&owner).await, [keys[2], keys[3], fifth]);
 
-    assert_eq!(lab.try_insert(fifth, entry(1)).await, Insert::Occupied);
+    assert_eq!(lab.try_insert(fifth, entry(1)).await, InsertOutcome::Occupied);
     assert_eq!(lab.list(&owner).await.len(), 3, "a refused insertion removes nothing");
     let sixth = lab.key("sixth", Some(&owner));
     assert_eq!(lab.try_insert(sixth, entry(4)).await, inserted(), "there is room");
@@ -154,7 +156,7 @@ pub async fn a_limit_counts_only_what_is_live_and_the_owners<F: Fixture>(fixture
     let left = lab.one_more(&owner, "left").await;
     let over = NewEntry::new(String::from("value"), LIVES)
         .owner(other.clone())
-        .replaces(Replaces::new(left).owner(owner.clone()));
+        .replaces(Predecessor::new(left).owner(owner.clone()));
     assert_eq!(lab.try_insert(lab.key("gone", Some(&other)), over).await, inserted());
     lab.advance(lab.ticks(10)).await;
     for at_limit in [AtLimit::Refuse, AtLimit::RemoveOldest] {
@@ -163,7 +165,7 @@ pub async fn a_limit_counts_only_what_is_live_and_the_owners<F: Fixture>(fixture
             .owner(owner.clone())
             .limit(OwnerLimit::new(1, at_limit));
         assert_eq!(lab.try_insert(key, entry).await, inserted());
-        assert_eq!(lab.remove(&key).await, Remove::Removed);
+        assert_eq!(lab.remove(&key).await, RemoveOutcome::Removed);
         let nobody =
             NewEntry::new(String::from("value"), LIVES).limit(OwnerLimit::new(1, at_limit));
         let key = lab.key(&format!("nobody, {at_limit:?}"), None);

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use kvolt_cache::{At, Insert, NewEntry, Remove, Replace, Replaces, Store};
+use kvolt_cache::{
+    InsertOutcome, NewEntry, Predecessor, RemoveOutcome, ReplaceOutcome, Store, Target,
+};
 
 use super::Fixture;
 use super::lab::{self, LIVES, Lab, inserted, owner, sorted};
@@ -35,20 +37,20 @@ pub async fn what_one_process_has_done_the_other_finds<F: Fixture>(fixture: &F) 
     let entry = there.get(&key).await.expect("it is there");
     assert_eq!((entry.value.as_str(), entry.version), ("second", here.version(&key).await));
     let late = NewEntry::new(String::from("late"), LIVES);
-    assert_eq!(there.try_insert(key, late).await, Insert::Occupied);
+    assert_eq!(there.try_insert(key, late).await, InsertOutcome::Occupied);
     there.replace_now(&key, "third", None).await;
     assert_eq!(here.value(&key).await.as_deref(), Some("third"));
 
-    assert_eq!(there.remove(&key).await, Remove::Removed);
+    assert_eq!(there.remove(&key).await, RemoveOutcome::Removed);
     here.assert_absent(&key, Some(&owner)).await;
     let over = NewEntry::new(String::from("new"), LIVES)
         .owner(owner.clone())
-        .replaces(Replaces::new(other).owner(owner.clone()).seen(here.version(&other).await));
+        .replaces(Predecessor::new(other).owner(owner.clone()).seen(here.version(&other).await));
     assert_eq!(here.try_insert(new, over).await, inserted());
     there.assert_absent(&other, Some(&owner)).await;
     assert_eq!(there.remove_owner(&owner, None).await, [new]);
     here.assert_absent(&new, Some(&owner)).await;
-    assert_eq!(here.touch_at(At::new(&new).owner(&owner)).await, None);
+    assert_eq!(here.touch_at(Target::new(&new).owner(&owner)).await, None);
 }
 
 /// An answer that is not said to be a copy's is no older than the question, also where others of
@@ -64,7 +66,8 @@ pub async fn an_answer_that_is_no_copy_is_current<F: Fixture>(fixture: &F) {
             if number == 0 {
                 let mut seen = caller.get(&key).expect("it was inserted").version;
                 for value in 1..=CHANGES {
-                    let Replace::Replaced(version) = caller.replace(&key, seen, value.to_string())
+                    let ReplaceOutcome::Replaced(version) =
+                        caller.replace(&key, seen, value.to_string())
                     else {
                         panic!("nothing else changes it");
                     };

@@ -1,6 +1,6 @@
 //! What a store shows without I/O, and where it files entries.
 
-use kvolt_cache::{At, EntryRef, Expiry, Freshness, Key, Store, Use};
+use kvolt_cache::{AfterRead, EntryRef, Expiry, Freshness, Key, Store, Target};
 
 use super::Fixture;
 use super::lab::{LIVES, Lab, owner};
@@ -13,9 +13,9 @@ pub async fn what_is_ready_agrees_with_what_is_read<F: Fixture>(fixture: &F) {
     lab.insert_for(Some(&owner), key, "value", LIVES).await;
     for asked in [&key, &lab.key("nothing", None)] {
         for (freshness, answer) in [
-            (Freshness::Strict, Use::Look),
-            (Freshness::Bounded, Use::Look),
-            (Freshness::Bounded, Use::Slide),
+            (Freshness::Strict, AfterRead::Keep),
+            (Freshness::Bounded, AfterRead::Keep),
+            (Freshness::Bounded, AfterRead::Slide),
         ] {
             let mut seen = None;
             let mut visit = |entry: EntryRef<'_, String>| {
@@ -45,7 +45,7 @@ pub async fn a_look_moves_nothing<F: Fixture>(fixture: &F) {
     let before = lab.get(&key).await.expect("it was inserted");
     lab.advance(lab.ticks(10)).await;
     for freshness in [Freshness::Strict, Freshness::Bounded] {
-        let _ = lab.store.get_ready(&key, freshness, &mut |_| Use::Look);
+        let _ = lab.store.get_ready(&key, freshness, &mut |_| AfterRead::Keep);
     }
     let after = lab.get(&key).await.expect("it has not ended");
     assert_eq!((after.deadlines, after.version), (before.deadlines, before.version));
@@ -83,7 +83,7 @@ pub async fn a_use_in_place_needs_no_touch<F: Fixture>(fixture: &F) {
     let mut visit = |entry: EntryRef<'_, String>| {
         assert!(entry.deadlines.last_used().is_some_and(|used| used <= entry.read_at));
         due = entry.slide_due;
-        Use::Slide
+        AfterRead::Slide
     };
     if !lab.shows_at_once(&key, &mut visit) {
         return;
@@ -108,7 +108,7 @@ pub async fn what_has_ended_is_shown_to_no_visitor<F: Fixture>(fixture: &F) {
     let _ = lab.remove(&removed).await;
     lab.advance(lab.ticks(10)).await;
     for key in [ended, removed] {
-        for answer in [Use::Slide, Use::Look] {
+        for answer in [AfterRead::Slide, AfterRead::Keep] {
             let shown = lab.shows_at_once(&key, &mut |_| answer);
             assert!(!shown, "it has ended");
         }
@@ -152,7 +152,7 @@ pub async fn a_place_is_a_few_bits_of_the_key<F: Fixture>(fixture: &F) {
         assert_eq!(placed.len(), 200, "what differs still differs");
         let key = placed[0];
         lab.insert_for(owner, key, "value", LIVES).await;
-        let at = At::new(&key).owner(owner);
+        let at = Target::new(&key).owner(owner);
         assert!(lab.touch_at(at).await.is_some(), "it is found in its place");
         let _ = lab.remove(&key).await;
     }

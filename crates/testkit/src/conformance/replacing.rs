@@ -1,6 +1,6 @@
 //! Compare-and-swap.
 
-use kvolt_cache::{Expiry, Replace};
+use kvolt_cache::{Expiry, ReplaceOutcome};
 
 use super::Fixture;
 use super::lab::{LIVES, Lab, owner};
@@ -12,15 +12,15 @@ pub async fn replace_takes_effect_only_on_the_version_that_it_names<F: Fixture>(
     lab.insert(key, "first", LIVES).await;
     let seen = lab.version(&key).await;
     let replaced = lab.replace(&key, seen, "second", None).await;
-    let Replace::Replaced(version) = replaced else {
+    let ReplaceOutcome::Replaced(version) = replaced else {
         panic!("the version was current: {replaced:?}");
     };
     assert_eq!(lab.version(&key).await, version, "the version that it told is the new one");
     let late = lab.replace(&key, seen, "late", Some(LIVES)).await;
-    assert!(matches!(late, Replace::Conflict(_)), "the version was stale: {late:?}");
+    assert!(matches!(late, ReplaceOutcome::Conflict(_)), "the version was stale: {late:?}");
     assert_eq!(lab.value(&key).await.as_deref(), Some("second"));
     let third = lab.replace(&key, version, "third", None).await;
-    assert!(matches!(third, Replace::Replaced(_)), "the version was current: {third:?}");
+    assert!(matches!(third, ReplaceOutcome::Replaced(_)), "the version was current: {third:?}");
     assert_eq!(lab.value(&key).await.as_deref(), Some("third"));
 }
 
@@ -33,13 +33,13 @@ pub async fn a_conflict_tells_how_the_entry_is_now<F: Fixture>(fixture: &F) {
     let seen = lab.version(&key).await;
     lab.replace_now(&key, "second", None).await;
     let conflict = lab.replace(&key, seen, "late", None).await;
-    let Replace::Conflict(entry) = conflict else {
+    let ReplaceOutcome::Conflict(entry) = conflict else {
         panic!("the version was stale: {conflict:?}");
     };
     assert_eq!((entry.key, entry.value.as_str()), (key, "second"));
     assert_eq!(entry.owner, Some(owner));
     let again = lab.replace(&key, entry.version, "again", None).await;
-    assert!(matches!(again, Replace::Replaced(_)), "the version was current: {again:?}");
+    assert!(matches!(again, ReplaceOutcome::Replaced(_)), "the version was current: {again:?}");
 }
 
 /// A replacement of what is not there, was removed or has expired makes nothing.
@@ -54,7 +54,7 @@ pub async fn replace_never_creates<F: Fixture>(fixture: &F) {
     for (key, seen) in [(removed, versions.0), (expired, versions.1)] {
         for expiry in [None, Some(LIVES)] {
             let replaced = lab.replace(&key, seen, "revived", expiry).await;
-            assert!(matches!(replaced, Replace::Absent), "there is nothing: {replaced:?}");
+            assert!(matches!(replaced, ReplaceOutcome::Absent), "there is nothing: {replaced:?}");
         }
         lab.assert_absent(&key, None).await;
     }
@@ -90,7 +90,7 @@ pub async fn a_version_of_an_ended_entry_does_not_fit_the_next_one<F: Fixture>(f
     for (key, seen) in [(removed, versions.0), (expired, versions.1)] {
         lab.insert(key, "second", LIVES).await;
         let late = lab.replace(&key, seen, "late", None).await;
-        assert!(matches!(late, Replace::Conflict(_)), "it was another entry: {late:?}");
+        assert!(matches!(late, ReplaceOutcome::Conflict(_)), "it was another entry: {late:?}");
         assert_eq!(lab.value(&key).await.as_deref(), Some("second"));
     }
 }

@@ -1,8 +1,8 @@
 //! Entries that are copied from another store.
 
 use kvolt_cache::{
-    Deadlines, Entry, Expiry, Insert, NewEntry, Owner, OwnerLimit, Replaces, Store, Timestamp,
-    Version,
+    Deadlines, Entry, Expiry, InsertOutcome, NewEntry, Owner, OwnerLimit, Predecessor, Store,
+    Timestamp, Version,
 };
 
 use super::Fixture;
@@ -111,8 +111,8 @@ pub async fn a_restored_entry_that_has_ended_is_not_inserted<F: Fixture>(fixture
         let key = lab.key("key", Some(&owner));
         let entry = scanned(&lab, Some(&owner), created, deadlines)
             .limit(OwnerLimit::remove_oldest(1))
-            .replaces(Replaces::new(old).owner(owner.clone()));
-        assert_eq!(lab.try_insert(key, entry).await, Insert::Expired, "{deadlines:?}");
+            .replaces(Predecessor::new(old).owner(owner.clone()));
+        assert_eq!(lab.try_insert(key, entry).await, InsertOutcome::Expired, "{deadlines:?}");
         assert!(lab.get(&key).await.is_none());
         assert_eq!(lab.list(&owner).await, [old], "nothing was removed");
     }
@@ -140,7 +140,7 @@ pub async fn restored_entries_are_listed_by_their_creation<F: Fixture>(fixture: 
     let entry = NewEntry::new(String::from("value"), LIVES)
         .owner(owner.clone())
         .limit(OwnerLimit::remove_oldest(3));
-    let Insert::Inserted { removed } = lab.try_insert(last, entry).await else {
+    let InsertOutcome::Inserted { removed } = lab.try_insert(last, entry).await else {
         panic!("there is room once the oldest are gone");
     };
     assert_eq!(sorted(removed), sorted(vec![fifth, third]), "the oldest by their creation");

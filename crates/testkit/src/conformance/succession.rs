@@ -1,13 +1,15 @@
 //! An insertion in the place of another entry, as at a login.
 
-use kvolt_cache::{AtLimit, Expiry, Insert, NewEntry, Owner, OwnerLimit, Replaces, Version};
+use kvolt_cache::{
+    AtLimit, Expiry, InsertOutcome, NewEntry, Owner, OwnerLimit, Predecessor, Version,
+};
 
 use super::Fixture;
 use super::lab::{LIVES, Lab, inserted, owner};
 
 /// An entry in the place of another.
 fn over(key: kvolt_cache::Key, owner: Option<&Owner>, seen: Option<Version>) -> NewEntry<String> {
-    let replaces = Replaces::new(key).seen(seen);
+    let replaces = Predecessor::new(key).seen(seen);
     NewEntry::new(String::from("new"), LIVES).owner(owner.cloned()).replaces(replaces)
 }
 
@@ -63,7 +65,7 @@ pub async fn an_insertion_over_another_version_does_nothing<F: Fixture>(fixture:
             let new = lab.key(&format!("new, {name}"), to);
             let mut entry = over(old, to, Some(seen));
             entry.limit = Some(OwnerLimit::remove_oldest(1));
-            assert_eq!(lab.try_insert(new, entry).await, Insert::Conflict);
+            assert_eq!(lab.try_insert(new, entry).await, InsertOutcome::Conflict);
             lab.assert_absent(&new, to).await;
         }
         assert_eq!(lab.value(&changed).await.as_deref(), Some("changed"));
@@ -101,10 +103,10 @@ pub async fn a_refused_insertion_replaces_nothing<F: Fixture>(fixture: &F) {
     let before = lab.get(&old).await.expect("it is there");
     for seen in [None, Some(before.version)] {
         let occupied = lab.try_insert(taken, over(old, Some(&other), seen)).await;
-        assert_eq!(occupied, Insert::Occupied);
+        assert_eq!(occupied, InsertOutcome::Occupied);
         let limited = over(old, Some(&other), seen).limit(OwnerLimit::refuse(1));
         let new = lab.key("new", Some(&other));
-        assert_eq!(lab.try_insert(new, limited).await, Insert::LimitReached);
+        assert_eq!(lab.try_insert(new, limited).await, InsertOutcome::LimitReached);
         lab.assert_absent(&new, Some(&other)).await;
         let after = lab.get(&old).await.expect("it is still there");
         assert_eq!((after.value, after.version), (before.value.clone(), before.version));
@@ -137,7 +139,7 @@ pub async fn a_limit_does_not_count_what_is_replaced<F: Fixture>(fixture: &F) {
     let third = lab.one_more(&owner, "third").await;
     let new = lab.key("newest", Some(&owner));
     let entry = over(first, Some(&owner), Some(seen)).limit(OwnerLimit::remove_oldest(2));
-    let removed = Insert::Inserted { removed: vec![old] };
+    let removed = InsertOutcome::Inserted { removed: vec![old] };
     assert_eq!(lab.try_insert(new, entry).await, removed, "what was replaced is not named");
     assert_eq!(lab.list(&owner).await, [third, new]);
 }
@@ -153,12 +155,12 @@ pub async fn a_limit_counts_only_its_owners_entries<F: Fixture>(fixture: &F) {
     for old in [nobodys, others] {
         let new = lab.key("new", Some(&one));
         let refused = over(old, Some(&one), None).limit(OwnerLimit::refuse(1));
-        assert_eq!(lab.try_insert(new, refused).await, Insert::LimitReached);
+        assert_eq!(lab.try_insert(new, refused).await, InsertOutcome::LimitReached);
         assert!(lab.get(&old).await.is_some(), "a refused insertion replaces nothing");
         let name = if old == others { "over the other's" } else { "over nobody's" };
         let new = lab.key(name, Some(&one));
         let entry = over(old, Some(&one), None).limit(OwnerLimit::remove_oldest(1));
-        let removed = Insert::Inserted { removed: vec![mine] };
+        let removed = InsertOutcome::Inserted { removed: vec![mine] };
         assert_eq!(lab.try_insert(new, entry).await, removed, "one too many");
         lab.assert_absent(&old, Some(&other)).await;
         lab.advance(lab.ticks(1)).await;

@@ -7,8 +7,8 @@ use std::task::{Poll, Waker};
 use std::thread;
 
 use kvolt_cache::{
-    At, Deadlines, Entry, Expiry, Freshness, Insert, Key, NewEntry, Owner, OwnerLimit, Remove,
-    Replace, Replaces, Store, Use, Version,
+    AfterRead, Deadlines, Entry, Expiry, Freshness, InsertOutcome, Key, NewEntry, Owner,
+    OwnerLimit, Predecessor, RemoveOutcome, ReplaceOutcome, Store, Target, Version,
 };
 
 use super::Fixture;
@@ -55,7 +55,7 @@ impl<F: Fixture> Caller<F> {
         let mut slides = false;
         let mut visit = |entry: kvolt_cache::EntryRef<'_, String>| {
             slides = entry.slide_due;
-            Use::Slide
+            AfterRead::Slide
         };
         match self.store.get_ready(key, Freshness::Strict, &mut visit) {
             Some(found) if !slides => found.expect("get_ready works"),
@@ -64,7 +64,7 @@ impl<F: Fixture> Caller<F> {
     }
 
     pub(super) fn touch(&self, key: &Key) -> Option<Deadlines> {
-        self.fixture.block_on(self.store.touch(At::new(key))).expect("touch works")
+        self.fixture.block_on(self.store.touch(Target::new(key))).expect("touch works")
     }
 
     pub(super) fn insert(
@@ -73,7 +73,7 @@ impl<F: Fixture> Caller<F> {
         value: &str,
         owner: Option<&Owner>,
         limit: Option<OwnerLimit>,
-    ) -> Insert {
+    ) -> InsertOutcome {
         self.insert_entry(key, entry(value, owner).limit(limit))
     }
 
@@ -97,16 +97,21 @@ impl<F: Fixture> Caller<F> {
         key: Key,
         owner: Option<&Owner>,
         limit: Option<OwnerLimit>,
-        old: Replaces,
-    ) -> Insert {
+        old: Predecessor,
+    ) -> InsertOutcome {
         self.insert_entry(key, entry("value", owner).limit(limit).replaces(old))
     }
 
-    pub(super) fn insert_entry(&self, key: Key, entry: NewEntry<String>) -> Insert {
+    pub(super) fn insert_entry(&self, key: Key, entry: NewEntry<String>) -> InsertOutcome {
         self.fixture.block_on(self.store.insert(key, entry)).expect("insert works")
     }
 
-    pub(super) fn replace(&self, key: &Key, seen: Version, value: String) -> Replace<String> {
+    pub(super) fn replace(
+        &self,
+        key: &Key,
+        seen: Version,
+        value: String,
+    ) -> ReplaceOutcome<String> {
         self.replace_with(key, seen, value, None)
     }
 
@@ -116,17 +121,17 @@ impl<F: Fixture> Caller<F> {
         seen: Version,
         value: String,
         expiry: Option<Expiry>,
-    ) -> Replace<String> {
-        let replaced = self.store.replace(At::new(key), seen, value, expiry);
+    ) -> ReplaceOutcome<String> {
+        let replaced = self.store.replace(Target::new(key), seen, value, expiry);
         self.fixture.block_on(replaced).expect("replace works")
     }
 
     pub(super) fn remove(&self, key: &Key) -> bool {
-        self.remove_if(key, None) == Remove::Removed
+        self.remove_if(key, None) == RemoveOutcome::Removed
     }
 
-    pub(super) fn remove_if(&self, key: &Key, seen: Option<Version>) -> Remove {
-        self.fixture.block_on(self.store.remove(At::new(key), seen)).expect("remove works")
+    pub(super) fn remove_if(&self, key: &Key, seen: Option<Version>) -> RemoveOutcome {
+        self.fixture.block_on(self.store.remove(Target::new(key), seen)).expect("remove works")
     }
 
     pub(super) fn remove_owner(&self, owner: &Owner, keep: Option<&Key>) -> Vec<Key> {
@@ -160,9 +165,9 @@ impl<F: Fixture> Caller<F> {
         loop {
             let number: usize = entry.value.parse().expect("the value is a number");
             match self.replace(key, entry.version, (number + 1).to_string()) {
-                Replace::Replaced(_) => return Some(()),
-                Replace::Conflict(now) => entry = now,
-                Replace::Absent => return None,
+                ReplaceOutcome::Replaced(_) => return Some(()),
+                ReplaceOutcome::Conflict(now) => entry = now,
+                ReplaceOutcome::Absent => return None,
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kvolt_cache::{At, Expiry, Freshness, Replace, Store};
+use kvolt_cache::{Expiry, Freshness, ReplaceOutcome, Store, Target};
 
 use super::Fixture;
 use super::lab::{LIVES, LONG, Lab, owner};
@@ -16,7 +16,7 @@ pub async fn a_touch_starts_the_idle_time_again<F: Fixture>(fixture: &F) {
     lab.insert_for(Some(&owner), key, "value", Expiry::idle(idle)).await;
     for hint in [None, Some(&owner), None] {
         lab.advance(idle.saturating_sub(lab.slack(idle) + lab.ticks(10))).await;
-        assert!(lab.touch_at(At::new(&key).owner(hint)).await.is_some(), "it was used in time");
+        assert!(lab.touch_at(Target::new(&key).owner(hint)).await.is_some(), "it was used in time");
     }
     let alive = idle.saturating_sub(lab.slack(idle) + lab.ticks(1));
     lab.advance(alive).await;
@@ -66,7 +66,7 @@ pub async fn touch_never_creates<F: Fixture>(fixture: &F) {
     lab.advance(lab.ticks(10)).await;
     for key in [never, removed, ended] {
         for hint in [None, Some(&owner)] {
-            assert_eq!(lab.touch_at(At::new(&key).owner(hint)).await, None, "it is absent");
+            assert_eq!(lab.touch_at(Target::new(&key).owner(hint)).await, None, "it is absent");
         }
         lab.assert_absent(&key, Some(&owner)).await;
     }
@@ -103,7 +103,7 @@ pub async fn a_touch_has_nothing_to_do_with_the_version<F: Fixture>(fixture: &F)
     assert!(lab.touch(&key).await.is_some());
     assert_eq!(lab.version(&key).await, seen, "a touch is no change");
     let replaced = lab.replace(&key, seen, "second", None).await;
-    assert!(matches!(replaced, Replace::Replaced(_)), "{replaced:?}");
+    assert!(matches!(replaced, ReplaceOutcome::Replaced(_)), "{replaced:?}");
     lab.advance(lab.ticks(49)).await;
     assert!(lab.touch(&key).await.is_some(), "a change in between is no obstacle");
     lab.advance(lab.ticks(50)).await;

@@ -1,6 +1,6 @@
 //! Entries that can't be read: damaged ones, and those that a newer version has written.
 
-use kvolt_cache::{At, Insert, Key, NewEntry, Owner, Remove, Store};
+use kvolt_cache::{InsertOutcome, Key, NewEntry, Owner, RemoveOutcome, Store, Target};
 
 use super::Fixture;
 use super::lab::{LIVES, Lab, NO_VERSION, keys_of, owner, sorted};
@@ -57,18 +57,18 @@ impl<'a, F: Fixture> Damage<'a, F> {
             let error = self.lab.read(key).await.expect_err("it can't be read");
             assert!(error.is_corrupt(), "{error}");
             let value = String::from("changed");
-            match self.lab.store.replace(At::new(key), NO_VERSION, value, Some(LIVES)).await {
+            match self.lab.store.replace(Target::new(key), NO_VERSION, value, Some(LIVES)).await {
                 Err(error) => assert!(error.is_corrupt(), "{error}"),
                 // What it has for a version is none that was ever seen.
                 Ok(replaced) => panic!("it can't be read: {replaced:?}"),
             }
-            if let Err(error) = self.lab.store.touch(At::new(key)).await {
+            if let Err(error) = self.lab.store.touch(Target::new(key)).await {
                 assert!(error.is_corrupt(), "{error}");
             }
             let entry = NewEntry::new(String::from("new"), LIVES);
-            assert_eq!(self.lab.try_insert(*key, entry).await, Insert::Occupied);
+            assert_eq!(self.lab.try_insert(*key, entry).await, InsertOutcome::Occupied);
             let removed = self.lab.remove_if(key, Some(NO_VERSION)).await;
-            assert_ne!(removed, Remove::Removed, "it has another version");
+            assert_ne!(removed, RemoveOutcome::Removed, "it has another version");
             let error = self.lab.read(key).await.expect_err("none of these changed it");
             assert!(error.is_corrupt(), "{error}");
         }
@@ -91,20 +91,20 @@ impl<'a, F: Fixture> Damage<'a, F> {
     async fn assert_gone(&self, key: &Key) {
         assert!(self.lab.get(key).await.is_none(), "it was removed");
         assert_eq!(self.lab.touch(key).await, None, "it was removed");
-        assert_eq!(self.lab.remove(key).await, Remove::Absent, "it was removed");
+        assert_eq!(self.lab.remove(key).await, RemoveOutcome::Absent, "it was removed");
     }
 
     /// Each can be removed by its key, with its owner named and without.
     async fn assert_removed_by_key(mut self) {
         for hint in [None, Some(self.owner.clone())] {
             let key = self.unreadable.pop().expect("there are two");
-            let at = At::new(&key).owner(hint.as_ref());
+            let at = Target::new(&key).owner(hint.as_ref());
             let removed = self.lab.store.remove(at, None).await.expect("remove works");
-            assert_eq!(removed, Remove::Removed, "it counts as removed");
+            assert_eq!(removed, RemoveOutcome::Removed, "it counts as removed");
             self.assert_gone(&key).await;
             self.assert_named().await;
         }
-        assert_eq!(self.lab.remove(&self.plain).await, Remove::Removed);
+        assert_eq!(self.lab.remove(&self.plain).await, RemoveOutcome::Removed);
         assert_eq!(self.lab.scan(10).await, sorted(self.readable.clone()));
         let key = self.lab.one_more(&self.owner, "key 1").await;
         assert!(self.lab.get(&key).await.is_some(), "its key is free again");

@@ -1,6 +1,6 @@
 //! Operations on all entries.
 
-use kvolt_cache::{Cursor, Expiry, NewEntry, Remove, Store};
+use kvolt_cache::{Cursor, Expiry, NewEntry, RemoveOutcome, Store};
 
 use super::Fixture;
 use super::lab::{LIVES, Lab, inserted, keys_of, owner, sorted};
@@ -92,7 +92,7 @@ pub async fn a_count_has_each_live_entry_once<F: Fixture>(fixture: &F) {
         lab.one_more(&owner, name).await;
     }
     let removed = lab.one_more(&owner, "removed").await;
-    assert_eq!(lab.remove(&removed).await, Remove::Removed);
+    assert_eq!(lab.remove(&removed).await, RemoveOutcome::Removed);
     let plain = lab.key("plain", None);
     lab.insert(plain, "plain", LIVES).await;
     lab.replace_now(&plain, "changed", None).await;

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use kvolt_cache::{
-    At, Cursor, Deadlines, Entry, EntryRef, Error, Expiry, Freshness, Insert, Key, Listing,
-    Namespace, NewEntry, OnExpired, Owner, OwnerLimit, Page, Remove, Replace, Replaces, Result,
-    Store, Use, Version,
+    AfterRead, Cursor, Deadlines, Entry, EntryList, EntryPage, EntryRef, Error, Expiry, Freshness,
+    InsertOutcome, Key, Namespace, NewEntry, OnExpired, Owner, OwnerLimit, Predecessor,
+    RemoveOutcome, ReplaceOutcome, Result, Store, Target, Version,
 };
 use kvolt_testkit::conformance::Asked;
 use kvolt_testkit::{ManualClock, ModelStore};
@@ -247,13 +247,13 @@ impl Broken {
         &self,
         key: Key,
         mut entry: NewEntry<String>,
-        old: Replaces,
-    ) -> Result<Insert> {
-        let at = At::new(&old.key);
+        old: Predecessor,
+    ) -> Result<InsertOutcome> {
+        let at = Target::new(&old.key);
         if let Some(seen) = old.seen {
             let there = self.peek(&old.key).await?;
             if there.is_none_or(|there| there.version != seen) {
-                return Ok(Insert::Conflict);
+                return Ok(InsertOutcome::Conflict);
             }
             self.gap();
         }
@@ -275,7 +275,7 @@ impl Broken {
         }
         let inserted = self.inner.insert(key, entry).await?;
         self.gap();
-        if matches!(inserted, Insert::Inserted { .. }) && !self.is(Fault::ReplacedStays) {
+        if matches!(inserted, InsertOutcome::Inserted { .. }) && !self.is(Fault::ReplacedStays) {
             let _ = self.inner.remove(at, None).await?;
         }
         Ok(inserted)
@@ -304,7 +304,7 @@ impl Store<String> for Broken {
             return Ok(Some(read));
         }
         if self.is(Fault::GetSlides) {
-            self.inner.touch(At::new(key)).await?;
+            self.inner.touch(Target::new(key)).await?;
         }
         let found = match self.peek(key).await {
             Err(error) if error.is_corrupt() && self.is(Fault::DamageIsAbsence) => None,
@@ -327,7 +327,7 @@ impl Store<String> for Broken {
         }))
     }
 
-    async fn touch(&self, at: At<'_>) -> Result<Option<Deadlines>> {
+    async fn touch(&self, at: Target<'_>) -> Result<Option<Deadlines>> {
         self.ask(0, 0);
         if self.is(Fault::AsksTwice) {
             self.ask(0, 0);
@@ -384,7 +384,7 @@ impl Store<String> for Broken {
         self.inner.touch(at).await
     }
 
-    async fn insert(&self, key: Key, mut entry: NewEntry<String>) -> Result<Insert> {
+    async fn insert(&self, key: Key, mut entry: NewEntry<String>) -> Result<InsertOutcome> {
         let limit = match entry.limit {
             Some(limit) if self.is(Fault::LimitIsClamped) => {
                 let most = limit.max_entries().clamp(1, OwnerLimit::MAX);
@@ -411,7 +411,7 @@ impl Store<String> for Broken {
             }
         }
         self.ask(entry.value.len(), received);
-        let at = At::new(&key);
+        let at = Target::new(&key);
         match self.fault {
             Fault::InsertOverwrites => {
                 let _ = self.inner.remove(at, None).await?;
@@ -424,7 +424,7 @@ impl Store<String> for Broken {
             }
             Fault::EndedIsRestored => {
                 let inserted = self.inner.insert(key, entry.clone()).await?;
-                if inserted != Insert::Expired {
+                if inserted != InsertOutcome::Expired {
                     return Ok(inserted);
                 }
                 entry.times = None;
@@ -475,11 +475,11 @@ impl Store<String> for Broken {
 
     async fn replace(
         &self,
-        at: At<'_>,
+        at: Target<'_>,
         seen: Version,
         value: String,
         expiry: Option<Expiry>,
-    ) -> Result<Replace<String>> {
+    ) -> Result<ReplaceOutcome<String>> {
         self.ask(value.len(), 0);
         let expiry = expiry.map(|expiry| self.late(expiry));
         if self.is(Fault::CompareThenSet)
@@ -489,37 +489,39 @@ impl Store<String> for Broken {
             loop {
                 self.gap();
                 let Some(now) = self.peek(at.key).await? else {
-                    return Ok(Replace::Absent);
+                    return Ok(ReplaceOutcome::Absent);
                 };
                 let set = self.inner.replace(at, now.version, value.clone(), expiry).await?;
-                if matches!(set, Replace::Replaced(_)) {
+                if matches!(set, ReplaceOutcome::Replaced(_)) {
                     return Ok(set);
                 }
             }
         }
         let replaced = self.inner.replace(at, seen, value.clone(), expiry).await?;
-        if self.is(Fault::ReplaceCreates) && matches!(replaced, Replace::Absent) {
+        if self.is(Fault::ReplaceCreates) && matches!(replaced, ReplaceOutcome::Absent) {
             let entry = NewEntry::new(value, expiry.unwrap_or(Expiry::after(Duration::MAX)));
             let _ = self.inner.insert(*at.key, entry).await?;
-            return Ok(Replace::Replaced(Version::from_number(1)));
+            return Ok(ReplaceOutcome::Replaced(Version::from_number(1)));
         }
         Ok(replaced)
     }
 
-    async fn remove(&self, at: At<'_>, mut seen: Option<Version>) -> Result<Remove> {
+    async fn remove(&self, at: Target<'_>, mut seen: Option<Version>) -> Result<RemoveOutcome> {
         let value =
             if self.is(Fault::RemoveFetchesValues) { self.peek(at.key).await? } else { None };
         self.ask(0, value.map_or(0, |entry| entry.value.len()));
         match self.fault {
             Fault::RemovalIsReported => self.report(at.key),
             Fault::RemovesAnyVersion => seen = None,
-            Fault::DamageStays if self.unreadable(at.key).await => return Ok(Remove::Absent),
+            Fault::DamageStays if self.unreadable(at.key).await => {
+                return Ok(RemoveOutcome::Absent);
+            }
             Fault::CompareThenRemove => {
                 if let Some(seen) = seen.take()
                     && let Some(now) = self.peek(at.key).await?
                 {
                     if now.version != seen {
-                        return Ok(Remove::Conflict);
+                        return Ok(RemoveOutcome::Conflict);
                     }
                     self.gap();
                 }
@@ -529,7 +531,7 @@ impl Store<String> for Broken {
         self.inner.remove(at, seen).await
     }
 
-    async fn list(&self, owner: &Owner) -> Result<Listing<String>> {
+    async fn list(&self, owner: &Owner) -> Result<EntryList<String>> {
         let mut listing = self.inner.list(owner).await?;
         let mut received: usize = listing.entries.iter().map(|entry| entry.value.len()).sum();
         if self.is(Fault::ListFetchesWhatIsGone) {
@@ -547,7 +549,7 @@ impl Store<String> for Broken {
                 }
             }
             Fault::OwnersAreShared => {
-                listing = Listing::new(Vec::new(), Vec::new());
+                listing = EntryList::new(Vec::new(), Vec::new());
                 for store in self.everywhere() {
                     listing.entries.extend(store.list(owner).await?.entries);
                 }
@@ -573,14 +575,14 @@ impl Store<String> for Broken {
         let mut keys = Vec::new();
         for entry in entries.iter().filter(|entry| Some(&entry.key) != keep) {
             let seen = Some(entry.version);
-            if self.inner.remove(At::new(&entry.key), seen).await? == Remove::Removed {
+            if self.inner.remove(Target::new(&entry.key), seen).await? == RemoveOutcome::Removed {
                 keys.push(entry.key);
             }
         }
         Ok(keys)
     }
 
-    async fn scan(&self, after: Option<&Cursor>, max_entries: usize) -> Result<Page<String>> {
+    async fn scan(&self, after: Option<&Cursor>, max_entries: usize) -> Result<EntryPage<String>> {
         let page = match self.inner.scan(after, max_entries).await {
             Err(_) if self.is(Fault::AnyCursorScans) => {
                 return self.inner.scan(None, max_entries).await;
@@ -593,7 +595,7 @@ impl Store<String> for Broken {
             let last = cursor.as_bytes().try_into().map(Key::from_bytes).expect("a model store's");
             let mut listing = page.listing;
             listing.entries.extend(self.peek(&last).await?);
-            return Ok(Page::new(listing, page.next));
+            return Ok(EntryPage::new(listing, page.next));
         }
         Ok(page)
     }
@@ -643,16 +645,16 @@ impl Store<String> for Broken {
         &self,
         key: &Key,
         freshness: Freshness,
-        visit: &mut dyn FnMut(EntryRef<'_, String>) -> Use,
+        visit: &mut dyn FnMut(EntryRef<'_, String>) -> AfterRead,
     ) -> Option<Result<bool>> {
         match self.fault {
             Fault::LookSlides => self.inner.get_ready(key, freshness, &mut |entry| {
                 let _ = visit(entry);
-                Use::Slide
+                AfterRead::Slide
             }),
             Fault::UseIsForgotten => self.inner.get_ready(key, freshness, &mut |entry| {
                 let _ = visit(entry);
-                Use::Look
+                AfterRead::Keep
             }),
             Fault::ReadyAsks => {
                 self.ask(0, 0);

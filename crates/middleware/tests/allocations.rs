@@ -1,0 +1,59 @@
+//! How often a request allocates.
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
+mod support;
+
+use std::convert::Infallible;
+
+use axum::Router;
+use axum::body::Body;
+use axum::response::Response;
+use axum::routing::{Route, get, post};
+use http::Request;
+use kvolt_middleware::{Session, SessionHandle, Sessions};
+use kvolt_session::{Manager, Record};
+use support::{IDLE, User, user};
+use tower::Service;
+use tower::layer::layer_fn;
+
+const NAME: &str = "ada";
+
+async fn name(session: Session<User>) -> String {
+    session.name.clone()
+}
+
+/// The allocations of a request to `/profile`, once everything that is used again exists.
+fn allocations(app: &Router, cookie: &str) -> u64 {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let send = || {
+        let request = Request::get("/profile").header("cookie", cookie).body(Body::empty());
+        let answer = app.clone().call(request.unwrap());
+        let answer: Result<Response, Infallible> = runtime.block_on(answer);
+        assert_eq!(answer.unwrap().status(), 200);
+    };
+    (0..3).for_each(|_| send());
+    allocation_counter::measure(send).count_total
+}
+
+#[test]
+fn layer_adds_at_most_five_allocations() {
+    let manager: Manager<User> =
+        Manager::new(kvolt_cache::MemoryStore::<Record<User>>::new(), IDLE);
+    let sessions = Sessions::new(manager.clone());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let token = runtime.block_on(manager.create(user(NAME))).unwrap();
+    let cookie = format!("__Host-session_id={}", token.expose());
+
+    let bare = Router::new().route("/profile", get(async || String::from(NAME)));
+    let idle = bare.clone().route_layer(layer_fn(|route: Route| route));
+    let behind = Router::new()
+        .route("/profile", get(name))
+        .route_layer(sessions.layer())
+        .route("/login", post(async |_: SessionHandle<User>| ()))
+        .with_state(sessions);
+    let bare = allocations(&bare, &cookie);
+    // Three are axum's, for any layer. The others put the slot among the request's extensions.
+    assert_eq!(allocations(&idle, &cookie) - bare, 3);
+    assert_eq!(allocations(&behind, &cookie) - bare, 5);
+    assert_eq!(runtime.block_on(manager.get(&token)).unwrap().unwrap().name, NAME);
+}

@@ -1,0 +1,265 @@
+//! A small application behind the layer, and a client that keeps what it is given.
+#![allow(unreachable_pub, reason = "it is a module of each test file")]
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::response::IntoResponse;
+use axum::routing::{get, post};
+use http::header::{CONTENT_TYPE, COOKIE, SET_COOKIE};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use kvolt_cache::MemoryStore;
+use kvolt_middleware::{Result, Session, SessionHandle, Sessions};
+use kvolt_session::{Event, EventKind, Manager, NewSession, Record, RefusalReason, Token};
+use kvolt_testkit::{Faults, FaultyStore, ManualClock};
+use tower::ServiceExt;
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct User {
+    pub name: String,
+    pub count: u32,
+}
+
+pub fn user(name: &str) -> NewSession<User> {
+    NewSession::new(User { name: name.to_owned(), count: 0 }).owner(name)
+}
+
+pub const IDLE: Duration = Duration::from_secs(600);
+
+/// A store that can be broken, a clock that can be moved, and the application on them.
+pub struct World {
+    pub store: MemoryStore<Record<User>>,
+    pub faults: Faults,
+    pub clock: ManualClock,
+    pub manager: Manager<User>,
+}
+
+impl World {
+    pub fn new() -> Self {
+        Self::with(|builder| builder)
+    }
+
+    pub fn with(
+        settings: impl FnOnce(
+            kvolt_session::ManagerBuilder<User>,
+        ) -> kvolt_session::ManagerBuilder<User>,
+    ) -> Self {
+        let clock = ManualClock::new();
+        let store = MemoryStore::builder().clock(clock.clock()).build();
+        let (faulty, faults) = FaultyStore::new(store.clone());
+        let builder = Manager::builder(faulty).idle_timeout(IDLE).clock(clock.clock());
+        let manager = settings(builder).build().unwrap();
+        Self { store, faults, clock, manager }
+    }
+
+    pub fn sessions(&self) -> Sessions<User> {
+        Sessions::new(self.manager.clone())
+    }
+
+    pub fn sessions_by(&self, lookup: &str) -> Sessions<User> {
+        let builder = Sessions::builder(self.manager.clone());
+        builder.lookup(lookup.parse().unwrap()).build().unwrap()
+    }
+
+    pub fn client(&self) -> Client {
+        Client::new(router(self.sessions()))
+    }
+}
+
+/// The application that most tests use.
+pub fn router(sessions: Sessions<User>) -> Router {
+    Router::new()
+        .route("/profile", get(profile))
+        .route("/count", post(count))
+        .route("/rotate", post(rotate))
+        .route("/rotate-and-fail", post(rotate_and_fail))
+        .route("/deep/down/logout", post(logout))
+        .route("/revoke-others", post(revoke_others))
+        .route_layer(sessions.layer())
+        .merge(
+            Router::new()
+                .route("/", get(home))
+                .route("/login", post(login))
+                .route("/logout", post(handle_logout))
+                .route_layer(sessions.layer().optional()),
+        )
+        .route("/bare/login", post(login))
+        .route("/bare/profile", get(profile))
+        .route("/bare/home", get(home))
+        .with_state(sessions)
+}
+
+async fn profile(session: Session<User>) -> String {
+    session.name.clone()
+}
+
+async fn home(session: Option<Session<User>>) -> String {
+    session.map_or_else(|| String::from("nobody"), |session| session.name.clone())
+}
+
+async fn login(handle: SessionHandle<User>) -> Result<impl IntoResponse> {
+    Ok((handle.login(user("ada")).await?, "in"))
+}
+
+async fn count(session: Session<User>) -> Result<String> {
+    let session = session.update(|user| user.count += 1).await?;
+    Ok(session.count.to_string())
+}
+
+async fn rotate(session: Session<User>) -> Result<impl IntoResponse> {
+    Ok((session.rotate().await?, "rotated"))
+}
+
+async fn rotate_and_fail(session: Session<User>) -> Result<StatusCode> {
+    let _ = session.rotate().await?;
+    Ok(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+async fn logout(session: Session<User>) -> Result<impl IntoResponse> {
+    Ok((session.logout().await?, "out"))
+}
+
+async fn handle_logout(handle: SessionHandle<User>) -> Result<impl IntoResponse> {
+    Ok((handle.logout().await?, "out"))
+}
+
+async fn revoke_others(session: Session<User>) -> Result<String> {
+    Ok(session.revoke_others().await?.to_string())
+}
+
+/// A client with a jar for one cookie, or a header of its own.
+pub struct Client {
+    pub app: Router,
+    pub cookie: Option<String>,
+}
+
+impl Client {
+    pub fn new(app: Router) -> Self {
+        Self { app, cookie: None }
+    }
+
+    /// With a token that it was given by other means.
+    pub fn with(app: &Router, token: &Token) -> Self {
+        let cookie = Some(format!("__Host-session_id={}", token.expose()));
+        Self { app: app.clone(), cookie }
+    }
+
+    /// The same device once more.
+    pub fn same(&self) -> Self {
+        Self { app: self.app.clone(), cookie: self.cookie.clone() }
+    }
+
+    /// The same application, for another device.
+    pub fn other(&self) -> Self {
+        Self::new(self.app.clone())
+    }
+
+    pub async fn get(&mut self, path: &str) -> Answer {
+        self.send(Method::GET, path, &[]).await
+    }
+
+    pub async fn post(&mut self, path: &str) -> Answer {
+        self.send(Method::POST, path, &[]).await
+    }
+
+    pub async fn send(&mut self, method: Method, path: &str, headers: &[(&str, &str)]) -> Answer {
+        self.send_body(method, path, headers, Body::empty()).await
+    }
+
+    pub async fn send_body(
+        &mut self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Body>,
+    ) -> Answer {
+        let mut request = Request::builder().method(method).uri(path).header("host", "app.test");
+        if let Some(cookie) = &self.cookie {
+            request = request.header(COOKIE, cookie);
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = self.app.clone().oneshot(request.body(body.into()).unwrap()).await.unwrap();
+        for set in response.headers().get_all(SET_COOKIE) {
+            let pair = set.to_str().unwrap().split(';').next().unwrap().to_owned();
+            self.cookie = if pair.ends_with('=') { None } else { Some(pair) };
+        }
+        Answer::read(response).await
+    }
+}
+
+pub struct Answer {
+    pub status: StatusCode,
+    pub head: Response<()>,
+    pub text: String,
+}
+
+impl Answer {
+    async fn read(response: Response<Body>) -> Self {
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        Self { status: parts.status, head: Response::from_parts(parts, ()), text }
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.head.headers().get(name).map(|value| value.to_str().unwrap())
+    }
+
+    pub fn set_cookies(&self) -> Vec<&str> {
+        self.head
+            .headers()
+            .get_all(SET_COOKIE)
+            .iter()
+            .map(|value| value.to_str().unwrap())
+            .collect()
+    }
+
+    pub fn is_text(&self) -> bool {
+        self.header(CONTENT_TYPE.as_str()).is_some_and(|kind| kind.starts_with("text/plain"))
+    }
+}
+
+/// What a listener is told.
+#[derive(Clone, Default)]
+pub struct Heard(Arc<(Mutex<Vec<Event>>, Condvar)>);
+
+impl Heard {
+    pub fn listener(&self) -> impl Fn(&Event) + Send + Sync + 'static {
+        let heard = self.clone();
+        move |event: &Event| {
+            heard.0.0.lock().unwrap().push(event.clone());
+            heard.0.1.notify_all();
+        }
+    }
+
+    /// The first `events` of them, once they are there, and forgets them.
+    #[track_caller]
+    pub fn take(&self, events: usize) -> Vec<Event> {
+        let heard = self.0.0.lock().unwrap();
+        let patience = Duration::from_secs(30);
+        let too_few = |heard: &mut Vec<Event>| heard.len() < events;
+        let (mut heard, late) = self.0.1.wait_timeout_while(heard, patience, too_few).unwrap();
+        assert!(!late.timed_out(), "{events} expected, and these came: {heard:?}");
+        heard.drain(..events).collect()
+    }
+
+    /// The reasons of so many refusals, which is all that came.
+    #[track_caller]
+    pub fn refusals(&self, events: usize) -> Vec<RefusalReason> {
+        let refused = |event: Event| match event.kind {
+            EventKind::Refused { reason } => reason,
+            other => panic!("{other:?}"),
+        };
+        self.take(events).into_iter().map(refused).collect()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.0.lock().unwrap().is_empty()
+    }
+}

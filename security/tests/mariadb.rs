@@ -1,3 +1,0 @@
-//! Every attack on MariaDB.
-
-kvolt_security::attacks!(kvolt_security::Stage::mariadb());

@@ -1,3 +1,0 @@
-//! Every attack on Redis.
-
-kvolt_security::attacks!(kvolt_security::Stage::redis());

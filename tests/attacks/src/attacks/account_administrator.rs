@@ -1,0 +1,145 @@
+//! What an administrator can see and end.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use http::StatusCode;
+use kvolt_session::{
+    AnonymousSessions, EndReason, Event, EventKind, Level, NewSession, Token, TokenReuse,
+};
+
+use super::{ids, rotated};
+use crate::stage::{Server, Stage};
+use crate::told::Told;
+use crate::user::{User, signed_in};
+
+/// Requests under way when a token changes, here.
+const GRACE: Duration = Duration::from_millis(20);
+
+/// OWASP ASVS 7.4.5: an administrator ends a session, or everybody's, and one is missed, because it
+/// has no owner, is a visitor's, has another token by now, or is known to another server.
+///
+/// And what is told of it, to whoever reads the audit, opens nothing.
+pub async fn an_administrator_finds_all_and_ends_one_or_everybody(stage: &Stage) {
+    let told = Told::default();
+    let managers = stage.servers().map(|server: &Server| {
+        let builder =
+            server.builder().anonymous(AnonymousSessions::new(100)).listener(told.clone());
+        let builder = builder.token_reuse(TokenReuse::EndSession).rotation_grace(GRACE);
+        builder.build().expect("it can work")
+    });
+    let mut secrets: Vec<Token> = Vec::new();
+    let mut live = BTreeMap::new();
+    let mut renewed: Vec<(Token, Token)> = Vec::new();
+    for number in 0..30 {
+        let manager = &managers[number % 2];
+        let name = format!("user-{}", number % 10);
+        let made = match number % 5 {
+            0 => manager.create_anonymous(User::new("visitor")).await,
+            1 => manager.create(NewSession::new(User::new(&name))).await,
+            2 => manager.create(signed_in(&name).remember(true)).await,
+            _ => manager.create(signed_in(&name)).await,
+        };
+        let mut token = made.expect("it is made");
+        stage.is_accepted(&token).await;
+        if number % 3 == 0 {
+            let first = token.clone();
+            for other in &managers {
+                secrets.push(token.clone());
+                token = rotated(other.rotate(&token).await.expect("the store answers"));
+            }
+            assert_eq!(token.id(), first.id(), "an old log has the name that it has now");
+            renewed.push((first, token.clone()));
+        }
+        secrets.push(token.clone());
+        live.insert(token.id().to_string(), token);
+    }
+
+    // All of them, in pages, on both servers.
+    for manager in &managers {
+        for max_sessions in [1, 7, 1_000] {
+            let (mut found, mut next) = (BTreeSet::new(), None);
+            loop {
+                let page = manager.list_all(next.as_ref(), max_sessions).await;
+                let page = page.expect("the store answers");
+                found.extend(page.listing.sessions.iter().map(|session| session.id().to_string()));
+                next = page.next;
+                if next.is_none() {
+                    break;
+                }
+            }
+            assert!(found.iter().eq(live.keys()), "{found:?} of {:?}", live.keys());
+        }
+    }
+
+    // One that has its first token, and one that has another by now, each by its id.
+    let (_, its) = renewed.pop().expect("there are some");
+    let is_renewed = |token: &Token| renewed.iter().any(|(_, other)| other.id() == token.id());
+    let first = live.values().find(|token| token.id() != its.id() && !is_renewed(token));
+    let first = first.expect("there are some").clone();
+    for token in [&first, &its] {
+        let id = token.id();
+        assert!(managers[1].find(id).await.expect("the store answers").is_some());
+        assert!(managers[0].revoke(id).await.expect("the store answers"));
+        stage.is_refused(token).await;
+        for manager in &managers {
+            assert!(!manager.revoke(id).await.expect("the store answers"));
+            assert!(manager.find(id).await.expect("the store answers").is_none());
+        }
+        live.remove(&id.to_string());
+        for token in live.values() {
+            stage.is_accepted(token).await;
+        }
+        let reason = EndReason::Revoked;
+        let is_it =
+            |event: &Event| event.kind == EventKind::Ended { reason } && event.id == Some(id);
+        told.until("its end", is_it).await;
+    }
+    // A token that was replaced is a sign of theft, and its session's end is told.
+    let (spent, token) = renewed.pop().expect("there are some");
+    let lifted = managers[1].reauthenticate(&token, Level::Two).await.expect("it answers");
+    let lifted = rotated(lifted);
+    secrets.push(lifted.clone());
+    live.remove(&token.id().to_string());
+    stage.pass(2 * GRACE + GRACE / 2).await;
+    // Told by one that ends nothing, and then by one that does.
+    stage.is_refused(&spent).await;
+    stage.is_accepted(&lifted).await;
+    assert!(managers[0].get(&spent).await.expect("the store answers").is_none());
+    stage.is_refused(&lifted).await;
+
+    // Everybody.
+    managers[1].revoke_everyone().await.expect("the store answers");
+    for (number, token) in live.values().enumerate() {
+        stage.is_refused(token).await;
+        let server = stage.servers()[number % 2];
+        let mut client = server.client().presenting(token.expose());
+        assert_eq!(client.get("/profile").await.status, StatusCode::UNAUTHORIZED);
+        assert_eq!(client.post("/count").await.status, StatusCode::UNAUTHORIZED);
+    }
+    for manager in &managers {
+        let page = manager.list_all(None, 1_000).await.expect("the store answers");
+        assert!(page.listing.sessions.is_empty() && page.next.is_none());
+        for number in 0..10 {
+            assert!(ids(manager, format!("user-{number}")).await.is_empty());
+        }
+    }
+    let fresh = managers[0].create(signed_in("user-1")).await.expect("a sign-in works");
+    stage.is_accepted(&fresh).await;
+    secrets.push(fresh);
+
+    let reason = EndReason::RevokedEveryone;
+    told.until("everybody's end", |event| event.kind == EventKind::Ended { reason }).await;
+    let id = secrets.last().expect("it is one").id();
+    told.until("the last sign-in", |event| event.id == Some(id)).await;
+    let audit: String = told.events().iter().map(|event| format!("{event:?}\n")).collect();
+    assert!(audit.contains("Reused") && audit.contains("Reauthenticated"), "{audit}");
+    for token in &secrets {
+        assert!(!audit.contains(token.expose()), "the audit has a token");
+    }
+    // Nor does a name that it has open anything.
+    for event in told.events() {
+        let Some(id) = event.id else { continue };
+        assert!(Token::parse(id.to_string()).is_none());
+    }
+}

@@ -1,0 +1,178 @@
+//! How many sessions an owner has, and that ending them all misses none.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use http::StatusCode;
+use kvolt_session::{Access, AtLimit, Manager, OwnerLimit, RotateOutcome, Token};
+
+use super::{account, ids, listed, sign_in};
+use crate::stage::{Server, Stage};
+use crate::user::{User, signed_in};
+
+const LIMIT: u32 = 10;
+const SIGN_INS: usize = 200;
+
+fn limited(server: &Server, max_entries: u32, at_limit: AtLimit) -> Manager<User> {
+    let limit = OwnerLimit::new(max_entries, at_limit);
+    server.builder().owner_limit(limit).build().expect("it can work")
+}
+
+/// Mattermost CVE-2024-4183: there is no limit, and whoever has the password fills the store. One
+/// sign-in more than allowed, on either server.
+pub async fn one_sign_in_too_many_is_refused_or_ends_the_oldest(stage: &Stage) {
+    for at_limit in [AtLimit::Refuse, AtLimit::RemoveOldest] {
+        let mut devices = Vec::new();
+        let owner = format!("{at_limit:?}");
+        for number in 0..4 {
+            let server = stage.servers()[number % 2];
+            let mut device = server.client_of(limited(server, 3, at_limit));
+            let answer = device.post(&format!("/login/{owner}")).await;
+            let is_refused = at_limit == AtLimit::Refuse && number == 3;
+            let expected = if is_refused { StatusCode::CONFLICT } else { StatusCode::OK };
+            assert_eq!(answer.status, expected, "{owner}");
+            assert_eq!(answer.set_cookies().is_empty(), is_refused, "{owner}");
+            devices.extend((!is_refused).then_some(device));
+        }
+        if at_limit == AtLimit::RemoveOldest {
+            let oldest = devices.remove(0);
+            stage.is_refused(&oldest.token().expect("it was signed in")).await;
+        }
+        assert_eq!(devices.len(), 3);
+        for device in &devices {
+            stage.is_accepted(&device.token().expect("it is signed in")).await;
+        }
+        // Who signs in over a session of their own takes no more room.
+        let first = &mut devices[0];
+        assert_eq!(first.post(&format!("/login/{owner}")).await.status, StatusCode::OK, "{owner}");
+        for device in &devices {
+            stage.is_accepted(&device.token().expect("it is signed in")).await;
+        }
+    }
+}
+
+/// Mattermost CVE-2024-4183, when sign-ins race: each counts before any has been made, and all pass.
+/// Two hundred at once, on two servers, and at no moment are there more than the limit.
+pub async fn the_limit_of_sessions_is_exact_with_two_hundred_sign_ins_at_once(stage: &Stage) {
+    for at_limit in [AtLimit::Refuse, AtLimit::RemoveOldest] {
+        let name = format!("{at_limit:?}");
+        let managers = stage.servers().map(|server| limited(server, LIMIT, at_limit));
+        let is_over = Arc::new(AtomicBool::new(false));
+        let watch = {
+            let (is_over, manager, name) =
+                (Arc::clone(&is_over), managers[1].clone(), name.clone());
+            tokio::spawn(async move {
+                while !is_over.load(Ordering::Relaxed) {
+                    let at_once = listed(&manager, &name).await.len();
+                    assert!(at_once <= LIMIT as usize, "{at_once} at once");
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            })
+        };
+        let sign_ins = managers.iter().cycle().take(SIGN_INS).map(|manager| {
+            let (manager, name) = (manager.clone(), name.clone());
+            tokio::spawn(async move { manager.create(signed_in(&name)).await })
+        });
+        let (mut tokens, mut refused) = (Vec::new(), 0);
+        for sign_in in sign_ins.collect::<Vec<_>>() {
+            match sign_in.await.expect("it is answered") {
+                Ok(token) => tokens.push(token),
+                Err(error) if error.is_limit_reached() => refused += 1,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        is_over.store(true, Ordering::Relaxed);
+        watch.await.expect("never more than allowed");
+        let expected = match at_limit {
+            AtLimit::Refuse => (LIMIT as usize, SIGN_INS - LIMIT as usize),
+            _ => (SIGN_INS, 0),
+        };
+        assert_eq!((tokens.len(), refused), expected, "{name}");
+        let listed: HashSet<_> = ids(&managers[0], &name).await.into_iter().collect();
+        let accepted = accepted(&managers[1], &tokens).await;
+        assert_eq!(accepted.len(), LIMIT as usize, "{name}");
+        let accepted: HashSet<_> = accepted.iter().map(Token::id).collect();
+        assert_eq!(accepted, listed, "{name}: what is listed is what is accepted");
+    }
+}
+
+/// A relative of all of them: everything of an account is ended while sign-ins and rotations are
+/// under way, and one slips through. Whatever was there before it began is gone.
+pub async fn ending_all_during_two_hundred_sign_ins_leaves_nothing_that_came_before_it(
+    stage: &Stage,
+) {
+    for round in 0..3 {
+        let name = format!("ada-{round}");
+        let owner = account(&name);
+        let managers = stage.servers().map(Server::manager);
+        let made = Arc::new(Mutex::new(Vec::<Token>::new()));
+        let sign_ins = managers.iter().cycle().take(20).map(|manager| {
+            let (manager, name, made) = (manager.clone(), name.clone(), Arc::clone(&made));
+            tokio::spawn(async move {
+                for _ in 0..SIGN_INS / 20 {
+                    let token = sign_in(&manager, &name).await;
+                    made.lock().unwrap_or_else(PoisonError::into_inner).push(token);
+                    tokio::task::yield_now().await;
+                }
+            })
+        });
+        // What gets another token again and again was there before, too.
+        let mut moving = Vec::new();
+        for manager in &managers {
+            let mut token = sign_in(manager, &name).await;
+            let manager = manager.clone();
+            moving.push(tokio::spawn(async move {
+                loop {
+                    match manager.rotate(&token).await.expect("the store answers") {
+                        RotateOutcome::Token(successor) => token = successor,
+                        RotateOutcome::Absent => return token,
+                        RotateOutcome::AlreadyRotated => panic!("nobody else rotates it"),
+                    }
+                    tokio::task::yield_now().await;
+                }
+            }));
+        }
+        let sign_ins: Vec<_> = sign_ins.collect();
+        let so_far = || made.lock().unwrap_or_else(PoisonError::into_inner);
+        while so_far().len() < SIGN_INS / 4 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let before: Vec<Token> = so_far().clone();
+        let ended = managers[round % 2].revoke_owner(&owner).await.expect("the store answers");
+        assert!(ended >= before.len(), "{ended} of at least {}", before.len());
+        let left = accepted(&managers[(round + 1) % 2], &before).await.len();
+        assert_eq!(left, 0, "of {} that were made before it began", before.len());
+        for sign_in in sign_ins {
+            sign_in.await.expect("sign-ins go on");
+        }
+        for moved in moving {
+            stage.is_refused(&moved.await.expect("it ended")).await;
+        }
+        stage.outlive_copies().await;
+        for token in &before {
+            for manager in &managers {
+                assert!(manager.get(token).await.expect("the store answers").is_none());
+            }
+        }
+        // Whoever came later is in, and is found the next time.
+        let all: Vec<Token> = so_far().drain(..).collect();
+        let later = accepted(&managers[0], &all).await;
+        let later: HashSet<_> = later.iter().map(Token::id).collect();
+        assert_eq!(later, ids(&managers[0], &name).await.into_iter().collect());
+        let ended = managers[0].revoke_owner(&owner).await.expect("the store answers");
+        assert_eq!(ended, later.len());
+        assert_eq!(accepted(&managers[1], &all).await.len(), 0);
+    }
+}
+
+/// Those that the store itself has.
+async fn accepted(manager: &Manager<User>, tokens: &[Token]) -> Vec<Token> {
+    let mut accepted = Vec::new();
+    for token in tokens {
+        let found = manager.get_with(token, Access::PEEK.strict()).await;
+        accepted.extend(found.expect("the store answers").map(|_| token.clone()));
+    }
+    accepted
+}

@@ -1,0 +1,3 @@
+//! Every attack on MariaDB.
+
+kvolt_attacks::attacks!(kvolt_attacks::Stage::mariadb());

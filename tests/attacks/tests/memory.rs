@@ -1,0 +1,3 @@
+//! Every attack on the store in memory.
+
+kvolt_attacks::attacks!(kvolt_attacks::Stage::memory());

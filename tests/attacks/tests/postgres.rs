@@ -1,0 +1,3 @@
+//! Every attack on PostgreSQL.
+
+kvolt_attacks::attacks!(kvolt_attacks::Stage::postgres());

@@ -1,0 +1,3 @@
+//! Every attack on Redis.
+
+kvolt_attacks::attacks!(kvolt_attacks::Stage::redis());

@@ -1,0 +1,3 @@
+//! Every attack on SQLite.
+
+kvolt_attacks::attacks!(kvolt_attacks::Stage::sqlite());

@@ -1,0 +1,93 @@
+//! Ports that nobody listens on.
+
+use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
+use std::net::{Ipv4Addr, TcpListener};
+use std::sync::{LazyLock, Mutex, PoisonError};
+
+use crate::Failure;
+
+/// The ports that are given out.
+///
+/// They lie below 32768, where the kernel's own choices begin. A port that
+/// binding to 0 yields would be lost while its server is down: to another test
+/// that binds to 0, or to a client that tries to connect and is given this very
+/// port as its own, so that it connects to itself.
+const FIRST: u16 = 10_240;
+const LAST: u16 = 22_527;
+
+/// A node of a Redis Cluster talks to the others on its port plus this.
+pub(crate) const BUS_OFFSET: u16 = 10_000;
+
+const MAX_ATTEMPTS: usize = 1_000;
+
+/// What this process gave out stays given out: a killed server restarts on its port.
+static GIVEN: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
+
+/// A port that is free, and whose cluster bus port is free too.
+pub(crate) fn free() -> Result<u16, Failure> {
+    for _ in 0..MAX_ATTEMPTS {
+        let port = FIRST + random_below(LAST - FIRST);
+        let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
+        if !given.contains(&port) && is_free(port) && is_free(port + BUS_OFFSET) {
+            given.insert(port);
+            return Ok(port);
+        }
+    }
+    Err(Failure::last(format!("no port is free between {FIRST} and {LAST}")))
+}
+
+/// Starts something on a free port, and on another where that was taken meanwhile.
+pub(crate) fn start_on_free<T>(
+    mut start: impl FnMut(u16) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let mut taken = None;
+    for _ in 0..5 {
+        match start(free()?) {
+            Err(failure) if failure.is_port_taken() => taken = Some(failure),
+            other => return other,
+        }
+    }
+    Err(taken.unwrap_or_else(|| Failure::last("no port was tried")))
+}
+
+fn is_free(port: u16) -> bool {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+}
+
+/// Unlike in every process: two test programs that start at once must not race for one port.
+pub(crate) fn random() -> u64 {
+    // Every `RandomState` has other keys, and the first ones are random.
+    RandomState::new().hash_one(std::process::id())
+}
+
+fn random_below(bound: u16) -> u16 {
+    (random() % u64::from(bound)) as u16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_port_is_given_out_twice() {
+        let ports: HashSet<u16> = (0..100).map(|_| free().expect("a port")).collect();
+        assert_eq!(ports.len(), 100);
+    }
+
+    #[test]
+    fn a_taken_port_is_tried_elsewhere_and_another_failure_is_not() {
+        let mut tried = Vec::new();
+        let started = start_on_free(|port| {
+            tried.push(port);
+            if tried.len() < 3 { Err(Failure::port_taken("taken")) } else { Ok(port) }
+        });
+        assert_eq!(started.expect("the third"), tried[2]);
+        let mut tries = 0;
+        let failed = start_on_free(|_| {
+            tries += 1;
+            Err::<(), _>(Failure::new("no such program"))
+        });
+        assert!(failed.is_err() && tries == 1);
+    }
+}
