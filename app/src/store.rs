@@ -11,30 +11,26 @@ const MAX_SESSIONS: usize = 1_000_000;
 
 pub(crate) async fn open(options: &Options) -> Result<AnyStore<Record<User>>> {
     let url = &options.store;
-    if url.kind == StoreKind::Memory {
-        return memory(options);
-    }
     let scheme = url.kind.scheme();
-    let Some(namespace) = options.namespace.as_deref() else {
-        return Err(Error::misconfigured(format!(
-            "--store {scheme}: needs --namespace, a name of this deployment such as `shop`: \
-             applications on one server must not share sessions"
-        )));
-    };
     match url.kind {
+        StoreKind::Memory => memory(options),
         #[cfg(feature = "sqlite")]
         StoreKind::Sqlite => {
-            let store = kvolt::sql::SqliteStore::open(&url.url, namespace).await?;
+            let store =
+                kvolt::sql::SqliteStore::open(&url.url, remote::namespace(options)?).await?;
             remote::with_near_cache(options, store)
         }
         #[cfg(feature = "redis")]
         StoreKind::Redis => {
-            let store = kvolt::redis::RedisStore::open(url.url.as_str(), namespace).await?;
+            let store =
+                kvolt::redis::RedisStore::open(url.url.as_str(), remote::namespace(options)?)
+                    .await?;
             remote::with_near_cache(options, store)
         }
         #[cfg(feature = "postgres")]
         StoreKind::Postgres => {
-            let store = kvolt::sql::PostgresStore::open(&url.url, namespace).await?;
+            let store =
+                kvolt::sql::PostgresStore::open(&url.url, remote::namespace(options)?).await?;
             remote::with_near_cache(options, store)
         }
         #[cfg(feature = "mysql")]
@@ -44,8 +40,8 @@ pub(crate) async fn open(options: &Options) -> Result<AnyStore<Record<User>>> {
                     "--near-cache needs a store that pushes its changes: redis://, postgres:// or sqlite:",
                 ));
             }
-            let store = kvolt::sql::MySqlStore::open(&url.url, namespace).await?;
-            Ok(remote::encoded(options, store))
+            let store = kvolt::sql::MySqlStore::open(&url.url, remote::namespace(options)?).await?;
+            Ok(AnyStore::new(remote::encoded(options, store)))
         }
         // Reached only without one of the features.
         #[allow(unreachable_patterns)]
@@ -73,14 +69,29 @@ fn memory(options: &Options) -> Result<AnyStore<Record<User>>> {
 #[cfg(any(feature = "sqlite", feature = "redis", feature = "postgres", feature = "mysql"))]
 mod remote {
     use kvolt::cache::codec::{Encrypted, EncryptionKeys};
-    use kvolt::cache::{AnyStore, Codec, Encoded, Result, Store};
+    #[cfg(any(feature = "sqlite", feature = "redis", feature = "postgres"))]
+    use kvolt::cache::{AnyStore, ChangeFeed, NearCache};
+    use kvolt::cache::{Codec, Encoded, Error, Result, Store};
     use kvolt::session::{Record, RecordJson};
 
     use crate::options::Options;
     use crate::users::User;
 
-    pub(super) fn encoded(options: &Options, store: impl Store<Vec<u8>>) -> AnyStore<Record<User>> {
-        AnyStore::new(Encoded::new(store, codec(options)))
+    pub(super) fn namespace(options: &Options) -> Result<&str> {
+        options.namespace.as_deref().ok_or_else(|| {
+            Error::misconfigured(format!(
+                "--store {}: needs --namespace, a name of this deployment such as `shop`: \
+                 applications on one server must not share sessions",
+                options.store.kind.scheme()
+            ))
+        })
+    }
+
+    pub(super) fn encoded<S: Store<Vec<u8>>>(
+        options: &Options,
+        store: S,
+    ) -> Encoded<Record<User>, S, Box<dyn Codec<Record<User>>>> {
+        Encoded::new(store, codec(options))
     }
 
     /// Receives the store's changes even without `--near-cache`, so that an open connection ends
@@ -88,11 +99,9 @@ mod remote {
     #[cfg(any(feature = "sqlite", feature = "redis", feature = "postgres"))]
     pub(super) fn with_near_cache(
         options: &Options,
-        store: impl Store<Vec<u8>> + kvolt::cache::ChangeFeed,
+        store: impl Store<Vec<u8>> + ChangeFeed,
     ) -> Result<AnyStore<Record<User>>> {
-        use kvolt::cache::NearCache;
-
-        let builder = NearCache::builder(Encoded::new(store, codec(options)));
+        let builder = NearCache::builder(encoded(options, store));
         let builder = match options.near_cache {
             Some(bound) => builder.bound(bound),
             None => builder.max_copies(0),
@@ -107,5 +116,19 @@ mod remote {
         };
         let keys = keys.fold(EncryptionKeys::new(first), EncryptionKeys::also_opening);
         Box::new(Encrypted::new(RecordJson::new(), keys))
+    }
+}
+
+#[cfg(all(test, not(feature = "redis")))]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_store_that_is_not_built_names_the_command() {
+        let options = Options::parse_from(["kvolt-app", "--store", "redis://localhost"]);
+        let error = open(&options).await.err().unwrap().to_string();
+        assert!(error.contains("cargo run --features redis -- --store redis:"), "{error}");
     }
 }

@@ -1,4 +1,4 @@
-//! Who can sign in, and with what: in memory, or in a file that instances share.
+//! The accounts of users: in memory, or in a file that instances share.
 
 mod book;
 mod file;
@@ -17,18 +17,17 @@ use crate::options::Options;
 use crate::passwords::{Checker, hash};
 use crate::users::{MAX_NAME_LEN, MAX_PASSWORD_LEN, Role, User};
 
-/// The user that there is where none is named.
+/// The name of the only user if no user is given.
 pub(crate) const DEMO: &str = "demo";
 
-/// The accounts.
 pub(crate) struct Accounts {
-    /// What is known of them; where there is a file, what it held when it had that stamp.
+    /// The accounts in memory; with a file, its contents at that stamp.
     known: RwLock<Known>,
     file: Option<file::Accounts>,
-    /// Held while they are changed.
+    /// Locked during a change.
     changing: Mutex<()>,
-    /// What the password of somebody unknown is compared with, so that it takes as long.
-    nobody: PasswordHash,
+    /// Checked for an unknown name, so that the check takes as long as for a known one.
+    dummy: PasswordHash,
     passwords: Checker,
     generated_password: Option<String>,
 }
@@ -38,8 +37,8 @@ struct Known {
     stamp: Option<Stamp>,
 }
 
-/// One whose password was right, and the version of the credentials that it was right for.
-pub(crate) struct Checked {
+/// A user with the right password, and the version of the credentials that was checked.
+pub(crate) struct CheckedUser {
     pub(crate) user: User,
     pub(crate) version: u64,
 }
@@ -69,7 +68,7 @@ impl Accounts {
             known: RwLock::new(known),
             file,
             changing: Mutex::new(()),
-            nobody: hash(&generate()?)?,
+            dummy: hash(&generate()?)?,
             passwords: Checker::new(),
             generated_password,
         })
@@ -79,36 +78,36 @@ impl Accounts {
         self.generated_password.as_deref()
     }
 
-    /// The file that they are in.
+    /// The path of the file, if the accounts are in one.
     pub(crate) fn file(&self) -> Option<&Path> {
         self.file.as_ref().map(file::Accounts::path)
     }
 
-    /// The user of that name and password. It takes as long when there is none of that name.
-    pub(crate) async fn check(&self, name: &str, password: String) -> Option<Checked> {
+    /// The user with this name and password. Takes as long for an unknown name.
+    pub(crate) async fn check(&self, name: &str, password: String) -> Option<CheckedUser> {
         let found = self.with(|book| book.named(name).cloned());
-        let hash = found.as_ref().map_or(&self.nobody, |account| &account.hash).clone();
+        let hash = found.as_ref().map_or(&self.dummy, |account| &account.hash).clone();
         let right = self.passwords.check(password, hash).await;
         let Account { id, name, role, version, .. } = found.filter(|_| right)?;
-        Some(Checked { user: User { id, name, role, counter: 0 }, version })
+        Some(CheckedUser { user: User { id, name, role, counter: 0 }, version })
     }
 
-    /// The version of a user's credentials now; `None` if there is no such account any more.
+    /// The current version of a user's credentials; `None` if the account no longer exists.
     pub(crate) fn version(&self, user: &User) -> Option<u64> {
         self.with(|book| book.of(user).map(|account| account.version))
     }
 
-    /// What a user may do now.
+    /// The current role of a user; `None` if the account no longer exists.
     pub(crate) fn role(&self, user: &User) -> Option<Role> {
         self.with(|book| book.of(user).map(|account| account.role))
     }
 
-    /// The id of the user of that name.
+    /// The id of the account with this name.
     pub(crate) fn id(&self, name: &str) -> Option<u32> {
         self.with(|book| book.named(name).map(|account| account.id))
     }
 
-    /// The name of the user whose sessions an owner's are; what the owner is called where there is none.
+    /// The name of the account of an owner; the owner itself if the account does not exist.
     pub(crate) fn owner_name(&self, owner: &Owner) -> String {
         let id = owner.as_str().parse();
         let named = self.with(|book| {
@@ -118,10 +117,10 @@ impl Accounts {
         named.unwrap_or_else(|| owner.to_string())
     }
 
-    /// Gives a user another password, and returns the version that the credentials have then;
-    /// `None` if there is no such account any more.
+    /// Changes a user's password, and returns the new version of the credentials; `None` if the
+    /// account no longer exists.
     ///
-    /// It hashes, and may write a file: nothing to be done on a thread that serves requests.
+    /// Blocks: it hashes the password and may write a file.
     pub(crate) fn change_password(
         &self,
         user: &User,
@@ -149,16 +148,15 @@ impl Accounts {
         Ok(version)
     }
 
-    /// Looks at what is known, once the file was read anew if it is another than it was.
+    /// Reads the accounts, after a reload of the file if it has changed.
     ///
-    /// That is asked of the file system each time, which takes a microsecond on a local disk:
-    /// what was known a second ago would refuse one who has just changed their password on
-    /// another instance.
-    fn with<R>(&self, look: impl FnOnce(&Book) -> R) -> R {
+    /// Each call checks the file's metadata, which takes about a microsecond on a local disk.
+    /// With an older copy, a user who changed the password on another instance would be refused.
+    fn with<R>(&self, read: impl FnOnce(&Book) -> R) -> R {
         if let Some(file) = &self.file {
             self.refresh(file);
         }
-        look(&self.known.read().unwrap_or_else(PoisonError::into_inner).book)
+        read(&self.known.read().unwrap_or_else(PoisonError::into_inner).book)
     }
 
     fn refresh(&self, file: &file::Accounts) {
@@ -178,11 +176,11 @@ impl Accounts {
         match read {
             Ok((book, Some(stamp))) => *known = Known { book, stamp: Some(stamp) },
             Ok((_, None)) => {
-                tracing::error!("the file of accounts is gone: what was in it is still used");
+                tracing::error!("the file of accounts is missing: using its last contents");
                 known.stamp = None;
             }
             Err(error) => {
-                tracing::error!(%error, "what was in the file of accounts is still used");
+                tracing::error!(%error, "could not read the file of accounts: using its last contents");
                 known.stamp = now;
             }
         }
@@ -193,26 +191,26 @@ fn lock(mutex: &Mutex<()>) -> MutexGuard<'_, ()> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A user who is given on the command line: name, password, role.
-type Given = (String, String, Role);
+/// An account from the command line: name, password, role.
+type GivenAccount = (String, String, Role);
 
-fn given(options: &Options) -> Result<Vec<Given>, String> {
+fn given(options: &Options) -> Result<Vec<GivenAccount>, String> {
     let users = options.users.iter().map(|user| (user, Role::User));
     let admins = options.admins.iter().map(|admin| (admin, Role::Admin));
-    let mut given: Vec<Given> = Vec::new();
+    let mut given: Vec<GivenAccount> = Vec::new();
     for (user, role) in users.chain(admins) {
         if user.name.len() > MAX_NAME_LEN || user.password.len() > MAX_PASSWORD_LEN {
             return Err(format!("the name or password of user {:.20?}… is too long", user.name));
         }
         if given.iter().any(|(name, ..)| *name == user.name) {
-            return Err(format!("user {:?} is named twice", user.name));
+            return Err(format!("user {:?} is given twice", user.name));
         }
         given.push((user.name.clone(), user.password.clone(), role));
     }
     Ok(given)
 }
 
-/// A password of 80 random bits, in 16 of 32 characters that can't be mistaken for one another.
+/// A password of 80 random bits: 16 of 32 characters, without those that look alike.
 fn generate() -> Result<String, String> {
     const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
     let mut random = [0; 16];

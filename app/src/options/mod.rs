@@ -202,7 +202,9 @@ impl Options {
                 Ok(()) => return Ok(options),
                 Err(message) => format!("error: {message}"),
             },
-            Err(help) if matches!(help.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
+            Err(help)
+                if matches!(help.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) =>
+            {
                 // If standard output is closed, there is nowhere to report it.
                 let _ = help.print();
                 return Err(ExitCode::SUCCESS);
@@ -217,7 +219,9 @@ impl Options {
     fn check(&self) -> Result<(), String> {
         if self.idle > self.lifetime {
             let [idle, lifetime] = [self.idle, self.lifetime].map(humantime::format_duration);
-            return Err(format!("--idle {idle} is longer than the lifetime, --lifetime {lifetime}"));
+            return Err(format!(
+                "--idle {idle} is longer than the lifetime, --lifetime {lifetime}"
+            ));
         }
         Ok(())
     }
