@@ -6,13 +6,26 @@ use std::process::Command;
 use crate::Failure;
 use crate::cargo::{self, find_program};
 
-/// Installs packages that `needed_by` lacks; `otherwise` says how to do without them.
+/// Installs packages that `needed_by` lacks, if the caller allows it; `otherwise` says how to do
+/// without them.
+///
+/// # Errors
+///
+/// Returns an error that names the packages if `may_install` is false, or if they can't be installed.
 pub(crate) fn install<P: AsRef<str>>(
     packages: &[P],
     needed_by: &str,
     otherwise: &str,
+    may_install: bool,
 ) -> Result<(), Failure> {
     let names: Vec<&str> = packages.iter().map(AsRef::as_ref).collect();
+    if !may_install {
+        let names = names.join(" ");
+        return Err(format!(
+            "{needed_by} needs {names}: run `cargo xtask test --install`, install them yourself \
+             (`apt-get install --no-install-recommends {names}` on Debian), or {otherwise}"
+        ));
+    }
     let get = || apt_get(&names.join(" "), needed_by, otherwise);
     cargo::run(get()?.arg("update"))?;
     cargo::run(get()?.args(["install", "--yes", "--no-install-recommends"]).args(&names))

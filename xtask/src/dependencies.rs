@@ -13,6 +13,7 @@ use crate::{Failure, licence};
 pub(crate) fn check() -> Result<(), Failure> {
     let metadata = metadata()?;
     let mut faults = rust_versions(&metadata)?;
+    faults.extend(misplaced(&metadata));
     if find_program("cargo-deny").is_some() {
         cargo::run(&mut cargo(["deny", "--offline", "check", "licenses", "bans", "sources"]))?;
     } else {
@@ -126,6 +127,28 @@ fn libraries(metadata: &Value) -> impl Iterator<Item = &Value> {
         let published = package["publish"].as_array().is_none_or(|places| !places.is_empty());
         package["source"].is_null() && published && is_library(package)
     })
+}
+
+/// The names of the published libraries.
+pub(crate) fn published() -> Result<Vec<String>, Failure> {
+    let metadata = metadata()?;
+    let names = libraries(&metadata).filter_map(|package| package["name"].as_str());
+    Ok(names.map(str::to_owned).collect())
+}
+
+/// What is published lies in `crates`, and nothing else does.
+fn misplaced(metadata: &Value) -> Vec<String> {
+    let own = packages(metadata).filter(|package| package["source"].is_null());
+    own.filter_map(|package| {
+        let path = package["manifest_path"].as_str()?;
+        let is_published = package["publish"].as_array().is_none_or(|places| !places.is_empty());
+        let lies_in_crates = path.contains("/crates/");
+        (is_published != lies_in_crates).then(|| match is_published {
+            true => format!("{path}: a published package lies outside of `crates`"),
+            false => format!("{path}: lies in `crates`, and is not published"),
+        })
+    })
+    .collect()
 }
 
 /// The names of the published libraries that promise the workspace's own minimum.

@@ -2,6 +2,7 @@
 
 #![allow(clippy::print_stdout, reason = "a command line tool speaks on its standard output")]
 
+mod api;
 mod bench;
 mod browser;
 mod cargo;
@@ -29,7 +30,10 @@ Commands:
                --only STEP      run this step alone (repeatable)
                --skip-browser   leave out the test in a real browser
                --quick          only what needs no server, no browser and no installation
-  ci         The same as test, for a machine that builds on its own
+               --install        install what is missing: servers and a browser by apt-get,
+                                others below target/; without it, nothing outside target/ changes
+  api        Compare the public items of the published crates with docs/api
+               --renew          write docs/api again
   fuzz       Fuzz with libFuzzer; needs a nightly toolchain and cargo-fuzz
                TARGET           one target; without it, each in turn
                --seconds N      how long for each target (60 by default)
@@ -44,22 +48,30 @@ Commands:
 type Failure = String;
 
 fn main() -> ExitCode {
+    if api::stands_in_for_rustdoc() {
+        return done(api::rustdoc());
+    }
     let args: Vec<String> = std::env::args().skip(1).collect();
     let (command, rest) = match args.split_first() {
         Some((command, rest)) => (command.as_str(), rest),
         None => ("help", &[][..]),
     };
     let asks_for_help = rest.iter().any(|arg| arg == "--help" || arg == "-h");
-    let done = match command {
+    let outcome = match command {
         "help" | "--help" | "-h" => help(),
         _ if asks_for_help => help(),
-        "test" | "ci" => test::run(rest),
+        "test" => test::run(rest),
+        "api" => api::run(rest),
         "fuzz" => fuzz::run(rest),
         "bench" => bench::run(rest),
         "sanitize" => sanitize::run(rest),
         other => Err(format!("there is no command `{other}`; `cargo xtask help` lists them")),
     };
-    match done {
+    done(outcome)
+}
+
+fn done(outcome: Result<(), Failure>) -> ExitCode {
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("xtask: {failure}");

