@@ -2,6 +2,9 @@
 (() => {
   const number = document.querySelector(".counter .number");
   let pause = 1000;
+  // A form of this page may end the session: then its answer is shown.
+  let leaving = false;
+  addEventListener("submit", () => { leaving = true; });
   const connect = () => {
     const socket = new WebSocket(location.origin.replace(/^http/, "ws") + "/ws");
     socket.onopen = () => { pause = 1000; };
@@ -10,6 +13,7 @@
       if (message.type === "counter") number.textContent = message.counter;
     };
     socket.onclose = (event) => {
+      if (leaving) return;
       // 1008: the session has ended. Other codes: a network error, or a restart of the server.
       if (event.code === 1008) return location.replace("/?message=session-ended");
       setTimeout(connect, pause);
