@@ -1,5 +1,5 @@
-//! The running program, from outside. Names in brackets are of the OWASP Web
-//! Security Testing Guide.
+//! The running program, over HTTP. Names in parentheses are those of the OWASP Web Security
+//! Testing Guide.
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 #![allow(clippy::disallowed_methods, reason = "the program's clock can't be moved from outside")]
 
@@ -66,11 +66,13 @@ fn a_person_gets_pages_and_goes_where_they_were_going() {
         assert_eq!((login.status, login.header("location").as_deref()), (303, Some(expected)));
     }
     let home = ada.send("GET", "/", &html, "");
-    assert!(home.text.contains("Hello, ada") && home.text.contains("this one"));
+    assert!(home.text.contains("Hello, ada") && home.text.contains("this session"));
     assert_eq!(home.header("cache-control").as_deref(), Some("no-store"));
-    assert!(!home.text.contains(ada.token()), "the token is in no page");
+    assert!(!home.text.contains(ada.token()), "a page does not contain the token");
     let out = ada.send("POST", "/logout", &page, "");
-    assert_eq!((out.status, out.header("location").as_deref()), (303, Some("/")));
+    let to = out.header("location").unwrap();
+    assert_eq!((out.status, &*to), (303, "/?message=signed-out"));
+    assert!(ada.send("GET", &to, &html, "").text.contains("You are signed out."));
 }
 
 #[test]
@@ -95,7 +97,11 @@ fn a_wrong_password_and_an_unknown_name_are_one_answer() {
     assert!(text.status == 415 && text.text.contains("a form") && text.text.contains("or JSON"));
     let browser = [("content-type", "Application/JSON; charset=utf-8"), ("accept", "text/html")];
     let login = client.send("POST", "/login", &browser, &body);
-    assert_eq!((login.status, login.json()["name"].as_str()), (200, Some("ada")), "JSON for JSON");
+    assert_eq!(
+        (login.status, login.json()["name"].as_str()),
+        (200, Some("ada")),
+        "JSON in, JSON out"
+    );
 }
 
 /// Each check of a password takes 19 megabytes, and as many run at once as there are cores.
@@ -176,13 +182,13 @@ fn sign_out_with_two_cookies_ends_both_sessions() {
             assert_eq!(ada.get("/profile").status, expected, "{path}, {second}");
         }
     }
-    // The layer searches no more than 64 KiB of cookies, and that is no reason to keep a session.
+    // The layer reads at most 64 KiB of cookies. A larger header must not keep a session alive.
     let mut ada = app.signed_in("ada");
     let mut replay = ada.clone();
     let filler = format!("filler={}", "x".repeat(70_000));
     assert_eq!(ada.send("POST", "/logout", &[("cookie", &filler)], "").status, 200);
     assert_eq!(replay.get("/profile").status, 401, "it lives on");
-    // By header too.
+    // The same by header.
     let program = app.client().post_form("/api/login", &login);
     let token = program.header("x-session-id").unwrap();
     let two = [("x-session-id", &*token), ("x-session-id", "left-over")];
@@ -190,11 +196,10 @@ fn sign_out_with_two_cookies_ends_both_sessions() {
     assert_eq!(app.client().send("POST", "/api/logout", &two, "").status, 200);
     let one = [("x-session-id", &*token)];
     assert_eq!(app.client().send("GET", "/api/profile", &one, "").status, 401, "it lives on");
-    // The log says why the client was not let in.
+    // The audit log has the reason.
     let audit = app.signed_in("root").get("/audit").json();
-    let is_told =
-        |row: &serde_json::Value| row["what"] == "refused" && row["reason"] == "ambiguous";
-    assert!(audit.as_array().unwrap().iter().any(is_told), "{audit}");
+    let fits = |row: &serde_json::Value| row["event"] == "refused" && row["reason"] == "ambiguous";
+    assert!(audit.as_array().unwrap().iter().any(fits), "{audit}");
 }
 
 /// (WSTG-SESS-05) A proxy that rewrites `Host`, over plain HTTP, where browsers send no `Sec-Fetch-Site`.
@@ -327,7 +332,7 @@ fn a_thousand_concurrent_posts_count_a_thousand() {
             scope.spawn(move || {
                 for _ in 0..5 {
                     // All let in, then all at once.
-                    let begin = || client.begin_and_be_let_in("POST", "/counter", 1);
+                    let begin = || client.begin_admitted("POST", "/counter", 1);
                     let mut held: Vec<_> = (0..10).map(|_| begin()).collect();
                     held.iter_mut().for_each(|connection| connection.write_all(b"x").unwrap());
                     for connection in held {
@@ -348,7 +353,7 @@ fn requests_in_flight_across_a_logout_never_revive_the_session() {
         let mut ada = app.signed_in("ada");
         let mut replay = ada.clone();
         // Slow requests: they were let in with a live session, and wait for their bodies.
-        let begin = || ada.begin_and_be_let_in("POST", "/counter", 1);
+        let begin = || ada.begin_admitted("POST", "/counter", 1);
         let slow: Vec<_> = (0..5).map(|_| begin()).collect();
         let busy = std::thread::spawn({
             let mut client = ada.clone();
@@ -412,7 +417,7 @@ fn an_open_event_stream_keeps_no_idle_session_alive() {
 fn a_request_that_is_cut_off_counts_nothing() {
     let app = App::start();
     let mut ada = app.signed_in("ada");
-    let held = ada.begin_and_be_let_in("POST", "/counter", 1);
+    let held = ada.begin_admitted("POST", "/counter", 1);
     assert_eq!(ada.post("/counter").json()["counter"], 1, "nobody waits for the slow one");
     held.shutdown(std::net::Shutdown::Both).unwrap();
     assert_eq!(ada.post("/counter").json()["counter"], 2);
@@ -461,13 +466,14 @@ fn what_can_not_work_is_one_line_and_an_exit_code() {
     let taken = taken.local_addr().unwrap().to_string();
     for (options, code, expected) in [
         (&["--listen", &taken][..], 1, "can't listen on"),
-        (&["--listen", "nowhere"], 2, "--listen"),
-        (&["--store", "memcached://localhost"], 2, "there are memory:"),
+        (&["--listen", "nowhere"], 2, "HOST:PORT"),
+        (&["--listen", "nowhere.invalid:80"], 2, "--listen"),
+        (&["--store", "memcached://localhost"], 2, "the stores are memory:"),
         (&["--store", "mysql://127.0.0.1:1/x", "--near-cache", "1s"], 1, "pushes its changes"),
         (&["--store", "redis://127.0.0.1:1"], 1, "needs --namespace"),
         (&["--store", "sqlite:/nowhere/x", "--namespace", "No"], 1, "namespace"),
         (&["--near-cache", "1s"], 1, "for a remote store"),
-        (&["--namespace", "shop"], 1, "--namespace is for a store that others may share"),
+        (&["--namespace", "shop"], 1, "--namespace is for a shared store"),
         (&["--store", "postgres://127.0.0.1:1/x"], 1, "needs --namespace"),
         (&["--store", "mysql://127.0.0.1:1/x"], 1, "needs --namespace"),
         (&["--store", "sqlite:/nowhere/x"], 1, "needs --namespace"),
@@ -478,7 +484,7 @@ fn what_can_not_work_is_one_line_and_an_exit_code() {
         (&["--trusted-origin", "https://shop.example/path"], 1, "/path"),
         (&["--sessions-per-user", "65"], 2, "from 1 to 64"),
         (&["--idle", "soon"], 2, "--idle"),
-        (&["--idle", "13h"], 1, "longer than the lifetime"),
+        (&["--idle", "13h"], 2, "--idle 13h is longer than the lifetime, --lifetime 12h"),
         (&["--user", "ada"], 2, "NAME:PASSWORD"),
         (&["--trusted-proxy", "0.0.0.0/0"], 1, "--trusted-proxy"),
         (&["--forwarding-header", "forwarded"], 2, "--trusted-proxy"),
@@ -486,6 +492,8 @@ fn what_can_not_work_is_one_line_and_an_exit_code() {
         (&["--metrics-listen", &taken], 1, "can't listen on"),
         (&["--rotate-every", "1s", "--rotation-grace", "2s"], 1, "grace"),
         (&["--colour"], 2, "--colour"),
+        (&["--idel", "5m"], 2, "'--idle'"),
+        (&["--token-reuse", "explode"], 2, "ignore, report, end"),
     ] {
         let output = Command::new(env!("CARGO_BIN_EXE_kvolt-app")).args(options).output().unwrap();
         let error = String::from_utf8(output.stderr).unwrap();
@@ -502,7 +510,7 @@ fn it_is_configured_by_the_environment_too() {
         let output = command.env(name, value).args(["--listen", "127.0.0.1:0"]).output().unwrap();
         String::from_utf8(output.stderr).unwrap()
     };
-    assert!(run("KVOLT_STORE", "memcached://localhost").contains("there are memory:"));
+    assert!(run("KVOLT_STORE", "memcached://localhost").contains("the stores are memory:"));
     assert!(run("KVOLT_IDLE", "soon").contains("--idle"));
     assert!(run("KVOLT_LIFETIME", "1s").contains("longer than the lifetime"));
     assert!(run("KVOLT_USER", "ada").contains("NAME:PASSWORD"));

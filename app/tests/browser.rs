@@ -246,7 +246,7 @@ fn visit_every_page(driver: &Driver, scheme: &str, width: u32, dark: bool) {
         check(&mut browser, &format!("home-{name}"));
         visit(&mut browser, "password", "Change your password", "password");
         visit(&mut browser, "reauthenticate", "Confirm your password", "reauthenticate");
-        visit(&mut browser, "logout", "Nothing to see here", "405");
+        visit(&mut browser, "logout", "Not available", "405");
         if name == "ada" {
             visit(&mut browser, "admin", "Not allowed", "403");
             browser.open(&url);

@@ -96,7 +96,7 @@ fn a_signal_says_goodbye_to_open_sockets() {
     assert_eq!(socket.counter(), 0);
     let said = std::thread::spawn(move || socket.next());
     assert_eq!(app.signal("-TERM").code(), Some(0));
-    let goodbye = Said::Closed { code: 1001, reason: String::from("the server ends") };
+    let goodbye = Said::Closed { code: 1001, reason: String::from("server shutdown") };
     assert_eq!(said.join().unwrap(), goodbye);
 }
 

@@ -106,7 +106,7 @@ fn unreadable_session_hides_no_other_and_can_be_ended() {
             // By its user, from the page; by an administrator; and with the others.
             let ended = laptop.submit("/", &format!("/sessions/{}/end", lost[0]), "");
             assert_eq!(ended.status, 303, "{}", ended.text);
-            assert!(laptop.get("/").text.contains("That session was ended."));
+            assert!(laptop.get("/").text.contains("The session was ended."));
             let path = format!("/admin/sessions/{}/end", lost[1]);
             assert_eq!(root.post(&path).json()["ended"], 1);
             for device in &mut devices[..2] {

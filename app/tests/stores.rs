@@ -11,11 +11,11 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use kvolt_servers::{MariaDb, Postgres, Proxy, Redis};
-use support::elsewhere::Elsewhere;
+use support::remote::StoreServer;
 use support::socket::Socket;
 use support::{App, Client};
 
-fn the_same_routes_and_answers(store: &Elsewhere) {
+fn the_same_routes_and_answers(store: &StoreServer) {
     let (one, other) = (store.instance(&[]), store.instance(&[]));
     let mut ada = one.signed_in("ada");
     let mut there = other.moved(&ada);
@@ -42,7 +42,7 @@ fn the_same_routes_and_answers(store: &Elsewhere) {
     assert_eq!(elsewhere.get("/profile").status, 401);
 }
 
-fn sessions_survive_a_restart_of_the_program(store: &Elsewhere) {
+fn sessions_survive_a_restart_of_the_program(store: &StoreServer) {
     let mut one = store.instance(&[]);
     let mut ada = one.signed_in("ada");
     assert_eq!(ada.post("/counter").json()["counter"], 1);
@@ -51,7 +51,7 @@ fn sessions_survive_a_restart_of_the_program(store: &Elsewhere) {
     assert_eq!(next.moved(&ada).post("/counter").json()["counter"], 2);
 }
 
-fn a_thousand_posts_to_two_instances_count_a_thousand(store: &Elsewhere) {
+fn a_thousand_posts_to_two_instances_count_a_thousand(store: &StoreServer) {
     let (one, other) = (store.instance(&[]), store.instance(&[]));
     let ada = one.signed_in("ada");
     std::thread::scope(|scope| {
@@ -68,7 +68,7 @@ fn a_thousand_posts_to_two_instances_count_a_thousand(store: &Elsewhere) {
 }
 
 /// The store goes away and comes back: an outage is no logout.
-fn an_outage_is_a_503_and_no_logout(store: &Elsewhere) {
+fn an_outage_is_a_503_and_no_logout(store: &StoreServer) {
     let app = store.instance(&[]);
     let mut ada = app.signed_in("ada");
     let jar = ada.jar.clone();
@@ -85,6 +85,12 @@ fn an_outage_is_a_503_and_no_logout(store: &Elsewhere) {
             assert!(took < Duration::from_secs(10), "{fault}, {path}: {took:?}");
         }
         assert_eq!(ada.post("/logout").status, 503, "it did not happen, and is not said to have");
+        assert_eq!(ada.get("/profile").json()["error"], "service_unavailable");
+        let browser = support::Client { browser: true, ..ada.clone() };
+        let page = browser.clone().get("/");
+        assert_eq!((page.status, page.header("retry-after").is_some()), (503, true));
+        assert!(page.text.contains("<h1>Temporarily unavailable</h1>"), "{}", page.text);
+        assert_eq!((ada.get("/readyz").status, ada.get("/healthz").status), (503, 200));
         assert_eq!(ada.jar, jar);
         proxy.restore();
         let restored = Instant::now();
@@ -97,7 +103,7 @@ fn an_outage_is_a_503_and_no_logout(store: &Elsewhere) {
     assert_eq!(ada.post("/logout").status, 200);
 }
 
-fn with_a_near_cache_a_logout_elsewhere_is_seen_within_the_bound(store: &Elsewhere) {
+fn with_a_near_cache_a_logout_elsewhere_is_seen_within_the_bound(store: &StoreServer) {
     let near = ["--near-cache", "1s"];
     let one =
         App::start_with(&[&["--store", &store.direct, "--namespace", "app"], &near[..]].concat());
@@ -147,7 +153,7 @@ fn with_a_near_cache_a_logout_elsewhere_is_seen_within_the_bound(store: &Elsewhe
 }
 
 /// A WebSocket and an event stream on one instance close after the session was ended on another.
-fn open_connections_end_with_a_logout_elsewhere(store: &Elsewhere) {
+fn open_connections_end_with_a_logout_elsewhere(store: &StoreServer) {
     for (name, near) in
         [("without copies", &[][..]), ("with a near cache", &["--near-cache", "1s"])]
     {
@@ -195,7 +201,7 @@ fn open_connections_end_with_a_logout_elsewhere(store: &Elsewhere) {
 }
 
 /// A password that is changed on one instance ends the others everywhere, and signs in everywhere.
-fn a_changed_password_is_known_everywhere(store: &Elsewhere) {
+fn a_changed_password_is_known_everywhere(store: &StoreServer) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("accounts.json");
     for near in [&[][..], &["--near-cache", "1s"]] {
@@ -237,22 +243,22 @@ fn a_changed_password_is_known_everywhere(store: &Elsewhere) {
 }
 
 /// Devices, limits and the audit are the same on every store.
-fn devices_limits_and_the_audit(store: &Elsewhere) {
+fn devices_limits_and_the_audit(store: &StoreServer) {
     let app = store.instance(&["--sessions-per-user", "2"]);
     let mut ada = app.browser();
     ada.sign_in("ada", "&remember=on");
     let mut phone = app.signed_in("ada");
     let page = ada.get("/").text;
-    for text in ["Firefox on Linux", "this one", "127.0.0.1", "<time datetime="] {
+    for text in ["Firefox on Linux", "this session", "127.0.0.1", "<time datetime="] {
         assert!(page.contains(text), "{text}: {page}");
     }
     let _third = app.signed_in("ada");
     assert_eq!(ada.get("/profile").status, 303, "it was the oldest");
     assert_eq!(phone.post("/sessions/revoke-others").json()["ended"], 1);
     let audit = app.signed_in("root").get("/audit").json();
-    for (what, reason) in [("created", ""), ("ended", "limit"), ("ended", "others revoked")] {
-        let fits = |row: &serde_json::Value| row["what"] == what && row["reason"] == reason;
-        assert!(audit.as_array().unwrap().iter().any(fits), "{what}, {reason}: {audit}");
+    for (event, reason) in [("signed_in", ""), ("ended", "limit"), ("ended", "others revoked")] {
+        let fits = |row: &serde_json::Value| row["event"] == event && row["reason"] == reason;
+        assert!(audit.as_array().unwrap().iter().any(fits), "{event}, {reason}: {audit}");
     }
 }
 
@@ -280,19 +286,19 @@ mod redis {
 
     #[test]
     fn open_connections() {
-        open_connections_end_with_a_logout_elsewhere(&Elsewhere::redis());
+        open_connections_end_with_a_logout_elsewhere(&StoreServer::redis());
     }
 
     #[test]
     fn accounts() {
-        let store = Elsewhere::redis();
+        let store = StoreServer::redis();
         a_changed_password_is_known_everywhere(&store);
         devices_limits_and_the_audit(&store);
     }
 
     #[test]
     fn several_instances_are_one() {
-        let store = Elsewhere::redis();
+        let store = StoreServer::redis();
         the_same_routes_and_answers(&store);
         sessions_survive_a_restart_of_the_program(&store);
         a_thousand_posts_to_two_instances_count_a_thousand(&store);
@@ -300,12 +306,12 @@ mod redis {
 
     #[test]
     fn outage() {
-        an_outage_is_a_503_and_no_logout(&Elsewhere::redis());
+        an_outage_is_a_503_and_no_logout(&StoreServer::redis());
     }
 
     #[test]
     fn near_cache() {
-        with_a_near_cache_a_logout_elsewhere_is_seen_within_the_bound(&Elsewhere::redis());
+        with_a_near_cache_a_logout_elsewhere_is_seen_within_the_bound(&StoreServer::redis());
     }
 
     #[test]
@@ -347,19 +353,19 @@ mod postgres {
 
     #[test]
     fn open_connections() {
-        open_connections_end_with_a_logout_elsewhere(&Elsewhere::postgres());
+        open_connections_end_with_a_logout_elsewhere(&StoreServer::postgres());
     }
 
     #[test]
     fn accounts() {
-        let store = Elsewhere::postgres();
+        let store = StoreServer::postgres();
         a_changed_password_is_known_everywhere(&store);
         devices_limits_and_the_audit(&store);
     }
 
     #[test]
     fn several_instances_are_one() {
-        let store = Elsewhere::postgres();
+        let store = StoreServer::postgres();
         the_same_routes_and_answers(&store);
         sessions_survive_a_restart_of_the_program(&store);
         a_thousand_posts_to_two_instances_count_a_thousand(&store);
@@ -367,12 +373,12 @@ mod postgres {
 
     #[test]
     fn outage() {
-        an_outage_is_a_503_and_no_logout(&Elsewhere::postgres());
+        an_outage_is_a_503_and_no_logout(&StoreServer::postgres());
     }
 
     #[test]
     fn near_cache() {
-        with_a_near_cache_a_logout_elsewhere_is_seen_within_the_bound(&Elsewhere::postgres());
+        with_a_near_cache_a_logout_elsewhere_is_seen_within_the_bound(&StoreServer::postgres());
     }
 
     #[test]
@@ -390,12 +396,12 @@ mod mariadb {
 
     #[test]
     fn accounts() {
-        devices_limits_and_the_audit(&Elsewhere::mariadb());
+        devices_limits_and_the_audit(&StoreServer::mariadb());
     }
 
     #[test]
     fn several_instances_are_one() {
-        let store = Elsewhere::mariadb();
+        let store = StoreServer::mariadb();
         the_same_routes_and_answers(&store);
         sessions_survive_a_restart_of_the_program(&store);
         a_thousand_posts_to_two_instances_count_a_thousand(&store);
@@ -405,7 +411,7 @@ mod mariadb {
 
     #[test]
     fn outage() {
-        an_outage_is_a_503_and_no_logout(&Elsewhere::mariadb());
+        an_outage_is_a_503_and_no_logout(&StoreServer::mariadb());
     }
 
     /// The server's defaults decide what a statement does where the store does not.
@@ -449,19 +455,19 @@ mod sqlite {
 
     #[test]
     fn open_connections() {
-        open_connections_end_with_a_logout_elsewhere(&Elsewhere::sqlite());
+        open_connections_end_with_a_logout_elsewhere(&StoreServer::sqlite());
     }
 
     #[test]
     fn accounts() {
-        let store = Elsewhere::sqlite();
+        let store = StoreServer::sqlite();
         a_changed_password_is_known_everywhere(&store);
         devices_limits_and_the_audit(&store);
     }
 
     #[test]
     fn several_instances_are_one() {
-        let store = Elsewhere::sqlite();
+        let store = StoreServer::sqlite();
         the_same_routes_and_answers(&store);
         sessions_survive_a_restart_of_the_program(&store);
         a_thousand_posts_to_two_instances_count_a_thousand(&store);

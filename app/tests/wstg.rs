@@ -8,7 +8,7 @@ mod support;
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use support::elsewhere::Elsewhere;
+use support::remote::StoreServer;
 use support::socket::Socket;
 use support::{Client, PASSWORD, csrf_token, with_id_of};
 
@@ -28,7 +28,7 @@ const PRIVATE: [&str; 9] = [
 /// Has all of them run on each store, as tests of a module that is named for it.
 macro_rules! on_each_store {
     ($($store:ident),*) => { $(mod $store {
-        use super::Elsewhere;
+        use super::StoreServer;
         tests_on! { $store:
             wstg_sess_01_tokens_say_nothing_and_can_not_be_guessed_or_made_up,
             wstg_sess_02_the_cookie_has_the_attributes_that_protect_it,
@@ -47,14 +47,14 @@ macro_rules! on_each_store {
 
 macro_rules! tests_on {
     ($store:ident: $($name:ident,)*) => {
-        $(#[test] fn $name() { super::$name(&Elsewhere::$store()); })*
+        $(#[test] fn $name() { super::$name(&StoreServer::$store()); })*
     };
 }
 
 on_each_store!(memory, redis, postgres, mariadb, sqlite);
 
 /// Session management schema.
-fn wstg_sess_01_tokens_say_nothing_and_can_not_be_guessed_or_made_up(store: &Elsewhere) {
+fn wstg_sess_01_tokens_say_nothing_and_can_not_be_guessed_or_made_up(store: &StoreServer) {
     let app = store.instance(&["--sessions-per-user", "unlimited"]);
     let tokens: Vec<String> = (0..50).map(|_| app.signed_in("ada").token().to_owned()).collect();
     assert_eq!(tokens.iter().collect::<HashSet<_>>().len(), 50);
@@ -88,7 +88,7 @@ fn wstg_sess_01_tokens_say_nothing_and_can_not_be_guessed_or_made_up(store: &Els
 }
 
 /// Cookie attributes.
-fn wstg_sess_02_the_cookie_has_the_attributes_that_protect_it(store: &Elsewhere) {
+fn wstg_sess_02_the_cookie_has_the_attributes_that_protect_it(store: &StoreServer) {
     let app = store.instance(&["--behind-tls"]);
     let login = app.client().sign_in("ada", "");
     let cookies: Vec<_> = login.headers_of("set-cookie").collect();
@@ -108,7 +108,7 @@ fn wstg_sess_02_the_cookie_has_the_attributes_that_protect_it(store: &Elsewhere)
 }
 
 /// Session fixation.
-fn wstg_sess_03_no_token_from_before_a_sign_in_is_good_after_it(store: &Elsewhere) {
+fn wstg_sess_03_no_token_from_before_a_sign_in_is_good_after_it(store: &StoreServer) {
     let app = store.instance(&[]);
     let mut victim = app.client();
     let chosen = "A".repeat(48);
@@ -144,7 +144,7 @@ fn wstg_sess_03_no_token_from_before_a_sign_in_is_good_after_it(store: &Elsewher
 }
 
 /// Exposed session variables.
-fn wstg_sess_04_tokens_are_in_the_cookie_and_nowhere_else(store: &Elsewhere) {
+fn wstg_sess_04_tokens_are_in_the_cookie_and_nowhere_else(store: &StoreServer) {
     let app = store.instance(&[]);
     let mut root = app.browser();
     root.sign_in("root", "");
@@ -178,7 +178,7 @@ fn wstg_sess_04_tokens_are_in_the_cookie_and_nowhere_else(store: &Elsewhere) {
 }
 
 /// Cross-site request forgery.
-fn wstg_sess_05_no_other_site_changes_anything(store: &Elsewhere) {
+fn wstg_sess_05_no_other_site_changes_anything(store: &StoreServer) {
     let app = store.instance(&[]);
     let mut ada = app.browser();
     ada.sign_in("ada", "");
@@ -219,7 +219,7 @@ fn wstg_sess_05_no_other_site_changes_anything(store: &Elsewhere) {
 }
 
 /// Logout functionality.
-fn wstg_sess_06_a_sign_out_is_final_everywhere(store: &Elsewhere) {
+fn wstg_sess_06_a_sign_out_is_final_everywhere(store: &StoreServer) {
     let app = store.instance(&[]);
     let mut root = app.signed_in("root");
     let mut replay = root.clone();
@@ -248,7 +248,7 @@ fn wstg_sess_06_a_sign_out_is_final_everywhere(store: &Elsewhere) {
 }
 
 /// Session timeout.
-fn wstg_sess_07_sessions_end_by_the_server_s_clock(store: &Elsewhere) {
+fn wstg_sess_07_sessions_end_by_the_server_s_clock(store: &StoreServer) {
     let timeouts = ["--idle", "2s", "--lifetime", "5s", "--remember-lifetime", "3s"];
     let app = store.instance(&timeouts);
     let mut remembered = app.client();
@@ -275,7 +275,7 @@ fn wstg_sess_07_sessions_end_by_the_server_s_clock(store: &Elsewhere) {
 }
 
 /// Session puzzling.
-fn wstg_sess_08_nothing_that_was_begun_is_taken_for_something_else(store: &Elsewhere) {
+fn wstg_sess_08_nothing_that_was_begun_is_taken_for_something_else(store: &StoreServer) {
     let app = store.instance(&[]);
     // Nobody is somebody by having begun: failed, wrong and unfinished sign-ins leave nothing.
     let mut visitor = app.client();
@@ -320,7 +320,7 @@ fn wstg_sess_08_nothing_that_was_begun_is_taken_for_something_else(store: &Elsew
 }
 
 /// Session hijacking.
-fn wstg_sess_09_a_stolen_token_is_hard_to_get_and_soon_worthless(store: &Elsewhere) {
+fn wstg_sess_09_a_stolen_token_is_hard_to_get_and_soon_worthless(store: &StoreServer) {
     let app = store.instance(&["--behind-tls"]);
     let cookie = app.client().sign_in("ada", "").header("set-cookie").unwrap();
     assert!(cookie.contains("; Secure") && cookie.contains("; HttpOnly"), "{cookie}");
@@ -363,7 +363,7 @@ fn wstg_sess_09_a_stolen_token_is_hard_to_get_and_soon_worthless(store: &Elsewhe
 }
 
 /// JSON Web Tokens: there are none, and nothing else that says by itself whose it is.
-fn wstg_sess_10_no_token_that_a_client_can_make_is_believed(store: &Elsewhere) {
+fn wstg_sess_10_no_token_that_a_client_can_make_is_believed(store: &StoreServer) {
     let app = store.instance(&[]);
     let mut ada = app.signed_in("ada");
     assert!(!ada.token().contains('.'), "it has no parts");
@@ -389,7 +389,7 @@ fn wstg_sess_10_no_token_that_a_client_can_make_is_believed(store: &Elsewhere) {
 }
 
 /// Concurrent sessions.
-fn wstg_sess_11_sessions_at_once_are_seen_limited_and_ended(store: &Elsewhere) {
+fn wstg_sess_11_sessions_at_once_are_seen_limited_and_ended(store: &StoreServer) {
     let app = store.instance(&["--sessions-per-user", "3"]);
     let mut ada: Vec<Client> = (0..4).map(|_| app.signed_in("ada")).collect();
     let mut bob = app.signed_in("bob");

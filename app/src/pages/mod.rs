@@ -115,12 +115,16 @@ impl Notice {
             StatusCode::UNAUTHORIZED => "Please sign in",
             StatusCode::FORBIDDEN => "Not allowed",
             StatusCode::NOT_FOUND => "Page not found",
-            StatusCode::METHOD_NOT_ALLOWED => "Nothing to see here",
+            StatusCode::METHOD_NOT_ALLOWED => "Not available",
             StatusCode::PAYLOAD_TOO_LARGE => "Too much data",
             StatusCode::TOO_MANY_REQUESTS => "Too many requests",
             StatusCode::SERVICE_UNAVAILABLE => "Temporarily unavailable",
             status if status.is_server_error() => "Something went wrong",
             _ => "This request did not work",
+        };
+        let text = match status {
+            StatusCode::METHOD_NOT_ALLOWED => "This address is for a button on another page",
+            _ => text,
         };
         let mut letters = text.chars();
         let first = letters.next().map(|first| first.to_uppercase().to_string());

@@ -1,4 +1,4 @@
-//! Where the program keeps its sessions: stores that a test starts for itself.
+//! The stores of the program, which a test starts.
 
 use std::any::Any;
 
@@ -6,17 +6,17 @@ use kvolt_servers::{MariaDb, Postgres, Proxy, Redis};
 
 use super::App;
 
-/// Where sessions are, by the URL that the program is given.
-pub struct Elsewhere {
+/// A store, by the URL for the program.
+pub struct StoreServer {
     url: Option<String>,
-    /// Without the proxy.
+    /// The URL past the proxy.
     pub direct: String,
     pub proxy: Option<Proxy>,
-    /// Held so that it lives as long as the test.
+    /// Runs as long as the test.
     _server: Box<dyn Any>,
 }
 
-impl Elsewhere {
+impl StoreServer {
     fn behind(proxy: Proxy, url: &str, server: impl Any) -> Self {
         Self {
             url: Some(proxy.url(url)),
@@ -47,7 +47,7 @@ impl Elsewhere {
         Self { direct: url.clone(), url: Some(url), proxy: None, _server: Box::new(folder) }
     }
 
-    /// The program with sessions in its own memory: every instance is alone.
+    /// The memory of the program: instances share nothing.
     pub fn memory() -> Self {
         Self { url: None, direct: String::from("memory:"), proxy: None, _server: Box::new(()) }
     }
