@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use support::{App, PASSWORD, csrf_token};
 
 #[test]
-fn who_asks_to_be_remembered_is_and_nobody_else() {
+fn only_remembered_sessions_have_a_persistent_cookie() {
     let app = App::start_with(&["--remember-lifetime", "20d", "--idle", "10m"]);
     let mut browser = app.browser();
     let cookie = |more: &str| {
@@ -34,7 +34,7 @@ fn who_asks_to_be_remembered_is_and_nobody_else() {
 }
 
 #[test]
-fn too_many_failures_hold_up_one_name_and_say_for_how_long() {
+fn too_many_failures_lock_out_the_name() {
     let app = App::start_with(&["--failed-sign-ins", "3"]);
     let mut ada = app.signed_in("ada");
     for name in ["ada", "nobody"] {
@@ -55,7 +55,7 @@ fn too_many_failures_hold_up_one_name_and_say_for_how_long() {
 }
 
 #[test]
-fn one_address_can_try_many_names_only_so_often() {
+fn failures_of_one_address_are_limited() {
     let app = App::start_with(&["--failed-sign-ins", "1"]);
     let statuses = (0..11).map(|number| {
         let form = format!("username=name{number}&password=x");
@@ -66,7 +66,7 @@ fn one_address_can_try_many_names_only_so_often() {
 }
 
 #[test]
-fn the_password_is_asked_for_once_more_and_the_way_goes_on() {
+fn a_step_up_asks_for_the_password_and_goes_on() {
     let app = App::start_with(&["--fresh", "1s"]);
     let mut ada = app.browser();
     ada.sign_in("ada", "");
@@ -103,7 +103,7 @@ fn the_password_is_asked_for_once_more_and_the_way_goes_on() {
 }
 
 #[test]
-fn a_changed_password_ends_every_other_session_and_is_told_once() {
+fn a_changed_password_ends_all_other_sessions() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("accounts.json");
     let options = ["--accounts", file.to_str().unwrap()];
@@ -150,7 +150,7 @@ fn a_changed_password_ends_every_other_session_and_is_told_once() {
 }
 
 #[test]
-fn a_form_without_its_token_does_nothing_and_programs_need_none() {
+fn a_form_needs_its_token_and_a_program_does_not() {
     let app = App::start();
     let mut ada = app.browser();
     ada.sign_in("ada", "");
@@ -193,7 +193,7 @@ fn a_form_without_its_token_does_nothing_and_programs_need_none() {
 }
 
 #[test]
-fn messages_are_shown_on_the_next_page_once_and_as_text() {
+fn a_message_is_shown_once_and_escaped() {
     let app = App::start();
     let mut ada = app.browser();
     ada.sign_in("ada", "");
@@ -205,7 +205,7 @@ fn messages_are_shown_on_the_next_page_once_and_as_text() {
 }
 
 #[test]
-fn a_user_has_so_many_sessions_and_one_more_ends_the_oldest_or_is_refused() {
+fn the_session_limit_ends_the_oldest_or_refuses() {
     let app = App::start_with(&["--sessions-per-user", "2"]);
     let mut clients = [0; 3].map(|_| app.signed_in("ada"));
     let statuses = clients.each_mut().map(|client| client.get("/profile").status);
@@ -224,7 +224,7 @@ fn a_user_has_so_many_sessions_and_one_more_ends_the_oldest_or_is_refused() {
 }
 
 #[test]
-fn a_token_is_changed_on_a_schedule_and_the_old_one_is_told_of() {
+fn a_token_rotates_on_schedule_and_its_reuse_is_reported() {
     let options = ["--rotate-every", "100ms", "--rotation-grace", "10ms"];
     for (reuse, survives) in [("ignore", true), ("report", true), ("end", false)] {
         let app = App::start_with(&[&options[..], &["--token-reuse", reuse]].concat());

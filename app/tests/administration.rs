@@ -160,7 +160,7 @@ fn a_lost_role_takes_effect_at_once() {
 }
 
 #[test]
-fn metrics_are_on_an_address_of_their_own_and_survive_an_outage() {
+fn metrics_have_a_separate_address_and_survive_an_outage() {
     let store = StoreServer::redis();
     assert_eq!(store.instance(&[]).client().get("/metrics").status, 404);
     let app = store.instance(&["--metrics-listen", "127.0.0.1:0"]);
@@ -195,7 +195,7 @@ fn metrics_are_on_an_address_of_their_own_and_survive_an_outage() {
 }
 
 #[test]
-fn where_requests_come_from_is_believed_of_trusted_proxies_only() {
+fn only_trusted_proxies_name_the_client_s_address() {
     let address = |options: &[&str], headers: &[(&str, &str)]| {
         let app = App::start_with(options);
         let mut ada = app.client();

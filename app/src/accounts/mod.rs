@@ -210,7 +210,7 @@ fn given(options: &Options) -> Result<Vec<GivenAccount>, String> {
     Ok(given)
 }
 
-/// A password of 80 random bits: 16 of 32 characters, without those that look alike.
+/// A password of 80 random bits: 16 of 32 characters, without similar ones.
 fn generate() -> Result<String, String> {
     const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
     let mut random = [0; 16];

@@ -95,7 +95,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "DURATION", env = "KVOLT_ROTATION_GRACE", value_parser = duration)]
     pub(crate) rotation_grace: Option<Duration>,
 
-    /// What to do when a replaced token is used after that: it may be stolen, or its client may
+    /// The reaction to a replaced token after that: it may be stolen, or its client may
     /// have missed a response.
     #[arg(long, value_enum, env = "KVOLT_TOKEN_REUSE", default_value = "report")]
     pub(crate) token_reuse: Reuse,
@@ -104,7 +104,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "NUMBER", env = "KVOLT_SESSIONS_PER_USER", default_value = "20")]
     pub(crate) sessions_per_user: PerUser,
 
-    /// What to do at a sign-in above that maximum.
+    /// The reaction to a sign-in above that maximum.
     #[arg(long, value_enum, env = "KVOLT_AT_LIMIT", default_value = "end-oldest")]
     pub(crate) at_limit: AtLimit,
 

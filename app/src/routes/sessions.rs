@@ -92,7 +92,7 @@ pub(super) async fn revoke_all(
     Ok((set_token, wants.answer(&page, json!({ "signed_out": true }))).into_response())
 }
 
-/// Ends the current session, when it is the one that is to be ended.
+/// Ends the current session, when a request to end it names it by its id.
 pub(super) async fn sign_out(wants: Wants, session: &Session<User>) -> Result<Response> {
     let set_token = session.logout().await?;
     let page = Message::SignedOut.path();
