@@ -86,7 +86,7 @@ fn an_outage_is_a_503_and_no_logout(store: &StoreServer) {
         }
         assert_eq!(ada.post("/logout").status, 503, "a failed sign-out is an error");
         assert_eq!(ada.get("/profile").json()["error"], "service_unavailable");
-        let browser = support::Client { browser: true, ..ada.clone() };
+        let browser = Client { browser: true, ..ada.clone() };
         let page = browser.clone().get("/");
         assert_eq!((page.status, page.header("retry-after").is_some()), (503, true));
         assert!(page.text.contains("<h1>Temporarily unavailable</h1>"), "{}", page.text);

@@ -88,7 +88,7 @@ impl All {
             dashmap: DashMap::with_hasher(OwnHash),
             floor: HashMap::with_hasher(OwnHash),
         };
-        // One after the other, so that nobody's entries lie between another's.
+        // One after the other, so that the entries of two caches do not mix in memory.
         fill(&all.kvolt, entries);
         for n in 0..entries {
             all.papaya.pin().insert(key(n), value(n));
@@ -178,7 +178,7 @@ fn throughput(keys: &[Key], thread: usize, ops: u64, read: impl Fn(&Key) -> Opti
 fn latency(entries: u64, thread: usize, ops: u64, read: impl Fn(&Key) -> Option<u64>) -> u64 {
     let mut seen = thread as u64 * 1_000;
     for counter in 0..ops {
-        // What was just read decides which key is next: no two look-ups overlap.
+        // The value just read decides the next key, so no two reads overlap.
         let number = below(entries, mix(counter) ^ seen);
         seen = read(&key(number)).expect("it is live");
     }

@@ -32,7 +32,7 @@ impl<'a> Contender<'a> {
     }
 }
 
-/// What a race came to.
+/// Result of a race.
 pub(crate) struct Results(Vec<(&'static str, f64)>);
 
 impl Results {
@@ -107,7 +107,7 @@ pub(crate) fn target(what: &str, measured: f64, at_most: f64) {
     println!("  target: {what}: {measured:.3}, at most {at_most:.3}: {verdict}");
 }
 
-/// What a future that never waits comes to.
+/// Result of a future that never waits.
 pub(crate) fn now<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(value) => value,

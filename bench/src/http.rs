@@ -36,7 +36,7 @@ pub(crate) fn ada() -> User {
 #[derive(Clone)]
 struct Peer(#[expect(dead_code, reason = "nobody asks for it")] SocketAddr);
 
-/// A router with `POST /login` and `GET /profile`, and the cookies of one who signed in.
+/// A router with `POST /login` and `GET /profile`, and the cookies of a signed-in client.
 #[derive(Clone)]
 pub(crate) struct App {
     router: Router,
@@ -100,14 +100,14 @@ pub(crate) async fn bare() -> App {
     app
 }
 
-/// What axum itself needs to call a layer.
+/// Floor: what axum itself needs to call a layer.
 pub(crate) async fn idle_layer() -> App {
     let app = bare().await;
     let layer = tower::layer::layer_fn(|route: axum::routing::Route| route);
     App { router: app.router.route_layer(layer), ..app }
 }
 
-/// What a layer can hardly do with less.
+/// A hand-written layer that does the same work.
 pub(crate) async fn floor() -> App {
     let (layer, cookie) = Floor::new();
     let router = Router::new()

@@ -1,4 +1,4 @@
-//! What it ran on.
+//! The machine that the benchmark ran on.
 
 use std::fs;
 use std::process::Command;

@@ -27,7 +27,7 @@ struct Waits {
     preempted: u64,
 }
 
-/// From here on it is looked up whether the scheduler was the reason.
+/// Longer pauses are checked against the scheduler's statistics.
 const SUSPICIOUS: Duration = Duration::from_micros(10);
 
 /// Reads live keys until `done`, which is asked now and then.

@@ -9,7 +9,7 @@ use crate::is_token;
 /// Beyond this many bytes in all headers together, nothing is found.
 const MAX_LEN: usize = 64 * 1024;
 
-/// Each line of the bytes is one `Cookie` header. What is found of the cookie `id` is what a
+/// Each line of the bytes is one `Cookie` header. The value found for the cookie `id` is what a
 /// slow and obvious search finds.
 ///
 /// # Panics

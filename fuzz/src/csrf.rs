@@ -8,7 +8,7 @@ use pollster::block_on;
 /// The bytes are changes to a good form token, two for each: where, and what is put there;
 /// past its end it is added, and from 192 on so many characters are cut off.
 ///
-/// The token is taken as it was made and in no other form, and the bytes alone are none.
+/// Only the exact token is accepted, and arbitrary bytes are not.
 ///
 /// # Panics
 ///

@@ -9,7 +9,7 @@ const CLIENT: &str = "192.0.2.43";
 
 /// Each line of the bytes is a header that a client sends through a trusted proxy.
 ///
-/// What the proxy appends decides, on the same line or on the next, whatever is left of it. And
+/// The entry that the proxy appends decides, on the same line or on the next, whatever precedes it. And
 /// what is found in a list of addresses is what a slow and obvious search finds.
 ///
 /// # Panics
@@ -41,7 +41,7 @@ pub fn forwarded(data: &[u8]) {
     }
 }
 
-/// What the proxy appends names the client, after whatever the client sent.
+/// The entry that the proxy appends names the client, after anything the client sent.
 fn check_appended(lines: &[&[u8]], header: ForwardingHeader, appended: &str) {
     let on_the_next: Vec<&[u8]> = lines.iter().copied().chain([appended.as_bytes()]).collect();
     let mut last = lines.last().copied().unwrap_or_default().to_vec();

@@ -9,8 +9,8 @@ type Data = BTreeMap<String, Vec<u32>>;
 /// Reads any bytes as what a store holds for a session: plain, forgiving, and encrypted.
 ///
 /// A record that is read is written with the same data, byte for byte, and read again the same;
-/// one that is not is an error that names the entry and shows no more of it than its format; and
-/// what was never sealed never opens.
+/// any other bytes are an error that names the entry and shows only its format. A value that was
+/// never sealed never opens.
 ///
 /// # Panics
 ///
@@ -51,7 +51,7 @@ fn read(key: &Key, bytes: &[u8], record: &Record<Data>) {
     }
 }
 
-/// What follows the first line.
+/// The text after the first line.
 fn data(bytes: &[u8]) -> Option<&[u8]> {
     bytes.splitn(2, |byte| *byte == b'\n').nth(1)
 }

@@ -54,7 +54,7 @@ fn corpus_of_stored() {
     replay("stored", stored);
 }
 
-/// What a client may send that means no good, alone and around a token.
+/// Hostile input of a client, alone and around a token.
 fn hostile() -> Vec<Vec<u8>> {
     let megabyte = 1 << 20;
     let mut inputs: Vec<Vec<u8>> = vec![

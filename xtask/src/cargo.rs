@@ -34,7 +34,7 @@ pub(crate) fn cargo_of<S: AsRef<OsStr>>(
 ) -> Command {
     let mut command = Command::new("rustup");
     command.args(["run", toolchain, "cargo"]).args(args);
-    // What the outer cargo set for itself would lead the inner one to the wrong compiler.
+    // Variables that the outer cargo sets would lead the inner one to the wrong compiler.
     for inherited in ["CARGO", "RUSTC", "RUSTDOC", "RUSTUP_TOOLCHAIN"] {
         command.env_remove(inherited);
     }
@@ -74,7 +74,7 @@ pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
     std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file())
 }
 
-/// What rustup calls the toolchain of this channel or version, if it is there.
+/// The name of the installed rustup toolchain of this channel or version.
 pub(crate) fn find_toolchain(channel: &str) -> Option<String> {
     let list = output(Command::new("rustup").args(["toolchain", "list"])).ok()?;
     let mut names = list.lines().filter_map(|line| line.split_whitespace().next());

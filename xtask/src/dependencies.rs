@@ -101,7 +101,7 @@ fn licences_and_sources(metadata: &Value) -> Result<Vec<String>, Failure> {
     Ok(faults)
 }
 
-/// What a library needs when it is used must not ask for a newer Rust than the library does.
+/// A library's run-time dependencies must not need a newer Rust than the library promises.
 fn rust_versions(metadata: &Value) -> Result<Vec<String>, Failure> {
     let by_id: BTreeMap<&str, &Value> =
         packages(metadata).filter_map(|package| Some((package["id"].as_str()?, package))).collect();
@@ -136,7 +136,7 @@ pub(crate) fn published() -> Result<Vec<String>, Failure> {
     Ok(names.map(str::to_owned).collect())
 }
 
-/// What is published lies in `crates`, and nothing else does.
+/// Published packages lie in `crates`, and no others do.
 fn misplaced(metadata: &Value) -> Vec<String> {
     let own = packages(metadata).filter(|package| package["source"].is_null());
     own.filter_map(|package| {

@@ -18,7 +18,7 @@ pub(crate) fn allowed(deny_toml: &str) -> Result<Vec<String>, Failure> {
 
 /// Whether `expression` (SPDX) leaves a choice that uses only what is allowed.
 ///
-/// The older form with a slash for "or" is understood. What can't be read is not met.
+/// The older form with a slash for "or" is understood. An expression that can't be parsed is not met.
 pub(crate) fn is_met(expression: &str, allowed: &[String]) -> bool {
     let spaced = expression.replace('/', " OR ").replace('(', " ( ").replace(')', " ) ");
     let words: Vec<&str> = spaced.split_whitespace().collect();

@@ -44,7 +44,7 @@ Commands:
   help       This text
 ";
 
-/// What went wrong, in words for the person at the terminal.
+/// An error message for the person at the terminal.
 type Failure = String;
 
 fn main() -> ExitCode {

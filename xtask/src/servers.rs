@@ -25,7 +25,7 @@ const WHEELS_FOR: [&str; 10] = [
     "--require-hashes",
 ];
 
-/// What `kvolt-servers` finds missing.
+/// Packages that `kvolt-servers` reports as missing.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Missing {
     debian: Vec<String>,

@@ -55,8 +55,7 @@ const WITHOUT_SERVERS: [&str; 4] =
 /// `cargo run` builds few stores into the application; its tests use all.
 const APP_STORES: [&str; 2] = ["--features", "kvolt-app/all-stores"];
 
-/// What a change of the core is checked with while it is being made: no servers, no browser, and
-/// nothing that has to be installed.
+/// Checks for the time of writing a change: no servers, no browser, and nothing to install.
 fn quick() -> Steps {
     let mut steps = Steps::default();
     steps.add("format", format);

@@ -28,7 +28,7 @@ use crate::user::User;
 
 const IDLE: Duration = Duration::minutes(30);
 const USER: &str = "user";
-/// As many as a pool of sqlx has unless told otherwise, and as KVolt's has.
+/// The default size of an sqlx pool, which is also KVolt's.
 const CONNECTIONS: u32 = 10;
 
 fn main() {
@@ -100,7 +100,7 @@ async fn listen<S: SessionStore + Clone>(store: S, sliding: bool) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
     println!("{}", listener.local_addr().expect("it has one").port());
     tokio::spawn(async move { axum::serve(listener, app).await });
-    // Until whoever started it is gone.
+    // Runs until the process that started it has exited.
     let mut rest = Vec::new();
     let _ = tokio::io::stdin().read_to_end(&mut rest).await;
     std::process::exit(0);

@@ -1,4 +1,4 @@
-//! What is asked of the servers themselves.
+//! Counters of the servers themselves.
 
 use std::cell::Cell;
 use std::fs;
@@ -24,7 +24,7 @@ pub(super) enum Counter {
     },
 }
 
-/// What a store was asked since the beginning.
+/// Commands that a store has received since its start.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Asked {
     /// Commands or statements.
@@ -55,7 +55,7 @@ impl Counter {
         match self {
             Self::Redis { monitor, proxy } => {
                 let lines = monitor.lines();
-                // What a script does inside of the server is no command of the client's.
+                // Commands that a script runs inside the server do not count as the client's.
                 let commands = lines.iter().filter(|line| !line.contains(" lua]")).count() as f64;
                 let trips = proxy.counts().round_trips as f64;
                 Asked { commands, trips, disk_bytes: 0.0 }

@@ -46,7 +46,7 @@ impl Connection {
     }
 }
 
-/// The response, once it is there as a whole.
+/// The whole response, once it has arrived.
 fn parse(bytes: &[u8]) -> Option<Response> {
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
     let head = std::str::from_utf8(&bytes[..end]).expect("it is text");
@@ -84,7 +84,7 @@ pub(super) async fn sign_in(port: u16, count: u64, connections: u64) -> Vec<Stri
     tasks.join_all().await.concat()
 }
 
-/// What came of a load: how long each request took, in microseconds.
+/// Result of a load: how long each request took, in microseconds.
 pub(super) struct Load {
     pub(super) elapsed: Duration,
     pub(super) micros: Vec<u32>,

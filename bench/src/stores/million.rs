@@ -31,7 +31,7 @@ const READERS: u64 = 4;
 const MAX_PEER_SESSIONS: u64 = 200_000;
 /// All ends lie in this window.
 const WINDOW: Duration = Duration::from_secs(3);
-/// How many that end are remembered, to be looked up before and after.
+/// How many expiring sessions are remembered, to be read before and after they expire.
 const SAMPLE: u64 = 10_000;
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Cleaning every second instead of every minute, so that it can be seen; it may begin late by as much.
@@ -99,7 +99,7 @@ pub(super) fn run(options: &Options) {
     }
 }
 
-/// What a session of the peer takes in Redis, of as many as are quickly made.
+/// Redis memory per session of the peer, measured on fewer sessions.
 fn peer(runtime: &tokio::runtime::Runtime, sessions: u64) {
     let redis = Redis::start();
     let server = Server::start(Library::TowerSessions, "redis", &redis.url(), &build_peers());
@@ -114,9 +114,9 @@ fn peer(runtime: &tokio::runtime::Runtime, sessions: u64) {
     );
 }
 
-/// What is asked beside the store.
+/// Connections to the server beside the store's.
 trait Held {
-    /// What it holds, in bytes, by what name; the first is the one that is divided by the sessions.
+    /// Sizes in bytes, by name. The first is divided by the number of sessions.
     fn bytes(&self) -> Vec<(&'static str, u64)>;
 
     /// Whether anything is left of what has ended.

@@ -1,4 +1,4 @@
-//! Sessions in stores elsewhere: real servers on this machine, and tower-sessions on the same ones.
+//! Sessions in remote stores: real servers on this machine, and tower-sessions on the same ones.
 
 mod app;
 mod backend;
@@ -21,7 +21,7 @@ pub(crate) use server::CHILD;
 /// How long a session lives unused, in every program.
 const IDLE: Duration = Duration::from_secs(30 * 60);
 
-/// What the other program is made of.
+/// Versions that the peer program is built with.
 const PEERS: [&str; 6] = [
     "tower-sessions",
     "tower-sessions-redis-store",
@@ -36,7 +36,7 @@ const USAGE: &str = "usage: kvolt-bench stores trips [--only PART,…]
        kvolt-bench stores turns [--only redis,postgres,sqlite]
        kvolt-bench stores million [--entries N] [--only redis,postgres,mariadb,sqlite]";
 
-/// Runs one of the parts; how it is to be called, where it was called otherwise.
+/// Runs one of the parts, or prints the usage.
 pub(crate) fn run(arguments: &[&str]) -> Result<(), &'static str> {
     let Some((part, arguments)) = arguments.split_first() else { return Err(USAGE) };
     let mut options =

@@ -18,7 +18,7 @@ const CONNECTIONS: u64 = 32;
 /// Not measured, before each measurement: connections are made, and caches are as they are in use.
 const WARMING: Duration = Duration::from_millis(300);
 
-/// Who takes part, what that does, and to whom it is compared.
+/// The contenders: name, description, and the contender that each is compared to.
 struct Contender {
     library: Library,
     spec: &'static str,

@@ -28,7 +28,7 @@ impl Library {
 /// The part of this program's arguments that [`super::child`] answers to.
 pub(crate) const CHILD: &str = "stores-serve";
 
-/// In which the kernel tells processor times (`getconf CLK_TCK`): the same on every Linux.
+/// Ticks per second in which the kernel reports processor times (`getconf CLK_TCK`): the same on every Linux.
 const TICKS_PER_SECOND: u64 = 100;
 
 /// The application on a library and a store.

@@ -1,4 +1,4 @@
-//! Of many numbers, the few that tell something.
+//! Median, percentiles and spread of many numbers.
 
 /// The middle one.
 pub(super) fn median(numbers: impl IntoIterator<Item = f64>) -> f64 {

@@ -1,4 +1,4 @@
-//! What a request asks of the store: commands, and turns on the network.
+//! Cost of a request in the store: commands and round trips.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -90,7 +90,7 @@ fn text(store: &str, asked: Asked) -> String {
     }
 }
 
-/// What the program asks in a second without requests, and what each kind of request asks.
+/// Commands in an idle second, and commands of each kind of request.
 fn measure(
     runtime: &Runtime,
     servers: &Servers,

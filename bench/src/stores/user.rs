@@ -1,4 +1,4 @@
-//! What a session holds: some 100 bytes as JSON. Both programs have it.
+//! Session data: some 100 bytes as JSON, the same in both programs.
 
 use serde::{Deserialize, Serialize};
 

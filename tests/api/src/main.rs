@@ -22,7 +22,7 @@ use std::process::ExitCode;
 
 use serde_json::Value;
 
-/// What is wrong, in words for the person at the terminal.
+/// An error message for the person at the terminal.
 type Failure = String;
 
 fn main() -> ExitCode {
@@ -55,11 +55,10 @@ fn run(folder: &Path, args: &[String]) -> Result<(), Failure> {
             let committed = fs::read_to_string(&path).unwrap_or_default();
             problems.extend(differences(&path, &committed, &list));
         }
-        problems.extend(
-            examples::missing(&json)
-                .into_iter()
-                .map(|item| format!("{item} has no example: add one to its documentation")),
-        );
+        if name != "kvolt-testkit" {
+            let lacking = examples::missing(&json).into_iter();
+            problems.extend(lacking.map(|item| format!("{name}: {item} has no example")));
+        }
     }
     if problems.is_empty() {
         println!("the public items are those of docs/api, and each has its example");
