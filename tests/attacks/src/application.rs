@@ -8,7 +8,7 @@ use http::StatusCode;
 use http::header::CACHE_CONTROL;
 use kvolt_middleware::{Result, Session, SessionHandle, Sessions};
 
-use crate::account;
+use crate::account_routes;
 use crate::user::{User, guest, signed_in};
 
 /// Its routes: some that need a session, some that merely know about one, some without a layer.
@@ -40,7 +40,7 @@ pub fn router(sessions: Sessions<User>) -> Router {
         .merge(known)
         .merge(strict)
         .merge(polled)
-        .merge(account::routes(&sessions))
+        .merge(account_routes::routes(&sessions))
         .route("/bare/login/{name}", post(login))
         .with_state(sessions)
 }

@@ -6,8 +6,8 @@ use http_body_util::BodyExt;
 use kvolt_session::Token;
 use tower::ServiceExt;
 
+use crate::deployment::Server;
 use crate::jar::Jar;
-use crate::stage::Server;
 
 /// A browser: an application that it talks to, and a jar.
 #[derive(Debug, Clone)]

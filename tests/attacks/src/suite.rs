@@ -1,4 +1,4 @@
-/// Makes a test of each attack, on the stage that a function opens.
+/// Makes a test of each attack, on the deployment that a function opens.
 ///
 /// A line for each row of `SECURITY.md`'s table, in its order; the README has the whole of it. Then
 /// those on what an account needs around its login.
@@ -111,8 +111,8 @@ macro_rules! attacks {
     (@each $open:expr; $($name:ident)*) => { $(
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $name() {
-            if let Some(stage) = $open.await {
-                $crate::attacks::$name(&stage).await;
+            if let Some(deployment) = $open.await {
+                $crate::attacks::$name(&deployment).await;
             }
         }
     )* };

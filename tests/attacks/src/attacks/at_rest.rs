@@ -9,7 +9,7 @@ use kvolt_cache::{Codec, Freshness, Store};
 use kvolt_session::{RecordJson, Token};
 
 use super::{rotated, sign_in};
-use crate::stage::Stage;
+use crate::deployment::Deployment;
 use crate::user::{guest, signed_in};
 
 /// Rack CVE-2019-16782: a store is asked for the raw id, and how long it takes tells about it. TYPO3
@@ -18,9 +18,9 @@ use crate::user::{guest, signed_in};
 /// A store knows a session by its public id, and keeps a SHA-256 of the token. The secret part is
 /// searched for in everything that is in the store, as text, as its bytes, in hexadecimal digits and
 /// in base64, after each thing that can be done with a token.
-pub async fn a_dump_of_the_store_holds_no_token(stage: &Stage) {
+pub async fn a_dump_of_the_store_holds_no_token(deployment: &Deployment) {
     let grace = Duration::from_secs(600);
-    let manager = stage.one.builder().rotation_grace(grace).build().expect("it can work");
+    let manager = deployment.one.builder().rotation_grace(grace).build().expect("it can work");
     let plain = sign_in(&manager, "ada").await;
     let used = sign_in(&manager, "bob").await;
     manager.get(&used).await.expect("the store answers");
@@ -32,7 +32,7 @@ pub async fn a_dump_of_the_store_holds_no_token(stage: &Stage) {
     let ended = sign_in(&manager, "eve").await;
     manager.logout(&ended).await.expect("the store answers");
 
-    let dump = stage.dump();
+    let dump = deployment.dump();
     for token in [&plain, &used, &former, &successor, &visitor, &logged_in, &ended] {
         for form in forms(token) {
             assert!(
@@ -59,13 +59,13 @@ pub async fn a_dump_of_the_store_holds_no_token(stage: &Stage) {
 ///
 /// The id and the key, in every form in which they could be taken for a token, and what else the
 /// record has put in the place of the secret: the digest of the token, the namespace's tag, the seed.
-pub async fn a_stored_key_presented_as_a_token_is_refused(stage: &Stage) {
-    let mut victim = stage.one.client();
+pub async fn a_stored_key_presented_as_a_token_is_refused(deployment: &Deployment) {
+    let mut victim = deployment.one.client();
     victim.post("/login/ada").await;
     let token = victim.token().expect("it is signed in");
-    let namespace = stage.one.store.namespace();
+    let namespace = deployment.one.store.namespace();
     let (id, key) = (token.id(), token.id().key(namespace));
-    let (hex, record) = (id.to_string(), record(stage, &token).await);
+    let (hex, record) = (id.to_string(), record(deployment, &token).await);
     let digest = field(&record, "secret");
     let mut stored = vec![
         hex.clone(),
@@ -92,7 +92,7 @@ pub async fn a_stored_key_presented_as_a_token_is_refused(stage: &Stage) {
         assert!(Token::parse(&made).is_some(), "this one has the form of a token");
         stored.push(made);
     }
-    for server in stage.servers() {
+    for server in deployment.servers() {
         for value in &stored {
             let thief = server.client().presenting(value);
             for path in ["/profile", "/poll", "/strict/profile", "/cacheable"] {
@@ -105,19 +105,19 @@ pub async fn a_stored_key_presented_as_a_token_is_refused(stage: &Stage) {
         }
     }
     assert_eq!(victim.get("/count").await.text, "0", "nothing of it reached the session");
-    stage.is_accepted(&token).await;
+    deployment.is_accepted(&token).await;
 }
 
 /// The session's record, as a store of bytes has it.
-async fn record(stage: &Stage, token: &Token) -> String {
-    let key = token.id().key(stage.one.store.namespace());
-    let bytes = match &stage.one.bytes {
+async fn record(deployment: &Deployment, token: &Token) -> String {
+    let key = token.id().key(deployment.one.store.namespace());
+    let bytes = match &deployment.one.bytes {
         Some(bytes) => {
             let entry = bytes.get(&key, Freshness::Strict).await.expect("the store answers");
             entry.expect("it is there").value
         }
         None => {
-            let entry = stage.one.store.get(&key, Freshness::Strict).await;
+            let entry = deployment.one.store.get(&key, Freshness::Strict).await;
             let entry = entry.expect("the store answers").expect("it is there");
             RecordJson::new().encode(&key, &entry.value).expect("it can be encoded")
         }

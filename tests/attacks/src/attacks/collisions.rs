@@ -4,7 +4,7 @@ use kvolt_cache::{Expiry, Freshness, InsertOutcome, Key, NewEntry, Predecessor, 
 use std::time::Duration;
 
 use super::{account, rotated, sign_in};
-use crate::stage::Stage;
+use crate::deployment::Deployment;
 use crate::user::{guest, signed_in};
 
 /// tower-sessions 180, 181, 188: a new id that somebody has already overwrites their session. Here
@@ -13,11 +13,11 @@ use crate::user::{guest, signed_in};
 ///
 /// (With a generator that repeats itself, which only the crate's own tests can have, it is
 /// `repeating_generator_overwrites_no_session`.)
-pub async fn an_id_that_collides_overwrites_nobody(stage: &Stage) {
-    let manager = stage.one.manager();
+pub async fn an_id_that_collides_overwrites_nobody(deployment: &Deployment) {
+    let manager = deployment.one.manager();
     let victim = sign_in(&manager, "victim").await.id().key(manager.namespace());
     let before = manager.create(guest(String::new())).await.expect("the store answers");
-    let collisions = &stage.one.collisions;
+    let collisions = &deployment.one.collisions;
 
     collisions.arm(victim);
     let created = sign_in(&manager, "ada").await;
@@ -29,9 +29,9 @@ pub async fn an_id_that_collides_overwrites_nobody(stage: &Stage) {
 
     let planted = collisions.planted();
     assert_eq!(planted.len(), 3, "each of them collided");
-    stage.outlive_copies().await;
+    deployment.outlive_copies().await;
     for key in planted {
-        let found = stage.other.store.get(&key, Freshness::Bounded).await;
+        let found = deployment.other.store.get(&key, Freshness::Bounded).await;
         let found = found.expect("the store answers");
         let found = found.expect("the one who was there first is still there");
         assert_eq!(found.value.data().expect("it can be read").name, "victim");
@@ -39,26 +39,26 @@ pub async fn an_id_that_collides_overwrites_nobody(stage: &Stage) {
         assert!([&created, &moved].into_iter().all(|token| key_of(token) != key));
     }
     for (token, name) in [(&created, "ada"), (&moved, "cleo")] {
-        let session = stage.other.manager().get(token).await.expect("the store answers");
+        let session = deployment.other.manager().get(token).await.expect("the store answers");
         assert_eq!(session.expect("it was made").name, name);
     }
     for token in [&before, &logged_in, &switched] {
-        stage.is_refused(token).await;
+        deployment.is_refused(token).await;
     }
 }
 
 /// The same where it is decided: under one key, all that the contract of a store allows.
-pub async fn insertion_to_a_taken_key_changes_nothing(stage: &Stage) {
-    let manager = stage.one.manager();
+pub async fn insertion_to_a_taken_key_changes_nothing(deployment: &Deployment) {
+    let manager = deployment.one.manager();
     let (ada, bob) = (sign_in(&manager, "ada").await, sign_in(&manager, "bob").await);
     let (ada, bob) = (ada.id().key(manager.namespace()), bob.id().key(manager.namespace()));
     let read = async |key: &Key| {
-        let found = stage.one.store.get(key, Freshness::Strict).await;
+        let found = deployment.one.store.get(key, Freshness::Strict).await;
         found.expect("the store answers").expect("it is there")
     };
     let (first, second) = (read(&ada).await, read(&bob).await);
     let long = Expiry::after(Duration::from_secs(3_600));
-    for server in stage.servers() {
+    for server in deployment.servers() {
         let entry = || NewEntry::new(first.value.clone(), long).owner(account("eve"));
         // Alone, and in the place of another, which then stays too.
         let replacing = Predecessor::new(ada).owner(account("ada")).seen(first.version);
@@ -77,7 +77,7 @@ pub async fn insertion_to_a_taken_key_changes_nothing(stage: &Stage) {
     // Of many at once that draw one key, one gets it.
     let key = Key::of("drawn by everybody");
     let value = read(&ada).await.value;
-    let draws = stage.servers().into_iter().cycle().take(40).map(|server| {
+    let draws = deployment.servers().into_iter().cycle().take(40).map(|server| {
         let (store, entry) = (server.store.clone(), NewEntry::new(value.clone(), long));
         tokio::spawn(async move { store.insert(key, entry).await.expect("the store answers") })
     });

@@ -8,27 +8,27 @@ use kvolt_session::Access;
 use kvolt_testkit::Call;
 
 use super::{account, sign_in};
-use crate::stage::{Stage, Waiting};
+use crate::deployment::{CopyLifetime, Deployment};
 
 /// axum_session, stores of tower-sessions: a server keeps a copy, and is never told that the session
 /// has ended elsewhere.
 ///
 /// Both servers know the session well. Where there is a near cache, it may be used until the bound,
 /// and never on a route that is strict.
-pub async fn a_logout_on_one_server_is_one_on_the_other(stage: &Stage) {
+pub async fn a_logout_on_one_server_is_one_on_the_other(deployment: &Deployment) {
     for path in ["/logout", "/deep/down/below/logout", "/revoke-all", "/login/bob"] {
-        let mut client = stage.one.client();
+        let mut client = deployment.one.client();
         client.post("/login/ada").await;
-        let mut replay = client.at(&stage.other);
+        let mut replay = client.at(&deployment.other);
         for _ in 0..20 {
             assert_eq!(client.get("/profile").await.text, "ada");
             assert_eq!(replay.get("/profile").await.text, "ada");
         }
         let token = client.token().expect("it is signed in");
         assert_eq!(client.post(path).await.status, StatusCode::OK);
-        let since = Waiting::begin(stage);
+        let since = CopyLifetime::begin(deployment);
         assert_eq!(replay.get("/strict/profile").await.status, StatusCode::UNAUTHORIZED, "{path}");
-        let mut here = replay.at(&stage.one);
+        let mut here = replay.at(&deployment.one);
         assert_eq!(here.get("/profile").await.status, StatusCode::UNAUTHORIZED, "{path}");
         loop {
             let last = since.is_over();
@@ -37,27 +37,27 @@ pub async fn a_logout_on_one_server_is_one_on_the_other(stage: &Stage) {
             }
             since.goes_on(last).await;
         }
-        stage.is_refused(&token).await;
+        deployment.is_refused(&token).await;
         assert_eq!(replay.post("/count").await.status, StatusCode::UNAUTHORIZED, "{path}");
     }
 }
 
 /// The same stores: a copy is being fetched while the session ends, and is kept when it arrives.
-pub async fn a_copy_that_is_fetched_across_a_logout_revives_nothing(stage: &Stage) {
+pub async fn a_copy_that_is_fetched_across_a_logout_revives_nothing(deployment: &Deployment) {
     for round in 0..6 {
         let owner = format!("ada-{round}");
-        let one = stage.one.manager();
+        let one = deployment.one.manager();
         let token = sign_in(&one, &owner).await;
-        stage.other.faults.only(&[Call::Get, Call::GetReady]);
-        stage.other.faults.hold_answers();
+        deployment.other.faults.only(&[Call::Get, Call::GetReady]);
+        deployment.other.faults.hold_answers();
         let fetches: Vec<_> = (0..3)
             .map(|number| {
-                let (manager, token) = (stage.other.manager(), token.clone());
+                let (manager, token) = (deployment.other.manager(), token.clone());
                 let access = if number == 0 { Access::SLIDE } else { Access::PEEK };
                 tokio::spawn(async move { manager.get_with(&token, access).await.is_ok() })
             })
             .collect();
-        stage.other.faults.until_waiting(1).await;
+        deployment.other.faults.until_waiting(1).await;
         let owner = account(&owner);
         let ended = match round % 3 {
             0 => one.logout(&token).await.expect("the store answers"),
@@ -69,13 +69,13 @@ pub async fn a_copy_that_is_fetched_across_a_logout_revives_nothing(stage: &Stag
             // What was pushed has arrived, and the answer comes after it.
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        stage.other.faults.release();
+        deployment.other.faults.release();
         for fetch in fetches {
             assert!(fetch.await.expect("it is answered"));
         }
-        stage.other.faults.only(&[]);
-        stage.is_refused(&token).await;
-        let found = stage.other.manager().get(&token).await.expect("the store answers");
+        deployment.other.faults.only(&[]);
+        deployment.is_refused(&token).await;
+        let found = deployment.other.manager().get(&token).await.expect("the store answers");
         assert!(found.is_none(), "round {round}: it is back");
     }
 }
@@ -84,19 +84,19 @@ pub async fn a_copy_that_is_fetched_across_a_logout_revives_nothing(stage: &Stag
 /// held up. A copy is used no longer than the bound; then it is an error, and not guessed.
 ///
 /// Without a near cache there is nothing to be told.
-pub async fn a_logout_that_nobody_is_told_of_is_seen_within_the_bound(stage: &Stage) {
-    let (Some(bound), Some(proxy)) = (stage.bound(), stage.other.proxy()) else { return };
+pub async fn a_logout_that_nobody_is_told_of_is_seen_within_the_bound(deployment: &Deployment) {
+    let (Some(bound), Some(proxy)) = (deployment.bound(), deployment.other.proxy()) else { return };
     let hurts: [fn(&Proxy); 3] = [Proxy::drop_connections, Proxy::cut, Proxy::blackhole];
     for (number, hurt) in hurts.into_iter().enumerate() {
-        let one = stage.one.manager();
-        let other = stage.other.manager();
+        let one = deployment.one.manager();
+        let other = deployment.other.manager();
         let token = sign_in(&one, "ada").await;
         for _ in 0..50 {
             assert!(other.get(&token).await.expect("the store answers").is_some());
         }
         hurt(proxy);
         assert!(one.logout(&token).await.expect("the store answers"));
-        let since = Waiting::begin(stage);
+        let since = CopyLifetime::begin(deployment);
         loop {
             let last = since.is_over();
             // One that is held up is no answer either.
@@ -116,6 +116,6 @@ pub async fn a_logout_that_nobody_is_told_of_is_seen_within_the_bound(stage: &St
                 Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
             }
         }
-        stage.is_refused(&token).await;
+        deployment.is_refused(&token).await;
     }
 }

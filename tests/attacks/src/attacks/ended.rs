@@ -6,7 +6,7 @@ use kvolt_testkit::Call;
 use tokio::task::JoinHandle;
 
 use super::{account, listed, sign_in};
-use crate::stage::{Server, Stage};
+use crate::deployment::{Deployment, Server};
 use crate::user::{User, signed_in};
 
 /// How a session is ended.
@@ -111,25 +111,25 @@ impl Act {
 /// loaded the session saves it after the logout, and it is back.
 ///
 /// Each way in which a session ends, against each thing that a request can be in the middle of.
-pub async fn a_deleted_session_is_not_restored_by_a_save_in_flight(stage: &Stage) {
+pub async fn a_deleted_session_is_not_restored_by_a_save_in_flight(deployment: &Deployment) {
     for (number, ending) in ENDINGS.into_iter().enumerate() {
         for act in ACTS {
             // A near cache that has a copy asks nothing before it saves.
-            if stage.bound().is_some() && matches!(act, Act::Loaded) {
+            if deployment.bound().is_some() && matches!(act, Act::Loaded) {
                 continue;
             }
             let owner = format!("ada-{number}-{act:?}");
-            let manager = stage.one.manager();
+            let manager = deployment.one.manager();
             let token = sign_in(&manager, &owner).await;
             let companion = sign_in(&manager, &owner).await;
             let oldest = token.id();
-            let in_flight = act.begin(&stage.one, &token).await;
-            ending.end(&stage.other, &owner, &token, &companion).await;
-            stage.one.faults.release();
+            let in_flight = act.begin(&deployment.one, &token).await;
+            ending.end(&deployment.other, &owner, &token, &companion).await;
+            deployment.one.faults.release();
             in_flight.await.unwrap_or_else(|error| panic!("{ending:?}, {act:?}: {error}"));
-            stage.is_refused(&token).await;
-            stage.one.faults.only(&[]);
-            for server in stage.servers() {
+            deployment.is_refused(&token).await;
+            deployment.one.faults.only(&[]);
+            for server in deployment.servers() {
                 let mut left = listed(&server.manager(), &owner).await.into_iter();
                 assert!(left.all(|session| session.id() != oldest && session.count == 0));
             }
@@ -139,7 +139,9 @@ pub async fn a_deleted_session_is_not_restored_by_a_save_in_flight(stage: &Stage
 
 /// actix-session 0.11: a save that finds nothing makes the session anew under a fresh id, and sends
 /// it to the client that has just logged out.
-pub async fn a_request_in_flight_across_a_logout_changes_nothing_and_gets_no_cookie(stage: &Stage) {
+pub async fn a_request_in_flight_across_a_logout_changes_nothing_and_gets_no_cookie(
+    deployment: &Deployment,
+) {
     for (method, path, held, expected) in [
         (Method::POST, "/count", Call::Replace, StatusCode::UNAUTHORIZED),
         (Method::POST, "/note/10", Call::Replace, StatusCode::UNAUTHORIZED),
@@ -149,45 +151,50 @@ pub async fn a_request_in_flight_across_a_logout_changes_nothing_and_gets_no_coo
         // It was let in before the logout, and shows what it was let in with.
         (Method::GET, "/strict/profile", Call::Get, StatusCode::OK),
     ] {
-        let mut client = stage.one.client();
+        let mut client = deployment.one.client();
         client.post("/login/ada").await;
         let token = client.token().expect("it is signed in");
         if held == Call::Get {
-            stage.one.faults.only(&[Call::Get, Call::GetReady]);
-            stage.one.faults.hold_answers();
+            deployment.one.faults.only(&[Call::Get, Call::GetReady]);
+            deployment.one.faults.hold_answers();
         } else {
-            stage.one.faults.only(&[held]);
-            stage.one.faults.hold_calls();
+            deployment.one.faults.only(&[held]);
+            deployment.one.faults.hold_calls();
         }
         let mut slow = client.clone();
         let in_flight = tokio::spawn(async move {
             let answer = slow.send(method, path, &[]).await;
             (answer.status, answer.set_cookies().join("\n"), slow)
         });
-        stage.one.faults.until_waiting(1).await;
-        assert_eq!(client.at(&stage.other).post("/logout").await.status, StatusCode::OK);
-        stage.one.faults.release();
-        stage.one.faults.only(&[]);
+        deployment.one.faults.until_waiting(1).await;
+        assert_eq!(client.at(&deployment.other).post("/logout").await.status, StatusCode::OK);
+        deployment.one.faults.release();
+        deployment.one.faults.only(&[]);
         let (status, cookies, mut slow) = in_flight.await.expect("it is answered");
         assert_eq!(status, expected, "{path}");
         let gives_one = cookies.lines().any(|cookie| !cookie.contains("Max-Age=0"));
         assert!(!gives_one, "{path}: {cookies}");
-        stage.is_refused(&token).await;
+        deployment.is_refused(&token).await;
         assert_eq!(client.get("/profile").await.status, StatusCode::UNAUTHORIZED, "{path}");
         assert_eq!(slow.get("/profile").await.status, StatusCode::UNAUTHORIZED, "{path}");
-        assert_eq!(stage.count(), 0, "{path}");
+        assert_eq!(deployment.count(), 0, "{path}");
     }
 }
 
 /// A relative of both: the session ends by itself while a request is in the middle of saving it.
-pub async fn an_expired_session_is_not_restored_by_a_save_in_flight(stage: &Stage) {
-    let moment = stage.moment();
-    let manager =
-        stage.one.builder().idle_timeout(moment).lifetime(moment).build().expect("it can work");
+pub async fn an_expired_session_is_not_restored_by_a_save_in_flight(deployment: &Deployment) {
+    let moment = deployment.short_timeout();
+    let manager = deployment
+        .one
+        .builder()
+        .idle_timeout(moment)
+        .lifetime(moment)
+        .build()
+        .expect("it can work");
     let saved = manager.create(signed_in("ada")).await.expect("a sign-in works");
     let moved = manager.create(signed_in("bob")).await.expect("a sign-in works");
-    stage.one.faults.only(&[Call::Replace]);
-    stage.one.faults.hold_calls();
+    deployment.one.faults.only(&[Call::Replace]);
+    deployment.one.faults.hold_calls();
     let (saving, saving_manager) = (saved.clone(), manager.clone());
     let saving = tokio::spawn(async move {
         saving_manager.update(&saving, |user| user.count += 1).await.expect("the store answers")
@@ -197,15 +204,15 @@ pub async fn an_expired_session_is_not_restored_by_a_save_in_flight(stage: &Stag
         tokio::spawn(
             async move { moving_manager.rotate(&moving).await.expect("the store answers") },
         );
-    stage.one.faults.until_waiting(2).await;
-    stage.pass(moment + moment / 5).await;
-    stage.one.faults.release();
-    stage.one.faults.only(&[]);
+    deployment.one.faults.until_waiting(2).await;
+    deployment.advance(moment + moment / 5).await;
+    deployment.one.faults.release();
+    deployment.one.faults.only(&[]);
     assert!(saving.await.expect("it is answered").is_none(), "it was saved after its end");
     let moved_to = moving.await.expect("it is answered");
     assert!(matches!(moved_to, RotateOutcome::Absent), "after its end: {moved_to:?}");
     for token in [&saved, &moved] {
-        stage.is_refused(token).await;
+        deployment.is_refused(token).await;
     }
     for owner in ["ada", "bob"] {
         assert!(listed(&manager, owner).await.is_empty(), "{owner}");
@@ -214,30 +221,30 @@ pub async fn an_expired_session_is_not_restored_by_a_save_in_flight(stage: &Stag
 
 /// A relative: a use is written down late, after the session has ended, and it is back. On each
 /// store on which that is a call of its own.
-pub async fn slide_in_flight_restores_nothing(stage: &Stage) {
-    if stage.is_in_memory() {
+pub async fn slide_in_flight_restores_nothing(deployment: &Deployment) {
+    if deployment.is_in_memory() {
         return;
     }
-    let idle = stage.moment();
+    let idle = deployment.short_timeout();
     let lasting = |server: &Server| {
         server.builder().idle_timeout(idle).lifetime(idle * 12).build().expect("it can work")
     };
-    let (one, other) = (lasting(&stage.one), lasting(&stage.other));
+    let (one, other) = (lasting(&deployment.one), lasting(&deployment.other));
     for ending in ENDINGS {
         let owner = format!("{ending:?}");
         let token = sign_in(&one, &owner).await;
-        let companion = sign_in(&stage.other.manager(), &owner).await;
-        stage.pass(idle / 5).await;
-        stage.one.faults.only(&[Call::Touch]);
-        stage.one.faults.hold_calls();
+        let companion = sign_in(&deployment.other.manager(), &owner).await;
+        deployment.advance(idle / 5).await;
+        deployment.one.faults.only(&[Call::Touch]);
+        deployment.one.faults.hold_calls();
         let (slow, its) = (one.clone(), token.clone());
         let using = tokio::spawn(async move { slow.get(&its).await.expect("the store answers") });
-        stage.one.faults.until_waiting(1).await;
-        ending.end(&stage.other, &owner, &token, &companion).await;
-        stage.one.faults.release();
+        deployment.one.faults.until_waiting(1).await;
+        ending.end(&deployment.other, &owner, &token, &companion).await;
+        deployment.one.faults.release();
         assert!(using.await.expect("it is answered").is_none(), "{owner}: it had ended");
-        stage.one.faults.only(&[]);
-        stage.is_refused(&token).await;
+        deployment.one.faults.only(&[]);
+        deployment.is_refused(&token).await;
         assert!(other.peek(&token).await.expect("the store answers").is_none());
     }
 }

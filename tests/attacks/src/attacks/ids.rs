@@ -12,8 +12,8 @@ use kvolt_testkit::Call;
 use std::time::Duration;
 
 use super::{ids, sign_in};
-use crate::stage::{Server, Stage};
-use crate::told::Told;
+use crate::deployment::{Deployment, Server};
+use crate::recording_listener::RecordingListener;
 use crate::user::{User, decoded, signed_in};
 
 /// A token of these bytes.
@@ -48,36 +48,36 @@ fn made_up(victim: &Token, own: &Token, foreign: &Token) -> Vec<(&'static str, T
 }
 
 /// A manager on each server that ends a session at the theft of its token.
-fn managers(stage: &Stage, idle: Duration) -> ([Manager<User>; 2], Told) {
-    let told = Told::default();
-    let managers = stage.servers().map(|server: &Server| {
+fn managers(deployment: &Deployment, idle: Duration) -> ([Manager<User>; 2], RecordingListener) {
+    let events = RecordingListener::default();
+    let managers = deployment.servers().map(|server: &Server| {
         let builder = server.builder().idle_timeout(idle).lifetime(idle * 12);
         let builder = builder.rotation_grace(idle / 100).token_reuse(TokenReuse::EndSession);
-        builder.listener(told.clone()).build().expect("it can work")
+        builder.listener(events.clone()).build().expect("it can work")
     });
-    (managers, told)
+    (managers, events)
 }
 
 /// The session is used, ended, signed out, logged in over or called stolen by its id alone: by every
 /// call, on every route, on both servers.
-pub async fn id_alone_does_nothing_to_a_session(stage: &Stage) {
-    let (managers, told) = managers(stage, Duration::from_secs(1_800));
-    let mut victim = stage.one.client_of(managers[0].clone());
+pub async fn id_alone_does_nothing_to_a_session(deployment: &Deployment) {
+    let (managers, events) = managers(deployment, Duration::from_secs(1_800));
+    let mut victim = deployment.one.client_of(managers[0].clone());
     victim.post("/login/ada").await;
     victim.post("/count").await;
     let token = victim.token().expect("it is signed in");
     let companion = sign_in(&managers[1], "ada").await;
     let own = sign_in(&managers[1], "mallory").await;
-    let neighbour = stage.neighbour("_shop").await;
+    let neighbour = deployment.neighbour("_shop").await;
     let foreign = sign_in(&neighbour.one.manager(), "ada").await;
-    let key = token.id().key(stage.one.store.namespace());
+    let key = token.id().key(deployment.one.store.namespace());
     let entry = async || {
-        let found = stage.one.store.get(&key, Freshness::Strict).await;
+        let found = deployment.one.store.get(&key, Freshness::Strict).await;
         let found = found.expect("the store answers").expect("the session is there");
         (found.version, found.deadlines, found.owner)
     };
     let before = entry().await;
-    for (server, manager) in stage.servers().into_iter().zip(&managers) {
+    for (server, manager) in deployment.servers().into_iter().zip(&managers) {
         for (what, guess) in made_up(&token, &own, &foreign) {
             assert_eq!(guess.id(), token.id());
             let attacker = server.client_of(manager.clone()).presenting(guess.expose());
@@ -138,22 +138,22 @@ pub async fn id_alone_does_nothing_to_a_session(stage: &Stage) {
     assert_eq!(entry().await, before, "nothing was done to it, and no deadline has moved");
     assert_eq!(victim.get("/count").await.text, "1");
     for token in [&token, &companion, &own] {
-        stage.is_accepted(token).await;
+        deployment.is_accepted(token).await;
     }
     assert_eq!(ids(&managers[0], "ada").await, [token.id(), companion.id()]);
-    let alarms = told.events().into_iter().filter(|event| event.kind == EventKind::Reused);
+    let alarms = events.events().into_iter().filter(|event| event.kind == EventKind::Reused);
     assert_eq!(alarms.collect::<Vec<_>>(), [], "nobody is called a thief");
 }
 
 /// A relative: a sign-in ends the session that the client came with, and the client came with a
 /// stranger's id in its cookie.
-pub async fn login_with_a_strangers_id_signs_no_stranger_out(stage: &Stage) {
-    let managers = stage.servers().map(Server::manager);
+pub async fn login_with_a_strangers_id_signs_no_stranger_out(deployment: &Deployment) {
+    let managers = deployment.servers().map(Server::manager);
     let token = sign_in(&managers[0], "ada").await;
     let own = sign_in(&managers[1], "mallory").await;
-    let neighbour = stage.neighbour("_shop").await;
+    let neighbour = deployment.neighbour("_shop").await;
     let foreign = sign_in(&neighbour.one.manager(), "ada").await;
-    for (server, manager) in stage.servers().into_iter().zip(&managers) {
+    for (server, manager) in deployment.servers().into_iter().zip(&managers) {
         for (what, guess) in made_up(&token, &own, &foreign) {
             for path in ["/login/mallory", "/bare/login/mallory", "/account/remembered/mallory"] {
                 let mut attacker = server.client().presenting(guess.expose());
@@ -165,49 +165,50 @@ pub async fn login_with_a_strangers_id_signs_no_stranger_out(stage: &Stage) {
             let new = signed_in("mallory");
             let given = manager.login(Some(&guess), new).await.expect("a sign-in works");
             assert_ne!(given.id(), token.id(), "{what}");
-            stage.is_accepted(&token).await;
+            deployment.is_accepted(&token).await;
         }
     }
     assert_eq!(ids(&managers[0], "ada").await, [token.id()]);
 }
 
 /// A relative: its owner has long gone, and whoever knows the id keeps the session alive.
-pub async fn id_alone_keeps_no_session_alive(stage: &Stage) {
-    let idle = stage.moment();
-    let (managers, _) = managers(stage, idle);
+pub async fn id_alone_keeps_no_session_alive(deployment: &Deployment) {
+    let idle = deployment.short_timeout();
+    let (managers, _) = managers(deployment, idle);
     let token = sign_in(&managers[0], "ada").await;
-    let own = sign_in(&stage.one.manager(), "mallory").await;
+    let own = sign_in(&deployment.one.manager(), "mallory").await;
     let guesses = made_up(&token, &own, &own);
     let found = managers[1].get_with(&token, Access::PEEK.strict()).await;
     let expires = found.expect("the store answers").expect("it is there").expires_at();
     let mut tried = 0;
-    while stage.now() < expires.saturating_add(stage.inexactness()) {
+    while deployment.now() < expires.saturating_add(deployment.clock_skew()) {
         let (_, guess) = &guesses[tried % guesses.len()];
         let access = if tried % 3 == 0 { Access::SLIDE.strict() } else { Access::SLIDE };
         let found = managers[tried % 2].get_with(guess, access).await;
         assert!(found.expect("the store answers").is_none());
         tried += 1;
-        stage.pass(idle / 16).await;
+        deployment.advance(idle / 16).await;
     }
     assert!(tried > 4, "{tried}");
     for manager in &managers {
         let found = manager.peek(&token).await.expect("the store answers");
         assert!(found.is_none(), "kept alive by its id");
     }
-    stage.is_refused(&token).await;
+    deployment.is_refused(&token).await;
 }
 
 /// A relative: junk for a known id costs more than junk for an unknown one: reads of the store, a
 /// large record that is decoded, or with a near cache a question each, all at once.
-pub async fn junk_for_a_known_id_is_read_once_and_not_decoded(stage: &Stage) {
-    let server = &stage.other;
+pub async fn junk_for_a_known_id_is_read_once_and_not_decoded(deployment: &Deployment) {
+    let server = &deployment.other;
     let manager = server.manager();
     let name = "counted-ada";
     let new = User { note: "x".repeat(10_000), ..User::new(name) };
-    let token = stage.one.manager().create(kvolt_session::NewSession::new(new).owner(name)).await;
+    let token =
+        deployment.one.manager().create(kvolt_session::NewSession::new(new).owner(name)).await;
     let token = token.expect("a sign-in works");
     let own = sign_in(&manager, "mallory").await;
-    stage.outlive_copies().await;
+    deployment.outlive_copies().await;
     let reads = || server.faults.count(Call::Get);
     let all = || server.faults.count_all() - server.faults.count(Call::GetReady);
     let decoded_before = decoded(name);
@@ -228,12 +229,12 @@ pub async fn junk_for_a_known_id_is_read_once_and_not_decoded(stage: &Stage) {
             assert!(all() - before <= most, "{path}, {what}: {} calls", all() - before);
         }
     }
-    if !stage.is_in_memory() {
+    if !deployment.is_in_memory() {
         assert_eq!(decoded(name), decoded_before, "the data was decoded for junk");
         assert!(manager.get(&token).await.expect("the store answers").is_some());
         assert!(decoded(name) > decoded_before, "it is what is counted");
     }
-    if stage.bound().is_none() {
+    if deployment.bound().is_none() {
         return;
     }
     // With a copy there, and a hundred at once: two questions at a time are all that the store sees.
@@ -256,5 +257,5 @@ pub async fn junk_for_a_known_id_is_read_once_and_not_decoded(stage: &Stage) {
         assert!(asked.await.expect("it is answered"));
     }
     server.faults.only(&[]);
-    stage.is_accepted(&token).await;
+    deployment.is_accepted(&token).await;
 }

@@ -9,7 +9,7 @@ use http::StatusCode;
 use kvolt_session::{Access, AtLimit, Manager, OwnerLimit, RotateOutcome, Token};
 
 use super::{account, ids, listed, sign_in};
-use crate::stage::{Server, Stage};
+use crate::deployment::{Deployment, Server};
 use crate::user::{User, signed_in};
 
 const LIMIT: u32 = 10;
@@ -22,12 +22,12 @@ fn limited(server: &Server, max_entries: u32, at_limit: AtLimit) -> Manager<User
 
 /// Mattermost CVE-2024-4183: there is no limit, and whoever has the password fills the store. One
 /// sign-in more than allowed, on either server.
-pub async fn one_sign_in_too_many_is_refused_or_ends_the_oldest(stage: &Stage) {
+pub async fn one_sign_in_too_many_is_refused_or_ends_the_oldest(deployment: &Deployment) {
     for at_limit in [AtLimit::Refuse, AtLimit::RemoveOldest] {
         let mut devices = Vec::new();
         let owner = format!("{at_limit:?}");
         for number in 0..4 {
-            let server = stage.servers()[number % 2];
+            let server = deployment.servers()[number % 2];
             let mut device = server.client_of(limited(server, 3, at_limit));
             let answer = device.post(&format!("/login/{owner}")).await;
             let is_refused = at_limit == AtLimit::Refuse && number == 3;
@@ -38,27 +38,29 @@ pub async fn one_sign_in_too_many_is_refused_or_ends_the_oldest(stage: &Stage) {
         }
         if at_limit == AtLimit::RemoveOldest {
             let oldest = devices.remove(0);
-            stage.is_refused(&oldest.token().expect("it was signed in")).await;
+            deployment.is_refused(&oldest.token().expect("it was signed in")).await;
         }
         assert_eq!(devices.len(), 3);
         for device in &devices {
-            stage.is_accepted(&device.token().expect("it is signed in")).await;
+            deployment.is_accepted(&device.token().expect("it is signed in")).await;
         }
         // Who signs in over a session of their own takes no more room.
         let first = &mut devices[0];
         assert_eq!(first.post(&format!("/login/{owner}")).await.status, StatusCode::OK, "{owner}");
         for device in &devices {
-            stage.is_accepted(&device.token().expect("it is signed in")).await;
+            deployment.is_accepted(&device.token().expect("it is signed in")).await;
         }
     }
 }
 
 /// Mattermost CVE-2024-4183, when sign-ins race: each counts before any has been made, and all pass.
 /// Two hundred at once, on two servers, and at no moment are there more than the limit.
-pub async fn the_limit_of_sessions_is_exact_with_two_hundred_sign_ins_at_once(stage: &Stage) {
+pub async fn the_limit_of_sessions_is_exact_with_two_hundred_sign_ins_at_once(
+    deployment: &Deployment,
+) {
     for at_limit in [AtLimit::Refuse, AtLimit::RemoveOldest] {
         let name = format!("{at_limit:?}");
-        let managers = stage.servers().map(|server| limited(server, LIMIT, at_limit));
+        let managers = deployment.servers().map(|server| limited(server, LIMIT, at_limit));
         let is_over = Arc::new(AtomicBool::new(false));
         let watch = {
             let (is_over, manager, name) =
@@ -101,12 +103,12 @@ pub async fn the_limit_of_sessions_is_exact_with_two_hundred_sign_ins_at_once(st
 /// A relative of all of them: everything of an account is ended while sign-ins and rotations are
 /// under way, and one slips through. Whatever was there before it began is gone.
 pub async fn ending_all_during_two_hundred_sign_ins_leaves_nothing_that_came_before_it(
-    stage: &Stage,
+    deployment: &Deployment,
 ) {
     for round in 0..3 {
         let name = format!("ada-{round}");
         let owner = account(&name);
-        let managers = stage.servers().map(Server::manager);
+        let managers = deployment.servers().map(Server::manager);
         let made = Arc::new(Mutex::new(Vec::<Token>::new()));
         let sign_ins = managers.iter().cycle().take(20).map(|manager| {
             let (manager, name, made) = (manager.clone(), name.clone(), Arc::clone(&made));
@@ -148,9 +150,9 @@ pub async fn ending_all_during_two_hundred_sign_ins_leaves_nothing_that_came_bef
             sign_in.await.expect("sign-ins go on");
         }
         for moved in moving {
-            stage.is_refused(&moved.await.expect("it ended")).await;
+            deployment.is_refused(&moved.await.expect("it ended")).await;
         }
-        stage.outlive_copies().await;
+        deployment.outlive_copies().await;
         for token in &before {
             for manager in &managers {
                 assert!(manager.get(token).await.expect("the store answers").is_none());

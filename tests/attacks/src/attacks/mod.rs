@@ -1,14 +1,6 @@
-//! The attacks, a function each, for any [`Stage`](crate::Stage). Each panics where it succeeds.
+//! The attacks, a function each, for any [`Deployment`](crate::Deployment). Each panics where it succeeds.
 
-mod account_administrator;
-mod account_anonymous;
-mod account_binding;
-mod account_flashes;
-mod account_forms;
-mod account_live;
-mod account_remembered;
-mod account_reuse;
-mod account_step_up;
+mod account;
 mod adoption;
 mod at_rest;
 mod collisions;
@@ -28,15 +20,7 @@ mod tokens;
 mod updates;
 mod writers;
 
-pub use account_administrator::*;
-pub use account_anonymous::*;
-pub use account_binding::*;
-pub use account_flashes::*;
-pub use account_forms::*;
-pub use account_live::*;
-pub use account_remembered::*;
-pub use account_reuse::*;
-pub use account_step_up::*;
+pub use account::*;
 pub use adoption::*;
 pub use at_rest::*;
 pub use collisions::*;

@@ -9,7 +9,7 @@ use kvolt_session::{Access, AnonymousSessions, OwnerLimit, RotateOutcome, Token,
 use std::time::Duration;
 
 use super::{account, ids, sign_in};
-use crate::stage::{Server, Stage};
+use crate::deployment::{Deployment, Server};
 use crate::user::{User, signed_in};
 
 /// Tried with everything at its default: two applications on one server, whose accounts have the same
@@ -17,9 +17,9 @@ use crate::user::{User, signed_in};
 /// the one ended those of account 1 of the other.
 ///
 /// The names of the namespaces are as like each other as can be.
-pub async fn two_applications_on_one_server_never_meet(stage: &Stage) {
-    let neighbours = [stage.neighbour("_admin").await, stage.neighbour("0").await];
-    let mut all = vec![stage];
+pub async fn two_applications_on_one_server_never_meet(deployment: &Deployment) {
+    let neighbours = [deployment.neighbour("_admin").await, deployment.neighbour("0").await];
+    let mut all = vec![deployment];
     all.extend(&neighbours);
     let mut tokens = Vec::new();
     for (at, here) in all.iter().enumerate() {
@@ -35,7 +35,7 @@ pub async fn two_applications_on_one_server_never_meet(stage: &Stage) {
     let anonymous = |server: &Server| {
         server.builder().anonymous(AnonymousSessions::new(100)).build().expect("it can work")
     };
-    let visitor = anonymous(&stage.one).create_anonymous(User::new("visitor")).await;
+    let visitor = anonymous(&deployment.one).create_anonymous(User::new("visitor")).await;
     let visitor = visitor.expect("a visit works");
 
     for (at, here) in all.iter().enumerate() {
@@ -71,7 +71,7 @@ pub async fn two_applications_on_one_server_never_meet(stage: &Stage) {
     }
     assert!(admin.other.manager().peek(&tokens[1][0]).await.expect("it answers").is_some());
     for token in tokens[0].iter().chain([&visitor]) {
-        stage.is_accepted(token).await;
+        deployment.is_accepted(token).await;
     }
     // One manager, one account, at its limit: the other's sessions do not count.
     let limited = |server: &Server| {
@@ -79,7 +79,7 @@ pub async fn two_applications_on_one_server_never_meet(stage: &Stage) {
         server.builder().owner_limit(limit).build().expect("it can work")
     };
     let refused =
-        limited(&stage.one).create(signed_in("ada")).await.expect_err("it is one too many");
+        limited(&deployment.one).create(signed_in("ada")).await.expect_err("it is one too many");
     assert!(refused.is_limit_reached(), "{refused}");
     limited(&third.one).create(signed_in("ada")).await.map(drop).expect("there it is the first");
 }
@@ -113,10 +113,12 @@ async fn is_foreign(server: &Server, token: &Token) {
 /// application, where the account is an administrator's; or, in its own, under another id.
 ///
 /// In memory nobody writes past the library.
-pub async fn copied_entry_is_unknown_under_any_other_key(stage: &Stage) {
-    let neighbour = stage.neighbour("_admin").await;
-    let (Some(bytes), Some(its_bytes)) = (&stage.one.bytes, &neighbour.one.bytes) else { return };
-    let token = sign_in(&stage.one.manager(), "ada").await;
+pub async fn copied_entry_is_unknown_under_any_other_key(deployment: &Deployment) {
+    let neighbour = deployment.neighbour("_admin").await;
+    let (Some(bytes), Some(its_bytes)) = (&deployment.one.bytes, &neighbour.one.bytes) else {
+        return;
+    };
+    let token = sign_in(&deployment.one.manager(), "ada").await;
     let own = sign_in(&neighbour.one.manager(), "ada").await;
     let key = token.id().key(bytes.namespace());
     let entry = bytes.get(&key, Freshness::Strict).await.expect("it answers").expect("it is there");
@@ -150,14 +152,14 @@ pub async fn copied_entry_is_unknown_under_any_other_key(stage: &Stage) {
     let here = moved.id().key(bytes.namespace());
     let inserted = bytes.insert(here, NewEntry::restored(entry)).await;
     assert!(matches!(inserted.expect("the store answers"), InsertOutcome::Inserted { .. }));
-    stage.is_refused(&moved).await;
-    stage.is_accepted(&token).await;
+    deployment.is_refused(&moved).await;
+    deployment.is_accepted(&token).await;
 }
 
 /// A relative: what has not the form of a token reaches the store all the same, as a key, a pattern
 /// or a piece of a query.
-pub async fn what_is_no_token_never_reaches_the_store(stage: &Stage) {
-    let token = sign_in(&stage.one.manager(), "ada").await;
+pub async fn what_is_no_token_never_reaches_the_store(deployment: &Deployment) {
+    let token = sign_in(&deployment.one.manager(), "ada").await;
     let id = token.id().to_string();
     let first = |count: usize| token.expose()[..count].to_owned();
     let values = [
@@ -189,8 +191,8 @@ pub async fn what_is_no_token_never_reaches_the_store(stage: &Stage) {
         "__proto__".to_owned(),
         "0".repeat(4_000),
     ];
-    let dump = stage.dump();
-    for server in stage.servers() {
+    let dump = deployment.dump();
+    for server in deployment.servers() {
         let client = server.client();
         let before = server.faults.count_all();
         for value in &values {
@@ -205,7 +207,7 @@ pub async fn what_is_no_token_never_reaches_the_store(stage: &Stage) {
         }
         assert_eq!(server.faults.count_all(), before, "the store was asked");
     }
-    assert!(dump == stage.dump(), "and is as it was");
+    assert!(dump == deployment.dump(), "and is as it was");
 }
 
 /// poem 3.1 (tried), on a store that an application uses for its cache, too: a token leads to the
@@ -217,8 +219,8 @@ pub async fn what_is_no_token_never_reaches_the_store(stage: &Stage) {
 /// and whoever has a say in the value writes a session.
 ///
 /// In memory one store holds values of one type, so there is nothing to be tried.
-pub async fn a_token_made_of_the_name_of_other_data_is_unknown(stage: &Stage) {
-    let Some(bytes) = stage.one.bytes.clone() else { return };
+pub async fn a_token_made_of_the_name_of_other_data_is_unknown(deployment: &Deployment) {
+    let Some(bytes) = deployment.one.bytes.clone() else { return };
     let cache = Cache::new(Encoded::new(bytes, Text), Duration::from_secs(600));
     let name = "a report of all";
     let key = Key::of(name);
@@ -234,7 +236,7 @@ pub async fn a_token_made_of_the_name_of_other_data_is_unknown(stage: &Stage) {
         kept.as_deref() == Some(report)
     };
     put().await;
-    let attacker = stage.one.client().presenting(&value);
+    let attacker = deployment.one.client().presenting(&value);
     for path in ["/profile", "/strict/profile", "/poll"] {
         let status = attacker.clone().get(path).await.status;
         if status != StatusCode::UNAUTHORIZED {
@@ -248,13 +250,14 @@ pub async fn a_token_made_of_the_name_of_other_data_is_unknown(stage: &Stage) {
             put().await;
         }
     }
-    let ending = stage.one.builder().undecodable(Undecodable::End).build().expect("it can work");
-    stage.one.client_of(ending).presenting(&value).get("/").await;
+    let ending =
+        deployment.one.builder().undecodable(Undecodable::End).build().expect("it can work");
+    deployment.one.client_of(ending).presenting(&value).get("/").await;
     if !is_kept().await {
         found.push("a GET deletes it, where what can't be decoded is ended".to_owned());
         put().await;
     }
-    let manager = stage.other.manager();
+    let manager = deployment.other.manager();
     if manager.logout(&token).await.expect("the store answers") {
         found.push("destroy deletes it".to_owned());
         put().await;
@@ -267,7 +270,7 @@ pub async fn a_token_made_of_the_name_of_other_data_is_unknown(stage: &Stage) {
     // The record of a session of one's own, with the secret of this token.
     let bytes = URL_SAFE_NO_PAD.decode(&value).expect("it is base64");
     let (id, secret) = bytes.split_at(12);
-    let digest = Key::of([id, &stage.one.store.namespace().tag()[..16], secret].concat());
+    let digest = Key::of([id, &deployment.one.store.namespace().tag()[..16], secret].concat());
     let own = URL_SAFE_NO_PAD.encode(digest.as_bytes());
     let forged = format!(
         "{{\"v\":1,\"secret\":\"{own}\",\"created\":0,\"ends\":9999999999999,\
@@ -275,7 +278,7 @@ pub async fn a_token_made_of_the_name_of_other_data_is_unknown(stage: &Stage) {
          {{\"name\":\"admin\",\"count\":0,\"note\":\"\"}}"
     );
     cache.set(name, forged).await.expect("the store answers");
-    stage.outlive_copies().await;
+    deployment.outlive_copies().await;
     let answer = attacker.clone().get("/profile").await;
     if answer.status == StatusCode::OK {
         found.push(format!("a value of the cache signs in as {}", answer.text));

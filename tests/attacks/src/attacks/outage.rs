@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::{account, sign_in};
 use crate::client::{Answer, Client};
-use crate::stage::{Server, Stage, Waiting};
+use crate::deployment::{CopyLifetime, Deployment, Server};
 
 /// Longer than any store takes to be served again.
 const MAX_RECOVERY: Duration = Duration::from_secs(30);
@@ -19,8 +19,8 @@ const MAX_RECOVERY: Duration = Duration::from_secs(30);
 ///
 /// The store is taken away from one server, and given back. Meanwhile it says that it can't tell,
 /// and touches neither cookie nor data; the other server goes on.
-pub async fn an_outage_and_its_end_leave_the_data_unharmed(stage: &Stage) {
-    let mut client = stage.one.client();
+pub async fn an_outage_and_its_end_leave_the_data_unharmed(deployment: &Deployment) {
+    let mut client = deployment.one.client();
     client.post("/login/ada").await;
     for _ in 0..3 {
         client.post("/count").await;
@@ -28,9 +28,9 @@ pub async fn an_outage_and_its_end_leave_the_data_unharmed(stage: &Stage) {
     client.post("/note/100").await;
     let (jar, token) = (client.jar.clone(), client.token().expect("it is signed in"));
     for _ in 0..2 {
-        stage.one.cut();
+        deployment.one.cut();
         // What a near cache has may be used until the bound.
-        stage.outlive_copies().await;
+        deployment.outlive_copies().await;
         for (method, path) in [
             (Method::POST, "/count"),
             (Method::POST, "/note/7"),
@@ -49,11 +49,11 @@ pub async fn an_outage_and_its_end_leave_the_data_unharmed(stage: &Stage) {
             assert!(answer.header("retry-after").is_some(), "{path}");
         }
         assert_eq!(client.jar, jar, "nobody is logged out by it");
-        assert_eq!(client.at(&stage.other).get("/profile").await.text, "ada");
-        stage.one.restore();
+        assert_eq!(client.at(&deployment.other).get("/profile").await.text, "ada");
+        deployment.one.restore();
         is_served_again(&mut client).await;
         assert_eq!(client.get("/count").await.text, "3");
-        for server in stage.servers() {
+        for server in deployment.servers() {
             let session = server.manager().get(&token).await.expect("the store answers");
             let session = session.expect("it lives");
             assert_eq!((&*session.name, session.count, session.note.len()), ("ada", 3, 100));
@@ -77,10 +77,10 @@ async fn is_served_again(client: &mut Client) {
 
 /// A relative: the store has done what it was asked and the answer gets lost. That is an error, never
 /// a success or an absence, and whatever was done is whole.
-pub async fn a_lost_answer_is_an_error_and_nothing_is_half_done(stage: &Stage) {
-    let mut client = stage.one.client();
+pub async fn a_lost_answer_is_an_error_and_nothing_is_half_done(deployment: &Deployment) {
+    let mut client = deployment.one.client();
     client.post("/login/ada").await;
-    let faults = &stage.one.faults;
+    let faults = &deployment.one.faults;
     let losing = |call: Call| {
         faults.only(&[call]);
         faults.lose_all_answers(true);
@@ -93,7 +93,7 @@ pub async fn a_lost_answer_is_an_error_and_nothing_is_half_done(stage: &Stage) {
     let answer = client.post("/count").await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     found();
-    stage.outlive_copies().await;
+    deployment.outlive_copies().await;
     assert_eq!(client.get("/count").await.text, "1", "it had been counted, and once");
 
     losing(Call::Insert);
@@ -109,7 +109,7 @@ pub async fn a_lost_answer_is_an_error_and_nothing_is_half_done(stage: &Stage) {
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(client.jar, jar, "they can try again");
     found();
-    stage.is_refused(&client.token().expect("it is one")).await;
+    deployment.is_refused(&client.token().expect("it is one")).await;
     assert_eq!(client.post("/logout").await.status, StatusCode::OK);
     assert!(client.jar.is_empty());
 }
@@ -154,9 +154,9 @@ async fn damage(bytes: &AnyStore<Vec<u8>>, key: &Key, damage: Damage) -> Vec<u8>
 }
 
 /// Waits until no copy shows what was there before: until then, a client's answer may be old.
-async fn until_seen(stage: &Stage, client: &Client, is_it: impl Fn(&Answer) -> bool) {
-    let since = Waiting::begin(stage);
-    for server in stage.servers() {
+async fn until_seen(deployment: &Deployment, client: &Client, is_it: impl Fn(&Answer) -> bool) {
+    let since = CopyLifetime::begin(deployment);
+    for server in deployment.servers() {
         loop {
             let last = since.is_over();
             if is_it(&client.at(server).get("/count").await) {
@@ -171,19 +171,19 @@ async fn until_seen(stage: &Stage, client: &Client, is_it: impl Fn(&Answer) -> b
 /// and is whole again once it can be decoded.
 ///
 /// In memory nothing is decoded.
-pub async fn a_session_that_can_not_be_decoded_is_not_written_over(stage: &Stage) {
-    let Some(bytes) = &stage.other.bytes else { return };
-    let mut client = stage.one.client();
+pub async fn a_session_that_can_not_be_decoded_is_not_written_over(deployment: &Deployment) {
+    let Some(bytes) = &deployment.other.bytes else { return };
+    let mut client = deployment.one.client();
     client.post("/login/ada").await;
     client.post("/count").await;
     let token = client.token().expect("it is signed in");
     let key = token.id().key(bytes.namespace());
     for befalls in OF_THE_ENVELOPE.into_iter().chain(OF_THE_DATA) {
         let whole = damage(bytes, &key, befalls).await;
-        until_seen(stage, &client, |answer| answer.status.is_server_error()).await;
+        until_seen(deployment, &client, |answer| answer.status.is_server_error()).await;
         let damaged = befalls(&String::from_utf8(whole.clone()).expect("it is text"));
         let jar = client.jar.clone();
-        for server in stage.servers() {
+        for server in deployment.servers() {
             for path in ["/count", "/note/3", "/rotate"] {
                 let mut client = client.at(server);
                 let answer = client.post(path).await;
@@ -195,10 +195,10 @@ pub async fn a_session_that_can_not_be_decoded_is_not_written_over(stage: &Stage
         }
         let kept = put(bytes, &key, whole).await;
         assert_eq!(kept, damaged, "it was written over");
-        until_seen(stage, &client, |answer| answer.text == "1").await;
+        until_seen(deployment, &client, |answer| answer.text == "1").await;
     }
     let has_made = |server: &Server| server.faults.count(Call::Insert);
-    assert_eq!(stage.servers().map(has_made), [1, 0], "only the sign-in made anything");
+    assert_eq!(deployment.servers().map(has_made), [1, 0], "only the sign-in made anything");
 }
 
 /// A relative: whoever has a session that can't be decoded is neither let in nor let out, and can't
@@ -208,18 +208,18 @@ pub async fn a_session_that_can_not_be_decoded_is_not_written_over(stage: &Stage
 /// cookie, and a sign-out says that it failed.
 ///
 /// In memory nothing is decoded.
-pub async fn who_has_a_session_that_can_not_be_decoded_signs_in_and_out(stage: &Stage) {
-    let Some(bytes) = &stage.other.bytes else { return };
+pub async fn who_has_a_session_that_can_not_be_decoded_signs_in_and_out(deployment: &Deployment) {
+    let Some(bytes) = &deployment.other.bytes else { return };
     let mut found = Vec::new();
     for (befalls, ends) in [(OF_THE_ENVELOPE[1], false), (OF_THE_DATA[0], true)] {
         for path in ["/login/eve", "/bare/login/eve", "/logout"] {
-            let mut client = stage.one.client();
+            let mut client = deployment.one.client();
             client.post("/login/ada").await;
             let before = client.clone();
             let token = client.token().expect("it is signed in");
             let key = token.id().key(bytes.namespace());
             damage(bytes, &key, befalls).await;
-            until_seen(stage, &client, |answer| answer.status.is_server_error()).await;
+            until_seen(deployment, &client, |answer| answer.status.is_server_error()).await;
             let answer = client.post(path).await;
             let expected = match ends || path != "/logout" {
                 true => StatusCode::OK,
@@ -233,7 +233,7 @@ pub async fn who_has_a_session_that_can_not_be_decoded_signs_in_and_out(stage: &
                 found.push(format!("{path}: the session is left: {}", left.is_some()));
             }
             if !ends {
-                let manager = stage.other.manager();
+                let manager = deployment.other.manager();
                 assert!(
                     !manager.revoke_owned(&account("eve"), token.id()).await.expect("it answers")
                 );
@@ -250,9 +250,9 @@ pub async fn who_has_a_session_that_can_not_be_decoded_signs_in_and_out(stage: &
 /// that nobody sees or ends the others, nor that one. ASVS 7.4.5, 7.5.2.
 ///
 /// In memory nothing is decoded.
-pub async fn unreadable_session_hides_no_other_and_can_be_ended(stage: &Stage) {
-    let Some(bytes) = &stage.other.bytes else { return };
-    let managers = stage.servers().map(Server::manager);
+pub async fn unreadable_session_hides_no_other_and_can_be_ended(deployment: &Deployment) {
+    let Some(bytes) = &deployment.other.bytes else { return };
+    let managers = deployment.servers().map(Server::manager);
     for befalls in OF_THE_ENVELOPE.into_iter().chain(OF_THE_DATA) {
         let (own, bobs) = (sign_in(&managers[0], "ada").await, sign_in(&managers[1], "bob").await);
         let mut lost = Vec::new();
@@ -288,7 +288,7 @@ pub async fn unreadable_session_hides_no_other_and_can_be_ended(stage: &Stage) {
             assert_eq!((listing.sessions.len(), listing.unreadable), (1, Vec::new()));
         }
         for (name, token) in [("ada", &own), ("bob", &bobs)] {
-            stage.is_accepted(token).await;
+            deployment.is_accepted(token).await;
             assert_eq!(managers[0].revoke_owner(&account(name)).await.expect("it answers"), 1);
         }
     }

@@ -8,14 +8,14 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::application::router;
 use crate::client::{COOKIE_NAME, Client};
-use crate::stage::Stage;
+use crate::deployment::Deployment;
 
 /// Flask CVE-2023-30861, Django CVE-2014-1418: a cache keeps somebody's page, or their cookie, and
 /// gives it to others; also where a response does no more than refresh the session.
-pub async fn what_depends_on_a_session_is_kept_by_no_cache(stage: &Stage) {
-    let moment = stage.moment();
-    let manager = stage.one.builder().idle_timeout(moment).build().expect("it can work");
-    let mut client = stage.one.client_of(manager);
+pub async fn what_depends_on_a_session_is_kept_by_no_cache(deployment: &Deployment) {
+    let moment = deployment.short_timeout();
+    let manager = deployment.one.builder().idle_timeout(moment).build().expect("it can work");
+    let mut client = deployment.one.client_of(manager);
     let is_said = |answer: &crate::Answer, path: &str| {
         assert_eq!(answer.header("cache-control"), Some("no-store"), "{path}");
         assert_eq!(answer.header("vary"), Some("cookie"), "{path}");
@@ -30,7 +30,7 @@ pub async fn what_depends_on_a_session_is_kept_by_no_cache(stage: &Stage) {
         }
     }
     // Long enough that the use is written down: it is refreshed, and nothing else.
-    stage.pass(moment / 3).await;
+    deployment.advance(moment / 3).await;
     let refreshed = client.get("/profile").await;
     assert_eq!((&*refreshed.text, refreshed.set_cookies().len()), ("ada", 0));
     is_said(&refreshed, "a refresh");
@@ -45,10 +45,10 @@ pub async fn what_depends_on_a_session_is_kept_by_no_cache(stage: &Stage) {
 
 /// Tomcat CVE-2023-28708: behind a proxy that ends TLS the server sees plain HTTP, and leaves out
 /// `Secure`. A real server on a real socket, with whatever such a proxy says.
-pub async fn the_cookie_is_secure_behind_a_proxy_that_ends_tls(stage: &Stage) {
+pub async fn the_cookie_is_secure_behind_a_proxy_that_ends_tls(deployment: &Deployment) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
     let address = listener.local_addr().expect("it is bound");
-    let app = router(Sessions::new(stage.one.manager()));
+    let app = router(Sessions::new(deployment.one.manager()));
     let server = tokio::spawn(async move { serve(listener, app).await });
     for headers in [
         "",
@@ -81,10 +81,10 @@ pub async fn the_cookie_is_secure_behind_a_proxy_that_ends_tls(stage: &Stage) {
 
 /// actix-extras 87, 129: a logout removes the cookie of another path, so the browser keeps the one
 /// that it should forget. A real jar, and a logout from a nested path.
-pub async fn a_logout_from_a_nested_path_empties_a_real_jar(stage: &Stage) {
-    let plain = stage.one.client();
+pub async fn a_logout_from_a_nested_path_empties_a_real_jar(deployment: &Deployment) {
+    let plain = deployment.one.client();
     let other = CookiePolicy::builder().path("/deep").persistent(true).build();
-    let other = Sessions::builder(stage.other.manager())
+    let other = Sessions::builder(deployment.other.manager())
         .lookup("cookie:__Secure-id".parse().expect("it is a place"))
         .cookie(other.expect("the attributes are possible"));
     let nested = axum::Router::new().nest("/deep", router(other.build().expect("it can work")));
@@ -104,7 +104,7 @@ pub async fn a_logout_from_a_nested_path_empties_a_real_jar(stage: &Stage) {
             let token = client.token().expect("it is signed in");
             assert_eq!(client.post(logout).await.status, StatusCode::OK);
             assert!(client.jar.is_empty(), "{logout}: {:?}", client.jar);
-            stage.is_refused(&token).await;
+            deployment.is_refused(&token).await;
         }
     }
 }

@@ -7,19 +7,19 @@ use kvolt_session::RotateOutcome;
 use kvolt_testkit::Call;
 
 use super::{ids, rotated, sign_in};
-use crate::stage::Stage;
+use crate::deployment::Deployment;
 
 /// saysion 0.2, async-session: the new id works, and the old one goes on working, too.
-pub async fn after_a_rotation_the_old_token_is_refused(stage: &Stage) {
-    let managers = stage.servers().map(crate::Server::manager);
+pub async fn after_a_rotation_the_old_token_is_refused(deployment: &Deployment) {
+    let managers = deployment.servers().map(crate::Server::manager);
     let mut token = sign_in(&managers[0], "ada").await;
     for step in 0..4 {
         // Both servers have seen it, and may have kept a copy.
-        stage.is_accepted(&token).await;
+        deployment.is_accepted(&token).await;
         let moved = managers[step % 2].rotate(&token).await.expect("the store answers");
         let successor = rotated(moved);
-        stage.is_refused(&token).await;
-        stage.is_accepted(&successor).await;
+        deployment.is_refused(&token).await;
+        deployment.is_accepted(&successor).await;
         assert_eq!(successor.id(), token.id(), "a rotation keeps the id");
         assert_eq!(ids(&managers[0], "ada").await, [token.id()]);
         let again = managers[1].rotate(&token).await.expect("the store answers");
@@ -39,14 +39,14 @@ pub async fn after_a_rotation_the_old_token_is_refused(stage: &Stage) {
         }
     }
     assert_eq!(successors.len(), 1);
-    stage.is_refused(&token).await;
-    stage.is_accepted(&successors[0]).await;
+    deployment.is_refused(&token).await;
+    deployment.is_accepted(&successors[0]).await;
 }
 
 /// tower-sessions 0.14 (tried): the handler fails after it has rotated the id, so the old one is gone
 /// and the new one never reaches the client.
-pub async fn a_new_token_reaches_the_client_also_when_its_handler_fails(stage: &Stage) {
-    let mut client = stage.one.client();
+pub async fn a_new_token_reaches_the_client_also_when_its_handler_fails(deployment: &Deployment) {
+    let mut client = deployment.one.client();
     client.post("/login/ada").await;
     client.post("/count").await;
     let before = client.clone();
@@ -55,19 +55,21 @@ pub async fn a_new_token_reaches_the_client_also_when_its_handler_fails(stage: &
     assert_eq!(answer.set_cookies().len(), 1);
     assert_eq!(answer.header("cache-control"), Some("no-store"));
     assert_ne!(client.jar, before.jar);
-    stage.is_refused(&before.token().expect("it was one")).await;
-    for server in stage.servers() {
+    deployment.is_refused(&before.token().expect("it was one")).await;
+    for server in deployment.servers() {
         assert_eq!(client.at(server).get("/count").await.text, "1");
     }
 }
 
 /// A relative: the rotation itself fails, is given up half-way, or its answer gets lost. There is one
 /// session afterwards: by the old token, or by a new one.
-pub async fn a_rotation_that_fails_or_is_given_up_leaves_exactly_one_session(stage: &Stage) {
+pub async fn a_rotation_that_fails_or_is_given_up_leaves_exactly_one_session(
+    deployment: &Deployment,
+) {
     let grace = Duration::from_secs(600);
-    let faults = &stage.one.faults;
+    let faults = &deployment.one.faults;
     for has_grace in [false, true] {
-        let builder = stage.one.builder();
+        let builder = deployment.one.builder();
         let builder = if has_grace { builder.rotation_grace(grace) } else { builder };
         let manager = builder.build().expect("it can work");
         for what in ["fails", "is lost", "is given up before", "is given up after"] {
@@ -84,7 +86,7 @@ pub async fn a_rotation_that_fails_or_is_given_up_leaves_exactly_one_session(sta
                     // The store is asked once more, and says that it was done.
                     faults.lose_next_answers(1);
                     let settled = rotated(manager.rotate(&token).await.expect("it is settled"));
-                    stage.is_accepted(&settled).await;
+                    deployment.is_accepted(&settled).await;
                     true
                 }
                 _ => {
@@ -105,14 +107,14 @@ pub async fn a_rotation_that_fails_or_is_given_up_leaves_exactly_one_session(sta
                 }
             };
             faults.only(&[]);
-            stage.outlive_copies().await;
-            for server in stage.servers() {
+            deployment.outlive_copies().await;
+            for server in deployment.servers() {
                 assert_eq!(ids(&server.manager(), &owner).await, [token.id()], "{owner}");
             }
             // With a grace, a client that was not told can go on until it ends.
             match is_done && !has_grace {
-                true => stage.is_refused(&token).await,
-                false => stage.is_accepted(&token).await,
+                true => deployment.is_refused(&token).await,
+                false => deployment.is_accepted(&token).await,
             }
         }
     }

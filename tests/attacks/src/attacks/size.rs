@@ -2,23 +2,23 @@
 
 use http::StatusCode;
 
-use crate::stage::Stage;
+use crate::deployment::Deployment;
 
 /// Symfony CVE-2016-4423: whoever has not even signed in makes the server keep whatever they send.
 ///
 /// Beyond the bound there is an error that says so, and nothing is changed. Elsewhere each session
 /// has its bound; in memory, where nothing is encoded, the whole store has one.
-pub async fn a_session_takes_no_more_than_its_bound_and_says_so(stage: &Stage) {
-    let (too_much, expected) = match stage.is_in_memory() {
+pub async fn a_session_takes_no_more_than_its_bound_and_says_so(deployment: &Deployment) {
+    let (too_much, expected) = match deployment.is_in_memory() {
         true => (16 << 20, StatusCode::SERVICE_UNAVAILABLE),
         false => (128 << 10, StatusCode::PAYLOAD_TOO_LARGE),
     };
-    let mut visitor = stage.one.client();
+    let mut visitor = deployment.one.client();
     let answer = visitor.post(&format!("/guest/{too_much}")).await;
     assert_eq!((answer.status, answer.set_cookies().len()), (expected, 0));
     assert!(!answer.text.is_empty() && answer.text.len() < 100, "{}", answer.text);
     assert!(visitor.jar.is_empty());
-    assert_eq!(stage.count(), 0, "nothing of it is kept");
+    assert_eq!(deployment.count(), 0, "nothing of it is kept");
 
     visitor.post("/guest/1000").await;
     visitor.post("/count").await;
@@ -33,11 +33,11 @@ pub async fn a_session_takes_no_more_than_its_bound_and_says_so(stage: &Stage) {
         let session = manager.peek(&token).await.expect("the store answers");
         session.expect("it is there").note.len()
     };
-    stage.outlive_copies().await;
-    for server in stage.servers() {
+    deployment.outlive_copies().await;
+    for server in deployment.servers() {
         let token = visitor.token().expect("it is a session");
         assert_eq!(note(server.manager(), token).await, 1_000);
     }
-    let mut other = stage.other.client();
+    let mut other = deployment.other.client();
     assert_eq!(other.post("/login/ada").await.status, StatusCode::OK, "and others have room");
 }

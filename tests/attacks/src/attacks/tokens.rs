@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use kvolt_session::Token;
 
 use super::sign_in;
-use crate::stage::Stage;
+use crate::deployment::Deployment;
 
 const TOKENS: usize = 2_000;
 
@@ -14,17 +14,20 @@ const TOKENS: usize = 2_000;
 ///
 /// As a store may have a say in which ids it takes, they are looked at on each. (A generator that
 /// fails, which only the crate's own tests can have, is `failing_generator_makes_no_session`.)
-pub async fn two_thousand_tokens_differ_and_use_the_whole_alphabet_at_every_place(stage: &Stage) {
-    let tasks = stage.servers().into_iter().cycle().take(8).enumerate().map(|(number, server)| {
-        let manager = server.manager();
-        tokio::spawn(async move {
-            let mut tokens = Vec::new();
-            for _ in 0..TOKENS / 8 {
-                tokens.push(sign_in(&manager, &format!("owner-{number}")).await);
-            }
-            tokens
-        })
-    });
+pub async fn two_thousand_tokens_differ_and_use_the_whole_alphabet_at_every_place(
+    deployment: &Deployment,
+) {
+    let tasks =
+        deployment.servers().into_iter().cycle().take(8).enumerate().map(|(number, server)| {
+            let manager = server.manager();
+            tokio::spawn(async move {
+                let mut tokens = Vec::new();
+                for _ in 0..TOKENS / 8 {
+                    tokens.push(sign_in(&manager, &format!("owner-{number}")).await);
+                }
+                tokens
+            })
+        });
     let (mut texts, mut ids) = (HashSet::new(), HashSet::new());
     let mut seen = [[false; 128]; Token::LEN];
     for task in tasks.collect::<Vec<_>>() {

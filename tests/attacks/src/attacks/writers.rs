@@ -12,7 +12,7 @@ use kvolt_cache::{
 use kvolt_session::{Access, Manager, ManagerBuilder, Owner, Record, RecordJson, Token};
 
 use super::{account, sign_in};
-use crate::stage::{Server, Stage};
+use crate::deployment::{Deployment, Server};
 use crate::user::User;
 
 /// Managers on a server's store as it is, and on one whose values are encrypted. The clock is the
@@ -35,8 +35,8 @@ async fn rewrite(bytes: &AnyStore<Vec<u8>>, key: &Key, expiry: Expiry, owner: Ow
     assert!(matches!(inserted, InsertOutcome::Inserted { .. }));
 }
 
-async fn is_accepted(stage: &Stage, manager: &Manager<User>, token: &Token) -> bool {
-    stage.outlive_copies().await;
+async fn is_accepted(deployment: &Deployment, manager: &Manager<User>, token: &Token) -> bool {
+    deployment.outlive_copies().await;
     let mut answers = Vec::new();
     for access in [Access::PEEK, Access::SLIDE, Access::PEEK.strict()] {
         let found = manager.get_with(token, access).await;
@@ -50,20 +50,20 @@ async fn is_accepted(stage: &Stage, manager: &Manager<User>, token: &Token) -> b
 /// a stolen session lives for ever. The absolute end is sealed in the value, too.
 ///
 /// In memory nobody writes past the library.
-pub async fn store_writer_makes_no_session_immortal(stage: &Stage) {
-    let Some(bytes) = &stage.one.bytes else { return };
+pub async fn store_writer_makes_no_session_immortal(deployment: &Deployment) {
+    let Some(bytes) = &deployment.one.bytes else { return };
     let clock = ManualClock::new();
-    for manager in managers(&stage.one, bytes, &clock) {
+    for manager in managers(&deployment.one, bytes, &clock) {
         let lifetime = manager.lifetime();
         let token = sign_in(&manager, "ada").await;
         let key = token.id().key(manager.namespace());
         rewrite(bytes, &key, Expiry::after(lifetime * 100), account("ada")).await;
-        assert!(is_accepted(stage, &manager, &token).await, "it is as good as it was");
+        assert!(is_accepted(deployment, &manager, &token).await, "it is as good as it was");
         // The clocks of the store and of the server may be a minute apart.
         clock.advance(lifetime + Duration::from_secs(59));
-        assert!(is_accepted(stage, &manager, &token).await);
+        assert!(is_accepted(deployment, &manager, &token).await);
         clock.advance(Duration::from_secs(1));
-        assert!(!is_accepted(stage, &manager, &token).await, "it has no end");
+        assert!(!is_accepted(deployment, &manager, &token).await, "it has no end");
         let listing = manager.list(&account("ada")).await.expect("the store answers");
         assert!(listing.sessions.is_empty(), "it is listed after its end");
         let updated = manager.update(&token, |user| user.count += 1).await;
@@ -76,15 +76,15 @@ pub async fn store_writer_makes_no_session_immortal(stage: &Stage) {
 /// then goes by its data, or out of reach of "sign out everywhere".
 ///
 /// In memory nobody writes past the library.
-pub async fn store_writer_gives_no_session_to_another_owner(stage: &Stage) {
-    let Some(bytes) = &stage.one.bytes else { return };
+pub async fn store_writer_gives_no_session_to_another_owner(deployment: &Deployment) {
+    let Some(bytes) = &deployment.one.bytes else { return };
     let clock = ManualClock::new();
-    for manager in managers(&stage.one, bytes, &clock) {
+    for manager in managers(&deployment.one, bytes, &clock) {
         let token = sign_in(&manager, "mallory").await;
         let admins = sign_in(&manager, "admin").await;
         let key = token.id().key(manager.namespace());
         rewrite(bytes, &key, Expiry::after(manager.lifetime()), account("admin")).await;
-        assert!(!is_accepted(stage, &manager, &token).await, "it is nobody's");
+        assert!(!is_accepted(deployment, &manager, &token).await, "it is nobody's");
         let of = async |name: &str| manager.list(&account(name)).await.expect("it answers");
         let (admin, mallory) = (of("admin").await, of("mallory").await);
         let listed: Vec<_> =

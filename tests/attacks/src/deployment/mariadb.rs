@@ -3,30 +3,31 @@ use std::sync::OnceLock;
 use kvolt_servers::{MariaDb, Package, Proxy};
 use kvolt_sql::MySqlStore;
 
-use super::elsewhere::{shared, unique};
+use super::remote::{shared, unique};
 use super::server::TIMEOUT;
-use super::{Opening, Raw, Server, Stage};
+use super::{Deployment, Opening, RawStore, Server};
 
-pub(super) async fn open() -> Option<Stage> {
+pub(super) async fn open() -> Option<Deployment> {
     static MARIADB: OnceLock<MariaDb> = OnceLock::new();
     let start = || MariaDb::builder().fsync(false).start();
     let mariadb = shared(&MARIADB, Package::MariaDb, start).await?;
-    Some(stage(mariadb, unique("stage"), None).await)
+    Some(deployment(mariadb, unique("deployment"), None).await)
 }
 
 /// A namespace, whose first server shares the connections of a neighbour's if there is one.
-fn stage(mariadb: &'static MariaDb, namespace: String, beside: Option<MySqlStore>) -> Opening {
+fn deployment(mariadb: &'static MariaDb, namespace: String, beside: Option<MySqlStore>) -> Opening {
     Box::pin(async move {
         let (store, proxy) = match beside {
             Some(beside) => (beside.within(&namespace).await.expect("the tables are made"), None),
             None => connected(mariadb, &namespace).await,
         };
         let (elsewhere, its_proxy) = connected(mariadb, &namespace).await;
-        let one = Server::elsewhere(store.clone(), proxy);
-        let other = Server::elsewhere(elsewhere, its_proxy);
+        let one = Server::remote(store.clone(), proxy);
+        let other = Server::remote(elsewhere, its_proxy);
         let raw = Box::new(Table { mariadb, table: format!("{namespace}_sessions") });
-        let neighbour = Box::new(move |namespace| stage(mariadb, namespace, Some(store.clone())));
-        Stage { one, other, namespace, clock: None, bound: None, raw, neighbour }
+        let neighbour =
+            Box::new(move |namespace| deployment(mariadb, namespace, Some(store.clone())));
+        Deployment { one, other, namespace, clock: None, bound: None, raw, neighbour }
     })
 }
 
@@ -43,7 +44,7 @@ struct Table {
     table: String,
 }
 
-impl Raw for Table {
+impl RawStore for Table {
     fn count(&self) -> usize {
         let count = self.mariadb.sql(&format!("SELECT count(*) FROM {}", self.table));
         count.parse().expect("it is a number")

@@ -13,7 +13,7 @@ use kvolt_cache::{
 use kvolt_testkit::{Faults, FaultyStore};
 
 /// A store right above the driver of a real one, with [`Faults`] and [`Collisions`].
-pub(crate) struct Gated<V, S> {
+pub(crate) struct FaultyPushStore<V, S> {
     faulty: FaultyStore<S>,
     collisions: Collisions,
     value: PhantomData<fn() -> V>,
@@ -46,12 +46,12 @@ impl Collisions {
     }
 }
 
-impl<V: Send + 'static, S: Store<V>> Gated<V, S> {
+impl<V: Send + 'static, S: Store<V>> FaultyPushStore<V, S> {
     pub(crate) fn new(store: S) -> (Self, Faults, Collisions) {
         let (faulty, faults) = FaultyStore::new(store);
         let collisions = Collisions::default();
-        let gated = Self { faulty, collisions: collisions.clone(), value: PhantomData };
-        (gated, faults, collisions)
+        let faulty_push_store = Self { faulty, collisions: collisions.clone(), value: PhantomData };
+        (faulty_push_store, faults, collisions)
     }
 
     async fn collide(&self, key: Key) -> Result<()> {
@@ -70,7 +70,7 @@ impl<V: Send + 'static, S: Store<V>> Gated<V, S> {
 /// Longer than any test takes.
 const LONG: Duration = Duration::from_secs(3_600);
 
-impl<V: Send + 'static, S: Store<V>> Store<V> for Gated<V, S> {
+impl<V: Send + 'static, S: Store<V>> Store<V> for FaultyPushStore<V, S> {
     fn namespace(&self) -> &Namespace {
         self.faulty.namespace()
     }
@@ -144,21 +144,21 @@ impl<V: Send + 'static, S: Store<V>> Store<V> for Gated<V, S> {
     }
 }
 
-impl<V: Send + 'static, S: Store<V> + ChangeFeed> ChangeFeed for Gated<V, S> {
+impl<V: Send + 'static, S: Store<V> + ChangeFeed> ChangeFeed for FaultyPushStore<V, S> {
     async fn run(&self, interval: Duration, listener: &dyn ChangeObserver) -> Error {
         self.faulty.inner().run(interval, listener).await
     }
 }
 
-impl<V, S: Clone> Clone for Gated<V, S> {
+impl<V, S: Clone> Clone for FaultyPushStore<V, S> {
     fn clone(&self) -> Self {
         let (faulty, collisions) = (self.faulty.clone(), self.collisions.clone());
         Self { faulty, collisions, value: PhantomData }
     }
 }
 
-impl<V, S: fmt::Debug> fmt::Debug for Gated<V, S> {
+impl<V, S: fmt::Debug> fmt::Debug for FaultyPushStore<V, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Gated").field("store", &self.faulty).finish_non_exhaustive()
+        f.debug_struct("FaultyPushStore").field("store", &self.faulty).finish_non_exhaustive()
     }
 }

@@ -11,7 +11,7 @@ use kvolt_testkit::Faults;
 
 use crate::application::router;
 use crate::client::Client;
-use crate::gated::{Collisions, Gated};
+use crate::faulty_push_store::{Collisions, FaultyPushStore};
 use crate::user::User;
 
 /// A server of the application: its own connections to the store, and a network that can be cut.
@@ -39,7 +39,7 @@ pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
 impl Server {
     /// One that keeps sessions in its own memory.
     pub(super) fn in_memory(store: impl Store<Record<User>>, clock: Clock) -> Self {
-        let (store, faults, collisions) = Gated::new(store);
+        let (store, faults, collisions) = FaultyPushStore::new(store);
         let store = AnyStore::new(store);
         Self {
             store,
@@ -53,10 +53,10 @@ impl Server {
     }
 
     /// One on a store elsewhere.
-    pub(super) fn elsewhere(store: impl Store<Vec<u8>> + Clone, proxy: Option<Proxy>) -> Self {
-        let (gated, faults, collisions) = Gated::new(store);
-        let bytes = Some(AnyStore::new(gated.clone()));
-        let store = AnyStore::new(Encoded::new(gated, RecordJson::new()));
+    pub(super) fn remote(store: impl Store<Vec<u8>> + Clone, proxy: Option<Proxy>) -> Self {
+        let (faulty_push_store, faults, collisions) = FaultyPushStore::new(store);
+        let bytes = Some(AnyStore::new(faulty_push_store.clone()));
+        let store = AnyStore::new(Encoded::new(faulty_push_store, RecordJson::new()));
         Self { store, bytes, faults, collisions, proxy, clock: None, listen: None }
     }
 
@@ -67,14 +67,16 @@ impl Server {
         proxy: Option<Proxy>,
         bound: Option<Duration>,
     ) -> Self {
-        let (gated, faults, collisions) = Gated::new(store);
-        let bytes = Some(AnyStore::new(gated.clone()));
+        let (faulty_push_store, faults, collisions) = FaultyPushStore::new(store);
+        let bytes = Some(AnyStore::new(faulty_push_store.clone()));
         let (store, listen) = match bound {
-            Some(bound) => (listened_to(gated, bound, DEFAULT_MAX_COPIES).await, None),
+            Some(bound) => (listened_to(faulty_push_store, bound, DEFAULT_MAX_COPIES).await, None),
             None => {
-                let store = AnyStore::new(Encoded::new(gated.clone(), RecordJson::new()));
-                let listen: Listen =
-                    Box::new(move |bound| Box::pin(listened_to(gated.clone(), bound, 0)));
+                let store =
+                    AnyStore::new(Encoded::new(faulty_push_store.clone(), RecordJson::new()));
+                let listen: Listen = Box::new(move |bound| {
+                    Box::pin(listened_to(faulty_push_store.clone(), bound, 0))
+                });
                 (store, Some(listen))
             }
         };

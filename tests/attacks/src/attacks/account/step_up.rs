@@ -8,25 +8,27 @@ use http::StatusCode;
 use kvolt_session::{Access, Level, RotateOutcome};
 use kvolt_testkit::Call;
 
-use super::{rotated, sign_in};
-use crate::account::FRESH;
-use crate::stage::{Server, Stage};
+use crate::account_routes::FRESH;
+use crate::attacks::{rotated, sign_in};
+use crate::deployment::{Deployment, Server};
 use crate::user::signed_in;
 
 /// A sensitive act asks for a session alone: one that was left open hours ago, or that a password
 /// alone has opened, will do. OWASP ASVS 7.5.1 and 7.2.4, NIST SP 800-63B-4, 5.2.
-pub async fn a_sensitive_act_is_refused_to_a_session_that_is_stale_or_too_low(stage: &Stage) {
-    let mut client = stage.one.client();
+pub async fn a_sensitive_act_is_refused_to_a_session_that_is_stale_or_too_low(
+    deployment: &Deployment,
+) {
+    let mut client = deployment.one.client();
     client.post("/login/ada").await;
     assert_eq!(client.post("/account/fresh").await.status, StatusCode::OK);
-    for server in stage.servers() {
+    for server in deployment.servers() {
         let answer = client.at(server).post("/account/strong").await;
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "a password is no second factor");
         let said = answer.header("www-authenticate").unwrap_or(&answer.text);
         assert!(said.contains("insufficient"), "{said}");
     }
-    stage.pass(FRESH + Duration::from_millis(100)).await;
-    for server in stage.servers() {
+    deployment.advance(FRESH + Duration::from_millis(100)).await;
+    for server in deployment.servers() {
         let mut client = client.at(server);
         assert_eq!(client.post("/account/fresh").await.status, StatusCode::UNAUTHORIZED);
         assert_eq!(client.get("/profile").await.text, "ada", "nobody is signed out by it");
@@ -36,10 +38,10 @@ pub async fn a_sensitive_act_is_refused_to_a_session_that_is_stale_or_too_low(st
     let stale = client.clone();
     assert_eq!(client.post("/account/prove/1").await.status, StatusCode::OK);
     assert_ne!(client.jar, stale.jar, "a proof changes the token");
-    stage.is_refused(&stale.token().expect("it was one")).await;
-    assert_eq!(client.at(&stage.other).post("/account/fresh").await.status, StatusCode::OK);
+    deployment.is_refused(&stale.token().expect("it was one")).await;
+    assert_eq!(client.at(&deployment.other).post("/account/fresh").await.status, StatusCode::OK);
     let low = client.clone();
-    for server in stage.servers() {
+    for server in deployment.servers() {
         let answer = client.at(server).post("/account/strong").await;
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
     }
@@ -47,8 +49,8 @@ pub async fn a_sensitive_act_is_refused_to_a_session_that_is_stale_or_too_low(st
     assert_eq!(client.post("/account/prove/2").await.status, StatusCode::OK);
     assert_ne!(client.jar, low.jar);
     let token = client.token().expect("it is signed in");
-    stage.is_refused(&low.token().expect("it was one")).await;
-    for server in stage.servers() {
+    deployment.is_refused(&low.token().expect("it was one")).await;
+    for server in deployment.servers() {
         assert_eq!(client.at(server).post("/account/strong").await.status, StatusCode::OK);
         for old in [&stale, &low] {
             for path in ["/account/strong", "/account/fresh", "/account/prove/3"] {
@@ -63,16 +65,16 @@ pub async fn a_sensitive_act_is_refused_to_a_session_that_is_stale_or_too_low(st
         assert_eq!(session.authenticated_at(Level::Three), None);
     }
     // Another session of the same user's has proved nothing.
-    let mut device = stage.other.client();
+    let mut device = deployment.other.client();
     device.post("/login/ada").await;
     assert_eq!(device.post("/account/strong").await.status, StatusCode::UNAUTHORIZED);
 }
 
 /// A relative: proofs race, and one that is weaker or older undoes what another has proved, or one
 /// lifts the session to more than any of them proved.
-pub async fn of_proofs_at_once_none_lowers_anything(stage: &Stage) {
+pub async fn of_proofs_at_once_none_lowers_anything(deployment: &Deployment) {
     for highest in [Level::Two, Level::Three] {
-        let managers = stage.servers().map(|server| {
+        let managers = deployment.servers().map(|server| {
             let builder = server.builder().rotation_grace(Duration::from_secs(600));
             builder.build().expect("it can work")
         });
@@ -138,25 +140,25 @@ pub async fn of_proofs_at_once_none_lowers_anything(stage: &Stage) {
 
 /// A relative: the token changes while its user proves who they are, and without a grace the proof
 /// has no session to go to. Whoever proved it is told, and it is nobody else's.
-pub async fn a_proof_that_comes_too_late_is_told_and_lifts_nothing(stage: &Stage) {
-    let managers = stage.servers().map(Server::manager);
+pub async fn a_proof_that_comes_too_late_is_told_and_lifts_nothing(deployment: &Deployment) {
+    let managers = deployment.servers().map(Server::manager);
     let token = sign_in(&managers[0], "ada").await;
-    stage.one.faults.only(&[Call::Replace]);
-    stage.one.faults.hold_calls();
+    deployment.one.faults.only(&[Call::Replace]);
+    deployment.one.faults.hold_calls();
     let (late, own) = (managers[0].clone(), token.clone());
     let late = tokio::spawn(async move {
         late.reauthenticate(&own, Level::Three).await.expect("the store answers")
     });
-    stage.one.faults.until_waiting(1).await;
+    deployment.one.faults.until_waiting(1).await;
     let successor = rotated(managers[1].rotate(&token).await.expect("the store answers"));
-    stage.one.faults.release();
-    stage.one.faults.only(&[]);
+    deployment.one.faults.release();
+    deployment.one.faults.only(&[]);
     let late = late.await.expect("it is answered");
     assert!(
         matches!(late, RotateOutcome::Absent),
         "it was noted nowhere, and {late:?} says it was"
     );
-    stage.is_refused(&token).await;
+    deployment.is_refused(&token).await;
     for manager in &managers {
         let found = manager.get_with(&successor, Access::PEEK.strict()).await;
         let session = found.expect("the store answers").expect("it is there");

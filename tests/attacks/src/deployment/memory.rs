@@ -2,23 +2,23 @@ use kvolt_cache::{Codec, ManualClock, MemoryStore, Store};
 use kvolt_session::{Record, RecordJson};
 use tokio::runtime::Handle;
 
-use super::{Raw, Server, Stage};
+use super::{Deployment, RawStore, Server};
 use crate::user::User;
 
 /// What the store in memory holds at the most. Its sessions have no size of their own.
 const MAX_BYTES: usize = 8 << 20;
 
-pub(super) fn open() -> Stage {
-    stage(ManualClock::new(), String::from("memory"))
+pub(super) fn open() -> Deployment {
+    deployment(ManualClock::new(), String::from("memory"))
 }
 
 /// A store of its own: in memory, each has one namespace.
-fn stage(clock: ManualClock, namespace: String) -> Stage {
+fn deployment(clock: ManualClock, namespace: String) -> Deployment {
     let weigh =
         |record: &Record<User>| record.data().map_or(0, |user| user.name.len() + user.note.len());
     let store = MemoryStore::builder().max_bytes(MAX_BYTES, weigh).clock(clock.clock()).build();
     let its_clock = clock.clone();
-    Stage {
+    Deployment {
         one: Server::in_memory(store.clone(), clock.clock()),
         other: Server::in_memory(store.clone(), clock.clock()),
         namespace,
@@ -26,15 +26,15 @@ fn stage(clock: ManualClock, namespace: String) -> Stage {
         bound: None,
         raw: Box::new(Memory(store)),
         neighbour: Box::new(move |namespace| {
-            let stage = stage(its_clock.clone(), namespace);
-            Box::pin(async { stage })
+            let deployment = deployment(its_clock.clone(), namespace);
+            Box::pin(async { deployment })
         }),
     }
 }
 
 struct Memory(MemoryStore<Record<User>>);
 
-impl Raw for Memory {
+impl RawStore for Memory {
     fn count(&self) -> usize {
         self.0.len()
     }

@@ -8,16 +8,16 @@ use http::StatusCode;
 use kvolt_session::{Access, AnonymousSessions, AtLimit, Level, Manager, NewSession, Token};
 use kvolt_testkit::Call;
 
-use super::sign_in;
-use crate::stage::{Server, Stage};
+use crate::attacks::sign_in;
+use crate::deployment::{Deployment, Server};
 use crate::user::{User, signed_in};
 
 const VISITORS: usize = 200;
 const MAX_VISITORS: u32 = 48;
 
 /// A manager on each server, for so many visitors, whose basket becomes the user's.
-fn managers(stage: &Stage, max: u32, at_limit: AtLimit) -> [Manager<User>; 2] {
-    stage.servers().map(|server: &Server| {
+fn managers(deployment: &Deployment, max: u32, at_limit: AtLimit) -> [Manager<User>; 2] {
+    deployment.servers().map(|server: &Server| {
         let anonymous = AnonymousSessions::new(max)
             .at_limit(at_limit)
             .max_size(1_000, |user: &User| user.note.len())
@@ -39,9 +39,9 @@ async fn count(manager: &Manager<User>) -> usize {
 
 /// Symfony CVE-2016-4423 and its relatives: anybody makes sessions without signing in, and fills the
 /// store. Two hundred visitors at once, on two servers, and at no moment more than the bound.
-pub async fn two_hundred_visitors_never_make_more_than_the_bound(stage: &Stage) {
+pub async fn two_hundred_visitors_never_make_more_than_the_bound(deployment: &Deployment) {
     for at_limit in [AtLimit::RemoveOldest, AtLimit::Refuse] {
-        let managers = managers(stage, MAX_VISITORS, at_limit);
+        let managers = managers(deployment, MAX_VISITORS, at_limit);
         let ada = sign_in(&managers[0], "ada").await;
         let is_over = Arc::new(AtomicBool::new(false));
         let watch = {
@@ -71,7 +71,7 @@ pub async fn two_hundred_visitors_never_make_more_than_the_bound(stage: &Stage) 
         is_over.store(true, Ordering::Relaxed);
         watch.await.expect("never more than allowed");
         assert_eq!(refused > 0, at_limit == AtLimit::Refuse, "{refused} were refused");
-        stage.outlive_copies().await;
+        deployment.outlive_copies().await;
         let mut live = 0;
         for token in &tokens {
             live += usize::from(managers[1].peek(token).await.expect("it answers").is_some());
@@ -79,7 +79,7 @@ pub async fn two_hundred_visitors_never_make_more_than_the_bound(stage: &Stage) 
         assert!((1..=MAX_VISITORS as usize).contains(&live), "{live}");
         assert_eq!(count(&managers[0]).await, live + 1);
         // They never push out who has signed in.
-        stage.is_accepted(&ada).await;
+        deployment.is_accepted(&ada).await;
         let large = User { note: "x".repeat(1_001), ..User::new("visitor") };
         let error = managers[0].create_anonymous(large).await.expect_err("it is too much");
         assert!(error.is_too_large(), "{error}");
@@ -89,8 +89,8 @@ pub async fn two_hundred_visitors_never_make_more_than_the_bound(stage: &Stage) 
 
 /// A visitor puts something into the basket in one tab and signs in in another: what was put there
 /// is the user's, or whoever put it there is told that it was not. With and without an owner.
-pub async fn a_basket_that_is_filled_during_the_sign_in_loses_nothing(stage: &Stage) {
-    let managers = managers(stage, 1_000, AtLimit::RemoveOldest);
+pub async fn a_basket_that_is_filled_during_the_sign_in_loses_nothing(deployment: &Deployment) {
+    let managers = managers(deployment, 1_000, AtLimit::RemoveOldest);
     for round in 0..12 {
         let visitor = visit(&managers[0]).await;
         let filling = managers.iter().cycle().take(4).enumerate().map(|(filler, manager)| {
@@ -123,34 +123,34 @@ pub async fn a_basket_that_is_filled_during_the_sign_in_loses_nothing(stage: &St
             assert_eq!(times, 1, "round {round}: {item} is there {times} times, in {basket:?}");
         }
         assert_eq!(basket.matches('<').count(), put.len(), "{basket:?} of {put:?}");
-        stage.is_refused(&visitor).await;
+        deployment.is_refused(&visitor).await;
     }
 
     // Held in the very moment: the basket was read for the sign-in, and then changes.
     for owned in [true, false] {
         let visitor = visit(&managers[0]).await;
-        stage.one.faults.only(&[Call::Insert]);
-        stage.one.faults.hold_calls();
+        deployment.one.faults.only(&[Call::Insert]);
+        deployment.one.faults.hold_calls();
         let new = if owned { signed_in("ada") } else { NewSession::new(User::new("ada")) };
         let (manager, old) = (managers[0].clone(), visitor.clone());
         let login = tokio::spawn(async move { manager.login(Some(&old), new).await });
-        stage.one.faults.until_waiting(1).await;
+        deployment.one.faults.until_waiting(1).await;
         let put = managers[1].update(&visitor, |user| user.put("<late>")).await;
         assert!(put.expect("the store answers").is_some());
-        stage.one.faults.release();
-        stage.one.faults.only(&[]);
+        deployment.one.faults.release();
+        deployment.one.faults.only(&[]);
         let token = login.await.expect("it is answered").expect("a sign-in works");
         let found = managers[1].get_with(&token, Access::PEEK.strict()).await;
         let basket = found.expect("the store answers").expect("it is there").note.clone();
         assert_eq!(basket, "<late> ", "owned: {owned}");
-        stage.is_refused(&visitor).await;
+        deployment.is_refused(&visitor).await;
     }
 }
 
 /// A relative: the basket goes to two users, or the basket of one who has signed in, and with it all
 /// that they have, goes to the next who signs in at the same browser.
-pub async fn nothing_of_one_user_goes_to_another(stage: &Stage) {
-    let managers = managers(stage, 1_000, AtLimit::RemoveOldest);
+pub async fn nothing_of_one_user_goes_to_another(deployment: &Deployment) {
+    let managers = managers(deployment, 1_000, AtLimit::RemoveOldest);
     let basket = async |token: &Token| {
         let found = managers[0].get_with(token, Access::PEEK.strict()).await;
         found.expect("the store answers").expect("it is there").note.clone()
@@ -172,11 +172,11 @@ pub async fn nothing_of_one_user_goes_to_another(stage: &Stage) {
             tokens.push(token);
         }
         assert_eq!(baskets, "<it> ", "round {round}");
-        stage.is_refused(&visitor).await;
+        deployment.is_refused(&visitor).await;
 
         // Who signs in over somebody's session gets nothing of theirs, nor over their own.
         for name in ["eve", "ada"] {
-            let mut client = stage.one.client_of(managers[0].clone());
+            let mut client = deployment.one.client_of(managers[0].clone());
             let token = sign_in(&managers[0], "ada").await;
             client.jar = client.presenting(token.expose()).jar;
             let put = client.post("/account/basket/secret").await;
@@ -185,7 +185,7 @@ pub async fn nothing_of_one_user_goes_to_another(stage: &Stage) {
             assert_eq!(basket(&client.token().expect("it is signed in")).await, "", "{name}");
         }
         // Nor does a visit after a logout.
-        let mut client = stage.other.client_of(managers[1].clone());
+        let mut client = deployment.other.client_of(managers[1].clone());
         client.post("/account/visit").await;
         client.post("/account/basket/mine").await;
         client.post("/login/ada").await;
@@ -198,13 +198,13 @@ pub async fn nothing_of_one_user_goes_to_another(stage: &Stage) {
 }
 
 /// A relative of fixation: a session that nobody has signed in for opens what is for those who have.
-pub async fn an_anonymous_session_opens_no_protected_route(stage: &Stage) {
-    let managers = managers(stage, 1_000, AtLimit::RemoveOldest);
-    let mut client = stage.one.client_of(managers[0].clone());
+pub async fn an_anonymous_session_opens_no_protected_route(deployment: &Deployment) {
+    let managers = managers(deployment, 1_000, AtLimit::RemoveOldest);
+    let mut client = deployment.one.client_of(managers[0].clone());
     assert_eq!(client.post("/account/visit").await.status, StatusCode::OK);
     assert_eq!(client.post("/account/basket/it").await.text, "it ");
     let token = client.token().expect("it has a session");
-    for (server, manager) in stage.servers().into_iter().zip(&managers) {
+    for (server, manager) in deployment.servers().into_iter().zip(&managers) {
         let visitor = server.client_of(manager.clone()).with(client.jar.clone());
         for path in ["/profile", "/poll", "/strict/profile", "/account/page", "/account/form"] {
             let answer = visitor.clone().get(path).await;
@@ -237,8 +237,8 @@ pub async fn an_anonymous_session_opens_no_protected_route(stage: &Stage) {
     let before = client.clone();
     assert_eq!(client.post("/login/ada").await.status, StatusCode::OK);
     assert_ne!(client.jar, before.jar);
-    stage.is_refused(&token).await;
-    for server in stage.servers() {
+    deployment.is_refused(&token).await;
+    for server in deployment.servers() {
         assert_eq!(client.at(server).get("/profile").await.text, "ada");
         let answer = before.at(server).post("/account/basket/more").await;
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED);

@@ -9,8 +9,8 @@ use kvolt_session::{Binding, LiveSession, Manager, RotateOutcome, Token};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{account, rotated, sign_in};
-use crate::stage::{Server, Stage};
+use crate::attacks::{account, rotated, sign_in};
+use crate::deployment::{Deployment, Server};
 use crate::user::{User, signed_in};
 
 /// Nothing here is tighter than what is promised and this.
@@ -68,18 +68,18 @@ const ENDINGS: [Ending; 9] = [
 /// user is out, and what was opened before shows everything on.
 ///
 /// The connection is followed on server one, and the session ends on server two.
-pub async fn a_connection_that_stays_open_ends_with_its_session(stage: &Stage) {
-    let moment = stage.moment();
-    let (builder, within) = stage.live(&stage.one).await;
+pub async fn a_connection_that_stays_open_ends_with_its_session(deployment: &Deployment) {
+    let moment = deployment.short_timeout();
+    let (builder, within) = deployment.live(&deployment.one).await;
     // Another process has changed the account: only a look at it can tell.
     let changed = Arc::new(AtomicBool::new(false));
     let version = Arc::clone(&changed);
     let bound = builder
         .bound_to(move |_: &User| Some(Binding::from(u64::from(version.load(Ordering::SeqCst)))));
     let bound = bound.build().expect("it can work");
-    let (builder, _) = stage.live(&stage.one).await;
+    let (builder, _) = deployment.live(&deployment.one).await;
     let brief = builder.idle_timeout(moment).build().expect("it can work");
-    let other = stage.other.manager();
+    let other = deployment.other.manager();
     for ending in ENDINGS {
         let name = format!("{ending:?}");
         let one = if let Ending::ByItself = ending { &brief } else { &bound };
@@ -120,8 +120,8 @@ pub async fn a_connection_that_stays_open_ends_with_its_session(stage: &Stage) {
             }
             Ending::ByItself => {
                 let session = one.peek(&token).await.expect("it answers").expect("it is there");
-                let left = session.expires_at().since(stage.now());
-                stage.pass(left).await;
+                let left = session.expires_at().since(deployment.now());
+                deployment.advance(left).await;
                 since = Instant::now();
             }
         }
@@ -143,12 +143,12 @@ pub async fn a_connection_that_stays_open_ends_with_its_session(stage: &Stage) {
 
 /// How long after a logout on server two the connection on server one is open: told, and no tighter
 /// a promise than the bound.
-pub async fn a_logout_elsewhere_closes_an_open_connection_soon(stage: &Stage) {
-    let (builder, within) = stage.live(&stage.one).await;
+pub async fn a_logout_elsewhere_closes_an_open_connection_soon(deployment: &Deployment) {
+    let (builder, within) = deployment.live(&deployment.one).await;
     let one = builder.build().expect("it can work");
     let mut took = Vec::new();
     for round in 0..10 {
-        let mut client = stage.one.client_of(one.clone());
+        let mut client = deployment.one.client_of(one.clone());
         client.post("/login/ada").await;
         // A stream of the application's, over HTTP.
         let mut stream = client.clone();
@@ -159,7 +159,7 @@ pub async fn a_logout_elsewhere_closes_an_open_connection_soon(stage: &Stage) {
         sleep(Duration::from_millis(10 + 7 * round)).await;
         assert!(!stream.is_finished());
         let since = Instant::now();
-        assert_eq!(client.at(&stage.other).post("/logout").await.text, "out");
+        assert_eq!(client.at(&deployment.other).post("/logout").await.text, "out");
         let ended = timeout(within + SLACK, stream).await.expect("the stream goes on");
         let (text, ended) = ended.expect("it is answered");
         assert_eq!(text, "over");
@@ -172,11 +172,11 @@ pub async fn a_logout_elsewhere_closes_an_open_connection_soon(stage: &Stage) {
 
 /// A relative: a stream is lost with the token that it was opened by, when it is changed, or goes on
 /// for ever because its new token is not known.
-pub async fn an_open_connection_follows_a_change_of_the_token(stage: &Stage) {
-    let (builder, within) = stage.live(&stage.one).await;
+pub async fn an_open_connection_follows_a_change_of_the_token(deployment: &Deployment) {
+    let (builder, within) = deployment.live(&deployment.one).await;
     let one = builder.build().expect("it can work");
     for grace in [Duration::ZERO, Duration::from_secs(600)] {
-        let builder = stage.other.builder().rotation_grace(grace);
+        let builder = deployment.other.builder().rotation_grace(grace);
         let other = builder.build().expect("it can work");
         let mut token = sign_in(&one, "ada").await;
         let session = one.peek(&token).await.expect("the store answers").expect("it is there");
@@ -219,9 +219,9 @@ async fn seen(
 
 /// The store can't be asked for a while, or connections fall, or nothing comes through: nobody is
 /// out by it, and nothing hangs after it. What ended meanwhile is seen then.
-pub async fn an_outage_ends_no_open_connection_and_hides_no_end(stage: &Stage) {
+pub async fn an_outage_ends_no_open_connection_and_hides_no_end(deployment: &Deployment) {
     type Hurt = fn(&Server);
-    let hurts: &[(&str, Hurt)] = match stage.one.proxy() {
+    let hurts: &[(&str, Hurt)] = match deployment.one.proxy() {
         Some(_) => &[
             ("cut", Server::cut),
             ("dropped", |server| server.proxy().into_iter().for_each(Proxy::drop_connections)),
@@ -229,9 +229,9 @@ pub async fn an_outage_ends_no_open_connection_and_hides_no_end(stage: &Stage) {
         ],
         None => &[("cut", Server::cut)],
     };
-    let (builder, within) = stage.live(&stage.one).await;
+    let (builder, within) = deployment.live(&deployment.one).await;
     let one = builder.build().expect("it can work");
-    let other = stage.other.manager();
+    let other = deployment.other.manager();
     for (name, hurt) in hurts {
         let lives = sign_in(&one, "ada").await;
         let ends_meanwhile = sign_in(&one, "bob").await;
@@ -243,9 +243,9 @@ pub async fn an_outage_ends_no_open_connection_and_hides_no_end(stage: &Stage) {
         }
         // All have looked once.
         sleep(Duration::from_millis(50)).await;
-        hurt(&stage.one);
+        hurt(&deployment.one);
         // Longer than anybody believes what they have heard, so that each has looked.
-        let is_shared = stage.is_in_memory();
+        let is_shared = deployment.is_in_memory();
         sleep(within + Duration::from_millis(if is_shared { 0 } else { 300 })).await;
         let ended = other.logout(&ends_meanwhile).await;
         let moved = rotated(other.rotate(&moves).await.expect("the store answers"));
@@ -253,10 +253,10 @@ pub async fn an_outage_ends_no_open_connection_and_hides_no_end(stage: &Stage) {
         sleep(Duration::from_millis(100)).await;
         for (at, connection) in connections.iter().enumerate() {
             let may_have =
-                at == 1 && (is_shared || *name == "dropped" || stage.one.proxy().is_none());
+                at == 1 && (is_shared || *name == "dropped" || deployment.one.proxy().is_none());
             assert!(may_have || !connection.is_finished(), "{name}: {at} ended in the outage");
         }
-        stage.one.restore();
+        deployment.one.restore();
         let healed = Instant::now();
         let mut connections = connections.into_iter();
         let mut next = || connections.next().expect("it is one of four");

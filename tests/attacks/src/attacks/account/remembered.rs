@@ -6,7 +6,7 @@ use http::StatusCode;
 use kvolt_session::{Manager, Timeouts, Token};
 
 use crate::client::Answer;
-use crate::stage::{Server, Stage};
+use crate::deployment::{Deployment, Server};
 use crate::user::User;
 
 fn remembering(server: &Server, timeouts: Timeouts) -> Manager<User> {
@@ -24,78 +24,80 @@ fn max_age(answer: &Answer) -> Option<Duration> {
 }
 
 /// What is left of a session.
-async fn rest(stage: &Stage, manager: &Manager<User>, token: &Token) -> Duration {
+async fn rest(deployment: &Deployment, manager: &Manager<User>, token: &Token) -> Duration {
     let session = manager.peek(token).await.expect("the store answers").expect("it is there");
-    session.ends_at().since(stage.now())
+    session.ends_at().since(deployment.now())
 }
 
 /// The cookie is there for longer than the session, so that it lies around and means nothing: with a
 /// sign-in, and with each new token, it is kept for what the server says, or until the browser is closed.
-pub async fn a_remembered_cookie_is_kept_no_longer_than_its_session(stage: &Stage) {
+pub async fn a_remembered_cookie_is_kept_no_longer_than_its_session(deployment: &Deployment) {
     const DAY: Duration = Duration::from_secs(86_400);
     for (lifetime, kept) in [(30 * DAY, 30 * DAY), (1_000 * DAY, 400 * DAY)] {
         let timeouts = Timeouts::new(lifetime.min(7 * DAY), lifetime);
-        let managers = stage.servers().map(|server| remembering(server, timeouts));
-        let mut client = stage.one.client_of(managers[0].clone());
+        let managers = deployment.servers().map(|server| remembering(server, timeouts));
+        let mut client = deployment.one.client_of(managers[0].clone());
         let answer = client.post("/login/ada").await;
         assert_eq!(max_age(&answer), None, "who did not ask for it is not remembered");
         assert_eq!(max_age(&client.post("/rotate").await), None);
         let answer = client.post("/account/remembered/ada").await;
         assert_eq!(max_age(&answer), Some(kept));
         if kept == lifetime {
-            stage.pass(Duration::from_millis(1_100).max(stage.moment())).await;
+            deployment.advance(Duration::from_millis(1_100).max(deployment.short_timeout())).await;
         }
-        let other = stage.other.client_of(managers[1].clone());
+        let other = deployment.other.client_of(managers[1].clone());
         let mut client = other.with(client.jar);
         for path in ["/rotate", "/password", "/account/credentials", "/account/prove/2"] {
-            let asked = stage.now();
+            let asked = deployment.now();
             let answer = client.post(path).await;
             assert_eq!(answer.status, StatusCode::OK, "{path}");
             let told = max_age(&answer).expect("it is remembered still");
             let token = client.token().expect("it is signed in");
-            let left = rest(stage, &managers[0], &token).await.min(kept);
+            let left = rest(deployment, &managers[0], &token).await.min(kept);
             // What is left was asked for a little later.
-            let took = stage.now().since(asked) + stage.inexactness();
+            let took = deployment.now().since(asked) + deployment.clock_skew();
             assert!(told <= left + took, "{path}: {told:?}, and there is {left:?}");
             assert!(told + took + Duration::from_secs(1) >= left, "{path}: {told:?} of {left:?}");
         }
         // Without being asked for, it is kept by no browser.
-        let mut plain = stage.one.client_of(managers[0].clone()).with(client.jar.clone());
+        let mut plain = deployment.one.client_of(managers[0].clone()).with(client.jar.clone());
         assert_eq!(max_age(&plain.post("/login/ada").await), None);
-        stage.is_refused(&client.token().expect("it was one")).await;
+        deployment.is_refused(&client.token().expect("it was one")).await;
     }
 }
 
 /// NIST SP 800-63B-4, 5.1.1: whoever keeps the cookie for longer, by a browser that does not forget
 /// or by hand, has nothing. It is used all the time, on both servers, and the server ends it.
-pub async fn a_remembered_session_ends_on_the_server_though_its_cookie_is_there(stage: &Stage) {
-    let lifetime = stage.moment() * 2;
+pub async fn a_remembered_session_ends_on_the_server_though_its_cookie_is_there(
+    deployment: &Deployment,
+) {
+    let lifetime = deployment.short_timeout() * 2;
     let timeouts = Timeouts::new(lifetime, lifetime);
-    let managers = stage.servers().map(|server| remembering(server, timeouts));
-    let mut client = stage.one.client_of(managers[0].clone());
+    let managers = deployment.servers().map(|server| remembering(server, timeouts));
+    let mut client = deployment.one.client_of(managers[0].clone());
     let answer = client.post("/account/remembered/ada").await;
     assert_eq!(max_age(&answer), Some(lifetime));
     // The jar here forgets nothing by itself.
     let mut clients = [
-        stage.one.client_of(managers[0].clone()).with(client.jar.clone()),
-        stage.other.client_of(managers[1].clone()).with(client.jar.clone()),
+        deployment.one.client_of(managers[0].clone()).with(client.jar.clone()),
+        deployment.other.client_of(managers[1].clone()).with(client.jar.clone()),
     ];
     let token = client.token().expect("it is signed in");
-    let end = stage.now().saturating_add(rest(stage, &managers[1], &token).await);
+    let end = deployment.now().saturating_add(rest(deployment, &managers[1], &token).await);
     let mut used = 0;
     loop {
-        let asked = stage.now();
+        let asked = deployment.now();
         let answer = clients[used % 2].get("/profile").await;
         if answer.status == StatusCode::UNAUTHORIZED {
             break;
         }
         let late = asked.since(end);
-        assert!(late <= stage.inexactness(), "still there {late:?} after its end");
+        assert!(late <= deployment.clock_skew(), "still there {late:?} after its end");
         used += 1;
-        stage.pass(lifetime / 20).await;
+        deployment.advance(lifetime / 20).await;
     }
-    let early = end.since(stage.now());
-    assert!(early <= stage.inexactness(), "it ended {early:?} early, after {used} uses");
+    let early = end.since(deployment.now());
+    assert!(early <= deployment.clock_skew(), "it ended {early:?} early, after {used} uses");
     for client in &mut clients {
         assert!(!client.jar.is_empty(), "the cookie is there");
         assert_eq!(client.get("/strict/profile").await.status, StatusCode::UNAUTHORIZED);
@@ -103,5 +105,5 @@ pub async fn a_remembered_session_ends_on_the_server_though_its_cookie_is_there(
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
         assert!(answer.set_cookies().is_empty());
     }
-    stage.is_refused(&token).await;
+    deployment.is_refused(&token).await;
 }

@@ -4,19 +4,19 @@ use std::time::Duration;
 use kvolt_servers::{Package, Postgres, Proxy};
 use kvolt_sql::PostgresStore;
 
-use super::elsewhere::{shared, unique};
+use super::remote::{shared, unique};
 use super::server::TIMEOUT;
-use super::{Opening, Raw, Server, Stage};
+use super::{Deployment, Opening, RawStore, Server};
 
-pub(super) async fn open(bound: Option<Duration>) -> Option<Stage> {
+pub(super) async fn open(bound: Option<Duration>) -> Option<Deployment> {
     static POSTGRES: OnceLock<Postgres> = OnceLock::new();
     let start = || Postgres::builder().fsync(false).max_connections(200).start();
     let postgres = shared(&POSTGRES, Package::Postgres, start).await?;
-    Some(stage(postgres, unique("stage"), bound, None).await)
+    Some(deployment(postgres, unique("deployment"), bound, None).await)
 }
 
 /// A namespace, whose first server shares the connections of a neighbour's if there is one.
-fn stage(
+fn deployment(
     postgres: &'static Postgres,
     namespace: String,
     bound: Option<Duration>,
@@ -32,8 +32,8 @@ fn stage(
         let other = Server::pushing(elsewhere, its_proxy, bound).await;
         let raw = Box::new(Table { postgres, table: format!("{namespace}_sessions") });
         let neighbour =
-            Box::new(move |namespace| stage(postgres, namespace, bound, Some(store.clone())));
-        Stage { one, other, namespace, clock: None, bound, raw, neighbour }
+            Box::new(move |namespace| deployment(postgres, namespace, bound, Some(store.clone())));
+        Deployment { one, other, namespace, clock: None, bound, raw, neighbour }
     })
 }
 
@@ -50,7 +50,7 @@ struct Table {
     table: String,
 }
 
-impl Raw for Table {
+impl RawStore for Table {
     fn count(&self) -> usize {
         let count = self.postgres.psql(&format!("SELECT count(*) FROM {}", self.table));
         count.parse().expect("it is a number")

@@ -8,32 +8,32 @@ use kvolt_session::{
     Token, TokenReuse,
 };
 
-use super::{account, ids, rotated, sign_in};
-use crate::stage::{Server, Stage};
-use crate::told::Told;
+use crate::attacks::{account, ids, rotated, sign_in};
+use crate::deployment::{Deployment, Server};
+use crate::recording_listener::RecordingListener;
 use crate::user::User;
 
 /// A manager on each server, and what they tell.
 fn managers(
-    stage: &Stage,
+    deployment: &Deployment,
     reuse: TokenReuse,
     grace: Duration,
     idle: Duration,
-) -> ([Manager<User>; 2], Told) {
-    let told = Told::default();
-    let managers = stage.servers().map(|server: &Server| {
+) -> ([Manager<User>; 2], RecordingListener) {
+    let events = RecordingListener::default();
+    let managers = deployment.servers().map(|server: &Server| {
         let builder = server.builder().idle_timeout(idle).lifetime(idle * 12);
-        let builder = builder.token_reuse(reuse).rotation_grace(grace).listener(told.clone());
+        let builder = builder.token_reuse(reuse).rotation_grace(grace).listener(events.clone());
         builder.build().expect("it can work")
     });
-    (managers, told)
+    (managers, events)
 }
 
 const LONG: Duration = Duration::from_secs(1_800);
 
 /// That this manager refuses a token, once no copy is left.
-async fn refused(stage: &Stage, manager: &Manager<User>, token: &Token) {
-    stage.is_refused(token).await;
+async fn refused(deployment: &Deployment, manager: &Manager<User>, token: &Token) {
+    deployment.is_refused(token).await;
     for access in [Access::SLIDE, Access::PEEK, Access::SLIDE.strict()] {
         let found = manager.get_with(token, access).await.expect("the store answers");
         assert!(found.is_none(), "a token that was replaced is accepted");
@@ -47,46 +47,46 @@ fn is_reuse(id: SessionId) -> impl Fn(&Event) -> bool {
 
 /// A stolen token, or the owner's own after a thief has had it changed, is used once more, and
 /// nobody notices. It is refused on both servers, and told of by the session's id.
-pub async fn a_replaced_token_is_refused_after_its_grace_and_told_of(stage: &Stage) {
-    let short = stage.moment() / 4;
+pub async fn a_replaced_token_is_refused_after_its_grace_and_told_of(deployment: &Deployment) {
+    let short = deployment.short_timeout() / 4;
     for grace in [Duration::ZERO, short] {
-        let (managers, told) = managers(stage, TokenReuse::Report, grace, LONG);
+        let (managers, events) = managers(deployment, TokenReuse::Report, grace, LONG);
         let spent = sign_in(&managers[0], "ada").await;
         let token = rotated(managers[0].rotate(&spent).await.expect("the store answers"));
-        if stage.is_in_memory() && !grace.is_zero() {
+        if deployment.is_in_memory() && !grace.is_zero() {
             // A request that was under way may be late: it is refused, and a sign of nothing.
-            stage.pass(grace * 3 / 2).await;
-            refused(stage, &managers[1], &spent).await;
+            deployment.advance(grace * 3 / 2).await;
+            refused(deployment, &managers[1], &spent).await;
             let reason = RefusalReason::Replaced;
-            told.until("its refusal", |event| event.kind == EventKind::Refused { reason }).await;
-            assert_eq!(told.count(is_reuse(spent.id())), 0);
+            events.until("its refusal", |event| event.kind == EventKind::Refused { reason }).await;
+            assert_eq!(events.count(is_reuse(spent.id())), 0);
         }
-        stage.pass(grace * 2 + grace / 10).await;
+        deployment.advance(grace * 2 + grace / 10).await;
         for manager in &managers {
-            let before = told.count(is_reuse(spent.id()));
-            refused(stage, manager, &spent).await;
-            told.until_more("its use", before, is_reuse(spent.id())).await;
+            let before = events.count(is_reuse(spent.id()));
+            refused(deployment, manager, &spent).await;
+            events.until_more("its use", before, is_reuse(spent.id())).await;
         }
-        let event = told.until("its refusal", |event| {
+        let event = events.until("its refusal", |event| {
             let reason = RefusalReason::Reuse;
             event.kind == EventKind::Refused { reason } && event.id == Some(spent.id())
         });
         assert_eq!(event.await.owner, Some(account("ada")));
-        stage.is_accepted(&token).await;
+        deployment.is_accepted(&token).await;
     }
     // One that somebody made up is a sign of nothing.
-    let (managers, told) = managers(stage, TokenReuse::Report, Duration::ZERO, LONG);
+    let (managers, events) = managers(deployment, TokenReuse::Report, Duration::ZERO, LONG);
     let unknown = Token::parse("A".repeat(48)).expect("it is well-formed");
     assert!(managers[0].get(&unknown).await.expect("the store answers").is_none());
     let reason = RefusalReason::Unknown;
-    told.until("a refusal", |event| event.kind == EventKind::Refused { reason }).await;
-    assert!(told.events().iter().all(|event| event.kind != EventKind::Reused));
+    events.until("a refusal", |event| event.kind == EventKind::Refused { reason }).await;
+    assert!(events.events().iter().all(|event| event.kind != EventKind::Reused));
 }
 
 /// A relative: the token was stolen long ago, and is one of so many that it is not remembered. The
 /// first, the 20th and the 100th of a session's tokens are recognised alike.
-pub async fn earlier_token_is_a_reuse_however_old_it_is(stage: &Stage) {
-    let (managers, told) = managers(stage, TokenReuse::Report, Duration::ZERO, LONG);
+pub async fn earlier_token_is_a_reuse_however_old_it_is(deployment: &Deployment) {
+    let (managers, events) = managers(deployment, TokenReuse::Report, Duration::ZERO, LONG);
     let mut tokens = vec![sign_in(&managers[0], "ada").await];
     for number in 0..100 {
         let moved = managers[number % 2].rotate(&tokens[number]).await;
@@ -94,62 +94,63 @@ pub async fn earlier_token_is_a_reuse_however_old_it_is(stage: &Stage) {
     }
     let own = tokens.pop().expect("there is one more");
     for number in [1, 2, 16, 17, 18, 20, 65, 100] {
-        let before = told.count(is_reuse(own.id()));
+        let before = events.count(is_reuse(own.id()));
         let manager = &managers[number % 2];
         let found = manager.get_with(&tokens[number - 1], Access::SLIDE.strict()).await;
         assert!(found.expect("the store answers").is_none(), "the token number {number}");
-        told.until_more(&format!("token number {number}"), before, is_reuse(own.id())).await;
+        events.until_more(&format!("token number {number}"), before, is_reuse(own.id())).await;
     }
-    stage.is_accepted(&own).await;
-    let (ending, _) = self::managers(stage, TokenReuse::EndSession, stage.moment(), LONG);
+    deployment.is_accepted(&own).await;
+    let (ending, _) =
+        self::managers(deployment, TokenReuse::EndSession, deployment.short_timeout(), LONG);
     assert!(ending[1].get(&tokens[19]).await.expect("the store answers").is_none());
-    stage.is_refused(&own).await;
+    deployment.is_refused(&own).await;
 }
 
 /// Refresh tokens that rotate (RFC 9700, 4.14.2): who used the old one, the thief or the owner, is
 /// not known, so both are out, on both servers.
-pub async fn with_the_reuse_of_a_token_thief_and_owner_are_both_out(stage: &Stage) {
-    let grace = stage.moment() / 20;
+pub async fn with_the_reuse_of_a_token_thief_and_owner_are_both_out(deployment: &Deployment) {
+    let grace = deployment.short_timeout() / 20;
     for thief_is_first in [true, false] {
-        let (managers, told) = managers(stage, TokenReuse::EndSession, grace, LONG);
-        let mut owner = stage.one.client_of(managers[0].clone());
+        let (managers, events) = managers(deployment, TokenReuse::EndSession, grace, LONG);
+        let mut owner = deployment.one.client_of(managers[0].clone());
         owner.post("/login/ada").await;
-        let mut thief = stage.other.client_of(managers[1].clone()).with(owner.jar.clone());
-        let mut device = stage.other.client_of(managers[1].clone());
+        let mut thief = deployment.other.client_of(managers[1].clone()).with(owner.jar.clone());
+        let mut device = deployment.other.client_of(managers[1].clone());
         device.post("/login/ada").await;
         assert_eq!(thief.get("/profile").await.text, "ada");
         let (first, second) =
             if thief_is_first { (&mut thief, &mut owner) } else { (&mut owner, &mut thief) };
         assert_eq!(first.post("/rotate").await.status, StatusCode::OK);
         let (spent, token) = (second.token().expect("one"), first.token().expect("one"));
-        stage.pass(grace * 2 + grace / 2).await;
+        deployment.advance(grace * 2 + grace / 2).await;
         // By managers that only tell of it.
-        stage.is_refused(&spent).await;
+        deployment.is_refused(&spent).await;
         assert_eq!(first.get("/profile").await.status, StatusCode::OK);
         assert_eq!(second.get("/profile").await.status, StatusCode::UNAUTHORIZED);
-        stage.is_refused(&token).await;
-        stage.is_refused(&spent).await;
-        for server in stage.servers() {
+        deployment.is_refused(&token).await;
+        deployment.is_refused(&spent).await;
+        for server in deployment.servers() {
             for client in [&*first, &*second] {
                 let mut client = client.at(server);
                 assert_eq!(client.get("/profile").await.status, StatusCode::UNAUTHORIZED);
                 assert_eq!(client.post("/count").await.status, StatusCode::UNAUTHORIZED);
             }
         }
-        told.until("the reuse", is_reuse(token.id())).await;
+        events.until("the reuse", is_reuse(token.id())).await;
         let reason = EndReason::Reuse;
         let ended = |event: &Event| event.kind == EventKind::Ended { reason };
-        assert_eq!(told.until("the end", ended).await.id, Some(token.id()));
+        assert_eq!(events.until("the end", ended).await.id, Some(token.id()));
         // The owner's other devices are in.
-        stage.is_accepted(&device.token().expect("it is signed in")).await;
+        deployment.is_accepted(&device.token().expect("it is signed in")).await;
     }
 }
 
 /// Requests that were under way when the token changed: in the grace both work, on both servers,
 /// and however many of them want another one, there is one.
-pub async fn within_the_grace_both_tokens_work_and_there_is_one_successor(stage: &Stage) {
+pub async fn within_the_grace_both_tokens_work_and_there_is_one_successor(deployment: &Deployment) {
     for reuse in [TokenReuse::Report, TokenReuse::EndSession] {
-        let (managers, told) = managers(stage, reuse, Duration::from_secs(600), LONG);
+        let (managers, events) = managers(deployment, reuse, Duration::from_secs(600), LONG);
         let name = format!("ada-{reuse:?}");
         let token = sign_in(&managers[0], &name).await;
         let racing = managers.iter().cycle().take(12).map(|manager| {
@@ -166,8 +167,8 @@ pub async fn within_the_grace_both_tokens_work_and_there_is_one_successor(stage:
         }
         assert_eq!(successors.len(), 1);
         let id = successors[0].id();
-        stage.outlive_copies().await;
-        for (server, manager) in stage.servers().into_iter().zip(&managers) {
+        deployment.outlive_copies().await;
+        for (server, manager) in deployment.servers().into_iter().zip(&managers) {
             for token in [&token, &successors[0]] {
                 let found = manager.get(token).await.expect("the store answers");
                 assert_eq!(found.expect("both work").id(), id);
@@ -178,24 +179,24 @@ pub async fn within_the_grace_both_tokens_work_and_there_is_one_successor(stage:
             assert!(answer.set_cookies().is_empty(), "a second successor");
             assert_eq!(ids(manager, &name).await, [id]);
         }
-        let reused = told.events().iter().any(|event| event.kind == EventKind::Reused);
+        let reused = events.events().iter().any(|event| event.kind == EventKind::Reused);
         assert!(!reused, "what was under way is no theft");
     }
 }
 
 /// Whoever has a token that was replaced keeps the session alive with it, for as long as they like,
 /// when its owner has long gone.
-pub async fn a_replaced_token_keeps_nothing_alive(stage: &Stage) {
-    let idle = stage.moment();
+pub async fn a_replaced_token_keeps_nothing_alive(deployment: &Deployment) {
+    let idle = deployment.short_timeout();
     // After its grace, and in it.
     for grace in [Duration::ZERO, idle] {
-        let (managers, _) = managers(stage, TokenReuse::Report, grace, idle);
+        let (managers, _) = managers(deployment, TokenReuse::Report, grace, idle);
         let spent = sign_in(&managers[0], "ada").await;
         let token = rotated(managers[0].rotate(&spent).await.expect("the store answers"));
         let found = managers[1].get_with(&token, Access::PEEK.strict()).await;
         let expires = found.expect("the store answers").expect("it is there").expires_at();
         let mut used = 0;
-        while stage.now() < expires.saturating_add(stage.inexactness()) {
+        while deployment.now() < expires.saturating_add(deployment.clock_skew()) {
             let access = if used % 4 < 2 { Access::SLIDE } else { Access::SLIDE.strict() };
             let found = managers[used % 2].get_with(&spent, access).await;
             let found = found.expect("the store answers");
@@ -205,35 +206,35 @@ pub async fn a_replaced_token_keeps_nothing_alive(stage: &Stage) {
                 updated.expect("the store answers");
             }
             used += 1;
-            stage.pass(idle / 16).await;
+            deployment.advance(idle / 16).await;
         }
         assert!(used > 4, "{used}");
         for manager in &managers {
             let found = manager.peek(&token).await.expect("the store answers");
             assert!(found.is_none(), "kept alive with a former token, in a grace of {grace:?}");
         }
-        stage.is_refused(&token).await;
-        stage.is_refused(&spent).await;
+        deployment.is_refused(&token).await;
+        deployment.is_refused(&spent).await;
     }
 }
 
 /// Whoever has a token that was replaced ends with it what is its owner's, or changes it.
-pub async fn a_replaced_token_ends_nothing_and_changes_nothing(stage: &Stage) {
+pub async fn a_replaced_token_ends_nothing_and_changes_nothing(deployment: &Deployment) {
     for reuse in [TokenReuse::Ignore, TokenReuse::Report] {
-        let (managers, _) = managers(stage, reuse, Duration::ZERO, LONG);
+        let (managers, _) = managers(deployment, reuse, Duration::ZERO, LONG);
         let spent = sign_in(&managers[0], "ada").await;
         let companion = sign_in(&managers[1], "ada").await;
-        stage.is_accepted(&spent).await;
+        deployment.is_accepted(&spent).await;
         let token = rotated(managers[0].rotate(&spent).await.expect("the store answers"));
-        stage.is_refused(&spent).await;
-        for (server, manager) in stage.servers().into_iter().zip(&managers) {
+        deployment.is_refused(&spent).await;
+        for (server, manager) in deployment.servers().into_iter().zip(&managers) {
             let thief = server.client_of(manager.clone()).presenting(spent.expose());
             for path in ["/logout", "/deep/down/below/logout", "/revoke-all", "/password"] {
                 let answer = thief.clone().post(path).await;
                 let gives_one = answer.set_cookies().iter().any(|it| !it.contains("Max-Age=0"));
                 assert!(!gives_one, "{path}");
-                stage.is_accepted(&token).await;
-                stage.is_accepted(&companion).await;
+                deployment.is_accepted(&token).await;
+                deployment.is_accepted(&companion).await;
             }
             assert!(!manager.logout(&spent).await.expect("the store answers"));
             assert_eq!(manager.revoke_others(&spent).await.expect("the store answers"), 0);
@@ -251,8 +252,8 @@ pub async fn a_replaced_token_ends_nothing_and_changes_nothing(stage: &Stage) {
             assert_eq!(fresh.get("/profile").await.text, "eve");
             let found = manager.peek(&token).await.expect("the store answers");
             assert_eq!(found.expect("it is there").count, 0);
-            stage.is_accepted(&token).await;
-            stage.is_accepted(&companion).await;
+            deployment.is_accepted(&token).await;
+            deployment.is_accepted(&companion).await;
         }
     }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use kvolt_session::{Access, Flash, Level};
 
-use super::{rotated, sign_in};
-use crate::stage::{Server, Stage};
+use crate::attacks::{rotated, sign_in};
+use crate::deployment::{Deployment, Server};
 
 const READERS: usize = 30;
 const MESSAGES: usize = 30;
@@ -14,22 +14,22 @@ const MESSAGES: usize = 30;
 /// A relative of the lost updates: two pages load at once, and both show the message, or neither.
 ///
 /// Thirty messages, as many at a time as wait at the most, and each time thirty readers at once.
-pub async fn each_message_is_read_by_exactly_one_of_thirty_readers(stage: &Stage) {
-    let managers = stage.servers().map(Server::manager);
+pub async fn each_message_is_read_by_exactly_one_of_thirty_readers(deployment: &Deployment) {
+    let managers = deployment.servers().map(Server::manager);
     let token = sign_in(&managers[0], "ada").await;
-    let client = stage.one.client().presenting(token.expose());
+    let client = deployment.one.client().presenting(token.expose());
     let mut shown = BTreeMap::<String, usize>::new();
     let all: Vec<_> = (0..MESSAGES).map(|number| format!("message-{number:02}")).collect();
     for messages in all.chunks(Flash::MAX_WAITING - 1) {
         for (at, message) in messages.iter().enumerate() {
-            let server = stage.servers()[at % 2];
+            let server = deployment.servers()[at % 2];
             let answer = client.at(server).post(&format!("/account/flash/{message}")).await;
             assert_eq!(answer.text, "left");
         }
         // Who has an old copy sees no message, and takes none.
-        stage.outlive_copies().await;
+        deployment.outlive_copies().await;
         let readers = (0..READERS).map(|reader| {
-            let mut client = client.at(stage.servers()[reader % 2]);
+            let mut client = client.at(deployment.servers()[reader % 2]);
             tokio::spawn(async move { client.get("/account/page").await.text })
         });
         let mut nothing = 0;
@@ -93,6 +93,6 @@ pub async fn each_message_is_read_by_exactly_one_of_thirty_readers(stage: &Stage
     let taken = managers[0].take_flashes(&token).await.expect("the store answers");
     assert_eq!(taken, [Flash::new("info", "last")]);
     assert!(managers[1].logout(&token).await.expect("the store answers"));
-    stage.is_refused(&token).await;
+    deployment.is_refused(&token).await;
     assert!(!managers[0].flash(&token, Flash::new("info", "late")).await.expect("it answers"));
 }

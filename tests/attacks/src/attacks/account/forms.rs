@@ -4,7 +4,7 @@ use http::{Method, StatusCode};
 use kvolt_middleware::{CSRF_FIELD, CSRF_HEADER};
 
 use crate::client::Client;
-use crate::stage::Stage;
+use crate::deployment::Deployment;
 
 /// What becomes of a form, and of a script's request, with this token.
 async fn sent(client: &Client, token: &str) -> [StatusCode; 2] {
@@ -21,14 +21,14 @@ const REFUSED: [StatusCode; 2] = [StatusCode::FORBIDDEN; 2];
 ///
 /// On both servers, for a sign-in anew and a change of user; another session's, of the same user
 /// too; over a rotation, and over a proof, it stays good, for pages that are open meanwhile.
-pub async fn a_form_token_does_not_survive_a_login(stage: &Stage) {
-    let mut client = stage.one.client();
+pub async fn a_form_token_does_not_survive_a_login(deployment: &Deployment) {
+    let mut client = deployment.one.client();
     client.post("/login/ada").await;
     let before = client.get("/account/form").await.text;
-    let mut device = stage.other.client();
+    let mut device = deployment.other.client();
     device.post("/login/ada").await;
     let of_device = device.get("/account/form").await.text;
-    for server in stage.servers() {
+    for server in deployment.servers() {
         assert_eq!(sent(&client.at(server), &before).await, DONE);
         assert_eq!(sent(&device.at(server), &before).await, REFUSED, "another session's");
         assert_eq!(sent(&client.at(server), &of_device).await, REFUSED, "another session's");

@@ -4,18 +4,18 @@ use std::time::Duration;
 use kvolt_redis::RedisStore;
 use kvolt_servers::{Package, Proxy, Redis};
 
-use super::elsewhere::{shared, unique};
+use super::remote::{shared, unique};
 use super::server::TIMEOUT;
-use super::{Opening, Raw, Server, Stage};
+use super::{Deployment, Opening, RawStore, Server};
 
-pub(super) async fn open(bound: Option<Duration>) -> Option<Stage> {
+pub(super) async fn open(bound: Option<Duration>) -> Option<Deployment> {
     static REDIS: OnceLock<Redis> = OnceLock::new();
     let redis = shared(&REDIS, Package::Redis, Redis::start).await?;
-    Some(stage(redis, unique("stage"), bound, None).await)
+    Some(deployment(redis, unique("deployment"), bound, None).await)
 }
 
 /// A namespace, whose first server shares the connections of a neighbour's if there is one.
-fn stage(
+fn deployment(
     redis: &'static Redis,
     namespace: String,
     bound: Option<Duration>,
@@ -31,8 +31,8 @@ fn stage(
         let other = Server::pushing(elsewhere, its_proxy, bound).await;
         let raw = Box::new(Keys { redis, namespace: namespace.clone() });
         let neighbour =
-            Box::new(move |namespace| stage(redis, namespace, bound, Some(store.clone())));
-        Stage { one, other, namespace, clock: None, bound, raw, neighbour }
+            Box::new(move |namespace| deployment(redis, namespace, bound, Some(store.clone())));
+        Deployment { one, other, namespace, clock: None, bound, raw, neighbour }
     })
 }
 
@@ -55,7 +55,7 @@ impl Keys {
     }
 }
 
-impl Raw for Keys {
+impl RawStore for Keys {
     fn count(&self) -> usize {
         self.names().len()
     }

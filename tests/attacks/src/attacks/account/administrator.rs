@@ -8,9 +8,9 @@ use kvolt_session::{
     AnonymousSessions, EndReason, Event, EventKind, Level, NewSession, Token, TokenReuse,
 };
 
-use super::{ids, rotated};
-use crate::stage::{Server, Stage};
-use crate::told::Told;
+use crate::attacks::{ids, rotated};
+use crate::deployment::{Deployment, Server};
+use crate::recording_listener::RecordingListener;
 use crate::user::{User, signed_in};
 
 /// Requests under way when a token changes, here.
@@ -20,11 +20,11 @@ const GRACE: Duration = Duration::from_millis(20);
 /// has no owner, is a visitor's, has another token by now, or is known to another server.
 ///
 /// And what is told of it, to whoever reads the audit, opens nothing.
-pub async fn an_administrator_finds_all_and_ends_one_or_everybody(stage: &Stage) {
-    let told = Told::default();
-    let managers = stage.servers().map(|server: &Server| {
+pub async fn an_administrator_finds_all_and_ends_one_or_everybody(deployment: &Deployment) {
+    let events = RecordingListener::default();
+    let managers = deployment.servers().map(|server: &Server| {
         let builder =
-            server.builder().anonymous(AnonymousSessions::new(100)).listener(told.clone());
+            server.builder().anonymous(AnonymousSessions::new(100)).listener(events.clone());
         let builder = builder.token_reuse(TokenReuse::EndSession).rotation_grace(GRACE);
         builder.build().expect("it can work")
     });
@@ -41,7 +41,7 @@ pub async fn an_administrator_finds_all_and_ends_one_or_everybody(stage: &Stage)
             _ => manager.create(signed_in(&name)).await,
         };
         let mut token = made.expect("it is made");
-        stage.is_accepted(&token).await;
+        deployment.is_accepted(&token).await;
         if number % 3 == 0 {
             let first = token.clone();
             for other in &managers {
@@ -81,19 +81,19 @@ pub async fn an_administrator_finds_all_and_ends_one_or_everybody(stage: &Stage)
         let id = token.id();
         assert!(managers[1].find(id).await.expect("the store answers").is_some());
         assert!(managers[0].revoke(id).await.expect("the store answers"));
-        stage.is_refused(token).await;
+        deployment.is_refused(token).await;
         for manager in &managers {
             assert!(!manager.revoke(id).await.expect("the store answers"));
             assert!(manager.find(id).await.expect("the store answers").is_none());
         }
         live.remove(&id.to_string());
         for token in live.values() {
-            stage.is_accepted(token).await;
+            deployment.is_accepted(token).await;
         }
         let reason = EndReason::Revoked;
         let is_it =
             |event: &Event| event.kind == EventKind::Ended { reason } && event.id == Some(id);
-        told.until("its end", is_it).await;
+        events.until("its end", is_it).await;
     }
     // A token that was replaced is a sign of theft, and its session's end is told.
     let (spent, token) = renewed.pop().expect("there are some");
@@ -101,18 +101,18 @@ pub async fn an_administrator_finds_all_and_ends_one_or_everybody(stage: &Stage)
     let lifted = rotated(lifted);
     secrets.push(lifted.clone());
     live.remove(&token.id().to_string());
-    stage.pass(2 * GRACE + GRACE / 2).await;
+    deployment.advance(2 * GRACE + GRACE / 2).await;
     // Told by one that ends nothing, and then by one that does.
-    stage.is_refused(&spent).await;
-    stage.is_accepted(&lifted).await;
+    deployment.is_refused(&spent).await;
+    deployment.is_accepted(&lifted).await;
     assert!(managers[0].get(&spent).await.expect("the store answers").is_none());
-    stage.is_refused(&lifted).await;
+    deployment.is_refused(&lifted).await;
 
     // Everybody.
     managers[1].revoke_everyone().await.expect("the store answers");
     for (number, token) in live.values().enumerate() {
-        stage.is_refused(token).await;
-        let server = stage.servers()[number % 2];
+        deployment.is_refused(token).await;
+        let server = deployment.servers()[number % 2];
         let mut client = server.client().presenting(token.expose());
         assert_eq!(client.get("/profile").await.status, StatusCode::UNAUTHORIZED);
         assert_eq!(client.post("/count").await.status, StatusCode::UNAUTHORIZED);
@@ -125,20 +125,20 @@ pub async fn an_administrator_finds_all_and_ends_one_or_everybody(stage: &Stage)
         }
     }
     let fresh = managers[0].create(signed_in("user-1")).await.expect("a sign-in works");
-    stage.is_accepted(&fresh).await;
+    deployment.is_accepted(&fresh).await;
     secrets.push(fresh);
 
     let reason = EndReason::RevokedEveryone;
-    told.until("everybody's end", |event| event.kind == EventKind::Ended { reason }).await;
+    events.until("everybody's end", |event| event.kind == EventKind::Ended { reason }).await;
     let id = secrets.last().expect("it is one").id();
-    told.until("the last sign-in", |event| event.id == Some(id)).await;
-    let audit: String = told.events().iter().map(|event| format!("{event:?}\n")).collect();
+    events.until("the last sign-in", |event| event.id == Some(id)).await;
+    let audit: String = events.events().iter().map(|event| format!("{event:?}\n")).collect();
     assert!(audit.contains("Reused") && audit.contains("Reauthenticated"), "{audit}");
     for token in &secrets {
         assert!(!audit.contains(token.expose()), "the audit has a token");
     }
     // Nor does a name that it has open anything.
-    for event in told.events() {
+    for event in events.events() {
         let Some(id) = event.id else { continue };
         assert!(Token::parse(id.to_string()).is_none());
     }

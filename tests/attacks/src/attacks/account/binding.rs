@@ -7,9 +7,9 @@ use http::StatusCode;
 use kvolt_session::{Access, Binding, Manager, RotateOutcome, Token};
 use kvolt_testkit::Call;
 
-use super::{ids, listed, rotated};
+use crate::attacks::{ids, listed, rotated};
 use crate::client::Client;
-use crate::stage::{Server, Stage};
+use crate::deployment::{Deployment, Server};
 use crate::user::{User, signed_in};
 
 /// The version of each account's credentials, as every server reads it.
@@ -31,8 +31,8 @@ impl Accounts {
     }
 
     /// A manager on each server that binds sessions to it.
-    fn managers(&self, stage: &Stage) -> [Manager<User>; 2] {
-        stage.servers().map(|server| {
+    fn managers(&self, deployment: &Deployment) -> [Manager<User>; 2] {
+        deployment.servers().map(|server| {
             let accounts = self.clone();
             let bound_to = move |user: &User| accounts.version(&user.name).map(Binding::from);
             server.builder().bound_to(bound_to).build().expect("it can work")
@@ -45,20 +45,21 @@ impl Accounts {
     }
 }
 
-fn clients(stage: &Stage, managers: &[Manager<User>; 2], token: &Token) -> [Client; 2] {
+fn clients(deployment: &Deployment, managers: &[Manager<User>; 2], token: &Token) -> [Client; 2] {
     let [one, other] = managers;
-    let clients = [stage.one.client_of(one.clone()), stage.other.client_of(other.clone())];
+    let clients =
+        [deployment.one.client_of(one.clone()), deployment.other.client_of(other.clone())];
     clients.map(|client| client.presenting(token.expose()))
 }
 
 /// listmonk, nhost: the password was changed by a path that forgot to end the sessions, or from
 /// outside; or the account was closed. Nobody has ended the session, and it is refused everywhere.
-pub async fn a_session_from_before_a_change_of_the_account_is_refused(stage: &Stage) {
+pub async fn a_session_from_before_a_change_of_the_account_is_refused(deployment: &Deployment) {
     for closes in [false, true] {
         let accounts = Accounts::default();
         accounts.set("ada", 1);
         accounts.set("bob", 1);
-        let managers = accounts.managers(stage);
+        let managers = accounts.managers(deployment);
         let token = accounts.sign_in(&managers[0], "ada").await;
         let bobs = accounts.sign_in(&managers[1], "bob").await;
         for manager in &managers {
@@ -68,7 +69,7 @@ pub async fn a_session_from_before_a_change_of_the_account_is_refused(stage: &St
             true => accounts.close("ada"),
             false => accounts.set("ada", 2),
         }
-        for (manager, client) in managers.iter().zip(clients(stage, &managers, &token)) {
+        for (manager, client) in managers.iter().zip(clients(deployment, &managers, &token)) {
             for access in [Access::PEEK, Access::SLIDE, Access::SLIDE.strict()] {
                 let found = manager.get_with(&token, access).await.expect("the store answers");
                 assert!(found.is_none(), "its account has changed");
@@ -102,11 +103,13 @@ pub async fn a_session_from_before_a_change_of_the_account_is_refused(stage: &St
 
 /// listmonk, nhost, by the call that is made for it: the others end, on both servers, this one goes
 /// on with another token, and a thief who has the old one does not.
-pub async fn a_change_of_the_credentials_ends_the_others_and_renews_this_one(stage: &Stage) {
+pub async fn a_change_of_the_credentials_ends_the_others_and_renews_this_one(
+    deployment: &Deployment,
+) {
     let accounts = Accounts::default();
     accounts.set("ada", 1);
     accounts.set("bob", 1);
-    let managers = accounts.managers(stage);
+    let managers = accounts.managers(deployment);
     let own = accounts.sign_in(&managers[0], "ada").await;
     let bobs = accounts.sign_in(&managers[0], "bob").await;
     let mut others = vec![own.clone()];
@@ -114,30 +117,30 @@ pub async fn a_change_of_the_credentials_ends_the_others_and_renews_this_one(sta
         others.push(accounts.sign_in(manager, "ada").await);
     }
     for token in &others {
-        stage.is_accepted(token).await;
+        deployment.is_accepted(token).await;
     }
     // It was let in before the change; the handler changes the account first, as it should.
-    let mut client = stage.one.client_of(managers[0].clone()).presenting(own.expose());
-    stage.one.faults.only(&[Call::RemoveOwner]);
-    stage.one.faults.hold_calls();
+    let mut client = deployment.one.client_of(managers[0].clone()).presenting(own.expose());
+    deployment.one.faults.only(&[Call::RemoveOwner]);
+    deployment.one.faults.hold_calls();
     let changing = tokio::spawn(async move {
         let answer = client.post("/account/credentials").await;
         (answer.status, client)
     });
-    stage.one.faults.until_waiting(1).await;
+    deployment.one.faults.until_waiting(1).await;
     accounts.set("ada", 2);
-    stage.one.faults.release();
-    stage.one.faults.only(&[]);
+    deployment.one.faults.release();
+    deployment.one.faults.only(&[]);
     let (status, client) = changing.await.expect("it is answered");
     assert_eq!(status, StatusCode::OK);
     let token = client.token().expect("it is signed in");
     for old in &others {
-        stage.is_refused(old).await;
-        for mut client in clients(stage, &managers, old) {
+        deployment.is_refused(old).await;
+        for mut client in clients(deployment, &managers, old) {
             assert_eq!(client.get("/profile").await.status, StatusCode::UNAUTHORIZED);
         }
     }
-    for mut client in clients(stage, &managers, &token) {
+    for mut client in clients(deployment, &managers, &token) {
         assert_eq!(client.get("/profile").await.text, "ada");
     }
     for manager in &managers {
@@ -149,26 +152,26 @@ pub async fn a_change_of_the_credentials_ends_the_others_and_renews_this_one(sta
 /// A relative: a thief has the token changed in the middle of it, and keeps the session that the
 /// change could not reach. It fails closed: then the session ends, also where it is bound to nothing,
 /// and whoever has changed the credentials is told.
-pub async fn a_change_of_the_credentials_that_comes_too_late_is_told(stage: &Stage) {
+pub async fn a_change_of_the_credentials_that_comes_too_late_is_told(deployment: &Deployment) {
     for binds in [true, false] {
         let accounts = Accounts::default();
         accounts.set("ada", 1);
         let managers = match binds {
-            true => accounts.managers(stage),
-            false => stage.servers().map(Server::manager),
+            true => accounts.managers(deployment),
+            false => deployment.servers().map(Server::manager),
         };
         let own = accounts.sign_in(&managers[0], "ada").await;
         let companion = accounts.sign_in(&managers[1], "ada").await;
-        stage.one.faults.only(&[Call::Replace]);
-        stage.one.faults.hold_calls();
+        deployment.one.faults.only(&[Call::Replace]);
+        deployment.one.faults.hold_calls();
         let (late, token) = (managers[0].clone(), own.clone());
         let late = tokio::spawn(async move {
             late.change_credentials(&token, Some(2.into())).await.expect("the store answers")
         });
-        stage.one.faults.until_waiting(1).await;
+        deployment.one.faults.until_waiting(1).await;
         let successor = rotated(managers[1].rotate(&own).await.expect("the store answers"));
-        stage.one.faults.release();
-        stage.one.faults.only(&[]);
+        deployment.one.faults.release();
+        deployment.one.faults.only(&[]);
         let (late, ended) = late.await.expect("it is answered");
         assert!(
             matches!(late, RotateOutcome::Absent),
@@ -176,7 +179,7 @@ pub async fn a_change_of_the_credentials_that_comes_too_late_is_told(stage: &Sta
         );
         assert_eq!(ended, 1, "the companion");
         for token in [&own, &successor, &companion] {
-            stage.is_refused(token).await;
+            deployment.is_refused(token).await;
         }
         assert!(ids(&managers[0], "ada").await.is_empty());
     }

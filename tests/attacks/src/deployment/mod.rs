@@ -1,10 +1,10 @@
 //! Where an attack is tried: a store, and two servers of one application on it.
 
-mod elsewhere;
 mod mariadb;
 mod memory;
 mod postgres;
 mod redis;
+mod remote;
 mod server;
 mod sqlite;
 
@@ -21,7 +21,7 @@ pub use server::Server;
 use crate::user::User;
 
 /// A store with nothing in it, and two servers of one application on it.
-pub struct Stage {
+pub struct Deployment {
     /// One server.
     pub one: Server,
     /// Another one, as if it were another process: it shares nothing with the first but the store.
@@ -29,16 +29,16 @@ pub struct Stage {
     namespace: String,
     clock: Option<ManualClock>,
     bound: Option<Duration>,
-    raw: Box<dyn Raw>,
-    /// Opens the stage of another namespace on the same server.
+    raw: Box<dyn RawStore>,
+    /// Opens the deployment of another namespace on the same server.
     neighbour: Box<dyn Fn(String) -> Opening + Send + Sync>,
 }
 
-/// A stage that is being opened.
-type Opening = Pin<Box<dyn Future<Output = Stage> + Send>>;
+/// A deployment that is being opened.
+type Opening = Pin<Box<dyn Future<Output = Deployment> + Send>>;
 
 /// What somebody sees who reads the store past the library.
-pub(crate) trait Raw: Send + Sync {
+pub(crate) trait RawStore: Send + Sync {
     /// How many entries and other things there are.
     fn count(&self) -> usize;
 
@@ -52,7 +52,7 @@ const BOUND: Duration = Duration::from_millis(400);
 /// How often a live session looks here, where nothing is pushed.
 const LIVE_INTERVAL: Duration = Duration::from_millis(250);
 
-impl Stage {
+impl Deployment {
     /// The store in memory, on a clock that only the test moves.
     pub async fn memory() -> Option<Self> {
         Some(memory::open())
@@ -94,7 +94,7 @@ impl Stage {
     }
 
     /// Another application on the same server: its namespace is this one's with more at its end. One
-    /// of its servers shares the connections of this stage's. In memory, it is another store.
+    /// of its servers shares the connections of this deployment's. In memory, it is another store.
     pub async fn neighbour(&self, more: &str) -> Self {
         (self.neighbour)(format!("{}{more}", self.namespace)).await
     }
@@ -120,12 +120,12 @@ impl Stage {
     }
 
     /// A short time, for timeouts that a test waits for.
-    pub fn moment(&self) -> Duration {
+    pub fn short_timeout(&self) -> Duration {
         Duration::from_secs(if self.clock.is_some() { 60 } else { 1 })
     }
 
     /// Lets time pass: by the store's own clock where that can't be moved.
-    pub async fn pass(&self, time: Duration) {
+    pub async fn advance(&self, time: Duration) {
         match &self.clock {
             Some(clock) => clock.advance(time),
             None => tokio::time::sleep(time).await,
@@ -141,7 +141,7 @@ impl Stage {
     }
 
     /// By how much [`now`](Self::now) may differ from the store's own clock.
-    pub fn inexactness(&self) -> Duration {
+    pub fn clock_skew(&self) -> Duration {
         if self.clock.is_some() { Duration::ZERO } else { Duration::from_millis(100) }
     }
 
@@ -166,7 +166,7 @@ impl Stage {
     /// That a token is good nowhere: at once, or with near caches from the bound on, by every read
     /// that begins later than that.
     pub async fn is_refused(&self, token: &Token) {
-        let since = Waiting::begin(self);
+        let since = CopyLifetime::begin(self);
         for server in self.servers() {
             let manager = server.manager();
             let strict = Access::PEEK.strict();
@@ -191,7 +191,7 @@ impl Stage {
 }
 
 /// How long copies may still be used.
-pub(crate) struct Waiting {
+pub(crate) struct CopyLifetime {
     begun: Instant,
     bound: Duration,
 }
@@ -199,9 +199,9 @@ pub(crate) struct Waiting {
 /// Near caches count whole milliseconds.
 const ROUNDING: Duration = Duration::from_millis(5);
 
-impl Waiting {
-    pub(crate) fn begin(stage: &Stage) -> Self {
-        let bound = stage.bound.map_or(Duration::ZERO, |bound| bound + ROUNDING);
+impl CopyLifetime {
+    pub(crate) fn begin(deployment: &Deployment) -> Self {
+        let bound = deployment.bound.map_or(Duration::ZERO, |bound| bound + ROUNDING);
         Self { begun: Instant::now(), bound }
     }
 
@@ -217,8 +217,8 @@ impl Waiting {
     }
 }
 
-impl fmt::Debug for Stage {
+impl fmt::Debug for Deployment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stage").field("bound", &self.bound).finish_non_exhaustive()
+        f.debug_struct("Deployment").field("bound", &self.bound).finish_non_exhaustive()
     }
 }

@@ -8,12 +8,12 @@ use tokio::time::Instant;
 
 /// What a listener was told.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Told(Arc<Mutex<Vec<Event>>>);
+pub(crate) struct RecordingListener(Arc<Mutex<Vec<Event>>>);
 
 /// A listener has a thread of its own, and a busy machine lets it wait.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-impl Told {
+impl RecordingListener {
     /// All of it so far.
     pub(crate) fn events(&self) -> Vec<Event> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -47,7 +47,7 @@ impl Told {
     }
 }
 
-impl EventListener for Told {
+impl EventListener for RecordingListener {
     fn on_event(&self, event: &Event) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(event.clone());
     }

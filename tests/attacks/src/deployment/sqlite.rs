@@ -6,15 +6,15 @@ use tempfile::TempDir;
 use tokio::runtime::Handle;
 
 use super::server::TIMEOUT;
-use super::{Opening, Raw, Server, Stage};
+use super::{Deployment, Opening, RawStore, Server};
 
-pub(super) async fn open() -> Stage {
+pub(super) async fn open() -> Deployment {
     let folder = tempfile::tempdir().expect("a folder can be made");
-    stage(Arc::new(folder), String::from("stage"), None).await
+    deployment(Arc::new(folder), String::from("deployment"), None).await
 }
 
 /// A namespace, whose first server shares the connections of a neighbour's if there is one.
-fn stage(folder: Arc<TempDir>, namespace: String, beside: Option<SqliteStore>) -> Opening {
+fn deployment(folder: Arc<TempDir>, namespace: String, beside: Option<SqliteStore>) -> Opening {
     Box::pin(async move {
         let url = format!("sqlite:{}", folder.path().join("sessions.db").display());
         let store = match beside {
@@ -25,9 +25,10 @@ fn stage(folder: Arc<TempDir>, namespace: String, beside: Option<SqliteStore>) -
         let other = Server::pushing(opened(&url, &namespace).await, None, None).await;
         let table = format!("{namespace}_sessions");
         let raw = Box::new(File { folder: Arc::clone(&folder), url, table });
-        let neighbour =
-            Box::new(move |namespace| stage(Arc::clone(&folder), namespace, Some(store.clone())));
-        Stage { one, other, namespace, clock: None, bound: None, raw, neighbour }
+        let neighbour = Box::new(move |namespace| {
+            deployment(Arc::clone(&folder), namespace, Some(store.clone()))
+        });
+        Deployment { one, other, namespace, clock: None, bound: None, raw, neighbour }
     })
 }
 
@@ -44,7 +45,7 @@ struct File {
     table: String,
 }
 
-impl Raw for File {
+impl RawStore for File {
     fn count(&self) -> usize {
         let count = async {
             let mut connection = SqliteConnection::connect(&self.url).await?;
