@@ -9,7 +9,7 @@ use tower::ServiceExt;
 use crate::deployment::Server;
 use crate::jar::Jar;
 
-/// A browser: an application that it talks to, and a jar.
+/// A browser: an application to talk to, and a cookie jar.
 #[derive(Debug, Clone)]
 pub struct Client {
     app: Router,
@@ -17,36 +17,36 @@ pub struct Client {
     pub jar: Jar,
 }
 
-/// The cookie that the application gives.
+/// The name of the application's cookie.
 pub(crate) const COOKIE_NAME: &str = "__Host-session_id";
 
 impl Client {
-    /// One that has nothing yet.
+    /// A client without cookies.
     pub fn new(app: Router) -> Self {
         Self { app, jar: Jar::default() }
     }
 
-    /// The same application, for somebody else.
+    /// A client of the same application, without cookies.
     pub fn other(&self) -> Self {
         Self::new(self.app.clone())
     }
 
-    /// The same application, with another jar.
+    /// A client of the same application, with other cookies.
     pub fn with(&self, jar: Jar) -> Self {
         Self { app: self.app.clone(), jar }
     }
 
-    /// The same application, with this as its cookie.
+    /// A client of the same application, with this value as its cookie.
     pub fn presenting(&self, value: &str) -> Self {
         self.with(Jar::with(COOKIE_NAME, value))
     }
 
-    /// The same jar, sent to another server: a load balancer does that.
+    /// A client with the same cookies at another server, as behind a load balancer.
     pub fn at(&self, server: &Server) -> Self {
         Self { jar: self.jar.clone(), ..server.client() }
     }
 
-    /// The token in its jar.
+    /// The token in the jar.
     pub fn token(&self) -> Option<Token> {
         self.jar.value().and_then(Token::parse)
     }
@@ -95,7 +95,7 @@ impl Client {
     }
 }
 
-/// What came back.
+/// A response.
 #[derive(Debug)]
 pub struct Answer {
     /// The status.
@@ -113,12 +113,12 @@ impl Answer {
         Self { status: parts.status, text, head: Response::from_parts(parts, ()) }
     }
 
-    /// A header that is there once.
+    /// The header with this name; `None` if it is absent.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.head.headers().get(name).map(|value| value.to_str().expect("it is ASCII"))
     }
 
-    /// The cookies that it sets or removes.
+    /// The values of `Set-Cookie`.
     pub fn set_cookies(&self) -> Vec<&str> {
         let cookies = self.head.headers().get_all(SET_COOKIE).iter();
         cookies.map(|value| value.to_str().expect("it is ASCII")).collect()

@@ -1,4 +1,4 @@
-//! A store that fails, stalls and lets keys collide when a test says so, and still pushes its changes.
+//! A store that fails, stalls and lets keys collide on demand, and forwards its change feed.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -12,15 +12,14 @@ use kvolt_cache::{
 };
 use kvolt_testkit::{Faults, FaultyStore};
 
-/// A store right above the driver of a real one, with [`Faults`] and [`Collisions`].
+/// A store right above a real driver, with [`Faults`] and [`Collisions`].
 pub(crate) struct FaultyPushStore<V, S> {
     faulty: FaultyStore<S>,
     collisions: Collisions,
     value: PhantomData<fn() -> V>,
 }
 
-/// Puts somebody else's entry under a key in the moment before it is taken, which is what a
-/// generator that repeats itself does.
+/// Occupies a key with another entry just before it is inserted, as if a generator repeated itself.
 #[derive(Debug, Clone, Default)]
 pub struct Collisions(Arc<Mutex<State>>);
 
@@ -31,12 +30,12 @@ struct State {
 }
 
 impl Collisions {
-    /// The next key that is to be taken is taken already, by a copy of the entry under `victim`.
+    /// Occupies the next inserted key with a copy of the entry under `victim`.
     pub fn arm(&self, victim: Key) {
         self.state().copy_of = Some(victim);
     }
 
-    /// The keys that were taken like that.
+    /// The keys that were occupied.
     pub fn planted(&self) -> Vec<Key> {
         self.state().planted.clone()
     }

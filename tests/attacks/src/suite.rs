@@ -1,7 +1,7 @@
 /// Makes a test of each attack, on the deployment that a function opens.
 ///
-/// A line for each row of `SECURITY.md`'s table, in its order; the README has the whole of it. Then
-/// those on what an account needs around its login.
+/// The order is that of the table in `SECURITY.md`. The README maps each row to its attacks. The
+/// attacks on what an account has around its login follow.
 #[macro_export]
 macro_rules! attacks {
     ($open:expr) => {
@@ -66,7 +66,7 @@ macro_rules! attacks {
             who_has_a_session_that_can_not_be_decoded_signs_in_and_out
             unreadable_session_hides_no_other_and_can_be_ended
 
-            // What a public id, and a store that others write to, are good for.
+            // Attackers with an id, and with write access to the store.
             id_alone_does_nothing_to_a_session
             login_with_a_strangers_id_signs_no_stranger_out
             id_alone_keeps_no_session_alive

@@ -1,4 +1,4 @@
-//! Whoever reads the store becomes nobody.
+//! A reader of the store gets no session.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ use super::{rotated, sign_in};
 use crate::deployment::Deployment;
 use crate::user::{guest, signed_in};
 
-/// Rack CVE-2019-16782: a store is asked for the raw id, and how long it takes tells about it. TYPO3
-/// CVE-2021-21339: ids are there in the clear.
+/// Rack CVE-2019-16782: the store is queried for the raw id, and its timing reveals it. TYPO3
+/// CVE-2021-21339: ids are stored in the clear.
 ///
-/// A store knows a session by its public id, and keeps a SHA-256 of the token. The secret part is
-/// searched for in everything that is in the store, as text, as its bytes, in hexadecimal digits and
-/// in base64, after each thing that can be done with a token.
+/// A store contains the session's public id and a SHA-256 of the token. This attack searches
+/// everything in the store for the secret, as text, bytes, hexadecimal digits and base64, after
+/// each operation on a token.
 pub async fn a_dump_of_the_store_holds_no_token(deployment: &Deployment) {
     let grace = Duration::from_secs(600);
     let manager = deployment.one.builder().rotation_grace(grace).build().expect("it can work");
@@ -42,7 +42,7 @@ pub async fn a_dump_of_the_store_holds_no_token(deployment: &Deployment) {
             );
         }
     }
-    // It is the dump of these sessions, and is searched as it should be.
+    // The search works: it finds the ids of these sessions.
     for token in [&plain, &used, &successor, &logged_in] {
         let id = token.id();
         let hex = id.to_string();
@@ -55,10 +55,10 @@ pub async fn a_dump_of_the_store_holds_no_token(deployment: &Deployment) {
     assert!(contains(&dump, b"cleo") || contains(&dump, hex(b"cleo").as_bytes()));
 }
 
-/// TYPO3 CVE-2021-21339: what is read in the store is presented as a token.
+/// TYPO3 CVE-2021-21339: a value from the store is presented as a token.
 ///
-/// The id and the key, in every form in which they could be taken for a token, and what else the
-/// record has put in the place of the secret: the digest of the token, the namespace's tag, the seed.
+/// The id and the key, in every form that could be taken for a token, with each stored value in the
+/// place of the secret: the token's digest, the namespace's tag, the seed.
 pub async fn a_stored_key_presented_as_a_token_is_refused(deployment: &Deployment) {
     let mut victim = deployment.one.client();
     victim.post("/login/ada").await;
@@ -125,17 +125,17 @@ async fn record(deployment: &Deployment, token: &Token) -> String {
     String::from_utf8(bytes).expect("it is text")
 }
 
-/// A text of the record's envelope.
+/// A text field of the record's envelope.
 fn field(record: &str, name: &str) -> String {
     let (_, rest) = record.split_once(&format!("\"{name}\":\"")).expect("it has one");
     rest.split('"').next().unwrap_or_default().to_owned()
 }
 
-/// How a token, or its secret part, could be written. The id is no secret.
+/// The forms in which a token, or its secret, could be stored. The id is not secret.
 fn forms(token: &Token) -> Vec<Vec<u8>> {
     let text = token.expose().as_bytes();
     let bytes = URL_SAFE_NO_PAD.decode(text).expect("it is base64");
-    // 12 bytes of id, in 16 characters.
+    // The id is 12 bytes, or 16 characters.
     let (secret_text, secret) = (&text[16..], &bytes[12..]);
     vec![
         secret_text.to_vec(),
@@ -148,7 +148,7 @@ fn forms(token: &Token) -> Vec<Vec<u8>> {
         STANDARD_NO_PAD.encode(text).into_bytes(),
         STANDARD_NO_PAD.encode(secret_text).into_bytes(),
         URL_SAFE.encode(text).into_bytes(),
-        // A part of it is a part too much.
+        // A part of the secret.
         secret_text[..12].to_vec(),
         secret_text[secret_text.len() - 12..].to_vec(),
         secret[..9].to_vec(),

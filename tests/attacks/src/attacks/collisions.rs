@@ -1,4 +1,4 @@
-//! An id that is taken is never taken over.
+//! A new session never replaces an existing one.
 
 use kvolt_cache::{Expiry, Freshness, InsertOutcome, Key, NewEntry, Predecessor, Store};
 use std::time::Duration;
@@ -7,11 +7,10 @@ use super::{account, rotated, sign_in};
 use crate::deployment::Deployment;
 use crate::user::{guest, signed_in};
 
-/// tower-sessions 180, 181, 188: a new id that somebody has already overwrites their session. Here
-/// each first id is taken in the moment before it is used. (A rotation keeps the id, so it has none
-/// to collide.)
+/// tower-sessions 180, 181, 188: a new id that is already in use overwrites that session. Here each
+/// new id is taken in the moment before its use. (A rotation keeps the id, so it can't collide.)
 ///
-/// (With a generator that repeats itself, which only the crate's own tests can have, it is
+/// (A generator that repeats itself is possible only in the crate's own tests:
 /// `repeating_generator_overwrites_no_session`.)
 pub async fn an_id_that_collides_overwrites_nobody(deployment: &Deployment) {
     let manager = deployment.one.manager();
@@ -47,7 +46,7 @@ pub async fn an_id_that_collides_overwrites_nobody(deployment: &Deployment) {
     }
 }
 
-/// The same where it is decided: under one key, all that the contract of a store allows.
+/// The class of the above at the store: insertions to one key, as the contract allows them.
 pub async fn insertion_to_a_taken_key_changes_nothing(deployment: &Deployment) {
     let manager = deployment.one.manager();
     let (ada, bob) = (sign_in(&manager, "ada").await, sign_in(&manager, "bob").await);
@@ -60,7 +59,7 @@ pub async fn insertion_to_a_taken_key_changes_nothing(deployment: &Deployment) {
     let long = Expiry::after(Duration::from_secs(3_600));
     for server in deployment.servers() {
         let entry = || NewEntry::new(first.value.clone(), long).owner(account("eve"));
-        // Alone, and in the place of another, which then stays too.
+        // A plain insertion, and one that replaces another session, which stays too.
         let replacing = Predecessor::new(ada).owner(account("ada")).seen(first.version);
         for entry in [entry(), entry().replaces(replacing)] {
             let inserted = server.store.insert(bob, entry).await.expect("the store answers");
@@ -74,7 +73,7 @@ pub async fn insertion_to_a_taken_key_changes_nothing(deployment: &Deployment) {
         assert_eq!(after.deadlines.absolute(), before.deadlines.absolute());
     }
 
-    // Of many at once that draw one key, one gets it.
+    // Many insertions to one key at the same time: one succeeds.
     let key = Key::of("drawn by everybody");
     let value = read(&ada).await.value;
     let draws = deployment.servers().into_iter().cycle().take(40).map(|server| {

@@ -1,4 +1,4 @@
-//! A logout on one server is one on all.
+//! A logout on one server is a logout on all.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use kvolt_testkit::Call;
 use super::{account, sign_in};
 use crate::deployment::{CopyLifetime, Deployment};
 
-/// axum_session, stores of tower-sessions: a server keeps a copy, and is never told that the session
-/// has ended elsewhere.
+/// axum_session, stores of tower-sessions: a server keeps a copy, and is not notified of the end on
+/// another server.
 ///
-/// Both servers know the session well. Where there is a near cache, it may be used until the bound,
-/// and never on a route that is strict.
+/// Both servers have used the session. A near cache may use its copy until the bound, and never on
+/// a strict route.
 pub async fn a_logout_on_one_server_is_one_on_the_other(deployment: &Deployment) {
     for path in ["/logout", "/deep/down/below/logout", "/revoke-all", "/login/bob"] {
         let mut client = deployment.one.client();
@@ -42,7 +42,7 @@ pub async fn a_logout_on_one_server_is_one_on_the_other(deployment: &Deployment)
     }
 }
 
-/// The same stores: a copy is being fetched while the session ends, and is kept when it arrives.
+/// The class of the above: a copy is fetched while the session ends, and kept when it arrives.
 pub async fn a_copy_that_is_fetched_across_a_logout_revives_nothing(deployment: &Deployment) {
     for round in 0..6 {
         let owner = format!("ada-{round}");
@@ -66,7 +66,7 @@ pub async fn a_copy_that_is_fetched_across_a_logout_revives_nothing(deployment: 
         };
         assert!(ended);
         if round >= 3 {
-            // What was pushed has arrived, and the answer comes after it.
+            // The notification has arrived, and the answer of the store follows.
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         deployment.other.faults.release();
@@ -80,10 +80,10 @@ pub async fn a_copy_that_is_fetched_across_a_logout_revives_nothing(deployment: 
     }
 }
 
-/// The same stores, when nothing can be told: connections fall, nobody can connect, or everything is
-/// held up. A copy is used no longer than the bound; then it is an error, and not guessed.
+/// The class of the above without notifications: connections are closed or refused, or no data
+/// arrives. A copy is used until the bound; after it, a read is an error.
 ///
-/// Without a near cache there is nothing to be told.
+/// Only with a near cache.
 pub async fn a_logout_that_nobody_is_told_of_is_seen_within_the_bound(deployment: &Deployment) {
     let (Some(bound), Some(proxy)) = (deployment.bound(), deployment.other.proxy()) else { return };
     let hurts: [fn(&Proxy); 3] = [Proxy::drop_connections, Proxy::cut, Proxy::blackhole];
@@ -99,7 +99,7 @@ pub async fn a_logout_that_nobody_is_told_of_is_seen_within_the_bound(deployment
         let since = CopyLifetime::begin(deployment);
         loop {
             let last = since.is_over();
-            // One that is held up is no answer either.
+            // A read that hangs is not an answer either.
             let asked = tokio::time::timeout(bound, other.get(&token)).await;
             match asked {
                 Ok(Ok(Some(_))) => since.goes_on(last).await,

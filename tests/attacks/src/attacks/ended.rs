@@ -1,4 +1,4 @@
-//! What was ended stays ended, whatever is in flight.
+//! An ended session stays ended, whatever is in flight.
 
 use http::{Method, StatusCode};
 use kvolt_session::{Access, Manager, OwnerLimit, RotateOutcome, Token};
@@ -9,7 +9,7 @@ use super::{account, listed, sign_in};
 use crate::deployment::{Deployment, Server};
 use crate::user::{User, signed_in};
 
-/// How a session is ended.
+/// The ways to end a session.
 #[derive(Debug, Clone, Copy)]
 enum Ending {
     Logout,
@@ -30,7 +30,7 @@ const ENDINGS: [Ending; 6] = [
 ];
 
 impl Ending {
-    /// Ends what this token is of. `companion` is another of the owner's sessions.
+    /// Ends the session of this token. `companion` is another session of the owner.
     async fn end(self, server: &Server, owner: &str, token: &Token, companion: &Token) {
         let manager = server.manager();
         let owner = account(owner);
@@ -50,23 +50,23 @@ impl Ending {
     }
 }
 
-/// What a slower request is doing meanwhile.
+/// The state of a slow request.
 #[derive(Debug, Clone, Copy)]
 enum Act {
-    /// It has read the session to change it, and has not begun to write.
+    /// Has read the session to change it, and not started to write.
     Loaded,
-    /// It is about to write what it has changed.
+    /// Is about to write the change.
     Saving,
-    /// It is about to give it another token.
+    /// Is about to rotate the token.
     Rotating,
-    /// It has used the session, and does not know yet.
+    /// Has used the session, and the use is not recorded yet.
     Touching,
 }
 
 const ACTS: [Act; 4] = [Act::Loaded, Act::Saving, Act::Rotating, Act::Touching];
 
 impl Act {
-    /// Lets a request come so far, and no further.
+    /// Starts a request and holds it in this state.
     async fn begin(self, server: &Server, token: &Token) -> JoinHandle<()> {
         match self {
             Self::Loaded | Self::Touching => {
@@ -99,7 +99,7 @@ impl Act {
                 assert!(matches!(rotated, RotateOutcome::Absent), "{self:?}: {rotated:?}");
             }
             Self::Touching => {
-                // It was there when it was read.
+                // The session existed when it was read.
                 let found = manager.get_with(token, Access::SLIDE.strict()).await;
                 assert!(found.expect("the store answers").is_some());
             }
@@ -107,14 +107,14 @@ impl Act {
     }
 }
 
-/// rack-session CVE-2025-46336; dalli, connect-redis and nextjs-auth0 issues: a request that has
-/// loaded the session saves it after the logout, and it is back.
+/// rack-session CVE-2025-46336; issues of dalli, connect-redis and nextjs-auth0: a request that has
+/// loaded the session saves it after the logout, and restores it.
 ///
-/// Each way in which a session ends, against each thing that a request can be in the middle of.
+/// Each way to end a session, against each state of a request.
 pub async fn a_deleted_session_is_not_restored_by_a_save_in_flight(deployment: &Deployment) {
     for (number, ending) in ENDINGS.into_iter().enumerate() {
         for act in ACTS {
-            // A near cache that has a copy asks nothing before it saves.
+            // A near cache with a copy sends no read before the write.
             if deployment.bound().is_some() && matches!(act, Act::Loaded) {
                 continue;
             }
@@ -137,8 +137,8 @@ pub async fn a_deleted_session_is_not_restored_by_a_save_in_flight(deployment: &
     }
 }
 
-/// actix-session 0.11: a save that finds nothing makes the session anew under a fresh id, and sends
-/// it to the client that has just logged out.
+/// actix-session 0.11: a save of a missing session creates a new one, and sends its id to the
+/// client that has just signed out.
 pub async fn a_request_in_flight_across_a_logout_changes_nothing_and_gets_no_cookie(
     deployment: &Deployment,
 ) {
@@ -148,7 +148,7 @@ pub async fn a_request_in_flight_across_a_logout_changes_nothing_and_gets_no_coo
         (Method::POST, "/rotate", Call::Replace, StatusCode::UNAUTHORIZED),
         (Method::POST, "/password", Call::Replace, StatusCode::UNAUTHORIZED),
         (Method::POST, "/logout", Call::Remove, StatusCode::OK),
-        // It was let in before the logout, and shows what it was let in with.
+        // Admitted before the logout, so it shows the session's data.
         (Method::GET, "/strict/profile", Call::Get, StatusCode::OK),
     ] {
         let mut client = deployment.one.client();
@@ -181,7 +181,7 @@ pub async fn a_request_in_flight_across_a_logout_changes_nothing_and_gets_no_coo
     }
 }
 
-/// A relative of both: the session ends by itself while a request is in the middle of saving it.
+/// The class of both: the session expires while a request saves it.
 pub async fn an_expired_session_is_not_restored_by_a_save_in_flight(deployment: &Deployment) {
     let moment = deployment.short_timeout();
     let manager = deployment
@@ -219,8 +219,8 @@ pub async fn an_expired_session_is_not_restored_by_a_save_in_flight(deployment: 
     }
 }
 
-/// A relative: a use is written down late, after the session has ended, and it is back. On each
-/// store on which that is a call of its own.
+/// The class of the above: a use is recorded late, after the end, and restores the session. On each
+/// store that records uses separately.
 pub async fn slide_in_flight_restores_nothing(deployment: &Deployment) {
     if deployment.is_in_memory() {
         return;

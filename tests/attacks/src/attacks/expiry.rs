@@ -1,4 +1,4 @@
-//! Sessions end when they should, by the store's clock.
+//! Sessions end on time, by the store's clock.
 
 use http::StatusCode;
 use kvolt_session::{Access, RotateOutcome};
@@ -7,8 +7,8 @@ use super::{account, listed, rotated, sign_in};
 use crate::deployment::Deployment;
 use crate::user::signed_in;
 
-/// aiohttp-session CVE-2018-1000814: expiry is left to the client's cookie, or to somebody who
-/// cleans. Nobody cleans here, and no call finds the session or brings it back.
+/// aiohttp-session CVE-2018-1000814: expiry depends on the client's cookie, or on a cleaning task.
+/// Here no task cleans, and no call finds or restores the session.
 pub async fn an_idle_session_ends_and_no_call_brings_it_back(deployment: &Deployment) {
     let moment = deployment.short_timeout();
     let manager = deployment.one.builder().idle_timeout(moment).build().expect("it can work");
@@ -49,17 +49,17 @@ pub async fn an_idle_session_ends_and_no_call_brings_it_back(deployment: &Deploy
     deployment.is_refused(&token).await;
 }
 
-/// @fastify/session CVE-2024-35220: loading a session, or touching it, sets its end anew.
+/// @fastify/session CVE-2024-35220: a load or a touch of a session moves its absolute end.
 ///
-/// The end that a session had when it was made is the one that every later answer tells, whatever
-/// is done and on whichever server, and after it there is no answer.
+/// Every operation on both servers reports the end that the session had at its creation. After it,
+/// the session is unknown.
 pub async fn nothing_that_is_done_with_a_session_moves_its_end(deployment: &Deployment) {
     let lifetime = deployment.short_timeout() * 2;
     let managers = deployment.servers().map(|server| {
         let builder = server.builder().idle_timeout(lifetime).lifetime(lifetime);
         builder.build().expect("it can work")
     });
-    // What the settings are is asked when a session is made, and never again.
+    // The timeouts of the manager that creates a session apply, not those of later managers.
     let longer = deployment.one.manager();
     let made = deployment.now();
     let mut token = sign_in(&managers[0], "ada").await;
@@ -100,7 +100,7 @@ pub async fn nothing_that_is_done_with_a_session_moves_its_end(deployment: &Depl
     deployment.is_refused(&token).await;
 }
 
-/// A relative: what only looks, such as a poll, keeps an idle session alive for ever.
+/// The class of the above: a poll that only peeks keeps an idle session alive.
 pub async fn looking_does_not_keep_a_session_alive(deployment: &Deployment) {
     let idle = deployment.short_timeout();
     let manager = deployment.one.builder().idle_timeout(idle).build().expect("it can work");

@@ -1,7 +1,7 @@
-//! Whoever knows a session's id knows nothing.
+//! A session's id gives no access to it.
 //!
-//! The id is in lists, in logs, in events and in administration, and it is what a client chooses when
-//! it makes a token up. So nothing may happen to a session before the secret was verified.
+//! The id is in lists, logs, events and administration, and a client chooses it when it makes up a
+//! token. So no operation may affect a session before the secret is verified.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -25,13 +25,14 @@ fn bytes_of(token: &Token) -> Vec<u8> {
     URL_SAFE_NO_PAD.decode(token.expose()).expect("it is base64")
 }
 
-/// Random bytes, as good as an attacker's.
+/// Random bytes, as an attacker would send them.
 fn junk() -> [u8; 16] {
     use std::hash::{BuildHasher, RandomState};
     u128::from(RandomState::new().hash_one(1)).pow(2).to_le_bytes()
 }
 
-/// Tokens with the victim's id, by whoever has a session of their own and one of another application.
+/// Tokens with the victim's id, made by a client with a session here and one in another
+/// application.
 fn made_up(victim: &Token, own: &Token, foreign: &Token) -> Vec<(&'static str, Token)> {
     let (id, own, foreign) = (&bytes_of(victim)[..12], bytes_of(own), bytes_of(foreign));
     let with = |secret: &[u8]| made([id, secret].concat());
@@ -47,7 +48,7 @@ fn made_up(victim: &Token, own: &Token, foreign: &Token) -> Vec<(&'static str, T
     ]
 }
 
-/// A manager on each server that ends a session at the theft of its token.
+/// A manager on each server that ends a session at the reuse of its token.
 fn managers(deployment: &Deployment, idle: Duration) -> ([Manager<User>; 2], RecordingListener) {
     let events = RecordingListener::default();
     let managers = deployment.servers().map(|server: &Server| {
@@ -58,8 +59,8 @@ fn managers(deployment: &Deployment, idle: Duration) -> ([Manager<User>; 2], Rec
     (managers, events)
 }
 
-/// The session is used, ended, signed out, logged in over or called stolen by its id alone: by every
-/// call, on every route, on both servers.
+/// The id alone uses, ends, replaces or reports a session: by every call, on every route, on both
+/// servers.
 pub async fn id_alone_does_nothing_to_a_session(deployment: &Deployment) {
     let (managers, events) = managers(deployment, Duration::from_secs(1_800));
     let mut victim = deployment.one.client_of(managers[0].clone());
@@ -126,7 +127,7 @@ pub async fn id_alone_does_nothing_to_a_session(deployment: &Deployment) {
             assert_eq!(manager.revoke_others(&guess).await.expect("the store answers"), 0);
             assert!(!manager.logout(&guess).await.expect("the store answers"), "{what}");
         }
-        // What is cut off is no token.
+        // A part of a token is not a token.
         for length in [16, 24, 40, 47] {
             let cut = &token.expose()[..length];
             let attacker = server.client_of(manager.clone()).presenting(cut);
@@ -145,8 +146,8 @@ pub async fn id_alone_does_nothing_to_a_session(deployment: &Deployment) {
     assert_eq!(alarms.collect::<Vec<_>>(), [], "nobody is called a thief");
 }
 
-/// A relative: a sign-in ends the session that the client came with, and the client came with a
-/// stranger's id in its cookie.
+/// The class of the above: a sign-in ends the client's own session, and the client has a stranger's
+/// id in its cookie.
 pub async fn login_with_a_strangers_id_signs_no_stranger_out(deployment: &Deployment) {
     let managers = deployment.servers().map(Server::manager);
     let token = sign_in(&managers[0], "ada").await;
@@ -171,7 +172,7 @@ pub async fn login_with_a_strangers_id_signs_no_stranger_out(deployment: &Deploy
     assert_eq!(ids(&managers[0], "ada").await, [token.id()]);
 }
 
-/// A relative: its owner has long gone, and whoever knows the id keeps the session alive.
+/// The class of the above: after its owner has left, the id keeps the session alive.
 pub async fn id_alone_keeps_no_session_alive(deployment: &Deployment) {
     let idle = deployment.short_timeout();
     let (managers, _) = managers(deployment, idle);
@@ -197,8 +198,8 @@ pub async fn id_alone_keeps_no_session_alive(deployment: &Deployment) {
     deployment.is_refused(&token).await;
 }
 
-/// A relative: junk for a known id costs more than junk for an unknown one: reads of the store, a
-/// large record that is decoded, or with a near cache a question each, all at once.
+/// The class of the above: a wrong secret for a known id costs more than an unknown id: more reads
+/// of the store, or a decoded record, or with a near cache one read for each request.
 pub async fn junk_for_a_known_id_is_read_once_and_not_decoded(deployment: &Deployment) {
     let server = &deployment.other;
     let manager = server.manager();
@@ -224,7 +225,7 @@ pub async fn junk_for_a_known_id_is_read_once_and_not_decoded(deployment: &Deplo
             let before = all();
             let answer = server.client().presenting(guess.expose()).post(path).await;
             assert_eq!(answer.status == StatusCode::OK, is_in, "{path}");
-            // A sign-out asks once more whether it is a token of the session.
+            // A logout reads the session a second time.
             let most = if is_in { 2 } else { 1 };
             assert!(all() - before <= most, "{path}, {what}: {} calls", all() - before);
         }
@@ -237,7 +238,8 @@ pub async fn junk_for_a_known_id_is_read_once_and_not_decoded(deployment: &Deplo
     if deployment.bound().is_none() {
         return;
     }
-    // With a copy there, and a hundred at once: two questions at a time are all that the store sees.
+    // With a copy in the near cache and a hundred requests at the same time, the store gets at most
+    // two reads.
     assert!(manager.get(&token).await.expect("the store answers").is_some());
     server.faults.only(&[Call::Get]);
     server.faults.hold_answers();
@@ -249,7 +251,7 @@ pub async fn junk_for_a_known_id_is_read_once_and_not_decoded(deployment: &Deplo
     });
     let asked: Vec<_> = asked.collect();
     server.faults.until_waiting(1).await;
-    // Time for the others to ask, if they do.
+    // Gives the other requests time to send a read, if they do.
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(reads() - before <= 2, "{} questions in flight", reads() - before);
     server.faults.release();

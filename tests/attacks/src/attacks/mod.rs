@@ -1,4 +1,5 @@
-//! The attacks, a function each, for any [`Deployment`](crate::Deployment). Each panics where it succeeds.
+//! The attacks: one function each, for any [`Deployment`](crate::Deployment). An attack panics if
+//! it succeeds.
 
 mod account;
 mod adoption;
@@ -44,12 +45,12 @@ use kvolt_session::{Manager, Owner, RotateOutcome, SessionId, SessionSnapshot, T
 
 use crate::user::{User, signed_in};
 
-/// Signs somebody in.
+/// Creates a session for this user.
 async fn sign_in(manager: &Manager<User>, name: &str) -> Token {
     manager.create(signed_in(name)).await.expect("a sign-in works")
 }
 
-/// The token that a rotation gave.
+/// The new token of a rotation.
 fn rotated(rotated: RotateOutcome) -> Token {
     match rotated {
         RotateOutcome::Token(token) => token,
@@ -57,12 +58,12 @@ fn rotated(rotated: RotateOutcome) -> Token {
     }
 }
 
-/// The owner of this name.
+/// The owner with this name.
 fn account(name: impl AsRef<str>) -> Owner {
     Owner::new(name.as_ref()).expect("it is a name")
 }
 
-/// An account's sessions, all of which can be read.
+/// The sessions of an account. Asserts that all can be decoded.
 async fn listed(manager: &Manager<User>, name: impl AsRef<str>) -> Vec<SessionSnapshot<User>> {
     let listing = manager.list(&account(name)).await.expect("the store answers");
     assert_eq!(listing.unreadable, []);

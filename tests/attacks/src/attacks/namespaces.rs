@@ -1,4 +1,4 @@
-//! What is no session of this application is out of reach.
+//! Sessions of other applications, and other data, are out of reach.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -12,18 +12,18 @@ use super::{account, ids, sign_in};
 use crate::deployment::{Deployment, Server};
 use crate::user::{User, signed_in};
 
-/// Tried with everything at its default: two applications on one server, whose accounts have the same
-/// ids. A customer's cookie opened the other's back office, and ending all sessions of account 1 of
-/// the one ended those of account 1 of the other.
+/// Tried with default settings: two applications on one server, with the same account ids. A
+/// customer's cookie opened the other application's back office, and ending all sessions of account
+/// 1 in one application ended those in the other.
 ///
-/// The names of the namespaces are as like each other as can be.
+/// The names of the namespaces are as similar as possible.
 pub async fn two_applications_on_one_server_never_meet(deployment: &Deployment) {
     let neighbours = [deployment.neighbour("_admin").await, deployment.neighbour("0").await];
     let mut all = vec![deployment];
     all.extend(&neighbours);
     let mut tokens = Vec::new();
     for (at, here) in all.iter().enumerate() {
-        // So that the counts differ: 2, 3 and 4 sessions.
+        // Different numbers of sessions: 2, 3 and 4.
         let mut made = Vec::new();
         for number in 0..at + 2 {
             let manager = here.servers()[number % 2].manager();
@@ -60,7 +60,7 @@ pub async fn two_applications_on_one_server_never_meet(deployment: &Deployment) 
             assert_eq!(page.listing.unreadable, []);
         }
     }
-    // What one application ends, of an account or of everybody, it ends for itself.
+    // An application ends only its own sessions, of one account or of all.
     let [admin, third] = &neighbours;
     let ended = admin.one.manager().revoke_owner(&account("bob")).await.expect("the store answers");
     assert_eq!(ended, 2);
@@ -73,7 +73,7 @@ pub async fn two_applications_on_one_server_never_meet(deployment: &Deployment) 
     for token in tokens[0].iter().chain([&visitor]) {
         deployment.is_accepted(token).await;
     }
-    // One manager, one account, at its limit: the other's sessions do not count.
+    // An account at its limit: the other application's sessions do not count.
     let limited = |server: &Server| {
         let limit = OwnerLimit::refuse(1);
         server.builder().owner_limit(limit).build().expect("it can work")
@@ -84,7 +84,8 @@ pub async fn two_applications_on_one_server_never_meet(deployment: &Deployment) 
     limited(&third.one).create(signed_in("ada")).await.map(drop).expect("there it is the first");
 }
 
-/// That a token of another application is unknown here, and nothing can be done with it or its id.
+/// Asserts that another application's token is unknown here, and that neither it nor its id has an
+/// effect.
 async fn is_foreign(server: &Server, token: &Token) {
     let client = server.client().presenting(token.expose());
     for path in ["/profile", "/poll", "/strict/profile"] {
@@ -109,10 +110,10 @@ async fn is_foreign(server: &Server, token: &Token) {
     assert!(users.logout(&eves).await.expect("it answers"));
 }
 
-/// A relative: whoever may write to the server copies an entry into the namespace of another
-/// application, where the account is an administrator's; or, in its own, under another id.
+/// The class of the above: a writer to the server copies an entry to another application, where the
+/// account is an administrator, or to another id.
 ///
-/// In memory nobody writes past the library.
+/// Not in memory, where only the library writes.
 pub async fn copied_entry_is_unknown_under_any_other_key(deployment: &Deployment) {
     let neighbour = deployment.neighbour("_admin").await;
     let (Some(bytes), Some(its_bytes)) = (&deployment.one.bytes, &neighbour.one.bytes) else {
@@ -138,14 +139,14 @@ pub async fn copied_entry_is_unknown_under_any_other_key(deployment: &Deployment
         }
         assert!(!manager.logout(&token).await.expect("the store answers"));
         assert!(manager.get(&own).await.expect("the store answers").is_some());
-        // It lies there, and can be seen and ended.
+        // The copy exists, and can be listed and ended.
         let mut listed = ids(&manager, "ada").await;
         listed.sort_by_key(|id| *id != own.id());
         assert_eq!(listed, [own.id(), token.id()]);
     }
     assert!(neighbour.one.manager().revoke(token.id()).await.expect("the store answers"));
 
-    // Under another id of its own namespace, with the token that would lead there.
+    // Under another id of its own namespace, with a token for that id.
     let mut bytes_of = URL_SAFE_NO_PAD.decode(token.expose()).expect("it is base64");
     bytes_of[0] ^= 1;
     let moved = Token::parse(URL_SAFE_NO_PAD.encode(bytes_of)).expect("it has the form of one");
@@ -156,8 +157,8 @@ pub async fn copied_entry_is_unknown_under_any_other_key(deployment: &Deployment
     deployment.is_accepted(&token).await;
 }
 
-/// A relative: what has not the form of a token reaches the store all the same, as a key, a pattern
-/// or a piece of a query.
+/// The class of the above: a malformed token reaches the store as a key, a pattern or a part of a
+/// query.
 pub async fn what_is_no_token_never_reaches_the_store(deployment: &Deployment) {
     let token = sign_in(&deployment.one.manager(), "ada").await;
     let id = token.id().to_string();
@@ -210,15 +211,15 @@ pub async fn what_is_no_token_never_reaches_the_store(deployment: &Deployment) {
     assert!(dump == deployment.dump(), "and is as it was");
 }
 
-/// poem 3.1 (tried), on a store that an application uses for its cache, too: a token leads to the
-/// entry of a name. The client chooses the id that is looked up, and a cache's key is the SHA-256 of
-/// a name, so it chooses the beginning of that.
+/// poem 3.1 (tried), on a store that also contains a cache: a token leads to an entry of the cache.
+/// The client chooses the id, and a cache's key is the SHA-256 of a name, so the client can choose
+/// the start of that hash.
 ///
-/// Then whoever knows the name tells whether it is there (500, not 401), and has it deleted where a
-/// manager ends what it can't decode, or an application calls `logout` or `login` with the token;
-/// and whoever has a say in the value writes a session.
+/// A client that knows the name then learns whether the entry exists (500, not 401), has it deleted
+/// (if a manager ends undecodable sessions, or by `logout` or `login`), or, if it can choose the
+/// value, writes a session.
 ///
-/// In memory one store holds values of one type, so there is nothing to be tried.
+/// Not in memory, where a store has values of one type.
 pub async fn a_token_made_of_the_name_of_other_data_is_unknown(deployment: &Deployment) {
     let Some(bytes) = deployment.one.bytes.clone() else { return };
     let cache = Cache::new(Encoded::new(bytes, Text), Duration::from_secs(600));
@@ -267,7 +268,7 @@ pub async fn a_token_made_of_the_name_of_other_data_is_unknown(deployment: &Depl
         found.push("login deletes it".to_owned());
     }
 
-    // The record of a session of one's own, with the secret of this token.
+    // A copy of the attacker's own record, with the secret of this token.
     let bytes = URL_SAFE_NO_PAD.decode(&value).expect("it is base64");
     let (id, secret) = bytes.split_at(12);
     let digest = Key::of([id, &deployment.one.store.namespace().tag()[..16], secret].concat());
@@ -286,7 +287,7 @@ pub async fn a_token_made_of_the_name_of_other_data_is_unknown(deployment: &Depl
     assert!(found.is_empty(), "{found:#?}");
 }
 
-/// Text as it is.
+/// A codec for plain text.
 struct Text;
 
 impl Codec<String> for Text {

@@ -1,4 +1,4 @@
-//! What responses say to browsers and to caches.
+//! The headers of responses, for browsers and caches.
 
 use axum::serve;
 use http::{Method, StatusCode};
@@ -10,8 +10,8 @@ use crate::application::router;
 use crate::client::{COOKIE_NAME, Client};
 use crate::deployment::Deployment;
 
-/// Flask CVE-2023-30861, Django CVE-2014-1418: a cache keeps somebody's page, or their cookie, and
-/// gives it to others; also where a response does no more than refresh the session.
+/// Flask CVE-2023-30861, Django CVE-2014-1418: a cache stores a user's page or cookie, and sends it
+/// to others. Also if the response only extends the session.
 pub async fn what_depends_on_a_session_is_kept_by_no_cache(deployment: &Deployment) {
     let moment = deployment.short_timeout();
     let manager = deployment.one.builder().idle_timeout(moment).build().expect("it can work");
@@ -29,7 +29,7 @@ pub async fn what_depends_on_a_session_is_kept_by_no_cache(deployment: &Deployme
             is_said(&client.send(method.clone(), path, &[]).await, path);
         }
     }
-    // Long enough that the use is written down: it is refreshed, and nothing else.
+    // Long enough that this use is recorded: the response only extends the session.
     deployment.advance(moment / 3).await;
     let refreshed = client.get("/profile").await;
     assert_eq!((&*refreshed.text, refreshed.set_cookies().len()), ("ada", 0));
@@ -43,8 +43,8 @@ pub async fn what_depends_on_a_session_is_kept_by_no_cache(deployment: &Deployme
     is_said(&unknown.get("/profile").await, "a refusal");
 }
 
-/// Tomcat CVE-2023-28708: behind a proxy that ends TLS the server sees plain HTTP, and leaves out
-/// `Secure`. A real server on a real socket, with whatever such a proxy says.
+/// Tomcat CVE-2023-28708: behind a proxy that terminates TLS, the server receives plain HTTP and
+/// omits `Secure`. A real server on a socket, with the headers of such proxies.
 pub async fn the_cookie_is_secure_behind_a_proxy_that_ends_tls(deployment: &Deployment) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
     let address = listener.local_addr().expect("it is bound");
@@ -79,8 +79,8 @@ pub async fn the_cookie_is_secure_behind_a_proxy_that_ends_tls(deployment: &Depl
     server.abort();
 }
 
-/// actix-extras 87, 129: a logout removes the cookie of another path, so the browser keeps the one
-/// that it should forget. A real jar, and a logout from a nested path.
+/// actix-extras 87, 129: a logout clears the cookie of another path, and the browser keeps the
+/// session's. A real cookie jar, and a logout from a nested path.
 pub async fn a_logout_from_a_nested_path_empties_a_real_jar(deployment: &Deployment) {
     let plain = deployment.one.client();
     let other = CookiePolicy::builder().path("/deep").persistent(true).build();

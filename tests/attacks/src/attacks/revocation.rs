@@ -1,4 +1,4 @@
-//! What belongs to one account ends with it, and nothing else does.
+//! Ending the sessions of an account ends all of them, and no other.
 
 use http::StatusCode;
 use kvolt_cache::Store;
@@ -6,9 +6,9 @@ use kvolt_cache::Store;
 use super::{account, ids, sign_in};
 use crate::deployment::Deployment;
 
-/// listmonk, nhost: after a change of the password, whoever had stolen a session still has it.
+/// listmonk, nhost: after a change of the password, a stolen session still works.
 ///
-/// The others end, on every server, and the own one gets another token.
+/// The others end on every server, and the own session gets a new token.
 pub async fn a_change_of_the_password_ends_the_others_and_renews_this_one(deployment: &Deployment) {
     let mut own = deployment.one.client();
     own.post("/login/ada").await;
@@ -40,8 +40,8 @@ pub async fn a_change_of_the_password_ends_the_others_and_renews_this_one(deploy
     }
 }
 
-/// A relative: an account whose name is like another's is taken for it, by a collation, a pattern, a
-/// separator or a query that is put together of text.
+/// The class of the above: similar account names are taken for each other, by a collation, a
+/// pattern, a separator or a query built from text.
 pub async fn owners_whose_names_are_alike_do_not_reach_each_other(deployment: &Deployment) {
     let names = [
         "ada",
@@ -96,7 +96,7 @@ pub async fn owners_whose_names_are_alike_do_not_reach_each_other(deployment: &D
     for (name, token) in names.iter().zip(&tokens) {
         assert_eq!(ids(&other, name).await, [token.id()], "{name:?}");
     }
-    // None ends another's by its id.
+    // No account ends another's session by its id.
     for (at, token) in tokens.iter().enumerate() {
         let thief = account(names[(at + 1) % names.len()]);
         assert!(!other.revoke_owned(&thief, token.id()).await.expect("the store answers"));

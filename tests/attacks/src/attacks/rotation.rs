@@ -1,4 +1,4 @@
-//! A new token replaces the old one, in one step.
+//! A new token replaces the old one in one step.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use kvolt_testkit::Call;
 use super::{ids, rotated, sign_in};
 use crate::deployment::Deployment;
 
-/// saysion 0.2, async-session: the new id works, and the old one goes on working, too.
+/// saysion 0.2, async-session: the old id stays valid next to the new one.
 pub async fn after_a_rotation_the_old_token_is_refused(deployment: &Deployment) {
     let managers = deployment.servers().map(crate::Server::manager);
     let mut token = sign_in(&managers[0], "ada").await;
     for step in 0..4 {
-        // Both servers have seen it, and may have kept a copy.
+        // Both servers have read the session, and may have a copy.
         deployment.is_accepted(&token).await;
         let moved = managers[step % 2].rotate(&token).await.expect("the store answers");
         let successor = rotated(moved);
@@ -26,7 +26,7 @@ pub async fn after_a_rotation_the_old_token_is_refused(deployment: &Deployment) 
         assert!(matches!(again, RotateOutcome::Absent), "{again:?}");
         token = successor;
     }
-    // Of two rotations at once, one succeeds.
+    // One of two parallel rotations succeeds.
     let racing = [0, 1].map(|at| {
         let (manager, token): (kvolt_session::Manager<_>, _) =
             (managers[at].clone(), token.clone());
@@ -43,8 +43,8 @@ pub async fn after_a_rotation_the_old_token_is_refused(deployment: &Deployment) 
     deployment.is_accepted(&successors[0]).await;
 }
 
-/// tower-sessions 0.14 (tried): the handler fails after it has rotated the id, so the old one is gone
-/// and the new one never reaches the client.
+/// tower-sessions 0.14 (tried): the handler fails after the rotation, so the old id is invalid, and
+/// the client never gets the new one.
 pub async fn a_new_token_reaches_the_client_also_when_its_handler_fails(deployment: &Deployment) {
     let mut client = deployment.one.client();
     client.post("/login/ada").await;
@@ -61,8 +61,8 @@ pub async fn a_new_token_reaches_the_client_also_when_its_handler_fails(deployme
     }
 }
 
-/// A relative: the rotation itself fails, is given up half-way, or its answer gets lost. There is one
-/// session afterwards: by the old token, or by a new one.
+/// The class of the above: the rotation fails, is cancelled, or its answer is lost. Exactly one
+/// session exists afterwards, with the old token or with a new one.
 pub async fn a_rotation_that_fails_or_is_given_up_leaves_exactly_one_session(
     deployment: &Deployment,
 ) {
@@ -83,7 +83,7 @@ pub async fn a_rotation_that_fails_or_is_given_up_leaves_exactly_one_session(
                     false
                 }
                 "is lost" => {
-                    // The store is asked once more, and says that it was done.
+                    // The operation is repeated, and reports that it was done.
                     faults.lose_next_answers(1);
                     let settled = rotated(manager.rotate(&token).await.expect("it is settled"));
                     deployment.is_accepted(&settled).await;
@@ -111,7 +111,7 @@ pub async fn a_rotation_that_fails_or_is_given_up_leaves_exactly_one_session(
             for server in deployment.servers() {
                 assert_eq!(ids(&server.manager(), &owner).await, [token.id()], "{owner}");
             }
-            // With a grace, a client that was not told can go on until it ends.
+            // During the grace, a client without the new token can continue.
             match is_done && !has_grace {
                 true => deployment.is_refused(&token).await,
                 false => deployment.is_accepted(&token).await,

@@ -1,13 +1,13 @@
-//! A session takes bounded room.
+//! The size of a session is limited.
 
 use http::StatusCode;
 
 use crate::deployment::Deployment;
 
-/// Symfony CVE-2016-4423: whoever has not even signed in makes the server keep whatever they send.
+/// Symfony CVE-2016-4423: a client stores any amount of data without a sign-in.
 ///
-/// Beyond the bound there is an error that says so, and nothing is changed. Elsewhere each session
-/// has its bound; in memory, where nothing is encoded, the whole store has one.
+/// Above the limit, the caller gets an error and nothing changes. Each encoded session has a limit;
+/// in memory, where values are not encoded, the whole store has one.
 pub async fn a_session_takes_no_more_than_its_bound_and_says_so(deployment: &Deployment) {
     let (too_much, expected) = match deployment.is_in_memory() {
         true => (16 << 20, StatusCode::SERVICE_UNAVAILABLE),

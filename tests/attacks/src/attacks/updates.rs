@@ -1,4 +1,4 @@
-//! No change is lost.
+//! No update is lost.
 
 use kvolt_session::RotateOutcome;
 use kvolt_testkit::Call;
@@ -7,13 +7,13 @@ use std::time::Duration;
 use super::{rotated, sign_in};
 use crate::deployment::Deployment;
 
-/// tower-sessions 36, 37; actix-extras 212; aspnet/Session 60, 72; fastify-session 237: who saves
-/// last wins, and what the other has changed is gone.
+/// tower-sessions 36, 37; actix-extras 212; aspnet/Session 60, 72; fastify-session 237: the last
+/// save wins, and the other change is lost.
 pub async fn of_two_writers_at_once_neither_is_lost(deployment: &Deployment) {
     let (one, other) = (deployment.one.manager(), deployment.other.manager());
     let token = sign_in(&one, "ada").await;
 
-    // One has read, and is about to write; the other changes something else in between.
+    // One has read and is about to write; the other changes the session in between.
     deployment.one.faults.only(&[Call::Replace]);
     deployment.one.faults.hold_calls();
     let (slow, slow_token) = (one.clone(), token.clone());
@@ -28,7 +28,7 @@ pub async fn of_two_writers_at_once_neither_is_lost(deployment: &Deployment) {
     let slow = slow.await.expect("it is answered").expect("the session is there");
     assert_eq!((slow.count, &*slow.note), (7, "quick"));
 
-    // And many of both.
+    // Many of both at the same time.
     let writers = [one.clone(), other.clone()].into_iter().cycle().take(8).map(|manager| {
         let token = token.clone();
         tokio::spawn(async move {
@@ -49,8 +49,8 @@ pub async fn of_two_writers_at_once_neither_is_lost(deployment: &Deployment) {
     }
 }
 
-/// A relative: the session gets another token while a change of it is under way. Whoever changes
-/// it is told that it is not there under the old one, or the change is in the successor.
+/// The class of the above: the token is replaced during an update. The update reports that the
+/// session is absent, or the successor has it.
 pub async fn an_update_in_flight_across_a_rotation_is_kept_or_told(deployment: &Deployment) {
     for grace in [Duration::ZERO, Duration::from_secs(600)] {
         let builder = deployment.one.builder().rotation_grace(grace);

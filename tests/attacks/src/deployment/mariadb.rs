@@ -14,7 +14,7 @@ pub(super) async fn open() -> Option<Deployment> {
     Some(deployment(mariadb, unique("deployment"), None).await)
 }
 
-/// A namespace, whose first server shares the connections of a neighbour's if there is one.
+/// A namespace. If it has a neighbour, its first server uses the neighbour's connections.
 fn deployment(mariadb: &'static MariaDb, namespace: String, beside: Option<MySqlStore>) -> Opening {
     Box::pin(async move {
         let (store, proxy) = match beside {
@@ -33,7 +33,8 @@ fn deployment(mariadb: &'static MariaDb, namespace: String, beside: Option<MySql
 
 async fn connected(mariadb: &MariaDb, namespace: &str) -> (MySqlStore, Option<Proxy>) {
     let proxy = Proxy::to(mariadb.port());
-    // What has ended is refused because it has ended, and not because it was deleted.
+    // Without cleaning: an ended session is refused because it has ended, not because it was
+    // deleted.
     let store = MySqlStore::builder(&proxy.url(&mariadb.url()), namespace);
     let store = store.timeout(TIMEOUT).clean_every(None);
     (store.open().await.expect("the store opens"), Some(proxy))

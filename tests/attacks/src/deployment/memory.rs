@@ -5,14 +5,14 @@ use tokio::runtime::Handle;
 use super::{Deployment, RawStore, Server};
 use crate::user::User;
 
-/// What the store in memory holds at the most. Its sessions have no size of their own.
+/// The maximum size of the store in memory. Its sessions have no limit of their own.
 const MAX_BYTES: usize = 8 << 20;
 
 pub(super) fn open() -> Deployment {
     deployment(ManualClock::new(), String::from("memory"))
 }
 
-/// A store of its own: in memory, each has one namespace.
+/// A separate store: in memory, each has one namespace.
 fn deployment(clock: ManualClock, namespace: String) -> Deployment {
     let weigh =
         |record: &Record<User>| record.data().map_or(0, |user| user.name.len() + user.note.len());
@@ -39,7 +39,7 @@ impl RawStore for Memory {
         self.0.len()
     }
 
-    /// The keys, and the values as another store would be given them.
+    /// The keys, and the values encoded as for another store.
     fn dump(&self) -> Vec<u8> {
         let page = Handle::current().block_on(self.0.scan(None, usize::MAX));
         let mut dump = Vec::new();

@@ -1,4 +1,4 @@
-//! Where an attack is tried: a store, and two servers of one application on it.
+//! The target of an attack: a store, and two servers of one application on it.
 
 mod mariadb;
 mod memory;
@@ -20,11 +20,11 @@ pub use server::Server;
 
 use crate::user::User;
 
-/// A store with nothing in it, and two servers of one application on it.
+/// An empty store, and two servers of one application on it.
 pub struct Deployment {
     /// One server.
     pub one: Server,
-    /// Another one, as if it were another process: it shares nothing with the first but the store.
+    /// Another server, like another process: it shares only the store with the first.
     pub other: Server,
     namespace: String,
     clock: Option<ManualClock>,
@@ -34,56 +34,56 @@ pub struct Deployment {
     neighbour: Box<dyn Fn(String) -> Opening + Send + Sync>,
 }
 
-/// A deployment that is being opened.
+/// A deployment that is opening.
 type Opening = Pin<Box<dyn Future<Output = Deployment> + Send>>;
 
-/// What somebody sees who reads the store past the library.
+/// Direct access to the store, without the library.
 pub(crate) trait RawStore: Send + Sync {
-    /// How many entries and other things there are.
+    /// The number of entries and other objects.
     fn count(&self) -> usize;
 
-    /// All of it. What is binary may be there as it is, in hexadecimal digits, or both.
+    /// All contents. Binary values are raw, in hexadecimal digits, or both.
     fn dump(&self) -> Vec<u8>;
 }
 
-/// How old an answer of a near cache may be here.
+/// The bound of the near caches: the maximum age of a copy.
 const BOUND: Duration = Duration::from_millis(400);
 
-/// How often a live session looks here, where nothing is pushed.
+/// How often a live session checks the store, without a change feed.
 const LIVE_INTERVAL: Duration = Duration::from_millis(250);
 
 impl Deployment {
-    /// The store in memory, on a clock that only the test moves.
+    /// The store in memory, with a clock that the test moves.
     pub async fn memory() -> Option<Self> {
         Some(memory::open())
     }
 
-    /// Redis; `None` where its tests are to be left out.
+    /// Redis; `None` if its tests are skipped.
     pub async fn redis() -> Option<Self> {
         redis::open(None).await
     }
 
-    /// Redis with a near cache in each server; `None` where its tests are to be left out.
+    /// Redis with a near cache in each server; `None` if its tests are skipped.
     pub async fn redis_near() -> Option<Self> {
         redis::open(Some(BOUND)).await
     }
 
-    /// PostgreSQL; `None` where its tests are to be left out.
+    /// PostgreSQL; `None` if its tests are skipped.
     pub async fn postgres() -> Option<Self> {
         postgres::open(None).await
     }
 
-    /// PostgreSQL with a near cache in each server; `None` where its tests are to be left out.
+    /// PostgreSQL with a near cache in each server; `None` if its tests are skipped.
     pub async fn postgres_near() -> Option<Self> {
         postgres::open(Some(BOUND)).await
     }
 
-    /// MariaDB; `None` where its tests are to be left out.
+    /// MariaDB; `None` if its tests are skipped.
     pub async fn mariadb() -> Option<Self> {
         mariadb::open().await
     }
 
-    /// SQLite, a pool of its own for each server.
+    /// SQLite, with a separate pool for each server.
     pub async fn sqlite() -> Option<Self> {
         Some(sqlite::open().await)
     }
@@ -93,38 +93,39 @@ impl Deployment {
         [&self.one, &self.other]
     }
 
-    /// Another application on the same server: its namespace is this one's with more at its end. One
-    /// of its servers shares the connections of this deployment's. In memory, it is another store.
+    /// Another application on the same server. Its namespace is this one's with a suffix. One of
+    /// its servers uses this deployment's connections. In memory, it is another store.
     pub async fn neighbour(&self, more: &str) -> Self {
         (self.neighbour)(format!("{}{more}", self.namespace)).await
     }
 
-    /// How old an answer may be, where there is a near cache.
+    /// The bound of the near caches; `None` without them.
     pub fn bound(&self) -> Option<Duration> {
         self.bound
     }
 
-    /// The settings of a manager on a server whose live sessions are told of what is changed, and
-    /// how late they may be.
+    /// A manager's builder on a server whose live sessions are notified of changes, and the maximum
+    /// delay of a notification.
     pub async fn live(&self, server: &Server) -> (ManagerBuilder<User>, Duration) {
         match server.listening(BOUND).await {
             Some(store) if self.clock.is_none() => (server.builder_on(store), BOUND),
-            // In memory only this process changes anything; a clock that a test moves is looked at.
+            // In memory, only this process changes sessions, and the clock that a test moves is
+            // polled.
             _ => (server.builder().live_interval(LIVE_INTERVAL), LIVE_INTERVAL),
         }
     }
 
-    /// Whether values are kept in this process as they are, and so not encoded.
+    /// Whether values stay in this process, without a codec.
     pub fn is_in_memory(&self) -> bool {
         self.clock.is_some()
     }
 
-    /// A short time, for timeouts that a test waits for.
+    /// A short timeout, for tests that wait for it.
     pub fn short_timeout(&self) -> Duration {
         Duration::from_secs(if self.clock.is_some() { 60 } else { 1 })
     }
 
-    /// Lets time pass: by the store's own clock where that can't be moved.
+    /// Advances the clock, or waits if the store's clock can't be moved.
     pub async fn advance(&self, time: Duration) {
         match &self.clock {
             Some(clock) => clock.advance(time),
@@ -132,7 +133,7 @@ impl Deployment {
         }
     }
 
-    /// The time by the clock that deadlines here go by.
+    /// The time, by the clock for deadlines.
     pub fn now(&self) -> Timestamp {
         match &self.clock {
             Some(clock) => clock.clock().now(),
@@ -140,22 +141,22 @@ impl Deployment {
         }
     }
 
-    /// By how much [`now`](Self::now) may differ from the store's own clock.
+    /// The maximum difference between [`now`](Self::now) and the store's clock.
     pub fn clock_skew(&self) -> Duration {
         if self.clock.is_some() { Duration::ZERO } else { Duration::from_millis(100) }
     }
 
-    /// How many things are in the store, whatever they are.
+    /// The number of objects in the store.
     pub fn count(&self) -> usize {
         tokio::task::block_in_place(|| self.raw.count())
     }
 
-    /// Everything that is in the store.
+    /// All contents of the store.
     pub fn dump(&self) -> Vec<u8> {
         tokio::task::block_in_place(|| self.raw.dump())
     }
 
-    /// That a token is good on both servers.
+    /// Asserts that both servers accept a token.
     pub async fn is_accepted(&self, token: &Token) {
         for server in self.servers() {
             let found = server.manager().peek(token).await.expect("the store answers");
@@ -163,8 +164,8 @@ impl Deployment {
         }
     }
 
-    /// That a token is good nowhere: at once, or with near caches from the bound on, by every read
-    /// that begins later than that.
+    /// Asserts that both servers refuse a token: at once, or with near caches, at every read that
+    /// starts after the bound.
     pub async fn is_refused(&self, token: &Token) {
         let since = CopyLifetime::begin(self);
         for server in self.servers() {
@@ -182,7 +183,7 @@ impl Deployment {
         }
     }
 
-    /// Lets the time pass after which no copy is used any more that was made before.
+    /// Waits until all current copies have expired.
     pub async fn outlive_copies(&self) {
         if let Some(bound) = self.bound {
             tokio::time::sleep(bound).await;
@@ -190,7 +191,7 @@ impl Deployment {
     }
 }
 
-/// How long copies may still be used.
+/// How long copies made before may still be used.
 pub(crate) struct CopyLifetime {
     begun: Instant,
     bound: Duration,
@@ -205,12 +206,12 @@ impl CopyLifetime {
         Self { begun: Instant::now(), bound }
     }
 
-    /// Whether a read that begins now must show what was done before.
+    /// Whether a read that starts now must show earlier changes.
     pub(crate) fn is_over(&self) -> bool {
         self.begun.elapsed() >= self.bound
     }
 
-    /// After an answer that was old: `last` says whether it was too old.
+    /// Called after an outdated answer: `last` is whether it was outside the bound.
     pub(crate) async fn goes_on(&self, last: bool) {
         assert!(!last, "what was ended is still used after the bound of {:?}", self.bound);
         tokio::time::sleep(Duration::from_millis(2)).await;

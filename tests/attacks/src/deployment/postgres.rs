@@ -15,7 +15,7 @@ pub(super) async fn open(bound: Option<Duration>) -> Option<Deployment> {
     Some(deployment(postgres, unique("deployment"), bound, None).await)
 }
 
-/// A namespace, whose first server shares the connections of a neighbour's if there is one.
+/// A namespace. If it has a neighbour, its first server uses the neighbour's connections.
 fn deployment(
     postgres: &'static Postgres,
     namespace: String,
@@ -39,7 +39,8 @@ fn deployment(
 
 async fn connected(postgres: &Postgres, namespace: &str) -> (PostgresStore, Option<Proxy>) {
     let proxy = Proxy::to(postgres.port());
-    // What has ended is refused because it has ended, and not because it was deleted.
+    // Without cleaning: an ended session is refused because it has ended, not because it was
+    // deleted.
     let store = PostgresStore::builder(&proxy.url(&postgres.url()), namespace);
     let store = store.timeout(TIMEOUT).clean_every(None);
     (store.open().await.expect("the store opens"), Some(proxy))
@@ -56,7 +57,7 @@ impl RawStore for Table {
         count.parse().expect("it is a number")
     }
 
-    /// The rows as they are, and as people read them.
+    /// The raw rows, and the readable view.
     fn dump(&self) -> Vec<u8> {
         let table = &self.table;
         let raw = format!("SELECT * FROM {table} ORDER BY key");

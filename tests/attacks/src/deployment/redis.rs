@@ -14,7 +14,7 @@ pub(super) async fn open(bound: Option<Duration>) -> Option<Deployment> {
     Some(deployment(redis, unique("deployment"), bound, None).await)
 }
 
-/// A namespace, whose first server shares the connections of a neighbour's if there is one.
+/// A namespace. If it has a neighbour, its first server uses the neighbour's connections.
 fn deployment(
     redis: &'static Redis,
     namespace: String,

@@ -1,12 +1,12 @@
-//! What stores elsewhere have in common.
+//! Common parts of the remote stores.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kvolt_servers::{Package, require};
 
-/// The server that all tests of a program share, started by the first; `None` where its tests are
-/// to be left out.
+/// The server that all tests of a program share, started by the first; `None` if its tests are
+/// skipped.
 pub(super) async fn shared<S: Send + Sync>(
     cell: &'static OnceLock<S>,
     package: Package,
@@ -16,7 +16,7 @@ pub(super) async fn shared<S: Send + Sync>(
     tokio::task::spawn_blocking(server).await.expect("the server starts")
 }
 
-/// A name that no other test of this program has.
+/// A name that is unique in this program.
 pub(super) fn unique(name: &str) -> String {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     format!("{name}_{}", COUNT.fetch_add(1, Ordering::Relaxed))

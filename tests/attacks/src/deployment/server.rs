@@ -16,28 +16,28 @@ use crate::user::User;
 
 /// A server of the application: its own connections to the store, and a network that can be cut.
 pub struct Server {
-    /// The store as this server sees it.
+    /// The store, as this server sees it.
     pub store: AnyStore<Record<User>>,
-    /// The same below the codec and the near cache; none in memory.
+    /// The store below the codec and the near cache; `None` in memory.
     pub bytes: Option<AnyStore<Vec<u8>>>,
-    /// What befalls its calls, right above the driver.
+    /// Faults of its calls, between codec and driver.
     pub faults: Faults,
-    /// What makes its keys collide.
+    /// Collisions of its keys.
     pub collisions: Collisions,
     proxy: Option<Proxy>,
     clock: Option<Clock>,
     listen: Option<Listen>,
 }
 
-/// Opens the store once more, listened to, where it pushes and no near cache listens.
+/// Opens the store with a subscription to its changes, if it has a change feed and no near cache.
 type Listen = Box<dyn Fn(Duration) -> Listening + Send + Sync>;
 type Listening = Pin<Box<dyn Future<Output = AnyStore<Record<User>>> + Send>>;
 
-/// A store on a busy machine may take its time, and no test here is about that.
+/// Generous, because the machine may be busy: no attack is about this timeout.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Server {
-    /// One that keeps sessions in its own memory.
+    /// A server with sessions in its own memory.
     pub(super) fn in_memory(store: impl Store<Record<User>>, clock: Clock) -> Self {
         let (store, faults, collisions) = FaultyPushStore::new(store);
         let store = AnyStore::new(store);
@@ -52,7 +52,7 @@ impl Server {
         }
     }
 
-    /// One on a store elsewhere.
+    /// A server on a remote store.
     pub(super) fn remote(store: impl Store<Vec<u8>> + Clone, proxy: Option<Proxy>) -> Self {
         let (faulty_push_store, faults, collisions) = FaultyPushStore::new(store);
         let bytes = Some(AnyStore::new(faulty_push_store.clone()));
@@ -60,8 +60,8 @@ impl Server {
         Self { store, bytes, faults, collisions, proxy, clock: None, listen: None }
     }
 
-    /// One on a store elsewhere that pushes: with a near cache of this bound in front of it, or
-    /// with no one who listens unless it is [listened to](Self::listening).
+    /// A server on a remote store with a change feed: with a near cache of this bound, or with a
+    /// subscription only on [request](Self::listening).
     pub(super) async fn pushing(
         store: impl Store<Vec<u8>> + ChangeFeed + Clone,
         proxy: Option<Proxy>,
@@ -83,13 +83,13 @@ impl Server {
         Self { store, bytes, faults, collisions, proxy, clock: None, listen }
     }
 
-    /// The settings of a manager on this server.
+    /// The builder of a manager on this server.
     pub fn builder(&self) -> ManagerBuilder<User> {
         self.builder_on(self.store.clone())
     }
 
-    /// The store as this server sees it, which notifies of what other servers change in it; `None`
-    /// where it does not push.
+    /// The store as this server sees it, with notifications of other servers' changes; `None` if it
+    /// has no change feed.
     pub(super) async fn listening(&self, bound: Duration) -> Option<AnyStore<Record<User>>> {
         match &self.listen {
             Some(listen) => Some(listen(bound).await),
@@ -97,7 +97,7 @@ impl Server {
         }
     }
 
-    /// The settings of a manager of this server's on this store.
+    /// The builder of a manager of this server on this store.
     pub(super) fn builder_on(&self, store: AnyStore<Record<User>>) -> ManagerBuilder<User> {
         let builder = Manager::builder(store);
         match &self.clock {
@@ -106,12 +106,12 @@ impl Server {
         }
     }
 
-    /// The manager when nothing is set.
+    /// A manager with default settings.
     pub fn manager(&self) -> Manager<User> {
         self.builder().build().expect("the defaults work")
     }
 
-    /// A client with an empty jar of this server's application.
+    /// A client of this server's application, without cookies.
     pub fn client(&self) -> Client {
         self.client_of(self.manager())
     }
@@ -122,12 +122,12 @@ impl Server {
         Client::new(router(sessions.build().expect("the settings work")))
     }
 
-    /// The network between it and the store, where there is one.
+    /// The network to the store, if it has one.
     pub fn proxy(&self) -> Option<&Proxy> {
         self.proxy.as_ref()
     }
 
-    /// Takes the store away from this server.
+    /// Makes the store unavailable to this server.
     pub fn cut(&self) {
         match &self.proxy {
             Some(proxy) => proxy.cut(),
@@ -135,7 +135,7 @@ impl Server {
         }
     }
 
-    /// Gives it back.
+    /// Makes the store available again.
     pub fn restore(&self) {
         match &self.proxy {
             Some(proxy) => proxy.restore(),
@@ -144,7 +144,7 @@ impl Server {
     }
 }
 
-/// A store in front of which a near cache listens, and keeps so many copies.
+/// A store behind a near cache with this many copies.
 async fn listened_to(
     store: impl Store<Vec<u8>> + ChangeFeed,
     bound: Duration,

@@ -13,7 +13,7 @@ pub(super) async fn open() -> Deployment {
     deployment(Arc::new(folder), String::from("deployment"), None).await
 }
 
-/// A namespace, whose first server shares the connections of a neighbour's if there is one.
+/// A namespace. If it has a neighbour, its first server uses the neighbour's connections.
 fn deployment(folder: Arc<TempDir>, namespace: String, beside: Option<SqliteStore>) -> Opening {
     Box::pin(async move {
         let url = format!("sqlite:{}", folder.path().join("sessions.db").display());
@@ -33,9 +33,10 @@ fn deployment(folder: Arc<TempDir>, namespace: String, beside: Option<SqliteStor
 }
 
 async fn opened(url: &str, namespace: &str) -> SqliteStore {
-    // What has ended is refused because it has ended, and not because it was deleted.
+    // Without cleaning: an ended session is refused because it has ended, not because it was
+    // deleted.
     let store = SqliteStore::builder(url, namespace).timeout(TIMEOUT).clean_every(None);
-    // No machine fails here.
+    // Durability against a power failure is not tested here.
     store.synchronous(Synchronous::Normal).open().await.expect("the store opens")
 }
 
@@ -56,14 +57,14 @@ impl RawStore for File {
         usize::try_from(count).expect("it is no less than nothing")
     }
 
-    /// The file as it is, its log included, and what has been deleted and not written over.
+    /// The raw files, with the log and with deleted rows that are not overwritten yet.
     fn dump(&self) -> Vec<u8> {
         let mut files: Vec<_> = std::fs::read_dir(self.folder.path())
             .expect("the folder can be read")
             .map(|entry| entry.expect("the folder can be read").path())
             .collect();
         files.sort();
-        // What is shared between processes has no content, and changes when somebody looks.
+        // The shared memory has no contents, and changes at each access.
         files.retain(|file| file.extension().is_none_or(|name| name != "db-shm"));
         files.iter().flat_map(|file| std::fs::read(file).expect("it can be read")).collect()
     }

@@ -1,4 +1,4 @@
-//! What an administrator can see and end.
+//! Administration: list and end any session.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,13 +13,13 @@ use crate::deployment::{Deployment, Server};
 use crate::recording_listener::RecordingListener;
 use crate::user::{User, signed_in};
 
-/// Requests under way when a token changes, here.
+/// How long a replaced token stays valid.
 const GRACE: Duration = Duration::from_millis(20);
 
-/// OWASP ASVS 7.4.5: an administrator ends a session, or everybody's, and one is missed, because it
-/// has no owner, is a visitor's, has another token by now, or is known to another server.
+/// OWASP ASVS 7.4.5: an administrator ends one session, or all, and misses some: because they have
+/// no owner, are anonymous, have a new token, or were created on another server.
 ///
-/// And what is told of it, to whoever reads the audit, opens nothing.
+/// The events in the audit contain nothing that a client could use.
 pub async fn an_administrator_finds_all_and_ends_one_or_everybody(deployment: &Deployment) {
     let events = RecordingListener::default();
     let managers = deployment.servers().map(|server: &Server| {
@@ -55,7 +55,7 @@ pub async fn an_administrator_finds_all_and_ends_one_or_everybody(deployment: &D
         live.insert(token.id().to_string(), token);
     }
 
-    // All of them, in pages, on both servers.
+    // Lists all of them, page by page, on both servers.
     for manager in &managers {
         for max_sessions in [1, 7, 1_000] {
             let (mut found, mut next) = (BTreeSet::new(), None);
@@ -72,7 +72,7 @@ pub async fn an_administrator_finds_all_and_ends_one_or_everybody(deployment: &D
         }
     }
 
-    // One that has its first token, and one that has another by now, each by its id.
+    // Ends one session with its first token, and one with a newer token, each by its id.
     let (_, its) = renewed.pop().expect("there are some");
     let is_renewed = |token: &Token| renewed.iter().any(|(_, other)| other.id() == token.id());
     let first = live.values().find(|token| token.id() != its.id() && !is_renewed(token));
@@ -95,20 +95,20 @@ pub async fn an_administrator_finds_all_and_ends_one_or_everybody(deployment: &D
             |event: &Event| event.kind == EventKind::Ended { reason } && event.id == Some(id);
         events.until("its end", is_it).await;
     }
-    // A token that was replaced is a sign of theft, and its session's end is told.
+    // The reuse of a replaced token ends the session, and the events report it.
     let (spent, token) = renewed.pop().expect("there are some");
     let lifted = managers[1].reauthenticate(&token, Level::Two).await.expect("it answers");
     let lifted = rotated(lifted);
     secrets.push(lifted.clone());
     live.remove(&token.id().to_string());
     deployment.advance(2 * GRACE + GRACE / 2).await;
-    // Told by one that ends nothing, and then by one that does.
+    // The first manager only reports the reuse; the second ends the session.
     deployment.is_refused(&spent).await;
     deployment.is_accepted(&lifted).await;
     assert!(managers[0].get(&spent).await.expect("the store answers").is_none());
     deployment.is_refused(&lifted).await;
 
-    // Everybody.
+    // Ends all sessions.
     managers[1].revoke_everyone().await.expect("the store answers");
     for (number, token) in live.values().enumerate() {
         deployment.is_refused(token).await;
@@ -137,7 +137,7 @@ pub async fn an_administrator_finds_all_and_ends_one_or_everybody(deployment: &D
     for token in &secrets {
         assert!(!audit.contains(token.expose()), "the audit has a token");
     }
-    // Nor does a name that it has open anything.
+    // An id in the events is not a token either.
     for event in events.events() {
         let Some(id) = event.id else { continue };
         assert!(Token::parse(id.to_string()).is_none());

@@ -1,4 +1,4 @@
-//! Visitors who have signed in nowhere.
+//! Anonymous visitors.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +15,7 @@ use crate::user::{User, signed_in};
 const VISITORS: usize = 200;
 const MAX_VISITORS: u32 = 48;
 
-/// A manager on each server, for so many visitors, whose basket becomes the user's.
+/// A manager on each server, with a limit of visitors. A visitor's basket becomes the user's.
 fn managers(deployment: &Deployment, max: u32, at_limit: AtLimit) -> [Manager<User>; 2] {
     deployment.servers().map(|server: &Server| {
         let anonymous = AnonymousSessions::new(max)
@@ -30,15 +30,15 @@ async fn visit(manager: &Manager<User>) -> Token {
     manager.create_anonymous(User::new("visitor")).await.expect("a visit works")
 }
 
-/// All that there are, by the store itself.
+/// The number of all sessions, as the store lists them.
 async fn count(manager: &Manager<User>) -> usize {
     let page = manager.list_all(None, 1_000).await.expect("the store answers");
     assert!(page.next.is_none());
     page.listing.sessions.len()
 }
 
-/// Symfony CVE-2016-4423 and its relatives: anybody makes sessions without signing in, and fills the
-/// store. Two hundred visitors at once, on two servers, and at no moment more than the bound.
+/// Symfony CVE-2016-4423 and its class: clients create sessions without a sign-in, and fill the
+/// store. Two hundred visitors at the same time, on two servers, never exceed the limit.
 pub async fn two_hundred_visitors_never_make_more_than_the_bound(deployment: &Deployment) {
     for at_limit in [AtLimit::RemoveOldest, AtLimit::Refuse] {
         let managers = managers(deployment, MAX_VISITORS, at_limit);
@@ -78,7 +78,7 @@ pub async fn two_hundred_visitors_never_make_more_than_the_bound(deployment: &De
         }
         assert!((1..=MAX_VISITORS as usize).contains(&live), "{live}");
         assert_eq!(count(&managers[0]).await, live + 1);
-        // They never push out who has signed in.
+        // Visitors never evict a signed-in user.
         deployment.is_accepted(&ada).await;
         let large = User { note: "x".repeat(1_001), ..User::new("visitor") };
         let error = managers[0].create_anonymous(large).await.expect_err("it is too much");
@@ -87,8 +87,8 @@ pub async fn two_hundred_visitors_never_make_more_than_the_bound(deployment: &De
     }
 }
 
-/// A visitor puts something into the basket in one tab and signs in in another: what was put there
-/// is the user's, or whoever put it there is told that it was not. With and without an owner.
+/// A visitor fills the basket in one tab and signs in in another: the items are in the user's
+/// session, or the update reports that they are not. With and without an owner.
 pub async fn a_basket_that_is_filled_during_the_sign_in_loses_nothing(deployment: &Deployment) {
     let managers = managers(deployment, 1_000, AtLimit::RemoveOldest);
     for round in 0..12 {
@@ -126,7 +126,7 @@ pub async fn a_basket_that_is_filled_during_the_sign_in_loses_nothing(deployment
         deployment.is_refused(&visitor).await;
     }
 
-    // Held in the very moment: the basket was read for the sign-in, and then changes.
+    // The basket changes between the read for the sign-in and its write.
     for owned in [true, false] {
         let visitor = visit(&managers[0]).await;
         deployment.one.faults.only(&[Call::Insert]);
@@ -147,8 +147,8 @@ pub async fn a_basket_that_is_filled_during_the_sign_in_loses_nothing(deployment
     }
 }
 
-/// A relative: the basket goes to two users, or the basket of one who has signed in, and with it all
-/// that they have, goes to the next who signs in at the same browser.
+/// The class of the above: the basket goes to two users, or a signed-in user's data goes to the
+/// next user of the same browser.
 pub async fn nothing_of_one_user_goes_to_another(deployment: &Deployment) {
     let managers = managers(deployment, 1_000, AtLimit::RemoveOldest);
     let basket = async |token: &Token| {
@@ -156,7 +156,7 @@ pub async fn nothing_of_one_user_goes_to_another(deployment: &Deployment) {
         found.expect("the store answers").expect("it is there").note.clone()
     };
     for round in 0..8 {
-        // Two sign in at once with one visitor's token: one of them gets it.
+        // Two users sign in at the same time with one visitor's token: one of them gets the basket.
         let visitor = visit(&managers[0]).await;
         let put = managers[1].update(&visitor, |user| user.put("<it>")).await;
         assert!(put.expect("the store answers").is_some());
@@ -174,7 +174,7 @@ pub async fn nothing_of_one_user_goes_to_another(deployment: &Deployment) {
         assert_eq!(baskets, "<it> ", "round {round}");
         deployment.is_refused(&visitor).await;
 
-        // Who signs in over somebody's session gets nothing of theirs, nor over their own.
+        // A sign-in over a user's session takes over no data, even for the same user.
         for name in ["eve", "ada"] {
             let mut client = deployment.one.client_of(managers[0].clone());
             let token = sign_in(&managers[0], "ada").await;
@@ -184,7 +184,7 @@ pub async fn nothing_of_one_user_goes_to_another(deployment: &Deployment) {
             assert_eq!(client.post(&format!("/login/{name}")).await.status, StatusCode::OK);
             assert_eq!(basket(&client.token().expect("it is signed in")).await, "", "{name}");
         }
-        // Nor does a visit after a logout.
+        // A visit after a logout takes over no data.
         let mut client = deployment.other.client_of(managers[1].clone());
         client.post("/account/visit").await;
         client.post("/account/basket/mine").await;
@@ -197,7 +197,7 @@ pub async fn nothing_of_one_user_goes_to_another(deployment: &Deployment) {
     }
 }
 
-/// A relative of fixation: a session that nobody has signed in for opens what is for those who have.
+/// The class of fixation: an anonymous session opens routes for signed-in users.
 pub async fn an_anonymous_session_opens_no_protected_route(deployment: &Deployment) {
     let managers = managers(deployment, 1_000, AtLimit::RemoveOldest);
     let mut client = deployment.one.client_of(managers[0].clone());
@@ -233,7 +233,7 @@ pub async fn an_anonymous_session_opens_no_protected_route(deployment: &Deployme
         assert_eq!((session.level(), &*session.note), (None, "it "));
         assert!(session.is_anonymous() && session.owner().is_none());
     }
-    // A jar that was saved before the login is worth nothing after it.
+    // Cookies from before the login are invalid after it.
     let before = client.clone();
     assert_eq!(client.post("/login/ada").await.status, StatusCode::OK);
     assert_ne!(client.jar, before.jar);

@@ -1,4 +1,4 @@
-//! A change of the credentials ends what was there before, also where nobody thought of ending it.
+//! A change of the credentials ends older sessions, even without an explicit call.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,7 +12,7 @@ use crate::client::Client;
 use crate::deployment::{Deployment, Server};
 use crate::user::{User, signed_in};
 
-/// The version of each account's credentials, as every server reads it.
+/// The version of each account's credentials, shared by all servers.
 #[derive(Clone, Default)]
 struct Accounts(Arc<Mutex<HashMap<String, u64>>>);
 
@@ -30,7 +30,7 @@ impl Accounts {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(name).copied()
     }
 
-    /// A manager on each server that binds sessions to it.
+    /// A manager on each server that binds sessions to the version.
     fn managers(&self, deployment: &Deployment) -> [Manager<User>; 2] {
         deployment.servers().map(|server| {
             let accounts = self.clone();
@@ -52,8 +52,8 @@ fn clients(deployment: &Deployment, managers: &[Manager<User>; 2], token: &Token
     clients.map(|client| client.presenting(token.expose()))
 }
 
-/// listmonk, nhost: the password was changed by a path that forgot to end the sessions, or from
-/// outside; or the account was closed. Nobody has ended the session, and it is refused everywhere.
+/// listmonk, nhost: the password changed without a call that ends the sessions, or the account was
+/// closed. The session still exists, and both servers refuse it.
 pub async fn a_session_from_before_a_change_of_the_account_is_refused(deployment: &Deployment) {
     for closes in [false, true] {
         let accounts = Accounts::default();
@@ -89,7 +89,7 @@ pub async fn a_session_from_before_a_change_of_the_account_is_refused(deployment
             assert_eq!(manager.revoke_others(&token).await.expect("the store answers"), 0);
             assert!(manager.get(&bobs).await.expect("the store answers").is_some());
         }
-        // One that is not bound to anything is not made, and whoever signs in anew is in.
+        // An unbound session is refused, and a new sign-in works.
         assert!(managers[0].create(signed_in("ada")).await.is_err());
         accounts.set("ada", 2);
         let fresh = accounts.sign_in(&managers[1], "ada").await;
@@ -101,8 +101,8 @@ pub async fn a_session_from_before_a_change_of_the_account_is_refused(deployment
     }
 }
 
-/// listmonk, nhost, by the call that is made for it: the others end, on both servers, this one goes
-/// on with another token, and a thief who has the old one does not.
+/// listmonk, nhost: with the library's own call, the other sessions end on both servers, this one
+/// gets a new token, and the old token is invalid.
 pub async fn a_change_of_the_credentials_ends_the_others_and_renews_this_one(
     deployment: &Deployment,
 ) {
@@ -119,7 +119,7 @@ pub async fn a_change_of_the_credentials_ends_the_others_and_renews_this_one(
     for token in &others {
         deployment.is_accepted(token).await;
     }
-    // It was let in before the change; the handler changes the account first, as it should.
+    // The request was admitted before the change. The handler changes the account first.
     let mut client = deployment.one.client_of(managers[0].clone()).presenting(own.expose());
     deployment.one.faults.only(&[Call::RemoveOwner]);
     deployment.one.faults.hold_calls();
@@ -149,9 +149,8 @@ pub async fn a_change_of_the_credentials_ends_the_others_and_renews_this_one(
     }
 }
 
-/// A relative: a thief has the token changed in the middle of it, and keeps the session that the
-/// change could not reach. It fails closed: then the session ends, also where it is bound to nothing,
-/// and whoever has changed the credentials is told.
+/// The class of the above: a thief rotates the token during the change, and would keep the session.
+/// The change fails closed: the session ends, bound or not, and the caller gets an error.
 pub async fn a_change_of_the_credentials_that_comes_too_late_is_told(deployment: &Deployment) {
     for binds in [true, false] {
         let accounts = Accounts::default();

@@ -1,4 +1,4 @@
-//! A message is shown once.
+//! A flash message is shown once.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,9 +11,10 @@ use crate::deployment::{Deployment, Server};
 const READERS: usize = 30;
 const MESSAGES: usize = 30;
 
-/// A relative of the lost updates: two pages load at once, and both show the message, or neither.
+/// The class of lost updates: two pages load at the same time, and both show the message, or
+/// neither.
 ///
-/// Thirty messages, as many at a time as wait at the most, and each time thirty readers at once.
+/// Thirty messages, in groups that fit the session, and thirty readers for each group.
 pub async fn each_message_is_read_by_exactly_one_of_thirty_readers(deployment: &Deployment) {
     let managers = deployment.servers().map(Server::manager);
     let token = sign_in(&managers[0], "ada").await;
@@ -26,7 +27,7 @@ pub async fn each_message_is_read_by_exactly_one_of_thirty_readers(deployment: &
             let answer = client.at(server).post(&format!("/account/flash/{message}")).await;
             assert_eq!(answer.text, "left");
         }
-        // Who has an old copy sees no message, and takes none.
+        // A reader with an old copy would see no message.
         deployment.outlive_copies().await;
         let readers = (0..READERS).map(|reader| {
             let mut client = client.at(deployment.servers()[reader % 2]);
@@ -45,14 +46,14 @@ pub async fn each_message_is_read_by_exactly_one_of_thirty_readers(deployment: &
     assert_eq!(shown.keys().collect::<Vec<_>>(), all.iter().collect::<Vec<_>>());
     assert!(shown.values().all(|times| *times == 1), "{shown:?}");
 
-    // Messages that come while thirty read: none is lost, none is there twice.
+    // Messages that arrive during the reads: each is read once.
     let mut shown = BTreeMap::<String, usize>::new();
     let leave = {
         let (manager, own) = (managers[1].clone(), token.clone());
         let all = all.clone();
         tokio::spawn(async move {
             for message in all {
-                // No more than may wait: the readers keep up, or this waits for them.
+                // The session holds a limited number: wait until the readers have taken some.
                 loop {
                     let session = manager.get_with(&own, Access::PEEK.strict()).await;
                     let session = session.expect("the store answers").expect("it is there");
@@ -86,7 +87,7 @@ pub async fn each_message_is_read_by_exactly_one_of_thirty_readers(deployment: &
     }
     leave.await.expect("all were left");
     assert!(shown.values().all(|times| *times == 1), "{shown:?}");
-    // It is the session's, over a change of the token, and gone with the session.
+    // A message survives a rotation, and ends with the session.
     assert!(managers[0].flash(&token, Flash::new("info", "last")).await.expect("it answers"));
     let moved = managers[1].reauthenticate(&token, Level::Two).await.expect("it answers");
     let token = rotated(moved);

@@ -1,4 +1,4 @@
-//! Form tokens belong to one session.
+//! A form token belongs to one session.
 
 use http::{Method, StatusCode};
 use kvolt_middleware::{CSRF_FIELD, CSRF_HEADER};
@@ -6,7 +6,7 @@ use kvolt_middleware::{CSRF_FIELD, CSRF_HEADER};
 use crate::client::Client;
 use crate::deployment::Deployment;
 
-/// What becomes of a form, and of a script's request, with this token.
+/// Statuses of a form and of a script's request with this token.
 async fn sent(client: &Client, token: &str) -> [StatusCode; 2] {
     let form = client.clone().submit("/account/form", &format!("{CSRF_FIELD}={token}")).await;
     let headers = [(CSRF_HEADER, token)];
@@ -17,10 +17,10 @@ async fn sent(client: &Client, token: &str) -> [StatusCode; 2] {
 const DONE: [StatusCode; 2] = [StatusCode::OK; 2];
 const REFUSED: [StatusCode; 2] = [StatusCode::FORBIDDEN; 2];
 
-/// Symfony CVE-2022-24895: a form token that somebody got before the login is good after it.
+/// Symfony CVE-2022-24895: a form token from before the login is valid after it.
 ///
-/// On both servers, for a sign-in anew and a change of user; another session's, of the same user
-/// too; over a rotation, and over a proof, it stays good, for pages that are open meanwhile.
+/// On both servers, for the same user and for another one. A token of another session of the same
+/// user is invalid too. After a rotation or a step-up it stays valid, for pages that are open.
 pub async fn a_form_token_does_not_survive_a_login(deployment: &Deployment) {
     let mut client = deployment.one.client();
     client.post("/login/ada").await;
@@ -32,7 +32,7 @@ pub async fn a_form_token_does_not_survive_a_login(deployment: &Deployment) {
         assert_eq!(sent(&client.at(server), &before).await, DONE);
         assert_eq!(sent(&device.at(server), &before).await, REFUSED, "another session's");
         assert_eq!(sent(&client.at(server), &of_device).await, REFUSED, "another session's");
-        // A sign-in over one that has a session makes another; so does one without.
+        // A sign-in replaces the session, and also its form token.
         for path in ["/login/ada", "/login/bob", "/bare/login/ada"] {
             let mut anew = client.at(server);
             let mut own = anew.other();

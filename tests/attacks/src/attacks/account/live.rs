@@ -1,4 +1,4 @@
-//! Connections that stay open end with their session.
+//! Open connections end with their session.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,10 +13,10 @@ use crate::attacks::{account, rotated, sign_in};
 use crate::deployment::{Deployment, Server};
 use crate::user::{User, signed_in};
 
-/// Nothing here is tighter than what is promised and this.
+/// The tolerance for a busy machine, in addition to each promise.
 const SLACK: Duration = Duration::from_secs(2);
 
-/// A connection on server one that goes on until its session ends.
+/// Follows a session on server one until it ends.
 async fn follow(manager: &Manager<User>, token: &Token) -> JoinHandle<Instant> {
     let session = manager.peek(token).await.expect("the store answers").expect("it is there");
     let live = manager.live(&session);
@@ -26,7 +26,7 @@ async fn follow(manager: &Manager<User>, token: &Token) -> JoinHandle<Instant> {
     })
 }
 
-/// That it ends at most so long after `since`; how long after.
+/// Asserts that the connection ends within this time after `since`. Returns how long it took.
 async fn ends(
     connection: JoinHandle<Instant>,
     since: Instant,
@@ -38,7 +38,7 @@ async fn ends(
     ended.expect("it is followed").duration_since(since)
 }
 
-/// How a session ends on server two.
+/// How the session ends on server two.
 #[derive(Debug, Clone, Copy)]
 enum Ending {
     Logout,
@@ -64,14 +64,14 @@ const ENDINGS: [Ending; 9] = [
     Ending::ByItself,
 ];
 
-/// axum_session and stores of tower-sessions again, and every application with an event stream: the
-/// user is out, and what was opened before shows everything on.
+/// axum_session, stores of tower-sessions, and applications with event streams: the user is signed
+/// out, and a connection opened before continues to show data.
 ///
-/// The connection is followed on server one, and the session ends on server two.
+/// The connection is on server one, and the session ends on server two.
 pub async fn a_connection_that_stays_open_ends_with_its_session(deployment: &Deployment) {
     let moment = deployment.short_timeout();
     let (builder, within) = deployment.live(&deployment.one).await;
-    // Another process has changed the account: only a look at it can tell.
+    // Another process changes the account: only a check of the account shows it.
     let changed = Arc::new(AtomicBool::new(false));
     let version = Arc::clone(&changed);
     let bound = builder
@@ -86,7 +86,7 @@ pub async fn a_connection_that_stays_open_ends_with_its_session(deployment: &Dep
         let owner = account(&name);
         let new = signed_in(&name).bound_to(0);
         let token = one.create(new).await.expect("a sign-in works");
-        // One that goes on, but for the endings that are everybody's.
+        // Another user's connection, which must stay open unless all sessions end.
         let bobs = one.create(signed_in("bob").bound_to(0)).await.expect("a sign-in works");
         let companion = one.create(signed_in(&name).bound_to(0)).await.expect("a sign-in works");
         let (connection, goes_on) = (follow(one, &token).await, follow(one, &bobs).await);
@@ -105,7 +105,7 @@ pub async fn a_connection_that_stays_open_ends_with_its_session(deployment: &Dep
                     other.change_credentials(&companion, None).await.expect("the store answers");
                 assert!(matches!(moved, RotateOutcome::Token(_)) && ended == 1);
             }
-            // A thief has it open on the stolen session, whose owner then changes the password there.
+            // A thief follows the stolen session, whose owner changes the password in it.
             Ending::ByAChangeOfItsOwnPassword => {
                 let (moved, ended) =
                     other.change_credentials(&token, None).await.expect("the store answers");
@@ -141,8 +141,8 @@ pub async fn a_connection_that_stays_open_ends_with_its_session(deployment: &Dep
     }
 }
 
-/// How long after a logout on server two the connection on server one is open: told, and no tighter
-/// a promise than the bound.
+/// How long the connection on server one stays open after a logout on server two: printed, and
+/// asserted only against the bound.
 pub async fn a_logout_elsewhere_closes_an_open_connection_soon(deployment: &Deployment) {
     let (builder, within) = deployment.live(&deployment.one).await;
     let one = builder.build().expect("it can work");
@@ -150,7 +150,7 @@ pub async fn a_logout_elsewhere_closes_an_open_connection_soon(deployment: &Depl
     for round in 0..10 {
         let mut client = deployment.one.client_of(one.clone());
         client.post("/login/ada").await;
-        // A stream of the application's, over HTTP.
+        // A stream of the application, over HTTP.
         let mut stream = client.clone();
         let stream = tokio::spawn(async move {
             let text = stream.get("/account/stream").await.text;
@@ -170,8 +170,8 @@ pub async fn a_logout_elsewhere_closes_an_open_connection_soon(deployment: &Depl
     eprintln!("from the logout on two to the end on one: median {median:?} of {took:?}");
 }
 
-/// A relative: a stream is lost with the token that it was opened by, when it is changed, or goes on
-/// for ever because its new token is not known.
+/// The class of the above: a stream ends when its token is replaced, or continues forever because
+/// its new token is unknown.
 pub async fn an_open_connection_follows_a_change_of_the_token(deployment: &Deployment) {
     let (builder, within) = deployment.live(&deployment.one).await;
     let one = builder.build().expect("it can work");
@@ -186,7 +186,7 @@ pub async fn an_open_connection_follows_a_change_of_the_token(deployment: &Deplo
             let seen = timeout(within + SLACK, live.changed()).await.expect("it is seen");
             assert_eq!(seen.expect("it lives").id(), token.id());
         }
-        // Several at once, faster than anybody looks.
+        // Several rotations, faster than any check.
         for _ in 0..4 {
             token = rotated(other.rotate(&token).await.expect("the store answers"));
         }
@@ -203,7 +203,7 @@ pub async fn an_open_connection_follows_a_change_of_the_token(deployment: &Deplo
     }
 }
 
-/// Waits until a change is seen.
+/// Waits until a change arrives.
 async fn seen(
     live: &mut LiveSession<User>,
     within: Duration,
@@ -217,8 +217,8 @@ async fn seen(
     timeout(within + SLACK, seeing).await.expect("it is seen");
 }
 
-/// The store can't be asked for a while, or connections fall, or nothing comes through: nobody is
-/// out by it, and nothing hangs after it. What ended meanwhile is seen then.
+/// The store is unavailable, connections are closed, or no data arrives: the open connections stay
+/// open, and recover. They end if their session has ended in the meantime.
 pub async fn an_outage_ends_no_open_connection_and_hides_no_end(deployment: &Deployment) {
     type Hurt = fn(&Server);
     let hurts: &[(&str, Hurt)] = match deployment.one.proxy() {
@@ -241,10 +241,10 @@ pub async fn an_outage_ends_no_open_connection_and_hides_no_end(deployment: &Dep
         for token in [&lives, &ends_meanwhile, &ends_after, &moves] {
             connections.push(follow(&one, token).await);
         }
-        // All have looked once.
+        // Each connection has checked once.
         sleep(Duration::from_millis(50)).await;
         hurt(&deployment.one);
-        // Longer than anybody believes what they have heard, so that each has looked.
+        // Longer than a notification is trusted, so that each connection checks again.
         let is_shared = deployment.is_in_memory();
         sleep(within + Duration::from_millis(if is_shared { 0 } else { 300 })).await;
         let ended = other.logout(&ends_meanwhile).await;
@@ -261,7 +261,7 @@ pub async fn an_outage_ends_no_open_connection_and_hides_no_end(deployment: &Dep
         let mut connections = connections.into_iter();
         let mut next = || connections.next().expect("it is one of four");
         let (lives_on, meanwhile, after, moving) = (next(), next(), next(), next());
-        // Whoever listens connects anew, a little later each time that it did not work.
+        // The change feed reconnects with a growing delay.
         let took = ends(meanwhile, healed, within + SLACK, name).await;
         eprintln!("{name}: what had ended meanwhile was seen {took:?} after it had healed");
         let since = Instant::now();

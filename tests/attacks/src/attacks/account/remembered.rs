@@ -1,4 +1,4 @@
-//! "Remember me" is up to the server.
+//! The server decides how long "remember me" lasts.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ fn remembering(server: &Server, timeouts: Timeouts) -> Manager<User> {
     server.builder().remembered_timeouts(timeouts).build().expect("it can work")
 }
 
-/// How long the browser is told to keep the cookie; `None` until it is closed.
+/// The cookie's `Max-Age`; `None` for a session cookie.
 fn max_age(answer: &Answer) -> Option<Duration> {
     let cookies = answer.set_cookies();
     let [cookie] = cookies[..] else { panic!("not one cookie: {cookies:?}") };
@@ -23,14 +23,14 @@ fn max_age(answer: &Answer) -> Option<Duration> {
     Some(Duration::from_secs(seconds.parse().expect("it is a number")))
 }
 
-/// What is left of a session.
+/// The remaining lifetime of a session.
 async fn rest(deployment: &Deployment, manager: &Manager<User>, token: &Token) -> Duration {
     let session = manager.peek(token).await.expect("the store answers").expect("it is there");
     session.ends_at().since(deployment.now())
 }
 
-/// The cookie is there for longer than the session, so that it lies around and means nothing: with a
-/// sign-in, and with each new token, it is kept for what the server says, or until the browser is closed.
+/// A cookie outlives its session. At the sign-in, and with each new token, the cookie lasts as long
+/// as the session, or until the browser closes.
 pub async fn a_remembered_cookie_is_kept_no_longer_than_its_session(deployment: &Deployment) {
     const DAY: Duration = Duration::from_secs(86_400);
     for (lifetime, kept) in [(30 * DAY, 30 * DAY), (1_000 * DAY, 400 * DAY)] {
@@ -54,20 +54,20 @@ pub async fn a_remembered_cookie_is_kept_no_longer_than_its_session(deployment: 
             let told = max_age(&answer).expect("it is remembered still");
             let token = client.token().expect("it is signed in");
             let left = rest(deployment, &managers[0], &token).await.min(kept);
-            // What is left was asked for a little later.
+            // Some time has passed between the response and this measurement.
             let took = deployment.now().since(asked) + deployment.clock_skew();
             assert!(told <= left + took, "{path}: {told:?}, and there is {left:?}");
             assert!(told + took + Duration::from_secs(1) >= left, "{path}: {told:?} of {left:?}");
         }
-        // Without being asked for, it is kept by no browser.
+        // Without "remember me", it is a session cookie.
         let mut plain = deployment.one.client_of(managers[0].clone()).with(client.jar.clone());
         assert_eq!(max_age(&plain.post("/login/ada").await), None);
         deployment.is_refused(&client.token().expect("it was one")).await;
     }
 }
 
-/// NIST SP 800-63B-4, 5.1.1: whoever keeps the cookie for longer, by a browser that does not forget
-/// or by hand, has nothing. It is used all the time, on both servers, and the server ends it.
+/// NIST SP 800-63B-4, 5.1.1: a client that keeps the cookie longer gains nothing. The session is
+/// used all the time, on both servers, and the server ends it.
 pub async fn a_remembered_session_ends_on_the_server_though_its_cookie_is_there(
     deployment: &Deployment,
 ) {
@@ -77,7 +77,7 @@ pub async fn a_remembered_session_ends_on_the_server_though_its_cookie_is_there(
     let mut client = deployment.one.client_of(managers[0].clone());
     let answer = client.post("/account/remembered/ada").await;
     assert_eq!(max_age(&answer), Some(lifetime));
-    // The jar here forgets nothing by itself.
+    // These cookie jars do not expire.
     let mut clients = [
         deployment.one.client_of(managers[0].clone()).with(client.jar.clone()),
         deployment.other.client_of(managers[1].clone()).with(client.jar.clone()),

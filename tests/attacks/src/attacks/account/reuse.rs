@@ -1,4 +1,4 @@
-//! A token that was replaced is worth nothing after its grace, and its use is a sign.
+//! A replaced token is invalid after its grace, and its use is reported.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::deployment::{Deployment, Server};
 use crate::recording_listener::RecordingListener;
 use crate::user::User;
 
-/// A manager on each server, and what they tell.
+/// A manager on each server, and their events.
 fn managers(
     deployment: &Deployment,
     reuse: TokenReuse,
@@ -31,7 +31,7 @@ fn managers(
 
 const LONG: Duration = Duration::from_secs(1_800);
 
-/// That this manager refuses a token, once no copy is left.
+/// Asserts that the manager refuses a token, after all copies have expired.
 async fn refused(deployment: &Deployment, manager: &Manager<User>, token: &Token) {
     deployment.is_refused(token).await;
     for access in [Access::SLIDE, Access::PEEK, Access::SLIDE.strict()] {
@@ -40,13 +40,13 @@ async fn refused(deployment: &Deployment, manager: &Manager<User>, token: &Token
     }
 }
 
-/// Whether an event says that a token of this session was used after its grace.
+/// Whether an event reports the reuse of this session's token.
 fn is_reuse(id: SessionId) -> impl Fn(&Event) -> bool {
     move |event| event.kind == EventKind::Reused && event.id == Some(id)
 }
 
-/// A stolen token, or the owner's own after a thief has had it changed, is used once more, and
-/// nobody notices. It is refused on both servers, and told of by the session's id.
+/// A stolen token, or the owner's token after a thief rotated it, is used again, and no report is
+/// made. Both servers refuse it and report the session's id.
 pub async fn a_replaced_token_is_refused_after_its_grace_and_told_of(deployment: &Deployment) {
     let short = deployment.short_timeout() / 4;
     for grace in [Duration::ZERO, short] {
@@ -54,7 +54,7 @@ pub async fn a_replaced_token_is_refused_after_its_grace_and_told_of(deployment:
         let spent = sign_in(&managers[0], "ada").await;
         let token = rotated(managers[0].rotate(&spent).await.expect("the store answers"));
         if deployment.is_in_memory() && !grace.is_zero() {
-            // A request that was under way may be late: it is refused, and a sign of nothing.
+            // A late request, shortly after the grace, is refused and not reported.
             deployment.advance(grace * 3 / 2).await;
             refused(deployment, &managers[1], &spent).await;
             let reason = RefusalReason::Replaced;
@@ -74,7 +74,7 @@ pub async fn a_replaced_token_is_refused_after_its_grace_and_told_of(deployment:
         assert_eq!(event.await.owner, Some(account("ada")));
         deployment.is_accepted(&token).await;
     }
-    // One that somebody made up is a sign of nothing.
+    // A made-up token is not reported as a reuse.
     let (managers, events) = managers(deployment, TokenReuse::Report, Duration::ZERO, LONG);
     let unknown = Token::parse("A".repeat(48)).expect("it is well-formed");
     assert!(managers[0].get(&unknown).await.expect("the store answers").is_none());
@@ -83,8 +83,8 @@ pub async fn a_replaced_token_is_refused_after_its_grace_and_told_of(deployment:
     assert!(events.events().iter().all(|event| event.kind != EventKind::Reused));
 }
 
-/// A relative: the token was stolen long ago, and is one of so many that it is not remembered. The
-/// first, the 20th and the 100th of a session's tokens are recognised alike.
+/// The class of the above: the token was stolen long ago, and the session has had many tokens
+/// since. The 1st, the 20th and the 100th token are recognised alike.
 pub async fn earlier_token_is_a_reuse_however_old_it_is(deployment: &Deployment) {
     let (managers, events) = managers(deployment, TokenReuse::Report, Duration::ZERO, LONG);
     let mut tokens = vec![sign_in(&managers[0], "ada").await];
@@ -107,8 +107,8 @@ pub async fn earlier_token_is_a_reuse_however_old_it_is(deployment: &Deployment)
     deployment.is_refused(&own).await;
 }
 
-/// Refresh tokens that rotate (RFC 9700, 4.14.2): who used the old one, the thief or the owner, is
-/// not known, so both are out, on both servers.
+/// Rotating refresh tokens (RFC 9700, 4.14.2): thief and owner can't be told apart, so both are
+/// signed out, on both servers.
 pub async fn with_the_reuse_of_a_token_thief_and_owner_are_both_out(deployment: &Deployment) {
     let grace = deployment.short_timeout() / 20;
     for thief_is_first in [true, false] {
@@ -124,7 +124,7 @@ pub async fn with_the_reuse_of_a_token_thief_and_owner_are_both_out(deployment: 
         assert_eq!(first.post("/rotate").await.status, StatusCode::OK);
         let (spent, token) = (second.token().expect("one"), first.token().expect("one"));
         deployment.advance(grace * 2 + grace / 2).await;
-        // By managers that only tell of it.
+        // First by managers that only report it.
         deployment.is_refused(&spent).await;
         assert_eq!(first.get("/profile").await.status, StatusCode::OK);
         assert_eq!(second.get("/profile").await.status, StatusCode::UNAUTHORIZED);
@@ -141,13 +141,13 @@ pub async fn with_the_reuse_of_a_token_thief_and_owner_are_both_out(deployment: 
         let reason = EndReason::Reuse;
         let ended = |event: &Event| event.kind == EventKind::Ended { reason };
         assert_eq!(events.until("the end", ended).await.id, Some(token.id()));
-        // The owner's other devices are in.
+        // The owner's other devices stay signed in.
         deployment.is_accepted(&device.token().expect("it is signed in")).await;
     }
 }
 
-/// Requests that were under way when the token changed: in the grace both work, on both servers,
-/// and however many of them want another one, there is one.
+/// Requests in flight during a rotation: during the grace both tokens work on both servers, and all
+/// requests for a new token get the same successor.
 pub async fn within_the_grace_both_tokens_work_and_there_is_one_successor(deployment: &Deployment) {
     for reuse in [TokenReuse::Report, TokenReuse::EndSession] {
         let (managers, events) = managers(deployment, reuse, Duration::from_secs(600), LONG);
@@ -184,11 +184,10 @@ pub async fn within_the_grace_both_tokens_work_and_there_is_one_successor(deploy
     }
 }
 
-/// Whoever has a token that was replaced keeps the session alive with it, for as long as they like,
-/// when its owner has long gone.
+/// A replaced token keeps the session alive after its owner has left.
 pub async fn a_replaced_token_keeps_nothing_alive(deployment: &Deployment) {
     let idle = deployment.short_timeout();
-    // After its grace, and in it.
+    // After its grace, and during it.
     for grace in [Duration::ZERO, idle] {
         let (managers, _) = managers(deployment, TokenReuse::Report, grace, idle);
         let spent = sign_in(&managers[0], "ada").await;
@@ -200,7 +199,7 @@ pub async fn a_replaced_token_keeps_nothing_alive(deployment: &Deployment) {
             let access = if used % 4 < 2 { Access::SLIDE } else { Access::SLIDE.strict() };
             let found = managers[used % 2].get_with(&spent, access).await;
             let found = found.expect("the store answers");
-            // A change counts as use, but not by this token.
+            // A change counts as use, but not with this token.
             if found.is_some() {
                 let updated = managers[used % 2].update(&spent, |user| user.count += 1).await;
                 updated.expect("the store answers");
@@ -218,7 +217,7 @@ pub async fn a_replaced_token_keeps_nothing_alive(deployment: &Deployment) {
     }
 }
 
-/// Whoever has a token that was replaced ends with it what is its owner's, or changes it.
+/// A replaced token ends the owner's sessions, or changes one.
 pub async fn a_replaced_token_ends_nothing_and_changes_nothing(deployment: &Deployment) {
     for reuse in [TokenReuse::Ignore, TokenReuse::Report] {
         let (managers, _) = managers(deployment, reuse, Duration::ZERO, LONG);
@@ -246,7 +245,7 @@ pub async fn a_replaced_token_ends_nothing_and_changes_nothing(deployment: &Depl
             assert!(matches!(moved.expect("the store answers"), (RotateOutcome::Absent, 0)));
             let updated = manager.update(&spent, |user| user.count += 1).await;
             assert!(updated.expect("the store answers").is_none());
-            // Who signs in with it in their jar ends nobody's.
+            // A sign-in with the token in the cookie ends no session.
             let mut fresh = thief.clone();
             assert_eq!(fresh.post("/login/eve").await.status, StatusCode::OK);
             assert_eq!(fresh.get("/profile").await.text, "eve");

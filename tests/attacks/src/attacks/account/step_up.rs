@@ -1,4 +1,4 @@
-//! Whoever proves more may do more, and nobody else.
+//! A stronger authentication opens more routes, for its session only.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,8 +13,8 @@ use crate::attacks::{rotated, sign_in};
 use crate::deployment::{Deployment, Server};
 use crate::user::signed_in;
 
-/// A sensitive act asks for a session alone: one that was left open hours ago, or that a password
-/// alone has opened, will do. OWASP ASVS 7.5.1 and 7.2.4, NIST SP 800-63B-4, 5.2.
+/// A sensitive action accepts any session: one that was opened hours ago, or with a password only.
+/// OWASP ASVS 7.5.1 and 7.2.4, NIST SP 800-63B-4, 5.2.
 pub async fn a_sensitive_act_is_refused_to_a_session_that_is_stale_or_too_low(
     deployment: &Deployment,
 ) {
@@ -34,7 +34,7 @@ pub async fn a_sensitive_act_is_refused_to_a_session_that_is_stale_or_too_low(
         assert_eq!(client.get("/profile").await.text, "ada", "nobody is signed out by it");
     }
 
-    // By a password: fresh, and no stronger than a password is.
+    // With a password: fresh, and not stronger than a password.
     let stale = client.clone();
     assert_eq!(client.post("/account/prove/1").await.status, StatusCode::OK);
     assert_ne!(client.jar, stale.jar, "a proof changes the token");
@@ -45,7 +45,7 @@ pub async fn a_sensitive_act_is_refused_to_a_session_that_is_stale_or_too_low(
         let answer = client.at(server).post("/account/strong").await;
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
     }
-    // By a second factor: as strong as that, and no stronger.
+    // With a second factor: level two, and not stronger.
     assert_eq!(client.post("/account/prove/2").await.status, StatusCode::OK);
     assert_ne!(client.jar, low.jar);
     let token = client.token().expect("it is signed in");
@@ -64,14 +64,14 @@ pub async fn a_sensitive_act_is_refused_to_a_session_that_is_stale_or_too_low(
         assert_eq!(session.level(), Some(Level::Two), "exactly what was proved");
         assert_eq!(session.authenticated_at(Level::Three), None);
     }
-    // Another session of the same user's has proved nothing.
+    // Another session of the same user is unaffected.
     let mut device = deployment.other.client();
     device.post("/login/ada").await;
     assert_eq!(device.post("/account/strong").await.status, StatusCode::UNAUTHORIZED);
 }
 
-/// A relative: proofs race, and one that is weaker or older undoes what another has proved, or one
-/// lifts the session to more than any of them proved.
+/// The class of the above: parallel authentications overwrite each other, or raise the session
+/// above the level of any of them.
 pub async fn of_proofs_at_once_none_lowers_anything(deployment: &Deployment) {
     for highest in [Level::Two, Level::Three] {
         let managers = deployment.servers().map(|server| {
@@ -120,7 +120,7 @@ pub async fn of_proofs_at_once_none_lowers_anything(deployment: &Deployment) {
             let found = found.expect("the store answers").expect("it is in its grace");
             assert!(found.level() <= Some(highest));
         }
-        // One session has one token: the others are in their grace, and give no successor.
+        // One of the tokens is current. The others are in their grace.
         let mut last = None;
         for successor in &successors {
             match managers[1].rotate(successor).await.expect("the store answers") {
@@ -138,8 +138,8 @@ pub async fn of_proofs_at_once_none_lowers_anything(deployment: &Deployment) {
     }
 }
 
-/// A relative: the token changes while its user proves who they are, and without a grace the proof
-/// has no session to go to. Whoever proved it is told, and it is nobody else's.
+/// The class of the above: the token is replaced during the authentication, without a grace. The
+/// caller gets an error, and no session is raised.
 pub async fn a_proof_that_comes_too_late_is_told_and_lifts_nothing(deployment: &Deployment) {
     let managers = deployment.servers().map(Server::manager);
     let token = sign_in(&managers[0], "ada").await;
