@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::request::Parts;
-use kvolt::middleware::device_name;
+use kvolt::device_names;
 use kvolt::session::Device;
 
 use crate::state::App;
@@ -30,8 +30,8 @@ impl FromRequestParts<App> for RequestDevice {
 /// The name of a device, such as "Firefox on Linux". For an unknown program it is the first word
 /// of its user agent.
 pub(crate) fn name(device: &Device) -> String {
-    if let Some(name) = device_name(device) {
-        return name;
+    if let Some(name) = device.user_agent().and_then(device_names::name) {
+        return name.to_string();
     }
     let mut words = device.user_agent().unwrap_or_default().split(['/', ' ']);
     match words.next() {

@@ -53,7 +53,7 @@ async fn serve(options: Options) -> Result<(), String> {
     let shutdown =
         Shutdown::on_signals().map_err(|error| format!("can't handle signals: {error}"))?;
     // Here, because it would slow down the first request.
-    tokio::task::spawn_blocking(kvolt::middleware::prepare_device_names);
+    tokio::task::spawn_blocking(kvolt::device_names::prepare);
     // Before the first metric is recorded.
     let metrics = match &options.metrics_listen {
         Some(address) => Some((bind(address).await?, metrics::install()?)),

@@ -166,9 +166,9 @@ pub(super) async fn revoke_owner(
     AdminAction { session, next }: AdminAction,
 ) -> Result<Response> {
     if id == session.id {
-        let set_token = session.revoke_all().await?;
+        session.revoke_all().await?;
         let page = Message::SignedOutEverywhere.path();
-        return Ok((set_token, wants.answer(&page, json!({ "signed_out": true }))).into_response());
+        return Ok(wants.answer(&page, json!({ "signed_out": true })));
     }
     let ended = app.manager().revoke_owner(&owner(id)).await?;
     let name = app.accounts().owner_name(&owner(id));
@@ -183,9 +183,8 @@ pub(super) async fn revoke_everyone(
     AdminAction { session, .. }: AdminAction,
 ) -> Result<Response> {
     app.manager().revoke_everyone().await?;
-    let set_token = session.logout().await?;
-    let page = Message::EveryoneSignedOut.path();
-    Ok((set_token, wants.answer(&page, json!({ "signed_out": true }))).into_response())
+    session.logout().await?;
+    Ok(wants.answer(&Message::EveryoneSignedOut.path(), json!({ "signed_out": true })))
 }
 
 /// A place in the list, as hexadecimal digits for an address.

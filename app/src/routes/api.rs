@@ -4,14 +4,14 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use kvolt::middleware::{Result, SessionHandle};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::login::{Credentials, create_session};
 use crate::devices::RequestDevice;
 use crate::state::App;
 use crate::users::User;
 
-/// The response has the token in the header `X-Session-ID`, which the next requests send.
+/// The layer adds the token to the response, in the header `X-Session-ID`.
 pub(super) async fn sign_in(
     State(app): State<App>,
     handle: SessionHandle<User>,
@@ -19,13 +19,13 @@ pub(super) async fn sign_in(
     credentials: Credentials,
 ) -> Result<Response> {
     Ok(match create_session(&app, &handle, device, &credentials).await? {
-        Ok((set_token, profile)) => (set_token, Json(profile)).into_response(),
+        Ok(profile) => Json(profile).into_response(),
         Err(denied) => denied.into_response(),
     })
 }
 
 /// Also succeeds without a session.
-pub(super) async fn sign_out(handle: SessionHandle<User>) -> Result<Response> {
-    let set_token = handle.logout().await?;
-    Ok((set_token, Json(json!({ "signed_out": true }))).into_response())
+pub(super) async fn sign_out(handle: SessionHandle<User>) -> Result<Json<Value>> {
+    handle.logout().await?;
+    Ok(Json(json!({ "signed_out": true })))
 }

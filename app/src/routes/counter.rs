@@ -14,7 +14,10 @@ pub(super) async fn show(session: Session<User>) -> Json<Value> {
 }
 
 /// Counts a request once its whole body is received: an aborted one does not count.
-pub(super) async fn add(wants: Wants, CheckedAction(session): CheckedAction) -> Result<Response> {
-    let session = session.update(|user| user.counter += 1).await?;
+pub(super) async fn add(
+    wants: Wants,
+    CheckedAction(mut session): CheckedAction,
+) -> Result<Response> {
+    session.update(|user| user.counter += 1).await?;
     Ok(wants.answer("/", json!({ "counter": session.counter })))
 }

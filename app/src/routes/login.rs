@@ -6,7 +6,7 @@ use axum::extract::{FromRequest, Query, Request, State};
 use axum::http::StatusCode;
 use axum::http::header::RETRY_AFTER;
 use axum::response::{IntoResponse, Redirect, Response};
-use kvolt::middleware::{Result, SessionHandle, SetToken, local_path};
+use kvolt::middleware::{Result, SessionHandle, local_path};
 use kvolt::session::{Device, Level, NewSession, Token};
 use serde::Deserialize;
 use serde_json::json;
@@ -158,7 +158,7 @@ pub(super) async fn create_session(
     handle: &SessionHandle<User>,
     device: Device,
     credentials: &Credentials,
-) -> Result<std::result::Result<(SetToken, Profile), Denied>> {
+) -> Result<std::result::Result<Profile, Denied>> {
     let Credentials { username, password, remember, .. } = credentials;
     let checked = match check(app, username, password.clone(), &device).await {
         Ok(checked) => checked,
@@ -173,8 +173,8 @@ pub(super) async fn create_session(
         .remember(*remember)
         .bound_to(checked.version);
     match handle.login(session).await {
-        Ok(set_token) => {
-            let session = set_token.token().map(Token::id);
+        Ok(()) => {
+            let session = handle.token().as_ref().map(Token::id);
             let (address, program) = (devices::address(&device), devices::name(&device));
             tracing::info!(user = username, %owner, address, device = program, "signed in");
             app.audit().signed_in(Entry {
@@ -183,7 +183,7 @@ pub(super) async fn create_session(
                 device: Some(device),
                 ..Entry::new(app.manager().clock().now(), "signed_in")
             });
-            Ok(Ok((set_token, profile)))
+            Ok(Ok(profile))
         }
         Err(error) if error.is_limit_reached() => Ok(Err(Denied::TooManySessions)),
         Err(error) => Err(error),
@@ -200,9 +200,7 @@ pub(super) async fn sign_in(
     let wants = if credentials.json { Wants::Json } else { wants };
     let Credentials { username, next, remember, .. } = &credentials;
     Ok(match create_session(&app, &handle, device, &credentials).await? {
-        Ok((set_token, profile)) => {
-            (set_token, wants.answer(local_path(next).unwrap_or("/"), profile)).into_response()
-        }
+        Ok(profile) => wants.answer(local_path(next).unwrap_or("/"), profile),
         Err(denied) if wants == Wants::Json => denied.into_response(),
         Err(denied) => denied.with_page(|status| {
             let error = Some(denied.text());
@@ -242,7 +240,6 @@ pub(super) async fn sign_out(
     {
         return Ok(refused);
     }
-    let set_token = handle.logout().await?;
-    let answer = wants.answer(&Message::SignedOut.path(), json!({ "signed_out": true }));
-    Ok((set_token, answer).into_response())
+    handle.logout().await?;
+    Ok(wants.answer(&Message::SignedOut.path(), json!({ "signed_out": true })))
 }

@@ -88,10 +88,10 @@ pub(super) async fn change(
         Ok(Err(error)) => return Ok(failed(&error)),
         Err(error) => return Ok(failed(&error)),
     };
-    let (set_token, ended) = session.change_credentials(Some(version.into())).await?;
+    let ended = session.change_credentials(Some(version.into())).await?;
     let text = format!("Password changed. {} ended.", other_sessions(ended));
     flash(wants, &session, &text).await?;
-    Ok((set_token, wants.answer("/", json!({ "changed": true, "ended": ended }))).into_response())
+    Ok(wants.answer("/", json!({ "changed": true, "ended": ended })))
 }
 
 fn failed(cause: &dyn std::fmt::Display) -> Response {

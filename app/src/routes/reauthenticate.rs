@@ -3,7 +3,7 @@
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use kvolt::middleware::{Result, Session, SetToken, local_path};
+use kvolt::middleware::{Result, Session, local_path};
 use kvolt::session::{Device, Level};
 use serde::Deserialize;
 use serde_json::json;
@@ -43,9 +43,8 @@ pub(super) async fn confirm(
     CheckedForm(session, form): CheckedForm<PasswordForm>,
 ) -> std::result::Result<Response, Response> {
     let next = local_path(&form.next).unwrap_or("/");
-    let set_token =
-        reauthenticate(&app, wants, &session, &device, &form.password, PATH, next).await?;
-    Ok((set_token, wants.answer(next, json!({ "level": 1 }))).into_response())
+    reauthenticate(&app, wants, &session, &device, &form.password, PATH, next).await?;
+    Ok(wants.answer(next, json!({ "level": 1 })))
 }
 
 /// An action that needs a recent password.
@@ -69,9 +68,7 @@ pub(super) async fn require_recent_password(
 ) -> std::result::Result<(), Response> {
     let Action { path, next, password } = action;
     if let Some(password) = password {
-        let _sent_by_the_layer =
-            reauthenticate(app, wants, session, device, password, path, next).await?;
-        return Ok(());
+        return reauthenticate(app, wants, session, device, password, path, next).await;
     }
     match session.require(app.fresh()) {
         Err(missing) if missing.missing_step_up().is_some() && wants == Wants::Page => {
@@ -91,7 +88,7 @@ async fn reauthenticate(
     password: &str,
     path: &str,
     next: &str,
-) -> std::result::Result<SetToken, Response> {
+) -> std::result::Result<(), Response> {
     if password.len() > MAX_PASSWORD_LEN {
         return Err(error(StatusCode::BAD_REQUEST, "the password is too long"));
     }

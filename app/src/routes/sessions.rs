@@ -87,16 +87,14 @@ pub(super) async fn revoke_all(
     wants: Wants,
     CheckedAction(session): CheckedAction,
 ) -> Result<Response> {
-    let set_token = session.revoke_all().await?;
-    let page = Message::SignedOutEverywhere.path();
-    Ok((set_token, wants.answer(&page, json!({ "signed_out": true }))).into_response())
+    session.revoke_all().await?;
+    Ok(wants.answer(&Message::SignedOutEverywhere.path(), json!({ "signed_out": true })))
 }
 
 /// Ends the current session, when a request to end it names it by its id.
 pub(super) async fn sign_out(wants: Wants, session: &Session<User>) -> Result<Response> {
-    let set_token = session.logout().await?;
-    let page = Message::SignedOut.path();
-    Ok((set_token, wants.answer(&page, json!({ "ended": 1 }))).into_response())
+    session.logout().await?;
+    Ok(wants.answer(&Message::SignedOut.path(), json!({ "ended": 1 })))
 }
 
 /// The answer after one session was ended, or had ended before.

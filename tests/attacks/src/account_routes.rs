@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Path;
-use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use kvolt_middleware::{Csrf, CsrfForm, Result, Session, SessionHandle, Sessions};
 use kvolt_session::{Flash, Level, StepUp};
@@ -58,14 +57,15 @@ async fn scripted(Csrf(session): Csrf<User>) -> String {
     session.name.clone()
 }
 
-async fn prove(Path(level): Path<u8>, session: Session<User>) -> Result<impl IntoResponse> {
+async fn prove(Path(level): Path<u8>, session: Session<User>) -> Result<&'static str> {
     let level = Level::from_number(level).unwrap_or_default();
-    Ok((session.reauthenticate(level).await?, "thank you"))
+    session.reauthenticate(level).await?;
+    Ok("thank you")
 }
 
-async fn change_credentials(session: Session<User>) -> Result<impl IntoResponse> {
-    let (set_token, _) = session.change_credentials(None).await?;
-    Ok((set_token, "changed"))
+async fn change_credentials(session: Session<User>) -> Result<&'static str> {
+    session.change_credentials(None).await?;
+    Ok("changed")
 }
 
 async fn flash(Path(text): Path<String>, session: Session<User>) -> Result<&'static str> {
@@ -85,18 +85,17 @@ async fn stream(session: Session<User>) -> &'static str {
     "over"
 }
 
-async fn remembered(
-    Path(name): Path<String>,
-    handle: SessionHandle<User>,
-) -> Result<impl IntoResponse> {
-    Ok((handle.login(signed_in(&name).remember(true)).await?, "in"))
+async fn remembered(Path(name): Path<String>, handle: SessionHandle<User>) -> Result<&'static str> {
+    handle.login(signed_in(&name).remember(true)).await?;
+    Ok("in")
 }
 
-async fn visit(handle: SessionHandle<User>) -> Result<impl IntoResponse> {
-    Ok((handle.create_anonymous(User::new("visitor")).await?, "welcome"))
+async fn visit(handle: SessionHandle<User>) -> Result<&'static str> {
+    handle.create_anonymous(User::new("visitor")).await?;
+    Ok("welcome")
 }
 
-async fn basket(Path(item): Path<String>, session: Session<User>) -> Result<String> {
-    let session = session.update(|user| user.put(&item)).await?;
+async fn basket(Path(item): Path<String>, mut session: Session<User>) -> Result<String> {
+    session.update(|user| user.put(&item)).await?;
     Ok(session.note.clone())
 }

@@ -58,52 +58,59 @@ async fn cacheable(session: Session<User>) -> impl IntoResponse {
     ([(CACHE_CONTROL, "public, max-age=600")], session.name.clone())
 }
 
-async fn login(Path(name): Path<String>, handle: SessionHandle<User>) -> Result<impl IntoResponse> {
-    Ok((handle.login(signed_in(&name)).await?, "in"))
+async fn login(Path(name): Path<String>, handle: SessionHandle<User>) -> Result<&'static str> {
+    handle.login(signed_in(&name)).await?;
+    Ok("in")
 }
 
 /// Creates a session for a visitor, with data.
-async fn visit(Path(bytes): Path<usize>, handle: SessionHandle<User>) -> Result<impl IntoResponse> {
-    Ok((handle.login(guest("x".repeat(bytes))).await?, "welcome"))
+async fn visit(Path(bytes): Path<usize>, handle: SessionHandle<User>) -> Result<&'static str> {
+    handle.login(guest("x".repeat(bytes))).await?;
+    Ok("welcome")
 }
 
 async fn counted(session: Session<User>) -> String {
     session.count.to_string()
 }
 
-async fn count(session: Session<User>) -> Result<String> {
-    let session = session.update(|user| user.count += 1).await?;
+async fn count(mut session: Session<User>) -> Result<String> {
+    session.update(|user| user.count += 1).await?;
     Ok(session.count.to_string())
 }
 
-async fn note(Path(bytes): Path<usize>, session: Session<User>) -> Result<&'static str> {
+async fn note(Path(bytes): Path<usize>, mut session: Session<User>) -> Result<&'static str> {
     session.update(|user| user.note = "x".repeat(bytes)).await?;
     Ok("noted")
 }
 
-async fn rotate(session: Session<User>) -> Result<impl IntoResponse> {
-    Ok((session.rotate().await?, "rotated"))
+async fn rotate(session: Session<User>) -> Result<&'static str> {
+    session.rotate().await?;
+    Ok("rotated")
 }
 
 async fn rotate_and_fail(session: Session<User>) -> Result<StatusCode> {
-    let _ = session.rotate().await?;
+    session.rotate().await?;
     Ok(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
 /// Ends the other sessions, and gives this one a new token.
-async fn change_password(session: Session<User>) -> Result<impl IntoResponse> {
+async fn change_password(session: Session<User>) -> Result<String> {
     let others = session.revoke_others().await?;
-    Ok((session.rotate().await?, others.to_string()))
+    session.rotate().await?;
+    Ok(others.to_string())
 }
 
-async fn revoke_all(session: Session<User>) -> Result<impl IntoResponse> {
-    Ok((session.revoke_all().await?, "all out"))
+async fn revoke_all(session: Session<User>) -> Result<&'static str> {
+    session.revoke_all().await?;
+    Ok("all out")
 }
 
-async fn logout(session: Session<User>) -> Result<impl IntoResponse> {
-    Ok((session.logout().await?, "out"))
+async fn logout(session: Session<User>) -> Result<&'static str> {
+    session.logout().await?;
+    Ok("out")
 }
 
-async fn handle_logout(handle: SessionHandle<User>) -> Result<impl IntoResponse> {
-    Ok((handle.logout().await?, "out"))
+async fn handle_logout(handle: SessionHandle<User>) -> Result<&'static str> {
+    handle.logout().await?;
+    Ok("out")
 }

@@ -86,7 +86,7 @@ impl Client {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request.body(Body::from(body)).expect("the request is one");
+        let request = request.body(Body::from(body)).expect("a valid request");
         let Ok(response) = self.app.clone().oneshot(request).await;
         for header in response.headers().get_all(SET_COOKIE) {
             self.jar.set(path, header.to_str().expect("a cookie is ASCII"));
@@ -108,19 +108,19 @@ pub struct Answer {
 impl Answer {
     async fn read(response: Response<Body>) -> Self {
         let (parts, body) = response.into_parts();
-        let bytes = body.collect().await.expect("the body is there").to_bytes();
+        let bytes = body.collect().await.expect("a complete body").to_bytes();
         let text = String::from_utf8_lossy(&bytes).into_owned();
         Self { status: parts.status, text, head: Response::from_parts(parts, ()) }
     }
 
     /// The header with this name; `None` if it is absent.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.head.headers().get(name).map(|value| value.to_str().expect("it is ASCII"))
+        self.head.headers().get(name).map(|value| value.to_str().expect("ASCII"))
     }
 
     /// The values of `Set-Cookie`.
     pub fn set_cookies(&self) -> Vec<&str> {
         let cookies = self.head.headers().get_all(SET_COOKIE).iter();
-        cookies.map(|value| value.to_str().expect("it is ASCII")).collect()
+        cookies.map(|value| value.to_str().expect("ASCII")).collect()
     }
 }

@@ -41,7 +41,11 @@ impl RecordingListener {
             if let Some(event) = self.events().into_iter().filter(&is_it).nth(before) {
                 return event;
             }
-            assert!(begun.elapsed() < PATIENCE, "not told: {what}; but {:?}", self.events());
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "no event: {what}; the events are {:?}",
+                self.events()
+            );
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }

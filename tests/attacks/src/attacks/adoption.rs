@@ -13,11 +13,11 @@ use crate::deployment::Deployment;
 /// id is adopted, at any request; axum_session 0.22, ruts 0.13 (tried): at the sign-in.
 ///
 /// A well-formed id that the server never issued, on every route: no entry is stored under it.
-pub async fn a_token_that_the_client_chose_is_never_adopted(deployment: &Deployment) {
+pub async fn chosen_token_is_never_adopted(deployment: &Deployment) {
     let manager = deployment.one.manager();
     for (number, server) in (0..).zip(deployment.servers()) {
         let chosen = URL_SAFE_NO_PAD.encode([number; 36]);
-        let token = Token::parse(&chosen).expect("it has the form of one");
+        let token = Token::parse(&chosen).expect("a well-formed token");
         let attacker = server.client().presenting(&chosen);
         for (method, path, expected) in [
             (Method::GET, "/", 200),
@@ -60,9 +60,7 @@ pub async fn a_token_that_the_client_chose_is_never_adopted(deployment: &Deploym
 
 /// Django CVE-2015-5143, -5963, -5964: a request with an unknown id, or a logout without a session,
 /// creates a record, and visitors fill the store.
-pub async fn a_thousand_unknown_ids_and_a_thousand_logouts_of_nobody_store_nothing(
-    deployment: &Deployment,
-) {
+pub async fn unknown_ids_and_logouts_create_no_entry(deployment: &Deployment) {
     let client = deployment.one.client();
     for number in 0_u32..1_000 {
         let mut bytes = [0; 36];

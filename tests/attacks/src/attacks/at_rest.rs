@@ -18,9 +18,9 @@ use crate::user::{guest, signed_in};
 /// A store contains the session's public id and a SHA-256 of the token. This attack searches
 /// everything in the store for the secret, as text, bytes, hexadecimal digits and base64, after
 /// each operation on a token.
-pub async fn a_dump_of_the_store_holds_no_token(deployment: &Deployment) {
+pub async fn dump_of_the_store_contains_no_token(deployment: &Deployment) {
     let grace = Duration::from_secs(600);
-    let manager = deployment.one.builder().rotation_grace(grace).build().expect("it can work");
+    let manager = deployment.one.builder().rotation_grace(grace).build().expect("valid settings");
     let plain = sign_in(&manager, "ada").await;
     let used = sign_in(&manager, "bob").await;
     manager.get(&used).await.expect("the store answers");
@@ -28,7 +28,8 @@ pub async fn a_dump_of_the_store_holds_no_token(deployment: &Deployment) {
     let former = sign_in(&manager, "cleo").await;
     let successor = rotated(manager.rotate(&former).await.expect("the store answers"));
     let visitor = manager.create(guest(String::new())).await.expect("the store answers");
-    let logged_in = manager.login(Some(&visitor), signed_in("dora")).await.expect("it works");
+    let logged_in =
+        manager.login(Some(&visitor), signed_in("dora")).await.expect("the store answers");
     let ended = sign_in(&manager, "eve").await;
     manager.logout(&ended).await.expect("the store answers");
 
@@ -59,10 +60,10 @@ pub async fn a_dump_of_the_store_holds_no_token(deployment: &Deployment) {
 ///
 /// The id and the key, in every form that could be taken for a token, with each stored value in the
 /// place of the secret: the token's digest, the namespace's tag, the seed.
-pub async fn a_stored_key_presented_as_a_token_is_refused(deployment: &Deployment) {
+pub async fn stored_key_is_refused_as_a_token(deployment: &Deployment) {
     let mut victim = deployment.one.client();
     victim.post("/login/ada").await;
-    let token = victim.token().expect("it is signed in");
+    let token = victim.token().expect("a token in the cookie");
     let namespace = deployment.one.store.namespace();
     let (id, key) = (token.id(), token.id().key(namespace));
     let (hex, record) = (id.to_string(), record(deployment, &token).await);
@@ -78,8 +79,8 @@ pub async fn a_stored_key_presented_as_a_token_is_refused(deployment: &Deploymen
         digest.clone(),
         format!("{digest}AAAAA"),
     ];
-    let digest = URL_SAFE_NO_PAD.decode(digest).expect("it is base64");
-    let seed = URL_SAFE_NO_PAD.decode(field(&record, "seed")).expect("it is base64");
+    let digest = URL_SAFE_NO_PAD.decode(digest).expect("valid base64");
+    let seed = URL_SAFE_NO_PAD.decode(field(&record, "seed")).expect("valid base64");
     let tag = namespace.tag();
     let secrets = [
         &digest[..24],
@@ -104,7 +105,7 @@ pub async fn a_stored_key_presented_as_a_token_is_refused(deployment: &Deploymen
             }
         }
     }
-    assert_eq!(victim.get("/count").await.text, "0", "nothing of it reached the session");
+    assert_eq!(victim.get("/count").await.text, "0", "the session is unchanged");
     deployment.is_accepted(&token).await;
 }
 
@@ -114,27 +115,27 @@ async fn record(deployment: &Deployment, token: &Token) -> String {
     let bytes = match &deployment.one.bytes {
         Some(bytes) => {
             let entry = bytes.get(&key, Freshness::Strict).await.expect("the store answers");
-            entry.expect("it is there").value
+            entry.expect("the session exists").value
         }
         None => {
             let entry = deployment.one.store.get(&key, Freshness::Strict).await;
-            let entry = entry.expect("the store answers").expect("it is there");
-            RecordJson::new().encode(&key, &entry.value).expect("it can be encoded")
+            let entry = entry.expect("the store answers").expect("the session exists");
+            RecordJson::new().encode(&key, &entry.value).expect("the value can be encoded")
         }
     };
-    String::from_utf8(bytes).expect("it is text")
+    String::from_utf8(bytes).expect("valid UTF-8")
 }
 
 /// A text field of the record's envelope.
 fn field(record: &str, name: &str) -> String {
-    let (_, rest) = record.split_once(&format!("\"{name}\":\"")).expect("it has one");
+    let (_, rest) = record.split_once(&format!("\"{name}\":\"")).expect("one");
     rest.split('"').next().unwrap_or_default().to_owned()
 }
 
 /// The forms in which a token, or its secret, could be stored. The id is not secret.
 fn forms(token: &Token) -> Vec<Vec<u8>> {
     let text = token.expose().as_bytes();
-    let bytes = URL_SAFE_NO_PAD.decode(text).expect("it is base64");
+    let bytes = URL_SAFE_NO_PAD.decode(text).expect("valid base64");
     // The id is 12 bytes, or 16 characters.
     let (secret_text, secret) = (&text[16..], &bytes[12..]);
     vec![

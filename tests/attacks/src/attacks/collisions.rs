@@ -12,7 +12,7 @@ use crate::user::{guest, signed_in};
 ///
 /// (A generator that repeats itself is possible only in the crate's own tests:
 /// `repeating_generator_overwrites_no_session`.)
-pub async fn an_id_that_collides_overwrites_nobody(deployment: &Deployment) {
+pub async fn colliding_id_overwrites_no_session(deployment: &Deployment) {
     let manager = deployment.one.manager();
     let victim = sign_in(&manager, "victim").await.id().key(manager.namespace());
     let before = manager.create(guest(String::new())).await.expect("the store answers");
@@ -21,9 +21,11 @@ pub async fn an_id_that_collides_overwrites_nobody(deployment: &Deployment) {
     collisions.arm(victim);
     let created = sign_in(&manager, "ada").await;
     collisions.arm(victim);
-    let logged_in = manager.login(Some(&before), signed_in("bob")).await.expect("it works");
+    let logged_in =
+        manager.login(Some(&before), signed_in("bob")).await.expect("the store answers");
     collisions.arm(victim);
-    let switched = manager.login(Some(&logged_in), signed_in("cleo")).await.expect("it works");
+    let switched =
+        manager.login(Some(&logged_in), signed_in("cleo")).await.expect("the store answers");
     let moved = rotated(manager.rotate(&switched).await.expect("the store answers"));
 
     let planted = collisions.planted();
@@ -32,14 +34,14 @@ pub async fn an_id_that_collides_overwrites_nobody(deployment: &Deployment) {
     for key in planted {
         let found = deployment.other.store.get(&key, Freshness::Bounded).await;
         let found = found.expect("the store answers");
-        let found = found.expect("the one who was there first is still there");
-        assert_eq!(found.value.data().expect("it can be read").name, "victim");
+        let found = found.expect("the first session lives");
+        assert_eq!(found.value.data().expect("the file is readable").name, "victim");
         let key_of = |token: &kvolt_session::Token| token.id().key(manager.namespace());
         assert!([&created, &moved].into_iter().all(|token| key_of(token) != key));
     }
     for (token, name) in [(&created, "ada"), (&moved, "cleo")] {
         let session = deployment.other.manager().get(token).await.expect("the store answers");
-        assert_eq!(session.expect("it was made").name, name);
+        assert_eq!(session.expect("the session was created").name, name);
     }
     for token in [&before, &logged_in, &switched] {
         deployment.is_refused(token).await;
@@ -47,13 +49,13 @@ pub async fn an_id_that_collides_overwrites_nobody(deployment: &Deployment) {
 }
 
 /// The class of the above at the store: insertions to one key, as the contract allows them.
-pub async fn insertion_to_a_taken_key_changes_nothing(deployment: &Deployment) {
+pub async fn insertion_to_an_occupied_key_is_refused(deployment: &Deployment) {
     let manager = deployment.one.manager();
     let (ada, bob) = (sign_in(&manager, "ada").await, sign_in(&manager, "bob").await);
     let (ada, bob) = (ada.id().key(manager.namespace()), bob.id().key(manager.namespace()));
     let read = async |key: &Key| {
         let found = deployment.one.store.get(key, Freshness::Strict).await;
-        found.expect("the store answers").expect("it is there")
+        found.expect("the store answers").expect("the session exists")
     };
     let (first, second) = (read(&ada).await, read(&bob).await);
     let long = Expiry::after(Duration::from_secs(3_600));
@@ -82,7 +84,7 @@ pub async fn insertion_to_a_taken_key_changes_nothing(deployment: &Deployment) {
     });
     let mut winners = 0;
     for draw in draws.collect::<Vec<_>>() {
-        winners += usize::from(draw.await.expect("it is answered") != InsertOutcome::Occupied);
+        winners += usize::from(draw.await.expect("the task ends") != InsertOutcome::Occupied);
     }
     assert_eq!(winners, 1);
 }

@@ -15,7 +15,7 @@ use crate::deployment::{CopyLifetime, Deployment};
 ///
 /// Both servers have used the session. A near cache may use its copy until the bound, and never on
 /// a strict route.
-pub async fn a_logout_on_one_server_is_one_on_the_other(deployment: &Deployment) {
+pub async fn logout_on_one_server_is_a_logout_on_all(deployment: &Deployment) {
     for path in ["/logout", "/deep/down/below/logout", "/revoke-all", "/login/bob"] {
         let mut client = deployment.one.client();
         client.post("/login/ada").await;
@@ -24,7 +24,7 @@ pub async fn a_logout_on_one_server_is_one_on_the_other(deployment: &Deployment)
             assert_eq!(client.get("/profile").await.text, "ada");
             assert_eq!(replay.get("/profile").await.text, "ada");
         }
-        let token = client.token().expect("it is signed in");
+        let token = client.token().expect("a token in the cookie");
         assert_eq!(client.post(path).await.status, StatusCode::OK);
         let since = CopyLifetime::begin(deployment);
         assert_eq!(replay.get("/strict/profile").await.status, StatusCode::UNAUTHORIZED, "{path}");
@@ -35,7 +35,7 @@ pub async fn a_logout_on_one_server_is_one_on_the_other(deployment: &Deployment)
             if replay.get("/profile").await.status == StatusCode::UNAUTHORIZED {
                 break;
             }
-            since.goes_on(last).await;
+            since.retry_or_panic(last).await;
         }
         deployment.is_refused(&token).await;
         assert_eq!(replay.post("/count").await.status, StatusCode::UNAUTHORIZED, "{path}");
@@ -43,7 +43,7 @@ pub async fn a_logout_on_one_server_is_one_on_the_other(deployment: &Deployment)
 }
 
 /// The class of the above: a copy is fetched while the session ends, and kept when it arrives.
-pub async fn a_copy_that_is_fetched_across_a_logout_revives_nothing(deployment: &Deployment) {
+pub async fn copy_fetched_across_a_logout_is_not_used(deployment: &Deployment) {
     for round in 0..6 {
         let owner = format!("ada-{round}");
         let one = deployment.one.manager();
@@ -71,7 +71,7 @@ pub async fn a_copy_that_is_fetched_across_a_logout_revives_nothing(deployment: 
         }
         deployment.other.faults.release();
         for fetch in fetches {
-            assert!(fetch.await.expect("it is answered"));
+            assert!(fetch.await.expect("the task ends"));
         }
         deployment.other.faults.only(&[]);
         deployment.is_refused(&token).await;
@@ -84,7 +84,7 @@ pub async fn a_copy_that_is_fetched_across_a_logout_revives_nothing(deployment: 
 /// arrives. A copy is used until the bound; after it, a read is an error.
 ///
 /// Only with a near cache.
-pub async fn a_logout_that_nobody_is_told_of_is_seen_within_the_bound(deployment: &Deployment) {
+pub async fn logout_without_notification_is_seen_within_the_bound(deployment: &Deployment) {
     let (Some(bound), Some(proxy)) = (deployment.bound(), deployment.other.proxy()) else { return };
     let hurts: [fn(&Proxy); 3] = [Proxy::drop_connections, Proxy::cut, Proxy::blackhole];
     for (number, hurt) in hurts.into_iter().enumerate() {
@@ -102,7 +102,7 @@ pub async fn a_logout_that_nobody_is_told_of_is_seen_within_the_bound(deployment
             // A read that hangs is not an answer either.
             let asked = tokio::time::timeout(bound, other.get(&token)).await;
             match asked {
-                Ok(Ok(Some(_))) => since.goes_on(last).await,
+                Ok(Ok(Some(_))) => since.retry_or_panic(last).await,
                 Ok(Ok(None)) | Ok(Err(_)) | Err(_) if last => break,
                 Ok(Ok(None)) | Ok(Err(_)) | Err(_) => tokio::time::sleep(bound / 20).await,
             }

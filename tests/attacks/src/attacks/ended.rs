@@ -42,7 +42,7 @@ impl Ending {
             Self::BySignIn => manager.login(Some(token), signed_in("someone")).await.map(|_| true),
             Self::ByTheLimit => {
                 let limit = OwnerLimit::remove_oldest(1);
-                let strict = server.builder().owner_limit(limit).build().expect("it can work");
+                let strict = server.builder().owner_limit(limit).build().expect("valid settings");
                 strict.create(signed_in(owner.as_str())).await.map(|_| true)
             }
         };
@@ -111,7 +111,7 @@ impl Act {
 /// loaded the session saves it after the logout, and restores it.
 ///
 /// Each way to end a session, against each state of a request.
-pub async fn a_deleted_session_is_not_restored_by_a_save_in_flight(deployment: &Deployment) {
+pub async fn deleted_session_is_not_restored_by_a_save_in_flight(deployment: &Deployment) {
     for (number, ending) in ENDINGS.into_iter().enumerate() {
         for act in ACTS {
             // A near cache with a copy sends no read before the write.
@@ -139,9 +139,7 @@ pub async fn a_deleted_session_is_not_restored_by_a_save_in_flight(deployment: &
 
 /// actix-session 0.11: a save of a missing session creates a new one, and sends its id to the
 /// client that has just signed out.
-pub async fn a_request_in_flight_across_a_logout_changes_nothing_and_gets_no_cookie(
-    deployment: &Deployment,
-) {
+pub async fn request_in_flight_across_a_logout_gets_no_cookie(deployment: &Deployment) {
     for (method, path, held, expected) in [
         (Method::POST, "/count", Call::Replace, StatusCode::UNAUTHORIZED),
         (Method::POST, "/note/10", Call::Replace, StatusCode::UNAUTHORIZED),
@@ -153,7 +151,7 @@ pub async fn a_request_in_flight_across_a_logout_changes_nothing_and_gets_no_coo
     ] {
         let mut client = deployment.one.client();
         client.post("/login/ada").await;
-        let token = client.token().expect("it is signed in");
+        let token = client.token().expect("a token in the cookie");
         if held == Call::Get {
             deployment.one.faults.only(&[Call::Get, Call::GetReady]);
             deployment.one.faults.hold_answers();
@@ -170,7 +168,7 @@ pub async fn a_request_in_flight_across_a_logout_changes_nothing_and_gets_no_coo
         assert_eq!(client.at(&deployment.other).post("/logout").await.status, StatusCode::OK);
         deployment.one.faults.release();
         deployment.one.faults.only(&[]);
-        let (status, cookies, mut slow) = in_flight.await.expect("it is answered");
+        let (status, cookies, mut slow) = in_flight.await.expect("the task ends");
         assert_eq!(status, expected, "{path}");
         let gives_one = cookies.lines().any(|cookie| !cookie.contains("Max-Age=0"));
         assert!(!gives_one, "{path}: {cookies}");
@@ -182,7 +180,7 @@ pub async fn a_request_in_flight_across_a_logout_changes_nothing_and_gets_no_coo
 }
 
 /// The class of both: the session expires while a request saves it.
-pub async fn an_expired_session_is_not_restored_by_a_save_in_flight(deployment: &Deployment) {
+pub async fn expired_session_is_not_restored_by_a_save_in_flight(deployment: &Deployment) {
     let moment = deployment.short_timeout();
     let manager = deployment
         .one
@@ -190,9 +188,9 @@ pub async fn an_expired_session_is_not_restored_by_a_save_in_flight(deployment: 
         .idle_timeout(moment)
         .lifetime(moment)
         .build()
-        .expect("it can work");
-    let saved = manager.create(signed_in("ada")).await.expect("a sign-in works");
-    let moved = manager.create(signed_in("bob")).await.expect("a sign-in works");
+        .expect("valid settings");
+    let saved = manager.create(signed_in("ada")).await.expect("the sign-in succeeds");
+    let moved = manager.create(signed_in("bob")).await.expect("the sign-in succeeds");
     deployment.one.faults.only(&[Call::Replace]);
     deployment.one.faults.hold_calls();
     let (saving, saving_manager) = (saved.clone(), manager.clone());
@@ -208,8 +206,8 @@ pub async fn an_expired_session_is_not_restored_by_a_save_in_flight(deployment: 
     deployment.advance(moment + moment / 5).await;
     deployment.one.faults.release();
     deployment.one.faults.only(&[]);
-    assert!(saving.await.expect("it is answered").is_none(), "it was saved after its end");
-    let moved_to = moving.await.expect("it is answered");
+    assert!(saving.await.expect("the task ends").is_none(), "the session was saved after its end");
+    let moved_to = moving.await.expect("the task ends");
     assert!(matches!(moved_to, RotateOutcome::Absent), "after its end: {moved_to:?}");
     for token in [&saved, &moved] {
         deployment.is_refused(token).await;
@@ -227,7 +225,7 @@ pub async fn slide_in_flight_restores_nothing(deployment: &Deployment) {
     }
     let idle = deployment.short_timeout();
     let lasting = |server: &Server| {
-        server.builder().idle_timeout(idle).lifetime(idle * 12).build().expect("it can work")
+        server.builder().idle_timeout(idle).lifetime(idle * 12).build().expect("valid settings")
     };
     let (one, other) = (lasting(&deployment.one), lasting(&deployment.other));
     for ending in ENDINGS {
@@ -242,7 +240,7 @@ pub async fn slide_in_flight_restores_nothing(deployment: &Deployment) {
         deployment.one.faults.until_waiting(1).await;
         ending.end(&deployment.other, &owner, &token, &companion).await;
         deployment.one.faults.release();
-        assert!(using.await.expect("it is answered").is_none(), "{owner}: it had ended");
+        assert!(using.await.expect("the task ends").is_none(), "{owner}: it had ended");
         deployment.one.faults.only(&[]);
         deployment.is_refused(&token).await;
         assert!(other.peek(&token).await.expect("the store answers").is_none());

@@ -9,12 +9,12 @@ use crate::user::signed_in;
 
 /// aiohttp-session CVE-2018-1000814: expiry depends on the client's cookie, or on a cleaning task.
 /// Here no task cleans, and no call finds or restores the session.
-pub async fn an_idle_session_ends_and_no_call_brings_it_back(deployment: &Deployment) {
+pub async fn idle_session_ends_and_stays_ended(deployment: &Deployment) {
     let moment = deployment.short_timeout();
-    let manager = deployment.one.builder().idle_timeout(moment).build().expect("it can work");
+    let manager = deployment.one.builder().idle_timeout(moment).build().expect("valid settings");
     let mut client = deployment.one.client_of(manager.clone());
     client.post("/login/ada").await;
-    let token = client.token().expect("it is signed in");
+    let token = client.token().expect("a token in the cookie");
     let companion = sign_in(&deployment.other.manager(), "ada").await;
     deployment.advance(moment + moment / 5).await;
 
@@ -31,7 +31,7 @@ pub async fn an_idle_session_ends_and_no_call_brings_it_back(deployment: &Deploy
     for server in deployment.servers() {
         let manager = server.manager();
         for access in [Access::PEEK, Access::SLIDE, Access::PEEK.strict(), Access::SLIDE.strict()] {
-            assert!(manager.get_with(&token, access).await.expect("it answers").is_none());
+            assert!(manager.get_with(&token, access).await.expect("the store answers").is_none());
         }
         let updated = manager.update(&token, |user| user.count += 1).await;
         assert!(updated.expect("the store answers").is_none());
@@ -43,7 +43,7 @@ pub async fn an_idle_session_ends_and_no_call_brings_it_back(deployment: &Deploy
         assert_eq!(manager.revoke_others(&token).await.expect("the store answers"), 0);
         assert!(!manager.logout(&token).await.expect("the store answers"));
     }
-    let fresh = manager.login(Some(&token), signed_in("ada")).await.expect("a sign-in works");
+    let fresh = manager.login(Some(&token), signed_in("ada")).await.expect("the sign-in succeeds");
     deployment.is_accepted(&fresh).await;
     deployment.is_accepted(&companion).await;
     deployment.is_refused(&token).await;
@@ -53,18 +53,23 @@ pub async fn an_idle_session_ends_and_no_call_brings_it_back(deployment: &Deploy
 ///
 /// Every operation on both servers reports the end that the session had at its creation. After it,
 /// the session is unknown.
-pub async fn nothing_that_is_done_with_a_session_moves_its_end(deployment: &Deployment) {
+pub async fn no_operation_moves_the_absolute_end(deployment: &Deployment) {
     let lifetime = deployment.short_timeout() * 2;
     let managers = deployment.servers().map(|server| {
         let builder = server.builder().idle_timeout(lifetime).lifetime(lifetime);
-        builder.build().expect("it can work")
+        builder.build().expect("valid settings")
     });
     // The timeouts of the manager that creates a session apply, not those of later managers.
     let longer = deployment.one.manager();
     let made = deployment.now();
     let mut token = sign_in(&managers[0], "ada").await;
     let after_made = deployment.now();
-    let end = managers[0].peek(&token).await.expect("it answers").expect("it is there").ends_at();
+    let end = managers[0]
+        .peek(&token)
+        .await
+        .expect("the store answers")
+        .expect("the session exists")
+        .ends_at();
     assert!(made.saturating_add(lifetime) <= end.saturating_add(deployment.clock_skew()));
     assert!(end <= after_made.saturating_add(lifetime + deployment.clock_skew()));
     let mut steps = 0;
@@ -101,16 +106,20 @@ pub async fn nothing_that_is_done_with_a_session_moves_its_end(deployment: &Depl
 }
 
 /// The class of the above: a poll that only peeks keeps an idle session alive.
-pub async fn looking_does_not_keep_a_session_alive(deployment: &Deployment) {
+pub async fn peek_does_not_extend_a_session(deployment: &Deployment) {
     let idle = deployment.short_timeout();
-    let manager = deployment.one.builder().idle_timeout(idle).build().expect("it can work");
-    let other = deployment.other.builder().idle_timeout(idle).build().expect("it can work");
+    let manager = deployment.one.builder().idle_timeout(idle).build().expect("valid settings");
+    let other = deployment.other.builder().idle_timeout(idle).build().expect("valid settings");
     let mut client = deployment.one.client_of(manager.clone());
     client.post("/login/ada").await;
     let made = deployment.now();
-    let token = client.token().expect("it is signed in");
-    let expires =
-        manager.peek(&token).await.expect("it answers").expect("it is there").expires_at();
+    let token = client.token().expect("a token in the cookie");
+    let expires = manager
+        .peek(&token)
+        .await
+        .expect("the store answers")
+        .expect("the session exists")
+        .expires_at();
     assert!(expires <= made.saturating_add(idle + deployment.clock_skew()));
     loop {
         let asked = deployment.now();

@@ -10,7 +10,7 @@ use crate::deployment::Deployment;
 ///
 /// The attacker saves the cookies of a visitor's session before the sign-in, and tries them on both
 /// servers.
-pub async fn a_jar_saved_before_a_sign_in_is_worth_nothing_after_it(deployment: &Deployment) {
+pub async fn cookies_are_invalid_after_a_sign_in(deployment: &Deployment) {
     for path in ["/login/ada", "/bare/login/ada"] {
         for server in deployment.servers() {
             let mut victim = deployment.one.client();
@@ -19,7 +19,7 @@ pub async fn a_jar_saved_before_a_sign_in_is_worth_nothing_after_it(deployment: 
             assert_eq!(saved.clone().get("/profile").await.text, "guest");
             let mut victim = victim.at(server);
             assert_eq!(victim.post(path).await.status, StatusCode::OK);
-            deployment.is_refused(&saved.token().expect("it was a session")).await;
+            deployment.is_refused(&saved.token().expect("a session")).await;
             for server in deployment.servers() {
                 let mut attacker = saved.at(server);
                 let answer = attacker.get("/profile").await;
@@ -34,15 +34,13 @@ pub async fn a_jar_saved_before_a_sign_in_is_worth_nothing_after_it(deployment: 
 }
 
 /// Symfony CVE-2023-46733: the id survives when another user signs in over the first.
-pub async fn a_jar_saved_before_a_change_of_user_is_worth_nothing_after_it(
-    deployment: &Deployment,
-) {
+pub async fn cookies_are_invalid_after_a_change_of_user(deployment: &Deployment) {
     let mut shared = deployment.one.client();
     shared.post("/login/ada").await;
     let ada = shared.clone();
     let mut shared = shared.at(&deployment.other);
     assert_eq!(shared.post("/login/bob").await.status, StatusCode::OK);
-    deployment.is_refused(&ada.token().expect("it was a session")).await;
+    deployment.is_refused(&ada.token().expect("a session")).await;
     assert_eq!(ada.at(&deployment.one).get("/profile").await.status, StatusCode::UNAUTHORIZED);
     assert_eq!(shared.get("/profile").await.text, "bob");
     // The first user does not own the second user's session.

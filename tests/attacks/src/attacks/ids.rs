@@ -18,11 +18,11 @@ use crate::user::{User, decoded, signed_in};
 
 /// A token of these bytes.
 fn made(bytes: impl AsRef<[u8]>) -> Token {
-    Token::parse(URL_SAFE_NO_PAD.encode(bytes)).expect("it has the form of one")
+    Token::parse(URL_SAFE_NO_PAD.encode(bytes)).expect("a well-formed token")
 }
 
 fn bytes_of(token: &Token) -> Vec<u8> {
-    URL_SAFE_NO_PAD.decode(token.expose()).expect("it is base64")
+    URL_SAFE_NO_PAD.decode(token.expose()).expect("valid base64")
 }
 
 /// Random bytes, as an attacker would send them.
@@ -54,19 +54,19 @@ fn managers(deployment: &Deployment, idle: Duration) -> ([Manager<User>; 2], Rec
     let managers = deployment.servers().map(|server: &Server| {
         let builder = server.builder().idle_timeout(idle).lifetime(idle * 12);
         let builder = builder.rotation_grace(idle / 100).token_reuse(TokenReuse::EndSession);
-        builder.listener(events.clone()).build().expect("it can work")
+        builder.listener(events.clone()).build().expect("valid settings")
     });
     (managers, events)
 }
 
 /// The id alone uses, ends, replaces or reports a session: by every call, on every route, on both
 /// servers.
-pub async fn id_alone_does_nothing_to_a_session(deployment: &Deployment) {
+pub async fn id_alone_has_no_effect(deployment: &Deployment) {
     let (managers, events) = managers(deployment, Duration::from_secs(1_800));
     let mut victim = deployment.one.client_of(managers[0].clone());
     victim.post("/login/ada").await;
     victim.post("/count").await;
-    let token = victim.token().expect("it is signed in");
+    let token = victim.token().expect("a token in the cookie");
     let companion = sign_in(&managers[1], "ada").await;
     let own = sign_in(&managers[1], "mallory").await;
     let neighbour = deployment.neighbour("_shop").await;
@@ -74,7 +74,7 @@ pub async fn id_alone_does_nothing_to_a_session(deployment: &Deployment) {
     let key = token.id().key(deployment.one.store.namespace());
     let entry = async || {
         let found = deployment.one.store.get(&key, Freshness::Strict).await;
-        let found = found.expect("the store answers").expect("the session is there");
+        let found = found.expect("the store answers").expect("the session exists");
         (found.version, found.deadlines, found.owner)
     };
     let before = entry().await;
@@ -108,13 +108,15 @@ pub async fn id_alone_does_nothing_to_a_session(deployment: &Deployment) {
             for access in [Access::PEEK, Access::SLIDE, Access::PEEK.strict()] {
                 let found = manager.get_with(&guess, access).await.expect("the store answers");
                 assert!(found.is_none(), "{what}");
-                let read = manager.read(&guess, access, |_| ()).await.expect("it answers");
+                let read = manager.read(&guess, access, |_| ()).await.expect("the store answers");
                 assert!(read.is_none(), "{what}");
             }
             let updated = manager.update(&guess, |user| user.count += 1).await;
             assert!(updated.expect("the store answers").is_none(), "{what}");
-            assert!(!manager.flash(&guess, Flash::new("info", "x")).await.expect("it answers"));
-            assert!(manager.take_flashes(&guess).await.expect("it answers").is_empty());
+            assert!(
+                !manager.flash(&guess, Flash::new("info", "x")).await.expect("the store answers")
+            );
+            assert!(manager.take_flashes(&guess).await.expect("the store answers").is_empty());
             let renewed = [
                 manager.rotate(&guess).await.expect("the store answers"),
                 manager.reauthenticate(&guess, Level::Three).await.expect("the store answers"),
@@ -136,19 +138,19 @@ pub async fn id_alone_does_nothing_to_a_session(deployment: &Deployment) {
             }
         }
     }
-    assert_eq!(entry().await, before, "nothing was done to it, and no deadline has moved");
+    assert_eq!(entry().await, before, "the entry is unchanged");
     assert_eq!(victim.get("/count").await.text, "1");
     for token in [&token, &companion, &own] {
         deployment.is_accepted(token).await;
     }
     assert_eq!(ids(&managers[0], "ada").await, [token.id(), companion.id()]);
     let alarms = events.events().into_iter().filter(|event| event.kind == EventKind::Reused);
-    assert_eq!(alarms.collect::<Vec<_>>(), [], "nobody is called a thief");
+    assert_eq!(alarms.collect::<Vec<_>>(), [], "no reuse is reported");
 }
 
 /// The class of the above: a sign-in ends the client's own session, and the client has a stranger's
 /// id in its cookie.
-pub async fn login_with_a_strangers_id_signs_no_stranger_out(deployment: &Deployment) {
+pub async fn login_with_a_stranger_s_id_ends_no_session(deployment: &Deployment) {
     let managers = deployment.servers().map(Server::manager);
     let token = sign_in(&managers[0], "ada").await;
     let own = sign_in(&managers[1], "mallory").await;
@@ -164,7 +166,7 @@ pub async fn login_with_a_strangers_id_signs_no_stranger_out(deployment: &Deploy
                 assert_ne!(given.id(), token.id(), "{path}: {what}");
             }
             let new = signed_in("mallory");
-            let given = manager.login(Some(&guess), new).await.expect("a sign-in works");
+            let given = manager.login(Some(&guess), new).await.expect("the sign-in succeeds");
             assert_ne!(given.id(), token.id(), "{what}");
             deployment.is_accepted(&token).await;
         }
@@ -173,14 +175,14 @@ pub async fn login_with_a_strangers_id_signs_no_stranger_out(deployment: &Deploy
 }
 
 /// The class of the above: after its owner has left, the id keeps the session alive.
-pub async fn id_alone_keeps_no_session_alive(deployment: &Deployment) {
+pub async fn id_alone_does_not_extend_a_session(deployment: &Deployment) {
     let idle = deployment.short_timeout();
     let (managers, _) = managers(deployment, idle);
     let token = sign_in(&managers[0], "ada").await;
     let own = sign_in(&deployment.one.manager(), "mallory").await;
     let guesses = made_up(&token, &own, &own);
     let found = managers[1].get_with(&token, Access::PEEK.strict()).await;
-    let expires = found.expect("the store answers").expect("it is there").expires_at();
+    let expires = found.expect("the store answers").expect("the session exists").expires_at();
     let mut tried = 0;
     while deployment.now() < expires.saturating_add(deployment.clock_skew()) {
         let (_, guess) = &guesses[tried % guesses.len()];
@@ -200,14 +202,14 @@ pub async fn id_alone_keeps_no_session_alive(deployment: &Deployment) {
 
 /// The class of the above: a wrong secret for a known id costs more than an unknown id: more reads
 /// of the store, or a decoded record, or with a near cache one read for each request.
-pub async fn junk_for_a_known_id_is_read_once_and_not_decoded(deployment: &Deployment) {
+pub async fn wrong_secret_costs_one_read_and_no_decoding(deployment: &Deployment) {
     let server = &deployment.other;
     let manager = server.manager();
     let name = "counted-ada";
     let new = User { note: "x".repeat(10_000), ..User::new(name) };
     let token =
         deployment.one.manager().create(kvolt_session::NewSession::new(new).owner(name)).await;
-    let token = token.expect("a sign-in works");
+    let token = token.expect("the sign-in succeeds");
     let own = sign_in(&manager, "mallory").await;
     deployment.outlive_copies().await;
     let reads = || server.faults.count(Call::Get);
@@ -256,7 +258,7 @@ pub async fn junk_for_a_known_id_is_read_once_and_not_decoded(deployment: &Deplo
     assert!(reads() - before <= 2, "{} questions in flight", reads() - before);
     server.faults.release();
     for asked in asked {
-        assert!(asked.await.expect("it is answered"));
+        assert!(asked.await.expect("the task ends"));
     }
     server.faults.only(&[]);
     deployment.is_accepted(&token).await;

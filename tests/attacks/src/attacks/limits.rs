@@ -17,12 +17,12 @@ const SIGN_INS: usize = 200;
 
 fn limited(server: &Server, max_entries: u32, at_limit: AtLimit) -> Manager<User> {
     let limit = OwnerLimit::new(max_entries, at_limit);
-    server.builder().owner_limit(limit).build().expect("it can work")
+    server.builder().owner_limit(limit).build().expect("valid settings")
 }
 
 /// Mattermost CVE-2024-4183: sessions are unlimited, and a client with the password fills the
 /// store. One sign-in above the limit, on either server.
-pub async fn one_sign_in_too_many_is_refused_or_ends_the_oldest(deployment: &Deployment) {
+pub async fn sign_in_above_the_limit_is_refused_or_ends_the_oldest(deployment: &Deployment) {
     for at_limit in [AtLimit::Refuse, AtLimit::RemoveOldest] {
         let mut devices = Vec::new();
         let owner = format!("{at_limit:?}");
@@ -38,26 +38,24 @@ pub async fn one_sign_in_too_many_is_refused_or_ends_the_oldest(deployment: &Dep
         }
         if at_limit == AtLimit::RemoveOldest {
             let oldest = devices.remove(0);
-            deployment.is_refused(&oldest.token().expect("it was signed in")).await;
+            deployment.is_refused(&oldest.token().expect("a token in the cookie")).await;
         }
         assert_eq!(devices.len(), 3);
         for device in &devices {
-            deployment.is_accepted(&device.token().expect("it is signed in")).await;
+            deployment.is_accepted(&device.token().expect("a token in the cookie")).await;
         }
         // A sign-in over the user's own session needs no further room.
         let first = &mut devices[0];
         assert_eq!(first.post(&format!("/login/{owner}")).await.status, StatusCode::OK, "{owner}");
         for device in &devices {
-            deployment.is_accepted(&device.token().expect("it is signed in")).await;
+            deployment.is_accepted(&device.token().expect("a token in the cookie")).await;
         }
     }
 }
 
 /// Mattermost CVE-2024-4183, with parallel sign-ins: each counts the sessions before any is
 /// created, and all pass. Two hundred at the same time, on two servers, never exceed the limit.
-pub async fn the_limit_of_sessions_is_exact_with_two_hundred_sign_ins_at_once(
-    deployment: &Deployment,
-) {
+pub async fn session_limit_is_exact_with_two_hundred_sign_ins(deployment: &Deployment) {
     for at_limit in [AtLimit::Refuse, AtLimit::RemoveOldest] {
         let name = format!("{at_limit:?}");
         let managers = deployment.servers().map(|server| limited(server, LIMIT, at_limit));
@@ -79,14 +77,14 @@ pub async fn the_limit_of_sessions_is_exact_with_two_hundred_sign_ins_at_once(
         });
         let (mut tokens, mut refused) = (Vec::new(), 0);
         for sign_in in sign_ins.collect::<Vec<_>>() {
-            match sign_in.await.expect("it is answered") {
+            match sign_in.await.expect("the task ends") {
                 Ok(token) => tokens.push(token),
                 Err(error) if error.is_limit_reached() => refused += 1,
                 Err(error) => panic!("{error}"),
             }
         }
         is_over.store(true, Ordering::Relaxed);
-        watch.await.expect("never more than allowed");
+        watch.await.expect("at most the limit");
         let expected = match at_limit {
             AtLimit::Refuse => (LIMIT as usize, SIGN_INS - LIMIT as usize),
             _ => (SIGN_INS, 0),
@@ -102,9 +100,7 @@ pub async fn the_limit_of_sessions_is_exact_with_two_hundred_sign_ins_at_once(
 
 /// The class of the above: all sessions of an account end during sign-ins and rotations, and one
 /// survives. Every session that existed before the call must end.
-pub async fn ending_all_during_two_hundred_sign_ins_leaves_nothing_that_came_before_it(
-    deployment: &Deployment,
-) {
+pub async fn revoking_all_during_sign_ins_leaves_no_older_session(deployment: &Deployment) {
     for round in 0..3 {
         let name = format!("ada-{round}");
         let owner = account(&name);
@@ -130,7 +126,7 @@ pub async fn ending_all_during_two_hundred_sign_ins_leaves_nothing_that_came_bef
                     match manager.rotate(&token).await.expect("the store answers") {
                         RotateOutcome::Token(successor) => token = successor,
                         RotateOutcome::Absent => return token,
-                        RotateOutcome::AlreadyRotated => panic!("nobody else rotates it"),
+                        RotateOutcome::AlreadyRotated => panic!("no other task rotates it"),
                     }
                     tokio::task::yield_now().await;
                 }
@@ -145,12 +141,12 @@ pub async fn ending_all_during_two_hundred_sign_ins_leaves_nothing_that_came_bef
         let ended = managers[round % 2].revoke_owner(&owner).await.expect("the store answers");
         assert!(ended >= before.len(), "{ended} of at least {}", before.len());
         let left = accepted(&managers[(round + 1) % 2], &before).await.len();
-        assert_eq!(left, 0, "of {} that were made before it began", before.len());
+        assert_eq!(left, 0, "of {} created before the call", before.len());
         for sign_in in sign_ins {
-            sign_in.await.expect("sign-ins go on");
+            sign_in.await.expect("sign-ins continue");
         }
         for moved in moving {
-            deployment.is_refused(&moved.await.expect("it ended")).await;
+            deployment.is_refused(&moved.await.expect("the session ended")).await;
         }
         deployment.outlive_copies().await;
         for token in &before {

@@ -47,20 +47,20 @@ use crate::user::{User, signed_in};
 
 /// Creates a session for this user.
 async fn sign_in(manager: &Manager<User>, name: &str) -> Token {
-    manager.create(signed_in(name)).await.expect("a sign-in works")
+    manager.create(signed_in(name)).await.expect("the sign-in succeeds")
 }
 
 /// The new token of a rotation.
 fn rotated(rotated: RotateOutcome) -> Token {
     match rotated {
         RotateOutcome::Token(token) => token,
-        other => panic!("it was there to be rotated, and there is {other:?}"),
+        other => panic!("not rotated: {other:?}"),
     }
 }
 
 /// The owner with this name.
 fn account(name: impl AsRef<str>) -> Owner {
-    Owner::new(name.as_ref()).expect("it is a name")
+    Owner::new(name.as_ref()).expect("a valid name")
 }
 
 /// The sessions of an account. Asserts that all can be decoded.

@@ -17,7 +17,7 @@ use crate::user::{User, signed_in};
 /// 1 in one application ended those in the other.
 ///
 /// The names of the namespaces are as similar as possible.
-pub async fn two_applications_on_one_server_never_meet(deployment: &Deployment) {
+pub async fn applications_on_one_server_are_separate(deployment: &Deployment) {
     let neighbours = [deployment.neighbour("_admin").await, deployment.neighbour("0").await];
     let mut all = vec![deployment];
     all.extend(&neighbours);
@@ -33,10 +33,10 @@ pub async fn two_applications_on_one_server_never_meet(deployment: &Deployment) 
         tokens.push(made);
     }
     let anonymous = |server: &Server| {
-        server.builder().anonymous(AnonymousSessions::new(100)).build().expect("it can work")
+        server.builder().anonymous(AnonymousSessions::new(100)).build().expect("valid settings")
     };
     let visitor = anonymous(&deployment.one).create_anonymous(User::new("visitor")).await;
-    let visitor = visitor.expect("a visit works");
+    let visitor = visitor.expect("the visit succeeds");
 
     for (at, here) in all.iter().enumerate() {
         for (elsewhere, tokens) in tokens.iter().enumerate().filter(|(other, _)| *other != at) {
@@ -66,22 +66,22 @@ pub async fn two_applications_on_one_server_never_meet(deployment: &Deployment) 
     assert_eq!(ended, 2);
     third.other.manager().revoke_everyone().await.expect("the store answers");
     for token in tokens[1][1..].iter().chain(&tokens[2]) {
-        assert!(admin.one.manager().get(token).await.expect("it answers").is_none());
-        assert!(third.one.manager().get(token).await.expect("it answers").is_none());
+        assert!(admin.one.manager().get(token).await.expect("the store answers").is_none());
+        assert!(third.one.manager().get(token).await.expect("the store answers").is_none());
     }
-    assert!(admin.other.manager().peek(&tokens[1][0]).await.expect("it answers").is_some());
+    assert!(admin.other.manager().peek(&tokens[1][0]).await.expect("the store answers").is_some());
     for token in tokens[0].iter().chain([&visitor]) {
         deployment.is_accepted(token).await;
     }
     // An account at its limit: the other application's sessions do not count.
     let limited = |server: &Server| {
         let limit = OwnerLimit::refuse(1);
-        server.builder().owner_limit(limit).build().expect("it can work")
+        server.builder().owner_limit(limit).build().expect("valid settings")
     };
     let refused =
-        limited(&deployment.one).create(signed_in("ada")).await.expect_err("it is one too many");
+        limited(&deployment.one).create(signed_in("ada")).await.expect_err("above the limit");
     assert!(refused.is_limit_reached(), "{refused}");
-    limited(&third.one).create(signed_in("ada")).await.map(drop).expect("there it is the first");
+    limited(&third.one).create(signed_in("ada")).await.map(drop).expect("the first there");
 }
 
 /// Asserts that another application's token is unknown here, and that neither it nor its id has an
@@ -96,18 +96,20 @@ async fn is_foreign(server: &Server, token: &Token) {
     }
     client.clone().post("/logout").await;
     let users = server.manager();
-    assert!(users.get(token).await.expect("it answers").is_none());
-    assert!(!users.logout(token).await.expect("it answers"));
-    assert!(users.update(token, |user| user.count += 1).await.expect("it answers").is_none());
-    assert!(matches!(users.rotate(token).await.expect("it answers"), RotateOutcome::Absent));
-    assert_eq!(users.revoke_others(token).await.expect("it answers"), 0);
-    assert!(users.find(token.id()).await.expect("it answers").is_none(), "nor by its id");
-    assert!(!users.revoke(token.id()).await.expect("it answers"));
+    assert!(users.get(token).await.expect("the store answers").is_none());
+    assert!(!users.logout(token).await.expect("the store answers"));
+    assert!(
+        users.update(token, |user| user.count += 1).await.expect("the store answers").is_none()
+    );
+    assert!(matches!(users.rotate(token).await.expect("the store answers"), RotateOutcome::Absent));
+    assert_eq!(users.revoke_others(token).await.expect("the store answers"), 0);
+    assert!(users.find(token.id()).await.expect("the store answers").is_none(), "nor by its id");
+    assert!(!users.revoke(token.id()).await.expect("the store answers"));
     for owner in ["ada", "bob"] {
-        assert!(!users.revoke_owned(&account(owner), token.id()).await.expect("it answers"));
+        assert!(!users.revoke_owned(&account(owner), token.id()).await.expect("the store answers"));
     }
-    let eves = users.login(Some(token), signed_in("eve")).await.expect("a sign-in works");
-    assert!(users.logout(&eves).await.expect("it answers"));
+    let eves = users.login(Some(token), signed_in("eve")).await.expect("the sign-in succeeds");
+    assert!(users.logout(&eves).await.expect("the store answers"));
 }
 
 /// The class of the above: a writer to the server copies an entry to another application, where the
@@ -122,7 +124,11 @@ pub async fn copied_entry_is_unknown_under_any_other_key(deployment: &Deployment
     let token = sign_in(&deployment.one.manager(), "ada").await;
     let own = sign_in(&neighbour.one.manager(), "ada").await;
     let key = token.id().key(bytes.namespace());
-    let entry = bytes.get(&key, Freshness::Strict).await.expect("it answers").expect("it is there");
+    let entry = bytes
+        .get(&key, Freshness::Strict)
+        .await
+        .expect("the store answers")
+        .expect("the session exists");
 
     let there = token.id().key(its_bytes.namespace());
     let inserted = its_bytes.insert(there, NewEntry::restored(entry.clone())).await;
@@ -147,9 +153,9 @@ pub async fn copied_entry_is_unknown_under_any_other_key(deployment: &Deployment
     assert!(neighbour.one.manager().revoke(token.id()).await.expect("the store answers"));
 
     // Under another id of its own namespace, with a token for that id.
-    let mut bytes_of = URL_SAFE_NO_PAD.decode(token.expose()).expect("it is base64");
+    let mut bytes_of = URL_SAFE_NO_PAD.decode(token.expose()).expect("valid base64");
     bytes_of[0] ^= 1;
-    let moved = Token::parse(URL_SAFE_NO_PAD.encode(bytes_of)).expect("it has the form of one");
+    let moved = Token::parse(URL_SAFE_NO_PAD.encode(bytes_of)).expect("a well-formed token");
     let here = moved.id().key(bytes.namespace());
     let inserted = bytes.insert(here, NewEntry::restored(entry)).await;
     assert!(matches!(inserted.expect("the store answers"), InsertOutcome::Inserted { .. }));
@@ -159,7 +165,7 @@ pub async fn copied_entry_is_unknown_under_any_other_key(deployment: &Deployment
 
 /// The class of the above: a malformed token reaches the store as a key, a pattern or a part of a
 /// query.
-pub async fn what_is_no_token_never_reaches_the_store(deployment: &Deployment) {
+pub async fn malformed_token_never_reaches_the_store(deployment: &Deployment) {
     let token = sign_in(&deployment.one.manager(), "ada").await;
     let id = token.id().to_string();
     let first = |count: usize| token.expose()[..count].to_owned();
@@ -183,8 +189,8 @@ pub async fn what_is_no_token_never_reaches_the_store(deployment: &Deployment) {
         "stage_0.owners:{1}:ada".to_owned(),
         "stage_0_sessions".to_owned(),
         "' OR '1'='1".to_owned(),
-        "'; DELETE FROM stage_0_sessions; --".to_owned(),
-        "x' UNION SELECT value FROM stage_0_sessions --".to_owned(),
+        "'; DELETE FROM deployment_0_sessions; --".to_owned(),
+        "x' UNION SELECT value FROM deployment_0_sessions --".to_owned(),
         "../../../../etc/passwd".to_owned(),
         "*".to_owned(),
         "%".to_owned(),
@@ -220,13 +226,13 @@ pub async fn what_is_no_token_never_reaches_the_store(deployment: &Deployment) {
 /// value, writes a session.
 ///
 /// Not in memory, where a store has values of one type.
-pub async fn a_token_made_of_the_name_of_other_data_is_unknown(deployment: &Deployment) {
+pub async fn token_for_other_data_is_unknown(deployment: &Deployment) {
     let Some(bytes) = deployment.one.bytes.clone() else { return };
     let cache = Cache::new(Encoded::new(bytes, Text), Duration::from_secs(600));
     let name = "a report of all";
     let key = Key::of(name);
     let value = URL_SAFE_NO_PAD.encode([key.as_bytes(), &[0; 4][..]].concat());
-    let token = Token::parse(&value).expect("it has the form of one");
+    let token = Token::parse(&value).expect("a well-formed token");
     assert!(key.as_bytes().starts_with(token.id().as_bytes()));
     let mut found = Vec::new();
 
@@ -252,7 +258,7 @@ pub async fn a_token_made_of_the_name_of_other_data_is_unknown(deployment: &Depl
         }
     }
     let ending =
-        deployment.one.builder().undecodable(Undecodable::End).build().expect("it can work");
+        deployment.one.builder().undecodable(Undecodable::End).build().expect("valid settings");
     deployment.one.client_of(ending).presenting(&value).get("/").await;
     if !is_kept().await {
         found.push("a GET deletes it, where what can't be decoded is ended".to_owned());
@@ -263,13 +269,13 @@ pub async fn a_token_made_of_the_name_of_other_data_is_unknown(deployment: &Depl
         found.push("destroy deletes it".to_owned());
         put().await;
     }
-    let _eve = manager.login(Some(&token), signed_in("eve")).await.expect("a sign-in works");
+    let _eve = manager.login(Some(&token), signed_in("eve")).await.expect("the sign-in succeeds");
     if !is_kept().await {
         found.push("login deletes it".to_owned());
     }
 
     // A copy of the attacker's own record, with the secret of this token.
-    let bytes = URL_SAFE_NO_PAD.decode(&value).expect("it is base64");
+    let bytes = URL_SAFE_NO_PAD.decode(&value).expect("valid base64");
     let (id, secret) = bytes.split_at(12);
     let digest = Key::of([id, &deployment.one.store.namespace().tag()[..16], secret].concat());
     let own = URL_SAFE_NO_PAD.encode(digest.as_bytes());

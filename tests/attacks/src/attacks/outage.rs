@@ -19,14 +19,14 @@ const MAX_RECOVERY: Duration = Duration::from_secs(30);
 ///
 /// One server loses the store, and gets it back. Meanwhile it answers with an error, and changes
 /// neither cookie nor data; the other server continues.
-pub async fn an_outage_and_its_end_leave_the_data_unharmed(deployment: &Deployment) {
+pub async fn outage_changes_no_session(deployment: &Deployment) {
     let mut client = deployment.one.client();
     client.post("/login/ada").await;
     for _ in 0..3 {
         client.post("/count").await;
     }
     client.post("/note/100").await;
-    let (jar, token) = (client.jar.clone(), client.token().expect("it is signed in"));
+    let (jar, token) = (client.jar.clone(), client.token().expect("a token in the cookie"));
     for _ in 0..2 {
         deployment.one.cut();
         // A near cache may use its copies until the bound.
@@ -48,14 +48,14 @@ pub async fn an_outage_and_its_end_leave_the_data_unharmed(deployment: &Deployme
             assert!(answer.set_cookies().is_empty(), "{path}");
             assert!(answer.header("retry-after").is_some(), "{path}");
         }
-        assert_eq!(client.jar, jar, "nobody is logged out by it");
+        assert_eq!(client.jar, jar, "no session ends");
         assert_eq!(client.at(&deployment.other).get("/profile").await.text, "ada");
         deployment.one.restore();
         is_served_again(&mut client).await;
         assert_eq!(client.get("/count").await.text, "3");
         for server in deployment.servers() {
             let session = server.manager().get(&token).await.expect("the store answers");
-            let session = session.expect("it lives");
+            let session = session.expect("the session lives");
             assert_eq!((&*session.name, session.count, session.note.len()), ("ada", 3, 100));
         }
     }
@@ -77,7 +77,7 @@ async fn is_served_again(client: &mut Client) {
 
 /// The class of the above: the store has performed an operation, and its answer is lost. The caller
 /// gets an error, never a success or an absence, and no operation is half done.
-pub async fn a_lost_answer_is_an_error_and_nothing_is_half_done(deployment: &Deployment) {
+pub async fn lost_answer_is_an_error(deployment: &Deployment) {
     let mut client = deployment.one.client();
     client.post("/login/ada").await;
     let faults = &deployment.one.faults;
@@ -100,16 +100,16 @@ pub async fn a_lost_answer_is_an_error_and_nothing_is_half_done(deployment: &Dep
     let mut visitor = client.other();
     let answer = visitor.post("/login/bob").await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
-    assert!(visitor.jar.is_empty(), "nobody is in who was not told so");
+    assert!(visitor.jar.is_empty(), "a client that got an error has no session");
     found();
 
     losing(Call::Remove);
     let jar = client.jar.clone();
     let answer = client.post("/logout").await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(client.jar, jar, "they can try again");
+    assert_eq!(client.jar, jar, "a retry works");
     found();
-    deployment.is_refused(&client.token().expect("it is one")).await;
+    deployment.is_refused(&client.token().expect("at least one")).await;
     assert_eq!(client.post("/logout").await.status, StatusCode::OK);
     assert!(client.jar.is_empty());
 }
@@ -136,7 +136,11 @@ const OF_THE_DATA: [Damage; 3] = [
 
 /// Replaces the value of a session without the codec, and returns the old value.
 async fn put(bytes: &AnyStore<Vec<u8>>, key: &Key, value: Vec<u8>) -> Vec<u8> {
-    let entry = bytes.get(key, Freshness::Strict).await.expect("it answers").expect("it is there");
+    let entry = bytes
+        .get(key, Freshness::Strict)
+        .await
+        .expect("the store answers")
+        .expect("the session exists");
     let at = Target::new(key).owner(entry.owner.as_ref());
     let replaced = bytes.replace(at, entry.version, value, None).await;
     assert!(matches!(replaced.expect("the store answers"), ReplaceOutcome::Replaced(_)));
@@ -146,7 +150,7 @@ async fn put(bytes: &AnyStore<Vec<u8>>, key: &Key, value: Vec<u8>) -> Vec<u8> {
 /// Damages a session, and returns the old value.
 async fn damage(bytes: &AnyStore<Vec<u8>>, key: &Key, damage: Damage) -> Vec<u8> {
     let whole = put(bytes, key, Vec::new()).await;
-    let text = String::from_utf8(whole.clone()).expect("it is text");
+    let text = String::from_utf8(whole.clone()).expect("valid UTF-8");
     let damaged = damage(&text);
     assert_ne!(damaged, whole);
     put(bytes, key, damaged).await;
@@ -162,7 +166,7 @@ async fn until_seen(deployment: &Deployment, client: &Client, is_it: impl Fn(&An
             if is_it(&client.at(server).get("/count").await) {
                 break;
             }
-            since.goes_on(last).await;
+            since.retry_or_panic(last).await;
         }
     }
 }
@@ -171,17 +175,17 @@ async fn until_seen(deployment: &Deployment, client: &Client, is_it: impl Fn(&An
 /// must stay, and work again when it can be decoded.
 ///
 /// Not in memory, where values are not encoded.
-pub async fn a_session_that_can_not_be_decoded_is_not_written_over(deployment: &Deployment) {
+pub async fn undecodable_session_is_not_overwritten(deployment: &Deployment) {
     let Some(bytes) = &deployment.other.bytes else { return };
     let mut client = deployment.one.client();
     client.post("/login/ada").await;
     client.post("/count").await;
-    let token = client.token().expect("it is signed in");
+    let token = client.token().expect("a token in the cookie");
     let key = token.id().key(bytes.namespace());
     for befalls in OF_THE_ENVELOPE.into_iter().chain(OF_THE_DATA) {
         let whole = damage(bytes, &key, befalls).await;
         until_seen(deployment, &client, |answer| answer.status.is_server_error()).await;
-        let damaged = befalls(&String::from_utf8(whole.clone()).expect("it is text"));
+        let damaged = befalls(&String::from_utf8(whole.clone()).expect("valid UTF-8"));
         let jar = client.jar.clone();
         for server in deployment.servers() {
             for path in ["/count", "/note/3", "/rotate"] {
@@ -191,14 +195,14 @@ pub async fn a_session_that_can_not_be_decoded_is_not_written_over(deployment: &
                 assert!(answer.set_cookies().is_empty() && client.jar == jar, "{path}");
             }
             let mut client = client.at(server);
-            assert!(client.get("/").await.status.is_server_error(), "it is not nobody");
+            assert!(client.get("/").await.status.is_server_error(), "a signed-in user");
         }
         let kept = put(bytes, &key, whole).await;
-        assert_eq!(kept, damaged, "it was written over");
+        assert_eq!(kept, damaged, "the session was overwritten");
         until_seen(deployment, &client, |answer| answer.text == "1").await;
     }
     let has_made = |server: &Server| server.faults.count(Call::Insert);
-    assert_eq!(deployment.servers().map(has_made), [1, 0], "only the sign-in made anything");
+    assert_eq!(deployment.servers().map(has_made), [1, 0], "only the sign-in created an entry");
 }
 
 /// The class of the above: a client with an undecodable session gets an error for every request,
@@ -207,7 +211,7 @@ pub async fn a_session_that_can_not_be_decoded_is_not_written_over(deployment: &
 /// it is revoked by its id, the client loses its cookie, and a sign-out returns an error.
 ///
 /// Not in memory, where values are not encoded.
-pub async fn who_has_a_session_that_can_not_be_decoded_signs_in_and_out(deployment: &Deployment) {
+pub async fn client_with_an_undecodable_session_signs_in_and_out(deployment: &Deployment) {
     let Some(bytes) = &deployment.other.bytes else { return };
     let mut found = Vec::new();
     for (befalls, ends) in [(OF_THE_ENVELOPE[1], false), (OF_THE_DATA[0], true)] {
@@ -215,7 +219,7 @@ pub async fn who_has_a_session_that_can_not_be_decoded_signs_in_and_out(deployme
             let mut client = deployment.one.client();
             client.post("/login/ada").await;
             let before = client.clone();
-            let token = client.token().expect("it is signed in");
+            let token = client.token().expect("a token in the cookie");
             let key = token.id().key(bytes.namespace());
             damage(bytes, &key, befalls).await;
             until_seen(deployment, &client, |answer| answer.status.is_server_error()).await;
@@ -234,10 +238,16 @@ pub async fn who_has_a_session_that_can_not_be_decoded_signs_in_and_out(deployme
             if !ends {
                 let manager = deployment.other.manager();
                 assert!(
-                    !manager.revoke_owned(&account("eve"), token.id()).await.expect("it answers")
+                    !manager
+                        .revoke_owned(&account("eve"), token.id())
+                        .await
+                        .expect("the store answers")
                 );
                 assert!(
-                    manager.revoke_owned(&account("ada"), token.id()).await.expect("it answers")
+                    manager
+                        .revoke_owned(&account("ada"), token.id())
+                        .await
+                        .expect("the store answers")
                 );
             }
         }
@@ -272,8 +282,8 @@ pub async fn unreadable_session_hides_no_other_and_can_be_ended(deployment: &Dep
             let error = manager.find(lost[0]).await.expect_err("it can't be read");
             assert!(error.is_corrupt(), "{error}");
             assert!(
-                !manager.revoke_owned(&account("bob"), lost[0]).await.expect("it answers"),
-                "not his"
+                !manager.revoke_owned(&account("bob"), lost[0]).await.expect("the store answers"),
+                "another user's"
             );
         }
         assert!(
@@ -288,7 +298,10 @@ pub async fn unreadable_session_hides_no_other_and_can_be_ended(deployment: &Dep
         }
         for (name, token) in [("ada", &own), ("bob", &bobs)] {
             deployment.is_accepted(token).await;
-            assert_eq!(managers[0].revoke_owner(&account(name)).await.expect("it answers"), 1);
+            assert_eq!(
+                managers[0].revoke_owner(&account(name)).await.expect("the store answers"),
+                1
+            );
         }
     }
 }

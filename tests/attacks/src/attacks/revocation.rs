@@ -9,7 +9,7 @@ use crate::deployment::Deployment;
 /// listmonk, nhost: after a change of the password, a stolen session still works.
 ///
 /// The others end on every server, and the own session gets a new token.
-pub async fn a_change_of_the_password_ends_the_others_and_renews_this_one(deployment: &Deployment) {
+pub async fn changed_password_ends_the_other_sessions(deployment: &Deployment) {
     let mut own = deployment.one.client();
     own.post("/login/ada").await;
     let stolen = own.clone();
@@ -27,7 +27,7 @@ pub async fn a_change_of_the_password_ends_the_others_and_renews_this_one(deploy
 
     others.push(stolen);
     for device in &others {
-        deployment.is_refused(&device.token().expect("it was signed in")).await;
+        deployment.is_refused(&device.token().expect("a token in the cookie")).await;
         for server in deployment.servers() {
             let mut device = device.at(server);
             assert_eq!(device.get("/profile").await.status, StatusCode::UNAUTHORIZED);
@@ -42,7 +42,7 @@ pub async fn a_change_of_the_password_ends_the_others_and_renews_this_one(deploy
 
 /// The class of the above: similar account names are taken for each other, by a collation, a
 /// pattern, a separator or a query built from text.
-pub async fn owners_whose_names_are_alike_do_not_reach_each_other(deployment: &Deployment) {
+pub async fn owners_with_similar_names_are_separate(deployment: &Deployment) {
     let names = [
         "ada",
         "Ada",
@@ -74,7 +74,7 @@ pub async fn owners_whose_names_are_alike_do_not_reach_each_other(deployment: &D
         "ada`",
         "ada\\",
         "' OR '1'='1",
-        "'; DELETE FROM stage_0_sessions; --",
+        "'; DELETE FROM deployment_0_sessions; --",
         "$1",
         "ada\n",
         "ﬀ",

@@ -10,7 +10,7 @@ use super::{ids, rotated, sign_in};
 use crate::deployment::Deployment;
 
 /// saysion 0.2, async-session: the old id stays valid next to the new one.
-pub async fn after_a_rotation_the_old_token_is_refused(deployment: &Deployment) {
+pub async fn old_token_is_refused_after_a_rotation(deployment: &Deployment) {
     let managers = deployment.servers().map(crate::Server::manager);
     let mut token = sign_in(&managers[0], "ada").await;
     for step in 0..4 {
@@ -34,7 +34,7 @@ pub async fn after_a_rotation_the_old_token_is_refused(deployment: &Deployment) 
     });
     let mut successors = Vec::new();
     for racing in racing {
-        if let RotateOutcome::Token(successor) = racing.await.expect("it is answered") {
+        if let RotateOutcome::Token(successor) = racing.await.expect("the task ends") {
             successors.push(successor);
         }
     }
@@ -45,7 +45,7 @@ pub async fn after_a_rotation_the_old_token_is_refused(deployment: &Deployment) 
 
 /// tower-sessions 0.14 (tried): the handler fails after the rotation, so the old id is invalid, and
 /// the client never gets the new one.
-pub async fn a_new_token_reaches_the_client_also_when_its_handler_fails(deployment: &Deployment) {
+pub async fn new_token_reaches_the_client_when_its_handler_fails(deployment: &Deployment) {
     let mut client = deployment.one.client();
     client.post("/login/ada").await;
     client.post("/count").await;
@@ -55,7 +55,7 @@ pub async fn a_new_token_reaches_the_client_also_when_its_handler_fails(deployme
     assert_eq!(answer.set_cookies().len(), 1);
     assert_eq!(answer.header("cache-control"), Some("no-store"));
     assert_ne!(client.jar, before.jar);
-    deployment.is_refused(&before.token().expect("it was one")).await;
+    deployment.is_refused(&before.token().expect("a token")).await;
     for server in deployment.servers() {
         assert_eq!(client.at(server).get("/count").await.text, "1");
     }
@@ -63,15 +63,13 @@ pub async fn a_new_token_reaches_the_client_also_when_its_handler_fails(deployme
 
 /// The class of the above: the rotation fails, is cancelled, or its answer is lost. Exactly one
 /// session exists afterwards, with the old token or with a new one.
-pub async fn a_rotation_that_fails_or_is_given_up_leaves_exactly_one_session(
-    deployment: &Deployment,
-) {
+pub async fn failed_rotation_leaves_one_session(deployment: &Deployment) {
     let grace = Duration::from_secs(600);
     let faults = &deployment.one.faults;
     for has_grace in [false, true] {
         let builder = deployment.one.builder();
         let builder = if has_grace { builder.rotation_grace(grace) } else { builder };
-        let manager = builder.build().expect("it can work");
+        let manager = builder.build().expect("valid settings");
         for what in ["fails", "is lost", "is given up before", "is given up after"] {
             let owner = format!("{what}, {has_grace}");
             let token = sign_in(&manager, &owner).await;
@@ -79,13 +77,14 @@ pub async fn a_rotation_that_fails_or_is_given_up_leaves_exactly_one_session(
             let is_done = match what {
                 "fails" => {
                     faults.fail_next(1);
-                    assert!(manager.rotate(&token).await.expect_err("it fails").is_unavailable());
+                    assert!(manager.rotate(&token).await.expect_err("an error").is_unavailable());
                     false
                 }
                 "is lost" => {
                     // The operation is repeated, and reports that it was done.
                     faults.lose_next_answers(1);
-                    let settled = rotated(manager.rotate(&token).await.expect("it is settled"));
+                    let settled =
+                        rotated(manager.rotate(&token).await.expect("a definite outcome"));
                     deployment.is_accepted(&settled).await;
                     true
                 }
@@ -101,7 +100,7 @@ pub async fn a_rotation_that_fails_or_is_given_up_leaves_exactly_one_session(
                         tokio::spawn(async move { giving_up.rotate(&own).await.is_ok() });
                     faults.until_waiting(1).await;
                     in_flight.abort();
-                    assert!(in_flight.await.is_err(), "it is given up");
+                    assert!(in_flight.await.is_err(), "the task is cancelled");
                     faults.release();
                     is_done
                 }

@@ -14,9 +14,7 @@ const TOKENS: usize = 2_000;
 ///
 /// A store may influence the ids, so each store is tested. (A generator that fails is possible only
 /// in the crate's own tests: `failing_generator_makes_no_session`.)
-pub async fn two_thousand_tokens_differ_and_use_the_whole_alphabet_at_every_place(
-    deployment: &Deployment,
-) {
+pub async fn tokens_differ_at_every_position(deployment: &Deployment) {
     let tasks =
         deployment.servers().into_iter().cycle().take(8).enumerate().map(|(number, server)| {
             let manager = server.manager();

@@ -9,7 +9,7 @@ use crate::deployment::Deployment;
 
 /// tower-sessions 36, 37; actix-extras 212; aspnet/Session 60, 72; fastify-session 237: the last
 /// save wins, and the other change is lost.
-pub async fn of_two_writers_at_once_neither_is_lost(deployment: &Deployment) {
+pub async fn parallel_updates_are_all_kept(deployment: &Deployment) {
     let (one, other) = (deployment.one.manager(), deployment.other.manager());
     let token = sign_in(&one, "ada").await;
 
@@ -25,7 +25,7 @@ pub async fn of_two_writers_at_once_neither_is_lost(deployment: &Deployment) {
     assert!(quick.expect("the store answers").is_some());
     deployment.one.faults.release();
     deployment.one.faults.only(&[]);
-    let slow = slow.await.expect("it is answered").expect("the session is there");
+    let slow = slow.await.expect("the task ends").expect("the session exists");
     assert_eq!((slow.count, &*slow.note), (7, "quick"));
 
     // Many of both at the same time.
@@ -44,18 +44,19 @@ pub async fn of_two_writers_at_once_neither_is_lost(deployment: &Deployment) {
     deployment.outlive_copies().await;
     for manager in [one, other] {
         let session = manager.get(&token).await.expect("the store answers");
-        let session = session.expect("the session is there");
+        let session = session.expect("the session exists");
         assert_eq!((session.count, &*session.note), (87, "quick"));
     }
 }
 
 /// The class of the above: the token is replaced during an update. The update reports that the
 /// session is absent, or the successor has it.
-pub async fn an_update_in_flight_across_a_rotation_is_kept_or_told(deployment: &Deployment) {
+pub async fn update_across_a_rotation_is_kept_or_reported(deployment: &Deployment) {
     for grace in [Duration::ZERO, Duration::from_secs(600)] {
         let builder = deployment.one.builder().rotation_grace(grace);
-        let one = builder.build().expect("it can work");
-        let other = deployment.other.builder().rotation_grace(grace).build().expect("it can work");
+        let one = builder.build().expect("valid settings");
+        let other =
+            deployment.other.builder().rotation_grace(grace).build().expect("valid settings");
         let token = sign_in(&one, "ada").await;
         deployment.one.faults.only(&[Call::Replace]);
         deployment.one.faults.hold_calls();
@@ -67,7 +68,7 @@ pub async fn an_update_in_flight_across_a_rotation_is_kept_or_told(deployment: &
         let successor = rotated(other.rotate(&token).await.expect("the store answers"));
         deployment.one.faults.release();
         deployment.one.faults.only(&[]);
-        let told = slow.await.expect("it is answered").is_some();
+        let told = slow.await.expect("the task ends").is_some();
         assert_eq!(told, !grace.is_zero(), "a former token leads on in its grace, and not without");
         let found = other.get(&successor).await.expect("the store answers");
         let count = found.map(|session| session.count);

@@ -17,17 +17,21 @@ use crate::user::User;
 
 /// Managers on a server's store, without and with encryption. Only the managers use this clock.
 fn managers(server: &Server, bytes: &AnyStore<Vec<u8>>, clock: &ManualClock) -> [Manager<User>; 2] {
-    let key: EncryptionKey = "0f".repeat(32).parse().expect("it is a key");
+    let key: EncryptionKey = "0f".repeat(32).parse().expect("a valid key");
     let codec = Encrypted::new(RecordJson::new(), EncryptionKeys::new(key));
     let encrypted: AnyStore<Record<User>> = AnyStore::new(Encoded::new(bytes.clone(), codec));
     [server.builder(), Manager::builder(encrypted)].map(|builder: ManagerBuilder<User>| {
-        builder.clock(clock.clock()).build().expect("it can work")
+        builder.clock(clock.clock()).build().expect("valid settings")
     })
 }
 
 /// Writes the session's value again, with another expiry and owner.
 async fn rewrite(bytes: &AnyStore<Vec<u8>>, key: &Key, expiry: Expiry, owner: Owner) {
-    let entry = bytes.get(key, Freshness::Strict).await.expect("it answers").expect("it is there");
+    let entry = bytes
+        .get(key, Freshness::Strict)
+        .await
+        .expect("the store answers")
+        .expect("the session exists");
     let _ = bytes.remove(Target::new(key), None).await.expect("the store answers");
     let entry = NewEntry::new(entry.value, expiry).owner(owner);
     let inserted = bytes.insert(*key, entry).await.expect("the store answers");
@@ -57,16 +61,19 @@ pub async fn store_writer_makes_no_session_immortal(deployment: &Deployment) {
         let token = sign_in(&manager, "ada").await;
         let key = token.id().key(manager.namespace());
         rewrite(bytes, &key, Expiry::after(lifetime * 100), account("ada")).await;
-        assert!(is_accepted(deployment, &manager, &token).await, "it is as good as it was");
+        assert!(is_accepted(deployment, &manager, &token).await, "the session still works");
         // The clocks of the store and of the server may differ by a minute.
         clock.advance(lifetime + Duration::from_secs(59));
         assert!(is_accepted(deployment, &manager, &token).await);
         clock.advance(Duration::from_secs(1));
         assert!(!is_accepted(deployment, &manager, &token).await, "it has no end");
         let listing = manager.list(&account("ada")).await.expect("the store answers");
-        assert!(listing.sessions.is_empty(), "it is listed after its end");
+        assert!(listing.sessions.is_empty(), "the session is listed after its end");
         let updated = manager.update(&token, |user| user.count += 1).await;
-        assert!(updated.is_ok_and(|session| session.is_none()), "it is changed after its end");
+        assert!(
+            updated.is_ok_and(|session| session.is_none()),
+            "the session is changed after its end"
+        );
         assert_eq!(manager.revoke_owner(&account("ada")).await.expect("the store answers"), 1);
     }
 }
@@ -83,8 +90,8 @@ pub async fn store_writer_gives_no_session_to_another_owner(deployment: &Deploym
         let admins = sign_in(&manager, "admin").await;
         let key = token.id().key(manager.namespace());
         rewrite(bytes, &key, Expiry::after(manager.lifetime()), account("admin")).await;
-        assert!(!is_accepted(deployment, &manager, &token).await, "it is nobody's");
-        let of = async |name: &str| manager.list(&account(name)).await.expect("it answers");
+        assert!(!is_accepted(deployment, &manager, &token).await, "no owner");
+        let of = async |name: &str| manager.list(&account(name)).await.expect("the store answers");
         let (admin, mallory) = (of("admin").await, of("mallory").await);
         let listed: Vec<_> =
             admin.sessions.iter().map(kvolt_session::SessionSnapshot::id).collect();

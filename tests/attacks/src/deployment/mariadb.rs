@@ -18,7 +18,7 @@ pub(super) async fn open() -> Option<Deployment> {
 fn deployment(mariadb: &'static MariaDb, namespace: String, beside: Option<MySqlStore>) -> Opening {
     Box::pin(async move {
         let (store, proxy) = match beside {
-            Some(beside) => (beside.within(&namespace).await.expect("the tables are made"), None),
+            Some(beside) => (beside.within(&namespace).await.expect("the tables exist"), None),
             None => connected(mariadb, &namespace).await,
         };
         let (elsewhere, its_proxy) = connected(mariadb, &namespace).await;
@@ -48,7 +48,7 @@ struct Table {
 impl RawStore for Table {
     fn count(&self) -> usize {
         let count = self.mariadb.sql(&format!("SELECT count(*) FROM {}", self.table));
-        count.parse().expect("it is a number")
+        count.parse().expect("a number")
     }
 
     fn dump(&self) -> Vec<u8> {

@@ -46,7 +46,7 @@ impl RawStore for Memory {
         for entry in page.expect("it can be scanned").listing.entries {
             let value = RecordJson::new().encode(&entry.key, &entry.value);
             dump.extend(format!("{} {:?} ", entry.key, entry.owner).into_bytes());
-            dump.extend(value.expect("it can be encoded"));
+            dump.extend(value.expect("the value can be encoded"));
             dump.push(b'\n');
         }
         dump

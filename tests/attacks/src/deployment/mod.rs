@@ -172,13 +172,13 @@ impl Deployment {
             let manager = server.manager();
             let strict = Access::PEEK.strict();
             let found = manager.get_with(token, strict).await.expect("the store answers");
-            assert!(found.is_none(), "the store has what was ended");
+            assert!(found.is_none(), "the store accepts an ended session");
             loop {
                 let last = since.is_over();
                 if manager.get(token).await.expect("the store answers").is_none() {
                     break;
                 }
-                since.goes_on(last).await;
+                since.retry_or_panic(last).await;
             }
         }
     }
@@ -212,8 +212,8 @@ impl CopyLifetime {
     }
 
     /// Called after an outdated answer: `last` is whether it was outside the bound.
-    pub(crate) async fn goes_on(&self, last: bool) {
-        assert!(!last, "what was ended is still used after the bound of {:?}", self.bound);
+    pub(crate) async fn retry_or_panic(&self, last: bool) {
+        assert!(!last, "an ended session is used after the bound of {:?}", self.bound);
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }

@@ -24,7 +24,7 @@ fn deployment(
 ) -> Opening {
     Box::pin(async move {
         let (store, proxy) = match beside {
-            Some(beside) => (beside.within(&namespace).await.expect("the tables are made"), None),
+            Some(beside) => (beside.within(&namespace).await.expect("the tables exist"), None),
             None => connected(postgres, &namespace).await,
         };
         let (elsewhere, its_proxy) = connected(postgres, &namespace).await;
@@ -54,7 +54,7 @@ struct Table {
 impl RawStore for Table {
     fn count(&self) -> usize {
         let count = self.postgres.psql(&format!("SELECT count(*) FROM {}", self.table));
-        count.parse().expect("it is a number")
+        count.parse().expect("a number")
     }
 
     /// The raw rows, and the readable view.

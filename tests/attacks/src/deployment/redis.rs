@@ -23,7 +23,7 @@ fn deployment(
 ) -> Opening {
     Box::pin(async move {
         let (store, proxy) = match beside {
-            Some(beside) => (beside.within(&namespace).expect("it is a namespace"), None),
+            Some(beside) => (beside.within(&namespace).expect("a valid namespace"), None),
             None => connected(redis, &namespace).await,
         };
         let (elsewhere, its_proxy) = connected(redis, &namespace).await;

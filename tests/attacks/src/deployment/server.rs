@@ -108,7 +108,7 @@ impl Server {
 
     /// A manager with default settings.
     pub fn manager(&self) -> Manager<User> {
-        self.builder().build().expect("the defaults work")
+        self.builder().build().expect("valid settings")
     }
 
     /// A client of this server's application, without cookies.
@@ -119,7 +119,7 @@ impl Server {
     /// A client of the application with this manager.
     pub fn client_of(&self, manager: Manager<User>) -> Client {
         let sessions = Sessions::builder(manager).store_timeout(TIMEOUT * 2);
-        Client::new(router(sessions.build().expect("the settings work")))
+        Client::new(router(sessions.build().expect("valid settings")))
     }
 
     /// The network to the store, if it has one.
@@ -151,7 +151,7 @@ async fn listened_to(
     max_copies: usize,
 ) -> AnyStore<Record<User>> {
     let near = NearCache::builder(Encoded::new(store, RecordJson::new()));
-    let near = near.bound(bound).max_copies(max_copies).build().expect("there is a runtime");
+    let near = near.bound(bound).max_copies(max_copies).build().expect("a runtime");
     while !near.is_current() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }

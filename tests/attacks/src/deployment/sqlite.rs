@@ -18,7 +18,7 @@ fn deployment(folder: Arc<TempDir>, namespace: String, beside: Option<SqliteStor
     Box::pin(async move {
         let url = format!("sqlite:{}", folder.path().join("sessions.db").display());
         let store = match beside {
-            Some(beside) => beside.within(&namespace).await.expect("the tables are made"),
+            Some(beside) => beside.within(&namespace).await.expect("the tables exist"),
             None => opened(&url, &namespace).await,
         };
         let one = Server::pushing(store.clone(), None, None).await;
@@ -54,7 +54,7 @@ impl RawStore for File {
             sqlx::query(sql).fetch_one(&mut connection).await?.try_get::<i64, _>(0)
         };
         let count = Handle::current().block_on(count).expect("it can be counted");
-        usize::try_from(count).expect("it is no less than nothing")
+        usize::try_from(count).expect("not negative")
     }
 
     /// The raw files, with the log and with deleted rows that are not overwritten yet.
@@ -66,6 +66,6 @@ impl RawStore for File {
         files.sort();
         // The shared memory has no contents, and changes at each access.
         files.retain(|file| file.extension().is_none_or(|name| name != "db-shm"));
-        files.iter().flat_map(|file| std::fs::read(file).expect("it can be read")).collect()
+        files.iter().flat_map(|file| std::fs::read(file).expect("the file is readable")).collect()
     }
 }

@@ -20,13 +20,13 @@ const GRACE: Duration = Duration::from_millis(20);
 /// no owner, are anonymous, have a new token, or were created on another server.
 ///
 /// The events in the audit contain nothing that a client could use.
-pub async fn an_administrator_finds_all_and_ends_one_or_everybody(deployment: &Deployment) {
+pub async fn administrator_finds_and_ends_every_session(deployment: &Deployment) {
     let events = RecordingListener::default();
     let managers = deployment.servers().map(|server: &Server| {
         let builder =
             server.builder().anonymous(AnonymousSessions::new(100)).listener(events.clone());
         let builder = builder.token_reuse(TokenReuse::EndSession).rotation_grace(GRACE);
-        builder.build().expect("it can work")
+        builder.build().expect("valid settings")
     });
     let mut secrets: Vec<Token> = Vec::new();
     let mut live = BTreeMap::new();
@@ -40,7 +40,7 @@ pub async fn an_administrator_finds_all_and_ends_one_or_everybody(deployment: &D
             2 => manager.create(signed_in(&name).remember(true)).await,
             _ => manager.create(signed_in(&name)).await,
         };
-        let mut token = made.expect("it is made");
+        let mut token = made.expect("the session is created");
         deployment.is_accepted(&token).await;
         if number % 3 == 0 {
             let first = token.clone();
@@ -73,10 +73,10 @@ pub async fn an_administrator_finds_all_and_ends_one_or_everybody(deployment: &D
     }
 
     // Ends one session with its first token, and one with a newer token, each by its id.
-    let (_, its) = renewed.pop().expect("there are some");
+    let (_, its) = renewed.pop().expect("at least one");
     let is_renewed = |token: &Token| renewed.iter().any(|(_, other)| other.id() == token.id());
     let first = live.values().find(|token| token.id() != its.id() && !is_renewed(token));
-    let first = first.expect("there are some").clone();
+    let first = first.expect("at least one").clone();
     for token in [&first, &its] {
         let id = token.id();
         assert!(managers[1].find(id).await.expect("the store answers").is_some());
@@ -96,8 +96,8 @@ pub async fn an_administrator_finds_all_and_ends_one_or_everybody(deployment: &D
         events.until("its end", is_it).await;
     }
     // The reuse of a replaced token ends the session, and the events report it.
-    let (spent, token) = renewed.pop().expect("there are some");
-    let lifted = managers[1].reauthenticate(&token, Level::Two).await.expect("it answers");
+    let (spent, token) = renewed.pop().expect("at least one");
+    let lifted = managers[1].reauthenticate(&token, Level::Two).await.expect("the store answers");
     let lifted = rotated(lifted);
     secrets.push(lifted.clone());
     live.remove(&token.id().to_string());
@@ -124,13 +124,13 @@ pub async fn an_administrator_finds_all_and_ends_one_or_everybody(deployment: &D
             assert!(ids(manager, format!("user-{number}")).await.is_empty());
         }
     }
-    let fresh = managers[0].create(signed_in("user-1")).await.expect("a sign-in works");
+    let fresh = managers[0].create(signed_in("user-1")).await.expect("the sign-in succeeds");
     deployment.is_accepted(&fresh).await;
     secrets.push(fresh);
 
     let reason = EndReason::RevokedEveryone;
     events.until("everybody's end", |event| event.kind == EventKind::Ended { reason }).await;
-    let id = secrets.last().expect("it is one").id();
+    let id = secrets.last().expect("at least one").id();
     events.until("the last sign-in", |event| event.id == Some(id)).await;
     let audit: String = events.events().iter().map(|event| format!("{event:?}\n")).collect();
     assert!(audit.contains("Reused") && audit.contains("Reauthenticated"), "{audit}");

@@ -22,12 +22,12 @@ fn managers(deployment: &Deployment, max: u32, at_limit: AtLimit) -> [Manager<Us
             .at_limit(at_limit)
             .max_size(1_000, |user: &User| user.note.len())
             .carry_over(|visitor, user: &mut User| user.note.push_str(&visitor.note));
-        server.builder().anonymous(anonymous).build().expect("it can work")
+        server.builder().anonymous(anonymous).build().expect("valid settings")
     })
 }
 
 async fn visit(manager: &Manager<User>) -> Token {
-    manager.create_anonymous(User::new("visitor")).await.expect("a visit works")
+    manager.create_anonymous(User::new("visitor")).await.expect("the visit succeeds")
 }
 
 /// The number of all sessions, as the store lists them.
@@ -39,7 +39,7 @@ async fn count(manager: &Manager<User>) -> usize {
 
 /// Symfony CVE-2016-4423 and its class: clients create sessions without a sign-in, and fill the
 /// store. Two hundred visitors at the same time, on two servers, never exceed the limit.
-pub async fn two_hundred_visitors_never_make_more_than_the_bound(deployment: &Deployment) {
+pub async fn visitors_never_exceed_the_limit(deployment: &Deployment) {
     for at_limit in [AtLimit::RemoveOldest, AtLimit::Refuse] {
         let managers = managers(deployment, MAX_VISITORS, at_limit);
         let ada = sign_in(&managers[0], "ada").await;
@@ -62,26 +62,27 @@ pub async fn two_hundred_visitors_never_make_more_than_the_bound(deployment: &De
         });
         let (mut tokens, mut refused) = (Vec::new(), 0);
         for visit in visits.collect::<Vec<_>>() {
-            match visit.await.expect("it is answered") {
+            match visit.await.expect("the task ends") {
                 Ok(token) => tokens.push(token),
                 Err(error) if error.is_limit_reached() => refused += 1,
                 Err(error) => panic!("{error}"),
             }
         }
         is_over.store(true, Ordering::Relaxed);
-        watch.await.expect("never more than allowed");
+        watch.await.expect("at most the limit");
         assert_eq!(refused > 0, at_limit == AtLimit::Refuse, "{refused} were refused");
         deployment.outlive_copies().await;
         let mut live = 0;
         for token in &tokens {
-            live += usize::from(managers[1].peek(token).await.expect("it answers").is_some());
+            live +=
+                usize::from(managers[1].peek(token).await.expect("the store answers").is_some());
         }
         assert!((1..=MAX_VISITORS as usize).contains(&live), "{live}");
         assert_eq!(count(&managers[0]).await, live + 1);
         // Visitors never evict a signed-in user.
         deployment.is_accepted(&ada).await;
         let large = User { note: "x".repeat(1_001), ..User::new("visitor") };
-        let error = managers[0].create_anonymous(large).await.expect_err("it is too much");
+        let error = managers[0].create_anonymous(large).await.expect_err("too large");
         assert!(error.is_too_large(), "{error}");
         managers[0].revoke_everyone().await.expect("the store answers");
     }
@@ -89,7 +90,7 @@ pub async fn two_hundred_visitors_never_make_more_than_the_bound(deployment: &De
 
 /// A visitor fills the basket in one tab and signs in in another: the items are in the user's
 /// session, or the update reports that they are not. With and without an owner.
-pub async fn a_basket_that_is_filled_during_the_sign_in_loses_nothing(deployment: &Deployment) {
+pub async fn basket_filled_during_the_sign_in_loses_no_item(deployment: &Deployment) {
     let managers = managers(deployment, 1_000, AtLimit::RemoveOldest);
     for round in 0..12 {
         let visitor = visit(&managers[0]).await;
@@ -111,13 +112,13 @@ pub async fn a_basket_that_is_filled_during_the_sign_in_loses_nothing(deployment
         let filling: Vec<_> = filling.collect();
         tokio::time::sleep(Duration::from_millis(round)).await;
         let ada = signed_in("ada");
-        let token = managers[1].login(Some(&visitor), ada).await.expect("a sign-in works");
+        let token = managers[1].login(Some(&visitor), ada).await.expect("the sign-in succeeds");
         let mut put = Vec::new();
         for filler in filling {
-            put.extend(filler.await.expect("it is answered"));
+            put.extend(filler.await.expect("the task ends"));
         }
         let found = managers[0].get_with(&token, Access::PEEK.strict()).await;
-        let basket = found.expect("the store answers").expect("it is there").note.clone();
+        let basket = found.expect("the store answers").expect("the session exists").note.clone();
         for item in &put {
             let times = basket.matches(&**item).count();
             assert_eq!(times, 1, "round {round}: {item} is there {times} times, in {basket:?}");
@@ -139,9 +140,9 @@ pub async fn a_basket_that_is_filled_during_the_sign_in_loses_nothing(deployment
         assert!(put.expect("the store answers").is_some());
         deployment.one.faults.release();
         deployment.one.faults.only(&[]);
-        let token = login.await.expect("it is answered").expect("a sign-in works");
+        let token = login.await.expect("the task ends").expect("the sign-in succeeds");
         let found = managers[1].get_with(&token, Access::PEEK.strict()).await;
-        let basket = found.expect("the store answers").expect("it is there").note.clone();
+        let basket = found.expect("the store answers").expect("the session exists").note.clone();
         assert_eq!(basket, "<late> ", "owned: {owned}");
         deployment.is_refused(&visitor).await;
     }
@@ -149,11 +150,11 @@ pub async fn a_basket_that_is_filled_during_the_sign_in_loses_nothing(deployment
 
 /// The class of the above: the basket goes to two users, or a signed-in user's data goes to the
 /// next user of the same browser.
-pub async fn nothing_of_one_user_goes_to_another(deployment: &Deployment) {
+pub async fn data_of_one_user_never_reaches_another(deployment: &Deployment) {
     let managers = managers(deployment, 1_000, AtLimit::RemoveOldest);
     let basket = async |token: &Token| {
         let found = managers[0].get_with(token, Access::PEEK.strict()).await;
-        found.expect("the store answers").expect("it is there").note.clone()
+        found.expect("the store answers").expect("the session exists").note.clone()
     };
     for round in 0..8 {
         // Two users sign in at the same time with one visitor's token: one of them gets the basket.
@@ -167,7 +168,7 @@ pub async fn nothing_of_one_user_goes_to_another(deployment: &Deployment) {
         let mut baskets = String::new();
         let mut tokens = Vec::new();
         for login in logins.collect::<Vec<_>>() {
-            let token = login.await.expect("it is answered").expect("a sign-in works");
+            let token = login.await.expect("the task ends").expect("the sign-in succeeds");
             baskets.push_str(&basket(&token).await);
             tokens.push(token);
         }
@@ -182,14 +183,14 @@ pub async fn nothing_of_one_user_goes_to_another(deployment: &Deployment) {
             let put = client.post("/account/basket/secret").await;
             assert_eq!((put.status, &*put.text), (StatusCode::OK, "secret "));
             assert_eq!(client.post(&format!("/login/{name}")).await.status, StatusCode::OK);
-            assert_eq!(basket(&client.token().expect("it is signed in")).await, "", "{name}");
+            assert_eq!(basket(&client.token().expect("a token in the cookie")).await, "", "{name}");
         }
         // A visit after a logout takes over no data.
         let mut client = deployment.other.client_of(managers[1].clone());
         client.post("/account/visit").await;
         client.post("/account/basket/mine").await;
         client.post("/login/ada").await;
-        assert_eq!(basket(&client.token().expect("it is signed in")).await, "mine ");
+        assert_eq!(basket(&client.token().expect("a token in the cookie")).await, "mine ");
         client.post("/logout").await;
         assert!(client.jar.is_empty());
         client.post("/account/visit").await;
@@ -198,12 +199,12 @@ pub async fn nothing_of_one_user_goes_to_another(deployment: &Deployment) {
 }
 
 /// The class of fixation: an anonymous session opens routes for signed-in users.
-pub async fn an_anonymous_session_opens_no_protected_route(deployment: &Deployment) {
+pub async fn anonymous_session_opens_no_protected_route(deployment: &Deployment) {
     let managers = managers(deployment, 1_000, AtLimit::RemoveOldest);
     let mut client = deployment.one.client_of(managers[0].clone());
     assert_eq!(client.post("/account/visit").await.status, StatusCode::OK);
     assert_eq!(client.post("/account/basket/it").await.text, "it ");
-    let token = client.token().expect("it has a session");
+    let token = client.token().expect("a token in the cookie");
     for (server, manager) in deployment.servers().into_iter().zip(&managers) {
         let visitor = server.client_of(manager.clone()).with(client.jar.clone());
         for path in ["/profile", "/poll", "/strict/profile", "/account/page", "/account/form"] {
@@ -226,10 +227,11 @@ pub async fn an_anonymous_session_opens_no_protected_route(deployment: &Deployme
             assert!(answer.set_cookies().is_empty(), "{path}");
         }
         assert_eq!(visitor.clone().get("/").await.text, "nobody");
-        let error = manager.reauthenticate(&token, Level::Three).await.expect_err("it is nobody");
+        let error =
+            manager.reauthenticate(&token, Level::Three).await.expect_err("no signed-in user");
         assert!(!error.is_unavailable(), "{error}");
         let session = manager.peek(&token).await.expect("the store answers");
-        let session = session.expect("it lives on");
+        let session = session.expect("the session lives");
         assert_eq!((session.level(), &*session.note), (None, "it "));
         assert!(session.is_anonymous() && session.owner().is_none());
     }

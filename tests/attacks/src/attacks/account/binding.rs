@@ -35,13 +35,13 @@ impl Accounts {
         deployment.servers().map(|server| {
             let accounts = self.clone();
             let bound_to = move |user: &User| accounts.version(&user.name).map(Binding::from);
-            server.builder().bound_to(bound_to).build().expect("it can work")
+            server.builder().bound_to(bound_to).build().expect("valid settings")
         })
     }
 
     async fn sign_in(&self, manager: &Manager<User>, name: &str) -> Token {
-        let version = self.version(name).expect("there is such an account");
-        manager.create(signed_in(name).bound_to(version)).await.expect("a sign-in works")
+        let version = self.version(name).expect("the account exists");
+        manager.create(signed_in(name).bound_to(version)).await.expect("the sign-in succeeds")
     }
 }
 
@@ -54,7 +54,7 @@ fn clients(deployment: &Deployment, managers: &[Manager<User>; 2], token: &Token
 
 /// listmonk, nhost: the password changed without a call that ends the sessions, or the account was
 /// closed. The session still exists, and both servers refuse it.
-pub async fn a_session_from_before_a_change_of_the_account_is_refused(deployment: &Deployment) {
+pub async fn session_is_refused_after_a_change_of_the_account(deployment: &Deployment) {
     for closes in [false, true] {
         let accounts = Accounts::default();
         accounts.set("ada", 1);
@@ -103,9 +103,7 @@ pub async fn a_session_from_before_a_change_of_the_account_is_refused(deployment
 
 /// listmonk, nhost: with the library's own call, the other sessions end on both servers, this one
 /// gets a new token, and the old token is invalid.
-pub async fn a_change_of_the_credentials_ends_the_others_and_renews_this_one(
-    deployment: &Deployment,
-) {
+pub async fn changed_credentials_end_the_other_sessions(deployment: &Deployment) {
     let accounts = Accounts::default();
     accounts.set("ada", 1);
     accounts.set("bob", 1);
@@ -131,9 +129,9 @@ pub async fn a_change_of_the_credentials_ends_the_others_and_renews_this_one(
     accounts.set("ada", 2);
     deployment.one.faults.release();
     deployment.one.faults.only(&[]);
-    let (status, client) = changing.await.expect("it is answered");
+    let (status, client) = changing.await.expect("the task ends");
     assert_eq!(status, StatusCode::OK);
-    let token = client.token().expect("it is signed in");
+    let token = client.token().expect("a token in the cookie");
     for old in &others {
         deployment.is_refused(old).await;
         for mut client in clients(deployment, &managers, old) {
@@ -151,7 +149,7 @@ pub async fn a_change_of_the_credentials_ends_the_others_and_renews_this_one(
 
 /// The class of the above: a thief rotates the token during the change, and would keep the session.
 /// The change fails closed: the session ends, bound or not, and the caller gets an error.
-pub async fn a_change_of_the_credentials_that_comes_too_late_is_told(deployment: &Deployment) {
+pub async fn late_change_of_credentials_is_an_error(deployment: &Deployment) {
     for binds in [true, false] {
         let accounts = Accounts::default();
         accounts.set("ada", 1);
@@ -171,10 +169,10 @@ pub async fn a_change_of_the_credentials_that_comes_too_late_is_told(deployment:
         let successor = rotated(managers[1].rotate(&own).await.expect("the store answers"));
         deployment.one.faults.release();
         deployment.one.faults.only(&[]);
-        let (late, ended) = late.await.expect("it is answered");
+        let (late, ended) = late.await.expect("the task ends");
         assert!(
             matches!(late, RotateOutcome::Absent),
-            "the session is another's, and it is {late:?}"
+            "the session has a new token, but the answer is {late:?}"
         );
         assert_eq!(ended, 1, "the companion");
         for token in [&own, &successor, &companion] {

@@ -15,7 +15,7 @@ const MESSAGES: usize = 30;
 /// neither.
 ///
 /// Thirty messages, in groups that fit the session, and thirty readers for each group.
-pub async fn each_message_is_read_by_exactly_one_of_thirty_readers(deployment: &Deployment) {
+pub async fn message_is_read_by_one_of_thirty_readers(deployment: &Deployment) {
     let managers = deployment.servers().map(Server::manager);
     let token = sign_in(&managers[0], "ada").await;
     let client = deployment.one.client().presenting(token.expose());
@@ -35,7 +35,7 @@ pub async fn each_message_is_read_by_exactly_one_of_thirty_readers(deployment: &
         });
         let mut nothing = 0;
         for reader in readers.collect::<Vec<_>>() {
-            let text = reader.await.expect("it is answered");
+            let text = reader.await.expect("the task ends");
             nothing += usize::from(text.is_empty());
             for line in text.lines() {
                 *shown.entry(line.to_owned()).or_default() += 1;
@@ -56,7 +56,7 @@ pub async fn each_message_is_read_by_exactly_one_of_thirty_readers(deployment: &
                 // The session holds a limited number: wait until the readers have taken some.
                 loop {
                     let session = manager.get_with(&own, Access::PEEK.strict()).await;
-                    let session = session.expect("the store answers").expect("it is there");
+                    let session = session.expect("the store answers").expect("the session exists");
                     if session.flashes().len() < Flash::MAX_WAITING / 2 {
                         break;
                     }
@@ -73,14 +73,14 @@ pub async fn each_message_is_read_by_exactly_one_of_thirty_readers(deployment: &
             tokio::spawn(async move { manager.take_flashes(&own).await })
         });
         for reader in readers.collect::<Vec<_>>() {
-            let taken = reader.await.expect("it is answered").expect("the store answers");
+            let taken = reader.await.expect("the task ends").expect("the store answers");
             for flash in taken {
                 *shown.entry(flash.text().to_owned()).or_default() += 1;
             }
         }
         if leave.is_finished() && shown.len() < MESSAGES {
             let left = managers[0].get_with(&token, Access::PEEK.strict()).await;
-            let left = left.expect("the store answers").expect("it is there");
+            let left = left.expect("the store answers").expect("the session exists");
             let waiting = left.flashes().len();
             assert_eq!(shown.len() + waiting, MESSAGES, "lost: {shown:?}");
         }
@@ -88,12 +88,16 @@ pub async fn each_message_is_read_by_exactly_one_of_thirty_readers(deployment: &
     leave.await.expect("all were left");
     assert!(shown.values().all(|times| *times == 1), "{shown:?}");
     // A message survives a rotation, and ends with the session.
-    assert!(managers[0].flash(&token, Flash::new("info", "last")).await.expect("it answers"));
-    let moved = managers[1].reauthenticate(&token, Level::Two).await.expect("it answers");
+    assert!(
+        managers[0].flash(&token, Flash::new("info", "last")).await.expect("the store answers")
+    );
+    let moved = managers[1].reauthenticate(&token, Level::Two).await.expect("the store answers");
     let token = rotated(moved);
     let taken = managers[0].take_flashes(&token).await.expect("the store answers");
     assert_eq!(taken, [Flash::new("info", "last")]);
     assert!(managers[1].logout(&token).await.expect("the store answers"));
     deployment.is_refused(&token).await;
-    assert!(!managers[0].flash(&token, Flash::new("info", "late")).await.expect("it answers"));
+    assert!(
+        !managers[0].flash(&token, Flash::new("info", "late")).await.expect("the store answers")
+    );
 }

@@ -21,7 +21,7 @@ const REFUSED: [StatusCode; 2] = [StatusCode::FORBIDDEN; 2];
 ///
 /// On both servers, for the same user and for another one. A token of another session of the same
 /// user is invalid too. After a rotation or a step-up it stays valid, for pages that are open.
-pub async fn a_form_token_does_not_survive_a_login(deployment: &Deployment) {
+pub async fn form_token_does_not_survive_a_login(deployment: &Deployment) {
     let mut client = deployment.one.client();
     client.post("/login/ada").await;
     let before = client.get("/account/form").await.text;

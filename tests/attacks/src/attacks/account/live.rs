@@ -18,7 +18,8 @@ const SLACK: Duration = Duration::from_secs(2);
 
 /// Follows a session on server one until it ends.
 async fn follow(manager: &Manager<User>, token: &Token) -> JoinHandle<Instant> {
-    let session = manager.peek(token).await.expect("the store answers").expect("it is there");
+    let session =
+        manager.peek(token).await.expect("the store answers").expect("the session exists");
     let live = manager.live(&session);
     tokio::spawn(async move {
         live.ended().await;
@@ -35,7 +36,7 @@ async fn ends(
 ) -> Duration {
     let ended = timeout(within + SLACK, connection).await;
     let ended = ended.unwrap_or_else(|_| panic!("{what}: the connection goes on"));
-    ended.expect("it is followed").duration_since(since)
+    ended.expect("the session is followed").duration_since(since)
 }
 
 /// How the session ends on server two.
@@ -68,7 +69,7 @@ const ENDINGS: [Ending; 9] = [
 /// out, and a connection opened before continues to show data.
 ///
 /// The connection is on server one, and the session ends on server two.
-pub async fn a_connection_that_stays_open_ends_with_its_session(deployment: &Deployment) {
+pub async fn open_connection_ends_with_its_session(deployment: &Deployment) {
     let moment = deployment.short_timeout();
     let (builder, within) = deployment.live(&deployment.one).await;
     // Another process changes the account: only a check of the account shows it.
@@ -76,19 +77,20 @@ pub async fn a_connection_that_stays_open_ends_with_its_session(deployment: &Dep
     let version = Arc::clone(&changed);
     let bound = builder
         .bound_to(move |_: &User| Some(Binding::from(u64::from(version.load(Ordering::SeqCst)))));
-    let bound = bound.build().expect("it can work");
+    let bound = bound.build().expect("valid settings");
     let (builder, _) = deployment.live(&deployment.one).await;
-    let brief = builder.idle_timeout(moment).build().expect("it can work");
+    let brief = builder.idle_timeout(moment).build().expect("valid settings");
     let other = deployment.other.manager();
     for ending in ENDINGS {
         let name = format!("{ending:?}");
         let one = if let Ending::ByItself = ending { &brief } else { &bound };
         let owner = account(&name);
         let new = signed_in(&name).bound_to(0);
-        let token = one.create(new).await.expect("a sign-in works");
+        let token = one.create(new).await.expect("the sign-in succeeds");
         // Another user's connection, which must stay open unless all sessions end.
-        let bobs = one.create(signed_in("bob").bound_to(0)).await.expect("a sign-in works");
-        let companion = one.create(signed_in(&name).bound_to(0)).await.expect("a sign-in works");
+        let bobs = one.create(signed_in("bob").bound_to(0)).await.expect("the sign-in succeeds");
+        let companion =
+            one.create(signed_in(&name).bound_to(0)).await.expect("the sign-in succeeds");
         let (connection, goes_on) = (follow(one, &token).await, follow(one, &bobs).await);
         let mut since = Instant::now();
         match ending {
@@ -113,13 +115,14 @@ pub async fn a_connection_that_stays_open_ends_with_its_session(deployment: &Dep
             }
             Ending::BySignIn => {
                 let new = signed_in("eve").bound_to(0);
-                let _ = other.login(Some(&token), new).await.expect("a sign-in works");
+                let _ = other.login(Some(&token), new).await.expect("the sign-in succeeds");
             }
             Ending::ByAChangeOfTheAccount => {
                 changed.store(true, Ordering::SeqCst);
             }
             Ending::ByItself => {
-                let session = one.peek(&token).await.expect("it answers").expect("it is there");
+                let session =
+                    one.peek(&token).await.expect("the store answers").expect("the session exists");
                 let left = session.expires_at().since(deployment.now());
                 deployment.advance(left).await;
                 since = Instant::now();
@@ -143,9 +146,9 @@ pub async fn a_connection_that_stays_open_ends_with_its_session(deployment: &Dep
 
 /// How long the connection on server one stays open after a logout on server two: printed, and
 /// asserted only against the bound.
-pub async fn a_logout_elsewhere_closes_an_open_connection_soon(deployment: &Deployment) {
+pub async fn remote_logout_closes_an_open_connection(deployment: &Deployment) {
     let (builder, within) = deployment.live(&deployment.one).await;
-    let one = builder.build().expect("it can work");
+    let one = builder.build().expect("valid settings");
     let mut took = Vec::new();
     for round in 0..10 {
         let mut client = deployment.one.client_of(one.clone());
@@ -160,8 +163,8 @@ pub async fn a_logout_elsewhere_closes_an_open_connection_soon(deployment: &Depl
         assert!(!stream.is_finished());
         let since = Instant::now();
         assert_eq!(client.at(&deployment.other).post("/logout").await.text, "out");
-        let ended = timeout(within + SLACK, stream).await.expect("the stream goes on");
-        let (text, ended) = ended.expect("it is answered");
+        let ended = timeout(within + SLACK, stream).await.expect("the stream continues");
+        let (text, ended) = ended.expect("the task ends");
         assert_eq!(text, "over");
         took.push(ended.duration_since(since));
     }
@@ -172,19 +175,20 @@ pub async fn a_logout_elsewhere_closes_an_open_connection_soon(deployment: &Depl
 
 /// The class of the above: a stream ends when its token is replaced, or continues forever because
 /// its new token is unknown.
-pub async fn an_open_connection_follows_a_change_of_the_token(deployment: &Deployment) {
+pub async fn open_connection_survives_a_rotation(deployment: &Deployment) {
     let (builder, within) = deployment.live(&deployment.one).await;
-    let one = builder.build().expect("it can work");
+    let one = builder.build().expect("valid settings");
     for grace in [Duration::ZERO, Duration::from_secs(600)] {
         let builder = deployment.other.builder().rotation_grace(grace);
-        let other = builder.build().expect("it can work");
+        let other = builder.build().expect("valid settings");
         let mut token = sign_in(&one, "ada").await;
-        let session = one.peek(&token).await.expect("the store answers").expect("it is there");
+        let session =
+            one.peek(&token).await.expect("the store answers").expect("the session exists");
         let mut live = one.live(&session);
         for _ in 0..4 {
             token = rotated(other.rotate(&token).await.expect("the store answers"));
-            let seen = timeout(within + SLACK, live.changed()).await.expect("it is seen");
-            assert_eq!(seen.expect("it lives").id(), token.id());
+            let seen = timeout(within + SLACK, live.changed()).await.expect("the change arrives");
+            assert_eq!(seen.expect("the session lives").id(), token.id());
         }
         // Several rotations, faster than any check.
         for _ in 0..4 {
@@ -214,12 +218,12 @@ async fn seen(
             assert!(live.changed().await.is_some(), "it has ended");
         }
     };
-    timeout(within + SLACK, seeing).await.expect("it is seen");
+    timeout(within + SLACK, seeing).await.expect("the change arrives");
 }
 
 /// The store is unavailable, connections are closed, or no data arrives: the open connections stay
 /// open, and recover. They end if their session has ended in the meantime.
-pub async fn an_outage_ends_no_open_connection_and_hides_no_end(deployment: &Deployment) {
+pub async fn outage_ends_no_open_connection(deployment: &Deployment) {
     type Hurt = fn(&Server);
     let hurts: &[(&str, Hurt)] = match deployment.one.proxy() {
         Some(_) => &[
@@ -230,7 +234,7 @@ pub async fn an_outage_ends_no_open_connection_and_hides_no_end(deployment: &Dep
         None => &[("cut", Server::cut)],
     };
     let (builder, within) = deployment.live(&deployment.one).await;
-    let one = builder.build().expect("it can work");
+    let one = builder.build().expect("valid settings");
     let other = deployment.other.manager();
     for (name, hurt) in hurts {
         let lives = sign_in(&one, "ada").await;
@@ -259,7 +263,7 @@ pub async fn an_outage_ends_no_open_connection_and_hides_no_end(deployment: &Dep
         deployment.one.restore();
         let healed = Instant::now();
         let mut connections = connections.into_iter();
-        let mut next = || connections.next().expect("it is one of four");
+        let mut next = || connections.next().expect("one of four");
         let (lives_on, meanwhile, after, moving) = (next(), next(), next(), next());
         // The change feed reconnects with a growing delay.
         let took = ends(meanwhile, healed, within + SLACK, name).await;

@@ -10,7 +10,7 @@ use crate::deployment::{Deployment, Server};
 use crate::user::User;
 
 fn remembering(server: &Server, timeouts: Timeouts) -> Manager<User> {
-    server.builder().remembered_timeouts(timeouts).build().expect("it can work")
+    server.builder().remembered_timeouts(timeouts).build().expect("valid settings")
 }
 
 /// The cookie's `Max-Age`; `None` for a session cookie.
@@ -20,25 +20,26 @@ fn max_age(answer: &Answer) -> Option<Duration> {
     assert!(!cookie.to_ascii_lowercase().contains("expires="), "{cookie}");
     let mut attributes = cookie.split("; ");
     let seconds = attributes.find_map(|attribute| attribute.strip_prefix("Max-Age="))?;
-    Some(Duration::from_secs(seconds.parse().expect("it is a number")))
+    Some(Duration::from_secs(seconds.parse().expect("a number")))
 }
 
 /// The remaining lifetime of a session.
 async fn rest(deployment: &Deployment, manager: &Manager<User>, token: &Token) -> Duration {
-    let session = manager.peek(token).await.expect("the store answers").expect("it is there");
+    let session =
+        manager.peek(token).await.expect("the store answers").expect("the session exists");
     session.ends_at().since(deployment.now())
 }
 
 /// A cookie outlives its session. At the sign-in, and with each new token, the cookie lasts as long
 /// as the session, or until the browser closes.
-pub async fn a_remembered_cookie_is_kept_no_longer_than_its_session(deployment: &Deployment) {
+pub async fn remembered_cookie_lasts_as_long_as_its_session(deployment: &Deployment) {
     const DAY: Duration = Duration::from_secs(86_400);
     for (lifetime, kept) in [(30 * DAY, 30 * DAY), (1_000 * DAY, 400 * DAY)] {
         let timeouts = Timeouts::new(lifetime.min(7 * DAY), lifetime);
         let managers = deployment.servers().map(|server| remembering(server, timeouts));
         let mut client = deployment.one.client_of(managers[0].clone());
         let answer = client.post("/login/ada").await;
-        assert_eq!(max_age(&answer), None, "who did not ask for it is not remembered");
+        assert_eq!(max_age(&answer), None, "a session cookie without \"remember me\"");
         assert_eq!(max_age(&client.post("/rotate").await), None);
         let answer = client.post("/account/remembered/ada").await;
         assert_eq!(max_age(&answer), Some(kept));
@@ -51,8 +52,8 @@ pub async fn a_remembered_cookie_is_kept_no_longer_than_its_session(deployment: 
             let asked = deployment.now();
             let answer = client.post(path).await;
             assert_eq!(answer.status, StatusCode::OK, "{path}");
-            let told = max_age(&answer).expect("it is remembered still");
-            let token = client.token().expect("it is signed in");
+            let told = max_age(&answer).expect("a Max-Age");
+            let token = client.token().expect("a token in the cookie");
             let left = rest(deployment, &managers[0], &token).await.min(kept);
             // Some time has passed between the response and this measurement.
             let took = deployment.now().since(asked) + deployment.clock_skew();
@@ -62,15 +63,13 @@ pub async fn a_remembered_cookie_is_kept_no_longer_than_its_session(deployment: 
         // Without "remember me", it is a session cookie.
         let mut plain = deployment.one.client_of(managers[0].clone()).with(client.jar.clone());
         assert_eq!(max_age(&plain.post("/login/ada").await), None);
-        deployment.is_refused(&client.token().expect("it was one")).await;
+        deployment.is_refused(&client.token().expect("a token")).await;
     }
 }
 
 /// NIST SP 800-63B-4, 5.1.1: a client that keeps the cookie longer gains nothing. The session is
 /// used all the time, on both servers, and the server ends it.
-pub async fn a_remembered_session_ends_on_the_server_though_its_cookie_is_there(
-    deployment: &Deployment,
-) {
+pub async fn remembered_session_ends_before_a_kept_cookie(deployment: &Deployment) {
     let lifetime = deployment.short_timeout() * 2;
     let timeouts = Timeouts::new(lifetime, lifetime);
     let managers = deployment.servers().map(|server| remembering(server, timeouts));
@@ -82,7 +81,7 @@ pub async fn a_remembered_session_ends_on_the_server_though_its_cookie_is_there(
         deployment.one.client_of(managers[0].clone()).with(client.jar.clone()),
         deployment.other.client_of(managers[1].clone()).with(client.jar.clone()),
     ];
-    let token = client.token().expect("it is signed in");
+    let token = client.token().expect("a token in the cookie");
     let end = deployment.now().saturating_add(rest(deployment, &managers[1], &token).await);
     let mut used = 0;
     loop {

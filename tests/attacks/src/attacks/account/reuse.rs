@@ -24,7 +24,7 @@ fn managers(
     let managers = deployment.servers().map(|server: &Server| {
         let builder = server.builder().idle_timeout(idle).lifetime(idle * 12);
         let builder = builder.token_reuse(reuse).rotation_grace(grace).listener(events.clone());
-        builder.build().expect("it can work")
+        builder.build().expect("valid settings")
     });
     (managers, events)
 }
@@ -47,7 +47,7 @@ fn is_reuse(id: SessionId) -> impl Fn(&Event) -> bool {
 
 /// A stolen token, or the owner's token after a thief rotated it, is used again, and no report is
 /// made. Both servers refuse it and report the session's id.
-pub async fn a_replaced_token_is_refused_after_its_grace_and_told_of(deployment: &Deployment) {
+pub async fn replaced_token_is_refused_and_reported(deployment: &Deployment) {
     let short = deployment.short_timeout() / 4;
     for grace in [Duration::ZERO, short] {
         let (managers, events) = managers(deployment, TokenReuse::Report, grace, LONG);
@@ -76,7 +76,7 @@ pub async fn a_replaced_token_is_refused_after_its_grace_and_told_of(deployment:
     }
     // A made-up token is not reported as a reuse.
     let (managers, events) = managers(deployment, TokenReuse::Report, Duration::ZERO, LONG);
-    let unknown = Token::parse("A".repeat(48)).expect("it is well-formed");
+    let unknown = Token::parse("A".repeat(48)).expect("well-formed");
     assert!(managers[0].get(&unknown).await.expect("the store answers").is_none());
     let reason = RefusalReason::Unknown;
     events.until("a refusal", |event| event.kind == EventKind::Refused { reason }).await;
@@ -85,14 +85,14 @@ pub async fn a_replaced_token_is_refused_after_its_grace_and_told_of(deployment:
 
 /// The class of the above: the token was stolen long ago, and the session has had many tokens
 /// since. The 1st, the 20th and the 100th token are recognised alike.
-pub async fn earlier_token_is_a_reuse_however_old_it_is(deployment: &Deployment) {
+pub async fn old_token_is_a_reuse_at_any_age(deployment: &Deployment) {
     let (managers, events) = managers(deployment, TokenReuse::Report, Duration::ZERO, LONG);
     let mut tokens = vec![sign_in(&managers[0], "ada").await];
     for number in 0..100 {
         let moved = managers[number % 2].rotate(&tokens[number]).await;
         tokens.push(rotated(moved.expect("the store answers")));
     }
-    let own = tokens.pop().expect("there is one more");
+    let own = tokens.pop().expect("one more");
     for number in [1, 2, 16, 17, 18, 20, 65, 100] {
         let before = events.count(is_reuse(own.id()));
         let manager = &managers[number % 2];
@@ -109,7 +109,7 @@ pub async fn earlier_token_is_a_reuse_however_old_it_is(deployment: &Deployment)
 
 /// Rotating refresh tokens (RFC 9700, 4.14.2): thief and owner can't be told apart, so both are
 /// signed out, on both servers.
-pub async fn with_the_reuse_of_a_token_thief_and_owner_are_both_out(deployment: &Deployment) {
+pub async fn reused_token_signs_out_thief_and_owner(deployment: &Deployment) {
     let grace = deployment.short_timeout() / 20;
     for thief_is_first in [true, false] {
         let (managers, events) = managers(deployment, TokenReuse::EndSession, grace, LONG);
@@ -142,13 +142,13 @@ pub async fn with_the_reuse_of_a_token_thief_and_owner_are_both_out(deployment: 
         let ended = |event: &Event| event.kind == EventKind::Ended { reason };
         assert_eq!(events.until("the end", ended).await.id, Some(token.id()));
         // The owner's other devices stay signed in.
-        deployment.is_accepted(&device.token().expect("it is signed in")).await;
+        deployment.is_accepted(&device.token().expect("a token in the cookie")).await;
     }
 }
 
 /// Requests in flight during a rotation: during the grace both tokens work on both servers, and all
 /// requests for a new token get the same successor.
-pub async fn within_the_grace_both_tokens_work_and_there_is_one_successor(deployment: &Deployment) {
+pub async fn both_tokens_work_during_the_grace(deployment: &Deployment) {
     for reuse in [TokenReuse::Report, TokenReuse::EndSession] {
         let (managers, events) = managers(deployment, reuse, Duration::from_secs(600), LONG);
         let name = format!("ada-{reuse:?}");
@@ -159,10 +159,10 @@ pub async fn within_the_grace_both_tokens_work_and_there_is_one_successor(deploy
         });
         let mut successors = Vec::new();
         for racing in racing.collect::<Vec<_>>() {
-            match racing.await.expect("it is answered") {
+            match racing.await.expect("the task ends") {
                 RotateOutcome::Token(successor) => successors.push(successor),
                 RotateOutcome::AlreadyRotated => {}
-                RotateOutcome::Absent => panic!("it is in its grace"),
+                RotateOutcome::Absent => panic!("the grace applies"),
             }
         }
         assert_eq!(successors.len(), 1);
@@ -180,12 +180,12 @@ pub async fn within_the_grace_both_tokens_work_and_there_is_one_successor(deploy
             assert_eq!(ids(manager, &name).await, [id]);
         }
         let reused = events.events().iter().any(|event| event.kind == EventKind::Reused);
-        assert!(!reused, "what was under way is no theft");
+        assert!(!reused, "a request in flight is no theft");
     }
 }
 
 /// A replaced token keeps the session alive after its owner has left.
-pub async fn a_replaced_token_keeps_nothing_alive(deployment: &Deployment) {
+pub async fn replaced_token_does_not_extend_the_session(deployment: &Deployment) {
     let idle = deployment.short_timeout();
     // After its grace, and during it.
     for grace in [Duration::ZERO, idle] {
@@ -193,7 +193,7 @@ pub async fn a_replaced_token_keeps_nothing_alive(deployment: &Deployment) {
         let spent = sign_in(&managers[0], "ada").await;
         let token = rotated(managers[0].rotate(&spent).await.expect("the store answers"));
         let found = managers[1].get_with(&token, Access::PEEK.strict()).await;
-        let expires = found.expect("the store answers").expect("it is there").expires_at();
+        let expires = found.expect("the store answers").expect("the session exists").expires_at();
         let mut used = 0;
         while deployment.now() < expires.saturating_add(deployment.clock_skew()) {
             let access = if used % 4 < 2 { Access::SLIDE } else { Access::SLIDE.strict() };
@@ -210,7 +210,7 @@ pub async fn a_replaced_token_keeps_nothing_alive(deployment: &Deployment) {
         assert!(used > 4, "{used}");
         for manager in &managers {
             let found = manager.peek(&token).await.expect("the store answers");
-            assert!(found.is_none(), "kept alive with a former token, in a grace of {grace:?}");
+            assert!(found.is_none(), "a replaced token extends the session, grace {grace:?}");
         }
         deployment.is_refused(&token).await;
         deployment.is_refused(&spent).await;
@@ -218,7 +218,7 @@ pub async fn a_replaced_token_keeps_nothing_alive(deployment: &Deployment) {
 }
 
 /// A replaced token ends the owner's sessions, or changes one.
-pub async fn a_replaced_token_ends_nothing_and_changes_nothing(deployment: &Deployment) {
+pub async fn replaced_token_changes_no_session(deployment: &Deployment) {
     for reuse in [TokenReuse::Ignore, TokenReuse::Report] {
         let (managers, _) = managers(deployment, reuse, Duration::ZERO, LONG);
         let spent = sign_in(&managers[0], "ada").await;
@@ -250,7 +250,7 @@ pub async fn a_replaced_token_ends_nothing_and_changes_nothing(deployment: &Depl
             assert_eq!(fresh.post("/login/eve").await.status, StatusCode::OK);
             assert_eq!(fresh.get("/profile").await.text, "eve");
             let found = manager.peek(&token).await.expect("the store answers");
-            assert_eq!(found.expect("it is there").count, 0);
+            assert_eq!(found.expect("the session exists").count, 0);
             deployment.is_accepted(&token).await;
             deployment.is_accepted(&companion).await;
         }

@@ -15,9 +15,7 @@ use crate::user::signed_in;
 
 /// A sensitive action accepts any session: one that was opened hours ago, or with a password only.
 /// OWASP ASVS 7.5.1 and 7.2.4, NIST SP 800-63B-4, 5.2.
-pub async fn a_sensitive_act_is_refused_to_a_session_that_is_stale_or_too_low(
-    deployment: &Deployment,
-) {
+pub async fn sensitive_action_needs_a_fresh_and_strong_session(deployment: &Deployment) {
     let mut client = deployment.one.client();
     client.post("/login/ada").await;
     assert_eq!(client.post("/account/fresh").await.status, StatusCode::OK);
@@ -31,14 +29,14 @@ pub async fn a_sensitive_act_is_refused_to_a_session_that_is_stale_or_too_low(
     for server in deployment.servers() {
         let mut client = client.at(server);
         assert_eq!(client.post("/account/fresh").await.status, StatusCode::UNAUTHORIZED);
-        assert_eq!(client.get("/profile").await.text, "ada", "nobody is signed out by it");
+        assert_eq!(client.get("/profile").await.text, "ada", "no session ends");
     }
 
     // With a password: fresh, and not stronger than a password.
     let stale = client.clone();
     assert_eq!(client.post("/account/prove/1").await.status, StatusCode::OK);
     assert_ne!(client.jar, stale.jar, "a proof changes the token");
-    deployment.is_refused(&stale.token().expect("it was one")).await;
+    deployment.is_refused(&stale.token().expect("a token")).await;
     assert_eq!(client.at(&deployment.other).post("/account/fresh").await.status, StatusCode::OK);
     let low = client.clone();
     for server in deployment.servers() {
@@ -48,8 +46,8 @@ pub async fn a_sensitive_act_is_refused_to_a_session_that_is_stale_or_too_low(
     // With a second factor: level two, and not stronger.
     assert_eq!(client.post("/account/prove/2").await.status, StatusCode::OK);
     assert_ne!(client.jar, low.jar);
-    let token = client.token().expect("it is signed in");
-    deployment.is_refused(&low.token().expect("it was one")).await;
+    let token = client.token().expect("a token in the cookie");
+    deployment.is_refused(&low.token().expect("a token")).await;
     for server in deployment.servers() {
         assert_eq!(client.at(server).post("/account/strong").await.status, StatusCode::OK);
         for old in [&stale, &low] {
@@ -60,7 +58,7 @@ pub async fn a_sensitive_act_is_refused_to_a_session_that_is_stale_or_too_low(
             }
         }
         let session = server.manager().peek(&token).await.expect("the store answers");
-        let session = session.expect("it is there");
+        let session = session.expect("the session exists");
         assert_eq!(session.level(), Some(Level::Two), "exactly what was proved");
         assert_eq!(session.authenticated_at(Level::Three), None);
     }
@@ -72,14 +70,14 @@ pub async fn a_sensitive_act_is_refused_to_a_session_that_is_stale_or_too_low(
 
 /// The class of the above: parallel authentications overwrite each other, or raise the session
 /// above the level of any of them.
-pub async fn of_proofs_at_once_none_lowers_anything(deployment: &Deployment) {
+pub async fn parallel_reauthentications_lower_no_level(deployment: &Deployment) {
     for highest in [Level::Two, Level::Three] {
         let managers = deployment.servers().map(|server| {
             let builder = server.builder().rotation_grace(Duration::from_secs(600));
-            builder.build().expect("it can work")
+            builder.build().expect("valid settings")
         });
         let new = signed_in("ada").level(Level::Two);
-        let token = managers[0].create(new).await.expect("a sign-in works");
+        let token = managers[0].create(new).await.expect("the sign-in succeeds");
         let is_over = Arc::new(AtomicBool::new(false));
         let watch = {
             let (is_over, manager, token) =
@@ -88,7 +86,7 @@ pub async fn of_proofs_at_once_none_lowers_anything(deployment: &Deployment) {
                 let mut proved = [None; 3];
                 while !is_over.load(Ordering::Relaxed) {
                     let found = manager.find(token.id()).await;
-                    let session = found.expect("the store answers").expect("it is there");
+                    let session = found.expect("the store answers").expect("the session exists");
                     let now = Level::ALL.map(|level| session.authenticated_at(level));
                     assert!(proved.iter().zip(&now).all(|(then, now)| then <= now));
                     proved = now;
@@ -106,18 +104,18 @@ pub async fn of_proofs_at_once_none_lowers_anything(deployment: &Deployment) {
         });
         let mut successors = Vec::new();
         for proof in proofs.collect::<Vec<_>>() {
-            match proof.await.expect("it is answered") {
+            match proof.await.expect("the task ends") {
                 RotateOutcome::Token(successor) => successors.push(successor),
                 RotateOutcome::AlreadyRotated => {}
-                RotateOutcome::Absent => panic!("it is in its grace"),
+                RotateOutcome::Absent => panic!("the grace applies"),
             }
         }
         is_over.store(true, Ordering::Relaxed);
-        let proved = watch.await.expect("nothing is ever lowered");
+        let proved = watch.await.expect("the level stays");
         assert_eq!(successors.len(), 16, "each has proved it, and has its token");
         for successor in &successors {
             let found = managers[0].get_with(successor, Access::PEEK.strict()).await;
-            let found = found.expect("the store answers").expect("it is in its grace");
+            let found = found.expect("the store answers").expect("the grace applies");
             assert!(found.level() <= Some(highest));
         }
         // One of the tokens is current. The others are in their grace.
@@ -126,12 +124,12 @@ pub async fn of_proofs_at_once_none_lowers_anything(deployment: &Deployment) {
             match managers[1].rotate(successor).await.expect("the store answers") {
                 RotateOutcome::Token(token) => assert!(last.replace(token).is_none()),
                 RotateOutcome::AlreadyRotated => {}
-                RotateOutcome::Absent => panic!("it is in its grace"),
+                RotateOutcome::Absent => panic!("the grace applies"),
             }
         }
         let last = last.expect("one of them is the session's own");
         let session = managers[0].get_with(&last, Access::PEEK.strict()).await;
-        let session = session.expect("the store answers").expect("it is there");
+        let session = session.expect("the store answers").expect("the session exists");
         assert_eq!(session.level(), Some(highest));
         let now = Level::ALL.map(|level| session.authenticated_at(level));
         assert!(proved.iter().zip(&now).all(|(then, now)| then <= now));
@@ -140,7 +138,7 @@ pub async fn of_proofs_at_once_none_lowers_anything(deployment: &Deployment) {
 
 /// The class of the above: the token is replaced during the authentication, without a grace. The
 /// caller gets an error, and no session is raised.
-pub async fn a_proof_that_comes_too_late_is_told_and_lifts_nothing(deployment: &Deployment) {
+pub async fn late_reauthentication_is_an_error(deployment: &Deployment) {
     let managers = deployment.servers().map(Server::manager);
     let token = sign_in(&managers[0], "ada").await;
     deployment.one.faults.only(&[Call::Replace]);
@@ -153,15 +151,15 @@ pub async fn a_proof_that_comes_too_late_is_told_and_lifts_nothing(deployment: &
     let successor = rotated(managers[1].rotate(&token).await.expect("the store answers"));
     deployment.one.faults.release();
     deployment.one.faults.only(&[]);
-    let late = late.await.expect("it is answered");
+    let late = late.await.expect("the task ends");
     assert!(
         matches!(late, RotateOutcome::Absent),
-        "it was noted nowhere, and {late:?} says it was"
+        "no session was raised, but the answer is {late:?}"
     );
     deployment.is_refused(&token).await;
     for manager in &managers {
         let found = manager.get_with(&successor, Access::PEEK.strict()).await;
-        let session = found.expect("the store answers").expect("it is there");
+        let session = found.expect("the store answers").expect("the session exists");
         assert_eq!(session.level(), Some(Level::One));
     }
 }
