@@ -6,7 +6,7 @@ use axum::http::header::{CONTENT_TYPE, ORIGIN, REFERER, USER_AGENT};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use kvolt::middleware::{CSRF_HEADER, Csrf, CsrfForm, CsrfRejection, Session};
+use kvolt::middleware::{CSRF_HEADER, Csrf, CsrfForm, Session};
 use serde::de::{Deserialize, DeserializeOwned, Deserializer};
 
 use crate::negotiate::error;
@@ -32,7 +32,9 @@ impl FromRequest<App> for CheckedAction {
         if may_be_from_a_browser(&parts.headers) && !parts.headers.contains_key(CSRF_HEADER) {
             let request = Request::from_parts(parts, body);
             let checked = CsrfForm::<User, NoFields>::from_request(request, app).await;
-            return checked.map(|CsrfForm(session, _)| Self(session)).map_err(refusal);
+            return checked
+                .map(|CsrfForm(session, _)| Self(session))
+                .map_err(IntoResponse::into_response);
         }
         let session = session(&mut parts, app).await?;
         let request = Request::from_parts(parts, body);
@@ -51,7 +53,9 @@ impl<F: DeserializeOwned> FromRequest<App> for CheckedForm<F> {
         if needs_field && !is_json(headers) {
             let request = Request::from_parts(parts, body);
             let checked = CsrfForm::<User, F>::from_request(request, app).await;
-            return checked.map(|CsrfForm(session, form)| Self(session, form)).map_err(refusal);
+            return checked
+                .map(|CsrfForm(session, form)| Self(session, form))
+                .map_err(IntoResponse::into_response);
         }
         let session = session(&mut parts, app).await?;
         let fields = read(Request::from_parts(parts, body), app).await?;
@@ -64,19 +68,9 @@ async fn session(parts: &mut Parts, app: &App) -> Result<Session<User>, Response
     let headers = &parts.headers;
     if may_be_from_a_browser(headers) || headers.contains_key(CSRF_HEADER) {
         let checked = Csrf::<User>::from_request_parts(parts, app).await;
-        return checked.map(|Csrf(session)| session).map_err(refusal);
+        return checked.map(|Csrf(session)| session).map_err(IntoResponse::into_response);
     }
     Session::from_request_parts(parts, app).await.map_err(IntoResponse::into_response)
-}
-
-fn refusal(rejection: CsrfRejection) -> Response {
-    match rejection {
-        CsrfRejection::Token(_) => error(
-            StatusCode::FORBIDDEN,
-            "invalid_form_token: the form token is missing or too old, reload the page",
-        ),
-        other => other.into_response(),
-    }
 }
 
 /// Whether a browser may have sent a request, so that another site may have caused it.

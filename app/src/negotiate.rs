@@ -50,16 +50,21 @@ impl<S: Sync> FromRequestParts<S> for Wants {
     }
 }
 
-/// An error, to which [`format_errors`] gives its form. A text such as `code: text` has its own
-/// code; otherwise the code is the status's, such as `not_found`.
+/// An error, to which [`format_errors`] gives its form. A text such as `code: text` has this code;
+/// otherwise the code is the status's, such as `not_found`.
 pub(crate) fn error(status: StatusCode, text: &str) -> Response {
     (status, text.to_owned()).into_response()
 }
 
 /// Makes a page or JSON of every error that is plain text: the application's own, the session
 /// layer's, and axum's. Errors that are a page already, such as a form, stay as they are.
-pub(crate) async fn format_errors(request: Request, next: Next) -> Response {
+///
+/// The session layer makes JSON of its own errors for a client that accepts JSON first.
+pub(crate) async fn format_errors(mut request: Request, next: Next) -> Response {
     let wants = Wants::of(request.headers());
+    if wants == Wants::Json {
+        request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
+    }
     let response = next.run(request).await;
     let status = response.status();
     if !(status.is_client_error() || status.is_server_error()) || !is_plain(response.headers()) {
@@ -91,7 +96,6 @@ fn is_plain(headers: &HeaderMap) -> bool {
 fn code_and_text(status: StatusCode, text: &str) -> (String, String) {
     if let Some((code, text)) = text.split_once(": ")
         && code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
-        && code.contains('_')
     {
         return (code.to_owned(), text.to_owned());
     }

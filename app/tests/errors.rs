@@ -22,7 +22,6 @@ fn assert_json(answer: &Answer, status: u16, code: &str) {
     let json = answer.json();
     assert_eq!(json["error"], code, "{json}");
     assert!(json["message"].as_str().is_some_and(|text| !text.is_empty()), "{json}");
-    assert_eq!(json.as_object().unwrap().len(), 2, "one form: {json}");
 }
 
 #[test]
@@ -57,7 +56,7 @@ fn every_error_is_a_page_or_json() {
             |c, _| c.send("POST", "/counter", &[("origin", "http://x.test")], ""),
             403,
             "Not allowed",
-            "forbidden",
+            "cross_origin",
         ),
         (|c, _| c.get("/admin"), 403, "Not allowed", "forbidden"),
     ];
@@ -71,8 +70,8 @@ fn every_error_is_a_page_or_json() {
     let mut script = signed_in(false);
     let origin = format!("http://{}", app.address);
     let refused = script.send("POST", "/counter", &[FORM, ("origin", &origin)], "");
-    assert_json(&refused, 403, "invalid_form_token");
-    assert_json(&script.send("POST", "/counter", &[cross_site], ""), 403, "forbidden");
+    assert_json(&refused, 403, "form_token");
+    assert_json(&script.send("POST", "/counter", &[cross_site], ""), 403, "cross_origin");
 }
 
 #[test]
@@ -80,7 +79,7 @@ fn refusals_of_the_layer_are_json_for_programs() {
     let app = App::start_with(&["--fresh", "1s", "--failed-sign-ins", "1"]);
     let mut visitor = app.client();
     for path in ["/profile", "/api/profile", "/sessions", "/events", "/admin"] {
-        assert_json(&visitor.get(path), 401, "unauthorized");
+        assert_json(&visitor.get(path), 401, "no_session");
     }
     let mut root = app.signed_in("root");
     let stale = root.get_while("/admin", 200);

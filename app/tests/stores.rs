@@ -85,7 +85,7 @@ fn an_outage_is_a_503_and_no_logout(store: &StoreServer) {
             assert!(took < Duration::from_secs(10), "{fault}, {path}: {took:?}");
         }
         assert_eq!(ada.post("/logout").status, 503, "a failed sign-out is an error");
-        assert_eq!(ada.get("/profile").json()["error"], "service_unavailable");
+        assert_eq!(ada.get("/profile").json()["error"], "unavailable");
         let browser = Client { browser: true, ..ada.clone() };
         let page = browser.clone().get("/");
         assert_eq!((page.status, page.header("retry-after").is_some()), (503, true));

@@ -19,7 +19,7 @@ pub(super) async fn show(State(app): State<App>) -> Response {
     match tokio::time::timeout(TIMEOUT, app.manager().list(&owner)).await {
         Ok(Ok(_)) => "ready\n".into_response(),
         Ok(Err(_)) | Err(_) => {
-            error(StatusCode::SERVICE_UNAVAILABLE, "the session store does not answer")
+            error(StatusCode::SERVICE_UNAVAILABLE, "unavailable: the session store does not answer")
         }
     }
 }

@@ -11,7 +11,7 @@ use kvolt_middleware::{Result, Session, SessionHandle, Sessions};
 use crate::account_routes;
 use crate::user::{User, guest, signed_in};
 
-/// Routes that require a session, routes that use one if it exists, and routes without a layer.
+/// Routes that require a session, and routes that use one if it exists.
 pub fn router(sessions: Sessions<User>) -> Router {
     let needed = Router::new()
         .route("/profile", get(profile).post(profile))
@@ -41,7 +41,6 @@ pub fn router(sessions: Sessions<User>) -> Router {
         .merge(strict)
         .merge(polled)
         .merge(account_routes::routes(&sessions))
-        .route("/bare/login/{name}", post(login))
         .with_state(sessions)
 }
 
