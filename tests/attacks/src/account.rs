@@ -1,4 +1,4 @@
-//! What the application that is attacked does around a login.
+//! The application's routes around a login.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use serde::Deserialize;
 
 use crate::user::{User, signed_in};
 
-/// Longer ago than this, nobody may do what is sensitive.
+/// Maximum age of a login or proof for a sensitive action.
 pub(crate) const FRESH: Duration = Duration::from_secs(2);
 
-/// Its routes.
+/// Returns the account routes.
 pub(crate) fn routes(sessions: &Sessions<User>) -> Router<Sessions<User>> {
     let needed = Router::new()
         .route("/account/form", get(form).post(submitted))
@@ -45,7 +45,7 @@ pub(crate) fn routes(sessions: &Sessions<User>) -> Router<Sessions<User>> {
 #[derive(Deserialize)]
 struct Empty {}
 
-/// The form token, as a page has it.
+/// Returns the form token, as a page contains it.
 async fn form(session: Session<User>) -> Result<String> {
     Ok(session.csrf_token()?.as_str().to_owned())
 }
@@ -73,13 +73,13 @@ async fn flash(Path(text): Path<String>, session: Session<User>) -> Result<&'sta
     Ok("left")
 }
 
-/// Shows the messages that wait, a line each.
+/// Returns the pending messages, one per line.
 async fn page(session: Session<User>) -> Result<String> {
     let flashes = session.take_flashes().await?;
     Ok(flashes.iter().map(Flash::text).collect::<Vec<_>>().join("\n"))
 }
 
-/// Stays open for as long as the session lives.
+/// Stays open while the session lives.
 async fn stream(session: Session<User>) -> &'static str {
     session.live().ended().await;
     "over"

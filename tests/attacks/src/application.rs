@@ -1,4 +1,4 @@
-//! The application that is attacked over HTTP.
+//! The application under attack, over HTTP.
 
 use axum::Router;
 use axum::extract::Path;
@@ -11,7 +11,8 @@ use kvolt_middleware::{Result, Session, SessionHandle, Sessions};
 use crate::account;
 use crate::user::{User, guest, signed_in};
 
-/// Its routes: some that need a session, some that merely know about one, some without a layer.
+/// Returns its routes: some require a session, some accept one, and some have no session
+/// layer.
 pub fn router(sessions: Sessions<User>) -> Router {
     let needed = Router::new()
         .route("/profile", get(profile).post(profile))
@@ -53,7 +54,7 @@ async fn home(session: Option<Session<User>>) -> String {
     session.map_or_else(|| String::from("nobody"), |session| session.name.clone())
 }
 
-/// A handler that says what it must not.
+/// A handler that sets a cache header it must not set.
 async fn cacheable(session: Session<User>) -> impl IntoResponse {
     ([(CACHE_CONTROL, "public, max-age=600")], session.name.clone())
 }
@@ -62,7 +63,7 @@ async fn login(Path(name): Path<String>, handle: SessionHandle<User>) -> Result<
     Ok((handle.login(signed_in(&name)).await?, "in"))
 }
 
-/// A visitor who has signed in nowhere fills a basket.
+/// An anonymous visitor fills a basket.
 async fn visit(Path(bytes): Path<usize>, handle: SessionHandle<User>) -> Result<impl IntoResponse> {
     Ok((handle.login(guest("x".repeat(bytes))).await?, "welcome"))
 }
@@ -90,7 +91,7 @@ async fn rotate_and_fail(session: Session<User>) -> Result<StatusCode> {
     Ok(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
-/// What belongs to a change of the password: the others end, and this one gets another token.
+/// The steps of a password change: end the other sessions, and rotate this session's token.
 async fn change_password(session: Session<User>) -> Result<impl IntoResponse> {
     let others = session.revoke_others().await?;
     Ok((session.rotate().await?, others.to_string()))

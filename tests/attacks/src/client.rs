@@ -9,7 +9,7 @@ use tower::ServiceExt;
 use crate::jar::Jar;
 use crate::stage::Server;
 
-/// A browser: an application that it talks to, and a jar.
+/// A browser: an application to send requests to, and a cookie jar.
 #[derive(Debug, Clone)]
 pub struct Client {
     app: Router,
@@ -17,56 +17,56 @@ pub struct Client {
     pub jar: Jar,
 }
 
-/// The cookie that the application gives.
+/// Name of the application's session cookie.
 pub(crate) const COOKIE_NAME: &str = "__Host-session_id";
 
 impl Client {
-    /// One that has nothing yet.
+    /// Creates a client with an empty jar.
     pub fn new(app: Router) -> Self {
         Self { app, jar: Jar::default() }
     }
 
-    /// The same application, for somebody else.
+    /// Returns a client of the same application with an empty jar.
     pub fn other(&self) -> Self {
         Self::new(self.app.clone())
     }
 
-    /// The same application, with another jar.
+    /// Returns a client of the same application with another jar.
     pub fn with(&self, jar: Jar) -> Self {
         Self { app: self.app.clone(), jar }
     }
 
-    /// The same application, with this as its cookie.
+    /// Returns a client of the same application with this value as its session cookie.
     pub fn presenting(&self, value: &str) -> Self {
         self.with(Jar::with(COOKIE_NAME, value))
     }
 
-    /// The same jar, sent to another server: a load balancer does that.
+    /// Returns a client with the same jar at another server, as behind a load balancer.
     pub fn at(&self, server: &Server) -> Self {
         Self { jar: self.jar.clone(), ..server.client() }
     }
 
-    /// The token in its jar.
+    /// Returns the token in the jar.
     pub fn token(&self) -> Option<Token> {
         self.jar.value().and_then(Token::parse)
     }
 
-    /// A `GET`.
+    /// Sends a `GET` request.
     pub async fn get(&mut self, path: &str) -> Answer {
         self.send(Method::GET, path, &[]).await
     }
 
-    /// A `POST` without a body.
+    /// Sends a `POST` request without a body.
     pub async fn post(&mut self, path: &str) -> Answer {
         self.send(Method::POST, path, &[]).await
     }
 
-    /// A request with more headers.
+    /// Sends a request with additional headers.
     pub async fn send(&mut self, method: Method, path: &str, headers: &[(&str, &str)]) -> Answer {
         self.send_with(method, path, headers, String::new()).await
     }
 
-    /// A form, as a browser sends it.
+    /// Submits a form as a browser does.
     pub async fn submit(&mut self, path: &str, form: &str) -> Answer {
         let headers = [(CONTENT_TYPE.as_str(), "application/x-www-form-urlencoded")];
         self.send_with(Method::POST, path, &headers, form.to_owned()).await
@@ -95,10 +95,10 @@ impl Client {
     }
 }
 
-/// What came back.
+/// A response.
 #[derive(Debug)]
 pub struct Answer {
-    /// The status.
+    /// The status code.
     pub status: StatusCode,
     /// The body.
     pub text: String,
@@ -113,12 +113,12 @@ impl Answer {
         Self { status: parts.status, text, head: Response::from_parts(parts, ()) }
     }
 
-    /// A header that is there once.
+    /// Returns the value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.head.headers().get(name).map(|value| value.to_str().expect("it is ASCII"))
     }
 
-    /// The cookies that it sets or removes.
+    /// Returns the `Set-Cookie` headers.
     pub fn set_cookies(&self) -> Vec<&str> {
         let cookies = self.head.headers().get_all(SET_COOKIE).iter();
         cookies.map(|value| value.to_str().expect("it is ASCII")).collect()

@@ -1,4 +1,5 @@
-//! A store that fails, stalls and lets keys collide when a test says so, and still pushes its changes.
+//! A store wrapper that injects faults, delays and key collisions, and passes changes
+//! through.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -12,15 +13,15 @@ use kvolt_cache::{
 };
 use kvolt_testkit::{Faults, FaultyStore};
 
-/// A store right above the driver of a real one, with [`Faults`] and [`Collisions`].
+/// Wraps a store driver with [`Faults`] and [`Collisions`].
 pub(crate) struct Gated<V, S> {
     faulty: FaultyStore<S>,
     collisions: Collisions,
     value: PhantomData<fn() -> V>,
 }
 
-/// Puts somebody else's entry under a key in the moment before it is taken, which is what a
-/// generator that repeats itself does.
+/// Inserts a copy of another entry under a key just before it is inserted, as a repeating
+/// random generator would.
 #[derive(Debug, Clone, Default)]
 pub struct Collisions(Arc<Mutex<State>>);
 
@@ -31,12 +32,12 @@ struct State {
 }
 
 impl Collisions {
-    /// The next key that is to be taken is taken already, by a copy of the entry under `victim`.
+    /// Makes the next inserted key collide with a copy of the entry under `victim`.
     pub fn arm(&self, victim: Key) {
         self.state().copy_of = Some(victim);
     }
 
-    /// The keys that were taken like that.
+    /// Returns the keys that collided.
     pub fn planted(&self) -> Vec<Key> {
         self.state().planted.clone()
     }
@@ -67,7 +68,7 @@ impl<V: Send + 'static, S: Store<V>> Gated<V, S> {
     }
 }
 
-/// Longer than any test takes.
+/// Longer than any test.
 const LONG: Duration = Duration::from_secs(3_600);
 
 impl<V: Send + 'static, S: Store<V>> Store<V> for Gated<V, S> {

@@ -1,7 +1,7 @@
-/// Makes a test of each attack, on the stage that a function opens.
+/// Generates a test for each attack, on the deployment that a function opens.
 ///
-/// A line for each row of `SECURITY.md`'s table, in its order; the README has the whole of it. Then
-/// those on what an account needs around its login.
+/// The order is that of the table in `SECURITY.md` (the README lists all attacks), followed
+/// by the attacks on logins and accounts.
 #[macro_export]
 macro_rules! attacks {
     ($open:expr) => {
@@ -66,7 +66,7 @@ macro_rules! attacks {
             who_has_a_session_that_can_not_be_decoded_signs_in_and_out
             unreadable_session_hides_no_other_and_can_be_ended
 
-            // What a public id, and a store that others write to, are good for.
+            // Attackers who know a public id or can write to the store.
             id_alone_does_nothing_to_a_session
             login_with_a_strangers_id_signs_no_stranger_out
             id_alone_keeps_no_session_alive
@@ -74,7 +74,7 @@ macro_rules! attacks {
             store_writer_makes_no_session_immortal
             store_writer_gives_no_session_to_another_owner
 
-            // Around the login.
+            // Logins and accounts.
             a_sensitive_act_is_refused_to_a_session_that_is_stale_or_too_low
             of_proofs_at_once_none_lowers_anything
             a_proof_that_comes_too_late_is_told_and_lifts_nothing

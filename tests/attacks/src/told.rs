@@ -1,4 +1,4 @@
-//! A listener that remembers what it was told.
+//! An event listener that records events.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -6,30 +6,30 @@ use std::time::Duration;
 use kvolt_session::{Event, EventListener};
 use tokio::time::Instant;
 
-/// What a listener was told.
+/// The recorded events.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Told(Arc<Mutex<Vec<Event>>>);
 
-/// A listener has a thread of its own, and a busy machine lets it wait.
+/// Generous, since a listener has its own thread and the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Told {
-    /// All of it so far.
+    /// Returns the events so far.
     pub(crate) fn events(&self) -> Vec<Event> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// How many events so far are like this.
+    /// Returns the number of matching events so far.
     pub(crate) fn count(&self, is_it: impl Fn(&Event) -> bool) -> usize {
         self.events().iter().filter(|event| is_it(event)).count()
     }
 
-    /// Waits until something was told that is like this.
+    /// Waits until a matching event is recorded.
     pub(crate) async fn until(&self, what: &str, is_it: impl Fn(&Event) -> bool) -> Event {
         self.until_more(what, 0, is_it).await
     }
 
-    /// Waits until more than so many events were told that are like this, and returns the last.
+    /// Waits until more than `before` matching events are recorded, and returns the last.
     pub(crate) async fn until_more(
         &self,
         what: &str,

@@ -1,3 +1,3 @@
-//! Every attack on MariaDB.
+//! All attacks on MariaDB.
 
 kvolt_attacks::attacks!(kvolt_attacks::Stage::mariadb());

@@ -1,3 +1,3 @@
-//! Every attack on the store in memory.
+//! All attacks on the memory store.
 
 kvolt_attacks::attacks!(kvolt_attacks::Stage::memory());

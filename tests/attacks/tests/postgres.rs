@@ -1,3 +1,3 @@
-//! Every attack on PostgreSQL.
+//! All attacks on PostgreSQL.
 
 kvolt_attacks::attacks!(kvolt_attacks::Stage::postgres());

@@ -1,3 +1,3 @@
-//! Every attack on Redis.
+//! All attacks on Redis.
 
 kvolt_attacks::attacks!(kvolt_attacks::Stage::redis());

@@ -1,3 +1,3 @@
-//! Every attack on Redis with a near cache in each server.
+//! All attacks on Redis with a near cache in each server.
 
 kvolt_attacks::attacks!(kvolt_attacks::Stage::redis_near());

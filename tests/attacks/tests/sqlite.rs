@@ -1,3 +1,3 @@
-//! Every attack on SQLite.
+//! All attacks on SQLite.
 
 kvolt_attacks::attacks!(kvolt_attacks::Stage::sqlite());

@@ -1,4 +1,4 @@
-//! What an administrator can see and end.
+//! Administration of sessions.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,13 +13,13 @@ use crate::stage::{Server, Stage};
 use crate::told::Told;
 use crate::user::{User, signed_in};
 
-/// Requests under way when a token changes, here.
+/// Grace period for requests in flight during a rotation.
 const GRACE: Duration = Duration::from_millis(20);
 
-/// OWASP ASVS 7.4.5: an administrator ends a session, or everybody's, and one is missed, because it
-/// has no owner, is a visitor's, has another token by now, or is known to another server.
+/// OWASP ASVS 7.4.5: an administrator revokes one session, or all, and misses one because
+/// it has no owner, is anonymous, has been rotated, or was created on another server.
 ///
-/// And what is told of it, to whoever reads the audit, opens nothing.
+/// The audit events about it must not contain anything that opens a session.
 pub async fn an_administrator_finds_all_and_ends_one_or_everybody(stage: &Stage) {
     let told = Told::default();
     let managers = stage.servers().map(|server: &Server| {
@@ -55,7 +55,7 @@ pub async fn an_administrator_finds_all_and_ends_one_or_everybody(stage: &Stage)
         live.insert(token.id().to_string(), token);
     }
 
-    // All of them, in pages, on both servers.
+    // Lists all sessions in pages, on both servers.
     for manager in &managers {
         for max_sessions in [1, 7, 1_000] {
             let (mut found, mut next) = (BTreeSet::new(), None);
@@ -72,7 +72,7 @@ pub async fn an_administrator_finds_all_and_ends_one_or_everybody(stage: &Stage)
         }
     }
 
-    // One that has its first token, and one that has another by now, each by its id.
+    // Revokes an original and a rotated session, each by its id.
     let (_, its) = renewed.pop().expect("there are some");
     let is_renewed = |token: &Token| renewed.iter().any(|(_, other)| other.id() == token.id());
     let first = live.values().find(|token| token.id() != its.id() && !is_renewed(token));
@@ -95,20 +95,20 @@ pub async fn an_administrator_finds_all_and_ends_one_or_everybody(stage: &Stage)
             |event: &Event| event.kind == EventKind::Ended { reason } && event.id == Some(id);
         told.until("its end", is_it).await;
     }
-    // A token that was replaced is a sign of theft, and its session's end is told.
+    // Reuse of a replaced token indicates theft, and the end of its session is reported.
     let (spent, token) = renewed.pop().expect("there are some");
     let lifted = managers[1].reauthenticate(&token, Level::Two).await.expect("it answers");
     let lifted = rotated(lifted);
     secrets.push(lifted.clone());
     live.remove(&token.id().to_string());
     stage.pass(2 * GRACE + GRACE / 2).await;
-    // Told by one that ends nothing, and then by one that does.
+    // First with a manager that only reports reuse, then with one that ends the session.
     stage.is_refused(&spent).await;
     stage.is_accepted(&lifted).await;
     assert!(managers[0].get(&spent).await.expect("the store answers").is_none());
     stage.is_refused(&lifted).await;
 
-    // Everybody.
+    // Revokes everyone.
     managers[1].revoke_everyone().await.expect("the store answers");
     for (number, token) in live.values().enumerate() {
         stage.is_refused(token).await;
@@ -137,7 +137,7 @@ pub async fn an_administrator_finds_all_and_ends_one_or_everybody(stage: &Stage)
     for token in &secrets {
         assert!(!audit.contains(token.expose()), "the audit has a token");
     }
-    // Nor does a name that it has open anything.
+    // A session id from the audit events must not open a session either.
     for event in told.events() {
         let Some(id) = event.id else { continue };
         assert!(Token::parse(id.to_string()).is_none());

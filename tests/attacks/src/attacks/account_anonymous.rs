@@ -1,4 +1,4 @@
-//! Visitors who have signed in nowhere.
+//! Anonymous sessions.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +15,8 @@ use crate::user::{User, signed_in};
 const VISITORS: usize = 200;
 const MAX_VISITORS: u32 = 48;
 
-/// A manager on each server, for so many visitors, whose basket becomes the user's.
+/// Creates a manager on each server with this limit of anonymous sessions; a login carries
+/// the basket over.
 fn managers(stage: &Stage, max: u32, at_limit: AtLimit) -> [Manager<User>; 2] {
     stage.servers().map(|server: &Server| {
         let anonymous = AnonymousSessions::new(max)
@@ -30,15 +31,15 @@ async fn visit(manager: &Manager<User>) -> Token {
     manager.create_anonymous(User::new("visitor")).await.expect("a visit works")
 }
 
-/// All that there are, by the store itself.
+/// Counts all sessions in the store.
 async fn count(manager: &Manager<User>) -> usize {
     let page = manager.list_all(None, 1_000).await.expect("the store answers");
     assert!(page.next.is_none());
     page.listing.sessions.len()
 }
 
-/// Symfony CVE-2016-4423 and its relatives: anybody makes sessions without signing in, and fills the
-/// store. Two hundred visitors at once, on two servers, and at no moment more than the bound.
+/// Symfony CVE-2016-4423 and similar: clients create sessions without signing in, and fill
+/// the store. Two hundred concurrent visitors on two servers must never exceed the bound.
 pub async fn two_hundred_visitors_never_make_more_than_the_bound(stage: &Stage) {
     for at_limit in [AtLimit::RemoveOldest, AtLimit::Refuse] {
         let managers = managers(stage, MAX_VISITORS, at_limit);
@@ -78,7 +79,7 @@ pub async fn two_hundred_visitors_never_make_more_than_the_bound(stage: &Stage) 
         }
         assert!((1..=MAX_VISITORS as usize).contains(&live), "{live}");
         assert_eq!(count(&managers[0]).await, live + 1);
-        // They never push out who has signed in.
+        // Anonymous sessions must never evict signed-in users.
         stage.is_accepted(&ada).await;
         let large = User { note: "x".repeat(1_001), ..User::new("visitor") };
         let error = managers[0].create_anonymous(large).await.expect_err("it is too much");
@@ -87,8 +88,9 @@ pub async fn two_hundred_visitors_never_make_more_than_the_bound(stage: &Stage) 
     }
 }
 
-/// A visitor puts something into the basket in one tab and signs in in another: what was put there
-/// is the user's, or whoever put it there is told that it was not. With and without an owner.
+/// A visitor adds an item to the basket in one tab while signing in in another. The item
+/// must end up in the user's basket, or the update must report that it failed. With and
+/// without an owner.
 pub async fn a_basket_that_is_filled_during_the_sign_in_loses_nothing(stage: &Stage) {
     let managers = managers(stage, 1_000, AtLimit::RemoveOldest);
     for round in 0..12 {
@@ -126,7 +128,7 @@ pub async fn a_basket_that_is_filled_during_the_sign_in_loses_nothing(stage: &St
         stage.is_refused(&visitor).await;
     }
 
-    // Held in the very moment: the basket was read for the sign-in, and then changes.
+    // Deterministic: the basket is read for the login, and then changes.
     for owned in [true, false] {
         let visitor = visit(&managers[0]).await;
         stage.one.faults.only(&[Call::Insert]);
@@ -147,8 +149,8 @@ pub async fn a_basket_that_is_filled_during_the_sign_in_loses_nothing(stage: &St
     }
 }
 
-/// A relative: the basket goes to two users, or the basket of one who has signed in, and with it all
-/// that they have, goes to the next who signs in at the same browser.
+/// Related: the basket goes to two users, or the data of a signed-in user goes to the next
+/// user who signs in in the same browser.
 pub async fn nothing_of_one_user_goes_to_another(stage: &Stage) {
     let managers = managers(stage, 1_000, AtLimit::RemoveOldest);
     let basket = async |token: &Token| {
@@ -156,7 +158,8 @@ pub async fn nothing_of_one_user_goes_to_another(stage: &Stage) {
         found.expect("the store answers").expect("it is there").note.clone()
     };
     for round in 0..8 {
-        // Two sign in at once with one visitor's token: one of them gets it.
+        // Two users sign in concurrently with the same anonymous token: only one gets the
+        // basket.
         let visitor = visit(&managers[0]).await;
         let put = managers[1].update(&visitor, |user| user.put("<it>")).await;
         assert!(put.expect("the store answers").is_some());
@@ -174,7 +177,7 @@ pub async fn nothing_of_one_user_goes_to_another(stage: &Stage) {
         assert_eq!(baskets, "<it> ", "round {round}");
         stage.is_refused(&visitor).await;
 
-        // Who signs in over somebody's session gets nothing of theirs, nor over their own.
+        // A login over a signed-in session, even of the same user, takes over no data.
         for name in ["eve", "ada"] {
             let mut client = stage.one.client_of(managers[0].clone());
             let token = sign_in(&managers[0], "ada").await;
@@ -184,7 +187,7 @@ pub async fn nothing_of_one_user_goes_to_another(stage: &Stage) {
             assert_eq!(client.post(&format!("/login/{name}")).await.status, StatusCode::OK);
             assert_eq!(basket(&client.token().expect("it is signed in")).await, "", "{name}");
         }
-        // Nor does a visit after a logout.
+        // Nor does an anonymous session created after a logout.
         let mut client = stage.other.client_of(managers[1].clone());
         client.post("/account/visit").await;
         client.post("/account/basket/mine").await;
@@ -197,7 +200,7 @@ pub async fn nothing_of_one_user_goes_to_another(stage: &Stage) {
     }
 }
 
-/// A relative of fixation: a session that nobody has signed in for opens what is for those who have.
+/// Related to fixation: an anonymous session opens routes that require a login.
 pub async fn an_anonymous_session_opens_no_protected_route(stage: &Stage) {
     let managers = managers(stage, 1_000, AtLimit::RemoveOldest);
     let mut client = stage.one.client_of(managers[0].clone());
@@ -233,7 +236,7 @@ pub async fn an_anonymous_session_opens_no_protected_route(stage: &Stage) {
         assert_eq!((session.level(), &*session.note), (None, "it "));
         assert!(session.is_anonymous() && session.owner().is_none());
     }
-    // A jar that was saved before the login is worth nothing after it.
+    // A jar saved before the login must be rejected after it.
     let before = client.clone();
     assert_eq!(client.post("/login/ada").await.status, StatusCode::OK);
     assert_ne!(client.jar, before.jar);

@@ -1,4 +1,5 @@
-//! A change of the credentials ends what was there before, also where nobody thought of ending it.
+//! A change of credentials ends earlier sessions, even if the application does not end
+//! them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,7 +13,7 @@ use crate::client::Client;
 use crate::stage::{Server, Stage};
 use crate::user::{User, signed_in};
 
-/// The version of each account's credentials, as every server reads it.
+/// The version of each account's credentials, read by both servers.
 #[derive(Clone, Default)]
 struct Accounts(Arc<Mutex<HashMap<String, u64>>>);
 
@@ -30,7 +31,7 @@ impl Accounts {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(name).copied()
     }
 
-    /// A manager on each server that binds sessions to it.
+    /// Creates a manager on each server that binds sessions to the version.
     fn managers(&self, stage: &Stage) -> [Manager<User>; 2] {
         stage.servers().map(|server| {
             let accounts = self.clone();
@@ -51,8 +52,9 @@ fn clients(stage: &Stage, managers: &[Manager<User>; 2], token: &Token) -> [Clie
     clients.map(|client| client.presenting(token.expose()))
 }
 
-/// listmonk, nhost: the password was changed by a path that forgot to end the sessions, or from
-/// outside; or the account was closed. Nobody has ended the session, and it is refused everywhere.
+/// listmonk, nhost: the password was changed by code that does not end the sessions, or
+/// directly in the database, or the account was closed. No code ends the session, yet both
+/// servers must reject it.
 pub async fn a_session_from_before_a_change_of_the_account_is_refused(stage: &Stage) {
     for closes in [false, true] {
         let accounts = Accounts::default();
@@ -88,7 +90,8 @@ pub async fn a_session_from_before_a_change_of_the_account_is_refused(stage: &St
             assert_eq!(manager.revoke_others(&token).await.expect("the store answers"), 0);
             assert!(manager.get(&bobs).await.expect("the store answers").is_some());
         }
-        // One that is not bound to anything is not made, and whoever signs in anew is in.
+        // An unbound session must be rejected at its creation, and a new login must
+        // succeed.
         assert!(managers[0].create(signed_in("ada")).await.is_err());
         accounts.set("ada", 2);
         let fresh = accounts.sign_in(&managers[1], "ada").await;
@@ -100,8 +103,8 @@ pub async fn a_session_from_before_a_change_of_the_account_is_refused(stage: &St
     }
 }
 
-/// listmonk, nhost, by the call that is made for it: the others end, on both servers, this one goes
-/// on with another token, and a thief who has the old one does not.
+/// listmonk, nhost, with the dedicated call: the other sessions end on both servers, this
+/// session continues with a new token, and a thief's copy of the old token is rejected.
 pub async fn a_change_of_the_credentials_ends_the_others_and_renews_this_one(stage: &Stage) {
     let accounts = Accounts::default();
     accounts.set("ada", 1);
@@ -116,7 +119,8 @@ pub async fn a_change_of_the_credentials_ends_the_others_and_renews_this_one(sta
     for token in &others {
         stage.is_accepted(token).await;
     }
-    // It was let in before the change; the handler changes the account first, as it should.
+    // The request was admitted before the change; the handler changes the account first, as
+    // documented.
     let mut client = stage.one.client_of(managers[0].clone()).presenting(own.expose());
     stage.one.faults.only(&[Call::RemoveOwner]);
     stage.one.faults.hold_calls();
@@ -146,9 +150,9 @@ pub async fn a_change_of_the_credentials_ends_the_others_and_renews_this_one(sta
     }
 }
 
-/// A relative: a thief has the token changed in the middle of it, and keeps the session that the
-/// change could not reach. It fails closed: then the session ends, also where it is bound to nothing,
-/// and whoever has changed the credentials is told.
+/// Related: a thief rotates the token during the change, and keeps the session that the
+/// change could not reach. It must fail closed: the session ends, even if it has no
+/// binding, and the caller is notified.
 pub async fn a_change_of_the_credentials_that_comes_too_late_is_told(stage: &Stage) {
     for binds in [true, false] {
         let accounts = Accounts::default();

@@ -1,4 +1,4 @@
-//! A message is shown once.
+//! A flash message is shown once.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,9 +11,11 @@ use crate::stage::{Server, Stage};
 const READERS: usize = 30;
 const MESSAGES: usize = 30;
 
-/// A relative of the lost updates: two pages load at once, and both show the message, or neither.
+/// Related to lost updates: two pages load concurrently, and both show the message, or
+/// neither does.
 ///
-/// Thirty messages, as many at a time as wait at the most, and each time thirty readers at once.
+/// Thirty messages in batches of the maximum size, each batch with thirty concurrent
+/// readers.
 pub async fn each_message_is_read_by_exactly_one_of_thirty_readers(stage: &Stage) {
     let managers = stage.servers().map(Server::manager);
     let token = sign_in(&managers[0], "ada").await;
@@ -26,7 +28,7 @@ pub async fn each_message_is_read_by_exactly_one_of_thirty_readers(stage: &Stage
             let answer = client.at(server).post(&format!("/account/flash/{message}")).await;
             assert_eq!(answer.text, "left");
         }
-        // Who has an old copy sees no message, and takes none.
+        // A reader with an outdated copy must see no message, and take none.
         stage.outlive_copies().await;
         let readers = (0..READERS).map(|reader| {
             let mut client = client.at(stage.servers()[reader % 2]);
@@ -45,14 +47,14 @@ pub async fn each_message_is_read_by_exactly_one_of_thirty_readers(stage: &Stage
     assert_eq!(shown.keys().collect::<Vec<_>>(), all.iter().collect::<Vec<_>>());
     assert!(shown.values().all(|times| *times == 1), "{shown:?}");
 
-    // Messages that come while thirty read: none is lost, none is there twice.
+    // Messages added while thirty readers run: none is lost, none is duplicated.
     let mut shown = BTreeMap::<String, usize>::new();
     let leave = {
         let (manager, own) = (managers[1].clone(), token.clone());
         let all = all.clone();
         tokio::spawn(async move {
             for message in all {
-                // No more than may wait: the readers keep up, or this waits for them.
+                // At most as many as may be pending: waits until the readers catch up.
                 loop {
                     let session = manager.get_with(&own, Access::PEEK.strict()).await;
                     let session = session.expect("the store answers").expect("it is there");
@@ -86,7 +88,7 @@ pub async fn each_message_is_read_by_exactly_one_of_thirty_readers(stage: &Stage
     }
     leave.await.expect("all were left");
     assert!(shown.values().all(|times| *times == 1), "{shown:?}");
-    // It is the session's, over a change of the token, and gone with the session.
+    // Messages survive a rotation, and end with the session.
     assert!(managers[0].flash(&token, Flash::new("info", "last")).await.expect("it answers"));
     let moved = managers[1].reauthenticate(&token, Level::Two).await.expect("it answers");
     let token = rotated(moved);

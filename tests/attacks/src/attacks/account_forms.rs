@@ -1,4 +1,4 @@
-//! Form tokens belong to one session.
+//! A form token belongs to one session.
 
 use http::{Method, StatusCode};
 use kvolt_middleware::{CSRF_FIELD, CSRF_HEADER};
@@ -6,7 +6,7 @@ use kvolt_middleware::{CSRF_FIELD, CSRF_HEADER};
 use crate::client::Client;
 use crate::stage::Stage;
 
-/// What becomes of a form, and of a script's request, with this token.
+/// Returns the status of a form and of a script's request with this token.
 async fn sent(client: &Client, token: &str) -> [StatusCode; 2] {
     let form = client.clone().submit("/account/form", &format!("{CSRF_FIELD}={token}")).await;
     let headers = [(CSRF_HEADER, token)];
@@ -17,10 +17,11 @@ async fn sent(client: &Client, token: &str) -> [StatusCode; 2] {
 const DONE: [StatusCode; 2] = [StatusCode::OK; 2];
 const REFUSED: [StatusCode; 2] = [StatusCode::FORBIDDEN; 2];
 
-/// Symfony CVE-2022-24895: a form token that somebody got before the login is good after it.
+/// Symfony CVE-2022-24895: a form token issued before the login is accepted after it.
 ///
-/// On both servers, for a sign-in anew and a change of user; another session's, of the same user
-/// too; over a rotation, and over a proof, it stays good, for pages that are open meanwhile.
+/// Tested on both servers, for a repeated login, a change of user, and another session of
+/// the same user. After a rotation or a proof the form token must stay valid for open
+/// pages.
 pub async fn a_form_token_does_not_survive_a_login(stage: &Stage) {
     let mut client = stage.one.client();
     client.post("/login/ada").await;
@@ -32,7 +33,7 @@ pub async fn a_form_token_does_not_survive_a_login(stage: &Stage) {
         assert_eq!(sent(&client.at(server), &before).await, DONE);
         assert_eq!(sent(&device.at(server), &before).await, REFUSED, "another session's");
         assert_eq!(sent(&client.at(server), &of_device).await, REFUSED, "another session's");
-        // A sign-in over one that has a session makes another; so does one without.
+        // A login always creates another session, with or without an existing one.
         for path in ["/login/ada", "/login/bob", "/bare/login/ada"] {
             let mut anew = client.at(server);
             let mut own = anew.other();

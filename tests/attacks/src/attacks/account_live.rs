@@ -1,4 +1,4 @@
-//! Connections that stay open end with their session.
+//! Open connections end with their session.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,10 +13,10 @@ use super::{account, rotated, sign_in};
 use crate::stage::{Server, Stage};
 use crate::user::{User, signed_in};
 
-/// Nothing here is tighter than what is promised and this.
+/// Tolerance added to every promised time limit.
 const SLACK: Duration = Duration::from_secs(2);
 
-/// A connection on server one that goes on until its session ends.
+/// Opens a connection on server one that stays open until its session ends.
 async fn follow(manager: &Manager<User>, token: &Token) -> JoinHandle<Instant> {
     let session = manager.peek(token).await.expect("the store answers").expect("it is there");
     let live = manager.live(&session);
@@ -26,7 +26,8 @@ async fn follow(manager: &Manager<User>, token: &Token) -> JoinHandle<Instant> {
     })
 }
 
-/// That it ends at most so long after `since`; how long after.
+/// Asserts that the connection ends within this time after `since`; returns the actual
+/// time.
 async fn ends(
     connection: JoinHandle<Instant>,
     since: Instant,
@@ -64,14 +65,14 @@ const ENDINGS: [Ending; 9] = [
     Ending::ByItself,
 ];
 
-/// axum_session and stores of tower-sessions again, and every application with an event stream: the
-/// user is out, and what was opened before shows everything on.
+/// axum_session, stores of tower-sessions, and every application with an event stream: the
+/// user is signed out, but an open connection keeps showing data.
 ///
-/// The connection is followed on server one, and the session ends on server two.
+/// The connection is on server one, and the session ends on server two.
 pub async fn a_connection_that_stays_open_ends_with_its_session(stage: &Stage) {
     let moment = stage.moment();
     let (builder, within) = stage.live(&stage.one).await;
-    // Another process has changed the account: only a look at it can tell.
+    // Another process has changed the account, which only polling can detect.
     let changed = Arc::new(AtomicBool::new(false));
     let version = Arc::clone(&changed);
     let bound = builder
@@ -86,7 +87,7 @@ pub async fn a_connection_that_stays_open_ends_with_its_session(stage: &Stage) {
         let owner = account(&name);
         let new = signed_in(&name).bound_to(0);
         let token = one.create(new).await.expect("a sign-in works");
-        // One that goes on, but for the endings that are everybody's.
+        // A session that must stay live, except when all sessions end.
         let bobs = one.create(signed_in("bob").bound_to(0)).await.expect("a sign-in works");
         let companion = one.create(signed_in(&name).bound_to(0)).await.expect("a sign-in works");
         let (connection, goes_on) = (follow(one, &token).await, follow(one, &bobs).await);
@@ -105,7 +106,8 @@ pub async fn a_connection_that_stays_open_ends_with_its_session(stage: &Stage) {
                     other.change_credentials(&companion, None).await.expect("the store answers");
                 assert!(matches!(moved, RotateOutcome::Token(_)) && ended == 1);
             }
-            // A thief has it open on the stolen session, whose owner then changes the password there.
+            // A thief has an open connection on the stolen session, and the owner changes
+            // the password in that session.
             Ending::ByAChangeOfItsOwnPassword => {
                 let (moved, ended) =
                     other.change_credentials(&token, None).await.expect("the store answers");
@@ -141,8 +143,8 @@ pub async fn a_connection_that_stays_open_ends_with_its_session(stage: &Stage) {
     }
 }
 
-/// How long after a logout on server two the connection on server one is open: told, and no tighter
-/// a promise than the bound.
+/// Measures how long after a logout on server two the connection on server one stays open;
+/// asserts only the bound.
 pub async fn a_logout_elsewhere_closes_an_open_connection_soon(stage: &Stage) {
     let (builder, within) = stage.live(&stage.one).await;
     let one = builder.build().expect("it can work");
@@ -150,7 +152,7 @@ pub async fn a_logout_elsewhere_closes_an_open_connection_soon(stage: &Stage) {
     for round in 0..10 {
         let mut client = stage.one.client_of(one.clone());
         client.post("/login/ada").await;
-        // A stream of the application's, over HTTP.
+        // A stream of the application, over HTTP.
         let mut stream = client.clone();
         let stream = tokio::spawn(async move {
             let text = stream.get("/account/stream").await.text;
@@ -170,8 +172,8 @@ pub async fn a_logout_elsewhere_closes_an_open_connection_soon(stage: &Stage) {
     eprintln!("from the logout on two to the end on one: median {median:?} of {took:?}");
 }
 
-/// A relative: a stream is lost with the token that it was opened by, when it is changed, or goes on
-/// for ever because its new token is not known.
+/// Related: an open stream ends when its token is rotated, or never ends because the new
+/// token is unknown.
 pub async fn an_open_connection_follows_a_change_of_the_token(stage: &Stage) {
     let (builder, within) = stage.live(&stage.one).await;
     let one = builder.build().expect("it can work");
@@ -186,7 +188,7 @@ pub async fn an_open_connection_follows_a_change_of_the_token(stage: &Stage) {
             let seen = timeout(within + SLACK, live.changed()).await.expect("it is seen");
             assert_eq!(seen.expect("it lives").id(), token.id());
         }
-        // Several at once, faster than anybody looks.
+        // Several rotations at once, faster than polling.
         for _ in 0..4 {
             token = rotated(other.rotate(&token).await.expect("the store answers"));
         }
@@ -203,7 +205,7 @@ pub async fn an_open_connection_follows_a_change_of_the_token(stage: &Stage) {
     }
 }
 
-/// Waits until a change is seen.
+/// Waits until a change is visible.
 async fn seen(
     live: &mut LiveSession<User>,
     within: Duration,
@@ -217,8 +219,9 @@ async fn seen(
     timeout(within + SLACK, seeing).await.expect("it is seen");
 }
 
-/// The store can't be asked for a while, or connections fall, or nothing comes through: nobody is
-/// out by it, and nothing hangs after it. What ended meanwhile is seen then.
+/// The store is unavailable, connections drop, or no data arrives: the outage must end no
+/// connection, and no connection may hang after it. Sessions that ended during the outage
+/// are detected afterwards.
 pub async fn an_outage_ends_no_open_connection_and_hides_no_end(stage: &Stage) {
     type Hurt = fn(&Server);
     let hurts: &[(&str, Hurt)] = match stage.one.proxy() {
@@ -241,10 +244,10 @@ pub async fn an_outage_ends_no_open_connection_and_hides_no_end(stage: &Stage) {
         for token in [&lives, &ends_meanwhile, &ends_after, &moves] {
             connections.push(follow(&one, token).await);
         }
-        // All have looked once.
+        // Every connection has polled once.
         sleep(Duration::from_millis(50)).await;
         hurt(&stage.one);
-        // Longer than anybody believes what they have heard, so that each has looked.
+        // Longer than a copy stays current, so that every connection has polled.
         let is_shared = stage.is_in_memory();
         sleep(within + Duration::from_millis(if is_shared { 0 } else { 300 })).await;
         let ended = other.logout(&ends_meanwhile).await;
@@ -261,7 +264,7 @@ pub async fn an_outage_ends_no_open_connection_and_hides_no_end(stage: &Stage) {
         let mut connections = connections.into_iter();
         let mut next = || connections.next().expect("it is one of four");
         let (lives_on, meanwhile, after, moving) = (next(), next(), next(), next());
-        // Whoever listens connects anew, a little later each time that it did not work.
+        // Subscribers reconnect with increasing delays.
         let took = ends(meanwhile, healed, within + SLACK, name).await;
         eprintln!("{name}: what had ended meanwhile was seen {took:?} after it had healed");
         let since = Instant::now();

@@ -1,4 +1,4 @@
-//! "Remember me" is up to the server.
+//! The server decides how long a remembered session lives.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ fn remembering(server: &Server, timeouts: Timeouts) -> Manager<User> {
     server.builder().remembered_timeouts(timeouts).build().expect("it can work")
 }
 
-/// How long the browser is told to keep the cookie; `None` until it is closed.
+/// Returns how long the browser should keep the cookie; `None` until the browser is closed.
 fn max_age(answer: &Answer) -> Option<Duration> {
     let cookies = answer.set_cookies();
     let [cookie] = cookies[..] else { panic!("not one cookie: {cookies:?}") };
@@ -23,14 +23,14 @@ fn max_age(answer: &Answer) -> Option<Duration> {
     Some(Duration::from_secs(seconds.parse().expect("it is a number")))
 }
 
-/// What is left of a session.
+/// Returns the remaining time of a session.
 async fn rest(stage: &Stage, manager: &Manager<User>, token: &Token) -> Duration {
     let session = manager.peek(token).await.expect("the store answers").expect("it is there");
     session.ends_at().since(stage.now())
 }
 
-/// The cookie is there for longer than the session, so that it lies around and means nothing: with a
-/// sign-in, and with each new token, it is kept for what the server says, or until the browser is closed.
+/// The cookie outlives its session. At each login and rotation, the server must set its
+/// lifetime to the remaining time of the session, or make it a browser-session cookie.
 pub async fn a_remembered_cookie_is_kept_no_longer_than_its_session(stage: &Stage) {
     const DAY: Duration = Duration::from_secs(86_400);
     for (lifetime, kept) in [(30 * DAY, 30 * DAY), (1_000 * DAY, 400 * DAY)] {
@@ -54,20 +54,20 @@ pub async fn a_remembered_cookie_is_kept_no_longer_than_its_session(stage: &Stag
             let told = max_age(&answer).expect("it is remembered still");
             let token = client.token().expect("it is signed in");
             let left = rest(stage, &managers[0], &token).await.min(kept);
-            // What is left was asked for a little later.
+            // The remaining time was read slightly later.
             let took = stage.now().since(asked) + stage.inexactness();
             assert!(told <= left + took, "{path}: {told:?}, and there is {left:?}");
             assert!(told + took + Duration::from_secs(1) >= left, "{path}: {told:?} of {left:?}");
         }
-        // Without being asked for, it is kept by no browser.
+        // Without "remember me", the cookie must not persist.
         let mut plain = stage.one.client_of(managers[0].clone()).with(client.jar.clone());
         assert_eq!(max_age(&plain.post("/login/ada").await), None);
         stage.is_refused(&client.token().expect("it was one")).await;
     }
 }
 
-/// NIST SP 800-63B-4, 5.1.1: whoever keeps the cookie for longer, by a browser that does not forget
-/// or by hand, has nothing. It is used all the time, on both servers, and the server ends it.
+/// NIST SP 800-63B-4, 5.1.1: a client keeps the cookie beyond its lifetime. The session is
+/// used continuously on both servers, and the server must still end it.
 pub async fn a_remembered_session_ends_on_the_server_though_its_cookie_is_there(stage: &Stage) {
     let lifetime = stage.moment() * 2;
     let timeouts = Timeouts::new(lifetime, lifetime);
@@ -75,7 +75,7 @@ pub async fn a_remembered_session_ends_on_the_server_though_its_cookie_is_there(
     let mut client = stage.one.client_of(managers[0].clone());
     let answer = client.post("/account/remembered/ada").await;
     assert_eq!(max_age(&answer), Some(lifetime));
-    // The jar here forgets nothing by itself.
+    // This jar never removes a cookie by itself.
     let mut clients = [
         stage.one.client_of(managers[0].clone()).with(client.jar.clone()),
         stage.other.client_of(managers[1].clone()).with(client.jar.clone()),

@@ -1,4 +1,4 @@
-//! A token that was replaced is worth nothing after its grace, and its use is a sign.
+//! A replaced token is rejected after its grace period, and its reuse is reported.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::stage::{Server, Stage};
 use crate::told::Told;
 use crate::user::User;
 
-/// A manager on each server, and what they tell.
+/// Creates a manager on each server, and a listener that records their events.
 fn managers(
     stage: &Stage,
     reuse: TokenReuse,
@@ -31,7 +31,7 @@ fn managers(
 
 const LONG: Duration = Duration::from_secs(1_800);
 
-/// That this manager refuses a token, once no copy is left.
+/// Asserts that this manager rejects a token once no copy is left.
 async fn refused(stage: &Stage, manager: &Manager<User>, token: &Token) {
     stage.is_refused(token).await;
     for access in [Access::SLIDE, Access::PEEK, Access::SLIDE.strict()] {
@@ -40,13 +40,13 @@ async fn refused(stage: &Stage, manager: &Manager<User>, token: &Token) {
     }
 }
 
-/// Whether an event says that a token of this session was used after its grace.
+/// Matches an event that reports reuse of a token of this session.
 fn is_reuse(id: SessionId) -> impl Fn(&Event) -> bool {
     move |event| event.kind == EventKind::Reused && event.id == Some(id)
 }
 
-/// A stolen token, or the owner's own after a thief has had it changed, is used once more, and
-/// nobody notices. It is refused on both servers, and told of by the session's id.
+/// A stolen token, or the owner's token after a thief has rotated it, is used again and not
+/// detected. Both servers must reject it, and report it with the session's id.
 pub async fn a_replaced_token_is_refused_after_its_grace_and_told_of(stage: &Stage) {
     let short = stage.moment() / 4;
     for grace in [Duration::ZERO, short] {
@@ -54,7 +54,7 @@ pub async fn a_replaced_token_is_refused_after_its_grace_and_told_of(stage: &Sta
         let spent = sign_in(&managers[0], "ada").await;
         let token = rotated(managers[0].rotate(&spent).await.expect("the store answers"));
         if stage.is_in_memory() && !grace.is_zero() {
-            // A request that was under way may be late: it is refused, and a sign of nothing.
+            // A late request that was in flight is rejected, but is not reported as reuse.
             stage.pass(grace * 3 / 2).await;
             refused(stage, &managers[1], &spent).await;
             let reason = RefusalReason::Replaced;
@@ -74,7 +74,7 @@ pub async fn a_replaced_token_is_refused_after_its_grace_and_told_of(stage: &Sta
         assert_eq!(event.await.owner, Some(account("ada")));
         stage.is_accepted(&token).await;
     }
-    // One that somebody made up is a sign of nothing.
+    // A made-up token must not be reported as reuse.
     let (managers, told) = managers(stage, TokenReuse::Report, Duration::ZERO, LONG);
     let unknown = Token::parse("A".repeat(48)).expect("it is well-formed");
     assert!(managers[0].get(&unknown).await.expect("the store answers").is_none());
@@ -83,8 +83,8 @@ pub async fn a_replaced_token_is_refused_after_its_grace_and_told_of(stage: &Sta
     assert!(told.events().iter().all(|event| event.kind != EventKind::Reused));
 }
 
-/// A relative: the token was stolen long ago, and is one of so many that it is not remembered. The
-/// first, the 20th and the 100th of a session's tokens are recognised alike.
+/// Related: the token was stolen long ago, and the store no longer remembers it. The 1st,
+/// 20th and 100th token of a session must all be recognized.
 pub async fn earlier_token_is_a_reuse_however_old_it_is(stage: &Stage) {
     let (managers, told) = managers(stage, TokenReuse::Report, Duration::ZERO, LONG);
     let mut tokens = vec![sign_in(&managers[0], "ada").await];
@@ -106,8 +106,8 @@ pub async fn earlier_token_is_a_reuse_however_old_it_is(stage: &Stage) {
     stage.is_refused(&own).await;
 }
 
-/// Refresh tokens that rotate (RFC 9700, 4.14.2): who used the old one, the thief or the owner, is
-/// not known, so both are out, on both servers.
+/// Rotating refresh tokens (RFC 9700, 4.14.2): either the thief or the owner used the old
+/// token, so the session ends for both, on both servers.
 pub async fn with_the_reuse_of_a_token_thief_and_owner_are_both_out(stage: &Stage) {
     let grace = stage.moment() / 20;
     for thief_is_first in [true, false] {
@@ -123,7 +123,7 @@ pub async fn with_the_reuse_of_a_token_thief_and_owner_are_both_out(stage: &Stag
         assert_eq!(first.post("/rotate").await.status, StatusCode::OK);
         let (spent, token) = (second.token().expect("one"), first.token().expect("one"));
         stage.pass(grace * 2 + grace / 2).await;
-        // By managers that only tell of it.
+        // Checks with managers that only report reuse.
         stage.is_refused(&spent).await;
         assert_eq!(first.get("/profile").await.status, StatusCode::OK);
         assert_eq!(second.get("/profile").await.status, StatusCode::UNAUTHORIZED);
@@ -140,13 +140,13 @@ pub async fn with_the_reuse_of_a_token_thief_and_owner_are_both_out(stage: &Stag
         let reason = EndReason::Reuse;
         let ended = |event: &Event| event.kind == EventKind::Ended { reason };
         assert_eq!(told.until("the end", ended).await.id, Some(token.id()));
-        // The owner's other devices are in.
+        // The owner's other devices stay signed in.
         stage.is_accepted(&device.token().expect("it is signed in")).await;
     }
 }
 
-/// Requests that were under way when the token changed: in the grace both work, on both servers,
-/// and however many of them want another one, there is one.
+/// Requests in flight during a rotation: during the grace period both tokens work on both
+/// servers, and concurrent rotations produce one successor.
 pub async fn within_the_grace_both_tokens_work_and_there_is_one_successor(stage: &Stage) {
     for reuse in [TokenReuse::Report, TokenReuse::EndSession] {
         let (managers, told) = managers(stage, reuse, Duration::from_secs(600), LONG);
@@ -183,11 +183,10 @@ pub async fn within_the_grace_both_tokens_work_and_there_is_one_successor(stage:
     }
 }
 
-/// Whoever has a token that was replaced keeps the session alive with it, for as long as they like,
-/// when its owner has long gone.
+/// A client with a replaced token keeps the session alive long after its owner has left.
 pub async fn a_replaced_token_keeps_nothing_alive(stage: &Stage) {
     let idle = stage.moment();
-    // After its grace, and in it.
+    // After the grace period, and during it.
     for grace in [Duration::ZERO, idle] {
         let (managers, _) = managers(stage, TokenReuse::Report, grace, idle);
         let spent = sign_in(&managers[0], "ada").await;
@@ -199,7 +198,7 @@ pub async fn a_replaced_token_keeps_nothing_alive(stage: &Stage) {
             let access = if used % 4 < 2 { Access::SLIDE } else { Access::SLIDE.strict() };
             let found = managers[used % 2].get_with(&spent, access).await;
             let found = found.expect("the store answers");
-            // A change counts as use, but not by this token.
+            // A change counts as use, but not with this token.
             if found.is_some() {
                 let updated = managers[used % 2].update(&spent, |user| user.count += 1).await;
                 updated.expect("the store answers");
@@ -217,7 +216,7 @@ pub async fn a_replaced_token_keeps_nothing_alive(stage: &Stage) {
     }
 }
 
-/// Whoever has a token that was replaced ends with it what is its owner's, or changes it.
+/// A client with a replaced token ends or changes the owner's session.
 pub async fn a_replaced_token_ends_nothing_and_changes_nothing(stage: &Stage) {
     for reuse in [TokenReuse::Ignore, TokenReuse::Report] {
         let (managers, _) = managers(stage, reuse, Duration::ZERO, LONG);
@@ -245,7 +244,7 @@ pub async fn a_replaced_token_ends_nothing_and_changes_nothing(stage: &Stage) {
             assert!(matches!(moved.expect("the store answers"), (RotateOutcome::Absent, 0)));
             let updated = manager.update(&spent, |user| user.count += 1).await;
             assert!(updated.expect("the store answers").is_none());
-            // Who signs in with it in their jar ends nobody's.
+            // A login with this token in the jar must not end the owner's session.
             let mut fresh = thief.clone();
             assert_eq!(fresh.post("/login/eve").await.status, StatusCode::OK);
             assert_eq!(fresh.get("/profile").await.text, "eve");

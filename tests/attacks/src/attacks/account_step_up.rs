@@ -1,4 +1,4 @@
-//! Whoever proves more may do more, and nobody else.
+//! Only a stronger proof allows sensitive actions.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,8 +13,8 @@ use crate::account::FRESH;
 use crate::stage::{Server, Stage};
 use crate::user::signed_in;
 
-/// A sensitive act asks for a session alone: one that was left open hours ago, or that a password
-/// alone has opened, will do. OWASP ASVS 7.5.1 and 7.2.4, NIST SP 800-63B-4, 5.2.
+/// A sensitive action requires only a session, even one left open for hours or opened by a
+/// password alone. OWASP ASVS 7.5.1 and 7.2.4, NIST SP 800-63B-4, 5.2.
 pub async fn a_sensitive_act_is_refused_to_a_session_that_is_stale_or_too_low(stage: &Stage) {
     let mut client = stage.one.client();
     client.post("/login/ada").await;
@@ -32,7 +32,7 @@ pub async fn a_sensitive_act_is_refused_to_a_session_that_is_stale_or_too_low(st
         assert_eq!(client.get("/profile").await.text, "ada", "nobody is signed out by it");
     }
 
-    // By a password: fresh, and no stronger than a password is.
+    // With a password: fresh, and no stronger than a password.
     let stale = client.clone();
     assert_eq!(client.post("/account/prove/1").await.status, StatusCode::OK);
     assert_ne!(client.jar, stale.jar, "a proof changes the token");
@@ -43,7 +43,7 @@ pub async fn a_sensitive_act_is_refused_to_a_session_that_is_stale_or_too_low(st
         let answer = client.at(server).post("/account/strong").await;
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
     }
-    // By a second factor: as strong as that, and no stronger.
+    // With a second factor: stronger, but no stronger than that.
     assert_eq!(client.post("/account/prove/2").await.status, StatusCode::OK);
     assert_ne!(client.jar, low.jar);
     let token = client.token().expect("it is signed in");
@@ -62,14 +62,14 @@ pub async fn a_sensitive_act_is_refused_to_a_session_that_is_stale_or_too_low(st
         assert_eq!(session.level(), Some(Level::Two), "exactly what was proved");
         assert_eq!(session.authenticated_at(Level::Three), None);
     }
-    // Another session of the same user's has proved nothing.
+    // Another session of the same user has proved nothing.
     let mut device = stage.other.client();
     device.post("/login/ada").await;
     assert_eq!(device.post("/account/strong").await.status, StatusCode::UNAUTHORIZED);
 }
 
-/// A relative: proofs race, and one that is weaker or older undoes what another has proved, or one
-/// lifts the session to more than any of them proved.
+/// Related: concurrent proofs, where a weaker or older proof undoes another, or the session
+/// gets a higher level than any of them proved.
 pub async fn of_proofs_at_once_none_lowers_anything(stage: &Stage) {
     for highest in [Level::Two, Level::Three] {
         let managers = stage.servers().map(|server| {
@@ -118,7 +118,8 @@ pub async fn of_proofs_at_once_none_lowers_anything(stage: &Stage) {
             let found = found.expect("the store answers").expect("it is in its grace");
             assert!(found.level() <= Some(highest));
         }
-        // One session has one token: the others are in their grace, and give no successor.
+        // A session has one current token: the others are in their grace period, and have
+        // no successor.
         let mut last = None;
         for successor in &successors {
             match managers[1].rotate(successor).await.expect("the store answers") {
@@ -136,8 +137,9 @@ pub async fn of_proofs_at_once_none_lowers_anything(stage: &Stage) {
     }
 }
 
-/// A relative: the token changes while its user proves who they are, and without a grace the proof
-/// has no session to go to. Whoever proved it is told, and it is nobody else's.
+/// Related: the token is rotated while its user completes a proof, so without a grace
+/// period the proof has no session. The caller must be notified, and no other session may
+/// be raised.
 pub async fn a_proof_that_comes_too_late_is_told_and_lifts_nothing(stage: &Stage) {
     let managers = stage.servers().map(Server::manager);
     let token = sign_in(&managers[0], "ada").await;

@@ -1,4 +1,4 @@
-//! A client's own id is never adopted, and asking makes nothing.
+//! An id chosen by the client is never adopted, and a lookup creates nothing.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -9,10 +9,10 @@ use kvolt_session::Token;
 use crate::client::COOKIE_NAME;
 use crate::stage::Stage;
 
-/// fiber CVE-2024-38513, aiohttp-session CVE-2018-1000519, CodeIgniter CVE-2018-12071: an unknown id
-/// is adopted, by one store or another. axum_session 0.22, ruts 0.13 (tried): it is at the sign-in.
+/// fiber CVE-2024-38513, aiohttp-session CVE-2018-1000519, CodeIgniter CVE-2018-12071: some
+/// stores adopt an unknown id. axum_session 0.22, ruts 0.13 (tried): adopt it at login.
 ///
-/// An id of the right form that nobody gave out, on every route: nothing is ever stored under it.
+/// A well-formed id that was never issued, on every route: nothing may be stored under it.
 pub async fn a_token_that_the_client_chose_is_never_adopted(stage: &Stage) {
     let manager = stage.one.manager();
     for (number, server) in (0..).zip(stage.servers()) {
@@ -42,7 +42,7 @@ pub async fn a_token_that_the_client_chose_is_never_adopted(stage: &Stage) {
             assert!(
                 !path.contains("login") || victim.jar.value().is_some_and(|value| value != chosen)
             );
-            // Neither under its id, nor under anything else that it could be taken for.
+            // Neither under its id, nor under any other key derived from it.
             let key = token.id().key(manager.namespace());
             for key in [key, Key::of(&chosen), Key::from_bytes([number; 32])] {
                 let found = server.store.get(&key, Freshness::Strict).await;
@@ -53,13 +53,13 @@ pub async fn a_token_that_the_client_chose_is_never_adopted(stage: &Stage) {
             assert_eq!(attacker.clone().get("/profile").await.status, StatusCode::UNAUTHORIZED);
         }
     }
-    // The visitors and the sign-ins of both, and nothing else.
+    // Only the anonymous sessions and logins of both clients.
     let indexes = usize::from(stage.dump().windows(9).any(|window| window == b".owners:{"));
     assert_eq!(stage.count(), 6 + indexes);
 }
 
-/// Django CVE-2015-5143, -5963, -5964: a request with an unknown id, or a logout of nobody, makes a
-/// record, and visitors fill the store.
+/// Django CVE-2015-5143, -5963, -5964: a request with an unknown id, or a logout without a
+/// session, creates a record, and visitors fill the store.
 pub async fn a_thousand_unknown_ids_and_a_thousand_logouts_of_nobody_store_nothing(stage: &Stage) {
     let client = stage.one.client();
     for number in 0_u32..1_000 {
@@ -75,7 +75,7 @@ pub async fn a_thousand_unknown_ids_and_a_thousand_logouts_of_nobody_store_nothi
         assert_eq!((answer.status, answer.set_cookies().len()), (StatusCode::OK, 0));
     }
     for number in 0_u8..100 {
-        // A logout with an unknown id takes the cookie away, and makes nothing.
+        // A logout with an unknown id removes the cookie, and creates nothing.
         let mut unknown = client.presenting(&URL_SAFE_NO_PAD.encode([number; 36]));
         let answer = unknown.post("/logout").await;
         assert_eq!(answer.status, StatusCode::OK);

@@ -1,4 +1,4 @@
-//! Whoever reads the store becomes nobody.
+//! Read access to the store gives no access to sessions.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ use super::{rotated, sign_in};
 use crate::stage::Stage;
 use crate::user::{guest, signed_in};
 
-/// Rack CVE-2019-16782: a store is asked for the raw id, and how long it takes tells about it. TYPO3
-/// CVE-2021-21339: ids are there in the clear.
+/// Rack CVE-2019-16782: the store looks up the raw id, and its timing reveals parts of it.
+/// TYPO3 CVE-2021-21339: ids are stored in plain text.
 ///
-/// A store knows a session by its public id, and keeps a SHA-256 of the token. The secret part is
-/// searched for in everything that is in the store, as text, as its bytes, in hexadecimal digits and
-/// in base64, after each thing that can be done with a token.
+/// A store identifies a session by its public id, and keeps a SHA-256 digest of the token.
+/// The test performs every operation on tokens, and then searches the whole store for the
+/// secret part, as text, as bytes, in hexadecimal and in base64.
 pub async fn a_dump_of_the_store_holds_no_token(stage: &Stage) {
     let grace = Duration::from_secs(600);
     let manager = stage.one.builder().rotation_grace(grace).build().expect("it can work");
@@ -42,7 +42,7 @@ pub async fn a_dump_of_the_store_holds_no_token(stage: &Stage) {
             );
         }
     }
-    // It is the dump of these sessions, and is searched as it should be.
+    // Proves that the dump contains these sessions, and that the search works.
     for token in [&plain, &used, &successor, &logged_in] {
         let id = token.id();
         let hex = id.to_string();
@@ -55,10 +55,10 @@ pub async fn a_dump_of_the_store_holds_no_token(stage: &Stage) {
     assert!(contains(&dump, b"cleo") || contains(&dump, hex(b"cleo").as_bytes()));
 }
 
-/// TYPO3 CVE-2021-21339: what is read in the store is presented as a token.
+/// TYPO3 CVE-2021-21339: an attacker presents stored data as a token.
 ///
-/// The id and the key, in every form in which they could be taken for a token, and what else the
-/// record has put in the place of the secret: the digest of the token, the namespace's tag, the seed.
+/// Tries the id and the key in every possible form, combined with the other values of the
+/// record: the digest of the token, the namespace's tag, the seed.
 pub async fn a_stored_key_presented_as_a_token_is_refused(stage: &Stage) {
     let mut victim = stage.one.client();
     victim.post("/login/ada").await;
@@ -108,7 +108,7 @@ pub async fn a_stored_key_presented_as_a_token_is_refused(stage: &Stage) {
     stage.is_accepted(&token).await;
 }
 
-/// The session's record, as a store of bytes has it.
+/// Returns the session's record as bytes in the store.
 async fn record(stage: &Stage, token: &Token) -> String {
     let key = token.id().key(stage.one.store.namespace());
     let bytes = match &stage.one.bytes {
@@ -125,17 +125,17 @@ async fn record(stage: &Stage, token: &Token) -> String {
     String::from_utf8(bytes).expect("it is text")
 }
 
-/// A text of the record's envelope.
+/// Returns a text field of the record's envelope.
 fn field(record: &str, name: &str) -> String {
     let (_, rest) = record.split_once(&format!("\"{name}\":\"")).expect("it has one");
     rest.split('"').next().unwrap_or_default().to_owned()
 }
 
-/// How a token, or its secret part, could be written. The id is no secret.
+/// Returns the possible encodings of a token and of its secret part. The id is not secret.
 fn forms(token: &Token) -> Vec<Vec<u8>> {
     let text = token.expose().as_bytes();
     let bytes = URL_SAFE_NO_PAD.decode(text).expect("it is base64");
-    // 12 bytes of id, in 16 characters.
+    // 12 bytes of id, 16 characters.
     let (secret_text, secret) = (&text[16..], &bytes[12..]);
     vec![
         secret_text.to_vec(),
@@ -148,7 +148,7 @@ fn forms(token: &Token) -> Vec<Vec<u8>> {
         STANDARD_NO_PAD.encode(text).into_bytes(),
         STANDARD_NO_PAD.encode(secret_text).into_bytes(),
         URL_SAFE.encode(text).into_bytes(),
-        // A part of it is a part too much.
+        // Even a part of the secret must not be stored.
         secret_text[..12].to_vec(),
         secret_text[secret_text.len() - 12..].to_vec(),
         secret[..9].to_vec(),

@@ -1,4 +1,4 @@
-//! An id that is taken is never taken over.
+//! An existing id is never overwritten.
 
 use kvolt_cache::{Expiry, Freshness, InsertOutcome, Key, NewEntry, Predecessor, Store};
 use std::time::Duration;
@@ -7,12 +7,12 @@ use super::{account, rotated, sign_in};
 use crate::stage::Stage;
 use crate::user::{guest, signed_in};
 
-/// tower-sessions 180, 181, 188: a new id that somebody has already overwrites their session. Here
-/// each first id is taken in the moment before it is used. (A rotation keeps the id, so it has none
-/// to collide.)
+/// tower-sessions 180, 181, 188: a new id that already exists overwrites the other session.
+/// Here every new id is taken just before it is used. (A rotation keeps the id, so it can't
+/// collide.)
 ///
-/// (With a generator that repeats itself, which only the crate's own tests can have, it is
-/// `repeating_generator_overwrites_no_session`.)
+/// (The equivalent with a repeating random generator, which only the crate's own tests can
+/// inject, is `repeating_generator_overwrites_no_session`.)
 pub async fn an_id_that_collides_overwrites_nobody(stage: &Stage) {
     let manager = stage.one.manager();
     let victim = sign_in(&manager, "victim").await.id().key(manager.namespace());
@@ -47,7 +47,8 @@ pub async fn an_id_that_collides_overwrites_nobody(stage: &Stage) {
     }
 }
 
-/// The same where it is decided: under one key, all that the contract of a store allows.
+/// The same property at the level of the store: every operation that its contract allows on
+/// a taken key.
 pub async fn insertion_to_a_taken_key_changes_nothing(stage: &Stage) {
     let manager = stage.one.manager();
     let (ada, bob) = (sign_in(&manager, "ada").await, sign_in(&manager, "bob").await);
@@ -60,7 +61,7 @@ pub async fn insertion_to_a_taken_key_changes_nothing(stage: &Stage) {
     let long = Expiry::after(Duration::from_secs(3_600));
     for server in stage.servers() {
         let entry = || NewEntry::new(first.value.clone(), long).owner(account("eve"));
-        // Alone, and in the place of another, which then stays too.
+        // Alone, and as a replacement of another entry, which must then stay.
         let replacing = Predecessor::new(ada).owner(account("ada")).seen(first.version);
         for entry in [entry(), entry().replaces(replacing)] {
             let inserted = server.store.insert(bob, entry).await.expect("the store answers");
@@ -74,7 +75,7 @@ pub async fn insertion_to_a_taken_key_changes_nothing(stage: &Stage) {
         assert_eq!(after.deadlines.absolute(), before.deadlines.absolute());
     }
 
-    // Of many at once that draw one key, one gets it.
+    // Of many concurrent insertions under one key, one succeeds.
     let key = Key::of("drawn by everybody");
     let value = read(&ada).await.value;
     let draws = stage.servers().into_iter().cycle().take(40).map(|server| {

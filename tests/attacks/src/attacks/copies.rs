@@ -1,4 +1,4 @@
-//! A logout on one server is one on all.
+//! A logout on one server applies to all servers.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use kvolt_testkit::Call;
 use super::{account, sign_in};
 use crate::stage::{Stage, Waiting};
 
-/// axum_session, stores of tower-sessions: a server keeps a copy, and is never told that the session
-/// has ended elsewhere.
+/// axum_session, stores of tower-sessions: a server keeps a copy, and is never notified
+/// that the session has ended on another server.
 ///
-/// Both servers know the session well. Where there is a near cache, it may be used until the bound,
-/// and never on a route that is strict.
+/// Both servers have used the session. A near cache may return it until the bound, but
+/// never on a strict route.
 pub async fn a_logout_on_one_server_is_one_on_the_other(stage: &Stage) {
     for path in ["/logout", "/deep/down/below/logout", "/revoke-all", "/login/bob"] {
         let mut client = stage.one.client();
@@ -42,7 +42,7 @@ pub async fn a_logout_on_one_server_is_one_on_the_other(stage: &Stage) {
     }
 }
 
-/// The same stores: a copy is being fetched while the session ends, and is kept when it arrives.
+/// The same stores: a copy is fetched while the session ends, and is stored afterwards.
 pub async fn a_copy_that_is_fetched_across_a_logout_revives_nothing(stage: &Stage) {
     for round in 0..6 {
         let owner = format!("ada-{round}");
@@ -66,7 +66,7 @@ pub async fn a_copy_that_is_fetched_across_a_logout_revives_nothing(stage: &Stag
         };
         assert!(ended);
         if round >= 3 {
-            // What was pushed has arrived, and the answer comes after it.
+            // The pushed change has arrived, and the answer arrives after it.
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         stage.other.faults.release();
@@ -80,10 +80,11 @@ pub async fn a_copy_that_is_fetched_across_a_logout_revives_nothing(stage: &Stag
     }
 }
 
-/// The same stores, when nothing can be told: connections fall, nobody can connect, or everything is
-/// held up. A copy is used no longer than the bound; then it is an error, and not guessed.
+/// The same stores, without notifications: connections drop, reconnects fail, or all
+/// traffic is held. A copy is used no longer than the bound; then the read is an error, not
+/// a guess.
 ///
-/// Without a near cache there is nothing to be told.
+/// Without a near cache there are no notifications to lose.
 pub async fn a_logout_that_nobody_is_told_of_is_seen_within_the_bound(stage: &Stage) {
     let (Some(bound), Some(proxy)) = (stage.bound(), stage.other.proxy()) else { return };
     let hurts: [fn(&Proxy); 3] = [Proxy::drop_connections, Proxy::cut, Proxy::blackhole];
@@ -99,7 +100,7 @@ pub async fn a_logout_that_nobody_is_told_of_is_seen_within_the_bound(stage: &St
         let since = Waiting::begin(stage);
         loop {
             let last = since.is_over();
-            // One that is held up is no answer either.
+            // A read that never completes is not an answer either.
             let asked = tokio::time::timeout(bound, other.get(&token)).await;
             match asked {
                 Ok(Ok(Some(_))) => since.goes_on(last).await,

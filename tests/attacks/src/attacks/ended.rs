@@ -1,4 +1,4 @@
-//! What was ended stays ended, whatever is in flight.
+//! An ended session stays ended, whatever is in flight.
 
 use http::{Method, StatusCode};
 use kvolt_session::{Access, Manager, OwnerLimit, RotateOutcome, Token};
@@ -30,7 +30,7 @@ const ENDINGS: [Ending; 6] = [
 ];
 
 impl Ending {
-    /// Ends what this token is of. `companion` is another of the owner's sessions.
+    /// Ends the session of this token. `companion` is another session of the owner.
     async fn end(self, server: &Server, owner: &str, token: &Token, companion: &Token) {
         let manager = server.manager();
         let owner = account(owner);
@@ -53,20 +53,20 @@ impl Ending {
 /// What a slower request is doing meanwhile.
 #[derive(Debug, Clone, Copy)]
 enum Act {
-    /// It has read the session to change it, and has not begun to write.
+    /// It has read the session in order to change it, and has not begun to write.
     Loaded,
-    /// It is about to write what it has changed.
+    /// It is about to write its change.
     Saving,
-    /// It is about to give it another token.
+    /// It is about to rotate the token.
     Rotating,
-    /// It has used the session, and does not know yet.
+    /// It has used the session, and the touch is in flight.
     Touching,
 }
 
 const ACTS: [Act; 4] = [Act::Loaded, Act::Saving, Act::Rotating, Act::Touching];
 
 impl Act {
-    /// Lets a request come so far, and no further.
+    /// Runs a request up to this point, and holds it there.
     async fn begin(self, server: &Server, token: &Token) -> JoinHandle<()> {
         match self {
             Self::Loaded | Self::Touching => {
@@ -99,7 +99,7 @@ impl Act {
                 assert!(matches!(rotated, RotateOutcome::Absent), "{self:?}: {rotated:?}");
             }
             Self::Touching => {
-                // It was there when it was read.
+                // The session was live when it was read.
                 let found = manager.get_with(token, Access::SLIDE.strict()).await;
                 assert!(found.expect("the store answers").is_some());
             }
@@ -107,14 +107,14 @@ impl Act {
     }
 }
 
-/// rack-session CVE-2025-46336; dalli, connect-redis and nextjs-auth0 issues: a request that has
-/// loaded the session saves it after the logout, and it is back.
+/// rack-session CVE-2025-46336; issues of dalli, connect-redis and nextjs-auth0: a request
+/// that has loaded the session saves it after the logout, which restores it.
 ///
-/// Each way in which a session ends, against each thing that a request can be in the middle of.
+/// Tests every way to end a session against every step of a request.
 pub async fn a_deleted_session_is_not_restored_by_a_save_in_flight(stage: &Stage) {
     for (number, ending) in ENDINGS.into_iter().enumerate() {
         for act in ACTS {
-            // A near cache that has a copy asks nothing before it saves.
+            // A near cache with a copy reads nothing from the store before it saves.
             if stage.bound().is_some() && matches!(act, Act::Loaded) {
                 continue;
             }
@@ -137,8 +137,8 @@ pub async fn a_deleted_session_is_not_restored_by_a_save_in_flight(stage: &Stage
     }
 }
 
-/// actix-session 0.11: a save that finds nothing makes the session anew under a fresh id, and sends
-/// it to the client that has just logged out.
+/// actix-session 0.11: a save that finds no session creates it under a new id, and sends it
+/// to the client that has just logged out.
 pub async fn a_request_in_flight_across_a_logout_changes_nothing_and_gets_no_cookie(stage: &Stage) {
     for (method, path, held, expected) in [
         (Method::POST, "/count", Call::Replace, StatusCode::UNAUTHORIZED),
@@ -146,7 +146,7 @@ pub async fn a_request_in_flight_across_a_logout_changes_nothing_and_gets_no_coo
         (Method::POST, "/rotate", Call::Replace, StatusCode::UNAUTHORIZED),
         (Method::POST, "/password", Call::Replace, StatusCode::UNAUTHORIZED),
         (Method::POST, "/logout", Call::Remove, StatusCode::OK),
-        // It was let in before the logout, and shows what it was let in with.
+        // The request was admitted before the logout, and returns the data from then.
         (Method::GET, "/strict/profile", Call::Get, StatusCode::OK),
     ] {
         let mut client = stage.one.client();
@@ -179,7 +179,7 @@ pub async fn a_request_in_flight_across_a_logout_changes_nothing_and_gets_no_coo
     }
 }
 
-/// A relative of both: the session ends by itself while a request is in the middle of saving it.
+/// Related to both: the session expires while a request is saving it.
 pub async fn an_expired_session_is_not_restored_by_a_save_in_flight(stage: &Stage) {
     let moment = stage.moment();
     let manager =
@@ -212,8 +212,8 @@ pub async fn an_expired_session_is_not_restored_by_a_save_in_flight(stage: &Stag
     }
 }
 
-/// A relative: a use is written down late, after the session has ended, and it is back. On each
-/// store on which that is a call of its own.
+/// Related: a touch is written after the session has ended, and restores it. Applies to
+/// each store that writes touches separately.
 pub async fn slide_in_flight_restores_nothing(stage: &Stage) {
     if stage.is_in_memory() {
         return;

@@ -1,4 +1,4 @@
-//! Sessions end when they should, by the store's clock.
+//! Sessions expire on time, by the store's clock.
 
 use http::StatusCode;
 use kvolt_session::{Access, RotateOutcome};
@@ -7,8 +7,8 @@ use super::{account, listed, rotated, sign_in};
 use crate::stage::Stage;
 use crate::user::signed_in;
 
-/// aiohttp-session CVE-2018-1000814: expiry is left to the client's cookie, or to somebody who
-/// cleans. Nobody cleans here, and no call finds the session or brings it back.
+/// aiohttp-session CVE-2018-1000814: expiry depends on the client's cookie, or on a cleanup
+/// job. No cleanup runs here, and no call may find or restore the session.
 pub async fn an_idle_session_ends_and_no_call_brings_it_back(stage: &Stage) {
     let moment = stage.moment();
     let manager = stage.one.builder().idle_timeout(moment).build().expect("it can work");
@@ -49,17 +49,17 @@ pub async fn an_idle_session_ends_and_no_call_brings_it_back(stage: &Stage) {
     stage.is_refused(&token).await;
 }
 
-/// @fastify/session CVE-2024-35220: loading a session, or touching it, sets its end anew.
+/// @fastify/session CVE-2024-35220: loading or touching a session resets its absolute end.
 ///
-/// The end that a session had when it was made is the one that every later answer tells, whatever
-/// is done and on whichever server, and after it there is no answer.
+/// Every later answer must report the end set at creation, on both servers and after every
+/// operation, and no answer may come after it.
 pub async fn nothing_that_is_done_with_a_session_moves_its_end(stage: &Stage) {
     let lifetime = stage.moment() * 2;
     let managers = stage.servers().map(|server| {
         let builder = server.builder().idle_timeout(lifetime).lifetime(lifetime);
         builder.build().expect("it can work")
     });
-    // What the settings are is asked when a session is made, and never again.
+    // The settings apply when a session is created, not later.
     let longer = stage.one.manager();
     let made = stage.now();
     let mut token = sign_in(&managers[0], "ada").await;
@@ -97,7 +97,7 @@ pub async fn nothing_that_is_done_with_a_session_moves_its_end(stage: &Stage) {
     stage.is_refused(&token).await;
 }
 
-/// A relative: what only looks, such as a poll, keeps an idle session alive for ever.
+/// Related: read-only access such as polling keeps an idle session alive.
 pub async fn looking_does_not_keep_a_session_alive(stage: &Stage) {
     let idle = stage.moment();
     let manager = stage.one.builder().idle_timeout(idle).build().expect("it can work");

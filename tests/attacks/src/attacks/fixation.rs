@@ -1,14 +1,15 @@
-//! The id from before a sign-in is worth nothing after it.
+//! A token from before a login is rejected after it.
 
 use http::StatusCode;
 
 use super::{account, listed};
 use crate::stage::Stage;
 
-/// passport CVE-2022-25896: the id is kept over the sign-in, so whoever made the victim use it is
-/// signed in, too.
+/// passport CVE-2022-25896: the login keeps the id, so an attacker who set it is signed in
+/// too.
 ///
-/// The jar is saved before, with the session of a visitor in it, and tried on both servers.
+/// The jar is saved before the login, with an anonymous session in it, and tried on both
+/// servers.
 pub async fn a_jar_saved_before_a_sign_in_is_worth_nothing_after_it(stage: &Stage) {
     for path in ["/login/ada", "/bare/login/ada"] {
         for server in stage.servers() {
@@ -42,13 +43,13 @@ pub async fn a_jar_saved_before_a_change_of_user_is_worth_nothing_after_it(stage
     stage.is_refused(&ada.token().expect("it was a session")).await;
     assert_eq!(ada.at(&stage.one).get("/profile").await.status, StatusCode::UNAUTHORIZED);
     assert_eq!(shared.get("/profile").await.text, "bob");
-    // Nor does the first user own what the second does now.
+    // The first user must not own the second user's session.
     let manager = stage.other.manager();
     let of = async |owner: &str| listed(&manager, owner).await.len();
     assert_eq!((of("ada").await, of("bob").await), (0, 1));
     assert_eq!(manager.revoke_owner(&account("ada")).await.expect("the store answers"), 0);
     assert_eq!(shared.get("/profile").await.text, "bob");
-    // Back again, and not to what was before.
+    // Signing in as the first user again does not restore the first session.
     shared.post("/login/ada").await;
     assert_ne!(shared.jar, ada.jar);
 }

@@ -1,7 +1,7 @@
-//! Whoever knows a session's id knows nothing.
+//! Knowledge of a session's id gives no access.
 //!
-//! The id is in lists, in logs, in events and in administration, and it is what a client chooses when
-//! it makes a token up. So nothing may happen to a session before the secret was verified.
+//! The id appears in lists, logs, events and administration, and a client chooses it when
+//! it makes up a token. So no operation may affect a session before the secret is verified.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -16,7 +16,7 @@ use crate::stage::{Server, Stage};
 use crate::told::Told;
 use crate::user::{User, decoded, signed_in};
 
-/// A token of these bytes.
+/// Creates a token from these bytes.
 fn made(bytes: impl AsRef<[u8]>) -> Token {
     Token::parse(URL_SAFE_NO_PAD.encode(bytes)).expect("it has the form of one")
 }
@@ -25,13 +25,14 @@ fn bytes_of(token: &Token) -> Vec<u8> {
     URL_SAFE_NO_PAD.decode(token.expose()).expect("it is base64")
 }
 
-/// Random bytes, as good as an attacker's.
+/// Returns random bytes of an attacker.
 fn junk() -> [u8; 16] {
     use std::hash::{BuildHasher, RandomState};
     u128::from(RandomState::new().hash_one(1)).pow(2).to_le_bytes()
 }
 
-/// Tokens with the victim's id, by whoever has a session of their own and one of another application.
+/// Returns tokens with the victim's id, made by an attacker with one session here and one
+/// of another application.
 fn made_up(victim: &Token, own: &Token, foreign: &Token) -> Vec<(&'static str, Token)> {
     let (id, own, foreign) = (&bytes_of(victim)[..12], bytes_of(own), bytes_of(foreign));
     let with = |secret: &[u8]| made([id, secret].concat());
@@ -47,7 +48,7 @@ fn made_up(victim: &Token, own: &Token, foreign: &Token) -> Vec<(&'static str, T
     ]
 }
 
-/// A manager on each server that ends a session at the theft of its token.
+/// Creates a manager on each server that ends a session on token reuse.
 fn managers(stage: &Stage, idle: Duration) -> ([Manager<User>; 2], Told) {
     let told = Told::default();
     let managers = stage.servers().map(|server: &Server| {
@@ -58,8 +59,8 @@ fn managers(stage: &Stage, idle: Duration) -> ([Manager<User>; 2], Told) {
     (managers, told)
 }
 
-/// The session is used, ended, signed out, logged in over or called stolen by its id alone: by every
-/// call, on every route, on both servers.
+/// A session is used, ended, replaced by a login or reported stolen with its id alone: by
+/// every call, on every route, on both servers.
 pub async fn id_alone_does_nothing_to_a_session(stage: &Stage) {
     let (managers, told) = managers(stage, Duration::from_secs(1_800));
     let mut victim = stage.one.client_of(managers[0].clone());
@@ -126,7 +127,7 @@ pub async fn id_alone_does_nothing_to_a_session(stage: &Stage) {
             assert_eq!(manager.revoke_others(&guess).await.expect("the store answers"), 0);
             assert!(!manager.logout(&guess).await.expect("the store answers"), "{what}");
         }
-        // What is cut off is no token.
+        // A truncated token is not a token.
         for length in [16, 24, 40, 47] {
             let cut = &token.expose()[..length];
             let attacker = server.client_of(manager.clone()).presenting(cut);
@@ -145,8 +146,8 @@ pub async fn id_alone_does_nothing_to_a_session(stage: &Stage) {
     assert_eq!(alarms.collect::<Vec<_>>(), [], "nobody is called a thief");
 }
 
-/// A relative: a sign-in ends the session that the client came with, and the client came with a
-/// stranger's id in its cookie.
+/// Related: a login ends the session in the client's cookie, and the cookie contains
+/// another session's id.
 pub async fn login_with_a_strangers_id_signs_no_stranger_out(stage: &Stage) {
     let managers = stage.servers().map(Server::manager);
     let token = sign_in(&managers[0], "ada").await;
@@ -171,7 +172,7 @@ pub async fn login_with_a_strangers_id_signs_no_stranger_out(stage: &Stage) {
     assert_eq!(ids(&managers[0], "ada").await, [token.id()]);
 }
 
-/// A relative: its owner has long gone, and whoever knows the id keeps the session alive.
+/// Related: an attacker with the id keeps the session alive long after its owner has left.
 pub async fn id_alone_keeps_no_session_alive(stage: &Stage) {
     let idle = stage.moment();
     let (managers, _) = managers(stage, idle);
@@ -197,8 +198,8 @@ pub async fn id_alone_keeps_no_session_alive(stage: &Stage) {
     stage.is_refused(&token).await;
 }
 
-/// A relative: junk for a known id costs more than junk for an unknown one: reads of the store, a
-/// large record that is decoded, or with a near cache a question each, all at once.
+/// Related: junk for a known id costs more than junk for an unknown one: reads of the
+/// store, decoding of a large record, or with a near cache one concurrent read per request.
 pub async fn junk_for_a_known_id_is_read_once_and_not_decoded(stage: &Stage) {
     let server = &stage.other;
     let manager = server.manager();
@@ -223,7 +224,7 @@ pub async fn junk_for_a_known_id_is_read_once_and_not_decoded(stage: &Stage) {
             let before = all();
             let answer = server.client().presenting(guess.expose()).post(path).await;
             assert_eq!(answer.status == StatusCode::OK, is_in, "{path}");
-            // A sign-out asks once more whether it is a token of the session.
+            // A logout checks the token once more.
             let most = if is_in { 2 } else { 1 };
             assert!(all() - before <= most, "{path}, {what}: {} calls", all() - before);
         }
@@ -236,7 +237,8 @@ pub async fn junk_for_a_known_id_is_read_once_and_not_decoded(stage: &Stage) {
     if stage.bound().is_none() {
         return;
     }
-    // With a copy there, and a hundred at once: two questions at a time are all that the store sees.
+    // With a cached copy, and a hundred concurrent requests: the store sees at most two
+    // reads at a time.
     assert!(manager.get(&token).await.expect("the store answers").is_some());
     server.faults.only(&[Call::Get]);
     server.faults.hold_answers();
@@ -248,7 +250,7 @@ pub async fn junk_for_a_known_id_is_read_once_and_not_decoded(stage: &Stage) {
     });
     let asked: Vec<_> = asked.collect();
     server.faults.until_waiting(1).await;
-    // Time for the others to ask, if they do.
+    // Gives the other requests time to read.
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(reads() - before <= 2, "{} questions in flight", reads() - before);
     server.faults.release();

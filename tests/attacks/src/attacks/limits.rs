@@ -1,4 +1,4 @@
-//! How many sessions an owner has, and that ending them all misses none.
+//! The number of sessions per owner is limited, and ending all of them misses none.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,8 +20,8 @@ fn limited(server: &Server, max_entries: u32, at_limit: AtLimit) -> Manager<User
     server.builder().owner_limit(limit).build().expect("it can work")
 }
 
-/// Mattermost CVE-2024-4183: there is no limit, and whoever has the password fills the store. One
-/// sign-in more than allowed, on either server.
+/// Mattermost CVE-2024-4183: without a limit, a client with the password fills the store.
+/// One login more than the limit, on either server.
 pub async fn one_sign_in_too_many_is_refused_or_ends_the_oldest(stage: &Stage) {
     for at_limit in [AtLimit::Refuse, AtLimit::RemoveOldest] {
         let mut devices = Vec::new();
@@ -44,7 +44,7 @@ pub async fn one_sign_in_too_many_is_refused_or_ends_the_oldest(stage: &Stage) {
         for device in &devices {
             stage.is_accepted(&device.token().expect("it is signed in")).await;
         }
-        // Who signs in over a session of their own takes no more room.
+        // A login over an existing session does not count twice.
         let first = &mut devices[0];
         assert_eq!(first.post(&format!("/login/{owner}")).await.status, StatusCode::OK, "{owner}");
         for device in &devices {
@@ -53,8 +53,9 @@ pub async fn one_sign_in_too_many_is_refused_or_ends_the_oldest(stage: &Stage) {
     }
 }
 
-/// Mattermost CVE-2024-4183, when sign-ins race: each counts before any has been made, and all pass.
-/// Two hundred at once, on two servers, and at no moment are there more than the limit.
+/// Mattermost CVE-2024-4183 with concurrent logins: each counts before any session is
+/// created, and all pass. Two hundred concurrent logins on two servers must never exceed
+/// the limit.
 pub async fn the_limit_of_sessions_is_exact_with_two_hundred_sign_ins_at_once(stage: &Stage) {
     for at_limit in [AtLimit::Refuse, AtLimit::RemoveOldest] {
         let name = format!("{at_limit:?}");
@@ -98,8 +99,8 @@ pub async fn the_limit_of_sessions_is_exact_with_two_hundred_sign_ins_at_once(st
     }
 }
 
-/// A relative of all of them: everything of an account is ended while sign-ins and rotations are
-/// under way, and one slips through. Whatever was there before it began is gone.
+/// Related: all sessions of an account are ended during logins and rotations, and one is
+/// missed. Every session created before the call must end.
 pub async fn ending_all_during_two_hundred_sign_ins_leaves_nothing_that_came_before_it(
     stage: &Stage,
 ) {
@@ -118,7 +119,7 @@ pub async fn ending_all_during_two_hundred_sign_ins_leaves_nothing_that_came_bef
                 }
             })
         });
-        // What gets another token again and again was there before, too.
+        // Sessions that are rotated continuously existed before the call, too.
         let mut moving = Vec::new();
         for manager in &managers {
             let mut token = sign_in(manager, &name).await;
@@ -156,7 +157,7 @@ pub async fn ending_all_during_two_hundred_sign_ins_leaves_nothing_that_came_bef
                 assert!(manager.get(token).await.expect("the store answers").is_none());
             }
         }
-        // Whoever came later is in, and is found the next time.
+        // Later sessions stay live, and end with the next call.
         let all: Vec<Token> = so_far().drain(..).collect();
         let later = accepted(&managers[0], &all).await;
         let later: HashSet<_> = later.iter().map(Token::id).collect();
@@ -167,7 +168,7 @@ pub async fn ending_all_during_two_hundred_sign_ins_leaves_nothing_that_came_bef
     }
 }
 
-/// Those that the store itself has.
+/// Returns the tokens that the store itself accepts.
 async fn accepted(manager: &Manager<User>, tokens: &[Token]) -> Vec<Token> {
     let mut accepted = Vec::new();
     for token in tokens {

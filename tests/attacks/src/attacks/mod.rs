@@ -1,4 +1,5 @@
-//! The attacks, a function each, for any [`Stage`](crate::Stage). Each panics where it succeeds.
+//! The attacks: one function each, for any [`Stage`](crate::Stage). A function panics if
+//! the attack succeeds.
 
 mod account_administrator;
 mod account_anonymous;
@@ -60,12 +61,12 @@ use kvolt_session::{Manager, Owner, RotateOutcome, SessionId, SessionSnapshot, T
 
 use crate::user::{User, signed_in};
 
-/// Signs somebody in.
+/// Signs in a user.
 async fn sign_in(manager: &Manager<User>, name: &str) -> Token {
     manager.create(signed_in(name)).await.expect("a sign-in works")
 }
 
-/// The token that a rotation gave.
+/// Returns the new token of a rotation.
 fn rotated(rotated: RotateOutcome) -> Token {
     match rotated {
         RotateOutcome::Token(token) => token,
@@ -73,19 +74,19 @@ fn rotated(rotated: RotateOutcome) -> Token {
     }
 }
 
-/// The owner of this name.
+/// Returns the owner with this name.
 fn account(name: impl AsRef<str>) -> Owner {
     Owner::new(name.as_ref()).expect("it is a name")
 }
 
-/// An account's sessions, all of which can be read.
+/// Returns an account's sessions; asserts that all are readable.
 async fn listed(manager: &Manager<User>, name: impl AsRef<str>) -> Vec<SessionSnapshot<User>> {
     let listing = manager.list(&account(name)).await.expect("the store answers");
     assert_eq!(listing.unreadable, []);
     listing.sessions
 }
 
-/// The ids of an account's sessions.
+/// Returns the ids of an account's sessions.
 async fn ids(manager: &Manager<User>, name: impl AsRef<str>) -> Vec<SessionId> {
     listed(manager, name).await.iter().map(SessionSnapshot::id).collect()
 }

@@ -1,4 +1,4 @@
-//! What is no session of this application is out of reach.
+//! Data of other applications is out of reach.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -12,18 +12,18 @@ use super::{account, ids, sign_in};
 use crate::stage::{Server, Stage};
 use crate::user::{User, signed_in};
 
-/// Tried with everything at its default: two applications on one server, whose accounts have the same
-/// ids. A customer's cookie opened the other's back office, and ending all sessions of account 1 of
-/// the one ended those of account 1 of the other.
+/// Tried with all defaults: two applications on one server, whose accounts have the same
+/// ids. A customer's cookie opened the other application's back office, and ending all
+/// sessions of account 1 in one application ended those of account 1 in the other.
 ///
-/// The names of the namespaces are as like each other as can be.
+/// The namespaces' names are as similar as possible.
 pub async fn two_applications_on_one_server_never_meet(stage: &Stage) {
     let neighbours = [stage.neighbour("_admin").await, stage.neighbour("0").await];
     let mut all = vec![stage];
     all.extend(&neighbours);
     let mut tokens = Vec::new();
     for (at, here) in all.iter().enumerate() {
-        // So that the counts differ: 2, 3 and 4 sessions.
+        // Different counts: 2, 3 and 4 sessions.
         let mut made = Vec::new();
         for number in 0..at + 2 {
             let manager = here.servers()[number % 2].manager();
@@ -60,7 +60,7 @@ pub async fn two_applications_on_one_server_never_meet(stage: &Stage) {
             assert_eq!(page.listing.unreadable, []);
         }
     }
-    // What one application ends, of an account or of everybody, it ends for itself.
+    // Revoking an account or everyone affects only one application.
     let [admin, third] = &neighbours;
     let ended = admin.one.manager().revoke_owner(&account("bob")).await.expect("the store answers");
     assert_eq!(ended, 2);
@@ -73,7 +73,8 @@ pub async fn two_applications_on_one_server_never_meet(stage: &Stage) {
     for token in tokens[0].iter().chain([&visitor]) {
         stage.is_accepted(token).await;
     }
-    // One manager, one account, at its limit: the other's sessions do not count.
+    // An account at its limit in one application: the other application's sessions do not
+    // count.
     let limited = |server: &Server| {
         let limit = OwnerLimit::refuse(1);
         server.builder().owner_limit(limit).build().expect("it can work")
@@ -84,7 +85,8 @@ pub async fn two_applications_on_one_server_never_meet(stage: &Stage) {
     limited(&third.one).create(signed_in("ada")).await.map(drop).expect("there it is the first");
 }
 
-/// That a token of another application is unknown here, and nothing can be done with it or its id.
+/// Asserts that a token of another application is unknown here, and that neither it nor its
+/// id allows anything.
 async fn is_foreign(server: &Server, token: &Token) {
     let client = server.client().presenting(token.expose());
     for path in ["/profile", "/poll", "/strict/profile"] {
@@ -109,10 +111,11 @@ async fn is_foreign(server: &Server, token: &Token) {
     assert!(users.logout(&eves).await.expect("it answers"));
 }
 
-/// A relative: whoever may write to the server copies an entry into the namespace of another
-/// application, where the account is an administrator's; or, in its own, under another id.
+/// Related: an attacker with write access to the server copies an entry into the namespace
+/// of another application, where the account belongs to an administrator, or to another id
+/// in the same namespace.
 ///
-/// In memory nobody writes past the library.
+/// The memory store has no other writers.
 pub async fn copied_entry_is_unknown_under_any_other_key(stage: &Stage) {
     let neighbour = stage.neighbour("_admin").await;
     let (Some(bytes), Some(its_bytes)) = (&stage.one.bytes, &neighbour.one.bytes) else { return };
@@ -136,14 +139,14 @@ pub async fn copied_entry_is_unknown_under_any_other_key(stage: &Stage) {
         }
         assert!(!manager.logout(&token).await.expect("the store answers"));
         assert!(manager.get(&own).await.expect("the store answers").is_some());
-        // It lies there, and can be seen and ended.
+        // The copied entry can be listed and revoked.
         let mut listed = ids(&manager, "ada").await;
         listed.sort_by_key(|id| *id != own.id());
         assert_eq!(listed, [own.id(), token.id()]);
     }
     assert!(neighbour.one.manager().revoke(token.id()).await.expect("the store answers"));
 
-    // Under another id of its own namespace, with the token that would lead there.
+    // Under another id of the same namespace, with a token for that id.
     let mut bytes_of = URL_SAFE_NO_PAD.decode(token.expose()).expect("it is base64");
     bytes_of[0] ^= 1;
     let moved = Token::parse(URL_SAFE_NO_PAD.encode(bytes_of)).expect("it has the form of one");
@@ -154,8 +157,7 @@ pub async fn copied_entry_is_unknown_under_any_other_key(stage: &Stage) {
     stage.is_accepted(&token).await;
 }
 
-/// A relative: what has not the form of a token reaches the store all the same, as a key, a pattern
-/// or a piece of a query.
+/// Related: a malformed token reaches the store as a key, a pattern or a part of a query.
 pub async fn what_is_no_token_never_reaches_the_store(stage: &Stage) {
     let token = sign_in(&stage.one.manager(), "ada").await;
     let id = token.id().to_string();
@@ -208,14 +210,15 @@ pub async fn what_is_no_token_never_reaches_the_store(stage: &Stage) {
     assert!(dump == stage.dump(), "and is as it was");
 }
 
-/// poem 3.1 (tried), on a store that an application uses for its cache, too: a token leads to the
-/// entry of a name. The client chooses the id that is looked up, and a cache's key is the SHA-256 of
-/// a name, so it chooses the beginning of that.
+/// poem 3.1 (tried), on a store that an application also uses as a cache: a token leads to
+/// a cache entry. The client chooses the id, and a cache key is the SHA-256 digest of a
+/// name, so the client can choose its prefix.
 ///
-/// Then whoever knows the name tells whether it is there (500, not 401), and has it deleted where a
-/// manager ends what it can't decode, or an application calls `logout` or `login` with the token;
-/// and whoever has a say in the value writes a session.
+/// A client that knows the name could then find out whether the entry exists (500 instead
+/// of 401), and delete it: with a manager that ends undecodable sessions, or through
+/// `logout` or `login`. A client that can influence the value could create a session.
 ///
+/// The memory store holds values of one type only, so nothing is tried there.
 /// In memory one store holds values of one type, so there is nothing to be tried.
 pub async fn a_token_made_of_the_name_of_other_data_is_unknown(stage: &Stage) {
     let Some(bytes) = stage.one.bytes.clone() else { return };
@@ -264,7 +267,7 @@ pub async fn a_token_made_of_the_name_of_other_data_is_unknown(stage: &Stage) {
         found.push("login deletes it".to_owned());
     }
 
-    // The record of a session of one's own, with the secret of this token.
+    // The record of the attacker's own session, with the secret of this token.
     let bytes = URL_SAFE_NO_PAD.decode(&value).expect("it is base64");
     let (id, secret) = bytes.split_at(12);
     let digest = Key::of([id, &stage.one.store.namespace().tag()[..16], secret].concat());
@@ -283,7 +286,7 @@ pub async fn a_token_made_of_the_name_of_other_data_is_unknown(stage: &Stage) {
     assert!(found.is_empty(), "{found:#?}");
 }
 
-/// Text as it is.
+/// Text without encoding.
 struct Text;
 
 impl Codec<String> for Text {

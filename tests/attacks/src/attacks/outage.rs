@@ -1,4 +1,4 @@
-//! A store that fails harms nothing.
+//! A failing store harms no data.
 
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use super::{account, sign_in};
 use crate::client::{Answer, Client};
 use crate::stage::{Server, Stage, Waiting};
 
-/// Longer than any store takes to be served again.
+/// Longer than any store takes to recover.
 const MAX_RECOVERY: Duration = Duration::from_secs(30);
 
-/// axum_session 0.22 (tried): a store that can't be read gives an empty session, which is then
-/// written over the real one.
+/// axum_session 0.22 (tried): an unreadable store yields an empty session, which then
+/// overwrites the real one.
 ///
-/// The store is taken away from one server, and given back. Meanwhile it says that it can't tell,
-/// and touches neither cookie nor data; the other server goes on.
+/// One server loses its store, and recovers. Meanwhile it must report an error, and change
+/// neither cookie nor data; the other server keeps working.
 pub async fn an_outage_and_its_end_leave_the_data_unharmed(stage: &Stage) {
     let mut client = stage.one.client();
     client.post("/login/ada").await;
@@ -29,7 +29,7 @@ pub async fn an_outage_and_its_end_leave_the_data_unharmed(stage: &Stage) {
     let (jar, token) = (client.jar.clone(), client.token().expect("it is signed in"));
     for _ in 0..2 {
         stage.one.cut();
-        // What a near cache has may be used until the bound.
+        // Copies in a near cache may be used until the bound.
         stage.outlive_copies().await;
         for (method, path) in [
             (Method::POST, "/count"),
@@ -75,8 +75,8 @@ async fn is_served_again(client: &mut Client) {
     }
 }
 
-/// A relative: the store has done what it was asked and the answer gets lost. That is an error, never
-/// a success or an absence, and whatever was done is whole.
+/// Related: the store performs a call and its answer is lost. That must be an error, never
+/// a success or an absence, and the call's effect must be complete.
 pub async fn a_lost_answer_is_an_error_and_nothing_is_half_done(stage: &Stage) {
     let mut client = stage.one.client();
     client.post("/login/ada").await;
@@ -114,10 +114,10 @@ pub async fn a_lost_answer_is_an_error_and_nothing_is_half_done(stage: &Stage) {
     assert!(client.jar.is_empty());
 }
 
-/// What befalls a session in the store: what it has then, made of what it has.
+/// Damages a session's record in the store.
 type Damage = fn(&str) -> Vec<u8>;
 
-/// The envelope can't be read, so no token can be verified.
+/// Damages the envelope, so that no token can be verified.
 const OF_THE_ENVELOPE: [Damage; 6] = [
     |_| Vec::new(),
     |_| b"{}".to_vec(),
@@ -127,14 +127,14 @@ const OF_THE_ENVELOPE: [Damage; 6] = [
     |whole| whole.replace("\"seed\"", "\"need\"").into_bytes(),
 ];
 
-/// The application's data can't be read.
+/// Damages the application's data.
 const OF_THE_DATA: [Damage; 3] = [
     |whole| whole.replace("\"count\":", "\"mount\":").into_bytes(),
     |whole| whole.lines().next().unwrap_or_default().as_bytes().to_vec(),
     |whole| [whole.as_bytes(), b"\xff"].concat(),
 ];
 
-/// Puts a value in the place of a session's, past the codec, and returns what was there.
+/// Replaces a session's value directly in the store, and returns the previous value.
 async fn put(bytes: &AnyStore<Vec<u8>>, key: &Key, value: Vec<u8>) -> Vec<u8> {
     let entry = bytes.get(key, Freshness::Strict).await.expect("it answers").expect("it is there");
     let at = Target::new(key).owner(entry.owner.as_ref());
@@ -143,7 +143,7 @@ async fn put(bytes: &AnyStore<Vec<u8>>, key: &Key, value: Vec<u8>) -> Vec<u8> {
     entry.value
 }
 
-/// Damages a session, and returns what it was.
+/// Damages a session, and returns the original value.
 async fn damage(bytes: &AnyStore<Vec<u8>>, key: &Key, damage: Damage) -> Vec<u8> {
     let whole = put(bytes, key, Vec::new()).await;
     let text = String::from_utf8(whole.clone()).expect("it is text");
@@ -153,7 +153,7 @@ async fn damage(bytes: &AnyStore<Vec<u8>>, key: &Key, damage: Damage) -> Vec<u8>
     whole
 }
 
-/// Waits until no copy shows what was there before: until then, a client's answer may be old.
+/// Waits until copies from before have expired; until then, responses may be outdated.
 async fn until_seen(stage: &Stage, client: &Client, is_it: impl Fn(&Answer) -> bool) {
     let since = Waiting::begin(stage);
     for server in stage.servers() {
@@ -167,10 +167,10 @@ async fn until_seen(stage: &Stage, client: &Client, is_it: impl Fn(&Answer) -> b
     }
 }
 
-/// A relative: what is stored can't be decoded, and is taken for nothing and written over. It stays,
-/// and is whole again once it can be decoded.
+/// Related: an undecodable session is treated as absent, and overwritten. It must stay, and
+/// work again once it can be decoded.
 ///
-/// In memory nothing is decoded.
+/// The memory store decodes nothing.
 pub async fn a_session_that_can_not_be_decoded_is_not_written_over(stage: &Stage) {
     let Some(bytes) = &stage.other.bytes else { return };
     let mut client = stage.one.client();
@@ -201,13 +201,13 @@ pub async fn a_session_that_can_not_be_decoded_is_not_written_over(stage: &Stage
     assert_eq!(stage.servers().map(has_made), [1, 0], "only the sign-in made anything");
 }
 
-/// A relative: whoever has a session that can't be decoded is neither let in nor let out, and can't
-/// even sign in anew, since every request with that cookie fails. A sign-in replaces a session whose
-/// data can't be read, and a sign-out ends it. Where not even the envelope can be read, no token can
-/// be verified, so the session stays until it is revoked by its id: the client gets rid of its
-/// cookie, and a sign-out says that it failed.
+/// Related: a client with an undecodable session can neither use it nor sign in again,
+/// because every request with that cookie fails. A login must replace a session with
+/// unreadable data, and a logout must end it. If the envelope is unreadable, no token can
+/// be verified, so the session stays until it is revoked by its id: the client's cookie is
+/// removed, and a logout reports an error.
 ///
-/// In memory nothing is decoded.
+/// The memory store decodes nothing.
 pub async fn who_has_a_session_that_can_not_be_decoded_signs_in_and_out(stage: &Stage) {
     let Some(bytes) = &stage.other.bytes else { return };
     let mut found = Vec::new();
@@ -246,10 +246,10 @@ pub async fn who_has_a_session_that_can_not_be_decoded_signs_in_and_out(stage: &
     assert!(found.is_empty(), "{found:#?}");
 }
 
-/// A relative: one session that can't be decoded takes the list of its owner's and of all with it, so
-/// that nobody sees or ends the others, nor that one. ASVS 7.4.5, 7.5.2.
+/// Related: an undecodable session makes the owner's list and the list of all sessions
+/// fail, so that no session can be listed or revoked. ASVS 7.4.5, 7.5.2.
 ///
-/// In memory nothing is decoded.
+/// The memory store decodes nothing.
 pub async fn unreadable_session_hides_no_other_and_can_be_ended(stage: &Stage) {
     let Some(bytes) = &stage.other.bytes else { return };
     let managers = stage.servers().map(Server::manager);

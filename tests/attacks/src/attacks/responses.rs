@@ -1,4 +1,4 @@
-//! What responses say to browsers and to caches.
+//! Response headers for browsers and caches.
 
 use axum::serve;
 use http::{Method, StatusCode};
@@ -10,8 +10,8 @@ use crate::application::router;
 use crate::client::{COOKIE_NAME, Client};
 use crate::stage::Stage;
 
-/// Flask CVE-2023-30861, Django CVE-2014-1418: a cache keeps somebody's page, or their cookie, and
-/// gives it to others; also where a response does no more than refresh the session.
+/// Flask CVE-2023-30861, Django CVE-2014-1418: a cache stores a user's page or cookie, and
+/// serves it to others; also if a response only extends the session.
 pub async fn what_depends_on_a_session_is_kept_by_no_cache(stage: &Stage) {
     let moment = stage.moment();
     let manager = stage.one.builder().idle_timeout(moment).build().expect("it can work");
@@ -29,7 +29,8 @@ pub async fn what_depends_on_a_session_is_kept_by_no_cache(stage: &Stage) {
             is_said(&client.send(method.clone(), path, &[]).await, path);
         }
     }
-    // Long enough that the use is written down: it is refreshed, and nothing else.
+    // Long enough that the use is written: the session is extended, and nothing else
+    // changes.
     stage.pass(moment / 3).await;
     let refreshed = client.get("/profile").await;
     assert_eq!((&*refreshed.text, refreshed.set_cookies().len()), ("ada", 0));
@@ -43,8 +44,8 @@ pub async fn what_depends_on_a_session_is_kept_by_no_cache(stage: &Stage) {
     is_said(&unknown.get("/profile").await, "a refusal");
 }
 
-/// Tomcat CVE-2023-28708: behind a proxy that ends TLS the server sees plain HTTP, and leaves out
-/// `Secure`. A real server on a real socket, with whatever such a proxy says.
+/// Tomcat CVE-2023-28708: behind a proxy that terminates TLS the server sees plain HTTP,
+/// and omits `Secure`. A real server on a real socket, with various proxy headers.
 pub async fn the_cookie_is_secure_behind_a_proxy_that_ends_tls(stage: &Stage) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
     let address = listener.local_addr().expect("it is bound");
@@ -79,8 +80,8 @@ pub async fn the_cookie_is_secure_behind_a_proxy_that_ends_tls(stage: &Stage) {
     server.abort();
 }
 
-/// actix-extras 87, 129: a logout removes the cookie of another path, so the browser keeps the one
-/// that it should forget. A real jar, and a logout from a nested path.
+/// actix-extras 87, 129: a logout removes the cookie of another path, so the browser keeps
+/// the session cookie. A real jar, and a logout from a nested path.
 pub async fn a_logout_from_a_nested_path_empties_a_real_jar(stage: &Stage) {
     let plain = stage.one.client();
     let other = CookiePolicy::builder().path("/deep").persistent(true).build();

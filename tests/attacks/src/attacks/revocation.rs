@@ -1,4 +1,4 @@
-//! What belongs to one account ends with it, and nothing else does.
+//! Revoking an account's sessions ends all of them, and no others.
 
 use http::StatusCode;
 use kvolt_cache::Store;
@@ -6,9 +6,9 @@ use kvolt_cache::Store;
 use super::{account, ids, sign_in};
 use crate::stage::Stage;
 
-/// listmonk, nhost: after a change of the password, whoever had stolen a session still has it.
+/// listmonk, nhost: after a password change, a thief's session stays valid.
 ///
-/// The others end, on every server, and the own one gets another token.
+/// The other sessions end on every server, and the current one gets a new token.
 pub async fn a_change_of_the_password_ends_the_others_and_renews_this_one(stage: &Stage) {
     let mut own = stage.one.client();
     own.post("/login/ada").await;
@@ -40,8 +40,8 @@ pub async fn a_change_of_the_password_ends_the_others_and_renews_this_one(stage:
     }
 }
 
-/// A relative: an account whose name is like another's is taken for it, by a collation, a pattern, a
-/// separator or a query that is put together of text.
+/// Related: similar account names are confused, because of a collation, a pattern, a
+/// separator or an unescaped query.
 pub async fn owners_whose_names_are_alike_do_not_reach_each_other(stage: &Stage) {
     let names = [
         "ada",
@@ -96,7 +96,7 @@ pub async fn owners_whose_names_are_alike_do_not_reach_each_other(stage: &Stage)
     for (name, token) in names.iter().zip(&tokens) {
         assert_eq!(ids(&other, name).await, [token.id()], "{name:?}");
     }
-    // None ends another's by its id.
+    // No owner can revoke another's session by its id.
     for (at, token) in tokens.iter().enumerate() {
         let thief = account(names[(at + 1) % names.len()]);
         assert!(!other.revoke_owned(&thief, token.id()).await.expect("the store answers"));

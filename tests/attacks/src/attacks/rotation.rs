@@ -1,4 +1,4 @@
-//! A new token replaces the old one, in one step.
+//! A new token atomically replaces the old one.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use kvolt_testkit::Call;
 use super::{ids, rotated, sign_in};
 use crate::stage::Stage;
 
-/// saysion 0.2, async-session: the new id works, and the old one goes on working, too.
+/// saysion 0.2, async-session: the new id works, but the old one works too.
 pub async fn after_a_rotation_the_old_token_is_refused(stage: &Stage) {
     let managers = stage.servers().map(crate::Server::manager);
     let mut token = sign_in(&managers[0], "ada").await;
     for step in 0..4 {
-        // Both servers have seen it, and may have kept a copy.
+        // Both servers have used it, and may have a copy.
         stage.is_accepted(&token).await;
         let moved = managers[step % 2].rotate(&token).await.expect("the store answers");
         let successor = rotated(moved);
@@ -26,7 +26,7 @@ pub async fn after_a_rotation_the_old_token_is_refused(stage: &Stage) {
         assert!(matches!(again, RotateOutcome::Absent), "{again:?}");
         token = successor;
     }
-    // Of two rotations at once, one succeeds.
+    // Of two concurrent rotations, one succeeds.
     let racing = [0, 1].map(|at| {
         let (manager, token): (kvolt_session::Manager<_>, _) =
             (managers[at].clone(), token.clone());
@@ -43,8 +43,8 @@ pub async fn after_a_rotation_the_old_token_is_refused(stage: &Stage) {
     stage.is_accepted(&successors[0]).await;
 }
 
-/// tower-sessions 0.14 (tried): the handler fails after it has rotated the id, so the old one is gone
-/// and the new one never reaches the client.
+/// tower-sessions 0.14 (tried): the handler fails after it has rotated the id, so the old
+/// token is invalid and the new one never reaches the client.
 pub async fn a_new_token_reaches_the_client_also_when_its_handler_fails(stage: &Stage) {
     let mut client = stage.one.client();
     client.post("/login/ada").await;
@@ -61,8 +61,8 @@ pub async fn a_new_token_reaches_the_client_also_when_its_handler_fails(stage: &
     }
 }
 
-/// A relative: the rotation itself fails, is given up half-way, or its answer gets lost. There is one
-/// session afterwards: by the old token, or by a new one.
+/// Related: the rotation fails, is cancelled, or loses its answer. Afterwards exactly one
+/// session exists, with the old or the new token.
 pub async fn a_rotation_that_fails_or_is_given_up_leaves_exactly_one_session(stage: &Stage) {
     let grace = Duration::from_secs(600);
     let faults = &stage.one.faults;
@@ -81,7 +81,8 @@ pub async fn a_rotation_that_fails_or_is_given_up_leaves_exactly_one_session(sta
                     false
                 }
                 "is lost" => {
-                    // The store is asked once more, and says that it was done.
+                    // The manager reads the store again, and finds that the rotation took
+                    // effect.
                     faults.lose_next_answers(1);
                     let settled = rotated(manager.rotate(&token).await.expect("it is settled"));
                     stage.is_accepted(&settled).await;
@@ -109,7 +110,7 @@ pub async fn a_rotation_that_fails_or_is_given_up_leaves_exactly_one_session(sta
             for server in stage.servers() {
                 assert_eq!(ids(&server.manager(), &owner).await, [token.id()], "{owner}");
             }
-            // With a grace, a client that was not told can go on until it ends.
+            // With a grace period, a client without the answer can continue until it ends.
             match is_done && !has_grace {
                 true => stage.is_refused(&token).await,
                 false => stage.is_accepted(&token).await,

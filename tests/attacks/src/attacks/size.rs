@@ -1,13 +1,15 @@
-//! A session takes bounded room.
+//! The size of a session is bounded.
 
 use http::StatusCode;
 
 use crate::stage::Stage;
 
-/// Symfony CVE-2016-4423: whoever has not even signed in makes the server keep whatever they send.
+/// Symfony CVE-2016-4423: a client that is not signed in makes the server store arbitrary
+/// amounts of data.
 ///
-/// Beyond the bound there is an error that says so, and nothing is changed. Elsewhere each session
-/// has its bound; in memory, where nothing is encoded, the whole store has one.
+/// Beyond the bound the call must fail with a specific error, and change nothing. Remote
+/// stores bound each session; the memory store, which encodes nothing, bounds its total
+/// size.
 pub async fn a_session_takes_no_more_than_its_bound_and_says_so(stage: &Stage) {
     let (too_much, expected) = match stage.is_in_memory() {
         true => (16 << 20, StatusCode::SERVICE_UNAVAILABLE),

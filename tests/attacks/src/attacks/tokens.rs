@@ -1,4 +1,4 @@
-//! Tokens can't be guessed.
+//! Tokens are not predictable.
 
 use std::collections::HashSet;
 
@@ -9,11 +9,12 @@ use crate::stage::Stage;
 
 const TOKENS: usize = 2_000;
 
-/// fiber CVE-2025-66630: where the generator fails, ids are weak. nano-id RUSTSEC-2024-0343: parts of
-/// the alphabet are never used.
+/// fiber CVE-2025-66630: ids are weak if the random generator fails. nano-id
+/// RUSTSEC-2024-0343: parts of the alphabet are never used.
 ///
-/// As a store may have a say in which ids it takes, they are looked at on each. (A generator that
-/// fails, which only the crate's own tests can have, is `failing_generator_makes_no_session`.)
+/// Tested on every store, since a store may influence which ids it accepts. (The equivalent
+/// with a failing generator, which only the crate's own tests can inject, is
+/// `failing_generator_makes_no_session`.)
 pub async fn two_thousand_tokens_differ_and_use_the_whole_alphabet_at_every_place(stage: &Stage) {
     let tasks = stage.servers().into_iter().cycle().take(8).enumerate().map(|(number, server)| {
         let manager = server.manager();

@@ -1,4 +1,4 @@
-//! No change is lost.
+//! No update is lost.
 
 use kvolt_session::RotateOutcome;
 use kvolt_testkit::Call;
@@ -7,13 +7,14 @@ use std::time::Duration;
 use super::{rotated, sign_in};
 use crate::stage::Stage;
 
-/// tower-sessions 36, 37; actix-extras 212; aspnet/Session 60, 72; fastify-session 237: who saves
-/// last wins, and what the other has changed is gone.
+/// tower-sessions 36, 37; actix-extras 212; aspnet/Session 60, 72; fastify-session 237: the
+/// last save wins, and other changes are lost.
 pub async fn of_two_writers_at_once_neither_is_lost(stage: &Stage) {
     let (one, other) = (stage.one.manager(), stage.other.manager());
     let token = sign_in(&one, "ada").await;
 
-    // One has read, and is about to write; the other changes something else in between.
+    // One client has read and is about to write; another changes a different field in
+    // between.
     stage.one.faults.only(&[Call::Replace]);
     stage.one.faults.hold_calls();
     let (slow, slow_token) = (one.clone(), token.clone());
@@ -28,7 +29,7 @@ pub async fn of_two_writers_at_once_neither_is_lost(stage: &Stage) {
     let slow = slow.await.expect("it is answered").expect("the session is there");
     assert_eq!((slow.count, &*slow.note), (7, "quick"));
 
-    // And many of both.
+    // Many concurrent updates of both kinds.
     let writers = [one.clone(), other.clone()].into_iter().cycle().take(8).map(|manager| {
         let token = token.clone();
         tokio::spawn(async move {
@@ -49,8 +50,8 @@ pub async fn of_two_writers_at_once_neither_is_lost(stage: &Stage) {
     }
 }
 
-/// A relative: the session gets another token while a change of it is under way. Whoever changes
-/// it is told that it is not there under the old one, or the change is in the successor.
+/// Related: the session is rotated while an update is in flight. The caller must learn that
+/// the old token is invalid, or the change must be in the successor.
 pub async fn an_update_in_flight_across_a_rotation_is_kept_or_told(stage: &Stage) {
     for grace in [Duration::ZERO, Duration::from_secs(600)] {
         let builder = stage.one.builder().rotation_grace(grace);

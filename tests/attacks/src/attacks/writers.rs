@@ -1,7 +1,7 @@
-//! Whoever can write to the store, past the library, can't write everything.
+//! Limits of an attacker with write access to the store.
 //!
-//! A store that is not encrypted takes whatever is made up: see `SECURITY.md`. What is tried here is
-//! what no writer may reach in a record that it can't make or open.
+//! An unencrypted store accepts any forged record: see `SECURITY.md`. These tests cover
+//! what no such attacker may achieve with a record that they can neither forge nor open.
 
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ use super::{account, sign_in};
 use crate::stage::{Server, Stage};
 use crate::user::User;
 
-/// Managers on a server's store as it is, and on one whose values are encrypted. The clock is the
-/// managers' alone: the store's own goes on.
+/// Creates managers on a server's store without and with encryption. Only the managers use
+/// this clock; the store uses its own.
 fn managers(server: &Server, bytes: &AnyStore<Vec<u8>>, clock: &ManualClock) -> [Manager<User>; 2] {
     let key: EncryptionKey = "0f".repeat(32).parse().expect("it is a key");
     let codec = Encrypted::new(RecordJson::new(), EncryptionKeys::new(key));
@@ -26,7 +26,7 @@ fn managers(server: &Server, bytes: &AnyStore<Vec<u8>>, clock: &ManualClock) -> 
     })
 }
 
-/// Puts the session's value where it is once more, with another end and owner.
+/// Rewrites a session's value with another expiry and owner.
 async fn rewrite(bytes: &AnyStore<Vec<u8>>, key: &Key, expiry: Expiry, owner: Owner) {
     let entry = bytes.get(key, Freshness::Strict).await.expect("it answers").expect("it is there");
     let _ = bytes.remove(Target::new(key), None).await.expect("the store answers");
@@ -46,10 +46,10 @@ async fn is_accepted(stage: &Stage, manager: &Manager<User>, token: &Token) -> b
     answers[0]
 }
 
-/// The deadlines that the store goes by stand beside the value, and whoever writes to it moves them:
-/// a stolen session lives for ever. The absolute end is sealed in the value, too.
+/// The store's deadlines are stored beside the value, and an attacker extends them: a
+/// stolen session never ends. The absolute end is therefore also sealed in the value.
 ///
-/// In memory nobody writes past the library.
+/// The memory store has no other writers.
 pub async fn store_writer_makes_no_session_immortal(stage: &Stage) {
     let Some(bytes) = &stage.one.bytes else { return };
     let clock = ManualClock::new();
@@ -59,7 +59,7 @@ pub async fn store_writer_makes_no_session_immortal(stage: &Stage) {
         let key = token.id().key(manager.namespace());
         rewrite(bytes, &key, Expiry::after(lifetime * 100), account("ada")).await;
         assert!(is_accepted(stage, &manager, &token).await, "it is as good as it was");
-        // The clocks of the store and of the server may be a minute apart.
+        // The clocks of the store and the server may differ by a minute.
         clock.advance(lifetime + Duration::from_secs(59));
         assert!(is_accepted(stage, &manager, &token).await);
         clock.advance(Duration::from_secs(1));
@@ -72,10 +72,10 @@ pub async fn store_writer_makes_no_session_immortal(stage: &Stage) {
     }
 }
 
-/// The owner stands beside the value, too: a writer puts somebody's session among another's, who
-/// then goes by its data, or out of reach of "sign out everywhere".
+/// The owner is also stored beside the value: an attacker assigns a session to another
+/// owner, whose data the application then uses, or hides it from "sign out everywhere".
 ///
-/// In memory nobody writes past the library.
+/// The memory store has no other writers.
 pub async fn store_writer_gives_no_session_to_another_owner(stage: &Stage) {
     let Some(bytes) = &stage.one.bytes else { return };
     let clock = ManualClock::new();
@@ -91,7 +91,7 @@ pub async fn store_writer_gives_no_session_to_another_owner(stage: &Stage) {
             admin.sessions.iter().map(kvolt_session::SessionSnapshot::id).collect();
         assert_eq!((listed, admin.unreadable), (vec![admins.id()], vec![token.id()]));
         assert!(mallory.sessions.is_empty() && mallory.unreadable.is_empty());
-        // It can be ended by whoever the store says has it, with all of theirs.
+        // The owner recorded in the store can end it, with all other sessions.
         assert_eq!(manager.revoke_owner(&account("admin")).await.expect("the store answers"), 2);
     }
 }

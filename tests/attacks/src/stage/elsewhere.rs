@@ -1,12 +1,12 @@
-//! What stores elsewhere have in common.
+//! Shared parts of the remote stores.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kvolt_servers::{Package, require};
 
-/// The server that all tests of a program share, started by the first; `None` where its tests are
-/// to be left out.
+/// Returns the server shared by all tests of a program, and starts it on first use; `None`
+/// if its tests are skipped.
 pub(super) async fn shared<S: Send + Sync>(
     cell: &'static OnceLock<S>,
     package: Package,
@@ -16,7 +16,7 @@ pub(super) async fn shared<S: Send + Sync>(
     tokio::task::spawn_blocking(server).await.expect("the server starts")
 }
 
-/// A name that no other test of this program has.
+/// Returns a name that is unique within this program.
 pub(super) fn unique(name: &str) -> String {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     format!("{name}_{}", COUNT.fetch_add(1, Ordering::Relaxed))

@@ -14,7 +14,7 @@ pub(super) async fn open() -> Option<Stage> {
     Some(stage(mariadb, unique("stage"), None).await)
 }
 
-/// A namespace, whose first server shares the connections of a neighbour's if there is one.
+/// Opens a namespace; its first server shares the neighbour's connections, if there is one.
 fn stage(mariadb: &'static MariaDb, namespace: String, beside: Option<MySqlStore>) -> Opening {
     Box::pin(async move {
         let (store, proxy) = match beside {
@@ -32,7 +32,8 @@ fn stage(mariadb: &'static MariaDb, namespace: String, beside: Option<MySqlStore
 
 async fn connected(mariadb: &MariaDb, namespace: &str) -> (MySqlStore, Option<Proxy>) {
     let proxy = Proxy::to(mariadb.port());
-    // What has ended is refused because it has ended, and not because it was deleted.
+    // Without cleaning, expired sessions are rejected because they expired, not because
+    // they were deleted.
     let store = MySqlStore::builder(&proxy.url(&mariadb.url()), namespace);
     let store = store.timeout(TIMEOUT).clean_every(None);
     (store.open().await.expect("the store opens"), Some(proxy))

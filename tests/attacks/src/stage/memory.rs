@@ -5,14 +5,14 @@ use tokio::runtime::Handle;
 use super::{Raw, Server, Stage};
 use crate::user::User;
 
-/// What the store in memory holds at the most. Its sessions have no size of their own.
+/// Maximum size of the memory store, which has no limit per session.
 const MAX_BYTES: usize = 8 << 20;
 
 pub(super) fn open() -> Stage {
     stage(ManualClock::new(), String::from("memory"))
 }
 
-/// A store of its own: in memory, each has one namespace.
+/// Opens a separate store: a memory store has one namespace.
 fn stage(clock: ManualClock, namespace: String) -> Stage {
     let weigh =
         |record: &Record<User>| record.data().map_or(0, |user| user.name.len() + user.note.len());
@@ -39,7 +39,7 @@ impl Raw for Memory {
         self.0.len()
     }
 
-    /// The keys, and the values as another store would be given them.
+    /// The keys, and the values as another store would encode them.
     fn dump(&self) -> Vec<u8> {
         let page = Handle::current().block_on(self.0.scan(None, usize::MAX));
         let mut dump = Vec::new();

@@ -1,4 +1,4 @@
-//! Where an attack is tried: a store, and two servers of one application on it.
+//! The target of an attack: a store, and two servers of one application on it.
 
 mod elsewhere;
 mod mariadb;
@@ -20,111 +20,114 @@ pub use server::Server;
 
 use crate::user::User;
 
-/// A store with nothing in it, and two servers of one application on it.
+/// An empty store, and two servers of one application on it.
 pub struct Stage {
-    /// One server.
+    /// The first server.
     pub one: Server,
-    /// Another one, as if it were another process: it shares nothing with the first but the store.
+    /// The second server, as if in another process: it shares only the store with the
+    /// first.
     pub other: Server,
     namespace: String,
     clock: Option<ManualClock>,
     bound: Option<Duration>,
     raw: Box<dyn Raw>,
-    /// Opens the stage of another namespace on the same server.
+    /// Opens a deployment in another namespace on the same server.
     neighbour: Box<dyn Fn(String) -> Opening + Send + Sync>,
 }
 
-/// A stage that is being opened.
+/// A deployment that is being opened.
 type Opening = Pin<Box<dyn Future<Output = Stage> + Send>>;
 
-/// What somebody sees who reads the store past the library.
+/// Direct access to the store, without the library.
 pub(crate) trait Raw: Send + Sync {
-    /// How many entries and other things there are.
+    /// Returns the number of entries and other objects.
     fn count(&self) -> usize;
 
-    /// All of it. What is binary may be there as it is, in hexadecimal digits, or both.
+    /// Returns the whole content. Binary data may be raw, in hexadecimal, or both.
     fn dump(&self) -> Vec<u8>;
 }
 
-/// How old an answer of a near cache may be here.
+/// Bound of the near caches.
 const BOUND: Duration = Duration::from_millis(400);
 
-/// How often a live session looks here, where nothing is pushed.
+/// Polling interval of live sessions on stores without pushes.
 const LIVE_INTERVAL: Duration = Duration::from_millis(250);
 
 impl Stage {
-    /// The store in memory, on a clock that only the test moves.
+    /// Opens the memory store, with a clock controlled by the test.
     pub async fn memory() -> Option<Self> {
         Some(memory::open())
     }
 
-    /// Redis; `None` where its tests are to be left out.
+    /// Opens Redis; `None` if its tests are skipped.
     pub async fn redis() -> Option<Self> {
         redis::open(None).await
     }
 
-    /// Redis with a near cache in each server; `None` where its tests are to be left out.
+    /// Opens Redis with a near cache in each server; `None` if its tests are skipped.
     pub async fn redis_near() -> Option<Self> {
         redis::open(Some(BOUND)).await
     }
 
-    /// PostgreSQL; `None` where its tests are to be left out.
+    /// Opens PostgreSQL; `None` if its tests are skipped.
     pub async fn postgres() -> Option<Self> {
         postgres::open(None).await
     }
 
-    /// PostgreSQL with a near cache in each server; `None` where its tests are to be left out.
+    /// Opens PostgreSQL with a near cache in each server; `None` if its tests are skipped.
     pub async fn postgres_near() -> Option<Self> {
         postgres::open(Some(BOUND)).await
     }
 
-    /// MariaDB; `None` where its tests are to be left out.
+    /// Opens MariaDB; `None` if its tests are skipped.
     pub async fn mariadb() -> Option<Self> {
         mariadb::open().await
     }
 
-    /// SQLite, a pool of its own for each server.
+    /// Opens SQLite, with a separate pool for each server.
     pub async fn sqlite() -> Option<Self> {
         Some(sqlite::open().await)
     }
 
-    /// Both servers.
+    /// Returns both servers.
     pub fn servers(&self) -> [&Server; 2] {
         [&self.one, &self.other]
     }
 
-    /// Another application on the same server: its namespace is this one's with more at its end. One
-    /// of its servers shares the connections of this stage's. In memory, it is another store.
+    /// Opens another application on the same server: its namespace is this one's plus a
+    /// suffix. One of its servers shares this deployment's connections. In memory, it is
+    /// another store.
     pub async fn neighbour(&self, more: &str) -> Self {
         (self.neighbour)(format!("{}{more}", self.namespace)).await
     }
 
-    /// How old an answer may be, where there is a near cache.
+    /// Returns the bound of the near caches, if there are any.
     pub fn bound(&self) -> Option<Duration> {
         self.bound
     }
 
-    /// The settings of a manager on a server whose live sessions are told of what is changed, and
-    /// how late they may be.
+    /// Returns settings for a manager whose live sessions are notified of changes, and the
+    /// maximum delay of a notification.
     pub async fn live(&self, server: &Server) -> (ManagerBuilder<User>, Duration) {
         match server.listening(BOUND).await {
             Some(store) if self.clock.is_none() => (server.builder_on(store), BOUND),
-            // In memory only this process changes anything; a clock that a test moves is looked at.
+            // In memory only this process changes sessions, and a clock moved by a test
+            // must be polled.
             _ => (server.builder().live_interval(LIVE_INTERVAL), LIVE_INTERVAL),
         }
     }
 
-    /// Whether values are kept in this process as they are, and so not encoded.
+    /// Returns whether values are kept in memory without encoding.
     pub fn is_in_memory(&self) -> bool {
         self.clock.is_some()
     }
 
-    /// A short time, for timeouts that a test waits for.
+    /// Returns a short timeout that a test can wait for.
     pub fn moment(&self) -> Duration {
         Duration::from_secs(if self.clock.is_some() { 60 } else { 1 })
     }
 
-    /// Lets time pass: by the store's own clock where that can't be moved.
+    /// Advances the store's clock; waits if it can't be moved.
     pub async fn pass(&self, time: Duration) {
         match &self.clock {
             Some(clock) => clock.advance(time),
@@ -132,7 +135,7 @@ impl Stage {
         }
     }
 
-    /// The time by the clock that deadlines here go by.
+    /// Returns the time by the clock used for deadlines.
     pub fn now(&self) -> Timestamp {
         match &self.clock {
             Some(clock) => clock.clock().now(),
@@ -140,22 +143,22 @@ impl Stage {
         }
     }
 
-    /// By how much [`now`](Self::now) may differ from the store's own clock.
+    /// Returns the maximum difference between [`now`](Self::now) and the store's clock.
     pub fn inexactness(&self) -> Duration {
         if self.clock.is_some() { Duration::ZERO } else { Duration::from_millis(100) }
     }
 
-    /// How many things are in the store, whatever they are.
+    /// Returns the number of objects in the store.
     pub fn count(&self) -> usize {
         tokio::task::block_in_place(|| self.raw.count())
     }
 
-    /// Everything that is in the store.
+    /// Returns the whole content of the store.
     pub fn dump(&self) -> Vec<u8> {
         tokio::task::block_in_place(|| self.raw.dump())
     }
 
-    /// That a token is good on both servers.
+    /// Asserts that both servers accept a token.
     pub async fn is_accepted(&self, token: &Token) {
         for server in self.servers() {
             let found = server.manager().peek(token).await.expect("the store answers");
@@ -163,8 +166,8 @@ impl Stage {
         }
     }
 
-    /// That a token is good nowhere: at once, or with near caches from the bound on, by every read
-    /// that begins later than that.
+    /// Asserts that both servers reject a token: the store at once, and near caches in
+    /// every read that begins after the bound.
     pub async fn is_refused(&self, token: &Token) {
         let since = Waiting::begin(self);
         for server in self.servers() {
@@ -182,7 +185,7 @@ impl Stage {
         }
     }
 
-    /// Lets the time pass after which no copy is used any more that was made before.
+    /// Waits until all current copies have expired.
     pub async fn outlive_copies(&self) {
         if let Some(bound) = self.bound {
             tokio::time::sleep(bound).await;
@@ -190,13 +193,13 @@ impl Stage {
     }
 }
 
-/// How long copies may still be used.
+/// The period in which copies may still be used.
 pub(crate) struct Waiting {
     begun: Instant,
     bound: Duration,
 }
 
-/// Near caches count whole milliseconds.
+/// Near caches round times to milliseconds.
 const ROUNDING: Duration = Duration::from_millis(5);
 
 impl Waiting {
@@ -205,12 +208,12 @@ impl Waiting {
         Self { begun: Instant::now(), bound }
     }
 
-    /// Whether a read that begins now must show what was done before.
+    /// Returns whether a read that begins now must return the current state.
     pub(crate) fn is_over(&self) -> bool {
         self.begun.elapsed() >= self.bound
     }
 
-    /// After an answer that was old: `last` says whether it was too old.
+    /// Waits after an outdated answer; panics if `last` says that it was too old.
     pub(crate) async fn goes_on(&self, last: bool) {
         assert!(!last, "what was ended is still used after the bound of {:?}", self.bound);
         tokio::time::sleep(Duration::from_millis(2)).await;

@@ -15,7 +15,7 @@ pub(super) async fn open(bound: Option<Duration>) -> Option<Stage> {
     Some(stage(postgres, unique("stage"), bound, None).await)
 }
 
-/// A namespace, whose first server shares the connections of a neighbour's if there is one.
+/// Opens a namespace; its first server shares the neighbour's connections, if there is one.
 fn stage(
     postgres: &'static Postgres,
     namespace: String,
@@ -39,7 +39,8 @@ fn stage(
 
 async fn connected(postgres: &Postgres, namespace: &str) -> (PostgresStore, Option<Proxy>) {
     let proxy = Proxy::to(postgres.port());
-    // What has ended is refused because it has ended, and not because it was deleted.
+    // Without cleaning, expired sessions are rejected because they expired, not because
+    // they were deleted.
     let store = PostgresStore::builder(&proxy.url(&postgres.url()), namespace);
     let store = store.timeout(TIMEOUT).clean_every(None);
     (store.open().await.expect("the store opens"), Some(proxy))
@@ -56,7 +57,7 @@ impl Raw for Table {
         count.parse().expect("it is a number")
     }
 
-    /// The rows as they are, and as people read them.
+    /// The rows as stored, and in readable form.
     fn dump(&self) -> Vec<u8> {
         let table = &self.table;
         let raw = format!("SELECT * FROM {table} ORDER BY key");

@@ -14,7 +14,7 @@ pub(super) async fn open(bound: Option<Duration>) -> Option<Stage> {
     Some(stage(redis, unique("stage"), bound, None).await)
 }
 
-/// A namespace, whose first server shares the connections of a neighbour's if there is one.
+/// Opens a namespace; its first server shares the neighbour's connections, if there is one.
 fn stage(
     redis: &'static Redis,
     namespace: String,

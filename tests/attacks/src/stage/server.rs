@@ -14,30 +14,32 @@ use crate::client::Client;
 use crate::gated::{Collisions, Gated};
 use crate::user::User;
 
-/// A server of the application: its own connections to the store, and a network that can be cut.
+/// A server of the application, with its own connections to the store and a network that
+/// can be cut.
 pub struct Server {
     /// The store as this server sees it.
     pub store: AnyStore<Record<User>>,
-    /// The same below the codec and the near cache; none in memory.
+    /// The store below the codec and the near cache; `None` in memory.
     pub bytes: Option<AnyStore<Vec<u8>>>,
-    /// What befalls its calls, right above the driver.
+    /// Injects faults directly above the driver.
     pub faults: Faults,
-    /// What makes its keys collide.
+    /// Injects key collisions.
     pub collisions: Collisions,
     proxy: Option<Proxy>,
     clock: Option<Clock>,
     listen: Option<Listen>,
 }
 
-/// Opens the store once more, listened to, where it pushes and no near cache listens.
+/// Opens the store again with change notifications, if it pushes changes and has no near
+/// cache.
 type Listen = Box<dyn Fn(Duration) -> Listening + Send + Sync>;
 type Listening = Pin<Box<dyn Future<Output = AnyStore<Record<User>>> + Send>>;
 
-/// A store on a busy machine may take its time, and no test here is about that.
+/// Generous, since a store on a busy machine may be slow; no test here depends on it.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Server {
-    /// One that keeps sessions in its own memory.
+    /// Creates a server with a store in its own memory.
     pub(super) fn in_memory(store: impl Store<Record<User>>, clock: Clock) -> Self {
         let (store, faults, collisions) = Gated::new(store);
         let store = AnyStore::new(store);
@@ -52,7 +54,7 @@ impl Server {
         }
     }
 
-    /// One on a store elsewhere.
+    /// Creates a server with a remote store.
     pub(super) fn elsewhere(store: impl Store<Vec<u8>> + Clone, proxy: Option<Proxy>) -> Self {
         let (gated, faults, collisions) = Gated::new(store);
         let bytes = Some(AnyStore::new(gated.clone()));
@@ -60,8 +62,8 @@ impl Server {
         Self { store, bytes, faults, collisions, proxy, clock: None, listen: None }
     }
 
-    /// One on a store elsewhere that pushes: with a near cache of this bound in front of it, or
-    /// with no one who listens unless it is [listened to](Self::listening).
+    /// Creates a server with a remote store that pushes changes: with a near cache with
+    /// this bound, or without a subscriber until [`listening`](Self::listening) is called.
     pub(super) async fn pushing(
         store: impl Store<Vec<u8>> + ChangeFeed + Clone,
         proxy: Option<Proxy>,
@@ -81,13 +83,13 @@ impl Server {
         Self { store, bytes, faults, collisions, proxy, clock: None, listen }
     }
 
-    /// The settings of a manager on this server.
+    /// Returns a manager builder for this server's store.
     pub fn builder(&self) -> ManagerBuilder<User> {
         self.builder_on(self.store.clone())
     }
 
-    /// The store as this server sees it, which notifies of what other servers change in it; `None`
-    /// where it does not push.
+    /// Returns this server's store with notifications about changes by other servers;
+    /// `None` if the store pushes no changes.
     pub(super) async fn listening(&self, bound: Duration) -> Option<AnyStore<Record<User>>> {
         match &self.listen {
             Some(listen) => Some(listen(bound).await),
@@ -95,7 +97,7 @@ impl Server {
         }
     }
 
-    /// The settings of a manager of this server's on this store.
+    /// Returns a manager builder for this store, with this server's clock.
     pub(super) fn builder_on(&self, store: AnyStore<Record<User>>) -> ManagerBuilder<User> {
         let builder = Manager::builder(store);
         match &self.clock {
@@ -104,28 +106,28 @@ impl Server {
         }
     }
 
-    /// The manager when nothing is set.
+    /// Returns a manager with default settings.
     pub fn manager(&self) -> Manager<User> {
         self.builder().build().expect("the defaults work")
     }
 
-    /// A client with an empty jar of this server's application.
+    /// Returns a client of this server's application with an empty jar.
     pub fn client(&self) -> Client {
         self.client_of(self.manager())
     }
 
-    /// A client of the application with this manager.
+    /// Returns a client of an application with this manager.
     pub fn client_of(&self, manager: Manager<User>) -> Client {
         let sessions = Sessions::builder(manager).store_timeout(TIMEOUT * 2);
         Client::new(router(sessions.build().expect("the settings work")))
     }
 
-    /// The network between it and the store, where there is one.
+    /// Returns the proxy between this server and the store, if there is one.
     pub fn proxy(&self) -> Option<&Proxy> {
         self.proxy.as_ref()
     }
 
-    /// Takes the store away from this server.
+    /// Makes the store unavailable to this server.
     pub fn cut(&self) {
         match &self.proxy {
             Some(proxy) => proxy.cut(),
@@ -133,7 +135,7 @@ impl Server {
         }
     }
 
-    /// Gives it back.
+    /// Makes the store available again.
     pub fn restore(&self) {
         match &self.proxy {
             Some(proxy) => proxy.restore(),
@@ -142,7 +144,8 @@ impl Server {
     }
 }
 
-/// A store in front of which a near cache listens, and keeps so many copies.
+/// Returns a store behind a near cache with this bound and number of copies, once it is
+/// current.
 async fn listened_to(
     store: impl Store<Vec<u8>> + ChangeFeed,
     bound: Duration,

@@ -13,7 +13,7 @@ pub(super) async fn open() -> Stage {
     stage(Arc::new(folder), String::from("stage"), None).await
 }
 
-/// A namespace, whose first server shares the connections of a neighbour's if there is one.
+/// Opens a namespace; its first server shares the neighbour's connections, if there is one.
 fn stage(folder: Arc<TempDir>, namespace: String, beside: Option<SqliteStore>) -> Opening {
     Box::pin(async move {
         let url = format!("sqlite:{}", folder.path().join("sessions.db").display());
@@ -32,9 +32,10 @@ fn stage(folder: Arc<TempDir>, namespace: String, beside: Option<SqliteStore>) -
 }
 
 async fn opened(url: &str, namespace: &str) -> SqliteStore {
-    // What has ended is refused because it has ended, and not because it was deleted.
+    // Without cleaning, expired sessions are rejected because they expired, not because
+    // they were deleted.
     let store = SqliteStore::builder(url, namespace).timeout(TIMEOUT).clean_every(None);
-    // No machine fails here.
+    // Machine failures are not tested here.
     store.synchronous(Synchronous::Normal).open().await.expect("the store opens")
 }
 
@@ -55,14 +56,14 @@ impl Raw for File {
         usize::try_from(count).expect("it is no less than nothing")
     }
 
-    /// The file as it is, its log included, and what has been deleted and not written over.
+    /// The file and its log, including deleted data that is not yet overwritten.
     fn dump(&self) -> Vec<u8> {
         let mut files: Vec<_> = std::fs::read_dir(self.folder.path())
             .expect("the folder can be read")
             .map(|entry| entry.expect("the folder can be read").path())
             .collect();
         files.sort();
-        // What is shared between processes has no content, and changes when somebody looks.
+        // The shared-memory file has no content, and changes on every read.
         files.retain(|file| file.extension().is_none_or(|name| name != "db-shm"));
         files.iter().flat_map(|file| std::fs::read(file).expect("it can be read")).collect()
     }
