@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::request::Parts;
-use kvolt::middleware::device_name;
+use kvolt::device_names;
 use kvolt::session::Device;
 
 use crate::state::App;
@@ -29,8 +29,8 @@ impl FromRequestParts<App> for From {
 
 /// What a device is called, for people; of a program that is not known, what it calls itself first.
 pub(crate) fn name(device: &Device) -> String {
-    if let Some(name) = device_name(device) {
-        return name;
+    if let Some(name) = device.user_agent().and_then(device_names::name) {
+        return name.to_string();
     }
     let mut words = device.user_agent().unwrap_or_default().split(['/', ' ']);
     match words.next() {

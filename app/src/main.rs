@@ -52,7 +52,7 @@ async fn serve(options: Options) -> Result<(), String> {
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     let shutdown = Shutdown::on_signals().map_err(|error| format!("no signals: {error}"))?;
     // So that no request waits for it.
-    tokio::task::spawn_blocking(kvolt::middleware::prepare_device_names);
+    tokio::task::spawn_blocking(kvolt::device_names::prepare);
     // Before anything is counted.
     let numbers = match options.metrics_listen {
         Some(address) => Some((bind(address).await?, metrics::install()?)),

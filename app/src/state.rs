@@ -173,5 +173,5 @@ impl FromRef<App> for Sessions<User> {
 }
 
 fn lookup(text: &str) -> Result<Lookup, String> {
-    text.parse().map_err(|error: kvolt::middleware::ParseLookupError| error.to_string())
+    text.parse().map_err(|error: kvolt::middleware::ConfigError| error.to_string())
 }

@@ -193,6 +193,11 @@ pub(crate) async fn all_twice() -> [(&'static str, Vec<(&'static str, App)>); 2]
     ]
 }
 
+/// Requests with the client's address in their extensions.
+pub(crate) async fn with_peer(app: impl Future<Output = App>) -> App {
+    App { peer: true, ..app.await }
+}
+
 pub(crate) fn runtime() -> Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("it starts")
 }

@@ -10,7 +10,7 @@ use crate::{http, session};
 
 const ENTRIES: u64 = 1_000;
 
-const SUBJECTS: [(&str, u64); 12] = [
+const SUBJECTS: [(&str, u64); 15] = [
     ("cache read, peek", 20_000),
     ("cache read, slide", 20_000),
     ("papaya read", 20_000),
@@ -20,6 +20,9 @@ const SUBJECTS: [(&str, u64); 12] = [
     ("layer: nothing", 1_000),
     ("layer: floor", 1_000),
     ("layer: kvolt", 1_000),
+    ("bare route, with connect info", 1_000),
+    ("layer: floor, with connect info", 1_000),
+    ("layer: kvolt, with connect info", 1_000),
     ("layer: tower-sessions, not sliding", 1_000),
     ("layer: tower-sessions, sliding", 1_000),
     ("layer: axum_session", 1_000),
@@ -83,6 +86,9 @@ pub(crate) fn child(name: &str, ops: u64) {
         "layer: nothing" => requests(http::idle_layer(), ops),
         "layer: floor" => requests(http::floor(), ops),
         "layer: kvolt" => requests(http::kvolt(), ops),
+        "bare route, with connect info" => requests(http::with_peer(http::bare()), ops),
+        "layer: floor, with connect info" => requests(http::with_peer(http::floor()), ops),
+        "layer: kvolt, with connect info" => requests(http::with_peer(http::kvolt()), ops),
         "layer: tower-sessions, not sliding" => requests(http::tower_sessions(false), ops),
         "layer: tower-sessions, sliding" => requests(http::tower_sessions(true), ops),
         "layer: axum_session" => requests(http::axum_session(), ops),

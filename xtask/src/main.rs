@@ -8,6 +8,7 @@ mod browser;
 mod cargo;
 mod debian;
 mod dependencies;
+mod documents;
 mod features;
 mod fuzz;
 mod licence;

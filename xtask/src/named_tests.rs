@@ -18,14 +18,17 @@ pub(crate) fn check() -> Result<(), Failure> {
     }
     for document in DOCUMENTS {
         let text = fs::read_to_string(document).map_err(|error| format!("{document}: {error}"))?;
-        let mut named = 0;
-        for name in tests_in(&text) {
-            if !code.contains(&format!("fn {name}(")) && !code.contains(&format!("fn {name}<")) {
-                return Err(format!("{document} names `{name}`, and there is no such test"));
-            }
-            named += 1;
+        let exists = |name: &&str| {
+            code.contains(&format!("fn {name}(")) || code.contains(&format!("fn {name}<"))
+        };
+        let (named, missing): (Vec<&str>, Vec<&str>) = tests_in(&text).partition(exists);
+        if !missing.is_empty() {
+            return Err(format!(
+                "{document} names tests that don't exist:\n{}",
+                missing.join("\n")
+            ));
         }
-        println!("{document} names {named} tests, all of which exist");
+        println!("{document} names {} tests, all of which exist", named.len());
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use crate::cargo::{self, cargo, cargo_of, find_program, find_toolchain, target_dir};
 use crate::steps::{Done, Steps};
-use crate::{Failure, api, browser, dependencies, features, named_tests, servers};
+use crate::{Failure, api, browser, dependencies, documents, features, named_tests, servers};
 
 #[derive(Default)]
 struct Options {
@@ -57,6 +57,7 @@ fn quick() -> Steps {
     let mut steps = Steps::default();
     steps.add("format", format);
     steps.add("named tests", named_tests::check);
+    steps.add("documents", documents::check);
     steps.add("tests without servers", || {
         let packages = WITHOUT_SERVERS.iter().flat_map(|package| ["--package", package]);
         let mut test = cargo(["test", "--lib", "--tests"]);
@@ -77,6 +78,7 @@ fn plan(skip_browser: bool, may_install: bool) -> Steps {
     steps.add("dependencies", dependencies::check);
     steps.add("advisories", dependencies::advisories);
     steps.add("named tests", named_tests::check);
+    steps.add("documents", documents::check);
     steps.add("docs", || {
         let mut docs = cargo(["doc", "--workspace", "--no-deps"]);
         cargo::run(docs.env("RUSTDOCFLAGS", "-D warnings"))
@@ -91,6 +93,7 @@ fn plan(skip_browser: bool, may_install: bool) -> Steps {
         steps.add("browser", browser::test);
     }
     steps.add("examples", || beside("examples", &["--workspace"]));
+    steps.add("programs of the guide", documents::run_programs);
     steps.add("fuzz corpus", || beside("fuzz", &[]));
     steps.add("fuzz targets", fuzz_targets);
     steps.add("bench builds", || {

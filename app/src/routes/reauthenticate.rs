@@ -52,6 +52,6 @@ pub(super) async fn prove(
             page(status, &Reauthenticate { frame, name, next, error })
         }));
     }
-    let set_token = session.reauthenticate(Level::One).await?;
-    Ok((set_token, wants.answer(next, json!({ "level": 1 }))).into_response())
+    session.reauthenticate(Level::One).await?;
+    Ok(wants.answer(next, json!({ "level": 1 })).into_response())
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use crate::{
-    AfterRead, AnyStore, Expiry, Freshness, InsertOutcome, Key, NewEntry, RemoveOutcome,
+    AfterRead, AnyStore, Error, Expiry, Freshness, InsertOutcome, Key, NewEntry, RemoveOutcome,
     ReplaceOutcome, Result, Store,
 };
 
@@ -29,6 +29,7 @@ use crate::{
 /// assert_eq!(rate, 1.12);
 /// # Ok::<(), kvolt_cache::Error>(()) }).unwrap();
 /// ```
+#[derive(Clone)]
 pub struct Cache<V> {
     store: AnyStore<V>,
     expiry: Expiry,
@@ -109,28 +110,20 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     ) -> Result<V, E>
     where
         F: Future<Output = Result<V, E>>,
-        E: From<crate::Error>,
+        E: From<Error>,
     {
         let key = Key::of(name);
         if let Some(value) = self.get_key(&key).await? {
             return Ok(value);
         }
         let flight = self.flight(key);
-        let landed = flight.lock().await;
-        let result = match self.get_key(&key).await {
-            Ok(Some(value)) => Ok(value),
-            Ok(None) => match compute().await {
-                Ok(value) => {
-                    self.set_key(key, value.clone()).await.map(|()| value).map_err(E::from)
-                }
-                Err(error) => Err(error),
-            },
-            Err(error) => Err(E::from(error)),
-        };
-        drop(landed);
-        drop(flight);
-        self.forget_landed(&key);
-        result
+        let _computing = flight.lock().await;
+        if let Some(value) = self.get_key(&key).await? {
+            return Ok(value);
+        }
+        let value = compute().await?;
+        self.set_key(key, value.clone()).await?;
+        Ok(value)
     }
 
     /// A value that can't be decoded counts as missing.
@@ -158,7 +151,16 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
             if matches!(self.store.insert(key, entry).await?, InsertOutcome::Inserted { .. }) {
                 return Ok(());
             }
-            match self.overwrite(&key, &value).await {
+            // Another value exists: this one takes its place.
+            let overwritten = async {
+                let Some(current) = self.store.get(&key, Freshness::Strict).await? else {
+                    return Ok::<_, Error>(false);
+                };
+                let (seen, expiry) = (current.version, Some(self.expiry));
+                let replaced = self.store.replace((&key).into(), seen, value.clone(), expiry);
+                Ok(matches!(replaced.await?, ReplaceOutcome::Replaced(_)))
+            };
+            match overwritten.await {
                 Ok(true) => return Ok(()),
                 Ok(false) => {}
                 Err(error) if error.is_corrupt() => {
@@ -169,46 +171,18 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         }
     }
 
-    /// Sets the value in the place of another. Whether there was one.
-    async fn overwrite(&self, key: &Key, value: &V) -> Result<bool> {
-        let Some(mut current) = self.store.get(key, Freshness::Bounded).await? else {
-            return Ok(false);
-        };
-        loop {
-            let (seen, expiry) = (current.version, Some(self.expiry));
-            match self.store.replace(key.into(), seen, value.clone(), expiry).await? {
-                ReplaceOutcome::Replaced(_) => return Ok(true),
-                ReplaceOutcome::Conflict(changed) => current = changed,
-                ReplaceOutcome::Absent => return Ok(false),
-            }
-        }
-    }
-
     fn flight(&self, key: Key) -> Arc<tokio::sync::Mutex<()>> {
         let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(flight) = flights.get(&key).and_then(Weak::upgrade) {
             return flight;
         }
-        // One whose last waiter was dropped stays behind.
+        // The locks of finished computations are dropped whenever their number has doubled.
         if flights.len() >= 64 && flights.len().is_power_of_two() {
             flights.retain(|_, flight| flight.strong_count() > 0);
         }
         let flight = Arc::default();
         flights.insert(key, Arc::downgrade(&flight));
         flight
-    }
-
-    fn forget_landed(&self, key: &Key) {
-        let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
-        if flights.get(key).is_some_and(|flight| flight.strong_count() == 0) {
-            flights.remove(key);
-        }
-    }
-}
-
-impl<V> Clone for Cache<V> {
-    fn clone(&self) -> Self {
-        Self { store: self.store.clone(), expiry: self.expiry, flights: Arc::clone(&self.flights) }
     }
 }
 

@@ -14,6 +14,7 @@ use crate::Key;
 /// those that a remote store pushes to it.
 ///
 /// A notification is a reason to read the entry, and no more: the entry may be as it was.
+#[derive(Default)]
 pub struct Changes {
     /// Each value counts the [changes](Notice::Changed) that were notified.
     watches: Mutex<HashMap<Key, watch::Sender<u64>>>,
@@ -38,6 +39,7 @@ pub enum Notice {
 }
 
 /// Waits for changes of one entry. Made by [`Changes::watch`].
+#[derive(Debug)]
 pub struct Watch {
     changes: Arc<Changes>,
     key: Key,
@@ -50,7 +52,7 @@ pub struct Watch {
 impl Changes {
     /// A registry for changes that are made in this process.
     pub fn new() -> Self {
-        Self { watches: Mutex::default(), keys: AtomicUsize::new(0), current_for: None }
+        Self::default()
     }
 
     /// A registry for changes that a remote store pushes too.
@@ -151,24 +153,12 @@ impl Drop for Watch {
     }
 }
 
-impl Default for Changes {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl fmt::Debug for Changes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Changes")
             .field("keys", &self.keys)
             .field("current_for", &self.current_for())
             .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Watch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Watch").field("key", &self.key).finish_non_exhaustive()
     }
 }
 

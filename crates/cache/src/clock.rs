@@ -154,15 +154,19 @@ impl Default for ManualClock {
 #[cfg(target_os = "linux")]
 #[inline]
 fn monotonic_millis() -> u64 {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
-    // Neither part is ever negative on a monotonic clock.
-    time.tv_sec as u64 * 1_000 + time.tv_nsec as u64 / 1_000_000
+    read_millis(rustix::time::ClockId::MonotonicCoarse)
 }
 
 #[cfg(target_os = "linux")]
 fn boot_millis() -> u64 {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    // As above.
+    read_millis(rustix::time::ClockId::Boottime)
+}
+
+#[cfg(target_os = "linux")]
+#[inline]
+fn read_millis(clock: rustix::time::ClockId) -> u64 {
+    let time = rustix::time::clock_gettime(clock);
+    // Neither part of these clocks is ever negative.
     time.tv_sec as u64 * 1_000 + time.tv_nsec as u64 / 1_000_000
 }
 
@@ -173,10 +177,9 @@ fn boot_millis() -> u64 {
 
 #[cfg(not(target_os = "linux"))]
 fn monotonic_millis() -> u64 {
-    use std::sync::OnceLock;
+    use std::sync::LazyLock;
     use std::time::Instant;
-    static START: OnceLock<Instant> = OnceLock::new();
     #[expect(clippy::disallowed_methods, reason = "this is the clock")]
-    let start = START.get_or_init(Instant::now);
-    millis(start.elapsed())
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    millis(START.elapsed())
 }

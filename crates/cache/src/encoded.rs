@@ -53,7 +53,7 @@ impl<V: Send + Sync + 'static, S: Store<Vec<u8>>, C: Codec<V>> Encoded<V, S, C> 
     }
 
     fn decode_listing(&self, listing: EntryList<Vec<u8>>) -> EntryList<V> {
-        listing.decode(|key, bytes| self.codec.decode(key, &bytes).ok())
+        listing.decode(|key, bytes| self.codec.decode(key, bytes).ok())
     }
 }
 

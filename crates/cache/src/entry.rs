@@ -75,11 +75,7 @@ impl Deadlines {
     /// The first moment at which the entry is absent, if nobody uses it until
     /// then; `None` if it has no end.
     pub fn expires_at(&self) -> Option<Timestamp> {
-        match (self.idle, self.absolute) {
-            (Some((_, idle)), Some(absolute)) => Some(idle.min(absolute)),
-            (Some((_, idle)), None) => Some(idle),
-            (None, absolute) => absolute,
-        }
+        self.idle_ends().into_iter().chain(self.absolute).min()
     }
 
     /// The end that no use moves.
@@ -88,11 +84,8 @@ impl Deadlines {
     }
 
     /// How long it lives unused; `None` where reading does not prolong it.
-    pub const fn idle_timeout(&self) -> Option<Duration> {
-        match self.idle {
-            Some((timeout, _)) => Some(timeout),
-            None => None,
-        }
+    pub fn idle_timeout(&self) -> Option<Duration> {
+        self.idle.map(|(timeout, _)| timeout)
     }
 
     /// When the idle time will have passed.
@@ -249,23 +242,6 @@ impl<V> Entry<V> {
     pub fn created(mut self, created: impl Into<Option<Timestamp>>) -> Self {
         self.created = created.into();
         self
-    }
-
-    fn take_value(self) -> (V, Entry<()>) {
-        let Self { key, value, version, owner, deadlines, read_at, is_copy, slide_due, created } =
-            self;
-        let rest = Entry {
-            key,
-            value: (),
-            version,
-            owner,
-            deadlines,
-            read_at,
-            is_copy,
-            slide_due,
-            created,
-        };
-        (value, rest)
     }
 
     /// The same entry with another value, as a codec makes it.
@@ -615,12 +591,11 @@ impl<V> EntryList<V> {
 
     /// The same listing with each value turned into another; an entry whose value can't be is
     /// unreadable.
-    pub fn decode<W>(self, mut decode: impl FnMut(&Key, V) -> Option<W>) -> EntryList<W> {
+    pub fn decode<W>(self, mut decode: impl FnMut(&Key, &V) -> Option<W>) -> EntryList<W> {
         let Self { entries, mut unreadable } = self;
         let mut decoded = Vec::with_capacity(entries.len());
         for entry in entries {
-            let (value, entry) = entry.take_value();
-            match decode(&entry.key, value) {
+            match decode(&entry.key, &entry.value) {
                 Some(value) => decoded.push(entry.with_value(value)),
                 None => unreadable.push(entry.key),
             }

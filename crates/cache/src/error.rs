@@ -15,8 +15,10 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// [`is_corrupt`](Self::is_corrupt) (this entry can't be read),
 /// [`is_too_large`](Self::is_too_large) and
 /// [`is_unencodable`](Self::is_unencodable) (the caller, whose value it is).
+#[derive(Debug, Clone)]
 pub struct Error(Box<Inner>);
 
+#[derive(Debug, Clone)]
 struct Inner {
     kind: Kind,
     message: String,
@@ -109,14 +111,6 @@ impl Error {
         self.0.key
     }
 
-    /// The same error, for another call that waited for the same answer.
-    #[cfg(feature = "near")]
-    pub(crate) fn repeated(&self) -> Self {
-        let Inner { kind, message, key, source } = &*self.0;
-        let (message, source) = (message.clone(), source.clone());
-        Self(Box::new(Inner { kind: *kind, message, key: *key, source }))
-    }
-
     fn new(kind: Kind, message: String) -> Self {
         Self(Box::new(Inner { kind, message, key: None, source: None }))
     }
@@ -137,17 +131,6 @@ impl fmt::Display for Error {
             Some(key) => write!(f, " (key {key})"),
             None => Ok(()),
         }
-    }
-}
-
-impl fmt::Debug for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Error")
-            .field("kind", &self.0.kind)
-            .field("message", &self.0.message)
-            .field("key", &self.0.key)
-            .field("source", &self.0.source)
-            .finish()
     }
 }
 

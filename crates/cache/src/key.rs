@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use sha2::{Digest, Sha256};
 
-use crate::Namespace;
+use crate::{Error, Namespace, Result};
 
 /// What a store files an entry under: 32 bytes.
 ///
@@ -88,40 +88,33 @@ impl fmt::Debug for Key {
     }
 }
 
-/// The text was not 64 lower-case hexadecimal digits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ParseKeyError;
-
-impl fmt::Display for ParseKeyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a key is written as 64 lower-case hexadecimal digits")
-    }
-}
-
-impl std::error::Error for ParseKeyError {}
-
+/// Accepts 64 lower-case hexadecimal digits, as `Display` writes them.
 impl FromStr for Key {
-    type Err = ParseKeyError;
+    type Err = Error;
 
-    fn from_str(text: &str) -> Result<Self, ParseKeyError> {
-        let digits = text.as_bytes();
-        if digits.len() != 64 {
-            return Err(ParseKeyError);
-        }
-        let mut bytes = [0; 32];
-        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-            *byte = hex_digit(pair[0])? << 4 | hex_digit(pair[1])?;
+    fn from_str(text: &str) -> Result<Self> {
+        let mut bytes = [0; Self::LEN];
+        let has_upper_case = text.bytes().any(|digit| digit.is_ascii_uppercase());
+        if has_upper_case || !read_hex(text, &mut bytes) {
+            return Err(Error::misconfigured(
+                "a key is written as 64 lower-case hexadecimal digits",
+            ));
         }
         Ok(Self(bytes))
     }
 }
 
-fn hex_digit(digit: u8) -> Result<u8, ParseKeyError> {
-    match digit {
-        b'0'..=b'9' => Ok(digit - b'0'),
-        b'a'..=b'f' => Ok(digit - b'a' + 10),
-        _ => Err(ParseKeyError),
-    }
+/// Reads hexadecimal digits of either case into `bytes`; `false` unless there are exactly two for
+/// each byte.
+pub(crate) fn read_hex(text: &str, bytes: &mut [u8]) -> bool {
+    let is_read = |(byte, digits): (&mut u8, &[u8])| {
+        digits.iter().all(|digit| {
+            let digit = char::from(*digit).to_digit(16);
+            *byte = *byte << 4 | digit.unwrap_or_default() as u8;
+            digit.is_some()
+        })
+    };
+    text.len() == 2 * bytes.len() && bytes.iter_mut().zip(text.as_bytes().chunks(2)).all(is_read)
 }
 
 #[cfg(test)]
@@ -139,9 +132,9 @@ mod tests {
     fn a_key_survives_its_text_form_and_only_that_form_is_accepted() {
         let key = Key::of("a name");
         let text = key.to_string();
-        assert_eq!(text.parse(), Ok(key));
-        assert_eq!(text.to_uppercase().parse::<Key>(), Err(ParseKeyError));
-        assert_eq!(text[1..].parse::<Key>(), Err(ParseKeyError));
-        assert_eq!("é".repeat(32).parse::<Key>(), Err(ParseKeyError));
+        assert_eq!(text.parse::<Key>().unwrap(), key);
+        for wrong in [&text.to_uppercase(), &text[1..], &"+f".repeat(32), &"é".repeat(32)] {
+            assert!(wrong.parse::<Key>().unwrap_err().is_misconfigured(), "{wrong}");
+        }
     }
 }

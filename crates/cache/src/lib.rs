@@ -1,4 +1,5 @@
 #![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod any_store;
 mod cache;
@@ -33,7 +34,7 @@ pub use entry::{
     ReplaceOutcome, Target, Version,
 };
 pub use error::{Error, Result};
-pub use key::{Key, ParseKeyError};
+pub use key::Key;
 pub use memory::{MemoryStore, MemoryStoreBuilder};
 pub use namespace::Namespace;
 #[cfg(feature = "near")]

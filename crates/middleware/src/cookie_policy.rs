@@ -1,8 +1,9 @@
+//! The attributes of the session's cookie.
+
 use std::fmt::Write;
 use std::time::Duration;
 
 use http::HeaderValue;
-
 use kvolt_session::Token;
 
 use crate::error::ConfigError;
@@ -10,126 +11,122 @@ use crate::lookup::is_token;
 
 /// The attributes of the session's cookie.
 ///
-/// Safe when nothing is set: `Path=/; HttpOnly; Secure; SameSite=Lax`, no
-/// `Domain`, and gone when the browser closes. `HttpOnly` is always there.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Defaults to `Path=/; HttpOnly; Secure; SameSite=Lax` without a `Domain`, until the browser
+/// closes. `HttpOnly` can't be turned off.
+///
+/// ```
+/// use kvolt_middleware::{CookiePolicy, SameSite};
+///
+/// let policy = CookiePolicy::builder().same_site(SameSite::Strict).persistent(true).build()?;
+/// // Attributes that browsers reject are an error here:
+/// let rejected = CookiePolicy::builder().same_site(SameSite::None).insecure_plain_http(true);
+/// assert!(rejected.build().is_err());
+/// # Ok::<(), kvolt_middleware::ConfigError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CookiePolicy {
-    path: String,
+    path: Option<String>,
     domain: Option<String>,
     same_site: SameSite,
-    secure: bool,
-    persistent: bool,
+    is_insecure: bool,
+    is_persistent: bool,
+    is_partitioned: bool,
 }
 
 /// Whether a browser sends the cookie with requests from other sites.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum SameSite {
     /// Never, not even when a link leads here.
     Strict,
-    /// Only when a link or an address leads here.
+    /// Only when a link or a typed address leads here.
     #[default]
     Lax,
-    /// Always. Needs `Secure`.
+    /// Always. Requires `Secure`.
     None,
 }
 
 impl CookiePolicy {
-    /// The safe policy.
+    /// Returns the default policy.
     pub fn new() -> Self {
-        Self {
-            path: String::from("/"),
-            domain: None,
-            same_site: SameSite::Lax,
-            secure: true,
-            persistent: false,
-        }
+        Self::default()
     }
 
-    /// A policy with other settings.
+    /// Returns a builder for a policy with other attributes.
     pub fn builder() -> CookiePolicyBuilder {
         CookiePolicyBuilder(Self::new())
     }
 
-    /// Whether browsers keep a cookie of that name with these attributes
-    /// (RFC 6265bis, section 5.7). They match the prefixes without regard to case.
+    pub(crate) fn is_secure(&self) -> bool {
+        !self.is_insecure
+    }
+
+    fn path(&self) -> &str {
+        self.path.as_deref().unwrap_or("/")
+    }
+
+    /// Whether browsers accept a cookie of that name with these attributes (RFC 6265bis,
+    /// section 5.7). They compare the prefixes without regard to case.
     pub(crate) fn check_name(&self, name: &str) -> Result<(), ConfigError> {
         let has_prefix = |prefix: &str| {
             name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
         };
+        let is_host_only = has_prefix("__Host-");
+        let needs_secure = is_host_only || has_prefix("__Secure-") || has_prefix("__Http-");
+        let error = |text: String| Err(ConfigError::new(text));
         if !is_token(name) {
-            return Err(ConfigError::new(format!("{name:?} is no name of a cookie")));
+            return error(format!("{name:?} is not a valid name of a cookie"));
         }
         if name.len() + Token::LEN > MAX_PAIR_LEN {
-            return Err(ConfigError::new("the cookie's name and value exceed 4,096 bytes"));
+            return error("the cookie's name and value exceed 4,096 bytes".into());
         }
-        let host_only = has_prefix("__Host-");
-        if (host_only || has_prefix("__Secure-") || has_prefix("__Http-")) && !self.secure {
-            return Err(ConfigError::new(format!(
-                "browsers refuse a cookie named {name:?} without Secure; for plain HTTP, use a name without prefix"
-            )));
+        if needs_secure && self.is_insecure {
+            return error(format!(
+                "browsers reject a cookie named {name:?} without Secure; for plain HTTP, use a name without prefix"
+            ));
         }
-        if host_only && (self.path != "/" || self.domain.is_some()) {
-            return Err(ConfigError::new(format!(
-                "browsers refuse a cookie named {name:?} with a Domain or a Path other than /"
-            )));
+        if is_host_only && (self.path() != "/" || self.domain.is_some()) {
+            return error(format!(
+                "browsers reject a cookie named {name:?} with a Domain or a Path other than /"
+            ));
         }
         Ok(())
     }
 
-    /// The `Set-Cookie` header that gives the client its token.
-    ///
-    /// # Errors
-    ///
-    /// Where browsers would refuse a cookie of that name with these attributes.
-    pub fn set(
+    /// The `Set-Cookie` header that gives the client its token, for a name that was
+    /// [checked](Self::check_name). With `is_remembered`, the browser keeps it in any case.
+    pub(crate) fn set(
         &self,
         name: &str,
         token: &Token,
         lifetime: Duration,
-    ) -> Result<HeaderValue, ConfigError> {
-        self.set_kept(name, token, lifetime, false)
+        is_remembered: bool,
+    ) -> HeaderValue {
+        let is_kept = self.is_persistent || is_remembered;
+        self.header(name, token.expose(), is_kept.then(|| lifetime.min(MAX_MAX_AGE).as_secs()))
     }
 
-    /// [`set`](Self::set), kept by the browser in any case where `remembered` is set.
-    pub(crate) fn set_kept(
-        &self,
-        name: &str,
-        token: &Token,
-        lifetime: Duration,
-        remembered: bool,
-    ) -> Result<HeaderValue, ConfigError> {
-        self.check_name(name)?;
-        let persistent = self.persistent || remembered;
-        let max_age = persistent.then(|| lifetime.min(MAX_MAX_AGE).as_secs());
-        Ok(self.header(name, token.expose(), max_age))
-    }
-
-    /// The `Set-Cookie` header that makes the client forget it: the same
-    /// attributes, or browsers would keep it.
-    ///
-    /// # Errors
-    ///
-    /// As for [`set`](Self::set).
-    pub fn clear(&self, name: &str) -> Result<HeaderValue, ConfigError> {
-        self.check_name(name)?;
-        Ok(self.header(name, "", Some(0)))
+    /// The `Set-Cookie` header that removes the cookie. It has the same attributes, or browsers
+    /// would keep the cookie.
+    pub(crate) fn clear(&self, name: &str) -> HeaderValue {
+        self.header(name, "", Some(0))
     }
 
     fn header(&self, name: &str, value: &str, max_age: Option<u64>) -> HeaderValue {
         let mut cookie = String::with_capacity(160);
-        cookie.extend([name, "=", value, "; Path=", &self.path]);
+        cookie.extend([name, "=", value, "; Path=", self.path()]);
         if let Some(domain) = &self.domain {
             cookie.extend(["; Domain=", domain]);
         }
         match max_age {
-            // For browsers that know no Max-Age.
+            // For browsers that don't support Max-Age.
             Some(0) => cookie.push_str("; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT"),
             // Writing to a string does not fail.
             Some(seconds) => drop(write!(cookie, "; Max-Age={seconds}")),
             None => {}
         }
         cookie.push_str("; HttpOnly");
-        if self.secure {
+        if self.is_secure() {
             cookie.push_str("; Secure");
         }
         cookie.push_str(match self.same_site {
@@ -137,6 +134,9 @@ impl CookiePolicy {
             SameSite::Lax => "; SameSite=Lax",
             SameSite::None => "; SameSite=None",
         });
+        if self.is_partitioned {
+            cookie.push_str("; Partitioned");
+        }
         let mut header = HeaderValue::try_from(cookie)
             .expect("name, path and domain were checked to be visible ASCII");
         header.set_sensitive(true);
@@ -144,78 +144,82 @@ impl CookiePolicy {
     }
 }
 
-impl Default for CookiePolicy {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-/// A cookie's name and value together, in bytes: more is refused by browsers.
+/// The maximum length of a cookie's name and value together, in bytes. Browsers reject more.
 const MAX_PAIR_LEN: usize = 4096;
 
 /// Browsers keep no cookie longer (RFC 6265bis, section 5.5).
 const MAX_MAX_AGE: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 
-/// Settings of a [`CookiePolicy`].
-///
-/// ```
-/// use kvolt_middleware::{CookiePolicy, SameSite};
-///
-/// let policy = CookiePolicy::builder().same_site(SameSite::Strict).persistent(true).build()?;
-/// // EventKind browsers would refuse is refused here:
-/// let refused = CookiePolicy::builder().same_site(SameSite::None).insecure_plain_http(true);
-/// assert!(refused.build().is_err());
-/// # Ok::<(), kvolt_middleware::ConfigError>(())
-/// ```
+/// Builds a [`CookiePolicy`].
 #[derive(Debug, Clone)]
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct CookiePolicyBuilder(CookiePolicy);
 
 impl CookiePolicyBuilder {
-    /// Below which path the cookie is sent. `/` unless set.
+    /// Sets the path below which the cookie is sent. Defaults to `/`.
     pub fn path(mut self, path: impl Into<String>) -> Self {
-        self.0.path = path.into();
+        self.0.path = Some(path.into());
         self
     }
 
-    /// Sends the cookie to this domain and all below it; without it, to this
-    /// host alone, which is safer.
+    /// Sends the cookie to this domain and all its subdomains. Defaults to this host alone, which
+    /// is safer.
     pub fn domain(mut self, domain: impl Into<String>) -> Self {
         self.0.domain = Some(domain.into());
         self
     }
 
-    /// Whether it is sent with requests from other sites. `Lax` unless set.
+    /// Sets whether the cookie is sent with requests from other sites. Defaults to
+    /// [`SameSite::Lax`].
     pub fn same_site(mut self, same_site: SameSite) -> Self {
         self.0.same_site = same_site;
         self
     }
 
-    /// Keeps the cookie when the browser closes, for as long as the session
-    /// can live at the most (and browsers allow: 400 days).
+    /// Keeps the cookie when the browser closes, for the maximum lifetime of the session (browsers
+    /// allow 400 days). Defaults to `false`.
     pub fn persistent(mut self, persistent: bool) -> Self {
-        self.0.persistent = persistent;
+        self.0.is_persistent = persistent;
         self
     }
 
-    /// Leaves out `Secure`, so that the cookie is sent over plain HTTP, where
-    /// anybody on the way can read it. For development on loopback only.
+    /// Keeps a cookie for each top-level site in which this one is embedded (`Partitioned`, CHIPS).
+    /// For pages in frames of other sites, together with [`SameSite::None`]. Defaults to `false`.
+    ///
+    /// Give the cookie a new name when you turn this on or off: a browser sends an old cookie of
+    /// the same name beside the new one, and a request with two different tokens has no session.
+    ///
+    /// ```
+    /// use kvolt_middleware::{CookiePolicy, SameSite};
+    ///
+    /// let embedded = CookiePolicy::builder().same_site(SameSite::None).partitioned(true).build()?;
+    /// # Ok::<(), kvolt_middleware::ConfigError>(())
+    /// ```
+    pub fn partitioned(mut self, partitioned: bool) -> Self {
+        self.0.is_partitioned = partitioned;
+        self
+    }
+
+    /// Leaves out `Secure`, so that browsers send the cookie over plain HTTP, where any machine on
+    /// the network path can read it. For development only. Defaults to `false`.
     pub fn insecure_plain_http(mut self, insecure: bool) -> Self {
-        self.0.secure = !insecure;
+        self.0.is_insecure = insecure;
         self
     }
 
-    /// The policy.
+    /// Returns the policy.
     ///
     /// # Errors
     ///
-    /// Where browsers would refuse the cookie or misread its attributes.
+    /// Returns an error if browsers would reject the cookie or misread its attributes.
     pub fn build(self) -> Result<CookiePolicy, ConfigError> {
-        let CookiePolicy { path, domain, same_site, secure, .. } = &self.0;
-        let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b';');
-        if !path.starts_with('/') || !plain(path) || path.len() > 1024 {
+        let CookiePolicy { domain, same_site, is_insecure, is_partitioned, .. } = &self.0;
+        let path = self.0.path();
+        let is_plain =
+            |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b';');
+        if !path.starts_with('/') || !is_plain(path) || path.len() > 1024 {
             return Err(ConfigError::new(format!(
-                "the cookie's path {path:?} must start with / and have visible ASCII but ; only"
+                "the cookie's path {path:?} must start with / and contain only visible ASCII, without ;"
             )));
         }
         if let Some(domain) = domain {
@@ -223,12 +227,14 @@ impl CookiePolicyBuilder {
             let malformed = domain.split('.').any(str::is_empty) || !domain.bytes().all(allowed);
             if malformed || domain.len() > 253 {
                 return Err(ConfigError::new(format!(
-                    "the cookie's domain {domain:?} is no host name (write it without a leading dot)"
+                    "the cookie's domain {domain:?} is not a host name (write it without a leading dot)"
                 )));
             }
         }
-        if *same_site == SameSite::None && !secure {
-            return Err(ConfigError::new("browsers refuse SameSite=None without Secure"));
+        if *is_insecure && (*same_site == SameSite::None || *is_partitioned) {
+            return Err(ConfigError::new(
+                "browsers reject SameSite=None and Partitioned without Secure",
+            ));
         }
         Ok(self.0)
     }
@@ -249,7 +255,7 @@ mod tests {
     #[test]
     fn the_cookie_is_safe_when_nothing_is_set() {
         let policy = CookiePolicy::new();
-        let set = policy.set("__Host-session_id", &token(), Duration::from_secs(60)).unwrap();
+        let set = policy.set("__Host-session_id", &token(), Duration::from_secs(60), false);
         assert!(set.is_sensitive());
         let expected = format!(
             "__Host-session_id={}; Path=/; HttpOnly; Secure; SameSite=Lax",
@@ -266,7 +272,7 @@ mod tests {
             .persistent(true)
             .build()
             .unwrap();
-        let set = text(policy.set("id", &token(), Duration::from_secs(60)).unwrap());
+        let set = text(policy.set("id", &token(), Duration::from_secs(60), false));
         assert_eq!(
             set,
             format!(
@@ -274,7 +280,7 @@ mod tests {
                 "A".repeat(Token::LEN)
             )
         );
-        let clear = text(policy.clear("id").unwrap());
+        let clear = text(policy.clear("id"));
         assert_eq!(
             clear,
             "id=; Path=/app; Domain=example.org; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT; HttpOnly; Secure; SameSite=Lax"
@@ -282,9 +288,21 @@ mod tests {
     }
 
     #[test]
+    fn partitioned_cookie_needs_secure() {
+        let builder = CookiePolicy::builder().partitioned(true).same_site(SameSite::None);
+        let policy = builder.clone().build().unwrap();
+        for cookie in [policy.set("id", &token(), Duration::MAX, false), policy.clear("id")] {
+            let cookie = text(cookie);
+            assert!(cookie.ends_with("; Secure; SameSite=None; Partitioned"), "{cookie}");
+        }
+        let plain = builder.same_site(SameSite::Lax).insecure_plain_http(true);
+        assert!(plain.build().is_err());
+    }
+
+    #[test]
     fn no_cookie_is_asked_to_be_kept_longer_than_browsers_keep_one() {
         let policy = CookiePolicy::builder().persistent(true).build().unwrap();
-        let set = text(policy.set("id", &token(), Duration::MAX).unwrap());
+        let set = text(policy.set("id", &token(), Duration::MAX, false));
         assert!(set.contains("; Max-Age=34560000;"), "{set}");
     }
 

@@ -1,23 +1,17 @@
 //! Whether another site made a browser send a request.
 
-use http::header::{HOST, ORIGIN, UPGRADE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use http::HeaderName;
+use http::header::{HOST, ORIGIN};
 
 use crate::error::ConfigError;
+use crate::head::{Headers, RequestHead, names};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Outcome of the cross-origin check.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// The request changes nothing, comes from this site or a trusted one, or from no browser.
-    Admitted,
-    /// Another site made a browser send it.
-    CrossOrigin,
-}
-
-/// Whether a request with this head may change state, by the rules of `CrossOriginProtection` of
-/// Go 1.25:
+/// Whether a request that changes state comes from this site or a trusted one, or from no browser,
+/// by the rules of `CrossOriginProtection` of Go 1.25:
 ///
 /// 1. A safe method passes (`GET`, `HEAD`, `OPTIONS`), unless it is an upgrade.
 /// 2. With `Sec-Fetch-Site`, `same-origin` and `none` pass, and other values from a trusted origin.
@@ -26,49 +20,53 @@ pub(crate) enum Verdict {
 ///
 /// Unlike there, a host with the default port of the origin's scheme is the same host as without.
 /// Over plain HTTP no browser sends `Sec-Fetch-Site`, and proxies add the port.
-pub(crate) fn verdict(
-    method: &Method,
-    headers: &HeaderMap,
-    uri: &Uri,
-    trusted: &[Box<str>],
-) -> Verdict {
-    if is_safe(method, headers) {
-        return Verdict::Admitted;
+pub(crate) fn is_admitted(request: &impl RequestHead, trusted: &[Box<str>]) -> bool {
+    if is_safe(request) {
+        return true;
     }
-    let value = |name| headers.get(name).map_or(&b""[..], HeaderValue::as_bytes);
+    let value = |name| request.first(&name).unwrap_or_default();
     let origin = value(ORIGIN);
     let is_own = match value(SEC_FETCH_SITE) {
         b"same-origin" | b"none" => true,
-        b"" => origin.is_empty() || host(uri, headers).is_some_and(|host| is_of_host(origin, host)),
+        b"" => origin.is_empty() || is_of_this_host(origin, request),
         _ => false,
     };
-    if is_own || trusted.iter().any(|trusted| trusted.as_bytes() == origin) {
-        Verdict::Admitted
-    } else {
-        Verdict::CrossOrigin
-    }
+    is_own || trusted.iter().any(|trusted| trusted.as_bytes() == origin)
 }
 
 /// The handshake of a WebSocket is a `GET` that any site's page can make, cookies included, and
 /// what follows can do anything.
-pub(crate) fn is_safe(method: &Method, headers: &HeaderMap) -> bool {
-    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
-        && !headers.contains_key(UPGRADE)
+#[inline]
+pub(crate) fn is_safe(request: &impl RequestHead) -> bool {
+    matches!(request.method(), "GET" | "HEAD" | "OPTIONS")
+        && request.first(&names::UPGRADE).is_none()
 }
 
-/// The host that a request is for: over HTTP/2, the address has it.
-fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a [u8]> {
-    match uri.authority() {
-        Some(authority) => Some(authority.as_str().as_bytes()),
-        None => headers.get(HOST).map(|host| host.as_bytes()),
-    }
+/// The origin of a request, as far as it is text.
+pub(crate) fn origin<H: Headers + ?Sized>(request: &H) -> Option<&str> {
+    str::from_utf8(request.first(&ORIGIN)?).ok()
+}
+
+/// Whether a page of this host, loaded over plain HTTP, sent the request. Browsers treat loopback
+/// as if it were HTTPS.
+pub(crate) fn is_plain_http(request: &impl RequestHead) -> bool {
+    let Some(host) = origin(request).and_then(|origin| origin.strip_prefix("http://")) else {
+        return false;
+    };
+    let is_loopback = ["localhost", "127.", "[::1]"].iter().any(|start| host.starts_with(start));
+    !is_loopback && is_of_this_host(format!("http://{host}").as_bytes(), request)
 }
 
 /// Path and query of an address, if it is one of the host that a request is for.
-pub(crate) fn path_here<'a>(address: &'a str, uri: &Uri, headers: &HeaderMap) -> Option<&'a str> {
+pub(crate) fn path_here<'a>(address: &'a str, request: &dyn RequestHead) -> Option<&'a str> {
     let authority = address.find("://")? + "://".len();
     let path = authority + address[authority..].find('/')?;
-    is_of_host(&address.as_bytes()[..path], host(uri, headers)?).then_some(&address[path..])
+    is_of_this_host(&address.as_bytes()[..path], request).then_some(&address[path..])
+}
+
+fn is_of_this_host<H: RequestHead + ?Sized>(origin: &[u8], request: &H) -> bool {
+    let host = request.authority().map(str::as_bytes).or_else(|| request.first(&HOST));
+    host.is_some_and(|host| is_of_host(origin, host))
 }
 
 /// Whether an origin has this host and port.
@@ -89,7 +87,7 @@ fn is_of_host(origin: &[u8], host: &[u8]) -> bool {
 ///
 /// # Errors
 ///
-/// Returns an error for text that is no `http` or `https` origin: browsers would never send it.
+/// Returns an error for text that is not an `http` or `https` origin: no browser would send it.
 pub(crate) fn canonical_origin(text: &str) -> Result<Box<str>, ConfigError> {
     let error = |why| {
         ConfigError::new(format!(
@@ -109,8 +107,9 @@ pub(crate) fn canonical_origin(text: &str) -> Result<Box<str>, ConfigError> {
     };
     // A sign would be parsed, too.
     let number = |port: &str| port.parse::<u16>().ok().filter(|_| !port.starts_with('+'));
-    let port =
-        port.map_or(Some(default_port), number).ok_or_else(|| error("its port is no port"))?;
+    let port = port
+        .map_or(Some(default_port), number)
+        .ok_or_else(|| error("its port is not a number up to 65535"))?;
     let host = canonical_host(host).ok_or_else(|| {
         error("its host is not a name in ASCII (write punycode) or an address, or more follows it")
     })?;
@@ -122,10 +121,9 @@ pub(crate) fn canonical_origin(text: &str) -> Result<Box<str>, ConfigError> {
 }
 
 fn canonical_host(host: &str) -> Option<String> {
-    use std::net::{Ipv4Addr, Ipv6Addr};
     if let Some(address) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         let address: Ipv6Addr = address.parse().ok()?;
-        // Which browsers write in another way than the standard library.
+        // Browsers write mapped addresses in another way than the standard library.
         return address.to_ipv4_mapped().is_none().then(|| format!("[{address}]"));
     }
     let is_label = |label: &str| {
@@ -146,7 +144,7 @@ mod tests {
     use std::convert::Infallible;
     use std::task::{Context, Poll, Waker};
 
-    use http::{Request, Response};
+    use http::{HeaderValue, Request, Response};
     use proptest::prelude::*;
     use tower::{Layer, ServiceExt, service_fn};
     use tower_http::csrf::CsrfLayer;
@@ -165,7 +163,7 @@ mod tests {
     fn is_admitted(head: &Request<()>, trusted: &[&str]) -> bool {
         let trusted: Vec<_> =
             trusted.iter().map(|origin| canonical_origin(origin).unwrap()).collect();
-        verdict(head.method(), head.headers(), head.uri(), &trusted) == Verdict::Admitted
+        super::is_admitted(head, &trusted)
     }
 
     /// What `tower-http` says, which was written after the same model.
@@ -290,6 +288,24 @@ mod tests {
     }
 
     #[test]
+    fn plain_http_page_is_recognized_by_its_origin() {
+        let is_plain =
+            |origin, host| is_plain_http(&head("POST", "/", &[("origin", origin), ("host", host)]));
+        assert!(is_plain("http://app.test:3000", "app.test:3000"));
+        for (origin, host) in [
+            ("https://app.test", "app.test"),
+            ("http://other.test", "app.test"),
+            ("http://localhost:3000", "localhost:3000"),
+            ("http://127.0.0.1:3000", "127.0.0.1:3000"),
+            ("http://[::1]:3000", "[::1]:3000"),
+            ("null", "app.test"),
+            ("", "app.test"),
+        ] {
+            assert!(!is_plain(origin, host), "{origin}");
+        }
+    }
+
+    #[test]
     fn origin_is_made_the_one_that_browsers_send() {
         for (text, canonical) in [
             ("https://spa.example", "https://spa.example"),
@@ -346,8 +362,7 @@ mod tests {
     #[test]
     fn path_is_here_for_the_own_host_only() {
         let request = head("POST", "/", &[("host", "shop.example:443")]);
-        let path =
-            |address| path_here(address, request.uri(), request.headers()).map(str::to_owned);
+        let path = |address| path_here(address, &request).map(str::to_owned);
         assert_eq!(path("https://shop.example/a?b#c").as_deref(), Some("/a?b#c"));
         assert_eq!(path("https://shop.example:443/").as_deref(), Some("/"));
         for other in [

@@ -1,50 +1,30 @@
 #![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod admit;
-mod bounded;
-mod cookie_header;
+pub mod adapter;
+#[cfg(feature = "axum")]
+mod axum;
 mod cookie_policy;
 mod cross_origin;
-mod csrf;
-#[cfg(feature = "device-names")]
-mod device_name;
 mod error;
-#[cfg(feature = "axum")]
-mod extract;
-#[cfg(feature = "axum")]
-mod form;
-mod forwarded;
-mod future;
-mod handle;
+mod head;
 mod layer;
 mod lookup;
-mod redirect;
+mod message;
+mod proxies;
 mod refusal;
-mod service;
 mod session;
 mod sessions;
-mod set_token;
-mod shared;
-mod slot;
-mod trusted_proxies;
+mod store_timeout;
 
+#[cfg(feature = "axum")]
+pub use self::axum::{Csrf, CsrfForm, CsrfRejection, LayerMissing, SessionRejection};
 pub use cookie_policy::{CookiePolicy, CookiePolicyBuilder, SameSite};
-pub use csrf::{CSRF_FIELD, CSRF_HEADER, CsrfField};
-#[cfg(feature = "device-names")]
-pub use device_name::{device_name, prepare_device_names};
-pub use error::{ConfigError, Error, RETRY_AFTER, Result};
-#[cfg(feature = "axum")]
-pub use extract::{LayerMissing, SessionRejection};
-#[cfg(feature = "axum")]
-pub use form::{Csrf, CsrfForm, CsrfRejection};
-pub use future::ResponseFuture;
-pub use handle::SessionHandle;
-pub use layer::SessionLayer;
-pub use lookup::{Lookup, ParseLookupError};
-pub use redirect::local_path;
-pub use refusal::{Missing, Refusal, Refused};
-pub use service::SessionService;
-pub use session::Session;
+pub use error::{ConfigError, Error, Result};
+pub use layer::{ResponseFuture, SessionLayer, SessionService};
+pub use lookup::Lookup;
+pub use message::RETRY_AFTER_SECONDS;
+pub use proxies::{ForwardingHeader, TrustedProxies};
+pub use refusal::{Missing, Refusal, Refused, local_path};
+pub use session::{CSRF_FIELD, CSRF_HEADER, CsrfField, Session, SessionHandle, clear_site_data};
 pub use sessions::{CacheControl, DEFAULT_STORE_TIMEOUT, Sessions, SessionsBuilder};
-pub use set_token::{SetToken, clear_site_data};
-pub use trusted_proxies::{ForwardingHeader, TrustedProxies};

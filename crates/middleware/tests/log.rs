@@ -1,18 +1,41 @@
-//! What any client can cause is not in the log, unless it was asked for.
+//! What the log shows: hints once, and nothing that any client can repeat.
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 mod support;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::fmt::{Debug, Write};
+use std::sync::{Arc, Mutex};
 
+use axum::Router;
+use axum::routing::{get, post};
 use http::{Method, StatusCode};
-use support::{World, user};
+use kvolt_middleware::{CookiePolicy, Session, SessionHandle, Sessions};
+use kvolt_session::Manager;
+use support::{Client, IDLE, User, World, user};
+use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber, span};
 
-/// Counts events that a usual configuration shows.
+/// The lines that a usual configuration shows.
 #[derive(Clone, Default)]
-struct Shown(Arc<AtomicUsize>);
+struct Shown(Arc<Mutex<Vec<String>>>);
+
+impl Shown {
+    fn len(&self) -> usize {
+        self.0.lock().unwrap().len()
+    }
+
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+struct Line(String);
+
+impl Visit for Line {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        write!(self.0, "{field}={value:?} ").unwrap();
+    }
+}
 
 impl Subscriber for Shown {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
@@ -27,8 +50,10 @@ impl Subscriber for Shown {
 
     fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
 
-    fn event(&self, _: &Event<'_>) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+    fn event(&self, event: &Event<'_>) {
+        let mut line = Line(String::new());
+        event.record(&mut line);
+        self.0.lock().unwrap().push(line.0);
     }
 
     fn enter(&self, _: &span::Id) {}
@@ -44,9 +69,13 @@ async fn clients_do_not_fill_the_log() {
     let token = world.manager.create(user("ada")).await.unwrap();
     let mut client = world.client();
     let foreign = [("sec-fetch-site", "cross-site"), ("origin", "https://evil.test")];
-    for path in ["/count", "/login", "/bare/login"] {
+    for path in ["/count", "/login"] {
         let answer = client.send(Method::POST, path, &foreign).await;
         assert_eq!(answer.status, StatusCode::FORBIDDEN);
+    }
+    let [line] = &shown.take()[..] else { panic!("one hint") };
+    for part in ["path=\"/count\"", "origin=\"https://evil.test\"", "trusted_origin"] {
+        assert!(line.contains(part), "{line}");
     }
     let unknown = "A".repeat(48);
     let name = "__Host-session_id";
@@ -62,7 +91,65 @@ async fn clients_do_not_fill_the_log() {
             assert!(!client.post(path).await.status.is_server_error());
         }
     }
-    assert_eq!(shown.0.load(Ordering::Relaxed), 0);
+    let [line] = &shown.take()[..] else { panic!("one hint") };
+    assert!(line.contains("several") && line.contains("cookie"), "{line}");
+}
+
+#[tokio::test]
+async fn login_behind_a_required_layer_is_explained_once() {
+    let shown = Shown::default();
+    let _guard = tracing::subscriber::set_default(shown.clone());
+    let world = World::new();
+    let login = async |client: SessionHandle<User>| client.login(user("ada")).await;
+    let routes = Router::new().route("/login", post(login)).route("/page", post(async || ()));
+    let mut client =
+        Client::new(Router::new().nest("/app", routes.layer(world.sessions().layer())));
+    for path in ["/app/page", "/app/login", "/app/login"] {
+        assert_eq!(client.post(path).await.status, StatusCode::UNAUTHORIZED);
+    }
+    let [line] = &shown.take()[..] else { panic!("one hint") };
+    assert!(line.contains("path=\"/app/login\"") && line.contains("optional()"), "{line}");
+}
+
+#[tokio::test]
+async fn secure_cookie_over_plain_http_is_explained_once() {
+    let shown = Shown::default();
+    let _guard = tracing::subscriber::set_default(shown.clone());
+    let world = World::new();
+    let mut client = world.client();
+    for origin in ["https://app.test", "http://app.test", "http://app.test"] {
+        client.send(Method::POST, "/login", &[("origin", origin)]).await;
+    }
+    let [line] = &shown.take()[..] else { panic!("one hint") };
+    assert!(line.contains("insecure_plain_http"), "{line}");
+
+    let plain = CookiePolicy::builder().insecure_plain_http(true).build().unwrap();
+    let builder = Sessions::builder(world.manager.clone()).cookie(plain);
+    let sessions = builder.lookup("cookie:session_id".parse().unwrap()).build().unwrap();
+    let mut client = Client::new(support::router(sessions));
+    client.send(Method::POST, "/login", &[("origin", "http://app.test")]).await;
+    assert_eq!(shown.len(), 0);
+}
+
+struct Customer;
+
+/// The route has a layer, and not one for this type.
+#[tokio::test]
+async fn layer_for_another_type_is_named() {
+    let shown = Shown::default();
+    let _guard = tracing::subscriber::set_default(shown.clone());
+    let world = World::new();
+    let customers = Manager::<Customer>::new(kvolt_cache::MemoryStore::new(), IDLE);
+    let app = Router::new()
+        .route("/", get(async |_: Session<User>| "user"))
+        .route_layer(Sessions::new(customers).layer().optional());
+    let answer = Client::new(app).get("/").await;
+    assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(world.store.len(), 0);
+    let [line] = &shown.take()[..] else { panic!("one line") };
+    for part in ["support::User", "Customer", "path=\"/\""] {
+        assert!(line.contains(part), "{line}");
+    }
 }
 
 /// An outage of the store is one line, however many tokens are due meanwhile.
@@ -81,7 +168,7 @@ async fn outage_at_rotations_is_one_line() {
         for _ in 0..10 {
             assert_eq!(client.get("/profile").await.text, "ada");
         }
-        assert_eq!(shown.0.load(Ordering::Relaxed), outage);
+        assert_eq!(shown.len(), outage);
         world.faults.fail_all(false);
         assert_eq!(client.get("/profile").await.set_cookies().len(), 1);
     }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::header::{COOKIE, SET_COOKIE};
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
-use kvolt_middleware::{Refused, SessionHandle};
+use kvolt_middleware::SessionHandle;
 use support::{User, World, user};
 use tower::{Layer, ServiceExt, service_fn};
 
@@ -21,11 +21,10 @@ async fn a_service_that_is_not_axum_s_finds_the_session_and_refuses_alike() {
         let handle: SessionHandle<User> =
             SessionHandle::from_extensions(request.extensions()).unwrap();
         let Some(session) = handle.session() else {
-            let refused = Refused::new(request.method(), request.uri(), request.headers());
-            return Ok::<_, Infallible>(handle.refuse(refused).map(body));
+            return Ok::<_, Infallible>(handle.refuse(&request).map(body));
         };
         let name = session.name.clone();
-        let _ = session.rotate().await.unwrap();
+        session.rotate().await.unwrap();
         Ok(Response::new(body(Bytes::from(name))))
     };
     let send = async |required: bool, cookie: &str| {

@@ -34,16 +34,16 @@ async fn sign_in_be_known_sign_out_be_forgotten() {
 }
 
 #[tokio::test]
-async fn a_login_works_outside_the_layer_and_ends_the_session_before_it() {
+async fn login_ends_the_session_before_it() {
     let world = World::new();
     let mut client = world.client();
-    let login = client.post("/bare/login").await;
+    let login = client.post("/login").await;
     assert_eq!((login.status, login.set_cookies().len()), (StatusCode::OK, 1));
     assert_eq!(login.header("cache-control"), Some("no-store"));
     assert_eq!(client.get("/profile").await.text, "ada");
 
     let before = client.cookie.clone();
-    client.post("/bare/login").await;
+    client.post("/login").await;
     assert_ne!(client.cookie, before);
     assert_eq!(world.store.len(), 1);
 }

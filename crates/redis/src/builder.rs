@@ -10,16 +10,12 @@ use kvolt_cache::{Error, Namespace, Result};
 
 use crate::RedisStore;
 use crate::check;
-use crate::cluster::Cluster;
 use crate::connect::Options;
 use crate::names::Names;
-use crate::node::{Node, Source};
-use crate::sentinel::Sentinels;
-use crate::server::Server;
-use crate::store::Limits;
+use crate::servers::Servers;
 #[cfg(feature = "tls")]
 use crate::tls::{Settings, Tls};
-use crate::url::{Place, Url};
+use crate::url::Url;
 
 /// Sets up a [`RedisStore`]: see [`RedisStore::builder`].
 #[derive(Clone)]
@@ -155,20 +151,11 @@ impl RedisStoreBuilder {
             timeout: self.timeout,
             replicas: self.replicas,
         };
-        let shared = Arc::new(options.clone());
-        let server = match url.place {
-            Place::One(address) => Server::One(Arc::new(Node::new(Source::At(address), shared))),
-            Place::Sentinel { sentinels, master } => {
-                let (user, password) = self.sentinel_credentials.unzip();
-                let for_sentinels =
-                    Options { user: user.flatten(), password, database: 0, ..options };
-                let sentinels = Sentinels::new(sentinels, master, for_sentinels);
-                Server::One(Arc::new(Node::new(Source::MasterOf(sentinels), shared)))
-            }
-            Place::Cluster(seeds) => Server::Cluster(Cluster::new(seeds, shared)),
-        };
-        let limits = Limits { timeout: self.timeout, slide_after: self.slide_after };
-        let store = RedisStore::new(Arc::new(server), Names::new(namespace), limits);
+        let (user, password) = self.sentinel_credentials.unzip();
+        let sentinel_options =
+            Options { user: user.flatten(), password, database: 0, ..options.clone() };
+        let servers = Servers::new(url.deployment, options, sentinel_options);
+        let store = RedisStore::new(Arc::new(servers), Names::new(namespace), self.slide_after);
         check::check(&store).await?;
         Ok(store)
     }

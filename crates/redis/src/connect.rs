@@ -1,27 +1,29 @@
-//! Making a connection.
+//! Opening a connection.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use kvolt_cache::Clock;
-use redis::aio::{AsyncPushSender, MultiplexedConnection};
-use redis::{AsyncConnectionConfig, Cmd, Pipeline, ProtocolVersion, RedisConnectionInfo, Value};
+use redis::aio::MultiplexedConnection;
+use redis::{
+    AsyncConnectionConfig, Cmd, Pipeline, ProtocolVersion, PushInfo, RedisConnectionInfo, Value,
+};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 
 use crate::errors::Fault;
 use crate::reply;
-use crate::sentinel::field;
 use crate::server_time::ServerTime;
 #[cfg(feature = "tls")]
 use crate::tls::Tls;
 use crate::url::Address;
 
-/// How to connect, whichever server it is.
+/// How to connect, to whichever server.
 #[derive(Clone)]
 pub(crate) struct Options {
     pub(crate) user: Option<String>,
@@ -30,49 +32,33 @@ pub(crate) struct Options {
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<Tls>,
     pub(crate) timeout: Duration,
-    /// How many replicas have to have a change before it is answered, and how long that may take.
+    /// How many replicas must have a change before it is answered, and how long that may take.
     pub(crate) replicas: Option<(u32, Duration)>,
 }
 
-/// A connection that many callers share.
-///
-/// It is closed when the last of them lets go of it.
+/// A connection that many callers share. It is closed when the last of them drops it.
 pub(crate) struct Link {
     connection: MultiplexedConnection,
     driver: AbortHandle,
     address: Address,
-    /// Which process answers; `None` where it was not asked, or does not say.
-    run_id: Option<String>,
-    time: ServerTime,
-    born: Instant,
-    /// When the last answer came, in microseconds after `born`.
-    heard: AtomicU64,
+    /// Identifies the server's process; `None` before [`identified`](Self::identified).
+    pub(crate) run_id: Option<String>,
+    pub(crate) time: ServerTime,
+    opened: Instant,
+    /// When the last reply came, in microseconds after `opened`.
+    replied: AtomicU64,
 }
 
 impl Link {
-    pub(crate) async fn open(address: &Address, options: &Options) -> Result<Self, Fault> {
-        Self::open_with(address, options, AsyncConnectionConfig::new()).await
-    }
-
-    /// A connection whose pushed messages go to `pushed`.
-    pub(crate) async fn open_pushed(
+    /// Opens a connection; pushed messages go to `pushed`.
+    pub(crate) async fn open(
         address: &Address,
         options: &Options,
-        pushed: impl AsyncPushSender,
+        pushed: Option<UnboundedSender<PushInfo>>,
     ) -> Result<Self, Fault> {
-        let config = AsyncConnectionConfig::new().set_push_sender(pushed);
-        Self::open_with(address, options, config).await
-    }
-
-    async fn open_with(
-        address: &Address,
-        options: &Options,
-        config: AsyncConnectionConfig,
-    ) -> Result<Self, Fault> {
-        let opening = Self::open_now(address, options, config);
-        // Whoever waits for it has to have time left to look elsewhere.
+        // A caller that waits for it must have time left to ask another server.
         let limit = options.timeout / 2;
-        timeout(limit, opening).await.unwrap_or_else(|_| {
+        timeout(limit, Self::open_now(address, options, pushed)).await.unwrap_or_else(|_| {
             Err(Fault::unavailable(format!("{address} can't be reached within {limit:?}")))
         })
     }
@@ -80,43 +66,10 @@ impl Link {
     async fn open_now(
         address: &Address,
         options: &Options,
-        config: AsyncConnectionConfig,
+        pushed: Option<UnboundedSender<PushInfo>>,
     ) -> Result<Self, Fault> {
-        let failed = |error| Fault::io(&format!("{address} can't be reached"), error);
-        match address {
-            #[cfg(not(unix))]
-            Address::Unix(_) => {
-                Err(Fault::misconfigured("there are no such sockets on this system"))
-            }
-            #[cfg(unix)]
-            Address::Unix(path) => {
-                let stream = UnixStream::connect(path).await.map_err(failed)?;
-                Self::greet(stream, address, options, config).await
-            }
-            Address::Tcp { host, port } => {
-                let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(failed)?;
-                // Else a command waits for the acknowledgement of the one before it.
-                stream.set_nodelay(true).map_err(failed)?;
-                #[cfg(feature = "tls")]
-                if let Some(tls) = &options.tls {
-                    let stream = tls.connect(host, stream).await?;
-                    return Self::greet(stream, address, options, config).await;
-                }
-                Self::greet(stream, address, options, config).await
-            }
-        }
-    }
-
-    async fn greet<S>(
-        stream: S,
-        address: &Address,
-        options: &Options,
-        config: AsyncConnectionConfig,
-    ) -> Result<Self, Fault>
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        // RESP3 for pushed messages; and its greeting tells errors as the server words them.
+        let stream = stream(address, options).await?;
+        // RESP3 has pushed messages, and its greeting returns errors in the server's own words.
         let mut settings = RedisConnectionInfo::default()
             .set_protocol(ProtocolVersion::RESP3)
             .set_skip_set_lib_name()
@@ -127,38 +80,33 @@ impl Link {
         if let Some(password) = &options.password {
             settings = settings.set_password(password);
         }
-        // Callers have their own limits on the time.
-        let config = config.set_response_timeout(None).set_pipeline_buffer_size(1_024);
+        // Callers have their own time limits.
+        let mut config =
+            AsyncConnectionConfig::new().set_response_timeout(None).set_pipeline_buffer_size(1_024);
+        if let Some(pushed) = pushed {
+            config = config.set_push_sender(pushed);
+        }
         let (connection, driver) =
             MultiplexedConnection::new_with_config(&settings, stream, config)
                 .await
-                .map_err(|error| Fault::of(error, &address.to_string()))?;
-        let driver = tokio::spawn(driver).abort_handle();
-        let (born, heard) = (Instant::now(), AtomicU64::new(0));
-        let (address, time) = (address.clone(), ServerTime::new(Clock::boot()));
-        Ok(Self { connection, driver, address, run_id: None, time, born, heard })
+                .map_err(|error| Fault::from_driver(error, address))?;
+        Ok(Self {
+            connection,
+            driver: tokio::spawn(driver).abort_handle(),
+            address: address.clone(),
+            run_id: None,
+            time: ServerTime::new(Clock::boot()),
+            opened: Instant::now(),
+            replied: AtomicU64::new(0),
+        })
     }
 
-    pub(crate) const fn address(&self) -> &Address {
-        &self.address
-    }
-
-    /// Asks which process answers.
+    /// Asks the server's process for its identity.
     pub(crate) async fn identified(mut self) -> Result<Self, Fault> {
         let info = self.send(redis::cmd("INFO").arg("server")).await?;
-        let info = reply::text(info).unwrap_or_default();
-        self.run_id = field(&info, "run_id").map(String::from);
+        let info: String = reply::parse(info).unwrap_or_default();
+        self.run_id = reply::field(&info, "run_id").map(String::from);
         Ok(self)
-    }
-
-    /// Whether another process answers here than there.
-    pub(crate) fn is_of_another(&self, other: &Self) -> bool {
-        self.run_id != other.run_id
-    }
-
-    /// The clock of the server.
-    pub(crate) const fn time(&self) -> &ServerTime {
-        &self.time
     }
 
     /// Whether it has not been found closed.
@@ -166,47 +114,71 @@ impl Link {
         !self.driver.is_finished()
     }
 
-    /// Whether nothing has come from the server since then.
+    /// Whether nothing has come from the server since `moment`.
     pub(crate) fn is_silent_since(&self, moment: Instant) -> bool {
-        let moment = moment.saturating_duration_since(self.born).as_micros();
-        u128::from(self.heard.load(Ordering::Relaxed)) <= moment
+        let moment = moment.saturating_duration_since(self.opened).as_micros();
+        u128::from(self.replied.load(Ordering::Relaxed)) <= moment
     }
 
-    /// Sends a command and awaits its answer.
+    /// Sends a command and waits for its reply.
     pub(crate) async fn send(&self, command: &Cmd) -> Result<Value, Fault> {
-        let answer = self.connection.clone().send_packed_command(command).await;
-        if answer.is_ok() {
-            self.hear();
+        let reply = self.connection.clone().send_packed_command(command).await;
+        if reply.is_ok() {
+            self.note_reply();
         }
-        answer.and_then(Value::extract_error).map_err(|error| self.fault(error))
+        reply.and_then(Value::extract_error).map_err(|error| self.fault(error))
     }
 
-    /// Sends commands together, so that nobody's come between them, and awaits their answers.
-    /// Each may be an error by itself.
+    /// Sends commands together, with no other between them, and waits for their replies. Each may
+    /// be an error by itself.
     pub(crate) async fn send_all(
         &self,
         commands: &Pipeline,
     ) -> Result<Vec<Result<Value, Fault>>, Fault> {
         let count = commands.len();
-        let answers = self.connection.clone().send_packed_commands(commands, 0, count).await;
-        let answers = answers.map_err(|error| self.fault(error))?;
-        self.hear();
-        let checked = answers.into_iter().map(Value::extract_error);
-        Ok(checked.map(|answer| answer.map_err(|error| self.fault(error))).collect())
+        let replies = self.connection.clone().send_packed_commands(commands, 0, count).await;
+        let replies = replies.map_err(|error| self.fault(error))?;
+        self.note_reply();
+        let checked = replies.into_iter().map(Value::extract_error);
+        Ok(checked.map(|reply| reply.map_err(|error| self.fault(error))).collect())
     }
 
-    fn hear(&self) {
-        let passed = u64::try_from(self.born.elapsed().as_micros()).unwrap_or(u64::MAX);
-        self.heard.fetch_max(passed, Ordering::Relaxed);
+    fn note_reply(&self) {
+        let passed = u64::try_from(self.opened.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.replied.fetch_max(passed, Ordering::Relaxed);
     }
 
     fn fault(&self, error: redis::RedisError) -> Fault {
-        Fault::of(error, &self.address.to_string())
+        Fault::from_driver(error, &self.address)
     }
 }
 
 impl Drop for Link {
     fn drop(&mut self) {
         self.driver.abort();
+    }
+}
+
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+async fn stream(address: &Address, options: &Options) -> Result<Box<dyn Stream>, Fault> {
+    let failed = |error| Fault::io(format!("{address} can't be reached"), error);
+    match address {
+        #[cfg(not(unix))]
+        Address::Unix(_) => Err(Fault::misconfigured("this system has no Unix sockets")),
+        #[cfg(unix)]
+        Address::Unix(path) => Ok(Box::new(UnixStream::connect(path).await.map_err(failed)?)),
+        Address::Tcp { host, port } => {
+            let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(failed)?;
+            // Otherwise a command waits for the acknowledgement of the one before it.
+            stream.set_nodelay(true).map_err(failed)?;
+            #[cfg(feature = "tls")]
+            if let Some(tls) = &options.tls {
+                return Ok(Box::new(tls.connect(host, stream).await?));
+            }
+            Ok(Box::new(stream))
+        }
     }
 }

@@ -1,18 +1,22 @@
-//! The driver's and the server's errors as the store's.
+//! Errors of the driver and of the server, as errors of the store.
 
 use std::io;
 
 use kvolt_cache::Error;
 use redis::{ErrorKind, RedisError};
 
-/// What went wrong, as often as it has to be told: several callers may wait for one connection.
+use crate::url::Address;
+
+/// An error that can be cloned, because several callers may wait for one connection.
 #[derive(Debug, Clone)]
 pub(crate) struct Fault {
     kind: Kind,
     message: String,
+    /// The code of the server's reply, such as `READONLY`.
+    code: Option<String>,
     cause: Option<RedisError>,
-    is_replica: bool,
-    is_unsent: bool,
+    /// Whether nothing was sent, so that another server can be asked.
+    pub(crate) is_unsent: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,165 +36,127 @@ impl Fault {
     }
 
     const fn new(kind: Kind, message: String, cause: Option<RedisError>) -> Self {
-        Self { kind, message, cause, is_replica: false, is_unsent: false }
+        Self { kind, message, code: None, cause, is_unsent: false }
     }
 
     /// A connection that could not be made.
-    pub(crate) fn io(what: &str, error: io::Error) -> Self {
-        Self::new(Kind::Unavailable, String::from(what), Some(RedisError::from(error)))
+    pub(crate) fn io(message: String, error: io::Error) -> Self {
+        Self::new(Kind::Unavailable, message, Some(RedisError::from(error)))
     }
 
-    /// The same, where trying again is no use.
+    /// The fault, if retrying does not help.
     #[cfg(feature = "tls")]
-    pub(crate) fn for_a_person(self) -> Self {
+    pub(crate) fn permanent(self) -> Self {
         Self { kind: Kind::Misconfigured, ..self }
     }
 
-    /// Whether the server does not have the script: it was not executed.
-    pub(crate) fn is_unknown_script(&self) -> bool {
-        self.code() == Some("NOSCRIPT")
-    }
-
-    /// Whether what lies under a name is of another type than the command is for.
-    pub(crate) fn is_wrong_type(&self) -> bool {
-        let text = self.cause.as_ref().map(ToString::to_string).unwrap_or_default();
-        self.cause.as_ref().is_some_and(|cause| code(cause, &text) == "WRONGTYPE")
-    }
-
-    /// Whether the server is a replica.
-    pub(crate) fn is_replica(&self) -> bool {
-        self.is_replica
-    }
-
-    /// The same, before anything was sent.
+    /// The fault, before anything was sent.
     pub(crate) fn before_sending(self) -> Self {
         Self { is_unsent: true, ..self }
     }
 
-    /// Whether nothing was sent, so that it can be sent elsewhere.
-    pub(crate) fn is_unsent(&self) -> bool {
-        self.is_unsent
-    }
-
-    /// Whether no answer came.
+    /// Whether no reply came.
     pub(crate) fn is_lost(&self) -> bool {
-        self.kind == Kind::Unavailable && self.code().is_none()
+        self.kind == Kind::Unavailable && self.code.is_none()
     }
 
-    /// The code of what the server answered.
-    pub(crate) fn code(&self) -> Option<&str> {
-        self.cause.as_ref()?.code()
-    }
-
-    /// Where a cluster says that the slot is, or will be.
-    pub(crate) fn redirect(&self) -> Option<&str> {
-        Some(self.cause.as_ref()?.redirect_node()?.0)
+    /// Whether the server is a replica.
+    pub(crate) fn is_replica(&self) -> bool {
+        matches!(self.code(), Some("READONLY" | "MASTERDOWN"))
     }
 
     pub(crate) fn is_misconfigured(&self) -> bool {
         self.kind == Kind::Misconfigured
     }
 
-    /// An error of the driver's, or one that the server answered with.
-    pub(crate) fn of(error: RedisError, server: &str) -> Self {
-        let text = error.to_string();
-        let (kind, message) = match error.kind() {
-            ErrorKind::Io | ErrorKind::Parse => {
-                (Kind::Unavailable, format!("the connection to {server} was lost"))
-            }
-            ErrorKind::AuthenticationFailed => refused_password(server),
-            ErrorKind::RESP3NotSupported => (
-                Kind::Misconfigured,
-                format!("{server} is older than Redis 6.2, the oldest that this store works with"),
-            ),
-            _ => answered(code(&error, &text), &text, server),
-        };
-        let is_replica = matches!(code(&error, &text), "READONLY" | "MASTERDOWN");
-        Self { is_replica, ..Self::new(kind, message, Some(error)) }
+    /// The code of the server's reply.
+    pub(crate) fn code(&self) -> Option<&str> {
+        self.code.as_deref()
     }
 
-    pub(crate) fn into_error(self) -> Error {
-        let error = match self.kind {
-            Kind::Unavailable => Error::unavailable(self.message),
-            Kind::Misconfigured => Error::misconfigured(self.message),
-            Kind::Full => Error::full(self.message),
+    /// The address to which a node of a cluster redirects.
+    pub(crate) fn redirect(&self) -> Option<&str> {
+        Some(self.cause.as_ref()?.redirect_node()?.0)
+    }
+
+    /// An error of the driver, or one that the server replied with.
+    pub(crate) fn from_driver(error: RedisError, server: &Address) -> Self {
+        let text = error.to_string();
+        let code = error.code().map(|code| inner_code(&text).unwrap_or(code));
+        let (kind, why) = match error.kind() {
+            ErrorKind::Io | ErrorKind::Parse => {
+                (Kind::Unavailable, String::from("closed the connection, or the network did"))
+            }
+            ErrorKind::AuthenticationFailed => explain("WRONGPASS", &text),
+            ErrorKind::RESP3NotSupported => {
+                let why = "is older than Redis 6.2, the oldest that this store works with";
+                (Kind::Misconfigured, String::from(why))
+            }
+            _ => explain(code.unwrap_or_default(), &text),
         };
-        match self.cause {
+        let code = code.map(String::from);
+        Self { code, ..Self::new(kind, format!("{server} {why}"), Some(error)) }
+    }
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        let error = match fault.kind {
+            Kind::Unavailable => Self::unavailable(fault.message),
+            Kind::Misconfigured => Self::misconfigured(fault.message),
+            Kind::Full => Self::full(fault.message),
+        };
+        match fault.cause {
             Some(cause) => error.with_source(cause),
             None => error,
         }
     }
 }
 
-/// The code of what the server answered. Before Redis 7, an error of a command in a script comes
-/// as the text of another: `… @user_script: 31: -READONLY You can't write …`.
-fn code<'a>(error: &'a RedisError, text: &'a str) -> &'a str {
-    let code = error.code().unwrap_or("ERR");
-    if code != "ERR" {
-        return code;
-    }
-    let inner = text.rsplit_once("@user_script:").and_then(|(_, inner)| inner.split_once(": "));
-    let word = inner.and_then(|(_, inner)| inner.split_whitespace().next()).unwrap_or_default();
-    let word = word.trim_start_matches('-');
+/// The code of an error inside a script. Before Redis 7 it is part of another error's text:
+/// `… @user_script: 31: -READONLY You can't write …`.
+fn inner_code(text: &str) -> Option<&str> {
+    let (_, inner) = text.rsplit_once("@user_script:")?.1.split_once(": ")?;
+    let word = inner.split_whitespace().next()?.trim_start_matches('-');
     let is_code = word.len() > 2 && word.bytes().all(|byte| byte.is_ascii_uppercase());
-    if is_code { word } else { code }
+    is_code.then_some(word)
 }
 
-fn answered(code: &str, text: &str, server: &str) -> (Kind, String) {
-    let unavailable = |why: &str| (Kind::Unavailable, format!("{server} {why}"));
+/// What an error reply says of the server, for messages that begin with its address.
+fn explain(code: &str, text: &str) -> (Kind, String) {
+    let unavailable = |why: &str| (Kind::Unavailable, String::from(why));
+    let misconfigured = |why: &str| (Kind::Misconfigured, String::from(why));
+    let quoting = |why: &str| (Kind::Misconfigured, format!("{why}: {text}"));
+    let has_any = |parts: &[&str]| parts.iter().any(|part| text.contains(part));
+    const PERMISSION: [&str; 4] =
+        ["ACL failure", "can't run this command", "can't access at least", "No permissions"];
     match code {
-        "WRONGPASS" | "NOAUTH" => refused_password(server),
-        "NOPERM" => refused_permission(text, server),
-        "OOM" => (Kind::Full, format!("{server} has reached its maxmemory")),
+        "WRONGPASS" | "NOAUTH" => misconfigured(
+            "rejected the user name or the password: correct them in the URL or in `credentials`",
+        ),
+        "OOM" => (Kind::Full, String::from("has reached its maxmemory")),
         "LOADING" => unavailable("is still loading its data"),
         "BUSY" => unavailable("is busy with a script"),
         "MASTERDOWN" => unavailable("is a replica that has lost its master"),
         "CLUSTERDOWN" => unavailable("belongs to a cluster that is down"),
         "TRYAGAIN" | "ASK" | "MOVED" => unavailable("is moving the slot to another node"),
-        "READONLY" => unavailable("is a replica: the master is elsewhere, or about to be"),
+        "READONLY" => unavailable("is a replica, and another server is the master or will be"),
         "NOREPLICAS" => unavailable("has fewer replicas than its min-replicas-to-write"),
-        "MISCONF" => unavailable("can't write its data to disk, and refuses changes until it can"),
-        "WRONGTYPE" => (
-            Kind::Misconfigured,
-            format!(
-                "{server} has something else under this store's namespace: give it one of its own"
-            ),
+        "MISCONF" => unavailable("can't write its data to disk, and rejects changes until it can"),
+        "WRONGTYPE" => misconfigured(
+            "has data of another program under this store's namespace: use another namespace",
         ),
-        "CROSSSLOT" => (
-            Kind::Misconfigured,
-            String::from(
-                "the key does not lie in its owner's part of the cluster: use `Store::place` first",
-            ),
+        "CROSSSLOT" => misconfigured(
+            "rejected a key outside its owner's part of the cluster: call `Store::place` first",
         ),
-        _ if is_permission(text) => refused_permission(text, server),
-        _ if text.contains("max number of clients") => unavailable("has too many clients"),
-        _ if text.contains("DB index") => {
-            (Kind::Misconfigured, format!("{server} has no such database: {text}"))
+        _ if code == "NOPERM" || has_any(&PERMISSION) => {
+            quoting("denied the user a permission (the README has the ACL rule that is needed)")
         }
-        _ if text.contains("unknown command") => (
-            Kind::Misconfigured,
-            format!("{server} lacks a command that this store needs (Redis 6.2 or later): {text}"),
-        ),
-        _ => (Kind::Misconfigured, format!("{server} refused: {text}")),
+        _ if has_any(&["max number of clients"]) => unavailable("has too many clients"),
+        _ if has_any(&["DB index"]) => quoting("has no such database"),
+        _ if has_any(&["unknown command"]) => {
+            quoting("lacks a command that this store needs (Redis 6.2 or later)")
+        }
+        _ => quoting("rejected a command"),
     }
-}
-
-fn is_permission(text: &str) -> bool {
-    ["ACL failure", "can't run this command", "can't access at least", "No permissions"]
-        .iter()
-        .any(|part| text.contains(part))
-}
-
-fn refused_password(server: &str) -> (Kind, String) {
-    let message = format!(
-        "{server} refused the user name or the password: correct them in the URL or in `credentials`"
-    );
-    (Kind::Misconfigured, message)
-}
-
-fn refused_permission(text: &str, server: &str) -> (Kind, String) {
-    let message = format!(
-        "the user at {server} lacks a permission (the README has the ACL line it needs): {text}"
-    );
-    (Kind::Misconfigured, message)
 }

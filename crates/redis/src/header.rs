@@ -1,13 +1,13 @@
-//! What an entry is in the server: one string, a header of text and then the value.
+//! The format of an entry in the server: one string, a header of text and then the value.
 //!
 //! ```text
 //! kv1 <version> <last use> <idle time> <end> <count> <lengths> <names>\n<value>
 //! ```
 //!
-//! The first five fields have fixed offsets, as a slide writes the last use in its place. They are
-//! the format's mark, 16 hexadecimal digits, and three times 13 decimal digits (milliseconds), or 13
-//! `-` for none. Then the names of the indexes that the entry is in: how many, one digit; the length
-//! of each in bytes, three digits or `---` for none; and the names. The first is the owner.
+//! The first five fields have fixed offsets, because a slide overwrites the last use. They are the
+//! format's mark, 16 hexadecimal digits, and three times 13 decimal digits (milliseconds), or 13 `-`
+//! for none. Then come the names of the indexes that contain the entry: their number, one digit; the
+//! length of each in bytes, three digits or `---` for none; and the names. The first is the owner.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub(crate) fn clamp(millis: u64) -> u64 {
     millis.min(MAX)
 }
 
-/// The names of the indexes, as the scripts take them.
+/// The last fields of a header: the names of the indexes.
 pub(crate) fn names(owner: Option<&Owner>) -> String {
     match owner {
         Some(owner) => format!("1 {:03} {owner}\n", owner.as_str().len()),
@@ -29,7 +29,7 @@ pub(crate) fn names(owner: Option<&Owner>) -> String {
     }
 }
 
-/// An entry as a string has it.
+/// A parsed entry.
 #[derive(Debug)]
 pub(crate) struct Found {
     version: Version,
@@ -38,7 +38,7 @@ pub(crate) struct Found {
     value: Vec<u8>,
 }
 
-/// When an entry was used and when it ends.
+/// An entry's last use and deadlines.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Times {
     used_and_idle: Option<(u64, u64)>,
@@ -72,11 +72,11 @@ impl Times {
 }
 
 impl Found {
-    /// An entry by what lies under its name.
+    /// Parses an entry.
     ///
     /// # Errors
     ///
-    /// Returns an error ([`Error::is_corrupt`]) if it can't be read.
+    /// Returns an error if it can't be read ([`Error::is_corrupt`]).
     pub(crate) fn parse(key: &Key, mut bytes: Vec<u8>) -> Result<Self> {
         let Some((version, times, owner, value)) = parse(&bytes) else {
             return Err(unreadable(key, &bytes));
@@ -85,17 +85,17 @@ impl Found {
         Ok(Self { version, times, owner, value: bytes })
     }
 
-    /// Whether it has ended at this moment.
+    /// Whether its deadline has passed.
     pub(crate) fn has_ended(&self, now: Timestamp) -> bool {
         self.times.ends() <= now.as_millis()
     }
 
-    /// The entry, read at this moment by the server's clock, or a little before. A slide is due
-    /// once more than this part of the idle time has passed.
+    /// The entry, read at `now` by the server's clock or slightly before. A slide is due once more
+    /// than the fraction `slide_after` of the idle time has passed.
     pub(crate) fn entry(self, key: &Key, now: Timestamp, slide_after: f64) -> Entry<Vec<u8>> {
         let Self { version, times, owner, value } = self;
         let used = times.used_and_idle.map_or(0, |(used, _)| used);
-        // The server's clock has been there.
+        // The server's clock has reached the last use.
         let now = now.max(Timestamp::from_millis(used));
         let is_due = times.used_and_idle.is_some_and(|(used, idle)| {
             (now.as_millis() - used) as f64 > idle as f64 * slide_after
@@ -155,7 +155,9 @@ pub(crate) fn unreadable(key: &Key, beginning: &[u8]) -> Error {
                 "its format is `{mark}`, and this version of the program reads `kv1`: \
                  a newer version wrote it"
             ),
-            None => String::from("it is no entry in the format `kv1`, or its header is damaged"),
+            None => {
+                String::from("it is not an entry in the format `kv1`, or its header is damaged")
+            }
         },
     )
 }
@@ -167,7 +169,7 @@ mod tests {
     const TIMES: &str = "1764465600000 0000001800000 1764508800000";
 
     #[test]
-    fn a_header_is_read_back() {
+    fn header_is_parsed_back() {
         let key = Key::of("key");
         let owner = Owner::new("ada\nlovelace").unwrap();
         for owner in [Some(owner), Some(Owner::new("").unwrap()), None] {
@@ -193,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn an_estimate_that_is_behind_is_corrected_by_the_last_use() {
+    fn last_use_corrects_an_estimate_that_is_behind() {
         let text = format!("kv1 00000000000000ff {TIMES} 0\n");
         let key = Key::of("key");
         let found = Found::parse(&key, text.into_bytes()).unwrap();
@@ -202,7 +204,7 @@ mod tests {
         assert!(!entry.slide_due);
     }
 
-    /// The room for a second index: the names of others are left alone.
+    /// A later version may add a second index.
     #[test]
     fn further_indexes_are_skipped() {
         let key = Key::of("key");
@@ -215,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_entry_is_corrupt() {
+    fn damaged_header_is_corrupt() {
         let key = Key::of("key");
         let whole = format!("kv1 00000000000000ff {TIMES} 1 003 ada\n");
         for length in 0..whole.len() {

@@ -1,12 +1,16 @@
 #![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod all;
+mod arguments;
 mod builder;
 mod check;
-mod cluster;
+mod clear;
+mod concurrent;
 mod connect;
+mod entries;
 mod errors;
 mod header;
+mod insert;
 mod names;
 mod node;
 mod owners;
@@ -16,9 +20,12 @@ mod reply;
 mod scan;
 mod script;
 mod sentinel;
-mod server;
 mod server_time;
+mod servers;
+mod slots;
+mod snapshots;
 mod store;
+mod time_limit;
 #[cfg(feature = "tls")]
 mod tls;
 mod url;

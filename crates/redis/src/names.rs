@@ -1,24 +1,24 @@
-//! What things are called in the server.
+//! Names of keys in the server.
 
 use std::fmt::Write;
 
 use kvolt_cache::{Key, Namespace, Owner};
 
-/// Into how many parts keys are divided. A part's names share a slot of a cluster.
+/// The number of parts that keys are divided into. All names of a part are in one slot of a cluster.
 pub(crate) const PARTS: u16 = 1_024;
 
-/// The part in which a key lies: bytes 8 and 9, which belong to the id of a session.
+/// The part of a key: bytes 8 and 9, which belong to the id of a session.
 pub(crate) const fn part_of(key: &Key) -> u16 {
     let bytes = key.as_bytes();
     u16::from_be_bytes([bytes[8], bytes[9]]) % PARTS
 }
 
-/// The part in which an owner's index lies, and in a cluster the owner's entries.
+/// The part of an owner's index, and in a cluster of the owner's entries.
 pub(crate) fn part_of_owner(owner: &Owner) -> u16 {
     part_of(&Key::of(owner.as_str()))
 }
 
-/// The same key, in the part of an owner.
+/// Moves a key into the part of an owner.
 pub(crate) fn placed(key: Key, owner: &Owner) -> Key {
     let [high, low] = part_of_owner(owner).to_be_bytes();
     let mut bytes = *key.as_bytes();
@@ -27,7 +27,7 @@ pub(crate) fn placed(key: Key, owner: &Owner) -> Key {
     Key::from_bytes(bytes)
 }
 
-/// The slot of a cluster in which a part's names lie: CRC-16 (XMODEM) of the hash tag.
+/// The cluster slot of a part: CRC-16 (XMODEM) of the hash tag.
 pub(crate) fn slot_of(part: u16) -> u16 {
     let crc = part.to_string().bytes().fold(0u16, |crc, byte| {
         (0..8).fold(crc ^ (u16::from(byte) << 8), |crc, _| {
@@ -39,8 +39,8 @@ pub(crate) fn slot_of(part: u16) -> u16 {
 
 /// The names of a namespace.
 ///
-/// The hash tag, the part's number in braces, comes before everything that
-/// others choose, so that no owner's name can alter it.
+/// The hash tag, the part's number in braces, comes before the owner, so that no owner's name can
+/// alter it.
 #[derive(Debug, Clone)]
 pub(crate) struct Names(Namespace);
 
@@ -53,7 +53,7 @@ impl Names {
         &self.0
     }
 
-    /// An entry.
+    /// The name of an entry.
     pub(crate) fn key(&self, key: &Key) -> String {
         let mut name = String::with_capacity(self.0.as_str().len() + 72);
         let _ = write!(name, "{}:{{{}}}:", self.0, part_of(key));
@@ -61,8 +61,8 @@ impl Names {
         name
     }
 
-    /// What an owner's index has of an entry: the last part of its name. The id of a session, or
-    /// all of another key.
+    /// An entry as a member of an owner's index: the last component of its name. It is the id of a
+    /// session's key, and the whole of any other key.
     pub(crate) fn member(&self, key: &Key) -> String {
         let mut member = String::with_capacity(64);
         self.push_member(key, &mut member);
@@ -78,37 +78,46 @@ impl Names {
         }
     }
 
-    /// An owner's index.
+    /// The name of an owner's index.
     pub(crate) fn index(&self, owner: &Owner) -> String {
         format!("{}.owners:{{{}}}:{owner}", self.0, part_of_owner(owner))
     }
 
-    /// A name that nothing is ever stored under.
+    /// A name that is always absent.
     pub(crate) fn probe(&self, part: u16) -> String {
         format!("{}:{{{part}}}:probe", self.0)
     }
 
-    /// What the names of all entries begin with, and no others.
+    /// The prefix of the names of entries, and of no others.
     pub(crate) fn entries(&self) -> String {
         format!("{}:{{", self.0)
     }
 
-    /// What the names of all indexes begin with, and no others.
+    /// The prefix of the names of indexes, and of no others.
     pub(crate) fn indexes(&self) -> String {
         format!("{}.owners:{{", self.0)
     }
 
-    /// The key whose entry has this name.
+    /// The key of the entry with this name.
     pub(crate) fn parse_key(&self, name: &[u8]) -> Option<Key> {
         let name = str::from_utf8(name).ok()?;
         let key = self.parse_member(name.rsplit_once(':')?.1)?;
         (self.key(&key) == name).then_some(key)
     }
 
-    /// The name of the entry that an index has as this member.
-    pub(crate) fn of_member(&self, member: &str) -> Option<String> {
+    /// The names of the entries that are these members of an index.
+    pub(crate) fn of_members(&self, members: &[String]) -> impl Iterator<Item = String> {
+        members.iter().filter_map(|member| self.of_member(member))
+    }
+
+    fn of_member(&self, member: &str) -> Option<String> {
         let part = u16::from_str_radix(member.get(16..20)?, 16).ok()? % PARTS;
         Some(format!("{}:{{{part}}}:{member}", self.0))
+    }
+
+    /// The keys of these members of an index.
+    pub(crate) fn parse_members(&self, members: &[String]) -> Vec<Key> {
+        members.iter().filter_map(|member| self.parse_member(member)).collect()
     }
 
     /// The key of a member of an index.
@@ -120,7 +129,7 @@ impl Names {
         Some(Key::from_id(whole.id(), &self.0))
     }
 
-    /// The owner whose index has this name.
+    /// The owner of the index with this name.
     pub(crate) fn parse_index(&self, name: &[u8]) -> Option<Owner> {
         let rest = str::from_utf8(name).ok()?.strip_prefix(&self.indexes())?;
         let owner = Owner::from_stored(rest.split_once("}:")?.1)?;
@@ -137,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_leads_back_to_what_it_names() {
+    fn names_are_parsed_back() {
         let names = names();
         let of_id = Key::from_id([0xab; 12], names.namespace());
         assert_eq!(names.key(&of_id), "shop:{939}:abababababababababababab");
@@ -162,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_placed_by_ten_bits_behind_its_hash() {
+    fn placing_sets_ten_bits_of_a_key() {
         let (owner, key) = (Owner::new("ada").unwrap(), Key::of("key"));
         let there = placed(key, &owner);
         assert_eq!(part_of(&there), part_of_owner(&owner));
@@ -172,8 +181,8 @@ mod tests {
     }
 
     #[test]
-    fn slots_are_those_of_the_cluster_specification() {
-        // By CLUSTER KEYSLOT.
+    fn slots_follow_the_cluster_specification() {
+        // From CLUSTER KEYSLOT.
         assert_eq!([0, 1, 12, 123, 1_023].map(slot_of), [13_907, 9_842, 8_373, 5_970, 14_911]);
     }
 }

@@ -1,6 +1,6 @@
-//! A server, and the connection to it, which is made anew when it is lost.
+//! A server, and the connection to it, which is opened again after it is lost.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kvolt_cache::Timestamp;
@@ -12,110 +12,76 @@ use crate::connect::{Link, Options};
 use crate::errors::Fault;
 use crate::reply;
 use crate::script::Call;
-use crate::sentinel::Sentinels;
+use crate::time_limit::in_time;
 use crate::url::Address;
 
-/// After a failed attempt nobody tries again for so long; twice as long after each further one.
-const PAUSE_FIRST: Duration = Duration::from_millis(20);
-/// Whoever comes after the server has returned waits for it no longer than this.
+/// No attempt to connect is made for this time after one has failed; twice as long after each
+/// further one, at most [`MAX_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const MAX_PAUSE: Duration = Duration::from_millis(320);
 /// The longest time that the server is asked to wait for replicas, in milliseconds: 49 days.
 const MAX_WAIT: u128 = 1 << 32;
 
-/// Which server.
-pub(crate) enum Source {
-    At(Address),
-    /// Whichever is the master at the time.
-    MasterOf(Sentinels),
-}
-
-impl Source {
-    async fn open(&self, options: &Options) -> Result<Link, Fault> {
-        let link = match self {
-            Self::At(address) => Link::open(address, options).await?,
-            Self::MasterOf(sentinels) => sentinels.open_master(options).await?,
-        };
-        link.identified().await
-    }
-}
-
 /// A server.
 ///
-/// A call that finds the connection lost waits for a new one, or is told at once that the last
-/// attempt has just failed. No call is sent twice: of one whose answer is lost nobody
-/// knows whether it has taken effect.
+/// A call that finds the connection lost waits for a new one, or fails at once if the last attempt
+/// has just failed. No call is sent twice: if its reply is lost, it may have been executed.
 pub(crate) struct Node {
-    main: Lane,
-    /// For calls that wait for replicas: a connection stands still while one of them waits.
-    waiting: Option<Lane>,
-    options: Arc<Options>,
+    main: SharedConnection,
+    /// For calls that wait for replicas: a connection executes nothing else while one waits.
+    waiting: Option<SharedConnection>,
 }
 
 impl Node {
-    pub(crate) fn new(source: Source, options: Arc<Options>) -> Self {
-        let source = Arc::new(source);
-        let lane = || Lane {
-            source: Arc::clone(&source),
-            options: Arc::clone(&options),
-            state: Arc::default(),
-        };
-        let waiting = options.replicas.is_some().then(lane);
-        Self { main: lane(), waiting, options }
+    pub(crate) fn new(address: Address, options: Arc<Options>) -> Self {
+        let waiting =
+            options.replicas.map(|_| SharedConnection::new(address.clone(), Arc::clone(&options)));
+        Self { main: SharedConnection::new(address, options), waiting }
     }
 
-    pub(crate) fn source(&self) -> &Source {
-        &self.main.source
+    pub(crate) const fn address(&self) -> &Address {
+        &self.main.address
     }
 
-    pub(crate) fn options(&self) -> &Options {
-        &self.options
+    /// Whether a connection of this node is to another process than `link`.
+    pub(crate) fn is_other_process(&self, link: &Link) -> bool {
+        let connections = [Some(&self.main), self.waiting.as_ref()].into_iter().flatten();
+        let mut open = connections.filter_map(SharedConnection::current);
+        open.any(|mine| mine.run_id != link.run_id)
     }
 
-    /// Whether a connection that this has leads to another process than `link`.
-    pub(crate) fn is_of_another(&self, link: &Link) -> bool {
-        [Some(&self.main), self.waiting.as_ref()].into_iter().flatten().any(|lane| {
-            let state = lane.state.lock().unwrap_or_else(PoisonError::into_inner);
-            state.link.as_ref().is_some_and(|mine| mine.is_of_another(link))
-        })
-    }
-
-    /// The connection that reads use.
-    pub(crate) async fn link(&self) -> Result<Arc<Link>, Fault> {
-        self.main.link().await
-    }
-
-    /// Lets go of the connections, so that the next call makes new ones.
-    pub(crate) fn forget(&self) {
-        self.main.forget();
-        if let Some(lane) = &self.waiting {
-            lane.forget();
+    /// Drops the connections, so that the next call opens new ones.
+    pub(crate) fn disconnect(&self) {
+        self.main.close(|_| true);
+        if let Some(waiting) = &self.waiting {
+            waiting.close(|_| true);
         }
     }
 
-    /// Sends a command. Only for what may be answered before any replica knows of it.
+    /// Sends a command that need not be on any replica when it is answered.
     pub(crate) async fn send(&self, command: &Cmd) -> Result<Value, Fault> {
-        let guarded = Guarded::new(&self.main, self.main.link().await?);
-        let answer = self.in_time(guarded.link().send(command)).await?;
-        guarded.answered();
-        self.seen(answer)
+        let sent = InFlight::new(&self.main).await?;
+        let reply = self.in_time(sent.link.send(command)).await?;
+        sent.answered();
+        self.checked(reply)
     }
 
-    /// Sends a call, and returns the answer and the server's time after it: that time or a little
-    /// more. `asking` is for a slot of a cluster that is on its way to this node.
+    /// Sends a call, and returns the reply and the server's time after it or slightly more.
+    /// `asking` is for a slot of a cluster that is being moved to this node.
     pub(crate) async fn call(
         &self,
         call: &Call,
         asking: bool,
     ) -> Result<(Value, Timestamp), Fault> {
-        let answer = self.call_once(call, call.command(), asking).await;
-        // Such a call has not been executed.
-        if let Err(fault) = &answer
-            && fault.is_unknown_script()
-            && let Some(source) = call.with_source()
+        let reply = self.call_once(call, &call.command, asking).await;
+        // The server does not have the script, so it has not executed it.
+        if let Err(fault) = &reply
+            && fault.code() == Some("NOSCRIPT")
+            && let Some(with_source) = call.with_source()
         {
-            return Box::pin(self.call_once(call, &source, asking)).await;
+            return Box::pin(self.call_once(call, &with_source, asking)).await;
         }
-        answer
+        reply
     }
 
     async fn call_once(
@@ -124,34 +90,30 @@ impl Node {
         command: &Cmd,
         asking: bool,
     ) -> Result<(Value, Timestamp), Fault> {
-        let (lane, replicas) = match (&self.waiting, self.options.replicas) {
-            (Some(lane), Some(replicas)) if call.is_write() => (lane, Some(replicas)),
-            _ => (&self.main, None),
-        };
-        let guarded = Guarded::new(lane, lane.link().await?);
-        let (sent, asks) = guarded.link().time().ask();
-        let asks = asks && !call.is_script();
-        let (answer, time) = if replicas.is_none() && !asking && !asks {
-            let answer = self.in_time(guarded.link().send(command)).await?;
-            (answer, None)
+        let waiting = self.waiting.as_ref().filter(|_| call.writes);
+        let sent = InFlight::new(waiting.unwrap_or(&self.main)).await?;
+        let replicas = self.main.options.replicas.filter(|_| waiting.is_some());
+        let (asked_at, time) = sent.link.time.ask();
+        // A script's reply begins with the time.
+        let time = time && !call.script.is_some();
+        let (reply, time) = if replicas.is_none() && !asking && !time {
+            (self.in_time(sent.link.send(command)).await?, None)
         } else {
-            // Boxed, so that the usual call is not as large as this one.
-            let with = With { asking, time: asks, replicas };
-            Box::pin(self.send_with(guarded.link(), command, with)).await?
+            // Boxed, so that the usual call is smaller than this one.
+            let with = With { asking, time, replicas };
+            Box::pin(self.send_with(&sent.link, command, with)).await?
         };
-        let link = guarded.answered();
-        let answer = self.seen(answer)?;
-        // Each answer of a script begins with the time.
-        let scripts = || reply::time(&answer).filter(|_| call.is_script());
+        let link = sent.answered();
+        let reply = self.checked(reply)?;
+        let scripts = || reply::script_time(&reply).filter(|_| call.script.is_some());
         if let Some(time) = time.or_else(scripts) {
-            link.time().heard(sent, time);
+            link.time.update(asked_at, time);
         }
-        let now = link.time().now().ok_or_else(unanswered)?;
-        Ok((answer, now))
+        Ok((reply, link.time.now().ok_or_else(too_few)?))
     }
 
-    /// Sends a command with what has to come before and after it in the same write. Returns what
-    /// came of it, and the server's time if that was asked for.
+    /// Sends a command and what belongs before and after it in one write. Returns the command's
+    /// outcome, and the server's time if it was asked for.
     async fn send_with(
         &self,
         link: &Link,
@@ -170,78 +132,87 @@ impl Node {
             let limit = limit.as_millis().clamp(1, MAX_WAIT).to_string();
             commands.cmd("WAIT").arg(count).arg(limit);
         }
-        let answers = self.in_time(link.send_all(&commands)).await??;
-        let mut answers = answers.into_iter().skip(usize::from(with.asking));
-        let mut next = || answers.next().ok_or_else(unanswered);
-        let answer = next()?;
+        let replies = self.in_time(link.send_all(&commands)).await??;
+        let mut replies = replies.into_iter().skip(usize::from(with.asking));
+        let mut next = || replies.next().ok_or_else(too_few);
+        let reply = next()?;
         let time = match with.time {
-            true => Some(reply::server_time(next()??).ok_or_else(unanswered)?),
+            true => Some(reply::time(next()??).ok_or_else(too_few)?),
             false => None,
         };
-        if let (Some((count, _)), Ok(_)) = (with.replicas, &answer) {
-            let reached = match next()?? {
-                Value::Int(reached) => reached,
-                _ => 0,
-            };
-            if reached < i64::from(count) {
+        if let (Some((count, _)), Ok(_)) = (with.replicas, &reply) {
+            let reached: u32 = reply::parse(next()??).unwrap_or_default();
+            if reached < count {
                 return Err(Fault::unavailable(format!(
-                    "the change is on {reached} of the {count} replicas that it has to be on; it may or may not last"
+                    "the change is on {reached} of the {count} replicas that it must be on; \
+                     it may or may not last"
                 )));
             }
         }
-        Ok((answer, time))
+        Ok((reply, time))
     }
 
-    /// An error once most of the time is up: the rest is for finding out who else could be asked.
+    /// An error after most of the call's time: the rest is for discovering another server.
     async fn in_time<T>(&self, sending: impl Future<Output = T>) -> Result<T, Fault> {
-        let limit = self.options.timeout / 4 * 3;
-        tokio::time::timeout(limit, sending)
-            .await
-            .map_err(|_| Fault::unavailable(format!("no answer within {limit:?}")))
+        let limit = self.main.options.timeout / 4 * 3;
+        in_time(limit, self.address(), async { Ok(sending.await) }).await
     }
 
-    /// A replica does not become a master on the connection that it was asked on: look again.
-    fn seen(&self, answer: Result<Value, Fault>) -> Result<Value, Fault> {
-        if matches!(&answer, Err(fault) if fault.is_replica()) {
-            self.forget();
-        }
-        answer
+    /// A replica stays a replica on this connection: the address may lead to the master now.
+    fn checked(&self, reply: Result<Value, Fault>) -> Result<Value, Fault> {
+        reply.inspect_err(|fault| {
+            if fault.is_replica() {
+                self.disconnect();
+            }
+        })
     }
 }
 
-/// What goes with a command.
+impl PartialEq for Node {
+    fn eq(&self, other: &Self) -> bool {
+        self.address() == other.address()
+    }
+}
+
+/// What is sent together with a command.
 struct With {
     asking: bool,
     time: bool,
     replicas: Option<(u32, Duration)>,
 }
 
-fn unanswered() -> Fault {
-    Fault::unavailable("the server did not answer each command")
+fn too_few() -> Fault {
+    Fault::unavailable("the server did not reply to every command")
 }
 
-/// One connection to a node.
-struct Lane {
-    source: Arc<Source>,
+/// One connection to a server, opened when a call needs it.
+struct SharedConnection {
+    address: Address,
     options: Arc<Options>,
-    state: Arc<Mutex<State>>,
+    /// The last attempt to open it.
+    attempt: Mutex<Option<Attempt>>,
 }
 
-/// What becomes of an attempt to connect, once it is over.
-type Attempt = watch::Receiver<Option<Result<Arc<Link>, Fault>>>;
+/// An attempt to connect, with its outcome once it has ended.
+type Attempt = watch::Receiver<Option<Result<Arc<Link>, Failed>>>;
 
-#[derive(Default)]
-struct State {
-    link: Option<Arc<Link>>,
-    attempt: Option<Attempt>,
-    /// How the last attempts failed, how many, and until when nobody tries again.
-    failed: Option<(Fault, u32, Instant)>,
+/// A failed attempt to connect.
+#[derive(Clone)]
+struct Failed {
+    fault: Fault,
+    /// How many attempts have failed one after the other.
+    count: u32,
+    /// When the next attempt may begin.
+    until: Instant,
 }
 
-impl Lane {
+impl SharedConnection {
+    fn new(address: Address, options: Arc<Options>) -> Self {
+        Self { address, options, attempt: Mutex::default() }
+    }
+
     async fn link(&self) -> Result<Arc<Link>, Fault> {
-        let current = self.state.lock().unwrap_or_else(PoisonError::into_inner).link.clone();
-        match current {
+        match self.current() {
             Some(link) if link.is_open() => Ok(link),
             _ => Box::pin(self.connect()).await.map_err(Fault::before_sending),
         }
@@ -249,100 +220,82 @@ impl Lane {
 
     async fn connect(&self) -> Result<Arc<Link>, Fault> {
         let mut attempt = {
-            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(link) = state.link.take_if(|link| !link.is_open()) {
-                drop(link);
-            }
-            if let Some(link) = &state.link {
-                return Ok(Arc::clone(link));
-            }
-            match &state.attempt {
-                Some(attempt) => attempt.clone(),
-                None => {
-                    if let Some((fault, _, until)) = &state.failed
-                        && Instant::now() < *until
-                    {
-                        return Err(fault.clone());
-                    }
-                    let attempt = self.attempt();
-                    state.attempt = Some(attempt.clone());
-                    attempt
+            let mut last = self.last_attempt();
+            let mut failures = 0;
+            let usable = last.as_ref().filter(|attempt| match &*attempt.borrow() {
+                Some(Ok(link)) => link.is_open(),
+                Some(Err(failed)) => {
+                    failures = failed.count;
+                    Instant::now() < failed.until
                 }
+                // Under way, unless its runtime has ended.
+                None => attempt.has_changed().is_ok(),
+            });
+            match usable {
+                Some(attempt) => attempt.clone(),
+                None => last.insert(self.open(failures)).clone(),
             }
         };
-        let lost = || Fault::unavailable("the attempt to connect was broken off");
-        let outcome = attempt.wait_for(Option::is_some).await.map_err(|_| lost())?;
-        outcome.clone().unwrap_or_else(|| Err(lost()))
+        let aborted = || Fault::unavailable("the attempt to connect was aborted");
+        let outcome = attempt.wait_for(Option::is_some).await.map_err(|_| aborted())?;
+        match &*outcome {
+            Some(Ok(link)) => Ok(Arc::clone(link)),
+            Some(Err(failed)) => Err(failed.fault.clone()),
+            None => Err(aborted()),
+        }
     }
 
-    /// Connects in a task of its own: the callers that wait for it may give up, one after the other.
-    fn attempt(&self) -> Attempt {
-        let (told, outcome) = watch::channel(None);
-        let (source, options) = (Arc::clone(&self.source), Arc::clone(&self.options));
-        let state = Arc::clone(&self.state);
-        // If the runtime ends the task, the next caller has to be able to try again.
-        let cleanup = Cleanup(Arc::clone(&self.state));
+    /// Connects in a task of its own, because the callers that wait for it may give up.
+    fn open(&self, failures: u32) -> Attempt {
+        let (outcome, attempt) = watch::channel(None);
+        let (address, options) = (self.address.clone(), Arc::clone(&self.options));
         tokio::spawn(async move {
-            let opened = source.open(&options).await.map(Arc::new);
-            {
-                let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-                match &opened {
-                    Ok(link) => {
-                        state.link = Some(Arc::clone(link));
-                        state.failed = None;
-                    }
-                    Err(fault) => {
-                        let failures = state.failed.as_ref().map_or(0, |(_, count, _)| *count);
-                        let pause = PAUSE_FIRST * 2u32.pow(failures.min(8));
-                        let until = Instant::now() + pause.min(MAX_PAUSE);
-                        state.failed = Some((fault.clone(), failures + 1, until));
-                    }
-                }
-            }
-            drop(cleanup);
-            // Nobody may be waiting any more.
-            let _ = told.send(Some(opened));
+            let opened = async { Link::open(&address, &options, None).await?.identified().await };
+            let opened = opened.await.map(Arc::new).map_err(|fault| {
+                let pause = (FIRST_PAUSE * 2u32.pow(failures.min(8))).min(MAX_PAUSE);
+                Failed { fault, count: failures + 1, until: Instant::now() + pause }
+            });
+            // All receivers may be gone.
+            let _ = outcome.send(Some(opened));
         });
-        outcome
+        attempt
     }
 
-    fn forget(&self) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).link = None;
+    fn last_attempt(&self) -> MutexGuard<'_, Option<Attempt>> {
+        self.attempt.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn forget_this(&self, link: &Arc<Link>) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.link.take_if(|current| Arc::ptr_eq(current, link));
+    fn current(&self) -> Option<Arc<Link>> {
+        match &*self.last_attempt().as_ref()?.borrow() {
+            Some(Ok(link)) => Some(Arc::clone(link)),
+            _ => None,
+        }
+    }
+
+    /// Drops the connection if it is one of these.
+    fn close(&self, these: impl Fn(&Arc<Link>) -> bool) {
+        let is_it =
+            |attempt: &mut Attempt| matches!(&*attempt.borrow(), Some(Ok(link)) if these(link));
+        self.last_attempt().take_if(is_it);
     }
 }
 
-struct Cleanup(Arc<Mutex<State>>);
-
-impl Drop for Cleanup {
-    fn drop(&mut self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).attempt = None;
-    }
-}
-
-/// A call under way.
+/// A call that was sent and not answered yet.
 ///
-/// If it is given up after a long time in which nothing at all has come from the server, the
-/// connection may have been cut without a word, which TCP finds out after a quarter of an hour:
-/// the next call makes a new one.
-struct Guarded<'a> {
-    lane: &'a Lane,
+/// If the caller gives up after a long time in which nothing has come from the server, the network
+/// may have cut the connection without notice, which TCP detects after a quarter of an hour. Then
+/// the next call opens a new one.
+struct InFlight<'a> {
+    connection: &'a SharedConnection,
     link: Arc<Link>,
     sent: Instant,
     is_answered: bool,
 }
 
-impl<'a> Guarded<'a> {
-    fn new(lane: &'a Lane, link: Arc<Link>) -> Self {
-        Self { lane, link, sent: Instant::now(), is_answered: false }
-    }
-
-    fn link(&self) -> &Link {
-        &self.link
+impl<'a> InFlight<'a> {
+    async fn new(connection: &'a SharedConnection) -> Result<Self, Fault> {
+        let link = connection.link().await?;
+        Ok(Self { connection, link, sent: Instant::now(), is_answered: false })
     }
 
     fn answered(mut self) -> Arc<Link> {
@@ -351,14 +304,13 @@ impl<'a> Guarded<'a> {
     }
 }
 
-impl Drop for Guarded<'_> {
+impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        let patience = self.lane.options.timeout / 2;
         if !self.is_answered
-            && self.sent.elapsed() >= patience
+            && self.sent.elapsed() >= self.connection.options.timeout / 2
             && self.link.is_silent_since(self.sent)
         {
-            self.lane.forget_this(&self.link);
+            self.connection.close(|link| Arc::ptr_eq(link, &self.link));
         }
     }
 }

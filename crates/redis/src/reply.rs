@@ -1,9 +1,9 @@
-//! What the server answers.
+//! Replies of the server.
 
 use kvolt_cache::{Error, Result, Timestamp};
-use redis::Value;
+use redis::{FromRedisValue, Value};
 
-/// An answer of a script: the server's time, what became of it, and what belongs to that.
+/// A reply of a script: the server's time, a status, and what belongs to that status.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) now: Timestamp,
@@ -13,71 +13,56 @@ pub(crate) struct Answer {
 
 impl Answer {
     pub(crate) fn parse(value: Value) -> Result<Self> {
-        let now = time(&value).ok_or_else(strange)?;
-        let mut values = array(value).ok_or_else(strange)?.into_iter().skip(1);
-        let status = values.next().and_then(text).ok_or_else(strange)?;
+        let now = script_time(&value).ok_or_else(unexpected)?;
+        let mut values = parse::<Vec<Value>>(value).ok_or_else(unexpected)?.into_iter().skip(1);
+        let status = values.next().and_then(parse).ok_or_else(unexpected)?;
         Ok(Self { now, status, rest: values.collect() })
     }
 
-    /// The only value that comes with the status.
-    pub(crate) fn value(self) -> Result<Vec<u8>> {
-        self.rest.into_iter().next().and_then(bytes).ok_or_else(strange)
+    /// The one value that comes with the status.
+    pub(crate) fn value<T: FromRedisValue>(self) -> Result<T> {
+        self.rest.into_iter().next().and_then(parse).ok_or_else(unexpected)
+    }
+
+    /// All that comes with the status, as text.
+    pub(crate) fn texts(self) -> Result<Vec<String>> {
+        parse(Value::Array(self.rest)).ok_or_else(unexpected)
     }
 }
 
-/// The error for an answer that no command of this store has.
-pub(crate) fn strange() -> Error {
-    Error::misconfigured("the server answered what no command of this store answers")
+/// The error for a reply that no command of this store has.
+pub(crate) fn unexpected() -> Error {
+    Error::misconfigured("the server's reply is not one that a command of this store has")
 }
 
-pub(crate) fn array(value: Value) -> Option<Vec<Value>> {
-    match value {
-        Value::Array(values) | Value::Set(values) => Some(values),
+/// A reply, as the driver converts it.
+pub(crate) fn parse<T: FromRedisValue>(value: Value) -> Option<T> {
+    T::from_redis_value(value).ok()
+}
+
+/// The time with which a script's reply begins.
+pub(crate) fn script_time(reply: &Value) -> Option<Timestamp> {
+    let Value::Array(values) = reply else { return None };
+    match values.first()? {
+        Value::Int(millis) => Some(Timestamp::from_millis(u64::try_from(*millis).ok()?)),
         _ => None,
     }
 }
 
-pub(crate) fn bytes(value: Value) -> Option<Vec<u8>> {
-    match value {
-        Value::BulkString(bytes) => Some(bytes),
-        Value::SimpleString(text) | Value::VerbatimString { text, .. } => Some(text.into_bytes()),
-        Value::Int(number) => Some(number.to_string().into_bytes()),
-        Value::Double(number) => Some(number.to_string().into_bytes()),
-        Value::Okay => Some(b"OK".to_vec()),
-        _ => None,
-    }
+/// The reply to `TIME`.
+pub(crate) fn time(reply: Value) -> Option<Timestamp> {
+    let (seconds, micros): (u64, u64) = parse(reply)?;
+    Some(Timestamp::from_millis(seconds.checked_mul(1_000)? + micros / 1_000))
 }
 
-pub(crate) fn text(value: Value) -> Option<String> {
-    String::from_utf8(bytes(value)?).ok()
-}
-
-/// The texts of an array.
-pub(crate) fn texts(value: Value) -> Result<Vec<String>> {
-    array(value).and_then(|all| all.into_iter().map(text).collect()).ok_or_else(strange)
-}
-
-/// The moment that a score of an owner's index stands for; scores are in microseconds.
-pub(crate) fn score(value: Value) -> Option<Timestamp> {
-    let score: f64 = text(value)?.parse().ok()?;
-    // A cast saturates; what others wrote there is any moment.
+/// The time that a score in an owner's index stands for. Scores are in microseconds.
+pub(crate) fn score(reply: Value) -> Option<Timestamp> {
+    let score: f64 = parse(reply)?;
+    // A cast saturates; another program may have written any number.
     Some(Timestamp::from_millis((score / 1_000.0) as u64))
 }
 
-/// The time with which a script's answer begins.
-pub(crate) fn time(answer: &Value) -> Option<Timestamp> {
-    match answer {
-        Value::Array(values) => match values.first()? {
-            Value::Int(millis) => Some(Timestamp::from_millis(u64::try_from(*millis).ok()?)),
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
-/// The answer to `TIME`.
-pub(crate) fn server_time(answer: Value) -> Option<Timestamp> {
-    let mut parts = array(answer)?.into_iter().map(|part| text(part)?.parse::<u64>().ok());
-    let (seconds, micros) = (parts.next()??, parts.next()??);
-    Some(Timestamp::from_millis(seconds.checked_mul(1_000)? + micros / 1_000))
+/// A field of a reply to `INFO`.
+pub(crate) fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+    info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
 }

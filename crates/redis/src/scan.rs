@@ -1,40 +1,31 @@
-//! Pages of all entries.
+//! Pages of all entries, and their count.
 //!
-//! `SCAN` may return a key twice, and walks each server in an order of its
-//! own. So the keys are gone through in their own order: a pass by `SCAN`
-//! over all masters gathers the smallest ones after the cursor, and pages are
-//! cut from what was gathered. What is kept for the next page is only a
-//! shortcut: a store that does not have it any more makes another pass.
+//! `SCAN` may return a key twice, and each server has an order of its own. So pages are in the
+//! order of the keys: one pass with `SCAN` over all masters gathers the smallest keys after the
+//! cursor, and pages are cut from them. The gathered keys are kept for the next pages; a store that
+//! no longer has them makes another pass.
 
-use std::collections::{BTreeSet, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
 
-use kvolt_cache::{Cursor, Entry, EntryList, EntryPage, Error, Key, Owner, Result};
+use kvolt_cache::{Cursor, EntryList, EntryPage, Error, Key, Result};
 
 use crate::RedisStore;
+use crate::arguments::random_version;
+use crate::concurrent::join_all;
 use crate::names;
-use crate::pass::{Pass, all_at_once};
+use crate::pass::Pass;
 use crate::reply;
 use crate::script::Call;
-use crate::store::fresh;
+use crate::snapshots::Snapshot;
 
-/// How many keys one pass keeps: 3 MB.
+/// How many keys one pass gathers: 3 MB.
 const MAX_GATHERED: usize = 100_000;
-/// How many passes are kept.
-const MAX_SNAPSHOTS: usize = 4;
-/// How many entries are read at once.
-const READ: usize = 100;
-
-/// What the last passes gathered.
-#[derive(Default)]
-pub(crate) struct Snapshots(Mutex<VecDeque<Arc<Snapshot>>>);
-
-struct Snapshot {
-    id: u64,
-    keys: Vec<Key>,
-    /// Whether there may be more after the last one.
-    has_more: bool,
-}
+/// How many entries are read at the same time.
+const MAX_READS: usize = 100;
+/// How many keys a count remembers, to count those once that `SCAN` returns twice: 5 MB. Further
+/// ones may be counted twice while the server resizes its table.
+const MAX_COUNTED_ONCE: usize = 100_000;
 
 impl RedisStore {
     pub(crate) async fn scan_now(
@@ -42,100 +33,94 @@ impl RedisStore {
         after: Option<&Cursor>,
         max_entries: usize,
     ) -> Result<EntryPage<Vec<u8>>> {
-        let (after, id) = match after {
-            Some(cursor) => {
-                let (key, id) = parse(cursor)?;
-                (Some(key), Some(id))
-            }
-            None => (None, None),
-        };
-        let snapshot = match id.and_then(|id| self.snapshots().of(id)) {
+        let (after, id) = after.map(parse).transpose()?.unzip();
+        let snapshot = match id.and_then(|id| self.inner.snapshots.get(id)) {
             Some(snapshot) => snapshot,
             None => self.gather(after).await?,
         };
         let first = after.map_or(0, |after| snapshot.keys.partition_point(|key| *key <= after));
         let rest = &snapshot.keys[first..];
         let keys = &rest[..rest.len().min(max_entries.max(1))];
-        let mut listing = EntryList::new(Vec::with_capacity(keys.len()), Vec::new());
-        for keys in keys.chunks(READ) {
-            let reads = keys.iter().map(|key| self.clone().read_whole(*key));
-            for found in self.in_time(all_at_once(reads)).await? {
-                match found {
-                    Ok(entry) => listing.entries.extend(entry),
-                    Err(key) => listing.unreadable.push(key),
-                }
+        let mut list = EntryList::new(Vec::with_capacity(keys.len()), Vec::new());
+        for keys in keys.chunks(MAX_READS) {
+            let reads = keys.iter().map(|key| self.clone().read_with_creation(*key));
+            for found in self.in_time(join_all(reads)).await? {
+                list.entries.extend(found.entries);
+                list.unreadable.extend(found.unreadable);
             }
         }
         let next = match keys.last() {
             Some(last) if keys.len() < rest.len() => Some(cursor(last, snapshot.id)),
-            // The next page begins with another pass.
+            // The next page needs another pass.
             Some(last) if snapshot.has_more => Some(cursor(last, 0)),
             _ => None,
         };
-        Ok(EntryPage::new(listing, next))
+        Ok(EntryPage::new(list, next))
     }
 
-    /// An entry, and when it was inserted; or its key, if it can't be read.
-    async fn read_whole(self, key: Key) -> Result<Result<Option<Entry<Vec<u8>>>, Key>> {
+    /// The entry under a key, with its creation.
+    async fn read_with_creation(self, key: Key) -> Result<EntryList<Vec<u8>>> {
         let entry = match self.get_now(&key).await {
-            Ok(Some(entry)) => entry,
-            Ok(None) => return Ok(Ok(None)),
-            Err(error) if error.is_corrupt() => return Ok(Err(key)),
-            Err(error) => return Err(error),
+            Err(error) if error.is_corrupt() => return Ok(EntryList::new(Vec::new(), vec![key])),
+            entry => entry?,
         };
-        let Some(owner) = entry.owner.as_ref().map(Owner::as_str) else {
-            return Ok(Ok(Some(entry)));
+        let owner = entry.as_ref().and_then(|entry| entry.owner.as_ref());
+        let Some(index) = owner.map(|owner| self.index_beside(&key, owner.as_str().as_bytes()))
+        else {
+            return Ok(EntryList::new(entry.into_iter().collect(), Vec::new()));
         };
-        let index = self.index_beside(&key, owner.as_bytes());
-        let member = self.names().member(&key);
+        let member = self.inner.names.member(&key);
         let call = Call::plain("ZSCORE", names::part_of(&key), &index).arg(member);
-        let score = match self.server().call(&call).await {
-            Ok((score, _)) => reply::score(score),
-            // The entry lies apart from its index.
-            Err(fault) if fault.is_wrong_type() => None,
-            Err(fault) => return Err(fault.into_error()),
+        let score = match self.inner.servers.call(&call).await {
+            // The entry is in another slot than its index.
+            Err(fault) if fault.code() == Some("WRONGTYPE") => None,
+            score => reply::score(score?.0),
         };
-        Ok(Ok(Some(entry.created(score))))
+        let entries = entry.into_iter().map(|entry| entry.created(score)).collect();
+        Ok(EntryList::new(entries, Vec::new()))
     }
 
     async fn gather(&self, after: Option<Key>) -> Result<Arc<Snapshot>> {
-        let mut keys = BTreeSet::new();
+        let mut gathered = BTreeSet::new();
         let mut has_more = false;
-        let mut pass = Pass::new(self.names().entries());
-        while let Some(page) = pass.next(self).await? {
-            for key in page.names.iter().filter_map(|name| self.names().parse_key(name)) {
-                if after.is_none_or(|after| key > after) {
-                    keys.insert(key);
-                }
-                if keys.len() > MAX_GATHERED {
-                    keys.pop_last();
+        let mut pass = Pass::new(self.inner.names.entries());
+        while let Some(keys) = pass.next_keys(self).await? {
+            for key in keys.into_iter().filter(|key| after.is_none_or(|after| *key > after)) {
+                gathered.insert(key);
+                if gathered.len() > MAX_GATHERED {
+                    gathered.pop_last();
                     has_more = true;
                 }
             }
         }
-        let snapshot = Snapshot { id: fresh()?.max(1), keys: keys.into_iter().collect(), has_more };
-        Ok(self.snapshots().keep(snapshot))
-    }
-}
-
-impl Snapshots {
-    fn of(&self, id: u64) -> Option<Arc<Snapshot>> {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.iter().find(|snapshot| snapshot.id == id).cloned()
+        let (id, keys) = (random_version()?.max(1), gathered.into_iter().collect());
+        Ok(self.inner.snapshots.keep(Snapshot { id, keys, has_more }))
     }
 
-    fn keep(&self, snapshot: Snapshot) -> Arc<Snapshot> {
-        let snapshot = Arc::new(snapshot);
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() == MAX_SNAPSHOTS {
-            kept.pop_front();
+    /// Counts names, without reading entries.
+    pub(crate) async fn count_now(&self) -> Result<u64> {
+        let mut pass = Pass::new(self.inner.names.entries());
+        let (mut count, mut attempt) = (0, 0);
+        let mut seen = HashSet::new();
+        while let Some(keys) = pass.next_keys(self).await? {
+            if pass.attempt > attempt {
+                (count, attempt) = (0, pass.attempt);
+                seen.clear();
+            }
+            for key in keys {
+                let is_new = if seen.len() < MAX_COUNTED_ONCE {
+                    seen.insert(key)
+                } else {
+                    !seen.contains(&key)
+                };
+                count += u64::from(is_new);
+            }
         }
-        kept.push_back(Arc::clone(&snapshot));
-        snapshot
+        Ok(count)
     }
 }
 
-/// The last key of a page, and the pass that it was cut from.
+/// The last key of a page, and the snapshot that it was cut from.
 fn cursor(key: &Key, id: u64) -> Cursor {
     let mut bytes = key.as_bytes().to_vec();
     bytes.extend_from_slice(&id.to_be_bytes());

@@ -1,10 +1,10 @@
-//! The scripts, and the calls of them.
+//! Calls: scripts and plain commands.
 
 use std::sync::OnceLock;
 
 use redis::{Arg, Cmd, ToRedisArgs};
 
-/// A script with what it needs before it.
+/// A script, after the functions that all scripts share.
 pub(crate) struct Script {
     source: &'static str,
     hash: OnceLock<String>,
@@ -37,12 +37,12 @@ impl Script {
     }
 }
 
-/// A command whose keys all lie in one part.
+/// A command whose keys are all in one part.
 pub(crate) struct Call {
-    command: Cmd,
-    script: Option<&'static Script>,
-    part: u16,
-    writes: bool,
+    pub(crate) command: Cmd,
+    pub(crate) script: Option<&'static Script>,
+    pub(crate) part: u16,
+    pub(crate) writes: bool,
 }
 
 impl Call {
@@ -53,14 +53,14 @@ impl Call {
         Self { command: plain, script: None, part, writes: false }
     }
 
-    /// A call of a script.
+    /// Runs a script.
     pub(crate) fn script(script: &'static Script, part: u16, keys: &[String]) -> Self {
         let mut command = redis::cmd("EVALSHA");
         command.arg(script.hash()).arg(keys.len()).arg(keys);
         Self { command, script: Some(script), part, writes: false }
     }
 
-    /// The same, for what waits for replicas where that is configured.
+    /// Makes the call wait for replicas, if that is configured.
     #[must_use]
     pub(crate) fn writes(mut self) -> Self {
         self.writes = true;
@@ -73,23 +73,7 @@ impl Call {
         self
     }
 
-    pub(crate) const fn part(&self) -> u16 {
-        self.part
-    }
-
-    pub(crate) const fn is_write(&self) -> bool {
-        self.writes
-    }
-
-    pub(crate) const fn is_script(&self) -> bool {
-        self.script.is_some()
-    }
-
-    pub(crate) const fn command(&self) -> &Cmd {
-        &self.command
-    }
-
-    /// The same with the script itself, for a server that does not have it yet.
+    /// The command with the script itself, for a server that does not have it yet.
     pub(crate) fn with_source(&self) -> Option<Cmd> {
         let mut command = redis::cmd("EVAL");
         command.arg(self.script?.source);

@@ -1,4 +1,4 @@
-//! Encrypted connections, by rustls on ring.
+//! Encrypted connections, by rustls with ring.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,7 +7,6 @@ use kvolt_cache::{Error, Result};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tokio_rustls::rustls::client::WebPkiServerVerifier;
 use tokio_rustls::rustls::client::danger::{
     HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
 };
@@ -20,7 +19,7 @@ use tokio_rustls::rustls::{
 
 use crate::errors::Fault;
 
-/// What the builder was told.
+/// The builder's settings.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Settings {
     pub(crate) ca_file: Option<PathBuf>,
@@ -40,16 +39,7 @@ impl Tls {
         let builder = if settings.insecure {
             builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified(provider)))
         } else {
-            let roots = Arc::new(roots(settings.ca_file.as_deref())?);
-            let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider)
-                .build()
-                .map_err(|error| {
-                    Error::misconfigured(
-                        "there is no certificate authority to trust: name a CA file",
-                    )
-                    .with_source(error)
-                })?;
-            builder.with_webpki_verifier(verifier)
+            builder.with_root_certificates(roots(settings.ca_file.as_deref())?)
         };
         let config = match &settings.client {
             None => builder.with_no_client_auth(),
@@ -69,30 +59,37 @@ impl Tls {
         stream: TcpStream,
     ) -> std::result::Result<TlsStream<TcpStream>, Fault> {
         let name = ServerName::try_from(String::from(host)).map_err(|_| {
-            Fault::misconfigured(format!("`{host}` is no name that a certificate can have"))
+            Fault::misconfigured(format!("a certificate can't have the name `{host}`"))
         })?;
         self.0.connect(name, stream).await.map_err(|error| {
-            let is_refusal = error.get_ref().is_some_and(|inner| {
+            let is_rejected = error.get_ref().is_some_and(|inner| {
                 matches!(
                     inner.downcast_ref(),
                     Some(rustls::Error::InvalidCertificate(_) | rustls::Error::AlertReceived(_))
                 )
             });
-            let what = format!("the TLS handshake with {host} failed ({error})");
-            let fault = Fault::io(&what, error);
-            if is_refusal { fault.for_a_person() } else { fault }
+            let fault = Fault::io(format!("the TLS handshake with {host} failed ({error})"), error);
+            if is_rejected { fault.permanent() } else { fault }
         })
     }
 }
 
 fn roots(ca_file: Option<&Path>) -> Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
-    let Some(path) = ca_file else {
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        return Ok(roots);
-    };
-    for certificate in certificates(path)? {
-        roots.add(certificate).map_err(|error| unread(path, error))?;
+    match ca_file {
+        Some(path) => {
+            for certificate in certificates(path)? {
+                roots.add(certificate).map_err(|error| unread(path, error))?;
+            }
+        }
+        None => {
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+    }
+    if roots.is_empty() {
+        return Err(Error::misconfigured(
+            "the system has no certificate authorities to trust: set a CA file",
+        ));
     }
     Ok(roots)
 }
@@ -109,11 +106,10 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
 
 fn unread(path: &Path, error: impl std::error::Error + Send + Sync + 'static) -> Error {
     let path = path.display();
-    Error::misconfigured(format!("{path} can't be read as what it should be (PEM)"))
-        .with_source(error)
+    Error::misconfigured(format!("{path} can't be read as PEM")).with_source(error)
 }
 
-/// Takes any certificate: whoever is in between can read and change everything.
+/// Accepts any certificate: an attacker between client and server can read and change everything.
 #[derive(Debug)]
 struct Unverified(Arc<CryptoProvider>);
 

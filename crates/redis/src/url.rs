@@ -1,24 +1,29 @@
 //! Where the servers are, as a URL says it.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use kvolt_cache::{Error, Result};
 
-/// A URL, taken apart.
+/// A parsed URL.
 #[derive(Clone)]
 pub(crate) struct Url {
-    pub(crate) place: Place,
+    pub(crate) deployment: Deployment,
     pub(crate) tls: bool,
     pub(crate) user: Option<String>,
     pub(crate) password: Option<String>,
     pub(crate) database: u32,
 }
 
-/// Which servers, and how the one to ask is found.
+/// The servers that a URL names.
 #[derive(Debug, Clone)]
-pub(crate) enum Place {
-    One(Address),
-    Sentinel { sentinels: Vec<Address>, master: String },
+pub(crate) enum Deployment {
+    Single(Address),
+    Sentinel {
+        sentinels: Vec<Address>,
+        master: String,
+    },
+    /// A cluster, by some of its nodes.
     Cluster(Vec<Address>),
 }
 
@@ -29,8 +34,21 @@ pub(crate) enum Address {
     Unix(PathBuf),
 }
 
-impl std::fmt::Display for Address {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl Address {
+    /// The address that a server at this one reports. A cluster node that does not know its own
+    /// host leaves it out.
+    pub(crate) fn beside(&self, host: String, port: u16) -> Self {
+        match self {
+            Self::Tcp { host: own, .. } if host.is_empty() || host == "?" => {
+                Self::Tcp { host: own.clone(), port }
+            }
+            _ => Self::Tcp { host, port },
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
             Self::Tcp { host, port } => write!(f, "{host}:{port}"),
@@ -39,8 +57,8 @@ impl std::fmt::Display for Address {
     }
 }
 
-/// The forms, for messages. A message never has the URL itself: there may be a password in it.
-const FORMS: &str = "it has to be of the form redis://[user:password@]host[:port][/database], \
+/// The forms, for messages. A message never has the URL itself, which may have a password.
+const FORMS: &str = "it must have the form redis://[user:password@]host[:port][/database], \
     rediss://…, unix:///path[?db=database], redis+sentinel://[user:password@]host[:port],…/master[/database], \
     rediss+sentinel://…, redis+cluster://[user:password@]host[:port],… or rediss+cluster://…";
 
@@ -54,19 +72,18 @@ impl Url {
         if scheme == "unix" {
             return Self::unix(rest);
         }
-        let (tls, kind) = match scheme {
-            "redis" | "valkey" => (false, ""),
-            "rediss" | "valkeys" => (true, ""),
-            _ => match scheme.split_once('+') {
-                Some(("redis" | "valkey", kind)) => (false, kind),
-                Some(("rediss" | "valkeys", kind)) => (true, kind),
-                _ => return Err(invalid("its scheme is unknown")),
-            },
+        let (server, kind) = match scheme.split_once('+') {
+            Some((server, kind)) => (server, Some(kind)),
+            None => (scheme, None),
         };
+        let tls = matches!(server, "rediss" | "valkeys");
+        if !tls && !matches!(server, "redis" | "valkey") {
+            return Err(invalid("its scheme is unknown"));
+        }
         if rest.contains(['?', '#']) {
             return Err(invalid("it has a query or a fragment"));
         }
-        // A password may contain an `@` only as %40, but be kind to those who forget.
+        // Tolerates an `@` in a password, which should be `%40`.
         let (credentials, rest) = match rest.rsplit_once('@') {
             Some((credentials, rest)) => (Some(credentials), rest),
             None => (None, rest),
@@ -74,27 +91,27 @@ impl Url {
         let (user, password) = credentials.map_or(Ok((None, None)), user_and_password)?;
         let (hosts, path) = rest.split_once('/').unwrap_or((rest, ""));
         let path = path.trim_end_matches('/');
-        let (place, database) = match kind {
-            "" => match &addresses(hosts, 6_379)?[..] {
-                [address] => (Place::One(address.clone()), path),
+        let (deployment, database) = match kind {
+            None => match &addresses(hosts, 6_379)?[..] {
+                [address] => (Deployment::Single(address.clone()), path),
                 _ => return Err(invalid("it names several hosts")),
             },
-            "sentinel" => {
+            Some("sentinel") => {
                 let (master, database) = path.split_once('/').unwrap_or((path, ""));
                 let master = decode(master)?;
                 if master.is_empty() {
                     return Err(invalid("it does not say which master the sentinels watch"));
                 }
-                (Place::Sentinel { sentinels: addresses(hosts, 26_379)?, master }, database)
+                (Deployment::Sentinel { sentinels: addresses(hosts, 26_379)?, master }, database)
             }
-            "cluster" => (Place::Cluster(addresses(hosts, 6_379)?), path),
-            _ => return Err(invalid("its scheme is unknown")),
+            Some("cluster") => (Deployment::Cluster(addresses(hosts, 6_379)?), path),
+            Some(_) => return Err(invalid("its scheme is unknown")),
         };
         let database = database_number(database)?;
-        if kind == "cluster" && database != 0 {
+        if kind == Some("cluster") && database != 0 {
             return Err(invalid("a cluster has one database"));
         }
-        Ok(Self { place, tls, user, password, database })
+        Ok(Self { deployment, tls, user, password, database })
     }
 
     fn unix(rest: &str) -> Result<Self> {
@@ -106,11 +123,11 @@ impl Url {
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             match pair.split_once('=') {
                 Some(("db", number)) => database = database_number(number)?,
-                _ => return Err(invalid("its query has something other than `db`")),
+                _ => return Err(invalid("its query has a parameter other than `db`")),
             }
         }
-        let place = Place::One(Address::Unix(PathBuf::from(decode(path)?)));
-        Ok(Self { place, tls: false, user: None, password: None, database })
+        let deployment = Deployment::Single(Address::Unix(PathBuf::from(decode(path)?)));
+        Ok(Self { deployment, tls: false, user: None, password: None, database })
     }
 }
 
@@ -155,20 +172,15 @@ pub(crate) fn address(text: &str, default_port: u16) -> Result<Address> {
     Ok(Address::Tcp { host: decode(host)?, port })
 }
 
-/// Percent-decoding (RFC 3986, section 2.1).
+/// Decodes percent-encoding (RFC 3986, section 2.1).
 fn decode(text: &str) -> Result<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
-        let pair = digit(rest.next()).zip(digit(rest.next()));
-        let (high, low) = pair.ok_or_else(|| invalid("a `%` is not followed by two digits"))?;
-        // Two hexadecimal digits make a byte.
-        bytes.push(u8::try_from(high * 16 + low).unwrap_or_default());
+    let mut parts = text.split('%');
+    let mut bytes = Vec::from(parts.next().unwrap_or_default());
+    for part in parts {
+        let digits = part.get(..2).filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()));
+        let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        bytes.push(byte.ok_or_else(|| invalid("a `%` is not followed by two digits"))?);
+        bytes.extend_from_slice(&part.as_bytes()[2..]);
     }
     String::from_utf8(bytes).map_err(|_| invalid("it is not UTF-8"))
 }
@@ -182,38 +194,44 @@ mod tests {
     }
 
     #[test]
-    fn each_form_is_understood() {
+    fn each_form_is_parsed() {
         let url = Url::parse("redis://ada:p%40ss:word@example.com:7000/3").unwrap();
         assert_eq!(
             (url.user.as_deref(), url.password.as_deref()),
             (Some("ada"), Some("p@ss:word"))
         );
         assert_eq!((url.database, url.tls), (3, false));
-        assert!(matches!(url.place, Place::One(address) if address == tcp("example.com", 7_000)));
+        assert!(
+            matches!(url.deployment, Deployment::Single(address) if address == tcp("example.com", 7_000))
+        );
 
         let url = Url::parse("rediss://:secret@[::1]").unwrap();
         assert_eq!((url.user, url.password.as_deref(), url.tls), (None, Some("secret"), true));
-        assert!(matches!(url.place, Place::One(address) if address == tcp("::1", 6_379)));
+        assert!(
+            matches!(url.deployment, Deployment::Single(address) if address == tcp("::1", 6_379))
+        );
 
         let url = Url::parse("unix:///run/valkey.sock?db=2").unwrap();
         assert_eq!(url.database, 2);
         assert!(
-            matches!(url.place, Place::One(Address::Unix(path)) if path.ends_with("valkey.sock"))
+            matches!(url.deployment, Deployment::Single(Address::Unix(path)) if path.ends_with("valkey.sock"))
         );
 
         let url = Url::parse("redis+sentinel://a,b:1/main/4").unwrap();
         assert_eq!(url.database, 4);
-        let Place::Sentinel { sentinels, master } = url.place else { panic!("it is a Sentinel's") };
+        let Deployment::Sentinel { sentinels, master } = url.deployment else {
+            panic!("the URL names sentinels")
+        };
         assert_eq!((sentinels, master.as_str()), (vec![tcp("a", 26_379), tcp("b", 1)], "main"));
 
         let url = Url::parse("rediss+cluster://a,b:1").unwrap();
         assert!(url.tls);
-        let Place::Cluster(seeds) = url.place else { panic!("it is a cluster's") };
+        let Deployment::Cluster(seeds) = url.deployment else { panic!("the URL names a cluster") };
         assert_eq!(seeds, [tcp("a", 6_379), tcp("b", 1)]);
     }
 
     #[test]
-    fn anything_else_is_refused_without_telling_the_password() {
+    fn error_never_has_the_password() {
         for text in [
             "",
             "redis",

@@ -1,5 +1,5 @@
-//! A JSON API whose clients are programs: the token travels in the header
-//! `X-Session-ID`, both ways. No cookie is set, and none is accepted.
+//! A JSON API for programs: the token travels in the header `X-Session-ID`, both ways. No cookie is
+//! set, and none is accepted.
 //!
 //! ```console
 //! $ cargo run -p header-tokens &
@@ -8,38 +8,36 @@
 //! $ curl -si --json "$ADA" http://127.0.0.1:3000/login
 //! HTTP/1.1 200 OK
 //! content-type: application/json
-//! x-session-id: a3A3NOYsCZFI_RTdgGldOrEA_Mvx59-__crlVdw3ALg
+//! x-session-id: 9WKJ9c0Xv1m8yEJp4M0Qb9eYbZr1c6V0hFqkP3oT7sWn2LxA
 //! cache-control: no-store
 //! vary: x-session-id
 //! …
 //! {"name":"ada","calls":0}
-//! $ TOKEN='X-Session-ID: a3A3NOYsCZFI_RTdgGldOrEA_Mvx59-__crlVdw3ALg'
+//! $ TOKEN='X-Session-ID: 9WKJ9c0Xv1m8yEJp4M0Qb9eYbZr1c6V0hFqkP3oT7sWn2LxA'
 //! $ curl -H "$TOKEN" http://127.0.0.1:3000/profile
 //! {"name":"ada","calls":1}
 //! $ curl -H "$TOKEN" http://127.0.0.1:3000/sessions
 //! [{"id":"4d667c2f…","client":"backup","current":false},
 //!  {"id":"e0f13a80…","client":"curl/7.88.1","current":true}]
 //! $ curl -H "$TOKEN" -X DELETE http://127.0.0.1:3000/sessions/4d667c2f…
-//! $ curl -H "$TOKEN" -X POST http://127.0.0.1:3000/sessions/end-others
-//! {"ended":0}
+//! $ curl -H "$TOKEN" -X POST http://127.0.0.1:3000/sessions/revoke-others
+//! {"revoked":0}
 //! $ curl -H "$TOKEN" -X POST http://127.0.0.1:3000/logout
 //! $ curl -H "$TOKEN" http://127.0.0.1:3000/profile
 //! sign in first
 //! ```
 
-use std::{error::Error, time::Duration};
+use std::error::Error;
 
 use axum::extract::Path;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
-use kvolt::cache::MemoryStore;
-use kvolt::middleware::{Result, Session, SessionHandle, Sessions};
-use kvolt::session::{Device, Manager, NewSession};
+use kvolt::{Device, Manager, MemoryStore, NewSession, Result, Session, SessionHandle, Sessions};
 use serde::{Deserialize, Serialize};
 
-/// What each session keeps.
+/// The data of a session.
 #[derive(Clone, Serialize)]
 struct Caller {
     name: String,
@@ -52,7 +50,7 @@ struct Credentials {
     password: String,
 }
 
-/// A session as its owner sees it in the list: by its public id, never its token.
+/// A session in its owner's list: with its public id, never its token.
 #[derive(Serialize)]
 struct Listed {
     id: String,
@@ -61,11 +59,11 @@ struct Listed {
 }
 
 #[derive(Serialize)]
-struct Ended {
-    ended: usize,
+struct Revoked {
+    revoked: usize,
 }
 
-/// Here goes your own check.
+/// Replace this with your own check.
 fn are_right(given: &Credentials) -> bool {
     given.name == "ada" && given.password == "lovelace"
 }
@@ -82,13 +80,13 @@ async fn login(
     let device = Device::new().with_user_agent(user_agent.unwrap_or("unknown"));
     let caller = Caller { name: given.name.clone(), calls: 0 };
     let session = NewSession::new(caller.clone()).owner(given.name).device(device);
-    Ok((client.login(session).await?, Json(caller)).into_response())
+    client.login(session).await?;
+    Ok(Json(caller).into_response())
 }
 
-/// Counts each call, also those that come at the same moment: an update is
-/// made again when another came first.
-async fn profile(session: Session<Caller>) -> Result<Json<Caller>> {
-    let session = session.update(|caller| caller.calls += 1).await?;
+/// Counts each call, also concurrent ones: an update retries when another one wins.
+async fn profile(mut session: Session<Caller>) -> Result<Json<Caller>> {
+    session.update(|caller| caller.calls += 1).await?;
     Ok(Json(session.data().clone()))
 }
 
@@ -101,34 +99,35 @@ async fn list(session: Session<Caller>) -> Result<Json<Vec<Listed>>> {
     Ok(Json(all.collect()))
 }
 
-/// An id that is nobody's and one that is another owner's are the same answer.
-async fn end(session: Session<Caller>, Path(id): Path<String>) -> Result<StatusCode> {
-    let ended = match id.parse() {
+/// An unknown id and another owner's id get the same answer.
+async fn revoke(session: Session<Caller>, Path(id): Path<String>) -> Result<StatusCode> {
+    let was_revoked = match id.parse() {
         Ok(id) => session.revoke(id).await?,
         Err(_) => false,
     };
-    Ok(if ended { StatusCode::NO_CONTENT } else { StatusCode::NOT_FOUND })
+    Ok(if was_revoked { StatusCode::NO_CONTENT } else { StatusCode::NOT_FOUND })
 }
 
-async fn revoke_others(session: Session<Caller>) -> Result<Json<Ended>> {
-    Ok(Json(Ended { ended: session.revoke_others().await? }))
+async fn revoke_others(session: Session<Caller>) -> Result<Json<Revoked>> {
+    Ok(Json(Revoked { revoked: session.revoke_others().await? }))
 }
 
-async fn logout(client: SessionHandle<Caller>) -> Result<impl IntoResponse> {
-    Ok((client.logout().await?, StatusCode::NO_CONTENT))
+async fn logout(client: SessionHandle<Caller>) -> Result<StatusCode> {
+    client.logout().await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 fn app() -> Result<Router, Box<dyn Error>> {
-    let manager = Manager::new(MemoryStore::new(), Duration::from_secs(30 * 60));
+    let manager = Manager::<Caller>::new(MemoryStore::new());
     let sessions = Sessions::builder(manager).lookup("header:X-Session-ID".parse()?).build()?;
-    let members = Router::new()
+    Ok(Router::new()
+        .route("/login", post(login))
         .route("/profile", get(profile))
         .route("/sessions", get(list))
-        .route("/sessions/{id}", delete(end))
-        .route("/sessions/end-others", post(revoke_others))
-        .route_layer(sessions.layer());
-    let open = Router::new().route("/login", post(login)).route("/logout", post(logout));
-    Ok(members.merge(open.route_layer(sessions.layer().optional())).with_state(sessions))
+        .route("/sessions/{id}", delete(revoke))
+        .route("/sessions/revoke-others", post(revoke_others))
+        .route("/logout", post(logout))
+        .layer(sessions.layer().optional()))
 }
 
 #[tokio::main]

@@ -8,7 +8,7 @@ use super::{Router, app};
 
 const ADA: &str = r#"{"name":"ada","password":"lovelace"}"#;
 
-/// A program that keeps the token it was given.
+/// A program that keeps its token.
 #[derive(Clone)]
 struct Client {
     app: Router,
@@ -55,7 +55,7 @@ impl Client {
 }
 
 #[tokio::test]
-async fn a_program_signs_in_counts_its_calls_and_signs_out() {
+async fn program_signs_in_and_out() {
     let app = app().unwrap();
     let mut ada = Client::signed_in(&app, "backup").await;
     for calls in 1..=3 {
@@ -67,7 +67,7 @@ async fn a_program_signs_in_counts_its_calls_and_signs_out() {
 }
 
 #[tokio::test]
-async fn sessions_are_listed_and_ended_one_by_one_or_together() {
+async fn sessions_are_listed_and_revoked() {
     let app = app().unwrap();
     let mut backup = Client::signed_in(&app, "backup").await;
     let mut laptop = Client::signed_in(&app, "laptop").await;
@@ -85,8 +85,8 @@ async fn sessions_are_listed_and_ended_one_by_one_or_together() {
 
     let mut others =
         [Client::signed_in(&app, "phone").await, Client::signed_in(&app, "watch").await];
-    let (_, ended) = laptop.send("POST", "/sessions/end-others", "").await;
-    assert_eq!(ended, json!({ "ended": 2 }));
+    let (_, revoked) = laptop.send("POST", "/sessions/revoke-others", "").await;
+    assert_eq!(revoked, json!({ "revoked": 2 }));
     for other in &mut others {
         assert_eq!(other.status("GET", "/profile").await, StatusCode::UNAUTHORIZED);
     }
@@ -94,7 +94,7 @@ async fn sessions_are_listed_and_ended_one_by_one_or_together() {
 }
 
 #[tokio::test]
-async fn a_wrong_password_gives_no_token_and_a_cookie_is_not_accepted() {
+async fn cookie_is_not_accepted() {
     let app = app().unwrap();
     let mut eve = Client::new(&app, "eve");
     let wrong = r#"{"name":"ada","password":"guess"}"#;

@@ -5,7 +5,7 @@ use tower::ServiceExt;
 
 use super::{Router, app};
 
-/// What a client with a jar for one cookie sees.
+/// A client with a jar for one cookie.
 struct Client {
     app: Router,
     jar: String,
@@ -13,7 +13,7 @@ struct Client {
 
 impl Client {
     fn new() -> Self {
-        Self { app: app().unwrap(), jar: String::new() }
+        Self { app: app(), jar: String::new() }
     }
 
     async fn send(&mut self, method: &str, path: &str, form: &str) -> (StatusCode, String) {
@@ -40,17 +40,17 @@ fn answer(status: StatusCode, text: &str) -> (StatusCode, String) {
 }
 
 #[tokio::test]
-async fn the_transcript_is_what_happens() {
+async fn transcript_is_true() {
     let mut ada = Client::new();
     let login = ada.send("POST", "/login", "name=ada&password=lovelace").await;
     assert_eq!(login, answer(StatusCode::OK, "welcome\n"));
     let jar = ada.jar.clone();
-    assert!(jar.starts_with("session_id="), "{jar}");
+    assert!(jar.starts_with("__Host-session_id="), "{jar}");
     let profile = ada.send("GET", "/profile", "").await;
     assert_eq!(profile, answer(StatusCode::OK, "you are ada\n"));
     let logout = ada.send("POST", "/logout", "").await;
     assert_eq!(logout, answer(StatusCode::OK, "goodbye\n"));
-    assert_eq!(ada.jar, "session_id=");
+    assert_eq!(ada.jar, "__Host-session_id=");
     for jar in ["", &jar] {
         jar.clone_into(&mut ada.jar);
         let profile = ada.send("GET", "/profile", "").await;
@@ -59,7 +59,7 @@ async fn the_transcript_is_what_happens() {
 }
 
 #[tokio::test]
-async fn a_wrong_password_sets_no_cookie() {
+async fn wrong_password_sets_no_cookie() {
     let mut eve = Client::new();
     let login = eve.send("POST", "/login", "name=ada&password=guess").await;
     assert_eq!(login, answer(StatusCode::UNAUTHORIZED, "wrong name or password\n"));

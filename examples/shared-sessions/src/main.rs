@@ -1,5 +1,5 @@
-//! Several servers, one store: sessions in Redis, encrypted there, with copies
-//! near that are at most a second old.
+//! Several servers, one store: sessions in Redis, encrypted there, with copies in each process that
+//! are at most a second old.
 //!
 //! ```console
 //! $ redis-server --port 6379 &
@@ -8,29 +8,27 @@
 //! $ cargo run -p shared-sessions -- 127.0.0.1:3001 &
 //! $ curl -c jar -X POST http://127.0.0.1:3000/login
 //! welcome
-//! $ curl -b jar http://127.0.0.1:3001/visits
-//! you were here 1 times
+//! $ curl -b jar http://127.0.0.1:3001/visit
+//! visit 1
 //! $ curl -b jar -X POST http://127.0.0.1:3001/logout
 //! goodbye
-//! $ curl -b jar http://127.0.0.1:3000/visits
+//! $ curl -b jar http://127.0.0.1:3000/visit
 //! sign in first
 //! ```
 
 use std::env;
 use std::error::Error;
-use std::time::Duration;
 
 use axum::Router;
-use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use kvolt::cache::codec::{Encrypted, EncryptionKey, EncryptionKeys};
-use kvolt::cache::{Encoded, NearCache};
-use kvolt::middleware::{CookiePolicy, Result, Session, SessionHandle, Sessions};
-use kvolt::redis::RedisStore;
-use kvolt::session::{Manager, NewSession, RecordJson};
+use kvolt::{
+    Encoded, Manager, NearCache, NewSession, RecordJson, RedisStore, Result, Session,
+    SessionHandle, Sessions,
+};
 use serde::{Deserialize, Serialize};
 
-/// What each session keeps. It outlives this program, so a new field needs a default.
+/// The data of a session. It outlives this program, so a new field needs a default.
 #[derive(Clone, Serialize, Deserialize)]
 struct Visitor {
     name: String,
@@ -38,44 +36,40 @@ struct Visitor {
     visits: u32,
 }
 
-/// Where a real program checks credentials.
-async fn login(handle: SessionHandle<Visitor>) -> Result<impl IntoResponse> {
-    let ada = NewSession::new(Visitor { name: String::from("Ada"), visits: 0 }).owner("42");
-    Ok((handle.login(ada).await?, "welcome\n"))
+/// A real program checks the credentials here.
+async fn login(client: SessionHandle<Visitor>) -> Result<&'static str> {
+    let ada = Visitor { name: "Ada".to_owned(), visits: 0 };
+    client.login(NewSession::new(ada).owner(42u64)).await?;
+    Ok("welcome\n")
 }
 
-async fn visits(session: Session<Visitor>) -> Result<String> {
-    let now = session.update(|visitor| visitor.visits += 1).await?;
-    Ok(format!("you were here {} times\n", now.visits))
+async fn visit(mut session: Session<Visitor>) -> Result<String> {
+    session.update(|visitor| visitor.visits += 1).await?;
+    Ok(format!("visit {}\n", session.visits))
 }
 
-async fn logout(handle: SessionHandle<Visitor>) -> Result<impl IntoResponse> {
-    Ok((handle.logout().await?, "goodbye\n"))
+async fn logout(client: SessionHandle<Visitor>) -> Result<&'static str> {
+    client.logout().await?;
+    Ok("goodbye\n")
 }
 
 #[tokio::main]
-async fn main() -> std::result::Result<(), Box<dyn Error>> {
-    let address = env::args().nth(1).unwrap_or_else(|| String::from("127.0.0.1:3000"));
-    let url = env::var("REDIS_URL").unwrap_or_else(|_| String::from("redis://127.0.0.1:6379"));
+async fn main() -> Result<(), Box<dyn Error>> {
+    let address = env::args().nth(1).unwrap_or_else(|| "127.0.0.1:3000".to_owned());
+    let url = env::var("REDIS_URL").unwrap_or_else(|_| "redis://127.0.0.1:6379".to_owned());
     let key: EncryptionKey = env::var("SESSION_KEY")?.parse()?;
 
     let codec = Encrypted::new(RecordJson::new(), EncryptionKeys::new(key));
-    // What this application keeps there, no other application on that server meets.
+    // Applications with other namespaces share nothing with this one.
     let redis = RedisStore::open(url, "shared_sessions").await?;
     let store = NearCache::new(Encoded::new(redis, codec))?;
-    let manager = Manager::new(store, Duration::from_secs(30 * 60));
-    // For trying it on this machine. Behind TLS, leave it and the cookie's name out.
-    let plain = CookiePolicy::builder().insecure_plain_http(true).build()?;
-    let sessions =
-        Sessions::builder(manager).lookup("cookie:session_id".parse()?).cookie(plain).build()?;
+    let sessions = Sessions::new(Manager::<Visitor>::new(store));
 
-    let open = Router::new().route("/login", post(login)).route("/logout", post(logout));
     let app = Router::new()
-        .route("/visits", get(visits))
-        .route_layer(sessions.layer())
-        .merge(open.route_layer(sessions.layer().optional()))
-        .with_state(sessions);
+        .route("/login", post(login))
+        .route("/visit", get(visit))
+        .route("/logout", post(logout))
+        .layer(sessions.layer().optional());
     let listener = tokio::net::TcpListener::bind(address).await?;
-    axum::serve(listener, app).await?;
-    Ok(())
+    Ok(axum::serve(listener, app).await?)
 }

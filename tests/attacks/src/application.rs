@@ -72,12 +72,12 @@ async fn counted(session: Session<User>) -> String {
     session.count.to_string()
 }
 
-async fn count(session: Session<User>) -> Result<String> {
+async fn count(mut session: Session<User>) -> Result<String> {
     let session = session.update(|user| user.count += 1).await?;
     Ok(session.count.to_string())
 }
 
-async fn note(Path(bytes): Path<usize>, session: Session<User>) -> Result<&'static str> {
+async fn note(Path(bytes): Path<usize>, mut session: Session<User>) -> Result<&'static str> {
     session.update(|user| user.note = "x".repeat(bytes)).await?;
     Ok("noted")
 }

@@ -6,6 +6,7 @@ use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use crate::key::read_hex;
 use crate::{Codec, Error, Key, Result};
 
 /// First byte of a sealed value; no JSON text begins with it.
@@ -91,36 +92,17 @@ impl fmt::Debug for EncryptionKey {
     }
 }
 
-/// The text was not 64 hexadecimal digits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ParseEncryptionKeyError;
-
-impl fmt::Display for ParseEncryptionKeyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(
-            "an encryption key is written as 64 hexadecimal digits, as by `openssl rand -hex 32`",
-        )
-    }
-}
-
-impl std::error::Error for ParseEncryptionKeyError {}
-
+/// Accepts 64 hexadecimal digits.
 impl FromStr for EncryptionKey {
-    type Err = ParseEncryptionKeyError;
+    type Err = Error;
 
-    fn from_str(text: &str) -> Result<Self, ParseEncryptionKeyError> {
-        let digits = text.as_bytes();
-        if digits.len() != 64 {
-            return Err(ParseEncryptionKeyError);
-        }
+    fn from_str(text: &str) -> Result<Self> {
         // Written in place, so that no copy of the secret is left unwiped.
         let mut bytes = Zeroizing::new([0; 32]);
-        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-            for digit in pair {
-                let digit = char::from(*digit).to_digit(16).ok_or(ParseEncryptionKeyError)?;
-                *byte = *byte << 4 | digit as u8;
-            }
+        if !read_hex(text, &mut *bytes) {
+            return Err(Error::misconfigured(
+                "an encryption key is written as 64 hexadecimal digits, as by `openssl rand -hex 32`",
+            ));
         }
         Ok(Self::from_bytes(&bytes))
     }

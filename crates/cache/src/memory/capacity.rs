@@ -1,19 +1,25 @@
-//! How much may be stored, and what happens at that bound.
-
-use std::fmt;
 use std::sync::Arc;
 
-use super::hash::Prefix;
-use super::inner::Inner;
-use super::node::{Node, State};
-use crate::sync::{Mutex, lock, yield_now};
+use super::node::Node;
+use crate::sync::{Mutex, lock};
 use crate::{Error, Key, Result};
 
-/// What a full [`MemoryStore`](crate::MemoryStore) does with one more entry.
+/// The reaction of a full [`MemoryStore`](crate::MemoryStore) to another entry.
+///
+/// ```
+/// use kvolt_cache::MemoryStore;
+/// use kvolt_cache::memory::AtCapacity;
+///
+/// let store = MemoryStore::<String>::builder()
+///     .max_entries(100_000)
+///     .at_capacity(AtCapacity::EvictNearestEnd)
+///     .build();
+/// assert!(store.is_empty());
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum AtCapacity {
-    /// Refuses it, with an error that says that the store is full.
+    /// Refuses the new entry, with an error that says that the store is full.
     #[default]
     Refuse,
     /// Removes the entry that would end first.
@@ -22,55 +28,54 @@ pub enum AtCapacity {
 
 type Weigh<V> = Arc<dyn Fn(&V) -> usize + Send + Sync>;
 
-/// The bounds of a store, and how much it holds where it has bounds.
+/// The bounds of a store, and how much it holds if it has bounds.
 pub(super) struct Capacity<V> {
-    pub(super) max_entries: Option<usize>,
-    pub(super) max_bytes: Option<(usize, Weigh<V>)>,
+    pub(super) max: Room,
+    /// Set if the bytes are bounded.
+    pub(super) weigh: Option<Weigh<V>>,
     pub(super) at_capacity: AtCapacity,
-    /// Exact at each moment: room that is not there is never taken. Nothing touches it in a
-    /// store without bounds.
+    /// Exact at each moment: a store never holds more than `max`. Unused in a store without bounds.
     held: Mutex<Room>,
 }
 
 /// Room in a store.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Room {
     pub(super) entries: usize,
     pub(super) bytes: usize,
 }
 
-impl<V> Capacity<V> {
-    pub(super) fn new() -> Self {
-        Self {
-            max_entries: None,
-            max_bytes: None,
-            at_capacity: AtCapacity::Refuse,
-            held: Mutex::default(),
-        }
-    }
+impl Room {
+    const UNBOUNDED: Self = Self { entries: usize::MAX, bytes: usize::MAX };
+}
 
-    /// What an entry takes beside what its value points to: node, key, slot, wheel.
+impl<V> Capacity<V> {
+    /// The size of an entry besides the memory that its value points to: node, key, map slot and
+    /// wheel item.
     const ENTRY_BYTES: usize = size_of::<Node<V>>() + size_of::<Key>() + 32;
 
+    pub(super) fn unbounded() -> Self {
+        let held = Mutex::new(Room { entries: 0, bytes: 0 });
+        Self { max: Room::UNBOUNDED, weigh: None, at_capacity: AtCapacity::Refuse, held }
+    }
+
     pub(super) fn weigh(&self, value: &V) -> usize {
-        self.max_bytes
-            .as_ref()
-            .map_or(0, |(_, weigh)| weigh(value).saturating_add(Self::ENTRY_BYTES))
+        self.weigh.as_ref().map_or(0, |weigh| weigh(value).saturating_add(Self::ENTRY_BYTES))
     }
 
     pub(super) fn is_bounded(&self) -> bool {
-        self.max_entries.is_some() || self.max_bytes.is_some()
+        self.max != Room::UNBOUNDED
     }
 
-    fn take(&self, room: Room) -> bool {
+    /// Takes room; `false` if there is not enough.
+    pub(super) fn take(&self, room: Room) -> bool {
         if !self.is_bounded() {
             return true;
         }
         let mut held = lock(&self.held);
         let entries = held.entries.saturating_add(room.entries);
         let bytes = held.bytes.saturating_add(room.bytes);
-        let fits = (room.entries == 0 || self.max_entries.is_none_or(|max| entries <= max))
-            && (room.bytes == 0 || self.max_bytes.as_ref().is_none_or(|(max, _)| bytes <= *max));
+        let fits = entries <= self.max.entries && bytes <= self.max.bytes;
         if fits {
             *held = Room { entries, bytes };
         }
@@ -87,89 +92,21 @@ impl<V> Capacity<V> {
 
     /// Refuses a value that would not fit into an empty store.
     pub(super) fn check_weight(&self, weight: usize) -> Result<()> {
-        match &self.max_bytes {
-            Some((max, _)) if weight > *max => Err(Error::full(format!(
-                "the entry takes {weight} bytes, more than the {max} that the store may hold"
-            ))),
-            _ => Ok(()),
-        }
-    }
-
-    fn full(&self) -> Error {
-        let max = match (&self.max_entries, &self.max_bytes) {
-            (Some(entries), Some((bytes, _))) => format!("{entries} entries or {bytes} bytes"),
-            (Some(entries), None) => format!("{entries} entries"),
-            (None, Some((bytes, _))) => format!("{bytes} bytes"),
-            (None, None) => String::from("nothing"),
-        };
-        Error::full(format!("it holds as much as it may ({max}) and nothing in it has expired"))
-    }
-}
-
-impl<V> fmt::Debug for Capacity<V> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Capacity")
-            .field("max_entries", &self.max_entries)
-            .field("max_bytes", &self.max_bytes.as_ref().map(|(max, _)| max))
-            .field("at_capacity", &self.at_capacity)
-            .finish()
-    }
-}
-
-impl<V: Clone + Send + Sync + 'static> Inner<V> {
-    /// Takes room, at the expense of what has expired and then, if the store evicts, of what ends
-    /// first. The entry under `except` stays.
-    pub(super) fn make_room(&self, room: Room, except: Option<&Key>) -> Result<()> {
-        while !self.capacity.take(room) {
-            if !self.evict_nearest(except) {
-                return Err(self.capacity.full());
-            }
+        if weight > self.max.bytes {
+            return Err(Error::full(format!(
+                "the entry takes {weight} bytes, more than the {} that the store may hold",
+                self.max.bytes
+            )));
         }
         Ok(())
     }
 
-    /// Removes the entry that ends first, if it has expired or the store evicts live ones.
-    /// `false` if there is none.
-    fn evict_nearest(&self, except: Option<&Key>) -> bool {
-        let now = self.now();
-        let evicts = self.capacity.at_capacity == AtCapacity::EvictNearestEnd;
-        let by = (!evicts).then_some(now.as_millis());
-        let mut kept = None;
-        let evicted = loop {
-            let map = self.map();
-            let ends = |item| {
-                // An entry that is not shown yet is filed when it is.
-                map.get(&Prefix(item)).filter(|node| !node.is_pending()).map(Node::ends)
-            };
-            // A bounded store has one stripe.
-            let Some((ends, item)) = lock(&self.stripes[0].0.wheel).take_nearest(by, ends) else {
-                break false;
-            };
-            if except.is_some_and(|key| key.prefix() == item) {
-                kept = Some(ends);
-                continue;
-            }
-            let removed = map.remove_if(&Prefix(item), |_, node| match node.state(now) {
-                State::Expired => true,
-                State::Live => evicts && node.ends() == ends,
-                State::Undecided => false,
-            });
-            match removed {
-                Ok(Some(taken)) => {
-                    self.removed(taken, now);
-                    break true;
-                }
-                // Used or changed at this moment: it has another end now, and is filed under it.
-                Err((key, node)) => {
-                    self.file(key, node.ends());
-                    yield_now();
-                }
-                Ok(None) => {}
-            }
+    pub(super) fn full(&self) -> Error {
+        let max = match self.max {
+            Room { entries, bytes: usize::MAX } => format!("{entries} entries"),
+            Room { entries: usize::MAX, bytes } => format!("{bytes} bytes"),
+            Room { entries, bytes } => format!("{entries} entries or {bytes} bytes"),
         };
-        if let (Some(ends), Some(key)) = (kept, except) {
-            self.file(key, ends);
-        }
-        evicted
+        Error::full(format!("it holds as much as it may ({max}) and nothing in it has expired"))
     }
 }

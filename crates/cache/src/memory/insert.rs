@@ -1,23 +1,19 @@
 //! Insertion: within an owner's limit, and in the place of another entry.
 
-use super::capacity::Room;
-use super::inner::{Inner, Map, Taken};
-use super::node::{Node, State, deadlines};
-use super::owners::{Member, Shard};
-use crate::sync::yield_now;
-use crate::{
-    AtLimit, Deadlines, EntryTimes, Expiry, InsertOutcome, Key, NewEntry, Owner, OwnerLimit,
-    Predecessor, Result, Timestamp,
-};
+use std::sync::Arc;
 
-/// What is inserted, apart from its value.
+use super::capacity::Room;
+use super::inner::{Inner, Map};
+use super::node::{Node, deadlines_of};
+use super::owners::{Member, Shard};
+use super::remove::Taken;
+use crate::sync::yield_now;
+use crate::{AtLimit, InsertOutcome, Key, NewEntry, Owner, OwnerLimit, Result};
+
+/// An entry without its value, and its key.
 struct New {
     key: Key,
-    expiry: Expiry,
-    owner: Option<Owner>,
-    limit: Option<OwnerLimit>,
-    replaces: Option<Predecessor>,
-    times: Option<EntryTimes>,
+    entry: NewEntry<()>,
 }
 
 /// The live entry that is replaced.
@@ -27,23 +23,22 @@ struct Old {
     weight: usize,
 }
 
-/// The entry that is to be replaced is not the one that the caller has seen.
-struct Conflict;
-
-/// Why an attempt did nothing.
+/// Why an attempt changed nothing.
 enum Undone<V> {
     Refused(InsertOutcome),
-    /// Something was changed meanwhile: the value, for the next attempt.
+    /// Another call has changed an entry meanwhile. Holds the value for the next attempt.
     Again(V),
 }
 
 impl<V: Clone + Send + Sync + 'static> Inner<V> {
     /// See [`Store::insert`](crate::Store::insert).
     ///
-    /// An insertion that also removes entries places the new node invisibly first. Taking the old
-    /// node out of the map, if it still is the one that was looked at, decides. Then what is beyond
-    /// the owner's limit goes, and the new node is shown: a call that finds it in between waits.
-    pub(super) fn insert(&self, key: Key, entry: NewEntry<V>) -> Result<InsertOutcome> {
+    /// An insertion that also removes entries first puts the new node into the map as pending.
+    /// Then it takes the old node out of the map, if it still is the one that was read: this step
+    /// decides. Then it removes the entries beyond the owner's limit, and publishes the new node.
+    /// A call that finds the pending node in between waits.
+    pub(crate) fn insert(self: &Arc<Self>, key: Key, entry: NewEntry<V>) -> Result<InsertOutcome> {
+        self.ensure_cleaner();
         let NewEntry { mut value, expiry, owner, limit, replaces, times } = entry;
         limit.iter().try_for_each(OwnerLimit::check)?;
         let weight = self.capacity.weigh(&value);
@@ -52,20 +47,21 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         if times.is_some_and(|times| times.deadlines.expires_at().is_some_and(|end| end <= now)) {
             return Ok(InsertOutcome::Expired);
         }
-        let new = New { key, expiry, owner, limit, replaces, times };
+        let new = New { key, entry: NewEntry { value: (), expiry, owner, limit, replaces, times } };
         let map = self.map();
         loop {
-            let Ok(old) = self.find_old(&map, new.replaces.as_ref()) else {
-                return Ok(InsertOutcome::Conflict);
+            let old = match self.find_old(&map, &new) {
+                Ok(old) => old,
+                Err(conflict) => return Ok(conflict),
             };
             let freed = old.as_ref().map_or(0, |old| old.weight);
             let room =
                 Room { entries: usize::from(old.is_none()), bytes: weight.saturating_sub(freed) };
             if self.capacity.is_bounded() && self.find(&map, &new.key).is_some() {
-                // Before room is made for it, which may remove others.
+                // Before `make_room`, which may evict others.
                 return Ok(InsertOutcome::Occupied);
             }
-            // Before any lock: what it removes may belong to any owner.
+            // Before any lock: the entries that it evicts may belong to any owner.
             self.make_room(room, old.as_ref().map(|old| &old.key))?;
             match self.try_insert(&map, &new, value, old.as_ref()) {
                 Ok(removed) => {
@@ -80,29 +76,24 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
                         Undone::Again(unplaced) => value = unplaced,
                     }
                     // Outside of the owner's lock: an expired entry may have another owner.
-                    self.reap(&new.key, self.now());
+                    self.reclaim_if_expired(&new.key, self.now());
                     yield_now();
                 }
             }
         }
     }
 
-    /// The entry that is to be replaced, if it is live. An error if the caller has seen another.
-    fn find_old(
-        &self,
-        map: &Map<'_, V>,
-        replaces: Option<&Predecessor>,
-    ) -> Result<Option<Old>, Conflict> {
-        let Some(replaces) = replaces else { return Ok(None) };
-        let found = self.find(map, &replaces.key);
-        let old = found.map(|found| Old {
+    /// The entry to replace, if it is live; a conflict if it does not have the expected version.
+    fn find_old(&self, map: &Map<'_, V>, new: &New) -> Result<Option<Old>, InsertOutcome> {
+        let Some(replaces) = &new.entry.replaces else { return Ok(None) };
+        let old = self.find(map, &replaces.key).map(|found| Old {
             key: replaces.key,
-            version: found.node.version(),
-            weight: self.capacity.weigh(found.node.value()),
+            version: found.node.version,
+            weight: self.capacity.weigh(&found.node.value),
         });
         match replaces.seen {
             Some(seen) if old.as_ref().is_none_or(|old| old.version != seen.number()) => {
-                Err(Conflict)
+                Err(InsertOutcome::Conflict)
             }
             _ => Ok(old),
         }
@@ -118,91 +109,93 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
     ) -> Result<Vec<Key>, Undone<V>> {
         let mut taken = Vec::new();
         let placed = {
-            let mut shard = new.owner.as_ref().map(|owner| self.owners.lock(owner));
+            let mut shard = new.entry.owner.as_ref().map(|owner| self.owners.lock(owner));
             self.place(map, new, value, old, shard.as_deref_mut(), &mut taken)
         };
-        let live = taken.iter().filter(|taken| taken.was_live);
-        let removed = live.map(|taken| *taken.key).collect();
-        taken.into_iter().for_each(|taken| self.finish(taken));
+        let removed = self.finish_all(taken);
         if let Some((key, node)) = placed? {
-            self.forget(key, node);
+            self.remove_from_index(key, node);
             self.changes.changed(key);
         }
         Ok(removed)
     }
 
-    /// What is done under the owner's lock, with no call of the application's code once the new
-    /// node is in the map. Returns what it replaced; the owner's entries that it removed are added
-    /// to `taken`.
+    /// The part of an attempt that runs under the owner's lock. Once the new node is in the map, it
+    /// calls none of the application's code. Returns the node that it replaced, and adds the
+    /// owner's entries that it removed to `taken`.
     fn place<'a>(
         &self,
         map: &'a Map<'_, V>,
-        new: &New,
+        New { key, entry }: &New,
         value: V,
         old: Option<&Old>,
         mut shard: Option<&mut Shard>,
         taken: &mut Vec<Taken<'a, V>>,
     ) -> Result<Option<(&'a Key, &'a Node<V>)>, Undone<V>> {
         if old.is_none()
-            && let Some(replaces) = &new.replaces
+            && let Some(replaces) = &entry.replaces
             && self.find(map, &replaces.key).is_some()
         {
             return Err(Undone::Again(value));
         }
         let now = self.now();
-        let (deadlines, created) = new.times(now);
+        let deadlines = match &entry.times {
+            Some(times) => times.deadlines,
+            None => deadlines_of(entry.expiry, now),
+        };
         let mut surplus = Vec::new();
         let mut owner = None;
-        if let (Some(shard), Some(name)) = (shard.as_deref_mut(), &new.owner) {
-            if let Some(limit) = new.limit {
+        if let (Some(shard), Some(name)) = (shard.as_deref_mut(), &entry.owner) {
+            if let Some(limit) = entry.limit {
                 let refused = Undone::Refused(InsertOutcome::LimitReached);
-                surplus = self.surplus(map, shard, name, limit, old, taken).ok_or(refused)?;
+                surplus = self.over_limit(map, shard, name, limit, old, taken).ok_or(refused)?;
             }
             owner = Some(shard.intern(name));
         }
         let mut node = Node::new(value, deadlines, owner.clone(), self.next_version());
         let ends = node.ends();
-        let hides = old.is_some() || !surplus.is_empty();
-        let shown = hides.then(|| node.hide());
-        let placed = map.try_insert(new.key, node).map_err(|occupied| {
-            match occupied.current.state(now) {
-                State::Live => Undone::Refused(InsertOutcome::Occupied),
-                _ => Undone::Again(occupied.not_inserted.into_value()),
-            }
-        })?;
-        // From here on by the time at each moment: the new node is in its place, so a call that
-        // does not find it comes before.
+        let is_pending = old.is_some() || !surplus.is_empty();
+        let word = is_pending.then(|| node.hide());
+        let placed =
+            map.try_insert(*key, node).map_err(|occupied| match occupied.current.state(now) {
+                Ok(()) => Undone::Refused(InsertOutcome::Occupied),
+                Err(_) => Undone::Again(occupied.not_inserted.value),
+            })?;
+        // From here on, each step reads the time again: the new node is in its place, so a call
+        // that does not find it comes before.
         let mut replaced = None;
         if let Some(old) = old {
             let removed = map.remove_if(&old.key, |_, node| {
-                node.version() == old.version && node.state(self.now()) == State::Live
+                node.version == old.version && node.state(self.now()).is_ok()
             });
             replaced = removed.ok().flatten();
             if replaced.is_none() {
-                map.remove(&new.key);
-                return Err(Undone::Again(placed.value().clone()));
+                map.remove(key);
+                return Err(Undone::Again(placed.value.clone()));
             }
         }
         if let (Some(shard), Some(owner)) = (shard, owner) {
-            shard.insert(&owner, Member { created, key: new.key });
+            let created = entry.times.and_then(|times| times.created);
+            let created = created.map_or(now, |created| created.min(now));
+            shard.insert(&owner, Member { created, key: *key });
             for key in surplus {
                 taken.extend(self.take(map, &owner, &key));
                 shard.remove(&owner, &key);
             }
         }
-        if let Some(shown) = shown {
-            placed.publish(shown);
+        if let Some(word) = word {
+            placed.publish(word);
         }
-        self.file(&new.key, ends);
+        self.file(key, ends);
         Ok(replaced)
     }
 
-    /// Which of the owner's entries must go so that one more is within the limit; `None` if the
-    /// new one is refused. What it finds expired goes at once.
+    /// The owner's entries that must be removed so that one more is within the limit, oldest
+    /// first; `None` if the new entry is refused. Removes the expired entries that it finds.
     ///
-    /// It looks at no more entries than the limit, at those that must go, and once at each that
-    /// is expired.
-    fn surplus<'a>(
+    /// It reads no more entries than the limit, those that must be removed, and each expired one
+    /// once.
+    fn over_limit<'a>(
         &self,
         map: &'a Map<'_, V>,
         shard: &mut Shard,
@@ -215,42 +208,28 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         if shard.len(owner) < max {
             return Some(Vec::new());
         }
-        let (mut live, mut surplus, mut gone) = (0, Vec::new(), Vec::new());
-        for Member { key, .. } in shard.members(owner).rev() {
-            if old.is_some_and(|old| old.key == key) {
-                continue;
-            }
-            if self.find(map, &key).is_none_or(|found| !found.node.is_owned_by(owner)) {
-                gone.push(key);
-                continue;
-            }
-            live += 1;
-            if live < max {
-                continue;
-            }
-            match limit.at_limit() {
-                AtLimit::Refuse => break,
-                AtLimit::RemoveOldest => surplus.push(key),
-            }
-        }
+        let mut gone = Vec::new();
+        let newest_first = shard.members(owner).rev().map(|member| member.key);
+        let over = newest_first
+            .filter(|key| old.is_none_or(|old| old.key != *key))
+            .filter(|key| {
+                let found = self.find(map, key);
+                let is_live = found.is_some_and(|found| found.node.is_owned_by(owner));
+                if !is_live {
+                    gone.push(*key);
+                }
+                is_live
+            })
+            .skip(max - 1);
+        let (mut over, is_refused) = match limit.at_limit() {
+            AtLimit::Refuse => (Vec::new(), over.take(1).count() > 0),
+            AtLimit::RemoveOldest => (over.collect(), false),
+        };
         for key in gone {
             taken.extend(self.take(map, owner, &key));
             shard.remove(owner, &key);
         }
-        if live < max || limit.at_limit() == AtLimit::RemoveOldest {
-            surplus.reverse();
-            return Some(surplus);
-        }
-        None
-    }
-}
-
-impl New {
-    /// The deadlines, and when it was inserted.
-    fn times(&self, now: Timestamp) -> (Deadlines, Timestamp) {
-        match &self.times {
-            Some(times) => (times.deadlines, times.created.map_or(now, |created| created.min(now))),
-            None => (deadlines(self.expiry, now), now),
-        }
+        over.reverse();
+        (!is_refused).then_some(over)
     }
 }

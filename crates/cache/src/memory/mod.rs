@@ -18,30 +18,34 @@
 //! An insertion at an owner's limit looks at no more entries than the limit, at those that it
 //! removes, and once at each that has expired.
 
-mod by_owner;
+mod builder;
 mod capacity;
-mod cleaner;
+mod clean;
+mod cleaning;
+mod due_queue;
+mod evict;
 mod hash;
 mod inner;
 mod insert;
+mod list;
 mod node;
 mod owners;
-mod wheel;
+mod remove;
+mod replace;
 
 use std::fmt;
-use std::sync::{Arc, Once};
+use std::sync::Arc;
 
-use self::capacity::Capacity;
-use self::cleaner::Signal;
 use self::inner::Inner;
 use crate::{
-    AfterRead, Changes, Clock, Cursor, Deadlines, Entry, EntryList, EntryPage, EntryRef, Expiry,
+    AfterRead, Changes, Cursor, Deadlines, Entry, EntryList, EntryPage, EntryRef, Expiry,
     Freshness, InsertOutcome, Key, Namespace, NewEntry, OnExpired, Owner, RemoveOutcome,
     ReplaceOutcome, Result, Store, Target, Version,
 };
 
+pub use self::builder::MemoryStoreBuilder;
 pub use self::capacity::AtCapacity;
-pub use self::cleaner::Cleaning;
+pub use self::cleaning::Cleaning;
 
 /// A [`Store`] in this process's memory, which ends with the process.
 ///
@@ -69,15 +73,9 @@ pub use self::cleaner::Cleaning;
 /// assert_eq!(store.read(&key, |entry| (AfterRead::Slide, entry.value.len())), Some(5));
 /// # Ok::<(), kvolt_cache::Error>(()) }).unwrap();
 /// ```
+#[derive(Clone)]
 pub struct MemoryStore<V> {
-    shared: Arc<Shared<V>>,
-}
-
-struct Shared<V> {
-    inner: Arc<Inner<V>>,
-    namespace: Namespace,
-    cleaning: Cleaning,
-    started: Once,
+    pub(crate) inner: Arc<Inner<V>>,
 }
 
 impl<V: Clone + Send + Sync + 'static> MemoryStore<V> {
@@ -88,11 +86,7 @@ impl<V: Clone + Send + Sync + 'static> MemoryStore<V> {
 
     /// A store with other settings.
     pub fn builder() -> MemoryStoreBuilder<V> {
-        MemoryStoreBuilder {
-            capacity: Capacity::new(),
-            clock: Clock::system(),
-            cleaning: Cleaning::default(),
-        }
+        MemoryStoreBuilder::new()
     }
 
     /// Shows a live entry to `visit` in its place, and slides it if the visitor answers
@@ -107,12 +101,12 @@ impl<V: Clone + Send + Sync + 'static> MemoryStore<V> {
         key: &Key,
         visit: impl FnMut(EntryRef<'_, V>) -> (AfterRead, R),
     ) -> Option<R> {
-        self.shared.inner.read(key, visit)
+        self.inner.read(key, visit)
     }
 
     /// How many entries it holds, expired ones that are not yet reclaimed included.
     pub fn len(&self) -> usize {
-        self.shared.inner.len()
+        self.inner.len()
     }
 
     /// Whether it holds no entry.
@@ -125,38 +119,8 @@ impl<V: Clone + Send + Sync + 'static> MemoryStore<V> {
     /// An entry is due at most 1/32 of its time to live, or 64 milliseconds, after its deadline.
     /// Readers never wait for it.
     pub fn clean(&self) {
-        while self.shared.inner.clean_slice().is_some_and(|rest| rest.is_zero()) {}
-        self.shared.inner.compact_wheels();
-    }
-
-    /// Sets the value of a key, whatever was there before: for a caller that holds a lock on the
-    /// key.
-    #[cfg(feature = "near")]
-    pub(crate) fn put(&self, key: Key, value: V, expiry: Expiry) {
-        self.ensure_cleaning();
-        let _ = self.shared.inner.remove(&key, None);
-        // One that does not fit is absent, which is an answer too.
-        let _ = self.shared.inner.insert(key, NewEntry::new(value, expiry));
-    }
-
-    #[cfg(feature = "near")]
-    pub(crate) fn take_out(&self, key: &Key) {
-        let _ = self.shared.inner.remove(key, None);
-    }
-
-    #[cfg(feature = "near")]
-    pub(crate) fn empty(&self) {
-        self.shared.inner.clear();
-    }
-
-    fn ensure_cleaning(&self) {
-        if self.shared.cleaning == Cleaning::Background {
-            self.shared.started.call_once(|| {
-                let inner = &self.shared.inner;
-                // Without a thread, only `clean` and a store's bounds reclaim: reads stay right.
-                let _ = cleaner::spawn(Arc::downgrade(inner), Arc::clone(&inner.signal));
-            });
-        }
+        while self.inner.clean_slice().is_some_and(|rest| rest.is_zero()) {}
+        self.inner.compact_queues();
     }
 }
 
@@ -166,44 +130,31 @@ impl<V: Clone + Send + Sync + 'static> Default for MemoryStore<V> {
     }
 }
 
-impl<V> Clone for MemoryStore<V> {
-    fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared) }
-    }
-}
-
-impl<V> Drop for Shared<V> {
-    fn drop(&mut self) {
-        self.inner.signal.stop();
-    }
-}
-
 impl<V> fmt::Debug for MemoryStore<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MemoryStore")
-            .field("capacity", &self.shared.inner.capacity)
-            .field("clock", &self.shared.inner.clock)
-            .field("cleaning", &self.shared.cleaning)
+            .field("capacity", &self.inner.capacity.max)
+            .field("clock", &self.inner.clock)
+            .field("cleaning", &self.inner.cleaning)
             .finish_non_exhaustive()
     }
 }
 
 impl<V: Clone + Send + Sync + 'static> Store<V> for MemoryStore<V> {
     fn namespace(&self) -> &Namespace {
-        &self.shared.namespace
+        &self.inner.namespace
     }
 
     async fn get(&self, key: &Key, _: Freshness) -> Result<Option<Entry<V>>> {
-        Ok(self.shared.inner.get(key))
+        Ok(self.inner.find(&self.inner.map(), key).map(|found| found.to_entry()))
     }
 
     async fn touch(&self, at: Target<'_>) -> Result<Option<Deadlines>> {
-        Ok(self.shared.inner.touch(at.key))
+        Ok(self.inner.touch(at.key))
     }
 
     async fn insert(&self, key: Key, entry: NewEntry<V>) -> Result<InsertOutcome> {
-        self.ensure_cleaning();
-        self.shared.inner.insert(key, entry)
+        self.inner.insert(key, entry)
     }
 
     async fn replace(
@@ -213,27 +164,27 @@ impl<V: Clone + Send + Sync + 'static> Store<V> for MemoryStore<V> {
         value: V,
         expiry: Option<Expiry>,
     ) -> Result<ReplaceOutcome<V>> {
-        self.shared.inner.replace(at.key, seen, value, expiry)
+        self.inner.replace(at.key, seen, value, expiry)
     }
 
     async fn remove(&self, at: Target<'_>, seen: Option<Version>) -> Result<RemoveOutcome> {
-        Ok(self.shared.inner.remove(at.key, seen))
+        Ok(self.inner.remove(at.key, seen))
     }
 
     async fn list(&self, owner: &Owner) -> Result<EntryList<V>> {
-        Ok(EntryList::new(self.shared.inner.list(owner), Vec::new()))
+        Ok(EntryList::new(self.inner.list(owner), Vec::new()))
     }
 
     async fn remove_owner(&self, owner: &Owner, keep: Option<&Key>) -> Result<Vec<Key>> {
-        Ok(self.shared.inner.remove_owner(owner, keep))
+        Ok(self.inner.remove_owner(owner, keep))
     }
 
     async fn scan(&self, after: Option<&Cursor>, max_entries: usize) -> Result<EntryPage<V>> {
-        self.shared.inner.scan(after, max_entries)
+        self.inner.scan(after, max_entries)
     }
 
     async fn clear(&self) -> Result<()> {
-        self.shared.inner.clear();
+        self.inner.clear();
         Ok(())
     }
 
@@ -244,11 +195,11 @@ impl<V: Clone + Send + Sync + 'static> Store<V> for MemoryStore<V> {
     }
 
     fn on_expired(&self, callback: OnExpired) -> bool {
-        self.shared.inner.on_expired.set(callback).is_ok()
+        self.inner.on_expired.set(callback).is_ok()
     }
 
     fn changes(&self) -> Option<Arc<Changes>> {
-        Some(Arc::clone(&self.shared.inner.changes))
+        Some(Arc::clone(&self.inner.changes))
     }
 
     fn get_ready(
@@ -258,74 +209,5 @@ impl<V: Clone + Send + Sync + 'static> Store<V> for MemoryStore<V> {
         visit: &mut dyn FnMut(EntryRef<'_, V>) -> AfterRead,
     ) -> Option<Result<bool>> {
         Some(Ok(self.read(key, |entry| (visit(entry), ())).is_some()))
-    }
-}
-
-/// Settings of a [`MemoryStore`].
-#[must_use = "a builder does nothing until `build` is called"]
-pub struct MemoryStoreBuilder<V> {
-    capacity: Capacity<V>,
-    clock: Clock,
-    cleaning: Cleaning,
-}
-
-impl<V: Clone + Send + Sync + 'static> MemoryStoreBuilder<V> {
-    /// Sets the largest number of entries. Defaults to no bound.
-    pub fn max_entries(mut self, entries: usize) -> Self {
-        self.capacity.max_entries = Some(entries);
-        self
-    }
-
-    /// Sets the largest number of bytes: for each entry what `weigh` says of its value, and what
-    /// the store itself needs for it. Defaults to no bound.
-    ///
-    /// `weigh` must say the same of the same value each time, and should count what the value
-    /// points to.
-    pub fn max_bytes(
-        mut self,
-        bytes: usize,
-        weigh: impl Fn(&V) -> usize + Send + Sync + 'static,
-    ) -> Self {
-        self.capacity.max_bytes = Some((bytes, Arc::new(weigh)));
-        self
-    }
-
-    /// Sets what happens to an entry that would exceed a bound. Defaults to
-    /// [`AtCapacity::Refuse`].
-    pub fn at_capacity(mut self, at_capacity: AtCapacity) -> Self {
-        self.capacity.at_capacity = at_capacity;
-        self
-    }
-
-    /// Sets the clock. Defaults to the system's.
-    pub fn clock(mut self, clock: Clock) -> Self {
-        self.clock = clock;
-        self
-    }
-
-    /// Sets what reclaims expired entries. Defaults to [`Cleaning::Background`].
-    pub fn cleaning(mut self, cleaning: Cleaning) -> Self {
-        self.cleaning = cleaning;
-        self
-    }
-
-    /// The store.
-    pub fn build(self) -> MemoryStore<V> {
-        // A thread can't sleep by a clock that a test moves.
-        let cleaning = if self.clock.is_system() { self.cleaning } else { Cleaning::Manual };
-        let inner = Inner::new(self.capacity, self.clock, Arc::new(Signal::new()));
-        let (inner, namespace) = (Arc::new(inner), Namespace::memory());
-        let shared = Shared { inner, namespace, cleaning, started: Once::new() };
-        MemoryStore { shared: Arc::new(shared) }
-    }
-}
-
-impl<V> fmt::Debug for MemoryStoreBuilder<V> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MemoryStoreBuilder")
-            .field("capacity", &self.capacity)
-            .field("clock", &self.clock)
-            .field("cleaning", &self.cleaning)
-            .finish()
     }
 }

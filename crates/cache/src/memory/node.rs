@@ -49,17 +49,18 @@ use crate::clock::millis;
 use crate::sync::{AtomicU64, Ordering};
 use crate::{Deadlines, EntryRef, Expiry, Key, Owner, Timestamp, Version};
 
-/// An entry's state. Everything but the idle deadline is fixed: a change makes another node.
+/// An entry. Everything but the idle deadline is fixed: a change makes another node.
 pub(super) struct Node<V> {
     /// The idle deadline in milliseconds, shifted left by [`FLAG_BITS`], and the flags.
     word: AtomicU64,
     /// The absolute deadline in milliseconds; [`Timestamp::NEVER`] for none.
     absolute: u64,
+    /// The idle time in milliseconds; [`Timestamp::NEVER`] for none.
+    idle: u64,
     /// Shared with the owner index, one word here.
-    owner: Option<Arc<Owner>>,
-    version: u64,
-    idle: Idle,
-    value: V,
+    pub(super) owner: Option<Arc<Owner>>,
+    pub(super) version: u64,
+    pub(super) value: V,
 }
 
 /// The entry was seen expired, which is final.
@@ -73,12 +74,11 @@ const FLAG_BITS: u32 = 2;
 /// The word of a node that is in the map but not shown yet.
 const PENDING: u64 = 0;
 
-/// What a node says at some moment.
+/// Why a node is not live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum State {
-    Live,
+pub(super) enum NotLive {
     Expired,
-    /// Another call is about to decide: look the key up again.
+    /// Another call is about to decide: the caller yields and looks the key up again.
     Undecided,
 }
 
@@ -89,14 +89,14 @@ impl<V> Node<V> {
         owner: Option<Arc<Owner>>,
         version: u64,
     ) -> Self {
-        let idle = Idle::new(deadlines.idle_timeout());
-        let idle_ends = deadlines.idle_ends().map_or(Timestamp::NEVER, Timestamp::as_millis);
-        let absolute = deadlines.absolute().map_or(Timestamp::NEVER, Timestamp::as_millis);
-        let word = AtomicU64::new(idle_ends.min(Timestamp::NEVER) << FLAG_BITS);
-        Self { word, absolute: absolute.min(Timestamp::NEVER), owner, version, idle, value }
+        let never = Timestamp::from_millis(Timestamp::NEVER);
+        let word = deadlines.idle_ends().unwrap_or(never).min(never).as_millis() << FLAG_BITS;
+        let absolute = deadlines.absolute().unwrap_or(never).min(never).as_millis();
+        let idle = deadlines.idle_timeout().map_or(Timestamp::NEVER, idle_millis);
+        Self { word: AtomicU64::new(word), absolute, idle, owner, version, value }
     }
 
-    /// The node that a change puts into this one's place, which it has sealed.
+    /// The node that a change puts in this one's place, after it has sealed this one.
     pub(super) fn successor(&self, value: V, version: u64, deadlines: Deadlines) -> Self {
         Self::new(value, deadlines, self.owner.clone(), version)
     }
@@ -121,23 +121,28 @@ impl<V> Node<V> {
         (word >> FLAG_BITS).min(self.absolute)
     }
 
+    /// The idle deadline after a use at `now`.
+    fn idle_ends(&self, now: Timestamp) -> u64 {
+        now.as_millis().saturating_add(self.idle).min(Timestamp::NEVER)
+    }
+
     /// Whether it is live at `now`. The first call that sees it expired makes that final.
     #[inline]
-    pub(super) fn state(&self, now: Timestamp) -> State {
+    pub(super) fn state(&self, now: Timestamp) -> Result<(), NotLive> {
         let mut word = self.word.load(Ordering::Acquire);
         loop {
             if word & EXPIRED != 0 {
-                return State::Expired;
+                return Err(NotLive::Expired);
             }
             if now.as_millis() < self.ends_by(word) {
-                return State::Live;
+                return Ok(());
             }
             if word == PENDING || word & SEALED != 0 {
-                return State::Undecided;
+                return Err(NotLive::Undecided);
             }
             let expired = word | EXPIRED;
             match self.word.compare_exchange(word, expired, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => return State::Expired,
+                Ok(_) => return Err(NotLive::Expired),
                 Err(changed) => word = changed,
             }
         }
@@ -145,18 +150,15 @@ impl<V> Node<V> {
 
     /// Starts the idle time again if it is live at `now`; the deadline never moves back.
     #[inline]
-    pub(super) fn slide(&self, now: Timestamp) -> State {
-        let next = self.idle.ends(now);
+    pub(super) fn slide(&self, now: Timestamp) -> Result<(), NotLive> {
+        let next = self.idle_ends(now);
         let mut word = self.word.load(Ordering::Acquire);
         loop {
             if word & (SEALED | EXPIRED) != 0 || now.as_millis() >= self.ends_by(word) {
-                return match self.state(now) {
-                    State::Live => State::Undecided,
-                    decided => decided,
-                };
+                return self.state(now).and(Err(NotLive::Undecided));
             }
             if next <= word >> FLAG_BITS {
-                return State::Live;
+                return Ok(());
             }
             match self.word.compare_exchange_weak(
                 word,
@@ -164,7 +166,7 @@ impl<V> Node<V> {
                 Ordering::Relaxed,
                 Ordering::Acquire,
             ) {
-                Ok(_) => return State::Live,
+                Ok(_) => return Ok(()),
                 Err(changed) => word = changed,
             }
         }
@@ -175,7 +177,7 @@ impl<V> Node<V> {
     pub(super) fn seal(&self, now: Timestamp) -> Option<Deadlines> {
         loop {
             let word = self.word.load(Ordering::Acquire);
-            if word & SEALED != 0 || self.state(now) != State::Live {
+            if word & SEALED != 0 || self.state(now).is_err() {
                 return None;
             }
             let sealed = word | SEALED;
@@ -194,35 +196,19 @@ impl<V> Node<V> {
 
     /// Whether a use at `now` would move the deadline.
     pub(super) fn slide_due(&self, now: Timestamp) -> bool {
-        self.idle.ends(now) > self.word.load(Ordering::Acquire) >> FLAG_BITS
-    }
-
-    pub(super) fn owner(&self) -> Option<&Arc<Owner>> {
-        self.owner.as_ref()
+        self.idle_ends(now) > self.word.load(Ordering::Acquire) >> FLAG_BITS
     }
 
     pub(super) fn is_owned_by(&self, owner: &Owner) -> bool {
         self.owner.as_deref() == Some(owner)
     }
 
-    pub(super) fn version(&self) -> u64 {
-        self.version
-    }
-
-    pub(super) fn value(&self) -> &V {
-        &self.value
-    }
-
-    pub(super) fn into_value(self) -> V {
-        self.value
-    }
-
     #[inline]
     pub(super) fn deadlines(&self) -> Deadlines {
-        let idle_ends = self.word.load(Ordering::Relaxed) >> FLAG_BITS;
-        let idle = self.idle.timeout().map(|idle| (idle, Timestamp::from_millis(idle_ends)));
-        let absolute =
-            (self.absolute != Timestamp::NEVER).then_some(Timestamp::from_millis(self.absolute));
+        let idle_ends = Timestamp::from_millis(self.word.load(Ordering::Relaxed) >> FLAG_BITS);
+        let limit = |millis| (millis != Timestamp::NEVER).then_some(millis);
+        let idle = limit(self.idle).map(|idle| (Duration::from_millis(idle), idle_ends));
+        let absolute = limit(self.absolute).map(Timestamp::from_millis);
         Deadlines::new(idle, absolute)
     }
 
@@ -240,60 +226,19 @@ impl<V> Node<V> {
     }
 }
 
-/// The deadlines that an expiry gives to an entry that is made at `now`.
-pub(super) fn deadlines(expiry: Expiry, now: Timestamp) -> Deadlines {
-    let idle = Idle::new(expiry.idle_timeout());
-    let ends = Timestamp::from_millis(idle.ends(now));
+/// The deadlines of an entry with this expiry that is inserted at `now`.
+pub(super) fn deadlines_of(expiry: Expiry, now: Timestamp) -> Deadlines {
+    let idle = expiry.idle_timeout().map(idle_millis).map(Duration::from_millis);
     Deadlines::new(
-        idle.timeout().map(|timeout| (timeout, ends)),
+        idle.map(|timeout| (timeout, now.saturating_add(timeout))),
         expiry.lifetime().map(|lifetime| now.saturating_add(lifetime)),
     )
 }
 
-/// An idle time in four bytes: milliseconds below 24 days, whole seconds (rounded up) above, 68
-/// years at most.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Idle(u32);
-
-impl Idle {
-    const NONE: Self = Self(u32::MAX);
-    const SECONDS: u32 = 1 << 31;
-
-    fn new(timeout: Option<Duration>) -> Self {
-        let Some(timeout) = timeout else {
-            return Self::NONE;
-        };
-        match u32::try_from(millis(timeout)) {
-            Ok(millis) if millis < Self::SECONDS => Self(millis),
-            _ => {
-                let seconds = millis(timeout).div_ceil(1_000).min(u64::from(Self::SECONDS) - 2);
-                Self(Self::SECONDS | seconds as u32)
-            }
-        }
-    }
-
-    #[inline]
-    fn as_millis(self) -> Option<u64> {
-        if self == Self::NONE {
-            None
-        } else if self.0 < Self::SECONDS {
-            Some(u64::from(self.0))
-        } else {
-            Some(u64::from(self.0 & !Self::SECONDS) * 1_000)
-        }
-    }
-
-    fn timeout(self) -> Option<Duration> {
-        self.as_millis().map(Duration::from_millis)
-    }
-
-    #[inline]
-    fn ends(self, now: Timestamp) -> u64 {
-        match self.as_millis() {
-            Some(idle) => now.as_millis().saturating_add(idle).min(Timestamp::NEVER),
-            None => Timestamp::NEVER,
-        }
-    }
+/// An idle time in milliseconds. The longest is so long that no entry reaches its end, and short
+/// enough that a deadline still shows when the entry was used.
+fn idle_millis(timeout: Duration) -> u64 {
+    millis(timeout).min(Timestamp::NEVER / 2)
 }
 
 #[cfg(all(test, not(kvolt_shuttle)))]
@@ -301,7 +246,7 @@ mod tests {
     use super::*;
 
     fn node(idle: Duration) -> Node<()> {
-        Node::new((), deadlines(Expiry::idle(idle), at(1_000)), None, 1)
+        Node::new((), deadlines_of(Expiry::idle(idle), at(1_000)), None, 1)
     }
 
     const fn at(millis: u64) -> Timestamp {
@@ -311,45 +256,44 @@ mod tests {
     #[test]
     fn early_slide_does_not_revive_an_expired_node() {
         let node = node(Duration::from_millis(100));
-        assert_eq!(node.state(at(1_100)), State::Expired);
-        assert_eq!(node.slide(at(1_099)), State::Expired);
+        assert_eq!(node.state(at(1_100)), Err(NotLive::Expired));
+        assert_eq!(node.slide(at(1_099)), Err(NotLive::Expired));
         assert_eq!(node.seal(at(1_099)), None);
-        assert_eq!(node.state(at(1_099)), State::Expired);
+        assert_eq!(node.state(at(1_099)), Err(NotLive::Expired));
     }
 
     #[test]
     fn sealed_node_hands_on_its_final_deadline() {
         let old = node(Duration::from_millis(100));
-        assert_eq!(old.slide(at(1_050)), State::Live);
+        assert_eq!(old.slide(at(1_050)), Ok(()));
         let final_deadlines = old.seal(at(1_060)).unwrap();
-        assert_eq!(old.slide(at(1_070)), State::Undecided);
+        assert_eq!(old.slide(at(1_070)), Err(NotLive::Undecided));
         assert_eq!(old.seal(at(1_070)), None);
         let new = old.successor((), 2, final_deadlines);
-        assert_eq!((new.ends(), new.slide(at(1_149))), (1_150, State::Live));
+        assert_eq!((new.ends(), new.slide(at(1_149))), (1_150, Ok(())));
         // Whether the old one ended at its deadline depends on the change that sealed it.
-        assert_eq!((old.state(at(1_149)), old.state(at(1_150))), (State::Live, State::Undecided));
+        assert_eq!((old.state(at(1_149)), old.state(at(1_150))), (Ok(()), Err(NotLive::Undecided)));
     }
 
     #[test]
     fn deadline_never_moves_back() {
         let node = node(Duration::from_millis(100));
-        assert_eq!(node.slide(at(1_050)), State::Live);
-        assert_eq!(node.slide(at(1_010)), State::Live);
+        assert_eq!(node.slide(at(1_050)), Ok(()));
+        assert_eq!(node.slide(at(1_010)), Ok(()));
         assert_eq!(node.ends(), 1_150);
     }
 
     #[test]
-    fn idle_times_are_kept_to_the_second() {
-        for days in [0, 1, 24, 25, 400, 20_000] {
-            let timeout = Duration::from_secs(days * 86_400);
-            assert_eq!(Idle::new(Some(timeout)).timeout(), Some(timeout), "{days} days");
-        }
-        assert!(Idle::new(Some(Duration::MAX)).timeout() > Some(Duration::from_secs(1 << 30)));
-        assert_eq!(Idle::new(None).timeout(), None);
+    fn endless_idle_time_shows_the_last_use() {
+        let mut node = node(Duration::MAX);
+        assert_eq!(node.slide(at(2_000)), Ok(()));
+        assert_eq!(node.deadlines().last_used(), Some(at(2_000)));
+        node = Node::new((), deadlines_of(Expiry::after(Duration::MAX), at(1_000)), None, 1);
+        assert_eq!((node.deadlines().idle_timeout(), node.ends()), (None, Timestamp::NEVER));
     }
 
     #[test]
-    fn entry_of_a_hundred_bytes_takes_168_in_its_node() {
-        assert_eq!(size_of::<Node<[u8; 100]>>() + size_of::<Key>(), 168);
+    fn entry_with_a_shared_value_takes_80_bytes() {
+        assert_eq!(size_of::<Node<Arc<()>>>() + size_of::<Key>(), 80);
     }
 }

@@ -2,12 +2,13 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::feed_status::FeedStatus;
 use super::flights::Flights;
-use super::trust::Trust;
+
 use crate::memory::AtCapacity;
 use crate::{
-    AfterRead, Clock, Deadlines, Entry, EntryRef, Expiry, Freshness, Key, MemoryStore, Result,
-    Timestamp,
+    AfterRead, Clock, Deadlines, Entry, EntryRef, Expiry, Freshness, Key, MemoryStore, NewEntry,
+    Result, Timestamp,
 };
 
 /// The longest time until a copy is read again from the store, so that one that is not used frees
@@ -16,8 +17,8 @@ const MAX_AGE: Duration = Duration::from_secs(600);
 
 /// The copies, by the key of their entry, and the questions that bring and prolong them.
 pub(super) struct Copies<V> {
-    trust: Arc<Trust>,
-    kept: MemoryStore<Kept<V>>,
+    feed: Arc<FeedStatus>,
+    kept: MemoryStore<CachedCopy<V>>,
     reads: Flights<Option<Entry<V>>>,
     /// A lock of these comes before one of the reads.
     touches: Flights<Option<Deadlines>>,
@@ -26,7 +27,7 @@ pub(super) struct Copies<V> {
 }
 
 #[derive(Clone)]
-struct Kept<V> {
+struct CachedCopy<V> {
     entry: Entry<V>,
     /// The number of the question that brought it.
     question: u64,
@@ -35,7 +36,7 @@ struct Kept<V> {
 }
 
 impl<V: Clone + Send + Sync + 'static> Copies<V> {
-    pub(super) fn new(max_copies: usize, clock: Clock, trust: Arc<Trust>) -> Self {
+    pub(super) fn new(max_copies: usize, clock: Clock, feed: Arc<FeedStatus>) -> Self {
         // It only reclaims by this clock, so one that costs less to read will do.
         let clock = if clock.is_system() { Clock::system() } else { clock };
         let kept = MemoryStore::builder()
@@ -43,8 +44,8 @@ impl<V: Clone + Send + Sync + 'static> Copies<V> {
             .at_capacity(AtCapacity::EvictNearestEnd)
             .clock(clock)
             .build();
-        let (reads, touches) = (Flights::new(Arc::clone(&trust)), Flights::new(Arc::clone(&trust)));
-        Self { trust, kept, reads, touches, jitter: RandomState::new() }
+        let (reads, touches) = (Flights::new(Arc::clone(&feed)), Flights::new(Arc::clone(&feed)));
+        Self { feed, kept, reads, touches, jitter: RandomState::new() }
     }
 
     /// Shows the copy, if there is one that may answer, unless its entry may have ended.
@@ -58,11 +59,11 @@ impl<V: Clone + Send + Sync + 'static> Copies<V> {
             return false;
         }
         // Trusted first and read afterwards: what was notified before is out of the copies.
-        let Some(read_at) = self.trust.store_time(self.trust.now()) else {
+        let Some(read_at) = self.feed.store_time(self.feed.now()) else {
             return false;
         };
         let shown = self.kept.read(key, |kept| {
-            let Kept { entry, due, .. } = kept.value;
+            let CachedCopy { entry, due, .. } = kept.value;
             if entry.deadlines.expires_at().is_some_and(|end| end <= read_at) {
                 return (AfterRead::Keep, false);
             }
@@ -85,13 +86,13 @@ impl<V: Clone + Send + Sync + 'static> Copies<V> {
     ) -> Result<Option<Entry<V>>> {
         let keep = |number, found: &Option<Entry<V>>| {
             if let Some(entry) = found
-                && let Some(now) = self.trust.store_time(self.trust.now())
+                && let Some(now) = self.feed.store_time(self.feed.now())
                 && self.question(key).is_none_or(|question| question < number)
             {
                 let due = self.due(key, entry.deadlines);
                 // Where the store does not want a touch yet, it would do nothing.
                 let due = if entry.slide_due { due } else { postponed(due, entry.deadlines, now) };
-                self.put(key, Kept { entry: entry.clone(), question: number, due }, now);
+                self.put(key, CachedCopy { entry: entry.clone(), question: number, due }, now);
             }
         };
         let (mut found, is_older) = self.reads.ask(key, freshness, question, keep).await?;
@@ -119,7 +120,7 @@ impl<V: Clone + Send + Sync + 'static> Copies<V> {
         };
         let keep = |_, touched: &Option<Deadlines>| {
             if let Some(deadlines) = *touched
-                && let Some(now) = self.trust.store_time(self.trust.now())
+                && let Some(now) = self.feed.store_time(self.feed.now())
             {
                 self.reads.exclusively(key, || self.prolong(key, deadlines, now));
             }
@@ -145,13 +146,13 @@ impl<V: Clone + Send + Sync + 'static> Copies<V> {
         self.kept.read(key, |kept| (AfterRead::Keep, kept.value.question))
     }
 
-    fn put(&self, key: &Key, kept: Kept<V>, now: Timestamp) {
+    fn put(&self, key: &Key, kept: CachedCopy<V>, now: Timestamp) {
         let left = kept.entry.deadlines.expires_at().map(|end| end.since(now));
         let age = left.map_or(MAX_AGE, |left| left.min(MAX_AGE));
-        if age.is_zero() {
-            self.kept.take_out(key);
-        } else {
-            self.kept.put(*key, kept, Expiry::after(age));
+        let _ = self.kept.inner.remove(key, None);
+        if !age.is_zero() {
+            // A copy that does not fit is absent, which is a right answer too.
+            let _ = self.kept.inner.insert(*key, NewEntry::new(kept, Expiry::after(age)));
         }
     }
 
@@ -167,29 +168,31 @@ impl<V: Clone + Send + Sync + 'static> Copies<V> {
     pub(super) fn begin_change(&self, key: &Key) {
         self.touches.begin_change(key);
         self.reads.begin_change(key);
-        self.kept.take_out(key);
-    }
-
-    pub(super) fn end_change(&self, key: &Key) {
-        self.touches.end_change(key);
-        self.reads.end_change(key);
+        let _ = self.kept.inner.remove(key, None);
     }
 
     /// Drops the copy, and the answers that are in flight.
     pub(super) fn changed(&self, key: &Key) {
         self.touches.changed(key);
         self.reads.changed(key);
-        self.kept.take_out(key);
+        let _ = self.kept.inner.remove(key, None);
     }
 
     pub(super) fn all_changed(&self) {
         self.touches.all_changed();
         self.reads.all_changed();
-        self.kept.empty();
+        self.kept.inner.clear();
     }
 
     pub(super) fn len(&self) -> usize {
         self.kept.len()
+    }
+}
+
+impl<V> Copies<V> {
+    pub(super) fn end_change(&self, key: &Key) {
+        self.touches.end_change(key);
+        self.reads.end_change(key);
     }
 }
 

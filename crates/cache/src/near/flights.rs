@@ -18,9 +18,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::{OnceCell, Semaphore};
 
-use super::trust::Trust;
+use super::feed_status::FeedStatus;
 use crate::sync::{Mutex, MutexGuard, lock};
-use crate::{Error, Freshness, Key, Result, Timestamp};
+use crate::{Freshness, Key, Result, Timestamp};
 
 /// So many locks that two requests seldom want the same.
 const SHARDS: usize = 64;
@@ -30,15 +30,15 @@ const MAX_ASKED: usize = 2;
 
 /// The questions that are in flight, whose answers are a `T`.
 pub(super) struct Flights<T> {
-    trust: Arc<Trust>,
+    feed: Arc<FeedStatus>,
     shards: Box<[Mutex<Shard<T>>]>,
     next: AtomicU64,
 }
 
-type Shard<T> = HashMap<Key, UnderWay<T>>;
+type Shard<T> = HashMap<Key, KeyState<T>>;
 
 /// What is under way for a key.
-struct UnderWay<T> {
+struct KeyState<T> {
     flights: Vec<Flight<T>>,
     /// How many changes this process is making. While there is any, no answer is kept.
     changes: usize,
@@ -46,7 +46,7 @@ struct UnderWay<T> {
     permits: Arc<Semaphore>,
 }
 
-impl<T> Default for UnderWay<T> {
+impl<T> Default for KeyState<T> {
     fn default() -> Self {
         let permits = Arc::new(Semaphore::new(MAX_ASKED));
         Self { flights: Vec::new(), changes: 0, permits }
@@ -78,9 +78,9 @@ struct Ticket<'a, T> {
 }
 
 impl<T: Clone> Flights<T> {
-    pub(super) fn new(trust: Arc<Trust>) -> Self {
+    pub(super) fn new(feed: Arc<FeedStatus>) -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::new(HashMap::new())).collect();
-        Self { trust, shards, next: AtomicU64::new(1) }
+        Self { feed, shards, next: AtomicU64::new(1) }
     }
 
     /// The answer to a question that may be as old as `freshness` says: by `question`, unless
@@ -104,17 +104,17 @@ impl<T: Clone> Flights<T> {
                 Ok(permit) => Ok(permit),
                 Err(_) => ticket.permits.acquire().await,
             };
-            ticket.take_off();
+            ticket.start();
             let answer = question.await;
-            ticket.land(|number| {
+            ticket.finish(|number| {
                 if let Ok(answer) = &answer {
                     keep(number, answer);
                 }
             });
             answer
         };
-        let answer = ticket.answer.get_or_init(ask).await.as_ref().cloned();
-        answer.map(|answer| (answer, ticket.is_older)).map_err(Error::repeated)
+        let answer = ticket.answer.get_or_init(ask).await.clone();
+        answer.map(|answer| (answer, ticket.is_older))
     }
 
     /// Runs `act` under the lock under which answers about this key are kept.
@@ -125,127 +125,121 @@ impl<T: Clone> Flights<T> {
 
     /// The answers that are in flight for this key are not kept.
     pub(super) fn changed(&self, key: &Key) {
-        if let Some(under_way) = self.shard(key).get_mut(key) {
-            under_way.overtake();
+        if let Some(key_state) = self.shard(key).get_mut(key) {
+            key_state.overtake();
         }
     }
 
     /// No answer that is in flight is kept.
     pub(super) fn all_changed(&self) {
         for shard in &self.shards {
-            lock(shard).values_mut().for_each(UnderWay::overtake);
+            lock(shard).values_mut().for_each(KeyState::overtake);
         }
     }
 
     /// This process begins a change, and no answer for this key is kept until it ends.
     pub(super) fn begin_change(&self, key: &Key) {
         let mut shard = self.shard(key);
-        let under_way = shard.entry(*key).or_default();
-        under_way.changes += 1;
-        under_way.overtake();
-    }
-
-    pub(super) fn end_change(&self, key: &Key) {
-        let mut shard = self.shard(key);
-        if let Some(under_way) = shard.get_mut(key) {
-            under_way.changes -= 1;
-            under_way.overtake();
-        }
-        Self::tidy(&mut shard, key);
+        let key_state = shard.entry(*key).or_default();
+        key_state.changes += 1;
+        key_state.overtake();
     }
 
     fn join<'a>(&'a self, key: &'a Key, freshness: Freshness) -> Ticket<'a, T> {
-        let now = self.trust.now();
+        let now = self.feed.now();
         let mut shard = self.shard(key);
-        let under_way = shard.entry(*key).or_default();
-        let joined = under_way.flights.iter_mut().find(|flight| match flight.asked {
+        let key_state = shard.entry(*key).or_default();
+        let flights = &mut key_state.flights;
+        let joined = flights.iter().position(|flight| match flight.asked {
             None => true,
             Some((_, asked)) => {
                 freshness == Freshness::Bounded
                     && !flight.is_overtaken
-                    && now.since(asked) < self.trust.bound()
+                    && now.since(asked) < self.feed.bound()
             }
         });
-        let (answer, is_older) = match joined {
-            Some(flight) => {
-                flight.tickets += 1;
-                (Arc::clone(&flight.answer), flight.asked.is_some())
-            }
-            None => {
-                let answer = Answer::default();
-                under_way.flights.push(Flight {
-                    answer: Arc::clone(&answer),
-                    asked: None,
-                    tickets: 1,
-                    is_overtaken: false,
-                });
-                (answer, false)
-            }
-        };
-        Ticket { flights: self, key, answer, is_older, permits: Arc::clone(&under_way.permits) }
+        let index = joined.unwrap_or(flights.len());
+        if joined.is_none() {
+            let answer = Answer::default();
+            flights.push(Flight { answer, asked: None, tickets: 0, is_overtaken: false });
+        }
+        let flight = &mut flights[index];
+        flight.tickets += 1;
+        let (answer, is_older) = (Arc::clone(&flight.answer), flight.asked.is_some());
+        Ticket { flights: self, key, answer, is_older, permits: Arc::clone(&key_state.permits) }
     }
 }
 
 impl<T> Flights<T> {
+    pub(super) fn end_change(&self, key: &Key) {
+        let mut shard = self.shard(key);
+        if let Some(key_state) = shard.get_mut(key) {
+            key_state.changes -= 1;
+            key_state.overtake();
+        }
+        Self::remove_idle(&mut shard, key);
+    }
+
     fn shard(&self, key: &Key) -> MutexGuard<'_, Shard<T>> {
         lock(&self.shards[key.prefix() as usize % SHARDS])
     }
 
-    fn tidy(shard: &mut Shard<T>, key: &Key) {
+    fn remove_idle(shard: &mut Shard<T>, key: &Key) {
         if shard.get(key).is_some_and(|it| it.flights.is_empty() && it.changes == 0) {
             shard.remove(key);
         }
     }
 }
 
-impl<T> UnderWay<T> {
+impl<T> KeyState<T> {
     fn overtake(&mut self) {
         self.flights.iter_mut().for_each(|flight| flight.is_overtaken = true);
     }
 }
 
 impl<T> Ticket<'_, T> {
-    /// From here on, no strict call joins.
-    fn take_off(&self) {
-        let mut shard = self.flights.shard(self.key);
-        let Some(under_way) = shard.get_mut(self.key) else { return };
-        let is_overtaken = under_way.changes > 0;
-        if let Some(flight) = under_way.flights.iter_mut().find(|flight| self.is_in(flight)) {
+    /// The question is asked now. From here on, no strict call joins.
+    fn start(&self) {
+        self.with_flight(|flight, changes| {
             let number = self.flights.next.fetch_add(1, Ordering::Relaxed);
-            flight.asked = Some((number, self.flights.trust.now()));
-            flight.is_overtaken = is_overtaken;
-        }
+            flight.asked = Some((number, self.flights.feed.now()));
+            flight.is_overtaken = changes > 0;
+            true
+        });
     }
 
-    /// From here on, no call joins.
+    /// The question is answered. From here on, no call joins.
     ///
     /// Under the lock, so that a change comes before (and overtakes) or after (and removes).
-    fn land(&self, keep: impl FnOnce(u64)) {
-        let mut shard = self.flights.shard(self.key);
-        let Some(under_way) = shard.get_mut(self.key) else { return };
-        if let Some(index) = under_way.flights.iter().position(|flight| self.is_in(flight)) {
-            let flight = under_way.flights.swap_remove(index);
+    fn finish(&self, keep: impl FnOnce(u64)) {
+        self.with_flight(|flight, _| {
             if let (Some((number, _)), false) = (flight.asked, flight.is_overtaken) {
                 keep(number);
             }
-        }
-        Flights::tidy(&mut shard, self.key);
+            false
+        });
     }
 
-    fn is_in(&self, flight: &Flight<T>) -> bool {
-        Arc::ptr_eq(&flight.answer, &self.answer)
+    /// Runs `act` on the flight under the lock, if it has not ended, with the number of changes
+    /// that this process is making. The flight ends if `act` returns `false`.
+    fn with_flight(&self, act: impl FnOnce(&mut Flight<T>, usize) -> bool) {
+        let mut shard = self.flights.shard(self.key);
+        let Some(KeyState { flights, changes, .. }) = shard.get_mut(self.key) else { return };
+        let index = flights.iter().position(|flight| Arc::ptr_eq(&flight.answer, &self.answer));
+        if let Some(index) = index
+            && !act(&mut flights[index], *changes)
+        {
+            flights.swap_remove(index);
+        }
+        Flights::remove_idle(&mut shard, self.key);
     }
 }
 
 impl<T> Drop for Ticket<'_, T> {
     fn drop(&mut self) {
-        let mut shard = self.flights.shard(self.key);
-        if let Some(under_way) = shard.get_mut(self.key) {
-            under_way.flights.retain_mut(|flight| {
-                flight.tickets -= usize::from(self.is_in(flight));
-                flight.tickets > 0
-            });
-        }
-        Flights::tidy(&mut shard, self.key);
+        self.with_flight(|flight, _| {
+            flight.tickets -= 1;
+            flight.tickets > 0
+        });
     }
 }

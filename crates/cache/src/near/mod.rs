@@ -42,25 +42,29 @@
 //! of every change that this process makes. A near cache that keeps
 //! [no copies](NearCacheBuilder::max_copies) does that too, and passes every call on.
 
+mod builder;
 mod copies;
+mod feed_status;
 mod flights;
-mod listening;
+mod state;
+mod subscription;
 #[cfg(test)]
 mod tests;
-mod trust;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use self::copies::Copies;
-use self::listening::Listening;
-use self::trust::Trust;
+use self::state::State;
+use self::subscription::SubscriptionTask;
 use crate::{
-    AfterRead, ChangeFeed, ChangeObserver, Changes, Clock, Cursor, Deadlines, Entry, EntryList,
-    EntryPage, EntryRef, Expiry, Freshness, InsertOutcome, Key, Namespace, NewEntry, OnExpired,
-    Owner, RemoveOutcome, ReplaceOutcome, Result, Store, Target, Timestamp, Version,
+    AfterRead, ChangeFeed, ChangeObserver, Changes, Cursor, Deadlines, Entry, EntryList, EntryPage,
+    EntryRef, Expiry, Freshness, InsertOutcome, Key, Namespace, NewEntry, OnExpired, Owner,
+    RemoveOutcome, ReplaceOutcome, Result, Store, Target, Version,
 };
+
+pub use self::builder::NearCacheBuilder;
 
 /// How old an answer can be by default: one second.
 pub const DEFAULT_BOUND: Duration = Duration::from_secs(1);
@@ -72,24 +76,13 @@ pub const DEFAULT_MAX_COPIES: usize = 100_000;
 ///
 /// The documentation of this [module](self) says what it promises.
 pub struct NearCache<V, S> {
-    inner: Arc<Inner<V, S>>,
+    store: Arc<S>,
+    state: Arc<State<V>>,
     /// Ends with the last clone.
-    listening: Arc<Listening>,
+    task: Arc<SubscriptionTask>,
 }
 
-pub(crate) struct Inner<V, S> {
-    store: S,
-    trust: Arc<Trust>,
-    /// `None` if no copies are kept.
-    copies: Option<Copies<V>>,
-    changes: Arc<Changes>,
-}
-
-impl<V, S> NearCache<V, S>
-where
-    V: Clone + Send + Sync + 'static,
-    S: Store<V> + ChangeFeed,
-{
+impl<V: Clone + Send + Sync + 'static, S: Store<V> + ChangeFeed> NearCache<V, S> {
     /// Keeps copies of the entries of `store`, with [`DEFAULT_BOUND`] and [`DEFAULT_MAX_COPIES`].
     ///
     /// # Errors
@@ -102,112 +95,34 @@ where
 
     /// A near cache with other settings.
     pub fn builder(store: S) -> NearCacheBuilder<V, S> {
-        let (bound, max_copies) = (DEFAULT_BOUND, DEFAULT_MAX_COPIES);
-        NearCacheBuilder {
-            store,
-            bound,
-            max_copies,
-            clock: Clock::boot(),
-            value: std::marker::PhantomData,
-        }
+        NearCacheBuilder::new(store)
     }
 
     /// The store behind it.
     pub fn store(&self) -> &S {
-        &self.inner.store
+        &self.store
     }
 
     /// Whether copies may be used at this moment: the store has proven within the bound that it
     /// pushes its changes.
     pub fn is_current(&self) -> bool {
-        self.inner.trust.store_time(self.inner.trust.now()).is_some()
+        self.state.feed.store_time(self.state.now()).is_some()
     }
 
     /// How many copies it holds.
     pub fn copies(&self) -> usize {
-        self.inner.copies.as_ref().map_or(0, Copies::len)
+        self.state.copies.as_ref().map_or(0, Copies::len)
     }
 }
 
-impl<V: Clone + Send + Sync + 'static, S> Inner<V, S> {
-    fn new(store: S, bound: Duration, max_copies: usize, clock: Clock) -> Self {
-        let trust = Arc::new(Trust::new(clock.clone(), bound));
-        let changes = Changes::with_feed({
-            let trust = Arc::clone(&trust);
-            move || trust.current_for()
-        });
-        let copies = (max_copies > 0 && !bound.is_zero())
-            .then(|| Copies::new(max_copies, clock, Arc::clone(&trust)));
-        Self { store, trust, copies, changes: Arc::new(changes) }
-    }
-
-    /// Notifies last: a task that looks then finds no copy from before.
-    fn changed(&self, key: &Key) {
-        if let Some(copies) = &self.copies {
-            copies.changed(key);
-        }
-        self.changes.changed(key);
-    }
-
-    fn all_changed(&self) {
-        self.forget();
-        self.changes.all_changed();
-    }
-
-    fn forget(&self) {
-        if let Some(copies) = &self.copies {
-            copies.all_changed();
-        }
-    }
-
-    /// No copy is used until the store has notified again.
-    fn deafen(&self) {
-        // Without effect a second time: a task that waits is not woken by every failed attempt.
-        if !self.trust.is_deaf() {
-            self.trust.deafen();
-            self.forget();
-            self.changes.interrupted();
-        }
-    }
-
-    fn begin_change(&self, keys: [Option<Key>; 2]) -> Changing<'_, V, S> {
-        if let Some(copies) = &self.copies {
-            keys.iter().flatten().for_each(|key| copies.begin_change(key));
-        }
-        Changing { inner: self, keys }
-    }
-}
-
-/// A change by this process. From its beginning to its end, however it ends, there are no copies of
-/// its entries, since at any moment in between it may have been made.
-struct Changing<'a, V: Clone + Send + Sync + 'static, S> {
-    inner: &'a Inner<V, S>,
-    keys: [Option<Key>; 2],
-}
-
-impl<V: Clone + Send + Sync + 'static, S> Drop for Changing<'_, V, S> {
-    fn drop(&mut self) {
-        for key in self.keys.iter().flatten() {
-            if let Some(copies) = &self.inner.copies {
-                copies.end_change(key);
-            }
-            self.inner.changes.changed(key);
-        }
-    }
-}
-
-impl<V, S> Store<V> for NearCache<V, S>
-where
-    V: Clone + Send + Sync + 'static,
-    S: Store<V> + ChangeFeed,
-{
+impl<V: Clone + Send + Sync + 'static, S: Store<V> + ChangeFeed> Store<V> for NearCache<V, S> {
     fn namespace(&self) -> &Namespace {
-        self.inner.store.namespace()
+        self.store.namespace()
     }
 
     async fn get(&self, key: &Key, freshness: Freshness) -> Result<Option<Entry<V>>> {
-        let Inner { store, copies: Some(copies), .. } = &*self.inner else {
-            return self.inner.store.get(key, freshness).await;
+        let Some(copies) = &self.state.copies else {
+            return self.store.get(key, freshness).await;
         };
         let mut copy = None;
         let mut visit = |entry: EntryRef<'_, V>| {
@@ -218,23 +133,22 @@ where
             return Ok(copy);
         }
         // A strict call may share the answer, and a copy is as old as the question that brought it.
-        copies.read(key, freshness, async { store.get(key, Freshness::Strict).await }).await
+        copies.read(key, freshness, self.store.get(key, Freshness::Strict)).await
     }
 
     async fn touch(&self, at: Target<'_>) -> Result<Option<Deadlines>> {
-        let Inner { store, copies, .. } = &*self.inner;
-        match copies {
-            Some(copies) => copies.touch(at.key, async { store.touch(at).await }).await,
-            None => store.touch(at).await,
+        match &self.state.copies {
+            Some(copies) => copies.touch(at.key, self.store.touch(at)).await,
+            None => self.store.touch(at).await,
         }
     }
 
     async fn insert(&self, key: Key, entry: NewEntry<V>) -> Result<InsertOutcome> {
         let replaced = entry.replaces.as_ref().map(|replaces| replaces.key);
-        let _changing = self.inner.begin_change([Some(key), replaced]);
-        let inserted = self.inner.store.insert(key, entry).await?;
+        let _guard = self.state.begin_change([Some(key), replaced]);
+        let inserted = self.store.insert(key, entry).await?;
         if let InsertOutcome::Inserted { removed } = &inserted {
-            removed.iter().for_each(|key| self.inner.changed(key));
+            removed.iter().for_each(|key| self.state.changed(key));
         }
         Ok(inserted)
     }
@@ -246,49 +160,49 @@ where
         value: V,
         expiry: Option<Expiry>,
     ) -> Result<ReplaceOutcome<V>> {
-        let _changing = self.inner.begin_change([Some(*at.key), None]);
-        self.inner.store.replace(at, seen, value, expiry).await
+        let _guard = self.state.begin_change([Some(*at.key), None]);
+        self.store.replace(at, seen, value, expiry).await
     }
 
     async fn remove(&self, at: Target<'_>, seen: Option<Version>) -> Result<RemoveOutcome> {
-        let _changing = self.inner.begin_change([Some(*at.key), None]);
-        self.inner.store.remove(at, seen).await
+        let _guard = self.state.begin_change([Some(*at.key), None]);
+        self.store.remove(at, seen).await
     }
 
     async fn list(&self, owner: &Owner) -> Result<EntryList<V>> {
-        self.inner.store.list(owner).await
+        self.store.list(owner).await
     }
 
     async fn remove_owner(&self, owner: &Owner, keep: Option<&Key>) -> Result<Vec<Key>> {
-        let removed = self.inner.store.remove_owner(owner, keep).await;
+        let removed = self.store.remove_owner(owner, keep).await;
         match &removed {
-            Ok(removed) => removed.iter().for_each(|key| self.inner.changed(key)),
+            Ok(removed) => removed.iter().for_each(|key| self.state.changed(key)),
             // It may have taken effect, and on which keys is not known.
-            Err(_) => self.inner.all_changed(),
+            Err(_) => self.state.any_changed(),
         }
         removed
     }
 
     async fn scan(&self, after: Option<&Cursor>, max_entries: usize) -> Result<EntryPage<V>> {
-        self.inner.store.scan(after, max_entries).await
+        self.store.scan(after, max_entries).await
     }
 
     async fn clear(&self) -> Result<()> {
-        let cleared = self.inner.store.clear().await;
-        self.inner.all_changed();
+        let cleared = self.store.clear().await;
+        self.state.any_changed();
         cleared
     }
 
     async fn count(&self) -> Result<u64> {
-        self.inner.store.count().await
+        self.store.count().await
     }
 
     fn on_expired(&self, callback: OnExpired) -> bool {
-        self.inner.store.on_expired(callback)
+        self.store.on_expired(callback)
     }
 
     fn changes(&self) -> Option<Arc<Changes>> {
-        Some(Arc::clone(&self.inner.changes))
+        Some(Arc::clone(&self.state.changes))
     }
 
     fn get_ready(
@@ -297,129 +211,30 @@ where
         freshness: Freshness,
         visit: &mut dyn FnMut(EntryRef<'_, V>) -> AfterRead,
     ) -> Option<Result<bool>> {
-        match &self.inner.copies {
+        match &self.state.copies {
             Some(copies) => copies.look(key, freshness, visit).then_some(Ok(true)),
-            None => self.inner.store.get_ready(key, freshness, visit),
+            None => self.store.get_ready(key, freshness, visit),
         }
     }
 
     fn place(&self, key: Key, owner: Option<&Owner>) -> Key {
-        self.inner.store.place(key, owner)
-    }
-}
-
-/// What the store pushes.
-impl<V, S> ChangeObserver for Inner<V, S>
-where
-    V: Clone + Send + Sync + 'static,
-    S: Store<V> + ChangeFeed,
-{
-    fn changed(&self, key: &Key) {
-        Inner::changed(self, key);
-    }
-
-    fn all_changed(&self) {
-        // Part of an interruption, if the store has not proven yet that it notifies.
-        if self.trust.is_deaf() {
-            self.forget();
-            self.changes.interrupted();
-        } else {
-            Inner::all_changed(self);
-        }
-    }
-
-    fn now(&self) -> Timestamp {
-        self.trust.now()
-    }
-
-    fn confirmed(&self, asked: Timestamp, store_time: Timestamp) {
-        let was_deaf = self.trust.is_deaf();
-        if was_deaf {
-            // What was copied before may have changed without a notification.
-            self.forget();
-        }
-        self.trust.confirmed(asked, store_time);
-        if was_deaf {
-            self.changes.interrupted();
-        }
+        self.store.place(key, owner)
     }
 }
 
 impl<V, S> Clone for NearCache<V, S> {
     fn clone(&self) -> Self {
-        Self { inner: Arc::clone(&self.inner), listening: Arc::clone(&self.listening) }
+        let Self { store, state, task } = self;
+        Self { store: Arc::clone(store), state: Arc::clone(state), task: Arc::clone(task) }
     }
 }
 
 impl<V, S: fmt::Debug> fmt::Debug for NearCache<V, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NearCache")
-            .field("store", &self.inner.store)
-            .field("trust", &self.inner.trust)
-            .field("listening", &self.listening)
-            .finish_non_exhaustive()
-    }
-}
-
-/// Settings of a [`NearCache`].
-#[must_use = "a builder does nothing until `build` is called"]
-pub struct NearCacheBuilder<V, S> {
-    store: S,
-    bound: Duration,
-    max_copies: usize,
-    clock: Clock,
-    value: std::marker::PhantomData<fn() -> V>,
-}
-
-impl<V, S> NearCacheBuilder<V, S>
-where
-    V: Clone + Send + Sync + 'static,
-    S: Store<V> + ChangeFeed,
-{
-    /// Sets how old an answer can be; see the [module](self). Defaults to [`DEFAULT_BOUND`].
-    ///
-    /// With zero, no copies are kept and the store is not listened to.
-    pub fn bound(mut self, bound: Duration) -> Self {
-        self.bound = bound;
-        self
-    }
-
-    /// Sets how many copies are kept. At that number, a new one takes the place of one that would
-    /// end soon. Defaults to [`DEFAULT_MAX_COPIES`].
-    ///
-    /// With zero, every read asks the store, and only the store's [changes](Store::changes) are
-    /// listened to.
-    pub fn max_copies(mut self, copies: usize) -> Self {
-        self.max_copies = copies;
-        self
-    }
-
-    /// Sets another clock than the machine's, for tests.
-    pub fn clock(mut self, clock: Clock) -> Self {
-        self.clock = clock;
-        self
-    }
-
-    /// Builds the near cache, which listens to the store from now on.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error ([`is_misconfigured`](crate::Error::is_misconfigured)) outside of a Tokio
-    /// runtime, in which it listens, and for a bound below 10 milliseconds that is not zero, which
-    /// no store could keep up with.
-    pub fn build(self) -> Result<NearCache<V, S>> {
-        let inner = Arc::new(Inner::new(self.store, self.bound, self.max_copies, self.clock));
-        let listening = Arc::new(Listening::start(&inner)?);
-        Ok(NearCache { inner, listening })
-    }
-}
-
-impl<V, S: fmt::Debug> fmt::Debug for NearCacheBuilder<V, S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NearCacheBuilder")
             .field("store", &self.store)
-            .field("bound", &self.bound)
-            .field("max_copies", &self.max_copies)
+            .field("feed", &self.state.feed)
+            .field("task", &self.task)
             .finish_non_exhaustive()
     }
 }

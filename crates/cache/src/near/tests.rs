@@ -156,8 +156,8 @@ fn near() -> (Arc<Near>, Key) {
     };
     let (namespace, state) = (Namespace::memory(), Mutex::new(state));
     let remote = Remote { namespace, time, state, asked: Default::default() };
-    let inner = Arc::new(Inner::new(remote, BOUND, 10, clock));
-    let near = NearCache { inner, listening: Arc::new(Listening(None)) };
+    let (store, state) = (Arc::new(remote), Arc::new(super::State::new(BOUND, 10, clock)));
+    let near = NearCache { store, state, task: Arc::new(SubscriptionTask(None)) };
     beat(&near);
     (Arc::new(near), Key::of("one"))
 }
@@ -165,13 +165,13 @@ fn near() -> (Arc<Near>, Key) {
 /// What the connection that pushes does once: a question, what was pushed before its answer, the
 /// answer.
 fn beat(near: &Near) {
-    let (inner, asked) = (&*near.inner, near.inner.now());
+    let (local, asked) = (&*near.state, near.state.now());
     let (pushed, store_time) = {
         let mut state = near.store().state();
         (std::mem::take(&mut state.queue), near.store().time.clock().now())
     };
-    pushed.iter().for_each(|key| ChangeObserver::changed(inner, key));
-    ChangeObserver::confirmed(inner, asked, store_time);
+    pushed.iter().for_each(|key| local.changed(key));
+    local.confirmed(asked, store_time);
 }
 
 fn entry(near: &Near, key: &Key, freshness: Freshness) -> Option<Entry<u32>> {
@@ -196,7 +196,7 @@ fn touches(near: &Near, key: &Key) {
 
 /// For how long the entry has been absent when this is called, if it has been.
 fn gone_for(near: &Near) -> Option<Duration> {
-    near.store().state().removed.map(|removed| near.inner.now().since(removed))
+    near.store().state().removed.map(|removed| near.state.now().since(removed))
 }
 
 /// A read, with the bound checked: what it shows existed at most the bound before it began.
@@ -266,7 +266,7 @@ fn no_copy_is_older_than_its_push() {
 fn a_notified_task_finds_no_older_copy() {
     check(|| {
         let (near, key) = near();
-        let mut watch = near.inner.changes.watch(key);
+        let mut watch = near.state.changes.watch(key);
         join(vec![
             spawn(&near, move |near| reads(near, &key)),
             spawn(&near, move |near| {
@@ -296,7 +296,7 @@ fn copies_from_before_an_interruption_are_not_used() {
             spawn(&near, reader),
             spawn(&near, move |near| {
                 // The connection is lost with what it would have pushed.
-                near.inner.deafen();
+                near.state.disconnect();
                 near.store().take(&key);
                 near.store().state().queue.clear();
                 beat(near);
@@ -444,7 +444,7 @@ fn a_touch_that_moved_nothing_is_not_repeated_at_once() {
             assert!(!is_due(IDLE * 7 / 100));
             assert!(is_due(IDLE * 3 / 100));
             let used = touch(&near, &key).and_then(|deadlines| deadlines.last_used());
-            assert!(used < Some(near.inner.now()), "it moved");
+            assert!(used < Some(near.state.now()), "it moved");
             assert!(!is_due(IDLE / 33));
             assert!(is_due(IDLE / 500));
         },

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use http::header::{CONTENT_TYPE, COOKIE, SET_COOKIE};
 use http::{Method, Request, Response, StatusCode};
@@ -90,7 +89,6 @@ pub fn router(sessions: Sessions<User>) -> Router {
         .route("/bare/login", post(login))
         .route("/bare/profile", get(profile))
         .route("/bare/home", get(home))
-        .with_state(sessions)
 }
 
 async fn profile(session: Session<User>) -> String {
@@ -101,30 +99,34 @@ async fn home(session: Option<Session<User>>) -> String {
     session.map_or_else(|| String::from("nobody"), |session| session.name.clone())
 }
 
-async fn login(handle: SessionHandle<User>) -> Result<impl IntoResponse> {
-    Ok((handle.login(user("ada")).await?, "in"))
+async fn login(handle: SessionHandle<User>) -> Result<&'static str> {
+    handle.login(user("ada")).await?;
+    Ok("in")
 }
 
-async fn count(session: Session<User>) -> Result<String> {
+async fn count(mut session: Session<User>) -> Result<String> {
     let session = session.update(|user| user.count += 1).await?;
     Ok(session.count.to_string())
 }
 
-async fn rotate(session: Session<User>) -> Result<impl IntoResponse> {
-    Ok((session.rotate().await?, "rotated"))
+async fn rotate(session: Session<User>) -> Result<&'static str> {
+    session.rotate().await?;
+    Ok("rotated")
 }
 
 async fn rotate_and_fail(session: Session<User>) -> Result<StatusCode> {
-    let _ = session.rotate().await?;
+    session.rotate().await?;
     Ok(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
-async fn logout(session: Session<User>) -> Result<impl IntoResponse> {
-    Ok((session.logout().await?, "out"))
+async fn logout(session: Session<User>) -> Result<&'static str> {
+    session.logout().await?;
+    Ok("out")
 }
 
-async fn handle_logout(handle: SessionHandle<User>) -> Result<impl IntoResponse> {
-    Ok((handle.logout().await?, "out"))
+async fn handle_logout(handle: SessionHandle<User>) -> Result<&'static str> {
+    handle.logout().await?;
+    Ok("out")
 }
 
 async fn revoke_others(session: Session<User>) -> Result<String> {

@@ -14,7 +14,7 @@ for _, call in ipairs(calls) do
   for _, word in ipairs(words) do
     if string.find(err, word, 1, true) then
       redis.pcall('DEL', s, z)
-      return { now, 'refused', call[1], done.err }
+      return { now, 'denied', call[1], done.err }
     end
   end
 end

@@ -1,17 +1,17 @@
 -- KEYS: the entry; with new deadlines its owner's index, if known.
--- ARGV: version seen, new version, value; with new deadlines last use, idle time, end, owner.
+-- ARGV: owner; version seen; new version; value; with new deadlines last use, idle time, end.
 local name, index = KEYS[1], KEYS[2]
 local e = read(name)
 if not e then return absent(name, 'absent') end
 if e.bad then return refuse(name, 'damaged', e.bad) end
-if e.ver ~= ARGV[1] then return refuse(name, 'conflict', redis.call('GET', name)) end
-local is_new = ARGV[4] ~= nil
+if e.ver ~= ARGV[2] then return refuse(name, 'conflict', redis.call('GET', name)) end
+local is_new = ARGV[5] ~= nil
 if is_new then
-  if is_unknown(e, index, ARGV[7]) then return refuse(name, 'owner', e.own) end
-  e.used, e.idle, e.limit = moment(ARGV[4]), tonumber(ARGV[5]), moment(ARGV[6])
+  if is_unknown(e, index, ARGV[1]) then return refuse(name, 'owner', e.own) end
+  e.used, e.idle, e.limit = moment(ARGV[5]), tonumber(ARGV[6]), moment(ARGV[7])
   if set_ends(e).ends <= now then return absent(name, 'replaced') end
 end
-e.ver = ARGV[2]
-write(name, e, ARGV[3], not is_new)
+e.ver = ARGV[3]
+write(name, e, ARGV[4], not is_new)
 if is_new then keep(index, name, e.limit or e.ends) end
 return { now, 'replaced' }

@@ -1,12 +1,12 @@
 -- Starts the idle time again if that is due. KEYS: the entry; its owner's index, if known.
--- ARGV: the part of the idle time that may be lost; the owner.
+-- ARGV: the owner; the fraction of the idle time after which a slide is due.
 local name, index = KEYS[1], KEYS[2]
 local e = read(name)
 if not e then return absent(name, 'absent') end
 if e.bad then return refuse(name, 'damaged', e.bad) end
-if e.idle and now - e.used > e.idle * ARGV[1] then
+if e.idle and now - e.used > e.idle * ARGV[2] then
   -- An index lives as long as the absolute ends of its members; without one, a use prolongs it.
-  if not e.limit and is_unknown(e, index, ARGV[2]) then return refuse(name, 'owner', e.own) end
+  if not e.limit and is_unknown(e, index, ARGV[1]) then return refuse(name, 'owner', e.own) end
   e.used = now
   if not e.limit then keep(index, name, set_ends(e).ends) end
   -- In this order: a full server refuses `SETRANGE` before another write, and not after it.

@@ -1,0 +1,73 @@
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::state::State;
+use super::subscription::SubscriptionTask;
+use super::{DEFAULT_BOUND, DEFAULT_MAX_COPIES, NearCache};
+use crate::{ChangeFeed, Clock, Result, Store};
+
+/// Settings of a [`NearCache`].
+#[must_use = "a builder does nothing until `build` is called"]
+pub struct NearCacheBuilder<V, S> {
+    store: S,
+    bound: Duration,
+    max_copies: usize,
+    clock: Clock,
+    value: PhantomData<fn() -> V>,
+}
+
+impl<V: Clone + Send + Sync + 'static, S: Store<V> + ChangeFeed> NearCacheBuilder<V, S> {
+    pub(super) fn new(store: S) -> Self {
+        let (bound, max_copies) = (DEFAULT_BOUND, DEFAULT_MAX_COPIES);
+        Self { store, bound, max_copies, clock: Clock::boot(), value: PhantomData }
+    }
+
+    /// Sets how old an answer can be; see the [module](super). Defaults to [`DEFAULT_BOUND`].
+    ///
+    /// With zero, no copies are kept and the store's changes are not received.
+    pub fn bound(mut self, bound: Duration) -> Self {
+        self.bound = bound;
+        self
+    }
+
+    /// Sets how many copies are kept. At that number, a new copy replaces one that would end
+    /// soon. Defaults to [`DEFAULT_MAX_COPIES`].
+    ///
+    /// With zero, every read goes to the store, and only the store's [changes](Store::changes) are
+    /// received.
+    pub fn max_copies(mut self, copies: usize) -> Self {
+        self.max_copies = copies;
+        self
+    }
+
+    /// Sets another clock than the machine's, for tests.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Builds the near cache, which receives the store's changes from now on.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error ([`is_misconfigured`](crate::Error::is_misconfigured)) outside of a Tokio
+    /// runtime, in which it receives them, and for a bound below 10 milliseconds that is not zero.
+    pub fn build(self) -> Result<NearCache<V, S>> {
+        let state = Arc::new(State::new(self.bound, self.max_copies, self.clock));
+        let store = Arc::new(self.store);
+        let task = Arc::new(SubscriptionTask::start(&store, &state)?);
+        Ok(NearCache { store, state, task })
+    }
+}
+
+impl<V, S: fmt::Debug> fmt::Debug for NearCacheBuilder<V, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NearCacheBuilder")
+            .field("store", &self.store)
+            .field("bound", &self.bound)
+            .field("max_copies", &self.max_copies)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,56 @@
+//! What an adapter for another framework needs.
+//!
+//! The layer decides and answers by plain header names and values, so that every framework gets the
+//! same rules. An adapter does five things:
+//!
+//! 1. It implements [`Headers`], [`RequestHead`] and [`ResponseHead`] for the framework's requests
+//!    and responses. Those of the crate `http` 1 have them.
+//! 2. It calls [`SessionLayer::admit`](crate::SessionLayer::admit), with the [`RequestSession`] of
+//!    an outer layer if the request has one.
+//! 3. It sends an [`Admission::Answer`] as it is. It awaits an [`Admission::Wait`]; a request that
+//!    is [`Denied`] then gets [`SessionLayer::answer`](crate::SessionLayer::answer).
+//! 4. It puts the [`RequestSession`] of an admitted request among the request's extensions, from
+//!    where extractors get a [`SessionHandle`](crate::SessionHandle), and calls the handler.
+//! 5. It completes the response with [`PendingResponse::finish`], and drops the [`PendingResponse`]
+//!    if the handler fails or the client disconnects.
+//!
+//! An [`Error`](crate::Error) that a handler returns becomes a response with
+//! [`PendingResponse::error_response`].
+//!
+//! [`HeaderName`] and [`HeaderValue`] are those of the crate `http` 1. An adapter for a framework
+//! with other types needs only their `as_str` and `as_bytes`.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use http::{HeaderMap, Request, Response};
+//! use kvolt_middleware::adapter::{Admission, PendingResponse, RequestHead, RequestSession};
+//! use kvolt_middleware::{SessionHandle, SessionLayer};
+//!
+//! /// A framework with one handler, on the types of the crate `http`.
+//! async fn serve(layer: Arc<SessionLayer<String>>, request: Request<()>) -> Response<String> {
+//!     let admitted = match layer.admit(&request, None) {
+//!         Admission::Pass(session) => Ok(session),
+//!         Admission::Answer(answer) => Err(answer),
+//!         Admission::Wait(wait) => wait.await.map_err(|denied| layer.answer(denied, &request)),
+//!     };
+//!     match admitted {
+//!         Ok(session) => {
+//!             let mut pending = PendingResponse::new(session.clone());
+//!             let mut response = Response::new(handle(session.handle()));
+//!             pending.finish(response.headers_mut());
+//!             response
+//!         }
+//!         Err(answer) => answer.map(|body| String::from_utf8_lossy(&body).into_owned()),
+//!     }
+//! }
+//!
+//! fn handle(client: SessionHandle<String>) -> String {
+//!     client.session().map_or_else(|| String::from("a visitor"), |name| name.data().clone())
+//! }
+//! ```
+
+pub use http::{HeaderName, HeaderValue};
+
+pub use crate::head::{Headers, HttpHead, RequestHead, ResponseHead};
+pub use crate::layer::admission::{Admission, Denied, StoreWait};
+pub use crate::layer::shared::{PendingResponse, RequestSession};

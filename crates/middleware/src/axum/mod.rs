@@ -1,0 +1,108 @@
+//! Extractors and responses for axum 0.8.
+
+mod csrf_form;
+
+use std::any::type_name;
+
+use axum::body::Body;
+use axum::extract::{FromRequestParts, OptionalFromRequestParts};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::request::Parts;
+
+use crate::head::RequestHead;
+use crate::layer::layered_types;
+use crate::message::INTERNAL_ERROR;
+use crate::{Error, Session, SessionHandle};
+
+pub use csrf_form::{Csrf, CsrfForm, CsrfRejection};
+
+/// A handler asks for a session on a route without a layer: 500, and an error in the log.
+///
+/// Not 401: the client can't do anything about it.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct LayerMissing;
+
+impl LayerMissing {
+    fn log<T>(request: &Parts) -> Self {
+        tracing::error!(
+            target: "kvolt::http",
+            path = request.path(),
+            layers = ?layered_types(),
+            "a handler asks for the session of a {0}, but no layer for Session<{0}> is around the route: add `.route_layer(sessions.layer())` after the route, or `.optional()` for a route that signs in",
+            type_name::<T>(),
+        );
+        Self
+    }
+}
+
+impl IntoResponse for LayerMissing {
+    fn into_response(self) -> Response {
+        INTERNAL_ERROR.marked().map(Body::from)
+    }
+}
+
+/// Why a handler did not get the [`Session`] it asked for.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum SessionRejection {
+    /// The request has no session. The response is the layer's refusal.
+    NoSession(http::Response<Bytes>),
+    /// The request has a session that can't be read: 500, and an error in the log.
+    Unreadable,
+    /// No layer is around the route.
+    LayerMissing(LayerMissing),
+}
+
+impl IntoResponse for SessionRejection {
+    fn into_response(self) -> Response {
+        match self {
+            Self::NoSession(response) => response.map(Body::from),
+            Self::Unreadable | Self::LayerMissing(_) => LayerMissing.into_response(),
+        }
+    }
+}
+
+impl<S: Sync, T: Send + Sync + 'static> FromRequestParts<S> for SessionHandle<T> {
+    type Rejection = LayerMissing;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, LayerMissing> {
+        Self::from_extensions(&parts.extensions).ok_or_else(|| LayerMissing::log::<T>(parts))
+    }
+}
+
+impl<S: Sync, T: Send + Sync + 'static> OptionalFromRequestParts<S> for Session<T> {
+    type Rejection = SessionRejection;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        _: &S,
+    ) -> Result<Option<Self>, SessionRejection> {
+        match SessionHandle::from_extensions(&parts.extensions) {
+            Some(handle) if handle.is_unreadable() => Err(SessionRejection::Unreadable),
+            Some(handle) => Ok(handle.into_session()),
+            None => Err(SessionRejection::LayerMissing(LayerMissing::log::<T>(parts))),
+        }
+    }
+}
+
+impl<S: Sync, T: Send + Sync + 'static> FromRequestParts<S> for Session<T> {
+    type Rejection = SessionRejection;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, SessionRejection> {
+        let session =
+            <Self as OptionalFromRequestParts<S>>::from_request_parts(parts, state).await?;
+        session.ok_or_else(|| {
+            let handle = SessionHandle::<T>::from_extensions(&parts.extensions);
+            let handle = handle.expect("without a layer, the rejection was another one");
+            SessionRejection::NoSession(handle.refuse(parts))
+        })
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        self.to_response().map(Body::from)
+    }
+}

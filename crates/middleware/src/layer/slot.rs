@@ -1,0 +1,326 @@
+//! What a request, its handlers and its response share.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use http::{HeaderName, HeaderValue};
+use kvolt_cache::Timestamp;
+use kvolt_session::{Access, Level, SessionSnapshot, Token};
+
+use super::response;
+use crate::error::Kind;
+use crate::head::ResponseHead;
+use crate::lookup::{Presented, Source, SourceIndex};
+use crate::{Error, Result, SessionLayer, Sessions};
+
+/// A request's session, or that it has none. A slot exists behind every layer, so that "no session"
+/// and "no layer" can be told apart.
+pub(crate) struct Slot<T> {
+    /// `Some` from the admission of a request until its response is finished.
+    pub(super) layer: Option<Arc<SessionLayer<T>>>,
+    /// The session as the store had it when the request arrived, whether or not handlers see it.
+    pub(super) read: Option<SessionSnapshot<T>>,
+    /// Whether there is a session that can't be read.
+    pub(super) is_unreadable: bool,
+    /// How the store was asked.
+    pub(super) access: Access,
+    /// Where the client's tokens came from.
+    source: Option<SourceIndex>,
+    /// All tokens of a request that has several, of which none is accepted.
+    several: Vec<Token>,
+    pub(super) asks_for_json: bool,
+    /// Whether a page that was loaded over plain HTTP sent the request.
+    pub(super) is_plain_http: bool,
+    /// The slot of the outermost layer of the same sessions, if that is another one. A client has
+    /// one token, so the outermost slot holds the state, the source and the tokens.
+    pub(super) outermost: Option<Arc<Slot<T>>>,
+    /// Whether a handler can have seen the session.
+    is_exposed: AtomicBool,
+    /// Whether `state` has a later snapshot.
+    is_updated: AtomicBool,
+    state: Mutex<State<T>>,
+}
+
+/// The header by which the response sets or clears the client's token. Boxed, since most responses
+/// have none.
+pub(super) type TokenHeader = Box<(HeaderName, HeaderValue)>;
+
+/// What changes while the handler runs.
+pub(crate) struct State<T> {
+    /// The token that the client has, or that the response gives it.
+    token: Option<Token>,
+    change: Change,
+    /// The session after an update, while the client's token is the one that the update was made
+    /// with.
+    latest: Option<Box<SessionSnapshot<T>>>,
+    /// What the user has proved since the request arrived.
+    pub(crate) proof: Option<(Level, Timestamp)>,
+    pub(super) pending: Option<TokenHeader>,
+    /// Whether the response's head was sent, so that it can carry no token.
+    is_finished: bool,
+}
+
+/// What happened to the client's token since the request arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Change {
+    #[default]
+    None,
+    /// The session has another token.
+    Renewed,
+    /// The client was signed in or out: its token, if it has one, is another session's.
+    Replaced,
+}
+
+impl<T> Slot<T> {
+    /// Stores the tokens of the request.
+    #[inline]
+    pub(super) fn present(&mut self, presented: Presented) {
+        self.source = presented.source();
+        match presented {
+            Presented::Nothing => {}
+            Presented::One(token, _) => self.state_mut().token = Some(token),
+            Presented::Several(tokens, _) => self.several = tokens,
+        }
+    }
+
+    /// The token that was presented. A slot within another has none of its own.
+    #[inline]
+    pub(super) fn presented_token(&mut self) -> Option<&Token> {
+        self.state_mut().token.as_ref()
+    }
+
+    pub(crate) fn layer(&self) -> &SessionLayer<T> {
+        self.layer.as_deref().expect("a shared slot belongs to a request")
+    }
+
+    pub(crate) fn sessions(&self) -> &Sessions<T> {
+        &self.layer().sessions
+    }
+
+    fn outermost(&self) -> &Self {
+        self.outermost.as_deref().unwrap_or(self)
+    }
+
+    /// For the only holder. A slot within another has no state of its own.
+    #[inline]
+    pub(super) fn state_mut(&mut self) -> &mut State<T> {
+        self.state.get_mut().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Never held across an await.
+    pub(crate) fn state(&self) -> MutexGuard<'_, State<T>> {
+        self.outermost().state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From here on, the response can carry no token. Returns the header that it must carry.
+    pub(super) fn close(&self) -> Option<TokenHeader> {
+        if self.outermost.is_some() {
+            // The outermost layer finishes the response.
+            return None;
+        }
+        let mut state = self.state();
+        state.is_finished = true;
+        state.pending.take()
+    }
+
+    /// Notes that a handler can see the session.
+    #[inline]
+    pub(super) fn expose(&self) {
+        self.is_exposed.store(true, Ordering::Relaxed);
+    }
+
+    /// All tokens of a request that has several.
+    pub(crate) fn several(&self) -> &[Token] {
+        &self.outermost().several
+    }
+
+    /// The session that handlers see, as it was when the request arrived. An anonymous session is
+    /// hidden unless the layer shows it.
+    #[inline]
+    pub(crate) fn session(&self) -> Option<&SessionSnapshot<T>> {
+        let session = self.read.as_ref();
+        session.filter(|session| self.layer().anonymous || !session.is_anonymous())
+    }
+
+    /// The session after an update in the same request.
+    #[inline]
+    pub(crate) fn latest(&self) -> Option<Box<SessionSnapshot<T>>> {
+        let is_updated = self.outermost().is_updated.load(Ordering::Acquire);
+        is_updated.then(|| self.state().latest.clone()).flatten()
+    }
+
+    /// Whether a page that was loaded over plain HTTP sent the request.
+    pub(crate) fn is_plain_http(&self) -> bool {
+        self.outermost().is_plain_http
+    }
+
+    pub(crate) fn is_unreadable(&self) -> bool {
+        self.is_unreadable
+    }
+
+    /// Whether the client has a session, or several, whether or not handlers see it.
+    pub(crate) fn has_any(&self) -> bool {
+        let state = self.state();
+        match state.change {
+            Change::Replaced => state.token.is_some(),
+            _ => self.read.is_some() || self.is_unreadable || !self.several().is_empty(),
+        }
+    }
+
+    /// The client's token, and the newest snapshot that this request has of its session.
+    pub(crate) fn current(&self) -> Option<(Token, Option<SessionSnapshot<T>>)> {
+        let state = self.state();
+        let token = state.token.clone()?;
+        let latest = state.latest.as_deref();
+        let latest = latest.or(self.read.as_ref().filter(|_| state.change == Change::None));
+        Some((token, latest.cloned()))
+    }
+
+    /// [`current`](Self::current) for the session that handlers see, unless it was replaced or
+    /// ended.
+    pub(crate) fn admitted(&self) -> Option<(Token, Option<SessionSnapshot<T>>)> {
+        self.session()?;
+        if self.is_replaced() { None } else { self.current() }
+    }
+
+    /// Whether the client was signed in or out since the request arrived.
+    pub(crate) fn is_replaced(&self) -> bool {
+        self.state().change == Change::Replaced
+    }
+
+    /// Whether reading the session counted as use.
+    pub(crate) fn is_used(&self) -> bool {
+        self.access.slides()
+    }
+
+    /// The tokens for a layer within this one.
+    pub(super) fn presented(&self) -> Presented {
+        match (self.state().token.clone(), self.outermost().source) {
+            (Some(token), Some(source)) => Presented::One(token, source),
+            _ => Presented::Nothing,
+        }
+    }
+
+    /// Whether a layer within this one that needs this access can use what was read here.
+    pub(super) fn covers(&self, access: Access) -> bool {
+        (self.access.is_strict() || !access.is_strict())
+            && (self.access.slides() || !access.slides())
+            && !self.is_replaced()
+    }
+
+    /// Stores the session after an update with this token.
+    pub(crate) fn note_update(&self, token: &Token, updated: &SessionSnapshot<T>) {
+        let mut state = self.state();
+        if state.token.as_ref().is_some_and(|now| now.expose() == token.expose()) {
+            state.latest = Some(Box::new(updated.clone()));
+            self.outermost().is_updated.store(true, Ordering::Release);
+        }
+    }
+
+    /// Stores the client's token, and the header by which the response gives or takes it.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the response has begun.
+    pub(crate) fn note_token(
+        &self,
+        token: Option<Token>,
+        header: Option<(HeaderName, HeaderValue)>,
+        change: Change,
+    ) -> Result<()> {
+        let mut state = self.state();
+        (state.token, state.change, state.latest) = (token, change, None);
+        if state.is_finished {
+            return Err(Error(Kind::ResponseBegun));
+        }
+        state.pending = header.map(Box::new);
+        Ok(())
+    }
+}
+
+impl<T: Send + Sync + 'static> Slot<T> {
+    /// The source of the client's token.
+    pub(crate) fn source(&self) -> Option<&Source> {
+        self.outermost().source.map(|source| self.sessions().inner().lookup.source(source))
+    }
+
+    /// The source by which a new token goes back.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error, before anything is done, if the response can't carry a token.
+    pub(crate) fn channel(&self) -> Result<&Source> {
+        if self.state().is_finished {
+            return Err(Error(Kind::ResponseBegun));
+        }
+        self.sessions().channel(self.source())
+    }
+
+    /// Whether the session's token is due for a rotation. Peeking rotates nothing.
+    pub(super) fn is_rotation_due(&self) -> bool {
+        self.access.slides()
+            && self.session().is_some_and(|session| {
+                self.sessions().manager().is_rotation_due(session)
+                    && self.sessions().channel(self.source()).is_ok()
+                    && self.state().change == Change::None
+            })
+    }
+
+    /// Completes a response: the client's token, `Vary` and `Cache-Control`.
+    #[inline]
+    pub(super) fn finish(&self, pending: Option<TokenHeader>, headers: &mut impl ResponseHead) {
+        let layer = self.layer();
+        let is_session_specific = self.session().is_some() || pending.is_some();
+        let depends = layer.required
+            || layer.step_up.is_some()
+            || pending.is_some()
+            || self.is_exposed.load(Ordering::Relaxed);
+        if let Some(pending) = pending {
+            let (name, value) = *pending;
+            response::set(headers, &name, value);
+        }
+        if !depends {
+            // No handler saw the session: caches may treat the response as any other.
+            return;
+        }
+        let inner = layer.sessions.inner();
+        if is_session_specific {
+            response::restrict(headers, &inner.cache_control);
+        }
+        if let Some(names) = &inner.vary {
+            response::vary(headers, names);
+        }
+    }
+}
+
+impl<T> Default for Slot<T> {
+    fn default() -> Self {
+        Self {
+            layer: None,
+            read: None,
+            is_unreadable: false,
+            access: Access::PEEK,
+            source: None,
+            several: Vec::new(),
+            asks_for_json: false,
+            is_plain_http: false,
+            outermost: None,
+            is_exposed: AtomicBool::new(false),
+            is_updated: AtomicBool::new(false),
+            state: Mutex::default(),
+        }
+    }
+}
+
+impl<T> Default for State<T> {
+    fn default() -> Self {
+        Self {
+            token: None,
+            change: Change::None,
+            latest: None,
+            proof: None,
+            pending: None,
+            is_finished: false,
+        }
+    }
+}

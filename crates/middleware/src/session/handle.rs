@@ -1,0 +1,267 @@
+//! Signing a client in and out.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Extensions, HeaderName, HeaderValue, Response};
+use kvolt_session::{Manager, NewSession, Token};
+
+use crate::adapter::RequestSession;
+use crate::error::Kind;
+use crate::head::RequestHead;
+use crate::layer::slot::{Change, Slot};
+use crate::lookup::{Presented, Source};
+use crate::sessions::TokenLifetime;
+use crate::store_timeout::bounded;
+use crate::{Error, Missing, Refused, Result, Session};
+
+/// Signs a client in and out, whether or not it has a session.
+///
+/// As an argument of an axum handler it needs a [layer](crate::SessionLayer) around the route, and
+/// no state. Its calls take effect before they return. The layer gives the client its new token
+/// with the response, whatever the handler answers, or takes it away.
+///
+/// ```
+/// use kvolt_middleware::{Result, SessionHandle};
+/// use kvolt_session::NewSession;
+///
+/// /// After the credentials were checked.
+/// async fn login(client: SessionHandle<String>) -> Result<&'static str> {
+///     client.login(NewSession::new(String::from("Ada")).owner("42")).await?;
+///     Ok("welcome")
+/// }
+///
+/// async fn logout(client: SessionHandle<String>) -> Result<&'static str> {
+///     client.logout().await?;
+///     Ok("goodbye")
+/// }
+/// ```
+pub struct SessionHandle<T> {
+    pub(crate) slot: Arc<Slot<T>>,
+}
+
+impl<T: Send + Sync + 'static> SessionHandle<T> {
+    /// Returns the handle that the layer has left in a request, or `None` without a layer. For
+    /// services that are not axum's.
+    ///
+    /// ```
+    /// use http::{Request, Response};
+    /// use kvolt_middleware::SessionHandle;
+    ///
+    /// async fn serve(request: Request<()>) -> Response<String> {
+    ///     let client = SessionHandle::<String>::from_extensions(request.extensions());
+    ///     let session = client.and_then(|client| client.session());
+    ///     let name = session.map(|session| session.data().clone());
+    ///     Response::new(name.unwrap_or_else(|| String::from("a visitor")))
+    /// }
+    /// ```
+    pub fn from_extensions(extensions: &Extensions) -> Option<Self> {
+        extensions.get::<RequestSession<T>>().map(RequestSession::handle)
+    }
+
+    /// Returns the layer's answer to a request that needs a session and has none.
+    pub fn refuse(&self, request: &impl RequestHead) -> Response<Bytes> {
+        let layer = self.slot.layer();
+        let refused = Refused { request, missing: Missing::Session };
+        layer.refusal.response(refused, &layer.sessions.inner().lookup)
+    }
+
+    /// Returns the session that the client came with, if it had one.
+    pub fn session(&self) -> Option<Session<T>> {
+        self.clone().into_session()
+    }
+
+    pub(crate) fn into_session(self) -> Option<Session<T>> {
+        self.slot.session()?;
+        Some(Session { latest: self.slot.latest(), handle: self })
+    }
+
+    /// Whether the client has a session that can't be read. Such a client is neither admitted nor
+    /// treated as a visitor. A login replaces the session, and a logout ends it.
+    pub fn is_unreadable(&self) -> bool {
+        self.slot.is_unreadable()
+    }
+
+    /// Returns the client's token, such as the new one after a login, for a handler that hands it
+    /// out in its own way. `None` after a logout.
+    pub fn token(&self) -> Option<Token> {
+        self.slot.current().map(|(token, _)| token)
+    }
+
+    /// Returns the manager.
+    pub fn manager(&self) -> &Manager<T> {
+        self.slot.sessions().manager()
+    }
+
+    /// Creates a session for a user who has just authenticated, with a new token. Ends the session
+    /// that the client came with in the same step; if the request has several different tokens, it
+    /// ends the sessions of all of them first.
+    ///
+    /// Costs the store one command, and one more if it replaces a session.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`Manager::login`]. Returns an error, before anything is done, if the
+    /// request has more than 8 different tokens ([`Error::is_ambiguous`]), or if the response can't
+    /// carry a token: the response has begun, or the client's token came in a query.
+    pub async fn login(&self, session: impl Into<NewSession<T>>) -> Result<()> {
+        let channel = self.slot.channel()?;
+        match self.end_several().await {
+            Err(error) if !error.is_unreadable() => return Err(error),
+            _ => {}
+        }
+        let (manager, session) = (self.manager(), session.into());
+        let lifetime = TokenLifetime::new(manager, session.is_remembered());
+        let token = match self.slot.current() {
+            None => self.bounded(manager.create(session)).await,
+            Some((old, None)) => self.bounded(manager.login(Some(&old), session)).await,
+            Some((old, Some(read))) => self.bounded(manager.login_from(&old, read, session)).await,
+        };
+        self.issue_first(channel, token?, lifetime).await
+    }
+
+    /// Creates a session for a visitor who has not signed in, such as for a basket. See
+    /// [`Manager::create_anonymous`].
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`Manager::create_anonymous`]. Returns an error, before anything is
+    /// done, if the client has a session, even one that the layer hides; if the request has several
+    /// different tokens ([`Error::is_ambiguous`]); or if the response can't carry a token: the
+    /// response has begun, or the client's token came in a query.
+    pub async fn create_anonymous(&self, data: T) -> Result<()> {
+        let channel = self.slot.channel()?;
+        if self.slot.has_any() {
+            let is_one = self.slot.several().is_empty();
+            return Err(Error(if is_one { Kind::SessionExists } else { Kind::Ambiguous }));
+        }
+        let lifetime = self.manager().anonymous_timeouts().lifetime;
+        let lifetime = TokenLifetime { lifetime, is_remembered: false };
+        let token = self.bounded(self.manager().create_anonymous(data)).await?;
+        self.issue_first(channel, token, lifetime).await
+    }
+
+    /// Ends the client's session and clears its token. No error if the session had ended before, or
+    /// if the client has none. If the request has several different tokens, ends the sessions of all
+    /// of them.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the store is unavailable ([`Error::is_unavailable`]): the session may
+    /// still be live, and the client keeps its token to try again. Returns an error if not even the
+    /// session's envelope can be read: only its owner or its id can revoke it, and the client's
+    /// token is cleared. Returns an error, before anything is done, if the request has more than 8
+    /// different tokens ([`Error::is_ambiguous`]).
+    pub async fn logout(&self) -> Result<()> {
+        let manager = self.manager();
+        let ended = match self.slot.current() {
+            None => self.end_several().await,
+            Some((_, Some(read))) => self.bounded(manager.logout_session(&read)).await.map(drop),
+            Some((token, None)) => self.bounded(manager.logout(&token)).await.map(drop),
+        };
+        if ended.as_ref().err().is_none_or(Error::is_unreadable) {
+            self.clear_token();
+        }
+        ended
+    }
+
+    /// Ends the sessions of all tokens of a request that has several. An error for a session that
+    /// can't be read is returned after the others have ended.
+    async fn end_several(&self) -> Result<()> {
+        let tokens = self.slot.several();
+        if tokens.len() > Presented::MAX_TOKENS {
+            return Err(Error(Kind::Ambiguous));
+        }
+        let end = async {
+            let mut unreadable = Ok(());
+            for token in tokens {
+                match self.manager().logout(token).await {
+                    Err(error) if error.is_corrupt() => unreadable = Err(error),
+                    ended => _ = ended?,
+                }
+            }
+            unreadable
+        };
+        self.bounded(end).await
+    }
+
+    pub(crate) async fn bounded<R>(
+        &self,
+        operation: impl Future<Output = kvolt_session::Result<R>>,
+    ) -> Result<R> {
+        Ok(bounded(self.slot.sessions().inner().store_timeout, operation).await?)
+    }
+
+    /// Gives the client the token of a new session.
+    async fn issue_first(
+        &self,
+        channel: &Source,
+        token: Token,
+        lifetime: TokenLifetime,
+    ) -> Result<()> {
+        if self.slot.is_plain_http() {
+            self.slot.sessions().hint_at_plain_http(channel);
+        }
+        let issued = self.issue(channel, token.clone(), lifetime, Change::Replaced);
+        if issued.is_err() {
+            // The session has no client.
+            self.bounded(self.manager().logout(&token)).await?;
+        }
+        issued
+    }
+
+    /// Gives the client a token with the response.
+    pub(crate) fn issue(
+        &self,
+        channel: &Source,
+        token: Token,
+        lifetime: TokenLifetime,
+        change: Change,
+    ) -> Result<()> {
+        let header = self.slot.sessions().token_header(channel, &token, lifetime)?;
+        self.slot.note_token(Some(token), Some(header), change)
+    }
+
+    /// Clears the client's token with the response, if it has not begun. A client that has sent no
+    /// token gets no cookie.
+    pub(crate) fn clear_token(&self) {
+        let sessions = self.slot.sessions();
+        let header = self.slot.source().and_then(|source| sessions.clearing_header(source));
+        let _ = self.slot.note_token(None, header, Change::Replaced);
+    }
+}
+
+/// Returns a response part for a logout that makes the browser drop its caches and storage of this
+/// site (`Clear-Site-Data`). Browsers obey over HTTPS only.
+///
+/// It does not name cookies: the browser would drop all of the site's.
+///
+/// ```
+/// use axum::response::IntoResponse;
+/// use kvolt_middleware::{Result, SessionHandle, clear_site_data};
+///
+/// async fn logout(client: SessionHandle<String>) -> Result<impl IntoResponse> {
+///     client.logout().await?;
+///     Ok((clear_site_data(), "goodbye"))
+/// }
+/// ```
+pub fn clear_site_data() -> [(HeaderName, HeaderValue); 1] {
+    let value = HeaderValue::from_static("\"cache\", \"storage\"");
+    [(HeaderName::from_static("clear-site-data"), value)]
+}
+
+impl<T> Clone for SessionHandle<T> {
+    fn clone(&self) -> Self {
+        Self { slot: Arc::clone(&self.slot) }
+    }
+}
+
+impl<T> fmt::Debug for SessionHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionHandle")
+            .field("session", &self.slot.session())
+            .finish_non_exhaustive()
+    }
+}

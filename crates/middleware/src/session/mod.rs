@@ -1,0 +1,391 @@
+//! The session of a request.
+
+mod csrf;
+mod handle;
+
+use std::fmt;
+use std::ops::Deref;
+
+use kvolt_cache::Freshness;
+use kvolt_session::{
+    Access, Binding, Flash, Level, LiveSession, Owner, RefusalReason, RotateOutcome, SessionId,
+    SessionList, SessionSnapshot, StepUp, Token,
+};
+
+use crate::error::Kind;
+use crate::layer::slot::{Change, Slot};
+use crate::lookup::Source;
+use crate::sessions::TokenLifetime;
+use crate::{Error, Result};
+
+pub use csrf::{CSRF_FIELD, CSRF_HEADER, CsrfField};
+pub use handle::{SessionHandle, clear_site_data};
+
+/// The session of the request. It dereferences to the application's data.
+///
+/// As an argument of an axum handler it requires a session; as an `Option` it does not. The data is
+/// as it was when the request arrived, or as the last [`update`](Self::update) of this request left
+/// it.
+///
+/// Calls take effect before they return. After a login or a logout in the same request, the session
+/// has ended, and calls that change it return an error ([`Error::is_ended`]).
+///
+/// ```
+/// use kvolt_middleware::{Result, Session};
+///
+/// #[derive(Clone)]
+/// struct User { name: String, visits: u64 }
+///
+/// async fn visit(mut user: Session<User>) -> Result<String> {
+///     user.update(|user| user.visits += 1).await?;
+///     Ok(format!("{} was here {} times", user.name, user.visits))
+/// }
+/// ```
+pub struct Session<T> {
+    handle: SessionHandle<T>,
+    /// The snapshot after an update in this request.
+    latest: Option<Box<SessionSnapshot<T>>>,
+}
+
+impl<T: Send + Sync + 'static> Session<T> {
+    fn slot(&self) -> &Slot<T> {
+        &self.handle.slot
+    }
+
+    /// Returns the session with its id, times, owner and device, as this request last read or
+    /// changed it.
+    pub fn snapshot(&self) -> &SessionSnapshot<T> {
+        let read =
+            || self.slot().session().expect("a `Session` is created only for a slot with one");
+        self.latest.as_deref().unwrap_or_else(read)
+    }
+
+    /// Returns the application's data.
+    pub fn data(&self) -> &T {
+        self.snapshot().data()
+    }
+
+    /// Returns the public id.
+    pub fn id(&self) -> SessionId {
+        self.snapshot().id()
+    }
+
+    /// Returns the owner.
+    pub fn owner(&self) -> Option<&Owner> {
+        self.snapshot().owner()
+    }
+
+    /// Returns the handle that signs the client in and out.
+    pub fn handle(&self) -> &SessionHandle<T> {
+        &self.handle
+    }
+
+    /// Reads the session as it is now, without counting as use. `None` once it has ended or its
+    /// account's credentials were changed. It does not depend on the token, which may be rotated
+    /// meanwhile.
+    ///
+    /// For work that continues after the request was admitted, such as event streams.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the store is unavailable ([`Error::is_unavailable`]), or if the session
+    /// can't be read.
+    pub async fn peek(&self) -> Result<Option<SessionSnapshot<T>>> {
+        let peeked = self.handle.manager().peek_session(self.snapshot(), Freshness::Bounded);
+        self.handle.bounded(peeked).await
+    }
+
+    /// Reads the session from the store itself with the client's token, without counting as use.
+    ///
+    /// For sensitive actions, where a near cache's copy may be too old. A
+    /// [strict layer](crate::SessionLayer::strict) does it for whole routes.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the store is unavailable ([`Error::is_unavailable`]), or if the session
+    /// has ended ([`Error::is_ended`]).
+    pub async fn confirm(&self) -> Result<SessionSnapshot<T>> {
+        let (token, _) = self.admitted()?;
+        let confirmed = self.handle.manager().get_with(&token, Access::PEEK.strict());
+        self.handle.bounded(confirmed).await?.ok_or(Error(Kind::Ended))
+    }
+
+    /// Returns the session for a connection that stays open. It reports when the session changes
+    /// and when it ends, for whatever reason and on whichever server.
+    pub fn live(&self) -> LiveSession<T> {
+        self.handle.manager().live(self.snapshot())
+    }
+
+    /// Changes the session's data. Afterwards this value shows the new data, and the returned
+    /// snapshot is the session as it then is. See
+    /// [`Manager::update`](kvolt_session::Manager::update).
+    ///
+    /// Costs the store one command beyond what the layer has read.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`Manager::update`](kvolt_session::Manager::update), and an error if
+    /// the session has ended ([`Error::is_ended`]).
+    pub async fn update(&mut self, change: impl FnMut(&mut T) + Send) -> Result<&SessionSnapshot<T>>
+    where
+        T: Clone,
+    {
+        let (token, read) = self.admitted()?;
+        let manager = self.handle.manager();
+        // A change counts as use: a session that was only peeked at is read again.
+        let updated = match read.filter(|_| self.slot().is_used()) {
+            Some(read) => self.handle.bounded(manager.update_from(&token, read, change)).await,
+            None => self.handle.bounded(manager.update(&token, change)).await,
+        };
+        let updated = updated?.ok_or(Error(Kind::Ended))?;
+        self.slot().note_update(&token, &updated);
+        Ok(self.latest.insert(Box::new(updated)))
+    }
+
+    /// Gives the session a new token; the data stays. For a change of rights that is not a new
+    /// login. See [`Manager::rotate`](kvolt_session::Manager::rotate).
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`Manager::rotate`](kvolt_session::Manager::rotate). Returns an error,
+    /// before anything is done, if the session has ended ([`Error::is_ended`]), or if the response
+    /// can't carry a token: the response has begun, or the client's token came in a query.
+    pub async fn rotate(&self) -> Result<()> {
+        let (channel, token, lifetime) = self.renewable()?;
+        let rotated = self.handle.bounded(self.handle.manager().rotate(&token)).await?;
+        self.renewed(channel, rotated, lifetime)
+    }
+
+    /// [Rotates](Self::rotate) a session that the layer has just read.
+    pub(crate) async fn rotate_read(&self) -> Result<()> {
+        let (channel, token, lifetime) = self.renewable()?;
+        let rotated = self.handle.manager().rotate_if_due(&token, self.snapshot());
+        let rotated = self.handle.bounded(rotated).await?.unwrap_or(RotateOutcome::AlreadyRotated);
+        self.renewed(channel, rotated, lifetime)
+    }
+
+    /// Notes that the user has just authenticated again at this level, and gives the session a new
+    /// token. See [`Manager::reauthenticate`](kvolt_session::Manager::reauthenticate).
+    ///
+    /// ```
+    /// use kvolt_middleware::{Result, Session};
+    /// use kvolt_session::Level;
+    ///
+    /// /// After the password was checked.
+    /// async fn confirm_password(session: Session<String>) -> Result<&'static str> {
+    ///     session.reauthenticate(Level::One).await?;
+    ///     Ok("confirmed")
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of
+    /// [`Manager::reauthenticate`](kvolt_session::Manager::reauthenticate). Returns an error,
+    /// before anything is done, if the session has ended ([`Error::is_ended`]), or if the response
+    /// can't carry a token: the response has begun, or the client's token came in a query.
+    pub async fn reauthenticate(&self, level: Level) -> Result<()> {
+        let (channel, token, lifetime) = self.renewable()?;
+        let manager = self.handle.manager();
+        let rotated = self.handle.bounded(manager.reauthenticate(&token, level)).await?;
+        if let RotateOutcome::Token(_) = rotated {
+            self.slot().state().proof = Some((level, manager.clock().now()));
+        }
+        // Both timeouts have started again.
+        let lifetime = TokenLifetime::new(manager, lifetime.is_remembered);
+        self.renewed(channel, rotated, lifetime)
+    }
+
+    /// Ends the owner's other sessions after a change of the account's credentials, and gives this
+    /// one a new token. Returns how many sessions it ended. See
+    /// [`Manager::change_credentials`](kvolt_session::Manager::change_credentials).
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of
+    /// [`Manager::change_credentials`](kvolt_session::Manager::change_credentials). Returns an
+    /// error, before anything is done, if the session has ended ([`Error::is_ended`]), or if the
+    /// response can't carry a token: the response has begun, or the client's token came in a query.
+    pub async fn change_credentials(&self, binding: Option<Binding>) -> Result<usize> {
+        let (channel, token, lifetime) = self.renewable()?;
+        let changed = self.handle.manager().change_credentials(&token, binding);
+        let (rotated, ended) = self.handle.bounded(changed).await?;
+        self.renewed(channel, rotated, lifetime).map(|()| ended)
+    }
+
+    /// Requires a recent, or a strong enough, authentication. A
+    /// [layer](crate::SessionLayer::require) does it for whole routes. An authentication that this
+    /// request has just [noted](Self::reauthenticate) counts.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use kvolt_middleware::{Result, Session};
+    /// use kvolt_session::StepUp;
+    ///
+    /// async fn delete_account(session: Session<String>) -> Result<&'static str> {
+    ///     session.require(StepUp::within(Duration::from_secs(300)))?;
+    ///     Ok("deleted")
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns an error that names what is missing ([`Error::missing_step_up`]), or an error if
+    /// the session has ended ([`Error::is_ended`]).
+    pub fn require(&self, step_up: StepUp) -> Result<()> {
+        if self.slot().is_replaced() {
+            return Err(Error(Kind::Ended));
+        }
+        let now = self.handle.manager().clock().now();
+        let proof = self.slot().state().proof;
+        let is_met_by_proof = proof.is_some_and(|(level, at)| {
+            level >= step_up.level() && step_up.max_age().is_none_or(|max| now.since(at) <= max)
+        });
+        if is_met_by_proof || self.snapshot().meets(&step_up, now) {
+            return Ok(());
+        }
+        self.handle.manager().report_refusal(Some(self.snapshot()), RefusalReason::StepUp);
+        Err(Error(Kind::StepUp(step_up, self.slot().sessions().inner().lookup.has_bearer())))
+    }
+
+    /// Leaves a message for the next page that is shown.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`Manager::flash`](kvolt_session::Manager::flash), and an error if
+    /// the session has ended ([`Error::is_ended`]).
+    pub async fn flash(&self, flash: Flash) -> Result<()> {
+        let (token, read) = self.admitted()?;
+        let manager = self.handle.manager();
+        let left = match read {
+            Some(read) => self.handle.bounded(manager.flash_from(&token, read, flash)).await?,
+            None => self.handle.bounded(manager.flash(&token, flash)).await?,
+        };
+        left.then_some(()).ok_or(Error(Kind::Ended))
+    }
+
+    /// Takes the waiting messages, oldest first. Each message is given to one request. If no
+    /// message waited when the request arrived, the store is not asked.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`Manager::take_flashes`](kvolt_session::Manager::take_flashes).
+    pub async fn take_flashes(&self) -> Result<Vec<Flash>> {
+        let (token, read) = match self.slot().admitted() {
+            Some(admitted) if !self.snapshot().flashes().is_empty() => admitted,
+            _ => return Ok(Vec::new()),
+        };
+        let manager = self.handle.manager();
+        match read {
+            Some(read) => self.handle.bounded(manager.take_flashes_from(&token, read)).await,
+            None => self.handle.bounded(manager.take_flashes(&token)).await,
+        }
+    }
+
+    /// Ends the session and clears the client's token. No error if the session had ended before.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the store is unavailable ([`Error::is_unavailable`]): the session may
+    /// still be live, and the client keeps its token to try again.
+    pub async fn logout(&self) -> Result<()> {
+        self.handle.logout().await
+    }
+
+    /// Lists the owner's live sessions, oldest first, and the ids of those that can't be read.
+    /// Empty if the session has no owner.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the store is unavailable ([`Error::is_unavailable`]).
+    pub async fn list(&self) -> Result<SessionList<T>> {
+        match self.owner() {
+            Some(owner) => self.handle.bounded(self.handle.manager().list(owner)).await,
+            None => Ok(SessionList::default()),
+        }
+    }
+
+    /// Ends one of the owner's sessions by its id. `false` if the owner has no such session.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the store is unavailable ([`Error::is_unavailable`]).
+    pub async fn revoke(&self, id: SessionId) -> Result<bool> {
+        let Some(owner) = self.owner() else { return Ok(false) };
+        self.handle.bounded(self.handle.manager().revoke_owned(owner, id)).await
+    }
+
+    /// Ends the owner's other sessions, and returns how many.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the store is unavailable ([`Error::is_unavailable`]), or if the session
+    /// has ended ([`Error::is_ended`]).
+    pub async fn revoke_others(&self) -> Result<usize> {
+        let (token, _) = self.admitted()?;
+        self.handle.bounded(self.handle.manager().revoke_others(&token)).await
+    }
+
+    /// Ends all of the owner's sessions, including this one, and clears the client's token.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the store is unavailable ([`Error::is_unavailable`]): sessions may still
+    /// be live, and the client keeps its token to try again.
+    pub async fn revoke_all(&self) -> Result<()> {
+        let Some(owner) = self.owner() else { return self.logout().await };
+        self.handle.bounded(self.handle.manager().revoke_owner(owner)).await?;
+        self.handle.clear_token();
+        Ok(())
+    }
+
+    fn admitted(&self) -> Result<(Token, Option<SessionSnapshot<T>>)> {
+        self.slot().admitted().ok_or(Error(Kind::Ended))
+    }
+
+    /// The source that carries the next token, the token to replace, and how long the client keeps
+    /// the next one.
+    fn renewable(&self) -> Result<(&Source, Token, TokenLifetime)> {
+        let (token, _) = self.admitted()?;
+        let channel = self.slot().channel()?;
+        let session = self.snapshot();
+        let lifetime = session.ends_at().since(self.handle.manager().clock().now());
+        Ok((channel, token, TokenLifetime { lifetime, is_remembered: session.is_remembered() }))
+    }
+
+    fn renewed(
+        &self,
+        channel: &Source,
+        rotated: RotateOutcome,
+        lifetime: TokenLifetime,
+    ) -> Result<()> {
+        match rotated {
+            RotateOutcome::Token(token) => {
+                self.handle.issue(channel, token, lifetime, Change::Renewed)
+            }
+            // The response to another request of this client carries the new token.
+            RotateOutcome::AlreadyRotated => Ok(()),
+            RotateOutcome::Absent => Err(Error(Kind::Ended)),
+        }
+    }
+}
+
+impl<T: Send + Sync + 'static> Deref for Session<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.data()
+    }
+}
+
+impl<T> Clone for Session<T> {
+    fn clone(&self) -> Self {
+        Self { handle: self.handle.clone(), latest: self.latest.clone() }
+    }
+}
+
+impl<T> fmt::Debug for Session<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Session").field(&self.handle.slot.session()).finish()
+    }
+}
