@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::FromRef;
 use kvolt::cache::Clock;
 use kvolt::middleware::{CookiePolicy, Lookup, Refusal, Sessions, TrustedProxies};
 use kvolt::session::{Binding, Manager, Owner, OwnerLimit, StepUp, Timeouts};
@@ -166,12 +165,6 @@ pub(crate) fn owner(id: u32) -> Owner {
     Owner::from(u64::from(id))
 }
 
-impl FromRef<App> for Sessions<User> {
-    fn from_ref(app: &App) -> Self {
-        app.0.cookies.clone()
-    }
-}
-
 fn lookup(text: &str) -> Result<Lookup, String> {
-    text.parse().map_err(|error: kvolt::middleware::ParseLookupError| error.to_string())
+    text.parse().map_err(|error: kvolt::middleware::ConfigError| error.to_string())
 }

@@ -125,8 +125,8 @@ pub(super) async fn end(
         return Ok(refuse(StatusCode::NOT_FOUND, "there is no such session"));
     };
     if id == session.id() {
-        let set_token = session.logout().await?;
-        return Ok((set_token, wants.answer("/", json!({ "ended": 1 }))).into_response());
+        session.logout().await?;
+        return Ok(wants.answer("/", json!({ "ended": 1 })));
     }
     let ended = app.manager().revoke(id).await?;
     tell(wants, &session, if ended { "That session was ended." } else { "It had ended before." })
@@ -145,8 +145,8 @@ pub(super) async fn end_user(
     AdminAct(session): AdminAct,
 ) -> Result<Response> {
     if id == session.id {
-        let set_token = session.revoke_all().await?;
-        return Ok((set_token, wants.answer("/", json!({ "signed_out": true }))).into_response());
+        session.revoke_all().await?;
+        return Ok(wants.answer("/", json!({ "signed_out": true })));
     }
     let ended = app.manager().revoke_owner(&owner(id)).await?;
     let name = app.accounts().owner_name(&owner(id));
@@ -161,8 +161,8 @@ pub(super) async fn revoke_everyone(
     AdminAct(session): AdminAct,
 ) -> Result<Response> {
     app.manager().revoke_everyone().await?;
-    let set_token = session.logout().await?;
-    Ok((set_token, wants.answer("/", json!({ "signed_out": true }))).into_response())
+    session.logout().await?;
+    Ok(wants.answer("/", json!({ "signed_out": true })))
 }
 
 /// A place in the list, as it stands in an address.

@@ -19,7 +19,7 @@ pub(super) async fn sign_in(
     credentials: Credentials,
 ) -> Result<Response> {
     Ok(match make(&app, &handle, device, &credentials).await? {
-        Ok((set_token, profile)) => (set_token, Json(profile)).into_response(),
+        Ok(profile) => Json(profile).into_response(),
         Err(denied) => denied.answer(Wants::Json, |status, _| status.into_response()),
     })
 }
@@ -27,6 +27,6 @@ pub(super) async fn sign_in(
 /// A client that has no session is signed out already, and one whose session can't be read is
 /// signed out too.
 pub(super) async fn sign_out(handle: SessionHandle<User>) -> Result<Response> {
-    let set_token = handle.logout().await?;
-    Ok((set_token, Json(serde_json::json!({ "signed_out": true }))).into_response())
+    handle.logout().await?;
+    Ok(Json(serde_json::json!({ "signed_out": true })).into_response())
 }

@@ -14,7 +14,7 @@ pub(super) async fn show(session: Session<User>) -> Json<Value> {
 }
 
 /// Counts a request once all of it is here: one that is cut off counts nothing.
-pub(super) async fn add(wants: Wants, Act(session): Act) -> Result<Response> {
+pub(super) async fn add(wants: Wants, Act(mut session): Act) -> Result<Response> {
     let session = session.update(|user| user.counter += 1).await?;
     Ok(wants.answer("/", json!({ "counter": session.counter })))
 }

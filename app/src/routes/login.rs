@@ -124,7 +124,7 @@ pub(super) async fn make(
     handle: &SessionHandle<User>,
     device: Device,
     credentials: &Credentials,
-) -> Result<std::result::Result<(kvolt::middleware::SetToken, Profile), Denied>> {
+) -> Result<std::result::Result<Profile, Denied>> {
     let Credentials { username, password, remember, .. } = credentials;
     let checked = match check(app, username, password.clone(), &device).await {
         Ok(checked) => checked,
@@ -138,7 +138,7 @@ pub(super) async fn make(
         .remember(*remember)
         .bound_to(checked.version);
     match handle.login(session).await {
-        Ok(set_token) => Ok(Ok((set_token, profile))),
+        Ok(()) => Ok(Ok(profile)),
         Err(error) if error.is_limit_reached() => Ok(Err(Denied::TooMany)),
         Err(error) => Err(error),
     }
@@ -154,9 +154,7 @@ pub(super) async fn sign_in(
     let wants = if credentials.json { Wants::Json } else { wants };
     let Credentials { username, next, remember, .. } = &credentials;
     Ok(match make(&app, &handle, device, &credentials).await? {
-        Ok((set_token, profile)) => {
-            (set_token, wants.answer(local_path(next).unwrap_or("/"), profile)).into_response()
-        }
+        Ok(profile) => wants.answer(local_path(next).unwrap_or("/"), profile),
         Err(denied) => denied.answer(wants, |status, text| {
             let again = SignIn { name: username, next, remember: *remember, error: Some(text) };
             page(status, &again)
@@ -190,7 +188,6 @@ pub(super) async fn sign_out(
     {
         return Ok(refused);
     }
-    let set_token = handle.logout().await?;
-    let answer = wants.answer("/", json!({ "signed_out": true }));
-    Ok((set_token, answer).into_response())
+    handle.logout().await?;
+    Ok(wants.answer("/", json!({ "signed_out": true })))
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use kvolt::middleware::{Result, Session};
 use serde::Deserialize;
 use serde_json::json;
@@ -79,9 +79,9 @@ pub(super) async fn change(
         Ok(Err(error)) => return Ok(failed(&error)),
         Err(error) => return Ok(failed(&error)),
     };
-    let (set_token, ended) = session.change_credentials(Some(version.into())).await?;
+    let ended = session.change_credentials(Some(version.into())).await?;
     tell(wants, &session, &format!("Password changed. {} ended.", others(ended))).await?;
-    Ok((set_token, wants.answer("/", json!({ "changed": true, "ended": ended }))).into_response())
+    Ok(wants.answer("/", json!({ "changed": true, "ended": ended })))
 }
 
 fn failed(error: &dyn std::fmt::Display) -> Response {

@@ -2,7 +2,7 @@
 
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use kvolt::middleware::{Result, Session, local_path};
 use kvolt::session::Level;
 use serde::Deserialize;
@@ -52,6 +52,6 @@ pub(super) async fn prove(
             page(status, &Reauthenticate { frame, name, next, error })
         }));
     }
-    let set_token = session.reauthenticate(Level::One).await?;
-    Ok((set_token, wants.answer(next, json!({ "level": 1 }))).into_response())
+    session.reauthenticate(Level::One).await?;
+    Ok(wants.answer(next, json!({ "level": 1 })))
 }

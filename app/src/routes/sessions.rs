@@ -67,8 +67,8 @@ pub(super) async fn end(
         return Ok(refuse(StatusCode::NOT_FOUND, "there is no such session"));
     };
     if id == session.id() {
-        let set_token = session.logout().await?;
-        return Ok((set_token, wants.answer("/", json!({ "ended": 1 }))).into_response());
+        session.logout().await?;
+        return Ok(wants.answer("/", json!({ "ended": 1 })));
     }
     let ended = session.revoke(id).await?;
     tell(wants, &session, if ended { "That session was ended." } else { "It had ended before." })
@@ -86,8 +86,8 @@ pub(super) async fn revoke_others(wants: Wants, Act(session): Act) -> Result<Res
 }
 
 pub(super) async fn revoke_all(wants: Wants, Act(session): Act) -> Result<Response> {
-    let set_token = session.revoke_all().await?;
-    Ok((set_token, wants.answer("/", json!({ "signed_out": true }))).into_response())
+    session.revoke_all().await?;
+    Ok(wants.answer("/", json!({ "signed_out": true })))
 }
 
 /// Leaves a message for the next page, where pages are shown.

@@ -63,9 +63,9 @@ async fn prove(Path(level): Path<u8>, session: Session<User>) -> Result<impl Int
     Ok((session.reauthenticate(level).await?, "thank you"))
 }
 
-async fn change_credentials(session: Session<User>) -> Result<impl IntoResponse> {
-    let (set_token, _) = session.change_credentials(None).await?;
-    Ok((set_token, "changed"))
+async fn change_credentials(session: Session<User>) -> Result<&'static str> {
+    session.change_credentials(None).await?;
+    Ok("changed")
 }
 
 async fn flash(Path(text): Path<String>, session: Session<User>) -> Result<&'static str> {
@@ -96,7 +96,7 @@ async fn visit(handle: SessionHandle<User>) -> Result<impl IntoResponse> {
     Ok((handle.create_anonymous(User::new("visitor")).await?, "welcome"))
 }
 
-async fn basket(Path(item): Path<String>, session: Session<User>) -> Result<String> {
+async fn basket(Path(item): Path<String>, mut session: Session<User>) -> Result<String> {
     let session = session.update(|user| user.put(&item)).await?;
     Ok(session.note.clone())
 }

@@ -36,12 +36,13 @@ pub fn router(sessions: Sessions<User>) -> Router {
     let strict =
         Router::new().route("/strict/profile", get(profile)).route_layer(sessions.layer().strict());
     let polled = Router::new().route("/poll", get(profile)).route_layer(sessions.layer().peek());
+    let (within, around) = (sessions.layer().optional(), sessions.layer().optional());
     needed
         .merge(known)
         .merge(strict)
         .merge(polled)
         .merge(account::routes(&sessions))
-        .route("/bare/login/{name}", post(login))
+        .route("/nested/login/{name}", post(login).route_layer(within).route_layer(around))
         .with_state(sessions)
 }
 
@@ -71,12 +72,12 @@ async fn counted(session: Session<User>) -> String {
     session.count.to_string()
 }
 
-async fn count(session: Session<User>) -> Result<String> {
+async fn count(mut session: Session<User>) -> Result<String> {
     let session = session.update(|user| user.count += 1).await?;
     Ok(session.count.to_string())
 }
 
-async fn note(Path(bytes): Path<usize>, session: Session<User>) -> Result<&'static str> {
+async fn note(Path(bytes): Path<usize>, mut session: Session<User>) -> Result<&'static str> {
     session.update(|user| user.note = "x".repeat(bytes)).await?;
     Ok("noted")
 }
@@ -86,7 +87,7 @@ async fn rotate(session: Session<User>) -> Result<impl IntoResponse> {
 }
 
 async fn rotate_and_fail(session: Session<User>) -> Result<StatusCode> {
-    let _ = session.rotate().await?;
+    session.rotate().await?;
     Ok(StatusCode::INTERNAL_SERVER_ERROR)
 }
 

@@ -32,7 +32,7 @@ pub async fn a_token_that_the_client_chose_is_never_adopted(stage: &Stage) {
             (Method::POST, "/logout", 200),
             (Method::POST, "/guest/10", 200),
             (Method::POST, "/login/ada", 200),
-            (Method::POST, "/bare/login/ada", 200),
+            (Method::POST, "/nested/login/ada", 200),
         ] {
             let mut victim = attacker.clone();
             let answer = victim.send(method, path, &[]).await;

@@ -10,7 +10,7 @@ use crate::stage::Stage;
 ///
 /// The jar is saved before, with the session of a visitor in it, and tried on both servers.
 pub async fn a_jar_saved_before_a_sign_in_is_worth_nothing_after_it(stage: &Stage) {
-    for path in ["/login/ada", "/bare/login/ada"] {
+    for path in ["/login/ada", "/nested/login/ada"] {
         for server in stage.servers() {
             let mut victim = stage.one.client();
             assert_eq!(victim.post("/guest/10").await.status, StatusCode::OK);

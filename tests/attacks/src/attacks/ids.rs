@@ -155,7 +155,7 @@ pub async fn login_with_a_strangers_id_signs_no_stranger_out(stage: &Stage) {
     let foreign = sign_in(&neighbour.one.manager(), "ada").await;
     for (server, manager) in stage.servers().into_iter().zip(&managers) {
         for (what, guess) in made_up(&token, &own, &foreign) {
-            for path in ["/login/mallory", "/bare/login/mallory", "/account/remembered/mallory"] {
+            for path in ["/login/mallory", "/nested/login/mallory", "/account/remembered/mallory"] {
                 let mut attacker = server.client().presenting(guess.expose());
                 let answer = attacker.post(path).await;
                 assert_eq!(answer.status, StatusCode::OK, "{path}: {what}");

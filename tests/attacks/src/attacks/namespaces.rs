@@ -241,7 +241,7 @@ pub async fn a_token_made_of_the_name_of_other_data_is_unknown(stage: &Stage) {
             found.push(format!("{path} tells that it is there, by {status}"));
         }
     }
-    for path in ["/", "/count", "/logout", "/login/eve", "/bare/login/eve"] {
+    for path in ["/", "/count", "/logout", "/login/eve", "/nested/login/eve"] {
         attacker.clone().post(path).await;
         if !is_kept().await {
             found.push(format!("{path} deletes it"));

@@ -39,7 +39,7 @@ pub async fn an_outage_and_its_end_leave_the_data_unharmed(stage: &Stage) {
             (Method::POST, "/logout"),
             (Method::POST, "/deep/down/below/logout"),
             (Method::POST, "/login/eve"),
-            (Method::POST, "/bare/login/eve"),
+            (Method::POST, "/nested/login/eve"),
             (Method::GET, "/profile"),
             (Method::GET, "/"),
         ] {
@@ -212,7 +212,7 @@ pub async fn who_has_a_session_that_can_not_be_decoded_signs_in_and_out(stage: &
     let Some(bytes) = &stage.other.bytes else { return };
     let mut found = Vec::new();
     for (befalls, ends) in [(OF_THE_ENVELOPE[1], false), (OF_THE_DATA[0], true)] {
-        for path in ["/login/eve", "/bare/login/eve", "/logout"] {
+        for path in ["/login/eve", "/nested/login/eve", "/logout"] {
             let mut client = stage.one.client();
             client.post("/login/ada").await;
             let before = client.clone();
