@@ -126,7 +126,7 @@ pub(super) async fn end(
     };
     if id == session.id() {
         session.logout().await?;
-        return Ok(wants.answer("/", json!({ "ended": 1 })));
+        return Ok(wants.answer("/", json!({ "ended": 1 })).into_response());
     }
     let ended = app.manager().revoke(id).await?;
     tell(wants, &session, if ended { "That session was ended." } else { "It had ended before." })
@@ -146,7 +146,7 @@ pub(super) async fn end_user(
 ) -> Result<Response> {
     if id == session.id {
         session.revoke_all().await?;
-        return Ok(wants.answer("/", json!({ "signed_out": true })));
+        return Ok(wants.answer("/", json!({ "signed_out": true })).into_response());
     }
     let ended = app.manager().revoke_owner(&owner(id)).await?;
     let name = app.accounts().owner_name(&owner(id));
@@ -162,7 +162,7 @@ pub(super) async fn revoke_everyone(
 ) -> Result<Response> {
     app.manager().revoke_everyone().await?;
     session.logout().await?;
-    Ok(wants.answer("/", json!({ "signed_out": true })))
+    Ok(wants.answer("/", json!({ "signed_out": true })).into_response())
 }
 
 /// A place in the list, as it stands in an address.

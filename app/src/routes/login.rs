@@ -154,7 +154,7 @@ pub(super) async fn sign_in(
     let wants = if credentials.json { Wants::Json } else { wants };
     let Credentials { username, next, remember, .. } = &credentials;
     Ok(match make(&app, &handle, device, &credentials).await? {
-        Ok(profile) => wants.answer(local_path(next).unwrap_or("/"), profile),
+        Ok(profile) => wants.answer(local_path(next).unwrap_or("/"), profile).into_response(),
         Err(denied) => denied.answer(wants, |status, text| {
             let again = SignIn { name: username, next, remember: *remember, error: Some(text) };
             page(status, &again)
@@ -189,5 +189,6 @@ pub(super) async fn sign_out(
         return Ok(refused);
     }
     handle.logout().await?;
-    Ok(wants.answer("/", json!({ "signed_out": true })))
+    let answer = wants.answer("/", json!({ "signed_out": true }));
+    Ok(answer.into_response())
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use kvolt::middleware::{Result, Session};
 use serde::Deserialize;
 use serde_json::json;
@@ -81,7 +81,7 @@ pub(super) async fn change(
     };
     let ended = session.change_credentials(Some(version.into())).await?;
     tell(wants, &session, &format!("Password changed. {} ended.", others(ended))).await?;
-    Ok(wants.answer("/", json!({ "changed": true, "ended": ended })))
+    Ok(wants.answer("/", json!({ "changed": true, "ended": ended })).into_response())
 }
 
 fn failed(error: &dyn std::fmt::Display) -> Response {

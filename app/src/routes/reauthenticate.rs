@@ -2,7 +2,7 @@
 
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use kvolt::middleware::{Result, Session, local_path};
 use kvolt::session::Level;
 use serde::Deserialize;
@@ -53,5 +53,5 @@ pub(super) async fn prove(
         }));
     }
     session.reauthenticate(Level::One).await?;
-    Ok(wants.answer(next, json!({ "level": 1 })))
+    Ok(wants.answer(next, json!({ "level": 1 })).into_response())
 }

@@ -68,7 +68,7 @@ pub(super) async fn end(
     };
     if id == session.id() {
         session.logout().await?;
-        return Ok(wants.answer("/", json!({ "ended": 1 })));
+        return Ok(wants.answer("/", json!({ "ended": 1 })).into_response());
     }
     let ended = session.revoke(id).await?;
     tell(wants, &session, if ended { "That session was ended." } else { "It had ended before." })
@@ -87,7 +87,7 @@ pub(super) async fn revoke_others(wants: Wants, Act(session): Act) -> Result<Res
 
 pub(super) async fn revoke_all(wants: Wants, Act(session): Act) -> Result<Response> {
     session.revoke_all().await?;
-    Ok(wants.answer("/", json!({ "signed_out": true })))
+    Ok(wants.answer("/", json!({ "signed_out": true })).into_response())
 }
 
 /// Leaves a message for the next page, where pages are shown.

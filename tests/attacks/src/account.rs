@@ -63,7 +63,7 @@ async fn prove(Path(level): Path<u8>, session: Session<User>) -> Result<impl Int
     Ok((session.reauthenticate(level).await?, "thank you"))
 }
 
-async fn change_credentials(session: Session<User>) -> Result<&'static str> {
+async fn change_credentials(session: Session<User>) -> Result<impl IntoResponse> {
     session.change_credentials(None).await?;
     Ok("changed")
 }
