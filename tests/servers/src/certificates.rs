@@ -9,11 +9,10 @@ use crate::Failure;
 use crate::failure::OrPanic;
 use crate::folder::Folder;
 
-/// An authority of its own, with a certificate for servers and one for clients.
+/// A certificate authority, with a certificate for servers and one for clients.
 ///
-/// The server's is for `localhost` and `127.0.0.1`; the client's is issued to
-/// `kvolt`, the user that PostgreSQL looks for in it. The files are removed on
-/// drop; servers that use them have copies.
+/// The server's is for `localhost` and `127.0.0.1`. The client's is issued to `kvolt`, the user
+/// that PostgreSQL expects in it. The files are removed on drop; servers have copies of their own.
 #[derive(Debug)]
 pub struct Certificates {
     folder: Folder,
@@ -21,11 +20,11 @@ pub struct Certificates {
 }
 
 impl Certificates {
-    /// Makes new ones, signed by an authority that nobody else trusts.
+    /// Creates certificates, signed by an authority that no other program trusts.
     ///
     /// # Panics
     ///
-    /// If they can't be made or written.
+    /// Panics if they can't be made or written.
     #[track_caller]
     pub fn new() -> Self {
         Self::try_new().or_panic()
@@ -70,7 +69,7 @@ impl Certificates {
         self.folder.path().join(name)
     }
 
-    /// What a server needs of them, and whether it asks clients for a certificate.
+    /// The server's side of TLS, and whether it asks clients for a certificate.
     pub(crate) fn for_server(&self, asks_clients: bool) -> Tls {
         Tls { asks_clients, ..self.tls.clone() }
     }
@@ -88,7 +87,7 @@ pub(crate) struct Tls {
     authority: String,
     certificate: String,
     key: String,
-    /// Whether clients have to show a certificate too.
+    /// Whether clients must present a certificate too.
     pub(crate) asks_clients: bool,
 }
 

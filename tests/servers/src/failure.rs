@@ -1,10 +1,10 @@
 use std::error::Error;
 use std::fmt;
 
-/// Why a server could not be started, or did not do what it was asked.
+/// Why a server did not start, or rejected a command.
 ///
-/// It is for the person who reads the output of a test: a sentence, and where a
-/// server is at fault, the end of its log.
+/// The message is for the reader of a test's output: a sentence, and the end of the server's log if
+/// the server is at fault.
 #[derive(Clone)]
 pub struct Failure {
     kind: Kind,
@@ -19,17 +19,17 @@ enum Kind {
 }
 
 impl Failure {
-    /// Something that may be different at the next attempt.
+    /// A failure that the next attempt may not have.
     pub(crate) fn new(message: impl Into<String>) -> Self {
         Self { kind: Kind::Passing, message: message.into() }
     }
 
-    /// Something that no further attempt will change.
+    /// A failure that every attempt has.
     pub(crate) fn last(message: impl Into<String>) -> Self {
         Self { kind: Kind::Final, message: message.into() }
     }
 
-    /// Somebody took the port between its choice and the server's start.
+    /// Another process took the port before the server started.
     pub(crate) fn port_taken(message: impl Into<String>) -> Self {
         Self { kind: Kind::PortTaken, message: message.into() }
     }
@@ -42,7 +42,7 @@ impl Failure {
         self.kind == Kind::PortTaken
     }
 
-    /// Says before the message what was being done.
+    /// Prefixes the message with the action that failed.
     pub(crate) fn during(mut self, what: impl fmt::Display) -> Self {
         self.message = format!("{what}: {}", self.message);
         self
@@ -55,7 +55,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// As it is displayed: `expect` prints the `Debug` form, and a log is unreadable in one line.
+/// The same as `Display`, because `expect` prints this form, and a log must keep its lines.
 impl fmt::Debug for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -64,7 +64,7 @@ impl fmt::Debug for Failure {
 
 impl Error for Failure {}
 
-/// Adds to an error of the operating system what was being done.
+/// Adds the action that failed to an error of the operating system.
 pub(crate) trait During<T> {
     fn during(self, what: impl fmt::Display) -> Result<T, Failure>;
 }
@@ -75,7 +75,7 @@ impl<T> During<T> for std::io::Result<T> {
     }
 }
 
-/// Ends the test where a server fails: the report is then at the line of the test.
+/// Panics at the line of the test if a server fails.
 pub(crate) trait OrPanic<T> {
     #[track_caller]
     fn or_panic(self) -> T;

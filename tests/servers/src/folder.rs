@@ -19,7 +19,7 @@ pub(crate) struct Folder {
     owner: Option<Owner>,
 }
 
-/// Whom a server runs as, where that is not who runs this process.
+/// The user that a server runs as, if it is not the user of this process.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Owner {
     pub(crate) uid: u32,
@@ -27,7 +27,7 @@ pub(crate) struct Owner {
 }
 
 impl Owner {
-    /// `nobody` where this process is root's, as some servers refuse to run as root.
+    /// `nobody` if this process runs as root, because some servers do not run as root.
     pub(crate) fn unprivileged() -> Result<Option<Self>, Failure> {
         if !rustix::process::geteuid().is_root() {
             return Ok(None);
@@ -44,10 +44,10 @@ impl Owner {
 }
 
 impl Folder {
-    /// A new, empty folder that only its owner can look into.
+    /// Creates an empty folder that only its owner can list.
     pub(crate) fn new(label: &str, owner: Option<Owner>) -> Result<Self, Failure> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        // Short, since the path of a Unix socket has at most 107 bytes.
+        // Short, because the path of a Unix socket has at most 107 bytes.
         let name = format!("{label}-{}", COUNT.fetch_add(1, Ordering::Relaxed));
         let folder = Self { path: root()?.join(name), owner };
         let made = DirBuilder::new().mode(0o700).create(&folder.path);
@@ -84,20 +84,20 @@ impl Folder {
 
     /// The processes that work in this folder: a server and whatever it started.
     ///
-    /// Their groups would not do: every backend of PostgreSQL makes a group of its
-    /// own. Nor would parents, which are gone once a server was killed.
+    /// Process groups would miss some: every backend of PostgreSQL has a group of its own. Parents
+    /// are gone once a server was killed.
     pub(crate) fn processes(&self) -> Vec<Pid> {
         let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
         let of_entry = |entry: fs::DirEntry| {
             let pid = entry.file_name().to_str()?.parse().ok()?;
-            // Fails for what has ended, and for what is not ours to look at.
+            // Fails for processes that have ended, and for those of other users.
             let works_in = fs::read_link(entry.path().join("cwd")).ok()?;
             works_in.starts_with(&self.path).then_some(pid).and_then(Pid::from_raw)
         };
         entries.flatten().filter_map(of_entry).collect()
     }
 
-    /// Sends a signal to each of them; who has ended meanwhile needs none.
+    /// Sends a signal to each of them that still runs.
     pub(crate) fn signal(&self, signal: Signal) -> usize {
         let processes = self.processes();
         for pid in &processes {
@@ -109,7 +109,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // What can't be removed now, the watchdog removes later.
+        // The watchdog removes the rest later.
         let _ = fs::remove_dir_all(&self.path);
     }
 }

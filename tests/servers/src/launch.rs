@@ -1,4 +1,4 @@
-//! How a program is started, and the programs that run once and end.
+//! Starting servers, and running programs that end by themselves.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::OpenOptions;
@@ -34,7 +34,7 @@ impl Launch {
         }
     }
 
-    /// A client: not in the folder of its server, so that it is not killed with it.
+    /// A client. It does not run in the folder of its server, so it is not killed with it.
     pub(crate) fn client(program: impl Into<PathBuf>) -> Result<Self, Failure> {
         let folder = crate::root::root()?.to_owned();
         Ok(Self { program: program.into(), args: Vec::new(), folder, owner: None })
@@ -50,7 +50,7 @@ impl Launch {
         self
     }
 
-    /// Starts it, what it prints appended to the log.
+    /// Starts it, and appends its output to the log.
     pub(crate) fn spawn(&self, log: &Path) -> Result<Child, Failure> {
         let open = || OpenOptions::new().create(true).append(true).open(log);
         let what = format!("{} can't be opened", log.display());
@@ -64,7 +64,7 @@ impl Launch {
             .map_err(|failure| Failure::last(failure.to_string()))
     }
 
-    /// Runs it to its end and returns what it printed, or why it failed.
+    /// Runs it to its end and returns its output, or why it failed.
     pub(crate) fn run(&self, input: &str) -> Result<String, Failure> {
         let mut child = self
             .command()
@@ -73,7 +73,7 @@ impl Launch {
             .stderr(Stdio::piped())
             .spawn()
             .during(self.does_not_start())?;
-        // Beside each other: a full pipe would block the program, and it us.
+        // At the same time, because a full pipe blocks the program.
         let input = child.stdin.take().map(|mut pipe| {
             let input = input.to_owned();
             thread::spawn(move || pipe.write_all(input.as_bytes()))
@@ -87,7 +87,7 @@ impl Launch {
             }
         });
         if status.is_err() {
-            // With what it started, which would keep its pipes open.
+            // With its children, which would keep its pipes open.
             if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
                 let _ = kill_process_group(group, Signal::KILL);
             }
@@ -96,7 +96,7 @@ impl Launch {
         let text = |reader: Option<thread::JoinHandle<String>>| {
             reader.and_then(|thread| thread.join().ok()).unwrap_or_default()
         };
-        // A program may end without reading all its input; its status says whether that is well.
+        // A program may end before it has read all its input. Its status says whether it succeeded.
         drop(input.map(thread::JoinHandle::join));
         let (out, error) = (text(out), text(error));
         let status = status.map_err(|failure| failure.during(self.name()))?;
@@ -110,8 +110,8 @@ impl Launch {
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command.args(&self.args).current_dir(&self.folder);
-        // Nothing of the environment may change what a server does: no PGDATA, no
-        // language for its messages, no configuration in a home folder.
+        // The environment must not change what a server does: no PGDATA, no language for its
+        // messages, no configuration in a home folder.
         command.env_clear().env("LC_ALL", "C.UTF-8").env("TZ", "UTC");
         command.env("HOME", &self.folder).env("TMPDIR", &self.folder);
         command.env("PATH", crate::package::search_path());
@@ -136,7 +136,7 @@ impl Launch {
 fn read_all(mut from: impl Read + Send + 'static) -> thread::JoinHandle<String> {
     thread::spawn(move || {
         let mut bytes = Vec::new();
-        // What came before an error is worth showing.
+        // The output before an error helps to explain it.
         let _ = from.read_to_end(&mut bytes);
         String::from_utf8_lossy(&bytes).into_owned()
     })

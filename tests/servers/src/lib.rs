@@ -1,11 +1,11 @@
-//! Real servers for tests and benchmarks, each on a free port and in a folder of
-//! its own, and gone when it is dropped.
+//! Real servers for tests and benchmarks. Each has a free port and a folder of its own, and is
+//! removed when it is dropped.
 //!
 //! ```
 //! use kvolt_servers::{Package, Proxy, Redis, require};
 //!
 //! if !require(&[Package::Redis]) {
-//!     return; // somebody set KVOLT_SKIP_SERVERS=1
+//!     return; // KVOLT_SKIP_SERVERS=1 is set
 //! }
 //! let redis = Redis::builder().append_only().start();
 //! redis.cli(&["SET", "visits", "1"]);
@@ -16,14 +16,14 @@
 //! let proxy = Proxy::to(redis.port());
 //! let url = proxy.url(&redis.url()); // for the client under test
 //! proxy.blackhole();
-//! // what does it do now?
+//! // the client gets no reply
 //! proxy.restore();
 //! # assert!(url.starts_with("redis://127.0.0.1:"));
 //! ```
 //!
-//! # What is here
+//! # Contents
 //!
-//! | type | what it is |
+//! | type | |
 //! |---|---|
 //! | [`Redis`] | one server: Redis 7, Redis 6.2 or Valkey 9 ([`Flavour`]) |
 //! | [`RedisCluster`] | three masters, a replica each |
@@ -31,29 +31,28 @@
 //! | [`Postgres`], [`PgBouncer`] | PostgreSQL, and a pooler in front of it |
 //! | [`MariaDb`] | MariaDB |
 //! | [`Proxy`] | a network in front of any of them that fails on demand, and counts |
-//! | [`Certificates`] | an authority of its own, for TLS |
-//! | [`Server`] | what all servers do: kill, stop, restart, pause, resume |
+//! | [`Certificates`] | a certificate authority, for TLS |
+//! | [`Server`] | common to all servers: kill, stop, restart, pause, resume |
 //! | [`Monitor`] | the commands that a Redis executed |
-//! | [`Package`], [`require`] | what has to be installed |
+//! | [`Package`], [`require`] | the packages that must be installed |
 //!
 //! # How it works
 //!
-//! - Everything blocks, and no runtime is needed; in async tests, what takes long
-//!   belongs into `spawn_blocking`, and the rest takes milliseconds.
-//! - **Failures panic**, at the line of the test: a test that can't talk to its
-//!   server has failed. Whoever wants the failure instead calls the `try_` form.
-//! - Methods take `&self`: a server in a `static` serves all tests of a program, and
-//!   one thread may kill what another one uses.
-//! - A server gets no other environment than its own, no configuration of the
-//!   machine's, and runs as `nobody` where it refuses to be root's.
-//! - Nothing is left: a dropped server is killed with all that it started. When the
-//!   whole program ends, even by SIGKILL or with servers in a `static`, a watchdog
-//!   (a small shell script) ends what it finds and removes the folders.
-//! - The harness speaks to each server over a Unix socket, so that TLS, passwords
-//!   and proxies are nothing to it.
+//! - All calls block, without a runtime. In async tests, slow calls belong into `spawn_blocking`;
+//!   the others take milliseconds.
+//! - **Failures panic** at the line of the test: a test that can't reach its server has failed. The
+//!   `try_` forms return the failure instead.
+//! - Methods take `&self`: a server in a `static` serves all tests of a program, and one thread may
+//!   kill a server that another one uses.
+//! - A server gets an empty environment and no configuration of the machine. It runs as `nobody` if
+//!   it does not run as root.
+//! - Nothing remains: a dropped server is killed with its children. When the test program ends, even
+//!   by SIGKILL or with servers in a `static`, a watchdog (a small shell script) ends the remaining
+//!   processes and removes the folders.
+//! - The harness uses each server's Unix socket, so TLS, passwords and proxies do not affect it.
 //!
-//! It needs Linux, for `/proc`. `cargo xtask test --only servers` installs what is
-//! missing on Debian.
+//! It needs Linux, for `/proc`. `cargo xtask test --install --only servers` installs
+//! missing packages on Debian.
 
 mod certificates;
 mod failure;

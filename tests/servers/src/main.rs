@@ -1,7 +1,7 @@
-//! Says what `cargo xtask test` has to install before the tests can run.
+//! Prints the packages that `cargo xtask test` must install before the tests can run.
 //!
-//! A program and not a function that `xtask` calls: that would make every chore
-//! wait until this crate and what it needs are built. It prints, a line for each:
+//! This is a program and not a function that `xtask` calls, so that other chores need not build this
+//! crate and its dependencies. It prints a line for each package:
 //!
 //! ```text
 //! debian PACKAGE

@@ -12,9 +12,9 @@ use crate::launch::Launch;
 use crate::server::{Server, Signals};
 use crate::{Certificates, Failure, Package, ports};
 
-/// A MariaDB server of its own, with the user and the database `kvolt`.
+/// A MariaDB server, with the user and the database `kvolt`.
 ///
-/// [`Server`]'s methods are this type's too.
+/// It dereferences to [`Server`].
 #[derive(Debug)]
 pub struct MariaDb {
     server: Server,
@@ -22,7 +22,7 @@ pub struct MariaDb {
     password: String,
 }
 
-/// How the harness speaks to a server: over its Unix socket, as `root`.
+/// The harness' client: over the server's Unix socket, as `root`.
 #[derive(Debug, Clone)]
 struct Client {
     program: PathBuf,
@@ -33,17 +33,17 @@ const USER: &str = "kvolt";
 const DATABASE: &str = "kvolt";
 
 impl MariaDb {
-    /// One as an installation leaves it: every commit is on disk.
+    /// Starts a server with default settings: every commit waits for the disk.
     ///
     /// # Panics
     ///
-    /// If it is not installed or does not come up.
+    /// Panics if it is not installed or does not start.
     #[track_caller]
     pub fn start() -> Self {
         Self::builder().start()
     }
 
-    /// One with settings.
+    /// Returns a builder with the settings of a server.
     pub fn builder() -> MariaDbBuilder {
         MariaDbBuilder::default()
     }
@@ -57,17 +57,17 @@ impl MariaDb {
     ///
     /// # Panics
     ///
-    /// If the server refuses it, or can't be reached.
+    /// Panics if the server rejects it or can't be reached.
     #[track_caller]
     pub fn sql(&self, sql: &str) -> String {
         self.try_sql(sql).or_panic()
     }
 
-    /// The same, for what may be refused.
+    /// Runs SQL as [`sql`](Self::sql) does, or returns why that failed.
     ///
     /// # Errors
     ///
-    /// What the client says.
+    /// Returns an error with the client's message if the server rejects the SQL.
     pub fn try_sql(&self, sql: &str) -> Result<String, Failure> {
         self.client.run(&["--database", DATABASE], sql)
     }
@@ -108,37 +108,37 @@ impl MariaDbBuilder {
         self
     }
 
-    /// Whether a commit waits for the disk; on unless it is turned off for speed.
+    /// Whether a commit waits for the disk. Defaults to `true`.
     pub fn fsync(self, on: bool) -> Self {
         self.config("innodb-flush-log-at-trx-commit", if on { "1" } else { "2" })
     }
 
-    /// How many connections it admits, ten at least; 151 without this.
+    /// The maximum number of connections, at least 10. Defaults to 151.
     pub fn max_connections(self, count: u32) -> Self {
         self.config("max-connections", &count.to_string())
     }
 
-    /// Over TCP only TLS, with this certificate.
+    /// Accepts only TLS over TCP, with this certificate.
     pub fn tls(mut self, certificates: &Certificates) -> Self {
         self.tls = Some(certificates.for_server(false));
         self
     }
 
-    /// Makes the database, starts the server and waits until it answers.
+    /// Creates the database, starts the server and waits until it answers.
     ///
     /// # Panics
     ///
-    /// If it is not installed or does not come up; the end of its log says why.
+    /// Panics if it is not installed or does not start; the message has the end of its log.
     #[track_caller]
     pub fn start(self) -> MariaDb {
         self.try_start().or_panic()
     }
 
-    /// The same, for whoever wants to know why it does not start.
+    /// Starts it and waits until it answers, or returns why that failed.
     ///
     /// # Errors
     ///
-    /// If it is not installed or does not come up.
+    /// Returns an error if it is not installed or does not start.
     pub fn try_start(&self) -> Result<MariaDb, Failure> {
         Package::MariaDb.available()?;
         let owner = Owner::unprivileged()?;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::Failure;
 
-/// A server that has to be installed before a test can use it.
+/// A server that must be installed before a test can use it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Package {
@@ -22,7 +22,7 @@ pub enum Package {
     PgBouncer,
 }
 
-/// Where a package comes from.
+/// The source of a package.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
     /// A package of Debian.
@@ -43,7 +43,7 @@ impl Package {
     pub const ALL: [Self; 6] =
         [Self::Redis, Self::Redis62, Self::Valkey9, Self::Postgres, Self::MariaDb, Self::PgBouncer];
 
-    /// Where it comes from.
+    /// Its source.
     pub fn source(self) -> Source {
         match self {
             Self::Redis => Source::Debian("redis-server"),
@@ -60,11 +60,11 @@ impl Package {
         }
     }
 
-    /// Whether it can be started here; if not, what is missing.
+    /// Checks that it can be started here.
     ///
     /// # Errors
     ///
-    /// If one of its programs is not found; the message names the package.
+    /// Returns an error if one of its programs is not found; the message names the package.
     pub fn available(self) -> Result<(), Failure> {
         let programs: &[&str] = match self {
             Self::Redis => &["redis-server"],
@@ -76,7 +76,7 @@ impl Package {
         programs.iter().try_for_each(|program| self.program(program).map(drop))
     }
 
-    /// Where one of its programs lies.
+    /// The path of one of its programs.
     pub(crate) fn program(self, name: &str) -> Result<PathBuf, Failure> {
         let found = match self.source() {
             Source::Wheel { package, program } => {
@@ -114,10 +114,9 @@ impl fmt::Display for Package {
     }
 }
 
-/// Whether a test that needs these servers can go on.
+/// Whether a test that needs these servers can run.
 ///
-/// `false` means that the test is to be left out, as somebody wants who set
-/// `KVOLT_SKIP_SERVERS=1`:
+/// Returns `false` if the test must be skipped, because `KVOLT_SKIP_SERVERS=1` is set:
 ///
 /// ```
 /// # use kvolt_servers::{Package, Redis, require};
@@ -129,8 +128,8 @@ impl fmt::Display for Package {
 ///
 /// # Panics
 ///
-/// If one is missing and that variable is not set: a test that silently does
-/// nothing looks as if it had passed.
+/// Panics if a server is missing and that variable is not set. A test that silently does nothing
+/// would seem to have passed.
 #[must_use = "a test goes on only if this is true"]
 #[track_caller]
 pub fn require(packages: &[Package]) -> bool {
@@ -144,22 +143,22 @@ pub fn require(packages: &[Package]) -> bool {
     panic!("{failure}; with {WITH_SKIPPING}=1 such tests are left out");
 }
 
-/// The packages that have to be installed before all tests can run.
+/// The packages that must be installed before all tests can run.
 pub fn missing() -> Vec<Package> {
     Package::ALL.into_iter().filter(|package| package.available().is_err()).collect()
 }
 
-/// Where `cargo xtask test --only servers` unpacks the programs that Debian does not have.
+/// The folder of the programs that Debian does not have.
 pub(crate) fn wheels_folder() -> PathBuf {
     if let Some(folder) = std::env::var_os("KVOLT_SERVERS_DIR") {
         return folder.into();
     }
-    // Not the folder that cargo builds to, which may be another one for every build.
+    // Not cargo's target folder, which may differ between builds.
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2);
     workspace.unwrap_or(Path::new(".")).join("target/servers")
 }
 
-/// The newest PostgreSQL: Debian keeps its versions beside each other, outside of `PATH`.
+/// The newest PostgreSQL. Debian installs several versions, outside of `PATH`.
 fn postgres_folder() -> Option<PathBuf> {
     let is_whole = |folder: &PathBuf| {
         ["postgres", "initdb", "psql"].iter().all(|program| folder.join(program).is_file())
@@ -180,7 +179,7 @@ fn in_path(name: &str) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
-/// `PATH`, and where Debian puts servers, which an ordinary user's `PATH` leaves out.
+/// `PATH`, and Debian's folders of servers, which are not in an ordinary user's `PATH`.
 pub(crate) fn search_path() -> OsString {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let servers = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);

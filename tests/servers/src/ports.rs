@@ -1,4 +1,4 @@
-//! Ports that nobody listens on.
+//! Free ports.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
@@ -7,21 +7,20 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 
 use crate::Failure;
 
-/// The ports that are given out.
+/// The ports to choose from.
 ///
-/// They lie below 32768, where the kernel's own choices begin. A port that
-/// binding to 0 yields would be lost while its server is down: to another test
-/// that binds to 0, or to a client that tries to connect and is given this very
-/// port as its own, so that it connects to itself.
+/// They are below 32768, where the kernel's own choices begin. A port that the kernel chose could be
+/// lost while its server is down: to another test that binds to port 0, or to a client that gets this
+/// port as its own and connects to itself.
 const FIRST: u16 = 10_240;
 const LAST: u16 = 22_527;
 
-/// A node of a Redis Cluster talks to the others on its port plus this.
+/// The nodes of a Redis Cluster reach each other on their port plus this.
 pub(crate) const BUS_OFFSET: u16 = 10_000;
 
 const MAX_ATTEMPTS: usize = 1_000;
 
-/// What this process gave out stays given out: a killed server restarts on its port.
+/// Ports that this process has used are not used again: a killed server restarts on its port.
 static GIVEN: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
 
 /// A port that is free, and whose cluster bus port is free too.
@@ -37,7 +36,7 @@ pub(crate) fn free() -> Result<u16, Failure> {
     Err(Failure::last(format!("no port is free between {FIRST} and {LAST}")))
 }
 
-/// Starts something on a free port, and on another where that was taken meanwhile.
+/// Starts a server on a free port, and on another one if that port was taken meanwhile.
 pub(crate) fn start_on_free<T>(
     mut start: impl FnMut(u16) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
@@ -55,9 +54,10 @@ fn is_free(port: u16) -> bool {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
 
-/// Unlike in every process: two test programs that start at once must not race for one port.
+/// Differs between processes: two test programs that start at the same time must not race for one
+/// port.
 pub(crate) fn random() -> u64 {
-    // Every `RandomState` has other keys, and the first ones are random.
+    // `RandomState` has random keys.
     RandomState::new().hash_one(std::process::id())
 }
 

@@ -1,4 +1,4 @@
-//! The folder that all servers of this process live in, and the watchdog that removes it.
+//! The folder of all servers of this process, and the watchdog that removes it.
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
@@ -12,19 +12,18 @@ use crate::{Failure, ports};
 
 struct Root {
     path: PathBuf,
-    /// Holds the pipe at whose end the watchdog does its work, and so is never dropped.
+    /// Holds the pipe whose end starts the watchdog's work, so it is never dropped.
     _watchdog: Child,
 }
 
 static ROOT: OnceLock<Result<Root, Failure>> = OnceLock::new();
 
-/// Where the folders of servers are made.
+/// The folder in which the folders of servers are created.
 ///
-/// When this process ends, be it by a signal or while a static still holds a
-/// server, a small shell script ends every process that works in here and
-/// removes the whole. It is no descendant's duty: a server does not know who
-/// started it, and the kernel's parent-death signal comes when the *thread* ends
-/// that started a server, which for a test is long before the program does.
+/// When this process ends, even by a signal or while a static still holds a server, a small shell
+/// script ends every process that works in this folder, and removes it. The servers can't do that
+/// themselves: the kernel's parent-death signal comes when the *thread* that started a server ends,
+/// which for a test is long before the program ends.
 pub(crate) fn root() -> Result<&'static Path, Failure> {
     match ROOT.get_or_init(create) {
         Ok(root) => Ok(&root.path),
@@ -34,7 +33,7 @@ pub(crate) fn root() -> Result<&'static Path, Failure> {
 
 fn create() -> Result<Root, Failure> {
     let path = std::env::temp_dir().join(format!("kvolt-servers-{:08x}", ports::random() as u32));
-    // Others may pass through, since some servers run as another user, but not list.
+    // Other users may enter but not list it, because some servers run as another user.
     let made = DirBuilder::new().mode(0o711).create(&path);
     made.during(format_args!("the folder {} can't be made", path.display()))?;
     let watchdog = Command::new("sh")

@@ -11,16 +11,16 @@ use crate::folder::Folder;
 use crate::launch::Launch;
 use crate::{Failure, wait};
 
-/// How long a server may take to end in an orderly way when it is dropped.
+/// How long a dropped server may take to shut down.
 const DROP_PATIENCE: Duration = Duration::from_secs(5);
 
-/// How much of a log is shown when a server does not come up.
+/// How much of the log a failure shows.
 const MAX_TAIL_BYTES: usize = 4_000;
 
-/// A running server, or one that was stopped and can be started again.
+/// A server that runs, or that was stopped and can be started again.
 ///
-/// This is what all servers have in common. On drop the process and everything
-/// that it started are ended, and its folder is removed.
+/// This is common to all servers. On drop, the process and its children are ended, and its folder is
+/// removed.
 pub struct Server {
     name: &'static str,
     port: u16,
@@ -35,12 +35,12 @@ pub struct Server {
 /// Asks a server whether it is ready.
 pub(crate) type Ready = Box<dyn Fn() -> Result<(), Failure> + Send + Sync>;
 
-/// What a server understands.
+/// The signals that a server understands.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Signals {
-    /// End in an orderly way, and let nobody wait for their clients.
+    /// Shuts down without waiting for clients.
     pub(crate) stop: Signal,
-    /// End at once, but leave nothing of the system's behind.
+    /// Ends at once, and releases the system's resources.
     pub(crate) quit: Signal,
 }
 
@@ -83,7 +83,7 @@ impl Server {
         pid.is_some_and(|pid| !is_stopped(pid))
     }
 
-    /// What it wrote to its log so far.
+    /// Its log so far.
     pub fn log(&self) -> String {
         let bytes = std::fs::read(self.log_file()).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
@@ -111,7 +111,7 @@ impl Server {
         self.up().or_panic();
     }
 
-    /// Stops it in its tracks: connections stay open, and nobody answers.
+    /// Pauses it: connections stay open, and it does not answer.
     #[track_caller]
     pub fn pause(&self) {
         self.freeze().or_panic();

@@ -12,7 +12,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 ///
 /// # Panics
 ///
-/// If it is not within 60 seconds.
+/// Panics if it is not within 60 seconds.
 #[track_caller]
 pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let attempt = || match condition() {

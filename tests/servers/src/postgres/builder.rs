@@ -39,7 +39,7 @@ impl PostgresBuilder {
         self.config("max_connections", &count.to_string())
     }
 
-    /// A password that the user `kvolt` has to prove (by SCRAM) over TCP; without
+    /// A password that the user `kvolt` must prove (by SCRAM) over TCP; without
     /// this, everybody on this machine is trusted.
     pub fn password(mut self, password: &str) -> Self {
         self.password = Some(password.to_owned());
@@ -62,17 +62,17 @@ impl PostgresBuilder {
     ///
     /// # Panics
     ///
-    /// If it is not installed or does not come up; the end of its log says why.
+    /// Panics if it is not installed or does not start; the message has the end of its log.
     #[track_caller]
     pub fn start(self) -> Postgres {
         self.try_start().or_panic()
     }
 
-    /// The same, for whoever wants to know why it does not start.
+    /// Starts it and waits until it answers, or returns why that failed.
     ///
     /// # Errors
     ///
-    /// If it is not installed or does not come up.
+    /// Returns an error if it is not installed or does not start.
     pub fn try_start(&self) -> Result<Postgres, Failure> {
         Package::Postgres.available()?;
         let owner = Owner::unprivileged()?;
@@ -84,7 +84,7 @@ impl PostgresBuilder {
         let folder = Folder::new("postgres", owner)?;
         let data = folder.path().join("data");
         Launch::within(&folder, program("initdb")?)
-            // What is written here need not survive a power failure.
+            // This data need not survive a power failure.
             .args(["--no-sync", "--username", USER, "--auth", "trust"])
             .args(["--encoding", "UTF8", "--locale", "C.UTF-8", "--pgdata"])
             .arg(&data)

@@ -16,7 +16,7 @@ use crate::{Failure, Server};
 /// A PostgreSQL server of its own, with the user and the database `kvolt`.
 ///
 /// The user is a superuser, so that tests can make whatever others they need.
-/// [`Server`]'s methods are this type's too.
+/// It dereferences to [`Server`].
 #[derive(Debug)]
 pub struct Postgres {
     server: Server,
@@ -42,13 +42,13 @@ impl Postgres {
     ///
     /// # Panics
     ///
-    /// If it is not installed or does not come up.
+    /// Panics if it is not installed or does not start.
     #[track_caller]
     pub fn start() -> Self {
         Self::builder().start()
     }
 
-    /// One with settings.
+    /// Returns a builder with the settings of a server.
     pub fn builder() -> PostgresBuilder {
         PostgresBuilder::default()
     }
@@ -65,17 +65,17 @@ impl Postgres {
     ///
     /// # Panics
     ///
-    /// If the server refuses it, or can't be reached.
+    /// Panics if the server rejects it or can't be reached.
     #[track_caller]
     pub fn psql(&self, sql: &str) -> String {
         self.try_psql(sql).or_panic()
     }
 
-    /// The same, for what may be refused.
+    /// Runs SQL as [`psql`](Self::psql) does, or returns why that failed.
     ///
     /// # Errors
     ///
-    /// What psql says.
+    /// Returns an error with psql's message if the server rejects the SQL.
     pub fn try_psql(&self, sql: &str) -> Result<String, Failure> {
         self.client.run(DATABASE, sql)
     }

@@ -12,7 +12,7 @@ use crate::{Failure, Package, ports};
 /// A PgBouncer in transaction mode: each transaction of a client may meet another
 /// connection to the server.
 ///
-/// [`Server`]'s methods are this type's too.
+/// It dereferences to [`Server`].
 #[derive(Debug)]
 pub struct PgBouncer {
     server: Server,
@@ -28,7 +28,7 @@ impl PgBouncer {
     ///
     /// # Panics
     ///
-    /// If it is not installed or does not come up.
+    /// Panics if it is not installed or does not start.
     #[track_caller]
     pub fn start(postgres: &Postgres) -> Self {
         Self::with_pool_size(postgres, 2)
@@ -38,7 +38,7 @@ impl PgBouncer {
     ///
     /// # Panics
     ///
-    /// If it is not installed or does not come up.
+    /// Panics if it is not installed or does not start.
     #[track_caller]
     pub fn with_pool_size(postgres: &Postgres, pool_size: u32) -> Self {
         Self::try_start(postgres, pool_size).or_panic()
@@ -61,7 +61,7 @@ impl PgBouncer {
             };
             let asked = client.clone();
             let ready = Box::new(move || asked.run(CONSOLE, "show version").map(drop));
-            // Interrupted, it waits for its clients; told to terminate, it ends.
+            // `SIGINT` makes it wait for its clients; `SIGTERM` does not.
             let signals = Signals { stop: Signal::TERM, quit: Signal::KILL };
             let server = Server::start("PgBouncer", port, folder, launch, signals, ready)?;
             Ok(Self { server, client, pool_size })
@@ -82,7 +82,7 @@ impl PgBouncer {
     ///
     /// # Panics
     ///
-    /// If the server refuses it, or can't be reached.
+    /// Panics if the server rejects it or can't be reached.
     #[track_caller]
     pub fn psql(&self, sql: &str) -> String {
         self.client.run(DATABASE, sql).or_panic()
@@ -92,7 +92,7 @@ impl PgBouncer {
     ///
     /// # Panics
     ///
-    /// If it refuses the command, or can't be reached.
+    /// Panics if it refuses the command, or can't be reached.
     #[track_caller]
     pub fn console(&self, command: &str) -> String {
         self.client.run(CONSOLE, command).or_panic()

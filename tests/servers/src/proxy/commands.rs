@@ -1,13 +1,13 @@
 //! Counting the commands that a client sends.
 
 /// Counts the commands in what one client sends, whatever it speaks: the protocol of Redis,
-/// PostgreSQL or MySQL, without TLS. What is none of these has no commands.
+/// PostgreSQL or MySQL, without TLS. Other protocols have no commands.
 #[derive(Debug, Default)]
 pub(super) struct Commands {
     protocol: Option<Protocol>,
-    /// What has come of a message that is not complete; of long ones, only their head.
+    /// The received part of an incomplete message; of a long one, only the head.
     head: Vec<u8>,
-    /// How many bytes of the message are still to come, and are not looked at.
+    /// The number of further bytes of the message, which are not read.
     skip: usize,
 }
 
@@ -29,13 +29,13 @@ enum Protocol {
 enum Head {
     /// More bytes are needed.
     Partial,
-    /// So many bytes are the head, and so many follow that need not be looked at.
+    /// The length of the head, and of the rest, which need not be read.
     Message { head: usize, rest: usize, commands: u64 },
     /// It is not what it seemed to be.
     Nonsense,
 }
 
-/// A longer line or head is none.
+/// The longest line or head.
 const MAX_HEAD: usize = 1024;
 
 impl Commands {

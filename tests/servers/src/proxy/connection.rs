@@ -30,7 +30,7 @@ pub(super) fn serve(shared: &Shared, client: TcpStream) {
     shared.forget(id);
 }
 
-/// Passes bytes both ways until both sides have said all they had to say.
+/// Passes bytes both ways until both sides have closed.
 fn pass(shared: &Shared, id: u64, client: &TcpStream, server: &TcpStream) {
     let client_spoke = AtomicBool::new(false);
     let spoke = &client_spoke;
@@ -85,19 +85,19 @@ fn write(
     for (arrives, bytes) in from {
         thread::sleep(arrives.saturating_duration_since(wait::now()));
         if !shared.wait_for_passage(id, direction) || to.write_all(&bytes).is_err() {
-            // Whoever still sends in this direction learns that nobody listens.
+            // A peer that still sends in this direction gets an error.
             shared.close(id);
             return;
         }
     }
-    // The end of what one side had to say passes like what it said.
+    // The end of one side's data is passed on like the data.
     if shared.wait_for_passage(id, direction) {
         let _ = to.shutdown(Shutdown::Write);
     }
 }
 
 impl Shared {
-    /// Makes a connection known to whoever cuts it; none if that has happened already.
+    /// Registers a connection, so that it can be cut; `None` if it was cut already.
     fn register(&self, client: &TcpStream) -> Option<u64> {
         client.set_nodelay(true).ok()?;
         let client = client.try_clone().ok()?;

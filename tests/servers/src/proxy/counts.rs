@@ -1,7 +1,7 @@
 use std::ops::Sub;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What went through a [`Proxy`](super::Proxy).
+/// The traffic through a [`Proxy`](super::Proxy).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Counts {

@@ -21,7 +21,7 @@ use counts::Counters;
 pub struct Proxy {
     port: u16,
     shared: Arc<Shared>,
-    /// Accepts connections while it lives; while the proxy is cut, there is none.
+    /// Accepts connections while it exists; `None` while the proxy is cut.
     acceptor: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -43,7 +43,7 @@ struct State {
     open: HashMap<u64, Vec<TcpStream>>,
 }
 
-/// What becomes of what is sent.
+/// How the proxy treats data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Mode {
     #[default]
@@ -52,7 +52,7 @@ enum Mode {
     Blackhole,
     /// Requests pass, replies are held.
     RepliesHeld,
-    /// Nobody is connected, and nobody can connect.
+    /// No client is connected or can connect.
     Cut,
 }
 
@@ -67,7 +67,7 @@ impl Proxy {
     ///
     /// # Panics
     ///
-    /// If no port is free.
+    /// Panics if no port is free.
     #[track_caller]
     pub fn to(port: u16) -> Self {
         Self::try_to(port).or_panic()
@@ -95,7 +95,7 @@ impl Proxy {
     ///
     /// # Panics
     ///
-    /// If the URL is not that of the server behind this proxy.
+    /// Panics if the URL is not that of the server behind this proxy.
     #[track_caller]
     pub fn url(&self, of_server: &str) -> String {
         let server = self.shared.server.to_string();
@@ -115,20 +115,20 @@ impl Proxy {
         self.stop_accepting();
     }
 
-    /// Closes all connections; who connects anew is served.
+    /// Closes all connections. Clients can connect again.
     pub fn drop_connections(&self) {
         self.shared.close_all(&mut self.shared.state());
     }
 
     /// Accepts connections and keeps them open, and passes nothing either way, as
-    /// when a cable is pulled. What was sent meanwhile arrives after [`restore`](Self::restore).
+    /// when a cable is pulled. Data that was sent meanwhile arrives after [`restore`](Self::restore).
     #[track_caller]
     pub fn blackhole(&self) {
         self.accept_again(Mode::Blackhole).or_panic();
     }
 
     /// Passes requests and holds the replies: the server does what it is asked, and
-    /// nobody learns that it did.
+    /// neither side is notified.
     #[track_caller]
     pub fn hold_replies(&self) {
         self.accept_again(Mode::RepliesHeld).or_panic();
@@ -146,7 +146,7 @@ impl Proxy {
         self.accept_again(Mode::Passing).or_panic();
     }
 
-    /// What went through so far; the difference of two says what a call cost.
+    /// The traffic so far. The difference of two is the cost of a call.
     pub fn counts(&self) -> Counts {
         self.shared.counters.read()
     }
@@ -168,7 +168,7 @@ impl Proxy {
     fn stop_accepting(&self) {
         let mut acceptor = self.acceptor.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(acceptor) = acceptor.take() else { return };
-        // It waits for a connection, and looks at the mode when there is one.
+        // It waits for a connection, and then reads the mode.
         let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
         let _ = acceptor.join();
     }
@@ -229,7 +229,7 @@ fn accept_on(port: u16, shared: &Arc<Shared>) -> Result<JoinHandle<()>, Failure>
             if shared.state().mode == Mode::Cut {
                 return;
             }
-            // One that was gone before it was accepted is nobody's concern.
+            // A connection that was closed before it was accepted is ignored.
             let Ok(client) = client else { continue };
             let shared = Arc::clone(&shared);
             thread::spawn(move || connection::serve(&shared, client));

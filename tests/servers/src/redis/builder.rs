@@ -12,7 +12,7 @@ use crate::{Certificates, Failure, Package, ports};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Flavour {
-    /// What Debian has, with TLS.
+    /// Debian's server, with TLS.
     #[default]
     Redis7,
     /// Redis 6.2, without TLS.
@@ -22,7 +22,7 @@ pub enum Flavour {
 }
 
 impl Flavour {
-    /// What has to be installed for it.
+    /// The package that must be installed for it.
     pub fn package(self) -> Package {
         match self {
             Self::Redis7 => Package::Redis,
@@ -99,17 +99,17 @@ impl RedisBuilder {
     ///
     /// # Panics
     ///
-    /// If it is not installed or does not come up; the end of its log says why.
+    /// Panics if it is not installed or does not start; the message has the end of its log.
     #[track_caller]
     pub fn start(self) -> Redis {
         self.try_start().or_panic()
     }
 
-    /// The same, for whoever wants to know why it does not start.
+    /// Starts it and waits until it answers, or returns why that failed.
     ///
     /// # Errors
     ///
-    /// If it is not installed or does not come up.
+    /// Returns an error if it is not installed or does not start.
     pub fn try_start(&self) -> Result<Redis, Failure> {
         let program = self.flavour.package().program("redis-server")?;
         ports::start_on_free(|port| {
@@ -169,15 +169,15 @@ impl RedisBuilder {
         Ok(lines.join("\n") + "\n")
     }
 
-    /// What every server that stores something has.
+    /// The settings of every server that stores data.
     fn store(&self) -> Vec<String> {
         let mut lines = vec![
             "save \"\"".to_owned(),
-            // A replica is in step at once, and not after five seconds.
+            // A replica is in sync at once, and not after five seconds.
             "repl-diskless-sync-delay 0".to_owned(),
         ];
         if self.flavour != Flavour::Redis62 {
-            // Before 7.0 it was always on.
+            // Before 7.0 this was always on.
             lines.push("enable-debug-command yes".to_owned());
         }
         if let Some(password) = &self.password {
@@ -194,7 +194,7 @@ impl RedisBuilder {
         let mut lines = vec![
             "cluster-enabled yes".to_owned(),
             "cluster-node-timeout 2000".to_owned(),
-            // However long a replica was out of touch, it may take over.
+            // A replica may take over, however long it was disconnected.
             "cluster-replica-validity-factor 0".to_owned(),
             // A replica stays with its master, so that tests know where it is.
             "cluster-migration-barrier 100".to_owned(),
@@ -206,7 +206,7 @@ impl RedisBuilder {
     }
 }
 
-/// A server that still reads its data answers `LOADING`.
+/// A server that still reads its data replies `LOADING`.
 fn is_ready(control: &Control) -> Result<(), Failure> {
     control.cli(&["PING"]).map(drop)
 }

@@ -10,8 +10,8 @@ use crate::{Failure, wait};
 
 /// A Redis Cluster: three masters, nodes 0 to 2, with a replica each, nodes 3 to 5.
 ///
-/// Nodes go by their numbers, which they keep whatever becomes of them. A master
-/// that is gone for two seconds (`cluster-node-timeout`) is replaced.
+/// Nodes keep their numbers. A master that is unreachable for two seconds (`cluster-node-timeout`) is
+/// replaced.
 #[derive(Debug)]
 pub struct RedisCluster {
     nodes: Vec<Redis>,
@@ -23,22 +23,22 @@ const NODES: usize = 2 * MASTERS;
 const SLOTS: u16 = 16_384;
 
 impl RedisCluster {
-    /// Starts one of Debian's servers, and waits until all slots are served and all
-    /// replicas are in step.
+    /// Starts a cluster of Debian's servers, and waits until all slots are served and all replicas
+    /// are in sync.
     ///
     /// # Panics
     ///
-    /// If the server is not installed or the cluster does not come up.
+    /// Panics if the server is not installed or the cluster does not start.
     #[track_caller]
     pub fn start() -> Self {
         Self::of(Redis::builder())
     }
 
-    /// The same, each node with these settings.
+    /// Starts a cluster whose nodes have these settings.
     ///
     /// # Panics
     ///
-    /// If the server is not installed or the cluster does not come up.
+    /// Panics if the server is not installed or the cluster does not start.
     #[track_caller]
     pub fn of(node: RedisBuilder) -> Self {
         Self::try_of(node).or_panic()
@@ -58,7 +58,7 @@ impl RedisCluster {
         Ok(cluster)
     }
 
-    /// Its nodes, each with all that a single server offers.
+    /// Its nodes.
     pub fn nodes(&self) -> &[Redis] {
         &self.nodes
     }
@@ -68,21 +68,21 @@ impl RedisCluster {
         self.nodes.iter().map(Redis::url).collect()
     }
 
-    /// Runs a command on one node; it is refused where another one serves the key.
+    /// Runs a command on one node. The node rejects it if another one serves the key.
     ///
     /// # Panics
     ///
-    /// If the node refuses it, or can't be reached.
+    /// Panics if the node rejects it or can't be reached.
     #[track_caller]
     pub fn cli_on(&self, node: usize, args: &[&str]) -> String {
         self.nodes[node].cli(args)
     }
 
-    /// The nodes that serve slots, as those that run see it.
+    /// The nodes that serve slots, according to the nodes that run.
     ///
     /// # Panics
     ///
-    /// If no node runs.
+    /// Panics if no node runs.
     #[track_caller]
     pub fn masters(&self) -> Vec<usize> {
         let view = self.view().or_panic();
@@ -92,11 +92,11 @@ impl RedisCluster {
         masters
     }
 
-    /// The node that replicates a master, where one does.
+    /// The node that replicates a master, if any.
     ///
     /// # Panics
     ///
-    /// If no node runs.
+    /// Panics if no node runs.
     #[track_caller]
     pub fn replica_of(&self, master: usize) -> Option<usize> {
         let view = self.view().or_panic();
@@ -109,7 +109,7 @@ impl RedisCluster {
     ///
     /// # Panics
     ///
-    /// If no node runs.
+    /// Panics if no node runs.
     #[track_caller]
     pub fn slot(&self, key: &str) -> u16 {
         let slot = self.on_any(&["CLUSTER", "KEYSLOT", key]).or_panic();
@@ -120,7 +120,7 @@ impl RedisCluster {
     ///
     /// # Panics
     ///
-    /// If none does.
+    /// Panics if none does.
     #[track_caller]
     pub fn owner(&self, key: &str) -> usize {
         let slot = self.slot(key);
@@ -134,7 +134,7 @@ impl RedisCluster {
     ///
     /// # Panics
     ///
-    /// If that does not happen; it can't where the replica is down.
+    /// Panics if that does not happen, for instance because the replica is down.
     #[track_caller]
     pub fn fail_over(&self, master: usize) -> usize {
         let Some(replica) = self.replica_of(master) else {
@@ -145,11 +145,11 @@ impl RedisCluster {
         replica
     }
 
-    /// Waits until others serve what a node served that was killed or paused.
+    /// Waits until other nodes serve the slots of a node that was killed or paused.
     ///
     /// # Panics
     ///
-    /// If that does not happen.
+    /// Panics if that does not happen.
     #[track_caller]
     pub fn wait_until_replaced(&self, master: usize) {
         let port = self.nodes[master].port();
@@ -165,12 +165,12 @@ impl RedisCluster {
         self.note_election();
     }
 
-    /// Makes a replica change places with its master, losing nothing; within four
-    /// seconds of another failover it waits first.
+    /// Makes a replica change places with its master, without loss. Within four seconds of another
+    /// failover it waits first.
     ///
     /// # Panics
     ///
-    /// If that does not happen.
+    /// Panics if that does not happen.
     #[track_caller]
     pub fn promote(&self, replica: usize) {
         self.wait_after_election(replica);
@@ -187,30 +187,29 @@ impl RedisCluster {
     ///
     /// # Panics
     ///
-    /// If that does not happen.
+    /// Panics if that does not happen.
     #[track_caller]
     pub fn restart(&self, node: usize) {
         self.nodes[node].restart();
         self.wait_until_whole();
     }
 
-    /// Waits until the nodes that run agree on who serves what, all slots are
-    /// served, and the replicas that run are in step.
+    /// Waits until the nodes that run agree on the slots, all slots are served, and the replicas
+    /// that run are in sync.
     ///
     /// # Panics
     ///
-    /// If that does not happen.
+    /// Panics if that does not happen.
     #[track_caller]
     pub fn wait_until_whole(&self) {
         self.wait_for("a whole cluster", Self::is_whole).or_panic();
     }
 
-    /// Begins to move a slot: from now on its master answers `ASK` for keys that it
-    /// does not have.
+    /// Begins to move a slot: its master now replies `ASK` for keys that it does not have.
     ///
     /// # Panics
     ///
-    /// If a node refuses it.
+    /// Panics if a node rejects it.
     #[track_caller]
     pub fn begin_move(&self, slot: u16, to: usize) {
         let from = self.server_of(slot);
@@ -219,12 +218,11 @@ impl RedisCluster {
         self.nodes[from].cli(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to_id]);
     }
 
-    /// Moves what is in the slot and then the slot: whoever asks its former master
-    /// is answered `MOVED`.
+    /// Moves the keys of the slot and then the slot: its previous master then replies `MOVED`.
     ///
     /// # Panics
     ///
-    /// If a node refuses it.
+    /// Panics if a node rejects it.
     #[track_caller]
     pub fn finish_move(&self, slot: u16, to: usize) {
         let from = self.server_of(slot);
@@ -258,7 +256,7 @@ impl RedisCluster {
         let share = usize::from(SLOTS).div_ceil(MASTERS);
         let all: Vec<String> = (0..SLOTS).map(|slot| slot.to_string()).collect();
         for (node, slots) in self.nodes.iter().zip(all.chunks(share)) {
-            // One by one, since Redis 6.2 knows no ranges.
+            // One by one, because Redis 6.2 has no ranges.
             let mut command = vec!["CLUSTER", "ADDSLOTS"];
             command.extend(slots.iter().map(String::as_str));
             node.try_cli(&command)?;
@@ -266,7 +264,7 @@ impl RedisCluster {
         Ok(())
     }
 
-    /// Each to each, which is quicker than waiting for the gossip.
+    /// Introduces every node to every other one, which is faster than waiting for the gossip.
     fn introduce(&self) -> Result<(), Failure> {
         for (at, node) in self.nodes.iter().enumerate() {
             for other in &self.nodes[at + 1..] {
@@ -299,7 +297,7 @@ impl RedisCluster {
         Ok(())
     }
 
-    /// What all nodes that run say alike about each other.
+    /// The view that all running nodes share; `None` if they differ.
     fn agreed_view(&self) -> Result<Vec<NodeLine>, Failure> {
         let running: Vec<u16> = self.running().map(|(_, node)| node.port()).collect();
         let mut agreed: Option<Vec<NodeLine>> = None;
@@ -313,7 +311,7 @@ impl RedisCluster {
                 if runs && !line.is_well {
                     return Err(Failure::new(format!("node {at} finds {} failing", line.port)));
                 }
-                // How far they are with one that is down is not of interest.
+                // Their state about a node that is down is ignored.
                 line.is_well = runs;
             }
             match &agreed {
@@ -332,11 +330,11 @@ impl RedisCluster {
         *self.last_election.lock().unwrap_or_else(PoisonError::into_inner) = Some(wait::now());
     }
 
-    /// Waits until nobody can win an election with the votes of the one before.
+    /// Waits until no node can win an election with the votes of the previous one.
     ///
-    /// Redis counts them for twice the node timeout. Who is promoted, demoted and
-    /// promoted again in that time holds no new election, its epoch stays that of
-    /// the first, and the nodes disagree for as long as its rival is down.
+    /// Redis counts votes for twice the node timeout. A node that is promoted, demoted and promoted
+    /// again in that time holds no new election. Its epoch stays that of the first one, and the nodes
+    /// disagree for as long as its rival is down.
     #[track_caller]
     fn wait_after_election(&self, node: usize) {
         let last = *self.last_election.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! What one node of a cluster says about all of them.
+//! One node's view of a cluster.
 
 use crate::Failure;
 
@@ -7,7 +7,7 @@ use crate::Failure;
 pub(super) struct NodeLine {
     pub(super) port: u16,
     pub(super) id: String,
-    /// The id of its master, where it is a replica.
+    /// The id of its master, if it is a replica.
     pub(super) master: Option<String>,
     /// First and last of the slots that it serves.
     pub(super) slots: Vec<(u16, u16)>,
@@ -36,7 +36,7 @@ fn parse_line(line: &str) -> Option<NodeLine> {
     let master = words.next().filter(|word| *word != "-").map(str::to_owned);
     let sick = ["fail", "fail?", "handshake", "noaddr"];
     let is_well = !flags.iter().any(|flag| sick.contains(flag));
-    // A slot in brackets is being moved, and is listed without them where it still is.
+    // A slot in brackets is being moved. The node that still serves it lists it without brackets too.
     let slots = words.skip(4).filter(|word| !word.starts_with('[')).map(slots);
     Some(NodeLine { port, id, master, slots: slots.collect::<Option<_>>()?, is_well })
 }

@@ -21,11 +21,10 @@ use crate::failure::OrPanic;
 use crate::{Failure, Server};
 use resp::Connection;
 
-/// A Redis server of its own.
+/// A Redis server.
 ///
-/// What the harness asks goes over a Unix socket and as a user of its own, so
-/// that passwords, TLS or a proxy are nothing to it. [`Server`]'s methods are
-/// this type's too.
+/// The harness uses the server's Unix socket and a user of its own, so passwords, TLS and proxies do
+/// not affect it. It dereferences to [`Server`].
 #[derive(Debug)]
 pub struct Redis {
     server: Server,
@@ -35,7 +34,7 @@ pub struct Redis {
     flavour: Flavour,
 }
 
-/// How the harness speaks to a server.
+/// The harness' client.
 #[derive(Debug, Clone)]
 struct Control {
     socket: PathBuf,
@@ -43,22 +42,22 @@ struct Control {
 }
 
 impl Redis {
-    /// Debian's server, with nothing kept on disk.
+    /// Starts Debian's server, without persistence.
     ///
     /// # Panics
     ///
-    /// If it is not installed or does not come up.
+    /// Panics if it is not installed or does not start.
     #[track_caller]
     pub fn start() -> Self {
         Self::builder().start()
     }
 
-    /// One with settings.
+    /// Returns a builder with the settings of a server.
     pub fn builder() -> RedisBuilder {
         RedisBuilder::default()
     }
 
-    /// Whose server it is.
+    /// The flavour of the server.
     pub fn flavour(&self) -> Flavour {
         self.flavour
     }
@@ -71,7 +70,7 @@ impl Redis {
         }
     }
 
-    /// The same for a user of the access control list.
+    /// The URL for a user of the access control list.
     pub fn url_as(&self, user: &str, password: &str) -> String {
         format!("{}://{user}:{password}@127.0.0.1:{}", self.scheme(), self.port())
     }
@@ -91,45 +90,45 @@ impl Redis {
     ///
     /// # Panics
     ///
-    /// If the server refuses the command, or can't be reached.
+    /// Panics if the server rejects the command or can't be reached.
     #[track_caller]
     pub fn cli(&self, args: &[&str]) -> String {
         self.try_cli(args).or_panic()
     }
 
-    /// The same, for what may be refused.
+    /// Runs a command as [`cli`](Self::cli) does, or returns why that failed.
     ///
     /// # Errors
     ///
-    /// What the server says, or that it can't be reached.
+    /// Returns an error if the server rejects the command or can't be reached.
     pub fn try_cli(&self, args: &[&str]) -> Result<String, Failure> {
         self.command(args).map(|reply| reply.to_string())
     }
 
-    /// Runs a command of bytes and returns the reply as it is.
+    /// Runs a command of bytes and returns the reply undecoded.
     ///
     /// # Errors
     ///
-    /// What the server says, or that it can't be reached.
+    /// Returns an error if the server rejects the command or can't be reached.
     pub fn command<A: AsRef<[u8]>>(&self, args: &[A]) -> Result<Reply, Failure> {
         self.control.connect()?.command(args)
     }
 
-    /// One field of `INFO`, such as `used_memory`; empty where there is none.
+    /// A field of `INFO`, such as `used_memory`; empty if it is absent.
     ///
     /// # Panics
     ///
-    /// If the server can't be reached.
+    /// Panics if the server can't be reached.
     #[track_caller]
     pub fn info(&self, field: &str) -> String {
         info_field(&self.cli(&["INFO", "everything"]), field)
     }
 
-    /// Writes down every command that the server executes from now on.
+    /// Records every command that the server executes from now on.
     ///
     /// # Panics
     ///
-    /// If the server can't be reached.
+    /// Panics if the server can't be reached.
     #[track_caller]
     pub fn monitor(&self) -> Monitor {
         Monitor::start(self.control.clone()).or_panic()
@@ -161,7 +160,7 @@ impl Control {
         Ok(self.connect()?.command(args)?.to_string())
     }
 
-    /// The line of the configuration that makes the harness' user.
+    /// The line of the configuration that creates the harness' user.
     fn config(&self) -> String {
         format!("user {} on >{} ~* &* +@all", Self::USER, self.password)
     }

@@ -29,12 +29,12 @@ impl Monitor {
         Ok(Self { control, lines, socket, reader })
     }
 
-    /// All that was executed up to now, as `MONITOR` prints it, without what came
-    /// over the server's Unix socket: that is how the harness itself asks.
+    /// All commands that were executed so far, as `MONITOR` prints them, without those over the
+    /// server's Unix socket, which the harness sends itself.
     ///
     /// # Panics
     ///
-    /// If the server can't be reached.
+    /// Panics if the server can't be reached.
     #[track_caller]
     pub fn lines(&self) -> Vec<String> {
         self.catch_up().or_panic();
@@ -43,30 +43,29 @@ impl Monitor {
         lines.iter().filter(|line| !is_own(line)).cloned().collect()
     }
 
-    /// How many of the lines contain this, with upper and lower case the same.
+    /// The number of lines that contain this text, in any case.
     ///
     /// # Panics
     ///
-    /// If the server can't be reached.
+    /// Panics if the server can't be reached.
     #[track_caller]
     pub fn count(&self, part: &str) -> usize {
         let part = part.to_lowercase();
         self.lines().iter().filter(|line| line.to_lowercase().contains(&part)).count()
     }
 
-    /// Forgets what was executed up to now.
+    /// Discards the commands that were executed so far.
     ///
     /// # Panics
     ///
-    /// If the server can't be reached.
+    /// Panics if the server can't be reached.
     #[track_caller]
     pub fn clear(&self) {
         self.catch_up().or_panic();
         self.lines.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// Waits until everything that was executed before has arrived here: a command
-    /// of its own comes after it.
+    /// Waits until all earlier commands have arrived here, by sending another one after them.
     fn catch_up(&self) -> Result<(), Failure> {
         let mark = format!("monitored up to {:016x}", ports::random());
         self.control.cli(&["ECHO", &mark])?;
@@ -81,7 +80,7 @@ impl Monitor {
 }
 
 impl Control {
-    /// What a line of `MONITOR` contains whose command came over the socket: `[0 unix:/path]`.
+    /// The mark of commands over the socket in a line of `MONITOR`: `[0 unix:/path]`.
     fn mark(&self) -> String {
         format!(" unix:{}]", self.socket.display())
     }

@@ -1,6 +1,6 @@
 use std::fmt;
 
-/// What Redis answered, unless it was an error.
+/// A reply of Redis that is not an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
     /// A word, such as `OK`.
@@ -41,7 +41,7 @@ impl Reply {
     }
 }
 
-/// As redis-cli prints it to a pipe; what is no UTF-8 becomes replacement characters.
+/// The reply as redis-cli prints it to a pipe. Invalid UTF-8 becomes replacement characters.
 impl fmt::Display for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,6 +1,6 @@
-//! The little of Redis' protocol (RESP 2) that a harness needs.
+//! The part of Redis' protocol (RESP 2) that the harness needs.
 //!
-//! Not a client from a library: the tests are about such libraries.
+//! It is not a library's client, because the tests are about such libraries.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -18,7 +18,7 @@ impl Connection {
     pub(super) fn open(socket: &Path) -> Result<Self, Failure> {
         let what = format_args!("{} can't be reached", socket.display());
         let stream = UnixStream::connect(socket).during(what)?;
-        // A paused server lets us connect and never answers.
+        // A paused server accepts connections and never answers.
         stream.set_read_timeout(Some(wait::PATIENCE)).during("the time limit can't be set")?;
         Ok(Self { stream: BufReader::new(stream) })
     }
@@ -41,7 +41,7 @@ impl Connection {
         self.stream.get_mut().write_all(&bytes).during("Redis does not take a command")
     }
 
-    /// The next reply, or the error that the server replied.
+    /// The next reply, or the server's error.
     pub(super) fn read(&mut self) -> Result<Result<Reply, String>, Failure> {
         let line = self.line()?;
         let (kind, rest) = line.split_at_checked(1).ok_or_else(|| malformed(&line))?;

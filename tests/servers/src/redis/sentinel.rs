@@ -3,11 +3,11 @@ use super::{Redis, RedisBuilder, info_field};
 use crate::failure::OrPanic;
 use crate::{Failure, wait};
 
-/// One Redis with two replicas, watched by three sentinels of which two decide.
+/// A Redis master with two replicas, monitored by three sentinels, two of which decide.
 ///
-/// A master that is gone for two seconds is replaced. With less, a busy machine is
-/// enough for a failover that no test asked for; who needs it tells each of the
-/// [`sentinels`](Self::sentinels) `SENTINEL SET kvolt down-after-milliseconds 500`.
+/// A master that is unreachable for two seconds is replaced. With less time, a busy machine could
+/// cause a failover. A test that needs less sends each of the [`sentinels`](Self::sentinels)
+/// `SENTINEL SET kvolt down-after-milliseconds 500`.
 #[derive(Debug)]
 pub struct RedisSentinel {
     stores: Vec<Redis>,
@@ -18,26 +18,26 @@ const MASTER_NAME: &str = "kvolt";
 const STORES: usize = 3;
 const SENTINELS: usize = 3;
 
-/// What the tests of Redis itself do, too.
+/// The tests of Redis itself do this too.
 const QUICKER: [&str; 8] =
     ["SENTINEL", "DEBUG", "INFO-PERIOD", "500", "PUBLISH-PERIOD", "500", "ASK-PERIOD", "200"];
 
 impl RedisSentinel {
-    /// Starts one of Debian's servers, and waits until everybody knows everybody.
+    /// Starts a deployment of Debian's servers, and waits until all of them know each other.
     ///
     /// # Panics
     ///
-    /// If the server is not installed or they do not come up.
+    /// Panics if the server is not installed or they do not start.
     #[track_caller]
     pub fn start() -> Self {
         Self::of(Redis::builder())
     }
 
-    /// The same, the master and the replicas with these settings; TLS is not among them.
+    /// Starts a deployment whose master and replicas have these settings, without TLS.
     ///
     /// # Panics
     ///
-    /// If the server is not installed or they do not come up.
+    /// Panics if the server is not installed or they do not start.
     #[track_caller]
     pub fn of(store: RedisBuilder) -> Self {
         Self::try_of(&store).or_panic()
@@ -68,8 +68,8 @@ impl RedisSentinel {
         let sentinels: Vec<Redis> =
             (0..SENTINELS).map(|_| sentinel.try_start()).collect::<Result<_, _>>()?;
         for sentinel in &sentinels {
-            // What a sentinel does every two or ten seconds, it does more often. Redis 6.2
-            // can't, and is slower.
+            // Makes the sentinels poll more often than every two or ten seconds. Redis 6.2 has no
+            // such setting, and is slower.
             let _ = sentinel.try_cli(&QUICKER);
         }
         let started = Self { stores, sentinels };
@@ -77,12 +77,12 @@ impl RedisSentinel {
         Ok(started)
     }
 
-    /// The name that clients ask the sentinels for.
+    /// The master's name at the sentinels.
     pub fn master_name(&self) -> &'static str {
         MASTER_NAME
     }
 
-    /// Where the sentinels listen, as `127.0.0.1:PORT`.
+    /// The addresses of the sentinels, as `127.0.0.1:PORT`.
     pub fn sentinel_addresses(&self) -> Vec<String> {
         self.sentinels.iter().map(|sentinel| format!("127.0.0.1:{}", sentinel.port())).collect()
     }
@@ -92,16 +92,16 @@ impl RedisSentinel {
         &self.sentinels
     }
 
-    /// The servers that store something; the first was the master at the beginning.
+    /// The servers that store data; the first was the master at the beginning.
     pub fn stores(&self) -> &[Redis] {
         &self.stores
     }
 
-    /// Which store the sentinels call the master.
+    /// The number of the store that the sentinels call the master.
     ///
     /// # Panics
     ///
-    /// If none of them runs.
+    /// Panics if none of them runs.
     #[track_caller]
     pub fn master(&self) -> usize {
         self.agreed_master().or_panic()
@@ -111,11 +111,11 @@ impl RedisSentinel {
     ///
     /// # Panics
     ///
-    /// If that does not happen.
+    /// Panics if that does not happen.
     #[track_caller]
     pub fn fail_over(&self) -> usize {
         let former = self.master();
-        // One that was promoted just now is not ready for the next time at once.
+        // A store that was just promoted is not ready for another failover at once.
         wait::until("a failover", || self.on_any(&["SENTINEL", "FAILOVER", MASTER_NAME]))
             .or_panic();
         self.wait_until_replaced(former)
@@ -125,7 +125,7 @@ impl RedisSentinel {
     ///
     /// # Panics
     ///
-    /// If that does not happen.
+    /// Panics if that does not happen.
     #[track_caller]
     pub fn kill_master(&self) -> usize {
         let former = self.master();
@@ -133,12 +133,12 @@ impl RedisSentinel {
         self.wait_until_replaced(former)
     }
 
-    /// Waits until another store is the master and the rest that runs follows it, as
-    /// after the former one was killed or paused; returns which one.
+    /// Waits until another store is the master and all running stores follow it, after the previous
+    /// master was killed or paused. Returns the number of the new master.
     ///
     /// # Panics
     ///
-    /// If that does not happen.
+    /// Panics if that does not happen.
     #[track_caller]
     pub fn wait_until_replaced(&self, former: usize) -> usize {
         wait::until("a promotion", || match self.agreed_master()? {
@@ -148,12 +148,12 @@ impl RedisSentinel {
         .or_panic()
     }
 
-    /// Waits until all sentinels that run agree, and all stores that run follow the
-    /// master: one that was restarted takes some ten seconds.
+    /// Waits until all running sentinels agree, and all running stores follow the master. A store
+    /// that was restarted takes some ten seconds.
     ///
     /// # Panics
     ///
-    /// If that does not happen.
+    /// Panics if that does not happen.
     #[track_caller]
     pub fn wait_until_whole(&self) {
         wait::until("sentinels", || self.is_whole()).or_panic();
@@ -195,7 +195,7 @@ impl RedisSentinel {
         Ok(())
     }
 
-    /// The master that all sentinels name that run.
+    /// The master that all running sentinels name.
     fn agreed_master(&self) -> Result<usize, Failure> {
         let mut agreed = None;
         for sentinel in self.running_sentinels() {
@@ -223,7 +223,7 @@ impl RedisSentinel {
     }
 }
 
-/// The value after a name, in a list that takes a line for each of the two.
+/// The value after a name, in a list that has a line for each of the two.
 fn pair<'a>(list: &'a str, name: &str) -> Option<&'a str> {
     let mut lines = list.lines();
     lines.find(|line| *line == name)?;

@@ -88,7 +88,7 @@ fn the_program() {
     for server in [redis as &Server, postgres, mariadb] {
         println!("folder {}", server.folder().display());
     }
-    // The watchdog has to end what is paused, too.
+    // The watchdog must end paused servers too.
     redis.pause();
     postgres.pause();
     println!("ready");

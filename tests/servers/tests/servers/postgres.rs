@@ -45,7 +45,7 @@ fn a_backend_at_work_is_paused_and_killed_too() {
     let postgres = Postgres::builder().fsync(false).start();
     assert_eq!(postgres.psql("show fsync"), "off");
     postgres.psql("create table t (n int); insert into t values (0)");
-    // It counts and never looks whether its postmaster is still there.
+    // It counts, and does not check whether its postmaster still runs.
     let url = postgres.url();
     let count = "do $$ begin loop update t set n = n + 1; commit; end loop; end $$";
     let client = thread::spawn(move || psql(&url, count));

@@ -90,7 +90,7 @@ fn a_blackhole_keeps_connections_and_passes_nothing_until_it_is_restored() {
     assert_eq!((client.line(), second.line()), (Some("+OK".into()), Some("+OK".into())));
     assert_eq!(redis.cli(&["EXISTS", "k", "l"]), "2");
 
-    // What is in the hole when the connection is cut is lost.
+    // Data in the black hole is lost when the connection is cut.
     proxy.blackhole();
     client.send("SET m 1");
     assert!(client.is_left_waiting());
@@ -172,7 +172,7 @@ fn a_pipeline_is_one_round_trip() {
 fn much_passes_unchanged_and_either_side_may_finish_first() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let proxy = Proxy::to(listener.local_addr().expect("its address").port());
-    // Returns what it got, once the client has said all it had to say.
+    // Returns the received data, once the client has closed.
     let server = thread::spawn(move || {
         let (mut stream, _) = listener.accept().expect("a client");
         let mut bytes = Vec::new();

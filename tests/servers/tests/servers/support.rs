@@ -1,11 +1,11 @@
-//! What the tests of the harness look at from outside.
+//! Checks of processes and files, from outside of the harness.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use kvolt_servers::Server;
 
-/// What should be gone once a server is.
+/// The processes and files that must be gone once a server is.
 #[must_use = "`assert_gone` looks whether it is gone"]
 pub(crate) struct Traces {
     folder: PathBuf,
