@@ -1,4 +1,4 @@
-//! What a client does, at random.
+//! A client, which calls at random.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,13 +30,13 @@ pub(crate) struct Client {
     pub(crate) ops: Vec<Op>,
 }
 
-/// What is to be asked for, with the token itself.
+/// A call to make, with the token itself.
 struct Ask {
     call: Call,
     known: Option<Known>,
 }
 
-/// What a manager answers.
+/// A manager's reply.
 enum Reply {
     Token(Token, Option<OwnerNo>),
     Rotated(RotateOutcome, Option<OwnerNo>),
@@ -62,7 +62,7 @@ impl Client {
                     _ => sleep(Duration::from_micros(pause)).await,
                 }
             } else {
-                // Whoever was told that a store is down does not ask a thousand times a second.
+                // A client does not call a thousand times a second while the store is down.
                 sleep(Duration::from_millis(self.random.between(5, 25))).await;
             }
         }
@@ -90,8 +90,8 @@ impl Client {
             return self.create();
         };
         let token = known.number;
-        // What failed to end something may end it at any time later, and then nothing can be said
-        // of it any more; so while a store is down, clients mostly read and update.
+        // A call that failed to end a session may end it at any later time, and then the checker knows
+        // nothing about the session. So while a store is down, clients mostly read and update.
         let calls = if self.is_troubled && !self.random.one_in(6) { 67 } else { 100 };
         let call = match self.random.below(calls) {
             0..22 => Call::Read { token, access: Reading::Slide },
@@ -107,7 +107,7 @@ impl Client {
             84..87 => Call::Destroy { token },
             87..94 => Call::List { owner: self.world.owner(&mut self.random) },
             94..97 => {
-                // Now and then another's, which has to be refused.
+                // Sometimes another owner's, which must be rejected.
                 let own = known.owner.filter(|_| !self.random.one_in(4));
                 let owner = own.unwrap_or_else(|| self.world.owner(&mut self.random));
                 Call::End { owner, id: known.id }
@@ -173,13 +173,13 @@ impl Client {
         }
     }
 
-    /// Which tokens are to be worked on from now on.
+    /// Updates the tokens that clients use.
     fn learn(&mut self, op: &Op, known: Option<&Known>) {
         let retire_session = || self.world.retire(|live| known.is_some_and(|it| it.id == live.id));
         let retire_token =
             || self.world.retire(|live| known.is_some_and(|it| it.number == live.number));
         match (&op.call, &op.outcome) {
-            // When these take effect is never known: the checker would have to allow for it for good.
+            // These may take effect at any later time, which the checker would have to allow for.
             (Call::EndAll { owner }, Outcome::Failed(_) | Outcome::CutOff) => {
                 self.world.retire_owner(*owner);
             }
@@ -217,7 +217,7 @@ async fn perform(process: &Process, ask: &Ask) -> Result<Reply> {
         }
         (Call::List { owner }, _) => Reply::List(strict.list(&name(*owner)).await?.sessions),
         (Call::EndAll { owner }, _) => Reply::EndedMany(strict.revoke_owner(&name(*owner)).await?),
-        // What follows has a token.
+        // All further calls have a token.
         (_, None) => Reply::Session(None),
         (Call::Read { access, .. }, Some(token)) => Reply::Session(match access {
             Reading::Slide => strict.get(token).await?,

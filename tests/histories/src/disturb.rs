@@ -19,12 +19,12 @@ pub trait Disturber: Send + 'static {
     }
 }
 
-/// What was done to a server.
+/// A fault that a server was given.
 #[derive(Debug, Clone)]
 pub struct Hurt {
     /// In a word or two.
     pub what: String,
-    /// What the engine may lose by it.
+    /// The changes that the engine may lose by it.
     pub may_lose: MayLose,
 }
 

@@ -1,4 +1,4 @@
-//! What was done, when, and what came of it.
+//! A history: calls, their times and their outcomes.
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,30 +26,30 @@ pub struct UpdateNo(pub u32);
 /// Everything that happened in one run.
 #[derive(Debug, Clone, Default)]
 pub struct History {
-    /// What the clients did, in the order of invocation.
+    /// The clients' operations, in the order of invocation.
     pub ops: Vec<Op>,
-    /// What was done to the servers.
+    /// The servers' faults.
     pub faults: Vec<Fault>,
 }
 
 /// One operation of a client.
 #[derive(Debug, Clone)]
 pub struct Op {
-    /// Who did it.
+    /// The client.
     pub client: u16,
-    /// The server process that did it for them.
+    /// The server process that the client called.
     pub server: u16,
     /// Nanoseconds from the origin to the call.
     pub invoked: u64,
     /// Nanoseconds from the origin to the answer, the error, or the end of the waiting.
     pub returned: u64,
-    /// What was asked for.
+    /// The call.
     pub call: Call,
-    /// What came of it.
+    /// Its outcome.
     pub outcome: Outcome,
 }
 
-/// What was asked for.
+/// A call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Call {
     /// Makes a session.
@@ -129,18 +129,18 @@ pub enum Reading {
     Strict,
 }
 
-/// What came of a call.
+/// The outcome of a call.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
     /// It was answered.
     Done(Answer),
-    /// It failed: what was asked for is done, or not, or will be done at some time from its invocation on.
+    /// It failed: it took effect, or did not, or will take effect at some time from its invocation on.
     Failed(String),
-    /// Nobody waited for it any longer; what [`Failed`](Self::Failed) says holds here too.
+    /// The client gave up. As with [`Failed`](Self::Failed), it may take effect at any time.
     CutOff,
 }
 
-/// What was answered.
+/// The answer to a call.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Answer {
     /// A new token: of a creation, a login or a rotation.
@@ -186,18 +186,18 @@ pub struct Fault {
     pub from: u64,
     /// When everything had been put right again.
     pub to: u64,
-    /// What the engine may lose by it.
+    /// The changes that the engine may lose by it.
     pub may_lose: MayLose,
 }
 
-/// What an engine may lose by a fault.
+/// The changes that an engine may lose by a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MayLose {
-    /// Nothing that anybody has seen.
+    /// None that a client has seen.
     Nothing,
-    /// What others saw a moment before and nobody was told to be done: it was not yet on the disk.
+    /// Changes that other clients saw, and that were neither on the disk nor acknowledged.
     Unacknowledged,
-    /// What it acknowledged shortly before.
+    /// Changes that were acknowledged shortly before.
     Recent,
 }
 
@@ -317,7 +317,7 @@ impl fmt::Display for Answer {
     }
 }
 
-/// How many of a ledger's numbers are printed: the last ones tell most.
+/// How many of a ledger's numbers are printed: the last ones are the most useful.
 const UPDATES_SHOWN: usize = 6;
 
 impl fmt::Display for Seen {

@@ -21,7 +21,7 @@ Usage: kvolt-histories --store STORE [--seconds N] [--seed S] [--clients N] [--n
   --wait-replicas N  acknowledge a change when so many replicas have it (Redis)
   --only FAULT       of one server: kill -9, stop, pause, cut, blackhole, replies held
                      or connections dropped, and nothing else
-  --calm             hurt nobody
+  --calm             without faults
 
 Ends with 1 if a promise was broken, or the store did not recover.";
 

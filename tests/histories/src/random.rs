@@ -1,4 +1,4 @@
-/// Numbers that look random and are the same for each seed (splitmix64).
+/// Pseudo-random numbers, the same for each seed (splitmix64).
 #[derive(Debug, Clone)]
 pub struct Random(u64);
 
@@ -19,7 +19,7 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number below `end`; zero if there is none.
+    /// A number below `end`; 0 if `end` is 0.
     pub fn below(&mut self, end: usize) -> usize {
         (self.number() % (end.max(1) as u64)) as usize
     }

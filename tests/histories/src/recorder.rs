@@ -12,31 +12,30 @@ use crate::history::{History, Op, OwnerNo, Reading};
 use crate::world::{Known, World};
 use crate::{Origin, Process, Random};
 
-/// How a run is to be.
+/// The settings of a run.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// From which all that is random comes.
+    /// The seed of everything random.
     pub seed: u64,
-    /// How many clients work at once.
+    /// The number of clients at the same time.
     pub clients: usize,
-    /// For how long.
+    /// The duration.
     pub time: Duration,
-    /// At most so many operations.
+    /// The maximum number of operations.
     pub ops_max: usize,
-    /// How many owners have sessions at a time.
+    /// The number of owners at a time.
     pub owners: usize,
-    /// How many sessions are worked on at a time.
+    /// The number of sessions in use at a time.
     pub sessions: usize,
-    /// How long a client waits for an answer: at least, and at most.
+    /// The shortest and the longest time that a client waits for an answer.
     pub patience: (Duration, Duration),
-    /// One in so many questions is given up almost at once, in the midst of whatever it was doing;
-    /// none if not set.
+    /// One in this many calls is dropped almost at once, at whatever point it is; `None` for never.
     pub hasty_one_in: Option<usize>,
-    /// How long a client pauses after an answer, at most.
+    /// The longest pause of a client after an answer.
     pub pause_max: Duration,
-    /// How long the store may take until it answers again after the last fault.
+    /// The longest time until the store answers again after the last fault.
     pub settle_max: Duration,
-    /// Whether nobody is hurt; then the disturber only keeps its servers.
+    /// Whether the run has no faults; the disturber then only keeps its servers.
     pub calm: bool,
     /// How long to wait before everything is read back: the bound of a near cache.
     pub bound: Duration,
@@ -61,10 +60,10 @@ impl Default for Plan {
     }
 }
 
-/// What a run left.
+/// The result of a run.
 #[derive(Debug)]
 pub struct Recording {
-    /// What happened.
+    /// The history.
     pub history: History,
     /// How long it took after the last fault until every process had its answers again;
     /// `None` if one never had.
@@ -78,7 +77,7 @@ pub struct Recording {
 /// How often a question of the final reading is asked before it counts as not answered.
 const MAX_ATTEMPTS: usize = 5;
 
-/// How many tokens are read back at the most, the youngest.
+/// The maximum number of tokens that are read back, the youngest.
 const MAX_TOKENS: usize = 30_000;
 
 /// How many read at once at the end.
@@ -181,7 +180,7 @@ impl Recorder<'_> {
         let mut readers = JoinSet::new();
         for reader in 0..READERS {
             let mut client = self.client((self.plan.clients + 1 + reader) as u16);
-            // What a client could be kept waiting for in the run it may be kept waiting for now.
+            // As patient as the most patient client of the run.
             client.patience = (Duration::from_secs(10), Duration::from_secs(10));
             client.hasty_one_in = None;
             let (tokens, servers) = (Arc::clone(&tokens), self.processes.len());

@@ -1,4 +1,4 @@
-//! What a run was like, in numbers.
+//! The figures of a run.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! What the clients share: tokens, numbers, and who is being worked on.
+//! The state that clients share: tokens, numbers, and the sessions in use.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
@@ -105,7 +105,7 @@ impl World {
         (number, id)
     }
 
-    /// The tokens that a test is true of are not worked on any more, only replayed.
+    /// Retires the tokens that a condition is true of: they are only replayed from now on.
     pub(crate) fn retire(&self, is_gone: impl Fn(&Known) -> bool) {
         let mut state = self.state();
         let (gone, live) = std::mem::take(&mut state.live).into_iter().partition(is_gone);
@@ -114,13 +114,13 @@ impl World {
         gone.into_iter().for_each(|known| state.retire(known));
     }
 
-    /// An owner of whose sessions nothing is sure any more makes room for another.
+    /// Replaces an owner whose sessions have an unknown state.
     pub(crate) fn retire_owner(&self, owner: OwnerNo) {
         self.state().owners.retain(|(active, _)| *active != owner);
         self.retire(|known| known.owner == Some(owner));
     }
 
-    /// One of the owners that make sessions now.
+    /// One of the owners in use.
     pub(crate) fn owner(&self, random: &mut Random) -> OwnerNo {
         let mut state = self.state();
         while state.owners.len() < self.owners_max {
@@ -132,7 +132,7 @@ impl World {
         state.owners[place].0
     }
 
-    /// The same, for a new session.
+    /// One of the owners in use, for a new session.
     pub(crate) fn owner_of_another(&self, random: &mut Random) -> OwnerNo {
         let owner = self.owner(random);
         let mut state = self.state();

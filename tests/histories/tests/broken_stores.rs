@@ -1,5 +1,5 @@
 //! The recorder and the checker, tested together: each store here breaks a promise in a way that
-//! stores in the wild do, and a run on it has to show that.
+//! other stores do, and a run on it must show that.
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 use std::collections::{HashMap, VecDeque};
@@ -41,7 +41,7 @@ enum Fault {
     RemoveOwnerKeepsNone,
     /// A removal is acknowledged and done a moment later.
     RemoveIsLate,
-    /// A removal looks first, and says what it saw.
+    /// A removal reads first, and reports what it read.
     RemoveLooksFirst,
     /// The entry that an insertion replaces stays.
     ReplacedStays,
@@ -49,13 +49,13 @@ enum Fault {
     ReplacedIsRemovedLate,
     /// An insertion is shown before the entry that it replaces is removed.
     ReplacesInTwoSteps,
-    /// Reads come from copies that are dropped by whoever changes something, without a fence.
+    /// Reads come from copies, which a writer drops without a fence.
     CopiesWithoutFence,
     /// Lists come from a snapshot of a moment ago.
     ListIsOld,
     /// A list leaves out what is being changed.
     ListMisses,
-    /// What failed is said not to be there.
+    /// A failure is reported as an absence.
     ErrorIsAbsence,
     /// Now and then another entry is returned.
     MixesUp,
@@ -220,7 +220,7 @@ impl Store<Value> for Broken {
         let replaced = self.inner.replace(at, seen, value.clone(), expiry).await?;
         self.drop_copy(at.key);
         if self.strikes(Fault::ReplaceIsRepeated, 20) {
-            // The driver sends the command again, and is told of a conflict with itself.
+            // The driver sends the command again, which then conflicts with itself.
             return self.inner.replace(at, seen, value, expiry).await;
         }
         if self.is(Fault::ReplaceCreates) && matches!(replaced, ReplaceOutcome::Absent) {

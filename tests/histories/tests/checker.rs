@@ -25,12 +25,12 @@ impl Story {
         self.op((from, to), 0, call, Outcome::Done(answer))
     }
 
-    /// The same, at another server process.
+    /// An operation at another server process.
     fn done_at(self, server: u16, from: u64, to: u64, call: Call, answer: Answer) -> Self {
         self.op((from, to), server, call, Outcome::Done(answer))
     }
 
-    /// An operation that failed, and of which nobody knows what became.
+    /// An operation that failed, and may have taken effect.
     fn failed(self, from: u64, to: u64, call: Call) -> Self {
         self.op((from, to), 0, call, Outcome::Failed(String::from("down")))
     }
@@ -360,7 +360,7 @@ fn an_acknowledged_update_shows_in_every_later_read() {
         || unknown().done(12, 13, read(0), seen(0, 0, &[])).done(90, 91, read(0), seen(0, 0, &[1]));
     late().is_sound();
     late().done(92, 93, read(0), seen(0, 0, &[])).breaks(Kind::LostUpdate);
-    // Shown by a read that is over, it is there for all who come after.
+    // A session that a completed read has shown exists for all later reads.
     let other = Story::begin().done(10, 50, update(0, 1), seen(0, 0, &[1])).done(
         12,
         13,
@@ -429,7 +429,7 @@ fn a_token_leads_to_no_other_session() {
     let list = Call::List { owner: OwnerNo(5) };
     two().done(10, 11, list, listed(&[(0, 0)])).breaks(Kind::WrongSession);
     two().done(10, 11, LIST, listed(&[(0, 0), (1, 1), (0, 0)])).breaks(Kind::ListedTwice);
-    // Of a session whose making failed, nobody knows the token; but the list may have it.
+    // The token of a session whose creation failed is unknown, but the list may have it.
     let unknown = Story::default().failed(0, 1, create(0)).done(10, 11, LIST, listed(&[(0, 3)]));
     unknown.done(20, 21, end(3), ENDED).done(30, 31, LIST, listed(&[])).is_sound();
 }
@@ -511,7 +511,7 @@ fn what_was_seen_before_it_was_written_is_no_loss_of_what_was_acknowledged() {
     };
     ended().breaks(Kind::Resurrection);
     crash(ended()).is_sound();
-    // What was acknowledged, and what was seen long before, is to stay.
+    // Changes that were acknowledged, or seen long before, must stay.
     let told = Story::begin().done(10, 11, update(0, 1), seen(0, 0, &[1]));
     crash(told.done(50, 51, read(0), seen(0, 0, &[]))).breaks(Kind::LostUpdate);
     crash(Story::begin().done(50, 51, read(0), ABSENT)).breaks(Kind::FalseAbsence);

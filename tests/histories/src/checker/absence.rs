@@ -1,4 +1,4 @@
-//! What nobody has ended is there, and an error is not an absence.
+//! A session that no operation has ended is found, and an error is not an absence.
 
 use std::fmt::Display;
 
@@ -46,7 +46,7 @@ fn by_name(
     name: &dyn Display,
     told_by: usize,
 ) {
-    // One that is told of only later is one that the client could not know.
+    // Otherwise the client could not know it when it called.
     let was_known = index.ops[told_by].returned <= index.ops[number].invoked;
     let is_tentative = index.sessions.get(&birth).is_some_and(|session| {
         session.is_tentative && session.born.is_none_or(|born| born.at > index.ops[number].invoked)
@@ -92,7 +92,7 @@ fn absent(
 /// How many operations beside it are shown.
 const MAX_BESIDE: usize = 8;
 
-/// What went on with the same session at that moment, for the reader.
+/// The operations on the same session at that moment, for the reader.
 fn beside(index: &Index<'_>, number: usize, birth: Birth) -> Vec<usize> {
     let op = &index.ops[number];
     let beside = index.ops.iter().enumerate().filter(|(_, other)| {

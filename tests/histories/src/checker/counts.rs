@@ -11,7 +11,7 @@ pub(super) fn check(index: &Index<'_>, report: &mut Report) {
         let (kept, all_wanted) = match op.call {
             Call::EndOthers { token } => {
                 let kept = index.birth(token);
-                // It may have found nobody to keep, and then it ends nobody.
+                // It may have found no session to keep, and then it ends none.
                 let kept_lived = index.leads(token, op.returned)
                     && kept.is_some_and(|kept| index.ender(kept, op.returned, number).is_none());
                 (kept, kept_lived)

@@ -7,10 +7,10 @@ use super::index::{Ended, Id, Index, Known, Session, Token};
 use super::{Effect, Kind, Report, Rules};
 use crate::history::{Answer, Birth, Call, IdNo, Seen, TokenNo};
 
-/// Finds the sessions and their tokens, and says where a token leads to another's session.
+/// Finds the sessions and their tokens, and reports tokens that lead to another session.
 pub(super) fn find(index: &mut Index<'_>, rules: &Rules, report: &mut Report) {
     find_sessions(index, rules);
-    // What a token belongs to is known once the operation that gave it has returned.
+    // A token's session is known once the operation that created it has returned.
     let mut by_return: Vec<usize> = (0..index.ops.len()).collect();
     by_return.sort_unstable_by_key(|&op| index.ops[op].returned);
     for number in by_return {
@@ -43,7 +43,7 @@ fn find_sessions(index: &mut Index<'_>, rules: &Rules) {
     }
 }
 
-/// What one operation tells about tokens.
+/// Reads what one operation shows about tokens.
 fn told(index: &mut Index<'_>, report: &mut Report, number: usize) {
     let ops = index.ops;
     let op = &ops[number];
@@ -85,7 +85,7 @@ fn told(index: &mut Index<'_>, report: &mut Report, number: usize) {
     }
 }
 
-/// A session was shown: it has to be one that was being made by then, with its own owner.
+/// A session was shown: it must have been in creation by then, and have its own owner.
 fn shown<'h>(index: &mut Index<'h>, report: &mut Report, number: usize, seen: &'h Seen) {
     let ops = index.ops;
     let op = &ops[number];
@@ -116,7 +116,7 @@ fn shown<'h>(index: &mut Index<'h>, report: &mut Report, number: usize, seen: &'
     }
 }
 
-/// A token is one session's for good.
+/// A token belongs to one session forever.
 fn belongs(
     index: &mut Index<'_>,
     report: &mut Report,
@@ -134,7 +134,7 @@ fn belongs(
     is_of_one(index, report, &token, first, (birth, number));
 }
 
-/// An id is one session's for good, and the only one that it has.
+/// An id belongs to one session forever, and a session has one id.
 fn names(index: &mut Index<'_>, report: &mut Report, id: IdNo, birth: Birth, number: usize) {
     let first = index.ids.entry(id).or_insert(Id { birth, told_by: number });
     let first = (first.birth, first.told_by);

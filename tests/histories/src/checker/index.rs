@@ -1,8 +1,8 @@
-//! What the operations of a history say about each session and each token.
+//! What a history shows about each session and each token.
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{Report, Rules, identity};
+use super::Rules;
 use crate::history::{
     Answer, Birth, Call, Fault, History, IdNo, Op, OwnerNo, Reading, Seen, TokenNo,
 };
@@ -12,7 +12,7 @@ pub(super) struct Index<'h> {
     faults: &'h [Fault],
     pub(super) grace: u64,
     pub(super) slack: u64,
-    /// How long after a change a copy may still show what was before; `None` without a near cache.
+    /// How long after a change a copy may show the earlier state; `None` without a near cache.
     pub(super) stale: Option<u64>,
     pub(super) sessions: BTreeMap<Birth, Session<'h>>,
     pub(super) tokens: HashMap<TokenNo, Token>,
@@ -20,17 +20,17 @@ pub(super) struct Index<'h> {
     pub(super) owners: HashMap<OwnerNo, Owned>,
 }
 
-/// How long a process may guess the store's time by one answer, in nanoseconds, with time to spare.
+/// How long a process estimates the store's time by one answer, in nanoseconds, with a margin.
 const OLDEST_SAMPLE: u64 = 2_000_000_000;
 
-/// What is known of one session.
+/// One session.
 pub(super) struct Session<'h> {
     pub(super) owner: Option<OwnerNo>,
     /// The operation that made it, or may have.
     pub(super) made_by: usize,
     /// Since when it is known to be or to have been there.
     pub(super) born: Option<Known>,
-    /// Its public id, and the first operation that told it.
+    /// Its public id, and the first operation that returned it.
     pub(super) id: Option<(IdNo, usize)>,
     /// Whether it may be shown and then taken back before it is acknowledged.
     pub(super) is_tentative: bool,
@@ -44,17 +44,17 @@ pub(super) struct Session<'h> {
     pub(super) enders: Vec<usize>,
 }
 
-/// What is known of one public id.
+/// One public id.
 pub(super) struct Id {
     pub(super) birth: Birth,
-    /// The first operation that told it.
+    /// The first operation that returned it.
     pub(super) told_by: usize,
 }
 
-/// What is known of one token.
+/// One token.
 pub(super) struct Token {
     pub(super) birth: Birth,
-    /// The first operation that told it.
+    /// The first operation that returned it.
     pub(super) told_by: usize,
     /// Since when it is known to be refused.
     pub(super) ended: Ended,
@@ -62,7 +62,7 @@ pub(super) struct Token {
     pub(super) rotations: Vec<usize>,
 }
 
-/// What is known of one owner.
+/// One owner.
 #[derive(Default)]
 pub(super) struct Owned {
     pub(super) births: Vec<Birth>,
@@ -91,7 +91,7 @@ impl Ended {
         }
     }
 
-    /// Ended by a server whose own copies have to know it at once.
+    /// Ended by a server, whose own copies must reflect it at once.
     fn note_by(&mut self, server: u16, at: u64, op: usize) {
         self.note(at, op);
         match self.by_server.iter_mut().find(|(of, _)| *of == server) {
@@ -114,9 +114,9 @@ impl Ended {
 }
 
 impl<'h> Index<'h> {
-    pub(super) fn new(history: &'h History, rules: &Rules, report: &mut Report) -> Self {
+    pub(super) fn new(history: &'h History, rules: &Rules) -> Self {
         let nanos = |duration: std::time::Duration| duration.as_nanos() as u64;
-        let mut index = Self {
+        Self {
             ops: &history.ops,
             faults: &history.faults,
             grace: nanos(rules.grace),
@@ -127,14 +127,16 @@ impl<'h> Index<'h> {
             tokens: HashMap::new(),
             ids: HashMap::new(),
             owners: HashMap::new(),
-        };
-        identity::find(&mut index, rules, report);
-        index.note_finds();
-        index.note_enders();
-        index.note_ends(!rules.login_takes_two_steps);
-        index.note_list_gaps();
-        index.note_refusals();
-        index
+        }
+    }
+
+    /// Notes what the history shows, once the sessions and their tokens are known.
+    pub(super) fn note(&mut self, rules: &Rules) {
+        self.note_finds();
+        self.note_enders();
+        self.note_ends(!rules.login_takes_two_steps);
+        self.note_list_gaps();
+        self.note_refusals();
     }
 
     pub(super) fn birth(&self, token: TokenNo) -> Option<Birth> {
@@ -234,7 +236,7 @@ impl<'h> Index<'h> {
         }
     }
 
-    /// What has certainly ended, by what was acknowledged.
+    /// Notes the ends that were acknowledged.
     fn note_ends(&mut self, in_one_step: bool) {
         for (number, op) in self.ops.iter().enumerate() {
             let at = op.returned;
@@ -286,7 +288,7 @@ impl<'h> Index<'h> {
         }
     }
 
-    /// A login over a token's session was acknowledged: neither is accepted any more.
+    /// A login over a token's session was acknowledged: both are rejected from now on.
     fn note_login(&mut self, old: TokenNo, number: usize) {
         let (server, at) = (self.ops[number].server, self.ops[number].returned);
         let led = self.leads(old, at);
@@ -298,7 +300,7 @@ impl<'h> Index<'h> {
         }
     }
 
-    /// What a login has made was seen, so what it replaces was gone by then.
+    /// A login's new session was seen, so the session that it replaces had ended by then.
     fn note_login_seen(&mut self, old: TokenNo, seen: usize) {
         let at = self.ops[seen].returned;
         if self.leads(old, at)
@@ -315,7 +317,7 @@ impl<'h> Index<'h> {
         shown.min_by_key(|number| self.ops[*number].returned)
     }
 
-    /// What was missing in a list, though it had been made before, had ended.
+    /// A session that was missing in a later list had ended.
     fn note_list_gaps(&mut self) {
         for (number, op) in self.ops.iter().enumerate() {
             if let (Call::List { owner }, Some(Answer::Listed(_))) = (&op.call, op.answer()) {
@@ -339,7 +341,7 @@ impl<'h> Index<'h> {
         self.births_of(owner).iter().copied().filter(should).collect()
     }
 
-    /// A token that was once refused is refused for good; so is one that leads to it.
+    /// A token that was rejected once is rejected forever, and so is a token that leads to it.
     fn note_refusals(&mut self) {
         for (number, op) in self.ops.iter().enumerate() {
             if let Some(token) = refused(op)
@@ -393,10 +395,10 @@ impl<'h> Index<'h> {
         }
     }
 
-    /// Whether nothing was hurt in this time or shortly before.
+    /// Whether there was no fault in this time or shortly before.
     ///
-    /// A process that has to guess the store's time takes it for later by up to a round trip, and
-    /// a grace is so much shorter: no round trip takes long unless something is hurt.
+    /// A process that estimates the store's time is ahead of it by up to a round trip, so a grace is
+    /// shorter by that much. A round trip takes long only during a fault.
     fn is_calm(&self, from: u64, to: u64) -> bool {
         let from = from.saturating_sub(OLDEST_SAMPLE);
         self.faults.iter().all(|fault| fault.to < from || fault.from > to)
@@ -420,7 +422,7 @@ impl<'h> Index<'h> {
     }
 }
 
-/// The token that this operation was told not to be one.
+/// The token that this operation found to be invalid.
 pub(super) fn refused(op: &Op) -> Option<TokenNo> {
     match (&op.call, op.answer()) {
         (

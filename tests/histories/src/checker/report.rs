@@ -1,4 +1,4 @@
-//! What was found.
+//! The findings.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -12,9 +12,9 @@ use crate::history::{Fault, History, MayLose, Op};
 pub enum Kind {
     /// P1, P4: a session, or a token, was accepted or listed after it had ended.
     Resurrection,
-    /// A session that nobody ended is said not to be there.
+    /// A session that no operation ended was not found.
     FalseAbsence,
-    /// P2: what was acknowledged is missing later, or was undone by another update.
+    /// P2: an acknowledged update is missing later, or was undone by another update.
     LostUpdate,
     /// P2: one update took effect twice.
     DoubleUpdate,
@@ -28,13 +28,13 @@ pub enum Kind {
     WrongSession,
     /// One session twice in one list.
     ListedTwice,
-    /// Of two removals of one session, both say that they have ended it.
+    /// Two removals of one session both reported that they ended it.
     EndedTwice,
-    /// P4: ending all, or the others, ended fewer than were there, or more than there were.
+    /// P4: ending all sessions of an owner, or all others, ended fewer or more than existed.
     WrongCount,
 }
 
-/// What an engine lost that it had acknowledged.
+/// A loss of an acknowledged change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Loss {
     /// A session, or its new token.
@@ -43,11 +43,11 @@ pub enum Loss {
     Updates,
     /// The end of a session or of a token.
     Removals,
-    /// What others had seen and nobody had been told to be done.
+    /// A change that other clients had seen, and that was not acknowledged.
     Unacknowledged,
 }
 
-/// What a violation says to be undone: since when it was in effect, and how that is known.
+/// A change that a violation shows to be undone: since when it was in effect, and how that is known.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Effect {
     at: u64,
@@ -55,7 +55,7 @@ pub(super) struct Effect {
 }
 
 impl Effect {
-    /// Whoever did it was told so.
+    /// The client got an acknowledgement.
     pub(super) const fn acknowledged(at: u64) -> Self {
         Self { at, is_acknowledged: true }
     }
@@ -72,7 +72,7 @@ impl Effect {
 }
 
 impl Kind {
-    /// What was lost, if the engine went back to an earlier state.
+    /// The loss, if the engine returned to an earlier state.
     const fn as_loss(self) -> Option<Loss> {
         match self {
             Self::FalseAbsence => Some(Loss::Creates),
@@ -93,9 +93,9 @@ impl Kind {
 /// One broken promise and its proof.
 #[derive(Debug, Clone)]
 pub struct Violation {
-    /// Which promise.
+    /// The promise.
     pub kind: Kind,
-    /// What is wrong, in a sentence.
+    /// The fault, in a sentence.
     pub what: String,
     /// The operations that prove it, by their place in the history, as lines.
     pub proof: Vec<(usize, String)>,
@@ -118,7 +118,7 @@ pub struct Report {
     faults: Vec<Fault>,
 }
 
-/// What failovers lost of one sort.
+/// The losses of one kind.
 #[derive(Debug, Default)]
 struct Lost {
     /// The operations that had been acknowledged, each counted once however often it was missed.

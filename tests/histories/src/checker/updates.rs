@@ -59,7 +59,7 @@ impl Check<'_, '_> {
                 let both = [short, long].iter().all(|seen| self.any_told(&seen.updates[common..]));
                 let undone = Effect::known(at, both);
                 report.add(Kind::LostUpdate, undone, ops, what, &[shorter, longer]);
-                // Each of both has to be right for itself.
+                // Each of them must be right by itself.
                 self.ledger(report, shorter, short);
             }
         }
@@ -69,7 +69,7 @@ impl Check<'_, '_> {
         self.not_before_they_began(report, &shown);
     }
 
-    /// What a ledger has are this session's updates, once each, in the order of real time.
+    /// A ledger has only this session's updates, each once, in the order of real time.
     fn ledger(&self, report: &mut Report, number: usize, seen: &Seen) {
         let ops = self.index.ops;
         let mut places = HashMap::new();
@@ -138,7 +138,7 @@ impl Check<'_, '_> {
         }
     }
 
-    /// What was shown or acknowledged once is in every ledger that is read later.
+    /// An update that was shown or acknowledged is in every ledger that is read later.
     fn nothing_goes_back(&self, report: &mut Report) {
         let ops = self.index.ops;
         let mut by_return = self.session.shown.clone();

@@ -43,7 +43,7 @@ pub(super) fn open(near_cache: Option<Duration>) -> Result<Setup, String> {
             tokio::time::sleep(BEAT).await;
         }
     });
-    let disturber = Box::new(Telling { pushes, failing: Failing { faults: vec![faults] } });
+    let disturber = Box::new(FaultyFeed { pushes, failing: Failing { faults: vec![faults] } });
     Ok(Setup { processes: processes.into(), rules, disturber })
 }
 
@@ -108,13 +108,13 @@ impl Disturber for Failing {
     }
 }
 
-/// Holds up and cuts off what a near cache is told, too.
-struct Telling {
+/// Delays and cuts off the changes that are pushed to near caches.
+struct FaultyFeed {
     pushes: kvolt_testkit::Pushes,
     failing: Failing,
 }
 
-impl Disturber for Telling {
+impl Disturber for FaultyFeed {
     fn hurt(&mut self, random: &mut Random) -> Hurt {
         match random.below(4) {
             0 => {

@@ -22,9 +22,9 @@ use crate::{Disturber, Ledger, Process};
 pub enum StoreKind {
     /// The store in memory, behind one that fails on purpose.
     Memory,
-    /// One Redis that writes each change to disk before it answers.
+    /// One Redis that writes each change to disk before it replies.
     Redis,
-    /// One Redis that keeps nothing on disk, so that a run has to find it out.
+    /// One Redis without persistence, which a run must detect.
     RedisForgetful,
     /// Redis with replicas and sentinels.
     RedisSentinel,
@@ -32,8 +32,8 @@ pub enum StoreKind {
     RedisCluster,
     /// PostgreSQL.
     Postgres,
-    /// PostgreSQL that answers before it has written (`synchronous_commit = off`), so that a run
-    /// has to find it out.
+    /// PostgreSQL that replies before it has written (`synchronous_commit = off`), which a run must
+    /// detect.
     PostgresForgetful,
     /// MariaDB.
     MariaDb,
@@ -95,12 +95,12 @@ impl FromStr for StoreKind {
     }
 }
 
-/// What can be chosen about a store.
+/// Options of a store.
 #[derive(Debug, Clone, Default)]
 pub struct StoreOptions {
     /// A near cache with this bound in each process.
     pub near_cache: Option<Duration>,
-    /// How many replicas have to have a change before it is acknowledged.
+    /// The number of replicas that must have a change before it is acknowledged.
     pub wait_replicas: u32,
     /// The only fault, by its name, where it is one of a server or of the network to it.
     pub only: Option<String>,
@@ -110,9 +110,9 @@ pub struct StoreOptions {
 pub struct Setup {
     /// Server processes of the application, on this store.
     pub processes: Vec<Process>,
-    /// What the store promises.
+    /// The store's promises.
     pub rules: Rules,
-    /// What hurts its servers; they end with it.
+    /// Makes its servers fail. They end with it.
     pub disturber: Box<dyn Disturber>,
 }
 
@@ -120,7 +120,7 @@ pub struct Setup {
 ///
 /// # Errors
 ///
-/// In words, where a server does not start or can't be connected to.
+/// Returns an error if a server does not start or can't be reached.
 pub async fn open(kind: StoreKind, options: StoreOptions) -> Result<Setup, String> {
     let near_cache = options.near_cache;
     match kind {
@@ -134,7 +134,7 @@ pub async fn open(kind: StoreKind, options: StoreOptions) -> Result<Setup, Strin
             let forgetful = Postgres::builder().config("synchronous_commit", "off");
             sql::postgres(&options, forgetful.config("wal_writer_delay", "2s")).await
         }
-        // Nobody is told there what was changed.
+        // MariaDB pushes no changes.
         StoreKind::MariaDb if near_cache.is_some() => Err(format!("{kind} has no near cache")),
         StoreKind::MariaDb => sql::mariadb(&options).await,
         StoreKind::Sqlite => sql::sqlite(&options).await,

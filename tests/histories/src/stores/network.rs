@@ -15,16 +15,16 @@ pub(super) type AnyServer = Arc<dyn Deref<Target = Server> + Send + Sync>;
 pub(super) struct Network {
     server: AnyServer,
     proxies: Vec<Proxy>,
-    /// Something more that this sort of server can have done to it, at once.
+    /// A further fault of this kind of server, which needs no undoing.
     more: Option<(&'static str, More)>,
-    /// Nothing else is done, if set.
+    /// The only fault, if set.
     only: Option<String>,
-    /// What a kill may lose.
+    /// The changes that a kill may lose.
     killed_loses: MayLose,
     now: Now,
 }
 
-/// What can be done to it; what is there twice is done twice as often.
+/// The faults. One that is listed twice is twice as frequent.
 const FAULTS: [&str; 8] = [
     "kill -9",
     "kill -9",
@@ -38,7 +38,7 @@ const FAULTS: [&str; 8] = [
 
 type More = Box<dyn Fn() + Send>;
 
-/// What is to be undone.
+/// The fault that must be undone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Now {
     Well,
@@ -138,7 +138,7 @@ impl Disturber for Network {
             Now::Well => {}
             Now::Down => self.server.restart(),
             Now::Paused => self.server.resume(),
-            // What was on its way arrives late, or never.
+            // Data in transit arrives late, or never.
             Now::Cut => self.proxies.iter().for_each(Proxy::restore),
         }
     }

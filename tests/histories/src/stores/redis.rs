@@ -84,7 +84,7 @@ async fn process(
     process_near(store, options.near_cache, rules)
 }
 
-/// What is to be undone, by the number of the server that it was done to.
+/// The fault that must be undone, with the number of the server.
 #[derive(Debug, Clone, Copy)]
 enum Undo {
     Nothing,

@@ -55,8 +55,8 @@ pub(super) async fn mariadb(options: &StoreOptions) -> Result<Setup, String> {
         let store = store.slide_after(slide_after(number)).open().await.map_err(words)?;
         processes.push(process(store, &rules)?);
     }
-    // InnoDB shows a commit to others before it has written it: whoever committed has no answer yet,
-    // and if it is killed at that moment, what others saw is gone.
+    // InnoDB shows a commit to others before it has written and acknowledged it. If it is killed at
+    // that moment, the change that others saw is gone.
     let network = Network::new(server, proxies).only(options.only.clone()).shows_early();
     Ok(Setup { processes, rules, disturber: Box::new(network) })
 }
