@@ -201,7 +201,7 @@ async fn sign_in_replaces_across_slots() {
         if let Some(group) = &old_owner {
             old = store.place(old, Some(group));
         }
-        let before = entry("old").owner(old_owner.clone());
+        let before = entry("old").maybe_owner(old_owner.clone());
         assert_eq!(store.insert(old, before).await.unwrap(), inserted());
         let seen = get(&store, &old).await.unwrap().version;
         let replacing = |seen| {

@@ -168,7 +168,7 @@ async fn sign_in_replaces_its_predecessor() {
     {
         let (old, new) = (id(&store, "old"), id(&store, "new"));
         let is_own = old_owner.as_ref() == Some(&ada);
-        let before = entry("old").owner(old_owner.clone());
+        let before = entry("old").maybe_owner(old_owner.clone());
         assert_eq!(store.insert(old, before).await.unwrap(), inserted());
         let other = entry_of(&ada, "other");
         assert_eq!(store.insert(id(&store, "other"), other).await.unwrap(), inserted());

@@ -1,10 +1,10 @@
 use std::error::Error;
 use std::fmt;
 
-/// Why a server did not start, or rejected a command.
+/// Reason why a server did not start or failed a request.
 ///
-/// The message is for the reader of a test's output: a sentence, and the end of the server's log if
-/// the server is at fault.
+/// The message is one sentence for the reader of a test's output. If a server failed, the
+/// end of its log follows.
 #[derive(Clone)]
 pub struct Failure {
     kind: Kind,
@@ -13,36 +13,36 @@ pub struct Failure {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    Passing,
-    Final,
+    Transient,
+    Fatal,
     PortTaken,
 }
 
 impl Failure {
-    /// A failure that the next attempt may not have.
+    /// Creates a failure that a retry may resolve.
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self { kind: Kind::Passing, message: message.into() }
+        Self { kind: Kind::Transient, message: message.into() }
     }
 
-    /// A failure that every attempt has.
-    pub(crate) fn last(message: impl Into<String>) -> Self {
-        Self { kind: Kind::Final, message: message.into() }
+    /// Creates a failure that no retry can resolve.
+    pub(crate) fn fatal(message: impl Into<String>) -> Self {
+        Self { kind: Kind::Fatal, message: message.into() }
     }
 
-    /// Another process took the port before the server started.
+    /// Creates a failure for a port that another process took before the server started.
     pub(crate) fn port_taken(message: impl Into<String>) -> Self {
         Self { kind: Kind::PortTaken, message: message.into() }
     }
 
-    pub(crate) fn is_final(&self) -> bool {
-        self.kind != Kind::Passing
+    pub(crate) fn is_fatal(&self) -> bool {
+        self.kind != Kind::Transient
     }
 
     pub(crate) fn is_port_taken(&self) -> bool {
         self.kind == Kind::PortTaken
     }
 
-    /// Prefixes the message with the action that failed.
+    /// Prefixes the message with the operation that failed.
     pub(crate) fn during(mut self, what: impl fmt::Display) -> Self {
         self.message = format!("{what}: {}", self.message);
         self
@@ -55,7 +55,8 @@ impl fmt::Display for Failure {
     }
 }
 
-/// The same as `Display`, because `expect` prints this form, and a log must keep its lines.
+/// Same text as `Display`: `expect` prints the `Debug` form, which would put a log on one
+/// line.
 impl fmt::Debug for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -64,7 +65,7 @@ impl fmt::Debug for Failure {
 
 impl Error for Failure {}
 
-/// Adds the action that failed to an error of the operating system.
+/// Adds the failed operation to an operating system error.
 pub(crate) trait During<T> {
     fn during(self, what: impl fmt::Display) -> Result<T, Failure>;
 }
@@ -75,7 +76,7 @@ impl<T> During<T> for std::io::Result<T> {
     }
 }
 
-/// Panics at the line of the test if a server fails.
+/// Panics with the failure, and reports the caller's line.
 pub(crate) trait OrPanic<T> {
     #[track_caller]
     fn or_panic(self) -> T;

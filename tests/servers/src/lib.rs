@@ -1,5 +1,5 @@
-//! Real servers for tests and benchmarks. Each has a free port and a folder of its own, and is
-//! removed when it is dropped.
+//! Real servers for tests and benchmarks. Each has its own free port and folder, and is
+//! removed on drop.
 //!
 //! ```
 //! use kvolt_servers::{Package, Proxy, Redis, require};
@@ -16,43 +16,44 @@
 //! let proxy = Proxy::to(redis.port());
 //! let url = proxy.url(&redis.url()); // for the client under test
 //! proxy.blackhole();
-//! // the client gets no reply
+//! // check how the client behaves now
 //! proxy.restore();
 //! # assert!(url.starts_with("redis://127.0.0.1:"));
 //! ```
 //!
-//! # Contents
+//! # Overview
 //!
-//! | type | |
+//! | type | purpose |
 //! |---|---|
-//! | [`Redis`] | one server: Redis 7, Redis 6.2 or Valkey 9 ([`Flavour`]) |
-//! | [`RedisCluster`] | three masters, a replica each |
+//! | [`Redis`] | a single server: Redis 7, Redis 6.2 or Valkey 9 ([`Flavour`]) |
+//! | [`RedisCluster`] | three masters with one replica each |
 //! | [`RedisSentinel`] | a master, two replicas, three sentinels |
-//! | [`Postgres`], [`PgBouncer`] | PostgreSQL, and a pooler in front of it |
+//! | [`Postgres`], [`PgBouncer`] | PostgreSQL, and a connection pooler in front of it |
 //! | [`MariaDb`] | MariaDB |
-//! | [`Proxy`] | a network in front of any of them that fails on demand, and counts |
-//! | [`Certificates`] | a certificate authority, for TLS |
-//! | [`Server`] | common to all servers: kill, stop, restart, pause, resume |
-//! | [`Monitor`] | the commands that a Redis executed |
+//! | [`Proxy`] | a TCP proxy that injects network faults and counts traffic |
+//! | [`Certificates`] | a private certificate authority, for TLS |
+//! | [`Server`] | operations that all servers share: kill, stop, restart, pause, resume |
+//! | [`Monitor`] | the commands that a Redis server executed |
 //! | [`Package`], [`require`] | the packages that must be installed |
 //!
 //! # How it works
 //!
-//! - All calls block, without a runtime. In async tests, slow calls belong into `spawn_blocking`;
-//!   the others take milliseconds.
-//! - **Failures panic** at the line of the test: a test that can't reach its server has failed. The
-//!   `try_` forms return the failure instead.
-//! - Methods take `&self`: a server in a `static` serves all tests of a program, and one thread may
-//!   kill a server that another one uses.
-//! - A server gets an empty environment and no configuration of the machine. It runs as `nobody` if
-//!   it does not run as root.
-//! - Nothing remains: a dropped server is killed with its children. When the test program ends, even
-//!   by SIGKILL or with servers in a `static`, a watchdog (a small shell script) ends the remaining
-//!   processes and removes the folders.
-//! - The harness uses each server's Unix socket, so TLS, passwords and proxies do not affect it.
+//! - All calls block, and no async runtime is needed. In async tests, run slow calls in
+//!   `spawn_blocking`; all others take milliseconds.
+//! - **Failures panic** at the caller's line: a test that can't reach its server has
+//!   failed. Use the `try_` methods to receive the failure instead.
+//! - Methods take `&self`, so that all tests of a program can share a server in a `static`,
+//!   and one thread can kill a server that another thread uses.
+//! - A server inherits no environment variables and no machine configuration. It runs as
+//!   `nobody` if it refuses to run as root.
+//! - No process is left behind: dropping a server kills it and its child processes. When
+//!   the program ends, even by SIGKILL or with servers in a `static`, a watchdog (a small
+//!   shell script) kills the remaining processes and removes the folders.
+//! - The harness connects to each server over a Unix socket, so TLS, passwords and proxies
+//!   do not affect it.
 //!
-//! It needs Linux, for `/proc`. `cargo xtask test --install --only servers` installs
-//! missing packages on Debian.
+//! Requires Linux, for `/proc`. On Debian, `cargo xtask test --only servers` installs the
+//! missing packages.
 
 mod certificates;
 mod failure;

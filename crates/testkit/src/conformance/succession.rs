@@ -10,7 +10,7 @@ use super::lab::{LIVES, Lab, inserted, owner};
 /// An entry in the place of another.
 fn over(key: kvolt_cache::Key, owner: Option<&Owner>, seen: Option<Version>) -> NewEntry<String> {
     let replaces = Predecessor::new(key).seen(seen);
-    NewEntry::new(String::from("new"), LIVES).owner(owner.cloned()).replaces(replaces)
+    NewEntry::new(String::from("new"), LIVES).maybe_owner(owner.cloned()).replaces(replaces)
 }
 
 /// The new entry is there and the old one is absent: of the same owner, of another, of none.

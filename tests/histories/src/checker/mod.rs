@@ -1,10 +1,11 @@
-//! The checker: reports the operations of a history that break a promise. It is a pure function.
+//! Checks a history for broken promises. A pure function: it reads no clock and no store.
 //!
-//! A call that was answered took effect at one moment between its invocation and its answer. A call
-//! that failed or was cut off took effect at any moment from its invocation on, or never. Operations
-//! that contradict every order of such moments are a violation, and are reported with their proof.
-//! The rules are necessary conditions that are checked one by one, so a history of hundreds of
-//! thousands of operations is checked in a moment. Every violation that they find is one.
+//! An answered call took effect at one moment between its invocation and its answer. A call
+//! that failed or timed out took effect at any moment after its invocation, or never. If no
+//! order of such moments explains an answer, it is a violation, reported with the
+//! operations that prove it. Each rule is a necessary condition and is checked separately:
+//! hundreds of thousands of operations are checked within seconds, every reported violation
+//! is real, but some violations may be missed.
 
 mod absence;
 mod counts;
@@ -23,20 +24,21 @@ pub use report::{Kind, Loss, Report, Violation};
 use self::index::Index;
 use crate::history::History;
 
-/// The promises of a run.
+/// The promises to check.
 #[derive(Debug, Clone)]
 pub struct Rules {
-    /// The bound of a near cache; `None` without one.
+    /// Maximum age of a near cache's answer; `None` without near caches.
     pub bound: Option<Duration>,
-    /// How long a token is accepted after a rotation with grace.
+    /// Grace period of a graceful rotation.
     pub grace: Duration,
-    /// How far apart the clocks of the store and of the clients may be when a grace ends.
+    /// Maximum difference between the clocks of the store and the clients at the end of a
+    /// grace period.
     pub slack: Duration,
-    /// Whether a login over a session in another slot takes two steps: the new session is created, and
-    /// then the old one is ended, or the new one again.
+    /// Whether a login takes two steps because the old session may be on another server:
+    /// the store creates the new session, then ends the old one or rolls back the new one.
     pub login_takes_two_steps: bool,
-    /// Whether an engine may lose changes that it acknowledged shortly before a failover. Such losses
-    /// are then counted, and are not violations.
+    /// Whether the engine may lose changes acknowledged shortly before a failover. Such
+    /// losses are then counted separately instead of reported as violations.
     pub lossy: bool,
 }
 
@@ -52,12 +54,12 @@ impl Default for Rules {
     }
 }
 
-/// Checks everything.
+/// Checks all rules.
 pub fn check(history: &History, rules: &Rules) -> Report {
     let mut report = Report::new(history, rules);
     let mut index = Index::new(history, rules);
     identity::find(&mut index, rules, &mut report);
-    index.note(rules);
+    index.collect_evidence(rules);
     removal::check(&index, &mut report);
     absence::check(&index, &mut report);
     counts::check(&index, &mut report);

@@ -1,4 +1,4 @@
-//! Redis: one server, a cluster, sentinels.
+//! Redis servers: a single server, a cluster, and sentinels.
 
 mod builder;
 mod cluster;
@@ -21,10 +21,10 @@ use crate::failure::OrPanic;
 use crate::{Failure, Server};
 use resp::Connection;
 
-/// A Redis server.
+/// A dedicated Redis server.
 ///
-/// The harness uses the server's Unix socket and a user of its own, so passwords, TLS and proxies do
-/// not affect it. It dereferences to [`Server`].
+/// The harness connects over a Unix socket with its own user, so passwords, TLS and proxies
+/// do not affect it. All methods of [`Server`] are available through `Deref`.
 #[derive(Debug)]
 pub struct Redis {
     server: Server,
@@ -34,7 +34,7 @@ pub struct Redis {
     flavour: Flavour,
 }
 
-/// The harness' client.
+/// Connection of the harness to a server.
 #[derive(Debug, Clone)]
 struct Control {
     socket: PathBuf,
@@ -42,27 +42,28 @@ struct Control {
 }
 
 impl Redis {
-    /// Starts Debian's server, without persistence.
+    /// Starts Debian's server without persistence.
     ///
     /// # Panics
     ///
-    /// Panics if it is not installed or does not start.
+    /// Panics if the package is not installed or the server does not start.
     #[track_caller]
     pub fn start() -> Self {
         Self::builder().start()
     }
 
-    /// Returns a builder with the settings of a server.
+    /// Returns a builder with default settings.
     pub fn builder() -> RedisBuilder {
         RedisBuilder::default()
     }
 
-    /// The flavour of the server.
+    /// Returns the vendor and version.
     pub fn flavour(&self) -> Flavour {
         self.flavour
     }
 
-    /// `redis://127.0.0.1:PORT`, with the password if there is one, and `rediss://` with TLS.
+    /// Returns `redis://127.0.0.1:PORT`, with the password if one is set, and with
+    /// `rediss://` if TLS is on.
     pub fn url(&self) -> String {
         match &self.password {
             Some(password) => self.url_as("", password),
@@ -70,23 +71,23 @@ impl Redis {
         }
     }
 
-    /// The URL for a user of the access control list.
+    /// Returns the URL with the name and password of a user of the access control list.
     pub fn url_as(&self, user: &str, password: &str) -> String {
         format!("{}://{user}:{password}@127.0.0.1:{}", self.scheme(), self.port())
     }
 
-    /// `unix:///…`, for the socket that every server here has too.
+    /// Returns `unix:///…`, the URL of the Unix socket that every server also has.
     pub fn unix_url(&self) -> String {
         format!("unix://{}", self.socket().display())
     }
 
-    /// The path of that socket.
+    /// Returns the path of the Unix socket.
     pub fn socket(&self) -> &Path {
         &self.control.socket
     }
 
-    /// Runs a command and returns the reply as redis-cli prints it to a pipe:
-    /// a list is a line for each element, and nil is empty.
+    /// Runs a command and returns the reply as redis-cli prints it to a pipe: one line per
+    /// list element, and an empty text for nil.
     ///
     /// # Panics
     ///
@@ -96,7 +97,7 @@ impl Redis {
         self.try_cli(args).or_panic()
     }
 
-    /// Runs a command as [`cli`](Self::cli) does, or returns why that failed.
+    /// Runs a command and returns the reply as redis-cli prints it to a pipe.
     ///
     /// # Errors
     ///
@@ -105,7 +106,7 @@ impl Redis {
         self.command(args).map(|reply| reply.to_string())
     }
 
-    /// Runs a command of bytes and returns the reply undecoded.
+    /// Runs a command of bytes and returns the parsed reply.
     ///
     /// # Errors
     ///
@@ -114,7 +115,7 @@ impl Redis {
         self.control.connect()?.command(args)
     }
 
-    /// A field of `INFO`, such as `used_memory`; empty if it is absent.
+    /// Returns a field of `INFO`, such as `used_memory`; empty if the field is missing.
     ///
     /// # Panics
     ///
@@ -160,7 +161,7 @@ impl Control {
         Ok(self.connect()?.command(args)?.to_string())
     }
 
-    /// The line of the configuration that creates the harness' user.
+    /// Returns the configuration line that creates the harness's user.
     fn config(&self) -> String {
         format!("user {} on >{} ~* &* +@all", Self::USER, self.password)
     }

@@ -9,7 +9,8 @@ use super::resp::Connection;
 use crate::failure::OrPanic;
 use crate::{Failure, ports, wait};
 
-/// The commands that a server executes, from [`Redis::monitor`](super::Redis::monitor) on.
+/// The commands that a server executes, recorded since
+/// [`Redis::monitor`](super::Redis::monitor).
 pub struct Monitor {
     control: Control,
     lines: Arc<Mutex<Vec<String>>>,
@@ -29,8 +30,8 @@ impl Monitor {
         Ok(Self { control, lines, socket, reader })
     }
 
-    /// All commands that were executed so far, as `MONITOR` prints them, without those over the
-    /// server's Unix socket, which the harness sends itself.
+    /// Returns the commands executed so far, as `MONITOR` prints them. Excludes commands
+    /// received over the Unix socket, which the harness itself uses.
     ///
     /// # Panics
     ///
@@ -43,7 +44,7 @@ impl Monitor {
         lines.iter().filter(|line| !is_own(line)).cloned().collect()
     }
 
-    /// The number of lines that contain this text, in any case.
+    /// Returns how many of the lines contain this text, ignoring case.
     ///
     /// # Panics
     ///
@@ -54,7 +55,7 @@ impl Monitor {
         self.lines().iter().filter(|line| line.to_lowercase().contains(&part)).count()
     }
 
-    /// Discards the commands that were executed so far.
+    /// Discards the commands recorded so far.
     ///
     /// # Panics
     ///
@@ -65,7 +66,8 @@ impl Monitor {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// Waits until all earlier commands have arrived here, by sending another one after them.
+    /// Waits until all commands executed so far were received: executes a marker command
+    /// and waits for it.
     fn catch_up(&self) -> Result<(), Failure> {
         let mark = format!("monitored up to {:016x}", ports::random());
         self.control.cli(&["ECHO", &mark])?;
@@ -73,14 +75,15 @@ impl Monitor {
             let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
             match lines.iter().any(|line| line.contains(&mark)) {
                 true => Ok(()),
-                false => Err(Failure::new("it does not say what was executed")),
+                false => Err(Failure::new("MONITOR did not report the marker command")),
             }
         })
     }
 }
 
 impl Control {
-    /// The mark of commands over the socket in a line of `MONITOR`: `[0 unix:/path]`.
+    /// Returns the part of a `MONITOR` line that marks a command received over the socket:
+    /// `[0 unix:/path]`.
     fn mark(&self) -> String {
         format!(" unix:{}]", self.socket.display())
     }
