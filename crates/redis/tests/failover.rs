@@ -32,10 +32,10 @@ async fn survives(store: &RedisStore, keys: &[Key], what: impl FnOnce() + Send) 
     let store = store.clone();
     let keys = keys.to_vec();
     let over = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let told = std::sync::Arc::clone(&over);
+    let is_over = std::sync::Arc::clone(&over);
     let reading = tokio::spawn(async move {
         let mut failed = 0;
-        while !told.load(std::sync::atomic::Ordering::SeqCst) {
+        while !is_over.load(std::sync::atomic::Ordering::SeqCst) {
             for key in &keys {
                 match store.get(key, Freshness::Strict).await {
                     Ok(found) => assert!(found.is_some(), "an entry that is there is never absent"),

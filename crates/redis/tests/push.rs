@@ -82,7 +82,7 @@ async fn start_feed(store: &RedisStore) -> (Arc<Observer>, JoinHandle<Error>) {
 
 /// Each change of an entry is pushed, by this store, by another, and by others.
 async fn every_change_is_pushed(store: &RedisStore, cli: impl Fn(&str, &Key)) {
-    let (observer, ended) = listen(store).await;
+    let (observer, ended) = start_feed(store).await;
     let ada = owner("ada");
     let key = |name: &str| id_of(store, name, &ada);
     let owned = |value: &str| entry(value).owner(ada.clone());

@@ -9,7 +9,7 @@ use kvolt_cache::{Key, Store};
 use kvolt_servers::{Postgres, Proxy};
 use kvolt_sql::PostgresStore;
 use support::pushing::{
-    Told, entry, no_beat_overtakes_a_change, pushes_every_change, pushes_no_slide_and_no_expiry,
+    Notice, entry, no_beat_overtakes_a_change, pushes_every_change, pushes_no_slide_and_no_expiry,
     watch, watched,
 };
 use support::unique;
@@ -70,7 +70,7 @@ async fn deletions_by_hand_are_pushed() {
     assert!(recorder.has(&key));
     server().psql(&format!("TRUNCATE {table}"));
     recorder.beat().await;
-    assert!(recorder.told().contains(&Told::All), "whatever there was");
+    assert!(recorder.notices().contains(&Notice::All), "whatever there was");
 }
 
 #[tokio::test]
@@ -83,14 +83,16 @@ async fn many_removals_report_everything_changed() {
          SELECT sha256(n::text::bytea), n, '', 0, 9000000000000 FROM generate_series(1, 1500) n"
     ));
     recorder.beat().await;
-    let named = recorder.told().iter().filter(|told| matches!(told, Told::Changed(_))).count();
+    let named =
+        recorder.notices().iter().filter(|notice| matches!(notice, Notice::Changed(_))).count();
     assert_eq!(named, 1_500, "each that was made");
     recorder.forget();
     store.clear().await.expect("it works");
     recorder.beat().await;
-    let changes = recorder.told();
-    let changes: Vec<_> = changes.iter().filter(|told| !matches!(told, Told::Heard(..))).collect();
-    assert_eq!(changes, [&Told::All]);
+    let changes = recorder.notices();
+    let changes: Vec<_> =
+        changes.iter().filter(|notice| !matches!(notice, Notice::Confirmed(..))).collect();
+    assert_eq!(changes, [&Notice::All]);
 }
 
 #[tokio::test]
@@ -100,8 +102,8 @@ async fn store_time_is_the_servers_clock() {
     recorder.forget();
     recorder.beat().await;
     let after = server().psql("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint");
-    let told = recorder.told();
-    let Some(Told::Heard(_, time)) = told.last() else { panic!("it was heard") };
+    let notices = recorder.notices();
+    let Some(Notice::Confirmed(_, time)) = notices.last() else { panic!("it was confirmed") };
     let between = before.parse().unwrap()..=after.parse().unwrap();
     assert!(between.contains(&time.as_millis()), "{time:?} is in {between:?}");
 }
@@ -120,7 +122,10 @@ async fn disconnected_feed_ends() {
         proxy.restore();
         let (recorder, watching) = watch(&store);
         recorder.beat().await;
-        assert!(recorder.told().contains(&Told::All), "what was missed may have been anything");
+        assert!(
+            recorder.notices().contains(&Notice::All),
+            "what was missed may have been anything"
+        );
         watching.abort();
     }
 }
@@ -136,7 +141,10 @@ async fn feed_from_another_server_is_rejected() {
     let error = timeout(Duration::from_secs(5), watching).await.expect("it ends");
     let error = error.expect("it does not panic");
     assert!(error.is_unavailable() && error.to_string().contains("another server"), "{error}");
-    assert!(!recorder.told().iter().any(|told| matches!(told, Told::Heard(..))), "no beat counts");
+    assert!(
+        !recorder.notices().iter().any(|notice| matches!(notice, Notice::Confirmed(..))),
+        "no beat counts"
+    );
 }
 
 /// Programs that start at once create the triggers once, and a store without a near cache none.

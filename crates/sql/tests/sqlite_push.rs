@@ -7,7 +7,7 @@ use std::time::Duration;
 use kvolt_cache::{Key, Store};
 use kvolt_sql::SqliteStore;
 use support::pushing::{
-    Told, entry, no_beat_overtakes_a_change, pushes_every_change, pushes_no_slide_and_no_expiry,
+    Notice, entry, no_beat_overtakes_a_change, pushes_every_change, pushes_no_slide_and_no_expiry,
     watch, watched,
 };
 use support::{sqlite, sqlite_url};
@@ -55,7 +55,7 @@ async fn gap_in_the_log_reports_everything_changed() {
         sqlite(&url, &sql).await;
         sqlite(&url, "DELETE FROM shop_sessions_changes").await;
         recorder.beat().await;
-        assert!(recorder.told().contains(&Told::All), "{lost}");
+        assert!(recorder.notices().contains(&Notice::All), "{lost}");
     }
 }
 
@@ -77,7 +77,7 @@ async fn log_is_created_once_and_bounded() {
     assert_eq!(sqlite(&url, count).await, "10000");
     for recorder in &recorders {
         recorder.beat().await;
-        assert!(recorder.told().contains(&Told::All));
+        assert!(recorder.notices().contains(&Notice::All));
     }
     store.clear().await.expect("it works");
 }

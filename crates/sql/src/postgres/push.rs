@@ -100,7 +100,7 @@ impl Core<Postgres> {
         if lease.fetch_integer(&sql).await? != Some(server) {
             return Err(Failure::new(
                 Kind::Unavailable,
-                "the server that pushes changes is not the one that entries are read from",
+                "another server pushes changes than the one that answers reads",
             ));
         }
         Ok(())

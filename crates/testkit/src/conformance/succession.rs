@@ -121,8 +121,8 @@ pub async fn a_refused_insertion_replaces_nothing<F: Fixture>(fixture: &F) {
 pub async fn an_entry_does_not_replace_itself<F: Fixture>(fixture: &F) {
     let lab = Lab::new(fixture).await;
     let user = owner("user");
-    for owner in [None, Some(&user)] {
-        let key = lab.key("key", owner);
+    for (owner, name) in [(None, "free"), (Some(&user), "owned")] {
+        let key = lab.key(name, owner);
         lab.insert_for(owner, key, "old", LIVES).await;
         let seen = lab.version(&key).await;
         for limit in [None, Some(OwnerLimit::remove_oldest(1))] {

@@ -32,6 +32,7 @@ pub async fn chosen_token_is_never_adopted(deployment: &Deployment) {
             (Method::POST, "/logout", 200),
             (Method::POST, "/guest/10", 200),
             (Method::POST, "/login/ada", 200),
+            (Method::POST, "/nested/login/ada", 200),
         ] {
             let mut victim = attacker.clone();
             let answer = victim.send(method, path, &[]).await;

@@ -250,7 +250,7 @@ pub async fn token_for_other_data_is_unknown(deployment: &Deployment) {
             found.push(format!("{path} tells that it is there, by {status}"));
         }
     }
-    for path in ["/", "/count", "/logout", "/login/eve"] {
+    for path in ["/", "/count", "/logout", "/login/eve", "/nested/login/eve"] {
         attacker.clone().post(path).await;
         if !is_kept().await {
             found.push(format!("{path} deletes it"));
