@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use kvolt_cache::{AtLimit, Owner, OwnerLimit};
 
+use crate::error::Kind;
 use crate::{Error, Result, SessionId, Timeouts};
 
 /// How sessions of visitors who have not signed in are kept: a basket, a language, a draft.
@@ -110,7 +111,10 @@ impl<T> AnonymousSessions<T> {
 
     pub(crate) fn check_size(&self, data: &T) -> Result<()> {
         match &self.size {
-            Some((max, size)) if size(data) > *max => Err(Error::too_large()),
+            Some((max, size)) if size(data) > *max => Err(Error::new(
+                Kind::TooLarge,
+                "the data is larger than an anonymous session may hold",
+            )),
             _ => Ok(()),
         }
     }

@@ -29,7 +29,7 @@ struct Failure {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(crate) enum Kind {
     Unavailable,
     Contended,
     LimitReached,
@@ -46,16 +46,9 @@ impl Error {
         Self::new(Kind::Unavailable, format!("the store did not answer within {after:?}"))
     }
 
-    /// A session whose data can't be read.
-    pub(crate) fn corrupt(id: SessionId, source: &kvolt_cache::Error) -> Self {
-        Self::new(Kind::Corrupt, format!("session {id}: {source}"))
-    }
-
-    /// A session that the store files under another owner than its record names.
-    pub(crate) fn misfiled(id: SessionId) -> Self {
-        let message =
-            format!("session {id}: the store names another owner than its record: revoke it");
-        Self::new(Kind::Corrupt, message)
+    /// A session that can't be read.
+    pub(crate) fn corrupt(id: SessionId, reason: impl fmt::Display) -> Self {
+        Self::new(Kind::Corrupt, format!("session {id}: {reason}"))
     }
 
     pub(crate) fn store(source: kvolt_cache::Error) -> Self {
@@ -80,18 +73,6 @@ impl Error {
             .with_source(source)
     }
 
-    pub(crate) fn contended(message: impl Into<String>) -> Self {
-        Self::new(Kind::Contended, message)
-    }
-
-    pub(crate) fn limit_reached() -> Self {
-        Self::new(Kind::LimitReached, "the owner, or the visitors, reached the limit of sessions")
-    }
-
-    pub(crate) fn too_large() -> Self {
-        Self::new(Kind::TooLarge, "the data is larger than an anonymous session may hold")
-    }
-
     /// A name that can't be an owner's.
     pub(crate) fn invalid_owner(source: impl StdError + Send + Sync + 'static) -> Self {
         Self::misconfigured(format!("invalid owner: {source}"))
@@ -101,7 +82,7 @@ impl Error {
         Self::new(Kind::Misconfigured, message)
     }
 
-    fn new(kind: Kind, message: impl Into<String>) -> Self {
+    pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
         Self(Box::new(Failure { kind, message: message.into(), source: None }))
     }
 

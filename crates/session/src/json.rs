@@ -8,8 +8,9 @@ use kvolt_cache::codec::Json;
 use kvolt_cache::{Codec, Error, Key, Result, Timestamp};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+use crate::events::TARGET;
 use crate::level::Proofs;
 use crate::record::{Content, Data, Decode, Envelope};
 use crate::{Level, Record, SessionId};
@@ -78,29 +79,28 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> RecordJson<T> {
     }
 }
 
-/// What can be read of it, with defaults for the rest.
+/// The data with the fields that can be read, and those of `T::default()` for the others.
 fn salvage<T: Serialize + DeserializeOwned + Default>(key: &Key, data: Value) -> Option<T> {
-    let Value::Object(fields) = data else {
+    let (Value::Object(fields), Ok(Value::Object(mut kept))) =
+        (data, serde_json::to_value(T::default()))
+    else {
         return None;
     };
-    let Ok(Value::Object(mut kept)) = serde_json::to_value(T::default()) else {
-        return None;
-    };
-    let reads = |fields: &Map<String, Value>| T::deserialize(Value::Object(fields.clone())).is_ok();
     let mut dropped = Vec::new();
     for (name, value) in fields {
-        let before = kept.insert(name.clone(), value);
-        if !reads(&kept) {
-            match before {
-                Some(default) => kept.insert(name.clone(), default),
-                None => kept.remove(&name),
-            };
+        let before = kept.clone();
+        kept.insert(name.clone(), value);
+        if T::deserialize(Value::Object(kept.clone())).is_err() {
+            kept = before;
             dropped.push(name);
         }
     }
     let data = T::deserialize(Value::Object(kept)).ok()?;
     let id = SessionId::from_key(key);
-    tracing::warn!(target: "kvolt::session", %id, fields = ?dropped, "dropped fields of a session's data that can't be read");
+    tracing::warn!(
+        target: TARGET, %id, fields = ?dropped,
+        "dropped fields of a session's data that can't be read"
+    );
     Some(data)
 }
 

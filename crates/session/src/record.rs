@@ -1,5 +1,6 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use kvolt_cache::{Key, Owner, Timestamp};
 #[cfg(feature = "json")]
@@ -137,6 +138,35 @@ impl Envelope {
         let edited = edit(&mut rare);
         self.rare = Some(rare).filter(|rare| **rare != RareFields::default());
         edited
+    }
+}
+
+impl RareFields {
+    /// How many previous tokens are kept.
+    const MAX_PREVIOUS: usize = 16;
+
+    /// Records a token that was replaced. It is accepted until its grace has passed, and for
+    /// another grace it is no sign of theft.
+    ///
+    /// When one of too many must go, no issued token is a sign of theft until that one's time would
+    /// have passed.
+    pub(crate) fn add_previous(&mut self, token: PreviousToken, now: Timestamp, grace: Duration) {
+        for previous in &mut self.previous {
+            // After several rotations in a row, it is accepted while each one's grace lasts.
+            previous.until = previous.until.min(token.until);
+            previous.accepted &= token.accepted;
+        }
+        self.previous.retain(|previous| now < previous.until.saturating_add(grace));
+        self.quiet_until = self.quiet_until.filter(|quiet_until| now < *quiet_until);
+        if grace.is_zero() {
+            return;
+        }
+        if self.previous.len() >= Self::MAX_PREVIOUS {
+            // Each one's time was cut to that of its successor, so the first is the first to end.
+            let dropped = self.previous.remove(0);
+            self.quiet_until = self.quiet_until.max(Some(dropped.until.saturating_add(grace)));
+        }
+        self.previous.push(token);
     }
 }
 

@@ -9,7 +9,15 @@ use kvolt_cache::{
 };
 use pollster::block_on;
 
-use crate::{Error, Manager, NewSession, Record, RotateOutcome, Token};
+use crate::random::Random;
+use crate::{Error, Manager, ManagerBuilder, NewSession, Record, RotateOutcome, Token};
+
+impl<T> ManagerBuilder<T> {
+    fn random(mut self, random: Random) -> Self {
+        self.policy.random = random;
+        self
+    }
+}
 
 fn data(manager: &Manager<&'static str>, token: &Token) -> Option<&'static str> {
     block_on(manager.get(token)).unwrap().map(|session| *session.data())

@@ -8,21 +8,15 @@ use super::Manager;
 use crate::anonymous::AnonymousSessions;
 use crate::events::EventListener;
 use crate::policy::{Policy, TokenReuse, Undecodable};
-#[cfg(test)]
-use crate::random::Random;
 use crate::random::system_random;
 use crate::{Binding, Error, Owner, Record, Result, Timeouts};
-
-/// How often a [live session](crate::LiveSession) checks its session by default, where the store
-/// pushes nothing: every second.
-pub const DEFAULT_LIVE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Settings of a [`Manager`].
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct ManagerBuilder<T> {
-    store: AnyStore<Record<T>>,
-    policy: Policy<T>,
-    listeners: Vec<Arc<dyn EventListener>>,
+    pub(super) store: AnyStore<Record<T>>,
+    pub(crate) policy: Policy<T>,
+    pub(super) listeners: Vec<Arc<dyn EventListener>>,
 }
 
 impl<T: Send + Sync + 'static> ManagerBuilder<T> {
@@ -41,7 +35,7 @@ impl<T: Send + Sync + 'static> ManagerBuilder<T> {
             bound_to: None,
             anonymous: None,
             undecodable: Undecodable::default(),
-            live_interval: DEFAULT_LIVE_INTERVAL,
+            live_interval: Duration::from_secs(1),
             clock: Clock::system(),
             random: system_random,
         };
@@ -170,12 +164,6 @@ impl<T: Send + Sync + 'static> ManagerBuilder<T> {
         self
     }
 
-    #[cfg(test)]
-    pub(crate) fn random(mut self, random: Random) -> Self {
-        self.policy.random = random;
-        self
-    }
-
     /// Builds the manager.
     ///
     /// # Errors
@@ -186,12 +174,7 @@ impl<T: Send + Sync + 'static> ManagerBuilder<T> {
     /// for [`TokenReuse::EndSession`] without a grace.
     pub fn build(self) -> Result<Manager<T>> {
         self.policy.check()?;
-        Ok(self.build_unchecked())
-    }
-
-    /// For settings that are known to be valid.
-    pub(super) fn build_unchecked(self) -> Manager<T> {
-        Manager::from_parts(self.store, self.policy, self.listeners)
+        Ok(Manager::start(self))
     }
 }
 

@@ -1,7 +1,5 @@
 //! Changes of a session by its token: each is a compare-and-swap of the record, in turn.
 
-use std::future::poll_fn;
-use std::task::Poll;
 use std::time::Duration;
 
 use kvolt_cache::{Expiry, ReplaceOutcome, Store, Timestamp};
@@ -10,6 +8,7 @@ use super::Manager;
 use super::presented::{HashedToken, Presented};
 use super::token_status::TokenStatus;
 use super::turns::Turn;
+use crate::error::Kind;
 use crate::flash::Flash;
 use crate::record::{Content, Data, Record};
 use crate::{Access, Error, Result, SessionSnapshot};
@@ -196,9 +195,10 @@ impl<T: Send + Sync + 'static> Manager<T> {
                 ReplaceOutcome::Absent => return Ok(None),
             }
         }
-        Err(Error::contended(format!(
-            "other processes changed the session in each of {MAX_ATTEMPTS} attempts"
-        )))
+        Err(Error::new(
+            Kind::Contended,
+            format!("other processes changed the session in each of {MAX_ATTEMPTS} attempts"),
+        ))
     }
 
     /// The session as the previous holder of the turn left it, or as the caller has read it.
@@ -237,16 +237,8 @@ impl<T: Send + Sync + 'static> Manager<T> {
 
 /// Waits. Without a Tokio runtime, which has the timer, lets other tasks run once.
 async fn pause(duration: Duration) {
-    if tokio::runtime::Handle::try_current().is_ok() {
-        return tokio::time::sleep(duration).await;
+    match tokio::runtime::Handle::try_current() {
+        Ok(_) => tokio::time::sleep(duration).await,
+        Err(_) => tokio::task::yield_now().await,
     }
-    let mut has_yielded = false;
-    poll_fn(|context| {
-        if std::mem::replace(&mut has_yielded, true) {
-            return Poll::Ready(());
-        }
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }

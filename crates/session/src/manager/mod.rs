@@ -20,7 +20,7 @@ use kvolt_cache::{
     RemoveOutcome, Store, Target,
 };
 
-pub use self::builder::{DEFAULT_LIVE_INTERVAL, ManagerBuilder};
+pub use self::builder::ManagerBuilder;
 pub use self::listing::{SessionList, SessionPage};
 #[cfg(feature = "live")]
 pub use self::live::{LiveSession, UntilEnded};
@@ -29,7 +29,8 @@ pub use self::reading::{Ready, Unread};
 pub use self::renewing::RotateOutcome;
 use self::token_status::TokenStatus;
 use self::turns::Turns;
-use crate::events::{EndReason, EventKind, EventListener, RefusalReason, Reporter};
+use crate::error::Kind;
+use crate::events::{EndReason, EventKind, RefusalReason, Reporter};
 use crate::level::Proofs;
 use crate::new_session::NewSession;
 use crate::policy::Policy;
@@ -67,7 +68,8 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// Makes a manager on a store with the default settings: a session ends after 30 minutes
     /// without use, and after 12 hours in any case ([`Timeouts::DEFAULT`]).
     pub fn new(store: impl Store<Record<T>>) -> Self {
-        ManagerBuilder::new(store).build_unchecked()
+        // The defaults are valid.
+        Self::start(ManagerBuilder::new(store))
     }
 
     /// Starts a manager on a store with other settings.
@@ -75,11 +77,8 @@ impl<T: Send + Sync + 'static> Manager<T> {
         ManagerBuilder::new(store)
     }
 
-    fn from_parts(
-        store: AnyStore<Record<T>>,
-        policy: Policy<T>,
-        listeners: Vec<Arc<dyn EventListener>>,
-    ) -> Self {
+    fn start(builder: ManagerBuilder<T>) -> Self {
+        let ManagerBuilder { store, policy, listeners } = builder;
         let reporter = Arc::new(Reporter::new(policy.clock.clone(), listeners));
         if reporter.has_listeners() {
             // The store may outlive this manager, whose listeners must end with it.
@@ -286,7 +285,10 @@ impl<T: Send + Sync + 'static> Manager<T> {
                 }
                 InsertOutcome::LimitReached => {
                     self.report(EventKind::Refused { reason: RefusalReason::Limit }, None, owner);
-                    return Err(Error::limit_reached());
+                    return Err(Error::new(
+                        Kind::LimitReached,
+                        "the owner, or the visitors, reached the limit of sessions",
+                    ));
                 }
                 InsertOutcome::Conflict => return Ok(None),
                 InsertOutcome::Occupied | InsertOutcome::Expired => {}

@@ -1,5 +1,4 @@
 use std::borrow::Borrow;
-use std::fmt;
 
 use kvolt_cache::Key;
 
@@ -11,6 +10,7 @@ use crate::{SessionSnapshot, Token};
 /// The calls that take one accept a `&Token`, or `(&Token, SessionSnapshot<T>)`, which costs the
 /// store one command less. The snapshot must be what the caller read by this token. It may be old:
 /// a call works on the session as it is now.
+#[derive(Debug)]
 pub struct Presented<'a, T> {
     pub(super) token: &'a Token,
     pub(super) read: Option<SessionSnapshot<T>>,
@@ -33,11 +33,5 @@ impl<'a, T, B: Borrow<Token>> From<&'a B> for Presented<'a, T> {
 impl<'a, T, S: Into<Option<SessionSnapshot<T>>>> From<(&'a Token, S)> for Presented<'a, T> {
     fn from((token, read): (&'a Token, S)) -> Self {
         Self { token, read: read.into() }
-    }
-}
-
-impl<T> fmt::Debug for Presented<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Presented").field("read", &self.read).finish_non_exhaustive()
     }
 }

@@ -25,14 +25,9 @@ pub struct Unread<T> {
     key: Key,
     digest: SecretDigest,
     access: Access,
-    step: NextStep<T>,
-}
-
-/// What is left to do of a read.
-#[derive(Debug)]
-enum NextStep<T> {
-    Ask(Freshness),
-    Touch(SessionSnapshot<T>),
+    freshness: Freshness,
+    /// The session, if its use must be recorded and nothing else is left to do.
+    used: Option<SessionSnapshot<T>>,
 }
 
 /// A session that a token names, and the token's status in it.
@@ -110,19 +105,19 @@ impl<T: Send + Sync + 'static> Manager<T> {
             }
             if is_used { AfterRead::Slide } else { AfterRead::Keep }
         };
-        let unread = |step| {
+        let unread = |freshness, used| {
             let HashedToken { key, digest, .. } = hashed;
-            Ready::No(Unread { key, digest, access, step })
+            Ready::No(Unread { key, digest, access, freshness, used })
         };
         match self.0.store.get_ready(&hashed.key, access.freshness(), &mut visit) {
-            None => unread(NextStep::Ask(access.freshness())),
+            None => unread(access.freshness(), None),
             Some(Err(error)) => Ready::Yes(Err(Error::store(error))),
             Some(Ok(false)) => Ready::Yes(self.refused(token.id(), None, RefusalReason::Unknown)),
             Some(Ok(true)) => match found {
-                Some(session) if is_slide_due => unread(NextStep::Touch(session)),
+                Some(session) if is_slide_due => unread(access.freshness(), Some(session)),
                 Some(session) => Ready::Yes(Ok(Some(session))),
                 // A copy may be old, and a refusal may end the session.
-                None => unread(NextStep::Ask(Freshness::Strict)),
+                None => unread(Freshness::Strict, None),
             },
         }
     }
@@ -138,11 +133,10 @@ impl<T: Send + Sync + 'static> Manager<T> {
         token: &Token,
         unread: Unread<T>,
     ) -> Result<Option<SessionSnapshot<T>>> {
-        let Unread { key, digest, access, step } = unread;
-        let freshness = match step {
-            NextStep::Touch(session) => return self.touched(session).await,
-            NextStep::Ask(freshness) => freshness,
-        };
+        let Unread { key, digest, access, freshness, used } = unread;
+        if let Some(session) = used {
+            return self.touched(session).await;
+        }
         let found = self.found(&HashedToken { token, key, digest }, freshness).await?;
         let Some(Found { session, status, is_slide_due, .. }) = found else {
             return self.refused(token.id(), None, RefusalReason::Unknown);
@@ -151,7 +145,15 @@ impl<T: Send + Sync + 'static> Manager<T> {
             return self.refuse(&session, status).await;
         }
         if let Err(error) = session.content().data.get() {
-            return self.undecodable(&session, error).await;
+            if self.0.policy.undecodable == Undecodable::Keep {
+                return Err(Error::corrupt(session.id(), error));
+            }
+            tracing::warn!(
+                target: TARGET, id = %session.id(), error = error as &(dyn std::error::Error + 'static),
+                "ended a session whose data can't be decoded (see `ManagerBuilder::undecodable`)"
+            );
+            self.end(session.target(), EndReason::Undecodable).await?;
+            return Ok(None);
         }
         if status == TokenStatus::Valid && access.slides() && is_slide_due {
             return self.touched(session).await;
@@ -364,24 +366,6 @@ impl<T: Send + Sync + 'static> Manager<T> {
         reason: RefusalReason,
     ) -> Result<Option<R>> {
         self.report(EventKind::Refused { reason }, id, owner);
-        Ok(None)
-    }
-
-    /// A session whose token was verified and whose data can't be decoded: an error, or the
-    /// session is ended, by the policy.
-    async fn undecodable(
-        &self,
-        session: &SessionSnapshot<T>,
-        error: &kvolt_cache::Error,
-    ) -> Result<Option<SessionSnapshot<T>>> {
-        if self.0.policy.undecodable == Undecodable::Keep {
-            return Err(Error::corrupt(session.id(), error));
-        }
-        tracing::warn!(
-            target: TARGET, id = %session.id(), error = error as &(dyn std::error::Error + 'static),
-            "ended a session whose data can't be decoded (see `ManagerBuilder::undecodable`)"
-        );
-        self.end(session.target(), EndReason::Undecodable).await?;
         Ok(None)
     }
 

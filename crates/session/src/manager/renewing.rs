@@ -1,16 +1,15 @@
 //! What gives a client a new token: signing in, proving the identity again, rotating.
 
-use std::time::Duration;
-
 use kvolt_cache::{Freshness, Timestamp};
 
 use super::Manager;
 use super::changing::MAX_ATTEMPTS;
 use super::presented::{HashedToken, Presented};
 use super::token_status::TokenStatus;
+use crate::error::Kind;
 use crate::events::{EndReason, EventKind};
 use crate::new_session::NewSession;
-use crate::record::{Content, Data, Envelope, PreviousToken};
+use crate::record::{Content, Data, PreviousToken};
 use crate::{Binding, Error, Level, Result, SessionSnapshot, Token};
 
 /// Outcome of a rotation.
@@ -25,9 +24,6 @@ pub enum RotateOutcome {
     /// The session does not exist.
     Absent,
 }
-
-/// How many previous tokens a record keeps.
-const MAX_PREVIOUS: usize = 16;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum RenewalReason {
@@ -82,7 +78,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
                 None => return self.insert_new(content).await,
             };
         }
-        Err(Error::contended("the session that the login replaces kept changing"))
+        Err(Error::new(Kind::Contended, "the session that the login replaces kept changing"))
     }
 
     /// The session that a login with this token replaces, if it exists.
@@ -184,12 +180,13 @@ impl<T: Send + Sync + 'static> Manager<T> {
         let Some((token, session)) = found else {
             return Ok((RotateOutcome::Absent, 0));
         };
-        let ended = self.end_others_of(&session, EndReason::CredentialsChanged).await?;
-        let reason = RenewalReason::Credentials;
-        let rotated = self.renew(&token, session.clone(), reason, binding).await;
+        let reason = EndReason::CredentialsChanged;
+        let ended = self.end_owned(session.owner(), Some(&token.key), reason).await?;
+        let renewal = RenewalReason::Credentials;
+        let rotated = self.renew(&token, session.clone(), renewal, binding).await;
         if !matches!(rotated, Ok(RotateOutcome::Token(_))) {
             // Another client may have changed its token meanwhile, or keeps changing it.
-            self.end(session.target(), EndReason::CredentialsChanged).await?;
+            self.end(session.target(), reason).await?;
         }
         Ok((rotated?, ended))
     }
@@ -276,7 +273,13 @@ impl<T: Send + Sync + 'static> Manager<T> {
         let (envelope, time) = (&mut content.envelope, policy.clock.now());
         envelope.secret = token.digest(self.namespace());
         envelope.rotated = Some(time).filter(|time| *time != envelope.created);
-        remember_previous(envelope, &before.envelope, reason, now, policy.rotation_grace);
+        let replaced = PreviousToken {
+            secret: before.envelope.secret,
+            proved: before.envelope.proved,
+            until: now.saturating_add(policy.rotation_grace),
+            accepted: reason != RenewalReason::Credentials,
+        };
+        envelope.edit_rare(|rare| rare.add_previous(replaced, now, policy.rotation_grace));
         match reason {
             RenewalReason::Age => {}
             RenewalReason::Proof(level) => {
@@ -294,40 +297,4 @@ impl<T: Send + Sync + 'static> Manager<T> {
         }
         content
     }
-}
-
-/// Records the token that a session had and what it had proved, and until when that token is
-/// accepted, or at least no sign of theft.
-///
-/// At most [`MAX_PREVIOUS`] are kept. When one must go, no issued token is a sign of theft until
-/// that one's time would have passed.
-fn remember_previous(
-    envelope: &mut Envelope,
-    before: &Envelope,
-    reason: RenewalReason,
-    now: Timestamp,
-    grace: Duration,
-) {
-    let accepted = reason != RenewalReason::Credentials;
-    let until = now.saturating_add(grace);
-    envelope.edit_rare(|rare| {
-        for previous in &mut rare.previous {
-            // After several rotations in a row, it is accepted while each one's grace lasts.
-            previous.until = previous.until.min(until);
-            previous.accepted &= accepted;
-        }
-        rare.previous.retain(|previous| now < previous.until.saturating_add(grace));
-        rare.quiet_until = rare.quiet_until.filter(|quiet_until| now < *quiet_until);
-        if grace.is_zero() {
-            return;
-        }
-        if rare.previous.len() >= MAX_PREVIOUS {
-            // Each one's time was cut to that of its successor, so the first is the first to end.
-            let dropped = rare.previous.remove(0);
-            let quiet_until = dropped.until.saturating_add(grace);
-            rare.quiet_until = rare.quiet_until.max(Some(quiet_until));
-        }
-        let (secret, proved) = (before.secret, before.proved);
-        rare.previous.push(PreviousToken { secret, proved, until, accepted });
-    });
 }

@@ -17,6 +17,7 @@ use kvolt_cache::Key;
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
 
+use crate::error::Kind;
 use crate::{Error, Result};
 
 /// How many changes of one session may wait for their turn.
@@ -86,9 +87,12 @@ impl<R> Turns<R> {
         });
         // One is the map's, and one the holder's.
         if Arc::strong_count(queue) >= MAX_WAITING + 2 {
-            return Err(Error::contended(format!(
-                "{MAX_WAITING} changes of this session are waiting already: try again later"
-            )));
+            return Err(Error::new(
+                Kind::Contended,
+                format!(
+                    "{MAX_WAITING} changes of this session are waiting already: try again later"
+                ),
+            ));
         }
         Ok(Arc::clone(queue))
     }
