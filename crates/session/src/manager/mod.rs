@@ -268,7 +268,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
             let token = Token::generate(id, &content.envelope.seed, self.namespace(), random)?;
             content.envelope.secret = token.digest(self.namespace());
             let entry = NewEntry::new(Record::new(content.clone()), timeouts.expiry())
-                .owner(owner.clone())
+                .maybe_owner(owner.clone())
                 .limit(limit)
                 .replaces(predecessor.clone());
             let owner = owner.as_ref();
