@@ -18,6 +18,21 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// | [`is_full`](Self::is_full), [`is_misconfigured`](Self::is_misconfigured) | the operator |
 /// | [`is_corrupt`](Self::is_corrupt) | the operator: this session can't be read |
 /// | [`is_too_large`](Self::is_too_large), [`is_unencodable`](Self::is_unencodable) | the program: the session's data |
+///
+/// ```
+/// use kvolt_cache::MemoryStore;
+/// use kvolt_session::{Manager, NewSession, OwnerLimit};
+///
+/// # pollster::block_on(async {
+/// let manager: Manager<String> =
+///     Manager::builder(MemoryStore::new()).owner_limit(OwnerLimit::refuse(1)).build()?;
+/// let ada = || NewSession::new(String::from("Ada")).owner("42");
+/// let token = manager.create(ada()).await?;
+///
+/// let error = manager.create(ada()).await.expect_err("the owner has a session");
+/// assert!(error.is_limit_reached() && !error.is_unavailable());
+/// # Ok::<(), kvolt_session::Error>(()) }).unwrap();
+/// ```
 #[derive(Debug)]
 pub struct Error(Box<Failure>);
 
@@ -41,7 +56,17 @@ pub(crate) enum Kind {
 }
 
 impl Error {
-    /// A store that did not answer within a time: for adapters that set one.
+    /// Makes an error for a store that did not answer in time, for adapters that set a timeout.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use kvolt_session::Error;
+    ///
+    /// let error = Error::timed_out(Duration::from_secs(5));
+    /// assert!(error.is_unavailable() && !error.is_store_error());
+    /// assert!(!error.is_contended() && !error.is_full() && !error.is_misconfigured());
+    /// assert!(!error.is_corrupt() && !error.is_too_large() && !error.is_unencodable());
+    /// ```
     pub fn timed_out(after: Duration) -> Self {
         Self::new(Kind::Unavailable, format!("the store did not answer within {after:?}"))
     }

@@ -11,12 +11,43 @@ use crate::{Binding, CsrfToken, Device, Flash, Level, Record, Result, SessionId,
 /// A live session as it was when it was read. It dereferences to the application's data.
 ///
 /// Later changes, by this process or another, do not show in it. Cloning it is cheap.
+///
+/// ```
+/// use kvolt_cache::MemoryStore;
+/// use kvolt_session::{Device, Level, Manager, NewSession};
+///
+/// # pollster::block_on(async {
+/// let manager = Manager::<String>::new(MemoryStore::new());
+/// let device = Device::new().with_user_agent("curl/8.5");
+/// let ada = NewSession::new(String::from("Ada")).owner("42").device(device);
+/// let token = manager.create(ada).await?;
+/// let session = manager.get(&token).await?.expect("it was just created");
+///
+/// // The application's data:
+/// assert_eq!(session.len(), 3);
+/// assert_eq!(session.data(), "Ada");
+/// // The session itself:
+/// assert_eq!(session.id(), token.id());
+/// assert_eq!(session.owner().map(|owner| owner.as_str()), Some("42"));
+/// assert_eq!(session.device().user_agent(), Some("curl/8.5"));
+/// assert!(!session.is_anonymous() && !session.is_remembered());
+/// assert!(session.binding().is_none() && session.flashes().is_empty());
+/// // Its authentication:
+/// assert_eq!(session.level(), Some(Level::One));
+/// assert_eq!(session.authenticated(), Some(session.created()));
+/// assert_eq!(session.authenticated_at(Level::Two), None);
+/// // Its times:
+/// assert_eq!(session.rotated(), session.created());
+/// assert!(session.last_seen() < session.expires_at());
+/// assert!(session.expires_at() < session.ends_at());
+/// # Ok::<(), kvolt_session::Error>(()) }).unwrap();
+/// ```
 pub struct SessionSnapshot<T> {
     key: Key,
     record: Record<T>,
     version: Version,
     deadlines: Deadlines,
-    /// The moment when it was read, by the store's clock and by the manager's.
+    /// The moment of the read: by the store's clock, and by the manager's clock.
     read_at: (Timestamp, Timestamp),
     /// The owner under which the store files it, where that is not its own: the group of an
     /// anonymous session.

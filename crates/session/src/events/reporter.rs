@@ -61,7 +61,7 @@ impl Reporter {
         }
     }
 
-    /// Logs that the store failed in a way that the caller is not told of.
+    /// Logs a failure of the store that the caller gets no error for.
     pub(crate) fn warn(
         &self,
         throttle: &Throttle,

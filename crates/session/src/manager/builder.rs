@@ -12,6 +12,37 @@ use crate::random::system_random;
 use crate::{Binding, Error, Owner, Record, Result, Timeouts};
 
 /// Settings of a [`Manager`].
+///
+/// ```
+/// use std::time::Duration;
+/// use kvolt_cache::{ManualClock, MemoryStore};
+/// use kvolt_session::{Manager, OwnerLimit, Timeouts};
+///
+/// // Both clocks, so that a test can move the time.
+/// let time = ManualClock::new();
+/// let store = MemoryStore::builder().clock(time.clock()).build();
+/// let manager = Manager::<String>::builder(store)
+///     .clock(time.clock())
+///     .idle_timeout(Duration::from_secs(20 * 60))
+///     .lifetime(Duration::from_secs(8 * 3_600))
+///     .remembered_timeouts(Timeouts::NIST_LEVEL_1)
+///     .owner_limit(OwnerLimit::remove_oldest(5))
+///     .owned_by(|user| user.clone())
+///     .live_interval(Duration::from_secs(2))
+///     .build()?;
+/// # pollster::block_on(async {
+/// let token = manager.create(String::from("ada")).await?;
+/// time.advance(Duration::from_secs(20 * 60));
+/// assert!(manager.get(&token).await?.is_none());
+///
+/// // Settings that can't work are refused.
+/// let zero = Manager::<String>::builder(MemoryStore::new()).idle_timeout(Duration::ZERO);
+/// assert!(zero.build().expect_err("no session would live").is_misconfigured());
+/// let preset = Manager::<String>::builder(MemoryStore::new()).timeouts(Timeouts::NIST_LEVEL_2);
+/// assert_eq!(preset.build()?.timeouts(), Timeouts::NIST_LEVEL_2);
+/// # Ok::<(), kvolt_session::Error>(()) })?;
+/// # Ok::<(), kvolt_session::Error>(())
+/// ```
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct ManagerBuilder<T> {
     pub(super) store: AnyStore<Record<T>>,

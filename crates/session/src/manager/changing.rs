@@ -13,7 +13,8 @@ use crate::flash::Flash;
 use crate::record::{Content, Data, Record};
 use crate::{Access, Error, Result, SessionSnapshot};
 
-/// What a change writes, with new deadlines if they restart; `None` leaves the session as it is.
+/// The content that a change writes, with new deadlines if they restart. `None` leaves the session
+/// as it is.
 pub(super) type Step<T> = Option<(Content<T>, Option<Expiry>)>;
 
 /// Another process won each attempt that was lost. After this many, the call returns an error.
@@ -31,6 +32,18 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// processes there is no order. Within a Tokio runtime, the runtime's timer must be enabled.
     /// Costs the store two commands, or one with the session as it was read, which then does not
     /// count as use.
+    ///
+    /// ```
+    /// use kvolt_cache::MemoryStore;
+    /// use kvolt_session::Manager;
+    ///
+    /// # pollster::block_on(async {
+    /// let manager = Manager::<Vec<String>>::new(MemoryStore::new());
+    /// let token = manager.create(Vec::new()).await?;
+    /// let session = manager.update(&token, |cart| cart.push(String::from("tea"))).await?;
+    /// assert_eq!(*session.expect("it exists"), ["tea"]);
+    /// # Ok::<(), kvolt_session::Error>(()) }).unwrap();
+    /// ```
     ///
     /// # Errors
     ///
@@ -203,9 +216,9 @@ impl<T: Send + Sync + 'static> Manager<T> {
 
     /// The session as the previous holder of the turn left it, or as the caller has read it.
     ///
-    /// What was handed on is nearly always the newer one. It is not if another process has changed
-    /// the session since: then only the caller's read may know the token, so a token is never
-    /// refused by what was handed on.
+    /// The session that was handed on is nearly always the newer one. It is not if another process
+    /// has changed the session since: then only the caller's read may know the token, so a token is
+    /// never refused by a session that was handed on.
     pub(super) fn newest(
         &self,
         token: &HashedToken<'_>,

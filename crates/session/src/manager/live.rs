@@ -29,6 +29,24 @@ use crate::SessionSnapshot;
 /// later counts for the new token only.
 ///
 /// Needs a Tokio runtime with its timer.
+///
+/// ```
+/// use kvolt_cache::MemoryStore;
+/// use kvolt_session::Manager;
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// let manager = Manager::<String>::new(MemoryStore::new());
+/// let token = manager.create(String::from("Ada")).await?;
+/// let session = manager.get(&token).await?.expect("it was just created");
+///
+/// let mut live = manager.live(&session);
+/// manager.update(&token, |name| name.push('!')).await?;
+/// assert_eq!(live.changed().await.map(|session| session.data().as_str()), Some("Ada!"));
+/// assert_eq!(*live.session().data(), "Ada!");
+/// manager.logout(&token).await?;
+/// live.ended().await;
+/// # Ok::<(), kvolt_session::Error>(()) }).unwrap();
+/// ```
 #[must_use = "a live session does nothing until it is awaited"]
 pub struct LiveSession<T> {
     manager: Manager<T>,
@@ -148,6 +166,23 @@ impl<T: Send + Sync + 'static> LiveSession<T> {
     /// Returns the items of a stream until the session has ended.
     ///
     /// When the session ends, the stream ends, even if an item is ready.
+    ///
+    /// ```
+    /// use futures_util::{StreamExt, stream};
+    /// use kvolt_cache::MemoryStore;
+    /// use kvolt_session::Manager;
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// let manager = Manager::<String>::new(MemoryStore::new());
+    /// let token = manager.create(String::from("Ada")).await?;
+    /// let session = manager.get(&token).await?.expect("it was just created");
+    ///
+    /// let mut ticks = manager.live(&session).take_until_ended(stream::repeat("tick"));
+    /// assert_eq!(ticks.next().await, Some("tick"));
+    /// manager.logout(&token).await?;
+    /// assert_eq!(ticks.next().await, None);
+    /// # Ok::<(), kvolt_session::Error>(()) }).unwrap();
+    /// ```
     pub fn take_until_ended<S: Stream>(self, stream: S) -> UntilEnded<S> {
         UntilEnded { ended: Some(Box::pin(self.ended())), stream: Box::pin(stream) }
     }

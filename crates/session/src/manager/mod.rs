@@ -44,6 +44,24 @@ use crate::{Error, Owner, Result, SessionId, SessionSnapshot, Timeouts, Token};
 /// The work of a call is done when it returns. A token that is unknown, expired or of another
 /// namespace is `None` or `false`; an `Err` means that the question could not be answered.
 ///
+/// ```
+/// use kvolt_cache::MemoryStore;
+/// use kvolt_session::{Manager, NewSession};
+///
+/// # pollster::block_on(async {
+/// let manager = Manager::<String>::new(MemoryStore::new());
+/// // After the password was checked:
+/// let ada = NewSession::new(String::from("Ada")).owner("42");
+/// let token = manager.create(ada).await?;
+/// // With the next request's token:
+/// let session = manager.get(&token).await?.expect("it was just created");
+/// assert_eq!(*session, "Ada");
+/// // At the sign-out:
+/// assert!(manager.logout(&token).await?);
+/// assert!(manager.get(&token).await?.is_none());
+/// # Ok::<(), kvolt_session::Error>(()) }).unwrap();
+/// ```
+///
 /// # Cancellation
 ///
 /// Dropping a future before it has finished leaves its operation done or not done. Two calls have
@@ -67,6 +85,17 @@ const MAX_INSERT_ATTEMPTS: u32 = 8;
 impl<T: Send + Sync + 'static> Manager<T> {
     /// Makes a manager on a store with the default settings: a session ends after 30 minutes
     /// without use, and after 12 hours in any case ([`Timeouts::DEFAULT`]).
+    ///
+    /// ```
+    /// use kvolt_cache::MemoryStore;
+    /// use kvolt_session::{Manager, Timeouts};
+    ///
+    /// let manager = Manager::<String>::new(MemoryStore::new());
+    /// assert_eq!(manager.timeouts(), Timeouts::DEFAULT);
+    /// assert_eq!(manager.remembered_timeouts(), Timeouts::DEFAULT);
+    /// assert_eq!(manager.anonymous_timeouts(), Timeouts::DEFAULT);
+    /// assert_eq!(manager.namespace().as_str(), "memory");
+    /// ```
     pub fn new(store: impl Store<Record<T>>) -> Self {
         // The defaults are valid.
         Self::start(ManagerBuilder::new(store))

@@ -10,6 +10,22 @@ use crate::secret_digest::SecretDigest;
 use crate::{Access, Error, Owner, Result, SessionId, SessionSnapshot, Token};
 
 /// Outcome of [`Manager::get_ready`].
+///
+/// ```
+/// use kvolt_cache::MemoryStore;
+/// use kvolt_session::{Access, Manager, Ready};
+///
+/// # pollster::block_on(async {
+/// let manager = Manager::<String>::new(MemoryStore::new());
+/// let token = manager.create(String::from("Ada")).await?;
+/// let session = match manager.get_ready(&token, Access::SLIDE) {
+///     // A store in memory answers at once.
+///     Ready::Yes(answer) => answer?,
+///     Ready::No(unread) => manager.finish(&token, unread).await?,
+/// };
+/// assert_eq!(*session.expect("it was just created"), "Ada");
+/// # Ok::<(), kvolt_session::Error>(()) }).unwrap();
+/// ```
 #[derive(Debug)]
 #[must_use = "a read that is not ready must be finished"]
 pub enum Ready<T> {
@@ -19,7 +35,7 @@ pub enum Ready<T> {
     No(Unread<T>),
 }
 
-/// A read that can't be answered without waiting for the store.
+/// A read that can't be answered without waiting for the store: see [`Ready`].
 #[derive(Debug)]
 pub struct Unread<T> {
     key: Key,
@@ -167,6 +183,18 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// any number of threads read one session at full speed. `read` may run again if the session
     /// changes meanwhile; its last result counts.
     ///
+    /// ```
+    /// use kvolt_cache::MemoryStore;
+    /// use kvolt_session::{Access, Manager};
+    ///
+    /// # pollster::block_on(async {
+    /// let manager = Manager::<String>::new(MemoryStore::new());
+    /// let token = manager.create(String::from("Ada")).await?;
+    /// let letters = manager.read(&token, Access::SLIDE, |name| name.len()).await?;
+    /// assert_eq!(letters, Some(3));
+    /// # Ok::<(), kvolt_session::Error>(()) }).unwrap();
+    /// ```
+    ///
     /// # Errors
     ///
     /// Returns an error if the store is unavailable ([`Error::is_unavailable`]), or if the session
@@ -198,7 +226,21 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// as use.
     ///
     /// For what outlives a request, such as an open connection: the token that it began with may
-    /// have been replaced, and presenting it again would look like theft.
+    /// have been replaced, and presenting it again would count as theft.
+    ///
+    /// ```
+    /// use kvolt_cache::{Freshness, MemoryStore};
+    /// use kvolt_session::Manager;
+    ///
+    /// # pollster::block_on(async {
+    /// let manager = Manager::<String>::new(MemoryStore::new());
+    /// let token = manager.create(String::from("Ada")).await?;
+    /// let earlier = manager.get(&token).await?.expect("it was just created");
+    /// manager.update(&token, |name| name.push('!')).await?;
+    /// let now = manager.peek_session(&earlier, Freshness::Strict).await?;
+    /// assert_eq!(*now.expect("it is live"), "Ada!");
+    /// # Ok::<(), kvolt_session::Error>(()) }).unwrap();
+    /// ```
     ///
     /// # Errors
     ///
@@ -371,6 +413,14 @@ impl<T: Send + Sync + 'static> Manager<T> {
 
     /// Reports a request that was refused for a reason that the manager can't see, such as an
     /// invalid form token: for adapters.
+    ///
+    /// ```
+    /// use kvolt_cache::MemoryStore;
+    /// use kvolt_session::{Manager, RefusalReason};
+    ///
+    /// let manager = Manager::<String>::new(MemoryStore::new());
+    /// manager.report_refusal(None, RefusalReason::CrossOrigin);
+    /// ```
     pub fn report_refusal(&self, session: Option<&SessionSnapshot<T>>, reason: RefusalReason) {
         let owner = session.and_then(SessionSnapshot::filed_under);
         self.report(EventKind::Refused { reason }, session.map(SessionSnapshot::id), owner);

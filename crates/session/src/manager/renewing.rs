@@ -1,4 +1,4 @@
-//! What gives a client a new token: signing in, proving the identity again, rotating.
+//! New tokens: at a sign-in, at a new proof of identity, and by rotation.
 
 use kvolt_cache::{Freshness, Timestamp};
 
@@ -13,6 +13,33 @@ use crate::record::{Content, Data, PreviousToken};
 use crate::{Binding, Error, Level, Result, SessionSnapshot, Token};
 
 /// Outcome of a rotation.
+///
+/// ```
+/// use std::time::Duration;
+/// use kvolt_cache::MemoryStore;
+/// use kvolt_session::{Level, Manager, RotateOutcome};
+///
+/// # pollster::block_on(async {
+/// let manager: Manager<String> = Manager::builder(MemoryStore::new())
+///     .rotation_grace(Duration::from_secs(10))
+///     .build()?;
+/// let old = manager.create(String::from("Ada")).await?;
+/// let RotateOutcome::Token(new) = manager.rotate(&old).await? else {
+///     panic!("the session exists");
+/// };
+/// assert_eq!(new.id(), old.id());
+/// // Another request with the old token gets no second successor.
+/// assert!(matches!(manager.rotate(&old).await?, RotateOutcome::AlreadyRotated));
+///
+/// // After the password was checked again:
+/// let RotateOutcome::Token(token) = manager.reauthenticate(&new, Level::Two).await? else {
+///     panic!("the session exists");
+/// };
+/// let session = manager.get(&token).await?.expect("it was just renewed");
+/// assert_eq!(session.level(), Some(Level::Two));
+/// assert!(!manager.is_rotation_due(&session), "there is no schedule");
+/// # Ok::<(), kvolt_session::Error>(()) }).unwrap();
+/// ```
 #[derive(Debug)]
 #[must_use = "the new token must be given to the client"]
 pub enum RotateOutcome {
@@ -27,7 +54,7 @@ pub enum RotateOutcome {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum RenewalReason {
-    /// The token is old. A client that presents it in its grace receives the next one elsewhere.
+    /// The token is old. In its grace, another request of the client receives the next one.
     Age,
     /// The user proved their identity: the next token goes to that client, even if it presented a
     /// token in its grace.
@@ -44,6 +71,22 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// count the old session. (On a Redis Cluster, where the two have different owners, the new
     /// session is created first and the old one ended after it.) From an anonymous session, data
     /// is carried over by the [rule](crate::AnonymousSessions::carry_over).
+    ///
+    /// If the client presented no token, [`create`](Self::create) does the same.
+    ///
+    /// ```
+    /// use kvolt_cache::MemoryStore;
+    /// use kvolt_session::{Manager, NewSession};
+    ///
+    /// # pollster::block_on(async {
+    /// let manager = Manager::<String>::new(MemoryStore::new());
+    /// let ada = || NewSession::new(String::from("Ada")).owner("42");
+    /// let old = manager.create(ada()).await?;
+    /// let new = manager.login(Some(&old), ada()).await?;
+    /// assert!(manager.get(&old).await?.is_none());
+    /// assert!(manager.get(&new).await?.is_some());
+    /// # Ok::<(), kvolt_session::Error>(()) }).unwrap();
+    /// ```
     ///
     /// Only an accepted token ends its session: a token that merely names it does not. Costs the
     /// store two commands, or one with the old session as it was read.
@@ -139,7 +182,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// Records that the user has just proved their identity again, and gives the session a new
     /// token. Both timeouts restart; the data stays.
     ///
-    /// A level is never lowered, and rises to no more than `level`. In its grace, the previous
+    /// A level is never lowered, and rises at most to `level`. In its grace, the previous
     /// token has the rights that it had. If the presented token is in its grace already, the new
     /// token goes to the client that proved the identity, even if another client received one in
     /// between. Costs the store two commands, or one with the session as it was read.
@@ -163,6 +206,22 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// `binding` is the new value that the session is bound to. With `None` it is what
     /// [`ManagerBuilder::bound_to`](crate::ManagerBuilder::bound_to) returns now, or stays as it
     /// was. Change the credentials first, then call this.
+    ///
+    /// ```
+    /// use kvolt_cache::MemoryStore;
+    /// use kvolt_session::{Manager, NewSession, RotateOutcome};
+    ///
+    /// # pollster::block_on(async {
+    /// let manager = Manager::<String>::new(MemoryStore::new());
+    /// let ada = || NewSession::new(String::from("Ada")).owner("42");
+    /// let (phone, laptop) = (manager.create(ada()).await?, manager.create(ada()).await?);
+    /// // After the new password was stored:
+    /// let (renewed, ended) = manager.change_credentials(&laptop, None).await?;
+    /// assert!(matches!(renewed, RotateOutcome::Token(_)));
+    /// assert_eq!(ended, 1);
+    /// assert!(manager.get(&phone).await?.is_none());
+    /// # Ok::<(), kvolt_session::Error>(()) }).unwrap();
+    /// ```
     ///
     /// It fails closed: if this session can't be given a new token, it is ended. Costs the store
     /// three commands.

@@ -50,9 +50,9 @@ pub(super) struct Turns<R> {
 /// Tokio's mutex is fair, and passes the lock on if a waiting future is dropped.
 type Queue<R> = Arc<tokio::sync::Mutex<State<R>>>;
 
-/// What passes from one holder to the next.
+/// The state that passes from one holder to the next.
 struct State<R> {
-    /// What the last holder wrote; `None` if its outcome is not known.
+    /// The value that the last holder wrote; `None` if its outcome is not known.
     handed: Option<R>,
     /// How many changes in a row this process has made.
     wins: u32,
@@ -126,7 +126,7 @@ pub(super) struct Turn<'a, R> {
 }
 
 impl<R> Turn<'_, R> {
-    /// What the previous holder wrote.
+    /// The value that the previous holder wrote.
     pub(super) fn handed(&self) -> Option<&R> {
         self.state.handed.as_ref()
     }
@@ -137,7 +137,7 @@ impl<R> Turn<'_, R> {
         self.state.handed = None;
     }
 
-    /// Hands on what this holder wrote.
+    /// Hands on the value that this holder wrote.
     pub(super) fn hand_on(&mut self, written: R) {
         self.state.handed = Some(written);
     }
