@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_proved_lowers_nothing_in_whatever_order() {
+    fn proofs_lower_nothing_in_any_order() {
         let proved = [(Level::Two, at(10)), (Level::One, at(20)), (Level::Two, at(5))];
         let mut forwards = Proofs::NONE;
         let mut backwards = Proofs::NONE;

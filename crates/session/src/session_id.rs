@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn id_is_read_back_from_its_text_and_its_key() {
+    fn id_is_read_back_from_text_and_key() {
         let id = SessionId::from_bytes([0, 1, 2, 253, 254, 255, 6, 7, 8, 9, 10, 11]);
         assert_eq!(id.to_string(), "000102fdfeff060708090a0b");
         assert_eq!(id.to_string().parse(), Ok(id));

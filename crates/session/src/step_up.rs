@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_up_is_met_up_to_its_age_and_at_its_level() {
+    fn step_up_is_met_by_age_and_level() {
         let mut proofs = Proofs::NONE;
         let fresh = StepUp::within(Duration::from_secs(300));
         assert!(!fresh.is_met(&proofs, at(0)), "nobody who has proved nothing");

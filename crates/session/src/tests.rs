@@ -1,4 +1,4 @@
-//! Tests that need a generator which is out of order, or a store with parts.
+//! Tests that need a broken random generator, or a store with parts.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -171,7 +171,7 @@ impl Store<Record<&'static str>> for Parts {
 }
 
 #[test]
-fn sessions_of_an_owner_lie_in_the_owner_s_part() {
+fn owner_s_sessions_are_in_one_part() {
     let store = MemoryStore::new();
     let builder = Manager::builder(AnyStore::new(Parts(store.clone())));
     let manager = builder.anonymous(crate::AnonymousSessions::new(1_000)).build().unwrap();

@@ -1,4 +1,4 @@
-//! What a manager is told at its start.
+//! The settings of a manager.
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 mod support;
@@ -101,7 +101,7 @@ async fn session_ends_as_its_preset_says() {
 }
 
 #[test]
-fn setting_that_can_not_work_is_refused_by_name() {
+fn contradicting_settings_are_refused_by_name() {
     let builder = || Manager::builder(MemoryStore::<Record<String>>::new());
     let short = Timeouts::new(Duration::from_secs(5), MONTH.lifetime);
     let backwards = Timeouts::new(MONTH.lifetime, MONTH.idle);
@@ -192,7 +192,7 @@ async fn longest_durations_never_end_and_never_panic() {
 }
 
 #[tokio::test]
-async fn owner_that_is_none_is_an_error_that_says_why() {
+async fn invalid_owner_is_an_error_with_its_reason() {
     let world = world_with(|builder| builder.owned_by(|name: &String| name.clone()));
     for name in ["x".repeat(256), String::from("a\0b"), String::from("\u{1}anonymous 0")] {
         for new in [

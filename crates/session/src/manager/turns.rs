@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn process_that_competes_and_wins_makes_room() {
+    fn winning_process_makes_room() {
         let turns = Turns::<u32>::new();
         let mut turn = pollster::block_on(turns.take(key())).unwrap();
         assert!((0..100).all(|_| turn.won().is_none()), "nothing competes");
