@@ -43,17 +43,17 @@ use crate::{Binding, CsrfToken, Device, Flash, Level, Record, Result, SessionId,
 /// # Ok::<(), kvolt_session::Error>(()) }).unwrap();
 /// ```
 pub struct SessionSnapshot<T> {
-    key: Key,
-    record: Record<T>,
-    version: Version,
-    deadlines: Deadlines,
+    pub(crate) key: Key,
+    pub(crate) record: Record<T>,
+    pub(crate) version: Version,
+    pub(crate) deadlines: Deadlines,
     /// The moment of the read: by the store's clock, and by the manager's clock.
-    read_at: (Timestamp, Timestamp),
+    pub(crate) read_at: (Timestamp, Timestamp),
     /// The owner under which the store files it, where that is not its own: the group of an
     /// anonymous session.
-    group: Option<Owner>,
+    pub(crate) group: Option<Owner>,
     /// The rights of a previous token in its grace, if it was read by one.
-    restricted_to: Option<Proofs>,
+    pub(crate) restricted_to: Option<Proofs>,
 }
 
 impl<T> SessionSnapshot<T> {
@@ -80,11 +80,6 @@ impl<T> SessionSnapshot<T> {
         }
     }
 
-    /// The session with the rights of a previous token, or with all of its own.
-    pub(crate) fn restricted_to(self, restricted_to: Option<Proofs>) -> Self {
-        Self { restricted_to, ..self }
-    }
-
     pub(crate) fn proved(&self) -> Proofs {
         self.restricted_to.unwrap_or(self.envelope().proved)
     }
@@ -99,10 +94,6 @@ impl<T> SessionSnapshot<T> {
         &self.content().envelope
     }
 
-    pub(crate) fn key(&self) -> &Key {
-        &self.key
-    }
-
     /// The entry, for an operation of the store.
     pub(crate) fn target(&self) -> Target<'_> {
         Target::new(&self.key).owner(self.filed_under())
@@ -111,10 +102,6 @@ impl<T> SessionSnapshot<T> {
     /// The owner that the store knows.
     pub(crate) fn filed_under(&self) -> Option<&Owner> {
         self.envelope().owner.as_ref().or(self.group.as_ref())
-    }
-
-    pub(crate) fn version(&self) -> Version {
-        self.version
     }
 
     /// The store's time at this time of the manager.
@@ -136,11 +123,6 @@ impl<T> SessionSnapshot<T> {
             Deadlines::new(idle, expiry.lifetime().map(after))
         });
         Self { record, version, deadlines, restricted_to: None, ..self }
-    }
-
-    /// The session after a use, with the deadlines that the store answered.
-    pub(crate) fn slid(self, deadlines: Deadlines) -> Self {
-        Self { deadlines, ..self }
     }
 
     /// The session after a use for which the store restarts the idle time as it is read.

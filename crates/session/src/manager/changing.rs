@@ -188,7 +188,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
             let record = Record::new(content);
             // Until the store has answered, the session's state is not known.
             turn.forget();
-            let (target, seen) = (session.target(), session.version());
+            let (target, seen) = (session.target(), session.version);
             let replaced = self.0.store.replace(target, seen, record.clone(), expiry).await;
             self.0.changes.changed(&token.key);
             match replaced.map_err(Error::store)? {
@@ -199,7 +199,8 @@ impl<T: Send + Sync + 'static> Manager<T> {
                     if let Some(room) = turn.won() {
                         pause(room).await;
                     }
-                    return Ok(Some(session.restricted_to(status.rights())));
+                    let restricted_to = status.rights();
+                    return Ok(Some(SessionSnapshot { restricted_to, ..session }));
                 }
                 ReplaceOutcome::Conflict(entry) => {
                     session = SessionSnapshot::new(entry.as_ref(), self.clock().now(), None);

@@ -84,7 +84,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
     pub fn live(&self, session: &SessionSnapshot<T>) -> LiveSession<T> {
         LiveSession {
             manager: self.clone(),
-            watch: self.0.changes.watch(*session.key()),
+            watch: self.0.changes.watch(session.key),
             session: session.clone(),
             next_check: None,
             retries: 0,
@@ -134,7 +134,7 @@ impl<T: Send + Sync + 'static> LiveSession<T> {
                 Ok(Some(session)) => {
                     let is_late = self.left(&session).is_zero();
                     self.retries = if is_late { self.retries + 1 } else { 0 };
-                    let is_changed = session.version() != self.session.version();
+                    let is_changed = session.version != self.session.version;
                     self.session = session;
                     self.next_check = Some(self.after_check());
                     if is_changed {

@@ -283,9 +283,9 @@ impl<T: Send + Sync + 'static> Manager<T> {
         let Policy { random, .. } = self.0.policy;
         let timeouts = self.0.policy.timeouts_of(&content.envelope);
         let predecessor = replaced.map(|session| {
-            Predecessor::new(*session.key())
+            Predecessor::new(session.key)
                 .owner(session.filed_under().cloned())
-                .seen(session.version())
+                .seen(session.version)
         });
         for _ in 0..MAX_INSERT_ATTEMPTS {
             let mut id = [0; SessionId::LEN];
@@ -306,7 +306,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
                     let anonymous = content.envelope.is_anonymous();
                     self.report(EventKind::Created { anonymous }, id, owner);
                     if let Some(session) = replaced {
-                        let (key, owner) = (*session.key(), session.filed_under());
+                        let (key, owner) = (session.key, session.filed_under());
                         self.ended(&[key], owner, EndReason::NewLogin);
                     }
                     self.ended(&removed, owner, EndReason::Limit);

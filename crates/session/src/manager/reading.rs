@@ -258,7 +258,8 @@ impl<T: Send + Sync + 'static> Manager<T> {
         };
         let session = self.by_id(earlier.id(), freshness).await?;
         let session = session.filter(|session| continues(session.content()));
-        Ok(session.map(|session| session.restricted_to(Some(earlier.proved()))))
+        let restricted_to = Some(earlier.proved());
+        Ok(session.map(|session| SessionSnapshot { restricted_to, ..session }))
     }
 
     #[inline]
@@ -274,7 +275,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
     ) -> (HashedToken<'a>, Option<SessionSnapshot<T>>) {
         let Presented { token, read } = presented.into();
         let token = self.hashed(token);
-        (token, read.filter(|session| *session.key() == token.key))
+        (token, read.filter(|session| session.key == token.key))
     }
 
     /// The session that a client presented, if the status of the token is accepted; as the caller
@@ -345,21 +346,21 @@ impl<T: Send + Sync + 'static> Manager<T> {
             visited = self.is_live(&entry).map(|is_live| is_live.then(|| visit(entry)));
             AfterRead::Keep
         };
-        match self.0.store.get_ready(key, freshness, &mut visit_live) {
-            Some(shown) => drop(shown.map_err(Error::store)?),
+        let is_live = match self.0.store.get_ready(key, freshness, &mut visit_live) {
+            Some(shown) => shown.map_err(Error::store)?,
             None => {
-                if let Some(entry) = self.0.store.get(key, freshness).await.map_err(Error::store)? {
-                    let _ = visit_live(entry.as_ref());
-                }
+                let entry = self.0.store.get(key, freshness).await.map_err(Error::store)?;
+                entry.map(|entry| visit_live(entry.as_ref())).is_some()
             }
-        }
-        visited
+        };
+        // An entry may have been removed after it was visited.
+        if is_live { visited } else { Ok(None) }
     }
 
     /// The session after a use that the store must record. `None` if it has ended meanwhile.
     async fn touched(&self, session: SessionSnapshot<T>) -> Result<Option<SessionSnapshot<T>>> {
         match self.0.store.touch(session.target()).await {
-            Ok(Some(deadlines)) => Ok(Some(session.slid(deadlines))),
+            Ok(Some(deadlines)) => Ok(Some(SessionSnapshot { deadlines, ..session })),
             Ok(None) => self.refused(session.id(), session.filed_under(), RefusalReason::Unknown),
             // The session is live. A use that could not be recorded costs it a part of its idle
             // time; a store that is full or read-only locks no client out.

@@ -52,15 +52,14 @@ pub enum RotateOutcome {
     Absent,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
 enum RenewalReason {
     /// The token is old. In its grace, another request of the client receives the next one.
     Age,
     /// The user proved their identity: the next token goes to that client, even if it presented a
     /// token in its grace.
     Proof(Level),
-    /// As for a proof, and no previous token is accepted.
-    Credentials,
+    /// As for a proof, and no previous token is accepted. With the new binding, if it is given.
+    Credentials(Option<Binding>),
 }
 
 impl<T: Send + Sync + 'static> Manager<T> {
@@ -241,8 +240,8 @@ impl<T: Send + Sync + 'static> Manager<T> {
         };
         let reason = EndReason::CredentialsChanged;
         let ended = self.end_owned(session.owner(), Some(&token.key), reason).await?;
-        let renewal = RenewalReason::Credentials;
-        let rotated = self.renew(&token, session.clone(), renewal, binding).await;
+        let renewal = RenewalReason::Credentials(binding);
+        let rotated = self.renew(&token, session.clone(), &renewal).await;
         if !matches!(rotated, Ok(RotateOutcome::Token(_))) {
             // Another client may have changed its token meanwhile, or keeps changing it.
             self.end(session.target(), reason).await?;
@@ -257,7 +256,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
     ) -> Result<RotateOutcome> {
         let accepts = TokenStatus::is_accepted;
         match self.session_of(presented, Freshness::Bounded, accepts).await? {
-            Some((token, session)) => self.renew(&token, session, reason, None).await,
+            Some((token, session)) => self.renew(&token, session, &reason).await,
             None => Ok(RotateOutcome::Absent),
         }
     }
@@ -266,8 +265,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
         &self,
         presented: &HashedToken<'_>,
         read: SessionSnapshot<T>,
-        reason: RenewalReason,
-        binding: Option<Binding>,
+        reason: &RenewalReason,
     ) -> Result<RotateOutcome> {
         let mut made = None;
         let mut otherwise = RotateOutcome::Absent;
@@ -280,7 +278,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
                         return Ok(None);
                     }
                     (TokenStatus::Valid | TokenStatus::InGrace(_), _)
-                    | (TokenStatus::CredentialsChanged, RenewalReason::Credentials) => {}
+                    | (TokenStatus::CredentialsChanged, RenewalReason::Credentials(_)) => {}
                     _ => return Ok(None),
                 }
                 let is_proof = matches!(reason, RenewalReason::Proof(_));
@@ -291,7 +289,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
                 }
                 let (seed, policy) = (&session.envelope().seed, &self.0.policy);
                 let token = Token::generate(session.id(), seed, self.namespace(), policy.random)?;
-                let content = self.renewed(session.content(), &token, reason, &binding, now);
+                let content = self.renewed(session.content(), &token, reason, now);
                 made = Some(token);
                 let expiry = is_proof.then(|| policy.timeouts_of(&content.envelope).expiry());
                 Ok(Some((content, expiry)))
@@ -312,7 +310,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
             (Err(error), _) => return Err(error),
         };
         self.report(EventKind::Rotated, session.id(), session.filed_under());
-        if let RenewalReason::Proof(level) = reason {
+        if let &RenewalReason::Proof(level) = reason {
             self.report(EventKind::Reauthenticated { level }, session.id(), session.owner());
         }
         Ok(RotateOutcome::Token(token))
@@ -323,8 +321,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
         &self,
         before: &Content<T>,
         token: &Token,
-        reason: RenewalReason,
-        binding: &Option<Binding>,
+        reason: &RenewalReason,
         now: Timestamp,
     ) -> Content<T> {
         let policy = &self.0.policy;
@@ -336,16 +333,16 @@ impl<T: Send + Sync + 'static> Manager<T> {
             secret: before.envelope.secret,
             proved: before.envelope.proved,
             until: now.saturating_add(policy.rotation_grace),
-            accepted: reason != RenewalReason::Credentials,
+            accepted: !matches!(reason, RenewalReason::Credentials(_)),
         };
         envelope.edit_rare(|rare| rare.add_previous(replaced, now, policy.rotation_grace));
         match reason {
             RenewalReason::Age => {}
             RenewalReason::Proof(level) => {
-                envelope.proved.add(level, time);
+                envelope.proved.add(*level, time);
                 envelope.ends = time.saturating_add(policy.timeouts_of(envelope).lifetime);
             }
-            RenewalReason::Credentials => {
+            RenewalReason::Credentials(binding) => {
                 envelope.epoch = envelope.epoch.wrapping_add(1);
                 let data = before.data.get().ok();
                 let current = || policy.bound_to.as_ref().zip(data).and_then(|(to, data)| to(data));
