@@ -1,4 +1,4 @@
-//! What PostgreSQL pushes to near caches.
+//! Pushed changes on PostgreSQL.
 
 mod support;
 
@@ -25,7 +25,7 @@ async fn open(namespace: &str) -> PostgresStore {
 }
 
 #[tokio::test]
-async fn every_change_is_pushed_before_the_next_beat() {
+async fn changes_are_pushed_before_confirmation() {
     let name = unique("push");
     let table = format!("{name}_sessions");
     let by_hand = async |sql: &'static str| server().psql(&sql.replace("{t}", &table));
@@ -52,7 +52,7 @@ async fn changes_of_a_replica_session_are_pushed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn beats_overtake_nothing() {
+async fn confirmations_overtake_no_change() {
     no_beat_overtakes_a_change(open(&unique("push")).await).await;
 }
 
@@ -74,7 +74,7 @@ async fn deletions_by_hand_are_pushed() {
 }
 
 #[tokio::test]
-async fn many_removals_at_once_are_all() {
+async fn many_removals_report_everything_changed() {
     let name = unique("push");
     let (table, store) = (format!("{name}_sessions"), open(&name).await);
     let recorder = watched(&store).await;
@@ -107,7 +107,7 @@ async fn store_time_is_the_servers_clock() {
 }
 
 #[tokio::test]
-async fn a_listener_that_is_cut_off_ends() {
+async fn disconnected_feed_ends() {
     let proxy = Proxy::to(server().port());
     let builder = PostgresStore::builder(&proxy.url(&server().url()), &unique("push"));
     let store = builder.timeout(Duration::from_secs(1)).open().await.expect("it opens");
@@ -125,9 +125,9 @@ async fn a_listener_that_is_cut_off_ends() {
     }
 }
 
-/// A listener on another server than the one that entries are read from would hear of no change.
+/// A feed from another server than the one that answers reads would push no change.
 #[tokio::test]
-async fn a_listener_on_another_server_is_not_believed() {
+async fn feed_from_another_server_is_rejected() {
     let other = Postgres::builder().fsync(false).start();
     let name = unique("push");
     let builder = PostgresStore::builder(&server().url(), &name).listen_url(&other.url());

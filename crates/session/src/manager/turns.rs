@@ -1,8 +1,13 @@
-//! Changes of one session in this process take turns.
+//! The turns of changes of one session in one process.
 //!
-//! Without turns, many requests that change one session at once would each read it, and all but
-//! one would lose the compare-and-swap and start again. In turn, each starts from what the one
-//! before it has written, and costs one command.
+//! Without turns, concurrent requests that change one session would each read it, and all but one
+//! would lose the compare-and-swap and start again. In turn, each starts from what the previous
+//! one has written, and costs one command.
+//!
+//! A queue exists while it has members: the holder of the turn and the tasks that wait. Each member
+//! owns one reference to the queue, and the map one more, so the reference count is the number of
+//! members plus one. A reference is added under the shard's lock only, and a member locks the shard
+//! after it has dropped its own: so the last one sees that the map's is the only one left.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,47 +22,47 @@ use crate::{Error, Result};
 /// How many changes of one session may wait for their turn.
 const MAX_WAITING: usize = 10_000;
 
-/// After so many changes in a row while another process competes, this one makes room.
+/// After this many changes in a row while another process competes, this process makes room.
 const MAX_WINS: u32 = 16;
 
-/// For how long: some round trips.
+/// The pause that makes room: some round trips.
 const ROOM: Duration = Duration::from_millis(2);
 
-/// How many times a process makes room after it last met another.
+/// How many times a process makes room after it last met another one.
 const COMPETES_FOR: u8 = 16;
 
 /// After changes in a row for this long, a process makes room for one that it has not met: a
-/// process that is a little farther from the store may lose each time, and is not noticed.
+/// process that is slightly farther from the store may lose each time without being noticed.
 const MAX_UNMET: Duration = Duration::from_millis(60);
 
-/// For how long: longer than a process that has lost pauses, and some round trips.
+/// The pause for a process that was not met: longer than the pause of a process that has lost, and
+/// some round trips.
 const LONG_ROOM: Duration = Duration::from_millis(10);
 
 const SHARDS: usize = 16;
 
 /// The queues of all sessions that are being changed.
-pub(crate) struct Turns<R> {
+pub(super) struct Turns<R> {
     shards: [Mutex<HashMap<Key, Queue<R>>>; SHARDS],
 }
 
-struct Queue<R> {
-    state: Arc<tokio::sync::Mutex<State<R>>>,
-    /// The holder and all that wait.
-    members: usize,
-}
+/// Tokio's mutex is fair, and passes the lock on if a waiting future is dropped.
+type Queue<R> = Arc<tokio::sync::Mutex<State<R>>>;
 
 /// What passes from one holder to the next.
 struct State<R> {
-    /// What the last holder wrote; nothing where its outcome is not known.
+    /// What the last holder wrote; `None` if its outcome is not known.
     handed: Option<R>,
-    /// How many changes in a row this process has made, and since about when.
+    /// How many changes in a row this process has made.
     wins: u32,
+    /// When about the changes in a row began.
     since: Option<Instant>,
+    /// How many times this process makes room for another one.
     competes: u8,
 }
 
 impl<R> Turns<R> {
-    pub(crate) fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { shards: std::array::from_fn(|_| Mutex::default()) }
     }
 
@@ -65,27 +70,27 @@ impl<R> Turns<R> {
     ///
     /// # Cancellation
     ///
-    /// Dropping the future leaves the queue; the turn passes to the next.
-    pub(crate) async fn take(&self, key: Key) -> Result<Turn<'_, R>> {
-        let member = self.join(key)?;
-        // Tokio's mutex is fair, and passes the turn on where a waiting future is dropped.
-        let state = Arc::clone(&member.state).lock_owned().await;
-        Ok(Turn { state, _member: member })
+    /// Dropping the future leaves the queue; the turn passes to the next task.
+    pub(super) async fn take(&self, key: Key) -> Result<Turn<'_, R>> {
+        // Declared first, so dropped last.
+        let member = Member { turns: self, key };
+        let queue = self.join(key)?;
+        Ok(Turn { state: queue.lock_owned().await, _member: member })
     }
 
-    fn join(&self, key: Key) -> Result<Member<'_, R>> {
+    fn join(&self, key: Key) -> Result<Queue<R>> {
         let mut shard = self.shard(&key);
         let queue = shard.entry(key).or_insert_with(|| {
             let state = State { handed: None, wins: 0, since: None, competes: 0 };
-            Queue { state: Arc::new(tokio::sync::Mutex::new(state)), members: 0 }
+            Arc::new(tokio::sync::Mutex::new(state))
         });
-        if queue.members > MAX_WAITING {
+        // One is the map's, and one the holder's.
+        if Arc::strong_count(queue) >= MAX_WAITING + 2 {
             return Err(Error::contended(format!(
                 "{MAX_WAITING} changes of this session are waiting already: try again later"
             )));
         }
-        queue.members += 1;
-        Ok(Member { turns: self, key, state: Arc::clone(&queue.state) })
+        Ok(Arc::clone(queue))
     }
 
     fn shard(&self, key: &Key) -> MutexGuard<'_, HashMap<Key, Queue<R>>> {
@@ -94,58 +99,54 @@ impl<R> Turns<R> {
     }
 }
 
-/// A place in a queue, which goes with its last member.
+/// Removes the queue after its last member has left.
 struct Member<'a, R> {
     turns: &'a Turns<R>,
     key: Key,
-    state: Arc<tokio::sync::Mutex<State<R>>>,
 }
 
 impl<R> Drop for Member<'_, R> {
     fn drop(&mut self) {
         let mut shard = self.turns.shard(&self.key);
-        if let Some(queue) = shard.get_mut(&self.key) {
-            queue.members -= 1;
-            if queue.members == 0 {
-                shard.remove(&self.key);
-            }
+        if shard.get(&self.key).is_some_and(|queue| Arc::strong_count(queue) == 1) {
+            shard.remove(&self.key);
         }
     }
 }
 
 /// The right to change a session. Dropping it passes the turn on.
-pub(crate) struct Turn<'a, R> {
-    /// Unlocked before the member leaves, so that a queue is never removed while it is held.
+pub(super) struct Turn<'a, R> {
+    /// Dropped before the member.
     state: OwnedMutexGuard<State<R>>,
     _member: Member<'a, R>,
 }
 
 impl<R> Turn<'_, R> {
-    /// What the holder before wrote.
-    pub(crate) fn handed(&self) -> Option<&R> {
+    /// What the previous holder wrote.
+    pub(super) fn handed(&self) -> Option<&R> {
         self.state.handed.as_ref()
     }
 
     /// Hands nothing on: for a holder that is about to write, and may be dropped before it knows
     /// the outcome.
-    pub(crate) fn forget(&mut self) {
+    pub(super) fn forget(&mut self) {
         self.state.handed = None;
     }
 
     /// Hands on what this holder wrote.
-    pub(crate) fn hand_on(&mut self, written: R) {
+    pub(super) fn hand_on(&mut self, written: R) {
         self.state.handed = Some(written);
     }
 
-    /// Another process changed the session in between.
-    pub(crate) fn lost(&mut self) {
+    /// Records that another process changed the session in between.
+    pub(super) fn lost(&mut self) {
         let state = &mut *self.state;
         (state.wins, state.since, state.competes) = (0, None, COMPETES_FOR);
     }
 
-    /// Notes that this process has won, and returns for how long it should make room for another,
-    /// if it has won so often or for so long.
-    pub(crate) fn won(&mut self) -> Option<Duration> {
+    /// Records that this process has won. Returns for how long it should make room for another
+    /// one, if it has won so often or for so long.
+    pub(super) fn won(&mut self) -> Option<Duration> {
         let state = &mut *self.state;
         state.wins += 1;
         if !state.wins.is_multiple_of(MAX_WINS) {

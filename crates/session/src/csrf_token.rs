@@ -2,15 +2,12 @@ use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
+use hmac::Mac;
 
 use crate::Result;
-use crate::token::Random;
+use crate::random::{Random, Seed, mac};
 
-/// What a session's form tokens are made with. It changes with each login, and stays over rotations.
-pub(crate) type Seed = [u8; 16];
-
+const LABEL: &[u8] = b"kvolt csrf 1";
 const NONCE_LEN: usize = 16;
 const MAC_LEN: usize = 32;
 const LEN: usize = NONCE_LEN + MAC_LEN;
@@ -37,7 +34,7 @@ impl CsrfToken {
         let mut token = [0; LEN];
         let (nonce, tag) = token.split_at_mut(NONCE_LEN);
         random(nonce)?;
-        tag.copy_from_slice(&mac(seed, nonce).finalize().into_bytes());
+        tag.copy_from_slice(&mac(seed, &[LABEL, nonce]).finalize().into_bytes());
         Ok(Self(URL_SAFE_NO_PAD.encode(token)))
     }
 
@@ -51,17 +48,8 @@ impl CsrfToken {
             return false;
         };
         let (nonce, tag) = token[..LEN].split_at(NONCE_LEN);
-        mac(seed, nonce).verify_slice(tag).is_ok()
+        mac(seed, &[LABEL, nonce]).verify_slice(tag).is_ok()
     }
-}
-
-fn mac(seed: &Seed, nonce: &[u8]) -> Hmac<Sha256> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(seed).expect("a key may have any length");
-    for field in [b"kvolt csrf 1".as_slice(), nonce] {
-        mac.update(&(field.len() as u64).to_be_bytes());
-        mac.update(field);
-    }
-    mac
 }
 
 impl fmt::Display for CsrfToken {
@@ -76,17 +64,16 @@ impl fmt::Debug for CsrfToken {
     }
 }
 
-/// A random number for a session, for what is bound to it.
-pub(crate) fn seed(random: Random) -> Result<Seed> {
-    let mut seed = [0; 16];
-    random(&mut seed)?;
-    Ok(seed)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::token::system_random;
+    use crate::random::system_random;
+
+    fn seed(random: Random) -> Result<Seed> {
+        let mut seed = Seed::default();
+        random(&mut seed)?;
+        Ok(seed)
+    }
 
     #[test]
     fn a_form_token_is_good_for_its_session_alone_and_never_the_same() {

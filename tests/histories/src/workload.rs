@@ -1,4 +1,4 @@
-//! What the clients share: tokens, numbers, and who is being worked on.
+//! State shared by the clients: tokens, numbers, and the sessions and owners in use.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
@@ -6,17 +6,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kvolt_session::{Owner, SessionId, SessionSnapshot, Token};
 
-use crate::history::{Birth, IdNo, OwnerNo, Seen, TokenNo, UpdateNo};
+use crate::history::{IdNo, OwnerNo, Seen, SessionNo, TokenNo, UpdateNo};
 use crate::{Ledger, Random};
 
-/// How many tokens that were given up are kept to be replayed.
+/// Number of retired tokens kept for replay.
 const MAX_OLD: usize = 48;
 
-/// How many sessions an owner makes before another takes their place; lists stay short.
+/// Sessions created per owner before another owner replaces it; keeps lists short.
 const SESSIONS_PER_OWNER: u32 = 24;
 
-pub(crate) struct World {
-    births: AtomicU32,
+pub(crate) struct Workload {
+    session_nos: AtomicU32,
     updates: AtomicU32,
     ops: AtomicUsize,
     ops_max: usize,
@@ -29,26 +29,26 @@ pub(crate) struct World {
 #[derive(Default)]
 struct State {
     ids: HashMap<SessionId, IdNo>,
-    tokens: Vec<Known>,
-    live: Vec<Known>,
-    old: VecDeque<Known>,
+    tokens: Vec<KnownToken>,
+    live: Vec<KnownToken>,
+    old: VecDeque<KnownToken>,
     owners: Vec<(OwnerNo, u32)>,
     owners_made: u32,
 }
 
-/// A token that a client was given, with what it names.
+/// A token issued to a client, and what it identifies.
 #[derive(Debug, Clone)]
-pub(crate) struct Known {
+pub(crate) struct KnownToken {
     pub(crate) token: Arc<Token>,
     pub(crate) number: TokenNo,
     pub(crate) id: IdNo,
     pub(crate) owner: Option<OwnerNo>,
 }
 
-impl World {
+impl Workload {
     pub(crate) fn new(live_max: usize, owners_max: usize, ops_max: usize) -> Self {
         Self {
-            births: AtomicU32::new(0),
+            session_nos: AtomicU32::new(0),
             updates: AtomicU32::new(0),
             ops: AtomicUsize::new(0),
             ops_max,
@@ -59,8 +59,8 @@ impl World {
         }
     }
 
-    pub(crate) fn birth(&self) -> Birth {
-        Birth(self.births.fetch_add(1, Ordering::Relaxed))
+    pub(crate) fn session_no(&self) -> SessionNo {
+        SessionNo(self.session_nos.fetch_add(1, Ordering::Relaxed))
     }
 
     pub(crate) fn update(&self) -> UpdateNo {
@@ -75,7 +75,7 @@ impl World {
         self.over.load(Ordering::Relaxed)
     }
 
-    /// Counts an operation; false if there have been enough.
+    /// Counts an operation; returns false once the maximum is exceeded.
     pub(crate) fn count(&self) -> bool {
         self.ops.fetch_add(1, Ordering::Relaxed) < self.ops_max
     }
@@ -84,18 +84,17 @@ impl World {
         let owner = session.owner().and_then(|owner| owner.as_str().parse().ok());
         Seen {
             id: self.state().id(session.id()),
-            birth: Birth(session.data().birth),
+            session_no: SessionNo(session.data().session_no),
             owner: owner.map(OwnerNo),
             updates: session.data().updates.iter().copied().map(UpdateNo).collect(),
         }
     }
 
-    /// A token was given: it is worked on from now on, and one of the others no longer, if there
-    /// are too many.
+    /// Adds a new token to the tokens in use; retires the oldest one if there are too many.
     pub(crate) fn add(&self, token: Token, owner: Option<OwnerNo>) -> (TokenNo, IdNo) {
         let mut state = self.state();
         let (number, id) = (TokenNo(state.tokens.len() as u32), state.id(token.id()));
-        let known = Known { token: Arc::new(token), number, id, owner };
+        let known = KnownToken { token: Arc::new(token), number, id, owner };
         state.tokens.push(known.clone());
         state.live.push(known);
         if state.live.len() > self.live_max {
@@ -105,22 +104,22 @@ impl World {
         (number, id)
     }
 
-    /// The tokens that a test is true of are not worked on any more, only replayed.
-    pub(crate) fn retire(&self, is_gone: impl Fn(&Known) -> bool) {
+    /// Retires the matching tokens: from now on they are only replayed.
+    pub(crate) fn retire(&self, is_gone: impl Fn(&KnownToken) -> bool) {
         let mut state = self.state();
         let (gone, live) = std::mem::take(&mut state.live).into_iter().partition(is_gone);
         state.live = live;
-        let gone: Vec<Known> = gone;
+        let gone: Vec<KnownToken> = gone;
         gone.into_iter().for_each(|known| state.retire(known));
     }
 
-    /// An owner of whose sessions nothing is sure any more makes room for another.
+    /// Retires an owner whose sessions are in an unknown state.
     pub(crate) fn retire_owner(&self, owner: OwnerNo) {
         self.state().owners.retain(|(active, _)| *active != owner);
         self.retire(|known| known.owner == Some(owner));
     }
 
-    /// One of the owners that make sessions now.
+    /// Returns one of the owners in use.
     pub(crate) fn owner(&self, random: &mut Random) -> OwnerNo {
         let mut state = self.state();
         while state.owners.len() < self.owners_max {
@@ -132,7 +131,7 @@ impl World {
         state.owners[place].0
     }
 
-    /// The same, for a new session.
+    /// Returns an owner for a new session, and counts the session.
     pub(crate) fn owner_of_another(&self, random: &mut Random) -> OwnerNo {
         let owner = self.owner(random);
         let mut state = self.state();
@@ -149,21 +148,21 @@ impl World {
         self.state().live.len() < self.live_max
     }
 
-    pub(crate) fn live(&self, random: &mut Random) -> Option<Known> {
+    pub(crate) fn live(&self, random: &mut Random) -> Option<KnownToken> {
         random.choose(&self.state().live).cloned()
     }
 
-    pub(crate) fn old(&self, random: &mut Random) -> Option<Known> {
+    pub(crate) fn old(&self, random: &mut Random) -> Option<KnownToken> {
         let state = self.state();
         state.old.get(random.below(state.old.len())).cloned()
     }
 
-    /// Every token that was ever given, the youngest last.
-    pub(crate) fn tokens(&self) -> Vec<Known> {
+    /// Returns every token ever issued, the newest last.
+    pub(crate) fn tokens(&self) -> Vec<KnownToken> {
         self.state().tokens.clone()
     }
 
-    /// How many owners there were.
+    /// Returns the number of owners.
     pub(crate) fn owners(&self) -> u32 {
         self.state().owners_made
     }
@@ -179,7 +178,7 @@ impl State {
         *self.ids.entry(id).or_insert(next)
     }
 
-    fn retire(&mut self, known: Known) {
+    fn retire(&mut self, known: KnownToken) {
         self.old.push_back(known);
         if self.old.len() > MAX_OLD {
             self.old.pop_front();
@@ -187,7 +186,7 @@ impl State {
     }
 }
 
-/// The name by which a store knows an owner.
+/// Returns the owner's name in the store.
 pub(crate) fn name(owner: OwnerNo) -> Owner {
     Owner::from(u64::from(owner.0))
 }

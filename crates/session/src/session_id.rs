@@ -74,21 +74,13 @@ impl FromStr for SessionId {
 
     fn from_str(text: &str) -> Result<Self, ParseSessionIdError> {
         let mut id = [0; Self::LEN];
-        if text.len() != 2 * Self::LEN {
-            return Err(ParseSessionIdError);
+        for (byte, at) in id.iter_mut().zip((0..).step_by(2)) {
+            let digits = text.get(at..at + 2).ok_or(ParseSessionIdError)?;
+            *byte = u8::from_str_radix(digits, 16).map_err(|_| ParseSessionIdError)?;
         }
-        for (byte, pair) in id.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-            *byte = digit(pair[0])? << 4 | digit(pair[1])?;
-        }
-        Ok(Self(id))
-    }
-}
-
-fn digit(digit: u8) -> Result<u8, ParseSessionIdError> {
-    match digit {
-        b'0'..=b'9' => Ok(digit - b'0'),
-        b'a'..=b'f' => Ok(digit - b'a' + 10),
-        _ => Err(ParseSessionIdError),
+        // An id has one spelling: upper case, signs and further digits are rejected.
+        let id = Self(id);
+        if id.to_string() == text { Ok(id) } else { Err(ParseSessionIdError) }
     }
 }
 

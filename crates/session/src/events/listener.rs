@@ -1,3 +1,4 @@
+use std::error::Error as StdError;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -9,23 +10,22 @@ use super::{Event, TARGET};
 /// How many events may wait for a listener; further ones are counted and lost.
 const MAX_WAITING: usize = 4_096;
 
-/// How many of them may be events that a client without an account can cause, so that these
-/// never push out sign-ins, sign-outs and thefts.
+/// How many of the waiting events may be ones that a client without an account can cause, so that
+/// these never push out sign-ins, sign-outs and thefts.
 const MAX_WAITING_OPEN: usize = MAX_WAITING / 2;
 
-/// Whoever wants to know what happens to sessions: an audit, an alarm, a page of statistics.
+/// A callback for events: an audit, an alarm, statistics.
 ///
-/// Each listener has a thread of its own, to which events come in their order. So
-/// it may block, and it may fail: one that panics gets the next event, one that hangs
-/// misses what does not fit into its queue of 4,096
-/// ([`Manager::events_missed`](crate::Manager::events_missed) counts that), and
-/// no request ever waits for either. Events that a client without an account can cause (made-up
-/// tokens, refused requests, visits of anonymous visitors, and sessions that expire) may fill half
-/// of the queue, so they never push out the others.
+/// Each listener runs on a thread of its own, which receives the events in order. A listener may
+/// block and may panic: no request waits for it, and after a panic it receives the next event. A
+/// listener that is too slow misses events beyond its queue of 4,096
+/// ([`Manager::events_missed`](crate::Manager::events_missed) counts them). Events that a client
+/// without an account can cause (unknown tokens, refused requests, anonymous sessions, expired
+/// sessions) fill at most half of the queue, so they never push out the others.
 ///
-/// The thread ends when the manager is gone and the queue is empty.
+/// The thread ends when the manager is dropped and the queue is empty.
 pub trait EventListener: Send + Sync + 'static {
-    /// Is told of an event.
+    /// Receives an event.
     fn on_event(&self, event: &Event);
 }
 
@@ -35,11 +35,11 @@ impl<F: Fn(&Event) + Send + Sync + 'static> EventListener for F {
     }
 }
 
-/// The way to one listener.
+/// The queue of one listener.
 pub(super) struct Queue {
     sender: SyncSender<(Event, bool)>,
     missed: AtomicU64,
-    /// How many wait that a client without an account can cause.
+    /// How many events are waiting that a client without an account can cause.
     open: Arc<AtomicUsize>,
 }
 
@@ -50,26 +50,26 @@ impl Queue {
         let open = Arc::<AtomicUsize>::default();
         let waiting = Arc::clone(&open);
         if let Err(error) = thread.spawn(move || listen(&*listener, &receiver, &waiting)) {
-            let error: &(dyn std::error::Error + 'static) = &error;
-            tracing::error!(target: TARGET, error, "no thread for a listener: it will miss every event");
+            let error: &(dyn StdError + 'static) = &error;
+            tracing::error!(target: TARGET, error, "can't start a listener's thread: the listener misses every event");
         }
         Self { sender, missed: AtomicU64::new(0), open }
     }
 
-    /// Puts an event into the queue; `is_open` if a client without an account can cause it.
+    /// Queues an event; `is_open` if a client without an account can cause it.
     pub(super) fn put(&self, event: &Event, is_open: bool) {
         let has_room = !is_open || self.open.fetch_add(1, Ordering::Relaxed) < MAX_WAITING_OPEN;
         if !has_room || self.sender.try_send((event.clone(), is_open)).is_err() {
             if is_open {
                 self.open.fetch_sub(1, Ordering::Relaxed);
             }
-            // Once, and again whenever it has missed ten times as many.
+            // Logged at the first one, and whenever the number has one more digit.
             let missed = self.missed.fetch_add(1, Ordering::Relaxed) + 1;
-            if missed.ilog10() > (missed - 1).max(1).ilog10() || missed == 1 {
-                tracing::error!(target: TARGET, missed, "a listener does not keep up, and misses events");
+            if missed == 1 || missed.ilog10() > (missed - 1).ilog10() {
+                tracing::error!(target: TARGET, missed, "a listener is too slow and misses events");
             }
             #[cfg(feature = "metrics")]
-            metrics::counter!(super::metric::MISSED).increment(1);
+            metrics::counter!(super::metrics::MISSED).increment(1);
         }
     }
 
@@ -83,9 +83,9 @@ fn listen(listener: &dyn EventListener, events: &Receiver<(Event, bool)>, open: 
         if is_open {
             open.fetch_sub(1, Ordering::Relaxed);
         }
-        // It may have left something of its own half done: that is for it to know.
+        // A panic may leave the listener's own state half changed, which is for the listener to handle.
         if catch_unwind(AssertUnwindSafe(|| listener.on_event(&event))).is_err() {
-            tracing::error!(target: TARGET, event = event.kind.name(), "a listener has panicked");
+            tracing::error!(target: TARGET, event = event.kind.name(), "a listener panicked");
         }
     }
 }

@@ -1,34 +1,40 @@
 use std::fmt;
 use std::ops::Deref;
 
-use kvolt_cache::{Deadlines, Entry, EntryRef, Expiry, Key, Owner, Target, Timestamp, Version};
+use kvolt_cache::{Deadlines, EntryRef, Expiry, Key, Owner, Target, Timestamp, Version};
 
-use crate::level::{Proofs, StepUp};
-use crate::record::Content;
-use crate::{Binding, CsrfToken, Device, Flash, Level, Record, Result, SessionId};
+use crate::level::Proofs;
+use crate::random::system_random;
+use crate::record::{Content, Envelope};
+use crate::{Binding, CsrfToken, Device, Flash, Level, Record, Result, SessionId, StepUp};
 
 /// A live session as it was when it was read. It dereferences to the application's data.
 ///
-/// It is a snapshot: what changes later, in this process or another, does not show in
-/// it. Cloning it is cheap.
+/// Later changes, by this process or another, do not show in it. Cloning it is cheap.
 pub struct SessionSnapshot<T> {
     key: Key,
     record: Record<T>,
     version: Version,
     deadlines: Deadlines,
-    /// One moment by the store's clock and by the manager's: when it was read.
+    /// The moment when it was read, by the store's clock and by the manager's.
     read_at: (Timestamp, Timestamp),
-    /// The owner it is filed under where that is not its own: the group of an anonymous session.
+    /// The owner under which the store files it, where that is not its own: the group of an
+    /// anonymous session.
     group: Option<Owner>,
-    /// The rights of a previous token in its grace, where one of them was presented.
+    /// The rights of a previous token in its grace, if it was read by one.
     restricted_to: Option<Proofs>,
 }
 
 impl<T> SessionSnapshot<T> {
-    /// The session of an entry, whose data may not be readable, at this time of the manager.
+    /// The session of an entry, whose data may not be readable, at this time of the manager, with
+    /// the rights of a previous token or all of its own.
     #[inline]
-    pub(crate) fn from_ref(entry: EntryRef<'_, Record<T>>, now: Timestamp) -> Self {
-        let group = match &entry.value.content().owner {
+    pub(crate) fn new(
+        entry: EntryRef<'_, Record<T>>,
+        now: Timestamp,
+        restricted_to: Option<Proofs>,
+    ) -> Self {
+        let group = match &entry.value.content().envelope.owner {
             Some(_) => None,
             None => entry.owner.cloned(),
         };
@@ -39,17 +45,8 @@ impl<T> SessionSnapshot<T> {
             deadlines: entry.deadlines,
             read_at: (entry.read_at, now),
             group,
-            restricted_to: None,
+            restricted_to,
         }
-    }
-
-    pub(crate) fn from_entry(entry: &Entry<Record<T>>, now: Timestamp) -> Self {
-        Self::from_ref(entry.as_ref(), now)
-    }
-
-    /// Gives the session the rights of a previous token, or all of its own.
-    pub(crate) fn restrict(&mut self, rights: Option<Proofs>) {
-        self.restricted_to = rights;
     }
 
     /// The session with the rights of a previous token, or with all of its own.
@@ -57,8 +54,8 @@ impl<T> SessionSnapshot<T> {
         Self { restricted_to, ..self }
     }
 
-    pub(crate) fn proofs(&self) -> Proofs {
-        self.restricted_to.unwrap_or(self.content().proofs)
+    pub(crate) fn proved(&self) -> Proofs {
+        self.restricted_to.unwrap_or(self.envelope().proved)
     }
 
     #[inline]
@@ -66,18 +63,23 @@ impl<T> SessionSnapshot<T> {
         self.record.content()
     }
 
+    #[inline]
+    pub(crate) fn envelope(&self) -> &Envelope {
+        &self.content().envelope
+    }
+
     pub(crate) fn key(&self) -> &Key {
         &self.key
     }
 
     /// The entry, for an operation of the store.
-    pub(crate) fn at(&self) -> Target<'_> {
+    pub(crate) fn target(&self) -> Target<'_> {
         Target::new(&self.key).owner(self.filed_under())
     }
 
     /// The owner that the store knows.
     pub(crate) fn filed_under(&self) -> Option<&Owner> {
-        self.content().owner.as_ref().or(self.group.as_ref())
+        self.envelope().owner.as_ref().or(self.group.as_ref())
     }
 
     pub(crate) fn version(&self) -> Version {
@@ -90,8 +92,7 @@ impl<T> SessionSnapshot<T> {
         store.saturating_add(now.since(manager))
     }
 
-    /// The session after a change, and with new deadlines if they start again at this time of the
-    /// store.
+    /// The session after a change, with new deadlines if they restarted at this time of the store.
     pub(crate) fn changed(
         self,
         record: Record<T>,
@@ -106,12 +107,12 @@ impl<T> SessionSnapshot<T> {
         Self { record, version, deadlines, restricted_to: None, ..self }
     }
 
-    /// The session after a use, with the deadlines that the store has answered.
+    /// The session after a use, with the deadlines that the store answered.
     pub(crate) fn slid(self, deadlines: Deadlines) -> Self {
         Self { deadlines, ..self }
     }
 
-    /// The session after a use for which the store starts its idle time again as it is read.
+    /// The session after a use for which the store restarts the idle time as it is read.
     pub(crate) fn slide_in_place(&mut self) {
         let (now, _) = self.read_at;
         let idle = self.deadlines.idle_timeout().map(|timeout| {
@@ -123,103 +124,107 @@ impl<T> SessionSnapshot<T> {
 
     /// The application's data.
     pub fn data(&self) -> &T {
-        // A manager hands out no session whose data it has not found readable.
+        // A manager returns no session whose data it has not found readable.
         self.record.data().expect("the data was decoded when the session was admitted")
     }
 
-    /// The session's public name, which stays the same while it lives.
+    /// The public id, which stays the same while the session lives.
     pub fn id(&self) -> SessionId {
         SessionId::from_key(&self.key)
     }
 
-    /// Whose it is.
+    /// The owner, usually an account's id; `None` if the session has none.
     pub fn owner(&self) -> Option<&Owner> {
-        self.content().owner.as_ref()
+        self.envelope().owner.as_ref()
     }
 
-    /// When it was made, at the sign-in.
+    /// When the session was created, at the sign-in.
     pub fn created(&self) -> Timestamp {
-        self.content().created
+        self.envelope().created
     }
 
-    /// When its user last proved who they are, at whatever level; none in an anonymous session.
+    /// When the user last proved their identity, at any level; `None` in an anonymous session.
     pub fn authenticated(&self) -> Option<Timestamp> {
         self.authenticated_at(Level::One)
     }
 
-    /// When its user last proved who they are at this level or above, if they ever did.
+    /// When the user last proved their identity at this level or above; `None` if never.
     pub fn authenticated_at(&self, level: Level) -> Option<Timestamp> {
-        self.proofs().at(level)
+        self.proved().at(level)
     }
 
-    /// The highest level at which its user has proved who they are; none in an anonymous session.
+    /// The highest level at which the user proved their identity; `None` in an anonymous session.
     pub fn level(&self) -> Option<Level> {
-        self.proofs().highest()
+        self.proved().highest()
     }
 
-    /// Whether nobody has signed in: a session of [`Manager::create_anonymous`](crate::Manager::create_anonymous).
+    /// Whether no user has signed in: a session of
+    /// [`Manager::create_anonymous`](crate::Manager::create_anonymous).
     pub fn is_anonymous(&self) -> bool {
-        self.content().is_anonymous()
+        self.envelope().is_anonymous()
     }
 
-    /// Whether it meets what a sensitive act asks for, at this moment.
+    /// Whether the session meets the requirements of a sensitive action at `now`.
     pub fn meets(&self, step_up: &StepUp, now: Timestamp) -> bool {
-        step_up.is_met(&self.proofs(), now)
+        step_up.is_met(&self.proved(), now)
     }
 
-    /// Whether the client was to keep its token when it is closed.
+    /// Whether the client should keep its token when it is closed: "remember me".
     pub fn is_remembered(&self) -> bool {
-        self.content().remembered
+        self.envelope().remembered
     }
 
-    /// When the token that it has now was made.
+    /// When the current token was made.
     pub fn rotated(&self) -> Timestamp {
-        self.content().rotated
+        self.envelope().rotated.unwrap_or(self.created())
     }
 
-    /// What it is bound to, if to anything.
+    /// The value that the session is bound to, if any.
     pub fn binding(&self) -> Option<&Binding> {
-        self.content().binding()
+        self.envelope().binding()
     }
 
-    /// The messages that wait for the next page. They stay until they are [taken](crate::Manager::take_flashes).
+    /// The messages that wait for the next page, oldest first. They stay until they are
+    /// [taken](crate::Manager::take_flashes).
     pub fn flashes(&self) -> &[Flash] {
-        self.content().flashes()
+        self.envelope().flashes()
     }
 
-    /// A new form token of this session: for each page another, all good until the next login.
+    /// Makes a form token of this session. Each call returns another one; all are valid until the
+    /// next login.
     ///
     /// # Errors
     ///
-    /// No randomness.
+    /// Returns an error if the system's random generator fails
+    /// ([`Error::is_unavailable`](crate::Error::is_unavailable)).
     pub fn csrf_token(&self) -> Result<CsrfToken> {
-        CsrfToken::new(&self.content().seed, crate::token::system_random)
+        CsrfToken::new(&self.envelope().seed, system_random)
     }
 
-    /// Whether this is a form token of this session. It takes the same time whatever is wrong with it.
+    /// Whether `token` is a form token of this session. Takes the same time for any wrong one.
     pub fn verifies_csrf(&self, token: impl AsRef<[u8]>) -> bool {
-        CsrfToken::verify(&self.content().seed, token.as_ref())
+        CsrfToken::verify(&self.envelope().seed, token.as_ref())
     }
 
-    /// When it was last used, as exactly as the store keeps it.
+    /// When the session was last used, as exactly as the store keeps it.
     pub fn last_seen(&self) -> Timestamp {
         self.deadlines.last_used().unwrap_or(self.created())
     }
 
-    /// When it ends if nobody uses it until then.
+    /// When the session expires if it is not used until then.
     pub fn expires_at(&self) -> Timestamp {
         // A manager never makes an entry without an end.
         self.deadlines.expires_at().unwrap_or(self.created())
     }
 
-    /// When it ends however much it is used.
+    /// When the session ends, however often it is used.
     pub fn ends_at(&self) -> Timestamp {
         self.deadlines.absolute().unwrap_or(self.expires_at())
     }
 
-    /// Where it was signed in from.
+    /// The device that signed in.
     pub fn device(&self) -> &Device {
-        &self.content().device
+        &self.envelope().device
     }
 }
 
@@ -240,6 +245,6 @@ impl<T> Clone for SessionSnapshot<T> {
 /// Without the data, which may be private.
 impl<T> fmt::Debug for SessionSnapshot<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session").field("id", &self.id()).finish_non_exhaustive()
+        f.debug_struct("SessionSnapshot").field("id", &self.id()).finish_non_exhaustive()
     }
 }
