@@ -25,7 +25,6 @@ mod servers;
 mod slots;
 mod snapshots;
 mod store;
-mod time_limit;
 #[cfg(feature = "tls")]
 mod tls;
 mod url;
