@@ -13,7 +13,7 @@ use shuttle::sync::{Mutex, MutexGuard};
 use shuttle::thread;
 
 use super::*;
-use crate::{Error, ManualClock};
+use crate::{Error, ManualClock, Timestamp};
 
 const BOUND: Duration = Duration::from_millis(1_000);
 const IDLE: Duration = Duration::from_millis(60_000);
