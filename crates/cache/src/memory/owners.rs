@@ -8,11 +8,11 @@ use super::hash::OwnHash;
 use crate::sync::{Apart, Mutex, MutexGuard, lock};
 use crate::{Key, Owner, OwnerLimit, Timestamp};
 
-/// Owners in shards, each behind a lock that is held across a whole operation on an owner.
+/// The owners in shards, each behind a lock.
 ///
-/// That lock makes the operations of one owner atomic: an insertion, a listing or a removal by
-/// owner holds it from its first look at the index to its last change of the map. Reading an
-/// entry, changing it and removing it by its key never wait for it.
+/// The lock makes the operations on one owner atomic: an insertion, a list or a removal by owner
+/// holds it from its first reading of the index to its last change of the map. Reading an entry
+/// and replacing its value never take it.
 pub(super) struct Owners {
     shards: Box<[Apart<Mutex<Shard>>]>,
     hasher: RandomState,

@@ -1,4 +1,4 @@
-//! The near cache under a model checker: see `tests/model_check.rs` for how it is run.
+//! The near cache under a model checker: `tests/model_check/main.rs` has the command.
 #![cfg(kvolt_shuttle)]
 
 use std::collections::VecDeque;
@@ -162,7 +162,7 @@ fn near() -> (Arc<Near>, Key) {
     (Arc::new(near), Key::of("one"))
 }
 
-/// What the connection that pushes does once: a question, what was pushed before its answer, the
+/// One round of the change feed: a question, the changes that were pushed before its answer, the
 /// answer.
 fn beat(near: &Near) {
     let (local, asked) = (&*near.state, near.state.now());
