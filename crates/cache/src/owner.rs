@@ -15,6 +15,8 @@ use crate::{Error, Result};
 /// # Ok::<(), kvolt_cache::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "json", serde(try_from = "String", into = "String"))]
 pub struct Owner(Arc<str>);
 
 impl Owner {
@@ -104,6 +106,12 @@ impl TryFrom<String> for Owner {
 
     fn try_from(name: String) -> Result<Self> {
         Self::new(name)
+    }
+}
+
+impl From<Owner> for String {
+    fn from(owner: Owner) -> Self {
+        String::from(&*owner.0)
     }
 }
 

@@ -85,7 +85,7 @@ async fn logout_ends_every_session_of_an_ambiguous_request() {
 /// code-dot-org/code-dot-org#74198, pallets/flask#5464.
 #[tokio::test]
 async fn login_ends_every_session_of_an_ambiguous_request() {
-    for path in ["/login"] {
+    for path in ["/login", "/nested/login"] {
         let world = World::new();
         let mut client = world.client();
         let one = world.manager.create(user("ada")).await.unwrap();
@@ -172,9 +172,9 @@ struct EncodedWorld {
 impl EncodedWorld {
     fn new() -> Self {
         let bytes = MemoryStore::new();
-        let others = Manager::new(Encoded::new(bytes.clone(), RecordJson::new()), IDLE);
+        let others = Manager::new(Encoded::new(bytes.clone(), RecordJson::new()));
         let store = Encoded::new(bytes.clone(), RecordJson::<Text>::new());
-        let sessions = Sessions::new(Manager::new(store, IDLE));
+        let sessions = Sessions::new(Manager::new(store));
         let app = Router::new()
             .route("/profile", get(|text: Session<Text>| async move { text.0.clone() }))
             .route_layer(sessions.layer())

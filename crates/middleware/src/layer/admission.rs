@@ -139,7 +139,7 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
             self.note_read(begun, result)?;
         }
         self.verdict(begun)?;
-        if self.is_rotation_due(&slot) {
+        if slot.is_rotation_due() {
             return rotate(slot).await;
         }
         Ok(RequestSession(slot))
@@ -175,7 +175,7 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
     #[inline]
     fn decide(self: &Arc<Self>, slot: Arc<Slot<T>>, request: &impl RequestHead) -> Admission<T> {
         match self.verdict(&slot) {
-            Ok(()) if self.is_rotation_due(&slot) => Admission::Wait(Box::pin(rotate(slot))),
+            Ok(()) if slot.is_rotation_due() => Admission::Wait(Box::pin(rotate(slot))),
             Ok(()) => Admission::Pass(RequestSession(slot)),
             Err(denied) => Admission::Answer(self.answer(denied, request)),
         }
@@ -202,11 +202,6 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
         }
         manager.report_refusal(Some(session), RefusalReason::StepUp);
         Err(Denied(Reason::Missing(Missing::StepUp(step_up))))
-    }
-
-    #[inline]
-    fn is_rotation_due(&self, slot: &Slot<T>) -> bool {
-        self.rotates && slot.is_rotation_due()
     }
 
     /// Returns the layer's own answer to a request that may not pass.
@@ -243,7 +238,7 @@ impl<T> fmt::Debug for Admission<T> {
 async fn rotate<T: Send + Sync + 'static>(slot: Arc<Slot<T>>) -> Result<RequestSession<T>, Denied> {
     let handle = SessionHandle { slot: Arc::clone(&slot) };
     if let Some(session) = handle.into_session() {
-        slot.sessions().note_rotation(&session.rotate_read().await);
+        slot.sessions().note_rotation(&session.rotate().await);
     }
     Ok(RequestSession(slot))
 }
