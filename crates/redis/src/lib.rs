@@ -38,7 +38,6 @@ mod servers;
 mod slots;
 mod snapshots;
 mod store;
-mod time_limit;
 #[cfg(feature = "tls")]
 mod tls;
 mod url;
