@@ -14,7 +14,6 @@ use super::shared::{RequestSession, spare, unique};
 use super::slot::Slot;
 use crate::error::Kind;
 use crate::head::RequestHead;
-use crate::lookup::Presented;
 use crate::message::asks_for_json;
 use crate::store_timeout::bounded;
 use crate::{Error, Missing, Refused, SessionHandle, SessionLayer, cross_origin};
@@ -51,9 +50,11 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
         request: &impl RequestHead,
         outer: Option<&RequestSession<T>>,
     ) -> Admission<T> {
-        let presented = self.sessions.inner().lookup.presented(request);
+        let presented = self.sessions.0.lookup.presented(request);
         let is_safe = cross_origin::is_safe(request);
-        if !is_safe && !self.admits_origin(request, &presented) {
+        let is_bypassed = || self.bypasses_origin.as_ref().is_some_and(|admits| admits(request));
+        let source = presented.source();
+        if !is_safe && !is_bypassed() && !self.sessions.admits_origin(request, source) {
             let denied = Denied(Reason::Failed(Error(Kind::CrossOrigin)));
             return Admission::Answer(self.answer(denied, request));
         }
@@ -76,15 +77,6 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
             self.sessions.report_ambiguous();
         }
         self.read(slot, access, request)
-    }
-
-    /// Whether a request that changes state comes from an admitted origin.
-    ///
-    /// Browsers add no header on their own, so a request whose token is in one needs no check.
-    #[cold]
-    fn admits_origin(&self, request: &impl RequestHead, presented: &Presented) -> bool {
-        let is_bypassed = self.bypasses_origin.as_ref().is_some_and(|bypasses| bypasses(request));
-        is_bypassed || self.sessions.admits_origin(request, presented.source())
     }
 
     /// Reads the session of the presented token.
@@ -135,7 +127,7 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
         let begun = unique(&mut slot);
         if let Some(token) = begun.presented_token() {
             let answer = self.sessions.manager().finish(token, unread);
-            let result = bounded(self.sessions.inner().store_timeout, answer).await;
+            let result = bounded(self.sessions.0.store_timeout, answer).await;
             self.note_read(begun, result)?;
         }
         self.verdict(begun)?;
@@ -212,7 +204,7 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
     /// Returns the layer's own answer to a request that may not pass.
     #[cold]
     pub fn answer(&self, denied: Denied, request: &impl RequestHead) -> Box<Response<Bytes>> {
-        let inner = self.sessions.inner();
+        let inner = &self.sessions.0;
         let mut response = match denied.0 {
             Reason::Missing(missing) => {
                 self.sessions.hint_at_login(request, missing);

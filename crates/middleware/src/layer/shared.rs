@@ -4,6 +4,7 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use http::Response;
@@ -41,7 +42,7 @@ impl<T: Send + Sync + 'static> RequestSession<T> {
     /// the session.
     #[inline]
     pub fn handle(&self) -> SessionHandle<T> {
-        self.0.expose();
+        self.0.is_exposed.store(true, Ordering::Relaxed);
         SessionHandle { slot: Arc::clone(&self.0) }
     }
 }
@@ -60,20 +61,21 @@ impl<T> fmt::Debug for RequestSession<T> {
 
 /// A response that is not finished. Once it is finished or dropped, no token of its client is
 /// changed any longer: the client would not get the new one.
+#[derive(Debug)]
 #[must_use = "without `finish`, the client does not get its token"]
-pub struct PendingResponse<T>(Option<Arc<Slot<T>>>);
+pub struct PendingResponse<T>(Option<RequestSession<T>>);
 
 impl<T> PendingResponse<T> {
     /// Guards the response to a request that was admitted.
     pub fn new(session: RequestSession<T>) -> Self {
-        Self(Some(session.0))
+        Self(Some(session))
     }
 }
 
 impl<T: Send + Sync + 'static> PendingResponse<T> {
     #[inline]
     pub(super) fn asks_for_json(&self) -> bool {
-        self.0.as_ref().is_some_and(|slot| slot.asks_for_json)
+        self.0.as_ref().is_some_and(|session| session.0.asks_for_json)
     }
 
     /// Returns the response of an error that a handler has returned: JSON if the request asks for
@@ -86,7 +88,7 @@ impl<T: Send + Sync + 'static> PendingResponse<T> {
     /// nothing.
     #[inline]
     pub fn finish(&mut self, headers: &mut impl ResponseHead) {
-        let Some(mut shared) = self.0.take() else { return };
+        let Some(RequestSession(mut shared)) = self.0.take() else { return };
         let Some(slot) = Arc::get_mut(&mut shared) else {
             // A stream or a task has kept it.
             return shared.finish(shared.close(), headers);
@@ -104,16 +106,10 @@ impl<T: Send + Sync + 'static> PendingResponse<T> {
     }
 }
 
-impl<T> fmt::Debug for PendingResponse<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PendingResponse").finish_non_exhaustive()
-    }
-}
-
 impl<T> Drop for PendingResponse<T> {
     fn drop(&mut self) {
-        if let Some(slot) = self.0.take().filter(|slot| Arc::strong_count(slot) > 1) {
-            slot.close();
+        if let Some(session) = self.0.take().filter(|session| Arc::strong_count(&session.0) > 1) {
+            session.0.close();
         }
     }
 }

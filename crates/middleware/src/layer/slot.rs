@@ -21,21 +21,21 @@ pub(crate) struct Slot<T> {
     /// The session as the store had it when the request arrived, whether or not handlers see it.
     pub(super) read: Option<SessionSnapshot<T>>,
     /// Whether there is a session that can't be read.
-    pub(super) is_unreadable: bool,
+    pub(crate) is_unreadable: bool,
     /// How the store was asked.
-    pub(super) access: Access,
+    pub(crate) access: Access,
     /// Where the client's tokens came from.
     source: Option<SourceIndex>,
     /// All tokens of a request that has several, of which none is accepted.
     several: Vec<Token>,
     pub(super) asks_for_json: bool,
     /// Whether a page that was loaded over plain HTTP sent the request.
-    pub(super) is_plain_http: bool,
+    pub(crate) is_plain_http: bool,
     /// The slot of the outermost layer of the same sessions, if that is another one. A client has
     /// one token, so the outermost slot holds the state, the source and the tokens.
     pub(super) outermost: Option<Arc<Slot<T>>>,
     /// Whether a handler can have seen the session.
-    is_exposed: AtomicBool,
+    pub(super) is_exposed: AtomicBool,
     /// Whether `state` has a later snapshot.
     is_updated: AtomicBool,
     state: Mutex<State<T>>,
@@ -123,12 +123,6 @@ impl<T> Slot<T> {
         state.pending.take()
     }
 
-    /// Notes that a handler can see the session.
-    #[inline]
-    pub(super) fn expose(&self) {
-        self.is_exposed.store(true, Ordering::Relaxed);
-    }
-
     /// All tokens of a request that has several.
     pub(crate) fn several(&self) -> &[Token] {
         &self.outermost().several
@@ -147,15 +141,6 @@ impl<T> Slot<T> {
     pub(crate) fn latest(&self) -> Option<Box<SessionSnapshot<T>>> {
         let is_updated = self.outermost().is_updated.load(Ordering::Acquire);
         is_updated.then(|| self.state().latest.clone()).flatten()
-    }
-
-    /// Whether a page that was loaded over plain HTTP sent the request.
-    pub(crate) fn is_plain_http(&self) -> bool {
-        self.outermost().is_plain_http
-    }
-
-    pub(crate) fn is_unreadable(&self) -> bool {
-        self.is_unreadable
     }
 
     /// Whether the client has a session, or several, whether or not handlers see it.
@@ -186,11 +171,6 @@ impl<T> Slot<T> {
     /// Whether the client was signed in or out since the request arrived.
     pub(crate) fn is_replaced(&self) -> bool {
         self.state().change == Change::Replaced
-    }
-
-    /// Whether reading the session counted as use.
-    pub(crate) fn is_used(&self) -> bool {
-        self.access.slides()
     }
 
     /// The tokens for a layer within this one.
@@ -241,7 +221,7 @@ impl<T> Slot<T> {
 impl<T: Send + Sync + 'static> Slot<T> {
     /// The source of the client's token.
     pub(crate) fn source(&self) -> Option<&Source> {
-        self.outermost().source.map(|source| self.sessions().inner().lookup.source(source))
+        self.outermost().source.map(|source| self.sessions().0.lookup.source(source))
     }
 
     /// The source by which a new token goes back.
@@ -283,7 +263,7 @@ impl<T: Send + Sync + 'static> Slot<T> {
             // No handler saw the session: caches may treat the response as any other.
             return;
         }
-        let inner = layer.sessions.inner();
+        let inner = &layer.sessions.0;
         if is_session_specific {
             response::restrict(headers, &inner.cache_control);
         }
