@@ -1,7 +1,5 @@
 //! The shared slot, and the guard of a response that is not finished.
 
-use std::any::Any;
-use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,26 +10,6 @@ use http::Response;
 use super::slot::Slot;
 use crate::head::ResponseHead;
 use crate::{Error, SessionHandle};
-
-/// How many slots a thread keeps for later requests.
-const MAX_SPARE: usize = 32;
-
-thread_local! {
-    /// Empty slots, mostly of one type. Using their memory again saves each request an allocation.
-    static SPARE: RefCell<Vec<Arc<dyn Any + Send + Sync>>> = const { RefCell::new(Vec::new()) };
-}
-
-/// An empty slot that nothing else shares.
-pub(super) fn spare<T: Send + Sync + 'static>() -> Arc<Slot<T>> {
-    let spare = SPARE.try_with(|spare| spare.borrow_mut().pop()).ok().flatten();
-    spare.and_then(|spare| spare.downcast().ok()).unwrap_or_default()
-}
-
-/// A slot before it is shared.
-#[inline]
-pub(super) fn unique<T>(slot: &mut Arc<Slot<T>>) -> &mut Slot<T> {
-    Arc::get_mut(slot).expect("a slot is not shared before its request is admitted")
-}
 
 /// A request's session as the layer leaves it among the request's extensions, or that the request
 /// has none. Handlers get a [`SessionHandle`] from it.
@@ -88,21 +66,14 @@ impl<T: Send + Sync + 'static> PendingResponse<T> {
     /// nothing.
     #[inline]
     pub fn finish(&mut self, headers: &mut impl ResponseHead) {
-        let Some(RequestSession(mut shared)) = self.0.take() else { return };
-        let Some(slot) = Arc::get_mut(&mut shared) else {
+        let Some(RequestSession(mut slot)) = self.0.take() else { return };
+        let pending = match Arc::get_mut(&mut slot) {
+            // Without a lock. A slot within another has no pending token of its own.
+            Some(slot) => slot.state_mut().pending.take(),
             // A stream or a task has kept it.
-            return shared.finish(shared.close(), headers);
+            None => slot.close(),
         };
-        // Without a lock. A slot within another has no state of its own.
-        let pending = slot.state_mut().pending.take();
         slot.finish(pending, headers);
-        *slot = Slot::default();
-        let _ = SPARE.try_with(|spare| {
-            let mut spare = spare.borrow_mut();
-            if spare.len() < MAX_SPARE {
-                spare.push(shared);
-            }
-        });
     }
 }
 

@@ -16,8 +16,7 @@ use crate::{Error, Result, SessionLayer, Sessions};
 /// A request's session, or that it has none. A slot exists behind every layer, so that "no session"
 /// and "no layer" can be told apart.
 pub(crate) struct Slot<T> {
-    /// `Some` from the admission of a request until its response is finished.
-    pub(super) layer: Option<Arc<SessionLayer<T>>>,
+    pub(crate) layer: Arc<SessionLayer<T>>,
     /// The session as the store had it when the request arrived, whether or not handlers see it.
     pub(super) read: Option<SessionSnapshot<T>>,
     /// Whether there is a session that can't be read.
@@ -61,9 +60,8 @@ pub(crate) struct State<T> {
 }
 
 /// What happened to the client's token since the request arrived.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Change {
-    #[default]
     None,
     /// The session has another token.
     Renewed,
@@ -72,29 +70,51 @@ pub(crate) enum Change {
 }
 
 impl<T> Slot<T> {
-    /// Stores the tokens of the request.
     #[inline]
-    pub(super) fn present(&mut self, presented: Presented) {
-        self.source = presented.source();
-        match presented {
-            Presented::Nothing => {}
-            Presented::One(token, _) => self.state_mut().token = Some(token),
-            Presented::Several(tokens, _) => self.several = tokens,
+    pub(super) fn new(
+        layer: Arc<SessionLayer<T>>,
+        access: Access,
+        presented: Presented,
+        outermost: Option<Arc<Self>>,
+    ) -> Self {
+        let source = presented.source();
+        let (token, several) = match presented {
+            Presented::Nothing => (None, Vec::new()),
+            Presented::One(token, _) => (Some(token), Vec::new()),
+            Presented::Several(tokens, _) => (None, tokens),
+        };
+        let state = State {
+            token,
+            change: Change::None,
+            latest: None,
+            proof: None,
+            pending: None,
+            is_finished: false,
+        };
+        Self {
+            layer,
+            read: None,
+            is_unreadable: false,
+            access,
+            source,
+            several,
+            asks_for_json: false,
+            is_plain_http: false,
+            outermost,
+            is_exposed: AtomicBool::new(false),
+            is_updated: AtomicBool::new(false),
+            state: Mutex::new(state),
         }
     }
 
-    /// The token that was presented. A slot within another has none of its own.
+    /// The token that was presented, before the slot is shared.
     #[inline]
     pub(super) fn presented_token(&mut self) -> Option<&Token> {
         self.state_mut().token.as_ref()
     }
 
-    pub(crate) fn layer(&self) -> &SessionLayer<T> {
-        self.layer.as_deref().expect("a shared slot belongs to a request")
-    }
-
     pub(crate) fn sessions(&self) -> &Sessions<T> {
-        &self.layer().sessions
+        &self.layer.sessions
     }
 
     fn outermost(&self) -> &Self {
@@ -133,7 +153,7 @@ impl<T> Slot<T> {
     #[inline]
     pub(crate) fn session(&self) -> Option<&SessionSnapshot<T>> {
         let session = self.read.as_ref();
-        session.filter(|session| self.layer().anonymous || !session.is_anonymous())
+        session.filter(|session| self.layer.anonymous || !session.is_anonymous())
     }
 
     /// The session after an update in the same request.
@@ -249,7 +269,7 @@ impl<T: Send + Sync + 'static> Slot<T> {
     /// Completes a response: the client's token, `Vary` and `Cache-Control`.
     #[inline]
     pub(super) fn finish(&self, pending: Option<TokenHeader>, headers: &mut impl ResponseHead) {
-        let layer = self.layer();
+        let layer = &self.layer;
         let is_session_specific = self.session().is_some() || pending.is_some();
         let depends = layer.required
             || layer.step_up.is_some()
@@ -269,38 +289,6 @@ impl<T: Send + Sync + 'static> Slot<T> {
         }
         if let Some(names) = &inner.vary {
             response::vary(headers, names);
-        }
-    }
-}
-
-impl<T> Default for Slot<T> {
-    fn default() -> Self {
-        Self {
-            layer: None,
-            read: None,
-            is_unreadable: false,
-            access: Access::PEEK,
-            source: None,
-            several: Vec::new(),
-            asks_for_json: false,
-            is_plain_http: false,
-            outermost: None,
-            is_exposed: AtomicBool::new(false),
-            is_updated: AtomicBool::new(false),
-            state: Mutex::default(),
-        }
-    }
-}
-
-impl<T> Default for State<T> {
-    fn default() -> Self {
-        Self {
-            token: None,
-            change: Change::None,
-            latest: None,
-            proof: None,
-            pending: None,
-            is_finished: false,
         }
     }
 }

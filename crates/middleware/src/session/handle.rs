@@ -63,7 +63,7 @@ impl<T: Send + Sync + 'static> SessionHandle<T> {
 
     /// Returns the layer's answer to a request that needs a session and has none.
     pub fn refuse(&self, request: &impl RequestHead) -> Response<Bytes> {
-        let layer = self.slot.layer();
+        let layer = &self.slot.layer;
         let refused = Refused { request, missing: Missing::Session };
         layer.refusal.response(refused, &layer.sessions.0.lookup)
     }
@@ -211,7 +211,8 @@ impl<T: Send + Sync + 'static> SessionHandle<T> {
         lifetime: TokenLifetime,
         change: Change,
     ) -> Result<()> {
-        let (sessions, channel) = (self.slot.sessions(), self.slot.channel()?);
+        let sessions = self.slot.sessions();
+        let channel = sessions.channel(self.slot.source())?;
         if self.slot.is_plain_http {
             sessions.hint_at_plain_http(channel);
         }
