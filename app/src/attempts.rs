@@ -1,4 +1,4 @@
-//! How often somebody may try to sign in.
+//! Limits failed sign-ins.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroUsize;
@@ -9,57 +9,65 @@ use kvolt::cache::memory::AtCapacity;
 use kvolt::cache::{Cache, Clock, Error, MemoryStore, Timestamp};
 use tokio::sync::Mutex;
 
-/// Attempts count for this long.
+/// An attempt counts for this long.
 const WINDOW: Duration = Duration::from_secs(5 * 60);
 
-/// How many names and addresses are kept in mind; of more, those whose last attempt is the longest ago
-/// are forgotten. Some 40 megabytes at the most.
+/// The maximum number of names and addresses in memory, about 40 megabytes. Above it, those with
+/// the oldest last attempt are dropped.
 const MAX_KEPT: usize = 100_000;
 
-/// A whole office may have one address.
-const PER_ADDRESS: usize = 10;
+/// An address may fail this many times as often as a name: an office may share one address.
+const ADDRESS_FACTOR: usize = 10;
 
-/// Counts the failed sign-ins of each name and of each address.
+/// Counts the failed sign-ins of each name and each address.
 ///
-/// An attempt counts from its beginning, so that many at once are no way around it; one that
-/// succeeds is taken back. Names that nobody has count too: the answer must not tell them apart.
+/// An attempt counts when it starts, so that parallel attempts do not evade the limit; a successful
+/// one is subtracted. Unknown names count too: the answer must not reveal which names exist.
 pub(crate) struct Attempts {
     recent: Cache<Arc<[Timestamp]>>,
-    per_name: usize,
-    /// Held while attempts are counted.
+    max_per_name: usize,
+    /// Locked while attempts are counted.
     counting: Mutex<()>,
     clock: Clock,
 }
 
-/// An attempt that was let through. It counts as failed until it is taken back.
-#[must_use = "an attempt counts as failed unless it is taken back"]
+/// An attempt in progress. It counts as failed until it is subtracted.
+#[must_use = "an attempt counts as failed until `succeeded` subtracts it"]
 pub(crate) struct Attempt {
     name: String,
     address: Option<String>,
     at: Timestamp,
+    is_last: bool,
+}
+
+impl Attempt {
+    /// Whether the next attempt of this name or address is locked out if this one fails.
+    pub(crate) fn is_last(&self) -> bool {
+        self.is_last
+    }
 }
 
 impl Attempts {
-    pub(crate) fn new(per_name: NonZeroUsize, clock: Clock) -> Self {
+    pub(crate) fn new(max_per_name: NonZeroUsize, clock: Clock) -> Self {
         let store = MemoryStore::builder()
             .max_entries(MAX_KEPT)
             .at_capacity(AtCapacity::EvictNearestEnd)
             .clock(clock.clone())
             .build();
         let recent = Cache::new(store, WINDOW);
-        Self { recent, per_name: per_name.get(), counting: Mutex::new(()), clock }
+        Self { recent, max_per_name: max_per_name.get(), counting: Mutex::new(()), clock }
     }
 
-    /// Begins an attempt, or says after how long one may be made.
+    /// Starts an attempt; if it is locked out, the error is the time until the next one may start.
     pub(crate) async fn begin(
         &self,
         name: &str,
         address: Option<IpAddr>,
     ) -> Result<Attempt, Duration> {
-        let begun = self.count(name, address).await;
-        // A store in memory that makes room does not fail; what can't be counted is not let through.
-        begun.unwrap_or_else(|error| {
-            tracing::error!(%error, "sign-ins can't be counted");
+        let counted = self.count(name, address).await;
+        // A memory store that evicts does not fail. If it did, refuse the attempt.
+        counted.unwrap_or_else(|error| {
+            tracing::error!(%error, "could not count a sign-in: it is refused");
             Err(WINDOW)
         })
     }
@@ -73,31 +81,34 @@ impl Attempts {
         let address = address.map(|address| format!("address {}", network(address)));
         let _counting = self.counting.lock().await;
         let at = self.clock.now();
-        let of_address = address.iter().map(|address| (address, self.per_name * PER_ADDRESS));
+        let of_address =
+            address.iter().map(|address| (address, self.max_per_name * ADDRESS_FACTOR));
         let mut counted = Vec::new();
-        for (who, most) in [(&name, self.per_name)].into_iter().chain(of_address) {
-            let mut recent = self.recent(who, at).await?;
-            if recent.len() >= most {
-                let free = recent[recent.len() - most].saturating_add(WINDOW);
+        let mut is_last = false;
+        for (subject, max) in [(&name, self.max_per_name)].into_iter().chain(of_address) {
+            let mut recent = self.recent(subject, at).await?;
+            if recent.len() >= max {
+                let free = recent[recent.len() - max].saturating_add(WINDOW);
                 return Ok(Err(free.since(at)));
             }
             recent.push(at);
-            counted.push((who, recent));
+            is_last |= recent.len() == max;
+            counted.push((subject, recent));
         }
-        for (who, recent) in counted {
-            self.recent.set(who, recent.into()).await?;
+        for (subject, recent) in counted {
+            self.recent.set(subject, recent.into()).await?;
         }
-        Ok(Ok(Attempt { name, address, at }))
+        Ok(Ok(Attempt { name, address, at, is_last }))
     }
 
-    /// The attempt was no failure: its name begins anew, and its address has one attempt less.
+    /// Resets the count of the attempt's name, and subtracts the attempt from its address.
     pub(crate) async fn succeeded(&self, attempt: Attempt) {
-        if let Err(error) = self.take_back(attempt).await {
-            tracing::error!(%error, "a sign-in stays counted as failed");
+        if let Err(error) = self.subtract(attempt).await {
+            tracing::error!(%error, "could not subtract a successful sign-in: it counts as failed");
         }
     }
 
-    async fn take_back(&self, attempt: Attempt) -> Result<(), Error> {
+    async fn subtract(&self, attempt: Attempt) -> Result<(), Error> {
         let _counting = self.counting.lock().await;
         self.recent.remove(&attempt.name).await?;
         if let Some(address) = &attempt.address {
@@ -110,13 +121,13 @@ impl Attempts {
         Ok(())
     }
 
-    async fn recent(&self, who: &str, now: Timestamp) -> Result<Vec<Timestamp>, Error> {
-        let kept = self.recent.get(who).await?.unwrap_or_default();
+    async fn recent(&self, subject: &str, now: Timestamp) -> Result<Vec<Timestamp>, Error> {
+        let kept = self.recent.get(subject).await?.unwrap_or_default();
         Ok(kept.iter().copied().filter(|at| now.since(*at) < WINDOW).collect())
     }
 }
 
-/// What one customer of a provider has: an address, or a network of IPv6 addresses to choose from.
+/// The address, or its IPv6 network of 64 bits: a customer of a provider has all its addresses.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
@@ -141,22 +152,23 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_may_fail_so_often_and_again_once_the_first_failure_is_long_ago() {
+    async fn a_name_is_locked_out_until_its_first_failure_expires() {
         let (attempts, clock) = attempts(3);
-        for _ in 0..3 {
-            let _ = attempts.begin("ada", HERE).await.ok().unwrap();
+        for round in 0..3 {
+            let attempt = attempts.begin("ada", HERE).await.ok().unwrap();
+            assert_eq!(attempt.is_last(), round == 2);
             clock.advance(Duration::from_secs(60));
         }
         let wait = attempts.begin("ada", HERE).await.err().unwrap();
         assert_eq!(wait, Duration::from_secs(2 * 60));
-        assert!(attempts.begin("bob", HERE).await.is_ok(), "others are not held up");
+        assert!(attempts.begin("bob", HERE).await.is_ok(), "other names are not locked out");
         clock.advance(wait);
         assert!(attempts.begin("ada", HERE).await.is_ok());
         assert!(attempts.begin("ada", HERE).await.is_err(), "one at a time");
     }
 
     #[tokio::test]
-    async fn one_that_succeeds_frees_its_name_and_only_itself_of_the_address() {
+    async fn a_success_resets_the_name_and_is_subtracted_from_the_address() {
         let (attempts, _clock) = attempts(1);
         for number in 0..9 {
             let _ = attempts.begin(&format!("name {number}"), HERE).await.ok().unwrap();

@@ -1,15 +1,15 @@
-//! Connections that stay open, of which nobody may have any number.
+//! A limit on the open connections of each user.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::metrics::LIVE;
+use crate::metrics::OPEN_CONNECTIONS;
 use crate::users::User;
 
-/// How many a user may have on one instance: some tabs on some devices.
-const PER_USER: usize = 32;
+/// The maximum for a user on one instance: some tabs on some devices.
+const MAX_PER_USER: usize = 32;
 
-/// Counts the open connections of each user.
+/// Counts the open connections by user id.
 #[derive(Clone, Default)]
 pub(crate) struct Connections(Arc<Mutex<HashMap<u32, usize>>>);
 
@@ -20,26 +20,26 @@ pub(crate) struct Connection {
 }
 
 impl Connections {
-    /// One more; `None` if the user has as many as allowed.
+    /// Counts a new connection; `None` if the user has the maximum.
     pub(crate) fn open(&self, user: &User) -> Option<Connection> {
         let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let number = open.entry(user.id).or_default();
-        if *number >= PER_USER {
+        let count = open.entry(user.id).or_default();
+        if *count >= MAX_PER_USER {
             return None;
         }
-        *number += 1;
-        metrics::gauge!(LIVE).increment(1);
+        *count += 1;
+        metrics::gauge!(OPEN_CONNECTIONS).increment(1);
         Some(Connection { all: self.clone(), user: user.id })
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        metrics::gauge!(LIVE).decrement(1);
+        metrics::gauge!(OPEN_CONNECTIONS).decrement(1);
         let mut open = self.all.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(number) = open.get_mut(&self.user) {
-            *number -= 1;
-            if *number == 0 {
+        if let Some(count) = open.get_mut(&self.user) {
+            *count -= 1;
+            if *count == 0 {
                 open.remove(&self.user);
             }
         }
@@ -52,14 +52,15 @@ mod tests {
     use crate::users::Role;
 
     #[test]
-    fn a_user_may_have_so_many_and_again_once_one_is_closed() {
+    fn a_closed_connection_makes_room_for_another() {
         let user = |id| User { id, name: String::from("x"), role: Role::User, counter: 0 };
         let connections = Connections::default();
-        let mut open: Vec<_> = (0..PER_USER).map(|_| connections.open(&user(1)).unwrap()).collect();
+        let mut open: Vec<_> =
+            (0..MAX_PER_USER).map(|_| connections.open(&user(1)).unwrap()).collect();
         assert!(connections.open(&user(1)).is_none() && connections.open(&user(2)).is_some());
         open.pop();
         assert!(connections.open(&user(1)).is_some());
         drop(open);
-        assert!(connections.0.lock().unwrap().is_empty(), "nobody is kept in mind for nothing");
+        assert!(connections.0.lock().unwrap().is_empty(), "no entry is left behind");
     }
 }

@@ -1,37 +1,40 @@
-//! What is sent to change something, and that a page of this site sent it.
+//! Extractors for requests that change something: they check the form token and read the fields.
 
 use axum::body::Bytes;
 use axum::extract::{Form, FromRequest, FromRequestParts, Json, Request};
 use axum::http::header::{CONTENT_TYPE, ORIGIN, REFERER, USER_AGENT};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use kvolt::middleware::{CSRF_HEADER, Csrf, CsrfForm, Session};
 use serde::de::{Deserialize, DeserializeOwned, Deserializer};
 
-use crate::negotiate::refuse;
+use crate::negotiate::error;
 use crate::state::App;
 use crate::users::User;
 
-/// An act that needs nothing but the session: once all of it is here, and with the session's
-/// form token where a browser may have sent it.
-pub(crate) struct Act(pub(crate) Session<User>);
+const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
 
-/// The same with what was filled in, as a form or as JSON.
-pub(crate) struct Sent<F>(pub(crate) Session<User>, pub(crate) F);
+/// The session of a request without fields, once its whole body is received.
+pub(crate) struct CheckedAction(pub(crate) Session<User>);
 
-impl FromRequest<App> for Act {
+/// The session and the fields of a request, as a form or as JSON.
+pub(crate) struct CheckedForm<F>(pub(crate) Session<User>, pub(crate) F);
+
+impl FromRequest<App> for CheckedAction {
     type Rejection = Response;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Response> {
         #[derive(serde::Deserialize)]
-        struct Nothing {}
+        struct NoFields {}
 
         let (mut parts, body) = request.into_parts();
-        if may_be_of_a_browser(&parts.headers) && !parts.headers.contains_key(CSRF_HEADER) {
+        if may_be_from_a_browser(&parts.headers) && !parts.headers.contains_key(CSRF_HEADER) {
             let request = Request::from_parts(parts, body);
-            let checked = CsrfForm::<User, Nothing>::from_request(request, app).await;
-            return checked.map(|checked| Self(checked.0)).map_err(IntoResponse::into_response);
+            let checked = CsrfForm::<User, NoFields>::from_request(request, app).await;
+            return checked
+                .map(|CsrfForm(session, _)| Self(session))
+                .map_err(IntoResponse::into_response);
         }
         let session = session(&mut parts, app).await?;
         let request = Request::from_parts(parts, body);
@@ -40,18 +43,19 @@ impl FromRequest<App> for Act {
     }
 }
 
-impl<F: DeserializeOwned> FromRequest<App> for Sent<F> {
+impl<F: DeserializeOwned> FromRequest<App> for CheckedForm<F> {
     type Rejection = Response;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Response> {
         let (mut parts, body) = request.into_parts();
         let headers = &parts.headers;
-        let by_form = may_be_of_a_browser(headers) && !headers.contains_key(CSRF_HEADER);
-        if by_form && !is_json(headers) {
+        let needs_field = may_be_from_a_browser(headers) && !headers.contains_key(CSRF_HEADER);
+        if needs_field && !is_json(headers) {
             let request = Request::from_parts(parts, body);
             let checked = CsrfForm::<User, F>::from_request(request, app).await;
-            let CsrfForm(session, fields) = checked.map_err(IntoResponse::into_response)?;
-            return Ok(Self(session, fields));
+            return checked
+                .map(|CsrfForm(session, form)| Self(session, form))
+                .map_err(IntoResponse::into_response);
         }
         let session = session(&mut parts, app).await?;
         let fields = read(Request::from_parts(parts, body), app).await?;
@@ -59,41 +63,43 @@ impl<F: DeserializeOwned> FromRequest<App> for Sent<F> {
     }
 }
 
-/// The session of a request that carries its token in a header, or was sent by no browser.
+/// The session of a request whose form token is in a header, or that no browser sent.
 async fn session(parts: &mut Parts, app: &App) -> Result<Session<User>, Response> {
     let headers = &parts.headers;
-    if may_be_of_a_browser(headers) || headers.contains_key(CSRF_HEADER) {
+    if may_be_from_a_browser(headers) || headers.contains_key(CSRF_HEADER) {
         let checked = Csrf::<User>::from_request_parts(parts, app).await;
         return checked.map(|Csrf(session)| session).map_err(IntoResponse::into_response);
     }
     Session::from_request_parts(parts, app).await.map_err(IntoResponse::into_response)
 }
 
-/// Whether a browser may have sent this, so that any site may have made it do so.
+/// Whether a browser may have sent a request, so that another site may have caused it.
 ///
-/// Browsers say by which page a request that changes something was caused (`Origin`, `Sec-Fetch-*`,
-/// `Referer`), and no page can keep all of them from calling themselves Mozilla.
-/// What says none of this comes from a program with a cookie jar of its own, which no site
-/// can use: it need not fetch a form token first.
-fn may_be_of_a_browser(headers: &HeaderMap) -> bool {
-    let tells = |name: &str| headers.contains_key(name);
+/// A browser names the page that caused a request (`Origin`, `Sec-Fetch-*`, `Referer`), and its
+/// `User-Agent` starts with "Mozilla/": no page can suppress all of these. A request without them
+/// comes from a program with its own cookies, which no site can use: it needs no form token.
+fn may_be_from_a_browser(headers: &HeaderMap) -> bool {
+    let has = |name: &str| headers.contains_key(name);
     let agent = headers.get(USER_AGENT).map(|agent| agent.as_bytes());
-    tells(ORIGIN.as_str())
-        || tells(REFERER.as_str())
-        || tells("sec-fetch-site")
-        || tells("sec-fetch-mode")
+    has(ORIGIN.as_str())
+        || has(REFERER.as_str())
+        || has("sec-fetch-site")
+        || has("sec-fetch-mode")
         || agent.is_some_and(|agent| agent.starts_with(b"Mozilla/"))
 }
 
-/// Whether a request says that its body is JSON.
 pub(crate) fn is_json(headers: &HeaderMap) -> bool {
     let kind = headers.get(CONTENT_TYPE).map(|kind| kind.as_bytes());
     let kind = kind.and_then(|kind| kind.split(|byte| *byte == b';').next());
     kind.is_some_and(|kind| kind.trim_ascii().eq_ignore_ascii_case(b"application/json"))
 }
 
-/// What was filled in, as a form or as JSON.
-pub(crate) async fn read<F: DeserializeOwned>(request: Request, app: &App) -> Result<F, Response> {
+/// Reads the fields of a form or of JSON. A body without a type is a form.
+pub(crate) async fn read<F: DeserializeOwned>(
+    mut request: Request,
+    app: &App,
+) -> Result<F, Response> {
+    request.headers_mut().entry(CONTENT_TYPE).or_insert(FORM);
     let read = if is_json(request.headers()) {
         let parsed = Json::<F>::from_request(request, app).await;
         parsed.map(|Json(fields)| fields).map_err(|error| (error.status(), error.body_text()))
@@ -102,24 +108,24 @@ pub(crate) async fn read<F: DeserializeOwned>(request: Request, app: &App) -> Re
         parsed.map(|Form(fields)| fields).map_err(|error| (error.status(), error.body_text()))
     };
     read.map_err(|(status, text)| match status {
-        StatusCode::UNSUPPORTED_MEDIA_TYPE => refuse(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => error(
             status,
             "send a form (application/x-www-form-urlencoded) or JSON (application/json)",
         ),
-        _ => refuse(status, &text),
+        _ => error(status, &text),
     })
 }
 
-/// A checkbox, which is sent as some text or not at all; or true or false in JSON.
-pub(crate) fn checked<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+/// Deserializes a checkbox: a form has any text or nothing, JSON has a bool.
+pub(crate) fn checkbox<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
     #[derive(serde::Deserialize)]
     #[serde(untagged)]
-    enum Box {
+    enum Checkbox {
         Json(bool),
         Form(String),
     }
-    Ok(match Box::deserialize(deserializer)? {
-        Box::Json(checked) => checked,
-        Box::Form(text) => !matches!(&*text, "" | "0" | "false" | "off"),
+    Ok(match Checkbox::deserialize(deserializer)? {
+        Checkbox::Json(checked) => checked,
+        Checkbox::Form(text) => !matches!(&*text, "" | "0" | "false" | "off"),
     })
 }

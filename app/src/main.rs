@@ -1,6 +1,6 @@
-//! The reference application of KVolt: people sign in, see and end their
-//! sessions, change their password, and keep a counter in a session; administrators see and end
-//! everybody's. `cargo run` starts it.
+//! The reference application of KVolt. Users sign in, see and end their sessions, change their
+//! password, and count in a session; administrators see and end the sessions of all users.
+//! `cargo run` starts it.
 
 mod accounts;
 mod attempts;
@@ -27,7 +27,7 @@ use std::process::ExitCode;
 
 use tokio::net::TcpListener;
 
-use crate::options::Options;
+use crate::options::{ListenAddress, Options};
 use crate::shutdown::Shutdown;
 use crate::state::App;
 
@@ -48,46 +48,47 @@ fn main() -> ExitCode {
 }
 
 async fn serve(options: Options) -> Result<(), String> {
-    let listener = bind(options.listen).await?;
+    let listener = bind(&options.listen).await?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
-    let shutdown = Shutdown::on_signals().map_err(|error| format!("no signals: {error}"))?;
-    // So that no request waits for it.
+    let shutdown =
+        Shutdown::on_signals().map_err(|error| format!("can't handle signals: {error}"))?;
+    // Here, because it would slow down the first request.
     tokio::task::spawn_blocking(kvolt::device_names::prepare);
-    // Before anything is counted.
-    let numbers = match options.metrics_listen {
+    // Before the first metric is recorded.
+    let metrics = match &options.metrics_listen {
         Some(address) => Some((bind(address).await?, metrics::install()?)),
         None => None,
     };
     let accounts = accounts::Accounts::new(&options)?;
     let app = App::new(&options, accounts, shutdown.clone()).await?;
-    let mut numbers_address = None;
-    if let Some((listener, recorder)) = numbers {
-        numbers_address = listener.local_addr().ok();
+    let mut metrics_address = None;
+    if let Some((listener, recorder)) = metrics {
+        metrics_address = listener.local_addr().ok();
         let router = metrics::router(recorder, app.manager().clone());
         tokio::spawn(axum::serve(listener, router).into_future());
     }
-    greet(&options, &app, address, numbers_address);
+    greet(&options, &app, address, metrics_address);
     shutdown::serve(listener, routes::router(app), shutdown).await
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
-    let listener = TcpListener::bind(address).await;
+async fn bind(address: &ListenAddress) -> Result<TcpListener, String> {
+    let listener = TcpListener::bind(address.addresses()).await;
     listener.map_err(|error| format!("can't listen on {address}: {error}"))
 }
 
-/// What the program says to who started it. Nobody has to listen.
-fn greet(options: &Options, app: &App, address: SocketAddr, numbers: Option<SocketAddr>) {
+/// Prints the addresses and settings to standard output, which may be closed.
+fn greet(options: &Options, app: &App, address: SocketAddr, metrics: Option<SocketAddr>) {
     let mut text = format!("KVolt reference application: http://{address}/\n");
     if let Some(password) = app.accounts().generated_password() {
         text += &format!("  sign in as {:?} with the password {password:?}\n", accounts::DEMO);
     }
     let namespace = options.namespace.as_ref();
     text += &format!(
-        "  sessions in {}{}{}; they end after {} unused, and after {} in any case\n",
-        options.store,
-        namespace.map_or_else(String::new, |name| format!(" as {name:?}")),
+        "  sessions in {}{}{}; they end after {} without use, and {} after the sign-in\n",
+        options.store.kind,
+        namespace.map_or_else(String::new, |name| format!(", namespace {name:?}")),
         options.near_cache.map_or_else(String::new, |bound| {
-            format!(", with copies here at most {} old", humantime::format_duration(bound))
+            format!(", with copies in memory for up to {}", humantime::format_duration(bound))
         }),
         humantime::format_duration(options.idle),
         humantime::format_duration(options.lifetime),
@@ -95,17 +96,17 @@ fn greet(options: &Options, app: &App, address: SocketAddr, numbers: Option<Sock
     if let Some(file) = app.accounts().file() {
         text += &format!("  accounts in {}\n", file.display());
     }
-    if let Some(address) = numbers {
+    if let Some(address) = metrics {
         text += &format!("  metrics for Prometheus on http://{address}/metrics\n");
     }
     let name = options.cookie_name();
     text += &if options.plain_cookie() {
         format!(
-            "  plain HTTP: the cookie is {name:?}, without Secure. With TLS in front, use --behind-tls\n"
+            "  plain HTTP: the cookie is {name:?}, without Secure; behind a TLS proxy, add --behind-tls\n"
         )
     } else {
         format!(
-            "  the cookie is {name:?}, with Secure: browsers need TLS in front of this address\n"
+            "  the cookie is {name:?}, with Secure: browsers need a TLS proxy in front of this address\n"
         )
     };
     let _ = std::io::stdout().write_all(text.as_bytes());
@@ -113,7 +114,10 @@ fn greet(options: &Options, app: &App, address: SocketAddr, numbers: Option<Sock
 
 fn start_log() {
     use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    // An empty RUST_LOG would turn the log off.
+    let set = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|set| !set.trim().is_empty());
+    let filter = set.and_then(|set| EnvFilter::try_new(set).ok());
+    let filter = filter.unwrap_or_else(|| EnvFilter::new("info"));
     let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
     tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -122,7 +126,7 @@ fn start_log() {
         .init();
 }
 
-/// One line on the error output, and the exit code of a program that failed.
+/// Prints an error, and returns the exit code for it.
 fn failed(message: &str) -> ExitCode {
     eprintln!("error: {message}");
     ExitCode::FAILURE

@@ -1,5 +1,6 @@
-//! Numbers for Prometheus, on an address of their own.
+//! Metrics for Prometheus, served at a separate address.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -15,73 +16,68 @@ use tokio::sync::Mutex;
 
 use crate::users::User;
 
-/// Sessions are counted this often at the most: on Redis that goes through all keys.
-const COUNT_EVERY: Duration = Duration::from_secs(10);
+/// The sessions are counted at most this often: on Redis, a count scans all keys.
+const COUNT_INTERVAL: Duration = Duration::from_secs(10);
 
-/// A scrape waits this long for the store at the most.
+/// A scrape waits at most this long for the store.
 const COUNT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// From a store in the same rack to one that is about to be given up, in seconds.
+/// In seconds: from a store in the same rack to one that is about to time out.
 const STORE_BUCKETS: [f64; 12] =
     [0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.0];
 
-// What happens to sessions, kvolt counts; these are the application's own.
+// The application's own metrics, besides those of KVolt.
 pub(crate) const SIGN_INS: &str = "kvolt_app_sign_ins_total";
-pub(crate) const LIVE: &str = "kvolt_app_live_connections";
+pub(crate) const OPEN_CONNECTIONS: &str = "kvolt_app_live_connections";
 
-/// Has everything counted from now on.
+/// Starts to collect metrics.
 pub(crate) fn install() -> Result<PrometheusHandle, String> {
     let recorder = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Full(STORE_SECONDS.to_owned()), &STORE_BUCKETS)
         .map_err(|error| error.to_string())?
         .install_recorder()
-        .map_err(|error| format!("metrics can't be counted: {error}"))?;
-    describe();
+        .map_err(|error| format!("metrics can't be collected: {error}"))?;
+    describe_metrics();
+    describe_counter!(SIGN_INS, "Attempts to sign in, by outcome: right, wrong, locked_out.");
+    describe_gauge!(OPEN_CONNECTIONS, "Open event streams and WebSockets.");
     Ok(recorder)
 }
 
-fn describe() {
-    describe_metrics();
-    describe_counter!(SIGN_INS, "Attempts to sign in, by outcome.");
-    describe_gauge!(LIVE, "Event streams and WebSockets that are open.");
-}
-
-/// What scrapes are answered with.
-struct Scraped {
+struct Scrapes {
     recorder: PrometheusHandle,
     manager: Manager<User>,
-    counted: Mutex<Option<Timestamp>>,
+    last_count: Mutex<Option<Timestamp>>,
     clock: Clock,
 }
 
 /// The routes of the address for metrics.
 pub(crate) fn router(recorder: PrometheusHandle, manager: Manager<User>) -> Router {
     let clock = Clock::system();
-    let scraped = Scraped { recorder, manager, counted: Mutex::new(None), clock };
-    Router::new().route("/metrics", get(scrape)).with_state(std::sync::Arc::new(scraped))
+    let scrapes = Scrapes { recorder, manager, last_count: Mutex::new(None), clock };
+    Router::new().route("/metrics", get(scrape)).with_state(Arc::new(scrapes))
 }
 
-async fn scrape(State(scraped): State<std::sync::Arc<Scraped>>) -> Response {
-    scraped.count().await;
-    scraped.recorder.run_upkeep();
+async fn scrape(State(scrapes): State<Arc<Scrapes>>) -> Response {
+    scrapes.count_sessions().await;
+    scrapes.recorder.run_upkeep();
     let kind = [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    (kind, scraped.recorder.render()).into_response()
+    (kind, scrapes.recorder.render()).into_response()
 }
 
-impl Scraped {
-    /// Counts the sessions anew if that is long ago. A store that can't say leaves the number as it
-    /// was: its outage shows in the other numbers.
-    async fn count(&self) {
-        let mut counted = self.counted.lock().await;
+impl Scrapes {
+    /// Counts the sessions if the last count is old. If the store fails, the gauge keeps its
+    /// value: other metrics show the outage.
+    async fn count_sessions(&self) {
+        let mut last_count = self.last_count.lock().await;
         let now = self.clock.now();
-        if counted.is_some_and(|counted| now.since(counted) < COUNT_EVERY) {
+        if last_count.is_some_and(|last| now.since(last) < COUNT_INTERVAL) {
             return;
         }
-        *counted = Some(now);
+        *last_count = Some(now);
         match tokio::time::timeout(COUNT_TIMEOUT, self.manager.count()).await {
             Ok(Ok(_)) => {}
-            Ok(Err(error)) => tracing::debug!(%error, "sessions could not be counted"),
-            Err(_) => tracing::debug!("sessions were not counted in {COUNT_TIMEOUT:?}"),
+            Ok(Err(error)) => tracing::debug!(%error, "could not count the sessions"),
+            Err(_) => tracing::debug!("could not count the sessions within {COUNT_TIMEOUT:?}"),
         }
     }
 }

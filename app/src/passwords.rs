@@ -1,4 +1,4 @@
-//! Hashing and checking passwords, with a bound on what that takes.
+//! Hashes and checks passwords, with bounded CPU and memory.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -8,20 +8,19 @@ use argon2::password_hash::phc::{Output, PasswordHash};
 use argon2::{Argon2, Block, Params};
 use tokio::sync::Semaphore;
 
-/// The hash of a password: Argon2id, with the library's parameters and a salt of its own.
+/// Hashes a password with Argon2id, the library's parameters and a random salt.
 pub(crate) fn hash(password: &str) -> Result<PasswordHash, String> {
     let hash = Argon2::default().hash_password(password.as_bytes());
     hash.map_err(|error| format!("can't hash a password: {error}"))
 }
 
-/// Checks passwords, at most as many at once as there are cores.
+/// Checks passwords: at most one at a time for each core.
 ///
-/// A check takes a core and 19 megabytes. The memory is kept for the next one: the allocator
-/// would put small things into what is given back, take 19 more each time, and let a flood of
-/// sign-ins have half a gigabyte in spite of the bound.
+/// A check takes a core and 19 megabytes. The memory is reused: a freed block would be split by
+/// small allocations, and a flood of sign-ins would take half a gigabyte in spite of the limit.
 pub(crate) struct Checker {
     permits: Arc<Semaphore>,
-    /// Never more than there are permits.
+    /// At most one for each permit.
     free: Arc<Mutex<Vec<Memory>>>,
 }
 
@@ -33,13 +32,13 @@ impl Checker {
         Self { permits: Arc::new(Semaphore::new(cores)), free: Arc::default() }
     }
 
-    /// Whether that is the hash of the password. It takes as long when it is not.
+    /// Whether the hash is the password's. Takes as long for a wrong password.
     pub(crate) async fn check(&self, password: String, hash: PasswordHash) -> bool {
         // The semaphore is never closed.
         let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else { return false };
         let free = Arc::clone(&self.free);
         let check = tokio::task::spawn_blocking(move || {
-            // Held until the work is done, also where nobody waits for it any more.
+            // Released when the work is done, even if the request was cancelled.
             let _permit = permit;
             let kept = free.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let mut memory = kept.unwrap_or_else(memory);
@@ -75,7 +74,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn memory_that_was_used_before_changes_no_answer() {
+    async fn reused_memory_changes_no_answer() {
         let checker = Checker::new();
         let hashes = ["secret", "other", ""].map(|password| (password, hash(password).unwrap()));
         for _ in 0..3 {
@@ -88,7 +87,11 @@ mod tests {
                 }
             }
         }
-        assert_eq!(checker.free.lock().unwrap().len(), 1, "one was enough for one at a time");
+        assert_eq!(
+            checker.free.lock().unwrap().len(),
+            1,
+            "sequential checks share one block of memory"
+        );
     }
 
     #[test]

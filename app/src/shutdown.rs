@@ -1,4 +1,4 @@
-//! Ending in good order.
+//! Graceful shutdown.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -10,24 +10,26 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-/// How long requests under way may take once the end was asked for.
+/// Requests in progress get this long at shutdown.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Knows when the program was asked to end.
+/// Notifies tasks of the shutdown, and waits for them.
 #[derive(Debug, Clone)]
 pub(crate) struct Shutdown {
-    asked: watch::Receiver<bool>,
-    /// Has a receiver for each connection that is to say goodbye itself.
+    requested: watch::Receiver<bool>,
+    /// Has a receiver for each connection that closes itself.
     open: Arc<watch::Sender<()>>,
 }
 
-/// Held by a connection that is no request any more, and ends by itself when that is asked for.
-pub(crate) struct Open(#[expect(dead_code, reason = "it is there or not")] watch::Receiver<()>);
+/// Held by an upgraded connection, which closes itself at shutdown: the program waits for it.
+pub(crate) struct OpenConnection(
+    #[expect(dead_code, reason = "the sender counts it until it is dropped")] watch::Receiver<()>,
+);
 
 impl Shutdown {
-    /// Asked by SIGINT (Ctrl-C) and SIGTERM.
+    /// On SIGINT (Ctrl-C) or SIGTERM.
     pub(crate) fn on_signals() -> std::io::Result<Self> {
-        let (ask, asked) = watch::channel(false);
+        let (request, requested) = watch::channel(false);
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         tokio::spawn(async move {
@@ -35,38 +37,38 @@ impl Shutdown {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
             }
-            tracing::info!("ending: no new requests are taken");
-            ask.send_replace(true);
-            // Kept until the end, so that it never looks closed.
-            ask.closed().await;
+            tracing::info!("shutting down: no new requests are accepted");
+            request.send_replace(true);
+            // Receivers would take a dropped sender for an error.
+            request.closed().await;
         });
-        Ok(Self { asked, open: Arc::new(watch::Sender::new(())) })
+        Ok(Self { requested, open: Arc::new(watch::Sender::new(())) })
     }
 
-    /// Waits until the end was asked for.
-    pub(crate) fn asked(&self) -> impl Future<Output = ()> + Send + use<> {
-        let mut asked = self.asked.clone();
+    /// Waits for the signal.
+    pub(crate) fn requested(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut requested = self.requested.clone();
         async move {
-            let _ = asked.wait_for(|asked| *asked).await;
+            let _ = requested.wait_for(|requested| *requested).await;
         }
     }
 
-    /// Has the program wait for a connection to end.
-    pub(crate) fn open(&self) -> Open {
-        Open(self.open.subscribe())
+    /// Makes the program wait until the connection is dropped.
+    pub(crate) fn open(&self) -> OpenConnection {
+        OpenConnection(self.open.subscribe())
     }
 }
 
-/// Serves until the end is asked for and the requests under way are answered.
+/// Serves until the signal, and until the requests in progress are answered.
 pub(crate) async fn serve(
     listener: TcpListener,
     router: Router,
     shutdown: Shutdown,
 ) -> Result<(), String> {
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    let serving = axum::serve(listener, service).with_graceful_shutdown(shutdown.asked());
+    let serving = axum::serve(listener, service).with_graceful_shutdown(shutdown.requested());
     let late = async {
-        shutdown.asked().await;
+        shutdown.requested().await;
         tokio::time::sleep(GRACE).await;
     };
     let served = async {
@@ -77,7 +79,7 @@ pub(crate) async fn serve(
     tokio::select! {
         served = served => served,
         () = late => {
-            tracing::warn!("some requests were not answered in {GRACE:?}");
+            tracing::warn!("some requests were not answered within {GRACE:?}");
             Ok(())
         }
     }

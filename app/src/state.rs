@@ -1,8 +1,10 @@
-//! What all handlers share.
+//! The state that all handlers share.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::HeaderMap;
+use axum::http::header::COOKIE;
 use kvolt::cache::Clock;
 use kvolt::middleware::{CookiePolicy, Lookup, Refusal, Sessions, TrustedProxies};
 use kvolt::session::{Binding, Manager, Owner, OwnerLimit, StepUp, Timeouts};
@@ -11,22 +13,18 @@ use crate::accounts::Accounts;
 use crate::attempts::Attempts;
 use crate::audit::Audit;
 use crate::connections::Connections;
-use crate::options::Options;
+use crate::options::{Options, StoreKind};
 use crate::shutdown::Shutdown;
-use crate::store::{self, StoreUrl};
+use crate::store;
 use crate::users::User;
 
-/// The cookie on plain HTTP.
-pub(crate) const PLAIN_COOKIE: &str = "session_id";
-/// The cookie behind TLS: browsers accept it for this host alone, and over HTTPS alone.
-pub(crate) const SAFE_COOKIE: &str = "__Host-session_id";
-/// The header of those who use no cookie.
+/// The header with the token of a program.
 const HEADER: &str = "X-Session-ID";
 
-/// Where somebody proves again who they are.
-pub(crate) const STEP_UP_PAGE: &str = "/reauthenticate";
+/// The page that asks for the password again.
+const STEP_UP_PAGE: &str = "/reauthenticate";
 
-/// What all handlers share. Cloning it is cheap.
+/// The state of all handlers. Clones share it.
 #[derive(Clone)]
 pub(crate) struct App(Arc<Inner>);
 
@@ -42,8 +40,9 @@ struct Inner {
     shutdown: Shutdown,
     proxies: TrustedProxies,
     fresh: Duration,
-    /// Whether a password that is changed stays changed for as long as sessions live.
+    /// Whether a changed password lasts as long as the sessions.
     keeps_passwords: bool,
+    cookie_name: String,
 }
 
 impl App {
@@ -82,7 +81,8 @@ impl App {
             shutdown,
             proxies: options.proxies()?,
             fresh: options.fresh,
-            keeps_passwords: accounts.file().is_some() || options.store == StoreUrl::Memory,
+            keeps_passwords: accounts.file().is_some() || options.store.kind == StoreKind::Memory,
+            cookie_name: name.to_owned(),
             accounts,
         })))
     }
@@ -119,18 +119,26 @@ impl App {
         &self.0.shutdown
     }
 
-    /// Who is believed about where requests come from.
     pub(crate) fn proxies(&self) -> &TrustedProxies {
         &self.0.proxies
     }
 
-    /// What sensitive acts ask for: a password that was given a short time ago.
+    /// The requirement of sensitive actions: the password was given recently.
     pub(crate) fn fresh(&self) -> StepUp {
         StepUp::within(self.0.fresh)
     }
 
-    /// Whether passwords can be changed here. Where sessions outlive the program and accounts do
-    /// not, the old password would be back after a restart, and with it the sessions that were ended.
+    /// Whether a request carries the session cookie, valid or not.
+    pub(crate) fn has_cookie(&self, headers: &HeaderMap) -> bool {
+        let fields = headers.get_all(COOKIE).iter().filter_map(|field| field.to_str().ok());
+        let mut pairs = fields.flat_map(|field| field.split(';'));
+        pairs.any(|pair| {
+            pair.split('=').next().is_some_and(|name| name.trim() == self.0.cookie_name)
+        })
+    }
+
+    /// Whether passwords can be changed. If sessions survive a restart and accounts do not, the old
+    /// password would be valid again after it.
     pub(crate) fn keeps_passwords(&self) -> bool {
         self.0.keeps_passwords
     }

@@ -1,175 +1,134 @@
-//! Which store sessions are kept in, by URL.
+//! Opens the store that the options name, with their near cache and encryption around it.
 
-use std::fmt;
-use std::str::FromStr;
+use kvolt::cache::{AnyStore, Error, MemoryStore, Result};
+use kvolt::session::Record;
 
-use kvolt::cache::codec::{Encrypted, EncryptionKeys};
-use kvolt::cache::{
-    AnyStore, ChangeFeed, Codec, Encoded, Error, MemoryStore, NearCache, Result as StoreResult,
-    Store,
-};
-use kvolt::redis::RedisStore;
-use kvolt::session::{Record, RecordJson};
-use kvolt::sql::{MySqlStore, PostgresStore, SqliteStore};
-
-use crate::options::Options;
+use crate::options::{Options, StoreKind};
 use crate::users::User;
 
-/// How many sessions this process holds at most: some 400 megabytes.
+/// The maximum number of sessions in memory: about 400 megabytes.
 const MAX_SESSIONS: usize = 1_000_000;
 
-/// Where sessions are kept. A URL may hold a password, so it is not shown.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) enum StoreUrl {
-    Memory,
-    Redis(String),
-    Postgres(String),
-    MySql(String),
-    Sqlite(String),
-}
-
-/// Opens the store of the options, with the near cache and the encryption of the options around it.
-pub(crate) async fn open(options: &Options) -> StoreResult<AnyStore<Record<User>>> {
-    let namespace = || {
-        options.namespace.as_deref().ok_or_else(|| {
-            Error::misconfigured(format!(
-                "--store {}: needs --namespace, a name of this deployment's own such as `shop`: \
-                 applications that share a server must not share sessions",
-                options.store.scheme()
-            ))
-        })
-    };
-    match &options.store {
-        StoreUrl::Memory => memory(options),
-        StoreUrl::Redis(url) => near(options, RedisStore::open(url.as_str(), namespace()?).await?),
-        StoreUrl::Postgres(url) => near(options, PostgresStore::open(url, namespace()?).await?),
-        StoreUrl::MySql(_) if options.near_cache.is_some() => Err(Error::misconfigured(
-            "--near-cache needs a store that pushes its changes: redis://, postgres:// or sqlite:",
-        )),
-        StoreUrl::MySql(url) => {
-            let store = MySqlStore::open(url, namespace()?).await?;
-            Ok(AnyStore::new(Encoded::new(store, codec(options))))
+pub(crate) async fn open(options: &Options) -> Result<AnyStore<Record<User>>> {
+    let url = &options.store;
+    let scheme = url.kind.scheme();
+    match url.kind {
+        StoreKind::Memory => memory(options),
+        #[cfg(feature = "sqlite")]
+        StoreKind::Sqlite => {
+            let store =
+                kvolt::sql::SqliteStore::open(&url.url, remote::namespace(options)?).await?;
+            remote::with_near_cache(options, store)
         }
-        StoreUrl::Sqlite(url) => near(options, SqliteStore::open(url, namespace()?).await?),
+        #[cfg(feature = "redis")]
+        StoreKind::Redis => {
+            let store =
+                kvolt::redis::RedisStore::open(url.url.as_str(), remote::namespace(options)?)
+                    .await?;
+            remote::with_near_cache(options, store)
+        }
+        #[cfg(feature = "postgres")]
+        StoreKind::Postgres => {
+            let store =
+                kvolt::sql::PostgresStore::open(&url.url, remote::namespace(options)?).await?;
+            remote::with_near_cache(options, store)
+        }
+        #[cfg(feature = "mysql")]
+        StoreKind::MySql => {
+            if options.near_cache.is_some() {
+                return Err(Error::misconfigured(
+                    "--near-cache needs a store that pushes its changes: redis://, postgres:// or sqlite:",
+                ));
+            }
+            let store = kvolt::sql::MySqlStore::open(&url.url, remote::namespace(options)?).await?;
+            Ok(AnyStore::new(remote::encoded(options, store)))
+        }
+        // Reached only without one of the features.
+        #[allow(unreachable_patterns)]
+        kind => Err(Error::misconfigured(format!(
+            "this build does not support {kind}: run `cargo run --features {scheme} -- --store {scheme}:…`, \
+             or use `--features all-stores` for every store"
+        ))),
     }
 }
 
-/// Sessions in this process's memory need no near cache, and are not encrypted.
-fn memory(options: &Options) -> StoreResult<AnyStore<Record<User>>> {
-    if options.namespace.is_some() {
-        return Err(Error::misconfigured(
-            "--namespace is for a store that others may share: memory: is this process's own",
-        ));
-    }
-    if options.near_cache.is_some() {
-        return Err(Error::misconfigured(
-            "--near-cache is for a remote store: memory: is as near as it gets",
-        ));
-    }
-    if !options.encryption_keys.is_empty() {
-        return Err(Error::misconfigured("--encryption-key is for a store other than memory:"));
+fn memory(options: &Options) -> Result<AnyStore<Record<User>>> {
+    for (is_set, message) in [
+        (options.namespace.is_some(), "--namespace is for a shared store: memory: is not shared"),
+        (options.near_cache.is_some(), "--near-cache is for a remote store, not for memory:"),
+        (!options.encryption_keys.is_empty(), "--encryption-key is for a store other than memory:"),
+    ] {
+        if is_set {
+            return Err(Error::misconfigured(message));
+        }
     }
     Ok(AnyStore::new(MemoryStore::builder().max_entries(MAX_SESSIONS).build()))
 }
 
-/// A store that pushes its changes, so that open connections end at once when their session does
-/// on another instance, whether or not copies are kept.
-///
-/// What listening costs is in the application's README.
-fn near(
-    options: &Options,
-    store: impl Store<Vec<u8>> + ChangeFeed,
-) -> StoreResult<AnyStore<Record<User>>> {
-    let builder = NearCache::builder(Encoded::new(store, codec(options)));
-    let builder = match options.near_cache {
-        Some(bound) => builder.bound(bound),
-        None => builder.max_copies(0),
-    };
-    Ok(AnyStore::new(builder.build()?))
-}
+/// Stores outside of this process, which contain bytes.
+#[cfg(any(feature = "sqlite", feature = "redis", feature = "postgres", feature = "mysql"))]
+mod remote {
+    use kvolt::cache::codec::{Encrypted, EncryptionKeys};
+    #[cfg(any(feature = "sqlite", feature = "redis", feature = "postgres"))]
+    use kvolt::cache::{AnyStore, ChangeFeed, NearCache};
+    use kvolt::cache::{Codec, Encoded, Error, Result, Store};
+    use kvolt::session::{Record, RecordJson};
 
-fn codec(options: &Options) -> Box<dyn Codec<Record<User>>> {
-    let mut keys = options.encryption_keys.iter().cloned();
-    let Some(first) = keys.next() else {
-        return Box::new(RecordJson::new());
-    };
-    let keys = keys.fold(EncryptionKeys::new(first), EncryptionKeys::also_opening);
-    Box::new(Encrypted::new(RecordJson::new(), keys))
-}
+    use crate::options::Options;
+    use crate::users::User;
 
-/// What can be written after --store.
-const STORES: &str = "memory:, redis://, rediss://, postgres://, mysql:// and sqlite:PATH";
-
-impl StoreUrl {
-    /// How its URL begins.
-    fn scheme(&self) -> &'static str {
-        match self {
-            Self::Memory => "memory",
-            Self::Redis(_) => "redis",
-            Self::Postgres(_) => "postgres",
-            Self::MySql(_) => "mysql",
-            Self::Sqlite(_) => "sqlite",
-        }
-    }
-}
-
-impl FromStr for StoreUrl {
-    type Err = String;
-
-    fn from_str(url: &str) -> Result<Self, String> {
-        let Some((scheme, rest)) = url.split_once(':') else {
-            return Err(format!("a store is written as a URL; there are {STORES}"));
-        };
-        let whole = || url.to_owned();
-        match scheme {
-            "memory" if rest.is_empty() => Ok(Self::Memory),
-            "memory" => Err(String::from("memory: takes nothing after the colon")),
-            "redis" | "rediss" | "unix" | "redis+sentinel" | "rediss+sentinel"
-            | "redis+cluster" | "rediss+cluster" => Ok(Self::Redis(whole())),
-            "postgres" | "postgresql" => Ok(Self::Postgres(whole())),
-            "mysql" | "mariadb" => Ok(Self::MySql(whole())),
-            "sqlite" => Ok(Self::Sqlite(whole())),
-            _ => Err(format!("there is no such store; there are {STORES}")),
-        }
-    }
-}
-
-impl fmt::Display for StoreUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Memory => "memory",
-            Self::Redis(_) => "Redis",
-            Self::Postgres(_) => "PostgreSQL",
-            Self::MySql(_) => "MySQL",
-            Self::Sqlite(_) => "SQLite",
+    pub(super) fn namespace(options: &Options) -> Result<&str> {
+        options.namespace.as_deref().ok_or_else(|| {
+            Error::misconfigured(format!(
+                "--store {}: needs --namespace, a name of this deployment such as `shop`: \
+                 applications on one server must not share sessions",
+                options.store.kind.scheme()
+            ))
         })
     }
-}
 
-impl fmt::Debug for StoreUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "StoreUrl({self})")
+    pub(super) fn encoded<S: Store<Vec<u8>>>(
+        options: &Options,
+        store: S,
+    ) -> Encoded<Record<User>, S, Box<dyn Codec<Record<User>>>> {
+        Encoded::new(store, codec(options))
+    }
+
+    /// Receives the store's changes even without `--near-cache`, so that an open connection ends
+    /// as soon as its session ends on another instance. The README lists what this costs.
+    #[cfg(any(feature = "sqlite", feature = "redis", feature = "postgres"))]
+    pub(super) fn with_near_cache(
+        options: &Options,
+        store: impl Store<Vec<u8>> + ChangeFeed,
+    ) -> Result<AnyStore<Record<User>>> {
+        let builder = NearCache::builder(encoded(options, store));
+        let builder = match options.near_cache {
+            Some(bound) => builder.bound(bound),
+            None => builder.max_copies(0),
+        };
+        Ok(AnyStore::new(builder.build()?))
+    }
+
+    fn codec(options: &Options) -> Box<dyn Codec<Record<User>>> {
+        let mut keys = options.encryption_keys.iter().cloned();
+        let Some(first) = keys.next() else {
+            return Box::new(RecordJson::new());
+        };
+        let keys = keys.fold(EncryptionKeys::new(first), EncryptionKeys::also_opening);
+        Box::new(Encrypted::new(RecordJson::new(), keys))
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(feature = "redis")))]
 mod tests {
+    use clap::Parser;
+
     use super::*;
 
-    #[test]
-    fn an_error_names_the_stores_that_exist() {
-        assert_eq!("memory:".parse(), Ok(StoreUrl::Memory));
-        for url in ["memcached://localhost", "", "memory", "memory:x"] {
-            let error = url.parse::<StoreUrl>().unwrap_err();
-            assert!(error.contains("memory:"), "{url}: {error}");
-        }
-    }
-
-    #[test]
-    fn a_password_in_a_url_does_not_show() {
-        for url in ["redis://:secret@localhost", "postgres://ada:secret@localhost/db"] {
-            let url: StoreUrl = url.parse().unwrap();
-            assert!(!format!("{url} {url:?}").contains("secret"));
-        }
+    #[tokio::test]
+    async fn a_store_that_is_not_built_names_the_command() {
+        let options = Options::parse_from(["kvolt-app", "--store", "redis://localhost"]);
+        let error = open(&options).await.err().unwrap().to_string();
+        assert!(error.contains("cargo run --features redis -- --store redis:"), "{error}");
     }
 }

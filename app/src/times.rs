@@ -1,26 +1,26 @@
-//! Moments and durations, as people read them.
+//! Times and durations as text for people.
 
 use askama::Template;
 use kvolt::session::Timestamp;
 
-/// A moment: how long ago it was, and exactly when for those who point at it.
+/// A time as HTML: how long ago it was, and the exact time as the tooltip.
 #[derive(Template)]
 #[template(
     source = "<time datetime=\"{{ exact }}\" title=\"{{ exact }}\">{{ ago }}</time>",
     ext = "html"
 )]
-pub(crate) struct When {
+pub(crate) struct RelativeTime {
     exact: String,
     ago: String,
 }
 
-impl When {
-    pub(crate) fn new(moment: Timestamp, now: Timestamp) -> Self {
-        Self { exact: rfc3339(moment), ago: ago(moment, now) }
+impl RelativeTime {
+    pub(crate) fn new(time: Timestamp, now: Timestamp) -> Self {
+        Self { exact: rfc3339(time), ago: ago(time, now) }
     }
 }
 
-/// How long ago something was.
+/// The time since then, in its largest unit.
 fn ago(then: Timestamp, now: Timestamp) -> String {
     match now.since(then).as_secs() {
         0..60 => String::from("just now"),
@@ -28,7 +28,7 @@ fn ago(then: Timestamp, now: Timestamp) -> String {
     }
 }
 
-/// How long something still takes, for people, at the most.
+/// The time until then, rounded up.
 pub(crate) fn left(until: Timestamp, now: Timestamp) -> String {
     let minutes = until.since(now).as_secs().div_ceil(60).max(1);
     match (minutes / HOUR, minutes % HOUR) {
@@ -38,11 +38,11 @@ pub(crate) fn left(until: Timestamp, now: Timestamp) -> String {
     }
 }
 
-/// In minutes.
+/// Minutes in an hour, and in a day.
 const HOUR: u64 = 60;
 const DAY: u64 = 24 * HOUR;
 
-/// So many minutes in the largest unit of which there is a whole one, rounded down.
+/// Minutes in their largest whole unit, rounded down.
 fn largest(minutes: u64) -> String {
     let (number, unit) = match minutes {
         0..HOUR => (minutes, "minute"),
@@ -52,9 +52,14 @@ fn largest(minutes: u64) -> String {
     format!("{number} {unit}{}", if number == 1 { "" } else { "s" })
 }
 
-/// The text of a moment (RFC 3339).
-pub(crate) fn rfc3339(moment: Timestamp) -> String {
-    humantime::format_rfc3339_seconds(moment.into()).to_string()
+/// The time in UTC, as RFC 3339 has it.
+pub(crate) fn rfc3339(time: Timestamp) -> String {
+    humantime::format_rfc3339_seconds(time.into()).to_string()
+}
+
+/// The exact time in UTC, for a table: `2026-01-31 12:00:00`.
+pub(crate) fn exact(time: Timestamp) -> String {
+    rfc3339(time).trim_end_matches('Z').replace('T', " ")
 }
 
 #[cfg(test)]
@@ -64,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_read_as_people_say_them() {
+    fn times_are_rounded_to_their_largest_unit() {
         let now = Timestamp::from_millis(1_767_225_600_000);
         let before = |seconds| now.saturating_sub(Duration::from_secs(seconds));
         for (seconds, expected) in [
@@ -77,7 +82,7 @@ mod tests {
         ] {
             assert_eq!(ago(before(seconds), now), expected);
         }
-        assert_eq!(ago(now, before(10)), "just now", "a clock that went back harms nothing");
+        assert_eq!(ago(now, before(10)), "just now", "a clock that was set back");
         let after = |seconds| now.saturating_add(Duration::from_secs(seconds));
         for (seconds, expected) in [
             (0, "1 minute"),
@@ -91,8 +96,9 @@ mod tests {
             assert_eq!(left(after(seconds), now), expected);
         }
         assert_eq!(
-            When::new(now, now).to_string(),
+            RelativeTime::new(now, now).to_string(),
             "<time datetime=\"2026-01-01T00:00:00Z\" title=\"2026-01-01T00:00:00Z\">just now</time>"
         );
+        assert_eq!(exact(now), "2026-01-01 00:00:00");
     }
 }

@@ -1,33 +1,33 @@
-//! Users, as their sessions know them.
+//! Users: the data in their sessions, and the rules for names and passwords.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use unicode_normalization::UnicodeNormalization;
 
-/// Longer names and passwords are refused before anything is computed.
+/// Longer names and passwords are refused before they are processed.
 pub(crate) const MAX_NAME_LEN: usize = 200;
 pub(crate) const MAX_PASSWORD_LEN: usize = 1024;
-/// Shorter passwords are not taken where somebody chooses a new one.
-pub(crate) const PASSWORD_LEN_MIN: usize = 8;
+/// New passwords must have at least this many characters.
+pub(crate) const MIN_PASSWORD_LEN: usize = 8;
 
-/// What a session holds. A store elsewhere keeps it over restarts and new
-/// versions, so a field that is added needs a default.
+/// The data of a session. Stored sessions survive restarts and new versions, so a new field needs
+/// a default.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct User {
     pub(crate) id: u32,
     pub(crate) name: String,
-    /// As it was at the sign-in; what somebody may do now, the accounts say.
+    /// The role at the time of the sign-in. Permissions are checked against the account.
     pub(crate) role: Role,
     #[serde(default)]
     pub(crate) counter: u64,
 }
 
-/// What somebody may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Role {
     User,
-    /// Sees and ends everybody's sessions.
+    /// May see and end the sessions of all users.
     Admin,
 }
 
@@ -40,7 +40,7 @@ impl fmt::Display for Role {
     }
 }
 
-/// What a user is told of themselves.
+/// The public part of a user's data.
 #[derive(Debug, Serialize)]
 pub(crate) struct Profile {
     id: u32,
@@ -51,5 +51,22 @@ pub(crate) struct Profile {
 impl From<&User> for Profile {
     fn from(user: &User) -> Self {
         Self { id: user.id, name: user.name.clone(), role: user.role }
+    }
+}
+
+/// A name or password in the Unicode normalization form NFC (as RFC 8265 asks): keyboards and
+/// systems encode the same letter differently, such as `é` as one character or as two.
+pub(crate) fn normalized(text: &str) -> String {
+    text.nfc().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_encodings_of_a_letter_are_equal() {
+        assert_ne!("caf\u{e9}", "cafe\u{301}");
+        assert_eq!(normalized("caf\u{e9}"), normalized("cafe\u{301}"));
     }
 }

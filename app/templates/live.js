@@ -1,17 +1,21 @@
-// Keeps the page up to date: the counter as it changes, and the end of the session at once.
+// Shows a changed counter, and leaves the page as soon as the session ends.
 (() => {
   const number = document.querySelector(".counter .number");
   let pause = 1000;
+  // A form of this page may end the session: then its answer is shown.
+  let leaving = false;
+  addEventListener("submit", () => { leaving = true; });
   const connect = () => {
     const socket = new WebSocket(location.origin.replace(/^http/, "ws") + "/ws");
     socket.onopen = () => { pause = 1000; };
-    socket.onmessage = (message) => {
-      const told = JSON.parse(message.data);
-      if (told.type === "counter") number.textContent = told.counter;
+    socket.onmessage = (event) => {
+      const message = JSON.parse(event.data);
+      if (message.type === "counter") number.textContent = message.counter;
     };
-    socket.onclose = (close) => {
-      // 1008: the session has ended. Anything else is the network, or a restart.
-      if (close.code === 1008) return location.replace("/");
+    socket.onclose = (event) => {
+      if (leaving) return;
+      // 1008: the session has ended. Other codes: a network error, or a restart of the server.
+      if (event.code === 1008) return location.replace("/?message=session-ended");
       setTimeout(connect, pause);
       pause = Math.min(2 * pause, 60000);
     };

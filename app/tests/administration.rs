@@ -1,11 +1,11 @@
-//! What administrators of the running program see and do.
+//! Administration on the running program.
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 mod support;
 
 use std::collections::HashSet;
 
-use support::elsewhere::Elsewhere;
+use support::remote::StoreServer;
 use support::{App, Client};
 
 #[test]
@@ -16,12 +16,9 @@ fn administration_is_for_administrators() {
     for path in ["/admin", "/audit"] {
         let page = ada.get(path);
         assert_eq!(page.status, 403, "{path}");
-        assert!(page.text.contains("This is for administrators"));
+        assert!(page.text.contains("This page is for administrators only."));
         let answer = app.signed_in("ada").get(path);
-        assert_eq!(
-            (answer.status, &answer.json()["error"]),
-            (403, &"This is for administrators".into())
-        );
+        assert_eq!((answer.status, &answer.json()["error"]), (403, &"forbidden".into()));
         assert_eq!(app.client().get(path).status, 401);
         assert_eq!(app.browser().get(path).header("location").unwrap(), format!("/?next={path}"));
     }
@@ -35,8 +32,8 @@ fn administration_is_for_administrators() {
     assert!(!ada.get("/").text.contains("href=\"/admin\""));
 }
 
-/// All of it, on whichever store.
-fn administrators_see_and_end_everybody_s_sessions(store: &Elsewhere) {
+/// Lists, limits, revocation and the audit log.
+fn administrators_see_and_end_all_sessions(store: &StoreServer) {
     let app = store.instance(&[]);
     let mut clients: Vec<Client> =
         (0..60).map(|number| app.signed_in(if number % 6 == 0 { "bob" } else { "ada" })).collect();
@@ -55,7 +52,7 @@ fn administrators_see_and_end_everybody_s_sessions(store: &Elsewhere) {
             None => break,
         }
     }
-    // Ada has had 50, and may have 20.
+    // Ada signed in 50 times, and may have 20 sessions.
     assert_eq!((seen.len(), pages), (20 + 10 + 1, 1));
     assert_eq!(root.get("/admin?after=x").status, 400);
     assert!(root.get("/admin?user=nobody").json()["sessions"].as_array().unwrap().is_empty());
@@ -74,17 +71,17 @@ fn administrators_see_and_end_everybody_s_sessions(store: &Elsewhere) {
 
     let audit = root.get("/audit").json();
     let audit = audit.as_array().unwrap();
-    let has = |what: &str, reason: &str, user: &str| {
+    let has = |event: &str, reason: &str, user: &str| {
         let fits = |row: &&serde_json::Value| {
-            row["what"] == what && row["reason"] == reason && row["user"] == user
+            row["event"] == event && row["reason"] == reason && row["user"] == user
         };
         audit.iter().filter(fits).count()
     };
-    assert_eq!(has("created", "", "ada"), 50);
+    assert_eq!(has("signed_in", "", "ada"), 50);
     assert_eq!(has("ended", "limit", "ada"), 30);
     assert_eq!((has("ended", "revoked", "bob"), has("ended", "all revoked", "bob")), (1, 9));
     let ada = clients.last().unwrap();
-    assert!(audit.iter().all(|row| !row.to_string().contains(ada.token())), "never a token");
+    assert!(audit.iter().all(|row| !row.to_string().contains(ada.token())), "no token");
 
     assert_eq!(root.post("/admin/end-everyone").json()["signed_out"], true);
     assert!(root.jar.is_empty());
@@ -93,37 +90,37 @@ fn administrators_see_and_end_everybody_s_sessions(store: &Elsewhere) {
     assert_eq!(root.get("/admin").json()["sessions"].as_array().unwrap().len(), 1);
 }
 
-mod everybody_s_sessions_are_seen_and_ended {
+mod all_sessions_are_listed_and_ended {
     use super::*;
 
     #[test]
     fn memory() {
-        administrators_see_and_end_everybody_s_sessions(&Elsewhere::memory());
+        administrators_see_and_end_all_sessions(&StoreServer::memory());
     }
 
     #[test]
     fn redis() {
-        administrators_see_and_end_everybody_s_sessions(&Elsewhere::redis());
+        administrators_see_and_end_all_sessions(&StoreServer::redis());
     }
 
     #[test]
     fn postgres() {
-        administrators_see_and_end_everybody_s_sessions(&Elsewhere::postgres());
+        administrators_see_and_end_all_sessions(&StoreServer::postgres());
     }
 
     #[test]
     fn mariadb() {
-        administrators_see_and_end_everybody_s_sessions(&Elsewhere::mariadb());
+        administrators_see_and_end_all_sessions(&StoreServer::mariadb());
     }
 
     #[test]
     fn sqlite() {
-        administrators_see_and_end_everybody_s_sessions(&Elsewhere::sqlite());
+        administrators_see_and_end_all_sessions(&StoreServer::sqlite());
     }
 }
 
 #[test]
-fn an_administrator_s_pages_have_forms_that_work() {
+fn forms_of_an_administrator_s_pages_work() {
     let app = App::start();
     let mut root = app.browser();
     root.sign_in("root", "");
@@ -131,23 +128,25 @@ fn an_administrator_s_pages_have_forms_that_work() {
     let id = ada.get("/sessions").json()[0]["id"].as_str().unwrap().to_owned();
     let ended = root.submit("/admin", &format!("/admin/sessions/{id}/end"), "");
     assert_eq!((ended.status, ended.header("location").as_deref()), (303, Some("/admin")));
-    assert!(root.get("/admin").text.contains("That session was ended."));
+    assert!(root.get("/admin").text.contains("The session was ended."));
     assert_eq!(ada.get("/profile").status, 401);
     root.submit("/admin?user=bob", "/admin/users/2/end", "");
-    assert!(root.get("/admin").text.contains("Sessions of bob that were ended: 1."));
+    assert!(root.get("/admin").text.contains("bob was signed out. Ended sessions: 1."));
     assert_eq!(bob.get("/profile").status, 401);
     let audit = root.get("/audit").text;
-    for text in ["<td>all revoked</td>", "<td>bob</td>", "<time datetime="] {
+    for text in ["<td>ended</td>", "<td>bob</td>", "<td>127.0.0.1</td>"] {
         assert!(audit.contains(text), "{text}: {audit}");
     }
-    root.submit("/admin", "/admin/end-everyone", "");
+    let ended = root.submit("/admin", "/admin/end-everyone", "");
     assert!(root.jar.is_empty());
+    let to = ended.header("location").unwrap();
+    assert!(root.get(&to).text.contains("All users are signed out."));
 }
 
-/// Where an account's rights are taken away, its sessions do not keep them.
+/// A session does not keep a role that its account has lost.
 #[test]
-fn what_an_administrator_may_do_ends_with_the_account_s_role() {
-    let (store, folder) = (Elsewhere::sqlite(), tempfile::tempdir().unwrap());
+fn a_lost_role_takes_effect_at_once() {
+    let (store, folder) = (StoreServer::sqlite(), tempfile::tempdir().unwrap());
     let file = folder.path().join("accounts.json");
     let app = store.instance(&["--accounts", file.to_str().unwrap()]);
     let mut root = app.signed_in("root");
@@ -161,8 +160,8 @@ fn what_an_administrator_may_do_ends_with_the_account_s_role() {
 }
 
 #[test]
-fn metrics_are_on_an_address_of_their_own_and_survive_an_outage() {
-    let store = Elsewhere::redis();
+fn metrics_have_a_separate_address_and_survive_an_outage() {
+    let store = StoreServer::redis();
     assert_eq!(store.instance(&[]).client().get("/metrics").status, 404);
     let app = store.instance(&["--metrics-listen", "127.0.0.1:0"]);
     let line = app.greeting.lines().find(|line| line.contains("/metrics")).unwrap();
@@ -186,8 +185,8 @@ fn metrics_are_on_an_address_of_their_own_and_survive_an_outage() {
     ] {
         assert!(text.text.contains(line), "{line} is not in {}", text.text);
     }
-    assert_eq!(app.client().get("/metrics").status, 404, "not on the address of the application");
-    assert_eq!(prometheus.get("/profile").status, 404, "and nothing else on that of metrics");
+    assert_eq!(app.client().get("/metrics").status, 404, "not at the application's address");
+    assert_eq!(prometheus.get("/profile").status, 404, "nothing else at the address for metrics");
     store.proxy.as_ref().unwrap().blackhole();
     assert_eq!(ada.clone().sign_in("ada", "").status, 503);
     let text = prometheus.get("/metrics");
@@ -196,7 +195,7 @@ fn metrics_are_on_an_address_of_their_own_and_survive_an_outage() {
 }
 
 #[test]
-fn where_requests_come_from_is_believed_of_trusted_proxies_only() {
+fn only_trusted_proxies_name_the_client_s_address() {
     let address = |options: &[&str], headers: &[(&str, &str)]| {
         let app = App::start_with(options);
         let mut ada = app.client();

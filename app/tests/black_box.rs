@@ -1,5 +1,5 @@
-//! The running program, from outside. Names in brackets are of the OWASP Web
-//! Security Testing Guide.
+//! The running program, over HTTP. Names in parentheses are those of the OWASP Web Security
+//! Testing Guide.
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 #![allow(clippy::disallowed_methods, reason = "the program's clock can't be moved from outside")]
 
@@ -13,7 +13,7 @@ use support::{App, PASSWORD, with_id_of};
 
 /// (WSTG-SESS-01, -02, -06)
 #[test]
-fn sign_in_be_known_count_sign_out_be_forgotten() {
+fn a_session_lives_from_sign_in_to_sign_out() {
     let app = App::start();
     let mut ada = app.client();
     assert_eq!(ada.get("/profile").status, 401);
@@ -45,7 +45,7 @@ fn sign_in_be_known_count_sign_out_be_forgotten() {
 }
 
 #[test]
-fn a_person_gets_pages_and_goes_where_they_were_going() {
+fn a_browser_gets_pages_and_goes_on_after_the_sign_in() {
     let app = App::start();
     let mut ada = app.client();
     let html = [("accept", "text/html,*/*;q=0.8")];
@@ -66,11 +66,13 @@ fn a_person_gets_pages_and_goes_where_they_were_going() {
         assert_eq!((login.status, login.header("location").as_deref()), (303, Some(expected)));
     }
     let home = ada.send("GET", "/", &html, "");
-    assert!(home.text.contains("Hello, ada") && home.text.contains("this one"));
+    assert!(home.text.contains("Hello, ada") && home.text.contains("this session"));
     assert_eq!(home.header("cache-control").as_deref(), Some("no-store"));
-    assert!(!home.text.contains(ada.token()), "the token is in no page");
+    assert!(!home.text.contains(ada.token()), "a page does not contain the token");
     let out = ada.send("POST", "/logout", &page, "");
-    assert_eq!((out.status, out.header("location").as_deref()), (303, Some("/")));
+    let to = out.header("location").unwrap();
+    assert_eq!((out.status, &*to), (303, "/?message=signed-out"));
+    assert!(ada.send("GET", &to, &html, "").text.contains("You are signed out."));
 }
 
 #[test]
@@ -95,13 +97,17 @@ fn a_wrong_password_and_an_unknown_name_are_one_answer() {
     assert!(text.status == 415 && text.text.contains("a form") && text.text.contains("or JSON"));
     let browser = [("content-type", "Application/JSON; charset=utf-8"), ("accept", "text/html")];
     let login = client.send("POST", "/login", &browser, &body);
-    assert_eq!((login.status, login.json()["name"].as_str()), (200, Some("ada")), "JSON for JSON");
+    assert_eq!(
+        (login.status, login.json()["name"].as_str()),
+        (200, Some("ada")),
+        "JSON in, JSON out"
+    );
 }
 
-/// Each check of a password takes 19 megabytes, and as many run at once as there are cores.
+/// A password check takes 19 megabytes, and at most one runs for each core.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_flood_of_sign_ins_takes_no_more_memory_than_the_cores_can_use() {
+fn a_flood_of_sign_ins_takes_bounded_memory() {
     let app = App::start_with(&["--failed-sign-ins", "1000"]);
     let form = [("content-type", "application/x-www-form-urlencoded")];
     let body = "username=ada&password=wrong";
@@ -118,7 +124,7 @@ fn a_flood_of_sign_ins_takes_no_more_memory_than_the_cores_can_use() {
 
 /// (WSTG-SESS-03)
 #[test]
-fn a_session_that_the_client_chose_is_never_adopted() {
+fn a_token_of_the_client_s_choice_is_never_adopted() {
     let app = App::start();
     let mut victim = app.client();
     let chosen = "A".repeat(48);
@@ -146,13 +152,13 @@ fn another_site_changes_nothing() {
     }
     assert_eq!(ada.get("/counter").json()["counter"], 0);
     for path in ["/logout", "/counter/", "/sessions/revoke-all"] {
-        assert_ne!(ada.get(path).status, 200, "no state is changed by a link: {path}");
+        assert_ne!(ada.get(path).status, 200, "a link changes nothing: {path}");
     }
     assert_eq!(ada.get("/profile").status, 200);
 }
 
-/// (WSTG-SESS-05, -06) Which of two is meant can't be known, so neither lets anybody in. A second may
-/// be left over from another path, or planted; it must keep no session alive.
+/// (WSTG-SESS-05, -06) Two tokens are ambiguous: neither is accepted. The second cookie may come from
+/// another path, or be planted; it must not keep a session alive.
 #[test]
 fn sign_out_with_two_cookies_ends_both_sessions() {
     let app = App::start();
@@ -170,36 +176,43 @@ fn sign_out_with_two_cookies_ends_both_sessions() {
             let done = ada.send("POST", path, &two, body);
             assert_eq!(done.status, 200, "{path}, {second}: {}", done.text);
             assert!(done.header("set-cookie").is_some(), "{path}, {second}: the cookie stays");
-            assert_eq!(replay.clone().get("/profile").status, 401, "{path}, {second}: it lives on");
-            assert_eq!(other.get("/profile").status, 401, "{path}, {second}: the other lives on");
+            assert_eq!(
+                replay.clone().get("/profile").status,
+                401,
+                "{path}, {second}: the session lives"
+            );
+            assert_eq!(
+                other.get("/profile").status,
+                401,
+                "{path}, {second}: the other session lives"
+            );
             let expected = if path == "/login" { 200 } else { 401 };
             assert_eq!(ada.get("/profile").status, expected, "{path}, {second}");
         }
     }
-    // The layer searches no more than 64 KiB of cookies, and that is no reason to keep a session.
+    // The layer reads at most 64 KiB of cookies. A larger header must not keep a session alive.
     let mut ada = app.signed_in("ada");
     let mut replay = ada.clone();
     let filler = format!("filler={}", "x".repeat(70_000));
     assert_eq!(ada.send("POST", "/logout", &[("cookie", &filler)], "").status, 200);
-    assert_eq!(replay.get("/profile").status, 401, "it lives on");
-    // By header too.
+    assert_eq!(replay.get("/profile").status, 401, "the session lives");
+    // The same by header.
     let program = app.client().post_form("/api/login", &login);
     let token = program.header("x-session-id").unwrap();
     let two = [("x-session-id", &*token), ("x-session-id", "left-over")];
     assert_eq!(app.client().send("GET", "/api/profile", &two, "").status, 401);
     assert_eq!(app.client().send("POST", "/api/logout", &two, "").status, 200);
     let one = [("x-session-id", &*token)];
-    assert_eq!(app.client().send("GET", "/api/profile", &one, "").status, 401, "it lives on");
-    // The log says why the client was not let in.
+    assert_eq!(app.client().send("GET", "/api/profile", &one, "").status, 401, "the session lives");
+    // The audit log has the reason.
     let audit = app.signed_in("root").get("/audit").json();
-    let is_told =
-        |row: &serde_json::Value| row["what"] == "refused" && row["reason"] == "ambiguous";
-    assert!(audit.as_array().unwrap().iter().any(is_told), "{audit}");
+    let fits = |row: &serde_json::Value| row["event"] == "refused" && row["reason"] == "ambiguous";
+    assert!(audit.as_array().unwrap().iter().any(fits), "{audit}");
 }
 
 /// (WSTG-SESS-05) A proxy that rewrites `Host`, over plain HTTP, where browsers send no `Sec-Fetch-Site`.
 #[test]
-fn trusted_origin_is_let_in_and_no_other() {
+fn only_the_trusted_origin_is_accepted() {
     let origins = ["--trusted-origin", "https://shop.example,http://Other.example:80"];
     for (options, ours) in [(&[][..], 403), (&origins, 200)] {
         let app = App::start_with(options);
@@ -226,18 +239,18 @@ fn trusted_origin_is_let_in_and_no_other() {
 fn two_instances_on_one_host_keep_their_cookies_apart() {
     let (shop, wiki) = (App::start(), App::start_with(&["--cookie-name", "wiki_session"]));
     let mut ada = shop.signed_in("ada");
-    let mut there = wiki.moved(&ada);
-    assert_eq!(there.get("/profile").status, 401);
-    assert_eq!(there.sign_in("ada", "").status, 200);
-    assert_eq!(there.jar.len(), 2, "{:?}", there.jar);
-    ada.jar = there.jar.clone();
-    for client in [&mut ada, &mut there] {
+    let mut on_wiki = wiki.moved(&ada);
+    assert_eq!(on_wiki.get("/profile").status, 401);
+    assert_eq!(on_wiki.sign_in("ada", "").status, 200);
+    assert_eq!(on_wiki.jar.len(), 2, "{:?}", on_wiki.jar);
+    ada.jar = on_wiki.jar.clone();
+    for client in [&mut ada, &mut on_wiki] {
         assert_eq!(client.get("/profile").status, 200);
     }
     assert_eq!(ada.post("/logout").status, 200);
-    there.jar = ada.jar.clone();
-    assert_eq!(there.jar.keys().collect::<Vec<_>>(), ["wiki_session"]);
-    assert_eq!((ada.get("/profile").status, there.get("/profile").status), (401, 200));
+    on_wiki.jar = ada.jar.clone();
+    assert_eq!(on_wiki.jar.keys().collect::<Vec<_>>(), ["wiki_session"]);
+    assert_eq!((ada.get("/profile").status, on_wiki.get("/profile").status), (401, 200));
     let app = App::start_with(&["--cookie-name", "__Host-wiki", "--behind-tls"]);
     let cookie = app.client().sign_in("ada", "").header("set-cookie").unwrap();
     assert!(cookie.starts_with("__Host-wiki=") && cookie.contains("; Secure"), "{cookie}");
@@ -245,7 +258,7 @@ fn two_instances_on_one_host_keep_their_cookies_apart() {
 
 /// (WSTG-SESS-09, -11)
 #[test]
-fn devices_are_listed_and_ended_one_by_one_or_together() {
+fn sessions_are_listed_and_ended() {
     let app = App::start();
     let mut phone = app.client();
     let headers =
@@ -271,7 +284,7 @@ fn devices_are_listed_and_ended_one_by_one_or_together() {
     for made_of_it in [id.to_owned(), id.repeat(2), with_id_of(phone.token(), laptop.token())] {
         let mut pretender = app.client();
         pretender.jar.insert("session_id".into(), made_of_it);
-        assert_eq!(pretender.get("/profile").status, 401, "a public id is no token");
+        assert_eq!(pretender.get("/profile").status, 401, "an id is not a token");
     }
     assert_eq!(phone.get("/profile").status, 200);
 
@@ -292,7 +305,7 @@ fn devices_are_listed_and_ended_one_by_one_or_together() {
 }
 
 #[test]
-fn programs_use_a_header_and_browsers_a_cookie_and_neither_the_other_s() {
+fn header_and_cookie_are_separate() {
     let app = App::start();
     let mut program = app.client();
     let body = format!("username=ada&password={PASSWORD}");
@@ -302,7 +315,7 @@ fn programs_use_a_header_and_browsers_a_cookie_and_neither_the_other_s() {
     let chosen = "A".repeat(48);
     let form = [("content-type", "application/x-www-form-urlencoded"), ("x-session-id", &*chosen)];
     let login = program.send("POST", "/api/login", &form, &body);
-    assert_ne!(login.header("x-session-id").unwrap(), chosen, "a chosen one is not adopted");
+    assert_ne!(login.header("x-session-id").unwrap(), chosen, "a chosen token is not adopted");
     let header = [("x-session-id", &*chosen)];
     assert_eq!(program.send("GET", "/api/profile", &header, "").status, 401);
     let header = [("x-session-id", &*token)];
@@ -326,8 +339,8 @@ fn a_thousand_concurrent_posts_count_a_thousand() {
             let mut client = ada.clone();
             scope.spawn(move || {
                 for _ in 0..5 {
-                    // All let in, then all at once.
-                    let begin = || client.begin_and_be_let_in("POST", "/counter", 1);
+                    // All are admitted first, and then finish at the same time.
+                    let begin = || client.begin_admitted("POST", "/counter", 1);
                     let mut held: Vec<_> = (0..10).map(|_| begin()).collect();
                     held.iter_mut().for_each(|connection| connection.write_all(b"x").unwrap());
                     for connection in held {
@@ -340,15 +353,15 @@ fn a_thousand_concurrent_posts_count_a_thousand() {
     assert_eq!(ada.get("/counter").json()["counter"], 1_000);
 }
 
-/// P1: rack-session CVE-2025-46336 and its relatives.
+/// P1. The class of rack-session CVE-2025-46336.
 #[test]
 fn requests_in_flight_across_a_logout_never_revive_the_session() {
     let app = App::start();
     for round in 0..20 {
         let mut ada = app.signed_in("ada");
         let mut replay = ada.clone();
-        // Slow requests: they were let in with a live session, and wait for their bodies.
-        let begin = || ada.begin_and_be_let_in("POST", "/counter", 1);
+        // Slow requests: admitted with a live session, and waiting for their bodies.
+        let begin = || ada.begin_admitted("POST", "/counter", 1);
         let slow: Vec<_> = (0..5).map(|_| begin()).collect();
         let busy = std::thread::spawn({
             let mut client = ada.clone();
@@ -373,7 +386,7 @@ fn requests_in_flight_across_a_logout_never_revive_the_session() {
 }
 
 #[test]
-fn an_event_stream_tells_the_counter_and_ends_with_its_session() {
+fn an_event_stream_sends_the_counter_and_ends_with_its_session() {
     let app = App::start();
     let mut ada = app.signed_in("ada");
     let stream = ada.begin("GET", "/events", &[], 0);
@@ -389,37 +402,37 @@ fn an_event_stream_tells_the_counter_and_ends_with_its_session() {
     ada.post("/counter");
     until(r#"{"counter":1,"expires_at":"#);
     ada.post("/logout");
-    // No single read may take longer: the end is told within a second.
+    // The end arrives within a second.
     clock.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
     until("event: end");
     let rest: Vec<_> = lines.map(Result::unwrap).collect();
     assert!(rest.iter().all(|line| !line.contains("counter")), "{rest:?}");
 }
 
-/// Looking is not using: nothing but the stream is open, and the session ends all the same.
+/// Only the stream is open, and the idle session ends.
 #[test]
-fn an_open_event_stream_keeps_no_idle_session_alive() {
+fn an_event_stream_does_not_extend_its_session() {
     let app = App::start_with(&["--idle", "600ms"]);
     let mut ada = app.signed_in("ada");
     let lines = BufReader::new(ada.begin("GET", "/events", &[], 0)).lines().map(Result::unwrap);
-    // Were its end put off, that would be told before it comes.
+    // An extension would send another counter event first.
     let events: Vec<_> = lines.filter(|line| line.starts_with("event: ")).take(2).collect();
     assert_eq!(events, ["event: counter", "event: end"]);
     assert_eq!(ada.get("/profile").status, 401);
 }
 
 #[test]
-fn a_request_that_is_cut_off_counts_nothing() {
+fn an_aborted_request_does_not_count() {
     let app = App::start();
     let mut ada = app.signed_in("ada");
-    let held = ada.begin_and_be_let_in("POST", "/counter", 1);
-    assert_eq!(ada.post("/counter").json()["counter"], 1, "nobody waits for the slow one");
+    let held = ada.begin_admitted("POST", "/counter", 1);
+    assert_eq!(ada.post("/counter").json()["counter"], 1, "the slow request blocks no other");
     held.shutdown(std::net::Shutdown::Both).unwrap();
     assert_eq!(ada.post("/counter").json()["counter"], 2);
 }
 
 #[test]
-fn a_signal_ends_it_in_good_order_also_with_a_stream_open() {
+fn a_signal_shuts_down_with_a_stream_open() {
     for signal in ["-TERM", "-INT"] {
         let mut app = App::start();
         let ada = app.signed_in("ada");
@@ -433,7 +446,7 @@ fn a_signal_ends_it_in_good_order_also_with_a_stream_open() {
 }
 
 #[test]
-fn behind_tls_the_cookie_is_the_safe_one() {
+fn the_cookie_behind_tls_is_secure() {
     let app = App::start_with(&["--behind-tls"]);
     let mut ada = app.client();
     let login = ada.post_form("/login", &format!("username=ada&password={PASSWORD}"));
@@ -442,32 +455,33 @@ fn behind_tls_the_cookie_is_the_safe_one() {
     assert!(cookie.ends_with("; Path=/; HttpOnly; Secure; SameSite=Lax"), "{cookie}");
 }
 
-/// (WSTG-SESS-07) The client has no say in it.
+/// (WSTG-SESS-07) The client can't extend it.
 #[test]
 fn an_idle_session_ends_by_the_server_s_clock() {
-    // The program's clock can't be moved from outside: the one test that waits for it.
+    // The clock of a running program can't be moved: this test waits.
     let (app, began) = (App::start_with(&["--idle", "1s"]), Instant::now());
     let mut ada = app.signed_in("ada");
     while began.elapsed() < Duration::from_millis(2_500) {
-        assert_eq!(ada.get("/profile").status, 200, "it is in use");
+        assert_eq!(ada.get("/profile").status, 200, "a session in use");
     }
     std::thread::sleep(Duration::from_millis(1_100));
     assert_eq!(ada.get("/profile").status, 401);
 }
 
 #[test]
-fn what_can_not_work_is_one_line_and_an_exit_code() {
+fn an_invalid_option_is_one_line_and_an_exit_code() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().to_string();
     for (options, code, expected) in [
         (&["--listen", &taken][..], 1, "can't listen on"),
-        (&["--listen", "nowhere"], 2, "--listen"),
-        (&["--store", "memcached://localhost"], 2, "there are memory:"),
+        (&["--listen", "nowhere"], 2, "HOST:PORT"),
+        (&["--listen", "nowhere.invalid:80"], 2, "--listen"),
+        (&["--store", "memcached://localhost"], 2, "the stores are memory:"),
         (&["--store", "mysql://127.0.0.1:1/x", "--near-cache", "1s"], 1, "pushes its changes"),
         (&["--store", "redis://127.0.0.1:1"], 1, "needs --namespace"),
         (&["--store", "sqlite:/nowhere/x", "--namespace", "No"], 1, "namespace"),
         (&["--near-cache", "1s"], 1, "for a remote store"),
-        (&["--namespace", "shop"], 1, "--namespace is for a store that others may share"),
+        (&["--namespace", "shop"], 1, "--namespace is for a shared store"),
         (&["--store", "postgres://127.0.0.1:1/x"], 1, "needs --namespace"),
         (&["--store", "mysql://127.0.0.1:1/x"], 1, "needs --namespace"),
         (&["--store", "sqlite:/nowhere/x"], 1, "needs --namespace"),
@@ -478,7 +492,7 @@ fn what_can_not_work_is_one_line_and_an_exit_code() {
         (&["--trusted-origin", "https://shop.example/path"], 1, "/path"),
         (&["--sessions-per-user", "65"], 2, "from 1 to 64"),
         (&["--idle", "soon"], 2, "--idle"),
-        (&["--idle", "13h"], 1, "longer than the lifetime"),
+        (&["--idle", "13h"], 2, "--idle 13h is longer than the lifetime, --lifetime 12h"),
         (&["--user", "ada"], 2, "NAME:PASSWORD"),
         (&["--trusted-proxy", "0.0.0.0/0"], 1, "--trusted-proxy"),
         (&["--forwarding-header", "forwarded"], 2, "--trusted-proxy"),
@@ -486,6 +500,8 @@ fn what_can_not_work_is_one_line_and_an_exit_code() {
         (&["--metrics-listen", &taken], 1, "can't listen on"),
         (&["--rotate-every", "1s", "--rotation-grace", "2s"], 1, "grace"),
         (&["--colour"], 2, "--colour"),
+        (&["--idel", "5m"], 2, "'--idle'"),
+        (&["--token-reuse", "explode"], 2, "ignore, report, end"),
     ] {
         let output = Command::new(env!("CARGO_BIN_EXE_kvolt-app")).args(options).output().unwrap();
         let error = String::from_utf8(output.stderr).unwrap();
@@ -496,20 +512,20 @@ fn what_can_not_work_is_one_line_and_an_exit_code() {
 }
 
 #[test]
-fn it_is_configured_by_the_environment_too() {
+fn options_are_read_from_the_environment() {
     let run = |name: &str, value: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kvolt-app"));
         let output = command.env(name, value).args(["--listen", "127.0.0.1:0"]).output().unwrap();
         String::from_utf8(output.stderr).unwrap()
     };
-    assert!(run("KVOLT_STORE", "memcached://localhost").contains("there are memory:"));
+    assert!(run("KVOLT_STORE", "memcached://localhost").contains("the stores are memory:"));
     assert!(run("KVOLT_IDLE", "soon").contains("--idle"));
     assert!(run("KVOLT_LIFETIME", "1s").contains("longer than the lifetime"));
     assert!(run("KVOLT_USER", "ada").contains("NAME:PASSWORD"));
 }
 
 #[test]
-fn every_answer_protects_the_page_it_may_be() {
+fn every_response_has_security_headers() {
     let app = App::start();
     for path in ["/", "/profile", "/style.css", "/nothing-here"] {
         let answer = app.client().get(path);

@@ -1,4 +1,4 @@
-//! What several deployments, and several versions, of the running program do to each other on one store.
+//! Several deployments, and several versions, of the program on one store.
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 mod support;
@@ -6,7 +6,7 @@ mod support;
 use kvolt_servers::{MariaDb, Postgres, Redis};
 use support::{App, Client};
 
-/// A server, and how to get at what is in it.
+/// A server, and access to its contents.
 enum Server {
     Redis(Redis),
     Postgres(Postgres),
@@ -14,7 +14,7 @@ enum Server {
 }
 
 impl Server {
-    /// Each kind, one after the other.
+    /// Runs a test on each kind of server.
     fn each(test: impl Fn(&Self)) {
         test(&Self::Redis(Redis::start()));
         test(&Self::Postgres(Postgres::builder().fsync(false).start()));
@@ -64,12 +64,11 @@ fn id(client: &mut Client) -> String {
     own["id"].as_str().unwrap().to_owned()
 }
 
-/// What makes a record's data unreadable, and what makes its envelope so.
+/// Replacements that make a record's data unreadable, or its envelope.
 const DAMAGES: [(&str, &str); 2] =
     [("\"counter\":0", "\"counter\":null"), ("\"seed\"", "\"need\"")];
 
-/// Two versions side by side, or one that is rolled back: a session that can't be read hides no
-/// other, and whoever may end it can.
+/// With two versions side by side, or after a rollback, some sessions can't be decoded.
 #[test]
 fn unreadable_session_hides_no_other_and_can_be_ended() {
     Server::each(|server| {
@@ -84,7 +83,7 @@ fn unreadable_session_hides_no_other_and_can_be_ended() {
                 server.damage(id, from, to);
             }
             for device in &mut devices[..2] {
-                assert_eq!(device.get("/profile").status, 500, "its own can't be read");
+                assert_eq!(device.get("/profile").status, 500, "its session can't be decoded");
             }
             let mut phone = devices[2].clone();
             assert_eq!((phone.get("/profile").status, laptop.get("/profile").status), (200, 200));
@@ -94,19 +93,23 @@ fn unreadable_session_hides_no_other_and_can_be_ended() {
             assert_eq!((list.len(), unreadable.len()), (4, 2), "{list:?}");
             let page = laptop.get("/");
             assert_eq!(page.status, 200);
-            let everybody = root.get("/admin");
-            assert_eq!(everybody.status, 200);
-            assert_eq!(everybody.json()["sessions"].as_array().unwrap().len(), 4 + 2);
+            let all = root.get("/admin");
+            assert_eq!(all.status, 200);
+            assert_eq!(all.json()["sessions"].as_array().unwrap().len(), 4 + 2);
             for id in &lost {
-                assert!(page.text.contains(id) && everybody.text.contains(id), "{id}");
+                assert!(page.text.contains(id) && all.text.contains(id), "{id}");
                 let path = format!("/sessions/{id}");
-                assert_eq!(bob.send("DELETE", &path, &[], "").status, 404, "it is not his");
+                assert_eq!(
+                    bob.send("DELETE", &path, &[], "").status,
+                    404,
+                    "it belongs to another user"
+                );
             }
 
-            // By its user, from the page; by an administrator; and with the others.
+            // Ended by its user on the page, by an administrator, and with the others.
             let ended = laptop.submit("/", &format!("/sessions/{}/end", lost[0]), "");
             assert_eq!(ended.status, 303, "{}", ended.text);
-            assert!(laptop.get("/").text.contains("That session was ended."));
+            assert!(laptop.get("/").text.contains("The session was ended."));
             let path = format!("/admin/sessions/{}/end", lost[1]);
             assert_eq!(root.post(&path).json()["ended"], 1);
             for device in &mut devices[..2] {
@@ -122,9 +125,9 @@ fn unreadable_session_hides_no_other_and_can_be_ended() {
     });
 }
 
-/// Its client is neither let in nor locked out.
+/// Its client is not admitted, and can sign in and out.
 #[test]
-fn unreadable_session_is_signed_out_and_logged_in_over() {
+fn unreadable_session_is_replaced_by_a_sign_in() {
     Server::each(|server| {
         let app = server.app("shop");
         let (data, envelope) = (DAMAGES[0], DAMAGES[1]);
@@ -133,7 +136,7 @@ fn unreadable_session_is_signed_out_and_logged_in_over() {
         for ((from, to), path, status, left) in [
             (data, "/logout", 200, 0),
             (data, "/login", 200, 1),
-            // No token of it can be verified: it stays, and can be ended by its id.
+            // Its token can't be verified: it stays, and can be ended by its id.
             (envelope, "/logout", 500, 1),
             (envelope, "/login", 200, 2),
         ] {
@@ -153,7 +156,7 @@ fn unreadable_session_is_signed_out_and_logged_in_over() {
             assert_eq!(other.post("/sessions/revoke-all").status, 200);
             assert_eq!(count(), 0);
         }
-        // A program, by its header.
+        // The same by header.
         let form = format!("username=ada&password={}", support::PASSWORD);
         let login = app.client().post_form("/api/login", &form);
         let token = login.header("x-session-id").unwrap();
@@ -168,22 +171,22 @@ fn unreadable_session_is_signed_out_and_logged_in_over() {
 
 /// Two deployments on one server, whose accounts have the same ids.
 #[test]
-fn deployments_on_one_server_do_not_meet() {
+fn namespaces_on_one_server_are_separate() {
     Server::each(|server| {
         let (shop, staging) = (server.app("shop"), server.app("shop_staging"));
         let mut customer = shop.signed_in("ada");
         let mut devices = [shop.signed_in("ada"), shop.signed_in("ada")];
         let (mut admin, mut tester) = (staging.signed_in("root"), staging.signed_in("ada"));
-        // A session of the one opens nothing in the other, not even an administrator's.
+        // A session is unknown in the other deployment, even an administrator's.
         for client in [&customer, &devices[0], &shop.signed_in("root")] {
-            let mut there = staging.moved(client);
+            let mut moved = staging.moved(client);
             for path in ["/profile", "/sessions", "/admin"] {
-                assert_eq!(there.get(path).status, 401, "{path}");
+                assert_eq!(moved.get(path).status, 401, "{path}");
             }
-            assert_eq!(there.post("/logout").status, 200);
+            assert_eq!(moved.post("/logout").status, 200);
         }
         assert_eq!(shop.moved(&admin).get("/admin").status, 401);
-        // Nobody sees or ends what is the other's.
+        // Sessions of the other deployment are not listed and can't be ended.
         assert_eq!(tester.get("/sessions").json().as_array().unwrap().len(), 1);
         assert_eq!(admin.get("/admin").json()["sessions"].as_array().unwrap().len(), 2);
         let theirs = id(&mut devices[1]);

@@ -1,6 +1,6 @@
-//! Several instances of the running program on one store elsewhere, healthy and failing.
+//! Several instances of the running program on one remote store, healthy and failing.
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
-#![allow(clippy::print_stdout, reason = "the times that it took are told, not asserted")]
+#![allow(clippy::print_stdout, reason = "durations are printed, not asserted")]
 #![allow(clippy::disallowed_methods, reason = "the program's clock can't be moved from outside")]
 
 mod support;
@@ -11,11 +11,11 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use kvolt_servers::{MariaDb, Postgres, Proxy, Redis};
-use support::elsewhere::Elsewhere;
+use support::remote::StoreServer;
 use support::socket::Socket;
 use support::{App, Client};
 
-fn the_same_routes_and_answers(store: &Elsewhere) {
+fn instances_share_sessions(store: &StoreServer) {
     let (one, other) = (store.instance(&[]), store.instance(&[]));
     let mut ada = one.signed_in("ada");
     let mut there = other.moved(&ada);
@@ -37,12 +37,12 @@ fn the_same_routes_and_answers(store: &Elsewhere) {
     assert_eq!(one.moved(&there).get("/counter").status, 401);
 
     let mut again = one.signed_in("ada");
-    let mut elsewhere = other.signed_in("ada");
+    let mut second = other.signed_in("ada");
     assert_eq!(again.post("/sessions/revoke-all").status, 200);
-    assert_eq!(elsewhere.get("/profile").status, 401);
+    assert_eq!(second.get("/profile").status, 401);
 }
 
-fn sessions_survive_a_restart_of_the_program(store: &Elsewhere) {
+fn sessions_survive_a_restart_of_the_program(store: &StoreServer) {
     let mut one = store.instance(&[]);
     let mut ada = one.signed_in("ada");
     assert_eq!(ada.post("/counter").json()["counter"], 1);
@@ -51,7 +51,7 @@ fn sessions_survive_a_restart_of_the_program(store: &Elsewhere) {
     assert_eq!(next.moved(&ada).post("/counter").json()["counter"], 2);
 }
 
-fn a_thousand_posts_to_two_instances_count_a_thousand(store: &Elsewhere) {
+fn a_thousand_posts_to_two_instances_count_a_thousand(store: &StoreServer) {
     let (one, other) = (store.instance(&[]), store.instance(&[]));
     let ada = one.signed_in("ada");
     std::thread::scope(|scope| {
@@ -67,24 +67,30 @@ fn a_thousand_posts_to_two_instances_count_a_thousand(store: &Elsewhere) {
     assert_eq!(one.moved(&ada).get("/counter").json()["counter"], 200);
 }
 
-/// The store goes away and comes back: an outage is no logout.
-fn an_outage_is_a_503_and_no_logout(store: &Elsewhere) {
+/// The store fails and recovers: no session ends.
+fn an_outage_is_a_503_and_no_logout(store: &StoreServer) {
     let app = store.instance(&[]);
     let mut ada = app.signed_in("ada");
     let jar = ada.jar.clone();
     let proxy = store.proxy.as_ref().unwrap();
-    for (fault, hurt) in [("cut", Proxy::cut as fn(&Proxy)), ("blackhole", Proxy::blackhole)] {
-        hurt(proxy);
+    for (fault, disturb) in [("cut", Proxy::cut as fn(&Proxy)), ("blackhole", Proxy::blackhole)] {
+        disturb(proxy);
         for path in ["/profile", "/", "/sessions"] {
             let began = Instant::now();
             let answer = ada.get(path);
             let took = began.elapsed();
             assert_eq!(answer.status, 503, "{fault}, {path}: {}", answer.text);
             assert!(answer.header("retry-after").is_some());
-            assert!(answer.header("set-cookie").is_none(), "the cookie is not touched");
+            assert!(answer.header("set-cookie").is_none(), "the cookie stays");
             assert!(took < Duration::from_secs(10), "{fault}, {path}: {took:?}");
         }
-        assert_eq!(ada.post("/logout").status, 503, "it did not happen, and is not said to have");
+        assert_eq!(ada.post("/logout").status, 503, "a failed sign-out is an error");
+        assert_eq!(ada.get("/profile").json()["error"], "unavailable");
+        let browser = Client { browser: true, ..ada.clone() };
+        let page = browser.clone().get("/");
+        assert_eq!((page.status, page.header("retry-after").is_some()), (503, true));
+        assert!(page.text.contains("<h1>Temporarily unavailable</h1>"), "{}", page.text);
+        assert_eq!((ada.get("/readyz").status, ada.get("/healthz").status), (503, 200));
         assert_eq!(ada.jar, jar);
         proxy.restore();
         let restored = Instant::now();
@@ -97,31 +103,35 @@ fn an_outage_is_a_503_and_no_logout(store: &Elsewhere) {
     assert_eq!(ada.post("/logout").status, 200);
 }
 
-fn with_a_near_cache_a_logout_elsewhere_is_seen_within_the_bound(store: &Elsewhere) {
+fn a_remote_logout_reaches_a_near_cache_within_the_bound(store: &StoreServer) {
     let near = ["--near-cache", "1s"];
     let one =
         App::start_with(&[&["--store", &store.direct, "--namespace", "app"], &near[..]].concat());
     let other = store.instance(&near);
     let proxy = store.proxy.as_ref().unwrap();
-    // Hurts what is between the other instance and the store, ends a session, and says how the
-    // other instance answered from then on: until when with the session, and with what after it.
-    let end_while = |hurt: fn(&Proxy)| {
+    // Disturbs the other instance's connection to the store, and ends a session. Returns how long
+    // the other instance still accepted the session, and its status after that.
+    let end_while = |disturb: fn(&Proxy)| {
         let mut ada = one.signed_in("ada");
         let mut there = other.moved(&ada);
         for _ in 0..100 {
             assert_eq!(there.get("/profile").status, 200);
             assert_eq!(ada.get("/profile").status, 200);
         }
-        hurt(proxy);
+        disturb(proxy);
         assert_eq!(ada.post("/logout").status, 200);
         let ended = Instant::now();
-        assert_eq!(one.moved(&there).get("/profile").status, 401, "here it is seen at once");
+        assert_eq!(
+            one.moved(&there).get("/profile").status,
+            401,
+            "its own instance refuses it at once"
+        );
         loop {
             let asked = ended.elapsed();
             match there.get("/profile").status {
-                200 => assert!(asked < Duration::from_secs(20), "it is never seen"),
+                200 => assert!(asked < Duration::from_secs(20), "it is never refused"),
                 answer => {
-                    assert_eq!(there.get("/sessions").status, answer, "as on a sensitive route");
+                    assert_eq!(there.get("/sessions").status, answer, "as on a strict route");
                     proxy.restore();
                     while there.get("/profile").status != 401 {
                         assert!(ended.elapsed() < Duration::from_secs(60), "it does not recover");
@@ -135,19 +145,19 @@ fn with_a_near_cache_a_logout_elsewhere_is_seen_within_the_bound(store: &Elsewhe
     assert!(times.iter().all(|(_, answer)| *answer == 401));
     times.sort();
     println!(
-        "ended elsewhere: refused after {:?} (median), {:?} (slowest of 20)",
+        "ended on another instance: refused after {:?} (median), {:?} (slowest of 20)",
         times[10].0, times[19].0
     );
     println!("connections dropped: {:?}", end_while(Proxy::drop_connections));
-    for (name, hurt) in [("cut", Proxy::cut as fn(&Proxy)), ("blackhole", Proxy::blackhole)] {
-        let (after, answer) = end_while(hurt);
-        assert_eq!(answer, 503, "it can't be asked, and is not guessed");
-        println!("{name}: answered from a copy until {after:?} after it had ended, then with 503");
+    for (name, disturb) in [("cut", Proxy::cut as fn(&Proxy)), ("blackhole", Proxy::blackhole)] {
+        let (after, answer) = end_while(disturb);
+        assert_eq!(answer, 503, "the store can't be read");
+        println!("{name}: answered from a copy for {after:?} after the end, then with 503");
     }
 }
 
-/// A WebSocket and an event stream on one instance close after the session was ended on another.
-fn open_connections_end_with_a_logout_elsewhere(store: &Elsewhere) {
+/// A WebSocket and an event stream on one instance close when the session ends on another.
+fn open_connections_end_with_a_remote_logout(store: &StoreServer) {
     for (name, near) in
         [("without copies", &[][..]), ("with a near cache", &["--near-cache", "1s"])]
     {
@@ -159,8 +169,8 @@ fn open_connections_end_with_a_logout_elsewhere(store: &Elsewhere) {
             let mut socket = Socket::open(&there, &[]).unwrap();
             let mut events = BufReader::new(there.begin("GET", "/events", &[], 0)).lines();
             let mut event = move |wanted: &str| {
-                let told = events.any(|line| line.unwrap().contains(wanted));
-                assert!(told, "{wanted} is never told");
+                let received = events.any(|line| line.unwrap().contains(wanted));
+                assert!(received, "no event {wanted}");
             };
             assert_eq!(socket.counter(), 0);
             event("\"counter\":0");
@@ -194,8 +204,8 @@ fn open_connections_end_with_a_logout_elsewhere(store: &Elsewhere) {
     }
 }
 
-/// A password that is changed on one instance ends the others everywhere, and signs in everywhere.
-fn a_changed_password_is_known_everywhere(store: &Elsewhere) {
+/// A password changed on one instance ends the other sessions and signs in on every instance.
+fn a_changed_password_reaches_every_instance(store: &StoreServer) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("accounts.json");
     for near in [&[][..], &["--near-cache", "1s"]] {
@@ -204,30 +214,34 @@ fn a_changed_password_is_known_everywhere(store: &Elsewhere) {
         let options = [&accounts[..], near].concat();
         let (one, other) = (store.instance(&options), store.instance(&options));
         let mut ada = one.signed_in("ada");
-        let mut elsewhere = [one.signed_in("ada"), other.signed_in("ada")];
-        let mut socket = Socket::open(&elsewhere[1], &[]).unwrap();
+        let mut others = [one.signed_in("ada"), other.signed_in("ada")];
+        let mut socket = Socket::open(&others[1], &[]).unwrap();
         assert_eq!(socket.counter(), 0);
         let mut bob = other.signed_in("bob");
-        for client in &mut elsewhere {
+        for client in &mut others {
             assert_eq!(other.moved(client).get("/profile").status, 200);
         }
         let changed = ada.post_form("/password", "new=another horse");
         assert_eq!((changed.status, &changed.json()["ended"]), (200, &2.into()));
         for app in [&one, &other] {
-            for client in &mut elsewhere {
+            for client in &mut others {
                 assert_eq!(app.moved(client).get("/profile").status, 401);
             }
-            assert_eq!(app.moved(&ada).get("/profile").status, 200, "who changed it goes on");
+            assert_eq!(
+                app.moved(&ada).get("/profile").status,
+                200,
+                "the session that changed it lives"
+            );
             assert_eq!(app.client().sign_in("ada", "").status, 401);
             let form = "username=ada&password=another horse";
             assert_eq!(app.client().post_form("/login", form).status, 200);
         }
         socket.ends();
         assert_eq!(bob.get("/profile").status, 200);
-        // Or the next round would count them.
+        // The next round must not count them.
         assert_eq!(ada.post("/sessions/revoke-all").status, 200);
     }
-    // Without a file there is nothing that all instances know.
+    // Without a file, instances share no accounts.
     let app = store.instance(&[]);
     let refused = app.signed_in("bob").post_form("/password", "new=another horse");
     assert_eq!(refused.status, 409);
@@ -236,28 +250,28 @@ fn a_changed_password_is_known_everywhere(store: &Elsewhere) {
     assert!(bob.get("/password").text.contains("--accounts FILE"));
 }
 
-/// Devices, limits and the audit are the same on every store.
-fn devices_limits_and_the_audit(store: &Elsewhere) {
+/// Device names, the session limit and the audit log.
+fn devices_limits_and_the_audit(store: &StoreServer) {
     let app = store.instance(&["--sessions-per-user", "2"]);
     let mut ada = app.browser();
     ada.sign_in("ada", "&remember=on");
     let mut phone = app.signed_in("ada");
     let page = ada.get("/").text;
-    for text in ["Firefox on Linux", "this one", "127.0.0.1", "<time datetime="] {
+    for text in ["Firefox on Linux", "this session", "127.0.0.1", "<time datetime="] {
         assert!(page.contains(text), "{text}: {page}");
     }
     let _third = app.signed_in("ada");
     assert_eq!(ada.get("/profile").status, 303, "it was the oldest");
     assert_eq!(phone.post("/sessions/revoke-others").json()["ended"], 1);
     let audit = app.signed_in("root").get("/audit").json();
-    for (what, reason) in [("created", ""), ("ended", "limit"), ("ended", "others revoked")] {
-        let fits = |row: &serde_json::Value| row["what"] == what && row["reason"] == reason;
-        assert!(audit.as_array().unwrap().iter().any(fits), "{what}, {reason}: {audit}");
+    for (event, reason) in [("signed_in", ""), ("ended", "limit"), ("ended", "others revoked")] {
+        let fits = |row: &serde_json::Value| row["event"] == event && row["reason"] == reason;
+        assert!(audit.as_array().unwrap().iter().any(fits), "{event}, {reason}: {audit}");
     }
 }
 
-/// One line, not a dump; and no password in it.
-fn refused_at_start(url: &str) -> String {
+/// Starts the program with a store that fails, and returns its one line without a password.
+fn startup_error(url: &str) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_kvolt-app"))
         .args(["--listen", "127.0.0.1:0", "--store", url, "--namespace", "app"])
         .env("RUST_LOG", "off")
@@ -280,36 +294,36 @@ mod redis {
 
     #[test]
     fn open_connections() {
-        open_connections_end_with_a_logout_elsewhere(&Elsewhere::redis());
+        open_connections_end_with_a_remote_logout(&StoreServer::redis());
     }
 
     #[test]
     fn accounts() {
-        let store = Elsewhere::redis();
-        a_changed_password_is_known_everywhere(&store);
+        let store = StoreServer::redis();
+        a_changed_password_reaches_every_instance(&store);
         devices_limits_and_the_audit(&store);
     }
 
     #[test]
     fn several_instances_are_one() {
-        let store = Elsewhere::redis();
-        the_same_routes_and_answers(&store);
+        let store = StoreServer::redis();
+        instances_share_sessions(&store);
         sessions_survive_a_restart_of_the_program(&store);
         a_thousand_posts_to_two_instances_count_a_thousand(&store);
     }
 
     #[test]
     fn outage() {
-        an_outage_is_a_503_and_no_logout(&Elsewhere::redis());
+        an_outage_is_a_503_and_no_logout(&StoreServer::redis());
     }
 
     #[test]
     fn near_cache() {
-        with_a_near_cache_a_logout_elsewhere_is_seen_within_the_bound(&Elsewhere::redis());
+        a_remote_logout_reaches_a_near_cache_within_the_bound(&StoreServer::redis());
     }
 
     #[test]
-    fn a_session_is_readable_unless_it_is_encrypted() {
+    fn a_session_is_readable_without_encryption() {
         let redis = Redis::start();
         let url = redis.url();
         let all = || {
@@ -330,15 +344,15 @@ mod redis {
     }
 
     #[test]
-    fn start_up_with_a_wrong_url_or_password_is_one_clear_line() {
+    fn a_wrong_url_or_password_is_one_line_at_start() {
         let server = Redis::builder().password("correct-horse").start();
         let port = server.port();
-        refused_at_start("redis://127.0.0.1:1");
-        let line = refused_at_start(&format!("redis://:hunter2@127.0.0.1:{port}"));
+        startup_error("redis://127.0.0.1:1");
+        let line = startup_error(&format!("redis://:hunter2@127.0.0.1:{port}"));
         assert!(line.contains("password"), "{line}");
-        refused_at_start(&format!("redis://127.0.0.1:{port}"));
-        refused_at_start("redis://");
-        refused_at_start("rediss://127.0.0.1:1");
+        startup_error(&format!("redis://127.0.0.1:{port}"));
+        startup_error("redis://");
+        startup_error("rediss://127.0.0.1:1");
     }
 }
 
@@ -347,41 +361,41 @@ mod postgres {
 
     #[test]
     fn open_connections() {
-        open_connections_end_with_a_logout_elsewhere(&Elsewhere::postgres());
+        open_connections_end_with_a_remote_logout(&StoreServer::postgres());
     }
 
     #[test]
     fn accounts() {
-        let store = Elsewhere::postgres();
-        a_changed_password_is_known_everywhere(&store);
+        let store = StoreServer::postgres();
+        a_changed_password_reaches_every_instance(&store);
         devices_limits_and_the_audit(&store);
     }
 
     #[test]
     fn several_instances_are_one() {
-        let store = Elsewhere::postgres();
-        the_same_routes_and_answers(&store);
+        let store = StoreServer::postgres();
+        instances_share_sessions(&store);
         sessions_survive_a_restart_of_the_program(&store);
         a_thousand_posts_to_two_instances_count_a_thousand(&store);
     }
 
     #[test]
     fn outage() {
-        an_outage_is_a_503_and_no_logout(&Elsewhere::postgres());
+        an_outage_is_a_503_and_no_logout(&StoreServer::postgres());
     }
 
     #[test]
     fn near_cache() {
-        with_a_near_cache_a_logout_elsewhere_is_seen_within_the_bound(&Elsewhere::postgres());
+        a_remote_logout_reaches_a_near_cache_within_the_bound(&StoreServer::postgres());
     }
 
     #[test]
-    fn start_up_with_a_wrong_url_or_password_is_one_clear_line() {
+    fn a_wrong_url_or_password_is_one_line_at_start() {
         let server = Postgres::builder().password("correct-horse").fsync(false).start();
         let port = server.port();
-        refused_at_start("postgres://127.0.0.1:1/kvolt");
-        refused_at_start(&format!("postgres://postgres:hunter2@127.0.0.1:{port}/postgres"));
-        refused_at_start("postgres://");
+        startup_error("postgres://127.0.0.1:1/kvolt");
+        startup_error(&format!("postgres://postgres:hunter2@127.0.0.1:{port}/postgres"));
+        startup_error("postgres://");
     }
 }
 
@@ -390,25 +404,25 @@ mod mariadb {
 
     #[test]
     fn accounts() {
-        devices_limits_and_the_audit(&Elsewhere::mariadb());
+        devices_limits_and_the_audit(&StoreServer::mariadb());
     }
 
     #[test]
     fn several_instances_are_one() {
-        let store = Elsewhere::mariadb();
-        the_same_routes_and_answers(&store);
+        let store = StoreServer::mariadb();
+        instances_share_sessions(&store);
         sessions_survive_a_restart_of_the_program(&store);
         a_thousand_posts_to_two_instances_count_a_thousand(&store);
-        let line = refused_at_start("mysql://127.0.0.1:1/kvolt");
+        let line = startup_error("mysql://127.0.0.1:1/kvolt");
         assert!(line.contains("unavailable"), "{line}");
     }
 
     #[test]
     fn outage() {
-        an_outage_is_a_503_and_no_logout(&Elsewhere::mariadb());
+        an_outage_is_a_503_and_no_logout(&StoreServer::mariadb());
     }
 
-    /// The server's defaults decide what a statement does where the store does not.
+    /// Settings of the server must not change what the store's statements do.
     #[test]
     fn defaults_of_the_server_undo_nothing() {
         for defaults in [
@@ -436,7 +450,7 @@ mod mariadb {
             assert_eq!(phone.post("/counter").json()["counter"], 1);
             assert_eq!(ada.post("/logout").status, 200);
             assert_eq!(replay.get("/profile").status, 401, "{defaults:?}");
-            // Its connections go, and what they have not committed goes with them.
+            // Uncommitted changes are lost with the connections.
             one.signal("-KILL");
             assert_eq!(replay.get("/profile").status, 401, "{defaults:?}");
             assert_eq!(other.moved(&phone).get("/counter").json()["counter"], 1, "{defaults:?}");
@@ -449,35 +463,41 @@ mod sqlite {
 
     #[test]
     fn open_connections() {
-        open_connections_end_with_a_logout_elsewhere(&Elsewhere::sqlite());
+        open_connections_end_with_a_remote_logout(&StoreServer::sqlite());
     }
 
     #[test]
     fn accounts() {
-        let store = Elsewhere::sqlite();
-        a_changed_password_is_known_everywhere(&store);
+        let store = StoreServer::sqlite();
+        a_changed_password_reaches_every_instance(&store);
         devices_limits_and_the_audit(&store);
     }
 
     #[test]
     fn several_instances_are_one() {
-        let store = Elsewhere::sqlite();
-        the_same_routes_and_answers(&store);
+        let store = StoreServer::sqlite();
+        instances_share_sessions(&store);
         sessions_survive_a_restart_of_the_program(&store);
         a_thousand_posts_to_two_instances_count_a_thousand(&store);
     }
 
     #[test]
-    fn start_up_with_a_wrong_path_is_one_clear_line() {
-        refused_at_start("sqlite:/no/such/folder/sessions.db");
-        refused_at_start("sqlite:/");
+    fn a_wrong_path_is_one_line_at_start() {
+        startup_error("sqlite:/no/such/folder/sessions.db");
+        startup_error("sqlite:/");
     }
 }
 
-/// A store that answers, but not with what was asked for: nobody is logged out by that either.
-fn while_it_refuses(app: &App, ada: &mut Client, path: &str, refused: &dyn Fn(), cured: &dyn Fn()) {
+/// Asserts that no session ends while the store answers every request with an error.
+fn assert_recovers(
+    app: &App,
+    ada: &mut Client,
+    path: &str,
+    break_it: &dyn Fn(),
+    repair: &dyn Fn(),
+) {
     let jar = ada.jar.clone();
-    refused();
+    break_it();
     let form = "username=ada&password=correct horse";
     let mut visitor = app.client();
     let answer = visitor.post_form("/login", form);
@@ -487,13 +507,13 @@ fn while_it_refuses(app: &App, ada: &mut Client, path: &str, refused: &dyn Fn(),
     assert_eq!(answer.status, 503, "{}", answer.text);
     assert!(answer.header("retry-after").is_some());
     assert_eq!(ada.jar, jar);
-    cured();
-    let cured = Instant::now();
+    repair();
+    let repaired = Instant::now();
     while ada.post(path).status != 200 {
-        assert!(cured.elapsed() < Duration::from_secs(30), "it does not recover");
+        assert!(repaired.elapsed() < Duration::from_secs(30), "it does not recover");
         sleep(Duration::from_millis(20));
     }
-    println!("served again {:?} after it was cured", cured.elapsed());
+    println!("served again {:?} after the repair", repaired.elapsed());
     assert_eq!(ada.get("/profile").status, 200);
 }
 
@@ -510,7 +530,7 @@ mod refusing {
         };
         let mut refuse = |refused: &str, cured: &str| {
             let (refused, cured) = (|| cli(refused), || cli(cured));
-            while_it_refuses(&app, &mut ada, "/counter", &refused, &cured);
+            assert_recovers(&app, &mut ada, "/counter", &refused, &cured);
         };
         refuse("CONFIG SET maxmemory 1", "CONFIG SET maxmemory 0");
         refuse("REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE");
@@ -536,10 +556,10 @@ mod refusing {
             let now = || postgres.psql("SHOW default_transaction_read_only");
             kvolt_servers::wait_until("the setting is read", || now().trim() == on);
         };
-        while_it_refuses(&app, &mut ada, "/counter", &|| read_only("on"), &|| read_only("off"));
-        let lost = "ALTER TABLE app_sessions RENAME TO elsewhere";
-        let found = "ALTER TABLE elsewhere RENAME TO app_sessions";
-        while_it_refuses(&app, &mut ada, "/counter", &|| sql(&[lost]), &|| sql(&[found]));
+        assert_recovers(&app, &mut ada, "/counter", &|| read_only("on"), &|| read_only("off"));
+        let lost = "ALTER TABLE app_sessions RENAME TO moved";
+        let found = "ALTER TABLE moved RENAME TO app_sessions";
+        assert_recovers(&app, &mut ada, "/counter", &|| sql(&[lost]), &|| sql(&[found]));
     }
 
     #[test]
@@ -551,7 +571,7 @@ mod refusing {
             mariadb.sql(&format!("RENAME TABLE {from} TO {to}"));
         };
         let (lost, found) =
-            (|| rename("app_sessions", "elsewhere"), || rename("elsewhere", "app_sessions"));
-        while_it_refuses(&app, &mut ada, "/counter", &lost, &found);
+            (|| rename("app_sessions", "moved"), || rename("moved", "app_sessions"));
+        assert_recovers(&app, &mut ada, "/counter", &lost, &found);
     }
 }

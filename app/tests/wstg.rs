@@ -1,4 +1,4 @@
-//! The chapter on session management of the OWASP Web Security Testing Guide, one test an item,
+//! The session management chapter of the OWASP Web Security Testing Guide: one test for each item,
 //! against the running program on each store.
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 #![allow(clippy::disallowed_methods, reason = "the program's clock can't be moved from outside")]
@@ -8,11 +8,11 @@ mod support;
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use support::elsewhere::Elsewhere;
+use support::remote::StoreServer;
 use support::socket::Socket;
 use support::{Client, PASSWORD, csrf_token, with_id_of};
 
-/// Every path that needs a session.
+/// The paths that require a session.
 const PRIVATE: [&str; 9] = [
     "/profile",
     "/counter",
@@ -25,36 +25,36 @@ const PRIVATE: [&str; 9] = [
     "/audit",
 ];
 
-/// Has all of them run on each store, as tests of a module that is named for it.
+/// Runs all tests on each store, in a module named after the store.
 macro_rules! on_each_store {
     ($($store:ident),*) => { $(mod $store {
-        use super::Elsewhere;
+        use super::StoreServer;
         tests_on! { $store:
-            wstg_sess_01_tokens_say_nothing_and_can_not_be_guessed_or_made_up,
-            wstg_sess_02_the_cookie_has_the_attributes_that_protect_it,
-            wstg_sess_03_no_token_from_before_a_sign_in_is_good_after_it,
-            wstg_sess_04_tokens_are_in_the_cookie_and_nowhere_else,
-            wstg_sess_05_no_other_site_changes_anything,
+            wstg_sess_01_tokens_are_random_and_unguessable,
+            wstg_sess_02_the_cookie_has_all_protecting_attributes,
+            wstg_sess_03_a_sign_in_replaces_the_token,
+            wstg_sess_04_tokens_are_in_the_cookie_only,
+            wstg_sess_05_other_sites_change_nothing,
             wstg_sess_06_a_sign_out_is_final_everywhere,
             wstg_sess_07_sessions_end_by_the_server_s_clock,
-            wstg_sess_08_nothing_that_was_begun_is_taken_for_something_else,
-            wstg_sess_09_a_stolen_token_is_hard_to_get_and_soon_worthless,
-            wstg_sess_10_no_token_that_a_client_can_make_is_believed,
-            wstg_sess_11_sessions_at_once_are_seen_limited_and_ended,
+            wstg_sess_08_unfinished_sign_ins_have_no_effect,
+            wstg_sess_09_a_stolen_token_is_soon_invalid,
+            wstg_sess_10_forged_tokens_are_refused,
+            wstg_sess_11_concurrent_sessions_are_limited_and_ended,
         }
     })* };
 }
 
 macro_rules! tests_on {
     ($store:ident: $($name:ident,)*) => {
-        $(#[test] fn $name() { super::$name(&Elsewhere::$store()); })*
+        $(#[test] fn $name() { super::$name(&StoreServer::$store()); })*
     };
 }
 
 on_each_store!(memory, redis, postgres, mariadb, sqlite);
 
 /// Session management schema.
-fn wstg_sess_01_tokens_say_nothing_and_can_not_be_guessed_or_made_up(store: &Elsewhere) {
+fn wstg_sess_01_tokens_are_random_and_unguessable(store: &StoreServer) {
     let app = store.instance(&["--sessions-per-user", "unlimited"]);
     let tokens: Vec<String> = (0..50).map(|_| app.signed_in("ada").token().to_owned()).collect();
     assert_eq!(tokens.iter().collect::<HashSet<_>>().len(), 50);
@@ -62,7 +62,7 @@ fn wstg_sess_01_tokens_say_nothing_and_can_not_be_guessed_or_made_up(store: &Els
         assert_eq!(token.len(), 48, "an id of 96 bits, 144 random bits and a mark of 48");
         assert!(token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)));
     }
-    // At no place have they more in common than chance gives.
+    // Each position varies as random characters do.
     for place in 0..48 {
         let different: HashSet<u8> = tokens.iter().map(|token| token.as_bytes()[place]).collect();
         assert!(different.len() > 16, "{place}: {different:?}");
@@ -88,7 +88,7 @@ fn wstg_sess_01_tokens_say_nothing_and_can_not_be_guessed_or_made_up(store: &Els
 }
 
 /// Cookie attributes.
-fn wstg_sess_02_the_cookie_has_the_attributes_that_protect_it(store: &Elsewhere) {
+fn wstg_sess_02_the_cookie_has_all_protecting_attributes(store: &StoreServer) {
     let app = store.instance(&["--behind-tls"]);
     let login = app.client().sign_in("ada", "");
     let cookies: Vec<_> = login.headers_of("set-cookie").collect();
@@ -108,7 +108,7 @@ fn wstg_sess_02_the_cookie_has_the_attributes_that_protect_it(store: &Elsewhere)
 }
 
 /// Session fixation.
-fn wstg_sess_03_no_token_from_before_a_sign_in_is_good_after_it(store: &Elsewhere) {
+fn wstg_sess_03_a_sign_in_replaces_the_token(store: &StoreServer) {
     let app = store.instance(&[]);
     let mut victim = app.client();
     let chosen = "A".repeat(48);
@@ -119,20 +119,20 @@ fn wstg_sess_03_no_token_from_before_a_sign_in_is_good_after_it(store: &Elsewher
     assert_ne!(victim.token(), chosen);
     assert_eq!(victim.get("/profile").status, 200);
     assert_eq!(attacker.get("/profile").status, 401);
-    // One that the server made, as bob, who leads ada to sign in over it.
+    // An attacker plants a valid session, and the victim signs in with it.
     let mut attacker = app.signed_in("bob");
     let mut victim = attacker.clone();
     victim.sign_in("ada", "");
     assert_eq!(attacker.get("/profile").status, 401);
     assert_eq!(victim.get("/profile").json()["name"], "ada");
-    // By header too.
+    // The same by header.
     let form = [("content-type", "application/x-www-form-urlencoded"), ("x-session-id", &*chosen)];
     let body = format!("username=ada&password={PASSWORD}");
     let login = app.client().send("POST", "/api/login", &form, &body);
     assert_ne!(login.header("x-session-id").unwrap(), chosen);
     let header = [("x-session-id", &*chosen)];
     assert_eq!(app.client().send("GET", "/api/profile", &header, "").status, 401);
-    // Proving it again changes the token as well, and the former one goes after its grace.
+    // A confirmed password changes the token too, and the previous one ends after its grace.
     let app = store.instance(&["--rotation-grace", "1ms"]);
     let mut ada = app.signed_in("ada");
     let mut saved = ada.clone();
@@ -144,7 +144,7 @@ fn wstg_sess_03_no_token_from_before_a_sign_in_is_good_after_it(store: &Elsewher
 }
 
 /// Exposed session variables.
-fn wstg_sess_04_tokens_are_in_the_cookie_and_nowhere_else(store: &Elsewhere) {
+fn wstg_sess_04_tokens_are_in_the_cookie_only(store: &StoreServer) {
     let app = store.instance(&[]);
     let mut root = app.browser();
     root.sign_in("root", "");
@@ -160,7 +160,7 @@ fn wstg_sess_04_tokens_are_in_the_cookie_and_nowhere_else(store: &Elsewhere) {
         assert!(answer.header("vary").unwrap().to_lowercase().contains("cookie"), "{path}");
         assert_eq!(answer.header("referrer-policy").as_deref(), Some("same-origin"));
     }
-    // It is taken from nowhere else.
+    // The token is read from the cookie only.
     let mut client = app.client();
     for path in ["session_id", "token", "sid", "x-session-id"]
         .map(|name| format!("/profile?{name}={token}"))
@@ -178,7 +178,7 @@ fn wstg_sess_04_tokens_are_in_the_cookie_and_nowhere_else(store: &Elsewhere) {
 }
 
 /// Cross-site request forgery.
-fn wstg_sess_05_no_other_site_changes_anything(store: &Elsewhere) {
+fn wstg_sess_05_other_sites_change_nothing(store: &StoreServer) {
     let app = store.instance(&[]);
     let mut ada = app.browser();
     ada.sign_in("ada", "");
@@ -200,7 +200,7 @@ fn wstg_sess_05_no_other_site_changes_anything(store: &Elsewhere) {
         [("sec-fetch-site", "cross-site"), ("origin", "https://evil.test"), ("origin", "null")]
     {
         for path in acts {
-            // Even with a form token, which it can't know.
+            // Even with a form token, which another site can't know.
             let body = format!("csrf_token={token}");
             let refused = cross.send("POST", path, &[from, form], &body);
             assert_eq!(refused.status, 403, "{path} from {from:?}");
@@ -219,7 +219,7 @@ fn wstg_sess_05_no_other_site_changes_anything(store: &Elsewhere) {
 }
 
 /// Logout functionality.
-fn wstg_sess_06_a_sign_out_is_final_everywhere(store: &Elsewhere) {
+fn wstg_sess_06_a_sign_out_is_final_everywhere(store: &StoreServer) {
     let app = store.instance(&[]);
     let mut root = app.signed_in("root");
     let mut replay = root.clone();
@@ -241,14 +241,14 @@ fn wstg_sess_06_a_sign_out_is_final_everywhere(store: &Elsewhere) {
     let header = [("x-session-id", replay.token())];
     assert_eq!(app.client().send("GET", "/api/profile", &header, "").status, 401);
     assert!(replay.get("/").text.contains("Sign in"));
-    assert_eq!(replay.post("/logout").status, 200, "a second one is no error");
-    // A new sign-in revives nothing.
+    assert_eq!(replay.post("/logout").status, 200, "a second sign-out is no error");
+    // A new sign-in does not revive the old session.
     app.signed_in("root");
     assert_eq!(replay.get("/profile").status, 401);
 }
 
 /// Session timeout.
-fn wstg_sess_07_sessions_end_by_the_server_s_clock(store: &Elsewhere) {
+fn wstg_sess_07_sessions_end_by_the_server_s_clock(store: &StoreServer) {
     let timeouts = ["--idle", "2s", "--lifetime", "5s", "--remember-lifetime", "3s"];
     let app = store.instance(&timeouts);
     let mut remembered = app.client();
@@ -256,7 +256,7 @@ fn wstg_sess_07_sessions_end_by_the_server_s_clock(store: &Elsewhere) {
     let mut idle = app.signed_in("ada");
     let began = Instant::now();
     let mut used = app.signed_in("ada");
-    // What only looks keeps nothing alive, and what a cookie says of itself counts for nothing.
+    // An open connection does not extend a session, and the cookie's own lifetime has no effect.
     idle.jar.insert("Max-Age".into(), "999999".into());
     let mut watching = Socket::open(&idle, &[]).unwrap();
     let watching = std::thread::spawn(move || {
@@ -264,7 +264,7 @@ fn wstg_sess_07_sessions_end_by_the_server_s_clock(store: &Elsewhere) {
         watching.ends();
     });
     while !watching.is_finished() {
-        assert_eq!(used.get("/profile").status, 200, "it is in use: {:?}", began.elapsed());
+        assert_eq!(used.get("/profile").status, 200, "a session in use: {:?}", began.elapsed());
     }
     watching.join().unwrap();
     assert_eq!(idle.get("/profile").status, 401);
@@ -275,9 +275,9 @@ fn wstg_sess_07_sessions_end_by_the_server_s_clock(store: &Elsewhere) {
 }
 
 /// Session puzzling.
-fn wstg_sess_08_nothing_that_was_begun_is_taken_for_something_else(store: &Elsewhere) {
+fn wstg_sess_08_unfinished_sign_ins_have_no_effect(store: &StoreServer) {
     let app = store.instance(&[]);
-    // Nobody is somebody by having begun: failed, wrong and unfinished sign-ins leave nothing.
+    // Failed and unfinished sign-ins create no session.
     let mut visitor = app.client();
     visitor.get("/?next=/admin");
     visitor.get("/login?next=/admin");
@@ -288,7 +288,7 @@ fn wstg_sess_08_nothing_that_was_begun_is_taken_for_something_else(store: &Elsew
     for path in PRIVATE {
         assert_eq!(visitor.get(path).status, 401, "{path}");
     }
-    // A failed sign-in as another, and another's password, change nobody's identity.
+    // A failed sign-in as another user does not change the session's user.
     let mut ada = app.signed_in("ada");
     assert_eq!(ada.post_form("/login", "username=root&password=wrong").status, 401);
     let both = format!("username=root&password={PASSWORD}");
@@ -304,13 +304,13 @@ fn wstg_sess_08_nothing_that_was_begun_is_taken_for_something_else(store: &Elsew
         1
     );
     assert_eq!(ada.get("/profile").json()["role"], "user");
-    // A sign-in as another makes another's session, with nothing of the first one's.
+    // A sign-in as another user creates a new session without the old data.
     let mut first = ada.clone();
     assert_eq!(ada.sign_in("bob", "").status, 200);
     assert_eq!(ada.get("/profile").json()["name"], "bob");
     assert_eq!(ada.get("/counter").json()["counter"], 0);
     assert_eq!(first.get("/profile").status, 401);
-    // Public names are no tokens.
+    // Session ids are not tokens.
     let id = ada.get("/sessions").json()[0]["id"].as_str().unwrap().to_owned();
     for name in [id.clone(), id.repeat(2), with_id_of(ada.token(), first.token())] {
         let mut client = app.client();
@@ -320,11 +320,11 @@ fn wstg_sess_08_nothing_that_was_begun_is_taken_for_something_else(store: &Elsew
 }
 
 /// Session hijacking.
-fn wstg_sess_09_a_stolen_token_is_hard_to_get_and_soon_worthless(store: &Elsewhere) {
+fn wstg_sess_09_a_stolen_token_is_soon_invalid(store: &StoreServer) {
     let app = store.instance(&["--behind-tls"]);
     let cookie = app.client().sign_in("ada", "").header("set-cookie").unwrap();
     assert!(cookie.contains("; Secure") && cookie.contains("; HttpOnly"), "{cookie}");
-    // Plain cookies, which anybody on the way can plant, are not read there.
+    // The plain cookie, which an attacker on the network can plant, is not read.
     let mut planted = app.client();
     planted.jar.insert("session_id".into(), cookie.split(['=', ';']).nth(1).unwrap().to_owned());
     assert_eq!(planted.get("/profile").status, 401);
@@ -343,15 +343,15 @@ fn wstg_sess_09_a_stolen_token_is_hard_to_get_and_soon_worthless(store: &Elsewhe
     while ada.token() == stolen {
         assert_eq!(ada.get("/profile").status, 200);
     }
-    // Whichever of the two uses the old token then: it is refused, and the session ends for both.
+    // If the old token is used again, it is refused, and the session ends for both.
     assert_eq!(thief.get_while("/profile", 200).status, 401);
-    // For another grace, a request may be late, and is no sign of a theft.
+    // During another grace, a late request is not taken for a theft.
     std::thread::sleep(Duration::from_millis(50));
     assert_eq!(thief.get("/profile").status, 401);
     assert_eq!(ada.get_while("/profile", 200).status, 401);
-    let told = app.signed_in("root").get("/audit").text;
-    assert!(told.contains("\"reused\"") && told.contains("\"reuse\""), "{told}");
-    // And its owner sees a session that is not theirs, and ends it.
+    let audit = app.signed_in("root").get("/audit").text;
+    assert!(audit.contains("\"reused\"") && audit.contains("\"reuse\""), "{audit}");
+    // The owner sees the unknown session in the list, and ends it.
     let app = store.instance(&[]);
     let mut thief = app.signed_in("bob");
     let mut bob = app.signed_in("bob");
@@ -362,11 +362,11 @@ fn wstg_sess_09_a_stolen_token_is_hard_to_get_and_soon_worthless(store: &Elsewhe
     assert_eq!(thief.get("/profile").status, 401);
 }
 
-/// JSON Web Tokens: there are none, and nothing else that says by itself whose it is.
-fn wstg_sess_10_no_token_that_a_client_can_make_is_believed(store: &Elsewhere) {
+/// JSON Web Tokens: the program uses none, and accepts no token without a stored session.
+fn wstg_sess_10_forged_tokens_are_refused(store: &StoreServer) {
     let app = store.instance(&[]);
     let mut ada = app.signed_in("ada");
-    assert!(!ada.token().contains('.'), "it has no parts");
+    assert!(!ada.token().contains('.'), "not a JWT");
     // {"alg":"none"} and {"sub":"3","name":"root","role":"admin"}, unsigned and badly signed.
     let (none, root) =
         ("eyJhbGciOiJub25lIn0", "eyJzdWIiOiIzIiwibmFtZSI6InJvb3QiLCJyb2xlIjoiYWRtaW4ifQ");
@@ -384,12 +384,12 @@ fn wstg_sess_10_no_token_that_a_client_can_make_is_believed(store: &Elsewhere) {
             assert_eq!(app.client().send("GET", "/api/profile", &header, "").status, 401);
         }
     }
-    // What a user may do is asked for on the server each time, and is not in the client's hands.
+    // Permissions are checked on the server.
     assert_eq!(ada.get("/admin").status, 403);
 }
 
 /// Concurrent sessions.
-fn wstg_sess_11_sessions_at_once_are_seen_limited_and_ended(store: &Elsewhere) {
+fn wstg_sess_11_concurrent_sessions_are_limited_and_ended(store: &StoreServer) {
     let app = store.instance(&["--sessions-per-user", "3"]);
     let mut ada: Vec<Client> = (0..4).map(|_| app.signed_in("ada")).collect();
     let mut bob = app.signed_in("bob");

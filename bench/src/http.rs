@@ -127,7 +127,7 @@ pub(crate) async fn kvolt() -> App {
     async fn profile(user: kvolt::middleware::Session<User>) -> String {
         user.name.clone()
     }
-    let sessions = Sessions::new(Manager::<User>::new(MemoryStore::new(), IDLE));
+    let sessions = Sessions::new(Manager::<User>::new(MemoryStore::new()));
     let router = Router::new()
         .route("/profile", get(profile))
         .route_layer(sessions.layer())

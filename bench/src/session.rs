@@ -1,7 +1,5 @@
 //! Reading a session, beside reading the entry it lives in.
 
-use std::time::Duration;
-
 use kvolt::cache::{AfterRead, Key, MemoryStore};
 use kvolt::session::{Access, Manager, Ready, Record, Token};
 
@@ -26,7 +24,7 @@ pub(crate) struct World {
 
 pub(crate) fn world(sessions: u64) -> World {
     let store = MemoryStore::new();
-    let manager = Manager::new(store.clone(), Duration::from_secs(30 * 60));
+    let manager = Manager::new(store.clone());
     let create = |id| now(manager.create(User { id })).expect("there is room");
     let tokens = (0..sessions).map(create).collect();
     World { store, manager, tokens }

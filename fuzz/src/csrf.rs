@@ -1,5 +1,4 @@
 use std::sync::OnceLock;
-use std::time::Duration;
 
 use kvolt_cache::MemoryStore;
 use kvolt_session::{CsrfToken, Manager, SessionSnapshot};
@@ -35,7 +34,7 @@ pub fn csrf(data: &[u8]) {
 }
 
 fn session() -> SessionSnapshot<()> {
-    let manager = Manager::new(MemoryStore::new(), Duration::from_secs(60));
+    let manager = Manager::new(MemoryStore::new());
     let token = block_on(manager.create(())).expect("it is in memory");
     block_on(manager.get(&token)).expect("it is in memory").expect("it was just made")
 }

@@ -1,36 +1,78 @@
 //! The test that drives the reference application with a real, headless Chromium.
 
+use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 
-use crate::cargo::{self, cargo, find_program};
+use crate::cargo::{self, cargo, find_program, root};
 use crate::steps::Done;
 use crate::{Failure, debian};
 
-const PROGRAMS: [&str; 2] = ["chromium", "chromedriver"];
-const PACKAGES: [&str; 2] = ["chromium", "chromium-driver"];
+/// The programs, each with the Debian package that contains it.
+const PROGRAMS: [(&str, &str); 3] =
+    [("chromium", "chromium"), ("chromedriver", "chromium-driver"), ("npm", "npm")];
 
-/// Checks that the browser and its driver exist, and installs them if it may.
+const OTHERWISE: &str = "leave that test out with --skip-browser";
+
+/// Checks that the browser, its driver and axe-core exist, and installs them if it may.
 pub(crate) fn install(may_install: bool) -> Result<Done, Failure> {
-    if missing().is_empty() {
-        for program in PROGRAMS {
-            cargo::run(Command::new(program).arg("--version"))?;
+    let packages = missing_packages();
+    if !packages.is_empty() {
+        debian::install(&packages, "the browser test", OTHERWISE, may_install)?;
+        if let still @ [_, ..] = missing_packages().as_slice() {
+            return Err(format!(
+                "after the installation, there is still no {}",
+                still.join(", no ")
+            ));
         }
-        return Ok(Done::Passed);
     }
-    let otherwise = "leave that test out with --skip-browser";
-    debian::install(&PACKAGES, "the browser test", otherwise, may_install)?;
-    match missing().as_slice() {
-        [] => Ok(Done::Passed),
-        still => Err(format!("after the installation there is still no {}", still.join(", no "))),
+    if !has_axe() {
+        if !may_install {
+            return Err(format!(
+                "the browser test needs axe-core: run `cargo xtask test --install`, or {OTHERWISE}"
+            ));
+        }
+        fetch_axe()?;
     }
+    Ok(Done::Passed)
 }
 
-/// Runs the browser test, which an ordinary `cargo test` leaves out.
+/// Runs the browser test, which an ordinary `cargo test` leaves out, and the application's unit
+/// tests in a build without the other stores.
 pub(crate) fn test() -> Result<(), Failure> {
-    let args = ["test", "--package", "kvolt-app", "--features", "browser", "--test", "browser"];
-    cargo::run(&mut cargo(args))
+    let args = ["test", "--package", "kvolt-app", "--features", "browser", "--bins"];
+    cargo::run(cargo(args).args(["--test", "browser"]))
 }
 
-fn missing() -> Vec<&'static str> {
-    PROGRAMS.into_iter().filter(|name| find_program(name).is_none()).collect()
+fn missing_packages() -> Vec<&'static str> {
+    let mut packages: Vec<_> =
+        PROGRAMS.into_iter().filter(|(program, _)| find_program(program).is_none()).collect();
+    // npm only fetches axe-core.
+    packages.retain(|(program, _)| *program != "npm" || !has_axe());
+    packages.into_iter().map(|(_, package)| package).collect()
+}
+
+/// The folder in which npm keeps axe-core, where the browser test reads it.
+fn axe_folder() -> PathBuf {
+    root().join("target/axe")
+}
+
+/// Whether axe-core exists, in the version of the lock file.
+fn has_axe() -> bool {
+    let lock = |folder: PathBuf| fs::read(folder.join("package-lock.json")).ok();
+    axe_folder().join("node_modules/axe-core/axe.min.js").exists()
+        && lock(axe_folder()) == lock(root().join("app/tests/axe"))
+}
+
+/// Fetches axe-core from npm. The lock file has the version and the checksum.
+fn fetch_axe() -> Result<(), Failure> {
+    let folder = axe_folder();
+    let failed = |error: std::io::Error| format!("{}: {error}", folder.display());
+    fs::create_dir_all(&folder).map_err(failed)?;
+    for file in ["package.json", "package-lock.json"] {
+        fs::copy(root().join("app/tests/axe").join(file), folder.join(file)).map_err(failed)?;
+    }
+    let mut npm = Command::new("npm");
+    npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(&folder);
+    cargo::run(&mut npm)
 }

@@ -52,6 +52,9 @@ fn parse(args: &[String]) -> Result<Options, Failure> {
 const WITHOUT_SERVERS: [&str; 4] =
     ["kvolt-cache", "kvolt-testkit", "kvolt-session", "kvolt-middleware"];
 
+/// `cargo run` builds few stores into the application; its tests use all.
+const APP_STORES: [&str; 2] = ["--features", "kvolt-app/all-stores"];
+
 /// Checks for the time of writing a change: no servers, no browser, and nothing to install.
 fn quick() -> Steps {
     let mut steps = Steps::default();
@@ -70,8 +73,8 @@ fn plan(skip_browser: bool, may_install: bool) -> Steps {
     let mut steps = Steps::default();
     steps.add("format", format);
     steps.add("clippy", || {
-        let args = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
-        cargo::run(&mut cargo(args))
+        let args = ["clippy", "--workspace", "--all-targets", APP_STORES[0], APP_STORES[1]];
+        cargo::run(cargo(args).args(["--", "-D", "warnings"]))
     });
     steps.add("features", features::check);
     steps.add("minimum Rust", minimum_rust);
@@ -88,7 +91,7 @@ fn plan(skip_browser: bool, may_install: bool) -> Steps {
         steps.add("browser programs", move || browser::install(may_install));
     }
     steps.add("servers", move || servers::install(may_install));
-    steps.add("tests", || cargo::run(&mut cargo(["test", "--workspace"])));
+    steps.add("tests", || cargo::run(cargo(["test", "--workspace"]).args(APP_STORES)));
     if !skip_browser {
         steps.add("browser", browser::test);
     }

@@ -1,13 +1,11 @@
-//! Accounts by name.
-
 use argon2::password_hash::phc::PasswordHash;
 use serde::{Deserialize, Serialize};
 
-use super::Given;
+use super::GivenAccount;
 use crate::passwords::hash;
 use crate::users::{Role, User};
 
-/// All accounts, in the order in which they were made.
+/// All accounts, in the order of their creation.
 #[derive(Clone, Default, Serialize, Deserialize)]
 pub(super) struct Book {
     pub(super) accounts: Vec<Account>,
@@ -15,11 +13,11 @@ pub(super) struct Book {
 
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Account {
-    /// Never given again to another.
+    /// Never reused for another account.
     pub(super) id: u32,
     pub(super) name: String,
     pub(super) role: Role,
-    #[serde(with = "as_text")]
+    #[serde(with = "phc_text")]
     pub(super) hash: PasswordHash,
     /// Counts the changes of the credentials. Sessions are bound to it.
     pub(super) version: u64,
@@ -30,8 +28,8 @@ impl Book {
         self.accounts.iter().find(|account| account.name == name)
     }
 
-    /// The account of a session's user. Where users are named anew at each start, a number alone
-    /// could be another's by now.
+    /// The account of a session's user. Both id and name must match: without a file, ids are
+    /// assigned again at each start.
     pub(super) fn of(&self, user: &User) -> Option<&Account> {
         self.named(&user.name).filter(|account| account.id == user.id)
     }
@@ -41,11 +39,11 @@ impl Book {
         accounts.find(|account| account.name == user.name && account.id == user.id)
     }
 
-    /// With those who were given: who is there already keeps password and number, and takes the role.
-    pub(super) fn with(mut self, given: &[Given]) -> Result<Self, String> {
+    /// Adds accounts. An existing account keeps its id and password, and takes the new role.
+    pub(super) fn with(mut self, given: &[GivenAccount]) -> Result<Self, String> {
         for (name, password, role) in given {
-            if let Some(there) = self.accounts.iter_mut().find(|there| there.name == *name) {
-                there.role = *role;
+            if let Some(existing) = self.accounts.iter_mut().find(|account| account.name == *name) {
+                existing.role = *role;
                 continue;
             }
             let id = self.accounts.iter().map(|account| account.id).max().unwrap_or(0) + 1;
@@ -56,7 +54,7 @@ impl Book {
     }
 }
 
-mod as_text {
+mod phc_text {
     use argon2::password_hash::phc::PasswordHash;
     use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serializer};
@@ -72,6 +70,6 @@ mod as_text {
         deserializer: D,
     ) -> Result<PasswordHash, D::Error> {
         let text = String::deserialize(deserializer)?;
-        PasswordHash::new(&text).map_err(|_| D::Error::custom("a password hash is none"))
+        PasswordHash::new(&text).map_err(|_| D::Error::custom("invalid password hash"))
     }
 }

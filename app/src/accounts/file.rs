@@ -1,4 +1,4 @@
-//! The file of accounts: JSON, replaced as a whole, changed by one instance at a time.
+//! The file of accounts: JSON, replaced as a whole by one instance at a time.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::book::Book;
 
-/// By which a file is told from the one that was there before: each change makes another file.
+/// Identifies a version of the file: each change creates a new file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stamp {
     inode: u64,
@@ -16,7 +16,7 @@ pub(super) struct Stamp {
     len: u64,
 }
 
-/// The stamp of the file that is there now.
+/// The stamp of the current file.
 pub(super) fn stamp(path: &Path) -> std::io::Result<Stamp> {
     fs::metadata(path).map(|metadata| Stamp::of(&metadata))
 }
@@ -31,7 +31,7 @@ impl Stamp {
     }
 }
 
-/// Where accounts are kept.
+/// The file, by its path.
 pub(super) struct Accounts {
     path: PathBuf,
 }
@@ -45,7 +45,7 @@ impl Accounts {
         &self.path
     }
 
-    /// What is in it, and the stamp of the file that was read; no accounts where there is none yet.
+    /// Its accounts, and the stamp of the version that was read; no accounts if it does not exist.
     pub(super) fn read(&self) -> Result<(Book, Option<Stamp>), String> {
         let failed = |error: &dyn std::fmt::Display| {
             format!("the accounts in {} can't be read: {error}", self.path.display())
@@ -61,7 +61,7 @@ impl Accounts {
         Ok((book, Some(stamp)))
     }
 
-    /// Changes what is in it. Whatever fails, and whenever, the file is as it was or as it is to be.
+    /// Changes it. If any step fails, the file is unchanged.
     pub(super) fn change(
         &self,
         change: impl FnOnce(Book) -> Result<Book, String>,
@@ -69,7 +69,7 @@ impl Accounts {
         let failed = |error: std::io::Error| {
             format!("the accounts in {} can't be written: {error}", self.path.display())
         };
-        // Other instances wait here; what they read and write in turn is whole.
+        // Other instances wait here.
         let lock = self.private(&self.beside(".lock")).map_err(failed)?;
         lock.lock().map_err(failed)?;
         let book = change(self.read()?.0)?;
@@ -86,7 +86,7 @@ impl Accounts {
         stamp.map(|stamp| (book, stamp)).map_err(failed)
     }
 
-    /// A file that this user alone can read.
+    /// Opens a file that only this user can read.
     fn private(&self, path: &Path) -> std::io::Result<File> {
         OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)
     }

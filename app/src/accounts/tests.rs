@@ -4,13 +4,14 @@ use std::os::unix::fs::PermissionsExt;
 use clap::Parser;
 
 use super::*;
+use crate::users::normalized;
 
 fn accounts(options: &[&str]) -> Result<Accounts, String> {
     Accounts::new(&Options::parse_from([&["kvolt-app"], options].concat()))
 }
 
 #[tokio::test]
-async fn the_right_password_and_no_other_makes_a_user() {
+async fn only_the_right_password_is_accepted() {
     let users = accounts(&["--user", "ada:secret", "--admin", "bob:other"]).unwrap();
     let bob = users.check("bob", "other".into()).await.unwrap();
     assert_eq!((bob.user.id, &*bob.user.name, bob.version), (2, "bob", 1));
@@ -21,7 +22,7 @@ async fn the_right_password_and_no_other_makes_a_user() {
 }
 
 #[tokio::test]
-async fn without_a_user_there_is_one_with_a_password_of_its_own() {
+async fn without_users_there_is_one_with_a_random_password() {
     let (one, other) = (accounts(&[]).unwrap(), accounts(&[]).unwrap());
     let password = one.generated_password().unwrap();
     assert_ne!(Some(password), other.generated_password());
@@ -29,22 +30,22 @@ async fn without_a_user_there_is_one_with_a_password_of_its_own() {
 }
 
 #[test]
-fn a_name_that_nobody_has_takes_as_much_work() {
+fn an_unknown_name_takes_as_much_work() {
     let users = accounts(&["--user", "ada:secret"]).unwrap();
     let work =
         |hash: &PasswordHash| (hash.algorithm.to_string(), hash.version, hash.params.to_string());
     let ada = users.with(|book| work(&book.accounts[0].hash));
-    assert_eq!(work(&users.nobody), ada);
+    assert_eq!(work(&users.dummy), ada);
 }
 
 #[test]
-fn a_user_is_named_once() {
+fn a_user_is_given_once() {
     assert!(accounts(&["--user", "ada:a", "--user", "ada:b"]).is_err());
     assert!(accounts(&["--user", "ada:a", "--admin", "ada:b"]).is_err());
 }
 
 #[tokio::test]
-async fn a_changed_password_is_known_to_every_instance_and_after_a_restart() {
+async fn a_changed_password_reaches_every_instance_and_survives_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("accounts.json");
     let options = ["--accounts", path.to_str().unwrap(), "--user", "ada:first secret"];
@@ -81,11 +82,11 @@ fn changes_by_several_instances_are_all_kept() {
     let versions = accounts(&options).unwrap();
     let versions: Vec<_> =
         versions.with(|book| book.accounts.iter().map(|ada| ada.version).collect());
-    assert_eq!(versions, [5, 5], "one, and four changes");
+    assert_eq!(versions, [5, 5], "the first version, and four changes");
 }
 
 #[test]
-fn who_was_given_anew_keeps_password_and_number_and_takes_the_role() {
+fn an_existing_account_keeps_its_password_and_takes_the_role() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("accounts.json");
     let path = path.to_str().unwrap();
@@ -99,15 +100,27 @@ fn who_was_given_anew_keeps_password_and_number_and_takes_the_role() {
 }
 
 #[test]
-fn a_file_that_is_damaged_or_gone_locks_nobody_out_and_lets_nobody_in() {
+fn a_damaged_or_missing_file_changes_no_account() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("accounts.json");
     let options = ["--accounts", path.to_str().unwrap(), "--user", "ada:a"];
     let running = accounts(&options).unwrap();
     fs::write(&path, "{").unwrap();
-    assert_eq!(running.id("ada"), Some(1), "what was known is still used");
-    assert!(accounts(&options).is_err(), "and nothing is started on it, or written over it");
+    assert_eq!(running.id("ada"), Some(1), "the last contents are used");
+    assert!(accounts(&options).is_err(), "a new instance refuses it");
     assert_eq!(fs::read_to_string(&path).unwrap(), "{");
     fs::remove_file(&path).unwrap();
     assert_eq!(running.id("ada"), Some(1));
+}
+
+#[tokio::test]
+async fn names_and_passwords_are_normalized() {
+    let (composed, decomposed) = ("caf\u{e9}", "cafe\u{301}");
+    for (given, sent) in [(composed, decomposed), (decomposed, composed)] {
+        let users = accounts(&["--user", &format!("{given}:{given}")]).unwrap();
+        let [name, password] = [sent, sent].map(normalized);
+        assert!(users.check(&name, password).await.is_some());
+    }
+    let both = [format!("{composed}:a"), format!("{decomposed}:b")];
+    assert!(accounts(&["--user", &both[0], "--user", &both[1]]).is_err(), "one name");
 }

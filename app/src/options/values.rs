@@ -1,4 +1,4 @@
-//! The values that options take.
+//! The types of the options' values.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,16 +7,18 @@ use std::time::Duration;
 use clap::ValueEnum;
 use kvolt::session::{OwnerLimit, TokenReuse};
 
+use crate::users::normalized;
+
 /// A duration that is not zero.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
-        Ok(duration) if duration.is_zero() => Err(String::from("it must not be zero")),
+        Ok(duration) if duration.is_zero() => Err(String::from("the duration must not be zero")),
         Ok(duration) => Ok(duration),
         Err(error) => Err(format!("{error}; write it like 90s, 30m or 12h")),
     }
 }
 
-/// How often something is done; never is written `off`.
+/// An interval, or `off` for never.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Every(pub(crate) Option<Duration>);
 
@@ -31,7 +33,7 @@ impl FromStr for Every {
     }
 }
 
-/// How many sessions a user may have at once; no limit is written `unlimited`.
+/// The maximum number of sessions of a user, or `unlimited`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PerUser(pub(crate) Option<u32>);
 
@@ -47,14 +49,14 @@ impl FromStr for PerUser {
     }
 }
 
-/// What happens when a token is used that was replaced.
+/// The reaction to the use of a replaced token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Reuse {
-    /// It is refused, and nothing more.
+    /// Refuse the request.
     Ignore,
-    /// It is refused, and told of in the log, the metrics and the audit.
+    /// Refuse the request, and report it in the log, the metrics and the audit log.
     Report,
-    /// It is refused and told of, and the session ends.
+    /// Refuse the request, report it, and end the session.
     End,
 }
 
@@ -68,12 +70,12 @@ impl From<Reuse> for TokenReuse {
     }
 }
 
-/// What a sign-in does that would be one too many.
+/// The reaction to a sign-in of a user who has the maximum number of sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum AtLimit {
-    /// It is refused.
+    /// Refuse the sign-in.
     Refuse,
-    /// It ends the user's oldest session.
+    /// End the oldest session of the user.
     EndOldest,
 }
 
@@ -86,7 +88,7 @@ impl From<AtLimit> for kvolt::session::AtLimit {
     }
 }
 
-/// A name and a password.
+/// The name and password of an account.
 #[derive(Clone)]
 pub(crate) struct Credentials {
     pub(crate) name: String,
@@ -99,14 +101,14 @@ impl FromStr for Credentials {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.split_once(':') {
             Some((name, password)) if !name.is_empty() && !password.is_empty() => {
-                Ok(Self { name: name.to_owned(), password: password.to_owned() })
+                Ok(Self { name: normalized(name), password: normalized(password) })
             }
-            _ => Err("a user is written NAME:PASSWORD"),
+            _ => Err("write the user as NAME:PASSWORD"),
         }
     }
 }
 
-/// Without the password.
+/// Does not show the password.
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Credentials").field("name", &self.name).finish_non_exhaustive()

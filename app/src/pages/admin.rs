@@ -1,97 +1,88 @@
 //! The pages of administrators.
 
 use askama::Template;
-use kvolt::session::{Event, SessionId, SessionList, SessionSnapshot, Timestamp};
+use kvolt::session::{SessionId, SessionList, Timestamp};
 
-use super::Frame;
+use super::{Frame, SessionRows};
 use crate::accounts::Accounts;
-use crate::audit::reason;
-use crate::devices::name;
-use crate::times::When;
+use crate::audit::Entry;
+use crate::devices;
+use crate::times::exact;
 use crate::users::User;
 
-/// Everybody's sessions, some at a time, or those of one user.
+/// The sessions of all users, page by page, or those of one user.
 #[derive(Template)]
 #[template(path = "admin.html")]
 pub(crate) struct Admin<'a> {
     frame: Frame,
-    /// Whose sessions are asked for, if one user's.
+    /// The name of the one user, or nothing.
     user: &'a str,
-    /// The id of that user, if there is one of that name.
+    /// The id of that user, if the account exists.
     user_id: Option<u32>,
-    rows: Vec<Row>,
-    unreadable: &'a [SessionId],
+    list: SessionRows,
     next: Option<&'a str>,
-}
-
-struct Row {
-    id: SessionId,
-    user: String,
-    device: String,
-    user_agent: String,
-    address: String,
-    created: When,
-    last_seen: When,
-    current: bool,
 }
 
 impl<'a> Admin<'a> {
     pub(crate) fn new(
         frame: Frame,
-        listing: &'a SessionList<User>,
+        list: &SessionList<User>,
         current: SessionId,
         now: Timestamp,
     ) -> Self {
-        let row = |session: &SessionSnapshot<User>| Row {
-            id: session.id(),
-            user: session.name.clone(),
-            device: name(session.device()),
-            user_agent: session.device().user_agent().unwrap_or_default().to_owned(),
-            address: session.device().address().map(|a| a.to_string()).unwrap_or_default(),
-            created: When::new(session.created(), now),
-            last_seen: When::new(session.last_seen(), now),
-            current: session.id() == current,
-        };
-        let rows = listing.sessions.iter().map(row).collect();
-        Self { frame, user: "", user_id: None, rows, unreadable: &listing.unreadable, next: None }
+        let list = SessionRows::new("/admin/sessions", list, current, now);
+        let list = SessionRows { has_users: true, ..list };
+        Self { frame, user: "", user_id: None, list, next: None }
     }
 
-    /// Of one user, by name.
-    pub(crate) fn of(self, user: &'a str, user_id: Option<u32>) -> Self {
+    /// Shows the sessions of one user, by name.
+    pub(crate) fn of_user(mut self, user: &'a str, user_id: Option<u32>) -> Self {
+        if !user.is_empty() {
+            let encoded = askama::filters::urlencode(user).map(|user| user.to_string());
+            self.list.next = format!("/admin?user={}", encoded.unwrap_or_default());
+        }
         Self { user, user_id, ..self }
     }
 
-    /// Where it goes on.
-    pub(crate) fn followed_by(self, next: Option<&'a str>) -> Self {
+    /// The path that ends all sessions of the one user.
+    fn end_user_path(&self) -> Option<String> {
+        self.user_id.map(|id| format!("/admin/users/{id}/end"))
+    }
+
+    /// The place at which the next page starts.
+    pub(crate) fn before(self, next: Option<&'a str>) -> Self {
         Self { next, ..self }
     }
 }
 
-/// What has happened lately.
 #[derive(Template)]
 #[template(path = "audit.html")]
-pub(crate) struct Audit {
+pub(crate) struct AuditLog {
     frame: Frame,
-    rows: Vec<Happened>,
+    rows: Vec<AuditRow>,
 }
 
-struct Happened {
-    at: When,
-    what: &'static str,
+struct AuditRow {
+    at: String,
+    event: String,
     reason: String,
-    id: String,
-    owner: String,
+    user: String,
+    device: String,
+    address: String,
+    session: String,
 }
 
-impl Audit {
-    pub(crate) fn new(frame: Frame, events: &[Event], accounts: &Accounts, now: Timestamp) -> Self {
-        let row = |event: &Event| Happened {
-            at: When::new(event.at, now),
-            what: event.kind.name(),
-            reason: reason(event),
-            id: event.id.map(|id| id.to_string()).unwrap_or_default(),
-            owner: event.owner.as_ref().map(|owner| accounts.owner_name(owner)).unwrap_or_default(),
+impl AuditLog {
+    pub(crate) fn new(frame: Frame, entries: &[Entry], accounts: &Accounts) -> Self {
+        let row = |entry: &Entry| AuditRow {
+            at: exact(entry.at),
+            event: entry.event.replace('_', " "),
+            reason: entry.reason.replace('_', " "),
+            user: entry.owner.as_ref().map(|owner| accounts.owner_name(owner)).unwrap_or_default(),
+            device: entry.device.as_ref().map(devices::name).unwrap_or_default(),
+            address: entry.device.as_ref().map(devices::address).unwrap_or_default(),
+            session: entry.session.map(|id| id.to_string()).unwrap_or_default(),
         };
-        Self { frame, rows: events.iter().map(row).collect() }
+        Self { frame, rows: entries.iter().map(row).collect() }
     }
 }

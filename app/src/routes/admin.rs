@@ -1,4 +1,4 @@
-//! Seeing and ending everybody's sessions.
+//! Administration: list and end the sessions of all users.
 
 use axum::Json;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request, State};
@@ -6,25 +6,41 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use kvolt::cache::Cursor;
-use kvolt::middleware::{Result, Session};
+use kvolt::middleware::{Result, Session, local_path};
+use kvolt::session::SessionSnapshot;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::sessions::{Row, tell, unreadable};
-use crate::forms::Act;
-use crate::negotiate::{Wants, refuse};
-use crate::pages::{self, Frame, page};
+use super::reauthenticate::{Action, require_recent_password};
+use super::sessions::{Row, answer_ended, flash, not_found, sign_out, unreadable};
+use crate::devices::RequestDevice;
+use crate::forms::CheckedForm;
+use crate::negotiate::{Wants, error};
+use crate::pages::{self, Frame, Message, Notice, page};
 use crate::state::{App, owner};
-use crate::users::{Role, User};
+use crate::users::{Role, User, normalized};
 
-/// How many sessions are on a page.
+const PATH: &str = "/admin";
+
+/// The number of sessions on a page.
 const PAGE_LEN: usize = 50;
 
-/// The session of an administrator, by what the accounts say now.
+/// The session of an administrator, by the account's current role.
 pub(super) struct Admin(pub(super) Session<User>);
 
-/// The same for an act, with the session's form token where a browser may have sent it.
-pub(super) struct AdminAct(Session<User>);
+/// An action of an administrator, who gave the password recently or gives it now.
+pub(super) struct AdminAction {
+    session: Session<User>,
+    /// The page to go to afterwards.
+    next: String,
+}
+
+#[derive(Deserialize)]
+struct ActionForm {
+    #[serde(default)]
+    next: String,
+    password: Option<String>,
+}
 
 impl FromRequestParts<App> for Admin {
     type Rejection = Response;
@@ -39,35 +55,47 @@ impl FromRequestParts<App> for Admin {
         if app.accounts().role(&session) == Some(Role::Admin) {
             return Ok(Self(session));
         }
-        let text = "This is for administrators";
-        Err(wants.refuse(StatusCode::FORBIDDEN, "Not for you", text))
+        let (status, text) = (StatusCode::FORBIDDEN, "This page is for administrators only");
+        if wants == Wants::Json {
+            return Err(error(status, text));
+        }
+        let frame = Frame::new(app, &session, PATH).await.map_err(IntoResponse::into_response)?;
+        Err(page(status, &Notice::error(status, text).with_frame(frame)))
     }
 }
 
-impl FromRequest<App> for AdminAct {
+impl FromRequest<App> for AdminAction {
     type Rejection = Response;
 
     async fn from_request(request: Request, app: &App) -> std::result::Result<Self, Response> {
         let (mut parts, body) = request.into_parts();
+        let Ok(wants) = Wants::from_request_parts(&mut parts, app).await;
+        let Ok(RequestDevice(device)) = RequestDevice::from_request_parts(&mut parts, app).await;
         let Admin(_) = Admin::from_request_parts(&mut parts, app).await?;
-        let Act(session) = Act::from_request(Request::from_parts(parts, body), app).await?;
-        Ok(Self(session))
+        let path = parts.uri.path().to_owned();
+        let request = Request::from_parts(parts, body);
+        let CheckedForm(session, form) =
+            CheckedForm::<ActionForm>::from_request(request, app).await?;
+        let next = local_path(&form.next).unwrap_or(PATH);
+        let action = Action { path: &path, next, password: form.password.as_deref() };
+        require_recent_password(app, wants, &session, &device, action).await?;
+        Ok(Self { session, next: next.to_owned() })
     }
 }
 
 #[derive(Deserialize)]
-pub(super) struct Asked {
-    /// Of one user, by name.
+pub(super) struct ListQuery {
+    /// The name of a user, for the sessions of that user only.
     #[serde(default)]
     user: String,
-    /// After those of the page before.
+    /// The place in the list after which the page starts.
     #[serde(default)]
     after: String,
 }
 
-/// Somebody's session.
+/// A session in the JSON list, with its user.
 #[derive(Serialize)]
-struct Theirs<'a> {
+struct UserRow<'a> {
     user: &'a str,
     #[serde(flatten)]
     row: Row,
@@ -75,97 +103,91 @@ struct Theirs<'a> {
 
 pub(super) async fn list(
     State(app): State<App>,
-    Query(asked): Query<Asked>,
+    Query(query): Query<ListQuery>,
     wants: Wants,
     Admin(session): Admin,
 ) -> Result<Response> {
-    let user_id = app.accounts().id(&asked.user);
-    let (listing, next) = if let Some(id) = user_id {
-        (Some(app.manager().list(&owner(id)).await?), None)
-    } else if !asked.user.is_empty() {
-        (None, None)
+    let user = normalized(&query.user);
+    let user_id = app.accounts().id(&user);
+    let (mut list, next) = if let Some(id) = user_id {
+        (app.manager().list(&owner(id)).await?, None)
+    } else if !user.is_empty() {
+        Default::default()
     } else {
-        let after = match asked.after.is_empty() {
+        let after = match query.after.is_empty() {
             true => None,
-            false => match cursor(&asked.after) {
+            false => match cursor(&query.after) {
                 Some(cursor) => Some(cursor),
-                None => return Ok(refuse(StatusCode::BAD_REQUEST, "there is no such page")),
+                None => return Ok(error(StatusCode::BAD_REQUEST, "the list has no such page")),
             },
         };
         let page = app.manager().list_all(after.as_ref(), PAGE_LEN).await?;
-        (Some(page.listing), page.next.map(|next| text(&next)))
+        (page.listing, page.next.map(|next| text(&next)))
     };
-    let mut listing = listing.unwrap_or_default();
-    listing.sessions.sort_by_key(|session| std::cmp::Reverse(session.last_seen()));
+    list.sessions.sort_by_key(|session| std::cmp::Reverse(session.last_seen()));
     if wants == Wants::Json {
-        let row = |theirs: &kvolt::session::SessionSnapshot<User>| {
-            let theirs = Theirs { user: &theirs.name, row: Row::new(theirs, session.id()) };
-            json!(theirs)
+        let row = |of: &SessionSnapshot<User>| {
+            json!(UserRow { user: &of.name, row: Row::new(of, session.id()) })
         };
-        let rows = listing.sessions.iter().map(row);
-        let sessions: Vec<_> = rows.chain(listing.unreadable.iter().map(unreadable)).collect();
+        let rows = list.sessions.iter().map(row);
+        let sessions: Vec<_> = rows.chain(list.unreadable.iter().map(unreadable)).collect();
         return Ok(Json(json!({ "sessions": sessions, "next": next })).into_response());
     }
-    let frame = Frame::new(&app, &session).await?;
+    let frame = Frame::new(&app, &session, PATH).await?;
     let now = app.manager().clock().now();
-    let shown = pages::Admin::new(frame, &listing, session.id(), now)
-        .of(&asked.user, user_id)
-        .followed_by(next.as_deref());
+    let shown = pages::Admin::new(frame, &list, session.id(), now)
+        .of_user(&user, user_id)
+        .before(next.as_deref());
     Ok(page(StatusCode::OK, &shown))
 }
 
-/// Ends one session, whosever it is.
+/// Ends one session of any user.
 pub(super) async fn end(
     State(app): State<App>,
     Path(id): Path<String>,
     wants: Wants,
-    AdminAct(session): AdminAct,
+    AdminAction { session, next }: AdminAction,
 ) -> Result<Response> {
     let Ok(id) = id.parse() else {
-        return Ok(refuse(StatusCode::NOT_FOUND, "there is no such session"));
+        return Ok(not_found());
     };
     if id == session.id() {
-        session.logout().await?;
-        return Ok(wants.answer("/", json!({ "ended": 1 })).into_response());
+        return sign_out(wants, &session).await;
     }
     let ended = app.manager().revoke(id).await?;
-    tell(wants, &session, if ended { "That session was ended." } else { "It had ended before." })
-        .await?;
-    if ended || wants == Wants::Page {
-        return Ok(wants.answer("/admin", json!({ "ended": 1 })));
-    }
-    Ok(refuse(StatusCode::NOT_FOUND, "there is no such session"))
+    answer_ended(wants, &session, ended, &next).await
 }
 
-/// Ends all sessions of a user, by their id.
-pub(super) async fn end_user(
+/// Ends all sessions of a user, by the user's id.
+pub(super) async fn revoke_owner(
     State(app): State<App>,
     Path(id): Path<u32>,
     wants: Wants,
-    AdminAct(session): AdminAct,
+    AdminAction { session, next }: AdminAction,
 ) -> Result<Response> {
     if id == session.id {
         session.revoke_all().await?;
-        return Ok(wants.answer("/", json!({ "signed_out": true })).into_response());
+        let page = Message::SignedOutEverywhere.path();
+        return Ok(wants.answer(&page, json!({ "signed_out": true })));
     }
     let ended = app.manager().revoke_owner(&owner(id)).await?;
     let name = app.accounts().owner_name(&owner(id));
-    tell(wants, &session, &format!("Sessions of {name} that were ended: {ended}.")).await?;
-    Ok(wants.answer("/admin", json!({ "ended": ended })))
+    flash(wants, &session, &format!("{name} was signed out. Ended sessions: {ended}.")).await?;
+    Ok(wants.answer(&next, json!({ "ended": ended })))
 }
 
-/// Ends everybody's sessions, the administrator's included.
+/// Ends all sessions, including the administrator's.
 pub(super) async fn revoke_everyone(
     State(app): State<App>,
     wants: Wants,
-    AdminAct(session): AdminAct,
+    AdminAction { session, .. }: AdminAction,
 ) -> Result<Response> {
     app.manager().revoke_everyone().await?;
     session.logout().await?;
-    Ok(wants.answer("/", json!({ "signed_out": true })).into_response())
+    Ok(wants.answer(&Message::EveryoneSignedOut.path(), json!({ "signed_out": true })))
 }
 
-/// A place in the list, as it stands in an address.
+/// A place in the list, as hexadecimal digits for an address.
 fn text(cursor: &Cursor) -> String {
     cursor.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -186,7 +208,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_in_the_list_survives_an_address() {
+    fn a_cursor_survives_an_address() {
         let place = Cursor::from_bytes([0, 1, 0x7f, 0xff]);
         assert_eq!(text(&place), "00017fff");
         assert_eq!(cursor("00017fff"), Some(place));

@@ -1,32 +1,31 @@
-//! Signing in and out with a header, for programs.
+//! Sign-in and sign-out by header, for programs.
 
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use kvolt::middleware::{Result, SessionHandle};
+use serde_json::{Value, json};
 
-use super::login::{Credentials, make};
-use crate::devices::From;
-use crate::negotiate::Wants;
+use super::login::{Credentials, create_session};
+use crate::devices::RequestDevice;
 use crate::state::App;
 use crate::users::User;
 
-/// The token goes back in the header that it is to come in.
+/// The layer adds the token to the response, in the header `X-Session-ID`.
 pub(super) async fn sign_in(
     State(app): State<App>,
     handle: SessionHandle<User>,
-    From(device): From,
+    RequestDevice(device): RequestDevice,
     credentials: Credentials,
 ) -> Result<Response> {
-    Ok(match make(&app, &handle, device, &credentials).await? {
+    Ok(match create_session(&app, &handle, device, &credentials).await? {
         Ok(profile) => Json(profile).into_response(),
-        Err(denied) => denied.answer(Wants::Json, |status, _| status.into_response()),
+        Err(denied) => denied.into_response(),
     })
 }
 
-/// A client that has no session is signed out already, and one whose session can't be read is
-/// signed out too.
-pub(super) async fn sign_out(handle: SessionHandle<User>) -> Result<Response> {
+/// Also succeeds without a session.
+pub(super) async fn sign_out(handle: SessionHandle<User>) -> Result<Json<Value>> {
     handle.logout().await?;
-    Ok(Json(serde_json::json!({ "signed_out": true })).into_response())
+    Ok(Json(json!({ "signed_out": true })))
 }

@@ -1,4 +1,4 @@
-//! What has happened to sessions lately.
+//! The audit log, for administrators.
 
 use axum::Json;
 use axum::extract::State;
@@ -8,9 +8,9 @@ use kvolt::middleware::Result;
 use serde_json::json;
 
 use super::admin::Admin;
-use crate::audit::reason;
+use crate::devices::name;
 use crate::negotiate::Wants;
-use crate::pages::{Audit, Frame, page};
+use crate::pages::{AuditLog, Frame, page};
 use crate::state::App;
 use crate::times::rfc3339;
 
@@ -19,19 +19,21 @@ pub(super) async fn show(
     wants: Wants,
     Admin(session): Admin,
 ) -> Result<Response> {
-    let events = app.audit().latest();
+    let entries = app.audit().latest();
     if wants == Wants::Page {
-        let frame = Frame::new(&app, &session).await?;
-        let now = app.manager().clock().now();
-        return Ok(page(StatusCode::OK, &Audit::new(frame, &events, app.accounts(), now)));
+        let frame = Frame::new(&app, &session, "/audit").await?;
+        return Ok(page(StatusCode::OK, &AuditLog::new(frame, &entries, app.accounts())));
     }
-    let rows = events.iter().map(|event| {
+    let rows = entries.iter().map(|entry| {
+        let address = entry.device.as_ref().and_then(|device| device.address());
         json!({
-            "at": rfc3339(event.at),
-            "what": event.kind.name(),
-            "reason": reason(event),
-            "id": event.id.map(|id| id.to_string()),
-            "user": event.owner.as_ref().map(|owner| app.accounts().owner_name(owner)),
+            "at": rfc3339(entry.at),
+            "event": entry.event,
+            "reason": entry.reason,
+            "session": entry.session.map(|id| id.to_string()),
+            "user": entry.owner.as_ref().map(|owner| app.accounts().owner_name(owner)),
+            "device": entry.device.as_ref().map(name),
+            "address": address.map(|address| address.to_string()),
         })
     });
     Ok(Json(rows.collect::<Vec<_>>()).into_response())

@@ -1,11 +1,11 @@
-//! A number in the session's data, which concurrent requests change.
+//! A counter in the session's data, which concurrent requests increment.
 
 use axum::Json;
 use axum::response::Response;
 use kvolt::middleware::{Result, Session};
 use serde_json::{Value, json};
 
-use crate::forms::Act;
+use crate::forms::CheckedAction;
 use crate::negotiate::Wants;
 use crate::users::User;
 
@@ -13,8 +13,11 @@ pub(super) async fn show(session: Session<User>) -> Json<Value> {
     Json(json!({ "counter": session.counter }))
 }
 
-/// Counts a request once all of it is here: one that is cut off counts nothing.
-pub(super) async fn add(wants: Wants, Act(mut session): Act) -> Result<Response> {
-    let session = session.update(|user| user.counter += 1).await?;
+/// Counts a request once its whole body is received: an aborted one does not count.
+pub(super) async fn add(
+    wants: Wants,
+    CheckedAction(mut session): CheckedAction,
+) -> Result<Response> {
+    session.update(|user| user.counter += 1).await?;
     Ok(wants.answer("/", json!({ "counter": session.counter })))
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::users::User;
 
-/// To be sent as the header `X-CSRF-Token`. No other site can read this answer.
+/// A script sends it as the header `X-CSRF-Token`. Other sites can't read this response.
 pub(super) async fn show(session: Session<User>) -> Result<Json<Value>> {
     let token = session.csrf_token()?;
     Ok(Json(json!({ "csrf_token": token.as_str() })))

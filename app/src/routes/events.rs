@@ -1,4 +1,4 @@
-//! Server-sent events that end with their session.
+//! Server-sent events that end with the session.
 
 use axum::extract::State;
 use axum::response::Sse;
@@ -6,20 +6,20 @@ use axum::response::sse::{Event, KeepAlive};
 use futures_util::stream::{Stream, StreamExt};
 use kvolt::middleware::Session;
 
-use super::live::{Allowed, Told, follow};
+use super::live::{AllowedConnection, Update, updates};
 use crate::state::App;
 use crate::users::User;
 
-/// Tells the counter whenever it changes, and when the session ends unless used; and the end.
+/// Sends `counter` at each change, and `end` when the session ends.
 pub(super) async fn stream(
     State(app): State<App>,
     session: Session<User>,
-    allowed: Allowed,
+    allowed: AllowedConnection,
 ) -> Sse<impl Stream<Item = Result<Event, axum::Error>>> {
-    let events = follow(&session, allowed).map(|told| match told {
-        Told::Counter(counter) => Event::default().event("counter").json_data(&counter),
-        Told::End => Ok(Event::default().event("end").data("the session has ended")),
+    let events = updates(&session, allowed).map(|update| match update {
+        Update::Counter(counter) => Event::default().event("counter").json_data(&counter),
+        Update::End => Ok(Event::default().event("end").data("the session has ended")),
     });
-    let events = events.take_until(app.shutdown().asked());
+    let events = events.take_until(app.shutdown().requested());
     Sse::new(events).keep_alive(KeepAlive::default())
 }

@@ -1,4 +1,4 @@
-//! Signing in and out with a cookie.
+//! Sign-in and sign-out by cookie.
 
 use std::time::Duration;
 
@@ -7,43 +7,44 @@ use axum::http::StatusCode;
 use axum::http::header::RETRY_AFTER;
 use axum::response::{IntoResponse, Redirect, Response};
 use kvolt::middleware::{Result, SessionHandle, local_path};
-use kvolt::session::{Device, Level, NewSession};
+use kvolt::session::{Device, Level, NewSession, Token};
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::accounts::Checked;
-use crate::devices::From;
-use crate::forms::{self, Act, is_json};
+use crate::accounts::CheckedUser;
+use crate::audit::Entry;
+use crate::devices::{self, RequestDevice};
+use crate::forms::{self, CheckedAction, is_json};
 use crate::metrics::SIGN_INS;
-use crate::negotiate::{Wants, refuse};
-use crate::pages::{SignIn, page};
-use crate::state::App;
-use crate::users::{MAX_NAME_LEN, MAX_PASSWORD_LEN, Profile, User};
+use crate::negotiate::{Wants, error};
+use crate::pages::{Message, SignIn, page};
+use crate::state::{App, owner};
+use crate::users::{MAX_NAME_LEN, MAX_PASSWORD_LEN, Profile, User, normalized};
 
-/// What is sent to sign in, as a form or as JSON.
+/// The fields of a sign-in, as a form or as JSON.
 #[derive(Deserialize)]
 pub(super) struct Credentials {
     username: String,
     password: String,
-    /// Where to go on afterwards.
+    /// The page to go to afterwards.
     #[serde(default)]
     next: String,
-    /// Whether the browser is to keep the session when it is closed.
-    #[serde(default, deserialize_with = "forms::checked")]
+    /// Whether the browser keeps the cookie when it is closed.
+    #[serde(default, deserialize_with = "forms::checkbox")]
     remember: bool,
-    /// Whether it came as JSON, which no page sends.
+    /// Whether they are JSON, which no page sends.
     #[serde(skip)]
     json: bool,
 }
 
-/// Why nobody was let in.
+/// Why a sign-in was refused.
 pub(super) enum Denied {
-    /// The password is wrong, or nobody has that name: one answer for both.
+    /// The password is wrong, or the name is unknown: the answer must not reveal which.
     Wrong,
-    /// Too many attempts have failed; the next may be made after this long.
-    TooOften(Duration),
-    /// The user has as many sessions as allowed.
-    TooMany,
+    /// Too many attempts have failed. The next one may start after this time.
+    LockedOut(Duration),
+    /// The user has the maximum number of sessions.
+    TooManySessions,
 }
 
 impl FromRequest<App> for Credentials {
@@ -51,12 +52,12 @@ impl FromRequest<App> for Credentials {
 
     async fn from_request(request: Request, app: &App) -> std::result::Result<Self, Response> {
         let json = is_json(request.headers());
-        let credentials = Self { json, ..forms::read(request, app).await? };
-        let Self { username, password, .. } = &credentials;
+        let Self { username, password, next, remember, .. } = forms::read(request, app).await?;
         if username.len() > MAX_NAME_LEN || password.len() > MAX_PASSWORD_LEN {
-            return Err(refuse(StatusCode::BAD_REQUEST, "the username or password is too long"));
+            return Err(error(StatusCode::BAD_REQUEST, "the username or password is too long"));
         }
-        Ok(credentials)
+        let (username, password) = (normalized(&username), normalized(&password));
+        Ok(Self { username, password, next, remember, json })
     }
 }
 
@@ -64,62 +65,95 @@ impl Denied {
     pub(super) fn text(&self) -> &'static str {
         match self {
             Self::Wrong => "Wrong username or password",
-            Self::TooOften(_) => "Too many attempts have failed. Try again in some minutes",
-            Self::TooMany => "You are signed in too often. Sign out somewhere else first",
+            Self::LockedOut(_) => "Too many failed attempts. Try again in a few minutes",
+            Self::TooManySessions => {
+                "You are signed in on too many devices. Sign out on one of them first"
+            }
         }
     }
 
     fn status(&self) -> StatusCode {
         match self {
             Self::Wrong => StatusCode::UNAUTHORIZED,
-            Self::TooOften(_) => StatusCode::TOO_MANY_REQUESTS,
-            Self::TooMany => StatusCode::CONFLICT,
+            Self::LockedOut(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooManySessions => StatusCode::CONFLICT,
         }
     }
 
-    /// As JSON, or as the page that `again` makes of the text.
-    pub(super) fn answer(
-        &self,
-        wants: Wants,
-        again: impl FnOnce(StatusCode, &str) -> Response,
-    ) -> Response {
-        let mut response = match wants {
-            Wants::Json => refuse(self.status(), self.text()),
-            Wants::Page => again(self.status(), self.text()),
-        };
-        if let Self::TooOften(wait) = self {
+    /// The answer with this page, instead of plain text.
+    pub(super) fn with_page(&self, make: impl FnOnce(StatusCode) -> Response) -> Response {
+        let mut response = make(self.status());
+        if let Self::LockedOut(wait) = self {
             response.headers_mut().insert(RETRY_AFTER, wait.as_secs().max(1).into());
         }
         response
     }
 }
 
-/// Checks a name and a password. Whoever makes or strengthens a session has to come by here.
+impl IntoResponse for Denied {
+    fn into_response(self) -> Response {
+        let code = match self {
+            Self::Wrong => "wrong_credentials",
+            Self::LockedOut(_) => "locked_out",
+            Self::TooManySessions => "too_many_sessions",
+        };
+        self.with_page(|status| error(status, &format!("{code}: {}", self.text())))
+    }
+}
+
+/// Checks a name and a password. Everything that creates or strengthens a session calls it.
 pub(super) async fn check(
     app: &App,
     name: &str,
     password: String,
     device: &Device,
-) -> std::result::Result<Checked, Denied> {
-    let counted = |outcome| metrics::counter!(SIGN_INS, "outcome" => outcome).increment(1);
+) -> std::result::Result<CheckedUser, Denied> {
+    let count = |outcome| metrics::counter!(SIGN_INS, "outcome" => outcome).increment(1);
     let attempt = match app.attempts().begin(name, device.address()).await {
         Ok(attempt) => attempt,
         Err(wait) => {
-            counted("too often");
-            return Err(Denied::TooOften(wait));
+            count("locked_out");
+            return Err(Denied::LockedOut(wait));
         }
     };
     let Some(checked) = app.accounts().check(name, password).await else {
-        counted("wrong");
+        count("wrong");
+        report_failure(app, name, device, attempt.is_last());
         return Err(Denied::Wrong);
     };
     app.attempts().succeeded(attempt).await;
-    counted("right");
+    count("right");
     Ok(checked)
 }
 
-/// Checks what was sent, and makes a session of it in the place of the client's.
-pub(super) async fn make(
+/// Reports a failed sign-in to the log and the audit log, and the lock-out that it causes.
+///
+/// An unknown name is left out: users type their password into the wrong field. Locked-out
+/// attempts are not reported one by one: unlike a failed one, they cost a client no time.
+fn report_failure(app: &App, name: &str, device: &Device, is_last: bool) {
+    let id = app.accounts().id(name);
+    let user = if id.is_some() { name } else { "unknown" };
+    let (address, program) = (devices::address(device), devices::name(device));
+    tracing::warn!(user, address, device = program, "sign-in failed: wrong name or password");
+    let entry = |event| Entry {
+        owner: id.map(owner),
+        device: Some(device.clone()),
+        ..Entry::new(app.manager().clock().now(), event)
+    };
+    app.audit().sign_in_failed(entry("sign_in_failed"));
+    if is_last {
+        tracing::warn!(
+            user,
+            address,
+            device = program,
+            "locked out further sign-ins for some minutes: too many have failed (see --failed-sign-ins)"
+        );
+        app.audit().sign_in_failed(entry("locked_out"));
+    }
+}
+
+/// Checks the credentials, and replaces the client's session by a new one.
+pub(super) async fn create_session(
     app: &App,
     handle: &SessionHandle<User>,
     device: Device,
@@ -131,15 +165,27 @@ pub(super) async fn make(
         Err(denied) => return Ok(Err(denied)),
     };
     let profile = Profile::from(&checked.user);
-    // Bound to the version that the password was right for: a change in between is noticed.
+    let owner = owner(checked.user.id);
+    // Bound to the version that was checked, in case the password changes at this moment.
     let session = NewSession::new(checked.user)
-        .device(device)
+        .device(device.clone())
         .level(Level::One)
         .remember(*remember)
         .bound_to(checked.version);
     match handle.login(session).await {
-        Ok(()) => Ok(Ok(profile)),
-        Err(error) if error.is_limit_reached() => Ok(Err(Denied::TooMany)),
+        Ok(()) => {
+            let session = handle.token().as_ref().map(Token::id);
+            let (address, program) = (devices::address(&device), devices::name(&device));
+            tracing::info!(user = username, %owner, address, device = program, "signed in");
+            app.audit().signed_in(Entry {
+                session,
+                owner: Some(owner),
+                device: Some(device),
+                ..Entry::new(app.manager().clock().now(), "signed_in")
+            });
+            Ok(Ok(profile))
+        }
+        Err(error) if error.is_limit_reached() => Ok(Err(Denied::TooManySessions)),
         Err(error) => Err(error),
     }
 }
@@ -147,36 +193,42 @@ pub(super) async fn make(
 pub(super) async fn sign_in(
     State(app): State<App>,
     handle: SessionHandle<User>,
-    From(device): From,
+    RequestDevice(device): RequestDevice,
     wants: Wants,
     credentials: Credentials,
 ) -> Result<Response> {
     let wants = if credentials.json { Wants::Json } else { wants };
     let Credentials { username, next, remember, .. } = &credentials;
-    Ok(match make(&app, &handle, device, &credentials).await? {
-        Ok(profile) => wants.answer(local_path(next).unwrap_or("/"), profile).into_response(),
-        Err(denied) => denied.answer(wants, |status, text| {
-            let again = SignIn { name: username, next, remember: *remember, error: Some(text) };
-            page(status, &again)
+    Ok(match create_session(&app, &handle, device, &credentials).await? {
+        Ok(profile) => wants.answer(local_path(next).unwrap_or("/"), profile),
+        Err(denied) if wants == Wants::Json => denied.into_response(),
+        Err(denied) => denied.with_page(|status| {
+            let error = Some(denied.text());
+            let form = SignIn { name: username, next, remember: *remember, error, ..app.sign_in() };
+            page(status, &form)
         }),
     })
 }
 
+/// The page to go to after a sign-in, in an address.
 #[derive(Deserialize)]
-pub(super) struct Going {
+pub(super) struct NextQuery {
     #[serde(default)]
     pub(super) next: String,
 }
 
-/// Who comes here by hand finds the form.
-pub(super) async fn to_form(Query(going): Query<Going>) -> Response {
-    match local_path(&going.next) {
-        Some(next) => page(StatusCode::OK, &SignIn { next, ..SignIn::default() }),
+/// Shows the form if there is a page to go to, or else the start page.
+pub(super) async fn to_form(State(app): State<App>, Query(query): Query<NextQuery>) -> Response {
+    match local_path(&query.next) {
+        Some(next) => {
+            let message = Some(Message::SignInToContinue);
+            page(StatusCode::OK, &SignIn { next, message, ..app.sign_in() })
+        }
         None => Redirect::to("/").into_response(),
     }
 }
 
-/// Whoever has no session is signed out already.
+/// Also succeeds without a session.
 pub(super) async fn sign_out(
     State(app): State<App>,
     handle: SessionHandle<User>,
@@ -184,11 +236,10 @@ pub(super) async fn sign_out(
     request: Request,
 ) -> Result<Response> {
     if handle.session().is_some()
-        && let Err(refused) = Act::from_request(request, &app).await
+        && let Err(refused) = CheckedAction::from_request(request, &app).await
     {
         return Ok(refused);
     }
     handle.logout().await?;
-    let answer = wants.answer("/", json!({ "signed_out": true }));
-    Ok(answer.into_response())
+    Ok(wants.answer(&Message::SignedOut.path(), json!({ "signed_out": true })))
 }

@@ -1,4 +1,4 @@
-//! The user's own data.
+//! The signed-in user.
 
 use axum::Json;
 use kvolt::middleware::Session;

@@ -1,21 +1,22 @@
-//! The user's sessions: seeing and ending them.
+//! The user's own sessions: list and end them.
 
 use axum::Json;
 use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use kvolt::middleware::{Result, Session};
-use kvolt::session::{Flash, SessionId, SessionList};
+use kvolt::session::{Flash, SessionId, SessionList, SessionSnapshot};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::devices::name;
-use crate::forms::Act;
-use crate::negotiate::{Wants, refuse};
+use crate::forms::CheckedAction;
+use crate::negotiate::{Wants, error};
+use crate::pages::Message;
 use crate::times::rfc3339;
 use crate::users::User;
 
-/// A session as its user and administrators see it. The id is public: it is no token.
+/// A session in a JSON list. The id is public: it is not a token.
 #[derive(Serialize)]
 pub(super) struct Row {
     id: String,
@@ -30,7 +31,7 @@ pub(super) struct Row {
 }
 
 impl Row {
-    pub(super) fn new(session: &kvolt::session::SessionSnapshot<User>, current: SessionId) -> Self {
+    pub(super) fn new(session: &SessionSnapshot<User>, current: SessionId) -> Self {
         Self {
             id: session.id().to_string(),
             created: rfc3339(session.created()),
@@ -45,7 +46,7 @@ impl Row {
     }
 }
 
-/// A session that can't be read. It can be ended by its id.
+/// A session that can't be decoded. It can be ended by its id.
 pub(super) fn unreadable(id: &SessionId) -> Value {
     json!({ "id": id.to_string(), "unreadable": true })
 }
@@ -57,52 +58,77 @@ pub(super) async fn list(session: Session<User>) -> Result<Response> {
     Ok(Json(rows).into_response())
 }
 
-/// Ends one of the user's own. What is not theirs is not there for them.
+/// Ends one of the user's sessions. Sessions of other users are not found.
 pub(super) async fn end(
     Path(id): Path<String>,
     wants: Wants,
-    Act(session): Act,
+    CheckedAction(session): CheckedAction,
 ) -> Result<Response> {
     let Ok(id) = id.parse() else {
-        return Ok(refuse(StatusCode::NOT_FOUND, "there is no such session"));
+        return Ok(not_found());
     };
     if id == session.id() {
-        session.logout().await?;
-        return Ok(wants.answer("/", json!({ "ended": 1 })).into_response());
+        return sign_out(wants, &session).await;
     }
     let ended = session.revoke(id).await?;
-    tell(wants, &session, if ended { "That session was ended." } else { "It had ended before." })
-        .await?;
-    if ended || wants == Wants::Page {
-        return Ok(wants.answer("/", json!({ "ended": 1 })));
-    }
-    Ok(refuse(StatusCode::NOT_FOUND, "there is no such session"))
+    answer_ended(wants, &session, ended, "/").await
 }
 
-pub(super) async fn revoke_others(wants: Wants, Act(session): Act) -> Result<Response> {
+pub(super) async fn revoke_others(
+    wants: Wants,
+    CheckedAction(session): CheckedAction,
+) -> Result<Response> {
     let ended = session.revoke_others().await?;
-    tell(wants, &session, &format!("{} ended.", others(ended))).await?;
+    flash(wants, &session, &format!("{} ended.", other_sessions(ended))).await?;
     Ok(wants.answer("/", json!({ "ended": ended })))
 }
 
-pub(super) async fn revoke_all(wants: Wants, Act(session): Act) -> Result<Response> {
+pub(super) async fn revoke_all(
+    wants: Wants,
+    CheckedAction(session): CheckedAction,
+) -> Result<Response> {
     session.revoke_all().await?;
-    Ok(wants.answer("/", json!({ "signed_out": true })).into_response())
+    Ok(wants.answer(&Message::SignedOutEverywhere.path(), json!({ "signed_out": true })))
 }
 
-/// Leaves a message for the next page, where pages are shown.
-pub(super) async fn tell(wants: Wants, session: &Session<User>, text: &str) -> Result<()> {
+/// Ends the current session, when a request to end it names it by its id.
+pub(super) async fn sign_out(wants: Wants, session: &Session<User>) -> Result<Response> {
+    session.logout().await?;
+    Ok(wants.answer(&Message::SignedOut.path(), json!({ "ended": 1 })))
+}
+
+/// The answer after one session was ended, or had ended before.
+pub(super) async fn answer_ended(
+    wants: Wants,
+    session: &Session<User>,
+    ended: bool,
+    page: &str,
+) -> Result<Response> {
+    if !ended && wants == Wants::Json {
+        return Ok(not_found());
+    }
+    let text = if ended { "The session was ended." } else { "The session had already ended." };
+    flash(wants, session, text).await?;
+    Ok(wants.answer(page, json!({ "ended": 1 })))
+}
+
+pub(super) fn not_found() -> Response {
+    error(StatusCode::NOT_FOUND, "the session does not exist")
+}
+
+/// Leaves a message for the next page. Programs see no pages.
+pub(super) async fn flash(wants: Wants, session: &Session<User>, text: &str) -> Result<()> {
     match wants {
         Wants::Page => session.flash(Flash::new("success", text)).await,
         Wants::Json => Ok(()),
     }
 }
 
-/// How many other sessions, and that they were.
-pub(super) fn others(number: usize) -> String {
-    match number {
+/// The start of a sentence: how many other sessions were (ended).
+pub(super) fn other_sessions(count: usize) -> String {
+    match count {
         0 => String::from("No other session was"),
         1 => String::from("1 other session was"),
-        number => format!("{number} other sessions were"),
+        count => format!("{count} other sessions were"),
     }
 }

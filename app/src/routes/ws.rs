@@ -11,17 +11,17 @@ use kvolt::middleware::Session;
 use serde::Serialize;
 use tokio::time::timeout;
 
-use super::live::{Allowed, Counter, Told, follow};
+use super::live::{AllowedConnection, Counter, Update, updates};
 use crate::state::App;
 use crate::users::User;
 
-/// Whatever a client says is ignored, and this is more than it needs for that.
+/// The maximum length of a client's message, which is ignored.
 const MAX_MESSAGE_LEN: usize = 4 * 1024;
 
-/// How long a client may take to let a message through, or to answer a goodbye.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// A client must accept a message, and answer a close frame, within this time.
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What a client is told.
+/// A message to the client.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Line {
@@ -29,65 +29,66 @@ enum Line {
     End,
 }
 
-/// Tells the counter whenever it changes, and the end. Other sites are refused by the layer.
+/// Sends the counter at each change, and the end. The layer refuses other sites.
 pub(super) async fn open(
     State(app): State<App>,
     session: Session<User>,
-    allowed: Allowed,
+    allowed: AllowedConnection,
     upgrade: WebSocketUpgrade,
 ) -> Response {
-    let told = follow(&session, allowed);
+    let updates = updates(&session, allowed);
     upgrade
         .max_message_size(MAX_MESSAGE_LEN)
         .max_frame_size(MAX_MESSAGE_LEN)
-        .on_upgrade(move |socket| talk(app, told, socket))
+        .on_upgrade(move |socket| serve(app, updates, socket))
 }
 
-async fn talk(app: App, told: impl Stream<Item = Told> + Send, mut socket: WebSocket) {
+async fn serve(app: App, updates: impl Stream<Item = Update> + Send, mut socket: WebSocket) {
     let _open = app.shutdown().open();
-    // The stream keeps its place while the client says something: a client that never stops
-    // talking does not keep it from looking.
-    let mut told = pin!(told);
-    let mut shutdown = pin!(app.shutdown().asked());
+    // Pinned outside of the loop: a client that sends all the time must not restart the wait for
+    // the next update.
+    let mut updates = pin!(updates);
+    let mut shutdown = pin!(app.shutdown().requested());
     loop {
         tokio::select! {
-            next = told.next() => match next {
-                Some(Told::Counter(counter)) => {
+            update = updates.next() => match update {
+                Some(Update::Counter(counter)) => {
                     if !send(&mut socket, &Line::Counter(counter)).await {
                         return;
                     }
                 }
-                Some(Told::End) | None => {
+                Some(Update::End) | None => {
                     if send(&mut socket, &Line::End).await {
                         close(socket, close_code::POLICY, "session ended").await;
                     }
                     return;
                 }
             },
-            // Pings are answered by the protocol itself.
-            said = socket.recv() => match said {
+            // The library answers pings.
+            received = socket.recv() => match received {
                 Some(Ok(Message::Close(_)) | Err(_)) | None => return,
                 Some(Ok(_)) => {}
             },
             () = &mut shutdown => {
-                close(socket, close_code::AWAY, "the server ends").await;
+                close(socket, close_code::AWAY, "server shutdown").await;
                 return;
             }
         }
     }
 }
 
-/// Whether the client has taken it.
+/// Whether the client has accepted the message.
 async fn send(socket: &mut WebSocket, line: &Line) -> bool {
     let Ok(text) = serde_json::to_string(line) else { return false };
-    matches!(timeout(PATIENCE, socket.send(Message::Text(text.into()))).await, Ok(Ok(())))
+    let sent = timeout(CLIENT_TIMEOUT, socket.send(Message::Text(text.into()))).await;
+    matches!(sent, Ok(Ok(())))
 }
 
-/// Says goodbye, and waits a moment for the answer.
+/// Sends a close frame, and waits for the answer.
 async fn close(mut socket: WebSocket, code: u16, reason: &'static str) {
-    let goodbye = Message::Close(Some(CloseFrame { code, reason: reason.into() }));
-    let _ = timeout(PATIENCE, async {
-        if socket.send(goodbye).await.is_ok() {
+    let frame = Message::Close(Some(CloseFrame { code, reason: reason.into() }));
+    let _ = timeout(CLIENT_TIMEOUT, async {
+        if socket.send(frame).await.is_ok() {
             while let Some(Ok(_)) = socket.recv().await {}
         }
     })

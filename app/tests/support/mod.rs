@@ -1,33 +1,35 @@
-//! The real program on a free port, and a client that speaks HTTP by hand.
-#![allow(unreachable_pub, reason = "it is a module of each test file")]
+//! The program on a free port, and a minimal HTTP client.
+#![allow(unreachable_pub, reason = "a module of each test file")]
 #![allow(clippy::disallowed_methods, reason = "the program's clock can't be moved from outside")]
-#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(dead_code, reason = "each test file uses a part")]
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-pub mod elsewhere;
+pub mod remote;
 pub mod socket;
 pub mod webdriver;
 
 pub const PASSWORD: &str = "correct horse";
 
-/// What browsers send that ask for a page.
+/// The `Accept` header of a browser.
 pub const HTML: &str = "text/html,application/xhtml+xml,*/*;q=0.8";
 const FORM: &str = "application/x-www-form-urlencoded";
 const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
 
-/// The program, ended when dropped. Ada and Bob can sign in, and root is an administrator.
+/// The program. Stops when dropped. It has the users ada and bob, and the administrator root.
 pub struct App {
     child: Child,
     pub address: SocketAddr,
-    /// What it has said at its start.
+    /// Its first lines on standard output.
     pub greeting: String,
+    log: Arc<Mutex<String>>,
 }
 
 impl App {
@@ -36,37 +38,76 @@ impl App {
     }
 
     pub fn start_with(options: &[&str]) -> Self {
-        let ada = format!("ada:{PASSWORD}");
-        let bob = format!("bob:{PASSWORD}");
-        let root = format!("root:{PASSWORD}");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_kvolt-app"))
-            .args(["--listen", "127.0.0.1:0", "--user", &ada, "--user", &bob, "--admin", &root])
+        let [ada, bob, root] = ["ada", "bob", "root"].map(|name| format!("{name}:{PASSWORD}"));
+        let users = ["--user", &ada, "--user", &bob, "--admin", &root];
+        Self::launch(&[&users[..], options].concat(), "off")
+    }
+
+    /// Starts it with a log level, and keeps the log.
+    pub fn start_with_log(options: &[&str], level: &str) -> Self {
+        let [ada, root] = ["ada", "root"].map(|name| format!("{name}:{PASSWORD}"));
+        let users = ["--user", &ada, "--admin", &root];
+        Self::launch(&[&users[..], options].concat(), level)
+    }
+
+    /// Starts it with these options only.
+    pub fn launch(options: &[&str], log_level: &str) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kvolt-app"));
+        if !options.contains(&"--listen") {
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
+        let mut child = command
             .args(options)
-            .env("RUST_LOG", "off")
+            .env("RUST_LOG", log_level)
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap();
+        let log = Arc::<Mutex<String>>::default();
+        let errors = BufReader::new(child.stderr.take().unwrap());
+        let written = Arc::clone(&log);
+        std::thread::spawn(move || {
+            for line in errors.lines().map_while(Result::ok) {
+                let mut log = written.lock().unwrap();
+                log.push_str(&line);
+                log.push('\n');
+            }
+        });
         let mut greeting = String::new();
         let mut lines = BufReader::new(child.stdout.take().unwrap());
         // The last line is about the cookie.
         while !greeting.contains("cookie is") {
-            assert_ne!(lines.read_line(&mut greeting).unwrap(), 0, "it ends: {greeting}");
+            let read = lines.read_line(&mut greeting).unwrap();
+            assert_ne!(read, 0, "it ends: {greeting}{}", log.lock().unwrap());
         }
         let address = greeting.lines().next().unwrap().split_once("http://").unwrap().1;
         let address = address.trim_end_matches('/').parse().unwrap();
-        Self { address, greeting, child }
+        Self { child, address, greeting, log }
+    }
+
+    /// The log, once it contains this text.
+    pub fn log_with(&self, text: &str) -> String {
+        let began = Instant::now();
+        loop {
+            let log = self.log.lock().unwrap().clone();
+            if log.contains(text) {
+                return log;
+            }
+            assert!(began.elapsed() < Duration::from_secs(30), "no {text:?} in the log: {log}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     pub fn client(&self) -> Client {
         Client::of(self.address)
     }
 
-    /// A browser: it asks for pages, and says where requests come from.
+    /// A browser: it accepts pages, and sends the origin of its requests.
     pub fn browser(&self) -> Client {
         Client { browser: true, ..self.client() }
     }
 
-    /// The same client, sent to this instance: a load balancer does that.
+    /// The same client at this instance, as behind a load balancer.
     pub fn moved(&self, client: &Client) -> Client {
         Client { address: self.address, ..client.clone() }
     }
@@ -79,7 +120,7 @@ impl App {
         client
     }
 
-    /// How many megabytes the program has held at the most.
+    /// The peak memory of the program, in megabytes.
     #[cfg(target_os = "linux")]
     pub fn megabytes_max(&self) -> usize {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
@@ -101,7 +142,7 @@ impl Drop for App {
     }
 }
 
-/// A client with a cookie jar, a connection for each request.
+/// A client with cookies, and a connection for each request.
 #[derive(Clone)]
 pub struct Client {
     pub address: SocketAddr,
@@ -114,12 +155,12 @@ impl Client {
         Self { address, jar: HashMap::new(), browser: false }
     }
 
-    /// Fills in the sign-in page.
+    /// Sends the sign-in form, with more fields.
     pub fn sign_in(&mut self, name: &str, more: &str) -> Answer {
         self.post_form("/login", &format!("username={name}&password={PASSWORD}{more}"))
     }
 
-    /// Sends a form that is on a page, with what is hidden in it and these fields.
+    /// Sends a form of a page, with its form token and these fields.
     pub fn submit(&mut self, page: &str, path: &str, fields: &str) -> Answer {
         let shown = self.get(page);
         assert_eq!(shown.status, 200, "{page}: {}", shown.text);
@@ -128,7 +169,7 @@ impl Client {
         self.post_form(path, &format!("csrf_token={token}&{fields}"))
     }
 
-    /// Gives the password once more.
+    /// Confirms the password.
     pub fn reauthenticate(&mut self, password: &str) -> Answer {
         self.submit("/reauthenticate", "/reauthenticate", &format!("password={password}"))
     }
@@ -137,7 +178,7 @@ impl Client {
         self.send("GET", path, &[], "")
     }
 
-    /// Asks again and again for as long as the answer has this status, and returns the first other one.
+    /// Repeats a request while its answer has this status, and returns the first other answer.
     pub fn get_while(&mut self, path: &str, status: u16) -> Answer {
         let began = Instant::now();
         loop {
@@ -145,11 +186,11 @@ impl Client {
             if answer.status != status {
                 return answer;
             }
-            assert!(began.elapsed() < Duration::from_secs(30), "{path} answers {status} for ever");
+            assert!(began.elapsed() < Duration::from_secs(30), "{path} always answers {status}");
         }
     }
 
-    /// The same of what has no end: the first other status.
+    /// The first other status of an endless response.
     pub fn head_while(&mut self, path: &str, status: u16) -> u16 {
         let began = Instant::now();
         loop {
@@ -159,7 +200,7 @@ impl Client {
             if answer != status {
                 return answer;
             }
-            assert!(began.elapsed() < Duration::from_secs(30), "{path} answers {status} for ever");
+            assert!(began.elapsed() < Duration::from_secs(30), "{path} always answers {status}");
         }
     }
 
@@ -183,7 +224,7 @@ impl Client {
         self.finish(connection)
     }
 
-    /// Sends the head and leaves the body to the caller: a request that is slow.
+    /// Sends the head only: the caller sends the body.
     pub fn begin(
         &self,
         method: &str,
@@ -218,9 +259,9 @@ impl Client {
         connection
     }
 
-    /// Sends the head of a request whose body is still to come, and returns once the
-    /// program waits for that body: it has let the request in by then.
-    pub fn begin_and_be_let_in(&self, method: &str, path: &str, body_len: usize) -> TcpStream {
+    /// Sends the head of a request, and returns when the program waits for the body: it has
+    /// admitted the request.
+    pub fn begin_admitted(&self, method: &str, path: &str, body_len: usize) -> TcpStream {
         let expect = [("expect", "100-continue")];
         let mut connection = self.begin(method, path, &expect, body_len);
         let mut answer = [0; b"HTTP/1.1 100 Continue\r\n\r\n".len()];
@@ -256,9 +297,9 @@ impl Client {
     }
 }
 
-/// A token with the id of one and the secret of another.
+/// A token with the id of one token and the secret of another.
 pub fn with_id_of(one: &str, other: &str) -> String {
-    // The id is 12 bytes of 36, so 16 characters of 48.
+    // The id is 12 of 36 bytes: 16 of 48 characters.
     format!("{}{}", &one[..16], &other[16..])
 }
 
@@ -268,8 +309,8 @@ pub fn csrf_token(page: &str) -> &str {
     rest.split('"').next().unwrap()
 }
 
-/// Whether an answer has all of the body that its head announces; without a length it ends with
-/// the connection.
+/// Whether an answer is complete by its `Content-Length`. Without one, it ends with the
+/// connection.
 fn is_complete(bytes: &[u8]) -> bool {
     let Some(head) = bytes.windows(4).position(|end| end == b"\r\n\r\n") else { return false };
     let length = String::from_utf8_lossy(&bytes[..head]).lines().find_map(|line| {

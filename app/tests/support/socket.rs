@@ -14,16 +14,16 @@ use super::Client;
 /// An open WebSocket.
 pub struct Socket(WebSocket<TcpStream>);
 
-/// What comes by it.
+/// A message of the server.
 #[derive(Debug, PartialEq)]
-pub enum Said {
+pub enum Received {
     Json(Value),
     Pong(Vec<u8>),
     Closed { code: u16, reason: String },
 }
 
 impl Socket {
-    /// Opens one as a client, with the client's cookies; or the status with which it is refused.
+    /// Opens one with the client's cookies; the error is the status of the refusal.
     pub fn open(client: &Client, headers: &[(&'static str, &str)]) -> Result<Self, u16> {
         let address = client.address;
         let mut request = format!("ws://{address}/ws").into_client_request().unwrap();
@@ -44,23 +44,23 @@ impl Socket {
         }
     }
 
-    pub fn say(&mut self, message: Message) {
+    pub fn send(&mut self, message: Message) {
         self.0.send(message).unwrap();
     }
 
-    /// What comes next.
-    pub fn next(&mut self) -> Said {
+    /// Waits for the next message.
+    pub fn next(&mut self) -> Received {
         match self.0.read().unwrap() {
-            Message::Text(text) => Said::Json(serde_json::from_str(&text).unwrap()),
-            Message::Pong(bytes) => Said::Pong(bytes.to_vec()),
+            Message::Text(text) => Received::Json(serde_json::from_str(&text).unwrap()),
+            Message::Pong(bytes) => Received::Pong(bytes.to_vec()),
             Message::Close(Some(CloseFrame { code, reason })) => {
-                Said::Closed { code: code.into(), reason: reason.to_string() }
+                Received::Closed { code: code.into(), reason: reason.to_string() }
             }
-            other => panic!("nothing else is said: {other:?}"),
+            other => panic!("unexpected message: {other:?}"),
         }
     }
 
-    /// Whether it ends in the middle, or with a complaint about what was said.
+    /// Whether it is closed for an error, and not for the end of the session.
     pub fn is_broken(&mut self) -> bool {
         match self.0.read() {
             Ok(Message::Close(frame)) => frame.is_none_or(|frame| u16::from(frame.code) != 1008),
@@ -68,18 +68,18 @@ impl Socket {
         }
     }
 
-    /// The counter that is told next.
+    /// Waits for the next counter.
     pub fn counter(&mut self) -> u64 {
         match self.next() {
-            Said::Json(line) if line["type"] == "counter" => line["counter"].as_u64().unwrap(),
+            Received::Json(line) if line["type"] == "counter" => line["counter"].as_u64().unwrap(),
             other => panic!("no counter: {other:?}"),
         }
     }
 
-    /// That the session has ended, and that it closes; nothing else may come before.
+    /// Asserts that the next messages are the end of the session and the close frame.
     pub fn ends(&mut self) {
-        assert_eq!(self.next(), Said::Json(serde_json::json!({ "type": "end" })));
+        assert_eq!(self.next(), Received::Json(serde_json::json!({ "type": "end" })));
         let reason = String::from("session ended");
-        assert_eq!(self.next(), Said::Closed { code: 1008, reason });
+        assert_eq!(self.next(), Received::Closed { code: 1008, reason });
     }
 }

@@ -1,4 +1,4 @@
-//! A real Chromium, driven by the W3C WebDriver protocol.
+//! Drives a real Chromium by the W3C WebDriver protocol.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::Client;
 
-/// ChromeDriver on a free port, ended when dropped.
+/// ChromeDriver on a free port. Stops when dropped.
 pub struct Driver {
     child: Child,
     port: u16,
@@ -24,20 +24,21 @@ impl Driver {
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
-            .expect("chromedriver is installed: `cargo xtask test` does that");
+            .expect("chromedriver: `cargo xtask test --install` installs it");
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let port = loop {
-            let line = lines.next().expect("it says on which port").unwrap();
+            let line = lines.next().expect("a line with the port").unwrap();
             if let Some((_, port)) = line.rsplit_once("successfully on port ") {
                 break port.trim_end_matches('.').parse().unwrap();
             }
         };
-        // Whatever else it says goes nowhere, but must not fail.
+        // Further output must be read, or it would fail.
         thread::spawn(move || lines.for_each(drop));
         Self { child, port }
     }
 
-    /// A browser with an empty profile.
+    /// Starts a browser with an empty profile. A narrow one is emulated as a phone: windows have a
+    /// minimum width.
     pub fn browser(&self, width: u32, height: u32, dark: bool) -> Browser {
         let mut args = vec![
             String::from("--headless=new"),
@@ -54,7 +55,13 @@ impl Driver {
         }
         let client = Client::of(([127, 0, 0, 1], self.port).into());
         let mut browser = Browser { client, session: String::new() };
-        let capabilities = json!({ "capabilities": { "alwaysMatch": { "goog:chromeOptions": { "args": args } } } });
+        let mut options = json!({ "args": args });
+        if width < 500 {
+            let metrics = json!({ "width": width, "height": height, "pixelRatio": 2 });
+            options["mobileEmulation"] = json!({ "deviceMetrics": metrics });
+        }
+        let capabilities =
+            json!({ "capabilities": { "alwaysMatch": { "goog:chromeOptions": options } } });
         let answer = browser.call("POST", "/session", &capabilities);
         browser.session = format!("/session/{}", answer["sessionId"].as_str().unwrap());
         browser
@@ -63,7 +70,7 @@ impl Driver {
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        // Asked to end, it ends its browsers; killed, it would leave them behind.
+        // A shutdown ends its browsers; a kill would leave them running.
         if !thread::panicking() {
             let address = ([127, 0, 0, 1], self.port).into();
             let mut client = Client::of(address);
@@ -80,7 +87,7 @@ impl Drop for Driver {
     }
 }
 
-/// One browser, closed when dropped.
+/// A browser. Closes when dropped.
 pub struct Browser {
     client: Client,
     session: String,
@@ -117,13 +124,13 @@ impl Browser {
         self.call("POST", "/execute/sync", &json!({ "script": script, "args": [] }))
     }
 
-    /// The page as the browser has it now.
+    /// The page's current HTML.
     pub fn source(&mut self) -> String {
         let value = self.run("return document.documentElement.outerHTML");
         value.as_str().unwrap().to_owned()
     }
 
-    /// Waits until a path of the site is refused.
+    /// Waits until a path of the site is answered with an error, as a program gets it.
     pub fn wait_until_refused(&mut self, path: &str) {
         let script = format!("return fetch('{path}').then(answer => !answer.ok)");
         for _ in 0..200 {
@@ -155,7 +162,7 @@ impl Browser {
         self.call("GET", "/cookie", &Value::Null).as_array().unwrap().clone()
     }
 
-    /// Waits for a text to be on the page, as long as a page may take to load.
+    /// Waits until the page has a text.
     pub fn wait_for(&mut self, wanted: &str) {
         for _ in 0..200 {
             if self.text().contains(wanted) {
@@ -166,7 +173,7 @@ impl Browser {
         panic!("no {wanted:?} on the page: {}", self.text());
     }
 
-    /// Waits for a text to be on the page no longer: for an answer that else looks the same.
+    /// Waits until the page no longer has a text.
     pub fn wait_until_gone(&mut self, unwanted: &str) {
         for _ in 0..200 {
             let text = self.text();
@@ -178,13 +185,32 @@ impl Browser {
         panic!("still {unwanted:?} on the page: {}", self.text());
     }
 
-    /// Saves what it shows, for somebody to look at.
+    /// Saves a screenshot below the target folder.
     pub fn screenshot(&mut self, name: &str) {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("screenshots");
         fs::create_dir_all(&folder).unwrap();
         let picture = self.call("GET", "/screenshot", &Value::Null);
         let encoded = picture.as_str().unwrap();
         fs::write(folder.join(format!("{name}.png")), decode(encoded)).unwrap();
+    }
+}
+
+impl Browser {
+    /// Checks the page with axe-core, and that it fits the width of the window.
+    pub fn check_accessibility(&mut self, page: &str) {
+        let path =
+            concat!(env!("CARGO_MANIFEST_DIR"), "/../target/axe/node_modules/axe-core/axe.min.js");
+        let axe = fs::read_to_string(path).expect(
+            "axe-core: `cargo xtask test --only \"browser programs\" --install` fetches it",
+        );
+        let found = self.run(&format!(
+            "{axe}; return axe.run().then(found => found.violations.map(rule => \
+             rule.impact + ' ' + rule.id + ': ' + rule.nodes.map(node => node.html).join(' ')))"
+        ));
+        assert_eq!(found, json!([]), "axe-core on {page}");
+        let overflow =
+            "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
+        assert_eq!(self.run(overflow), 0, "{page} is wider than the window");
     }
 }
 

@@ -12,7 +12,6 @@ use kvolt::redis::RedisStore;
 use kvolt::session::{Manager, NewSession, Record, RecordJson};
 use kvolt::sql::{MySqlStore, PostgresStore, SqliteStore};
 
-use super::IDLE;
 use super::user::User;
 
 /// Serves until its input ends, and prints first on which port.
@@ -60,7 +59,7 @@ async fn manager(spec: &str, url: &str) -> Manager<User> {
     let slide_after = if options.contains("each-use") { 0.0 } else { 1.0 / 16.0 };
     let name = format!("kv_{}", spec.replace(['+', '-'], "_"));
     match store {
-        "memory" => Manager::new(MemoryStore::new(), IDLE),
+        "memory" => Manager::new(MemoryStore::new()),
         "redis" => {
             let store = RedisStore::builder(url, &name).slide_after(slide_after);
             pushing(store.open().await.expect("Redis is there"), near).await
@@ -71,11 +70,11 @@ async fn manager(spec: &str, url: &str) -> Manager<User> {
         }
         "mariadb" => {
             let store = MySqlStore::builder(url, &name).slide_after(slide_after);
-            Manager::new(coded(store.open().await.expect("MariaDB is there")), IDLE)
+            Manager::new(coded(store.open().await.expect("MariaDB is there")))
         }
         "sqlite" => {
             let store = SqliteStore::builder(url, &name).slide_after(slide_after);
-            Manager::new(coded(store.open().await.expect("it can be made")), IDLE)
+            Manager::new(coded(store.open().await.expect("it can be made")))
         }
         _ => panic!("there is no such store: {store}"),
     }
@@ -87,14 +86,14 @@ pub(super) fn coded<S: Store<Vec<u8>>>(store: S) -> Encoded<Record<User>, S, Rec
 
 async fn pushing(store: impl Store<Vec<u8>> + ChangeFeed, near: bool) -> Manager<User> {
     if !near {
-        return Manager::new(coded(store), IDLE);
+        return Manager::new(coded(store));
     }
     let store = NearCache::new(coded(store)).expect("there is a runtime");
     // No answer from a copy before that.
     while !store.is_current() {
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
-    Manager::new(store, IDLE)
+    Manager::new(store)
 }
 
 async fn login(handle: SessionHandle<User>) -> Result<impl IntoResponse> {

@@ -20,6 +20,7 @@ pub const STORE_SECONDS: &str = "kvolt_store_seconds";
 /// For places where a type parameter would leak into everything that names
 /// them. [`get_ready`](Store::get_ready) is one virtual call; the other
 /// operations box their future.
+#[derive(Clone)]
 pub struct AnyStore<V> {
     store: Arc<dyn Erased<V>>,
     is_measured: bool,
@@ -56,12 +57,6 @@ impl<V: Send + 'static> AnyStore<V> {
         }
         let _ = operation;
         call.await
-    }
-}
-
-impl<V> Clone for AnyStore<V> {
-    fn clone(&self) -> Self {
-        Self { store: Arc::clone(&self.store), is_measured: self.is_measured }
     }
 }
 

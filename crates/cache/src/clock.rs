@@ -1,12 +1,12 @@
 //! The one place that reads the time.
 
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A moment, in whole milliseconds since the Unix epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize))]
 pub struct Timestamp(u64);
 
 impl Timestamp {
@@ -57,10 +57,10 @@ pub(crate) fn millis(duration: Duration) -> u64 {
 /// wall clock. It is the kernel's coarse one (a few milliseconds, 6 ns a
 /// reading, where a precise one costs 28), so an entry ends within one such tick
 /// of its deadline. Time that the machine spends suspended does not count.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Clock(Source);
 
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 enum Source {
     System { epoch_millis: u64 },
     Boot,
@@ -102,13 +102,6 @@ impl Clock {
 impl Default for Clock {
     fn default() -> Self {
         Self::system()
-    }
-}
-
-impl fmt::Debug for Clock {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let source = if self.is_system() { "system" } else { "manual" };
-        write!(f, "Clock({source}, {})", self.now().0)
     }
 }
 

@@ -1,4 +1,3 @@
-use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +9,7 @@ use crate::{
 };
 
 /// A store of values, on a store of bytes and a [`Codec`].
+#[derive(Debug, Clone)]
 pub struct Encoded<V, S, C> {
     store: S,
     codec: C,
@@ -131,15 +131,5 @@ impl<V: Send + Sync + 'static, S: Store<Vec<u8>>, C: Codec<V>> Store<V> for Enco
 impl<V: Send + Sync + 'static, S: ChangeFeed, C: Codec<V>> ChangeFeed for Encoded<V, S, C> {
     async fn run(&self, interval: Duration, listener: &dyn ChangeObserver) -> Error {
         self.store.run(interval, listener).await
-    }
-}
-
-impl<V, S: fmt::Debug, C: fmt::Debug> fmt::Debug for Encoded<V, S, C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Coded")
-            .field("store", &self.store)
-            .field("codec", &self.codec)
-            .field("max_size", &self.max_size)
-            .finish_non_exhaustive()
     }
 }

@@ -55,20 +55,16 @@ impl Namespace {
                 Self::MAX_LEN
             )));
         }
-        Ok(Self::unchecked(name))
-    }
-
-    /// The namespace of a store that one process has to itself.
-    pub(crate) fn memory() -> Self {
-        Self::unchecked("memory")
-    }
-
-    fn unchecked(name: &str) -> Self {
         let digest: [u8; 32] =
             Sha256::new().chain_update(b"kvolt namespace 1\0").chain_update(name).finalize().into();
         let mut tag = [0; Self::TAG_LEN];
         tag.copy_from_slice(&digest[..Self::TAG_LEN]);
-        Self { name: name.into(), tag }
+        Ok(Self { name: name.into(), tag })
+    }
+
+    /// The namespace of a store that one process has to itself.
+    pub(crate) fn memory() -> Self {
+        Self::new("memory").expect("it is a valid name")
     }
 
     /// The name.

@@ -1,4 +1,3 @@
-use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -16,7 +15,9 @@ use crate::{Error, Result};
 /// assert_eq!(Owner::from(42u64), Owner::new("42")?);
 /// # Ok::<(), kvolt_cache::Error>(())
 /// ```
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "json", serde(try_from = "String", into = "String"))]
 pub struct Owner(Arc<str>);
 
 impl Owner {
@@ -85,12 +86,6 @@ impl Owner {
     }
 }
 
-impl Borrow<str> for Owner {
-    fn borrow(&self) -> &str {
-        &self.0
-    }
-}
-
 impl TryFrom<&str> for Owner {
     type Error = Error;
 
@@ -107,6 +102,12 @@ impl TryFrom<String> for Owner {
     }
 }
 
+impl From<Owner> for String {
+    fn from(owner: Owner) -> Self {
+        String::from(&*owner.0)
+    }
+}
+
 /// The number in decimal.
 impl From<u64> for Owner {
     fn from(number: u64) -> Self {
@@ -117,12 +118,6 @@ impl From<u64> for Owner {
 impl fmt::Display for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for Owner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Owner({:?})", &*self.0)
     }
 }
 

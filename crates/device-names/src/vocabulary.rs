@@ -1,6 +1,6 @@
 //! All the words that a name is made of, so that nothing that a client sent is ever in one.
 
-/// What uap-core calls a program, and what people do: programs with a screen, in front of a system.
+/// The names of programs in uap-core, and the common ones: programs with a screen, before a system.
 pub(crate) const BROWSERS: &[(&str, &str)] = &[
     ("AVG", "AVG Secure Browser"),
     ("Aloha Browser", "Aloha"),
@@ -103,7 +103,7 @@ pub(crate) const TOOLS: &[(&str, &str)] = &[
     ("okhttp", "OkHttp"),
 ];
 
-/// What uap-core calls a system, and what people do.
+/// The names of systems in uap-core, and the common ones.
 pub(crate) const SYSTEMS: &[(&str, &str)] = &[
     ("ATV OS X", "Apple TV"),
     ("Android", "Android"),

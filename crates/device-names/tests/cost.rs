@@ -1,4 +1,4 @@
-//! What the slowest user agents that are known cost. Run by hand:
+//! The cost of the slowest known user agents. Run by hand:
 //! `cargo test -p kvolt-device-names --release --test cost -- --ignored --nocapture`
 #![allow(clippy::print_stdout, reason = "it is made to be read")]
 #![allow(clippy::disallowed_methods, reason = "it measures time")]
@@ -9,7 +9,7 @@ use kvolt_device_names::{name, prepare};
 
 #[test]
 #[ignore = "prints times, and asserts nothing"]
-fn what_it_costs() {
+fn name_costs_microseconds() {
     let start = Instant::now();
     prepare();
     println!("{:>10?} to prepare", start.elapsed());

@@ -1,4 +1,4 @@
-//! What real programs send, and what nobody should.
+//! User agents of real programs, and malformed ones.
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 use kvolt_device_names::{MAX_NAME_LEN, MAX_USER_AGENT_LEN, name, prepare};
@@ -146,7 +146,7 @@ const NAMES: &[(&str, &str)] = &[
         "Googlebot",
     ),
     ("Mozilla/5.0 (compatible; bingbot/2.0; +http://www.bing.com/bingbot.htm)", "Bingbot"),
-    // Nobody
+    // No known program.
     ("", ""),
     (" ", ""),
     ("Mozilla/5.0", ""),
@@ -158,7 +158,7 @@ const NAMES: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn programs_have_the_names_that_people_know_them_by() {
+fn programs_have_their_common_names() {
     prepare();
     for (user_agent, expected) in NAMES {
         let name = name(user_agent).map(|name| name.to_string()).unwrap_or_default();
@@ -167,7 +167,7 @@ fn programs_have_the_names_that_people_know_them_by() {
 }
 
 #[test]
-fn the_words_are_also_there_one_by_one() {
+fn words_are_available_one_by_one() {
     let words = |user_agent| name(user_agent).map(|name| (name.program(), name.system()));
     assert_eq!(words(NAMES[0].0), Some((Some("Firefox"), Some("Windows"))));
     assert_eq!(words("curl/8.14.1"), Some((Some("curl"), None)));
@@ -177,7 +177,7 @@ fn the_words_are_also_there_one_by_one() {
 }
 
 #[test]
-fn past_512_bytes_nothing_is_looked_at() {
+fn bytes_past_512_are_ignored() {
     let spaces = |count| format!("{}curl/8.14.1", " ".repeat(count));
     assert_eq!(name(&spaces(MAX_USER_AGENT_LEN - 11)).unwrap().to_string(), "curl");
     assert_eq!(name(&spaces(MAX_USER_AGENT_LEN)), None);
@@ -185,7 +185,7 @@ fn past_512_bytes_nothing_is_looked_at() {
     assert_eq!(name(&format!("x{}", "é".repeat(100_000))), None);
 }
 
-/// Pieces that rules look for, so that what is sent gets past the first look.
+/// Pieces that the rules match, so that random user agents pass the first filter.
 fn pieces() -> impl Strategy<Value = String> {
     let words = NAMES.iter().flat_map(|(user_agent, _)| user_agent.split([' ', ';', '/', '(']));
     let words: Vec<&str> = words.collect();
@@ -200,7 +200,7 @@ fn pieces() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn a_name_is_plain_and_short_whatever_is_sent(user_agent in pieces()) {
+    fn name_is_plain_and_short(user_agent in pieces()) {
         if let Some(name) = name(&user_agent) {
             let text = name.to_string();
             let plain = |byte: u8| byte.is_ascii_alphanumeric() || b" -".contains(&byte);

@@ -46,7 +46,7 @@
 //! # }
 //! ```
 //!
-//! The [guide](guide) begins at an empty folder and has a whole program on each page.
+//! The [guide] begins at an empty folder and has a whole program on each page.
 //!
 //! # Which type when
 //!
@@ -89,8 +89,8 @@
 //!
 //! # What it does not do
 //!
-//! It checks no passwords and limits no attempts at signing in. It is not a cache for data that
-//! outlives a user's visit.
+//! It checks no passwords and limits no attempts at signing in. Data that outlives a session belongs
+//! into your database.
 //!
 //! # Features
 //!

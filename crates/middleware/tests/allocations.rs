@@ -12,7 +12,7 @@ use axum::routing::{Route, get};
 use http::Request;
 use kvolt_middleware::{Session, Sessions};
 use kvolt_session::{Manager, Record};
-use support::{IDLE, User, user};
+use support::{User, user};
 use tower::Service;
 use tower::layer::layer_fn;
 
@@ -37,8 +37,7 @@ fn allocations(app: &Router, cookie: &str) -> u64 {
 
 #[test]
 fn layer_adds_five_allocations() {
-    let manager: Manager<User> =
-        Manager::new(kvolt_cache::MemoryStore::<Record<User>>::new(), IDLE);
+    let manager: Manager<User> = Manager::new(kvolt_cache::MemoryStore::<Record<User>>::new());
     let sessions = Sessions::new(manager.clone());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let token = runtime.block_on(manager.create(user(NAME))).unwrap();

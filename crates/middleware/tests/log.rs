@@ -11,7 +11,7 @@ use axum::routing::{get, post};
 use http::{Method, StatusCode};
 use kvolt_middleware::{CookiePolicy, Session, SessionHandle, Sessions};
 use kvolt_session::Manager;
-use support::{Client, IDLE, User, World, user};
+use support::{Client, User, World, user};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber, span};
 
@@ -139,7 +139,7 @@ async fn layer_for_another_type_is_named() {
     let shown = Shown::default();
     let _guard = tracing::subscriber::set_default(shown.clone());
     let world = World::new();
-    let customers = Manager::<Customer>::new(kvolt_cache::MemoryStore::new(), IDLE);
+    let customers = Manager::<Customer>::new(kvolt_cache::MemoryStore::new());
     let app = Router::new()
         .route("/", get(async |_: Session<User>| "user"))
         .route_layer(Sessions::new(customers).layer().optional());

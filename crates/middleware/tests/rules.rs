@@ -243,7 +243,7 @@ async fn a_protected_request_asks_the_store_once() {
 #[tokio::test]
 async fn a_full_store_is_a_503() {
     let store = kvolt_cache::MemoryStore::builder().max_entries(1).build();
-    let manager = Manager::new(store, support::IDLE);
+    let manager = Manager::new(store);
     let mut first = Client::new(router(Sessions::new(manager)));
     first.post("/login").await;
     let answer = first.other().post("/login").await;

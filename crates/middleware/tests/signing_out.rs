@@ -172,9 +172,9 @@ struct EncodedWorld {
 impl EncodedWorld {
     fn new() -> Self {
         let bytes = MemoryStore::new();
-        let others = Manager::new(Encoded::new(bytes.clone(), RecordJson::new()), IDLE);
+        let others = Manager::new(Encoded::new(bytes.clone(), RecordJson::new()));
         let store = Encoded::new(bytes.clone(), RecordJson::<Text>::new());
-        let sessions = Sessions::new(Manager::new(store, IDLE));
+        let sessions = Sessions::new(Manager::new(store));
         let app = Router::new()
             .route("/profile", get(|text: Session<Text>| async move { text.0.clone() }))
             .route_layer(sessions.layer())

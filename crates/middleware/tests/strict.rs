@@ -10,7 +10,7 @@ use kvolt_cache::{MemoryStore, NearCache, RemoveOutcome, Store, Target};
 use kvolt_middleware::{Result, Session, Sessions};
 use kvolt_session::{Manager, Record, Token};
 use kvolt_testkit::{ManualClock, Pushes, PushingStore};
-use support::{Client, IDLE, User, user};
+use support::{Client, User, user};
 
 /// A server with a near cache, on a store where others do things that it does not hear of.
 struct Far {
@@ -34,7 +34,7 @@ async fn far() -> Far {
     let (remote, pushes) = PushingStore::new(store.clone(), clock.clock());
     let near = NearCache::builder(remote).clock(clock.clock()).build().unwrap();
     pushes.beat().await;
-    let manager = Manager::new(near, IDLE);
+    let manager = Manager::new(near);
     let sessions = Sessions::new(manager.clone());
     let strict_outside = Router::new()
         .route("/outside", get(profile))

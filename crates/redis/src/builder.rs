@@ -1,4 +1,4 @@
-//! How a store is set up.
+//! The builder.
 
 use std::fmt;
 #[cfg(feature = "tls")]
@@ -17,9 +17,24 @@ use crate::servers::Servers;
 use crate::tls::{Settings, Tls};
 use crate::url::Url;
 
-/// Sets up a [`RedisStore`]: see [`RedisStore::builder`].
+/// Settings of a [`RedisStore`], made by [`RedisStore::builder`].
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use kvolt_redis::RedisStore;
+///
+/// #[tokio::main]
+/// async fn main() -> kvolt_cache::Result<()> {
+///     let store = RedisStore::builder("redis+sentinel://a.internal,b.internal,c.internal/main", "shop")
+///         .credentials(Some("app"), "password")
+///         .wait_replicas(1, Duration::from_millis(500))
+///         .open()
+///         .await?;
+///     Ok(())
+/// }
+/// ```
 #[derive(Clone)]
-#[must_use = "it does nothing until it is opened"]
+#[must_use = "`open` opens the store"]
 pub struct RedisStoreBuilder {
     url: String,
     namespace: String,
@@ -47,58 +62,107 @@ impl RedisStoreBuilder {
         }
     }
 
-    /// Sets the time limit of each call: a call that takes longer is an unavailable error. Defaults
-    /// to 2 seconds.
+    /// Sets the time limit of each call. A call that takes longer returns an error
+    /// ([`Error::is_unavailable`]). Defaults to 2 seconds; at least 10 milliseconds.
     ///
-    /// A [scan](kvolt_cache::Store::scan) and a [clear](kvolt_cache::Store::clear)
-    /// take as long as they take; for them, it is the time of each of their steps.
+    /// For [`scan`](kvolt_cache::Store::scan), [`count`](kvolt_cache::Store::count) and
+    /// [`clear`](kvolt_cache::Store::clear), it is the limit of each of their steps.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use kvolt_redis::RedisStore;
+    ///
+    /// let builder = RedisStore::builder("redis://127.0.0.1:6379", "shop").timeout(Duration::from_secs(1));
+    /// ```
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Sets the fraction of the idle time that must have passed since the last use before another
-    /// use writes the new deadline. Defaults to 1/16; at most 1/2.
+    /// Sets the fraction of the idle time that must pass after a use before another use is written.
+    /// Defaults to 1/16; 0 to 1/2.
     ///
-    /// After a use, the idle time left falls short by at most this fraction. With zero, each use is
-    /// a write, and is pushed to every near cache.
+    /// An unused entry may expire earlier than its idle time by this fraction. With 0, each use is a
+    /// write, and is pushed to every near cache.
+    ///
+    /// ```
+    /// use kvolt_redis::RedisStore;
+    ///
+    /// let builder = RedisStore::builder("redis://127.0.0.1:6379", "shop").slide_after(0.1);
+    /// ```
     pub fn slide_after(mut self, fraction: f64) -> Self {
         self.slide_after = fraction;
         self
     }
 
-    /// Waits after each change until so many replicas have it (`WAIT`).
+    /// Makes each change wait until this many replicas have it (`WAIT`). Defaults to 0.
     ///
-    /// Where fewer have it within `timeout` (less than three quarters of the
-    /// [store's](Self::timeout)), the call is unavailable: the change
-    /// is on the master, and may be lost with it. This narrows what a failover
-    /// can undo and costs a round trip to the replicas; changes go one after
-    /// the other on a connection of their own. See the README for what it does not promise.
+    /// If fewer replicas have it within `timeout`, which must be less than three quarters of the
+    /// [store's timeout](Self::timeout), the call returns an error ([`Error::is_unavailable`]): the
+    /// change is on the master, and may be lost with it. This narrows what a failover can undo, and
+    /// costs a round trip to the replicas. Changes are sent one after the other on a connection of
+    /// their own. The README describes what this does not guarantee.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use kvolt_redis::RedisStore;
+    ///
+    /// let builder = RedisStore::builder("redis://127.0.0.1:6379", "shop").wait_replicas(1, Duration::from_millis(500));
+    /// ```
     pub fn wait_replicas(mut self, replicas: u32, timeout: Duration) -> Self {
         self.replicas = (replicas > 0).then_some((replicas, timeout));
         self
     }
 
-    /// User name, unless it is `default`, and password, instead of those in the URL.
+    /// Sets the user name and the password, instead of those in the URL. Without a user name, the
+    /// user is `default`.
+    ///
+    /// ```
+    /// use kvolt_redis::RedisStore;
+    ///
+    /// let builder = RedisStore::builder("redis://127.0.0.1:6379", "shop").credentials(Some("app"), "password");
+    /// ```
     pub fn credentials(mut self, user: Option<&str>, password: impl Into<String>) -> Self {
         self.credentials = Some((user.map(String::from), password.into()));
         self
     }
 
-    /// The user name and password of the sentinels, where they have any.
+    /// Sets the user name and the password of the sentinels. Defaults to none.
+    ///
+    /// ```
+    /// use kvolt_redis::RedisStore;
+    ///
+    /// let builder = RedisStore::builder("redis+sentinel://a.internal,b.internal/main", "shop")
+    ///     .sentinel_credentials(None, "password");
+    /// ```
     pub fn sentinel_credentials(mut self, user: Option<&str>, password: impl Into<String>) -> Self {
         self.sentinel_credentials = Some((user.map(String::from), password.into()));
         self
     }
 
-    /// The certificates of the authorities to trust (PEM), instead of the system's.
+    /// Sets the file with the certificates of the authorities to trust (PEM). Defaults to the
+    /// authorities that the system trusts.
+    ///
+    /// ```
+    /// use kvolt_redis::RedisStore;
+    ///
+    /// let builder = RedisStore::builder("rediss://redis.internal", "shop").ca_file("/etc/redis/ca.pem");
+    /// ```
     #[cfg(feature = "tls")]
     pub fn ca_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.tls.ca_file = Some(path.into());
         self
     }
 
-    /// The client's own certificate and its secret key (PEM), where the server asks for one.
+    /// Sets the files with the client's certificate and its secret key (PEM), for a server that asks
+    /// for one. Defaults to none.
+    ///
+    /// ```
+    /// use kvolt_redis::RedisStore;
+    ///
+    /// let builder = RedisStore::builder("rediss://redis.internal", "shop")
+    ///     .client_certificate("/etc/redis/client.pem", "/etc/redis/client.key");
+    /// ```
     #[cfg(feature = "tls")]
     pub fn client_certificate(
         mut self,
@@ -109,9 +173,15 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// Takes whatever certificate the server shows.
+    /// Accepts any certificate of the server. For tests only: an attacker between client and server
+    /// can then read and change every session.
     ///
-    /// Whoever is in between can then read and change every session. For tests only.
+    /// ```
+    /// use kvolt_redis::RedisStore;
+    ///
+    /// let builder =
+    ///     RedisStore::builder("rediss://127.0.0.1", "shop").insecure_accept_any_certificate();
+    /// ```
     #[cfg(feature = "tls")]
     pub fn insecure_accept_any_certificate(mut self) -> Self {
         self.tls.insecure = true;
@@ -120,12 +190,23 @@ impl RedisStoreBuilder {
 
     /// Connects, and checks that the server can do what the store needs.
     ///
+    /// ```no_run
+    /// # #[tokio::main]
+    /// # async fn main() -> kvolt_cache::Result<()> {
+    /// use kvolt_redis::RedisStore;
+    ///
+    /// let store = RedisStore::builder("redis://127.0.0.1:6379", "shop").open().await?;
+    /// # let _ = store;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
-    /// Returns an error if the server is down ([`Error::is_unavailable`]), or if a person must act
-    /// ([`Error::is_misconfigured`]): for a namespace, a setting or a URL that is not valid, a
-    /// password that is refused, a server older than Redis 6.2, a replica, and a user who lacks a
-    /// permission. A server that evicts keys is a warning in the log.
+    /// Returns an error if the server is unavailable ([`Error::is_unavailable`]), or if the operator
+    /// must act ([`Error::is_misconfigured`]): a namespace, a setting or the URL is invalid, the
+    /// password is rejected, the server is older than Redis 6.2 or is a replica, or the user lacks a
+    /// permission. If the server evicts keys, a warning is logged.
     pub async fn open(self) -> Result<RedisStore> {
         self.check()?;
         let namespace = Namespace::new(&self.namespace)?;
@@ -155,30 +236,30 @@ impl RedisStoreBuilder {
         let sentinel_options =
             Options { user: user.flatten(), password, database: 0, ..options.clone() };
         let servers = Servers::new(url.deployment, options, sentinel_options);
-        let store = RedisStore::new(Arc::new(servers), Names::new(namespace), self.slide_after);
-        check::check(&store).await?;
+        let store = RedisStore::new(Arc::new(servers), Names(namespace), self.slide_after);
+        store.in_time(check::check(&store)).await?;
         Ok(store)
     }
 
     fn check(&self) -> Result<()> {
         let wrong = |what: &str| Err(Error::misconfigured(what));
         if !(0.0..=0.5).contains(&self.slide_after) {
-            return wrong("`slide_after` has to be from 0 to 0.5");
+            return wrong("`slide_after` must be 0 to 0.5");
         }
         if self.timeout < Duration::from_millis(10) {
-            return wrong("`timeout` has to be 10 milliseconds at least");
+            return wrong("`timeout` must be at least 10 milliseconds");
         }
         match self.replicas {
-            // The rest is for finding out whom else to ask.
+            // The rest is for discovering another server.
             Some((_, limit)) if limit >= self.timeout / 4 * 3 => wrong(
-                "the time limit of `wait_replicas` has to be less than three quarters of `timeout`",
+                "the timeout of `wait_replicas` must be less than three quarters of `timeout`",
             ),
             _ => Ok(()),
         }
     }
 }
 
-// There may be a password in the URL.
+// Without the URL, which may have a password.
 impl fmt::Debug for RedisStoreBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisStoreBuilder")

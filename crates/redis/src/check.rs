@@ -8,10 +8,6 @@ use crate::reply::{self, field};
 use crate::script::{self, Call};
 
 pub(crate) async fn check(store: &RedisStore) -> Result<()> {
-    store.in_time(check_now(store)).await
-}
-
-async fn check_now(store: &RedisStore) -> Result<()> {
     for node in store.inner.servers.refresh().await?.masters() {
         let info: String = reply::parse(node.send(&redis::cmd("INFO")).await?).unwrap_or_default();
         check_info(&info, store.inner.servers.is_cluster())?;
@@ -38,12 +34,8 @@ async fn check_now(store: &RedisStore) -> Result<()> {
 
 fn check_info(info: &str, expects_cluster: bool) -> Result<()> {
     let version = field(info, "redis_version").unwrap_or_default();
-    let mut numbers = version.split('.').map_while(|number| number.parse::<u32>().ok());
-    let version_is_old = match (numbers.next(), numbers.next()) {
-        (Some(major), Some(minor)) => (major, minor) < (6, 2),
-        _ => false,
-    };
-    if version_is_old {
+    let numbers: Vec<u32> = version.split('.').map_while(|number| number.parse().ok()).collect();
+    if !numbers.is_empty() && numbers[..] < [6, 2][..] {
         return Err(Error::misconfigured(format!(
             "the server is Redis {version}; this store works with Redis 6.2 or later, and with Valkey"
         )));

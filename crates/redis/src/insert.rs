@@ -72,7 +72,8 @@ impl RedisStore {
         let owner = entry.owner.as_ref();
         let old = entry.replaces.as_ref();
         let seen = old.and_then(|old| old.seen).map(|seen| hex(seen.number())).unwrap_or_default();
-        let mut old_owner = old.and_then(|old| old.owner.as_ref()).map(owner_bytes);
+        let mut old_owner =
+            old.and_then(|old| old.owner.as_ref()).map(|owner| owner.as_str().as_bytes().to_vec());
         let mut members = Vec::new();
         for _ in 0..MAX_TRIES {
             let index = owner.map(|owner| self.inner.names.index(owner));
@@ -116,12 +117,8 @@ impl RedisStore {
             && !sample.is_empty()
         {
             // The entry is inserted, whether or not this succeeds.
-            let _ = Box::pin(self.run_on_members(owner, &sample, "prune")).await;
+            let _ = Box::pin(self.run_on(&script::MEMBERS, owner, &sample, "prune")).await;
         }
         Ok(InsertOutcome::Inserted { removed: self.inner.names.parse_members(&removed) })
     }
-}
-
-fn owner_bytes(owner: &Owner) -> Vec<u8> {
-    owner.as_str().as_bytes().to_vec()
 }

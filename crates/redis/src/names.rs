@@ -42,17 +42,9 @@ pub(crate) fn slot_of(part: u16) -> u16 {
 /// The hash tag, the part's number in braces, comes before the owner, so that no owner's name can
 /// alter it.
 #[derive(Debug, Clone)]
-pub(crate) struct Names(Namespace);
+pub(crate) struct Names(pub(crate) Namespace);
 
 impl Names {
-    pub(crate) const fn new(namespace: Namespace) -> Self {
-        Self(namespace)
-    }
-
-    pub(crate) const fn namespace(&self) -> &Namespace {
-        &self.0
-    }
-
     /// The name of an entry.
     pub(crate) fn key(&self, key: &Key) -> String {
         let mut name = String::with_capacity(self.0.as_str().len() + 72);
@@ -142,13 +134,13 @@ mod tests {
     use super::*;
 
     fn names() -> Names {
-        Names::new(Namespace::new("shop").unwrap())
+        Names(Namespace::new("shop").unwrap())
     }
 
     #[test]
     fn names_are_parsed_back() {
         let names = names();
-        let of_id = Key::from_id([0xab; 12], names.namespace());
+        let of_id = Key::from_id([0xab; 12], &names.0);
         assert_eq!(names.key(&of_id), "shop:{939}:abababababababababababab");
         for key in [of_id, Key::of("key")] {
             assert_eq!(names.parse_key(names.key(&key).as_bytes()), Some(key));

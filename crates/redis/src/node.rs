@@ -100,8 +100,7 @@ impl Node {
             (self.in_time(sent.link.send(command)).await?, None)
         } else {
             // Boxed, so that the usual call is smaller than this one.
-            let with = With { asking, time, replicas };
-            Box::pin(self.send_with(&sent.link, command, with)).await?
+            Box::pin(self.send_with(&sent.link, command, asking, time, replicas)).await?
         };
         let link = sent.answered();
         let reply = self.checked(reply)?;
@@ -118,29 +117,31 @@ impl Node {
         &self,
         link: &Link,
         command: &Cmd,
-        with: With,
+        asking: bool,
+        with_time: bool,
+        replicas: Option<(u32, Duration)>,
     ) -> Result<(Result<Value, Fault>, Option<Timestamp>), Fault> {
         let mut commands = redis::pipe();
-        if with.asking {
+        if asking {
             commands.cmd("ASKING");
         }
         commands.add_command(command.clone());
-        if with.time {
+        if with_time {
             commands.cmd("TIME");
         }
-        if let Some((count, limit)) = with.replicas {
+        if let Some((count, limit)) = replicas {
             let limit = limit.as_millis().clamp(1, MAX_WAIT).to_string();
             commands.cmd("WAIT").arg(count).arg(limit);
         }
         let replies = self.in_time(link.send_all(&commands)).await??;
-        let mut replies = replies.into_iter().skip(usize::from(with.asking));
+        let mut replies = replies.into_iter().skip(usize::from(asking));
         let mut next = || replies.next().ok_or_else(too_few);
         let reply = next()?;
-        let time = match with.time {
+        let time = match with_time {
             true => Some(reply::time(next()??).ok_or_else(too_few)?),
             false => None,
         };
-        if let (Some((count, _)), Ok(_)) = (with.replicas, &reply) {
+        if let (Some((count, _)), Ok(_)) = (replicas, &reply) {
             let reached: u32 = reply::parse(next()??).unwrap_or_default();
             if reached < count {
                 return Err(Fault::unavailable(format!(
@@ -172,13 +173,6 @@ impl PartialEq for Node {
     fn eq(&self, other: &Self) -> bool {
         self.address() == other.address()
     }
-}
-
-/// What is sent together with a command.
-struct With {
-    asking: bool,
-    time: bool,
-    replicas: Option<(u32, Duration)>,
 }
 
 fn too_few() -> Fault {

@@ -58,14 +58,14 @@ impl RedisStore {
         if members.is_empty() {
             return Ok(Vec::new());
         }
-        let removed = self.run_on_members(owner, &members, "remove").await?.texts()?;
+        let removed = self.run_on(&script::MEMBERS, owner, &members, "remove").await?.texts()?;
         Ok(self.inner.names.parse_members(&removed))
     }
 
     /// Removes expired members from an owner's index.
     pub(crate) async fn prune(&self, owner: &Owner) -> Result<()> {
         let members = self.members(owner).await?;
-        self.run_on_members(owner, &members, "prune").await.map(drop)
+        self.run_on(&script::MEMBERS, owner, &members, "prune").await.map(drop)
     }
 
     /// The members of an owner's index.
@@ -78,18 +78,8 @@ impl RedisStore {
         }
     }
 
-    /// Removes these members and their entries (`remove`), or only the expired ones (`prune`).
-    pub(crate) async fn run_on_members(
-        &self,
-        owner: &Owner,
-        members: &[String],
-        action: &str,
-    ) -> Result<Answer> {
-        self.run_on(&script::MEMBERS, owner, members, action).await
-    }
-
     /// Runs a script on an owner's index and some of its members.
-    async fn run_on(
+    pub(crate) async fn run_on(
         &self,
         script: &'static Script,
         owner: &Owner,

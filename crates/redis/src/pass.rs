@@ -24,7 +24,7 @@ pub(crate) struct Pass {
     prefix: String,
     /// The masters that remain, the current one last, and its cursor.
     masters: Vec<Arc<Node>>,
-    cursor: Option<String>,
+    cursor: String,
     slots: Arc<SlotMap>,
     /// How many times the pass has started.
     pub(crate) attempt: u32,
@@ -32,7 +32,8 @@ pub(crate) struct Pass {
 
 impl Pass {
     pub(crate) fn new(prefix: String) -> Self {
-        Self { prefix, masters: Vec::new(), cursor: None, slots: Arc::default(), attempt: 0 }
+        let cursor = String::from("0");
+        Self { prefix, masters: Vec::new(), cursor, slots: Arc::default(), attempt: 0 }
     }
 
     /// Some keys of entries; `None` at the end.
@@ -66,20 +67,19 @@ impl Pass {
             (self.masters, self.slots) = (slots.masters(), slots);
         }
         let Some(node) = self.masters.last() else { return Ok(None) };
-        let cursor = self.cursor.take().unwrap_or_else(|| String::from("0"));
-        let (next, names) = store.in_time(self.step(node, &cursor)).await?;
-        if next == "0" {
+        let (next, names) = store.in_time(self.step(node)).await?;
+        // The server's cursor begins and ends with 0.
+        self.cursor = next;
+        if self.cursor == "0" {
             self.masters.pop();
-        } else {
-            self.cursor = Some(next);
         }
         Ok(Some(names))
     }
 
-    async fn step(&self, node: &Node, cursor: &str) -> Result<(String, Vec<Vec<u8>>)> {
+    async fn step(&self, node: &Node) -> Result<(String, Vec<Vec<u8>>)> {
         let mut command = redis::cmd("SCAN");
         let pattern = format!("{}*", self.prefix);
-        command.arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(STEP);
+        command.arg(&self.cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(STEP);
         reply::parse(node.send(&command).await?).ok_or_else(reply::unexpected)
     }
 }

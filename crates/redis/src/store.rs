@@ -123,7 +123,7 @@ impl RedisStore {
     ///
     /// Returns an error if the name is not a valid [`Namespace`] ([`is_misconfigured`](kvolt_cache::Error::is_misconfigured)).
     pub fn within(&self, namespace: &str) -> Result<Self> {
-        let names = Names::new(Namespace::new(namespace)?);
+        let names = Names(Namespace::new(namespace)?);
         Ok(Self::new(Arc::clone(&self.inner.servers), names, self.inner.slide_after))
     }
 
@@ -158,7 +158,7 @@ impl RedisStore {
 
 impl Store<Vec<u8>> for RedisStore {
     fn namespace(&self) -> &Namespace {
-        self.inner.names.namespace()
+        &self.inner.names.0
     }
 
     async fn get(&self, key: &Key, _: Freshness) -> Result<Option<Entry<Vec<u8>>>> {
@@ -220,7 +220,7 @@ impl Store<Vec<u8>> for RedisStore {
 impl fmt::Debug for RedisStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisStore")
-            .field("namespace", self.inner.names.namespace())
+            .field("namespace", &self.inner.names.0)
             .field("is_cluster", &self.inner.servers.is_cluster())
             .field("timeout", &self.inner.servers.options.timeout)
             .finish_non_exhaustive()

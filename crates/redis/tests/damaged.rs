@@ -15,7 +15,7 @@ use support::{entry, get, id, insert, inserted, name_of, owner, remove, store, v
 /// How many kinds of damage there are.
 const KINDS: usize = 14;
 
-/// What may lie under an entry's name, by the command that puts it there.
+/// Damaged data under an entry's name, with the command that writes it.
 fn damage(server: &Redis, name: &str) -> Vec<(&'static str, Vec<Vec<u8>>)> {
     let whole = server.command(&["GET", name]).unwrap().bytes().unwrap().to_vec();
     let changed = |at: usize, bytes: &[u8]| {
@@ -59,7 +59,7 @@ fn dump(server: &Redis, name: &str) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_damaged_entry_is_reported_and_never_written_into() {
+async fn damaged_entry_is_never_written_into() {
     for flavour in [Flavour::Redis62, Flavour::Redis7, Flavour::Valkey9] {
         let server = Redis::builder().flavour(flavour).start();
         let builder = RedisStore::builder(server.url(), &support::namespace()).slide_after(0.0);
@@ -99,7 +99,7 @@ async fn a_damaged_entry_is_reported_and_never_written_into() {
 
 /// Review F5: one damaged entry made "sign out everywhere" fail for ever, half done.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_damaged_entry_hides_and_protects_no_other() {
+async fn damaged_entry_hides_no_other() {
     let server = Redis::start();
     let ada = owner("ada");
     for kind in 0..KINDS {
@@ -122,7 +122,7 @@ async fn a_damaged_entry_hides_and_protects_no_other() {
         assert_eq!((page.entries.len(), page.unreadable), (3, vec![keys[1]]), "{what}");
         assert_eq!(store.count().await.unwrap(), 4);
 
-        // It counts, and has to go in its turn.
+        // It counts towards the limit, and is removed when it is the oldest.
         let refused = entry("").owner(ada.clone()).limit(OwnerLimit::refuse(4));
         let new = id(&store, "new");
         assert_eq!(
@@ -146,7 +146,7 @@ async fn a_damaged_entry_hides_and_protects_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_clear_takes_what_is_damaged_too() {
+async fn clear_removes_damaged_entries() {
     let server = Redis::start();
     let store = store(server.url()).await;
     let key = id(&store, "key");
@@ -159,9 +159,9 @@ async fn a_clear_takes_what_is_damaged_too() {
     }
 }
 
-/// What others wrote into an index, or under other names, changes nothing.
+/// Data of other programs in an index, or under other names, changes nothing.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_others_wrote_is_told_apart() {
+async fn data_of_other_programs_is_ignored() {
     let server = Redis::start();
     let store = store(server.url()).await;
     let (ada, key) = (owner("ada"), id(&store, "key"));
@@ -195,7 +195,7 @@ async fn what_others_wrote_is_told_apart() {
 
 /// An owner's name that no version of this program has written does not protect the entry.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_entry_of_a_name_that_is_no_owner_can_be_removed() {
+async fn entry_with_an_invalid_owner_can_be_removed() {
     let server = Redis::start();
     let store = store(server.url()).await;
     let key = id(&store, "key");

@@ -41,7 +41,7 @@ async fn pass(server: &Redis, moment: Timestamp) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_entry_ends_exactly_at_its_deadline() {
+async fn entry_ends_exactly_at_its_deadline() {
     for flavour in FLAVOURS {
         let server = Redis::builder().flavour(flavour).start();
         let store = store(server.url()).await;
@@ -88,7 +88,7 @@ async fn an_entry_ends_exactly_at_its_deadline() {
 
 /// `PERSIST` by hand, or a copying tool, takes the expiry away: the header still has the deadline.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_entry_without_its_expiry_ends_by_its_header() {
+async fn entry_without_expiry_ends_by_its_header() {
     for flavour in FLAVOURS {
         let server = Redis::builder().flavour(flavour).start();
         let store = store(server.url()).await;
@@ -125,7 +125,7 @@ async fn an_entry_without_its_expiry_ends_by_its_header() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slide_moves_the_deadline_and_keeps_the_index() {
+async fn slide_keeps_the_index_alive() {
     for flavour in FLAVOURS {
         let server = Redis::builder().flavour(flavour).start();
         let builder = RedisStore::builder(server.url(), &namespace()).slide_after(0.0);
@@ -166,7 +166,7 @@ async fn a_slide_moves_the_deadline_and_keeps_the_index() {
 
 /// As after a failover to a server whose clock is behind.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_touch_never_moves_a_deadline_back() {
+async fn touch_never_moves_a_deadline_back() {
     let server = Redis::start();
     let builder = RedisStore::builder(server.url(), &namespace()).slide_after(0.0);
     let store = builder.open().await.unwrap();
@@ -182,7 +182,7 @@ async fn a_touch_never_moves_a_deadline_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn times_that_mean_never_are_saturated() {
+async fn longest_times_are_saturated() {
     let server = Redis::start();
     let store = store(server.url()).await;
     let expiries = [
@@ -216,7 +216,7 @@ async fn times_that_mean_never_are_saturated() {
 
 /// A slide in an entry's last millisecond does not leave something behind.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slide_at_the_end_leaves_nothing_behind() {
+async fn slide_at_the_end_leaves_nothing() {
     for flavour in FLAVOURS {
         let server = Redis::builder().flavour(flavour).start();
         let builder = RedisStore::builder(server.url(), &namespace()).slide_after(0.0);
@@ -238,7 +238,7 @@ async fn a_slide_at_the_end_leaves_nothing_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_known_of_the_servers_time_is_never_behind_it() {
+async fn estimate_is_never_behind_the_servers_clock() {
     let server = Redis::start();
     let opened = store(server.url()).await;
     let key = id(&opened, "key");
@@ -263,7 +263,7 @@ async fn what_is_known_of_the_servers_time_is_never_behind_it() {
 
 /// An entry keeps its times when it is copied from another store.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_copied_entry_keeps_its_times() {
+async fn copied_entry_keeps_its_times() {
     let server = Redis::start();
     let (from, to) = (store(server.url()).await, store(server.url()).await);
     let ada = owner("ada");

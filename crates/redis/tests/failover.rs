@@ -27,15 +27,15 @@ async fn fill(store: &RedisStore, number: usize) -> Vec<Key> {
     keys
 }
 
-/// While somebody does `what`, calls are answered rightly or not at all.
+/// While `what` runs, calls return the right answer or an error.
 async fn survives(store: &RedisStore, keys: &[Key], what: impl FnOnce() + Send) {
     let store = store.clone();
     let keys = keys.to_vec();
     let over = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let told = std::sync::Arc::clone(&over);
+    let is_over = std::sync::Arc::clone(&over);
     let reading = tokio::spawn(async move {
         let mut failed = 0;
-        while !told.load(std::sync::atomic::Ordering::SeqCst) {
+        while !is_over.load(std::sync::atomic::Ordering::SeqCst) {
             for key in &keys {
                 match store.get(key, Freshness::Strict).await {
                     Ok(found) => assert!(found.is_some(), "an entry that is there is never absent"),
@@ -55,10 +55,10 @@ async fn survives(store: &RedisStore, keys: &[Key], what: impl FnOnce() + Send) 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cluster_survives_the_loss_of_a_master() {
+async fn cluster_survives_the_loss_of_a_master() {
     let cluster = RedisCluster::start();
     let builder = RedisStore::builder(cluster_url(&cluster), &namespace());
-    // What `WAIT` has seen on the replica is there after it took over.
+    // With `WAIT`, entries are on the replica before it takes over.
     let builder = builder.wait_replicas(1, Duration::from_secs(1));
     let store = builder.open().await.unwrap();
     let keys = fill(&store, 60).await;
@@ -91,9 +91,9 @@ async fn a_cluster_survives_the_loss_of_a_master() {
     assert_eq!(found.iter().collect::<HashSet<_>>().len(), found.len());
 }
 
-/// A master that hangs is left as one that died, and not believed when it wakes up.
+/// A master that hangs is replaced like one that died, and not trusted when it wakes up.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_master_that_hangs_is_left() {
+async fn hanging_master_is_left() {
     let cluster = RedisCluster::start();
     let builder = RedisStore::builder(cluster_url(&cluster), &namespace());
     let store = builder.wait_replicas(1, Duration::from_secs(1)).open().await.unwrap();
@@ -141,7 +141,7 @@ async fn a_master_that_hangs_is_left() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cluster_that_moves_slots_loses_nothing_on_the_way() {
+async fn moving_slots_loses_nothing() {
     let cluster = RedisCluster::start();
     let store = store(cluster_url(&cluster)).await;
     let owner = owner("ada");
@@ -161,8 +161,8 @@ async fn a_cluster_that_moves_slots_loses_nothing_on_the_way() {
     let slot = cluster.slot(name.lines().next().unwrap());
     let to = cluster.masters().into_iter().find(|node| *node != from).unwrap();
 
-    // Keys that are there are answered by the former master, others by the next; what needs both
-    // has to wait.
+    // The old master answers for keys that it still has, and the new one for others. A call that
+    // needs both must wait.
     cluster.begin_move(slot, to);
     assert_eq!(value(&store, &keys[0]).await.as_deref(), Some("value"));
     assert_eq!(value(&store, &keys[3]).await, None, "asked for at the other");
@@ -192,7 +192,7 @@ fn apart(store: &RedisStore, owner: &Owner) -> (Key, Key) {
 
 /// A sign-in: an anonymous entry is replaced by an owner's, in another slot.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sign_in_goes_across_the_slots_of_a_cluster() {
+async fn sign_in_replaces_across_slots() {
     let cluster = RedisCluster::start();
     let store = store(cluster_url(&cluster)).await;
     let (ada, group) = (owner("ada"), Owner::reserved("group").unwrap());
@@ -201,7 +201,7 @@ async fn a_sign_in_goes_across_the_slots_of_a_cluster() {
         if let Some(group) = &old_owner {
             old = store.place(old, Some(group));
         }
-        let before = entry("old").owner(old_owner.clone());
+        let before = entry("old").maybe_owner(old_owner.clone());
         assert_eq!(store.insert(old, before).await.unwrap(), inserted());
         let seen = get(&store, &old).await.unwrap().version;
         let replacing = |seen| {
@@ -215,7 +215,7 @@ async fn a_sign_in_goes_across_the_slots_of_a_cluster() {
         assert!(list(&store, &ada).await.is_empty());
         assert_eq!(value(&store, &old).await.as_deref(), Some("old"));
 
-        // What is refused replaces nothing.
+        // A rejected insertion replaces nothing.
         let other = id_of(&store, "other", &ada);
         let _ = store.insert(other, entry("").owner(ada.clone())).await.unwrap();
         let limited = replacing(Some(seen)).limit(OwnerLimit::refuse(1));
@@ -245,9 +245,9 @@ async fn a_sign_in_goes_across_the_slots_of_a_cluster() {
     }
 }
 
-/// Where the old entry can't be removed, the sign-in is an error, and the new one is taken back.
+/// If the old entry can't be removed, the sign-in is an error, and the new entry is removed again.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sign_in_whose_old_entry_stays_is_taken_back() {
+async fn failed_sign_in_across_slots_is_undone() {
     let cluster = RedisCluster::start();
     let builder = RedisStore::builder(cluster_url(&cluster), &namespace());
     let store = builder.timeout(Duration::from_secs(1)).open().await.unwrap();
@@ -257,7 +257,7 @@ async fn a_sign_in_whose_old_entry_stays_is_taken_back() {
         let names = cluster.cli_on(node, &["KEYS", &format!("*{}", &key.to_string()[..24])]);
         !names.is_empty()
     };
-    // On two masters, one of which hangs.
+    // The old and the new entry are on two masters, one of which hangs.
     let new = id_of(&store, "new", &ada);
     let _ = store.insert(new, entry("").owner(ada.clone())).await.unwrap();
     let there = *masters.iter().find(|node| has(**node, &new)).unwrap();
@@ -281,9 +281,9 @@ async fn a_sign_in_whose_old_entry_stays_is_taken_back() {
     assert!(until_ok(|| store.list(&ada)).await.0.entries.is_empty());
 }
 
-/// A caller that gives up leaves the sign-in done, and not half done.
+/// If the caller gives up, the sign-in still completes.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sign_in_across_slots_goes_on_to_its_end() {
+async fn canceled_sign_in_across_slots_completes() {
     let cluster = RedisCluster::start();
     let store = store(cluster_url(&cluster)).await;
     let ada = owner("ada");
@@ -304,9 +304,9 @@ async fn a_sign_in_across_slots_goes_on_to_its_end() {
     }
 }
 
-/// An entry that does not lie with its owner's is refused, and nothing is done.
+/// An entry in another slot than its owner's is rejected, and nothing is done.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_entry_away_from_its_owners_is_refused() {
+async fn misplaced_entry_is_rejected() {
     let cluster = RedisCluster::start();
     let store = store(cluster_url(&cluster)).await;
     let ada = owner("ada");
@@ -331,9 +331,9 @@ async fn an_entry_away_from_its_owners_is_refused() {
     assert_eq!(store.count().await.unwrap(), 1);
 }
 
-/// Data of one server, copied into a cluster by hand: entries may lie apart from their owner's index.
+/// Data of one server, copied into a cluster by hand: entries may be in another slot than their index.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_entry_apart_from_its_index_is_read_changed_and_removed() {
+async fn entry_apart_from_its_index_works() {
     let cluster = RedisCluster::start();
     let store = store(cluster_url(&cluster)).await;
     let ada = owner("ada");
@@ -361,7 +361,7 @@ async fn an_entry_apart_from_its_index_is_read_changed_and_removed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_clear_and_a_count_reach_every_node() {
+async fn clear_and_count_reach_every_node() {
     let cluster = RedisCluster::start();
     let store = store(cluster_url(&cluster)).await;
     let other = store.within(&format!("{}_admin", store.namespace())).unwrap();
@@ -402,7 +402,7 @@ async fn sentinels_lead_to_the_new_master() {
     eprintln!("back {took:?} after the failover");
     assert!(took < Duration::from_secs(2), "{took:?}");
 
-    // One that is not forced by a loss, and with one sentinel less.
+    // With one sentinel less.
     sentinel.sentinels()[0].kill();
     let (found, _) = until_ok(|| store.get(&keys[1], Freshness::Strict)).await;
     assert!(found.is_some());
@@ -410,16 +410,16 @@ async fn sentinels_lead_to_the_new_master() {
     assert!(opened.is_ok(), "{opened:?}");
 }
 
-/// With `WAIT`, a change that is on too few replicas is not said to be done.
+/// With `WAIT`, a change that is on too few replicas is an error.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_that_is_on_no_replica_is_told() {
+async fn change_without_replica_is_an_error() {
     let (master, replica) = (Redis::start(), Redis::start());
     replica.cli(&["REPLICAOF", "127.0.0.1", &master.port().to_string()]);
     wait_until("it follows", || replica.info("master_link_status") == "up");
     let builder = RedisStore::builder(master.url(), &namespace());
     let store = builder.wait_replicas(1, Duration::from_millis(300)).open().await.unwrap();
     let key = Key::of("key");
-    // Its first acknowledgement may take a while.
+    // The replica's first acknowledgement may take a while.
     let first = until_ok(async || {
         let _ = store.remove(Target::new(&key), None).await?;
         store.insert(key, entry("value")).await
@@ -435,9 +435,9 @@ async fn a_change_that_is_on_no_replica_is_told() {
     );
 }
 
-/// A master that has lost its replicas and was told to need them answers nothing at all.
+/// A master that lacks the replicas it must have never replies.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_master_without_the_replicas_that_it_needs_is_not_believed() {
+async fn master_without_its_replicas_never_replies() {
     for flavour in [Flavour::Redis62, Flavour::Redis7, Flavour::Valkey9] {
         let server = Redis::builder().flavour(flavour).start();
         let store = store(server.url()).await;

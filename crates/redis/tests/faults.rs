@@ -30,7 +30,7 @@ async fn refused(url: impl Into<String>) -> Error {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_is_down_at_the_start_is_told() {
+async fn server_down_at_start_is_an_error() {
     let server = Redis::start();
     server.kill();
     assert!(refused(server.url()).await.is_unavailable());
@@ -41,7 +41,7 @@ async fn a_server_that_is_down_at_the_start_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_person_has_to_correct_is_told() {
+async fn misconfiguration_is_reported_at_start() {
     let server = Redis::builder().password("hunter22").start();
     let port = server.port();
     let wrong = refused(format!("redis://127.0.0.1:{port}")).await;
@@ -85,7 +85,7 @@ async fn what_a_person_has_to_correct_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_missing_permission_is_told_at_the_start() {
+async fn missing_permission_is_reported_at_start() {
     for flavour in [Flavour::Redis62, Flavour::Redis7, Flavour::Valkey9] {
         let builder = Redis::builder().flavour(flavour);
         let builder = builder
@@ -107,7 +107,7 @@ async fn a_missing_permission_is_told_at_the_start() {
 
 /// A call while the server is down ends soon, as an error; after its return the store is back.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_was_killed_and_comes_back() {
+async fn restarted_server_is_used_again() {
     for password in [false, true] {
         let builder = Redis::builder().append_only();
         let server = if password { builder.password("secret").start() } else { builder.start() };
@@ -132,7 +132,7 @@ async fn a_server_that_was_killed_and_comes_back() {
 
 /// Pausing is like a machine that hangs; a black hole, like a cable that is pulled.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_silent_server_costs_the_time_limit_and_no_more() {
+async fn silent_server_costs_only_the_timeout() {
     let server = Redis::start();
     let proxy = Proxy::to(server.port());
     let builder = RedisStore::builder(proxy.url(&server.url()), &namespace());
@@ -162,7 +162,7 @@ async fn a_silent_server_costs_the_time_limit_and_no_more() {
 
 /// A connection that was cut without a word is replaced, though TCP would wait for a quarter of an hour.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dead_connection_is_replaced() {
+async fn dead_connection_is_replaced() {
     let server = Redis::start();
     let proxy = Proxy::to(server.port());
     let builder = RedisStore::builder(proxy.url(&server.url()), &namespace());
@@ -187,7 +187,7 @@ impl Nobody for RedisStore {
 
 /// A call whose answer is lost is an error, and is not done a second time.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_whose_answer_is_lost_is_not_repeated() {
+async fn call_with_a_lost_reply_is_not_repeated() {
     let server = Redis::start();
     let proxy = Proxy::to(server.port());
     let store = store(proxy.url(&server.url())).await;
@@ -209,7 +209,7 @@ async fn a_call_whose_answer_is_lost_is_not_repeated() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replica_is_not_believed() {
+async fn replica_never_replies() {
     for flavour in [Flavour::Redis62, Flavour::Redis7, Flavour::Valkey9] {
         let server = Redis::builder().flavour(flavour).start();
         let master = Redis::builder().flavour(flavour).start();
@@ -242,9 +242,9 @@ async fn a_replica_is_not_believed() {
     }
 }
 
-/// A full server refuses what is new; what is there can be read, slid and removed.
+/// A full server rejects new entries. Existing ones can be read, prolonged and removed.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_server_is_full_and_lets_people_out() {
+async fn full_server_rejects_only_new_entries() {
     for flavour in [Flavour::Redis62, Flavour::Redis7, Flavour::Valkey9] {
         let builder = Redis::builder().flavour(flavour).config("maxmemory-policy", "noeviction");
         let server = builder.start();
@@ -284,7 +284,7 @@ async fn a_full_server_is_full_and_lets_people_out() {
 
 /// A server that can't write its data refuses changes, and reads with them: `GETEX` is a write.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_can_not_save_is_unavailable() {
+async fn server_that_can_not_save_is_unavailable() {
     for flavour in [Flavour::Redis62, Flavour::Redis7, Flavour::Valkey9] {
         let server = Redis::builder().flavour(flavour).start();
         let store = store(server.url()).await;
@@ -309,7 +309,7 @@ async fn a_server_that_can_not_save_is_unavailable() {
 }
 
 #[test]
-fn what_is_still_loading_is_unavailable() {
+fn loading_server_is_unavailable() {
     let server = Redis::builder().append_only().start();
     let runtime = support::runtime();
     let store = runtime.block_on(store(server.url()));
@@ -349,7 +349,7 @@ fn what_is_still_loading_is_unavailable() {
 
 /// Scripts that the server has forgotten are sent again.
 #[tokio::test(flavor = "multi_thread")]
-async fn scripts_that_are_flushed_are_sent_again() {
+async fn flushed_scripts_are_sent_again() {
     let server = Redis::start();
     let store = store(server.url()).await;
     let key = Key::of("key");
@@ -370,7 +370,7 @@ async fn scripts_that_are_flushed_are_sent_again() {
 
 /// While another client's script keeps the server busy, calls are unavailable.
 #[test]
-fn a_busy_server_is_unavailable() {
+fn busy_server_is_unavailable() {
     let server = Redis::builder().config("lua-time-limit", "50").start();
     let builder = RedisStore::builder(server.url(), "busy").timeout(SHORT);
     let store = support::runtime().block_on(builder.open()).unwrap();

@@ -1,4 +1,4 @@
-//! What lies in the server: the format that the README documents, and that namespaces share nothing.
+//! The format in the server, as the README documents it, and namespaces.
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 mod support;
@@ -19,7 +19,7 @@ fn names(server: &Redis) -> Vec<String> {
 
 /// Changes of this break what is stored, and the README.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_format_is_the_documented_one() {
+async fn format_is_the_documented_one() {
     for flavour in [Flavour::Redis62, Flavour::Redis7, Flavour::Valkey9] {
         let server = Redis::builder().flavour(flavour).start();
         let store = RedisStore::open(server.url(), "shop").await.unwrap();
@@ -120,7 +120,7 @@ async fn values_of_any_bytes_are_kept() {
     }
 }
 
-/// What one of a million takes: with as many, the server's tables are as full as here.
+/// The memory of one session in a million: the server's tables are as full as with this number.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_takes_at_most_720_bytes() {
     const SESSIONS: usize = 31_000;
@@ -153,7 +153,7 @@ async fn a_session_takes_at_most_720_bytes() {
 
 /// Two namespaces, and others' keys, know nothing of each other.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_namespace_leaves_what_is_others() {
+async fn namespace_leaves_other_data_alone() {
     let server = Redis::start();
     let shop = RedisStore::open(server.url(), "shop").await.unwrap();
     let admin = shop.within("shop_admin").unwrap();
@@ -190,7 +190,7 @@ async fn a_namespace_leaves_what_is_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_count_has_each_entry_once_and_reads_none() {
+async fn count_has_each_entry_once() {
     let server = Redis::start();
     let store = support::store(server.url()).await;
     assert_eq!(store.count().await.unwrap(), 0);

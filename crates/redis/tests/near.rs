@@ -16,13 +16,13 @@ use kvolt_testkit::Fixture;
 use fixture::{On, all_laws_hold};
 use support::soon;
 
-/// A store with a near cache that hears.
+/// A store with a near cache that is up to date.
 #[derive(Clone)]
 struct Near(On<Json>);
 
 async fn near(store: Encoded<String, RedisStore, Json>) -> <Near as Fixture>::Store {
     let near = NearCache::new(store).unwrap();
-    soon("it hears", || near.is_current()).await;
+    soon("it is up to date", || near.is_current()).await;
     near
 }
 

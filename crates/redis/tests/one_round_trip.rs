@@ -1,4 +1,4 @@
-//! What a call costs: how many commands, and how often it waits for the server.
+//! The cost of calls: commands and round trips.
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 mod support;
@@ -27,7 +27,7 @@ impl Counted {
         let proxy = Proxy::to(server.port());
         let builder = RedisStore::builder(proxy.url(&server.url()), &namespace());
         let store = builder.slide_after(slide_after).open().await.unwrap();
-        // What each script costs once, the first time.
+        // The first call of each script costs one command more.
         let (key, owner) = (id(&store, "warm"), owner("warm"));
         let _ = store.insert(key, entry("").owner(owner.clone())).await.unwrap();
         let seen = get(&store, &key).await.unwrap().version;
@@ -55,7 +55,7 @@ impl Counted {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_read_is_one_plain_command() {
+async fn read_is_one_plain_command() {
     let counted = Counted::new(0.0).await;
     let store = &counted.store;
     let (key, ada) = (id(store, "key"), owner("ada"));
@@ -79,7 +79,7 @@ async fn a_read_is_one_plain_command() {
 
 /// The server's time is asked for once a second, and in the same write as a read.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_time_is_asked_for_once_a_second() {
+async fn time_is_asked_for_once_a_second() {
     let counted = Counted::new(0.1).await;
     let key = id(&counted.store, "key");
     let _ = counted.store.insert(key, entry("")).await.unwrap();
@@ -108,7 +108,7 @@ async fn the_time_is_asked_for_once_a_second() {
 
 /// A slide that would move the deadline too little is not due, and writes nothing.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slide_that_is_not_due_writes_nothing() {
+async fn early_slide_writes_nothing() {
     let counted = Counted::new(0.5).await;
     let (store, monitor) = (&counted.store, &counted.monitor);
     let key = id(store, "key");
@@ -134,7 +134,7 @@ async fn a_slide_that_is_not_due_writes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_other_calls_cost_what_the_readme_says() {
+async fn calls_cost_what_the_readme_says() {
     let counted = Counted::new(0.1).await;
     let store = &counted.store;
     let ada = owner("ada");
@@ -176,7 +176,7 @@ async fn the_other_calls_cost_what_the_readme_says() {
 
 /// Review F1: a limit cost as much as there were sessions.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_limit_costs_the_same_at_any_number() {
+async fn limit_costs_the_same_at_any_number() {
     let counted = Counted::new(0.1).await;
     let store = &counted.store;
     for max in [3, 64] {

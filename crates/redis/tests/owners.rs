@@ -1,4 +1,4 @@
-//! What concerns an owner's entries together: limits, sign-ins, and the index.
+//! Operations on an owner's entries: limits, sign-ins, and the index.
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 mod support;
@@ -48,7 +48,7 @@ async fn at_once(
 
 /// A hundred visitors of one group: review F1 had 97 of them fail.
 #[tokio::test(flavor = "multi_thread")]
-async fn visitors_of_one_group_are_all_inserted_or_refused() {
+async fn concurrent_visitors_are_inserted_or_refused() {
     for flavour in [Flavour::Redis62, Flavour::Redis7, Flavour::Valkey9] {
         let server = Redis::builder().flavour(flavour).start();
         for max in [1, 3, 64] {
@@ -77,7 +77,7 @@ async fn visitors_of_one_group_are_all_inserted_or_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_limit_counts_what_lives_and_nothing_else() {
+async fn limit_counts_only_live_entries() {
     let server = Redis::start();
     let store = store(server.url()).await;
     let ada = owner("ada");
@@ -121,9 +121,9 @@ fn entry_of(owner: &Owner, value: &str) -> NewEntry<Vec<u8>> {
     entry(value).owner(owner.clone())
 }
 
-/// An owner who had no limit before has more members than a refusal looks at.
+/// An owner that had no limit before has more members than a refusal reads.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refusal_looks_at_no_more_than_it_has_to() {
+async fn refusal_reads_few_members() {
     let server = Redis::start();
     let store = store(server.url()).await;
     let ada = owner("ada");
@@ -158,7 +158,7 @@ async fn a_refusal_looks_at_no_more_than_it_has_to() {
 
 /// A sign-in over an anonymous session, or over one's own.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sign_in_replaces_what_it_names() {
+async fn sign_in_replaces_its_predecessor() {
     let server = Redis::start();
     let store = store(server.url()).await;
     let (ada, group) = (owner("ada"), Owner::reserved("group").unwrap());
@@ -168,7 +168,7 @@ async fn a_sign_in_replaces_what_it_names() {
     {
         let (old, new) = (id(&store, "old"), id(&store, "new"));
         let is_own = old_owner.as_ref() == Some(&ada);
-        let before = entry("old").owner(old_owner.clone());
+        let before = entry("old").maybe_owner(old_owner.clone());
         assert_eq!(store.insert(old, before).await.unwrap(), inserted());
         let other = entry_of(&ada, "other");
         assert_eq!(store.insert(id(&store, "other"), other).await.unwrap(), inserted());
@@ -178,7 +178,7 @@ async fn a_sign_in_replaces_what_it_names() {
             let old = Predecessor::new(old).owner(hint.clone()).seen(seen);
             entry_of(&ada, "new").replaces(old)
         };
-        // What is refused replaces nothing.
+        // A rejected insertion replaces nothing.
         let wrong = kvolt_cache::Version::from_number(seen.number() ^ 1);
         assert_eq!(
             store.insert(new, replacing(Some(wrong))).await.unwrap(),
@@ -216,7 +216,7 @@ async fn a_sign_in_replaces_what_it_names() {
 
 /// A wrong hint costs a second command, and changes no outcome.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_owner_is_corrected() {
+async fn wrong_owner_hint_is_corrected() {
     let server = Redis::start();
     let store = store(server.url()).await;
     let (ada, eve) = (owner("ada"), owner("eve"));
@@ -240,7 +240,7 @@ async fn a_wrong_owner_is_corrected() {
 
 /// An owner who signs in and out again and again, or lets sessions expire, leaves nothing behind.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_index_does_not_grow() {
+async fn index_does_not_grow() {
     let server = Redis::start();
     let store = store(server.url()).await;
     let ada = owner("ada");
@@ -265,7 +265,7 @@ async fn an_index_does_not_grow() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_owner_of_thousands_is_listed_and_signed_out() {
+async fn owner_of_thousands_is_listed_and_revoked() {
     const MANY: usize = 5_000;
     let server = Redis::start();
     let store = store(server.url()).await;
@@ -292,9 +292,9 @@ async fn an_owner_of_thousands_is_listed_and_signed_out() {
     assert_eq!(list(&store, &ada).await, [keep]);
 }
 
-/// What signs in while its owner is signed out everywhere began after it, and stays.
+/// A session that is created during a revocation of its owner may stay.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sign_out_everywhere_ends_however_many_sign_in_meanwhile() {
+async fn revocation_ends_despite_new_sign_ins() {
     let server = Redis::start();
     let store = store(server.url()).await;
     let ada = owner("ada");

@@ -1,4 +1,4 @@
-//! What is told of changes.
+//! Pushed changes.
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 mod support;
@@ -21,26 +21,26 @@ use support::{
 
 const INTERVAL: Duration = Duration::from_millis(20);
 
-struct Ears {
+struct Observer {
     clock: Clock,
-    heard: Mutex<Heard>,
+    seen: Mutex<Seen>,
 }
 
 #[derive(Default)]
-struct Heard {
+struct Seen {
     changed: Vec<Key>,
     all: usize,
     until: Option<Timestamp>,
     beats: usize,
 }
 
-impl ChangeObserver for Ears {
+impl ChangeObserver for Observer {
     fn changed(&self, key: &Key) {
-        self.heard.lock().unwrap().changed.push(*key);
+        self.seen.lock().unwrap().changed.push(*key);
     }
 
     fn all_changed(&self) {
-        self.heard.lock().unwrap().all += 1;
+        self.seen.lock().unwrap().all += 1;
     }
 
     fn now(&self) -> Timestamp {
@@ -48,87 +48,87 @@ impl ChangeObserver for Ears {
     }
 
     fn confirmed(&self, asked: Timestamp, store_time: Timestamp) {
-        let mut heard = self.heard.lock().unwrap();
-        assert!(heard.until <= Some(asked), "it goes forward");
+        let mut seen = self.seen.lock().unwrap();
+        assert!(seen.until <= Some(asked), "it goes forward");
         let ahead = store_time.since(asked).max(asked.since(store_time));
         assert!(ahead < Duration::from_secs(5), "the same machine has the same time");
-        heard.until = Some(asked);
-        heard.beats += 1;
+        seen.until = Some(asked);
+        seen.beats += 1;
     }
 }
 
-impl Ears {
-    /// Everything that was changed before now, once it is certain that all of it has been told.
+impl Observer {
+    /// All changes made before now, once they are confirmed.
     async fn all_until_now(&self) -> Vec<Key> {
         tokio::time::sleep(Duration::from_millis(10)).await;
         let now = self.now();
-        soon("it goes on", || self.heard.lock().unwrap().until >= Some(now)).await;
-        std::mem::take(&mut self.heard.lock().unwrap().changed)
+        soon("it goes on", || self.seen.lock().unwrap().until >= Some(now)).await;
+        std::mem::take(&mut self.seen.lock().unwrap().changed)
     }
 
     fn beats(&self) -> usize {
-        self.heard.lock().unwrap().beats
+        self.seen.lock().unwrap().beats
     }
 }
 
-/// Someone who listens, and what ends it.
-async fn listen(store: &RedisStore) -> (Arc<Ears>, JoinHandle<Error>) {
-    let ears = Arc::new(Ears { clock: Clock::system(), heard: Mutex::default() });
-    let (store, listener) = (store.clone(), Arc::clone(&ears));
-    let ended = tokio::spawn(async move { store.run(INTERVAL, &*listener).await });
-    soon("it begins", || ears.beats() > 0).await;
-    (ears, ended)
+/// A running feed with its observer, and the error that ends it.
+async fn start_feed(store: &RedisStore) -> (Arc<Observer>, JoinHandle<Error>) {
+    let observer = Arc::new(Observer { clock: Clock::system(), seen: Mutex::default() });
+    let (store, observing) = (store.clone(), Arc::clone(&observer));
+    let ended = tokio::spawn(async move { store.run(INTERVAL, &*observing).await });
+    soon("it begins", || observer.beats() > 0).await;
+    (observer, ended)
 }
 
 /// Each change of an entry is pushed, by this store, by another, and by others.
 async fn every_change_is_pushed(store: &RedisStore, cli: impl Fn(&str, &Key)) {
-    let (ears, ended) = listen(store).await;
+    let (observer, ended) = start_feed(store).await;
     let ada = owner("ada");
     let key = |name: &str| id_of(store, name, &ada);
     let owned = |value: &str| entry(value).owner(ada.clone());
     let [one, second, third] = ["one", "second", "third"].map(key);
     let _ = store.insert(one, owned("value")).await.unwrap();
-    assert_eq!(ears.all_until_now().await, [one], "inserted, and no index is heard of");
+    assert_eq!(observer.all_until_now().await, [one], "inserted, and no index is pushed");
 
     let seen = get(store, &one).await.unwrap().version;
-    assert_eq!(ears.all_until_now().await, [], "read");
+    assert_eq!(observer.all_until_now().await, [], "read");
     let at = Target::new(&one).owner(&ada);
     let replaced = store.replace(at, seen, b"other".to_vec(), None).await.unwrap();
     assert!(matches!(replaced, ReplaceOutcome::Replaced(_)));
-    assert_eq!(ears.all_until_now().await, [one], "replaced");
+    assert_eq!(observer.all_until_now().await, [one], "replaced");
     tokio::time::sleep(Duration::from_millis(2)).await;
     assert!(touch(store, &one).await.is_some());
-    assert_eq!(ears.all_until_now().await, [one], "slid");
+    assert_eq!(observer.all_until_now().await, [one], "slid");
 
     let over = owned("value").replaces(Predecessor::new(one).owner(ada.clone()));
     assert_eq!(store.insert(second, over).await.unwrap(), inserted());
-    let mut pushed = ears.all_until_now().await;
+    let mut pushed = observer.all_until_now().await;
     pushed.sort_unstable();
     let mut both = [one, second];
     both.sort_unstable();
     assert_eq!(pushed, both, "replaced by another");
     let limited = owned("value").limit(OwnerLimit::remove_oldest(1));
     let _ = store.insert(third, limited).await.unwrap();
-    assert!(ears.all_until_now().await.contains(&second), "removed at a limit");
+    assert!(observer.all_until_now().await.contains(&second), "removed at a limit");
     assert_eq!(store.remove_owner(&ada, None).await.unwrap(), [third]);
-    assert_eq!(ears.all_until_now().await, [third], "removed with its owner's");
+    assert_eq!(observer.all_until_now().await, [third], "removed with its owner's");
 
     let fourth = id(store, "fourth");
     insert(store, fourth, "value").await;
-    ears.all_until_now().await;
+    observer.all_until_now().await;
     assert_eq!(remove(store, &fourth).await, RemoveOutcome::Removed);
-    assert_eq!(ears.all_until_now().await, [fourth], "removed");
+    assert_eq!(observer.all_until_now().await, [fourth], "removed");
     assert_eq!(remove(store, &fourth).await, RemoveOutcome::Absent);
-    assert_eq!(ears.all_until_now().await, [], "nothing is removed");
+    assert_eq!(observer.all_until_now().await, [], "nothing is removed");
     insert(store, fourth, "value").await;
-    ears.all_until_now().await;
+    observer.all_until_now().await;
     cli("DEL", &fourth);
-    assert_eq!(ears.all_until_now().await, [fourth], "removed by hand");
+    assert_eq!(observer.all_until_now().await, [fourth], "removed by hand");
 
     insert(store, Key::of("a name"), "value").await;
-    ears.all_until_now().await;
+    observer.all_until_now().await;
     store.clear().await.unwrap();
-    assert!(ears.all_until_now().await.contains(&Key::of("a name")), "cleared");
+    assert!(observer.all_until_now().await.contains(&Key::of("a name")), "cleared");
     assert!(!ended.is_finished());
     ended.abort();
 }
@@ -166,26 +166,26 @@ async fn every_change_is_pushed_by_a_cluster() {
     let store = support::sliding(cluster_url(&cluster)).await;
     every_change_is_pushed(&store, |command, key| del(cluster.nodes(), command, key)).await;
 
-    let (_, ended) = listen(&store).await;
+    let (_, ended) = start_feed(&store).await;
     let master = cluster.masters()[0];
     cluster.fail_over(master);
     let error = ended.await.unwrap();
     assert!(error.is_unavailable(), "{error}");
-    let (ears, ended) = loop {
+    let (observer, ended) = loop {
         // It begins once the store has learned of the new master.
-        let listening = tokio::time::timeout(Duration::from_secs(5), listen(&store)).await;
-        if let Ok(listening) = listening {
-            break listening;
+        let started = tokio::time::timeout(Duration::from_secs(5), start_feed(&store)).await;
+        if let Ok(started) = started {
+            break started;
         }
     };
     let key = Key::of("after");
     insert(&store, key, "value").await;
-    assert_eq!(ears.all_until_now().await, [key]);
+    assert_eq!(observer.all_until_now().await, [key]);
     ended.abort();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slot_that_moves_ends_the_listening() {
+async fn moving_slot_ends_the_feed() {
     let cluster = RedisCluster::start();
     let store = store(cluster_url(&cluster)).await;
     let key = Key::of("key");
@@ -195,9 +195,9 @@ async fn a_slot_that_moves_ends_the_listening() {
     let (slot, from) = (cluster.slot(&name), cluster.owner(&name));
     let to = *masters.iter().find(|node| **node != from).unwrap();
 
-    // While it is on its way, whoever reads what is already there may have read what nobody hears of.
+    // During the move, a read from the new node may return an entry that the feed does not track.
     cluster.begin_move(slot, to);
-    let (_, ended) = listen(&store).await;
+    let (_, ended) = start_feed(&store).await;
     assert!(store.get(&Key::of(""), Freshness::Strict).await.unwrap().is_none());
     let absent = (0..1_000_000u32).map(|number| Key::of(number.to_string())).find(|other| {
         other.as_bytes()[8] & 3 == key.as_bytes()[8] & 3 && other.as_bytes()[9] == key.as_bytes()[9]
@@ -205,124 +205,124 @@ async fn a_slot_that_moves_ends_the_listening() {
     assert!(store.get(&absent.unwrap(), Freshness::Strict).await.unwrap().is_none());
     assert!(ended.await.unwrap().is_unavailable());
 
-    let (_, ended) = listen(&store).await;
+    let (_, ended) = start_feed(&store).await;
     cluster.finish_move(slot, to);
     assert!(ended.await.unwrap().is_unavailable());
     assert_eq!(support::value(&store, &key).await.as_deref(), Some("value"));
-    let (ears, ended) = listen(&store).await;
+    let (observer, ended) = start_feed(&store).await;
     assert_eq!(remove(&store, &key).await, RemoveOutcome::Removed);
-    assert_eq!(ears.all_until_now().await, [key]);
+    assert_eq!(observer.all_until_now().await, [key]);
     ended.abort();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn everything_may_have_changed_when_all_is_flushed() {
+async fn flush_reports_that_everything_changed() {
     let server = Redis::start();
     let store = store(server.url()).await;
-    let (ears, ended) = listen(&store).await;
+    let (observer, ended) = start_feed(&store).await;
     server.cli(&["FLUSHALL"]);
-    ears.all_until_now().await;
-    assert_eq!(ears.heard.lock().unwrap().all, 1);
+    observer.all_until_now().await;
+    assert_eq!(observer.seen.lock().unwrap().all, 1);
     assert!(!ended.is_finished());
     ended.abort();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_owner_that_looks_like_a_key_is_not_one_and_others_are_not_heard_of() {
+async fn owner_that_resembles_a_key_is_not_pushed() {
     let server = Redis::start();
     let (store, others) = (store(server.url()).await, store(server.url()).await);
-    let (ears, ended) = listen(&store).await;
+    let (observer, ended) = start_feed(&store).await;
     let (key, owner) = (Key::of("key"), owner(&Key::of("owner").to_string()));
     let _ = store.insert(key, entry("").owner(owner)).await.unwrap();
     insert(&others, Key::of("others"), "value").await;
-    assert_eq!(ears.all_until_now().await, [key]);
+    assert_eq!(observer.all_until_now().await, [key]);
     ended.abort();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connection_that_is_lost_or_cut_ends_the_listening() {
+async fn lost_connection_ends_the_feed() {
     let server = Redis::start();
     let proxy = Proxy::to(server.port());
     let builder = RedisStore::builder(proxy.url(&server.url()), "cut");
     let store = builder.timeout(Duration::from_millis(500)).open().await.unwrap();
 
-    let (_, ended) = listen(&store).await;
+    let (_, ended) = start_feed(&store).await;
     server.cli(&["CLIENT", "KILL", "TYPE", "normal"]);
     assert!(ended.await.unwrap().is_unavailable());
 
-    let (_, ended) = listen(&store).await;
+    let (_, ended) = start_feed(&store).await;
     proxy.cut();
     assert!(ended.await.unwrap().is_unavailable());
     proxy.restore();
 
-    let (ears, ended) = listen(&store).await;
+    let (observer, ended) = start_feed(&store).await;
     proxy.blackhole();
     let error = tokio::time::timeout(Duration::from_secs(2), ended).await.unwrap().unwrap();
     assert!(error.is_unavailable(), "{error}");
-    let beats = ears.beats();
+    let beats = observer.beats();
     proxy.restore();
-    assert_eq!(ears.beats(), beats, "nothing is heard by one that has ended");
+    assert_eq!(observer.beats(), beats, "a feed that has ended confirms nothing");
 }
 
-/// What was changed while the answers were held back is told before anything is said to be heard.
+/// Changes that were made while replies were delayed are pushed before the next confirmation.
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_heard_before_what_was_changed_is_told() {
+async fn confirmation_comes_after_changes() {
     let server = Redis::start();
     let proxy = Proxy::to(server.port());
     let builder = RedisStore::builder(proxy.url(&server.url()), "held");
     let behind = builder.timeout(Duration::from_secs(10)).open().await.unwrap();
     let direct = RedisStore::open(server.url(), "held").await.unwrap();
-    let (ears, ended) = listen(&behind).await;
+    let (observer, ended) = start_feed(&behind).await;
     for round in 0..20 {
         let key = Key::of(format!("{round}"));
         proxy.hold_replies();
         tokio::time::sleep(Duration::from_millis(20)).await;
-        let before = ears.heard.lock().unwrap().until;
+        let before = observer.seen.lock().unwrap().until;
         insert(&direct, key, "value").await;
         tokio::time::sleep(Duration::from_millis(20)).await;
-        assert_eq!(ears.heard.lock().unwrap().until, before, "nothing is heard");
+        assert_eq!(observer.seen.lock().unwrap().until, before, "nothing is confirmed");
         proxy.restore();
-        assert!(ears.all_until_now().await.contains(&key));
+        assert!(observer.all_until_now().await.contains(&key));
     }
     ended.abort();
 }
 
-/// A master that was made a replica is not believed any more.
+/// A master that was made a replica is no longer trusted.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_master_that_became_a_replica_ends_the_listening() {
+async fn demoted_master_ends_the_feed() {
     let (server, master) = (Redis::start(), Redis::start());
     let store = store(server.url()).await;
-    let (_, ended) = listen(&store).await;
+    let (_, ended) = start_feed(&store).await;
     server.cli(&["REPLICAOF", "127.0.0.1", &master.port().to_string()]);
     assert!(ended.await.unwrap().is_unavailable());
     assert!(store.get(&Key::of("key"), Freshness::Strict).await.unwrap_err().is_unavailable());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failover_of_sentinels_ends_the_listening() {
+async fn sentinel_failover_ends_the_feed() {
     let sentinel = RedisSentinel::start();
     let store = store(sentinel_url(&sentinel)).await;
-    let (_, ended) = listen(&store).await;
+    let (_, ended) = start_feed(&store).await;
     sentinel.fail_over();
     assert!(ended.await.unwrap().is_unavailable());
     let key = Key::of("key");
     support::until_ok(|| store.get(&key, Freshness::Strict)).await;
-    let (ears, ended) = listen(&store).await;
+    let (observer, ended) = start_feed(&store).await;
     let key = Key::of("after");
     insert(&store, key, "value").await;
-    assert_eq!(ears.all_until_now().await, [key]);
+    assert_eq!(observer.all_until_now().await, [key]);
     ended.abort();
 }
 
 /// Review F11: behind a name or a proxy that fails over, an old server may go on pushing while the data
 /// is read from another.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_is_not_read_from_is_not_believed() {
+async fn feed_from_another_server_ends() {
     let (first, second) = (Redis::start(), Redis::start());
     let proxy = Proxy::to(first.port());
     let store = store(proxy.url(&first.url())).await;
-    let (ears, ended) = listen(&store).await;
-    // The next connections lead to the other server. The one that listens stays where it is.
+    let (observer, ended) = start_feed(&store).await;
+    // The next connections lead to the other server. The feed keeps its own.
     proxy.lead_to(second.port());
     let clients = first.cli(&["CLIENT", "LIST"]);
     let reads =
@@ -336,43 +336,44 @@ async fn a_server_that_is_not_read_from_is_not_believed() {
     let _ = support::until_ok(|| store.insert(key, entry("value"))).await;
     assert!(second.cli(&["DBSIZE"]) == "1" && first.cli(&["DBSIZE"]) == "0");
     assert!(ended.await.unwrap().is_unavailable(), "it does not go on");
-    let beats = ears.beats();
+    let beats = observer.beats();
 
     // Both lead to the same server now.
     support::until_ok(|| store.get(&key, Freshness::Strict)).await;
-    let (again, ended) = listen(&store).await;
+    let (again, ended) = start_feed(&store).await;
     assert_eq!(remove(&store, &key).await, RemoveOutcome::Removed);
     assert_eq!(again.all_until_now().await, [key]);
-    assert_eq!(ears.beats(), beats);
+    assert_eq!(observer.beats(), beats);
     ended.abort();
 }
 
 /// The same where the reading connection is the one that stayed.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_listener_elsewhere_is_found_when_it_begins() {
+async fn feed_from_another_server_never_starts() {
     let (first, second) = (Redis::start(), Redis::start());
     let proxy = Proxy::to(first.port());
     let store = store(proxy.url(&first.url())).await;
     proxy.lead_to(second.port());
-    let nobody = Ears { clock: Clock::system(), heard: Mutex::default() };
+    let nobody = Observer { clock: Clock::system(), seen: Mutex::default() };
     assert!(store.run(INTERVAL, &nobody).await.is_unavailable());
     assert_eq!(nobody.beats(), 0);
-    let (_, ended) = listen(&store).await;
+    let (_, ended) = start_feed(&store).await;
     assert!(!ended.is_finished(), "the data is read from where the name leads");
     ended.abort();
 }
 
-/// Stores of other namespaces on the same connections hear only of their own.
+/// Stores of other namespaces on the same connections get only their own changes.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_namespace_hears_of_its_own_entries() {
+async fn namespace_gets_only_its_own_changes() {
     let server = Redis::start();
     let shop = store(server.url()).await;
     let admin = shop.within(&format!("{}_admin", shop.namespace())).unwrap();
-    let ((shop_ears, one), (admin_ears, other)) = (listen(&shop).await, listen(&admin).await);
+    let ((shop_observer, one), (admin_observer, other)) =
+        (start_feed(&shop).await, start_feed(&admin).await);
     let keys = [id(&shop, "key"), id(&admin, "key")];
     insert(&shop, keys[0], "value").await;
     insert(&admin, keys[1], "value").await;
-    assert_eq!(shop_ears.all_until_now().await, [keys[0]]);
-    assert_eq!(admin_ears.all_until_now().await, [keys[1]]);
+    assert_eq!(shop_observer.all_until_now().await, [keys[0]]);
+    assert_eq!(admin_observer.all_until_now().await, [keys[1]]);
     [one, other].iter().for_each(JoinHandle::abort);
 }

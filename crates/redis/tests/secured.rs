@@ -1,4 +1,4 @@
-//! Encrypted connections, and users who may do no more than they have to.
+//! Encrypted connections, and users with minimal permissions.
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 mod support;
@@ -37,7 +37,7 @@ impl ChangeObserver for Counting {
     }
 }
 
-/// Listens until something is heard.
+/// Runs a feed until its first confirmation.
 async fn hears(store: &RedisStore) {
     let counting = Counting::default();
     let watching = store.run(Duration::from_millis(5), &counting);
@@ -48,7 +48,7 @@ async fn hears(store: &RedisStore) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_is_checked() {
+async fn certificate_is_checked() {
     let certificates = Certificates::new();
     let server = Redis::builder().tls(&certificates).start();
     works(RedisStore::builder(server.url(), &namespace()).ca_file(certificates.authority())).await;
@@ -71,7 +71,7 @@ async fn a_certificate_is_checked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_may_ask_for_a_certificate() {
+async fn server_may_ask_for_a_certificate() {
     let certificates = Certificates::new();
     let server = Redis::builder().mutual_tls(&certificates).start();
     let builder = RedisStore::builder(server.url(), &namespace()).ca_file(certificates.authority());
@@ -82,7 +82,7 @@ async fn a_server_may_ask_for_a_certificate() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cluster_is_encrypted_node_by_node() {
+async fn every_node_of_a_cluster_is_encrypted() {
     let certificates = Certificates::new();
     let cluster = RedisCluster::of(Redis::builder().tls(&certificates).password("secret"));
     let url = cluster_url(&cluster).replace("redis+cluster://", "rediss+cluster://:secret@");
@@ -90,7 +90,7 @@ async fn a_cluster_is_encrypted_node_by_node() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sentinels_and_stores_have_passwords_of_their_own() {
+async fn sentinels_have_passwords_of_their_own() {
     let sentinel = RedisSentinel::of(Redis::builder().password("secret"));
     for one in sentinel.sentinels() {
         one.cli(&["ACL", "SETUSER", "app", "on", ">other", "~*", "&*", "+@all"]);
@@ -104,7 +104,7 @@ async fn sentinels_and_stores_have_passwords_of_their_own() {
 
 /// The user of the README who may also listen; the laws run as the other.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_user_with_the_fewest_permissions_can_listen() {
+async fn documented_permissions_suffice_for_the_feed() {
     let server = Redis::start();
     for line in acl_lines("app").into_iter().chain(acl_lines("listener")) {
         server.cli(&line.iter().map(String::as_str).collect::<Vec<_>>());
@@ -116,7 +116,7 @@ async fn a_user_with_the_fewest_permissions_can_listen() {
     assert!(error.is_misconfigured() && error.to_string().contains("tracking"), "{error}");
 }
 
-/// What is missing is found at the start, whatever it is; so the README asks for nothing in excess.
+/// Every missing permission is reported at the start, so the README has none in excess.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_permission_is_needed() {
     let server = Redis::start();

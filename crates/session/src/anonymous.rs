@@ -108,18 +108,17 @@ impl<T> AnonymousSessions<T> {
         Ok((owner, OwnerLimit::new(self.max_sessions / groups, self.at_limit)))
     }
 
-    pub(crate) fn takes(&self, data: &T) -> bool {
-        self.size.as_ref().is_none_or(|(max, size)| size(data) <= *max)
+    pub(crate) fn check_size(&self, data: &T) -> Result<()> {
+        match &self.size {
+            Some((max, size)) if size(data) > *max => Err(Error::too_large()),
+            _ => Ok(()),
+        }
     }
 }
 
 impl<T> fmt::Debug for AnonymousSessions<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Anonymous")
-            .field("max_sessions", &self.max_sessions)
-            .field("at_limit", &self.at_limit)
-            .field("timeouts", &self.timeouts)
-            .field("max_size", &self.size.as_ref().map(|(max, _)| max))
-            .finish_non_exhaustive()
+        let max = &self.max_sessions;
+        f.debug_struct("AnonymousSessions").field("max_sessions", max).finish_non_exhaustive()
     }
 }

@@ -1,10 +1,9 @@
-use std::fmt;
-
 /// What a session is bound to: a version of the account's credentials, a number of
 /// the account's state, or whatever ends its sessions when it changes.
 ///
 /// It is kept in the store with the session; a hash of a secret is no good value.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize))]
 pub struct Binding(Box<str>);
 
 impl Binding {
@@ -29,11 +28,5 @@ impl From<String> for Binding {
 impl From<u64> for Binding {
     fn from(value: u64) -> Self {
         Self(value.to_string().into())
-    }
-}
-
-impl fmt::Debug for Binding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
     }
 }

@@ -3,8 +3,11 @@ use std::net::IpAddr;
 /// Where a session was signed in from, as the application tells it: shown in
 /// lists of devices, and never used to decide anything.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize))]
 pub struct Device {
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "Option::is_none"))]
     user_agent: Option<Box<str>>,
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "Option::is_none"))]
     address: Option<IpAddr>,
 }
 

@@ -1,22 +1,28 @@
 use std::error::Error as StdError;
 use std::fmt;
+use std::time::Duration;
+
+use crate::SessionId;
 
 /// The result of a session operation.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// A session operation that could not be carried out: never "there is no such session".
+/// A session operation that failed. A session that does not exist is not an error.
 ///
-/// Ask it who has to act: [`is_unavailable`](Self::is_unavailable) and
-/// [`is_contended`](Self::is_contended) (nobody: try again),
-/// [`is_limit_reached`](Self::is_limit_reached) (the user),
-/// [`is_full`](Self::is_full) and
-/// [`is_misconfigured`](Self::is_misconfigured) (the operator),
-/// [`is_corrupt`](Self::is_corrupt) (this session can't be read),
-/// [`is_too_large`](Self::is_too_large) (whoever filled the session),
-/// [`is_unencodable`](Self::is_unencodable) (the program, whose data it is).
-pub struct Error(Box<Inner>);
+/// The predicates say who must act:
+///
+/// | predicate | who must act |
+/// |---|---|
+/// | [`is_unavailable`](Self::is_unavailable), [`is_contended`](Self::is_contended) | no one: try again later |
+/// | [`is_limit_reached`](Self::is_limit_reached) | the user |
+/// | [`is_full`](Self::is_full), [`is_misconfigured`](Self::is_misconfigured) | the operator |
+/// | [`is_corrupt`](Self::is_corrupt) | the operator: this session can't be read |
+/// | [`is_too_large`](Self::is_too_large), [`is_unencodable`](Self::is_unencodable) | the program: the session's data |
+#[derive(Debug)]
+pub struct Error(Box<Failure>);
 
-struct Inner {
+#[derive(Debug)]
+struct Failure {
     kind: Kind,
     message: String,
     source: Option<Box<dyn StdError + Send + Sync>>,
@@ -35,22 +41,21 @@ enum Kind {
 }
 
 impl Error {
-    /// A store that did not answer in the time that was set for it.
-    pub fn timed_out(after: std::time::Duration) -> Self {
+    /// A store that did not answer within a time: for adapters that set one.
+    pub fn timed_out(after: Duration) -> Self {
         Self::new(Kind::Unavailable, format!("the store did not answer within {after:?}"))
     }
 
     /// A session whose data can't be read.
-    pub(crate) fn corrupt(id: crate::SessionId, source: &kvolt_cache::Error) -> Self {
+    pub(crate) fn corrupt(id: SessionId, source: &kvolt_cache::Error) -> Self {
         Self::new(Kind::Corrupt, format!("session {id}: {source}"))
     }
 
     /// A session that the store files under another owner than its record names.
-    pub(crate) fn misfiled(id: crate::SessionId) -> Self {
-        Self::new(
-            Kind::Corrupt,
-            format!("session {id}: the store names another owner than its record: revoke it"),
-        )
+    pub(crate) fn misfiled(id: SessionId) -> Self {
+        let message =
+            format!("session {id}: the store names another owner than its record: revoke it");
+        Self::new(Kind::Corrupt, message)
     }
 
     pub(crate) fn store(source: kvolt_cache::Error) -> Self {
@@ -67,12 +72,12 @@ impl Error {
         } else {
             Kind::Misconfigured
         };
-        Self(Box::new(Inner { kind, message: source.to_string(), source: Some(source.into()) }))
+        Self::new(kind, source.to_string()).with_source(source)
     }
 
     pub(crate) fn no_randomness(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        let message = String::from("the operating system's random generator does not work");
-        Self(Box::new(Inner { kind: Kind::Unavailable, message, source: Some(source.into()) }))
+        Self::new(Kind::Unavailable, "the operating system's random generator fails")
+            .with_source(source)
     }
 
     pub(crate) fn contended(message: impl Into<String>) -> Self {
@@ -80,19 +85,16 @@ impl Error {
     }
 
     pub(crate) fn limit_reached() -> Self {
-        Self::new(
-            Kind::LimitReached,
-            "there are as many sessions as allowed, of the owner or of visitors",
-        )
+        Self::new(Kind::LimitReached, "the owner, or the visitors, reached the limit of sessions")
     }
 
     pub(crate) fn too_large() -> Self {
-        Self::new(Kind::TooLarge, "an anonymous session may not hold so much")
+        Self::new(Kind::TooLarge, "the data is larger than an anonymous session may hold")
     }
 
     /// A name that can't be an owner's.
     pub(crate) fn invalid_owner(source: impl StdError + Send + Sync + 'static) -> Self {
-        Self::misconfigured(format!("not a valid owner: {source}"))
+        Self::misconfigured(format!("invalid owner: {source}"))
     }
 
     pub(crate) fn misconfigured(message: impl Into<String>) -> Self {
@@ -100,21 +102,25 @@ impl Error {
     }
 
     fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { kind, message: message.into(), source: None }))
+        Self(Box::new(Failure { kind, message: message.into(), source: None }))
     }
 
-    /// Whether the same call may work later, with nobody doing anything: the
-    /// store is down or slow.
+    fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    /// Whether the store is down or slow: the same call may work later.
     pub fn is_unavailable(&self) -> bool {
         self.0.kind == Kind::Unavailable
     }
 
-    /// Whether others kept changing the session in between.
+    /// Whether other calls kept changing the session: the same call may work later.
     pub fn is_contended(&self) -> bool {
         self.0.kind == Kind::Contended
     }
 
-    /// Whether the owner has as many sessions as allowed; or, together, anonymous visitors have.
+    /// Whether the owner, or the anonymous visitors together, reached the limit of sessions.
     pub fn is_limit_reached(&self) -> bool {
         self.0.kind == Kind::LimitReached
     }
@@ -124,28 +130,28 @@ impl Error {
         self.0.kind == Kind::Full
     }
 
-    /// Whether the configuration or the program has to change.
+    /// Whether the configuration or the program must change.
     pub fn is_misconfigured(&self) -> bool {
         self.0.kind == Kind::Misconfigured
     }
 
-    /// Whether it was the store that failed, in whatever way, and not the call.
+    /// Whether the error comes from the store, and not from the call.
     pub fn is_store_error(&self) -> bool {
         self.0.source.as_ref().is_some_and(|source| source.is::<kvolt_cache::Error>())
     }
 
-    /// Whether the session's data is larger than the store takes; it is as it was before.
+    /// Whether the session's data is too large. The session was not changed.
     pub fn is_too_large(&self) -> bool {
         self.0.kind == Kind::TooLarge
     }
 
-    /// Whether the store's codec can't keep the data as it is, such as NaN in JSON; the session
-    /// is as it was before.
+    /// Whether the store's codec can't keep the data as it is, such as NaN in JSON. The session
+    /// was not changed.
     pub fn is_unencodable(&self) -> bool {
         self.0.kind == Kind::Unencodable
     }
 
-    /// Whether the session is there but can't be decoded.
+    /// Whether the session exists but can't be decoded.
     pub fn is_corrupt(&self) -> bool {
         self.0.kind == Kind::Corrupt
     }
@@ -154,16 +160,6 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.message)
-    }
-}
-
-impl fmt::Debug for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Error")
-            .field("kind", &self.0.kind)
-            .field("message", &self.0.message)
-            .field("source", &self.0.source)
-            .finish()
     }
 }
 

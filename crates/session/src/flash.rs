@@ -2,6 +2,7 @@
 ///
 /// It is kept with the session until somebody [takes](crate::Manager::take_flashes) it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize))]
 pub struct Flash {
     kind: Box<str>,
     text: Box<str>,

@@ -4,57 +4,53 @@
 mod access;
 mod anonymous;
 mod binding;
-mod by_owner;
-mod changing;
-mod csrf;
+mod csrf_token;
 mod device;
 mod error;
 mod events;
 mod flash;
-mod id;
 #[cfg(feature = "json")]
 mod json;
 mod level;
-#[cfg(feature = "live")]
-mod live;
 mod manager;
+mod new_session;
 mod policy;
-mod reading;
+mod random;
 mod record;
-mod renewing;
-mod session;
+mod secret_digest;
+mod session_id;
+mod snapshot;
+mod step_up;
 #[cfg(test)]
 mod tests;
 mod timeouts;
 mod token;
-mod turns;
 
 pub use access::Access;
 pub use anonymous::AnonymousSessions;
 pub use binding::Binding;
-pub use by_owner::{SessionList, SessionPage};
-pub use csrf::CsrfToken;
+pub use csrf_token::CsrfToken;
 pub use device::Device;
 pub use error::{Error, Result};
 #[cfg(feature = "metrics")]
-pub use events::metric::describe_metrics;
+pub use events::metrics::describe_metrics;
 pub use events::{EndReason, Event, EventKind, EventListener, RefusalReason};
 pub use flash::Flash;
-pub use id::{ParseSessionIdError, SessionId};
 #[cfg(feature = "json")]
 pub use json::RecordJson;
-pub use level::{Level, StepUp};
-#[cfg(feature = "live")]
-pub use live::{LiveSession, UntilEnded};
-pub use manager::Manager;
-pub use policy::{
-    DEFAULT_IDLE_TIMEOUT, DEFAULT_LIFETIME, DEFAULT_LIVE_INTERVAL, ManagerBuilder, TokenReuse,
-    Undecodable,
+pub use level::Level;
+pub use manager::{
+    DEFAULT_LIVE_INTERVAL, Manager, ManagerBuilder, Presented, Ready, RotateOutcome, SessionList,
+    SessionPage, Unread,
 };
-pub use reading::{Ready, Unread};
-pub use record::{NewSession, Record};
-pub use renewing::RotateOutcome;
-pub use session::SessionSnapshot;
+#[cfg(feature = "live")]
+pub use manager::{LiveSession, UntilEnded};
+pub use new_session::NewSession;
+pub use policy::{TokenReuse, Undecodable};
+pub use record::Record;
+pub use session_id::{ParseSessionIdError, SessionId};
+pub use snapshot::SessionSnapshot;
+pub use step_up::StepUp;
 pub use timeouts::Timeouts;
 pub use token::Token;
 

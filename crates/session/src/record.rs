@@ -2,12 +2,14 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use kvolt_cache::{Key, Owner, Timestamp};
+#[cfg(feature = "json")]
+use serde::{Deserialize, Serialize};
 
-use crate::csrf::Seed;
 use crate::flash::Flash;
 use crate::level::Proofs;
-use crate::token::SecretDigest;
-use crate::{Binding, Device, Error, Level, Result};
+use crate::random::Seed;
+use crate::secret_digest::SecretDigest;
+use crate::{Binding, Device, Result};
 
 /// What a store keeps for a session: the envelope, which the manager reads, and the application's
 /// data.
@@ -15,132 +17,110 @@ use crate::{Binding, Device, Error, Level, Result};
 /// Cloning it is cheap.
 pub struct Record<T>(Arc<Content<T>>);
 
-/// What a record holds. It never changes: an update makes another record.
-#[derive(Debug)]
+/// The content of a record. It never changes: an update makes a new record.
 pub(crate) struct Content<T> {
-    /// Of the token that the session has now.
-    pub(crate) secret: SecretDigest,
-    /// Raised by a change of credentials, which ends open connections that began before it.
-    pub(crate) epoch: u32,
-    pub(crate) owner: Option<Owner>,
-    pub(crate) created: Timestamp,
-    /// The absolute end by the manager's clock. A store that says otherwise is not believed.
-    pub(crate) ends_at: Timestamp,
-    /// None at all for an anonymous session.
-    pub(crate) proofs: Proofs,
-    /// When the token that the session has now was made, by the manager's clock.
-    pub(crate) rotated: Timestamp,
-    pub(crate) seed: Seed,
-    pub(crate) remembered: bool,
-    pub(crate) device: Device,
-    /// What few sessions have.
-    pub(crate) rare: Option<Box<Rare>>,
+    pub(crate) envelope: Envelope,
     pub(crate) data: Data<T>,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Rare {
-    /// Tokens that the session had before, while requests with them may be on their way.
-    pub(crate) previous: Vec<Previous>,
-    /// Until when, by the store's clock, a token that was issued and is not in `previous` is no
-    /// sign of a theft: the latest end of what was dropped from there.
-    pub(crate) quiet_until: Option<Timestamp>,
+/// What KVolt keeps of a session. The fields are those of the stored format, in its order: see
+/// `docs/formats.md`.
+#[derive(Clone)]
+#[cfg_attr(feature = "json", derive(Serialize, Deserialize))]
+pub(crate) struct Envelope {
+    /// The format of the record.
+    #[cfg_attr(not(feature = "json"), expect(dead_code, reason = "only a codec reads it"))]
+    pub(crate) v: u8,
+    /// The digest of the session's current token.
+    pub(crate) secret: SecretDigest,
+    /// Raised by a change of credentials, which ends open connections that began before it.
+    #[cfg_attr(feature = "json", serde(default, skip_serializing_if = "is_default"))]
+    pub(crate) epoch: u32,
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "Option::is_none"))]
+    pub(crate) owner: Option<Owner>,
+    pub(crate) created: Timestamp,
+    /// The absolute end by the manager's clock. A store that names a later one is not trusted.
+    pub(crate) ends: Timestamp,
+    /// What the user proved; nothing in an anonymous session.
+    #[cfg_attr(feature = "json", serde(default, skip_serializing_if = "is_default"))]
+    pub(crate) proved: Proofs,
+    /// When the current token was made, by the manager's clock; `None` if at `created`.
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "Option::is_none"))]
+    pub(crate) rotated: Option<Timestamp>,
+    #[cfg_attr(feature = "json", serde(with = "crate::json::base64url"))]
+    pub(crate) seed: Seed,
+    #[cfg_attr(feature = "json", serde(default, skip_serializing_if = "is_default"))]
+    pub(crate) remembered: bool,
+    #[cfg_attr(feature = "json", serde(default, skip_serializing_if = "is_default"))]
+    pub(crate) device: Device,
+    /// What few sessions have. Never empty.
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "Option::is_none"))]
+    pub(crate) rare: Option<Box<RareFields>>,
+}
+
+#[derive(Clone, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "json", derive(Serialize, Deserialize))]
+pub(crate) struct RareFields {
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "Option::is_none"))]
     pub(crate) binding: Option<Binding>,
+    /// Tokens that the session had before, while requests with them may be under way. Oldest
+    /// first.
+    #[cfg_attr(feature = "json", serde(default, skip_serializing_if = "Vec::is_empty"))]
+    pub(crate) previous: Vec<PreviousToken>,
+    /// Until then, by the store's clock, a token that was issued and is not in `previous` is no
+    /// sign of theft: the latest end of the tokens that were dropped from there.
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "Option::is_none"))]
+    pub(crate) quiet_until: Option<Timestamp>,
+    #[cfg_attr(feature = "json", serde(default, skip_serializing_if = "Vec::is_empty"))]
     pub(crate) flashes: Vec<Flash>,
 }
 
 /// A token that a session had before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Previous {
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "json", derive(Serialize, Deserialize))]
+pub(crate) struct PreviousToken {
     pub(crate) secret: SecretDigest,
-    /// What its user had proved when it was replaced.
-    pub(crate) proofs: Proofs,
-    /// The end of its grace by the store's clock.
+    /// What the user had proved when it was replaced.
+    #[cfg_attr(feature = "json", serde(default, skip_serializing_if = "is_default"))]
+    pub(crate) proved: Proofs,
+    /// The end of its grace, by the store's clock.
     pub(crate) until: Timestamp,
-    /// Whether it is accepted until then.
-    pub(crate) is_accepted: bool,
+    /// Whether it is accepted during its grace.
+    #[cfg_attr(feature = "json", serde(default, skip_serializing_if = "is_default"))]
+    pub(crate) accepted: bool,
 }
 
-/// The application's data, as it is in memory or as a codec has read it.
+/// The application's data: a value, or bytes that a codec has read.
 ///
-/// Bytes are decoded when the data is first asked for: never before the token was verified.
-/// Cloning it is cheap, also where `T` can't be cloned.
+/// Bytes are decoded at the first access: never before the token was verified. Cloning is cheap,
+/// and does not require `T: Clone`.
 pub(crate) struct Data<T>(Arc<Held<T>>);
 
 enum Held<T> {
     Value(T),
     #[cfg_attr(not(feature = "json"), expect(dead_code, reason = "only a codec makes it"))]
-    Encoded(Encoded<T>),
+    Encoded {
+        key: Key,
+        bytes: Box<[u8]>,
+        decode: Decode<T>,
+        value: OnceLock<Result<T, kvolt_cache::Error>>,
+    },
 }
 
-struct Encoded<T> {
-    key: Key,
-    bytes: Box<[u8]>,
-    decode: Decode<T>,
-    value: OnceLock<Result<T, kvolt_cache::Error>>,
-}
-
-/// Turns the bytes of the data of the session under a key into a value.
+/// Decodes the data of the session under a key.
 pub(crate) type Decode<T> = Arc<dyn Fn(&Key, &[u8]) -> Result<T, kvolt_cache::Error> + Send + Sync>;
 
-impl<T> Data<T> {
-    pub(crate) fn new(value: T) -> Self {
-        Self(Arc::new(Held::Value(value)))
-    }
-
-    #[cfg(feature = "json")]
-    pub(crate) fn encoded(key: Key, bytes: &[u8], decode: Decode<T>) -> Self {
-        let (bytes, value) = (bytes.into(), OnceLock::new());
-        Self(Arc::new(Held::Encoded(Encoded { key, bytes, decode, value })))
-    }
-
-    /// The value, or why the bytes can't be decoded.
-    #[inline]
-    pub(crate) fn get(&self) -> Result<&T, &kvolt_cache::Error> {
-        match &*self.0 {
-            Held::Value(value) => Ok(value),
-            Held::Encoded(encoded) => encoded.get(),
-        }
-    }
-
-    /// The bytes as they were read, to be written back unchanged.
-    #[cfg(feature = "json")]
-    pub(crate) fn bytes(&self) -> Option<&[u8]> {
-        match &*self.0 {
-            Held::Value(_) => None,
-            Held::Encoded(encoded) => Some(&encoded.bytes),
-        }
-    }
-
-    /// Whether it came from a store that keeps bytes, to which others may write.
-    #[inline]
-    pub(crate) fn is_encoded(&self) -> bool {
-        matches!(&*self.0, Held::Encoded(_))
-    }
+#[cfg(feature = "json")]
+fn is_default<V: Default + PartialEq>(value: &V) -> bool {
+    *value == V::default()
 }
 
-impl<T> Encoded<T> {
-    fn get(&self) -> Result<&T, &kvolt_cache::Error> {
-        self.value.get_or_init(|| (self.decode)(&self.key, &self.bytes)).as_ref()
-    }
-}
+impl Envelope {
+    /// The format that is written, and the highest that is read.
+    pub(crate) const FORMAT: u8 = 1;
 
-impl<T> Clone for Data<T> {
-    fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
-    }
-}
-
-/// Without the data, which may be private.
-impl<T> fmt::Debug for Data<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Data(..)")
-    }
-}
-
-impl<T> Content<T> {
     pub(crate) fn is_anonymous(&self) -> bool {
-        self.proofs == Proofs::NONE
+        self.proved == Proofs::NONE
     }
 
     pub(crate) fn binding(&self) -> Option<&Binding> {
@@ -151,28 +131,57 @@ impl<T> Content<T> {
         self.rare.as_ref().map_or(&[], |rare| &rare.flashes)
     }
 
-    pub(crate) fn rare_mut(&mut self) -> &mut Rare {
-        self.rare.get_or_insert_default()
+    /// Changes the rare fields.
+    pub(crate) fn edit_rare<R>(&mut self, edit: impl FnOnce(&mut RareFields) -> R) -> R {
+        let mut rare = self.rare.take().unwrap_or_default();
+        let edited = edit(&mut rare);
+        self.rare = Some(rare).filter(|rare| **rare != RareFields::default());
+        edited
+    }
+}
+
+impl<T> Data<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(Arc::new(Held::Value(value)))
     }
 
-    /// Drops the box if nothing is in it.
-    pub(crate) fn drop_empty(&mut self) {
-        if self.rare.as_deref() == Some(&Rare::default()) {
-            self.rare = None;
+    #[cfg(feature = "json")]
+    pub(crate) fn encoded(key: Key, bytes: &[u8], decode: Decode<T>) -> Self {
+        let (bytes, value) = (bytes.into(), OnceLock::new());
+        Self(Arc::new(Held::Encoded { key, bytes, decode, value }))
+    }
+
+    /// The value, or why the bytes can't be decoded.
+    #[inline]
+    pub(crate) fn get(&self) -> Result<&T, &kvolt_cache::Error> {
+        match &*self.0 {
+            Held::Value(value) => Ok(value),
+            Held::Encoded { key, bytes, decode, value } => {
+                value.get_or_init(|| decode(key, bytes)).as_ref()
+            }
+        }
+    }
+
+    /// The bytes as they were read, if the data came from a store that keeps bytes.
+    #[inline]
+    pub(crate) fn bytes(&self) -> Option<&[u8]> {
+        match &*self.0 {
+            Held::Value(_) => None,
+            Held::Encoded { bytes, .. } => Some(bytes),
         }
     }
 }
 
-/// A copy that shares the data.
+impl<T> Clone for Data<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+/// The copy shares the data.
 impl<T> Clone for Content<T> {
     fn clone(&self) -> Self {
-        Self {
-            owner: self.owner.clone(),
-            device: self.device.clone(),
-            rare: self.rare.clone(),
-            data: self.data.clone(),
-            ..*self
-        }
+        Self { envelope: self.envelope.clone(), data: self.data.clone() }
     }
 }
 
@@ -186,12 +195,12 @@ impl<T> Record<T> {
         &self.0
     }
 
-    /// The application's data; an error that says why if it can't be decoded.
+    /// The application's data.
     ///
     /// # Errors
     ///
-    /// Returns an error ([`kvolt_cache::Error::is_corrupt`]) if the codec does not read the bytes
-    /// that the store has.
+    /// Returns an error if the codec can't decode the stored bytes
+    /// ([`kvolt_cache::Error::is_corrupt`]).
     pub fn data(&self) -> Result<&T, &kvolt_cache::Error> {
         self.0.data.get()
     }
@@ -205,92 +214,6 @@ impl<T> Clone for Record<T> {
 
 impl<T> fmt::Debug for Record<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Record").field("created", &self.0.created).finish_non_exhaustive()
-    }
-}
-
-/// A session to be made: the application's data, and whose and where from it is.
-///
-/// Data alone is one too: `manager.create(user)`.
-#[derive(Debug)]
-pub struct NewSession<T> {
-    pub(crate) data: T,
-    pub(crate) owner: Result<Option<Owner>>,
-    pub(crate) device: Device,
-    pub(crate) level: Level,
-    pub(crate) remembered: bool,
-    pub(crate) binding: Option<Binding>,
-}
-
-impl<T> NewSession<T> {
-    /// A session with this data.
-    pub const fn new(data: T) -> Self {
-        Self {
-            data,
-            owner: Ok(None),
-            device: Device::new(),
-            level: Level::One,
-            remembered: false,
-            binding: None,
-        }
-    }
-
-    /// Sets the owner, usually an account's id: what the session is listed and revoked by.
-    ///
-    /// A name, a number or an [`Owner`]. A name that is no owner's makes the call that is given
-    /// this session an error ([`Error::is_misconfigured`]).
-    #[must_use]
-    pub fn owner<O>(mut self, owner: O) -> Self
-    where
-        O: TryInto<Owner, Error: std::error::Error + Send + Sync + 'static>,
-    {
-        self.owner = owner.try_into().map(Some).map_err(Error::invalid_owner);
-        self
-    }
-
-    /// Sets where it was signed in from.
-    #[must_use]
-    pub fn device(mut self, device: Device) -> Self {
-        self.device = device;
-        self
-    }
-
-    /// Sets how strongly its user has proved who they are. Defaults to [`Level::One`].
-    #[must_use]
-    pub fn level(mut self, level: Level) -> Self {
-        self.level = level;
-        self
-    }
-
-    /// Sets whether the client is to keep its token when it is closed: "remember me".
-    ///
-    /// How long the session lives is the server's business in any case
-    /// ([`ManagerBuilder::remembered_timeouts`](crate::ManagerBuilder::remembered_timeouts)).
-    #[must_use]
-    pub fn remember(mut self, remember: bool) -> Self {
-        self.remembered = remember;
-        self
-    }
-
-    /// Whether the client is to keep its token when it is closed.
-    pub fn is_remembered(&self) -> bool {
-        self.remembered
-    }
-
-    /// Binds it to a value such as the version of the account's credentials: see
-    /// [`ManagerBuilder::bound_to`](crate::ManagerBuilder::bound_to).
-    ///
-    /// Give the value that was read together with what the credentials were checked
-    /// against, so that a change in between is noticed.
-    #[must_use]
-    pub fn bound_to(mut self, value: impl Into<Binding>) -> Self {
-        self.binding = Some(value.into());
-        self
-    }
-}
-
-impl<T> From<T> for NewSession<T> {
-    fn from(data: T) -> Self {
-        Self::new(data)
+        f.debug_struct("Record").field("created", &self.0.envelope.created).finish_non_exhaustive()
     }
 }

@@ -62,7 +62,7 @@ fn rotation_without_randomness_leaves_the_session_as_it_was() {
     let builder = Manager::builder(MemoryStore::<Record<&str>>::new()).random(|bytes| match WORKS
         .load(Ordering::Relaxed)
     {
-        1 => crate::token::system_random(bytes),
+        1 => crate::random::system_random(bytes),
         _ => Err(Error::no_randomness("out of order")),
     });
     let manager = builder.build().unwrap();

@@ -3,13 +3,14 @@ use std::str;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hmac::{Hmac, KeyInit, Mac};
+use hmac::{Hmac, Mac};
 use kvolt_cache::Namespace;
 use sha2::{Digest, Sha256};
 use zeroize::optimization_barrier;
 
-use crate::csrf::Seed;
-use crate::{Error, Result, SessionId};
+use crate::random::{Random, Seed, mac};
+use crate::secret_digest::SecretDigest;
+use crate::{Result, SessionId};
 
 /// The client's secret text: 36 bytes in 48 characters of base64url (RFC 4648, section 5).
 ///
@@ -92,13 +93,8 @@ impl Token {
     }
 
     fn mark(&self, seed: &Seed, namespace: &Namespace) -> Hmac<Sha256> {
-        let mut mac = Hmac::<Sha256>::new_from_slice(seed).expect("a key may have any length");
         let (id, secret) = self.bytes.split_at(SessionId::LEN);
-        for field in [b"kvolt issued 1", &namespace.tag()[..], id, &secret[..RANDOM_LEN]] {
-            mac.update(&(field.len() as u64).to_be_bytes());
-            mac.update(field);
-        }
-        mac
+        mac(seed, &[b"kvolt issued 1", &namespace.tag()[..], id, &secret[..RANDOM_LEN]])
     }
 }
 
@@ -124,57 +120,11 @@ impl fmt::Debug for Token {
     }
 }
 
-/// The SHA-256 of a token, bound to its session and namespace. Compared in constant time.
-#[derive(Clone, Copy)]
-pub(crate) struct SecretDigest([u8; Self::LEN]);
-
-impl SecretDigest {
-    pub(crate) const LEN: usize = 32;
-
-    /// Of a session that has no token yet. It is the digest of nothing that could be found.
-    pub(crate) const NONE: Self = Self([0; Self::LEN]);
-
-    #[cfg(feature = "json")]
-    pub(crate) const fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
-        Self(bytes)
-    }
-
-    #[cfg(feature = "json")]
-    pub(crate) const fn as_bytes(&self) -> &[u8; Self::LEN] {
-        &self.0
-    }
-}
-
-impl PartialEq for SecretDigest {
-    #[inline]
-    fn eq(&self, other: &Self) -> bool {
-        let difference =
-            self.0.iter().zip(&other.0).fold(0, |difference, (one, two)| difference | (one ^ two));
-        // Or the compiler might stop at the first difference.
-        optimization_barrier(&difference);
-        difference == 0
-    }
-}
-
-impl Eq for SecretDigest {}
-
-impl fmt::Debug for SecretDigest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SecretDigest(..)")
-    }
-}
-
-/// Fills the bytes with randomness, or is an error.
-pub(crate) type Random = fn(&mut [u8]) -> Result<()>;
-
-/// The operating system's generator.
-pub(crate) fn system_random(bytes: &mut [u8]) -> Result<()> {
-    getrandom::fill(bytes).map_err(Error::no_randomness)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Error;
+    use crate::random::system_random;
 
     const SEED: Seed = [7; 16];
 

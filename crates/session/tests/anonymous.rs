@@ -29,7 +29,10 @@ fn carrying() -> AnonymousSessions<String> {
 async fn anonymous_session_needs_the_setting() {
     let world = world();
     let error = world.manager.create_anonymous(basket()).await.unwrap_err();
-    assert!(error.is_misconfigured() && error.to_string().contains("`anonymous`"), "{error}");
+    assert!(
+        error.is_misconfigured() && error.to_string().contains("`ManagerBuilder::anonymous`"),
+        "{error}"
+    );
     assert_eq!(world.store.len(), 0);
 }
 
@@ -171,7 +174,7 @@ async fn login_carries_nothing_from_one_user_to_another() {
         assert_eq!(world.data(&other).await, "bob");
         let again = world.manager.login(Some(&other), bob()).await.unwrap();
         assert_eq!(world.data(&again).await, "bob", "nor from one's own session before");
-        let nobody = world.manager.login(None, ada()).await.unwrap();
+        let nobody = world.manager.login(None::<&kvolt_session::Token>, ada()).await.unwrap();
         assert_eq!(world.data(&nobody).await, "ada");
         let visitor = world.manager.create_anonymous(basket()).await.unwrap();
         let first = world.manager.login(Some(&visitor), ada()).await.unwrap();

@@ -126,7 +126,7 @@ async fn login_that_a_change_has_overtaken_is_refused() {
     for (world, accounts) in worlds(|builder| builder) {
         let seen = 1;
         accounts.change("ada", 2);
-        let token = world.manager.login(None, at(seen)).await.unwrap();
+        let token = world.manager.create(at(seen)).await.unwrap();
         assert!(world.manager.get(&token).await.unwrap().is_none());
     }
 }

@@ -13,7 +13,7 @@ use kvolt_testkit::FaultyStore;
 use support::owner;
 
 fn manager() -> Manager<u64> {
-    Manager::new(MemoryStore::new(), Duration::from_secs(600))
+    Manager::new(MemoryStore::new())
 }
 
 fn owned(owner: &str) -> NewSession<u64> {
@@ -26,7 +26,7 @@ async fn concurrent_updates_all_take_effect() {
     for asynchronous in [false, true] {
         let (store, faults) = FaultyStore::new(MemoryStore::<Record<u64>>::new());
         faults.answers_at_once(!asynchronous);
-        let manager = Manager::new(store, Duration::from_secs(600));
+        let manager = Manager::new(store);
         let token = Arc::new(manager.create(0).await.unwrap());
         let updates = (0..1_000).map(|_| {
             let (manager, token) = (manager.clone(), Arc::clone(&token));

@@ -43,7 +43,7 @@ async fn each_call_costs_the_fewest_commands() {
     let session = manager.peek(&token).await.unwrap().unwrap();
 
     // What has just been read is not read again.
-    let change = manager.update_from(&token, session.clone(), |name| name.push('!'));
+    let change = manager.update((&token, session.clone()), |name| name.push('!'));
     let (session, cost) = world.cost(change).await;
     assert_eq!(cost, 1);
     assert_eq!(world.cost(manager.update(&token, |name| name.push('!'))).await.1, 2);
@@ -52,9 +52,10 @@ async fn each_call_costs_the_fewest_commands() {
     assert_eq!(world.cost(manager.take_flashes(&token)).await.1, 1, "where none wait");
     let session = manager.peek(&token).await.unwrap().or(session).unwrap();
     world.time.advance(GRACE);
-    let (rotation, cost) = world.cost(manager.rotate_if_due(&token, &session)).await;
+    assert!(manager.is_rotation_due(&session));
+    let (rotation, cost) = world.cost(manager.rotate((&token, session))).await;
     assert_eq!(cost, 1);
-    let token = rotated(rotation.unwrap());
+    let token = rotated(rotation);
     let (proved, cost) = world.cost(manager.reauthenticate(&token, Level::Two)).await;
     assert_eq!(cost, 2);
     let token = rotated(proved);
@@ -66,7 +67,7 @@ async fn each_call_costs_the_fewest_commands() {
     let (token, cost) = world.cost(manager.login(Some(&token), bob())).await;
     assert_eq!(cost, 2, "a login over another session");
     let session = manager.peek(&token).await.unwrap().unwrap();
-    let (ended, cost) = world.cost(manager.logout_session(&session)).await;
+    let (ended, cost) = world.cost(manager.logout((&token, session))).await;
     assert!(ended && cost == 1);
     let token = manager.create(ada()).await.unwrap();
     let (ended, cost) = world.cost(manager.logout(&token)).await;

@@ -96,7 +96,7 @@ async fn messages_are_taken_once_in_order() {
         let texts: Vec<_> = taken.iter().map(|flash| (flash.kind(), flash.text())).collect();
         assert_eq!(texts, [("info", "first"), ("info", "second")]);
         assert!(world.manager.take_flashes(&token).await.unwrap().is_empty());
-        let taken = world.manager.take_flashes_from(&token, session).await.unwrap();
+        let taken = world.manager.take_flashes((&token, session)).await.unwrap();
         assert!(taken.is_empty(), "also to one who has seen them before they were taken");
     }
 }

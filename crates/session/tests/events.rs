@@ -3,8 +3,6 @@
 
 mod support;
 
-use std::time::Duration;
-
 use kvolt_cache::MemoryStore;
 use kvolt_session::{Manager, NewSession, RotateOutcome};
 use support::{Log, owner};
@@ -13,7 +11,7 @@ use support::{Log, owner};
 fn log_has_public_ids_and_never_a_token() {
     let log = Log::default();
     let subscriber = log.subscriber(tracing::Level::TRACE);
-    let manager: Manager<&str> = Manager::new(MemoryStore::new(), Duration::from_secs(60));
+    let manager: Manager<&str> = Manager::new(MemoryStore::new());
     let ada = || NewSession::new("private").owner("ada");
     let (tokens, ids) = tracing::subscriber::with_default(subscriber, || {
         pollster::block_on(async {
@@ -36,7 +34,7 @@ fn log_has_public_ids_and_never_a_token() {
         assert!(log.contains(id.as_str()), "{log}");
         assert!(!log.contains(token.expose()), "{log}");
     }
-    for expected in ["created", "rotated", "ended", "logout", "new login", "revoked"] {
+    for expected in ["created", "rotated", "ended", "logout", "new_login", "revoked"] {
         assert!(log.contains(expected), "{expected}: {log}");
     }
     assert!(!log.contains("private"), "{log}");

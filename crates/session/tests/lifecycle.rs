@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use kvolt_cache::{ManualClock, MemoryStore};
 use kvolt_session::{
-    AtLimit, Device, Manager, NewSession, OwnerLimit, Record, RotateOutcome, SessionId, Token,
+    AtLimit, Device, Manager, NewSession, OwnerLimit, Record, RotateOutcome, SessionId, Timeouts,
+    Token,
 };
 use support::{IDLE, LIFETIME, TICK, ada, owner, rotated, world, world_with};
 
@@ -272,14 +273,13 @@ async fn reading_in_place_is_like_getting() {
 /// ASVS 7.1.1: the documented defaults are the real ones.
 #[tokio::test]
 async fn defaults_are_as_documented() {
-    let manager = Manager::builder(MemoryStore::<Record<()>>::new()).build().unwrap();
-    assert_eq!(manager.idle_timeout(), Duration::from_secs(30 * 60));
-    assert_eq!(manager.lifetime(), Duration::from_secs(12 * 60 * 60));
-    let manager = Manager::new(MemoryStore::<Record<()>>::new(), Duration::from_secs(24 * 3_600));
-    assert_eq!(
-        (manager.idle_timeout(), manager.lifetime()),
-        (Duration::from_secs(24 * 3_600), Duration::from_secs(24 * 3_600))
-    );
+    let new = Manager::new(MemoryStore::<Record<()>>::new());
+    let built = Manager::builder(MemoryStore::<Record<()>>::new()).build().unwrap();
+    for manager in [new, built] {
+        let Timeouts { idle, lifetime } = manager.timeouts();
+        assert_eq!(idle, Duration::from_secs(30 * 60));
+        assert_eq!(lifetime, Duration::from_secs(12 * 60 * 60));
+    }
     let time = ManualClock::new();
     let store = MemoryStore::builder().clock(time.clock()).build();
     let manager: Manager<()> = Manager::builder(store).build().unwrap();
@@ -300,7 +300,7 @@ async fn login_from_an_old_read_ends_the_session_as_it_is() {
         if is_ended {
             assert!(world.manager.logout(&old).await.unwrap());
         }
-        let new = world.manager.login_from(&old, read, ada()).await.unwrap();
+        let new = world.manager.login(Some((&old, read)), ada()).await.unwrap();
         assert!(world.lives(&new).await && !world.lives(&old).await);
         assert_eq!(world.manager.list(&owner("ada")).await.unwrap().sessions.len(), 1);
         assert!(world.manager.logout(&new).await.unwrap());

@@ -572,6 +572,6 @@ async fn connection_ends_with_a_session_read_before_a_rotation() {
     let read = manager.peek(&token).await.unwrap().unwrap();
     let new = rotated(manager.rotate(&token).await.unwrap());
     let live = follow(&manager, &new).await;
-    assert!(manager.logout_session(&read).await.unwrap());
+    assert!(manager.logout((&token, read)).await.unwrap());
     assert!(timeout(interval, live.ended()).await.is_ok());
 }

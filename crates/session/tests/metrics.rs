@@ -65,7 +65,7 @@ fn sessions_are_counted_with_their_reasons() {
         ("kvolt_sessions_created_total anonymous=true", 1.0),
         ("kvolt_sessions_created_total anonymous=false", 2.0),
         ("kvolt_sessions_rotated_total", 2.0),
-        ("kvolt_sessions_ended_total reason=new login", 1.0),
+        ("kvolt_sessions_ended_total reason=new_login", 1.0),
         ("kvolt_sessions_ended_total reason=logout", 1.0),
         ("kvolt_sessions_ended_total reason=revoked", 1.0),
         ("kvolt_requests_refused_total reason=limit", 1.0),

@@ -33,11 +33,10 @@ async fn token_is_rotated_exactly_when_it_is_due() {
             world.time.advance(EVERY - TICK);
             let session = world.manager.get(&token).await.unwrap().unwrap();
             assert!(!world.manager.is_rotation_due(&session));
-            assert!(world.manager.rotate_if_due(&token, &session).await.unwrap().is_none());
             world.time.advance(TICK);
             assert!(world.manager.is_rotation_due(&session));
-            let next = world.manager.rotate_if_due(&token, &session).await.unwrap().unwrap();
-            let again = world.manager.rotate_if_due(&token, &session).await.unwrap().unwrap();
+            let next = world.manager.rotate((&token, session.clone())).await.unwrap();
+            let again = world.manager.rotate((&token, session.clone())).await.unwrap();
             assert!(
                 matches!(again, RotateOutcome::AlreadyRotated),
                 "to one who has read the old session"
@@ -55,7 +54,6 @@ async fn token_is_rotated_exactly_when_it_is_due() {
     world.time.advance(IDLE - TICK);
     let session = world.manager.get(&token).await.unwrap().unwrap();
     assert!(!world.manager.is_rotation_due(&session), "never, by default");
-    assert!(world.manager.rotate_if_due(&token, &session).await.unwrap().is_none());
 }
 
 /// Everything by which a spent token could do something.
@@ -314,7 +312,7 @@ async fn grace_begins_when_the_token_is_replaced() {
         let old = world.manager.create(ada()).await.unwrap();
         let session = world.manager.get(&old).await.unwrap().unwrap();
         world.time.advance(GRACE * 5);
-        let rotation = world.manager.rotate_if_due(&old, &session).await.unwrap().unwrap();
+        let rotation = world.manager.rotate((&old, session.clone())).await.unwrap();
         let token = rotated(rotation);
         world.time.advance(GRACE - TICK);
         assert!(world.lives(&old).await, "its grace lasts");

@@ -73,7 +73,7 @@ async fn store_that_can_not_slide_lets_requests_in_and_is_logged_once() {
             let session = world.manager.get(&token).await.unwrap().unwrap();
             assert_eq!(session.expires_at(), before.expires_at(), "with the old deadlines");
         }
-        let lines = log.lines_with("could not prolong a session");
+        let lines = log.lines_with("could not extend a session");
         assert_eq!(lines, minute, "once a minute: {}", log.text());
         world.time.advance(Duration::from_secs(60));
     }

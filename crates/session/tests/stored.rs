@@ -255,10 +255,11 @@ fn everything_a_session_may_have_is_written_as_documented_and_read_back() {
              \"proved\":{{\"1\":1767225605000,\"2\":1767225600000}},\
              \"rotated\":1767225605000,\"seed\":\"\",\"remembered\":true,\
              \"device\":{{\"user_agent\":\"curl/8\",\"address\":\"192.0.2.7\"}},\
-             \"binding\":\"8\",\"previous\":[\
+             \"rare\":{{\"binding\":\"8\",\"previous\":[\
              {{\"secret\":\"{}\",\"proved\":{{\"2\":1767225600000}},\"until\":1767225610000}},\
              {{\"secret\":\"{}\",\"proved\":{{\"2\":1767225600000}},\"until\":1767225615000,\
-             \"accepted\":true}}],\"flashes\":[[\"info\",\"saved\\n\"]]}}",
+             \"accepted\":true}}],\
+             \"flashes\":[{{\"kind\":\"info\",\"text\":\"saved\\n\"}}]}}}}",
             digests[0], digests[1], digests[2]
         )
     );
@@ -291,7 +292,7 @@ fn end_of_the_quiet_time_is_kept() {
     }
     let (envelope, _) = lines(&store, &token);
     assert_eq!(envelope.matches("\"accepted\":true").count(), 16);
-    assert!(envelope.ends_with("}],\"quiet_until\":1767225620000}"), "{envelope}");
+    assert!(envelope.ends_with("}],\"quiet_until\":1767225620000}}"), "{envelope}");
     assert!(block_on(manager.flash(&token, Flash::new("info", "saved"))).unwrap());
     assert!(lines(&store, &token).0.contains("\"quiet_until\":1767225620000,\"flashes\""));
 }
@@ -373,10 +374,10 @@ fn damaged_envelope_is_an_error_without_effect() {
         replaced("\"owner\":", "\"epoch\":4294967296,\"owner\":"),
         replaced("\"owner\":", "\"rotated\":-1,\"owner\":"),
         replaced("\"owner\":", "\"remembered\":1,\"owner\":"),
-        replaced("\"owner\":", "\"binding\":7,\"owner\":"),
-        replaced("\"owner\":", "\"previous\":[{}],\"owner\":"),
-        replaced("\"owner\":", "\"quiet_until\":1.5,\"owner\":"),
-        replaced("\"owner\":", "\"flashes\":[[\"info\"]],\"owner\":"),
+        replaced("\"owner\":", "\"rare\":{\"binding\":7},\"owner\":"),
+        replaced("\"owner\":", "\"rare\":{\"previous\":[{}]},\"owner\":"),
+        replaced("\"owner\":", "\"rare\":{\"quiet_until\":1.5},\"owner\":"),
+        replaced("\"owner\":", "\"rare\":{\"flashes\":[{\"kind\":\"info\"}]},\"owner\":"),
     ];
     for secret in &secrets {
         let short = &secret[..secret.len() - 2];
@@ -546,7 +547,10 @@ fn change_of_the_envelope_keeps_fields_of_the_data_that_are_not_known() {
     let manager = manager(&store, RecordJson::<New>::new());
     assert!(block_on(manager.flash(&token, Flash::new("info", "saved"))).unwrap());
     let (envelope, same) = lines(&store, &token);
-    assert!(envelope.contains("\"flashes\":[[\"info\",\"saved\"]]"), "{envelope}");
+    assert!(
+        envelope.contains("\"flashes\":[{\"kind\":\"info\",\"text\":\"saved\"}]"),
+        "{envelope}"
+    );
     assert_eq!(same, data);
     let token = rotated(block_on(manager.rotate(&token)).unwrap());
     assert_eq!(block_on(manager.take_flashes(&token)).unwrap().len(), 1);
@@ -655,7 +659,7 @@ fn each_bit_of_a_number_is_kept_also_in_rescued_data() {
     let store = Bytes::new();
     let at_most = 1 << 20;
     let coded = |codec| Encoded::new(store.clone(), codec).max_value_size(at_most);
-    let manager = |codec: RecordJson<Numbers>| Manager::new(coded(codec), IDLE);
+    let manager = |codec: RecordJson<Numbers>| Manager::new(coded(codec));
     let check = |manager: &Manager<Numbers>, token: &Token| {
         let read = block_on(manager.get(token)).unwrap().unwrap();
         assert!(read.numbers.iter().map(|number| number.to_bits()).eq(bits.iter().copied()));
@@ -679,7 +683,7 @@ fn each_bit_of_a_number_is_kept_also_in_rescued_data() {
 fn session_has_a_size_and_beyond_it_nothing_is_changed() {
     let store = Bytes::new();
     let coded = Encoded::new(store.clone(), RecordJson::<Vec<String>>::new()).max_value_size(1_000);
-    let manager = Manager::new(coded, IDLE);
+    let manager = Manager::new(coded);
     let token = block_on(manager.create(Vec::new())).unwrap();
     let fill = |text: &str, times| {
         let text = text.to_owned();
@@ -785,7 +789,7 @@ fn encryption_is_turned_on_without_signing_anyone_out() {
     let (store, token) = stored();
     assert!(block_on(sealed(&store, &[1]).get(&token)).unwrap_err().is_corrupt());
     let codec = Encrypted::new(RecordJson::<Old>::new(), keys(&[1])).dangerous_accept_unsealed();
-    let manager = Manager::new(coded(&store, codec), IDLE);
+    let manager = Manager::new(coded(&store, codec));
     assert!(block_on(manager.get(&token)).unwrap().is_some());
     block_on(manager.update(&token, |data| data.visits += 1)).unwrap();
     assert!(block_on(sealed(&store, &[1]).get(&token)).unwrap().is_some(), "it is sealed now");
@@ -803,7 +807,7 @@ fn encryption_keys_show_only_their_id_and_are_parsed_strictly() {
 
 #[test]
 fn owner_that_is_too_long_is_refused_and_not_blamed_on_the_store() {
-    let manager: Manager<()> = Manager::new(MemoryStore::new(), IDLE);
+    let manager: Manager<()> = Manager::new(MemoryStore::new());
     let longest = "x".repeat(Owner::MAX_LEN);
     assert!(block_on(manager.create(NewSession::new(()).owner(&*longest))).is_ok());
     let longer = "x".repeat(Owner::MAX_LEN + 1);

@@ -43,7 +43,7 @@ impl World {
     async fn forge(&self, token: &Token, expiry: Expiry, owner: Option<Owner>) {
         let entry = self.entry(token).await;
         let _ = self.store.remove(Target::new(&entry.key), None).await.unwrap();
-        let forged = NewEntry::new(entry.value, expiry).owner(owner);
+        let forged = NewEntry::new(entry.value, expiry).maybe_owner(owner);
         let _ = self.store.insert(entry.key, forged).await.unwrap();
     }
 }

@@ -156,7 +156,7 @@ fn process(store: &MemoryStore<Record<Log>>) -> (Manager<Log>, Faults) {
 
 fn process_at(store: &MemoryStore<Record<Log>>, way: Way) -> (Manager<Log>, Faults) {
     let (store, faults) = FaultyStore::new(Slow(store.clone(), way));
-    (Manager::new(store, Duration::from_secs(600)), faults)
+    (Manager::new(store), faults)
 }
 
 async fn created(manager: &Manager<Log>) -> Token {
@@ -452,7 +452,7 @@ async fn processes_that_change_one_session_do_not_starve() {
 #[test]
 fn changes_work_without_a_tokio_runtime() {
     let store = MemoryStore::<Record<Log>>::new();
-    let managers = [0, 1].map(|_| Manager::new(store.clone(), Duration::from_secs(600)));
+    let managers = [0, 1].map(|_| Manager::new(store.clone()));
     let token = pollster::block_on(managers[0].create(Log::new())).unwrap();
     let failed = Arc::new(AtomicUsize::new(0));
     std::thread::scope(|scope| {

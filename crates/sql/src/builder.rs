@@ -1,22 +1,42 @@
+//! The builder.
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use kvolt_cache::{Error, Namespace, Result};
 
-use crate::cleaner::Cleaning;
 use crate::connections::Pool;
-use crate::core::Settings;
 use crate::dialect::Dialect;
+use crate::settings::Settings;
 use crate::store::SqlStore;
 
-/// How long a call may take by default: two seconds.
+/// The default time limit of a call: 2 seconds.
+///
+/// ```
+/// assert_eq!(kvolt_sql::DEFAULT_TIMEOUT.as_secs(), 2);
+/// ```
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The longest time that a call may take.
+/// The longest time limit of a call.
 const MAX_TIMEOUT: Duration = Duration::from_secs(3_600);
 
-/// Settings of a [`SqlStore`]. Made by [`SqlStore::builder`].
+/// Settings of a [`SqlStore`], made by [`SqlStore::builder`].
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use kvolt_sql::PostgresStore;
+///
+/// #[tokio::main]
+/// async fn main() -> kvolt_cache::Result<()> {
+///     let store = PostgresStore::builder("postgres://app:password@db.internal/app", "shop")
+///         .timeout(Duration::from_secs(1))
+///         .max_connections(20)
+///         .open()
+///         .await?;
+///     Ok(())
+/// }
+/// ```
 #[must_use = "`open` opens the store"]
 pub struct SqlStoreBuilder<D: Dialect> {
     dialect: D,
@@ -43,66 +63,122 @@ impl<D: Dialect> SqlStoreBuilder<D> {
                 timeout: DEFAULT_TIMEOUT,
                 slide_after: 1.0 / 16.0,
                 migrate: true,
-                cleaning: Cleaning::default(),
+                clean_every: Some(Duration::from_secs(60)),
+                max_cleaned_rows: 1_000,
             },
         }
     }
 
-    /// Sets how long a call may take, waiting for a connection included, before it is
-    /// unavailable. Defaults to [`DEFAULT_TIMEOUT`]; more than an hour counts as an hour. `clear` and
-    /// `count` may take 30 times as long.
+    /// Sets the time limit of each call, including the wait for a connection. Defaults to
+    /// [`DEFAULT_TIMEOUT`], which is 2 seconds; at most an hour.
+    ///
+    /// A call that takes longer returns an error ([`Error::is_unavailable`]).
+    /// [`clear`](kvolt_cache::Store::clear) and [`count`](kvolt_cache::Store::count) may take 30
+    /// times as long.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use kvolt_sql::PostgresStore;
+    ///
+    /// let builder = PostgresStore::builder("postgres://localhost/app", "shop").timeout(Duration::from_secs(1));
+    /// ```
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.settings.timeout = timeout.min(MAX_TIMEOUT);
         self
     }
 
-    /// Sets how many connections it has at most. Defaults to 10.
+    /// Sets the maximum number of connections. Defaults to 10; 1 to 10,000.
+    ///
+    /// ```
+    /// use kvolt_sql::PostgresStore;
+    ///
+    /// let builder = PostgresStore::builder("postgres://localhost/app", "shop").max_connections(20);
+    /// ```
     pub fn max_connections(self, count: usize) -> Self {
         Self { max_connections: count, ..self }
     }
 
-    /// Sets the part of an entry's idle time that must have passed since its last recorded use
-    /// before another is recorded, from 0 (every use is recorded) to 0.5: an unused entry may end
-    /// earlier than its idle time by so much. Defaults to 1/16.
-    pub fn slide_after(mut self, part: f64) -> Self {
-        self.settings.slide_after = part;
+    /// Sets the fraction of the idle time that must pass after a use before another use is recorded.
+    /// Defaults to 1/16; 0 to 0.5.
+    ///
+    /// An unused entry may expire earlier than its idle time by this fraction. With 0, every use is
+    /// recorded.
+    ///
+    /// ```
+    /// use kvolt_sql::PostgresStore;
+    ///
+    /// let builder = PostgresStore::builder("postgres://localhost/app", "shop").slide_after(0.1);
+    /// ```
+    pub fn slide_after(mut self, fraction: f64) -> Self {
+        self.settings.slide_after = fraction;
         self
     }
 
-    /// Sets whether to create and change the tables if need be. Defaults to `true`.
+    /// Sets whether to create and change the tables when necessary. Defaults to `true`.
     ///
     /// With `false`, the operator does it (see [`migrations`](SqlStore::migrations)), and the
-    /// database's user needs no more than the right to read and write the tables.
+    /// database's user only needs the permissions to read and write the tables.
+    ///
+    /// ```
+    /// use kvolt_sql::PostgresStore;
+    ///
+    /// let builder = PostgresStore::builder("postgres://localhost/app", "shop").migrate(false);
+    /// ```
     pub fn migrate(mut self, migrate: bool) -> Self {
         self.settings.migrate = migrate;
         self
     }
 
-    /// Sets how often expired rows are deleted; `None` for never, where something else does it.
-    /// Then this store can't [report](kvolt_cache::Store::on_expired) them, either.
+    /// Sets how often expired rows are deleted; `None` for never, if another program does it.
+    /// Defaults to 1 minute.
     ///
-    /// Defaults to a minute. Each time is drawn between half of this and one and a half, so that
-    /// many servers don't do it at once.
+    /// Each pause is random, between half and one and a half of this, so that many servers do not
+    /// clean at the same time. A store that never cleans can't
+    /// [report](kvolt_cache::Store::on_expired) expired entries.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use kvolt_sql::PostgresStore;
+    ///
+    /// let builder = PostgresStore::builder("postgres://localhost/app", "shop").clean_every(Duration::from_secs(300));
+    /// ```
     pub fn clean_every(mut self, interval: impl Into<Option<Duration>>) -> Self {
-        self.settings.cleaning.interval = interval.into();
+        self.settings.clean_every = interval.into();
         self
     }
 
-    /// Sets how many expired rows are deleted at once, in a transaction of their own. Defaults
-    /// to 1,000.
+    /// Sets how many expired rows are deleted at once, in a transaction of their own. Defaults to
+    /// 1,000.
+    ///
+    /// ```
+    /// use kvolt_sql::PostgresStore;
+    ///
+    /// let builder = PostgresStore::builder("postgres://localhost/app", "shop").max_cleaned_rows(100);
+    /// ```
     pub fn max_cleaned_rows(mut self, rows: u32) -> Self {
-        self.settings.cleaning.max_rows = rows;
+        self.settings.max_cleaned_rows = rows;
         self
     }
 
-    /// Connects, creates the tables if need be, and starts cleaning.
+    /// Connects, creates the tables when necessary, and starts cleaning.
+    ///
+    /// ```no_run
+    /// # #[tokio::main]
+    /// # async fn main() -> kvolt_cache::Result<()> {
+    /// use kvolt_sql::SqliteStore;
+    ///
+    /// let store = SqliteStore::builder("sqlite:sessions.db", "shop").open().await?;
+    /// # let _ = store;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
-    /// Returns an error if the operator must act ([`Error::is_misconfigured`]): a setting, the
-    /// namespace or the URL can't work, a password is refused, a database does not exist, a
-    /// server is too old, a schema is of a newer version, or rights are missing. Returns an error
-    /// if the server is down or can't be reached ([`Error::is_unavailable`]).
+    /// Returns an error if the server is unavailable ([`Error::is_unavailable`]), or if the operator
+    /// must act ([`Error::is_misconfigured`]): a setting, the namespace or the URL is invalid, the
+    /// password is rejected, the database does not exist, the server is too old, the schema is of a
+    /// newer version, or a permission is missing.
     ///
     /// # Panics
     ///
@@ -115,27 +191,25 @@ impl<D: Dialect> SqlStoreBuilder<D> {
         let pool = |options, max_connections| {
             Arc::new(Pool::new(dialect.clone(), options, max_connections, settings.timeout))
         };
-        let read = pool(options.read, max_connections);
-        let write = options.write.map_or_else(|| Arc::clone(&read), |options| pool(options, 1));
+        let (read, write) = options;
+        let read = pool(read, max_connections);
+        let write = write.map_or_else(|| Arc::clone(&read), |options| pool(options, 1));
         SqlStore::on(read, write, settings, namespace).await
     }
 
     fn check(&self) -> Result<()> {
-        let Settings { timeout, slide_after, cleaning, .. } = self.settings;
-        let wrong = if timeout.is_zero() {
-            "the timeout is zero"
-        } else if self.max_connections == 0 || self.max_connections > 10_000 {
-            "the number of connections is not between 1 and 10,000"
-        } else if !(0.0..=0.5).contains(&slide_after) {
-            "the part of the idle time after which to slide is not between 0 and 0.5"
-        } else if cleaning.max_rows == 0 {
-            "cleaning no rows at a time never ends"
-        } else if cleaning.interval.is_some_and(|interval| interval.is_zero()) {
-            "the time between two cleanings is zero"
-        } else {
-            return Ok(());
-        };
-        Err(Error::misconfigured(wrong))
+        let Settings { timeout, slide_after, clean_every, max_cleaned_rows, .. } = self.settings;
+        let faults = [
+            (timeout.is_zero(), "`timeout` is zero"),
+            (!(1..=10_000).contains(&self.max_connections), "`max_connections` is not 1 to 10,000"),
+            (!(0.0..=0.5).contains(&slide_after), "`slide_after` is not 0 to 0.5"),
+            (max_cleaned_rows == 0, "`max_cleaned_rows` is zero"),
+            (clean_every.is_some_and(|interval| interval.is_zero()), "`clean_every` is zero"),
+        ];
+        match faults.iter().find(|(is_fault, _)| *is_fault) {
+            Some((_, fault)) => Err(Error::misconfigured(*fault)),
+            None => Ok(()),
+        }
     }
 }
 

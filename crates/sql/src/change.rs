@@ -2,40 +2,36 @@
 
 use kvolt_cache::{Deadlines, Expiry, Key, ReplaceOutcome, Version};
 
-use crate::core::{Core, lock};
-use crate::dialect::{Argument, Dialect};
+use crate::core::Core;
+use crate::dialect::{Argument, Dialect, lock};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::row::{Times, fresh_number, millis};
 
-/// How often a use is tried again that another overtook.
-const MAX_TOUCHES: u32 = 3;
-
 impl<D: Dialect> Core<D> {
     /// The statement decides by the database's clock whether a slide is due, and sees what was
-    /// committed while it waited: of many touches at once one writes. It may then return the
-    /// deadlines from before it waited; they say that a slide is due, so it is run again.
+    /// committed while it waited, so one of many touches at the same time writes. A touch that waited
+    /// may return the deadlines from before. They say that a slide is due, so it is retried.
     pub(crate) async fn touch(&self, key: &Key) -> Outcome<Option<Deadlines>> {
         let _turn = self.write.turns.take(&[Some(lock(key))]).await?;
-        // A touch can be repeated.
+        // A touch is repeatable.
         let mut lease = self.write.lease_unchecked().await?;
-        let mut touches = 0;
-        loop {
-            let touched = lease.fetch(&self.sql.touch, &[key.into()]).await;
-            let mut rows = touched.map_err(Failure::of_touching)?;
-            let is_slid = rows.first().is_some_and(|row| matches!(D::integer(row, 4), Ok(Some(1))));
-            if rows.is_empty() && !D::CHANGES_IN_WITH {
-                rows = lease.fetch(&self.sql.deadlines, &[key.into()]).await?;
-            }
-            let times = rows.first().map(|row| Times::read::<D>(row, 0, *key)).transpose()?;
-            let Some(times) = times.filter(Times::is_live) else {
-                return Ok(None);
-            };
-            touches += 1;
-            let is_due = times.is_slide_due(self.settings.slide_after);
-            if is_slid || !is_due || touches >= MAX_TOUCHES {
-                return Ok(Some(times.deadlines()));
-            }
+        let touched = lease.fetch(&self.sql.touch, &[key.into()]).await;
+        let mut rows = touched.map_err(Failure::of_touching)?;
+        let is_slid = rows.first().is_some_and(|row| matches!(D::integer(row, 4), Ok(Some(1))));
+        if rows.is_empty() && !D::CHANGES_IN_WITH {
+            rows = lease.fetch(&self.sql.deadlines, &[key.into()]).await?;
         }
+        let times = rows.first().map(|row| Times::read::<D>(row, 0, *key)).transpose()?;
+        let Some(times) = times.filter(Times::is_live) else {
+            return Ok(None);
+        };
+        if !is_slid && times.is_slide_due(self.settings.slide_after) {
+            return Err(Failure::new(
+                Kind::Again,
+                "other uses of the entry keep overtaking this one",
+            ));
+        }
+        Ok(Some(times.deadlines()))
     }
 
     pub(crate) async fn replace(
@@ -63,8 +59,8 @@ impl<D: Dialect> Core<D> {
         match self.find(&mut lease, key).await? {
             None => Ok(ReplaceOutcome::Absent),
             Some(entry) if entry.version != seen => Ok(ReplaceOutcome::Conflict(entry)),
-            // A use that was committed late has kept it alive.
-            Some(_) => Err(Failure::new(Kind::Again, "the entry was changed again and again")),
+            // A use that was committed late has made it live again.
+            Some(_) => Err(Failure::new(Kind::Again, "other calls keep changing the entry")),
         }
     }
 }

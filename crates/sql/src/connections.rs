@@ -1,9 +1,10 @@
-//! Connections that are kept, and lent to one call at a time.
+//! A pool of connections. Each is used by one call at a time.
 //!
-//! Not the driver's own pool: that one pings the server after every use and, by default, before
-//! it, and hides why it can't connect until its time is up. Here a connection is checked only
-//! after it has been idle for a while, and what went wrong is returned at once.
+//! The driver's own pool is not used: it pings the server after every use and, by default, before
+//! it, and reports why it can't connect only once its time is up. This pool checks a connection only
+//! if it was idle for a while, and returns an error at once.
 
+use std::io::ErrorKind;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,47 +14,46 @@ use sqlx::Connection as _;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
-use crate::dialect::{
-    Argument, ConnectOptions, Connection, DbRow, Dialect, Statement, failure, failure_to_connect,
-};
+use crate::dialect::{Argument, ConnectOptions, Connection, DbRow, Dialect, Statement, failure};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::row::Removed;
 use crate::statements::Statements;
 use crate::turns::Turns;
 
-/// How long a connection may be idle and be used again unchecked.
-const TRUSTED_FOR: Duration = Duration::from_secs(1);
-/// How long a connection may be idle before it is closed.
-const KEPT_FOR: Duration = Duration::from_secs(600);
-/// How long a connection may live: changes of addresses and rights reach it no later than then.
-const LIVES_FOR: Duration = Duration::from_secs(1_800);
+/// A connection that was idle for longer is checked before it is used.
+const CHECKED_AFTER: Duration = Duration::from_secs(1);
+/// A connection that is idle for longer is closed.
+const MAX_IDLE: Duration = Duration::from_secs(600);
+/// An older connection is closed, so that changed addresses and permissions take effect.
+const MAX_AGE: Duration = Duration::from_secs(1_800);
 
-/// How much longer than a call opening may take: a server that starts beside others waits for
-/// their migrations.
+/// By how much opening may take longer than a call: it may wait for the migrations of other
+/// processes.
 pub(crate) const OPEN_TIMEOUTS: u32 = 5;
 
-/// How many rows one statement removes by their keys.
+/// How many rows one statement removes by key.
 const MAX_KEYS: usize = 100;
 
 /// A bounded number of connections to one database.
 pub(crate) struct Pool<D: Dialect> {
     pub(crate) dialect: D,
     pub(crate) turns: Turns,
-    options: ConnectOptions<D>,
+    pub(crate) options: ConnectOptions<D>,
     timeout: Duration,
     clock: Clock,
     permits: Semaphore,
     /// The most recently used last.
-    idle: Mutex<Vec<Kept<D>>>,
-    /// The server that the youngest connection is to.
+    idle: Mutex<Vec<PooledConnection<D>>>,
+    /// Identifies the server of the newest connection.
     server: AtomicI64,
 }
 
-/// A connection, its server, and since when it exists and is idle.
-struct Kept<D: Dialect> {
+/// An idle connection.
+struct PooledConnection<D: Dialect> {
     connection: Connection<D>,
+    /// Identifies its server.
     server: i64,
-    made: Timestamp,
+    opened: Timestamp,
     used: Timestamp,
 }
 
@@ -76,20 +76,14 @@ impl<D: Dialect> Pool<D> {
         }
     }
 
-    /// How it connects.
-    #[cfg(feature = "postgres")]
-    pub(crate) fn options(&self) -> &ConnectOptions<D> {
-        &self.options
-    }
-
-    /// A connection, once one is free. Waits without end: the caller has a limit.
+    /// Waits for a connection; the caller limits the time.
     ///
-    /// One that was idle is pinged first, so that a call that must not be repeated does not fail
-    /// only because the server has closed it.
+    /// A connection that was idle is pinged first, so that a call that must not be repeated does not
+    /// fail only because the server has closed it.
     pub(crate) async fn lease(&self) -> Outcome<Lease<'_, D>> {
         loop {
             let mut lease = self.lease_unchecked().await?;
-            if !std::mem::take(&mut lease.is_doubted) {
+            if !std::mem::take(&mut lease.is_unchecked) {
                 return Ok(lease);
             }
             let (_, connection) = lease.start();
@@ -97,12 +91,12 @@ impl<D: Dialect> Pool<D> {
                 lease.is_idle = true;
                 return Ok(lease);
             }
-            // The others are not younger, and most likely as dead.
+            // The others were idle for longer, and are most likely dead too.
             self.forget();
         }
     }
 
-    /// The same without the ping, for a call that can be repeated.
+    /// Waits for a connection, without the ping, for a call that can be repeated.
     pub(crate) async fn lease_unchecked(&self) -> Outcome<Lease<'_, D>> {
         let Ok(permit) = self.permits.acquire().await else {
             return Err(Failure::new(Kind::Unavailable, "the store was closed"));
@@ -113,33 +107,37 @@ impl<D: Dialect> Pool<D> {
             Some(kept) => kept,
             None => self.connect().await?,
         };
-        let is_doubted = D::IS_REMOTE && self.clock.now().since(kept.used) > TRUSTED_FOR;
+        let is_unchecked = D::IS_REMOTE && self.clock.now().since(kept.used) > CHECKED_AFTER;
         Ok(Lease {
             pool: self,
             kept: Some(kept),
-            is_doubted,
+            is_unchecked,
             is_idle: true,
             in_transaction: false,
             _permit: permit,
         })
     }
 
-    async fn connect(&self) -> Outcome<Kept<D>> {
-        let connecting = async {
-            let mut connection = Connection::<D>::connect_with(&self.options).await?;
-            let server = self.dialect.prepare(&mut connection, self.timeout).await?;
-            Ok((connection, server))
-        };
-        let (connection, server) = connecting.await.map_err(failure_to_connect::<D>)?;
-        // Another server has taken over: nothing may be read from the one before.
+    async fn connect(&self) -> Outcome<PooledConnection<D>> {
+        let connected = Connection::<D>::connect_with(&self.options).await;
+        let mut connection = connected.map_err(|error| match error {
+            // This is how rustls rejects a certificate.
+            sqlx::Error::Io(why) if why.kind() == ErrorKind::InvalidData => {
+                failure::<D>(sqlx::Error::Tls(why.into()))
+            }
+            error => failure::<D>(error),
+        })?;
+        let server = self.dialect.prepare(&mut connection, self.timeout).await?;
+        // Another server has taken over, and nothing may be read from the previous one.
         if self.server.swap(server, Ordering::SeqCst) != server {
             self.forget();
         }
         let now = self.clock.now();
-        Ok(Kept { connection, server, made: now, used: now })
+        Ok(PooledConnection { connection, server, opened: now, used: now })
     }
 
-    /// Removes what the statement finds, in one statement or in one transaction with this lock.
+    /// Removes the rows that the statement finds, in one statement or in a transaction that takes
+    /// this lock.
     pub(crate) async fn remove(
         &self,
         sql: &Statements,
@@ -153,11 +151,11 @@ impl<D: Dialect> Pool<D> {
         }
         lease.begin(&sql.table, lock).await?;
         let step = lease.remove(sql, statement, arguments).await;
-        lease.conclude(step.map(Step::Done)).await
+        lease.conclude(step, |_| true).await
     }
 
-    /// Takes a connection back.
-    fn keep(&self, mut kept: Kept<D>) {
+    /// Returns a connection to the pool.
+    fn keep(&self, mut kept: PooledConnection<D>) {
         if !self.permits.is_closed() && kept.server == self.server.load(Ordering::SeqCst) {
             kept.used = self.clock.now();
             self.idle().push(kept);
@@ -169,67 +167,59 @@ impl<D: Dialect> Pool<D> {
         self.idle().clear();
     }
 
-    /// Closes those that are old or have been idle for long.
+    /// Closes idle connections that are old or were idle for long.
     pub(crate) fn trim(&self) {
         let now = self.clock.now();
         self.idle()
-            .retain(|kept| now.since(kept.made) <= LIVES_FOR && now.since(kept.used) <= KEPT_FOR);
+            .retain(|kept| now.since(kept.opened) <= MAX_AGE && now.since(kept.used) <= MAX_IDLE);
     }
 
-    /// Ends the sessions at the database and makes no more connections.
+    /// Closes the connections, and opens no further ones.
     pub(crate) async fn close(&self) {
         self.permits.close();
         let idle = std::mem::take(&mut *self.idle());
         for kept in idle {
-            // It is as gone if the server can't be told.
+            // If the server does not reply, the connection is dropped.
             let _ = timeout(self.timeout, kept.connection.close()).await;
         }
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<Kept<D>>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<PooledConnection<D>>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// How a transaction must end.
-pub(crate) enum Step<T> {
-    /// It takes effect.
-    Done(T),
-    /// Nothing was changed, or it is undone.
-    Refused(T),
-}
-
 /// A connection in use.
 ///
-/// It goes back to the pool only from between two statements and outside of a transaction: a
-/// caller that gives up in the middle closes it, and the database undoes what was not committed.
+/// It returns to the pool only between two statements and outside of a transaction. If the caller
+/// gives up earlier, it is closed, and the database undoes what was not committed.
 pub(crate) struct Lease<'a, D: Dialect> {
     pool: &'a Pool<D>,
-    /// Taken by `drop` only.
-    kept: Option<Kept<D>>,
-    /// Whether it may be dead unnoticed.
-    is_doubted: bool,
+    /// Taken only by `drop`.
+    kept: Option<PooledConnection<D>>,
+    /// Whether it was idle and may be dead.
+    is_unchecked: bool,
     is_idle: bool,
     in_transaction: bool,
     _permit: SemaphorePermit<'a>,
 }
 
 impl<'a, D: Dialect> Lease<'a, D> {
-    /// Begins a transaction and takes this owner's lock.
+    /// Begins a transaction and takes an owner's lock.
     pub(crate) async fn begin(&mut self, table: &str, lock: Option<u64>) -> Outcome<()> {
         let sql = self.pool.dialect.begin(table, lock, self.pool.timeout);
         self.in_transaction = true;
         self.run(sql).await
     }
 
-    /// Keeps all others from reading and changing the schema.
+    /// Takes the lock on the schema.
     pub(crate) async fn lock_schema(&mut self, table: &str) -> Outcome<()> {
         let sql = self.pool.dialect.lock_schema(table, self.pool.timeout * OPEN_TIMEOUTS);
         self.in_transaction = true;
         self.run(sql).await
     }
 
-    /// Lets them in again. The change takes effect if it is `done`.
+    /// Releases the lock on the schema. The change takes effect if it is `done`.
     pub(crate) async fn unlock_schema(&mut self, table: &str, done: bool) -> Outcome<()> {
         let sql = self.pool.dialect.unlock_schema(table, done);
         self.end(sql).await
@@ -241,23 +231,23 @@ impl<'a, D: Dialect> Lease<'a, D> {
         Ok(())
     }
 
-    /// Ends the transaction as it must end.
-    pub(crate) async fn conclude<T>(mut self, step: Outcome<Step<T>>) -> Outcome<T> {
+    /// Ends the transaction. It takes effect if the step succeeded and its outcome is `accepted`.
+    pub(crate) async fn conclude<T>(
+        mut self,
+        step: Outcome<T>,
+        accepted: impl FnOnce(&T) -> bool,
+    ) -> Outcome<T> {
         match step {
-            Ok(Step::Done(value)) => {
-                self.end("COMMIT").await?;
+            Ok(value) => {
+                self.end(if accepted(&value) { "COMMIT" } else { "ROLLBACK" }).await?;
                 Ok(value)
             }
-            Ok(Step::Refused(value)) => {
-                self.end("ROLLBACK").await?;
-                Ok(value)
-            }
-            // Another call came first: what it did is seen at the next try.
+            // Another call came first: the next try sees what it did.
             Err(failure) if matches!(failure.kind, Kind::Again | Kind::Taken) => {
                 self.end("ROLLBACK").await?;
                 Err(Failure { kind: Kind::Again, ..failure })
             }
-            // The connection is closed, and the database undoes it.
+            // The connection is closed, and the database undoes the transaction.
             Err(failure) => Err(failure),
         }
     }
@@ -269,31 +259,37 @@ impl<'a, D: Dialect> Lease<'a, D> {
         self.finish(done)
     }
 
-    /// The rows, undecoded.
+    /// Runs a statement and returns its rows, undecoded.
     pub(crate) async fn fetch(
         &mut self,
         statement: &Statement,
         arguments: &[Argument<'_>],
     ) -> Outcome<Vec<DbRow<D>>> {
         tracing::trace!(sql = &*statement.sql, "statement");
-        let is_doubted = std::mem::take(&mut self.is_doubted);
-        let patience = self.pool.timeout / 4;
+        let is_unchecked = std::mem::take(&mut self.is_unchecked);
+        let limit = self.pool.timeout / 4;
         let (dialect, connection) = self.start();
         let fetching = dialect.fetch(connection, statement, arguments);
-        if !is_doubted {
+        if !is_unchecked {
             let done = fetching.await;
             return self.finish(done);
         }
-        match timeout(patience, fetching).await {
+        match timeout(limit, fetching).await {
             Ok(done) => self.finish(done),
             Err(_) => {
                 self.pool.forget();
-                Err(Failure::new(Kind::Lost, "an idle connection does not answer"))
+                Err(Failure::new(Kind::Lost, "an idle connection does not reply"))
             }
         }
     }
 
-    /// Removes what the statement finds, locked, whatever else is in it.
+    /// The integer that the statement returns, if any.
+    pub(crate) async fn fetch_integer(&mut self, statement: &Statement) -> Outcome<Option<i64>> {
+        let rows = self.fetch(statement, &[]).await?;
+        Ok(rows.first().and_then(|row| D::integer(row, 0).ok().flatten()))
+    }
+
+    /// Removes the rows that the statement finds, whether or not they can be read.
     pub(crate) async fn remove(
         &mut self,
         sql: &Statements,
@@ -311,7 +307,7 @@ impl<'a, D: Dialect> Lease<'a, D> {
         Ok(removed)
     }
 
-    /// How many rows it matched.
+    /// Runs a statement and returns how many rows it matched.
     pub(crate) async fn execute(
         &mut self,
         statement: &Statement,

@@ -1,52 +1,43 @@
-//! What the clones of a store share, and how a call runs.
+//! The state that clones of a store share, and how a call runs.
 
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kvolt_cache::{Error, Key, Namespace, Owner, Result};
-use tokio::time::{sleep, timeout};
+use kvolt_cache::{Key, Namespace, Owner, Result};
+use tokio::time::sleep;
 
-use crate::cleaner::{Cleaner, Cleaning};
+use crate::cleaner::Cleaner;
 use crate::connections::Pool;
-use crate::dialect::Dialect;
+use crate::dialect::{Dialect, in_time, lock};
 use crate::failure::{Kind, Outcome};
 use crate::row::fresh_number;
+use crate::settings::Settings;
 use crate::statements::Statements;
 
-/// What the clones of a store share.
+/// The state that clones of a store share.
 pub(crate) struct Core<D: Dialect> {
     pub(crate) namespace: Namespace,
     pub(crate) read: Arc<Pool<D>>,
-    /// The same, or the one connection that may write.
+    /// The pool `read`, or the one connection that may write.
     pub(crate) write: Arc<Pool<D>>,
     pub(crate) sql: Arc<Statements>,
     pub(crate) settings: Settings,
-    /// Ends with the store.
+    /// Runs as long as the store.
     pub(crate) cleaner: Option<Cleaner>,
 }
 
-/// What the stores of all namespaces on the same connections share.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Settings {
-    pub(crate) timeout: Duration,
-    pub(crate) slide_after: f64,
-    /// Whether it may change the schema.
-    pub(crate) migrate: bool,
-    pub(crate) cleaning: Cleaning,
-}
-
-/// How often a call is tried again that others got in the way of.
+/// How many times a call is tried if other calls conflict with it.
 const MAX_TRIES: u32 = 10;
 
-/// How much longer than any other call `clear` and `count` may take.
+/// By how much `clear` and `count` may take longer than other calls.
 const LONG_TIMEOUTS: u32 = 30;
 
 impl<D: Dialect> Core<D> {
-    /// Runs a call within the time limit, again where others got in its way.
+    /// Runs a call within the time limit, and retries it if another call conflicts with it.
     ///
-    /// A call that can be done twice, such as one that only reads, is also tried again on another
-    /// connection where the one it had turned out to be dead.
+    /// A call that is repeatable, such as a read, is also retried on another connection if its own
+    /// turns out to be dead.
     pub(crate) async fn call<T, F>(&self, repeatable: bool, step: impl Fn() -> F) -> Result<T>
     where
         F: Future<Output = Outcome<T>>,
@@ -66,44 +57,34 @@ impl<D: Dialect> Core<D> {
         let tries = async {
             for number in 1.. {
                 match step().await {
-                    Ok(value) => return Ok(value),
                     Err(failure) if number < MAX_TRIES && failure.kind == Kind::Again => {
-                        // Apart from each other, or they meet again.
+                        // After a random pause, or the same calls conflict again.
                         let millis = fresh_number()?.cast_unsigned() % (4 << number.min(5));
                         sleep(Duration::from_millis(millis)).await;
                     }
                     Err(failure) if number < 3 && repeatable && failure.kind == Kind::Lost => {}
-                    Err(failure) => return Err(failure.error),
+                    outcome => return outcome,
                 }
             }
             unreachable!("the last try returns")
         };
-        timeout(limit, tries).await.unwrap_or_else(|_| {
-            let waited = limit.as_millis();
-            Err(Error::unavailable(format!("no answer from {} in {waited} ms", D::NAME)))
-        })
+        in_time::<D, _>(limit, tries).await.map_err(|failure| failure.error)
     }
 
-    /// How long a call may take whose cost grows with all that the table holds.
+    /// The time limit of calls whose cost grows with the table.
     pub(crate) fn long(&self) -> Duration {
         self.settings.timeout * LONG_TIMEOUTS
     }
 
     pub(crate) fn owner_lock(&self, owner: &Owner) -> u64 {
-        // The table is part of it, because a lock may be one of the whole database.
+        // With the table's name, because locks may belong to the whole database.
         lock(&Key::of(format!("{}\0{owner}", self.sql.table))) % D::LOCKS
     }
 
-    /// Reports entries that have expired and were removed by a call, and not by the cleaner.
+    /// Reports expired entries that a call has removed, rather than the cleaner.
     pub(crate) fn report_expired<'a>(&self, keys: impl IntoIterator<Item = &'a Key>) {
-        if let Some(cleaner) = &self.cleaner {
-            cleaner.callback.report(keys);
+        if let Some(callback) = self.cleaner.as_ref().and_then(|cleaner| cleaner.callback.get()) {
+            keys.into_iter().for_each(|key| callback(key));
         }
     }
-}
-
-/// The lock that stands for a key: two keys that share it only wait for each other.
-pub(crate) fn lock(key: &Key) -> u64 {
-    let [a, b, c, d, e, f, g, h, ..] = *key.as_bytes();
-    u64::from_le_bytes([a, b, c, d, e, f, g, h])
 }

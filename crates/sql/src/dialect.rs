@@ -1,41 +1,54 @@
-//! What differs between the databases.
+//! The differences between the databases. Everything else is written once, for all of them.
 
 use std::fmt::Debug;
 use std::future::Future;
-use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
 use kvolt_cache::{Key, Owner, Result};
 use sqlx::{AssertSqlSafe, Database, Encode, Type};
+use tokio::time::timeout;
 
-use crate::failure::{Failure, Kind, Trouble};
+use crate::failure::{Failure, Kind, Outcome};
 
 /// A connection of a dialect's driver.
-pub(crate) type Connection<D> = <<D as Dialect>::Db as Database>::Connection;
+pub(crate) type Connection<D> = <<D as Driver>::Db as Database>::Connection;
 
-/// How to connect, of a dialect's driver.
+/// The connection options of a dialect's driver.
 pub(crate) type ConnectOptions<D> = <Connection<D> as sqlx::Connection>::Options;
 
 /// A row of a dialect's driver.
-pub(crate) type DbRow<D> = <<D as Dialect>::Db as Database>::Row;
+pub(crate) type DbRow<D> = <<D as Driver>::Db as Database>::Row;
 
-/// One kind of database: its driver, its words where the databases differ, and its codes for what
-/// went wrong.
+/// How to connect for everything; with the second, it is for reading and the second for writing.
+pub(crate) type Options<D> = (ConnectOptions<D>, Option<ConnectOptions<D>>);
+
+/// A kind of database that a [`SqlStore`](crate::SqlStore) works with. Sealed: other crates can't
+/// implement it.
 ///
-/// Sealed: other crates can't implement it. Everything that a store does is written once, for all
-/// databases.
+/// ```no_run
+/// use kvolt_sql::{Dialect, SqlStore};
 ///
-/// In the texts, `{t}` is the table, `{key}` its column `key`, `{now}` the database's clock, and
-/// the braces that a constant names are filled with another text.
-pub trait Dialect: Debug + Default + Clone + Send + Sync + 'static {
+/// /// Works with every database.
+/// async fn open<D: Dialect>(url: &str) -> kvolt_cache::Result<SqlStore<D>> {
+///     SqlStore::open(url, "shop").await
+/// }
+/// ```
+#[expect(private_bounds, reason = "sealed: its methods are not for other crates")]
+pub trait Dialect: Driver {}
+
+/// A driver, its database's SQL where the databases differ, and its error codes.
+///
+/// In the texts, `{t}` is the table, `{key}` its column `key`, `{now}` the database's clock, and the
+/// other braces that a constant's comment names stand for other texts.
+pub(crate) trait Driver: Debug + Default + Clone + Send + Sync + 'static {
     /// The driver.
     type Db: Database;
 
-    /// What people call it.
+    /// The database's name.
     const NAME: &'static str;
 
-    /// Whether there is a network on the way to it.
+    /// Whether it is reached over a network.
     const IS_REMOTE: bool = true;
 
     /// Milliseconds since the epoch by the database's clock, rounded down.
@@ -44,71 +57,81 @@ pub trait Dialect: Debug + Default + Clone + Send + Sync + 'static {
     /// Microseconds since the epoch.
     const CREATED: &'static str;
 
-    /// Tells entries apart that were inserted in the same microsecond; ascends where the clock
-    /// does not.
+    /// Orders entries that were inserted at the same reading of the clock.
     const TIE: &'static str;
 
-    /// The column `key`, quoted if need be.
+    /// The column `key`, quoted if necessary.
     const KEY: &'static str;
 
-    /// What an `INSERT` ends with, to take over a key whose row has expired and leave any other as
-    /// it is. Empty where a taken key is an error of its own ([`Kind::Taken`]).
+    /// The end of an `INSERT`: replaces an expired row with the same key, and changes no live one.
+    /// Empty if a taken key is an error ([`Kind::Taken`]).
     const ON_TAKEN: &'static str;
 
-    /// Runs `{slide}`, an `UPDATE`, and returns `{times}` of what it changed with a 1. May return
-    /// them with a 0 for an entry that is live and was not changed.
+    /// Runs `{slide}`, an `UPDATE`, and returns `{times}` and a 1 for the row that it changed. May
+    /// return `{times}` and a 0 for a live row that it did not change.
     const TOUCH: &'static str;
 
-    /// Whether `TOUCH` finds what it did not change, and one statement can delete a row and insert
-    /// another.
+    /// Whether `TOUCH` returns a row that it did not change, and one statement can delete a row and
+    /// insert another.
     const CHANGES_IN_WITH: bool = false;
 
-    /// Deletes the rows whose keys `{found}` selects, and returns `{removed}` of each. Where
-    /// [`RETURNS_REMOVED`](Self::RETURNS_REMOVED) is `false`, locks and returns them.
+    /// Deletes the rows whose keys `{found}` selects, and returns `{removed}` of each. If
+    /// [`RETURNS_REMOVED`](Self::RETURNS_REMOVED) is `false`, it locks and returns them instead.
     const REMOVE: &'static str;
 
-    /// The same for at most `$1` expired rows, without those that others have locked.
+    /// Like [`REMOVE`](Self::REMOVE), for at most `$1` expired rows that no other process has locked.
     const CLEAN: &'static str;
 
     /// Whether a `DELETE` can return what it deletes.
     const RETURNS_REMOVED: bool = true;
 
-    /// A condition that takes the owner's lock `$3` within a statement.
+    /// A condition that takes the owner's lock `$3` in a statement.
     const LOCK: &'static str = "";
 
     /// How many locks there are for owners.
     const LOCKS: u64 = u64::MAX;
 
-    /// Whether arguments have numbers in a statement, or go by the order in which they appear.
+    /// Whether a statement's arguments are numbered (`$1`), rather than in order (`?`).
     const NUMBERS_ARGUMENTS: bool = true;
 
-    /// Returns a row if there are tables.
+    /// Returns a row if the tables exist.
     const TABLE_EXISTS: &'static str;
 
     /// The migrations, oldest first.
     const MIGRATIONS: &'static [&'static str];
 
-    /// Begins a transaction and takes this owner's lock until its end, in one round trip.
+    /// Begins a transaction and takes an owner's lock until its end, in one round trip.
     fn begin(&self, table: &str, lock: Option<u64>, timeout: Duration) -> String;
 
-    /// Keeps all other processes from reading and changing the schema, until
-    /// [`unlock_schema`](Self::unlock_schema).
-    fn lock_schema(&self, table: &str, timeout: Duration) -> String;
+    /// Takes the lock on the schema, which all processes must hold to read or change it.
+    fn lock_schema(&self, table: &str, timeout: Duration) -> String {
+        let key = Key::of(format!("the schema of {table}"));
+        self.begin(table, Some(lock(&key)), timeout)
+    }
 
-    /// Lets them in again. The change takes effect if it is `done`.
-    fn unlock_schema(&self, table: &str, done: bool) -> String;
+    /// Releases the lock on the schema. The change takes effect if it is `done`.
+    fn unlock_schema(&self, table: &str, done: bool) -> String {
+        let _ = table;
+        if done { "COMMIT" } else { "ROLLBACK" }.to_owned()
+    }
 
-    /// How to connect for reading, and for writing where that is another pool. Takes over the
-    /// settings that the URL asks for.
+    /// How to connect for reading and, where that is another pool, for writing. Adopts the
+    /// settings in the URL.
     fn options(&mut self, url: &str, timeout: Duration) -> Result<Options<Self>>;
 
-    /// Readies a new connection, refuses a server that is too old, and returns a number that
-    /// names the running server.
+    /// Sets up a new connection, rejects a server that is too old, and returns a number that
+    /// identifies the running server.
     fn prepare(
         &self,
         connection: &mut Connection<Self>,
         timeout: Duration,
-    ) -> impl Future<Output = Result<i64, Trouble>> + Send;
+    ) -> impl Future<Output = Outcome<i64>> + Send;
+
+    /// The statement with its arguments in it, if they can't be sent apart from it.
+    fn inlined(&self, statement: &Statement, arguments: &[Argument<'_>]) -> Option<String> {
+        let _ = (statement, arguments);
+        None
+    }
 
     /// Runs a statement that returns rows.
     fn fetch(
@@ -118,7 +141,7 @@ pub trait Dialect: Debug + Default + Clone + Send + Sync + 'static {
         arguments: &[Argument<'_>],
     ) -> impl Future<Output = sqlx::Result<Vec<DbRow<Self>>>> + Send;
 
-    /// Runs a statement that does not, and returns how many rows it matched.
+    /// Runs a statement that returns none, and returns how many rows it matched.
     fn execute(
         &self,
         connection: &mut Connection<Self>,
@@ -126,30 +149,30 @@ pub trait Dialect: Debug + Default + Clone + Send + Sync + 'static {
         arguments: &[Argument<'_>],
     ) -> impl Future<Output = sqlx::Result<u64>> + Send;
 
-    /// Runs one or more statements that have no arguments.
+    /// Runs one or more statements without arguments.
     fn run(
         &self,
         connection: &mut Connection<Self>,
         sql: String,
     ) -> impl Future<Output = sqlx::Result<()>> + Send;
 
-    /// An integer of a row.
+    /// An integer column.
     fn integer(row: &DbRow<Self>, index: usize) -> sqlx::Result<Option<i64>>;
 
-    /// A string of bytes of a row.
+    /// A column of bytes.
     fn bytes(row: &DbRow<Self>, index: usize) -> sqlx::Result<Option<Vec<u8>>>;
 
-    /// What an error that the database reported is most likely a sign of.
+    /// The most likely cause of an error that the database reported.
     fn hint(error: &dyn sqlx::error::DatabaseError) -> Option<&'static str> {
         let _ = error;
         None
     }
 
-    /// Who must act on an error that the database reported.
+    /// The kind of an error that the database reported.
     fn kind(error: &dyn sqlx::error::DatabaseError) -> Kind;
 }
 
-/// An `ON CONFLICT` that takes over a key whose row has expired.
+/// An `ON CONFLICT` that replaces an expired row.
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(crate) const TAKE_OVER: &str = " ON CONFLICT (key) DO UPDATE SET \
     version = excluded.version, value = excluded.value, owner = excluded.owner, \
@@ -157,17 +180,8 @@ pub(crate) const TAKE_OVER: &str = " ON CONFLICT (key) DO UPDATE SET \
     absolute_deadline = excluded.absolute_deadline \
     WHERE {t}.expires <= {now}";
 
-/// How a store connects.
-#[derive(Debug)]
-pub struct Options<D: Dialect> {
-    /// For everything, or for reading where there is another for writing.
-    pub(crate) read: ConnectOptions<D>,
-    /// For the one connection that writes, where there is but one.
-    pub(crate) write: Option<ConnectOptions<D>>,
-}
-
-/// The failure of a driver's call.
-pub(crate) fn failure<D: Dialect>(error: sqlx::Error) -> Failure {
+/// The failure for an error of the driver.
+pub(crate) fn failure<D: Driver>(error: sqlx::Error) -> Failure {
     let (kind, message) = match &error {
         sqlx::Error::Database(reported) => {
             let code = reported.code().unwrap_or_default();
@@ -191,41 +205,46 @@ pub(crate) fn failure<D: Dialect>(error: sqlx::Error) -> Failure {
     let quotes_rows = matches!(&error, sqlx::Error::Database(reported)
         if reported.code().is_some_and(|code| code.starts_with("22") || code.starts_with("23")));
     let mut failure = Failure::new(kind, message);
-    // What PostgreSQL says of bad data quotes the row, and with it a session.
+    // PostgreSQL's message about bad data quotes the row, and with it a session.
     if !quotes_rows {
         failure.error = failure.error.with_source(error);
     }
     failure
 }
 
-/// The failure to make a connection.
-pub(crate) fn failure_to_connect<D: Dialect>(trouble: Trouble) -> Failure {
-    match trouble {
-        // How the library for TLS refuses a certificate.
-        Trouble::Driver(sqlx::Error::Io(why)) if why.kind() == ErrorKind::InvalidData => {
-            failure::<D>(sqlx::Error::Tls(why.into()))
-        }
-        Trouble::Driver(error) => failure::<D>(error),
-        Trouble::Refused(error) => Failure::from(error),
-    }
+/// The lock that stands for a key. Two keys may share one, and then wait for each other.
+pub(crate) fn lock(key: &Key) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = *key.as_bytes();
+    u64::from_le_bytes([a, b, c, d, e, f, g, h])
+}
+
+/// Runs a step; a failure if it takes longer than the limit.
+pub(crate) async fn in_time<D: Driver, T>(
+    limit: Duration,
+    step: impl Future<Output = Outcome<T>>,
+) -> Outcome<T> {
+    timeout(limit, step).await.unwrap_or_else(|_| {
+        let millis = limit.as_millis();
+        Err(Failure::new(Kind::Unavailable, format!("no reply from {} in {millis} ms", D::NAME)))
+    })
 }
 
 /// A statement with numbered arguments, `$1`, `$2` and so on.
 #[derive(Debug, Clone)]
-pub struct Statement {
+pub(crate) struct Statement {
     pub(crate) sql: Arc<str>,
-    /// Which arguments to hand over: each once, or as often as and in the order in which they appear.
+    /// The arguments to bind: each once, or in the order in which the text has them.
     pub(crate) order: Box<[usize]>,
-    /// Whether it comes again, so that it is worth preparing.
+    /// Whether it is prepared, because it is used again.
     pub(crate) persistent: bool,
 }
 
 /// An argument of a statement.
 #[derive(Debug, Clone, Copy)]
-pub enum Argument<'a> {
-    /// An integer, or none.
+pub(crate) enum Argument<'a> {
+    /// An integer, or null.
     Integer(Option<i64>),
-    /// A string of bytes, or none.
+    /// Bytes, or null.
     Bytes(Option<&'a [u8]>),
 }
 
@@ -257,7 +276,7 @@ where
     Option<i64>: Encode<'q, DB> + Type<DB>,
     Option<&'q [u8]>: Encode<'q, DB> + Type<DB>,
 {
-    // Made of our own text and the name of a namespace.
+    // The text is ours, but for the name of the namespace, which has no special characters.
     let query = sqlx::query::<DB>(AssertSqlSafe(Arc::clone(&statement.sql)));
     let query = query.persistent(statement.persistent);
     statement.order.iter().fold(query, |query, &index| match arguments[index] {
@@ -266,7 +285,7 @@ where
     })
 }
 
-/// The methods that are the same text for every driver, with types of their own in each.
+/// The methods whose text is the same for every driver, and whose types are not.
 macro_rules! by_driver {
     () => {
         fn integer(row: &$crate::dialect::DbRow<Self>, index: usize) -> sqlx::Result<Option<i64>> {
@@ -280,22 +299,16 @@ macro_rules! by_driver {
             sqlx::Row::try_get(row, index)
         }
 
-        async fn run(
-            &self,
-            connection: &mut $crate::dialect::Connection<Self>,
-            sql: String,
-        ) -> sqlx::Result<()> {
-            sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(connection).await.map(drop)
-        }
-    };
-    (statements) => {
         async fn fetch(
             &self,
             connection: &mut $crate::dialect::Connection<Self>,
             statement: &$crate::dialect::Statement,
             arguments: &[$crate::dialect::Argument<'_>],
         ) -> sqlx::Result<Vec<$crate::dialect::DbRow<Self>>> {
-            $crate::dialect::bound(statement, arguments).fetch_all(connection).await
+            match self.inlined(statement, arguments) {
+                Some(sql) => sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).fetch_all(connection).await,
+                None => $crate::dialect::bound(statement, arguments).fetch_all(connection).await,
+            }
         }
 
         async fn execute(
@@ -304,8 +317,19 @@ macro_rules! by_driver {
             statement: &$crate::dialect::Statement,
             arguments: &[$crate::dialect::Argument<'_>],
         ) -> sqlx::Result<u64> {
-            let done = $crate::dialect::bound(statement, arguments).execute(connection).await?;
-            Ok(done.rows_affected())
+            let done = match self.inlined(statement, arguments) {
+                Some(sql) => sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(connection).await,
+                None => $crate::dialect::bound(statement, arguments).execute(connection).await,
+            };
+            Ok(done?.rows_affected())
+        }
+
+        async fn run(
+            &self,
+            connection: &mut $crate::dialect::Connection<Self>,
+            sql: String,
+        ) -> sqlx::Result<()> {
+            sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(connection).await.map(drop)
         }
     };
 }

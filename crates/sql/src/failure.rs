@@ -1,4 +1,4 @@
-//! What went wrong, and who must act.
+//! Failures of a call, and how to react to them.
 
 use kvolt_cache::Error;
 
@@ -12,40 +12,25 @@ pub(crate) struct Failure {
     pub(crate) error: Error,
 }
 
-/// Who must act on a failure.
+/// How to react to a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// The step met another and was undone: it is tried again at once.
+pub(crate) enum Kind {
+    /// Another call conflicted, and nothing was changed: retry at once.
     Again,
     /// The key is taken.
     Taken,
-    /// The connection is of no use any longer, nor are those that are as old.
+    /// The connection is dead, and idle ones most likely are too.
     Lost,
-    /// It may work later.
+    /// Retry later.
     Unavailable,
-    /// The operator must make room.
+    /// The operator must provide room.
     Full,
     /// The operator must change something.
     Misconfigured,
 }
 
-/// Why a connection can't be used.
-#[derive(Debug)]
-pub enum Trouble {
-    /// The driver says why.
-    Driver(sqlx::Error),
-    /// It is not what this crate needs.
-    Refused(Error),
-}
-
-impl From<sqlx::Error> for Trouble {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Driver(error)
-    }
-}
-
 impl Failure {
-    /// A failure in our own words.
+    /// A failure that this crate detects.
     pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
         let message = message.into();
         let error = match kind {
@@ -58,12 +43,13 @@ impl Failure {
         Self { kind, error }
     }
 
-    /// The failure of a call that did not ask for room: a full disk is unavailable to it.
+    /// The failure of a touch. It stores nothing new, so a full disk counts as unavailable.
     pub(crate) fn of_touching(self) -> Self {
         if self.kind != Kind::Full {
             return self;
         }
-        let error = Error::unavailable("a use could not be recorded").with_source(self.error);
+        let error =
+            Error::unavailable("the use of an entry could not be recorded").with_source(self.error);
         Self { kind: Kind::Unavailable, error }
     }
 }

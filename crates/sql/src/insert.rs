@@ -1,19 +1,20 @@
-//! Inserting an entry, within its owner's limit and in the place of another.
+//! Insertion, within an owner's limit and in the place of a predecessor.
 
 use kvolt_cache::{AtLimit, InsertOutcome, Key, NewEntry, Owner, OwnerLimit, Predecessor};
 
-use crate::connections::{Lease, Step};
-use crate::core::{Core, lock};
-use crate::dialect::{Argument, Dialect};
+use crate::connections::Lease;
+use crate::core::Core;
+use crate::dialect::{Argument, Dialect, lock};
 use crate::failure::{Kind, Outcome};
 use crate::row::{Removed, fresh_number, millis, moment, timestamp};
 
 impl<D: Dialect> Core<D> {
     /// # Why only a limit takes the owner's lock
     ///
-    /// What a lock must order is counting and inserting. An insertion without a limit counts
-    /// nothing. Against `remove_owner` it needs none: one that had returned before that began was
-    /// committed, so it is seen; one that had not is concurrent with it, and may stay.
+    /// The lock makes counting and inserting one step, and an insertion without a limit counts
+    /// nothing. Against `remove_owner` it needs no lock: if the insertion returned before that call
+    /// began, it is committed, and the call removes it. Otherwise the two are concurrent, and the
+    /// entry may stay.
     pub(crate) async fn insert(
         &self,
         key: &Key,
@@ -34,6 +35,12 @@ impl<D: Dialect> Core<D> {
         {
             return Ok(InsertOutcome::Expired);
         }
+        // An entry is never its own predecessor: a live one occupies the key.
+        if let Some(old) = replaces.filter(|old| old.key == *key && old.seen.is_some()) {
+            let is_live = self.find(&mut lease, &old.key).await?.is_some();
+            return Ok(if is_live { InsertOutcome::Occupied } else { InsertOutcome::Conflict });
+        }
+        let replaces = replaces.filter(|old| old.key != *key);
         let row = arguments(key, entry, now)?;
         if limit.is_none() {
             match (replaces, &self.sql.insert_replacing) {
@@ -46,7 +53,7 @@ impl<D: Dialect> Core<D> {
                     match lease.execute(statement, &arguments).await {
                         Ok(0) => return Ok(InsertOutcome::Conflict),
                         Ok(_) => return Ok(inserted(Vec::new())),
-                        // By a live entry or by an expired one: nothing was done.
+                        // A live or an expired row has the key, and nothing was changed.
                         Err(failure) if failure.kind == Kind::Taken => {}
                         Err(failure) => return Err(failure),
                     }
@@ -56,14 +63,14 @@ impl<D: Dialect> Core<D> {
         }
         lease.begin(&self.sql.table, owner_lock).await?;
         let step = self.insert_within(&mut lease, key, &row, limit, replaces).await;
-        lease.conclude(step).await
+        lease.conclude(step, |outcome| matches!(outcome, InsertOutcome::Inserted { .. })).await
     }
 
-    /// The steps of an insertion, within a transaction that has the owner's lock if there is a
-    /// limit. What is replaced is removed first, so it does not count.
+    /// The steps of an insertion in a transaction, which has the owner's lock if there is a limit.
+    /// The predecessor is removed first, so it does not count.
     ///
-    /// No more of the owner's entries are read than the limit and what is removed, by an index of
-    /// live entries, and of each its key.
+    /// The statements read only keys, by an index of live entries, and at most as many as the limit
+    /// and the removed entries.
     async fn insert_within(
         &self,
         lease: &mut Lease<'_, D>,
@@ -71,29 +78,29 @@ impl<D: Dialect> Core<D> {
         row: &[Argument<'_>],
         limit: Option<(&Owner, OwnerLimit)>,
         replaces: Option<&Predecessor>,
-    ) -> Outcome<Step<InsertOutcome>> {
+    ) -> Outcome<InsertOutcome> {
         if let Some(replaces) = replaces {
             let removed = lease.execute(&self.sql.remove_replaced, &replaced(replaces)).await?;
             if removed == 0 && replaces.seen.is_some() {
-                return Ok(Step::Refused(InsertOutcome::Conflict));
+                return Ok(InsertOutcome::Conflict);
             }
         }
         let limit = limit.map(|(owner, limit)| (owner, limit.max_entries(), limit.at_limit()));
         if let Some((owner, max, AtLimit::Refuse)) = limit {
             let arguments = [owner.into(), Argument::from(i64::from(max))];
             if lease.fetch(&self.sql.some_owned, &arguments).await?.len() >= max as usize {
-                return Ok(Step::Refused(InsertOutcome::LimitReached));
+                return Ok(InsertOutcome::LimitReached);
             }
         }
         if !self.insert_row(lease, key, row).await? {
-            return Ok(Step::Refused(InsertOutcome::Occupied));
+            return Ok(InsertOutcome::Occupied);
         }
         let mut removed = Vec::new();
         if let Some((owner, max, AtLimit::RemoveOldest)) = limit {
             let arguments = [owner.into(), Argument::from(i64::from(max) - 1), key.into()];
             removed = lease.remove(&self.sql, &self.sql.remove_oldest, &arguments).await?;
         }
-        Ok(Step::Done(inserted(removed)))
+        Ok(inserted(removed))
     }
 
     async fn insert_row(
@@ -108,8 +115,10 @@ impl<D: Dialect> Core<D> {
                 Err(failure) if failure.kind == Kind::Taken => {}
                 Err(failure) => return Err(failure),
             }
-            // The key is taken, maybe by what has expired.
-            if lease.execute(&self.sql.remove_expired, &[key.into()]).await? == 0 {
+            // The row has expired, or had and was removed since, or it is live.
+            if lease.execute(&self.sql.remove_expired, &[key.into()]).await? == 0
+                && !lease.fetch(&self.sql.deadlines, &[key.into()]).await?.is_empty()
+            {
                 return Ok(false);
             }
         }
@@ -125,7 +134,7 @@ fn replaced(replaces: &Predecessor) -> [Argument<'_>; 2] {
     [Argument::from(&replaces.key), seen.into()]
 }
 
-/// The arguments of an insertion; with the database's time if the entry has times of its own.
+/// The arguments of an insertion; `now` is the database's time, if the entry has times of its own.
 fn arguments<'a>(
     key: &'a Key,
     entry: &'a NewEntry<Vec<u8>>,

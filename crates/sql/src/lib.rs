@@ -1,14 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
-#![cfg_attr(
-    not(any(feature = "mysql", feature = "postgres", feature = "sqlite")),
-    allow(
-        dead_code,
-        unused_macros,
-        unused_imports,
-        reason = "without a database there is no store"
-    )
-)]
+// Without a database there is no store.
+#![cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 
 mod builder;
 mod change;
@@ -26,6 +19,7 @@ mod postgres;
 mod read;
 mod remove;
 mod row;
+mod settings;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod statements;
@@ -35,6 +29,7 @@ mod turns;
 mod url;
 
 pub use builder::{DEFAULT_TIMEOUT, SqlStoreBuilder};
+pub use dialect::Dialect;
 #[cfg(feature = "mysql")]
 pub use mysql::{MySql, MySqlStore};
 #[cfg(feature = "postgres")]

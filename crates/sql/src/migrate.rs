@@ -1,138 +1,107 @@
-//! The tables, and which version of them there is.
+//! The tables and their version.
 
-use std::time::Duration;
+use kvolt_cache::Result;
 
-use kvolt_cache::{Error, Result};
-use tokio::time::timeout;
-
-use crate::connections::{Lease, OPEN_TIMEOUTS, Pool};
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
+use crate::connections::{Lease, OPEN_TIMEOUTS};
 use crate::core::Core;
-use crate::dialect::{Argument, Dialect};
+use crate::dialect::Dialect;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::statements::{fill, statement};
 
-/// The statements that create the tables, oldest first.
-pub(crate) fn migrations<D: Dialect>(table: &str) -> Vec<String> {
-    D::MIGRATIONS.iter().map(|sql| fill::<D>(table, sql)).collect()
-}
-
-/// Reads which version of the tables there is, and brings them to this one if that is wanted.
-pub(crate) async fn open<D: Dialect>(
-    pool: &Pool<D>,
-    table: &str,
-    limit: Duration,
-    migrate: bool,
-) -> Result<()> {
-    match timeout(limit * OPEN_TIMEOUTS, try_open(pool, table, migrate)).await {
-        Ok(done) => done.map_err(|failure| failure.error),
-        Err(_) => Err(Error::unavailable(format!("no answer from {}", D::NAME))),
-    }
-}
-
-async fn try_open<D: Dialect>(pool: &Pool<D>, table: &str, migrate: bool) -> Outcome<()> {
-    let mut lease = pool.lease().await?;
-    // Without a lock first: nearly always it is as it should be, and only reading must be allowed.
-    let version = version(&mut lease, table).await?;
-    if is_current::<D>(table, version)? {
-        return Ok(());
-    }
-    if !migrate {
-        return Err(Failure::new(
-            Kind::Misconfigured,
-            format!("the table {table} is missing or of an older version, and migrations are off"),
-        ));
-    }
-    lease.lock_schema(table).await?;
-    let done = apply(&mut lease, table).await;
-    lease.unlock_schema(table, done.is_ok()).await?;
-    done
-}
-
-async fn apply<D: Dialect>(lease: &mut Lease<'_, D>, table: &str) -> Outcome<()> {
-    // Another process may have done it while this waited.
-    let version = version(lease, table).await?;
-    if is_current::<D>(table, version)? {
-        return Ok(());
-    }
-    for (number, sql) in (1..).zip(migrations::<D>(table)).skip(version) {
-        lease.run(sql).await?;
-        let record = "INSERT INTO {t}_meta (version, applied) VALUES ($1, {now})";
-        let number = Argument::from(i64::from(number));
-        lease.execute(&statement::<D>(table, record), &[number]).await?;
-    }
-    Ok(())
-}
-
-/// The version of the tables; 0 if there are none.
-async fn version<D: Dialect>(lease: &mut Lease<'_, D>, table: &str) -> Outcome<usize> {
-    let exists = statement::<D>(table, D::TABLE_EXISTS);
-    if lease.fetch(&exists, &[]).await?.is_empty() {
-        return Ok(0);
-    }
-    let sql = statement::<D>(table, "SELECT COALESCE(MAX(version), 0) FROM {t}_meta");
-    let rows = lease.fetch(&sql, &[]).await?;
-    let version = rows.first().and_then(|row| D::integer(row, 0).ok().flatten());
-    let version = version.and_then(|version| usize::try_from(version).ok());
-    version.ok_or_else(|| {
-        Failure::new(
-            Kind::Misconfigured,
-            format!("the table {table}_meta is not one of this crate's"),
-        )
-    })
-}
-
-fn is_current<D: Dialect>(table: &str, version: usize) -> Outcome<bool> {
-    let known = D::MIGRATIONS.len();
-    if version > known {
-        return Err(Failure::new(
-            Kind::Misconfigured,
-            format!(
-                "the table {table} is of version {version}, and this program knows up to {known}: \
-                 it was changed by a newer one"
-            ),
-        ));
-    }
-    Ok(version == known)
-}
-
 /// The triggers that report changes, created when the first near cache needs them.
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(crate) struct Triggers {
     /// Returns a row if they exist.
     pub(crate) exist: &'static str,
     pub(crate) sql: &'static str,
 }
 
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
+/// The statements that create the tables, oldest first.
+pub(crate) fn migrations<D: Dialect>(table: &str) -> Vec<String> {
+    D::MIGRATIONS.iter().map(|sql| fill::<D>(table, sql)).collect()
+}
+
 impl<D: Dialect> Core<D> {
-    /// Creates the triggers unless they exist.
-    pub(crate) async fn make_triggers(&self, triggers: &Triggers) -> Result<()> {
-        // It can be done twice: the second finds them.
-        self.call_within(self.long(), true, || self.try_make(triggers)).await
+    /// Makes sure that the tables, or these triggers, exist in the current version.
+    pub(crate) async fn ensure_schema(&self, triggers: Option<&Triggers>) -> Result<()> {
+        // Repeatable: the second time, everything exists.
+        let limit = self.settings.timeout * OPEN_TIMEOUTS;
+        self.call_within(limit, true, || self.try_ensure(triggers)).await
     }
 
-    async fn try_make(&self, triggers: &Triggers) -> Outcome<()> {
+    async fn try_ensure(&self, triggers: Option<&Triggers>) -> Outcome<()> {
         let table = &self.sql.table;
-        let exist = statement::<D>(table, triggers.exist);
         let mut lease = self.write.lease().await?;
-        if !lease.fetch(&exist, &[]).await?.is_empty() {
+        // Without a lock at first: usually nothing is missing, and the user may only have to read.
+        if self.missing(&mut lease, triggers).await?.is_empty() {
             return Ok(());
         }
         if !self.settings.migrate {
-            return Err(Failure::new(
-                Kind::Misconfigured,
-                format!("the table {table} has no triggers for pushing, and migrations are off"),
-            ));
+            let state = match triggers {
+                Some(_) => "has no triggers for pushing",
+                None => "is missing or of an older version",
+            };
+            let message = format!("the table {table} {state}, and migrations are off");
+            return Err(Failure::new(Kind::Misconfigured, message));
         }
         lease.lock_schema(table).await?;
-        let made = match lease.fetch(&exist, &[]).await {
-            // Waits for every transaction that writes, so none escapes them.
-            Ok(rows) if rows.is_empty() => lease.run(fill::<D>(table, triggers.sql)).await,
-            Ok(_) => Ok(()),
-            Err(failure) => Err(failure),
-        };
-        lease.unlock_schema(table, made.is_ok()).await?;
-        made
+        let done = self.add_missing(&mut lease, triggers).await;
+        lease.unlock_schema(table, done.is_ok()).await?;
+        done
     }
+
+    async fn add_missing(
+        &self,
+        lease: &mut Lease<'_, D>,
+        triggers: Option<&Triggers>,
+    ) -> Outcome<()> {
+        // Another process may have added them while this one waited for the lock.
+        for sql in self.missing(lease, triggers).await? {
+            lease.run(sql).await?;
+        }
+        Ok(())
+    }
+
+    /// The statements that remain to be run.
+    async fn missing(
+        &self,
+        lease: &mut Lease<'_, D>,
+        triggers: Option<&Triggers>,
+    ) -> Outcome<Vec<String>> {
+        let table = &self.sql.table;
+        if let Some(triggers) = triggers {
+            let exist = lease.fetch(&statement::<D>(table, triggers.exist), &[]).await?;
+            return Ok(Vec::from_iter(exist.is_empty().then(|| fill::<D>(table, triggers.sql))));
+        }
+        let (version, newest) = (version(lease, table).await?, D::MIGRATIONS.len());
+        if version > newest {
+            return Err(Failure::new(
+                Kind::Misconfigured,
+                format!(
+                    "the table {table} has version {version}, which a newer program created: \
+                     this program works with versions up to {newest}"
+                ),
+            ));
+        }
+        let steps = (1..).zip(migrations::<D>(table)).skip(version).flat_map(|(number, sql)| {
+            let record =
+                format!("INSERT INTO {{t}}_meta (version, applied) VALUES ({number}, {{now}})");
+            [sql, fill::<D>(table, &record)]
+        });
+        Ok(steps.collect())
+    }
+}
+
+/// The version of the tables; 0 if they do not exist.
+async fn version<D: Dialect>(lease: &mut Lease<'_, D>, table: &str) -> Outcome<usize> {
+    let exists = statement::<D>(table, D::TABLE_EXISTS);
+    if lease.fetch(&exists, &[]).await?.is_empty() {
+        return Ok(0);
+    }
+    let sql = statement::<D>(table, "SELECT COALESCE(MAX(version), 0) FROM {t}_meta");
+    let version = lease.fetch_integer(&sql).await?;
+    let version = version.and_then(|version| usize::try_from(version).ok());
+    version.ok_or_else(|| {
+        let message = format!("another program has created the table {table}_meta");
+        Failure::new(Kind::Misconfigured, message)
+    })
 }

@@ -4,17 +4,27 @@ use std::time::Duration;
 
 use kvolt_cache::{Error, Result};
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlDatabaseError, MySqlSslMode};
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Row as _};
+use sqlx::{ConnectOptions as _, Row as _};
 
-use crate::dialect::{Dialect, Options, by_driver};
-use crate::failure::{Kind, Trouble};
+use crate::dialect::{Dialect, Driver, Options, by_driver, failure};
+use crate::failure::{Kind, Outcome};
 use crate::store::SqlStore;
 use crate::url::{Url, warn_of_plain_text};
 
-/// A store on MySQL from 8.0 on, or MariaDB from 10.6 on.
+/// A store on MySQL 8.0 or later, or MariaDB 10.6 or later.
+///
+/// ```no_run
+/// use kvolt_sql::MySqlStore;
+///
+/// #[tokio::main]
+/// async fn main() -> kvolt_cache::Result<()> {
+///     let store = MySqlStore::open("mysql://app:password@db.internal/app", "shop").await?;
+///     Ok(())
+/// }
+/// ```
 pub type MySqlStore = SqlStore<MySql>;
 
-/// MySQL and MariaDB.
+/// MySQL and MariaDB, as the type parameter of [`SqlStore`].
 #[derive(Debug, Clone, Copy, Default)]
 pub struct MySql;
 
@@ -22,20 +32,22 @@ pub struct MySql;
 const PARAMETERS: &str = "sslmode ssl-mode sslca ssl-ca sslcert ssl-cert sslkey ssl-key charset \
     collation statement-cache-capacity socket timezone time-zone";
 
-impl Dialect for MySql {
+impl Dialect for MySql {}
+
+impl Driver for MySql {
     type Db = sqlx::MySql;
 
     const NAME: &'static str = "MySQL";
-    // Without the session's time zone, in which an hour of autumn comes twice.
+    // In UTC, because a local time repeats an hour in autumn.
     const NOW: &'static str =
         "(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000)";
     const CREATED: &'static str = "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))";
     const TIE: &'static str = "`key`";
     const KEY: &'static str = "`key`";
-    // The error that a taken key makes undoes nothing else.
+    // A taken key is an error that undoes nothing else.
     const ON_TAKEN: &'static str = "";
     const TOUCH: &'static str = "{slide}";
-    // What is nested is read in a snapshot; what it finds is locked by its key.
+    // The nested query reads a snapshot, and the outer one locks the rows by their keys.
     const REMOVE: &'static str = "SELECT {removed} FROM {t} \
         WHERE {key} IN (SELECT {key} FROM ({found}) found) FOR UPDATE";
     const CLEAN: &'static str = "SELECT {removed} FROM {t} WHERE expires <= {now} \
@@ -61,8 +73,8 @@ impl Dialect for MySql {
     }
 
     fn lock_schema(&self, table: &str, timeout: Duration) -> String {
-        // It ends with the connection. It returns 0 where the lock was not had, which this would
-        // not read; two rows in the place of one are an error.
+        // The lock ends with the connection. If it is not granted, the function returns 0 and no
+        // error, so a subquery with two rows makes one.
         let seconds = timeout.as_secs();
         format!(
             "SELECT IF(GET_LOCK('{table}_schema', {seconds}) = 1, 1, \
@@ -71,44 +83,35 @@ impl Dialect for MySql {
     }
 
     fn unlock_schema(&self, table: &str, _: bool) -> String {
-        // What was done can't be undone, here: it is written so that it can be done again.
+        // Schema changes can't be rolled back here. They are written so that they can be repeated.
         format!("SELECT RELEASE_LOCK('{table}_schema')")
     }
 
     fn options(&mut self, url: &str, _: Duration) -> Result<Options<Self>> {
         let url = Url::parse(url, &["mysql", "mariadb"], PARAMETERS)?;
-        let options: MySqlConnectOptions = url.text.parse().map_err(|_| {
-            Error::misconfigured(
-                "the URL is not mysql://USER:PASSWORD@HOST:PORT/DATABASE, \
-                 with special characters percent-encoded, or it has a parameter that can't work",
-            )
-        })?;
+        let options: MySqlConnectOptions = url.options(Self::NAME, "mysql")?;
         if options.get_database().is_none() {
             return Err(Error::misconfigured("the URL names no database"));
         }
-        url.warn_of_unknown(Self::NAME);
         if matches!(options.get_ssl_mode(), MySqlSslMode::Preferred)
             && options.get_socket().is_none()
         {
             warn_of_plain_text(Self::NAME, options.get_host(), "ssl-mode=VERIFY_IDENTITY");
         }
-        // The mode is set with all else.
+        // `prepare` sets the mode.
         let options = options.pipes_as_concat(false).no_engine_substitution(false);
-        Ok(Options { read: options.disable_statement_logging(), write: None })
+        Ok((options.disable_statement_logging(), None))
     }
 
-    async fn prepare(
-        &self,
-        connection: &mut MySqlConnection,
-        timeout: Duration,
-    ) -> Result<i64, Trouble> {
+    async fn prepare(&self, connection: &mut MySqlConnection, timeout: Duration) -> Outcome<i64> {
         let version = sqlx::raw_sql("SELECT CAST(VERSION() AS BINARY)");
-        let version: Vec<u8> = version.fetch_one(&mut *connection).await?.try_get(0)?;
+        let version = version.fetch_one(&mut *connection).await;
+        let version: Vec<u8> = version.and_then(|row| row.try_get(0)).map_err(failure::<Self>)?;
         let version = String::from_utf8_lossy(&version).into_owned();
         let is_mariadb = version.contains("MariaDB");
-        check_version(&version, is_mariadb).map_err(Trouble::Refused)?;
-        // Everything whose default at the server would change what a statement does. A call whose
-        // client has given up must not go on waiting for a lock.
+        check_version(&version, is_mariadb)?;
+        // Sets every variable whose value at the server would change what a statement does. A call
+        // whose client has given up must not keep waiting for a lock.
         let seconds = timeout.as_secs().max(1);
         let mut sql = format!(
             "SET SESSION autocommit = 1, SESSION completion_type = 0, \
@@ -119,15 +122,14 @@ impl Dialect for MySql {
              SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
         );
         if is_mariadb {
-            // A client that was cut off loses its locks.
+            // A client that was disconnected loses its locks.
             sql += &format!("; SET SESSION idle_transaction_timeout = {}", seconds * 5);
         }
-        sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await?;
+        self.run(connection, sql).await.map_err(failure::<Self>)?;
         Ok(0)
     }
 
     by_driver!();
-    by_driver!(statements);
 
     fn kind(error: &dyn sqlx::error::DatabaseError) -> Kind {
         match error.try_downcast_ref::<MySqlDatabaseError>().map_or(0, MySqlDatabaseError::number) {
@@ -135,7 +137,7 @@ impl Dialect for MySql {
             1213 | 1020 => Kind::Again,
             1062 => Kind::Taken,
             1021 | 1114 => Kind::Full,
-            // Read-only: another server has taken over. A new connection may reach that one.
+            // Read-only: another server has taken over, and a new connection may reach it.
             1290 | 1792 | 1836 => Kind::Lost,
             // Shutting down; killed; idle for too long.
             1053 | 1077..=1079 | 1152 | 1154..=1160 | 1317 | 1927 | 4031 => Kind::Lost,
@@ -147,9 +149,9 @@ impl Dialect for MySql {
     }
 }
 
-/// Refuses a server that has no `SKIP LOCKED`, generated columns, or recursive queries.
+/// Rejects a server without `SKIP LOCKED`, generated columns or recursive queries.
 fn check_version(version: &str, is_mariadb: bool) -> Result<()> {
-    // What MariaDB says to old clients.
+    // MariaDB's prefix for old clients.
     let mut numbers = version.strip_prefix("5.5.5-").unwrap_or(version).split(['.', '-']);
     let mut number = || numbers.next().and_then(|number| number.parse::<u32>().ok());
     let (name, least) = if is_mariadb { ("MariaDB", (10, 6)) } else { ("MySQL", (8, 0)) };
@@ -167,7 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn servers_that_are_too_old_are_refused() {
+    fn old_server_is_rejected() {
         for version in ["5.7.44-log", "10.5.23-MariaDB", "5.5.5-10.3.39-MariaDB-log"] {
             let refused = check_version(version, version.contains("MariaDB"));
             assert!(refused.is_err_and(|error| error.is_misconfigured()), "{version}");

@@ -8,7 +8,7 @@ use crate::dialect::{DbRow, Dialect};
 use crate::failure::Outcome;
 use crate::row::{self, Row};
 
-/// The largest page.
+/// The largest page of a scan.
 const MAX_PAGE: usize = 10_000;
 
 impl<D: Dialect> Core<D> {
@@ -54,18 +54,16 @@ impl<D: Dialect> Core<D> {
 
     pub(crate) async fn count(&self) -> Outcome<u64> {
         let mut lease = self.read.lease().await?;
-        let rows = lease.fetch(&self.sql.count, &[]).await?;
-        let count = rows.first().and_then(|row| D::integer(row, 0).ok().flatten());
+        let count = lease.fetch_integer(&self.sql.count).await?;
         Ok(count.and_then(|count| u64::try_from(count).ok()).unwrap_or(0))
     }
 
     /// The database's time, in milliseconds.
     pub(crate) async fn now(&self, lease: &mut Lease<'_, D>) -> Outcome<i64> {
-        let rows = lease.fetch(&self.sql.now, &[]).await?;
-        Ok(rows.first().and_then(|row| D::integer(row, 0).ok().flatten()).unwrap_or(0))
+        Ok(lease.fetch_integer(&self.sql.now).await?.unwrap_or(0))
     }
 
-    /// What can be read of live rows, and the keys of the others.
+    /// The live rows that can be read, and the keys of those that can't.
     fn listing(&self, rows: &[DbRow<D>]) -> kvolt_cache::Result<EntryList<Vec<u8>>> {
         let mut listing = EntryList::new(Vec::with_capacity(rows.len()), Vec::new());
         for db_row in rows {

@@ -2,16 +2,16 @@
 
 use kvolt_cache::{Key, Owner, RemoveOutcome, Version};
 
-use crate::core::{Core, lock};
-use crate::dialect::{Argument, Dialect};
+use crate::core::Core;
+use crate::dialect::{Argument, Dialect, lock};
 use crate::failure::{Failure, Kind, Outcome};
 
 impl<D: Dialect> Core<D> {
-    /// # Why an expired row is removed, too
+    /// # Why it also removes an expired row
     ///
-    /// A use that began before the deadline may be committed after it, and the row is live again
-    /// then. So a row that is found expired is removed by the version that it has, with its late
-    /// use. One that was changed since is seen at the next try.
+    /// A use that began before the deadline may be committed after it, and then the row is live
+    /// again. So an expired row is removed too, by its version. If it was changed since it was read,
+    /// the call is retried.
     pub(crate) async fn remove(&self, key: &Key, seen: Option<Version>) -> Outcome<RemoveOutcome> {
         let seen = seen.map(|seen| seen.number().cast_signed());
         let _turn = self.write.turns.take(&[Some(lock(key))]).await?;
@@ -30,22 +30,22 @@ impl<D: Dialect> Core<D> {
         }
         let arguments = [key.into(), version.into()];
         if is_live || lease.execute(&self.sql.remove_row, &arguments).await? == 0 {
-            return Err(Failure::new(Kind::Again, "the entry was changed again and again"));
+            return Err(Failure::new(Kind::Again, "other calls keep changing the entry"));
         }
         self.report_expired([key]);
         Ok(RemoveOutcome::Absent)
     }
 
-    /// # Why it misses nothing
+    /// # Why it misses no entry
     ///
-    /// What was inserted before the call is committed, so the statement's snapshot has it. A
-    /// replacement changes neither key nor owner: a row that is being replaced is locked, so the
-    /// statement waits, and removes it as it is then. Rows are found in a snapshot and locked by
-    /// their keys, since a locking read of an index by deadlines could miss a row whose deadline
+    /// Entries that were inserted before the call are committed, so the statement's snapshot has
+    /// them. A replacement changes neither key nor owner: a row that is being replaced is locked, so
+    /// the statement waits, and then removes the new row. Rows are found in a snapshot and locked by
+    /// their keys, because a locking read of the index by deadline could miss a row whose deadline
     /// moves back behind it.
     ///
-    /// What limited insertions remove while they hold the owner's lock is what this would remove;
-    /// with the lock neither waits for a row of the other's.
+    /// An insertion at a limit removes rows of the same owner. With the owner's lock, neither call
+    /// waits for a row that the other has locked.
     pub(crate) async fn remove_owner(
         &self,
         owner: &Owner,

@@ -22,35 +22,36 @@ impl Row {
     ///
     /// # Errors
     ///
-    /// Returns an error if the row can't be read ([`Error::is_corrupt`]), with its key.
+    /// Returns an error with the key if the row can't be read ([`Error::is_corrupt`]).
     pub(crate) fn read<D: Dialect>(row: &DbRow<D>) -> Result<Self> {
         let key = key::<D>(row)?;
-        let owner = match bytes::<D>(row, 3, key, "owner")? {
-            Some(owner) => {
-                let owner = str::from_utf8(&owner).ok().and_then(Owner::from_stored);
-                Some(owner.ok_or_else(|| bad(key, "owner"))?)
-            }
-            None => None,
+        let bytes = |index, column| D::bytes(row, index).map_err(|_| damaged(key, column));
+        let integer = |index, column| match D::integer(row, index) {
+            Ok(Some(number)) => Ok(number),
+            _ => Err(damaged(key, column)),
         };
-        let version = integer::<D>(row, 1, key, "version")?.ok_or_else(|| bad(key, "version"))?;
+        let owner = bytes(3, "owner")?.map(|owner| {
+            let owner = str::from_utf8(&owner).ok().and_then(Owner::from_stored);
+            owner.ok_or_else(|| damaged(key, "owner"))
+        });
         Ok(Self {
             key,
-            version: Version::from_number(version.cast_unsigned()),
-            value: bytes::<D>(row, 2, key, "value")?.ok_or_else(|| bad(key, "value"))?,
-            owner,
-            created: integer::<D>(row, 4, key, "created")?.ok_or_else(|| bad(key, "created"))?,
+            version: Version::from_number(integer(1, "version")?.cast_unsigned()),
+            value: bytes(2, "value")?.ok_or_else(|| damaged(key, "value"))?,
+            owner: owner.transpose()?,
+            created: integer(4, "created")?,
             times: Times::read::<D>(row, 5, key)?,
         })
     }
 
-    /// The entry, whose slide is due once this part of the idle time has passed.
+    /// The entry. A slide is due once this fraction of the idle time has passed.
     pub(crate) fn into_entry(self, slide_after: f64) -> Entry<Vec<u8>> {
         let Self { key, version, value, owner, times, .. } = self;
         Entry::new(key, value, version, owner, times.deadlines(), timestamp(times.now))
             .slide_due(times.is_slide_due(slide_after))
     }
 
-    /// The entry as a listing has it: with its insertion, if it has an owner.
+    /// The entry as a list has it: with its creation, if it has an owner.
     pub(crate) fn into_listed(self, slide_after: f64) -> Entry<Vec<u8>> {
         let created = self.owner.as_ref().map(|_| timestamp(self.created / 1_000));
         self.into_entry(slide_after).created(created)
@@ -67,33 +68,31 @@ pub(crate) struct Times {
 }
 
 impl Times {
-    /// Reads the columns from this one on.
+    /// Reads four columns, from `first` on.
     ///
     /// # Errors
     ///
-    /// Returns an error if they can't be read ([`Error::is_corrupt`]), with the row's key.
+    /// Returns an error with the key if they can't be read ([`Error::is_corrupt`]).
     pub(crate) fn read<D: Dialect>(row: &DbRow<D>, first: usize, key: Key) -> Result<Self> {
-        let idle = integer::<D>(row, first, key, "idle")?;
-        let idle_deadline = integer::<D>(row, first + 1, key, "idle_deadline")?;
+        let integer = |index, column| D::integer(row, index).map_err(|_| damaged(key, column));
+        let idle = integer(first, "idle")?;
+        let idle_deadline = integer(first + 1, "idle_deadline")?;
         if idle.is_some() != idle_deadline.is_some() || idle.is_some_and(|idle| idle < 0) {
-            return Err(bad(key, "idle"));
+            return Err(damaged(key, "idle"));
         }
-        Ok(Self {
-            idle,
-            idle_deadline,
-            absolute_deadline: integer::<D>(row, first + 2, key, "absolute_deadline")?,
-            now: integer::<D>(row, first + 3, key, "now")?.ok_or_else(|| bad(key, "now"))?,
-        })
+        let absolute_deadline = integer(first + 2, "absolute_deadline")?;
+        let now = integer(first + 3, "now")?.ok_or_else(|| damaged(key, "now"))?;
+        Ok(Self { idle, idle_deadline, absolute_deadline, now })
     }
 
-    /// Whether it was live at the very moment that it tells.
+    /// Whether the row was live when it was read.
     pub(crate) fn is_live(&self) -> bool {
         let is_before = |deadline: Option<i64>| deadline.is_none_or(|deadline| self.now < deadline);
         is_before(self.idle_deadline) && is_before(self.absolute_deadline)
     }
 
-    /// Whether this part of the idle time has passed since the last use that was recorded: as the
-    /// statement decides that slides.
+    /// Whether this fraction of the idle time has passed since the last recorded use. The statement
+    /// that slides decides in the same way.
     pub(crate) fn is_slide_due(&self, slide_after: f64) -> bool {
         let (Some(idle), Some(deadline)) = (self.idle, self.idle_deadline) else {
             return false;
@@ -121,7 +120,7 @@ pub(crate) struct Removed {
 impl Removed {
     /// Reads the columns in the order of the statements that remove, oldest first.
     ///
-    /// Nothing but the key is needed: what can't be read must be removable.
+    /// Only the key must be readable, because a damaged row must be removable.
     pub(crate) fn read_all<D: Dialect>(rows: &[DbRow<D>]) -> Result<Vec<Self>> {
         let read = |row: &DbRow<D>| {
             let number = |index| D::integer(row, index).ok().flatten();
@@ -144,25 +143,7 @@ pub(crate) fn key<D: Dialect>(row: &DbRow<D>) -> Result<Key> {
     key.ok_or_else(|| Error::misconfigured("a row of the table has a key that is not 32 bytes"))
 }
 
-fn integer<D: Dialect>(
-    row: &DbRow<D>,
-    index: usize,
-    key: Key,
-    column: &str,
-) -> Result<Option<i64>> {
-    D::integer(row, index).map_err(|_| bad(key, column))
-}
-
-fn bytes<D: Dialect>(
-    row: &DbRow<D>,
-    index: usize,
-    key: Key,
-    column: &str,
-) -> Result<Option<Vec<u8>>> {
-    D::bytes(row, index).map_err(|_| bad(key, column))
-}
-
-fn bad(key: Key, column: &str) -> Error {
+fn damaged(key: Key, column: &str) -> Error {
     Error::corrupt(key, format!("its column {column} is damaged"))
 }
 
@@ -174,10 +155,10 @@ pub(crate) fn timestamp(millis: i64) -> Timestamp {
     Timestamp::from_millis(unsigned(millis))
 }
 
-/// Far enough from the end of 64 bits to be added to the time.
+/// The longest duration. Added to the time, it does not overflow 64 bits.
 const MAX_MILLIS: i64 = 1 << 61;
 
-/// Whole milliseconds, rounded up, so that no positive duration becomes none.
+/// Whole milliseconds, rounded up, so that no positive duration becomes zero.
 pub(crate) fn millis(duration: Duration) -> i64 {
     let whole = duration.as_nanos().div_ceil(1_000_000);
     i64::try_from(whole).unwrap_or(MAX_MILLIS).min(MAX_MILLIS)
@@ -188,13 +169,14 @@ pub(crate) fn moment(timestamp: Timestamp) -> i64 {
     i64::try_from(timestamp.as_millis()).unwrap_or(MAX_MILLIS * 2 - 1).min(MAX_MILLIS * 2 - 1)
 }
 
-/// A number that was never used before: a version.
+/// A random number, for a new version.
 ///
-/// 63 bits of the operating system's randomness: of a million under one key, the chance that two
-/// are the same is one in 18 million. A sequence would cost a round trip where it is not
-/// returned, or a table that every writer locks.
+/// It has 63 bits of the operating system's randomness. The chance that two of a million versions
+/// under one key are equal is one in 18 million. A sequence would cost a round trip, or a table that
+/// every writer locks.
 pub(crate) fn fresh_number() -> Result<i64> {
-    let number = getrandom::u64()
-        .map_err(|error| Error::unavailable("no random numbers").with_source(error))?;
+    let number = getrandom::u64().map_err(|error| {
+        Error::unavailable("the operating system's random generator failed").with_source(error)
+    })?;
     Ok((number >> 1).cast_signed())
 }

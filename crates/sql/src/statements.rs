@@ -1,6 +1,6 @@
-//! Every statement on the path of a call, as text.
+//! The text of every statement on the path of a call.
 //!
-//! The arguments are numbered (`$1`). [`Dialect`] says what the braces are filled with.
+//! The arguments are numbered (`$1`). [`Driver`](crate::dialect::Driver) explains the braces.
 
 use kvolt_cache::Namespace;
 
@@ -15,15 +15,15 @@ const ENTRY: &str = "{key}, version, value, owner, created";
 /// The columns of a removed row, as [`Removed`](crate::row::Removed) reads them.
 const REMOVED: &str = "{key}, created, expires, {now}";
 
-/// What an insertion sets; see [`Statements::insert`] for its arguments.
+/// The values of an insertion. [`Statements::insert`] explains the arguments.
 const INSERTED: &str = "$1, $2, $3, $4, COALESCE($7, {created}), \
     $5, COALESCE($8, {now} + $5), COALESCE($9, {now} + $6)";
 
-/// Which rows are the owner's live ones, as an index has them: with the clock read once.
+/// The condition for the owner's live rows. The clock is read once, so that an index applies.
 const LIVE: &str = "owner = $1 AND expires > (SELECT {now})";
 
-/// For how long after its deadline an expired row may still come to life, in milliseconds: by a
-/// use that began before the deadline and is committed after it. Longer than any statement takes.
+/// How long after its deadline an expired row may become live again, in milliseconds: by a use that
+/// began before the deadline and is committed after it. It is longer than any statement takes.
 const MAX_LATE: &str = "60000";
 
 /// The statements of one store.
@@ -35,12 +35,12 @@ pub(crate) struct Statements {
     pub(crate) touch: Statement,
     /// The deadlines of the live entry under `$1`.
     pub(crate) deadlines: Statement,
-    /// Inserts under `$1` where nothing is or where what is there has expired: the version `$2`,
-    /// the value `$3`, the owner `$4`, the idle time `$5`, the lifetime `$6`. What is not null of
-    /// `$7` (when it was inserted), `$8` and `$9` (the deadlines) stands.
+    /// Inserts under `$1`, if no live row has that key: the version `$2`, the value `$3`, the owner
+    /// `$4`, the idle time `$5`, the lifetime `$6`. The creation `$7` and the deadlines `$8` and `$9`
+    /// take precedence if they are not null.
     pub(crate) insert: Statement,
-    /// The same where nothing is, and only together with the removal of `$10`; with a version
-    /// `$11`, only if that is live and has it. In one statement, where the database can do that.
+    /// Inserts if no row has that key, and removes the row under `$10`; with a version `$11`, only if
+    /// that row is live and has the version. `None` if the database needs two statements.
     pub(crate) insert_replacing: Option<Statement>,
     /// Sets the value under `$1` with the version `$2`.
     pub(crate) replace: Statement,
@@ -52,20 +52,20 @@ pub(crate) struct Statements {
     pub(crate) remove_replaced: Statement,
     /// Removes the row under `$1` if it has expired.
     pub(crate) remove_expired: Statement,
-    /// The version and the end of the row under `$1`, live or not, and the time.
+    /// The version and the deadline of the row under `$1`, live or not, and the time.
     pub(crate) state: Statement,
     /// The owner's live entries.
     pub(crate) list: Statement,
     /// Some of the owner's live entries, at most `$2`.
     pub(crate) some_owned: Statement,
-    /// Removes the owner's live entries but the youngest `$2` and the one under `$3`.
+    /// Removes the owner's live entries except the youngest `$2` and the one under `$3`.
     pub(crate) remove_oldest: Statement,
-    /// Removes the owner's rows but the one under `$2`, with the owner's lock `$3`.
+    /// Removes the owner's rows except the one under `$2`, with the owner's lock `$3`.
     pub(crate) remove_owner: Statement,
     /// The live entries after `$1` in the order of their keys.
     pub(crate) scan: Statement,
     pub(crate) clear: Statement,
-    /// How many live entries there are.
+    /// The number of live entries.
     pub(crate) count: Statement,
     pub(crate) clean: Statement,
     /// The database's time.
@@ -127,7 +127,7 @@ impl Statements {
             remove_expired: statement("DELETE FROM {t} WHERE {key} = $1 AND expires <= {now}"),
             state: statement("SELECT version, expires, {now} FROM {t} WHERE {key} = $1"),
             list: select(&format!("WHERE {LIVE} ORDER BY created, {{tie}}")),
-            // In the order of the index, so that no database thinks of another.
+            // In the order of the index, so that every database uses that index.
             some_owned: statement(&format!(
                 "SELECT {{key}} FROM {{t}} WHERE {LIVE} ORDER BY expires LIMIT $2"
             )),
@@ -154,7 +154,7 @@ impl Statements {
         }
     }
 
-    /// Removes the rows under this many keys; prepared if they are as few as they mostly are.
+    /// Removes the rows under this many keys. It is prepared only for the usual, small numbers.
     pub(crate) fn remove_rows<D: Dialect>(&self, keys: usize) -> Statement {
         let persistent = keys <= 4;
         let keys: Vec<String> = (1..=keys).map(|number| format!("${number}")).collect();
@@ -170,31 +170,27 @@ pub(crate) fn table(namespace: &Namespace) -> String {
 
 /// A statement from its text.
 pub(crate) fn statement<D: Dialect>(table: &str, sql: &str) -> Statement {
-    let sql = fill::<D>(table, sql);
-    let mut order: Vec<usize> = sql.split('$').skip(1).filter_map(leading_index).collect();
-    if !D::NUMBERS_ARGUMENTS {
-        let sql = without_numbers(&sql).into();
-        return Statement { sql, order: order.into(), persistent: true };
+    let mut order = Vec::new();
+    let sql = substitute(&fill::<D>(table, sql), |index| {
+        order.push(index);
+        if D::NUMBERS_ARGUMENTS { format!("${}", index + 1) } else { String::from("?") }
+    });
+    if D::NUMBERS_ARGUMENTS {
+        order.sort_unstable();
+        order.dedup();
     }
-    order.sort_unstable();
-    order.dedup();
     Statement { sql: sql.into(), order: order.into(), persistent: true }
 }
 
-/// The index of the argument whose number the text begins with.
-pub(crate) fn leading_index(text: &str) -> Option<usize> {
-    let number: usize = text[..text.len() - after_number(text).len()].parse().ok()?;
-    number.checked_sub(1)
-}
-
-pub(crate) fn after_number(text: &str) -> &str {
-    text.trim_start_matches(|c: char| c.is_ascii_digit())
-}
-
-fn without_numbers(sql: &str) -> String {
+/// The text with another text in the place of each numbered argument.
+pub(crate) fn substitute(sql: &str, mut argument: impl FnMut(usize) -> String) -> String {
     let mut parts = sql.split('$');
     let first = parts.next().unwrap_or_default().to_owned();
-    parts.fold(first, |sql, part| sql + "?" + after_number(part))
+    parts.fold(first, |sql, part| {
+        let rest = part.trim_start_matches(|c: char| c.is_ascii_digit());
+        let number = part[..part.len() - rest.len()].parse().unwrap_or(1usize);
+        sql + &argument(number.saturating_sub(1)) + rest
+    })
 }
 
 /// The text with the table's name and the database's words filled in.

@@ -1,3 +1,5 @@
+//! The store.
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -10,70 +12,138 @@ use kvolt_cache::{
 use crate::builder::SqlStoreBuilder;
 use crate::cleaner::Cleaner;
 use crate::connections::Pool;
-use crate::core::{Core, Settings};
+use crate::core::Core;
 use crate::dialect::Dialect;
 use crate::migrate;
+use crate::settings::Settings;
 use crate::statements::{Statements, table};
 
 /// A [`Store`] of bytes in a table of a SQL database.
 ///
-/// [`Encoded`](kvolt_cache::Encoded) makes a store of values of it. Cloning it is cheap; all clones
-/// are one store. It must be opened and used within a Tokio runtime.
+/// [`Encoded`](kvolt_cache::Encoded) makes a store of values of it. Cloning it is cheap: all clones
+/// share their connections. It must be opened and used on a Tokio runtime. The
+/// [crate's documentation](crate) has the cost and the guarantees of each call.
 ///
-/// What each call costs, and what it promises, is in the [crate's documentation](crate).
+/// ```no_run
+/// use kvolt_cache::{Encoded, codec::Json};
+/// use kvolt_sql::PostgresStore;
+///
+/// #[tokio::main]
+/// async fn main() -> kvolt_cache::Result<()> {
+///     let bytes = PostgresStore::open("postgres://localhost/app", "shop").await?;
+///     let store: Encoded<String, PostgresStore, Json> = Encoded::new(bytes, Json);
+///     Ok(())
+/// }
+/// ```
+#[derive(Clone)]
 pub struct SqlStore<D: Dialect> {
     pub(crate) core: Arc<Core<D>>,
 }
 
 impl<D: Dialect> SqlStore<D> {
-    /// Opens a store with the default settings: see [`SqlStoreBuilder::open`].
+    /// Opens a store with the default settings.
     ///
     /// The URL of a [`SqliteStore`](crate::SqliteStore) may be the path of a file.
     ///
+    /// ```no_run
+    /// # #[tokio::main]
+    /// # async fn main() -> kvolt_cache::Result<()> {
+    /// use kvolt_sql::SqliteStore;
+    ///
+    /// let store = SqliteStore::open("sessions.db", "shop").await?;
+    /// # let _ = store;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
-    /// Returns an error as [`SqlStoreBuilder::open`] does.
+    /// Returns an error if the server is unavailable ([`Error::is_unavailable`]), or if the operator
+    /// must act ([`Error::is_misconfigured`]): see [`SqlStoreBuilder::open`].
     pub async fn open(url: &str, namespace: &str) -> Result<Self> {
         Self::builder(url, namespace).open().await
     }
 
-    /// Settings to open a store with, on the table `{namespace}_sessions`.
+    /// Returns a builder for a store in the table `{namespace}_sessions`.
+    ///
+    /// The namespace has 1 to 32 characters of `a` to `z`, `0` to `9` and `_`, a letter first. Stores
+    /// of different namespaces share nothing. One namespace is one deployment of one application.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use kvolt_sql::MySqlStore;
+    ///
+    /// let builder = MySqlStore::builder("mysql://app:password@db.internal/app", "shop")
+    ///     .timeout(Duration::from_secs(1));
+    /// ```
     pub fn builder(url: &str, namespace: &str) -> SqlStoreBuilder<D> {
         SqlStoreBuilder::new(url, namespace)
     }
 
-    /// The store of another [`Namespace`] in the same database, with the same settings, on the
-    /// same connections. Its tables are created if need be.
+    /// Opens another [`Namespace`] of the same database, on the same connections and with the same
+    /// settings. Creates its tables when necessary.
+    ///
+    /// ```no_run
+    /// # #[tokio::main]
+    /// # async fn main() -> kvolt_cache::Result<()> {
+    /// use kvolt_sql::SqliteStore;
+    ///
+    /// let shop = SqliteStore::open("sessions.db", "shop").await?;
+    /// let admin = shop.within("shop_admin").await?;
+    /// # let _ = admin;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
-    /// Returns an error if the name is not that of a namespace, if the tables can't be used
-    /// ([`Error::is_misconfigured`]), or if the database is unavailable
-    /// ([`Error::is_unavailable`]).
+    /// Returns an error if the name is not a valid namespace or the tables can't be used
+    /// ([`Error::is_misconfigured`]), or if the database is unavailable ([`Error::is_unavailable`]).
     pub async fn within(&self, namespace: &str) -> Result<Self> {
         let Core { read, write, settings, .. } = &*self.core;
         let namespace = Namespace::new(namespace)?;
         Self::on(Arc::clone(read), Arc::clone(write), *settings, namespace).await
     }
 
-    /// Closes the connections. Every later call is unavailable, also of stores that share them by
-    /// [`within`](Self::within).
+    /// Closes the connections. Later calls return an error ([`Error::is_unavailable`]), also those of
+    /// stores that share the connections by [`within`](Self::within).
     ///
-    /// Dropping the store cuts its connections without a word to the server.
+    /// A store that is dropped closes its connections without notice to the server.
+    ///
+    /// ```no_run
+    /// # #[tokio::main]
+    /// # async fn main() -> kvolt_cache::Result<()> {
+    /// use kvolt_sql::SqliteStore;
+    ///
+    /// let store = SqliteStore::open("sessions.db", "shop").await?;
+    /// store.close().await;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn close(&self) {
         self.core.read.close().await;
         self.core.write.close().await;
     }
 
-    /// The statements that create the tables of a namespace, oldest first, for operators that run
-    /// them by hand.
+    /// Returns the statements that create the tables of a namespace, oldest first, for operators who
+    /// run them by hand because [`migrate`](SqlStoreBuilder::migrate) is off.
     ///
-    /// Each must be recorded in the table `{namespace}_sessions_meta` afterwards, as
-    /// `INSERT INTO … (version, applied) VALUES (1, 0)`, counted from 1.
+    /// Record each of them afterwards, with its number from 1 on:
+    /// `INSERT INTO {namespace}_sessions_meta (version, applied) VALUES (1, 0)`.
+    ///
+    /// ```
+    /// # fn main() -> kvolt_cache::Result<()> {
+    /// use kvolt_sql::PostgresStore;
+    ///
+    /// let statements = PostgresStore::migrations("shop")?;
+    /// assert!(statements[0].contains("CREATE TABLE shop_sessions"));
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
-    /// Returns an error if the name is not that of a namespace ([`Error::is_misconfigured`]).
+    /// Returns an error if the name is not a valid namespace ([`Error::is_misconfigured`]).
     pub fn migrations(namespace: &str) -> Result<Vec<String>> {
         Ok(migrate::migrations::<D>(&table(&Namespace::new(namespace)?)))
     }
@@ -86,9 +156,9 @@ impl<D: Dialect> SqlStore<D> {
         namespace: Namespace,
     ) -> Result<Self> {
         let sql = Arc::new(Statements::new::<D>(&namespace, settings.slide_after));
-        migrate::open::<D>(&write, &sql.table, settings.timeout, settings.migrate).await?;
-        let cleaner = Cleaner::start(&read, &write, &sql, settings.cleaning, settings.timeout);
-        let core = Core { namespace, read, write, sql, settings, cleaner };
+        let mut core = Core { namespace, read, write, sql, settings, cleaner: None };
+        core.ensure_schema(None).await?;
+        core.cleaner = Cleaner::start(&core.read, &core.write, &core.sql, settings);
         Ok(Self { core: Arc::new(core) })
     }
 }
@@ -146,27 +216,20 @@ impl<D: Dialect> Store<Vec<u8>> for SqlStore<D> {
         self.core.call_within(self.core.long(), false, || self.core.clear()).await
     }
 
-    /// One statement that reads an index and not the values. It may take as long as
-    /// [`clear`](Store::clear).
+    /// Costs one statement that reads an index and no values.
     async fn count(&self) -> Result<u64> {
         self.core.call_within(self.core.long(), true, || self.core.count()).await
     }
 
-    /// `false` where [`clean_every`](SqlStoreBuilder::clean_every) is `None`, and if there is a
-    /// callback already.
+    /// Returns `false` if [`clean_every`](SqlStoreBuilder::clean_every) is `None`, or if the store
+    /// already has a callback.
     ///
-    /// The cleaner calls it after the deletion is committed. The stores that share a table delete
-    /// each row once, so one of them reports it. An expired entry whose key another took, that
-    /// was cleared, or that another program deleted is not reported, and those deleted just
-    /// before the process dies may not be.
+    /// The cleaner calls it after the deletion is committed. Stores that share a table delete each
+    /// row once, so one of them reports it. An expired entry is not reported if another entry took
+    /// its key, if it was cleared, or if another program deleted it; the last ones may not be
+    /// reported if the process dies.
     fn on_expired(&self, callback: OnExpired) -> bool {
-        self.core.cleaner.as_ref().is_some_and(|cleaner| cleaner.callback.set(callback))
-    }
-}
-
-impl<D: Dialect> Clone for SqlStore<D> {
-    fn clone(&self) -> Self {
-        Self { core: Arc::clone(&self.core) }
+        self.core.cleaner.as_ref().is_some_and(|cleaner| cleaner.callback.set(callback).is_ok())
     }
 }
 

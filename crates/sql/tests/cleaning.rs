@@ -117,7 +117,7 @@ async fn expired_rows_are_deleted_on_sqlite() {
 
 /// A row that has expired and was not cleaned is reported by the call that removes it.
 #[tokio::test]
-async fn a_removal_reports_an_expired_row() {
+async fn removal_reports_an_expired_row() {
     let builder = SqliteStore::builder(&sqlite_url("cleaning"), "shop").clean_every(LONG);
     let store = builder.open().await.expect("it opens");
     let reported = Reported::default();
@@ -134,7 +134,7 @@ async fn a_removal_reports_an_expired_row() {
 
 /// A store that does not clean has nothing to report, and counts live entries only.
 #[tokio::test]
-async fn a_store_that_does_not_clean_reports_nothing() {
+async fn store_without_cleaning_reports_nothing() {
     let builder = SqliteStore::builder(&sqlite_url("cleaning"), "shop").clean_every(None);
     let store = builder.open().await.expect("it opens");
     assert!(!report_to(&store, &Reported::default()));

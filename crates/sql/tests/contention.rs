@@ -52,7 +52,7 @@ async fn leaves_connections<S: Store<Vec<u8>> + Clone>(store: S) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_held_lock_leaves_connections_on_postgresql() {
+async fn held_lock_leaves_connections_on_postgresql() {
     let server = Postgres::builder().fsync(false).start();
     let builder = PostgresStore::builder(&server.url(), "shop").max_connections(CONNECTIONS);
     let store = builder.timeout(Duration::from_secs(20)).open().await.expect("it opens");
@@ -64,7 +64,7 @@ async fn a_held_lock_leaves_connections_on_postgresql() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_held_lock_leaves_connections_on_mariadb() {
+async fn held_lock_leaves_connections_on_mariadb() {
     let server = MariaDb::builder().fsync(false).start();
     let builder = MySqlStore::builder(&server.url(), "shop").max_connections(CONNECTIONS);
     let store = builder.timeout(Duration::from_secs(20)).open().await.expect("it opens");
@@ -240,7 +240,7 @@ async fn one_of_many_touches_writes() {
 /// A removal that comes while a use or a change is about to be committed is not undone by it,
 /// although the deadline has passed by then.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_late_commit_undoes_no_removal() {
+async fn late_commit_undoes_no_removal() {
     let server = Postgres::builder().fsync(false).start();
     let store = PostgresStore::open(&server.url(), "shop").await.expect("it opens");
     let owner = owner("owner");
@@ -276,7 +276,7 @@ async fn a_late_commit_undoes_no_removal() {
 
 /// On MySQL, a row whose deadline moves back while an owner's rows are removed is removed, too.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_shorter_deadline_escapes_no_removal() {
+async fn shorter_deadline_escapes_no_removal() {
     let server = MariaDb::builder().fsync(false).start();
     let builder = MySqlStore::builder(&server.url(), "shop").timeout(Duration::from_secs(20));
     let store = Arc::new(builder.open().await.expect("it opens"));

@@ -34,7 +34,7 @@ fn value(number: u64, version: u8) -> Vec<u8> {
     format!("value {version} of {number}; ").repeat(200).into_bytes()
 }
 
-/// What was acknowledged of an entry last.
+/// The last acknowledged state of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Done {
     Inserted,

@@ -142,7 +142,7 @@ async fn mysql(url: &str) -> Result<MySqlStore, Error> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn postgresql_that_fails() {
+async fn failing_postgresql_is_unavailable() {
     let server = Postgres::builder().fsync(false).start();
     let proxy = Proxy::to(server.port());
     let store = postgres(&proxy.url(&server.url())).await.expect("it opens");
@@ -151,7 +151,7 @@ async fn postgresql_that_fails() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mariadb_that_fails() {
+async fn failing_mariadb_is_unavailable() {
     let server = MariaDb::builder().fsync(false).start();
     let proxy = Proxy::to(server.port());
     let store = mysql(&proxy.url(&server.url())).await.expect("it opens");
@@ -162,7 +162,7 @@ async fn mariadb_that_fails() {
 /// An address that leads to another server from some moment on: with the first connection to the
 /// new one, those to the one before are given up.
 #[tokio::test]
-async fn connections_to_the_server_before_are_given_up() {
+async fn connections_to_a_previous_server_are_closed() {
     let servers = [0, 1].map(|_| Postgres::builder().fsync(false).start());
     let key = Key::of("key");
     for (server, value) in servers.iter().zip(["old", "new"]) {
@@ -203,7 +203,7 @@ async fn forward() -> (Arc<AtomicU16>, u16) {
 }
 
 #[tokio::test]
-async fn postgresql_that_is_read_only() {
+async fn read_only_postgresql_is_unavailable() {
     let server = Postgres::builder().fsync(false).start();
     let store = postgres(&server.url()).await.expect("it opens");
     let _ = store.insert(Key::of("there"), entry()).await.expect("it works");
@@ -222,7 +222,7 @@ async fn postgresql_that_is_read_only() {
 }
 
 #[tokio::test]
-async fn mariadb_that_is_read_only() {
+async fn read_only_mariadb_is_unavailable() {
     let server = MariaDb::builder().fsync(false).start();
     // A user with all rights may write all the same.
     server.sql("CREATE USER clerk@'127.0.0.1'; GRANT ALL ON kvolt.* TO clerk@'127.0.0.1'");
@@ -245,7 +245,7 @@ async fn reads_only<S: Store<Vec<u8>>>(store: &S) {
 }
 
 #[tokio::test]
-async fn postgresql_that_is_not_there_or_says_no() {
+async fn missing_postgresql_is_reported() {
     let server = Postgres::builder().fsync(false).password("secret").start();
     let at = format!("127.0.0.1:{}", server.port());
     postgres(&server.url()).await.expect("the password is right");
@@ -271,7 +271,7 @@ async fn postgresql_that_is_not_there_or_says_no() {
 }
 
 #[tokio::test]
-async fn mariadb_that_is_not_there_or_says_no() {
+async fn missing_mariadb_is_reported() {
     let server = MariaDb::builder().fsync(false).start();
     let at = format!("127.0.0.1:{}", server.port());
     server.sql("CREATE USER ada@'127.0.0.1' IDENTIFIED BY 'secret'");
@@ -293,7 +293,7 @@ async fn mariadb_that_is_not_there_or_says_no() {
 
 /// A wish for security that can't be met is an error, which names the parameter and no value.
 #[tokio::test]
-async fn unmet_wishes_for_security_are_errors() {
+async fn unsupported_security_is_an_error() {
     let at = "127.0.0.1:1/kvolt";
     for parameter in [
         "channel_binding=require",
@@ -322,7 +322,7 @@ async fn unmet_wishes_for_security_are_errors() {
 
 /// Opening says once what may go wrong, by the names of parameters and never by their values.
 #[tokio::test]
-async fn warnings_have_names_and_no_values() {
+async fn warnings_never_have_values() {
     let warned = async |url: &str| {
         let traced = Traced::of("");
         let guard = tracing::subscriber::set_default(traced.clone());
@@ -357,7 +357,7 @@ async fn warnings_have_names_and_no_values() {
 }
 
 #[tokio::test]
-async fn impossible_settings_are_refused() {
+async fn invalid_settings_are_rejected() {
     let builder = || {
         PostgresStore::builder("postgres://kvolt:secret@127.0.0.1:1/kvolt?sslmode=disable", "shop")
     };
@@ -377,7 +377,7 @@ async fn impossible_settings_are_refused() {
 
 /// The longest durations mean for ever, and nothing overflows.
 #[tokio::test]
-async fn the_longest_durations_are_no_trouble() {
+async fn longest_durations_work() {
     let server = Postgres::builder().fsync(false).start();
     let builder = PostgresStore::builder(&server.url(), "shop").timeout(Duration::MAX);
     let store = builder.clean_every(Duration::MAX).open().await.expect("it opens");

@@ -103,10 +103,10 @@ mod postgresql_without_prepared_statements {
     );
 }
 
-/// What was acknowledged is committed: another session sees it, also after the one that did it
+/// An acknowledged write is committed: another session sees it, also after the one that wrote it
 /// is gone.
 #[tokio::test]
-async fn acknowledged_writes_are_committed_without_autocommit() {
+async fn writes_are_committed_without_autocommit() {
     let server = MariaDb::builder()
         .fsync(false)
         .config("autocommit", "0")

@@ -51,7 +51,7 @@ async fn on_postgresql() {
     .await;
     assert_eq!(server.psql("SELECT version FROM shop_sessions_meta"), "1");
 
-    // A user that may only read and write can use what is there.
+    // A user that may only read and write can use existing tables.
     server.psql(
         "CREATE ROLE clerk LOGIN; REVOKE CREATE ON SCHEMA public FROM PUBLIC;
          GRANT SELECT, INSERT, UPDATE, DELETE ON shop_sessions TO clerk;
@@ -102,7 +102,7 @@ async fn on_sqlite() {
 
 /// The database's own client shows entries as text.
 #[tokio::test]
-async fn the_view_is_readable() {
+async fn view_is_readable() {
     let entry = || {
         NewEntry::new(b"{\"name\":\"Ada\"}".to_vec(), Expiry::after(std::time::Duration::MAX))
             .owner(owner("Zoë"))
@@ -135,7 +135,7 @@ async fn the_view_is_readable() {
 /// Two namespaces share the connections, and nothing else; the tables of the second are created
 /// when it is opened.
 #[tokio::test]
-async fn a_second_namespace_has_its_own_tables() {
+async fn namespaces_have_their_own_tables() {
     let url = sqlite_url("within");
     let shop = SqliteStore::open(&url, "shop").await.expect("it opens");
     let entry = NewEntry::new(b"value".to_vec(), Expiry::idle(std::time::Duration::from_secs(60)));
@@ -159,7 +159,7 @@ async fn a_second_namespace_has_its_own_tables() {
 
 /// No name that is made of the longest namespace is longer than a database allows.
 #[tokio::test]
-async fn the_longest_namespace_fits() {
+async fn longest_namespace_fits() {
     let longest = "n".repeat(kvolt_cache::Namespace::MAX_LEN);
     let server = Postgres::builder().fsync(false).start();
     let store = PostgresStore::open(&server.url(), &longest).await.expect("it opens");

@@ -3,7 +3,8 @@
 
 mod support;
 
-use std::sync::OnceLock;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use kvolt_cache::codec::Json;
@@ -14,7 +15,7 @@ use kvolt_testkit::Fixture;
 use kvolt_testkit::conformance::broken_laws_on_a_real_clock;
 use tokio::runtime::Runtime;
 
-use support::shifted::Within;
+use support::shifted::Reopen;
 use support::{CLEANS_EVERY, sqlite_url, unique};
 
 /// The runtime of all laws, which lives as long as the process.
@@ -26,20 +27,38 @@ fn runtime() -> &'static Runtime {
     })
 }
 
-/// A store that `open` opens, with a near cache.
+/// A store that `open` opens, with its URL; with a near cache.
 #[derive(Clone)]
-struct Near<O>(O);
+struct Near<O> {
+    open: O,
+    /// By namespace.
+    urls: Arc<Mutex<HashMap<String, String>>>,
+}
+
+impl<O> Near<O> {
+    fn new(open: O) -> Self {
+        Self { open, urls: Arc::default() }
+    }
+}
 
 impl<O, F, S> Fixture for Near<O>
 where
     O: Fn() -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = S> + Send,
-    S: Within + ChangeFeed,
+    F: Future<Output = (S, String)> + Send,
+    S: Reopen + ChangeFeed,
 {
     type Store = NearCache<String, Encoded<String, S, Json>>;
 
     async fn store(&self) -> Self::Store {
-        near((self.0)().await).await
+        let (store, url) = (self.open)().await;
+        self.urls.lock().unwrap().insert(store.namespace().to_string(), url);
+        near(store).await
+    }
+
+    async fn peer(&self, store: &Self::Store) -> Option<Self::Store> {
+        let store = store.store().store();
+        let url = self.urls.lock().unwrap().get(store.namespace().as_str())?.clone();
+        Some(near(store.reopen(&url).await).await)
     }
 
     async fn neighbour(&self, store: &Self::Store) -> Option<Self::Store> {
@@ -89,18 +108,19 @@ fn all_laws_hold_with_a_near_cache_on_postgresql() {
         async move {
             let builder = PostgresStore::builder(&url, &unique("laws"));
             let builder = builder.timeout(Duration::from_secs(20)).max_connections(6);
-            builder.clean_every(CLEANS_EVERY).open().await.unwrap()
+            (builder.clean_every(CLEANS_EVERY).open().await.unwrap(), url)
         }
     };
-    assert_eq!(broken_laws_on_a_real_clock(&Near(open), 12), []);
+    assert_eq!(broken_laws_on_a_real_clock(&Near::new(open), 12), []);
 }
 
 #[test]
 fn all_laws_hold_with_a_near_cache_on_sqlite() {
     let open = || async {
-        let builder = SqliteStore::builder(&sqlite_url("near"), &unique("laws"));
+        let url = sqlite_url("near");
+        let builder = SqliteStore::builder(&url, &unique("laws"));
         let builder = builder.timeout(Duration::from_secs(20));
-        builder.clean_every(CLEANS_EVERY).open().await.unwrap()
+        (builder.clean_every(CLEANS_EVERY).open().await.unwrap(), url)
     };
-    assert_eq!(broken_laws_on_a_real_clock(&Near(open), 12), []);
+    assert_eq!(broken_laws_on_a_real_clock(&Near::new(open), 12), []);
 }

@@ -33,7 +33,7 @@ kvolt_testkit::conformance_suite!(
 );
 
 #[tokio::test]
-async fn the_url_can_say_that_there_is_a_pooler() {
+async fn url_can_declare_a_pooler() {
     let url = servers().1.url();
     let mark = if url.contains('?') { '&' } else { '?' };
     let url = format!("{url}{mark}pooled_by_transactions=true");
@@ -50,7 +50,7 @@ async fn the_url_can_say_that_there_is_a_pooler() {
 }
 
 #[tokio::test]
-async fn an_undeclared_pooler_is_named_in_the_error() {
+async fn undeclared_pooler_is_named_in_the_error() {
     let pooler = PgBouncer::with_pool_size(&servers().0, 1);
     let open = async || {
         PostgresStore::builder(&pooler.url(), "pooled_unsaid").clean_every(None).open().await

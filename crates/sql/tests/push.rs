@@ -1,4 +1,4 @@
-//! What PostgreSQL pushes to near caches.
+//! Pushed changes on PostgreSQL.
 
 mod support;
 
@@ -9,7 +9,7 @@ use kvolt_cache::{Key, Store};
 use kvolt_servers::{Postgres, Proxy};
 use kvolt_sql::PostgresStore;
 use support::pushing::{
-    Told, entry, no_beat_overtakes_a_change, pushes_every_change, pushes_no_slide_and_no_expiry,
+    Notice, entry, no_beat_overtakes_a_change, pushes_every_change, pushes_no_slide_and_no_expiry,
     watch, watched,
 };
 use support::unique;
@@ -25,7 +25,7 @@ async fn open(namespace: &str) -> PostgresStore {
 }
 
 #[tokio::test]
-async fn every_change_is_pushed_before_the_next_beat() {
+async fn changes_are_pushed_before_confirmation() {
     let name = unique("push");
     let table = format!("{name}_sessions");
     let by_hand = async |sql: &'static str| server().psql(&sql.replace("{t}", &table));
@@ -52,7 +52,7 @@ async fn changes_of_a_replica_session_are_pushed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn beats_overtake_nothing() {
+async fn confirmations_overtake_no_change() {
     no_beat_overtakes_a_change(open(&unique("push")).await).await;
 }
 
@@ -70,11 +70,11 @@ async fn deletions_by_hand_are_pushed() {
     assert!(recorder.has(&key));
     server().psql(&format!("TRUNCATE {table}"));
     recorder.beat().await;
-    assert!(recorder.told().contains(&Told::All), "whatever there was");
+    assert!(recorder.notices().contains(&Notice::All), "whatever there was");
 }
 
 #[tokio::test]
-async fn many_removals_at_once_are_all() {
+async fn many_removals_report_everything_changed() {
     let name = unique("push");
     let (table, store) = (format!("{name}_sessions"), open(&name).await);
     let recorder = watched(&store).await;
@@ -83,14 +83,16 @@ async fn many_removals_at_once_are_all() {
          SELECT sha256(n::text::bytea), n, '', 0, 9000000000000 FROM generate_series(1, 1500) n"
     ));
     recorder.beat().await;
-    let named = recorder.told().iter().filter(|told| matches!(told, Told::Changed(_))).count();
+    let named =
+        recorder.notices().iter().filter(|notice| matches!(notice, Notice::Changed(_))).count();
     assert_eq!(named, 1_500, "each that was made");
     recorder.forget();
     store.clear().await.expect("it works");
     recorder.beat().await;
-    let changes = recorder.told();
-    let changes: Vec<_> = changes.iter().filter(|told| !matches!(told, Told::Heard(..))).collect();
-    assert_eq!(changes, [&Told::All]);
+    let changes = recorder.notices();
+    let changes: Vec<_> =
+        changes.iter().filter(|notice| !matches!(notice, Notice::Confirmed(..))).collect();
+    assert_eq!(changes, [&Notice::All]);
 }
 
 #[tokio::test]
@@ -100,14 +102,14 @@ async fn store_time_is_the_servers_clock() {
     recorder.forget();
     recorder.beat().await;
     let after = server().psql("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint");
-    let told = recorder.told();
-    let Some(Told::Heard(_, time)) = told.last() else { panic!("it was heard") };
+    let notices = recorder.notices();
+    let Some(Notice::Confirmed(_, time)) = notices.last() else { panic!("it was confirmed") };
     let between = before.parse().unwrap()..=after.parse().unwrap();
     assert!(between.contains(&time.as_millis()), "{time:?} is in {between:?}");
 }
 
 #[tokio::test]
-async fn a_listener_that_is_cut_off_ends() {
+async fn disconnected_feed_ends() {
     let proxy = Proxy::to(server().port());
     let builder = PostgresStore::builder(&proxy.url(&server().url()), &unique("push"));
     let store = builder.timeout(Duration::from_secs(1)).open().await.expect("it opens");
@@ -120,14 +122,17 @@ async fn a_listener_that_is_cut_off_ends() {
         proxy.restore();
         let (recorder, watching) = watch(&store);
         recorder.beat().await;
-        assert!(recorder.told().contains(&Told::All), "what was missed may have been anything");
+        assert!(
+            recorder.notices().contains(&Notice::All),
+            "what was missed may have been anything"
+        );
         watching.abort();
     }
 }
 
-/// A listener on another server than the one that entries are read from would hear of no change.
+/// A feed from another server than the one that answers reads would push no change.
 #[tokio::test]
-async fn a_listener_on_another_server_is_not_believed() {
+async fn feed_from_another_server_is_rejected() {
     let other = Postgres::builder().fsync(false).start();
     let name = unique("push");
     let builder = PostgresStore::builder(&server().url(), &name).listen_url(&other.url());
@@ -136,7 +141,10 @@ async fn a_listener_on_another_server_is_not_believed() {
     let error = timeout(Duration::from_secs(5), watching).await.expect("it ends");
     let error = error.expect("it does not panic");
     assert!(error.is_unavailable() && error.to_string().contains("another server"), "{error}");
-    assert!(!recorder.told().iter().any(|told| matches!(told, Told::Heard(..))), "no beat counts");
+    assert!(
+        !recorder.notices().iter().any(|notice| matches!(notice, Notice::Confirmed(..))),
+        "no beat counts"
+    );
 }
 
 /// Programs that start at once create the triggers once, and a store without a near cache none.

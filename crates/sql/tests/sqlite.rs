@@ -16,7 +16,7 @@ kvolt_testkit::conformance_suite!(
     tokio::test(flavor = "multi_thread", worker_threads = 2)
 );
 
-/// A store that encrypts encodes anew for each key.
+/// A store that encrypts encodes a value for its key.
 mod encrypted_values {
     use super::*;
 
@@ -27,6 +27,6 @@ mod encrypted_values {
 }
 
 #[tokio::test]
-async fn deadlines_are_kept_as_time_goes_by() {
+async fn deadlines_follow_the_real_clock() {
     obeys_the_clock(open().await.0).await;
 }

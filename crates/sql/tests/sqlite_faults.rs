@@ -41,7 +41,7 @@ fn assert_misconfigured<S>(opened: Result<S, Error>, about: &str) {
 }
 
 #[tokio::test]
-async fn a_new_file_is_private() {
+async fn new_file_is_private() {
     let url = sqlite_url("mode");
     let store = open(&url).await.expect("it opens");
     let _ = store.insert(Key::of("key"), entry(1)).await.expect("it works");
@@ -55,7 +55,7 @@ async fn a_new_file_is_private() {
 }
 
 #[tokio::test]
-async fn impossible_paths_are_refused() {
+async fn invalid_paths_are_rejected() {
     let folder = folder("places");
     fs::write(folder.join("text"), "no database, but more than a hundred bytes. ".repeat(100))
         .unwrap();
@@ -79,7 +79,7 @@ async fn impossible_paths_are_refused() {
 }
 
 #[tokio::test]
-async fn a_path_is_enough() {
+async fn path_suffices_as_url() {
     let path = folder("path").join("sessions.db").display().to_string();
     for url in [path.clone(), format!("sqlite:{path}"), format!("sqlite://{path}")] {
         let store = SqliteStore::builder(&url, "shop").timeout(Duration::MAX);
@@ -90,7 +90,7 @@ async fn a_path_is_enough() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_full() {
+async fn full_file_rejects_only_new_entries() {
     let url = sqlite_url("full");
     let builder = SqliteStore::builder(&url, "shop").max_file_size(200_000);
     let store = builder.synchronous(Synchronous::Normal).open().await.expect("it opens");
@@ -115,7 +115,7 @@ async fn a_file_that_is_full() {
 }
 
 #[tokio::test]
-async fn a_file_that_another_program_has_locked() {
+async fn locked_file_is_unavailable() {
     let url = sqlite_url("locked");
     let store = open(&url).await.expect("it opens");
     let key = Key::of("key");
@@ -131,7 +131,7 @@ async fn a_file_that_another_program_has_locked() {
 }
 
 #[tokio::test]
-async fn two_programs_on_one_file_see_each_other_s_changes() {
+async fn two_programs_share_one_file() {
     let url = sqlite_url("two");
     let (one, other) = (open(&url).await.expect("it opens"), open(&url).await.expect("it opens"));
     for number in 0..50 {
@@ -144,7 +144,7 @@ async fn two_programs_on_one_file_see_each_other_s_changes() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_damaged() {
+async fn damaged_file_is_reported() {
     let url = sqlite_url("damaged");
     let store = open(&url).await.expect("it opens");
     for number in 0..200 {
@@ -162,7 +162,7 @@ async fn a_file_that_is_damaged() {
 
 /// A row with an owner that can't be read is an error of its own, and hides no other.
 #[tokio::test]
-async fn a_row_that_is_damaged() {
+async fn damaged_row_is_reported() {
     let url = sqlite_url("row");
     let store = open(&url).await.expect("it opens");
     let (bad, good) = (Key::of("bad"), Key::of("good"));
@@ -190,11 +190,11 @@ async fn a_row_that_is_damaged() {
     assert_eq!(remove(&store, &bad).await.ok(), Some(RemoveOutcome::Removed));
 }
 
-/// Rights don't bind the superuser, so another program opens the file, as `nobody`.
+/// Permissions don't bind the superuser, so another program opens the file, as the user `nobody`.
 const AS_NOBODY: &str = "KVOLT_TEST_AS_NOBODY";
 
 #[test]
-fn a_file_that_may_only_be_read() {
+fn read_only_file_is_reported() {
     let Ok(url) = std::env::var(AS_NOBODY) else {
         let url = sqlite_url("rights");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -204,7 +204,7 @@ fn a_file_that_may_only_be_read() {
         let program = file.with_file_name("test");
         fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
         let mut child = Command::new(program);
-        child.args(["--exact", "a_file_that_may_only_be_read"]).env(AS_NOBODY, &url);
+        child.args(["--exact", "read_only_file_is_reported"]).env(AS_NOBODY, &url);
         if fs::metadata(&file).unwrap().uid() == 0 {
             child.uid(65_534).gid(65_534).current_dir("/");
         }

@@ -1,4 +1,4 @@
-//! What SQLite pushes to near caches.
+//! Pushed changes on SQLite.
 
 mod support;
 
@@ -7,7 +7,7 @@ use std::time::Duration;
 use kvolt_cache::{Key, Store};
 use kvolt_sql::SqliteStore;
 use support::pushing::{
-    Told, entry, no_beat_overtakes_a_change, pushes_every_change, pushes_no_slide_and_no_expiry,
+    Notice, entry, no_beat_overtakes_a_change, pushes_every_change, pushes_no_slide_and_no_expiry,
     watch, watched,
 };
 use support::{sqlite, sqlite_url};
@@ -17,7 +17,7 @@ async fn open(url: &str) -> SqliteStore {
 }
 
 #[tokio::test]
-async fn every_change_is_pushed_before_the_next_beat() {
+async fn changes_are_pushed_before_confirmation() {
     let url = sqlite_url("push");
     let by_hand = async |sql: &'static str| {
         sqlite(&url, &sql.replace("{t}", "shop_sessions").replace("'by hand'", "x'00'")).await
@@ -33,14 +33,14 @@ async fn slides_and_expiries_are_not_pushed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn beats_overtake_nothing() {
+async fn confirmations_overtake_no_change() {
     no_beat_overtakes_a_change(open(&sqlite_url("push")).await).await;
 }
 
 /// By another program on the same file, too. Where the log has lost a change, everything may have
 /// changed.
 #[tokio::test]
-async fn a_gap_in_the_log_is_everything() {
+async fn gap_in_the_log_reports_everything_changed() {
     let url = sqlite_url("push");
     let (one, other) = (open(&url).await, open(&url).await);
     let recorder = watched(&one).await;
@@ -55,12 +55,12 @@ async fn a_gap_in_the_log_is_everything() {
         sqlite(&url, &sql).await;
         sqlite(&url, "DELETE FROM shop_sessions_changes").await;
         recorder.beat().await;
-        assert!(recorder.told().contains(&Told::All), "{lost}");
+        assert!(recorder.notices().contains(&Notice::All), "{lost}");
     }
 }
 
 #[tokio::test]
-async fn the_log_is_created_once_and_bounded() {
+async fn log_is_created_once_and_bounded() {
     let url = sqlite_url("push");
     let store = open(&url).await;
     let mut recorders = Vec::new();
@@ -77,7 +77,7 @@ async fn the_log_is_created_once_and_bounded() {
     assert_eq!(sqlite(&url, count).await, "10000");
     for recorder in &recorders {
         recorder.beat().await;
-        assert!(recorder.told().contains(&Told::All));
+        assert!(recorder.notices().contains(&Notice::All));
     }
     store.clear().await.expect("it works");
 }

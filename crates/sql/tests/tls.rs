@@ -1,4 +1,4 @@
-//! Connections that nobody can read, to the server that is meant.
+//! Encrypted connections to the right server.
 
 mod support;
 
@@ -15,7 +15,7 @@ async fn works<S: Store<Vec<u8>>>(store: S) {
 }
 
 #[tokio::test]
-async fn postgresql_by_its_certificate() {
+async fn postgresql_is_checked_by_certificate() {
     let (ours, theirs) = (Certificates::new(), Certificates::new());
     let server = Postgres::builder().fsync(false).tls(&ours).start();
     let (plain, _) = server.url().split_once('?').map(|(a, b)| (a.to_owned(), b.len())).unwrap();
@@ -32,7 +32,7 @@ async fn postgresql_by_its_certificate() {
 }
 
 #[tokio::test]
-async fn postgresql_that_asks_for_a_certificate() {
+async fn postgresql_may_ask_for_a_certificate() {
     let certificates = Certificates::new();
     let server = Postgres::builder().fsync(false).mutual_tls(&certificates).start();
     let error = PostgresStore::open(&server.url(), "shop").await.expect_err("it asks for one");
@@ -43,7 +43,7 @@ async fn postgresql_that_asks_for_a_certificate() {
 }
 
 #[tokio::test]
-async fn mariadb_by_its_certificate() {
+async fn mariadb_is_checked_by_certificate() {
     let (ours, theirs) = (Certificates::new(), Certificates::new());
     let server = MariaDb::builder().fsync(false).tls(&ours).start();
     let url = server.url();

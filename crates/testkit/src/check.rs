@@ -283,7 +283,7 @@ impl<'a, S: Store<String>> Check<'a, S> {
         age: Option<Duration>,
     ) -> NewEntry<String> {
         let value = self.value();
-        let Some(age) = age else { return NewEntry::new(value, expiry).owner(owner) };
+        let Some(age) = age else { return NewEntry::new(value, expiry).maybe_owner(owner) };
         let now = self.now();
         let mut created = now.saturating_sub(age);
         // No two entries of one owner are of the same age.

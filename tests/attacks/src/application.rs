@@ -1,4 +1,4 @@
-//! The application that is attacked over HTTP.
+//! The application that the attacks call over HTTP.
 
 use axum::Router;
 use axum::extract::Path;
@@ -8,10 +8,10 @@ use http::StatusCode;
 use http::header::CACHE_CONTROL;
 use kvolt_middleware::{Result, Session, SessionHandle, Sessions};
 
-use crate::account;
+use crate::account_routes;
 use crate::user::{User, guest, signed_in};
 
-/// Its routes: some that need a session, some that merely know about one, some without a layer.
+/// Routes that require a session, and routes that use one if it exists.
 pub fn router(sessions: Sessions<User>) -> Router {
     let needed = Router::new()
         .route("/profile", get(profile).post(profile))
@@ -41,7 +41,7 @@ pub fn router(sessions: Sessions<User>) -> Router {
         .merge(known)
         .merge(strict)
         .merge(polled)
-        .merge(account::routes(&sessions))
+        .merge(account_routes::routes(&sessions))
         .route("/nested/login/{name}", post(login).route_layer(within).route_layer(around))
         .with_state(sessions)
 }
@@ -54,18 +54,20 @@ async fn home(session: Option<Session<User>>) -> String {
     session.map_or_else(|| String::from("nobody"), |session| session.name.clone())
 }
 
-/// A handler that says what it must not.
+/// Claims that a private page may be cached.
 async fn cacheable(session: Session<User>) -> impl IntoResponse {
     ([(CACHE_CONTROL, "public, max-age=600")], session.name.clone())
 }
 
-async fn login(Path(name): Path<String>, handle: SessionHandle<User>) -> Result<impl IntoResponse> {
-    Ok((handle.login(signed_in(&name)).await?, "in"))
+async fn login(Path(name): Path<String>, handle: SessionHandle<User>) -> Result<&'static str> {
+    handle.login(signed_in(&name)).await?;
+    Ok("in")
 }
 
-/// A visitor who has signed in nowhere fills a basket.
-async fn visit(Path(bytes): Path<usize>, handle: SessionHandle<User>) -> Result<impl IntoResponse> {
-    Ok((handle.login(guest("x".repeat(bytes))).await?, "welcome"))
+/// Creates a session for a visitor, with data.
+async fn visit(Path(bytes): Path<usize>, handle: SessionHandle<User>) -> Result<&'static str> {
+    handle.login(guest("x".repeat(bytes))).await?;
+    Ok("welcome")
 }
 
 async fn counted(session: Session<User>) -> String {
@@ -73,7 +75,7 @@ async fn counted(session: Session<User>) -> String {
 }
 
 async fn count(mut session: Session<User>) -> Result<String> {
-    let session = session.update(|user| user.count += 1).await?;
+    session.update(|user| user.count += 1).await?;
     Ok(session.count.to_string())
 }
 
@@ -82,8 +84,9 @@ async fn note(Path(bytes): Path<usize>, mut session: Session<User>) -> Result<&'
     Ok("noted")
 }
 
-async fn rotate(session: Session<User>) -> Result<impl IntoResponse> {
-    Ok((session.rotate().await?, "rotated"))
+async fn rotate(session: Session<User>) -> Result<&'static str> {
+    session.rotate().await?;
+    Ok("rotated")
 }
 
 async fn rotate_and_fail(session: Session<User>) -> Result<StatusCode> {
@@ -91,20 +94,24 @@ async fn rotate_and_fail(session: Session<User>) -> Result<StatusCode> {
     Ok(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
-/// What belongs to a change of the password: the others end, and this one gets another token.
-async fn change_password(session: Session<User>) -> Result<impl IntoResponse> {
+/// Ends the other sessions, and gives this one a new token.
+async fn change_password(session: Session<User>) -> Result<String> {
     let others = session.revoke_others().await?;
-    Ok((session.rotate().await?, others.to_string()))
+    session.rotate().await?;
+    Ok(others.to_string())
 }
 
-async fn revoke_all(session: Session<User>) -> Result<impl IntoResponse> {
-    Ok((session.revoke_all().await?, "all out"))
+async fn revoke_all(session: Session<User>) -> Result<&'static str> {
+    session.revoke_all().await?;
+    Ok("all out")
 }
 
-async fn logout(session: Session<User>) -> Result<impl IntoResponse> {
-    Ok((session.logout().await?, "out"))
+async fn logout(session: Session<User>) -> Result<&'static str> {
+    session.logout().await?;
+    Ok("out")
 }
 
-async fn handle_logout(handle: SessionHandle<User>) -> Result<impl IntoResponse> {
-    Ok((handle.logout().await?, "out"))
+async fn handle_logout(handle: SessionHandle<User>) -> Result<&'static str> {
+    handle.logout().await?;
+    Ok("out")
 }

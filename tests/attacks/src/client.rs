@@ -6,10 +6,10 @@ use http_body_util::BodyExt;
 use kvolt_session::Token;
 use tower::ServiceExt;
 
+use crate::deployment::Server;
 use crate::jar::Jar;
-use crate::stage::Server;
 
-/// A browser: an application that it talks to, and a jar.
+/// A browser: an application to talk to, and a cookie jar.
 #[derive(Debug, Clone)]
 pub struct Client {
     app: Router,
@@ -17,36 +17,36 @@ pub struct Client {
     pub jar: Jar,
 }
 
-/// The cookie that the application gives.
+/// The name of the application's cookie.
 pub(crate) const COOKIE_NAME: &str = "__Host-session_id";
 
 impl Client {
-    /// One that has nothing yet.
+    /// A client without cookies.
     pub fn new(app: Router) -> Self {
         Self { app, jar: Jar::default() }
     }
 
-    /// The same application, for somebody else.
+    /// A client of the same application, without cookies.
     pub fn other(&self) -> Self {
         Self::new(self.app.clone())
     }
 
-    /// The same application, with another jar.
+    /// A client of the same application, with other cookies.
     pub fn with(&self, jar: Jar) -> Self {
         Self { app: self.app.clone(), jar }
     }
 
-    /// The same application, with this as its cookie.
+    /// A client of the same application, with this value as its cookie.
     pub fn presenting(&self, value: &str) -> Self {
         self.with(Jar::with(COOKIE_NAME, value))
     }
 
-    /// The same jar, sent to another server: a load balancer does that.
+    /// A client with the same cookies at another server, as behind a load balancer.
     pub fn at(&self, server: &Server) -> Self {
         Self { jar: self.jar.clone(), ..server.client() }
     }
 
-    /// The token in its jar.
+    /// The token in the jar.
     pub fn token(&self) -> Option<Token> {
         self.jar.value().and_then(Token::parse)
     }
@@ -86,7 +86,7 @@ impl Client {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request.body(Body::from(body)).expect("the request is one");
+        let request = request.body(Body::from(body)).expect("a valid request");
         let Ok(response) = self.app.clone().oneshot(request).await;
         for header in response.headers().get_all(SET_COOKIE) {
             self.jar.set(path, header.to_str().expect("a cookie is ASCII"));
@@ -95,7 +95,7 @@ impl Client {
     }
 }
 
-/// What came back.
+/// A response.
 #[derive(Debug)]
 pub struct Answer {
     /// The status.
@@ -108,19 +108,19 @@ pub struct Answer {
 impl Answer {
     async fn read(response: Response<Body>) -> Self {
         let (parts, body) = response.into_parts();
-        let bytes = body.collect().await.expect("the body is there").to_bytes();
+        let bytes = body.collect().await.expect("a complete body").to_bytes();
         let text = String::from_utf8_lossy(&bytes).into_owned();
         Self { status: parts.status, text, head: Response::from_parts(parts, ()) }
     }
 
-    /// A header that is there once.
+    /// The header with this name; `None` if it is absent.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.head.headers().get(name).map(|value| value.to_str().expect("it is ASCII"))
+        self.head.headers().get(name).map(|value| value.to_str().expect("ASCII"))
     }
 
-    /// The cookies that it sets or removes.
+    /// The values of `Set-Cookie`.
     pub fn set_cookies(&self) -> Vec<&str> {
         let cookies = self.head.headers().get_all(SET_COOKIE).iter();
-        cookies.map(|value| value.to_str().expect("it is ASCII")).collect()
+        cookies.map(|value| value.to_str().expect("ASCII")).collect()
     }
 }

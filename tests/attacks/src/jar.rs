@@ -1,5 +1,5 @@
-/// What a browser keeps of the cookies of one host (RFC 6265bis, section 5): by name, domain and
-/// path, and sent where the path matches.
+/// A browser's cookies for one host (RFC 6265bis, section 5): by name, domain and path, sent if the
+/// path matches.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Jar(Vec<Cookie>);
 
@@ -13,13 +13,13 @@ struct Cookie {
 }
 
 impl Jar {
-    /// A jar with one cookie, as an attacker fills it.
+    /// A jar with one cookie, as an attacker plants it.
     pub fn with(name: &str, value: &str) -> Self {
         let (name, value) = (name.to_owned(), value.to_owned());
         Self(vec![Cookie { name, value, domain: None, path: "/".to_owned(), secure: true }])
     }
 
-    /// Does what a `Set-Cookie` header says that came over HTTPS with the answer to this path.
+    /// Applies a `Set-Cookie` header of a response to this path, received over HTTPS.
     pub fn set(&mut self, request_path: &str, header: &str) {
         let mut parts = header.split(';').map(str::trim);
         let Some((name, value)) = parts.next().and_then(|pair| pair.split_once('=')) else {
@@ -48,7 +48,7 @@ impl Jar {
             (&other.name, &other.domain, &other.path)
                 != (&cookie.name, &cookie.domain, &cookie.path)
         });
-        // `Max-Age` takes precedence. Of dates, only the one that stands for the past is known here.
+        // `Max-Age` takes precedence. Of dates, only the epoch is recognised.
         let is_over = match max_age {
             Some(seconds) => seconds <= 0,
             None => expires.is_some_and(|date| date.contains("1970")),
@@ -67,12 +67,12 @@ impl Jar {
         (!pairs.is_empty()).then(|| pairs.join("; "))
     }
 
-    /// Whether it has nothing.
+    /// Whether it has no cookies.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The value of the only cookie, if there is one.
+    /// The value of the only cookie; `None` without one.
     pub fn value(&self) -> Option<&str> {
         match &self.0[..] {
             [cookie] => Some(&cookie.value),

@@ -1,19 +1,19 @@
 #![doc = include_str!("../README.md")]
 
-mod account;
+mod account_routes;
 mod application;
 pub mod attacks;
 mod client;
-mod gated;
+mod deployment;
+mod faulty_push_store;
 mod jar;
-mod stage;
+mod recording_listener;
 mod suite;
-mod told;
 mod user;
 
 pub use application::router;
 pub use client::{Answer, Client};
-pub use gated::Collisions;
+pub use deployment::{Deployment, Server};
+pub use faulty_push_store::Collisions;
 pub use jar::Jar;
-pub use stage::{Server, Stage};
 pub use user::{User, guest, signed_in};

@@ -1,118 +1,118 @@
-/// Makes a test of each attack, on the stage that a function opens.
+/// Makes a test of each attack, on the deployment that a function opens.
 ///
-/// A line for each row of `SECURITY.md`'s table, in its order; the README has the whole of it. Then
-/// those on what an account needs around its login.
+/// The order is that of the table in `SECURITY.md`. The README maps each row to its attacks. The
+/// attacks on what an account has around its login follow.
 #[macro_export]
 macro_rules! attacks {
     ($open:expr) => {
         $crate::attacks!(@each $open;
-            a_deleted_session_is_not_restored_by_a_save_in_flight
-            a_request_in_flight_across_a_logout_changes_nothing_and_gets_no_cookie
-            an_expired_session_is_not_restored_by_a_save_in_flight
+            deleted_session_is_not_restored_by_a_save_in_flight
+            request_in_flight_across_a_logout_gets_no_cookie
+            expired_session_is_not_restored_by_a_save_in_flight
             slide_in_flight_restores_nothing
 
-            of_two_writers_at_once_neither_is_lost
-            an_update_in_flight_across_a_rotation_is_kept_or_told
+            parallel_updates_are_all_kept
+            update_across_a_rotation_is_kept_or_reported
 
-            an_id_that_collides_overwrites_nobody
-            insertion_to_a_taken_key_changes_nothing
+            colliding_id_overwrites_no_session
+            insertion_to_an_occupied_key_is_refused
 
-            a_jar_saved_before_a_sign_in_is_worth_nothing_after_it
-            a_jar_saved_before_a_change_of_user_is_worth_nothing_after_it
+            cookies_are_invalid_after_a_sign_in
+            cookies_are_invalid_after_a_change_of_user
 
-            a_token_that_the_client_chose_is_never_adopted
-            a_thousand_unknown_ids_and_a_thousand_logouts_of_nobody_store_nothing
+            chosen_token_is_never_adopted
+            unknown_ids_and_logouts_create_no_entry
 
-            a_dump_of_the_store_holds_no_token
-            a_stored_key_presented_as_a_token_is_refused
+            dump_of_the_store_contains_no_token
+            stored_key_is_refused_as_a_token
 
-            an_idle_session_ends_and_no_call_brings_it_back
-            nothing_that_is_done_with_a_session_moves_its_end
-            looking_does_not_keep_a_session_alive
+            idle_session_ends_and_stays_ended
+            no_operation_moves_the_absolute_end
+            peek_does_not_extend_a_session
 
-            a_session_takes_no_more_than_its_bound_and_says_so
+            session_above_the_size_limit_is_an_error
 
-            a_form_token_does_not_survive_a_login
+            form_token_does_not_survive_a_login
 
-            what_depends_on_a_session_is_kept_by_no_cache
-            the_cookie_is_secure_behind_a_proxy_that_ends_tls
-            a_logout_from_a_nested_path_empties_a_real_jar
+            response_with_a_session_is_not_cached
+            cookie_is_secure_behind_a_tls_proxy
+            logout_from_a_nested_path_clears_the_cookie
 
-            two_thousand_tokens_differ_and_use_the_whole_alphabet_at_every_place
+            tokens_differ_at_every_position
 
-            a_change_of_the_password_ends_the_others_and_renews_this_one
-            owners_whose_names_are_alike_do_not_reach_each_other
+            changed_password_ends_the_other_sessions
+            owners_with_similar_names_are_separate
 
-            one_sign_in_too_many_is_refused_or_ends_the_oldest
-            the_limit_of_sessions_is_exact_with_two_hundred_sign_ins_at_once
-            ending_all_during_two_hundred_sign_ins_leaves_nothing_that_came_before_it
+            sign_in_above_the_limit_is_refused_or_ends_the_oldest
+            session_limit_is_exact_with_two_hundred_sign_ins
+            revoking_all_during_sign_ins_leaves_no_older_session
 
-            two_applications_on_one_server_never_meet
+            applications_on_one_server_are_separate
             copied_entry_is_unknown_under_any_other_key
-            what_is_no_token_never_reaches_the_store
+            malformed_token_never_reaches_the_store
 
-            an_outage_and_its_end_leave_the_data_unharmed
-            a_lost_answer_is_an_error_and_nothing_is_half_done
-            a_session_that_can_not_be_decoded_is_not_written_over
+            outage_changes_no_session
+            lost_answer_is_an_error
+            undecodable_session_is_not_overwritten
 
-            after_a_rotation_the_old_token_is_refused
-            a_new_token_reaches_the_client_also_when_its_handler_fails
-            a_rotation_that_fails_or_is_given_up_leaves_exactly_one_session
+            old_token_is_refused_after_a_rotation
+            new_token_reaches_the_client_when_its_handler_fails
+            failed_rotation_leaves_one_session
 
-            a_logout_on_one_server_is_one_on_the_other
-            a_copy_that_is_fetched_across_a_logout_revives_nothing
-            a_logout_that_nobody_is_told_of_is_seen_within_the_bound
-            a_token_made_of_the_name_of_other_data_is_unknown
-            who_has_a_session_that_can_not_be_decoded_signs_in_and_out
+            logout_on_one_server_is_a_logout_on_all
+            copy_fetched_across_a_logout_is_not_used
+            logout_without_notification_is_seen_within_the_bound
+            token_for_other_data_is_unknown
+            client_with_an_undecodable_session_signs_in_and_out
             unreadable_session_hides_no_other_and_can_be_ended
 
-            // What a public id, and a store that others write to, are good for.
-            id_alone_does_nothing_to_a_session
-            login_with_a_strangers_id_signs_no_stranger_out
-            id_alone_keeps_no_session_alive
-            junk_for_a_known_id_is_read_once_and_not_decoded
+            // Attackers with an id, and with write access to the store.
+            id_alone_has_no_effect
+            login_with_a_stranger_s_id_ends_no_session
+            id_alone_does_not_extend_a_session
+            wrong_secret_costs_one_read_and_no_decoding
             store_writer_makes_no_session_immortal
             store_writer_gives_no_session_to_another_owner
 
             // Around the login.
-            a_sensitive_act_is_refused_to_a_session_that_is_stale_or_too_low
-            of_proofs_at_once_none_lowers_anything
-            a_proof_that_comes_too_late_is_told_and_lifts_nothing
+            sensitive_action_needs_a_fresh_and_strong_session
+            parallel_reauthentications_lower_no_level
+            late_reauthentication_is_an_error
 
-            a_replaced_token_is_refused_after_its_grace_and_told_of
-            earlier_token_is_a_reuse_however_old_it_is
-            with_the_reuse_of_a_token_thief_and_owner_are_both_out
-            within_the_grace_both_tokens_work_and_there_is_one_successor
-            a_replaced_token_keeps_nothing_alive
-            a_replaced_token_ends_nothing_and_changes_nothing
+            replaced_token_is_refused_and_reported
+            old_token_is_a_reuse_at_any_age
+            reused_token_signs_out_thief_and_owner
+            both_tokens_work_during_the_grace
+            replaced_token_does_not_extend_the_session
+            replaced_token_changes_no_session
 
-            a_session_from_before_a_change_of_the_account_is_refused
-            a_change_of_the_credentials_ends_the_others_and_renews_this_one
-            a_change_of_the_credentials_that_comes_too_late_is_told
+            session_is_refused_after_a_change_of_the_account
+            changed_credentials_end_the_other_sessions
+            late_change_of_credentials_is_an_error
 
-            two_hundred_visitors_never_make_more_than_the_bound
-            a_basket_that_is_filled_during_the_sign_in_loses_nothing
-            nothing_of_one_user_goes_to_another
-            an_anonymous_session_opens_no_protected_route
+            visitors_never_exceed_the_limit
+            basket_filled_during_the_sign_in_loses_no_item
+            data_of_one_user_never_reaches_another
+            anonymous_session_opens_no_protected_route
 
-            a_connection_that_stays_open_ends_with_its_session
-            a_logout_elsewhere_closes_an_open_connection_soon
-            an_open_connection_follows_a_change_of_the_token
-            an_outage_ends_no_open_connection_and_hides_no_end
+            open_connection_ends_with_its_session
+            remote_logout_closes_an_open_connection
+            open_connection_survives_a_rotation
+            outage_ends_no_open_connection
 
-            each_message_is_read_by_exactly_one_of_thirty_readers
+            message_is_read_by_one_of_thirty_readers
 
-            an_administrator_finds_all_and_ends_one_or_everybody
+            administrator_finds_and_ends_every_session
 
-            a_remembered_cookie_is_kept_no_longer_than_its_session
-            a_remembered_session_ends_on_the_server_though_its_cookie_is_there
+            remembered_cookie_lasts_as_long_as_its_session
+            remembered_session_ends_before_a_kept_cookie
         );
     };
     (@each $open:expr; $($name:ident)*) => { $(
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $name() {
-            if let Some(stage) = $open.await {
-                $crate::attacks::$name(&stage).await;
+            if let Some(deployment) = $open.await {
+                $crate::attacks::$name(&deployment).await;
             }
         }
     )* };

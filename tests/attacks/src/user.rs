@@ -4,21 +4,21 @@ use std::sync::{Mutex, PoisonError};
 use kvolt_session::NewSession;
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// What the application keeps in a session.
+/// The application's data in a session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct User {
-    /// Who it is.
+    /// The name of the user.
     pub name: String,
-    /// How often something was counted.
+    /// A counter.
     pub count: u32,
-    /// What was written down.
+    /// Free text.
     pub note: String,
 }
 
-/// How often the data of users was decoded whose names begin with `counted`.
+/// Counts how often a user's data is decoded, for names that start with `counted`.
 static DECODED: Mutex<Option<HashMap<String, usize>>> = Mutex::new(None);
 
-/// How often the data of this user was decoded, whose name begins with `counted`.
+/// How often the data of this user was decoded. The name starts with `counted`.
 pub(crate) fn decoded(name: &str) -> usize {
     let decoded = DECODED.lock().unwrap_or_else(PoisonError::into_inner);
     decoded.as_ref().and_then(|decoded| decoded.get(name)).copied().unwrap_or_default()
@@ -42,23 +42,23 @@ impl<'de> Deserialize<'de> for User {
 }
 
 impl User {
-    /// Somebody who has done nothing yet.
+    /// A new user.
     pub fn new(name: &str) -> Self {
         Self { name: name.to_owned(), count: 0, note: String::new() }
     }
 
-    /// Puts something into the basket, which is written down in the note.
+    /// Adds an item to the basket, which is in the note.
     pub(crate) fn put(&mut self, item: &str) {
         self.note.extend([item, " "]);
     }
 }
 
-/// A session for somebody who has signed in.
+/// A session for a signed-in user.
 pub fn signed_in(name: &str) -> NewSession<User> {
     NewSession::new(User::new(name)).owner(name)
 }
 
-/// A session for a visitor of whom nothing is known.
+/// A session for an unknown visitor.
 pub fn guest(note: String) -> NewSession<User> {
     NewSession::new(User { note, ..User::new("guest") })
 }

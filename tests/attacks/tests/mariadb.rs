@@ -1,3 +1,3 @@
 //! Every attack on MariaDB.
 
-kvolt_attacks::attacks!(kvolt_attacks::Stage::mariadb());
+kvolt_attacks::attacks!(kvolt_attacks::Deployment::mariadb());

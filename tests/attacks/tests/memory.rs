@@ -1,3 +1,3 @@
 //! Every attack on the store in memory.
 
-kvolt_attacks::attacks!(kvolt_attacks::Stage::memory());
+kvolt_attacks::attacks!(kvolt_attacks::Deployment::memory());

@@ -1,3 +1,3 @@
 //! Every attack on PostgreSQL.
 
-kvolt_attacks::attacks!(kvolt_attacks::Stage::postgres());
+kvolt_attacks::attacks!(kvolt_attacks::Deployment::postgres());

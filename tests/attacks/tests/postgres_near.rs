@@ -1,3 +1,3 @@
 //! Every attack on PostgreSQL with a near cache in each server.
 
-kvolt_attacks::attacks!(kvolt_attacks::Stage::postgres_near());
+kvolt_attacks::attacks!(kvolt_attacks::Deployment::postgres_near());

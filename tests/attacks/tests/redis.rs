@@ -1,3 +1,3 @@
 //! Every attack on Redis.
 
-kvolt_attacks::attacks!(kvolt_attacks::Stage::redis());
+kvolt_attacks::attacks!(kvolt_attacks::Deployment::redis());

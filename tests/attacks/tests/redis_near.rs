@@ -1,3 +1,3 @@
 //! Every attack on Redis with a near cache in each server.
 
-kvolt_attacks::attacks!(kvolt_attacks::Stage::redis_near());
+kvolt_attacks::attacks!(kvolt_attacks::Deployment::redis_near());

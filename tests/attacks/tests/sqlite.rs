@@ -1,3 +1,3 @@
 //! Every attack on SQLite.
 
-kvolt_attacks::attacks!(kvolt_attacks::Stage::sqlite());
+kvolt_attacks::attacks!(kvolt_attacks::Deployment::sqlite());

@@ -1,208 +1,212 @@
-//! What was done, when, and what came of it.
+//! The record of a run: operations, their times and their outcomes, and the injected
+//! faults.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// The number of a session: it is part of its data, and never used twice.
+/// Number of a session; part of its data, and never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Birth(pub u32);
+pub struct SessionNo(pub u32);
 
-/// The number of a token. A session has one after the other.
+/// Number of a token. A session has several tokens, one after the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TokenNo(pub u32);
 
-/// The number of a public id, which a session has for as long as it lives.
+/// Number of a public id. A session keeps its id while it lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IdNo(pub u32);
 
-/// The number of an owner.
+/// Number of an owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OwnerNo(pub u32);
 
-/// The number of an update, never used twice.
+/// Number of an update; never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UpdateNo(pub u32);
 
 /// Everything that happened in one run.
 #[derive(Debug, Clone, Default)]
 pub struct History {
-    /// What the clients did, in the order of invocation.
+    /// Operations of the clients, ordered by invocation.
     pub ops: Vec<Op>,
-    /// What was done to the servers.
-    pub faults: Vec<Fault>,
+    /// Faults injected into the servers.
+    pub faults: Vec<FaultPeriod>,
 }
 
 /// One operation of a client.
 #[derive(Debug, Clone)]
 pub struct Op {
-    /// Who did it.
+    /// Number of the client.
     pub client: u16,
-    /// The server process that did it for them.
+    /// Number of the server process that performed it.
     pub server: u16,
-    /// Nanoseconds from the origin to the call.
+    /// Start of the call, in nanoseconds since the origin.
     pub invoked: u64,
-    /// Nanoseconds from the origin to the answer, the error, or the end of the waiting.
+    /// Time of the answer, the error or the timeout, in nanoseconds since the origin.
     pub returned: u64,
-    /// What was asked for.
+    /// The requested operation.
     pub call: Call,
-    /// What came of it.
+    /// Its outcome.
     pub outcome: Outcome,
 }
 
-/// What was asked for.
+/// A requested operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Call {
-    /// Makes a session.
+    /// Creates a session.
     Create {
-        /// The number of the session.
-        birth: Birth,
-        /// Whose it is.
+        /// Number of the session.
+        session_no: SessionNo,
+        /// Its owner.
         owner: Option<OwnerNo>,
     },
-    /// Makes a session in the place of the one that a token leads to.
+    /// Creates a session that replaces the session of a token.
     Login {
-        /// The token of the session to be ended.
+        /// Token of the replaced session.
         old: TokenNo,
-        /// The number of the new session.
-        birth: Birth,
-        /// Whose it is.
+        /// Number of the new session.
+        session_no: SessionNo,
+        /// Its owner.
         owner: Option<OwnerNo>,
     },
     /// Reads a session.
     Read {
-        /// By this token.
+        /// Token of the session.
         token: TokenNo,
-        /// How.
+        /// Kind of access.
         access: Reading,
     },
-    /// Appends a number to a session's ledger.
+    /// Appends an update number to a session's ledger.
     Update {
-        /// By this token.
+        /// Token of the session.
         token: TokenNo,
         /// The number.
         update: UpdateNo,
     },
-    /// Gives a session another token.
+    /// Replaces a session's token.
     Rotate {
-        /// The token to be replaced.
+        /// The token to replace.
         token: TokenNo,
-        /// Whether it is accepted for a while longer.
+        /// Whether it stays valid for a grace period.
         grace: bool,
     },
-    /// Ends a session.
-    Destroy {
-        /// By this token.
+    /// Ends a session by its token.
+    Logout {
+        /// Token of the session.
         token: TokenNo,
     },
-    /// Ends one of an owner's sessions.
-    End {
-        /// Whose.
+    /// Ends one of an owner's sessions by its id.
+    Revoke {
+        /// The owner.
         owner: OwnerNo,
-        /// Which, by its public id.
+        /// Public id of the session.
         id: IdNo,
     },
-    /// Ends all sessions of an owner but this one.
-    EndOthers {
-        /// The token of the one that stays.
+    /// Ends all other sessions of an owner.
+    RevokeOthers {
+        /// Token of the session to keep.
         token: TokenNo,
     },
     /// Ends all sessions of an owner.
-    EndAll {
-        /// Whose.
+    RevokeOwner {
+        /// The owner.
         owner: OwnerNo,
     },
     /// Lists an owner's sessions.
     List {
-        /// Whose.
+        /// The owner.
         owner: OwnerNo,
     },
 }
 
-/// How a session is read.
+/// Kind of read access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reading {
-    /// It counts as use.
+    /// Counts as use and extends the session.
     Slide,
-    /// It does not.
+    /// Does not count as use.
     Peek,
-    /// It does not, and no copy may answer.
+    /// Does not count as use, and bypasses near caches.
     Strict,
 }
 
-/// What came of a call.
+/// Outcome of a call.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
-    /// It was answered.
+    /// The call was answered.
     Done(Answer),
-    /// It failed: what was asked for is done, or not, or will be done at some time from its invocation on.
+    /// The call failed: it took effect, or not, or it may take effect at any time after its
+    /// invocation.
     Failed(String),
-    /// Nobody waited for it any longer; what [`Failed`](Self::Failed) says holds here too.
+    /// The client's timeout expired. The call may or may not take effect, as with
+    /// [`Failed`](Self::Failed).
     CutOff,
 }
 
-/// What was answered.
+/// Answer to a call.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Answer {
-    /// A new token: of a creation, a login or a rotation.
+    /// A new token, after a creation, a login or a rotation.
     Token {
         /// The token.
         token: TokenNo,
-        /// The public id that it names.
+        /// The public id in it.
         id: IdNo,
     },
-    /// The token had been rotated, and there is a successor.
+    /// The token was already rotated and has a successor.
     AlreadyRotated,
-    /// There is no such session.
+    /// No such session exists.
     Absent,
-    /// The session, as it was read or updated.
+    /// The session as read or updated.
     Seen(Seen),
-    /// Whether there was a session to be ended.
+    /// Whether a session was ended.
     Ended(bool),
-    /// How many sessions were ended.
+    /// Number of sessions ended.
     EndedMany(usize),
     /// The owner's sessions.
     Listed(Vec<Seen>),
 }
 
-/// A session as it was shown to a client.
+/// A session as returned to a client.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Seen {
     /// Its public id.
     pub id: IdNo,
     /// Its number.
-    pub birth: Birth,
-    /// Whose it is.
+    pub session_no: SessionNo,
+    /// Its owner.
     pub owner: Option<OwnerNo>,
     /// Its ledger.
     pub updates: Arc<[UpdateNo]>,
 }
 
-/// Something that was done to a server.
+/// A fault and its time span.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Fault {
-    /// What, in a word or two.
-    pub what: String,
-    /// When it began.
+pub struct FaultPeriod {
+    /// Short name of the fault.
+    pub name: String,
+    /// Start, in nanoseconds since the origin.
     pub from: u64,
-    /// When everything had been put right again.
+    /// Time of full recovery, in nanoseconds since the origin.
     pub to: u64,
-    /// What the engine may lose by it.
+    /// Possible losses of the engine.
     pub may_lose: MayLose,
 }
 
-/// What an engine may lose by a fault.
+/// Possible losses of an engine in a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MayLose {
-    /// Nothing that anybody has seen.
+    /// Nothing that any client has seen.
     Nothing,
-    /// What others saw a moment before and nobody was told to be done: it was not yet on the disk.
+    /// Changes that other clients saw shortly before and that were not acknowledged,
+    /// because they were not yet on disk.
     Unacknowledged,
-    /// What it acknowledged shortly before.
+    /// Changes acknowledged shortly before.
     Recent,
 }
 
 impl Op {
-    /// The answer, if one came.
+    /// Returns the answer, if one was received.
     pub fn answer(&self) -> Option<&Answer> {
         match &self.outcome {
             Outcome::Done(answer) => Some(answer),
@@ -210,12 +214,12 @@ impl Op {
         }
     }
 
-    /// Whether it may or may not have taken effect.
+    /// Returns whether it is unknown if the call took effect.
     pub fn is_unknown(&self) -> bool {
         self.answer().is_none()
     }
 
-    /// The sessions that were shown in the answer.
+    /// Returns the sessions in the answer.
     pub fn seen(&self) -> &[Seen] {
         match self.answer() {
             Some(Answer::Seen(seen)) => std::slice::from_ref(seen),
@@ -224,14 +228,14 @@ impl Op {
         }
     }
 
-    /// The latest moment at which it may have taken effect.
+    /// Returns the latest time at which the call may have taken effect.
     pub fn effective_until(&self) -> u64 {
         if self.is_unknown() { u64::MAX } else { self.returned }
     }
 }
 
 impl Call {
-    /// In a word.
+    /// Returns the name of the call.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Create { .. } => "create",
@@ -242,26 +246,27 @@ impl Call {
             Self::Update { .. } => "update",
             Self::Rotate { grace: false, .. } => "rotate",
             Self::Rotate { grace: true, .. } => "rotate+",
-            Self::Destroy { .. } => "destroy",
-            Self::End { .. } => "end",
-            Self::EndOthers { .. } => "revoke_others",
-            Self::EndAll { .. } => "revoke_owner",
+            Self::Logout { .. } => "logout",
+            Self::Revoke { .. } => "revoke_owned",
+            Self::RevokeOthers { .. } => "revoke_others",
+            Self::RevokeOwner { .. } => "revoke_owner",
             Self::List { .. } => "list",
         }
     }
 
-    /// The token by which it asks for one session.
+    /// Returns the token that identifies the call's session.
     pub const fn token(&self) -> Option<TokenNo> {
         match self {
             Self::Login { old: token, .. }
             | Self::Read { token, .. }
             | Self::Update { token, .. }
             | Self::Rotate { token, .. }
-            | Self::Destroy { token }
-            | Self::EndOthers { token } => Some(*token),
-            Self::Create { .. } | Self::End { .. } | Self::EndAll { .. } | Self::List { .. } => {
-                None
-            }
+            | Self::Logout { token }
+            | Self::RevokeOthers { token } => Some(*token),
+            Self::Create { .. }
+            | Self::Revoke { .. }
+            | Self::RevokeOwner { .. }
+            | Self::List { .. } => None,
         }
     }
 }
@@ -283,18 +288,20 @@ impl fmt::Display for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = self.name();
         match self {
-            Self::Create { birth, owner } => write!(f, "{name} {birth}{}", Of(*owner)),
-            Self::Login { old, birth, owner } => {
-                write!(f, "{name} {birth}{} over {old}", Of(*owner))
+            Self::Create { session_no, owner } => {
+                write!(f, "{name} {session_no}{}", OfOwner(*owner))
             }
-            Self::Read { token, .. } | Self::Destroy { token } => write!(f, "{name} by {token}"),
+            Self::Login { old, session_no, owner } => {
+                write!(f, "{name} {session_no}{} over {old}", OfOwner(*owner))
+            }
+            Self::Read { token, .. } | Self::Logout { token } => write!(f, "{name} by {token}"),
             Self::Update { token, update } => write!(f, "{name} by {token} with {update}"),
             Self::Rotate { token, grace } => {
                 write!(f, "rotate {token} {}", if *grace { "with grace" } else { "without grace" })
             }
-            Self::End { owner, id } => write!(f, "{name} {id} of {owner}"),
-            Self::EndOthers { token } => write!(f, "{name} than {token}'s"),
-            Self::EndAll { owner } | Self::List { owner } => write!(f, "{name} of {owner}"),
+            Self::Revoke { owner, id } => write!(f, "{name} {id} of {owner}"),
+            Self::RevokeOthers { token } => write!(f, "{name} except {token}'s"),
+            Self::RevokeOwner { owner } | Self::List { owner } => write!(f, "{name} of {owner}"),
         }
     }
 }
@@ -317,12 +324,12 @@ impl fmt::Display for Answer {
     }
 }
 
-/// How many of a ledger's numbers are printed: the last ones tell most.
+/// Number of ledger entries printed; the last ones are the most useful.
 const UPDATES_SHOWN: usize = 6;
 
 impl fmt::Display for Seen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} at {}{} [", self.birth, self.id, Of(self.owner))?;
+        write!(f, "{} at {}{} [", self.session_no, self.id, OfOwner(self.owner))?;
         let hidden = self.updates.len().saturating_sub(UPDATES_SHOWN);
         if hidden > 0 {
             write!(f, "{hidden} more")?;
@@ -332,15 +339,15 @@ impl fmt::Display for Seen {
     }
 }
 
-struct Of(Option<OwnerNo>);
+struct OfOwner(Option<OwnerNo>);
 
-impl fmt::Display for Of {
+impl fmt::Display for OfOwner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.map_or(Ok(()), |owner| write!(f, " of {owner}"))
     }
 }
 
-macro_rules! lettered {
+macro_rules! display_with_prefix {
     ($($number:ident $letter:literal;)+) => {
         $(impl fmt::Display for $number {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -350,8 +357,8 @@ macro_rules! lettered {
     };
 }
 
-lettered! {
-    Birth "session ";
+display_with_prefix! {
+    SessionNo "session ";
     TokenNo "token ";
     IdNo "id ";
     OwnerNo "owner ";

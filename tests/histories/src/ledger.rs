@@ -1,10 +1,10 @@
 use serde::{Deserialize, Serialize};
 
-/// The data of a session: which it is, and every update that it has had, in their order.
+/// The data of a session: its number, and all its updates in order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ledger {
-    /// The number of the session.
-    pub birth: u32,
-    /// The numbers of the updates.
+    /// Number of the session.
+    pub session_no: u32,
+    /// Numbers of the updates.
     pub updates: Vec<u32>,
 }

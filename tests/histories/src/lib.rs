@@ -1,27 +1,27 @@
-//! Histories of concurrent operations on session stores while their servers are
-//! hurt, and a checker that says whether the promises of KVolt held.
+//! Histories of concurrent operations on session stores under fault injection, and a
+//! checker for KVolt's promises.
 //!
-//! [`record`] lets many clients work on a few sessions of a few owners, so that
-//! they collide, while a [`Disturber`] kills, pauses and cuts off the servers;
-//! [`check`](checker::check) reads the [`History`] of it.
+//! [`record`] runs many clients on a few sessions of a few owners, so that they conflict,
+//! while a [`FaultInjector`] kills, pauses and disconnects the servers.
+//! [`check`](checker::check) then checks the [`History`].
 
 pub mod checker;
 mod clients;
-mod disturb;
+mod fault_injector;
 pub mod history;
 mod ledger;
-mod moment;
+mod origin;
 mod process;
 mod random;
 mod recorder;
 pub mod stores;
 mod summary;
-mod world;
+mod workload;
 
-pub use disturb::{Disturber, Hurt, Rhythm};
+pub use fault_injector::{Fault, FaultInjector, Schedule};
 pub use history::History;
 pub use ledger::Ledger;
-pub use moment::Origin;
+pub use origin::Origin;
 pub use process::Process;
 pub use random::Random;
 pub use recorder::{Plan, Recording, record};

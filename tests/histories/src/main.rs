@@ -1,5 +1,5 @@
-//! Runs clients on a store while its servers are hurt, and says whether its promises held.
-#![expect(clippy::print_stdout, reason = "what it prints is what it is for")]
+//! Runs clients on a store under fault injection, and reports whether its promises held.
+#![expect(clippy::print_stdout, reason = "the output is the purpose of this program")]
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -13,17 +13,17 @@ Usage: kvolt-histories --store STORE [--seconds N] [--seed S] [--clients N] [--n
 
   --store STORE      memory, redis, redis-sentinel, redis-cluster, postgres,
                      mariadb or sqlite
-  --seconds N        how long the clients work (20)
-  --seed S           from which all that is random comes (another each time, printed)
-  --clients N        how many work at once (24)
-  --ops N            end earlier, after so many operations (2000000)
-  --near-cache TIME  with a near cache of this bound in each process, such as 1s or 200ms
-  --wait-replicas N  acknowledge a change when so many replicas have it (Redis)
-  --only FAULT       of one server: kill -9, stop, pause, cut, blackhole, replies held
-                     or connections dropped, and nothing else
-  --calm             hurt nobody
+  --seconds N        duration of the run (default: 20)
+  --seed S           seed of all random choices (default: the process id, printed)
+  --clients N        number of concurrent clients (default: 24)
+  --ops N            maximum number of operations (default: 2000000)
+  --near-cache TIME  use a near cache with this bound in each process, such as 1s or 200ms
+  --wait-replicas N  number of replicas that must have a change before it is acknowledged (Redis)
+  --only FAULT       the only fault of a single server: kill -9, stop, pause, cut, blackhole,
+                     replies held or connections dropped
+  --calm             inject no faults
 
-Ends with 1 if a promise was broken, or the store did not recover.";
+Exits with 1 if a promise was broken or the store did not recover.";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -59,7 +59,7 @@ async fn run(options: Options) -> Result<bool, String> {
         "--store {store}{near} --wait-replicas {wait_replicas} --seconds {seconds} --seed {seed} --clients {clients}"
     );
     let setup = open(store, store_options).await?;
-    let recording = record(setup.processes, &plan, Some(setup.disturber)).await;
+    let recording = record(setup.processes, &plan, Some(setup.injector)).await;
     let summary = Summary::of(&recording);
     let report = check(&recording.history, &setup.rules);
     println!("{summary}{report}");
@@ -77,11 +77,12 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
     };
     while let Some(name) = args.next() {
         if name == "--calm" {
-            plan.calm = true;
+            plan.without_faults = true;
             continue;
         }
-        let value = args.next().ok_or_else(|| format!("{name} wants a value"))?;
-        let number = || value.parse::<u64>().map_err(|_| format!("{name}: {value} is no number"));
+        let value = args.next().ok_or_else(|| format!("{name} requires a value"))?;
+        let number =
+            || value.parse::<u64>().map_err(|_| format!("{name}: {value} is not a number"));
         match name.as_str() {
             "--store" => store = Some(value.parse()?),
             "--near-cache" => store_options.near_cache = Some(time(&value)?),
@@ -91,11 +92,11 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
             "--seed" => plan.seed = number()?,
             "--clients" => plan.clients = number()? as usize,
             "--ops" => plan.ops_max = number()? as usize,
-            _ => return Err(format!("there is no option {name}")),
+            _ => return Err(format!("unknown option {name}")),
         }
     }
     plan.bound = store_options.near_cache.unwrap_or_default() + Duration::from_millis(50);
-    let store = store.ok_or("--store is wanted")?;
+    let store = store.ok_or("--store is required")?;
     Ok(Options { store, store_options, plan })
 }
 
@@ -105,6 +106,6 @@ fn time(text: &str) -> Result<Duration, String> {
         None => (text.trim_end_matches('s'), 1_000),
     };
     let number: u64 =
-        number.parse().map_err(|_| format!("{text} is no time such as 1s or 200ms"))?;
+        number.parse().map_err(|_| format!("{text} is not a time such as 1s or 200ms"))?;
     Ok(Duration::from_millis(number * unit))
 }

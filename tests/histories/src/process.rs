@@ -6,24 +6,26 @@ use kvolt_session::{Manager, Record, Result};
 
 use crate::Ledger;
 
-/// Sessions live longer than any run, so that none ends by itself.
+/// Longer than any run, so that no session expires.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(3_600);
 
-/// One server process of the application: it has its own connections to the store, and perhaps a near cache.
+/// A server process of the application, with its own connections to the store and an
+/// optional near cache.
 #[derive(Clone)]
 pub struct Process {
-    /// It rotates tokens without a grace.
+    /// Rotates tokens without a grace period.
     pub(crate) strict: Manager<Ledger>,
-    /// It rotates tokens with one.
+    /// Rotates tokens with a grace period.
     pub(crate) graceful: Manager<Ledger>,
 }
 
 impl Process {
-    /// A process on a store, and with this grace for the rotations that have one.
+    /// Creates a process on a store, with this grace period for graceful rotations.
     ///
     /// # Errors
     ///
-    /// Misconfigured, for a grace longer than an hour.
+    /// Returns an error if the grace period is longer than an hour
+    /// ([`kvolt_session::Error::is_misconfigured`]).
     pub fn new(store: impl Store<Record<Ledger>>, grace: Duration) -> Result<Self> {
         let store = AnyStore::new(store);
         let manager = |grace| {

@@ -1,4 +1,4 @@
-//! Lets the clients work, and writes down what happened.
+//! Runs the clients and records the history.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,38 +7,38 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::clients::Client;
-use crate::disturb::{self, Disturber};
+use crate::fault_injector::{self, FaultInjector};
 use crate::history::{History, Op, OwnerNo, Reading};
-use crate::world::{Known, World};
+use crate::workload::{KnownToken, Workload};
 use crate::{Origin, Process, Random};
 
-/// How a run is to be.
+/// Parameters of a run.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// From which all that is random comes.
+    /// Seed of all random choices.
     pub seed: u64,
-    /// How many clients work at once.
+    /// Number of concurrent clients.
     pub clients: usize,
-    /// For how long.
+    /// Duration of the run.
     pub time: Duration,
-    /// At most so many operations.
+    /// Maximum number of operations.
     pub ops_max: usize,
-    /// How many owners have sessions at a time.
+    /// Number of owners with sessions at a time.
     pub owners: usize,
-    /// How many sessions are worked on at a time.
+    /// Number of sessions in use at a time.
     pub sessions: usize,
-    /// How long a client waits for an answer: at least, and at most.
-    pub patience: (Duration, Duration),
-    /// One in so many questions is given up almost at once, in the midst of whatever it was doing;
-    /// none if not set.
-    pub hasty_one_in: Option<usize>,
-    /// How long a client pauses after an answer, at most.
+    /// Minimum and maximum of a client's timeout.
+    pub timeout_range: (Duration, Duration),
+    /// One in this many operations gets a very short timeout, which interrupts it at an
+    /// arbitrary step; `None` for no short timeouts.
+    pub short_timeout_one_in: Option<usize>,
+    /// Maximum pause of a client after an answer.
     pub pause_max: Duration,
-    /// How long the store may take until it answers again after the last fault.
-    pub settle_max: Duration,
-    /// Whether nobody is hurt; then the disturber only keeps its servers.
-    pub calm: bool,
-    /// How long to wait before everything is read back: the bound of a near cache.
+    /// Maximum time for the store to recover after the last fault.
+    pub recovery_max: Duration,
+    /// Whether to inject no faults; the injector then only keeps its servers alive.
+    pub without_faults: bool,
+    /// Wait before the final reads: the bound of a near cache.
     pub bound: Duration,
 }
 
@@ -51,53 +51,53 @@ impl Default for Plan {
             ops_max: 200_000,
             owners: 3,
             sessions: 7,
-            patience: (Duration::from_millis(100), Duration::from_millis(1_500)),
-            hasty_one_in: Some(40),
+            timeout_range: (Duration::from_millis(100), Duration::from_millis(1_500)),
+            short_timeout_one_in: Some(40),
             pause_max: Duration::from_micros(200),
-            settle_max: Duration::from_secs(60),
-            calm: false,
+            recovery_max: Duration::from_secs(60),
+            without_faults: false,
             bound: Duration::ZERO,
         }
     }
 }
 
-/// What a run left.
+/// Result of a run.
 #[derive(Debug)]
 pub struct Recording {
-    /// What happened.
+    /// The recorded history.
     pub history: History,
-    /// How long it took after the last fault until every process had its answers again;
-    /// `None` if one never had.
-    pub settled_after: Option<Duration>,
-    /// How many questions of the final reading were not answered.
+    /// Time from the last fault until every process received answers; `None` if one never
+    /// did.
+    pub recovered_after: Option<Duration>,
+    /// Number of final reads without an answer.
     pub unread: usize,
-    /// Where the final reading begins in the history.
+    /// Time at which the final reads began.
     pub read_back_from: u64,
 }
 
-/// How often a question of the final reading is asked before it counts as not answered.
+/// Number of attempts for each final read.
 const MAX_ATTEMPTS: usize = 5;
 
-/// How many tokens are read back at the most, the youngest.
+/// Maximum number of tokens read at the end; the newest ones are read.
 const MAX_TOKENS: usize = 30_000;
 
-/// How many read at once at the end.
+/// Number of concurrent readers at the end.
 const READERS: usize = 16;
 
-/// Runs the clients on the processes, beside a disturber if there is one, and
-/// reads everything back when all is healed.
+/// Runs the clients on the processes, with the optional fault injector, and reads every
+/// session after the servers have recovered.
 pub async fn record(
     processes: Vec<Process>,
     plan: &Plan,
-    disturber: Option<Box<dyn Disturber>>,
+    injector: Option<Box<dyn FaultInjector>>,
 ) -> Recording {
-    let world = Arc::new(World::new(plan.sessions, plan.owners, plan.ops_max));
+    let workload = Arc::new(Workload::new(plan.sessions, plan.owners, plan.ops_max));
     let origin = Origin::now();
-    let recorder = Recorder { world, processes: processes.into(), origin, plan };
+    let recorder = Recorder { workload, processes: processes.into(), origin, plan };
     let mut history = History::default();
-    let disturbing = disturber.map(|disturber| {
-        let (world, plan) = (Arc::clone(&recorder.world), plan.clone());
-        tokio::task::spawn_blocking(move || disturb::run(disturber, &world, origin, &plan))
+    let injecting = injector.map(|injector| {
+        let (workload, plan) = (Arc::clone(&recorder.workload), plan.clone());
+        tokio::task::spawn_blocking(move || fault_injector::run(injector, &workload, origin, &plan))
     });
     let mut clients = JoinSet::new();
     for number in 0..plan.clients {
@@ -107,33 +107,33 @@ pub async fn record(
     tokio::pin!(time);
     loop {
         tokio::select! {
-            () = &mut time, if !recorder.world.is_over() => recorder.world.end(),
+            () = &mut time, if !recorder.workload.is_over() => recorder.workload.end(),
             joined = clients.join_next() => match joined {
-                Some(ops) => history.ops.extend(done(ops)),
+                Some(ops) => history.ops.extend(join_result(ops)),
                 None => break,
             },
         }
     }
     let mut servers = None;
-    if let Some(disturbing) = disturbing {
-        let (disturber, faults) = done(disturbing.await);
+    if let Some(injecting) = injecting {
+        let (injector, faults) = join_result(injecting.await);
         history.faults = faults;
-        servers = Some(disturber);
+        servers = Some(injector);
     }
     let healed = origin.elapsed();
-    let settled = recorder.settle(&mut history.ops).await;
-    let settled_after =
-        settled.then(|| Duration::from_nanos(origin.elapsed().saturating_sub(healed)));
+    let recovered = recorder.wait_until_recovered(&mut history.ops).await;
+    let recovered_after =
+        recovered.then(|| Duration::from_nanos(origin.elapsed().saturating_sub(healed)));
     sleep(plan.bound).await;
     let read_back_from = origin.elapsed();
-    let unread = if settled { recorder.read_back(&mut history.ops).await } else { usize::MAX };
+    let unread = if recovered { recorder.read_back(&mut history.ops).await } else { usize::MAX };
     drop(servers);
     history.ops.sort_by_key(|op| op.invoked);
-    Recording { history, settled_after, unread, read_back_from }
+    Recording { history, recovered_after, unread, read_back_from }
 }
 
 struct Recorder<'a> {
-    world: Arc<World>,
+    workload: Arc<Workload>,
     processes: Arc<[Process]>,
     origin: Origin,
     plan: &'a Plan,
@@ -143,52 +143,54 @@ impl Recorder<'_> {
     fn client(&self, number: u16) -> Client {
         Client {
             number,
-            world: Arc::clone(&self.world),
+            workload: Arc::clone(&self.workload),
             processes: Arc::clone(&self.processes),
             origin: self.origin,
             random: Random::new(self.plan.seed, u64::from(number)),
-            patience: self.plan.patience,
-            hasty_one_in: self.plan.hasty_one_in,
-            is_troubled: false,
+            timeout_range: self.plan.timeout_range,
+            short_timeout_one_in: self.plan.short_timeout_one_in,
+            last_call_failed: false,
             ops: Vec::new(),
         }
     }
 
-    /// Waits until every process gets answers.
-    async fn settle(&self, ops: &mut Vec<Op>) -> bool {
-        let until = self.origin.elapsed().saturating_add(self.plan.settle_max.as_nanos() as u64);
+    /// Waits until every process receives answers.
+    async fn wait_until_recovered(&self, ops: &mut Vec<Op>) -> bool {
+        let until = self.origin.elapsed().saturating_add(self.plan.recovery_max.as_nanos() as u64);
         let mut client = self.client(self.plan.clients as u16);
-        client.hasty_one_in = None;
-        let mut settled = true;
+        client.short_timeout_one_in = None;
+        let mut recovered = true;
         for server in 0..self.processes.len() {
             while !client.list_back(server, OwnerNo(0)).await {
                 if self.origin.elapsed() > until {
-                    settled = false;
+                    recovered = false;
                     break;
                 }
                 sleep(Duration::from_millis(20)).await;
             }
         }
         ops.append(&mut client.ops);
-        settled
+        recovered
     }
 
-    /// Reads every token and lists every owner; says how often there was no answer.
+    /// Reads every token and lists every owner; returns the number of calls without an
+    /// answer.
     async fn read_back(&self, ops: &mut Vec<Op>) -> usize {
-        let tokens = self.world.tokens();
-        let tokens: Arc<[Known]> = tokens[tokens.len().saturating_sub(MAX_TOKENS)..].into();
-        let owners = self.world.owners();
+        let tokens = self.workload.tokens();
+        let tokens: Arc<[KnownToken]> = tokens[tokens.len().saturating_sub(MAX_TOKENS)..].into();
+        let owners = self.workload.owners();
         let mut readers = JoinSet::new();
         for reader in 0..READERS {
             let mut client = self.client((self.plan.clients + 1 + reader) as u16);
-            // What a client could be kept waiting for in the run it may be kept waiting for now.
-            client.patience = (Duration::from_secs(10), Duration::from_secs(10));
-            client.hasty_one_in = None;
+            // At least as long as any call could take during the run.
+            client.timeout_range = (Duration::from_secs(10), Duration::from_secs(10));
+            client.short_timeout_one_in = None;
             let (tokens, servers) = (Arc::clone(&tokens), self.processes.len());
             readers.spawn(async move {
                 let mut unread = 0;
                 for (number, known) in tokens.iter().enumerate().skip(reader).step_by(READERS) {
-                    // Copies have been given the time that they may take, so any access is to find the truth.
+                    // The bound of the near caches has passed, so any access must return
+                    // the current state.
                     let access = [Reading::Strict, Reading::Peek][number / READERS % 2];
                     let mut read = false;
                     for attempt in 0..MAX_ATTEMPTS {
@@ -217,7 +219,7 @@ impl Recorder<'_> {
         }
         let mut unread = 0;
         while let Some(reader) = readers.join_next().await {
-            let (read, without) = done(reader);
+            let (read, without) = join_result(reader);
             ops.extend(read);
             unread += without;
         }
@@ -225,7 +227,7 @@ impl Recorder<'_> {
     }
 }
 
-/// A client that panics is a bug of this program, and no run goes on with it.
-fn done<T>(joined: Result<T, tokio::task::JoinError>) -> T {
+/// Unwraps a task's result: a panic in a client is a bug in this program.
+fn join_result<T>(joined: Result<T, tokio::task::JoinError>) -> T {
     joined.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }

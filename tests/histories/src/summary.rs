@@ -1,25 +1,25 @@
-//! What a run was like, in numbers.
+//! Statistics of a run.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
 use crate::Recording;
-use crate::history::{Answer, Fault, History, Outcome};
+use crate::history::{Answer, FaultPeriod, History, Outcome};
 
 /// Operations by kind and outcome, faults, outages and recoveries.
 #[derive(Debug)]
 pub struct Summary {
-    /// How many operations there were.
+    /// Number of operations.
     pub ops: usize,
     by_call: BTreeMap<&'static str, Outcomes>,
     errors: BTreeMap<String, usize>,
-    /// For each sort of fault, each time from its end until every process had had an answer to
-    /// something that was asked after it; `None` where the next fault came before.
+    /// For each kind of fault, the times from its end until every process had received an
+    /// answer to a later call; `None` if the next fault came first.
     faults: BTreeMap<String, Vec<Option<Duration>>>,
-    /// The longest time in which no operation at all was answered, during the run.
+    /// The longest time without any answer during the run.
     pub longest_outage: Duration,
-    settled_after: Option<Duration>,
+    recovered_after: Option<Duration>,
     unread: usize,
 }
 
@@ -31,11 +31,11 @@ struct Outcomes {
     cut_off: usize,
 }
 
-/// How many sorts of errors are printed.
+/// Maximum number of error kinds printed.
 const ERRORS_SHOWN: usize = 8;
 
 impl Summary {
-    /// Counts what was recorded.
+    /// Summarizes a recording.
     pub fn of(recording: &Recording) -> Self {
         let history = &recording.history;
         let mut by_call: BTreeMap<&'static str, Outcomes> = BTreeMap::new();
@@ -56,7 +56,7 @@ impl Summary {
         for (number, fault) in history.faults.iter().enumerate() {
             let next = history.faults.get(number + 1).map_or(u64::MAX, |next| next.from);
             let recovery = recovery(history, fault, next);
-            faults.entry(fault.what.clone()).or_default().push(recovery);
+            faults.entry(fault.name.clone()).or_default().push(recovery);
         }
         let run = history.ops.iter().filter(|op| op.invoked < recording.read_back_from);
         let mut answers: Vec<u64> =
@@ -69,22 +69,22 @@ impl Summary {
             errors,
             faults,
             longest_outage: Duration::from_nanos(longest),
-            settled_after: recording.settled_after,
+            recovered_after: recording.recovered_after,
             unread: recording.unread,
         }
     }
 
-    /// Whether the store answered again at the end, and everything could be read back.
+    /// Returns whether the store recovered at the end and all final reads were answered.
     pub fn has_recovered(&self) -> bool {
-        self.settled_after.is_some() && self.unread == 0
+        self.recovered_after.is_some() && self.unread == 0
     }
 
-    /// How many faults there were.
+    /// Returns the number of faults.
     pub fn faults(&self) -> usize {
         self.faults.values().map(Vec::len).sum()
     }
 
-    /// How many operations were answered.
+    /// Returns the number of answered operations.
     pub fn answered(&self) -> usize {
         self.by_call.values().map(|outcomes| outcomes.found + outcomes.absent).sum()
     }
@@ -115,21 +115,21 @@ impl fmt::Display for Summary {
             let mut known: Vec<Duration> = recoveries.iter().copied().flatten().collect();
             known.sort_unstable();
             if let (Some(median), Some(longest)) = (known.get(known.len() / 2), known.last()) {
-                write!(f, "; all processes had answers {median:.1?} after it (median), ")?;
-                write!(f, "{longest:.1?} at the latest")?;
+                write!(f, "; all processes received answers {median:.1?} after it (median), ")?;
+                write!(f, "{longest:.1?} (maximum)")?;
             }
             match recoveries.len() - known.len() {
                 0 => writeln!(f)?,
-                others => writeln!(f, "; {others} times the next fault came before")?,
+                others => writeln!(f, "; {others} times the next fault came first")?,
             }
         }
         if self.faults.is_empty() {
             writeln!(f, "fault: none")?;
         }
-        writeln!(f, "longest time without any answer: {:.1?}", self.longest_outage)?;
-        match self.settled_after {
-            Some(time) => writeln!(f, "all processes had answers {time:.1?} after the run")?,
-            None => writeln!(f, "NOT RECOVERED: a process got no answer any more")?,
+        writeln!(f, "longest time without an answer: {:.1?}", self.longest_outage)?;
+        match self.recovered_after {
+            Some(time) => writeln!(f, "all processes received answers {time:.1?} after the run")?,
+            None => writeln!(f, "NOT RECOVERED: a process no longer received answers")?,
         }
         if self.unread > 0 {
             writeln!(f, "NOT READ BACK: {} sessions or lists", self.unread)?;
@@ -138,8 +138,9 @@ impl fmt::Display for Summary {
     }
 }
 
-/// How long after a fault the last of the processes had an answer to something asked after it.
-fn recovery(history: &History, fault: &Fault, next: u64) -> Option<Duration> {
+/// Returns the time from a fault's end until the last process received an answer to a later
+/// call.
+fn recovery(history: &History, fault: &FaultPeriod, next: u64) -> Option<Duration> {
     let mut first: BTreeMap<u16, u64> = BTreeMap::new();
     for op in &history.ops {
         let first = first.entry(op.server).or_insert(u64::MAX);
@@ -151,7 +152,7 @@ fn recovery(history: &History, fault: &Fault, next: u64) -> Option<Duration> {
     (last < next).then(|| Duration::from_nanos(last.saturating_sub(fault.to)))
 }
 
-/// Errors differ in ports and keys, and are of one sort.
+/// Removes ports and keys, so that similar errors are counted together.
 fn without_numbers(error: &str) -> String {
     let mut last = ' ';
     let kept = error.chars().filter_map(|character| {

@@ -1,6 +1,6 @@
-//! The recorder and the checker, tested together: each store here breaks a promise in a way that
-//! stores in the wild do, and a run on it has to show that.
-#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+//! End-to-end tests of the recorder and the checker: each store here breaks a promise as
+//! real stores do, and the checker must detect it.
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,54 +20,54 @@ type Value = Record<Ledger>;
 
 /// How a store breaks its promises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fault {
-    /// None: the proof that the rest of this wrapper is sound.
+enum Defect {
+    /// No defect: proves that the wrapper itself is correct.
     None,
-    /// A touch reads, and then writes back whatever it read.
+    /// A touch reads an entry and then writes it back unconditionally.
     TouchIsAnUpsert,
-    /// A replacement of what is not there makes it.
+    /// A replacement creates a missing entry.
     ReplaceCreates,
     /// A replacement compares, and then sets.
     CompareThenSet,
-    /// A replacement is acknowledged and, now and then, not done.
+    /// Some replacements are acknowledged but not performed.
     ReplaceIsLost,
-    /// A replacement whose answer is lost is done again on what it has made of the entry.
+    /// A replacement whose answer is lost is retried on its own result.
     ReplaceIsRepeated,
-    /// Removing by owner misses the youngest.
+    /// Removing by owner misses the newest entry.
     RemoveOwnerMisses,
-    /// Removing by owner removes what a list had a moment before.
+    /// Removing by owner removes the entries of an earlier list.
     RemoveOwnerLists,
     /// Removing all others removes all.
     RemoveOwnerKeepsNone,
-    /// A removal is acknowledged and done a moment later.
+    /// A removal is acknowledged before it takes effect.
     RemoveIsLate,
-    /// A removal looks first, and says what it saw.
-    RemoveLooksFirst,
-    /// The entry that an insertion replaces stays.
+    /// A removal reads first, and reports what it read.
+    RemoveReadsFirst,
+    /// An insertion does not remove its predecessor.
     ReplacedStays,
-    /// The entry that an insertion replaces is removed a moment later.
+    /// An insertion is acknowledged before its predecessor is removed.
     ReplacedIsRemovedLate,
-    /// An insertion is shown before the entry that it replaces is removed.
+    /// An insertion is visible before its predecessor is removed.
     ReplacesInTwoSteps,
-    /// Reads come from copies that are dropped by whoever changes something, without a fence.
+    /// Reads return copies that only writers invalidate, without a fence.
     CopiesWithoutFence,
-    /// Lists come from a snapshot of a moment ago.
+    /// Lists come from an earlier snapshot.
     ListIsOld,
-    /// A list leaves out what is being changed.
+    /// A list omits entries that are being changed.
     ListMisses,
-    /// What failed is said not to be there.
+    /// An error is reported as an absence.
     ErrorIsAbsence,
-    /// Now and then another entry is returned.
+    /// Some reads return another entry.
     MixesUp,
-    /// Now and then a list has one entry under the key of another.
+    /// Some lists contain an entry under another key.
     ListMixesUp,
-    /// An insertion is acknowledged and, now and then, not done.
+    /// Some insertions are acknowledged but not performed.
     InsertIsLost,
 }
 
 #[derive(Clone)]
 struct Broken {
-    fault: Fault,
+    defect: Defect,
     inner: MemoryStore<Value>,
     known: Arc<Mutex<HashMap<Key, NewEntry<Value>>>>,
     copies: Arc<Mutex<HashMap<Key, Entry<Value>>>>,
@@ -77,9 +77,9 @@ struct Broken {
 }
 
 impl Broken {
-    fn new(fault: Fault) -> Self {
+    fn new(defect: Defect) -> Self {
         Self {
-            fault,
+            defect,
             inner: MemoryStore::new(),
             known: Arc::default(),
             copies: Arc::default(),
@@ -89,13 +89,13 @@ impl Broken {
         }
     }
 
-    fn is(&self, fault: Fault) -> bool {
-        self.fault == fault
+    fn is(&self, defect: Defect) -> bool {
+        self.defect == defect
     }
 
-    /// True once in so many calls, for this fault.
-    fn strikes(&self, fault: Fault, times: u64) -> bool {
-        self.is(fault) && self.calls.fetch_add(1, Ordering::Relaxed).is_multiple_of(times)
+    /// Returns true once in this many calls, if this is the defect.
+    fn strikes(&self, defect: Defect, times: u64) -> bool {
+        self.is(defect) && self.calls.fetch_add(1, Ordering::Relaxed).is_multiple_of(times)
     }
 
     fn drop_copy(&self, key: &Key) {
@@ -103,7 +103,7 @@ impl Broken {
     }
 }
 
-/// Lets others do something between two halves of what ought to be one step.
+/// Lets other tasks run between two halves of a step that should be atomic.
 async fn gap() {
     for _ in 0..3 {
         tokio::task::yield_now().await;
@@ -116,10 +116,10 @@ impl Store<Value> for Broken {
     }
 
     async fn get(&self, key: &Key, freshness: Freshness) -> Result<Option<Entry<Value>>> {
-        if self.strikes(Fault::ErrorIsAbsence, 100) {
+        if self.strikes(Defect::ErrorIsAbsence, 100) {
             return Ok(None);
         }
-        if self.is(Fault::CopiesWithoutFence) {
+        if self.is(Defect::CopiesWithoutFence) {
             if let Some(copy) = self.copies.lock().unwrap().get(key).cloned() {
                 return Ok(Some(copy));
             }
@@ -131,12 +131,12 @@ impl Store<Value> for Broken {
             return Ok(found);
         }
         let found = self.inner.get(key, freshness).await?;
-        if let (Fault::MixesUp, Some(entry)) = (self.fault, &found) {
+        if let (Defect::MixesUp, Some(entry)) = (self.defect, &found) {
             let mut recent = self.recent.lock().unwrap();
-            if self.strikes(Fault::MixesUp, 100)
+            if self.strikes(Defect::MixesUp, 100)
                 && let Some(mut another) = recent.pop_front()
             {
-                // Under the key that was asked for: its secret is another, so it is refused.
+                // Under the requested key; its secret differs, so the manager rejects it.
                 another.key = *key;
                 return Ok(Some(another));
             }
@@ -147,12 +147,12 @@ impl Store<Value> for Broken {
     }
 
     async fn touch(&self, at: Target<'_>) -> Result<Option<Deadlines>> {
-        if self.is(Fault::TouchIsAnUpsert) {
+        if self.is(Defect::TouchIsAnUpsert) {
             let found = self.inner.get(at.key, Freshness::Strict).await?;
             gap().await;
             let known = self.known.lock().unwrap().get(at.key).cloned();
             if let (Some(entry), Some(known)) = (found, known) {
-                let again = NewEntry::new(entry.value, known.expiry).owner(entry.owner);
+                let again = NewEntry::new(entry.value, known.expiry).maybe_owner(entry.owner);
                 let _ = self.inner.insert(*at.key, again).await?;
             }
         }
@@ -160,14 +160,14 @@ impl Store<Value> for Broken {
     }
 
     async fn insert(&self, key: Key, mut entry: NewEntry<Value>) -> Result<InsertOutcome> {
-        if self.strikes(Fault::InsertIsLost, 100) {
+        if self.strikes(Defect::InsertIsLost, 100) {
             return Ok(InsertOutcome::Inserted { removed: Vec::new() });
         }
         self.known.lock().unwrap().insert(key, entry.clone());
         let replaced = entry.replaces.as_ref().map(|replaces| replaces.key);
         let by_steps =
-            [Fault::ReplacedStays, Fault::ReplacedIsRemovedLate, Fault::ReplacesInTwoSteps];
-        if !by_steps.contains(&self.fault) {
+            [Defect::ReplacedStays, Defect::ReplacedIsRemovedLate, Defect::ReplacesInTwoSteps];
+        if !by_steps.contains(&self.defect) {
             let inserted = self.inner.insert(key, entry).await;
             replaced.iter().for_each(|key| self.drop_copy(key));
             return inserted;
@@ -183,9 +183,9 @@ impl Store<Value> for Broken {
                     Store::<Value>::remove(&inner, at, replaces.seen).await
                 }
             };
-            match self.fault {
-                Fault::ReplacedIsRemovedLate => drop(tokio::spawn(remove)),
-                Fault::ReplacesInTwoSteps => drop(remove.await?),
+            match self.defect {
+                Defect::ReplacedIsRemovedLate => drop(tokio::spawn(remove)),
+                Defect::ReplacesInTwoSteps => drop(remove.await?),
                 _ => {}
             }
         }
@@ -199,10 +199,10 @@ impl Store<Value> for Broken {
         value: Value,
         expiry: Option<Expiry>,
     ) -> Result<ReplaceOutcome<Value>> {
-        if self.strikes(Fault::ReplaceIsLost, 50) {
+        if self.strikes(Defect::ReplaceIsLost, 50) {
             return Ok(ReplaceOutcome::Replaced(seen));
         }
-        if self.is(Fault::CompareThenSet)
+        if self.is(Defect::CompareThenSet)
             && let Some(now) = self.inner.get(at.key, Freshness::Strict).await?
             && now.version == seen
         {
@@ -219,11 +219,12 @@ impl Store<Value> for Broken {
         }
         let replaced = self.inner.replace(at, seen, value.clone(), expiry).await?;
         self.drop_copy(at.key);
-        if self.strikes(Fault::ReplaceIsRepeated, 20) {
-            // The driver sends the command again, and is told of a conflict with itself.
+        if self.strikes(Defect::ReplaceIsRepeated, 20) {
+            // The driver retries the command, and gets a conflict with its own first
+            // attempt.
             return self.inner.replace(at, seen, value, expiry).await;
         }
-        if self.is(Fault::ReplaceCreates) && matches!(replaced, ReplaceOutcome::Absent) {
+        if self.is(Defect::ReplaceCreates) && matches!(replaced, ReplaceOutcome::Absent) {
             let entry = self.known.lock().unwrap().get(at.key).cloned();
             if let Some(mut entry) = entry {
                 entry.value = value;
@@ -238,7 +239,7 @@ impl Store<Value> for Broken {
     async fn remove(&self, at: Target<'_>, seen: Option<Version>) -> Result<RemoveOutcome> {
         let found = self.inner.get(at.key, Freshness::Strict).await?;
         let found = if found.is_some() { RemoveOutcome::Removed } else { RemoveOutcome::Absent };
-        if self.is(Fault::RemoveIsLate) {
+        if self.is(Defect::RemoveIsLate) {
             let (inner, key) = (self.inner.clone(), *at.key);
             tokio::spawn(async move {
                 gap().await;
@@ -246,7 +247,7 @@ impl Store<Value> for Broken {
             });
             return Ok(found);
         }
-        if self.is(Fault::RemoveLooksFirst) {
+        if self.is(Defect::RemoveReadsFirst) {
             gap().await;
             let _ = Store::<Value>::remove(&self.inner, at, seen).await?;
             return Ok(found);
@@ -258,14 +259,14 @@ impl Store<Value> for Broken {
 
     async fn list(&self, owner: &Owner) -> Result<EntryList<Value>> {
         let mut listing: EntryList<Value> = self.inner.list(owner).await?;
-        if self.is(Fault::ListIsOld) {
+        if self.is(Defect::ListIsOld) {
             let before = self.lists.lock().unwrap().insert(owner.clone(), listing.clone());
             return Ok(before.unwrap_or(listing));
         }
-        if self.strikes(Fault::ListMisses, 20) {
+        if self.strikes(Defect::ListMisses, 20) {
             listing.entries.pop();
         }
-        if self.strikes(Fault::ListMixesUp, 5)
+        if self.strikes(Defect::ListMixesUp, 5)
             && let [first, .., last] = &mut listing.entries[..]
         {
             std::mem::swap(&mut first.key, &mut last.key);
@@ -274,8 +275,8 @@ impl Store<Value> for Broken {
     }
 
     async fn remove_owner(&self, owner: &Owner, keep: Option<&Key>) -> Result<Vec<Key>> {
-        let keep = keep.filter(|_| !self.is(Fault::RemoveOwnerKeepsNone));
-        if !self.is(Fault::RemoveOwnerLists) && !self.is(Fault::RemoveOwnerMisses) {
+        let keep = keep.filter(|_| !self.is(Defect::RemoveOwnerKeepsNone));
+        if !self.is(Defect::RemoveOwnerLists) && !self.is(Defect::RemoveOwnerMisses) {
             let removed = Store::<Value>::remove_owner(&self.inner, owner, keep).await?;
             removed.iter().for_each(|key| self.drop_copy(key));
             return Ok(removed);
@@ -284,11 +285,11 @@ impl Store<Value> for Broken {
         let listing: EntryList<Value> = self.inner.list(owner).await?;
         let mut entries = listing.entries;
         gap().await;
-        if self.is(Fault::RemoveOwnerMisses) {
+        if self.is(Defect::RemoveOwnerMisses) {
             entries.pop();
         }
         for entry in entries.iter().filter(|entry| keep != Some(&entry.key)) {
-            // Exactly what was listed: what was changed since is another version.
+            // Removes exactly the listed version; a later change has another version.
             let (at, seen) = (Target::new(&entry.key), Some(entry.version));
             if Store::<Value>::remove(&self.inner, at, seen).await? == RemoveOutcome::Removed {
                 keys.push(entry.key);
@@ -298,17 +299,17 @@ impl Store<Value> for Broken {
     }
 
     async fn scan(&self, _: Option<&Cursor>, _: usize) -> Result<EntryPage<Value>> {
-        Err(Error::misconfigured("no history scans"))
+        Err(Error::misconfigured("histories never scan"))
     }
 
     async fn clear(&self) -> Result<()> {
-        Err(Error::misconfigured("no history clears"))
+        Err(Error::misconfigured("histories never clear"))
     }
 }
 
-async fn run(fault: Fault, seed: u64) -> Report {
+async fn run(defect: Defect, seed: u64) -> Report {
     let rules = Rules::default();
-    let store = Broken::new(fault);
+    let store = Broken::new(defect);
     let processes = vec![Process::new(store.clone(), rules.grace).unwrap(); 2];
     let plan =
         Plan { seed, time: Duration::from_millis(1_200), ops_max: 40_000, ..Plan::default() };
@@ -316,56 +317,56 @@ async fn run(fault: Fault, seed: u64) -> Report {
     check(&recording.history, &rules)
 }
 
-/// Runs until it is found; a race may miss a run.
-async fn found(fault: Fault, kind: Kind) {
+/// Repeats runs until the checker finds the violation; one run may miss a race.
+async fn is_detected(defect: Defect, kind: Kind) {
     let mut kinds = Vec::new();
     for seed in 1..=4 {
-        let report = run(fault, seed).await;
+        let report = run(defect, seed).await;
         if report.kinds().contains(&kind) {
             return;
         }
         kinds.extend(report.kinds());
     }
-    panic!("{fault:?} was not found as {kind:?}, only as {kinds:?}");
+    panic!("{defect:?} was not detected as {kind:?}, only as {kinds:?}");
 }
 
-macro_rules! found {
-    ($($name:ident: $fault:ident is $kind:ident;)+) => {
+macro_rules! detected {
+    ($($name:ident: $defect:ident is $kind:ident;)+) => {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
-                found(Fault::$fault, Kind::$kind).await;
+                is_detected(Defect::$defect, Kind::$kind).await;
             }
         )+
     };
 }
 
-found! {
-    a_touch_that_upserts_is_found: TouchIsAnUpsert is Resurrection;
-    a_replacement_that_creates_is_found: ReplaceCreates is Resurrection;
-    a_compare_then_set_is_found: CompareThenSet is LostUpdate;
-    a_lost_replacement_is_found: ReplaceIsLost is LostUpdate;
-    a_repeated_replacement_is_found: ReplaceIsRepeated is DoubleUpdate;
-    a_removal_that_misses_one_is_found: RemoveOwnerMisses is Resurrection;
-    a_removal_of_what_was_listed_is_found: RemoveOwnerLists is Resurrection;
-    a_removal_that_keeps_none_is_found: RemoveOwnerKeepsNone is FalseAbsence;
-    a_late_removal_is_found: RemoveIsLate is Resurrection;
-    a_removal_that_looks_first_is_found: RemoveLooksFirst is EndedTwice;
-    a_lost_rotation_is_found: ReplaceIsLost is FalseAbsence;
-    a_login_that_leaves_the_old_is_found: ReplacedStays is Resurrection;
-    a_login_that_ends_the_old_late_is_found: ReplacedIsRemovedLate is Resurrection;
-    a_login_in_two_steps_is_found: ReplacesInTwoSteps is Resurrection;
-    copies_without_a_fence_are_found: CopiesWithoutFence is Resurrection;
-    an_old_list_is_found: ListIsOld is Resurrection;
-    a_list_that_misses_one_is_found: ListMisses is FalseAbsence;
-    an_error_that_is_told_as_absence_is_found: ErrorIsAbsence is FalseAbsence;
-    a_mix_up_is_found: MixesUp is FalseAbsence;
-    a_mix_up_in_a_list_is_found: ListMixesUp is WrongSession;
-    a_lost_insertion_is_found: InsertIsLost is FalseAbsence;
+detected! {
+    upserting_touch_is_detected: TouchIsAnUpsert is Resurrection;
+    creating_replacement_is_detected: ReplaceCreates is Resurrection;
+    compare_then_set_is_detected: CompareThenSet is LostUpdate;
+    lost_replacement_is_detected: ReplaceIsLost is LostUpdate;
+    repeated_replacement_is_detected: ReplaceIsRepeated is DoubleUpdate;
+    incomplete_owner_removal_is_detected: RemoveOwnerMisses is Resurrection;
+    owner_removal_by_list_is_detected: RemoveOwnerLists is Resurrection;
+    excessive_owner_removal_is_detected: RemoveOwnerKeepsNone is FalseAbsence;
+    late_removal_is_detected: RemoveIsLate is Resurrection;
+    read_before_removal_is_detected: RemoveReadsFirst is EndedTwice;
+    lost_rotation_is_detected: ReplaceIsLost is FalseAbsence;
+    login_without_removal_is_detected: ReplacedStays is Resurrection;
+    login_with_late_removal_is_detected: ReplacedIsRemovedLate is Resurrection;
+    login_in_two_steps_is_detected: ReplacesInTwoSteps is Resurrection;
+    copies_without_fence_are_detected: CopiesWithoutFence is Resurrection;
+    old_list_is_detected: ListIsOld is Resurrection;
+    incomplete_list_is_detected: ListMisses is FalseAbsence;
+    error_as_absence_is_detected: ErrorIsAbsence is FalseAbsence;
+    mixed_up_read_is_detected: MixesUp is FalseAbsence;
+    mixed_up_list_is_detected: ListMixesUp is WrongSession;
+    lost_insertion_is_detected: InsertIsLost is FalseAbsence;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_found_where_nothing_is_broken() {
-    let report = run(Fault::None, 1).await;
+async fn correct_store_has_no_violations() {
+    let report = run(Defect::None, 1).await;
     assert!(report.is_clean(), "{report}");
 }

@@ -1,15 +1,16 @@
-//! The checker, tested: a history that breaks a promise for each rule, and sound ones that come close.
+//! Tests of the checker: for each rule, a history that breaks a promise, and similar
+//! histories that do not.
 
 use std::time::Duration;
 
 use kvolt_histories::History;
 use kvolt_histories::checker::{Kind, Loss, Report, Rules, check};
 use kvolt_histories::history::{
-    Answer, Birth, Call, Fault, IdNo, MayLose, Op, Outcome, OwnerNo, Reading, Seen, TokenNo,
-    UpdateNo,
+    Answer, Call, FaultPeriod, IdNo, MayLose, Op, Outcome, OwnerNo, Reading, Seen, SessionNo,
+    TokenNo, UpdateNo,
 };
 
-/// A history, by milliseconds.
+/// Builds a history; times are in milliseconds.
 #[derive(Default)]
 struct Story(History);
 
@@ -20,22 +21,22 @@ impl Story {
         self
     }
 
-    /// An operation that was answered.
+    /// Adds an answered operation.
     fn done(self, from: u64, to: u64, call: Call, answer: Answer) -> Self {
         self.op((from, to), 0, call, Outcome::Done(answer))
     }
 
-    /// The same, at another server process.
+    /// Adds an answered operation at another server process.
     fn done_at(self, server: u16, from: u64, to: u64, call: Call, answer: Answer) -> Self {
         self.op((from, to), server, call, Outcome::Done(answer))
     }
 
-    /// An operation that failed, and of which nobody knows what became.
+    /// Adds a failed operation with unknown effect.
     fn failed(self, from: u64, to: u64, call: Call) -> Self {
         self.op((from, to), 0, call, Outcome::Failed(String::from("down")))
     }
 
-    /// Session 0 of owner 0, made from 0 to 1 ms, with token 0.
+    /// Session 0 of owner 0, created from 0 to 1 ms, with token 0.
     fn begin() -> Self {
         Self::default().done(0, 1, create(0), token(0))
     }
@@ -46,7 +47,7 @@ impl Story {
 
     fn fault(mut self, from: u64, to: u64, may_lose: MayLose) -> Self {
         let (from, to) = (from * 1_000_000, to * 1_000_000);
-        self.0.faults.push(Fault { what: String::from("fault"), from, to, may_lose });
+        self.0.faults.push(FaultPeriod { name: String::from("fault"), from, to, may_lose });
         self
     }
 
@@ -64,9 +65,9 @@ impl Story {
     #[track_caller]
     fn breaks_by(&self, kind: Kind, rules: &Rules) {
         let report = self.check(rules);
-        assert!(report.kinds().contains(&kind), "{kind:?} was not found: {report}");
+        assert!(report.kinds().contains(&kind), "{kind:?} was not detected: {report}");
         for violation in report.violations() {
-            assert!(!violation.proof.is_empty(), "without a proof: {violation}");
+            assert!(!violation.proof.is_empty(), "a violation without a proof: {violation}");
         }
     }
 
@@ -82,12 +83,12 @@ impl Story {
     }
 }
 
-fn create(birth: u32) -> Call {
-    Call::Create { birth: Birth(birth), owner: Some(OwnerNo(0)) }
+fn create(session_no: u32) -> Call {
+    Call::Create { session_no: SessionNo(session_no), owner: Some(OwnerNo(0)) }
 }
 
-fn login(old: u32, birth: u32) -> Call {
-    Call::Login { old: TokenNo(old), birth: Birth(birth), owner: Some(OwnerNo(0)) }
+fn login(old: u32, session_no: u32) -> Call {
+    Call::Login { old: TokenNo(old), session_no: SessionNo(session_no), owner: Some(OwnerNo(0)) }
 }
 
 fn read(token: u32) -> Call {
@@ -107,18 +108,18 @@ fn rotate(token: u32, grace: bool) -> Call {
 }
 
 fn logout(token: u32) -> Call {
-    Call::Destroy { token: TokenNo(token) }
+    Call::Logout { token: TokenNo(token) }
 }
 
 fn end(id: u32) -> Call {
-    Call::End { owner: OwnerNo(0), id: IdNo(id) }
+    Call::Revoke { owner: OwnerNo(0), id: IdNo(id) }
 }
 
 fn revoke_others(token: u32) -> Call {
-    Call::EndOthers { token: TokenNo(token) }
+    Call::RevokeOthers { token: TokenNo(token) }
 }
 
-const END_ALL: Call = Call::EndAll { owner: OwnerNo(0) };
+const REVOKE_OWNER: Call = Call::RevokeOwner { owner: OwnerNo(0) };
 const LIST: Call = Call::List { owner: OwnerNo(0) };
 const ABSENT: Answer = Answer::Absent;
 const ENDED: Answer = Answer::Ended(true);
@@ -134,21 +135,21 @@ fn next(token: u32) -> Answer {
     Answer::Token { token: TokenNo(token), id: IdNo(0) }
 }
 
-fn session(birth: u32, id: u32, updates: &[u32]) -> Seen {
+fn session(session_no: u32, id: u32, updates: &[u32]) -> Seen {
     Seen {
         id: IdNo(id),
-        birth: Birth(birth),
+        session_no: SessionNo(session_no),
         owner: Some(OwnerNo(0)),
         updates: updates.iter().copied().map(UpdateNo).collect(),
     }
 }
 
-fn seen(birth: u32, id: u32, updates: &[u32]) -> Answer {
-    Answer::Seen(session(birth, id, updates))
+fn seen(session_no: u32, id: u32, updates: &[u32]) -> Answer {
+    Answer::Seen(session(session_no, id, updates))
 }
 
 fn listed(all: &[(u32, u32)]) -> Answer {
-    Answer::Listed(all.iter().map(|&(birth, id)| session(birth, id, &[])).collect())
+    Answer::Listed(all.iter().map(|&(session_no, id)| session(session_no, id, &[])).collect())
 }
 
 fn near(bound: u64) -> Rules {
@@ -160,11 +161,11 @@ fn lossy() -> Rules {
 }
 
 #[test]
-fn a_session_that_is_read_after_it_was_ended_is_found() {
+fn ended_session_read_later_is_detected() {
     let ends = [
         (logout(0), ENDED),
         (end(0), ENDED),
-        (END_ALL, Answer::EndedMany(1)),
+        (REVOKE_OWNER, Answer::EndedMany(1)),
         (login(0, 9), token(9)),
     ];
     for (ending, answer) in ends {
@@ -174,21 +175,21 @@ fn a_session_that_is_read_after_it_was_ended_is_found() {
         ended().done(12, 13, rotate(0, false), next(1)).breaks(Kind::Resurrection);
         ended().done(12, 13, logout(0), ENDED).breaks(Kind::Resurrection);
         ended().done(12, 13, LIST, listed(&[(0, 0)])).breaks(Kind::Resurrection);
-        // A read that began before may still see it.
+        // A concurrent read may still find it.
         ended().done(10, 13, read(0), seen(0, 0, &[])).is_sound();
         ended().done(12, 13, read(0), ABSENT).is_sound();
     }
 }
 
 #[test]
-fn a_session_whose_end_is_not_known_may_be_there_or_not() {
-    for ending in [logout(0), end(0), END_ALL, login(0, 9)] {
+fn session_with_unknown_end_may_exist() {
+    for ending in [logout(0), end(0), REVOKE_OWNER, login(0, 9)] {
         let ended = || Story::begin().failed(10, 11, ending.clone());
         ended().done(12, 13, read(0), seen(0, 0, &[])).is_sound();
         ended().done(12, 13, read(0), ABSENT).is_sound();
-        // A server that was paused does it long after.
+        // A paused server may perform the call much later.
         ended().done(12, 13, read(0), seen(0, 0, &[])).done(900, 901, read(0), ABSENT).is_sound();
-        // But not back and forth.
+        // But an absence can't be followed by a presence.
         let back = ended().done(12, 13, read(0), ABSENT).done(14, 15, read(0), seen(0, 0, &[]));
         back.breaks(Kind::Resurrection);
         let back = ended().done(12, 13, LIST, listed(&[])).done(14, 15, read(0), seen(0, 0, &[]));
@@ -197,7 +198,7 @@ fn a_session_whose_end_is_not_known_may_be_there_or_not() {
 }
 
 #[test]
-fn a_token_that_was_replaced_without_grace_is_refused_at_once() {
+fn token_without_grace_is_rejected_at_once() {
     let rotated = || Story::begin().done(10, 11, rotate(0, false), next(1));
     rotated().done(12, 13, read(0), seen(0, 0, &[])).breaks(Kind::Resurrection);
     rotated().done(12, 13, read(0), ABSENT).done(14, 15, read(1), seen(0, 0, &[])).is_sound();
@@ -206,13 +207,13 @@ fn a_token_that_was_replaced_without_grace_is_refused_at_once() {
 }
 
 #[test]
-fn a_token_leads_on_within_its_grace_and_not_after_it() {
+fn previous_token_works_only_in_its_grace() {
     let rotated = || Story::begin().done(10, 11, rotate(0, true), next(1));
     rotated().done(100, 101, read(0), seen(0, 0, &[])).is_sound();
     rotated().done(100, 101, read(0), ABSENT).breaks(Kind::FalseAbsence);
     rotated().done(600, 601, read(0), ABSENT).is_sound();
     rotated().done(600, 601, read(0), seen(0, 0, &[])).breaks(Kind::Resurrection);
-    // A process that was cut off may take the time for later than it is.
+    // A process that was disconnected may be ahead of the store's time.
     let hurt = || Story::begin().fault(5, 150, MayLose::Nothing);
     let hurt = hurt().done(10, 11, rotate(0, true), next(1)).done(100, 101, read(0), ABSENT);
     hurt.is_sound();
@@ -225,7 +226,7 @@ fn a_token_leads_on_within_its_grace_and_not_after_it() {
 }
 
 #[test]
-fn a_token_has_one_successor() {
+fn token_has_one_successor() {
     let twice = Story::begin().done(10, 20, rotate(0, true), next(1)).done(
         11,
         21,
@@ -243,9 +244,9 @@ fn a_token_has_one_successor() {
 }
 
 #[test]
-fn a_login_ends_what_it_replaces_in_the_same_step() {
+fn login_ends_the_old_session_atomically() {
     let two_steps = Rules { login_takes_two_steps: true, ..Rules::default() };
-    // Its answer is not known, but what it made was seen.
+    // The answer is unknown, but the new session was visible.
     let both = || {
         let seen_early = Story::begin().failed(10, 40, login(0, 9));
         let seen_early = seen_early.done(12, 13, LIST, listed(&[(0, 0), (9, 9)]));
@@ -255,14 +256,14 @@ fn a_login_ends_what_it_replaces_in_the_same_step() {
     both().is_sound_by(&two_steps);
     let one = Story::begin().failed(10, 40, login(0, 9)).done(12, 13, LIST, listed(&[(9, 9)]));
     one.done(14, 15, read(0), ABSENT).is_sound();
-    // A token that was replaced has nothing to log in over.
+    // A login with a replaced token ends nothing.
     let replaced = Story::begin()
         .done(2, 3, rotate(0, false), next(1))
         .failed(10, 40, login(0, 9))
         .done(12, 13, LIST, listed(&[(0, 0), (9, 9)]))
         .done(14, 15, read(1), seen(0, 0, &[]));
     replaced.is_sound();
-    // In two steps, what was made may be taken back, and made again.
+    // In two steps, the new session may be rolled back and created again.
     let taken_back = || {
         let shown = Story::begin().failed(10, 40, login(0, 9));
         let shown = shown.done(12, 13, LIST, listed(&[(0, 0), (9, 9)]));
@@ -284,21 +285,21 @@ fn a_login_ends_what_it_replaces_in_the_same_step() {
 }
 
 #[test]
-fn everyone_who_was_in_is_out_after_all_were_ended() {
+fn revoke_owner_ends_every_earlier_session() {
     let two = || Story::begin().done(0, 2, create(1), token(1));
-    let all = || two().done(10, 20, END_ALL, Answer::EndedMany(2));
+    let all = || two().done(10, 20, REVOKE_OWNER, Answer::EndedMany(2));
     all().done(21, 22, LIST, listed(&[])).is_sound();
     all().done(21, 22, read(1), seen(1, 1, &[])).breaks(Kind::Resurrection);
     all().done(21, 22, LIST, listed(&[(1, 1)])).breaks(Kind::Resurrection);
-    two().done(10, 20, END_ALL, Answer::EndedMany(1)).breaks(Kind::WrongCount);
-    two().done(10, 20, END_ALL, Answer::EndedMany(3)).breaks(Kind::WrongCount);
-    // Made beside it: in or out.
-    let beside = || all().done(9, 12, create(2), token(2));
-    beside().done(21, 22, read(2), seen(2, 2, &[])).is_sound();
+    two().done(10, 20, REVOKE_OWNER, Answer::EndedMany(1)).breaks(Kind::WrongCount);
+    two().done(10, 20, REVOKE_OWNER, Answer::EndedMany(3)).breaks(Kind::WrongCount);
+    // Created concurrently: live or ended.
+    let concurrent_ops = || all().done(9, 12, create(2), token(2));
+    concurrent_ops().done(21, 22, read(2), seen(2, 2, &[])).is_sound();
     let counted =
-        two().done(9, 12, create(2), token(2)).done(10, 20, END_ALL, Answer::EndedMany(3));
+        two().done(9, 12, create(2), token(2)).done(10, 20, REVOKE_OWNER, Answer::EndedMany(3));
     counted.done(21, 22, read(2), ABSENT).is_sound();
-    // Made after it: in.
+    // Created later: live.
     all()
         .done(21, 22, create(3), token(3))
         .done(23, 24, read(3), ABSENT)
@@ -306,7 +307,7 @@ fn everyone_who_was_in_is_out_after_all_were_ended() {
 }
 
 #[test]
-fn the_others_are_out_and_the_one_stays() {
+fn revoke_others_keeps_one_session() {
     let two = || Story::begin().done(0, 2, create(1), token(1));
     let others = || two().done(10, 20, revoke_others(0), Answer::EndedMany(1));
     others().done(21, 22, read(0), seen(0, 0, &[])).done(21, 22, read(1), ABSENT).is_sound();
@@ -314,7 +315,8 @@ fn the_others_are_out_and_the_one_stays() {
     others().done(21, 22, read(1), seen(1, 1, &[])).breaks(Kind::Resurrection);
     two().done(10, 20, revoke_others(0), Answer::EndedMany(0)).breaks(Kind::WrongCount);
     two().done(10, 20, revoke_others(0), Answer::EndedMany(2)).breaks(Kind::WrongCount);
-    // Rotated in between, its token may have been refused; the session stays in either case.
+    // Its token may have been rejected because of a concurrent rotation; the session stays
+    // live in either case.
     for ended in [0, 1] {
         let rotated = || {
             two().done(9, 15, rotate(0, false), next(5)).done(
@@ -330,17 +332,17 @@ fn the_others_are_out_and_the_one_stays() {
 }
 
 #[test]
-fn a_session_that_nobody_ended_is_there() {
+fn live_session_is_never_absent() {
     Story::begin().done(10, 11, read(0), ABSENT).breaks(Kind::FalseAbsence);
     Story::begin().done(10, 11, update(0, 1), ABSENT).breaks(Kind::FalseAbsence);
     Story::begin().done(10, 11, rotate(0, true), ABSENT).breaks(Kind::FalseAbsence);
     Story::begin().done(10, 11, logout(0), NOT_ENDED).breaks(Kind::FalseAbsence);
     Story::begin().done(10, 11, end(0), NOT_ENDED).breaks(Kind::FalseAbsence);
     Story::begin().done(10, 11, LIST, listed(&[])).breaks(Kind::FalseAbsence);
-    // A failure says nothing; nor does a list that began before.
+    // A failure proves nothing, nor does a concurrent list.
     Story::begin().failed(10, 11, read(0)).is_sound();
     Story::begin().done(0, 2, LIST, listed(&[])).is_sound();
-    // One whose making is not known may come late, and not go again.
+    // A session with an unknown creation may appear late, but must then stay.
     let unknown = || Story::default().failed(0, 1, create(0)).done(10, 11, LIST, listed(&[]));
     unknown().done(20, 21, LIST, listed(&[(0, 0)])).is_sound();
     let gone = unknown().done(20, 21, LIST, listed(&[(0, 0)])).done(30, 31, LIST, listed(&[]));
@@ -348,19 +350,19 @@ fn a_session_that_nobody_ended_is_there() {
 }
 
 #[test]
-fn an_acknowledged_update_shows_in_every_later_read() {
+fn acknowledged_update_is_in_later_reads() {
     let updated = || Story::begin().done(10, 11, update(0, 1), seen(0, 0, &[1]));
     updated().done(12, 13, read(0), seen(0, 0, &[1])).is_sound();
     updated().done(12, 13, read(0), seen(0, 0, &[])).breaks(Kind::LostUpdate);
     updated().done(12, 13, update(0, 2), seen(0, 0, &[2])).breaks(Kind::LostUpdate);
     updated().done(10, 13, read(0), seen(0, 0, &[])).is_sound();
-    // One that is not known may show at any time, and then stays.
+    // An unknown update may appear at any time, but must then stay.
     let unknown = || Story::begin().failed(10, 11, update(0, 1));
     let late =
         || unknown().done(12, 13, read(0), seen(0, 0, &[])).done(90, 91, read(0), seen(0, 0, &[1]));
     late().is_sound();
     late().done(92, 93, read(0), seen(0, 0, &[])).breaks(Kind::LostUpdate);
-    // Shown by a read that is over, it is there for all who come after.
+    // Once a completed read returned it, all later reads must return it.
     let other = Story::begin().done(10, 50, update(0, 1), seen(0, 0, &[1])).done(
         12,
         13,
@@ -371,7 +373,7 @@ fn an_acknowledged_update_shows_in_every_later_read() {
 }
 
 #[test]
-fn of_two_ledgers_of_a_session_one_begins_the_other() {
+fn ledgers_are_prefixes_of_each_other() {
     let apart = Story::begin().done(10, 20, update(0, 1), seen(0, 0, &[1])).done(
         10,
         20,
@@ -389,7 +391,7 @@ fn of_two_ledgers_of_a_session_one_begins_the_other() {
 }
 
 #[test]
-fn an_update_takes_effect_once_in_order_and_where_it_was_made() {
+fn update_takes_effect_once_in_order() {
     let twice = Story::begin().done(10, 11, update(0, 1), seen(0, 0, &[1, 1]));
     twice.breaks(Kind::DoubleUpdate);
     let reversed = Story::begin()
@@ -416,11 +418,11 @@ fn an_update_takes_effect_once_in_order_and_where_it_was_made() {
 }
 
 #[test]
-fn a_token_leads_to_no_other_session() {
+fn token_leads_to_one_session() {
     let two = || Story::begin().done(0, 1, create(1), token(1));
     two().done(10, 11, read(0), seen(1, 1, &[])).breaks(Kind::WrongSession);
     two().done(10, 11, read(0), seen(7, 0, &[])).breaks(Kind::WrongSession);
-    // An id is one session's, and stays when the token changes.
+    // An id belongs to one session and survives a rotation.
     two().done(10, 11, read(0), seen(0, 1, &[])).breaks(Kind::WrongSession);
     two().done(10, 11, rotate(0, false), token(5)).breaks(Kind::WrongSession);
     let mut anothers = session(0, 0, &[]);
@@ -429,13 +431,13 @@ fn a_token_leads_to_no_other_session() {
     let list = Call::List { owner: OwnerNo(5) };
     two().done(10, 11, list, listed(&[(0, 0)])).breaks(Kind::WrongSession);
     two().done(10, 11, LIST, listed(&[(0, 0), (1, 1), (0, 0)])).breaks(Kind::ListedTwice);
-    // Of a session whose making failed, nobody knows the token; but the list may have it.
+    // If a creation fails, its token is unknown, but a list may contain its id.
     let unknown = Story::default().failed(0, 1, create(0)).done(10, 11, LIST, listed(&[(0, 3)]));
     unknown.done(20, 21, end(3), ENDED).done(30, 31, LIST, listed(&[])).is_sound();
 }
 
 #[test]
-fn one_removal_ends_a_session() {
+fn session_is_ended_by_one_removal() {
     let twice = Story::begin().done(10, 20, logout(0), ENDED).done(10, 20, logout(0), ENDED);
     twice.breaks(Kind::EndedTwice);
     let once = Story::begin().done(10, 20, logout(0), ENDED).done(10, 20, logout(0), NOT_ENDED);
@@ -443,11 +445,11 @@ fn one_removal_ends_a_session() {
 }
 
 #[test]
-fn a_copy_may_be_behind_by_the_bound_and_no_more() {
+fn near_cache_lags_at_most_its_bound() {
     let ended = || Story::begin().done_at(1, 10, 11, logout(0), ENDED);
     ended().done(50, 51, read(0), seen(0, 0, &[])).is_sound_by(&near(100));
     ended().done(150, 151, read(0), seen(0, 0, &[])).breaks_by(Kind::Resurrection, &near(100));
-    // Not where it was ended, not strictly, and not for what changes something.
+    // Not on the server that ended it, not for strict reads, and not for changes.
     let here = Story::begin().done(10, 11, logout(0), ENDED).done(50, 51, read(0), seen(0, 0, &[]));
     here.breaks_by(Kind::Resurrection, &near(100));
     ended().done(50, 51, strict(0), seen(0, 0, &[])).breaks_by(Kind::Resurrection, &near(100));
@@ -457,12 +459,12 @@ fn a_copy_may_be_behind_by_the_bound_and_no_more() {
     updated().done(50, 51, read(0), seen(0, 0, &[])).is_sound_by(&near(100));
     updated().done(150, 151, read(0), seen(0, 0, &[])).breaks_by(Kind::LostUpdate, &near(100));
     updated().done_at(1, 50, 51, read(0), seen(0, 0, &[])).breaks_by(Kind::LostUpdate, &near(100));
-    // A copy has no absence.
+    // Near caches do not store absences.
     Story::begin().done(50, 51, read(0), ABSENT).breaks_by(Kind::FalseAbsence, &near(100));
 }
 
 #[test]
-fn what_a_failover_may_lose_is_counted_and_nothing_else() {
+fn failover_losses_are_counted_separately() {
     let created = Story::begin().failover(100, 2_000).done(3_000, 3_001, read(0), ABSENT);
     created.is_sound_by(&lossy());
     assert_eq!(created.check(&lossy()).lost(Loss::Creates), 1);
@@ -479,20 +481,20 @@ fn what_a_failover_may_lose_is_counted_and_nothing_else() {
         .failover(100, 2_000)
         .done(3_000, 3_001, read(0), seen(0, 0, &[]));
     assert_eq!(updated.check(&lossy()).lost(Loss::Updates), 1);
-    // Long before a failover is not shortly before it, and an update that shows twice is no loss.
+    // Only recent changes may be lost in a failover, and a duplicate update is not a loss.
     let long = Story::begin().failover(60_000, 61_000).done(62_000, 62_001, read(0), ABSENT);
     long.breaks_by(Kind::FalseAbsence, &lossy());
     let twice = Story::begin().failover(5, 50).done(60, 61, update(0, 1), seen(0, 0, &[1, 1]));
     twice.breaks_by(Kind::DoubleUpdate, &lossy());
-    // Without a failover nothing is lost.
+    // Without a failover nothing may be lost.
     Story::begin().done(10, 11, read(0), ABSENT).breaks_by(Kind::FalseAbsence, &lossy());
 }
 
 #[test]
-fn what_was_seen_before_it_was_written_is_no_loss_of_what_was_acknowledged() {
+fn unwritten_visible_changes_are_counted_separately() {
     let crash = |story: Story| story.fault(20, 40, MayLose::Unacknowledged);
     let rules = Rules::default();
-    // A creation, an update and an end that others saw, and that failed in the crash.
+    // A creation, an update and an end that were visible, and that failed in the crash.
     let created = || {
         let created = Story::default().failed(10, 21, create(0));
         created.done(15, 16, LIST, listed(&[(0, 0)])).done(50, 51, LIST, listed(&[]))
@@ -511,7 +513,7 @@ fn what_was_seen_before_it_was_written_is_no_loss_of_what_was_acknowledged() {
     };
     ended().breaks(Kind::Resurrection);
     crash(ended()).is_sound();
-    // What was acknowledged, and what was seen long before, is to stay.
+    // Acknowledged changes, and changes visible long before, must stay.
     let told = Story::begin().done(10, 11, update(0, 1), seen(0, 0, &[1]));
     crash(told.done(50, 51, read(0), seen(0, 0, &[]))).breaks(Kind::LostUpdate);
     crash(Story::begin().done(50, 51, read(0), ABSENT)).breaks(Kind::FalseAbsence);

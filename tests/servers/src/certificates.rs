@@ -9,11 +9,11 @@ use crate::Failure;
 use crate::failure::OrPanic;
 use crate::folder::Folder;
 
-/// An authority of its own, with a certificate for servers and one for clients.
+/// A private certificate authority, with one server certificate and one client certificate.
 ///
-/// The server's is for `localhost` and `127.0.0.1`; the client's is issued to
-/// `kvolt`, the user that PostgreSQL looks for in it. The files are removed on
-/// drop; servers that use them have copies.
+/// The server certificate is for `localhost` and `127.0.0.1`. The client certificate is
+/// issued to `kvolt`, the user name that PostgreSQL checks. The files are removed on drop;
+/// servers keep their own copies.
 #[derive(Debug)]
 pub struct Certificates {
     folder: Folder,
@@ -21,11 +21,11 @@ pub struct Certificates {
 }
 
 impl Certificates {
-    /// Makes new ones, signed by an authority that nobody else trusts.
+    /// Creates an authority that no other program trusts, and its certificates.
     ///
     /// # Panics
     ///
-    /// If they can't be made or written.
+    /// Panics if the certificates can't be created or written.
     #[track_caller]
     pub fn new() -> Self {
         Self::try_new().or_panic()
@@ -33,7 +33,7 @@ impl Certificates {
 
     fn try_new() -> Result<Self, Failure> {
         let folder = Folder::new("certificates", None)?;
-        let issued = issue().map_err(|error| Failure::last(format!("certificates: {error}")))?;
+        let issued = issue().map_err(|error| Failure::fatal(format!("certificates: {error}")))?;
         for (name, pem) in &issued {
             folder.write(name, pem)?;
         }
@@ -41,27 +41,27 @@ impl Certificates {
         Ok(Self { folder, tls: Tls { authority, certificate, key, asks_clients: false } })
     }
 
-    /// The authority's certificate, in PEM like all of these.
+    /// Path of the authority's certificate (PEM, like all these files).
     pub fn authority(&self) -> PathBuf {
         self.file("authority.pem")
     }
 
-    /// The server's certificate.
+    /// Path of the server's certificate.
     pub fn server(&self) -> PathBuf {
         self.file("server.pem")
     }
 
-    /// The key of the server's certificate.
+    /// Path of the private key of the server's certificate.
     pub fn server_key(&self) -> PathBuf {
         self.file("server.key")
     }
 
-    /// The client's certificate.
+    /// Path of the client's certificate.
     pub fn client(&self) -> PathBuf {
         self.file("client.pem")
     }
 
-    /// The key of the client's certificate.
+    /// Path of the private key of the client's certificate.
     pub fn client_key(&self) -> PathBuf {
         self.file("client.key")
     }
@@ -70,7 +70,7 @@ impl Certificates {
         self.folder.path().join(name)
     }
 
-    /// What a server needs of them, and whether it asks clients for a certificate.
+    /// Copies the server's files, and sets whether clients must present a certificate.
     pub(crate) fn for_server(&self, asks_clients: bool) -> Tls {
         Tls { asks_clients, ..self.tls.clone() }
     }
@@ -82,17 +82,17 @@ impl Default for Certificates {
     }
 }
 
-/// A server's side of TLS.
+/// TLS settings of a server.
 #[derive(Debug, Clone)]
 pub(crate) struct Tls {
     authority: String,
     certificate: String,
     key: String,
-    /// Whether clients have to show a certificate too.
+    /// Whether clients must present a certificate.
     pub(crate) asks_clients: bool,
 }
 
-/// A server's own copies.
+/// Paths of a server's own copies.
 pub(crate) struct TlsFiles {
     pub(crate) authority: PathBuf,
     pub(crate) certificate: PathBuf,
@@ -100,7 +100,8 @@ pub(crate) struct TlsFiles {
 }
 
 impl Tls {
-    /// Into the server's folder, since it may run as another user.
+    /// Writes copies into the server's folder, which a server that runs as another user can
+    /// read.
     pub(crate) fn write_to(&self, folder: &Folder) -> Result<TlsFiles, Failure> {
         Ok(TlsFiles {
             authority: folder.write("authority.pem", &self.authority)?,
@@ -111,7 +112,7 @@ impl Tls {
 }
 
 fn issue() -> Result<[(&'static str, String); 5], rcgen::Error> {
-    let mut params = named(Vec::new(), "the authority of a test")?;
+    let mut params = named(Vec::new(), "test authority")?;
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     let authority = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
@@ -128,7 +129,7 @@ fn issue() -> Result<[(&'static str, String); 5], rcgen::Error> {
     let names = ["localhost", "127.0.0.1"];
     let (serve, connect) =
         (ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth);
-    // The nodes of a cluster are each other's clients.
+    // Cluster nodes connect to each other as clients.
     let (server, server_key) = leaf(&names, "localhost", &[serve, connect.clone()])?;
     let (client, client_key) = leaf(&[], "kvolt", &[connect])?;
     Ok([

@@ -1,10 +1,10 @@
 use std::error::Error;
 use std::fmt;
 
-/// Why a server could not be started, or did not do what it was asked.
+/// Reason why a server did not start or failed a request.
 ///
-/// It is for the person who reads the output of a test: a sentence, and where a
-/// server is at fault, the end of its log.
+/// The message is one sentence for the reader of a test's output. If a server failed, the
+/// end of its log follows.
 #[derive(Clone)]
 pub struct Failure {
     kind: Kind,
@@ -13,36 +13,36 @@ pub struct Failure {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    Passing,
-    Final,
+    Transient,
+    Fatal,
     PortTaken,
 }
 
 impl Failure {
-    /// Something that may be different at the next attempt.
+    /// Creates a failure that a retry may resolve.
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self { kind: Kind::Passing, message: message.into() }
+        Self { kind: Kind::Transient, message: message.into() }
     }
 
-    /// Something that no further attempt will change.
-    pub(crate) fn last(message: impl Into<String>) -> Self {
-        Self { kind: Kind::Final, message: message.into() }
+    /// Creates a failure that no retry can resolve.
+    pub(crate) fn fatal(message: impl Into<String>) -> Self {
+        Self { kind: Kind::Fatal, message: message.into() }
     }
 
-    /// Somebody took the port between its choice and the server's start.
+    /// Creates a failure for a port that another process took before the server started.
     pub(crate) fn port_taken(message: impl Into<String>) -> Self {
         Self { kind: Kind::PortTaken, message: message.into() }
     }
 
-    pub(crate) fn is_final(&self) -> bool {
-        self.kind != Kind::Passing
+    pub(crate) fn is_fatal(&self) -> bool {
+        self.kind != Kind::Transient
     }
 
     pub(crate) fn is_port_taken(&self) -> bool {
         self.kind == Kind::PortTaken
     }
 
-    /// Says before the message what was being done.
+    /// Prefixes the message with the operation that failed.
     pub(crate) fn during(mut self, what: impl fmt::Display) -> Self {
         self.message = format!("{what}: {}", self.message);
         self
@@ -55,7 +55,8 @@ impl fmt::Display for Failure {
     }
 }
 
-/// As it is displayed: `expect` prints the `Debug` form, and a log is unreadable in one line.
+/// Same text as `Display`: `expect` prints the `Debug` form, which would put a log on one
+/// line.
 impl fmt::Debug for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -64,7 +65,7 @@ impl fmt::Debug for Failure {
 
 impl Error for Failure {}
 
-/// Adds to an error of the operating system what was being done.
+/// Adds the failed operation to an operating system error.
 pub(crate) trait During<T> {
     fn during(self, what: impl fmt::Display) -> Result<T, Failure>;
 }
@@ -75,7 +76,7 @@ impl<T> During<T> for std::io::Result<T> {
     }
 }
 
-/// Ends the test where a server fails: the report is then at the line of the test.
+/// Panics with the failure, and reports the caller's line.
 pub(crate) trait OrPanic<T> {
     #[track_caller]
     fn or_panic(self) -> T;

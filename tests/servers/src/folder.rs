@@ -1,4 +1,4 @@
-//! A server's folder, and the processes that work in it.
+//! A server's folder, and the processes whose working directory it is.
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::Write;
@@ -19,7 +19,7 @@ pub(crate) struct Folder {
     owner: Option<Owner>,
 }
 
-/// Whom a server runs as, where that is not who runs this process.
+/// The user that a server runs as, if it differs from the user of this process.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Owner {
     pub(crate) uid: u32,
@@ -27,7 +27,8 @@ pub(crate) struct Owner {
 }
 
 impl Owner {
-    /// `nobody` where this process is root's, as some servers refuse to run as root.
+    /// Returns the user `nobody` if this process runs as root, since some servers refuse to
+    /// run as root.
     pub(crate) fn unprivileged() -> Result<Option<Self>, Failure> {
         if !rustix::process::geteuid().is_root() {
             return Ok(None);
@@ -39,20 +40,20 @@ impl Owner {
             Some(Self { uid, gid: fields.next()?.parse().ok()? })
         });
         let missing = "this server does not run as root, and there is no user `nobody`";
-        nobody.map(Some).ok_or_else(|| Failure::last(missing))
+        nobody.map(Some).ok_or_else(|| Failure::fatal(missing))
     }
 }
 
 impl Folder {
-    /// A new, empty folder that only its owner can look into.
+    /// Creates an empty folder that only its owner can read.
     pub(crate) fn new(label: &str, owner: Option<Owner>) -> Result<Self, Failure> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        // Short, since the path of a Unix socket has at most 107 bytes.
+        // Short: the path of a Unix socket has at most 107 bytes.
         let name = format!("{label}-{}", COUNT.fetch_add(1, Ordering::Relaxed));
         let folder = Self { path: root()?.join(name), owner };
         let made = DirBuilder::new().mode(0o700).create(&folder.path);
-        made.during(format_args!("the folder {} can't be made", folder.path.display()))?;
-        folder.give(&folder.path)?;
+        made.during(format_args!("the folder {} can't be created", folder.path.display()))?;
+        folder.set_owner(&folder.path)?;
         Ok(folder)
     }
 
@@ -72,32 +73,35 @@ impl Folder {
         options.write(true).create(true).truncate(true).mode(0o600);
         let mut file = options.open(&path).during(&what)?;
         file.write_all(contents.as_bytes()).during(&what)?;
-        self.give(&path)?;
+        self.set_owner(&path)?;
         Ok(path)
     }
 
-    fn give(&self, path: &Path) -> Result<(), Failure> {
+    fn set_owner(&self, path: &Path) -> Result<(), Failure> {
         let Some(owner) = self.owner else { return Ok(()) };
         chown(path, Some(owner.uid), Some(owner.gid))
-            .during(format_args!("{} can't be given to its owner", path.display()))
+            .during(format_args!("{} can't be assigned to its owner", path.display()))
     }
 
-    /// The processes that work in this folder: a server and whatever it started.
+    /// Returns the processes that run in this folder: a server and the processes it
+    /// started.
     ///
-    /// Their groups would not do: every backend of PostgreSQL makes a group of its
-    /// own. Nor would parents, which are gone once a server was killed.
+    /// Process groups are not enough, because each PostgreSQL backend creates its own
+    /// group. Parent processes are not enough either: they no longer exist once a server
+    /// was killed.
     pub(crate) fn processes(&self) -> Vec<Pid> {
         let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
         let of_entry = |entry: fs::DirEntry| {
             let pid = entry.file_name().to_str()?.parse().ok()?;
-            // Fails for what has ended, and for what is not ours to look at.
+            // Fails for a process that has ended, and for one that this user may not
+            // inspect.
             let works_in = fs::read_link(entry.path().join("cwd")).ok()?;
             works_in.starts_with(&self.path).then_some(pid).and_then(Pid::from_raw)
         };
         entries.flatten().filter_map(of_entry).collect()
     }
 
-    /// Sends a signal to each of them; who has ended meanwhile needs none.
+    /// Sends a signal to each of these processes; ignores those that have already ended.
     pub(crate) fn signal(&self, signal: Signal) -> usize {
         let processes = self.processes();
         for pid in &processes {
@@ -109,7 +113,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // What can't be removed now, the watchdog removes later.
+        // The watchdog later removes files that can't be removed now.
         let _ = fs::remove_dir_all(&self.path);
     }
 }

@@ -1,4 +1,4 @@
-//! How a program is started, and the programs that run once and end.
+//! Starts programs: servers that keep running, and commands that run to completion.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::OpenOptions;
@@ -14,7 +14,7 @@ use crate::failure::During;
 use crate::folder::{Folder, Owner};
 use crate::{Failure, wait};
 
-/// A program with its arguments; it can be started any number of times.
+/// A program and its arguments; it can be started repeatedly.
 #[derive(Debug, Clone)]
 pub(crate) struct Launch {
     program: PathBuf,
@@ -24,7 +24,7 @@ pub(crate) struct Launch {
 }
 
 impl Launch {
-    /// Runs in the folder, as its owner.
+    /// Creates a launch that runs in the folder, as the folder's owner.
     pub(crate) fn within(folder: &Folder, program: impl Into<PathBuf>) -> Self {
         Self {
             program: program.into(),
@@ -34,7 +34,8 @@ impl Launch {
         }
     }
 
-    /// A client: not in the folder of its server, so that it is not killed with it.
+    /// Creates a launch for a client. It runs outside the server's folder, so killing the
+    /// server does not kill it.
     pub(crate) fn client(program: impl Into<PathBuf>) -> Result<Self, Failure> {
         let folder = crate::root::root()?.to_owned();
         Ok(Self { program: program.into(), args: Vec::new(), folder, owner: None })
@@ -50,7 +51,7 @@ impl Launch {
         self
     }
 
-    /// Starts it, what it prints appended to the log.
+    /// Starts the program and appends its output to the log.
     pub(crate) fn spawn(&self, log: &Path) -> Result<Child, Failure> {
         let open = || OpenOptions::new().create(true).append(true).open(log);
         let what = format!("{} can't be opened", log.display());
@@ -61,10 +62,11 @@ impl Launch {
             .stderr(error)
             .spawn()
             .during(self.does_not_start())
-            .map_err(|failure| Failure::last(failure.to_string()))
+            .map_err(|failure| Failure::fatal(failure.to_string()))
     }
 
-    /// Runs it to its end and returns what it printed, or why it failed.
+    /// Runs the program to completion; returns its standard output, or a failure with all
+    /// its output.
     pub(crate) fn run(&self, input: &str) -> Result<String, Failure> {
         let mut child = self
             .command()
@@ -73,21 +75,22 @@ impl Launch {
             .stderr(Stdio::piped())
             .spawn()
             .during(self.does_not_start())?;
-        // Beside each other: a full pipe would block the program, and it us.
+        // Threads handle the pipes concurrently: a full pipe would block the program, and
+        // then this thread.
         let input = child.stdin.take().map(|mut pipe| {
             let input = input.to_owned();
             thread::spawn(move || pipe.write_all(input.as_bytes()))
         });
         let out = child.stdout.take().map(read_all);
         let error = child.stderr.take().map(read_all);
-        let status = wait::until("a program's end", || {
-            match child.try_wait().during("its state can't be asked for")? {
+        let status = wait::until("the end of a program", || {
+            match child.try_wait().during("its state can't be read")? {
                 Some(status) => Ok(status),
                 None => Err(Failure::new("it still runs")),
             }
         });
         if status.is_err() {
-            // With what it started, which would keep its pipes open.
+            // Kill its child processes too: they would keep the pipes open.
             if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
                 let _ = kill_process_group(group, Signal::KILL);
             }
@@ -96,7 +99,8 @@ impl Launch {
         let text = |reader: Option<thread::JoinHandle<String>>| {
             reader.and_then(|thread| thread.join().ok()).unwrap_or_default()
         };
-        // A program may end without reading all its input; its status says whether that is well.
+        // A program may exit before it reads all its input; its status reports whether it
+        // succeeded.
         drop(input.map(thread::JoinHandle::join));
         let (out, error) = (text(out), text(error));
         let status = status.map_err(|failure| failure.during(self.name()))?;
@@ -110,12 +114,12 @@ impl Launch {
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command.args(&self.args).current_dir(&self.folder);
-        // Nothing of the environment may change what a server does: no PGDATA, no
-        // language for its messages, no configuration in a home folder.
+        // The environment must not change what a server does: no PGDATA, no message
+        // language, no configuration from a home folder.
         command.env_clear().env("LC_ALL", "C.UTF-8").env("TZ", "UTC");
         command.env("HOME", &self.folder).env("TMPDIR", &self.folder);
         command.env("PATH", crate::package::search_path());
-        // Ctrl-C ends the test program, whose watchdog then ends its servers.
+        // Ctrl-C must end only the test program; the watchdog then ends its servers.
         command.process_group(0);
         if let Some(owner) = self.owner {
             command.uid(owner.uid).gid(owner.gid);
@@ -136,7 +140,7 @@ impl Launch {
 fn read_all(mut from: impl Read + Send + 'static) -> thread::JoinHandle<String> {
     thread::spawn(move || {
         let mut bytes = Vec::new();
-        // What came before an error is worth showing.
+        // Keep the output received before an error.
         let _ = from.read_to_end(&mut bytes);
         String::from_utf8_lossy(&bytes).into_owned()
     })

@@ -1,11 +1,11 @@
-//! Real servers for tests and benchmarks, each on a free port and in a folder of
-//! its own, and gone when it is dropped.
+//! Real servers for tests and benchmarks. Each has its own free port and folder, and is
+//! removed on drop.
 //!
 //! ```
 //! use kvolt_servers::{Package, Proxy, Redis, require};
 //!
 //! if !require(&[Package::Redis]) {
-//!     return; // somebody set KVOLT_SKIP_SERVERS=1
+//!     return; // KVOLT_SKIP_SERVERS=1 is set
 //! }
 //! let redis = Redis::builder().append_only().start();
 //! redis.cli(&["SET", "visits", "1"]);
@@ -16,44 +16,44 @@
 //! let proxy = Proxy::to(redis.port());
 //! let url = proxy.url(&redis.url()); // for the client under test
 //! proxy.blackhole();
-//! // what does it do now?
+//! // check how the client behaves now
 //! proxy.restore();
 //! # assert!(url.starts_with("redis://127.0.0.1:"));
 //! ```
 //!
-//! # What is here
+//! # Overview
 //!
-//! | type | what it is |
+//! | type | purpose |
 //! |---|---|
-//! | [`Redis`] | one server: Redis 7, Redis 6.2 or Valkey 9 ([`Flavour`]) |
-//! | [`RedisCluster`] | three masters, a replica each |
+//! | [`Redis`] | a single server: Redis 7, Redis 6.2 or Valkey 9 ([`Flavour`]) |
+//! | [`RedisCluster`] | three masters with one replica each |
 //! | [`RedisSentinel`] | a master, two replicas, three sentinels |
-//! | [`Postgres`], [`PgBouncer`] | PostgreSQL, and a pooler in front of it |
+//! | [`Postgres`], [`PgBouncer`] | PostgreSQL, and a connection pooler in front of it |
 //! | [`MariaDb`] | MariaDB |
-//! | [`Proxy`] | a network in front of any of them that fails on demand, and counts |
-//! | [`Certificates`] | an authority of its own, for TLS |
-//! | [`Server`] | what all servers do: kill, stop, restart, pause, resume |
-//! | [`Monitor`] | the commands that a Redis executed |
-//! | [`Package`], [`require`] | what has to be installed |
+//! | [`Proxy`] | a TCP proxy that injects network faults and counts traffic |
+//! | [`Certificates`] | a private certificate authority, for TLS |
+//! | [`Server`] | operations that all servers share: kill, stop, restart, pause, resume |
+//! | [`Monitor`] | the commands that a Redis server executed |
+//! | [`Package`], [`require`] | the packages that must be installed |
 //!
 //! # How it works
 //!
-//! - Everything blocks, and no runtime is needed; in async tests, what takes long
-//!   belongs into `spawn_blocking`, and the rest takes milliseconds.
-//! - **Failures panic**, at the line of the test: a test that can't talk to its
-//!   server has failed. Whoever wants the failure instead calls the `try_` form.
-//! - Methods take `&self`: a server in a `static` serves all tests of a program, and
-//!   one thread may kill what another one uses.
-//! - A server gets no other environment than its own, no configuration of the
-//!   machine's, and runs as `nobody` where it refuses to be root's.
-//! - Nothing is left: a dropped server is killed with all that it started. When the
-//!   whole program ends, even by SIGKILL or with servers in a `static`, a watchdog
-//!   (a small shell script) ends what it finds and removes the folders.
-//! - The harness speaks to each server over a Unix socket, so that TLS, passwords
-//!   and proxies are nothing to it.
+//! - All calls block, and no async runtime is needed. In async tests, run slow calls in
+//!   `spawn_blocking`; all others take milliseconds.
+//! - **Failures panic** at the caller's line: a test that can't reach its server has
+//!   failed. Use the `try_` methods to receive the failure instead.
+//! - Methods take `&self`, so that all tests of a program can share a server in a `static`,
+//!   and one thread can kill a server that another thread uses.
+//! - A server inherits no environment variables and no machine configuration. It runs as
+//!   `nobody` if it refuses to run as root.
+//! - No process is left behind: dropping a server kills it and its child processes. When
+//!   the program ends, even by SIGKILL or with servers in a `static`, a watchdog (a small
+//!   shell script) kills the remaining processes and removes the folders.
+//! - The harness connects to each server over a Unix socket, so TLS, passwords and proxies
+//!   do not affect it.
 //!
-//! It needs Linux, for `/proc`. `cargo xtask test --only servers` installs what is
-//! missing on Debian.
+//! Requires Linux, for `/proc`. On Debian, `cargo xtask test --only servers` installs the
+//! missing packages.
 
 mod certificates;
 mod failure;

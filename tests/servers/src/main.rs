@@ -1,14 +1,15 @@
-//! Says what `cargo xtask test` has to install before the tests can run.
+//! Prints the packages that `cargo xtask test` must install before the tests can run.
 //!
-//! A program and not a function that `xtask` calls: that would make every chore
-//! wait until this crate and what it needs are built. It prints, a line for each:
+//! This is a program, not a function called by `xtask`: otherwise every `xtask` command
+//! would wait for this crate and its dependencies to be built. It prints one line per
+//! package:
 //!
 //! ```text
 //! debian PACKAGE
 //! wheel PACKAGE PATH_OF_THE_PROGRAM_INSIDE
 //! ```
 
-#![allow(clippy::print_stdout, reason = "its standard output is what it is for")]
+#![allow(clippy::print_stdout, reason = "the output is the purpose of this program")]
 
 use kvolt_servers::{Source, missing};
 

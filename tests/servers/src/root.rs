@@ -1,4 +1,4 @@
-//! The folder that all servers of this process live in, and the watchdog that removes it.
+//! The folder that contains all servers of this process, and the watchdog that removes it.
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
@@ -12,19 +12,19 @@ use crate::{Failure, ports};
 
 struct Root {
     path: PathBuf,
-    /// Holds the pipe at whose end the watchdog does its work, and so is never dropped.
+    /// Holds the pipe whose closing triggers the watchdog; never dropped.
     _watchdog: Child,
 }
 
 static ROOT: OnceLock<Result<Root, Failure>> = OnceLock::new();
 
-/// Where the folders of servers are made.
+/// Returns the folder in which the servers' folders are created.
 ///
-/// When this process ends, be it by a signal or while a static still holds a
-/// server, a small shell script ends every process that works in here and
-/// removes the whole. It is no descendant's duty: a server does not know who
-/// started it, and the kernel's parent-death signal comes when the *thread* ends
-/// that started a server, which for a test is long before the program does.
+/// When this process ends, even by a signal or with servers in a `static`, the watchdog (a
+/// small shell script) kills every process that runs in this folder and removes the folder.
+/// Child processes can't do this themselves: a server does not know the process that
+/// started it, and the kernel's parent-death signal is sent when the *thread* that started
+/// a server ends, which in a test is long before the program ends.
 pub(crate) fn root() -> Result<&'static Path, Failure> {
     match ROOT.get_or_init(create) {
         Ok(root) => Ok(&root.path),
@@ -34,9 +34,9 @@ pub(crate) fn root() -> Result<&'static Path, Failure> {
 
 fn create() -> Result<Root, Failure> {
     let path = std::env::temp_dir().join(format!("kvolt-servers-{:08x}", ports::random() as u32));
-    // Others may pass through, since some servers run as another user, but not list.
+    // Servers that run as another user may traverse the folder, but not list it.
     let made = DirBuilder::new().mode(0o711).create(&path);
-    made.during(format_args!("the folder {} can't be made", path.display()))?;
+    made.during(format_args!("the folder {} can't be created", path.display()))?;
     let watchdog = Command::new("sh")
         .args(["-c", include_str!("watchdog.sh"), "kvolt-watchdog"])
         .arg(&path)
@@ -44,7 +44,7 @@ fn create() -> Result<Root, Failure> {
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        // Ctrl-C at a terminal goes to the group of the test program.
+        // A terminal sends Ctrl-C to the process group of the test program.
         .process_group(0)
         .spawn()
         .during("the watchdog does not start")?;

@@ -11,15 +11,16 @@ use crate::folder::Folder;
 use crate::launch::Launch;
 use crate::{Failure, wait};
 
-/// How long a server may take to end in an orderly way when it is dropped.
-const DROP_PATIENCE: Duration = Duration::from_secs(5);
+/// Time limit for an orderly shutdown on drop.
+const DROP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How much of a log is shown when a server does not come up.
+/// Maximum length of the log excerpt in a failure.
 const MAX_TAIL_BYTES: usize = 4_000;
 
-/// A running server, or one that was stopped and can be started again.
+/// A running server, or a stopped one that can be restarted.
 ///
-/// This is what all servers have in common. On drop the process and everything
+/// All servers share these operations. Drop kills the process and its child processes, and
+/// removes the folder.
 /// that it started are ended, and its folder is removed.
 pub struct Server {
     name: &'static str,
@@ -28,19 +29,19 @@ pub struct Server {
     signals: Signals,
     ready: Ready,
     child: Mutex<Option<Child>>,
-    // Last, so that it is removed last.
+    // The last field, so that the folder is removed last.
     folder: Folder,
 }
 
-/// Asks a server whether it is ready.
+/// Checks whether a server is ready.
 pub(crate) type Ready = Box<dyn Fn() -> Result<(), Failure> + Send + Sync>;
 
-/// What a server understands.
+/// The signals that a server handles.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Signals {
-    /// End in an orderly way, and let nobody wait for their clients.
+    /// Shuts down without waiting for clients.
     pub(crate) stop: Signal,
-    /// End at once, but leave nothing of the system's behind.
+    /// Exits immediately, but releases system resources.
     pub(crate) quit: Signal,
 }
 
@@ -56,122 +57,123 @@ impl Server {
     ) -> Result<Self, Failure> {
         let child = Mutex::new(None);
         let server = Self { name, port, launch, signals, ready, child, folder };
-        server.up()?;
+        server.start_process()?;
         Ok(server)
     }
 
-    /// The port that it listens on, at 127.0.0.1.
+    /// Returns the port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Its folder: data, configuration, log.
+    /// Returns the server's folder, with its data, configuration and log.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// The process that was started, if it runs.
+    /// Returns the id of the main process, if it runs.
     pub fn pid(&self) -> Option<u32> {
         let mut child = self.child();
         let child = child.as_mut()?;
         matches!(child.try_wait(), Ok(None)).then(|| child.id())
     }
 
-    /// Whether it runs and is not paused.
+    /// Returns whether the server runs and is not paused.
     pub fn is_running(&self) -> bool {
         let pid = self.pid().and_then(|pid| Pid::from_raw(pid.try_into().ok()?));
         pid.is_some_and(|pid| !is_stopped(pid))
     }
 
-    /// What it wrote to its log so far.
+    /// Returns the log so far.
     pub fn log(&self) -> String {
         let bytes = std::fs::read(self.log_file()).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// Kills it and everything that it started, as when the machine fails.
+    /// Kills the server and its child processes, as a machine failure would.
     #[track_caller]
     pub fn kill(&self) {
-        self.down(Signal::KILL).or_panic();
+        self.end_process(Signal::KILL).or_panic();
     }
 
-    /// Stops it in an orderly way.
+    /// Stops the server with an orderly shutdown.
     #[track_caller]
     pub fn stop(&self) {
-        self.down(self.signals.stop).or_panic();
+        self.end_process(self.signals.stop).or_panic();
     }
 
-    /// Starts it again on the same port, with what its folder holds; one that
-    /// still runs is stopped first.
+    /// Restarts the server on the same port with the data in its folder; stops it first if
+    /// it runs.
     #[track_caller]
     pub fn restart(&self) {
         if self.pid().is_some() {
             self.stop();
         }
-        self.up().or_panic();
+        self.start_process().or_panic();
     }
 
-    /// Stops it in its tracks: connections stay open, and nobody answers.
+    /// Suspends all its processes: connections stay open, but get no answer.
     #[track_caller]
     pub fn pause(&self) {
-        self.freeze().or_panic();
+        self.suspend().or_panic();
     }
 
-    /// Lets it go on where it was paused.
+    /// Resumes a paused server.
     pub fn resume(&self) {
         self.folder.signal(Signal::CONT);
     }
 
-    /// Waits until it answers, as after a restart or a resume.
+    /// Waits until the server answers, for example after a restart or a resume.
     #[track_caller]
     pub fn wait_until_ready(&self) {
         wait::until(self.name, || (self.ready)()).or_panic();
     }
 
-    fn up(&self) -> Result<(), Failure> {
+    fn start_process(&self) -> Result<(), Failure> {
         let child = self.launch.spawn(&self.log_file())?;
         *self.child() = Some(child);
         wait::until(self.name, || {
             let Err(not_ready) = (self.ready)() else { return Ok(()) };
             let ended = match self.child().as_mut() {
-                Some(child) => child.try_wait().during("its state can't be asked for")?,
-                None => return Err(Failure::last("it was stopped while it started")),
+                Some(child) => child.try_wait().during("its state can't be read")?,
+                None => return Err(Failure::fatal("it was stopped during its start")),
             };
             let Some(status) = ended else { return Err(not_ready) };
-            let tail = self.tail();
-            let message = format!("ended at once ({status}): {tail}");
-            Err(match says_port_taken(&tail) {
+            let log_tail = self.log_tail();
+            let message = format!("exited during its start ({status}): {log_tail}");
+            Err(match reports_port_taken(&log_tail) {
                 true => Failure::port_taken(message),
-                false => Failure::last(message),
+                false => Failure::fatal(message),
             })
         })
-        .map_err(|failure| match failure.is_final() {
+        .map_err(|failure| match failure.is_fatal() {
             true => failure,
-            false => Failure::last(format!("{failure}{}", self.tail())),
+            false => Failure::fatal(format!("{failure}{}", self.log_tail())),
         })
     }
 
-    /// Sends the signal that ends it, and waits until nothing of it runs.
-    fn down(&self, signal: Signal) -> Result<(), Failure> {
+    /// Sends the signal and waits until all its processes have ended.
+    fn end_process(&self, signal: Signal) -> Result<(), Failure> {
         if signal == Signal::KILL {
-            // Paused first, it starts nothing new while its processes are being killed.
-            let _ = self.freeze();
+            // While suspended, it can't start new processes during the kill.
+            let _ = self.suspend();
             self.folder.signal(Signal::KILL);
         } else {
-            // One that is paused would never see it.
+            // A suspended process would not handle the signal.
             self.signal_main(signal);
             self.resume();
         }
-        let result = self.wait_until_down(signal, wait::PATIENCE);
+        let result = self.wait_until_ended(signal, wait::TIMEOUT);
         result.map_err(|failure| failure.during(format_args!("{} does not end", self.name)))
     }
 
-    fn wait_until_down(&self, signal: Signal, limit: Duration) -> Result<(), Failure> {
+    fn wait_until_ended(&self, signal: Signal, limit: Duration) -> Result<(), Failure> {
         wait::within(limit, self.name, || {
             let mut child = self.child();
             if let Some(process) = child.as_mut() {
-                // An orphan of a killed server is asked again; of another, it ends by itself.
-                if process.try_wait().during("its state can't be asked for")?.is_none() {
+                // If the server was killed, signal the remaining processes again; otherwise
+                // they exit by themselves.
+                if process.try_wait().during("its state can't be read")?.is_none() {
                     return Err(Failure::new("it still runs"));
                 }
             }
@@ -187,8 +189,8 @@ impl Server {
         })
     }
 
-    /// Pauses its processes until none is left that could start another.
-    fn freeze(&self) -> Result<(), Failure> {
+    /// Suspends its processes until none is left that could start another.
+    fn suspend(&self) -> Result<(), Failure> {
         self.signal_main(Signal::STOP);
         wait::until("a pause", || {
             let running: Vec<Pid> =
@@ -206,13 +208,13 @@ impl Server {
     fn signal_main(&self, signal: Signal) {
         let pid = self.pid().and_then(|pid| Pid::from_raw(pid.try_into().ok()?));
         if let Some(pid) = pid {
-            // It may have ended meanwhile, which is what most signals are for.
+            // The process may already have ended.
             let _ = kill_process(pid, signal);
         }
     }
 
     fn child(&self) -> MutexGuard<'_, Option<Child>> {
-        // A panicking test must still be able to end its server.
+        // A panicking test must still be able to stop its server.
         self.child.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -220,25 +222,25 @@ impl Server {
         self.folder.path().join("server.log")
     }
 
-    fn tail(&self) -> String {
+    fn log_tail(&self) -> String {
         let log = self.log();
         let mut start = log.len().saturating_sub(MAX_TAIL_BYTES);
         while !log.is_char_boundary(start) {
             start += 1;
         }
-        format!("\n--- the end of the log of {}:\n{}\n---", self.name, log[start..].trim_end())
+        format!("\n--- end of the log of {}:\n{}\n---", self.name, log[start..].trim_end())
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Nothing here may panic: a test that fails drops its servers while it unwinds.
+        // Must not panic: a failing test drops its servers while it unwinds.
         if self.signals.quit != Signal::KILL {
             self.signal_main(self.signals.quit);
             self.resume();
-            let _ = self.wait_until_down(self.signals.quit, DROP_PATIENCE);
+            let _ = self.wait_until_ended(self.signals.quit, DROP_TIMEOUT);
         }
-        let _ = self.down(Signal::KILL);
+        let _ = self.end_process(Signal::KILL);
     }
 }
 
@@ -253,15 +255,15 @@ impl fmt::Debug for Server {
     }
 }
 
-fn says_port_taken(log: &str) -> bool {
+fn reports_port_taken(log: &str) -> bool {
     let log = log.to_lowercase();
     log.contains("address already in use") || log.contains("could not create server tcp")
 }
 
-/// Whether it is stopped, or has ended and only waits to be noticed.
+/// Returns whether the process is stopped, or is a zombie.
 fn is_stopped(pid: Pid) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
-    // After the name, which is in parentheses and may contain anything.
+    // The state follows the name, which is in parentheses and may contain any character.
     let state = stat.as_deref().ok().and_then(|stat| stat.rsplit_once(") ")?.1.chars().next());
     matches!(state, None | Some('T' | 't' | 'Z' | 'X'))
 }

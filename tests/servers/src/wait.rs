@@ -1,18 +1,18 @@
-//! Waiting for what comes about by itself, and the only place that reads the time.
+//! Polling with a time limit. Only this module reads the time.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::Failure;
 
-/// How long anything may take: generous, as the machine may be busy with other tests.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// Time limit for all operations; generous, since other tests may keep the machine busy.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Waits until the condition is met.
 ///
 /// # Panics
 ///
-/// If it is not within 60 seconds.
+/// Panics if the condition is not met within 60 seconds.
 #[track_caller]
 pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let attempt = || match condition() {
@@ -24,12 +24,12 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// Tries until it succeeds, or fails in a way that no further attempt will change.
+/// Retries until the operation succeeds or fails with a fatal failure.
 pub(crate) fn until<T>(
     what: &str,
     attempt: impl FnMut() -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    within(PATIENCE, what, attempt)
+    within(TIMEOUT, what, attempt)
 }
 
 pub(crate) fn within<T>(
@@ -44,7 +44,7 @@ pub(crate) fn within<T>(
             Ok(value) => return Ok(value),
             Err(failure) => failure,
         };
-        if failure.is_final() {
+        if failure.is_fatal() {
             return Err(failure.during(what));
         }
         if start.elapsed() > limit {
@@ -55,7 +55,10 @@ pub(crate) fn within<T>(
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "servers live in real time, which no test moves")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "servers run in real time, which tests can't control"
+)]
 pub(crate) fn now() -> Instant {
     Instant::now()
 }

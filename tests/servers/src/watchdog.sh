@@ -1,18 +1,19 @@
-# Ends the servers of a test program that ended, however it ended.
+# Kills the servers of a test program after the program has ended, for any reason.
 #
-# $1 is the folder that all its servers run in. Standard input is a pipe whose
-# other end only the test program holds: it ends when that does.
+# $1 is the folder that contains the folders of all its servers. Standard input is a pipe
+# whose
+# other end only the test program holds: it closes when the program ends.
 root=$1
 trap '' HUP INT TERM QUIT
 cat >/dev/null
 
-# Every server works in its folder, and so do the processes that it starts.
+# Every server and its child processes have their working directory in this folder.
 pids() {
     find /proc/[0-9]* -maxdepth 1 -name cwd \( -lname "$root" -o -lname "$root/*" \) \
         2>/dev/null | cut -d / -f 3
 }
 
-# PostgreSQL gives its shared memory back when it is asked to quit, not when it is killed.
+# PostgreSQL releases its shared memory on SIGQUIT, but not on SIGKILL.
 for pid in $(pids); do
     kill -QUIT "$pid" 2>/dev/null
     kill -CONT "$pid" 2>/dev/null

@@ -59,6 +59,7 @@ impl<V> Capacity<V> {
         Self { max: Room::UNBOUNDED, weigh: None, at_capacity: AtCapacity::Refuse, held }
     }
 
+    /// The weight of a value that is stored or will be.
     pub(super) fn weigh(&self, value: &V) -> usize {
         self.weigh.as_ref().map_or(0, |weigh| weigh(value).saturating_add(Self::ENTRY_BYTES))
     }

@@ -20,15 +20,9 @@ impl BuildHasher for OwnHash {
 pub(super) struct OwnHasher(u64);
 
 impl Hasher for OwnHasher {
-    fn write_u64(&mut self, prefix: u64) {
-        self.0 = prefix;
-    }
-
     fn write(&mut self, bytes: &[u8]) {
-        // Keys and prefixes write one `u64`; anything else still hashes, if badly.
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
+        // Keys and prefixes write one `u64`.
+        self.0 = bytes.first_chunk().map_or(0, |prefix| u64::from_ne_bytes(*prefix));
     }
 
     fn finish(&self) -> u64 {

@@ -209,27 +209,32 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
             return Some(Vec::new());
         }
         let mut gone = Vec::new();
-        let newest_first = shard.members(owner).rev().map(|member| member.key);
-        let over = newest_first
-            .filter(|key| old.is_none_or(|old| old.key != *key))
-            .filter(|key| {
-                let found = self.find(map, key);
-                let is_live = found.is_some_and(|found| found.node.is_owned_by(owner));
-                if !is_live {
-                    gone.push(*key);
-                }
-                is_live
-            })
-            .skip(max - 1);
-        let (mut over, is_refused) = match limit.at_limit() {
-            AtLimit::Refuse => (Vec::new(), over.take(1).count() > 0),
-            AtLimit::RemoveOldest => (over.collect(), false),
+        let mut is_live = |key: &Key| {
+            let found = self.find(map, key);
+            let is_live = found.is_some_and(|found| found.node.is_owned_by(owner));
+            if !is_live {
+                gone.push(*key);
+            }
+            is_live
+        };
+        let is_other = |key: &Key| old.is_none_or(|old| old.key != *key);
+        let mut over = Vec::new();
+        let is_refused = match limit.at_limit() {
+            AtLimit::Refuse => {
+                let keys = shard.members(owner).map(|member| member.key).filter(is_other);
+                keys.filter(&mut is_live).nth(max - 1).is_some()
+            }
+            AtLimit::RemoveOldest => {
+                let keys = shard.by_age(owner).into_iter().map(|member| member.key);
+                over.extend(keys.filter(is_other).filter(&mut is_live));
+                over.truncate((over.len() + 1).saturating_sub(max));
+                false
+            }
         };
         for key in gone {
             taken.extend(self.take(map, owner, &key));
             shard.remove(owner, &key);
         }
-        over.reverse();
         (!is_refused).then_some(over)
     }
 }

@@ -13,7 +13,8 @@ impl<V: Clone> Inner<V> {
         // Looked up under the lock: an insertion that replaces an entry would hide both in between.
         let found: Vec<_> = {
             let shard = self.owners.lock(owner);
-            let found = shard.members(owner).filter_map(|Member { created, key }| {
+            let members = shard.by_age(owner).into_iter();
+            let found = members.filter_map(|Member { created, key }| {
                 let found = self.find(&map, &key)?;
                 found.node.is_owned_by(owner).then_some((found, created))
             });

@@ -1,6 +1,6 @@
-//! The owner index: which keys belong to which owner, oldest first.
+//! The owner index: the keys of each owner.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
@@ -34,9 +34,16 @@ impl Owners {
 }
 
 impl Shard {
-    /// The owner's keys, oldest first: those of expired entries too.
-    pub(super) fn members(&self, owner: &Owner) -> impl DoubleEndedIterator<Item = Member> {
+    /// The owner's keys in no order, those of expired entries included.
+    pub(super) fn members(&self, owner: &Owner) -> impl Iterator<Item = Member> {
         self.0.get(owner).into_iter().flat_map(Keys::members)
+    }
+
+    /// The owner's keys, oldest first, those of expired entries included.
+    pub(super) fn by_age(&self, owner: &Owner) -> Vec<Member> {
+        let mut members: Vec<Member> = self.members(owner).collect();
+        members.sort_by_key(|member| member.created);
+        members
     }
 
     /// How many keys the owner has, those of expired entries included.
@@ -48,7 +55,7 @@ impl Shard {
         self.0.get(owner)?.created(key)
     }
 
-    /// The one copy of the owner's name that its entries share.
+    /// The copy of the owner's name that all its entries share.
     pub(super) fn intern(&self, owner: &Owner) -> Arc<Owner> {
         match self.0.get_key_value(owner) {
             Some((owner, _)) => Arc::clone(owner),
@@ -56,7 +63,6 @@ impl Shard {
         }
     }
 
-    /// Adds a key after all that are as old or older.
     pub(super) fn insert(&mut self, owner: &Arc<Owner>, member: Member) {
         self.0.entry(Arc::clone(owner)).or_default().insert(member);
     }
@@ -78,40 +84,30 @@ pub(super) struct Member {
     pub(super) key: Key,
 }
 
-/// Keys by age. Up to [`MAX_FEW`] of them are searched one by one; more are in a tree, so that
-/// adding and removing one costs little at any number.
+/// The keys of an owner. Up to [`MAX_FEW`] are searched one by one, in the order of insertion; more
+/// are in a map, so that adding and removing one costs the same at any number.
 #[derive(Default)]
 struct Keys {
     few: Vec<Member>,
-    many: Option<Box<Many>>,
+    many: Option<Box<HashMap<Key, Timestamp, OwnHash>>>,
 }
 
 const MAX_FEW: usize = OwnerLimit::MAX as usize + 1;
 
-/// Where a key stands: among those that were inserted at the same moment, by a number.
-type Place = (Timestamp, u64);
-
-#[derive(Default)]
-struct Many {
-    order: BTreeMap<Place, Key>,
-    places: HashMap<Key, Place, OwnHash>,
-    next: u64,
-}
-
 impl Keys {
     fn len(&self) -> usize {
-        self.few.len() + self.many.as_ref().map_or(0, |many| many.order.len())
+        self.few.len() + self.many.as_ref().map_or(0, |many| many.len())
     }
 
-    fn members(&self) -> impl DoubleEndedIterator<Item = Member> {
-        let many = self.many.iter().flat_map(|many| &many.order);
-        let many = many.map(|((created, _), key)| Member { created: *created, key: *key });
+    fn members(&self) -> impl Iterator<Item = Member> {
+        let many = self.many.iter().flat_map(|many| many.iter());
+        let many = many.map(|(key, created)| Member { created: *created, key: *key });
         self.few.iter().copied().chain(many)
     }
 
     fn created(&self, key: &Key) -> Option<Timestamp> {
         match &self.many {
-            Some(many) => many.places.get(key).map(|(created, _)| *created),
+            Some(many) => many.get(key).copied(),
             None => self.few.iter().find(|member| member.key == *key).map(|member| member.created),
         }
     }
@@ -122,37 +118,19 @@ impl Keys {
             if self.few.is_empty() {
                 self.few.reserve_exact(1);
             }
-            let place = self.few.partition_point(|other| other.created <= member.created);
-            self.few.insert(place, member);
+            self.few.push(member);
             return;
         }
-        let many = self.many.get_or_insert_default();
-        std::mem::take(&mut self.few).into_iter().for_each(|member| many.insert(member));
-        many.insert(member);
+        let members = std::mem::take(&mut self.few).into_iter().chain([member]);
+        let members = members.map(|member| (member.key, member.created));
+        self.many.get_or_insert_default().extend(members);
     }
 
     fn remove(&mut self, key: &Key) {
         match &mut self.many {
-            Some(many) => {
-                if let Some(place) = many.places.remove(key) {
-                    many.order.remove(&place);
-                }
-            }
-            None => {
-                if let Some(place) = self.few.iter().position(|member| member.key == *key) {
-                    self.few.remove(place);
-                }
-            }
+            Some(many) => drop(many.remove(key)),
+            None => self.few.retain(|member| member.key != *key),
         }
-    }
-}
-
-impl Many {
-    fn insert(&mut self, Member { created, key }: Member) {
-        let place = (created, self.next);
-        self.next += 1;
-        self.order.insert(place, key);
-        self.places.insert(key, place);
     }
 }
 
@@ -161,27 +139,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_stay_in_order_of_age_at_any_number() {
+    fn keys_are_found_at_any_number() {
         let mut keys = Keys::default();
         let mut expected: Vec<Member> = Vec::new();
         for number in 0..500u64 {
-            // Two at each moment, and every seventh as a restored entry, older than the others.
-            let created = if number % 7 == 0 { number / 3 } else { 1_000 + number / 2 };
-            let member = Member {
-                created: Timestamp::from_millis(created),
-                key: Key::of(number.to_le_bytes()),
-            };
+            let created = Timestamp::from_millis(number / 2);
+            let member = Member { created, key: Key::of(number.to_le_bytes()) };
             keys.insert(member);
-            let place = expected.partition_point(|other| other.created <= member.created);
-            expected.insert(place, member);
+            expected.push(member);
             if number % 3 == 2 {
                 let gone = expected.remove(expected.len() / 2);
                 keys.remove(&gone.key);
                 assert_eq!(keys.created(&gone.key), None);
             }
-            assert_eq!(keys.members().collect::<Vec<_>>(), expected);
-            assert!(keys.members().rev().eq(expected.iter().rev().copied()));
             assert_eq!(keys.len(), expected.len());
+            let mut members: Vec<_> = keys.members().collect();
+            members.sort_by_key(|member| (member.created, member.key));
+            let mut sorted = expected.clone();
+            sorted.sort_by_key(|member| (member.created, member.key));
+            assert_eq!(members, sorted);
             let middle = expected[expected.len() / 2];
             assert_eq!(keys.created(&middle.key), Some(middle.created));
         }
@@ -194,11 +170,13 @@ mod tests {
 
     #[test]
     fn key_that_is_inserted_again_has_its_new_age() {
-        let mut keys = Keys::default();
-        let [one, other] = ["one", "other"].map(Key::of);
-        for (created, key) in [(1, one), (2, other), (3, one)] {
-            keys.insert(Member { created: Timestamp::from_millis(created), key });
+        let owner = Arc::new(Owner::from(1));
+        let mut shard = Shard::default();
+        let [one, other, restored] = ["one", "other", "restored"].map(Key::of);
+        for (created, key) in [(1, one), (2, other), (3, one), (0, restored)] {
+            shard.insert(&owner, Member { created: Timestamp::from_millis(created), key });
         }
-        assert!(keys.members().map(|member| member.key).eq([other, one]));
+        let by_age = shard.by_age(&owner);
+        assert!(by_age.iter().map(|member| member.key).eq([restored, other, one]));
     }
 }

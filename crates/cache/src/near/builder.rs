@@ -1,4 +1,3 @@
-use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +8,7 @@ use super::{DEFAULT_BOUND, DEFAULT_MAX_COPIES, NearCache};
 use crate::{ChangeFeed, Clock, Result, Store};
 
 /// Settings of a [`NearCache`].
+#[derive(Debug)]
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct NearCacheBuilder<V, S> {
     store: S,
@@ -59,15 +59,5 @@ impl<V: Clone + Send + Sync + 'static, S: Store<V> + ChangeFeed> NearCacheBuilde
         let store = Arc::new(self.store);
         let task = Arc::new(SubscriptionTask::start(&store, &state)?);
         Ok(NearCache { store, state, task })
-    }
-}
-
-impl<V, S: fmt::Debug> fmt::Debug for NearCacheBuilder<V, S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NearCacheBuilder")
-            .field("store", &self.store)
-            .field("bound", &self.bound)
-            .field("max_copies", &self.max_copies)
-            .finish_non_exhaustive()
     }
 }

@@ -122,7 +122,8 @@ impl<V: Clone + Send + Sync + 'static> Copies<V> {
             if let Some(deadlines) = *touched
                 && let Some(now) = self.feed.store_time(self.feed.now())
             {
-                self.reads.exclusively(key, || self.prolong(key, deadlines, now));
+                let _lock = self.reads.shard(key);
+                self.prolong(key, deadlines, now);
             }
         };
         let (touched, _) = self.touches.ask(key, Freshness::Strict, question, keep).await?;

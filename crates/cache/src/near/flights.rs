@@ -35,10 +35,10 @@ pub(super) struct Flights<T> {
     next: AtomicU64,
 }
 
-type Shard<T> = HashMap<Key, KeyState<T>>;
+pub(super) type Shard<T> = HashMap<Key, KeyState<T>>;
 
 /// What is under way for a key.
-struct KeyState<T> {
+pub(super) struct KeyState<T> {
     flights: Vec<Flight<T>>,
     /// How many changes this process is making. While there is any, no answer is kept.
     changes: usize,
@@ -117,12 +117,6 @@ impl<T: Clone> Flights<T> {
         answer.map(|answer| (answer, ticket.is_older))
     }
 
-    /// Runs `act` under the lock under which answers about this key are kept.
-    pub(super) fn exclusively(&self, key: &Key, act: impl FnOnce()) {
-        let _shard = self.shard(key);
-        act();
-    }
-
     /// The answers that are in flight for this key are not kept.
     pub(super) fn changed(&self, key: &Key) {
         if let Some(key_state) = self.shard(key).get_mut(key) {
@@ -180,7 +174,8 @@ impl<T> Flights<T> {
         Self::remove_idle(&mut shard, key);
     }
 
-    fn shard(&self, key: &Key) -> MutexGuard<'_, Shard<T>> {
+    /// Takes the lock under which answers about this key are kept.
+    pub(super) fn shard(&self, key: &Key) -> MutexGuard<'_, Shard<T>> {
         lock(&self.shards[key.prefix() as usize % SHARDS])
     }
 

@@ -104,7 +104,7 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
             self.note_read(slot, result)?;
         }
         self.verdict(slot)?;
-        if self.is_rotation_due(slot) {
+        if slot.is_rotation_due() {
             return rotate(shared).await;
         }
         Ok(RequestSession(shared))
@@ -140,7 +140,7 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
     #[inline]
     fn decide(&self, slot: Arc<Slot<T>>, request: &impl RequestHead) -> Admission<T> {
         match self.verdict(&slot) {
-            Ok(()) if self.is_rotation_due(&slot) => Admission::Wait(Box::pin(rotate(slot))),
+            Ok(()) if slot.is_rotation_due() => Admission::Wait(Box::pin(rotate(slot))),
             Ok(()) => Admission::Pass(RequestSession(slot)),
             Err(denied) => Admission::Answer(self.answer(denied, request)),
         }
@@ -167,11 +167,6 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
         }
         manager.report_refusal(Some(session), RefusalReason::StepUp);
         Err(Denied(Reason::Missing(Missing::StepUp(step_up))))
-    }
-
-    #[inline]
-    fn is_rotation_due(&self, slot: &Slot<T>) -> bool {
-        self.rotates && slot.is_rotation_due()
     }
 
     /// Returns the layer's own answer to a request that may not pass.
@@ -214,7 +209,7 @@ fn unique<T>(slot: &mut Arc<Slot<T>>) -> &mut Slot<T> {
 async fn rotate<T: Send + Sync + 'static>(slot: Arc<Slot<T>>) -> Result<RequestSession<T>, Denied> {
     let handle = SessionHandle { slot };
     if let Some(session) = handle.session() {
-        handle.slot.sessions().note_rotation(&session.rotate_read().await);
+        handle.slot.sessions().note_rotation(&session.rotate().await);
     }
     Ok(RequestSession(handle.slot))
 }

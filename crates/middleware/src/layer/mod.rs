@@ -60,8 +60,6 @@ pub struct SessionLayer<T> {
     /// Whether handlers see anonymous sessions.
     anonymous: bool,
     step_up: Option<StepUp>,
-    /// Whether tokens are rotated on a schedule.
-    rotates: bool,
     pub(crate) refusal: Refusal,
 }
 
@@ -87,7 +85,6 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
             bypasses_origin: None,
             anonymous: false,
             step_up: None,
-            rotates: sessions.manager().rotates_on_schedule(),
             refusal: sessions.0.refusal.clone(),
             sessions,
         }
@@ -116,7 +113,7 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
     /// # use kvolt_cache::MemoryStore;
     /// # use kvolt_session::Manager;
     /// # use kvolt_middleware::Sessions;
-    /// # let manager = Manager::<u64>::new(MemoryStore::new(), Duration::from_secs(60));
+    /// # let manager = Manager::<u64>::new(MemoryStore::new());
     /// # let sessions = Sessions::new(manager);
     /// let layer = sessions.layer().peek_if(|request| request.query() == Some("poll"));
     /// ```
@@ -141,7 +138,7 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
     /// # use kvolt_cache::MemoryStore;
     /// # use kvolt_session::Manager;
     /// # use kvolt_middleware::Sessions;
-    /// # let manager = Manager::<u64>::new(MemoryStore::new(), Duration::from_secs(60));
+    /// # let manager = Manager::<u64>::new(MemoryStore::new());
     /// # let sessions = Sessions::new(manager);
     /// let layer = sessions.layer().optional();
     /// let layer = layer.dangerous_admit_cross_origin(|request| request.path() == "/saml/acs");
@@ -176,7 +173,7 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
     /// use std::time::Duration;
     /// use kvolt_session::{Level, StepUp};
     ///
-    /// # let manager = Manager::<u64>::new(MemoryStore::new(), Duration::from_secs(60));
+    /// # let manager = Manager::<u64>::new(MemoryStore::new());
     /// # let sessions = Sessions::new(manager);
     /// let fresh = sessions.layer().require(StepUp::within(Duration::from_secs(300)));
     /// let strong = sessions.layer().require(StepUp::at_level(Level::Two));

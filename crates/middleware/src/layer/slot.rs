@@ -257,6 +257,7 @@ impl<T: Send + Sync + 'static> Slot<T> {
     }
 
     /// Whether the session's token is due for a rotation. Peeking rotates nothing.
+    #[inline]
     pub(super) fn is_rotation_due(&self) -> bool {
         self.access.slides()
             && self.session().is_some_and(|session| {

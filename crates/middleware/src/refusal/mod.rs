@@ -24,12 +24,11 @@ pub use local_path::local_path;
 /// Defaults to 401, as JSON where the request's `Accept` begins with `application/json`.
 ///
 /// ```
-/// use std::time::Duration;
 /// use kvolt_cache::MemoryStore;
 /// use kvolt_middleware::{Refusal, Sessions};
 /// use kvolt_session::Manager;
 ///
-/// let manager = Manager::<u64>::new(MemoryStore::new(), Duration::from_secs(1800));
+/// let manager = Manager::<u64>::new(MemoryStore::new());
 /// let refusal = Refusal::redirect_browsers("/login")?.step_up_page("/password")?;
 /// let sessions = Sessions::builder(manager).refusal(refusal).build()?;
 /// # Ok::<(), kvolt_middleware::ConfigError>(())

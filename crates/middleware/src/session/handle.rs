@@ -114,11 +114,9 @@ impl<T: Send + Sync + 'static> SessionHandle<T> {
         }
         let (manager, session) = (self.manager(), session.into());
         let lifetime = TokenLifetime::new(manager, session.is_remembered());
-        let token = match self.slot.current() {
-            None => self.bounded(manager.create(session)).await,
-            Some((old, None)) => self.bounded(manager.login(Some(&old), session)).await,
-            Some((old, Some(read))) => self.bounded(manager.login_from(&old, read, session)).await,
-        };
+        let old = self.slot.current();
+        let old = old.as_ref().map(|(token, read)| (token, read.clone()));
+        let token = self.bounded(manager.login(old, session)).await;
         self.issue_first(token?, lifetime).await
     }
 
@@ -158,8 +156,7 @@ impl<T: Send + Sync + 'static> SessionHandle<T> {
         let manager = self.manager();
         let ended = match self.slot.current() {
             None => self.end_several().await,
-            Some((_, Some(read))) => self.bounded(manager.logout_session(&read)).await.map(drop),
-            Some((token, None)) => self.bounded(manager.logout(&token)).await.map(drop),
+            Some((token, read)) => self.bounded(manager.logout((&token, read))).await.map(drop),
         };
         if ended.as_ref().err().is_none_or(Error::is_unreadable) {
             self.clear_token();

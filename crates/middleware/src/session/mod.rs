@@ -46,6 +46,9 @@ pub struct Session<T> {
     latest: Option<Box<SessionSnapshot<T>>>,
 }
 
+/// A client's token, and its session as this request last read or changed it.
+type Admitted<T> = (Token, Option<SessionSnapshot<T>>);
+
 impl<T: Send + Sync + 'static> Session<T> {
     fn slot(&self) -> &Slot<T> {
         &self.handle.slot
@@ -137,7 +140,7 @@ impl<T: Send + Sync + 'static> Session<T> {
         let manager = self.manager();
         // A change counts as use: a session that was only peeked at is read again.
         let updated = match read.filter(|_| self.slot().access.slides()) {
-            Some(read) => self.handle.bounded(manager.update_from(&token, read, change)).await,
+            Some(read) => self.handle.bounded(manager.update((&token, read), change)).await,
             None => self.handle.bounded(manager.update(&token, change)).await,
         };
         let updated = updated?.ok_or(Error(Kind::Ended))?;
@@ -154,16 +157,8 @@ impl<T: Send + Sync + 'static> Session<T> {
     /// before anything is done, if the session has ended ([`Error::is_ended`]), or if the response
     /// can't carry a token: the response has begun, or the client's token came in a query.
     pub async fn rotate(&self) -> Result<()> {
-        let (token, lifetime) = self.renewable()?;
-        let rotated = self.handle.bounded(self.manager().rotate(&token)).await?;
-        self.renewed(rotated, lifetime)
-    }
-
-    /// [Rotates](Self::rotate) a session that the layer has just read.
-    pub(crate) async fn rotate_read(&self) -> Result<()> {
-        let (token, lifetime) = self.renewable()?;
-        let rotated = self.manager().rotate_if_due(&token, self.snapshot());
-        let rotated = self.handle.bounded(rotated).await?.unwrap_or(RotateOutcome::AlreadyRotated);
+        let ((token, read), lifetime) = self.renewable()?;
+        let rotated = self.handle.bounded(self.manager().rotate((&token, read))).await?;
         self.renewed(rotated, lifetime)
     }
 
@@ -188,9 +183,9 @@ impl<T: Send + Sync + 'static> Session<T> {
     /// before anything is done, if the session has ended ([`Error::is_ended`]), or if the response
     /// can't carry a token: the response has begun, or the client's token came in a query.
     pub async fn reauthenticate(&self, level: Level) -> Result<()> {
-        let (token, lifetime) = self.renewable()?;
+        let ((token, read), lifetime) = self.renewable()?;
         let manager = self.manager();
-        let rotated = self.handle.bounded(manager.reauthenticate(&token, level)).await?;
+        let rotated = self.handle.bounded(manager.reauthenticate((&token, read), level)).await?;
         if let RotateOutcome::Token(_) = rotated {
             self.slot().state().proof = Some((level, manager.clock().now()));
         }
@@ -210,7 +205,7 @@ impl<T: Send + Sync + 'static> Session<T> {
     /// error, before anything is done, if the session has ended ([`Error::is_ended`]), or if the
     /// response can't carry a token: the response has begun, or the client's token came in a query.
     pub async fn change_credentials(&self, binding: Option<Binding>) -> Result<usize> {
-        let (token, lifetime) = self.renewable()?;
+        let ((token, _), lifetime) = self.renewable()?;
         let changed = self.manager().change_credentials(&token, binding);
         let (rotated, ended) = self.handle.bounded(changed).await?;
         self.renewed(rotated, lifetime).map(|()| ended)
@@ -259,12 +254,8 @@ impl<T: Send + Sync + 'static> Session<T> {
     /// the session has ended ([`Error::is_ended`]).
     pub async fn flash(&self, flash: Flash) -> Result<()> {
         let (token, read) = self.admitted()?;
-        let manager = self.manager();
-        let left = match read {
-            Some(read) => self.handle.bounded(manager.flash_from(&token, read, flash)).await?,
-            None => self.handle.bounded(manager.flash(&token, flash)).await?,
-        };
-        left.then_some(()).ok_or(Error(Kind::Ended))
+        let left = self.manager().flash((&token, read), flash);
+        self.handle.bounded(left).await?.then_some(()).ok_or(Error(Kind::Ended))
     }
 
     /// Takes the waiting messages, oldest first. Each message is given to one request. If no
@@ -278,11 +269,7 @@ impl<T: Send + Sync + 'static> Session<T> {
             Some(admitted) if !self.snapshot().flashes().is_empty() => admitted,
             _ => return Ok(Vec::new()),
         };
-        let manager = self.manager();
-        match read {
-            Some(read) => self.handle.bounded(manager.take_flashes_from(&token, read)).await,
-            None => self.handle.bounded(manager.take_flashes(&token)).await,
-        }
+        self.handle.bounded(self.manager().take_flashes((&token, read))).await
     }
 
     /// Ends the session and clears the client's token. No error if the session had ended before.
@@ -342,18 +329,18 @@ impl<T: Send + Sync + 'static> Session<T> {
         Ok(())
     }
 
-    fn admitted(&self) -> Result<(Token, Option<SessionSnapshot<T>>)> {
+    fn admitted(&self) -> Result<Admitted<T>> {
         self.slot().admitted().ok_or(Error(Kind::Ended))
     }
 
     /// The token to replace, and how long the client keeps the next one. An error, before anything
     /// is done, if the response can't carry the next one.
-    fn renewable(&self) -> Result<(Token, TokenLifetime)> {
-        let (token, _) = self.admitted()?;
+    fn renewable(&self) -> Result<(Admitted<T>, TokenLifetime)> {
+        let admitted = self.admitted()?;
         self.slot().channel()?;
         let session = self.snapshot();
         let lifetime = session.ends_at().since(self.manager().clock().now());
-        Ok((token, TokenLifetime { lifetime, is_remembered: session.is_remembered() }))
+        Ok((admitted, TokenLifetime { lifetime, is_remembered: session.is_remembered() }))
     }
 
     fn renewed(&self, rotated: RotateOutcome, lifetime: TokenLifetime) -> Result<()> {

@@ -39,7 +39,7 @@ pub enum CacheControl {
 /// use kvolt_middleware::{CookiePolicy, Sessions};
 /// use kvolt_session::Manager;
 ///
-/// let manager = Manager::<String>::new(MemoryStore::new(), Duration::from_secs(30 * 60));
+/// let manager = Manager::<String>::new(MemoryStore::new());
 /// // For development over plain HTTP, with a single-page application on another port.
 /// let sessions = Sessions::builder(manager)
 ///     .lookup("cookie:session_id".parse()?)

@@ -31,7 +31,7 @@ pub use builder::{CacheControl, DEFAULT_STORE_TIMEOUT, SessionsBuilder};
 /// use kvolt_middleware::Sessions;
 /// use kvolt_session::Manager;
 ///
-/// let manager = Manager::<String>::new(MemoryStore::new(), Duration::from_secs(30 * 60));
+/// let manager = Manager::<String>::new(MemoryStore::new());
 /// let sessions = Sessions::new(manager);
 /// let (required, optional) = (sessions.layer(), sessions.layer().optional());
 /// ```

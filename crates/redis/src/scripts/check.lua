@@ -1,5 +1,5 @@
--- Tries every command that the scripts and the store use. KEYS: a string and a sorted set, both of
--- this check's own. Answers with the first refusal for want of a permission.
+-- Runs every command that the scripts and the store use, and replies with the first one that the
+-- user has no permission for. KEYS: a string and a sorted set, which only this script uses.
 local s, z = KEYS[1], KEYS[2]
 local calls = {
   { 'SET', s, 'a', 'PXAT', MAX }, { 'GET', s }, { 'GETEX', s }, { 'GETRANGE', s, 0, 0 },

@@ -1,8 +1,9 @@
--- KEYS: the entry; its owner's index; the entry that it replaces; the index of that one's owner, if
---   known; members of the owner's index. The entry's own name stands for what there is not.
--- ARGV: version, names for the header, value, last use, idle time, end, moment of creation,
---   owner, limit or '', what happens at it, version that the replaced one must have or '', its owner,
---   'copied' for an entry with times of its own.
+-- Inserts an entry, within its owner's limit and in the place of a predecessor.
+-- KEYS: the entry; its owner's index; the predecessor; the index of the predecessor's owner, if
+--   known; members of the owner's index. The entry's own name stands for an absent one.
+-- ARGV: version; the header from the number of names on; value; last use, idle time, absolute end,
+--   creation; owner; limit or ''; 'refuse' or 'oldest'; the predecessor's version or ''; the
+--   predecessor's owner; 'copied' for an entry with times of its own.
 local name, index, old, old_index = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 if index == name then index = nil end
 if old == name then old = nil end
@@ -17,8 +18,13 @@ if old then
   local e = read(old)
   if ARGV[11] ~= '' and not (e and e.ver == ARGV[11]) then return absent(name, 'conflict') end
   if e and is_unknown(e, old_index, ARGV[12]) then return absent(name, 'owner', e.own) end
+elseif ARGV[11] ~= '' then
+  -- The predecessor is the absent entry itself.
+  return absent(name, 'conflict')
 end
 
+-- The owner's limit. The first call declares no members. If the index has as many as the limit, the
+-- script replies with the ones to declare, and reads only their headers.
 local gone, ended = {}, {}
 local replaced = old and old_index == index and member_of(old)
 if index and max then
@@ -26,18 +32,18 @@ if index and max then
   local count = card
   if replaced and redis.call('ZSCORE', index, replaced) then count = card - 1 end
   if count >= max then
-    -- To refuse, it is enough that as many of the youngest live.
+    -- To refuse, it suffices that `max` of the youngest are live. Of 17 more, some may have ended.
     local first = refuses and -max - 17 or 0
     local all, names = members(index, first), declared(5)
-    -- Youngest first. `false` stands for one that was inserted while this call was under way: it is
-    -- younger than all that were asked for.
+    -- Youngest first. `false` stands for a member that was inserted after the others were asked
+    -- for: it is younger than all of them, and counts as live.
     local live, is_asked = {}, #KEYS == 4
     for i = #all, 1, -1 do
       local member = all[i].member
       local one = names[member]
       local e = one and read(one)
       if member == replaced then
-        -- It makes room.
+        -- The predecessor does not count.
       elseif e and (e.bad or e.own == ARGV[8]) then
         live[#live + 1] = one
       elseif one then
@@ -52,10 +58,11 @@ if index and max then
     end
     if refuses and #live >= max then return absent(name, 'limit') end
     if refuses and card > max + 17 then
-      -- Older ones may live, in the place of those that have ended.
+      -- Older ones may be live. Ended ones are removed, so that the next try reads further.
       for _, member in ipairs(ended) do redis.call('ZREM', index, member) end
       return ask(members(index, first))
     end
+    -- The oldest make room for the new entry.
     for i = max, #live do
       if not live[i] then
         absent(name)
@@ -66,11 +73,11 @@ if index and max then
   end
 end
 
--- First what a full server refuses.
+-- First the writes that a full server rejects.
 if new.ends > now then
   write(name, new, ARGV[3])
   if index then
-    -- In microseconds, or two of one millisecond would be ordered by their names.
+    -- The score is in microseconds. Two of the same millisecond would be ordered by their names.
     local made = string.sub(ARGV[7], 1, 1) == '+' and time[1] * 1000000 + time[2]
     redis.call('ZADD', index, made or moment(ARGV[7]) * 1000, member_of(name))
     keep(index, name, new.limit or new.ends)
@@ -88,7 +95,8 @@ for i, one in ipairs(gone) do
   gone[i] = member_of(one)
   redis.call('ZREM', index, gone[i])
 end
--- Without a limit, members that have ended pile up: now and then some are looked at.
+-- Without a limit, ended members stay in the index. One insertion in 32 replies with a sample, from
+-- which the caller removes them.
 local some = {}
 if index and not max and redis.call('ZCARD', index) % 32 == 0 then
   some = redis.call('ZRANDMEMBER', index, 64)

@@ -1,3 +1,4 @@
+-- Removes an entry, whether or not it can be read; with a version, only if it has that version.
 -- KEYS: the entry; its owner's index, if known. ARGV: owner; version seen or ''.
 local name, index = KEYS[1], KEYS[2]
 local e = read(name)

@@ -1,4 +1,4 @@
-//! What the tests share.
+//! Helpers of the tests.
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 #![allow(dead_code, reason = "each test takes what it needs")]
 
@@ -15,7 +15,7 @@ use kvolt_servers::{Redis, RedisCluster, RedisSentinel};
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
 
-/// A namespace that nobody has had before.
+/// A namespace that was not used before.
 pub(crate) fn namespace() -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     format!("test{}", COUNT.fetch_add(1, Ordering::Relaxed))
@@ -35,7 +35,7 @@ pub(crate) fn acl_lines(user: &str) -> Vec<Vec<String>> {
     acl_lines_for(user, "test*")
 }
 
-/// The same, for one namespace.
+/// The ACL rule of the README, for this namespace.
 pub(crate) fn acl_lines_for(user: &str, namespace: &str) -> Vec<Vec<String>> {
     let readme = include_str!("../../README.md");
     let beginning = format!("ACL SETUSER {user} ");
@@ -52,7 +52,7 @@ pub(crate) async fn store(url: impl Into<String>) -> RedisStore {
     RedisStore::open(url, &namespace()).await.unwrap()
 }
 
-/// The same, where each use is due to be written.
+/// A store on which every use is written.
 pub(crate) async fn sliding(url: impl Into<String>) -> RedisStore {
     RedisStore::builder(url, &namespace()).slide_after(0.0).open().await.unwrap()
 }
@@ -62,7 +62,7 @@ pub(crate) fn id(store: &RedisStore, name: impl AsRef<[u8]>) -> Key {
     Key::from_id(Key::of(name).id(), store.namespace())
 }
 
-/// The same, where the owner's entries lie.
+/// A key of an id, in the slot of the owner's entries.
 pub(crate) fn id_of(store: &RedisStore, name: impl AsRef<[u8]>, owner: &Owner) -> Key {
     store.place(id(store, name), Some(owner))
 }

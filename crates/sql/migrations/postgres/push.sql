@@ -1,4 +1,4 @@
--- A row that was inserted, or changed in any way but that it lives longer.
+-- A row was inserted, or changed by more than a later deadline.
 CREATE OR REPLACE FUNCTION {t}_push_row() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF TG_OP = 'UPDATE' AND OLD.key <> NEW.key THEN
@@ -8,7 +8,7 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- Rows that were removed. Expired ones need not be reported; too many are not named.
+-- Rows were removed. Expired rows are not reported; more than 1,000 are reported as `all`.
 CREATE OR REPLACE FUNCTION {t}_push_gone() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     keys text[];
@@ -45,7 +45,7 @@ CREATE TRIGGER {t}_push_3 AFTER DELETE ON {t}
 CREATE TRIGGER {t}_push_4 AFTER TRUNCATE ON {t}
     FOR EACH STATEMENT EXECUTE FUNCTION {t}_push_gone();
 
--- Also for a session that is set to be a replica.
+-- Also in sessions with `session_replication_role = replica`.
 ALTER TABLE {t} ENABLE ALWAYS TRIGGER {t}_push_1;
 ALTER TABLE {t} ENABLE ALWAYS TRIGGER {t}_push_2;
 ALTER TABLE {t} ENABLE ALWAYS TRIGGER {t}_push_3;

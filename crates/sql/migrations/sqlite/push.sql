@@ -11,7 +11,7 @@ CREATE TRIGGER {t}_push_1 AFTER INSERT ON {t} BEGIN
     INSERT INTO {t}_changes (key) VALUES (NEW.key);
 END;
 
--- Changed in any way but that it lives longer.
+-- A row was changed by more than a later deadline.
 CREATE TRIGGER {t}_push_2 AFTER UPDATE ON {t} WHEN
     OLD.version <> NEW.version OR OLD.key <> NEW.key
     OR OLD.owner IS NOT NEW.owner
@@ -24,7 +24,7 @@ BEGIN
     INSERT INTO {t}_changes (key) SELECT NEW.key WHERE OLD.key <> NEW.key;
 END;
 
--- Expired rows need not be reported.
+-- Expired rows are not reported.
 CREATE TRIGGER {t}_push_3 AFTER DELETE ON {t} WHEN OLD.expires > {now} BEGIN
     INSERT INTO {t}_changes (key) VALUES (OLD.key);
 END;

@@ -6,73 +6,105 @@ use std::fmt::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use kvolt_cache::{Error, Result};
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow, PgSslMode};
+use kvolt_cache::Result;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Row as _};
 
 use crate::builder::SqlStoreBuilder;
-use crate::core::lock;
-use crate::dialect::{Argument, Dialect, Options, Statement, TAKE_OVER, bound, by_driver};
-use crate::failure::{Kind, Trouble};
-use crate::statements::{after_number, leading_index};
+use crate::dialect::{
+    Argument, Dialect, Driver, Options, Statement, TAKE_OVER, by_driver, failure,
+};
+use crate::failure::{Failure, Kind, Outcome};
+use crate::statements::substitute;
 use crate::store::SqlStore;
 use crate::url::{Url, warn_of_plain_text};
 
-/// A store on PostgreSQL, from version 13 on.
+/// A store on PostgreSQL 13 or later.
+///
+/// ```no_run
+/// use kvolt_sql::PostgresStore;
+///
+/// #[tokio::main]
+/// async fn main() -> kvolt_cache::Result<()> {
+///     let url = "postgres://app:password@db.internal/app?sslmode=verify-full";
+///     let store = PostgresStore::open(url, "shop").await?;
+///     Ok(())
+/// }
+/// ```
 pub type PostgresStore = SqlStore<Postgres>;
 
-/// PostgreSQL.
+/// PostgreSQL, as the type parameter of [`SqlStore`].
 #[derive(Clone, Default)]
 pub struct Postgres {
     is_pooled: bool,
-    /// Where to listen, if not where everything else is done.
+    /// The server that pushes changes, if not the one for everything else.
     listen: Option<Arc<PgConnectOptions>>,
-    /// Sets what must not be as the server has it: once for a connection, or behind a pooler with
-    /// each statement.
+    /// Sets variables whose value at the server would change what a statement does: once for each
+    /// connection, or with each statement behind a pooler.
     settings: Arc<str>,
 }
 
-/// The oldest version that was maintained when this was written, less one.
-const VERSION_MIN: u32 = 13;
+/// The oldest version that works.
+const MIN_VERSION: u32 = 13;
 
-/// How much longer than a call a transaction may hold its locks after its client is gone.
+/// A transaction keeps its locks for this many timeouts after its client is gone.
 const ABANDONED_TIMEOUTS: u32 = 5;
 
-/// Names the running server: when it was started, in microseconds.
+/// Identifies the running server: its start, in microseconds.
 const SERVER: &str = "SELECT (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint";
 
 impl SqlStoreBuilder<Postgres> {
-    /// Sets whether there is a pooler before the server that gives a connection away after every
+    /// Sets whether the URL is that of a pooler which assigns another connection to every
     /// transaction, such as PgBouncer with `pool_mode = transaction`. Defaults to `false`;
-    /// `pooled_by_transactions=true` in the URL sets it, too.
+    /// `pooled_by_transactions=true` in the URL sets it too.
     ///
-    /// Then no statement is prepared, since the next one may go to another connection: each goes
-    /// as text, with its arguments in it, in one round trip. The price is that the server plans
-    /// each again, and that its log and `pg_stat_activity` show values
-    /// ([`Encrypted`](kvolt_cache::codec) ones are unreadable there, too).
+    /// Statements are then not prepared. Each is sent as text, with its arguments in it, in one round
+    /// trip. The server plans every statement again, and its log and `pg_stat_activity` show values
+    /// (those of the codec `Encrypted` are unreadable there too).
+    ///
+    /// ```
+    /// use kvolt_sql::PostgresStore;
+    ///
+    /// let builder = PostgresStore::builder("postgres://app:password@pgbouncer:6432/app", "shop")
+    ///     .pooled_by_transactions(true);
+    /// ```
     pub fn pooled_by_transactions(self, is_pooled: bool) -> Self {
         self.with_dialect(|dialect| dialect.is_pooled = is_pooled)
     }
 
     /// Sets the URL of the server itself, for [`ChangeFeed`](kvolt_cache::ChangeFeed) behind a pooler.
     ///
-    /// A near cache listens on a connection of its own, which a pooler would give away.
+    /// A near cache listens on a connection of its own, which such a pooler does not support.
+    ///
+    /// ```
+    /// # fn main() -> kvolt_cache::Result<()> {
+    /// use kvolt_sql::PostgresStore;
+    ///
+    /// let builder = PostgresStore::builder("postgres://app:password@pgbouncer:6432/app", "shop")
+    ///     .pooled_by_transactions(true)
+    ///     .listen_url("postgres://app:password@db.internal/app")?;
+    /// # let _ = builder;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
-    /// Returns an error if it is not such a URL ([`Error::is_misconfigured`]).
+    /// Returns an error if the URL is invalid ([`is_misconfigured`](kvolt_cache::Error::is_misconfigured)).
     pub fn listen_url(self, url: &str) -> Result<Self> {
         let listen = Some(Arc::new(parse(url)?.0));
         Ok(self.with_dialect(|dialect| dialect.listen = listen))
     }
 }
 
-impl Dialect for Postgres {
+impl Dialect for Postgres {}
+
+impl Driver for Postgres {
     type Db = sqlx::Postgres;
 
     const NAME: &'static str = "PostgreSQL";
-    // The clock itself: `now()` is the transaction's beginning. Version 13 has a floating-point
-    // number of seconds here, exact to the microsecond once it is rounded.
+    // Not `now()`, which is the beginning of the transaction. In version 13 this is a floating-point
+    // number of seconds, exact to the microsecond once it is rounded.
     const NOW: &'static str = "((extract(epoch FROM clock_timestamp()) * 1000000)::bigint / 1000)";
     const CREATED: &'static str = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
     const TIE: &'static str = "key";
@@ -83,7 +115,7 @@ impl Dialect for Postgres {
         UNION ALL SELECT {times}, 0::bigint FROM {t} \
         WHERE key = $1 AND expires > {now} AND NOT EXISTS (SELECT 1 FROM slid)";
     const CHANGES_IN_WITH: bool = true;
-    // The array is made once.
+    // The array is computed once.
     const REMOVE: &'static str =
         "DELETE FROM {t} WHERE key = ANY (ARRAY({found})) RETURNING {removed}";
     const CLEAN: &'static str = "DELETE FROM {t} WHERE key = ANY (ARRAY( \
@@ -97,8 +129,8 @@ impl Dialect for Postgres {
 
     fn begin(&self, _: &str, lock: Option<u64>, timeout: Duration) -> String {
         let millis = timeout.as_millis();
-        // Local to the transaction, as everything must be behind a pooler. A call whose client
-        // has given up stops waiting for a lock, and one that was cut off loses its own.
+        // Local to the transaction, for poolers. A call whose client has given up stops waiting for
+        // a lock, and a client that was disconnected loses its locks.
         let mut sql = format!(
             "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = {millis}; \
              SET LOCAL idle_in_transaction_session_timeout = {};",
@@ -110,19 +142,10 @@ impl Dialect for Postgres {
         sql
     }
 
-    fn lock_schema(&self, table: &str, timeout: Duration) -> String {
-        let key = kvolt_cache::Key::of(format!("the schema of {table}"));
-        self.begin(table, Some(lock(&key)), timeout)
-    }
-
-    fn unlock_schema(&self, _: &str, done: bool) -> String {
-        if done { "COMMIT" } else { "ROLLBACK" }.to_owned()
-    }
-
     fn options(&mut self, url: &str, timeout: Duration) -> Result<Options<Self>> {
         let (mut options, is_pooled) = parse(url)?;
         self.is_pooled |= is_pooled;
-        // Isolation is each transaction's own; a conflict is retried at any level.
+        // Behind a pooler, the isolation level can't be set; conflicts are retried at any level.
         let scope = if self.is_pooled {
             options = options.statement_cache_capacity(0);
             "SET LOCAL"
@@ -132,60 +155,42 @@ impl Dialect for Postgres {
         let millis = timeout.as_millis();
         let mut settings =
             format!("{scope} lock_timeout = {millis}; {scope} bytea_output = 'hex'; ");
-        // What the URL asks for stands.
+        // A setting in the URL takes precedence.
         if !options.get_options().is_some_and(|options| options.contains("synchronous_commit")) {
             let _ = write!(settings, "{scope} synchronous_commit = 'on'; ");
         }
         self.settings = settings.into();
-        Ok(Options { read: options, write: None })
+        Ok((options, None))
     }
 
-    async fn prepare(&self, connection: &mut PgConnection, _: Duration) -> Result<i64, Trouble> {
+    async fn prepare(&self, connection: &mut PgConnection, _: Duration) -> Outcome<i64> {
         let version = connection.server_version_num().map(|number| number / 10_000);
-        if let Some(version) = version.filter(|version| *version < VERSION_MIN) {
-            return Err(Trouble::Refused(Error::misconfigured(format!(
-                "the server is PostgreSQL {version}, and {VERSION_MIN} is the oldest that works"
-            ))));
+        if let Some(version) = version.filter(|version| *version < MIN_VERSION) {
+            return Err(Failure::new(
+                Kind::Misconfigured,
+                format!(
+                    "the server is PostgreSQL {version}, and {MIN_VERSION} is the oldest that works"
+                ),
+            ));
         }
         if self.is_pooled {
             return Ok(0);
         }
         let sql = AssertSqlSafe(format!("{}{SERVER}", self.settings));
-        Ok(sqlx::raw_sql(sql).fetch_one(connection).await?.try_get(0)?)
+        let row = sqlx::raw_sql(sql).fetch_one(connection).await;
+        row.and_then(|row| row.try_get(0)).map_err(failure::<Self>)
     }
 
     by_driver!();
 
-    async fn fetch(
-        &self,
-        connection: &mut PgConnection,
-        statement: &Statement,
-        arguments: &[Argument<'_>],
-    ) -> sqlx::Result<Vec<PgRow>> {
-        if self.is_pooled {
-            let sql = inlined(&self.settings, statement, arguments);
-            return sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(connection).await;
-        }
-        bound(statement, arguments).fetch_all(connection).await
-    }
-
-    async fn execute(
-        &self,
-        connection: &mut PgConnection,
-        statement: &Statement,
-        arguments: &[Argument<'_>],
-    ) -> sqlx::Result<u64> {
-        let done = if self.is_pooled {
-            let sql = inlined(&self.settings, statement, arguments);
-            sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await
-        } else {
-            bound(statement, arguments).execute(connection).await
-        };
-        Ok(done?.rows_affected())
+    fn inlined(&self, statement: &Statement, arguments: &[Argument<'_>]) -> Option<String> {
+        let literal = |index: usize| literal(&arguments[index]);
+        // The settings apply until the statement ends.
+        self.is_pooled.then(|| self.settings.to_string() + &substitute(&statement.sql, literal))
     }
 
     fn hint(error: &dyn sqlx::error::DatabaseError) -> Option<&'static str> {
-        // A prepared statement that is not there, or that another client has made.
+        // A prepared statement is missing, or another client has made it.
         matches!(error.code().as_deref(), Some("26000" | "42P05"))
             .then_some("behind a pooler by transactions, set `pooled_by_transactions`")
     }
@@ -197,9 +202,9 @@ impl Dialect for Postgres {
             "40001" | "40P01" => Kind::Again,
             "23505" => Kind::Taken,
             "53100" => Kind::Full,
-            // Read-only: another server has taken over. A new connection may reach that one.
+            // Read-only: another server has taken over, and a new connection may reach it.
             "25006" => Kind::Lost,
-            // What was prepared is out of date.
+            // A prepared statement is outdated.
             "0A000" => Kind::Lost,
             "57014" => Kind::Unavailable,
             _ => match code.get(..2).unwrap_or_default() {
@@ -218,11 +223,11 @@ const PARAMETERS: &str = "sslmode ssl-mode sslrootcert ssl-root-cert ssl-ca sslc
     ssl-key statement-cache-capacity host hostaddr port dbname user password application_name \
     options";
 
-/// More than there are statements.
+/// More than the store has statements.
 const MAX_STATEMENTS: usize = 64;
 
 impl Postgres {
-    /// Where to listen; nowhere if there is only a pooler.
+    /// The server that pushes changes; `None` if only a pooler is known.
     fn listens_at<'a>(&'a self, options: &'a PgConnectOptions) -> Option<&'a PgConnectOptions> {
         self.listen.as_deref().or((!self.is_pooled).then_some(options))
     }
@@ -235,25 +240,19 @@ impl fmt::Debug for Postgres {
     }
 }
 
-/// How to connect, and whether the URL says that there is a pooler by transactions.
+/// How to connect, and whether the URL sets `pooled_by_transactions`.
 fn parse(url: &str) -> Result<(PgConnectOptions, bool)> {
     let mut url = Url::parse(url, &["postgres", "postgresql"], PARAMETERS)?;
     let is_pooled = url.take("pooled_by_transactions") == Some("true");
-    let options: PgConnectOptions = url.text.parse().map_err(|_| {
-        Error::misconfigured(
-            "the URL is not postgres://USER:PASSWORD@HOST:PORT/DATABASE, \
-             with special characters percent-encoded, or it has a parameter that can't work",
-        )
-    })?;
-    url.warn_of_unknown(Postgres::NAME);
+    let options: PgConnectOptions = url.options(Postgres::NAME, "postgres")?;
     if matches!(options.get_ssl_mode(), PgSslMode::Prefer | PgSslMode::Allow)
         && options.get_socket().is_none()
     {
         warn_of_plain_text(Postgres::NAME, options.get_host(), "sslmode=verify-full");
     }
-    // Statements are never logged: behind a pooler, values are in them.
+    // Statements are not logged, because behind a pooler they contain values.
     let options = options.statement_cache_capacity(MAX_STATEMENTS).disable_statement_logging();
-    // There are no fractions here, and poolers refuse parameters that they do not know.
+    // The store has no fractions, and poolers reject parameters that they do not know.
     let options = options.extra_float_digits(None);
     let options = match options.get_application_name() {
         Some(_) => options,
@@ -262,31 +261,20 @@ fn parse(url: &str) -> Result<(PgConnectOptions, bool)> {
     Ok((options, is_pooled))
 }
 
-/// The statement with its arguments in it, numbers, and bytes in hexadecimal, neither of which can
-/// be anything else. The settings before it hold until it ends.
-fn inlined(settings: &str, statement: &Statement, arguments: &[Argument<'_>]) -> String {
-    let mut sql = settings.to_owned();
-    let mut parts = statement.sql.split('$');
-    sql.push_str(parts.next().unwrap_or_default());
-    for part in parts {
-        let Some(index) = leading_index(part) else { continue };
-        match &arguments[index] {
-            Argument::Integer(Some(number)) => {
-                let _ = write!(sql, "({number})::bigint");
+/// An argument as text: a number, or bytes in hexadecimal, neither of which can be anything else.
+fn literal(argument: &Argument<'_>) -> String {
+    match argument {
+        Argument::Integer(Some(number)) => format!("({number})::bigint"),
+        Argument::Integer(None) => String::from("NULL::bigint"),
+        Argument::Bytes(Some(bytes)) => {
+            let mut text = String::from("decode('");
+            for byte in bytes.iter() {
+                let _ = write!(text, "{byte:02x}");
             }
-            Argument::Integer(None) => sql.push_str("NULL::bigint"),
-            Argument::Bytes(Some(bytes)) => {
-                sql.push_str("decode('");
-                for byte in bytes.iter() {
-                    let _ = write!(sql, "{byte:02x}");
-                }
-                sql.push_str("', 'hex')");
-            }
-            Argument::Bytes(None) => sql.push_str("NULL::bytea"),
+            text + "', 'hex')"
         }
-        sql.push_str(after_number(part));
+        Argument::Bytes(None) => String::from("NULL::bytea"),
     }
-    sql
 }
 
 #[cfg(test)]
@@ -311,6 +299,8 @@ mod tests {
         arguments.push(Argument::Bytes(None));
         let hex = "decode('275c00', 'hex')";
         let expected = format!("SELECT (-1)::bigint, {hex}, NULL::bytea WHERE a = {hex}");
-        assert_eq!(inlined("", &statement, &arguments), expected);
+        let postgres = Postgres { is_pooled: true, ..Postgres::default() };
+        assert_eq!(postgres.inlined(&statement, &arguments).as_deref(), Some(&*expected));
+        assert_eq!(Postgres::default().inlined(&statement, &arguments), None);
     }
 }

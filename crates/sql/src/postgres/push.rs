@@ -1,22 +1,23 @@
-//! Pushing changes to near caches, by `LISTEN` and `NOTIFY`.
+//! Pushed changes: `LISTEN` and `NOTIFY`.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
-use kvolt_cache::{ChangeFeed, ChangeObserver, Clock, Error, Key, Namespace, Timestamp};
+use kvolt_cache::{ChangeFeed, ChangeObserver, Error, Key, Namespace, Timestamp};
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Row as _};
 use tokio::time::timeout;
 
 use super::{Postgres, PostgresStore, SERVER};
 use crate::core::Core;
-use crate::dialect::{Dialect, failure};
+use crate::dialect::{Driver, failure, in_time};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::migrate::Triggers;
-use crate::row::fresh_number;
+use crate::row::{fresh_number, timestamp};
 use crate::statements::{fill, statement, table};
 
-/// The triggers, created when the first near cache needs them: with them, transactions that
-/// change entries commit one after the other.
+/// Created when the first near cache needs them: transactions that change entries then commit one
+/// after the other.
 const TRIGGERS: Triggers = Triggers {
     exist: "SELECT 1 FROM pg_catalog.pg_trigger \
         WHERE tgrelid = to_regclass('{t}') AND tgname = '{t}_push_1'",
@@ -24,193 +25,142 @@ const TRIGGERS: Triggers = Triggers {
 };
 
 impl PostgresStore {
-    /// The statements that create the triggers which [`watch`](ChangeFeed::run) needs, for operators
-    /// that run them by hand because [migrations](crate::SqlStoreBuilder::migrate) are off.
+    /// Returns the statements that create the triggers which a [change feed](ChangeFeed::run) needs,
+    /// for operators who run them by hand because [`migrate`](crate::SqlStoreBuilder::migrate) is
+    /// off.
+    ///
+    /// ```
+    /// # fn main() -> kvolt_cache::Result<()> {
+    /// use kvolt_sql::PostgresStore;
+    ///
+    /// let sql = PostgresStore::push_migration("shop")?;
+    /// assert!(sql.contains("CREATE TRIGGER shop_sessions_push_1"));
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
-    /// Returns an error if the name is not that of a namespace ([`Error::is_misconfigured`]).
+    /// Returns an error if the name is not a valid namespace ([`Error::is_misconfigured`]).
     pub fn push_migration(namespace: &str) -> kvolt_cache::Result<String> {
         Ok(fill::<Postgres>(&table(&Namespace::new(namespace)?), TRIGGERS.sql))
     }
 }
 
 impl ChangeFeed for PostgresStore {
-    /// # Why nothing is missed
+    /// # Why no change is missed
     ///
-    /// A trigger notifies within the transaction that changes an entry, so there is no change
-    /// without it, not even one by hand. The server appends what a transaction notifies to one
-    /// queue when it commits, in the order of the commits, and each connection that listens gets
-    /// it in that order. A beat is such a notification, on a channel of this call's own, from a
-    /// transaction that began after `asked`. What was committed before `asked` is before it in
-    /// the queue: when the beat arrives, that has arrived. `LISTEN` takes effect when it returns,
-    /// and only then everything is said to have changed, which covers what was missed before. A
-    /// lost connection ends the call; it is never made again unnoticed. A beat counts only if the
-    /// entries are then read from the server that was listened to, so one that another has taken
-    /// over from is not believed.
-    async fn run(&self, interval: Duration, listener: &dyn ChangeObserver) -> Error {
-        match self.core.run(interval, listener).await {
-            Ok(()) => Error::unavailable("the server ended the listening"),
-            Err(failure) => failure.error,
-        }
+    /// A trigger notifies in the transaction that changes an entry, so every change is notified,
+    /// also one made by hand. At commit, the server appends the transaction's notifications to one
+    /// queue, in the order of the commits, and delivers them to each connection in that order. A
+    /// mark is a notification on a channel of this feed's own, from a transaction that began after
+    /// `asked`. Everything that was committed before `asked` precedes it in the queue, and has
+    /// arrived when the mark arrives.
+    ///
+    /// `LISTEN` takes effect when it returns. Only then does the feed report that everything may
+    /// have changed, which covers earlier changes. A lost connection ends the feed, without
+    /// reconnecting. A mark counts only if entries are then read from the server that sent it, so a
+    /// server that was replaced is not trusted.
+    async fn run(&self, interval: Duration, observer: &dyn ChangeObserver) -> Error {
+        let Err(failure) = self.core.run(interval, observer).await;
+        failure.error
     }
 }
 
 impl Core<Postgres> {
-    async fn run(&self, interval: Duration, listener: &dyn ChangeObserver) -> Outcome<()> {
-        let Some(options) = self.read.dialect.listens_at(self.read.options()) else {
+    async fn run(&self, interval: Duration, observer: &dyn ChangeObserver) -> Outcome<Infallible> {
+        let Some(options) = self.read.dialect.listens_at(&self.read.options) else {
             return Err(Failure::new(
                 Kind::Misconfigured,
                 "a pooler by transactions passes no notifications on: \
                  set `listen_url` to the server itself",
             ));
         };
-        self.make_triggers(&TRIGGERS).await?;
+        self.ensure_schema(Some(&TRIGGERS)).await?;
         let limit = self.settings.timeout;
-        let mut heart = Heart::new(&self.sql.table, limit.max(interval))?;
-        let mut hearing = within(limit, heart.listen(options.clone())).await?;
-        listener.all_changed();
+        let mut feed =
+            in_time::<Postgres, _>(limit, Feed::connect(options.clone(), &self.sql.table)).await?;
+        observer.all_changed();
         loop {
-            if heart.is_due() {
-                within(limit, heart.beat(&mut hearing, listener)).await?;
-                heart.due = heart.clock.now().saturating_add(interval / 2);
-            }
-            let wait = heart.due.since(heart.clock.now()).max(Duration::from_millis(1));
-            match timeout(wait, hearing.try_recv()).await {
-                Err(_) => {}
-                Ok(Ok(Some(pushed))) => {
-                    let beat = heart.receive(pushed.channel(), pushed.payload(), listener);
-                    if let Some((asked, store_time)) = beat {
-                        within(limit, self.check_server(heart.server)).await?;
-                        listener.confirmed(asked, store_time);
-                    }
-                }
-                Ok(Ok(None)) => return Ok(()),
-                Ok(Err(error)) => return Err(failure::<Postgres>(error)),
-            }
-            heart.check()?;
+            let asked = observer.now();
+            let store_time = in_time::<Postgres, _>(limit, feed.send_mark()).await?;
+            in_time::<Postgres, _>(limit.max(interval), feed.pass_on(observer)).await?;
+            in_time::<Postgres, _>(limit, self.check_server(feed.server)).await?;
+            observer.confirmed(asked, store_time);
+            // No mark is on its way, so this passes on changes until the time is up.
+            let pause = (interval / 2).max(Duration::from_millis(1));
+            timeout(pause, feed.pass_on(observer)).await.unwrap_or(Ok(()))?;
         }
     }
 
-    /// Whether entries are read from this server.
+    /// Checks that entries are read from this server.
     async fn check_server(&self, server: i64) -> Outcome<()> {
         let mut lease = self.read.lease_unchecked().await?;
-        let rows = lease.fetch(&statement::<Postgres>(&self.sql.table, SERVER), &[]).await?;
-        let read_from = rows.first().and_then(|row| Postgres::integer(row, 0).ok().flatten());
-        if read_from != Some(server) {
+        let sql = statement::<Postgres>(&self.sql.table, SERVER);
+        if lease.fetch_integer(&sql).await? != Some(server) {
             return Err(Failure::new(
                 Kind::Unavailable,
-                "changes are pushed by another server than the one that entries are read from",
+                "another server pushes changes than the one that answers reads",
             ));
         }
         Ok(())
     }
 }
 
-/// The beats by which it is known that everything before them was pushed.
-struct Heart {
-    clock: Clock,
-    changes: String,
-    beats: String,
-    number: u64,
-    /// The server that is listened to.
+/// A connection that receives notifications.
+struct Feed {
+    listener: PgListener,
+    /// The channel of the marks, which no other feed uses.
+    marks: String,
+    /// The last mark that was sent.
+    mark: u64,
+    /// Identifies the server of this connection.
     server: i64,
-    /// The beat that did not arrive yet: when it was asked for, and the server's clock then.
-    pending: Option<(Timestamp, Timestamp)>,
-    /// When the next is due.
-    due: Timestamp,
-    /// When the last was sent, and how long it may take.
-    sent: Timestamp,
-    patience: Duration,
 }
 
-impl Heart {
-    fn new(table: &str, patience: Duration) -> Outcome<Self> {
-        let clock = Clock::system();
-        let now = clock.now();
-        Ok(Self {
-            clock,
-            changes: format!("{table}_changes"),
-            beats: format!("{table}_{:x}", fresh_number()?),
-            number: 0,
-            server: 0,
-            pending: None,
-            due: now,
-            sent: now,
-            patience,
-        })
-    }
-
-    /// A connection of its own, straight to the server.
-    async fn listen(&mut self, options: PgConnectOptions) -> Outcome<PgListener> {
-        let listening = async {
+impl Feed {
+    /// Connects straight to the server, apart from the pool.
+    async fn connect(options: PgConnectOptions, table: &str) -> Outcome<Self> {
+        let marks = format!("{table}_{:x}", fresh_number()?);
+        let connecting = async {
             let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(options);
-            let mut hearing = PgListener::connect_with(&pool).await?;
-            hearing.eager_reconnect(false);
-            hearing.listen_all([self.changes.as_str(), self.beats.as_str()]).await?;
-            let server = sqlx::raw_sql(SERVER).fetch_one(&mut hearing).await?.try_get(0)?;
-            Ok((hearing, server))
+            let mut listener = PgListener::connect_with(&pool).await?;
+            listener.eager_reconnect(false);
+            listener.listen_all([format!("{table}_changes").as_str(), &marks]).await?;
+            let server = sqlx::raw_sql(SERVER).fetch_one(&mut listener).await?.try_get(0)?;
+            Ok((listener, server))
         };
-        let (hearing, server) = listening.await.map_err(failure::<Postgres>)?;
-        self.server = server;
-        Ok(hearing)
+        let (listener, server) = connecting.await.map_err(failure::<Postgres>)?;
+        Ok(Self { listener, marks, mark: 0, server })
     }
 
-    fn is_due(&self) -> bool {
-        self.pending.is_none() && self.due <= self.clock.now()
+    /// Sends a notification to itself, and returns the server's time.
+    async fn send_mark(&mut self) -> Outcome<Timestamp> {
+        self.mark += 1;
+        let (channel, mark, now) = (&self.marks, self.mark, <Postgres as Driver>::NOW);
+        let sql = AssertSqlSafe(format!("SELECT pg_notify('{channel}', '{mark}'), {now}"));
+        let row = sqlx::raw_sql(sql).fetch_one(&mut self.listener).await;
+        let time = row.and_then(|row| row.try_get(1)).map_err(failure::<Postgres>)?;
+        Ok(timestamp(time))
     }
 
-    async fn beat(
-        &mut self,
-        hearing: &mut PgListener,
-        listener: &dyn ChangeObserver,
-    ) -> Outcome<()> {
-        self.number += 1;
-        let sql = format!(
-            "SELECT pg_notify('{}', '{}'), {}",
-            self.beats,
-            self.number,
-            <Postgres as Dialect>::NOW
-        );
-        let asked = listener.now();
-        let row = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_one(hearing).await;
-        let time = row.and_then(|row| row.try_get::<i64, _>(1)).map_err(failure::<Postgres>)?;
-        let store_time = Timestamp::from_millis(u64::try_from(time).unwrap_or(0));
-        self.pending = Some((asked, store_time));
-        self.sent = self.clock.now();
-        Ok(())
-    }
-
-    /// Passes a change on, or returns the beat that has arrived.
-    fn receive(
-        &mut self,
-        channel: &str,
-        payload: &str,
-        listener: &dyn ChangeObserver,
-    ) -> Option<(Timestamp, Timestamp)> {
-        if channel == self.beats {
-            return if payload.parse() == Ok(self.number) { self.pending.take() } else { None };
+    /// Passes changes on until the mark that was sent last arrives.
+    async fn pass_on(&mut self, observer: &dyn ChangeObserver) -> Outcome<()> {
+        loop {
+            let received = self.listener.try_recv().await.map_err(failure::<Postgres>)?;
+            let Some(received) = received else {
+                return Err(Failure::new(Kind::Unavailable, "the server closed the feed"));
+            };
+            if received.channel() == self.marks {
+                if received.payload().parse() == Ok(self.mark) {
+                    return Ok(());
+                }
+            } else if let Ok(key) = received.payload().parse::<Key>() {
+                observer.changed(&key);
+            } else {
+                // Too many changes to name, a truncation, or a payload of a newer version.
+                observer.all_changed();
+            }
         }
-        match payload.parse::<Key>() {
-            Ok(key) => listener.changed(&key),
-            // Too many to name, or a truncation, or nothing that this version knows.
-            Err(_) => listener.all_changed(),
-        }
-        None
     }
-
-    /// Whether the last beat is not overdue.
-    fn check(&self) -> Outcome<()> {
-        if self.pending.is_some() && self.clock.now().since(self.sent) > self.patience {
-            return Err(Failure::new(Kind::Unavailable, "the server stopped pushing changes"));
-        }
-        Ok(())
-    }
-}
-
-async fn within<T>(limit: Duration, step: impl Future<Output = Outcome<T>>) -> Outcome<T> {
-    timeout(limit, step).await.unwrap_or_else(|_| {
-        let millis = limit.as_millis();
-        Err(Failure::new(Kind::Unavailable, format!("no answer from PostgreSQL in {millis} ms")))
-    })
 }

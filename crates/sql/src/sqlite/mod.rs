@@ -11,57 +11,89 @@ use sqlx::ConnectOptions as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 
 use crate::builder::SqlStoreBuilder;
-use crate::dialect::{Dialect, Options, TAKE_OVER, by_driver};
-use crate::failure::{Kind, Trouble};
+use crate::dialect::{Dialect, Driver, Options, TAKE_OVER, by_driver};
+use crate::failure::{Kind, Outcome};
 use crate::store::SqlStore;
 
-/// A store in a file, by SQLite.
+/// A store in a file, with SQLite.
+///
+/// ```no_run
+/// use kvolt_sql::SqliteStore;
+///
+/// #[tokio::main]
+/// async fn main() -> kvolt_cache::Result<()> {
+///     let store = SqliteStore::open("sqlite:sessions.db", "shop").await?;
+///     Ok(())
+/// }
+/// ```
 pub type SqliteStore = SqlStore<Sqlite>;
 
-/// SQLite.
+/// SQLite, as the type parameter of [`SqlStore`].
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Sqlite {
     synchronous: Synchronous,
     max_file_size: Option<u64>,
 }
 
-/// When a write is on the disk.
+/// When a write is durable (SQLite's `synchronous`).
+///
+/// ```
+/// use kvolt_sql::{SqliteStore, Synchronous};
+///
+/// let builder = SqliteStore::builder("sessions.db", "shop").synchronous(Synchronous::Normal);
+/// assert_eq!(Synchronous::default(), Synchronous::Full);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Synchronous {
-    /// When the call returns: an acknowledged write survives a power failure. The default.
+    /// When the call returns: a power failure loses no acknowledged write. The default.
     #[default]
     Full,
-    /// Some time later. A crash of the program loses nothing, and the file is never damaged. A
-    /// power failure may undo the last calls, logouts among them: a session that was ended just
-    /// before may be back. A write costs a tenth or less.
+    /// Some time later. A crash of the program loses nothing, and the file is never damaged. A power
+    /// failure may undo the last writes: a session that was ended just before may be live again. A
+    /// write costs a tenth or less.
     Normal,
 }
 
 impl SqlStoreBuilder<Sqlite> {
-    /// Sets when a write is on the disk. Defaults to [`Synchronous::Full`].
+    /// Sets when a write is durable. Defaults to [`Synchronous::Full`].
+    ///
+    /// ```
+    /// use kvolt_sql::{SqliteStore, Synchronous};
+    ///
+    /// let builder = SqliteStore::builder("sessions.db", "shop").synchronous(Synchronous::Normal);
+    /// ```
     pub fn synchronous(self, synchronous: Synchronous) -> Self {
         self.with_dialect(|dialect| dialect.synchronous = synchronous)
     }
 
-    /// Sets the largest size of the file, in bytes: a write that would make it larger fails as
-    /// [full](kvolt_cache::Error::full). Defaults to no bound.
+    /// Sets the largest size of the file, in bytes. Defaults to no bound.
     ///
-    /// Reading and removing go on, and what is removed makes room.
+    /// A write that would make the file larger returns an error
+    /// ([`is_full`](kvolt_cache::Error::is_full)). Reading and removing still work, and removing
+    /// makes room.
+    ///
+    /// ```
+    /// use kvolt_sql::SqliteStore;
+    ///
+    /// let builder = SqliteStore::builder("sessions.db", "shop").max_file_size(1 << 30);
+    /// ```
     pub fn max_file_size(self, bytes: u64) -> Self {
         self.with_dialect(|dialect| dialect.max_file_size = Some(bytes))
     }
 }
 
-impl Dialect for Sqlite {
+impl Dialect for Sqlite {}
+
+impl Driver for Sqlite {
     type Db = sqlx::Sqlite;
 
     const NAME: &'static str = "SQLite";
     const IS_REMOTE: bool = false;
-    // Rounded, because it is a fraction of exact milliseconds.
+    // Rounded, because the fraction stands for whole milliseconds.
     const NOW: &'static str = "CAST(round(unixepoch('subsec') * 1000) AS INTEGER)";
     const CREATED: &'static str = "{now} * 1000";
-    // A clock of milliseconds: more than one may come in each.
+    // The clock has milliseconds, and there may be several insertions in each.
     const TIE: &'static str = "rowid";
     const KEY: &'static str = "key";
     const ON_TAKEN: &'static str = TAKE_OVER;
@@ -76,17 +108,9 @@ impl Dialect for Sqlite {
         &[include_str!("../../migrations/sqlite/0001_entries.sql")];
 
     fn begin(&self, _: &str, _: Option<u64>, _: Duration) -> String {
-        // A transaction that only became a writer later could find the file changed, and fail.
-        // There is one writer at a time, so this is the owner's lock, too.
+        // A transaction that becomes a writer later fails if the file was changed meanwhile. There is
+        // one writer at a time, so this is the owner's lock too.
         "BEGIN IMMEDIATE".to_owned()
-    }
-
-    fn lock_schema(&self, table: &str, timeout: Duration) -> String {
-        self.begin(table, None, timeout)
-    }
-
-    fn unlock_schema(&self, _: &str, done: bool) -> String {
-        if done { "COMMIT" } else { "ROLLBACK" }.to_owned()
     }
 
     fn options(&mut self, url: &str, timeout: Duration) -> Result<Options<Self>> {
@@ -100,7 +124,7 @@ impl Dialect for Sqlite {
                 Synchronous::Full => SqliteSynchronous::Full,
                 Synchronous::Normal => SqliteSynchronous::Normal,
             })
-            // Before the call's own time is up, so that the error says what it waited for.
+            // Shorter than the call's limit, so that the error names the cause.
             .busy_timeout(timeout * 3 / 4)
             .disable_statement_logging();
         let read = options.clone().pragma("query_only", "ON");
@@ -108,27 +132,26 @@ impl Dialect for Sqlite {
             Some(bytes) => options.pragma("max_page_count", (bytes / PAGE_SIZE).max(1).to_string()),
             None => options,
         };
-        Ok(Options { read, write: Some(write) })
+        Ok((read, Some(write)))
     }
 
-    async fn prepare(&self, _: &mut SqliteConnection, _: Duration) -> Result<i64, Trouble> {
+    async fn prepare(&self, _: &mut SqliteConnection, _: Duration) -> Outcome<i64> {
         Ok(0)
     }
 
     by_driver!();
-    by_driver!(statements);
 
     fn kind(error: &dyn sqlx::error::DatabaseError) -> Kind {
         let code = error.code().and_then(|code| code.parse::<u32>().ok()).unwrap_or(0);
         match code & 0xff {
-            // Busy, locked: it was waited for already. Busy snapshot: at once.
+            // A busy snapshot: retry. Busy or locked: the call has waited already.
             5 if code == 517 => Kind::Again,
             5 | 6 => Kind::Unavailable,
             13 => Kind::Full,
             19 if matches!(code, 1555 | 2067) => Kind::Taken,
-            // An error of the disk. A new connection is none the worse.
+            // An error of the disk. A new connection may help.
             10 => Kind::Lost,
-            // No such table; no right; read-only; damaged; can't be opened; not a database.
+            // No such table; no permission; read-only; damaged; can't be opened; not a database.
             1 | 3 | 8 | 11 | 14 | 23 | 26 => Kind::Misconfigured,
             _ => Kind::Unavailable,
         }
@@ -144,8 +167,8 @@ fn path(url: &str) -> Result<&Path> {
     let path = stripped.map_or(url, |path| path.strip_prefix("//").unwrap_or(path));
     if stripped.is_some() && path.contains('?') {
         return Err(Error::misconfigured(
-            "the URL of a SQLite file has parameters, and this store knows none: \
-             take out everything from `?` on (a missing file is created)",
+            "the URL of a SQLite file must have no parameters: \
+             remove everything from `?` on (a missing file is created)",
         ));
     }
     if path.is_empty()
@@ -157,8 +180,8 @@ fn path(url: &str) -> Result<&Path> {
     Ok(Path::new(path))
 }
 
-/// Creates the file if there is none, readable by its owner only, since it has people's sessions.
-/// SQLite gives its other files the same mode.
+/// Creates a missing file, readable only by its owner, because it contains sessions. SQLite gives its
+/// other files the same mode.
 fn create(path: &Path) -> Result<()> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create_new(true);
@@ -167,9 +190,10 @@ fn create(path: &Path) -> Result<()> {
     match options.open(path) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => {
-            Err(Error::misconfigured(format!("the file {} can't be made: {error}", path.display()))
-                .with_source(error))
-        }
+        Err(error) => Err(Error::misconfigured(format!(
+            "the file {} can't be created: {error}",
+            path.display()
+        ))
+        .with_source(error)),
     }
 }

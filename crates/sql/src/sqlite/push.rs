@@ -1,5 +1,6 @@
-//! Pushing changes to near caches, by a log that triggers write.
+//! Pushed changes: a log that triggers write.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use kvolt_cache::{ChangeFeed, ChangeObserver, Error, Key, Namespace, Result, Timestamp};
@@ -7,72 +8,82 @@ use tokio::time::sleep;
 
 use super::{Sqlite, SqliteStore};
 use crate::core::Core;
-use crate::dialect::{Argument, Dialect};
+use crate::dialect::{Argument, Driver};
 use crate::failure::Outcome;
 use crate::migrate::Triggers;
 use crate::row::timestamp;
 use crate::statements::{fill, statement, table};
 
-/// Created when the first near cache needs them: with them, each change is written twice.
+/// Created when the first near cache needs them: each change is then written twice.
 const TRIGGERS: Triggers = Triggers {
     exist: "SELECT 1 FROM sqlite_schema WHERE type = 'trigger' AND name = '{t}_push_1'",
     sql: include_str!("../../migrations/sqlite/push.sql"),
 };
 
 impl SqliteStore {
-    /// The statements that create the triggers which [`watch`](ChangeFeed::run) needs, for operators
-    /// that run them by hand because [migrations](crate::SqlStoreBuilder::migrate) are off.
+    /// Returns the statements that create the triggers which a [change feed](ChangeFeed::run) needs,
+    /// for operators who run them by hand because [`migrate`](crate::SqlStoreBuilder::migrate) is
+    /// off.
+    ///
+    /// ```
+    /// # fn main() -> kvolt_cache::Result<()> {
+    /// use kvolt_sql::SqliteStore;
+    ///
+    /// let sql = SqliteStore::push_migration("shop")?;
+    /// assert!(sql.contains("CREATE TRIGGER shop_sessions_push_1"));
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
-    /// Returns an error if the name is not that of a namespace ([`Error::is_misconfigured`]).
+    /// Returns an error if the name is not a valid namespace ([`Error::is_misconfigured`]).
     pub fn push_migration(namespace: &str) -> Result<String> {
         Ok(fill::<Sqlite>(&table(&Namespace::new(namespace)?), TRIGGERS.sql))
     }
 }
 
 impl ChangeFeed for SqliteStore {
-    /// Reads the log twice in every interval: a change is pushed no later than half an interval
-    /// after it.
+    /// Reads the log twice in every interval, so a change is pushed at most half an interval after
+    /// it is made.
     ///
-    /// # Why nothing is missed
+    /// # Why no change is missed
     ///
-    /// A trigger writes the log within the transaction that changes an entry. There is one writer
-    /// at a time, so numbers in the log are in the order of the commits and without gaps. A read
-    /// that begins after `asked` has what was committed before. The log has the last 10,000
-    /// changes; where the next one is gone, everything is said to have changed.
-    async fn run(&self, interval: Duration, listener: &dyn ChangeObserver) -> Error {
-        self.core.run(interval, listener).await
+    /// A trigger writes the log in the transaction that changes an entry. There is one writer at a
+    /// time, so the numbers in the log are in the order of the commits and have no gaps. A read that
+    /// begins after `asked` returns everything that was committed before. The log has the last
+    /// 10,000 changes; if the next one is no longer in it, the feed reports that everything may have
+    /// changed.
+    async fn run(&self, interval: Duration, observer: &dyn ChangeObserver) -> Error {
+        let Err(error) = self.core.run(interval, observer).await;
+        error
     }
 }
 
 impl Core<Sqlite> {
-    /// Until a read fails.
-    async fn run(&self, interval: Duration, listener: &dyn ChangeObserver) -> Error {
-        if let Err(error) = self.make_triggers(&TRIGGERS).await {
-            return error;
-        }
-        // Nowhere yet: the first read says that anything may have changed.
+    async fn run(&self, interval: Duration, observer: &dyn ChangeObserver) -> Result<Infallible> {
+        self.ensure_schema(Some(&TRIGGERS)).await?;
+        // The number of the last change that was passed on.
         let mut last = None;
         loop {
-            let asked = listener.now();
-            let look = match self.call(true, || self.look(last)).await {
-                Ok(look) => look,
-                Err(error) => return error,
-            };
-            if last.is_some_and(|last| look.follows(last)) {
-                look.changes.iter().for_each(|(_, key)| listener.changed(key));
+            let asked = observer.now();
+            let log = self.call(true, || self.read_log(last)).await?;
+            let numbers = log.changes.iter().map(|(number, _)| *number);
+            if last.is_some_and(|last| last <= log.newest && numbers.eq(last + 1..=log.newest)) {
+                log.changes.iter().for_each(|(_, key)| observer.changed(key));
             } else {
-                listener.all_changed();
+                // The first read, or changes are missing.
+                observer.all_changed();
             }
-            last = Some(look.newest);
-            listener.confirmed(asked, look.time);
+            last = Some(log.newest);
+            observer.confirmed(asked, log.time);
             sleep(interval / 2).await;
         }
     }
 
-    /// The log after the change `last`.
-    async fn look(&self, last: Option<i64>) -> Outcome<Look> {
+    /// Reads the changes after the one with the number `last`.
+    async fn read_log(&self, last: Option<i64>) -> Outcome<Log> {
+        // The first row has the newest number and no key.
         let sql = statement::<Sqlite>(
             &self.sql.table,
             "SELECT COALESCE((SELECT seq FROM sqlite_sequence WHERE name = '{t}_changes'), 0) AS id, \
@@ -81,34 +92,23 @@ impl Core<Sqlite> {
         );
         let mut lease = self.read.lease_unchecked().await?;
         let rows = lease.fetch(&sql, &[Argument::from(last.unwrap_or(i64::MAX))]).await?;
-        let mut look = Look { newest: 0, time: Timestamp::from_millis(0), changes: Vec::new() };
+        let mut log = Log { newest: 0, time: Timestamp::from_millis(0), changes: Vec::new() };
         for row in rows {
             let integer = |index| Sqlite::integer(&row, index).ok().flatten().unwrap_or(0);
             let key = Sqlite::bytes(&row, 1).ok().flatten();
             match key.and_then(|key| key.try_into().ok()) {
-                Some(key) => look.changes.push((integer(0), Key::from_bytes(key))),
-                None => {
-                    look.newest = integer(0);
-                    look.time = timestamp(integer(2));
-                }
+                Some(key) => log.changes.push((integer(0), Key::from_bytes(key))),
+                None => (log.newest, log.time) = (integer(0), timestamp(integer(2))),
             }
         }
-        Ok(look)
+        Ok(log)
     }
 }
 
-/// What a read of the log has found.
-struct Look {
-    /// The number of the newest change that there ever was, 0 if there was none.
+/// Changes that were read from the log, with their numbers.
+struct Log {
+    /// The number of the newest change ever made, 0 if there was none.
     newest: i64,
     time: Timestamp,
     changes: Vec<(i64, Key)>,
-}
-
-impl Look {
-    /// Whether these are all that came after the change `last`.
-    fn follows(&self, last: i64) -> bool {
-        let numbers = self.changes.iter().map(|(number, _)| *number);
-        numbers.eq(last + 1..=self.newest) && last <= self.newest
-    }
 }

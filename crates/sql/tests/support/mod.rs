@@ -1,4 +1,4 @@
-//! What the tests of all databases share.
+//! Helpers of the tests of all databases.
 #![allow(dead_code, reason = "each test takes what it needs")]
 
 pub(crate) mod pushing;
@@ -17,10 +17,10 @@ use kvolt_cache::{
 };
 use kvolt_testkit::Fixture;
 use kvolt_testkit::conformance::{Asked, Costs};
-use shifted::{Shift, Shifted, Within};
+use shifted::{Reopen, Shift, Shifted};
 use tokio::runtime::Handle;
 
-/// How often the stores clean that the laws are checked on.
+/// How often the stores of the laws clean.
 pub(crate) const CLEANS_EVERY: Duration = Duration::from_millis(200);
 
 /// A store that `open` opens, with its URL; with values by a codec, on the runtime that it was
@@ -33,7 +33,7 @@ pub(crate) struct OnRuntime<O, C> {
     counted: Option<Counted>,
 }
 
-/// What counts the statements of all stores of a fixture, and what each operation may cost.
+/// Counts the statements of all stores of a fixture; with the cost that each operation may have.
 #[derive(Clone)]
 struct Counted {
     asked: Arc<dyn Fn() -> Asked + Send + Sync>,
@@ -71,7 +71,7 @@ impl<O, F, S, C> Fixture for OnRuntime<O, C>
 where
     O: Fn() -> F + Clone + Send + Sync + 'static,
     F: Future<Output = (S, String)> + Send,
-    S: Within,
+    S: Reopen,
     C: Codec<String>,
 {
     type Store = Encoded<String, Shifted<S>, C>;
@@ -85,7 +85,7 @@ where
         self.shift.advance(by).await;
     }
 
-    // Time passes by itself, too: this must not between two calls, and not an hour in a law.
+    // Real time passes too: less than this between two calls, and less than an hour in a law.
     fn tick(&self) -> Duration {
         Duration::from_secs(10)
     }
@@ -98,10 +98,14 @@ where
         tokio::time::sleep(CLEANS_EVERY).await;
     }
 
-    // Each is many calls to a server; `KVOLT_ROUNDS` asks for more.
+    // Each round is many calls to a server. `KVOLT_ROUNDS` sets another number.
     fn rounds(&self) -> usize {
         let asked = std::env::var("KVOLT_ROUNDS").ok().and_then(|rounds| rounds.parse().ok());
         asked.unwrap_or(10)
+    }
+
+    async fn peer(&self, store: &Self::Store) -> Option<Self::Store> {
+        Some(Encoded::new(store.store().peer().await, (self.codec)()))
     }
 
     async fn neighbour(&self, store: &Self::Store) -> Option<Self::Store> {
@@ -136,7 +140,7 @@ pub(crate) async fn get<S: Store<Vec<u8>>>(store: &S, key: &Key) -> Option<Entry
     store.get(key, Freshness::Strict).await.expect("get works")
 }
 
-/// Deadlines by the database's own clock, as it goes.
+/// Deadlines by the database's own clock.
 pub(crate) async fn obeys_the_clock<S: Store<Vec<u8>>>(store: S) {
     let keys = [Key::of("after"), Key::of("idle"), Key::of("used")];
     let second = Duration::from_secs(1);

@@ -1,4 +1,4 @@
-//! Recording what a store pushes, and the tests of all that do.
+//! Recording pushed changes, and the tests of all change feeds.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex};
@@ -20,45 +20,46 @@ pub(crate) trait Pushing: Store<Vec<u8>> + ChangeFeed + Clone {}
 impl<S: Store<Vec<u8>> + ChangeFeed + Clone> Pushing for S {}
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Told {
+pub(crate) enum Notice {
     Changed(Key),
     All,
-    Heard(Timestamp, Timestamp),
+    Confirmed(Timestamp, Timestamp),
 }
 
 #[derive(Clone, Default)]
 pub(crate) struct Recorder {
     pub(crate) clock: Clock,
-    told: Arc<Mutex<Vec<Told>>>,
+    notices: Arc<Mutex<Vec<Notice>>>,
 }
 
 impl Recorder {
-    fn push(&self, told: Told) {
-        self.told.lock().expect("no thread panicked").push(told);
+    fn push(&self, notice: Notice) {
+        self.notices.lock().expect("no thread panicked").push(notice);
     }
 
-    pub(crate) fn told(&self) -> Vec<Told> {
-        self.told.lock().expect("no thread panicked").clone()
+    pub(crate) fn notices(&self) -> Vec<Notice> {
+        self.notices.lock().expect("no thread panicked").clone()
     }
 
     pub(crate) fn forget(&self) {
-        self.told.lock().expect("no thread panicked").clear();
+        self.notices.lock().expect("no thread panicked").clear();
     }
 
     pub(crate) fn has(&self, key: &Key) -> bool {
-        self.told().contains(&Told::Changed(*key))
+        self.notices().contains(&Notice::Changed(*key))
     }
 
     fn beats(&self) -> usize {
-        self.told().iter().filter(|told| matches!(told, Told::Heard(..))).count()
+        self.notices().iter().filter(|notice| matches!(notice, Notice::Confirmed(..))).count()
     }
 
-    /// Waits for a beat that was asked for after this call began.
+    /// Waits for a confirmation whose question was asked after this call began.
     pub(crate) async fn beat(&self) {
         let begun = self.clock.now();
-        let heard = |told: &Told| matches!(told, Told::Heard(asked, _) if *asked > begun);
+        let is_new =
+            |notice: &Notice| matches!(notice, Notice::Confirmed(asked, _) if *asked > begun);
         let hearing = async {
-            while !self.told().iter().any(heard) {
+            while !self.notices().iter().any(is_new) {
                 sleep(Duration::from_millis(5)).await;
             }
         };
@@ -68,11 +69,11 @@ impl Recorder {
 
 impl ChangeObserver for Recorder {
     fn changed(&self, key: &Key) {
-        self.push(Told::Changed(*key));
+        self.push(Notice::Changed(*key));
     }
 
     fn all_changed(&self) {
-        self.push(Told::All);
+        self.push(Notice::All);
     }
 
     fn now(&self) -> Timestamp {
@@ -80,7 +81,7 @@ impl ChangeObserver for Recorder {
     }
 
     fn confirmed(&self, asked: Timestamp, store_time: Timestamp) {
-        self.push(Told::Heard(asked, store_time));
+        self.push(Notice::Confirmed(asked, store_time));
     }
 }
 
@@ -101,7 +102,7 @@ pub(crate) fn entry(value: &str) -> NewEntry<Vec<u8>> {
     NewEntry::new(value.into(), Expiry::idle(Duration::from_secs(3_600)))
 }
 
-/// Every change is pushed before the beat that comes after it, also one by hand.
+/// Every change is pushed before the next confirmation, also one by hand.
 pub(crate) async fn pushes_every_change<S: Pushing, F: Future>(
     store: S,
     by_hand: impl Fn(&'static str) -> F,
@@ -142,7 +143,7 @@ pub(crate) async fn pushes_every_change<S: Pushing, F: Future>(
     }
 }
 
-/// What is done before a beat is asked for is pushed before it, by however many writers.
+/// Changes made before a confirmation's question are pushed before it, with several writers.
 pub(crate) async fn no_beat_overtakes_a_change<S: Pushing>(store: S) {
     let recorder = watched(&store).await;
     let writers: Vec<_> = (0..4)
@@ -165,17 +166,18 @@ pub(crate) async fn no_beat_overtakes_a_change<S: Pushing>(store: S) {
         done.extend(writer.await.expect("it ends"));
     }
     recorder.beat().await;
-    let told = recorder.told();
-    let heard_at = told.iter().enumerate().filter_map(|(place, told)| match told {
-        Told::Heard(asked, _) => Some((place, *asked)),
+    let notices = recorder.notices();
+    let confirmed = notices.iter().enumerate().filter_map(|(place, notice)| match notice {
+        Notice::Confirmed(asked, _) => Some((place, *asked)),
         _ => None,
     });
-    let beats: Vec<_> = heard_at.collect();
+    let beats: Vec<_> = confirmed.collect();
     for (key, at) in done {
-        let place = told.iter().position(|told| *told == Told::Changed(key)).expect("it was told");
+        let is_its = |notice: &Notice| *notice == Notice::Changed(key);
+        let place = notices.iter().position(is_its).expect("it was pushed");
         // The clock has ticks: one that was asked in the same may have been before.
         let after = beats.iter().find(|(_, asked)| *asked > at);
-        assert!(after.is_none_or(|(beat, _)| place < *beat), "told after a beat that came later");
+        assert!(after.is_none_or(|(beat, _)| place < *beat), "pushed after a later confirmation");
     }
 }
 
@@ -193,5 +195,5 @@ pub(crate) async fn pushes_no_slide_and_no_expiry<S: Pushing>(store: S) {
         assert!(store.touch(Target::new(&slides)).await.expect("touch works").is_some());
     }
     recorder.beat().await;
-    assert!(!recorder.has(&slides) && !recorder.has(&ends), "{:?}", recorder.told());
+    assert!(!recorder.has(&slides) && !recorder.has(&ends), "{:?}", recorder.notices());
 }

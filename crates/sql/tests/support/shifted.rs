@@ -1,5 +1,5 @@
-//! A clock that tests move, without one in the database: what has to pass is taken from every
-//! time in the table, which comes to the same.
+//! A clock that tests move. The database's clock can't be moved, so the time that passes is
+//! subtracted from every time in the table, which has the same effect.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -10,28 +10,29 @@ use kvolt_cache::{
     Namespace, NewEntry, OnExpired, Owner, RemoveOutcome, ReplaceOutcome, Result, Store, Target,
     Timestamp, Version,
 };
+use kvolt_sql::{Dialect, SqlStore};
 use sqlx::{AssertSqlSafe, Connection as _};
 
-/// A store that can open another namespace.
-pub(crate) trait Within: Store<Vec<u8>> + Sized {
+/// A store that another process, or another namespace, can open too.
+pub(crate) trait Reopen: Store<Vec<u8>> + Sized {
+    /// The store of another namespace, on the same connections.
     fn within(&self, namespace: &str) -> impl Future<Output = Self> + Send;
+
+    /// The same store, on connections of its own.
+    fn reopen(&self, url: &str) -> impl Future<Output = Self> + Send;
 }
 
-macro_rules! within {
-    ($($store:ident)+) => {
-        $(impl Within for kvolt_sql::$store {
-            async fn within(&self, namespace: &str) -> Self {
-                self.within(namespace).await.expect("it opens")
-            }
-        })+
-    };
+impl<D: Dialect> Reopen for SqlStore<D> {
+    async fn within(&self, namespace: &str) -> Self {
+        self.within(namespace).await.expect("it opens")
+    }
+
+    async fn reopen(&self, url: &str) -> Self {
+        let builder = Self::builder(url, self.namespace().as_str());
+        let builder = builder.timeout(Duration::from_secs(20)).max_connections(6);
+        builder.clean_every(None).open().await.expect("it opens")
+    }
 }
-#[cfg(feature = "mysql")]
-within!(MySqlStore);
-#[cfg(feature = "postgres")]
-within!(PostgresStore);
-#[cfg(feature = "sqlite")]
-within!(SqliteStore);
 
 /// How far the clock of some tables is ahead of the database's.
 #[derive(Clone, Default)]
@@ -75,7 +76,7 @@ impl Shift {
         Deadlines::new(idle, deadlines.absolute().map(shifted))
     }
 
-    /// What the store has, as it is by the clock that is ahead.
+    /// The store's entry, by the clock that is ahead.
     fn entry(&self, mut entry: Entry<Vec<u8>>) -> Entry<Vec<u8>> {
         let ahead = self.millis();
         let shifted = |time: Timestamp| time.saturating_add(ahead);
@@ -126,7 +127,15 @@ pub(crate) struct Shifted<S> {
     shift: Shift,
 }
 
-impl<S: Within> Shifted<S> {
+impl<S: Reopen> Shifted<S> {
+    /// The same store, as another process opens it.
+    pub(crate) async fn peer(&self) -> Self {
+        let store = self.store.reopen(&self.url).await;
+        // The table is shifted already.
+        let (url, table, shift) = (self.url.clone(), self.table.clone(), self.shift.clone());
+        Self { store, url, table, shift }
+    }
+
     /// The store of another namespace in the same database.
     pub(crate) async fn neighbour(&self) -> Self {
         let namespace = format!("{}_b", self.store.namespace());

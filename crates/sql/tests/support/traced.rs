@@ -1,4 +1,4 @@
-//! What is logged and traced on one thread.
+//! Events that are logged and traced on one thread.
 
 use std::fmt::{Debug, Write as _};
 use std::sync::{Arc, Mutex};

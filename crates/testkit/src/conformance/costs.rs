@@ -151,7 +151,7 @@ impl<'a, F: Fixture> Counted<'a, F> {
     }
 
     fn entry(&self, owner: Option<&Owner>) -> NewEntry<String> {
-        NewEntry::new("v".repeat(1_000), LIVES).owner(owner.cloned())
+        NewEntry::new("v".repeat(1_000), LIVES).maybe_owner(owner.cloned())
     }
 
     /// An entry that was used so long ago that the next use must move its deadline.

@@ -90,7 +90,7 @@ impl<'a, F: Fixture> Lab<'a, F> {
         value: &str,
         expiry: Expiry,
     ) {
-        let entry = NewEntry::new(String::from(value), expiry).owner(owner.cloned());
+        let entry = NewEntry::new(String::from(value), expiry).maybe_owner(owner.cloned());
         assert_eq!(self.try_insert(key, entry).await, inserted(), "an insertion where nothing is");
     }
 
@@ -264,7 +264,7 @@ impl<'a, F: Fixture> Lab<'a, F> {
         );
         let to = self.key("never made", owner);
         let over = NewEntry::new(String::from("value"), LIVES)
-            .owner(owner.cloned())
+            .maybe_owner(owner.cloned())
             .replaces(Predecessor::new(*key).owner(owner.cloned()).seen(NO_VERSION));
         assert_eq!(self.try_insert(to, over).await, InsertOutcome::Conflict, "nothing to replace");
         assert!(self.get(key).await.is_none(), "none of these made an entry");

@@ -238,6 +238,7 @@ macro_rules! each_law {
             an_insertion_over_another_version_does_nothing
             an_insertion_over_nothing_is_an_insertion
             a_refused_insertion_replaces_nothing
+            an_entry_does_not_replace_itself
             a_limit_does_not_count_what_is_replaced
             a_limit_counts_only_its_owners_entries
             a_restored_entry_keeps_its_times

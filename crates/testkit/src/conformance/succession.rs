@@ -10,7 +10,7 @@ use super::lab::{LIVES, Lab, inserted, owner};
 /// An entry in the place of another.
 fn over(key: kvolt_cache::Key, owner: Option<&Owner>, seen: Option<Version>) -> NewEntry<String> {
     let replaces = Predecessor::new(key).seen(seen);
-    NewEntry::new(String::from("new"), LIVES).owner(owner.cloned()).replaces(replaces)
+    NewEntry::new(String::from("new"), LIVES).maybe_owner(owner.cloned()).replaces(replaces)
 }
 
 /// The new entry is there and the old one is absent: of the same owner, of another, of none.
@@ -113,6 +113,30 @@ pub async fn a_refused_insertion_replaces_nothing<F: Fixture>(fixture: &F) {
         assert_eq!(lab.list(&one).await, [old]);
         assert_eq!(lab.list(&other).await, [taken]);
         assert_eq!(lab.value(&taken).await.as_deref(), Some("taken"));
+    }
+}
+
+/// An entry is never its own predecessor: while it is live it occupies its key, whether or not its
+/// version is right, and once it is absent there is no version to replace.
+pub async fn an_entry_does_not_replace_itself<F: Fixture>(fixture: &F) {
+    let lab = Lab::new(fixture).await;
+    let user = owner("user");
+    for (owner, name) in [(None, "free"), (Some(&user), "owned")] {
+        let key = lab.key(name, owner);
+        lab.insert_for(owner, key, "old", LIVES).await;
+        let seen = lab.version(&key).await;
+        for limit in [None, Some(OwnerLimit::remove_oldest(1))] {
+            for seen in [None, Some(seen)] {
+                let entry = over(key, owner, seen).limit(limit);
+                assert_eq!(lab.try_insert(key, entry).await, InsertOutcome::Occupied);
+                assert_eq!(lab.value(&key).await.as_deref(), Some("old"));
+            }
+        }
+        let _ = lab.remove(&key).await;
+        let outcome = lab.try_insert(key, over(key, owner, Some(seen))).await;
+        assert_eq!(outcome, InsertOutcome::Conflict);
+        assert!(lab.get(&key).await.is_none(), "a refused insertion makes nothing");
+        assert_eq!(lab.try_insert(key, over(key, owner, None)).await, inserted());
     }
 }
 

@@ -175,7 +175,7 @@ impl<F: Fixture> Caller<F> {
 
 fn entry(value: &str, owner: Option<&Owner>) -> NewEntry<String> {
     let expiry = Expiry::idle(LONG);
-    NewEntry::new(String::from(value), expiry).owner(owner.cloned())
+    NewEntry::new(String::from(value), expiry).maybe_owner(owner.cloned())
 }
 
 impl<F: Fixture> Clone for Caller<F> {

@@ -342,7 +342,7 @@ impl Store<String> for Broken {
         let before = self.peek(at.key).await?;
         let (Some(entry), Some((owner, expiry, read))) = (before, known.clone()) else {
             if let (Some((owner, expiry, _)), Fault::TouchCreates) = (known, self.fault) {
-                let again = NewEntry::new(String::from("again"), expiry).owner(owner);
+                let again = NewEntry::new(String::from("again"), expiry).maybe_owner(owner);
                 let _ = self.inner.insert(*at.key, again).await?;
             }
             return self.inner.touch(at).await;
@@ -350,7 +350,7 @@ impl Store<String> for Broken {
         match self.fault {
             Fault::TouchIsAnUpsert => {
                 self.gap();
-                let again = NewEntry::new(entry.value, expiry).owner(owner);
+                let again = NewEntry::new(entry.value, expiry).maybe_owner(owner);
                 let _ = self.inner.insert(*at.key, again).await?;
             }
             Fault::TouchWritesOldDeadlines => {

@@ -1,4 +1,4 @@
-//! A client's own id is never adopted, and asking makes nothing.
+//! An id of the client's choice is never adopted, and a request creates no entry.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -7,17 +7,17 @@ use kvolt_cache::{Freshness, Key, Store};
 use kvolt_session::Token;
 
 use crate::client::COOKIE_NAME;
-use crate::stage::Stage;
+use crate::deployment::Deployment;
 
-/// fiber CVE-2024-38513, aiohttp-session CVE-2018-1000519, CodeIgniter CVE-2018-12071: an unknown id
-/// is adopted, by one store or another. axum_session 0.22, ruts 0.13 (tried): it is at the sign-in.
+/// fiber CVE-2024-38513, aiohttp-session CVE-2018-1000519, CodeIgniter CVE-2018-12071: an unknown
+/// id is adopted, at any request; axum_session 0.22, ruts 0.13 (tried): at the sign-in.
 ///
-/// An id of the right form that nobody gave out, on every route: nothing is ever stored under it.
-pub async fn a_token_that_the_client_chose_is_never_adopted(stage: &Stage) {
-    let manager = stage.one.manager();
-    for (number, server) in (0..).zip(stage.servers()) {
+/// A well-formed id that the server never issued, on every route: no entry is stored under it.
+pub async fn chosen_token_is_never_adopted(deployment: &Deployment) {
+    let manager = deployment.one.manager();
+    for (number, server) in (0..).zip(deployment.servers()) {
         let chosen = URL_SAFE_NO_PAD.encode([number; 36]);
-        let token = Token::parse(&chosen).expect("it has the form of one");
+        let token = Token::parse(&chosen).expect("a well-formed token");
         let attacker = server.client().presenting(&chosen);
         for (method, path, expected) in [
             (Method::GET, "/", 200),
@@ -42,26 +42,26 @@ pub async fn a_token_that_the_client_chose_is_never_adopted(stage: &Stage) {
             assert!(
                 !path.contains("login") || victim.jar.value().is_some_and(|value| value != chosen)
             );
-            // Neither under its id, nor under anything else that it could be taken for.
+            // Neither under its id nor under any other key derived from it.
             let key = token.id().key(manager.namespace());
             for key in [key, Key::of(&chosen), Key::from_bytes([number; 32])] {
                 let found = server.store.get(&key, Freshness::Strict).await;
                 let found = found.expect("the store answers");
                 assert!(found.is_none(), "{path}: something is stored under a chosen id");
             }
-            stage.is_refused(&token).await;
+            deployment.is_refused(&token).await;
             assert_eq!(attacker.clone().get("/profile").await.status, StatusCode::UNAUTHORIZED);
         }
     }
-    // The visitors and the sign-ins of both, and nothing else.
-    let indexes = usize::from(stage.dump().windows(9).any(|window| window == b".owners:{"));
-    assert_eq!(stage.count(), 6 + indexes);
+    // Only the sessions of the visitors and of the sign-ins exist.
+    let indexes = usize::from(deployment.dump().windows(9).any(|window| window == b".owners:{"));
+    assert_eq!(deployment.count(), 6 + indexes);
 }
 
-/// Django CVE-2015-5143, -5963, -5964: a request with an unknown id, or a logout of nobody, makes a
-/// record, and visitors fill the store.
-pub async fn a_thousand_unknown_ids_and_a_thousand_logouts_of_nobody_store_nothing(stage: &Stage) {
-    let client = stage.one.client();
+/// Django CVE-2015-5143, -5963, -5964: a request with an unknown id, or a logout without a session,
+/// creates a record, and visitors fill the store.
+pub async fn unknown_ids_and_logouts_create_no_entry(deployment: &Deployment) {
+    let client = deployment.one.client();
     for number in 0_u32..1_000 {
         let mut bytes = [0; 36];
         bytes[..4].copy_from_slice(&number.to_le_bytes());
@@ -75,11 +75,11 @@ pub async fn a_thousand_unknown_ids_and_a_thousand_logouts_of_nobody_store_nothi
         assert_eq!((answer.status, answer.set_cookies().len()), (StatusCode::OK, 0));
     }
     for number in 0_u8..100 {
-        // A logout with an unknown id takes the cookie away, and makes nothing.
+        // A logout with an unknown id clears the cookie, and creates no entry.
         let mut unknown = client.presenting(&URL_SAFE_NO_PAD.encode([number; 36]));
         let answer = unknown.post("/logout").await;
         assert_eq!(answer.status, StatusCode::OK);
         assert!(unknown.jar.is_empty(), "the cookie {COOKIE_NAME} stays");
     }
-    assert_eq!(stage.count(), 0);
+    assert_eq!(deployment.count(), 0);
 }

@@ -1,4 +1,4 @@
-//! Whoever reads the store becomes nobody.
+//! A reader of the store gets no session.
 
 use std::time::Duration;
 
@@ -9,18 +9,18 @@ use kvolt_cache::{Codec, Freshness, Store};
 use kvolt_session::{RecordJson, Token};
 
 use super::{rotated, sign_in};
-use crate::stage::Stage;
+use crate::deployment::Deployment;
 use crate::user::{guest, signed_in};
 
-/// Rack CVE-2019-16782: a store is asked for the raw id, and how long it takes tells about it. TYPO3
-/// CVE-2021-21339: ids are there in the clear.
+/// Rack CVE-2019-16782: the store is queried for the raw id, and its timing reveals it. TYPO3
+/// CVE-2021-21339: ids are stored in the clear.
 ///
-/// A store knows a session by its public id, and keeps a SHA-256 of the token. The secret part is
-/// searched for in everything that is in the store, as text, as its bytes, in hexadecimal digits and
-/// in base64, after each thing that can be done with a token.
-pub async fn a_dump_of_the_store_holds_no_token(stage: &Stage) {
+/// A store contains the session's public id and a SHA-256 of the token. This attack searches
+/// everything in the store for the secret, as text, bytes, hexadecimal digits and base64, after
+/// each operation on a token.
+pub async fn dump_of_the_store_contains_no_token(deployment: &Deployment) {
     let grace = Duration::from_secs(600);
-    let manager = stage.one.builder().rotation_grace(grace).build().expect("it can work");
+    let manager = deployment.one.builder().rotation_grace(grace).build().expect("valid settings");
     let plain = sign_in(&manager, "ada").await;
     let used = sign_in(&manager, "bob").await;
     manager.get(&used).await.expect("the store answers");
@@ -28,11 +28,12 @@ pub async fn a_dump_of_the_store_holds_no_token(stage: &Stage) {
     let former = sign_in(&manager, "cleo").await;
     let successor = rotated(manager.rotate(&former).await.expect("the store answers"));
     let visitor = manager.create(guest(String::new())).await.expect("the store answers");
-    let logged_in = manager.login(Some(&visitor), signed_in("dora")).await.expect("it works");
+    let logged_in =
+        manager.login(Some(&visitor), signed_in("dora")).await.expect("the store answers");
     let ended = sign_in(&manager, "eve").await;
     manager.logout(&ended).await.expect("the store answers");
 
-    let dump = stage.dump();
+    let dump = deployment.dump();
     for token in [&plain, &used, &former, &successor, &visitor, &logged_in, &ended] {
         for form in forms(token) {
             assert!(
@@ -42,7 +43,7 @@ pub async fn a_dump_of_the_store_holds_no_token(stage: &Stage) {
             );
         }
     }
-    // It is the dump of these sessions, and is searched as it should be.
+    // The search works: it finds the ids of these sessions.
     for token in [&plain, &used, &successor, &logged_in] {
         let id = token.id();
         let hex = id.to_string();
@@ -55,17 +56,17 @@ pub async fn a_dump_of_the_store_holds_no_token(stage: &Stage) {
     assert!(contains(&dump, b"cleo") || contains(&dump, hex(b"cleo").as_bytes()));
 }
 
-/// TYPO3 CVE-2021-21339: what is read in the store is presented as a token.
+/// TYPO3 CVE-2021-21339: a value from the store is presented as a token.
 ///
-/// The id and the key, in every form in which they could be taken for a token, and what else the
-/// record has put in the place of the secret: the digest of the token, the namespace's tag, the seed.
-pub async fn a_stored_key_presented_as_a_token_is_refused(stage: &Stage) {
-    let mut victim = stage.one.client();
+/// The id and the key, in every form that could be taken for a token, with each stored value in the
+/// place of the secret: the token's digest, the namespace's tag, the seed.
+pub async fn stored_key_is_refused_as_a_token(deployment: &Deployment) {
+    let mut victim = deployment.one.client();
     victim.post("/login/ada").await;
-    let token = victim.token().expect("it is signed in");
-    let namespace = stage.one.store.namespace();
+    let token = victim.token().expect("a token in the cookie");
+    let namespace = deployment.one.store.namespace();
     let (id, key) = (token.id(), token.id().key(namespace));
-    let (hex, record) = (id.to_string(), record(stage, &token).await);
+    let (hex, record) = (id.to_string(), record(deployment, &token).await);
     let digest = field(&record, "secret");
     let mut stored = vec![
         hex.clone(),
@@ -78,8 +79,8 @@ pub async fn a_stored_key_presented_as_a_token_is_refused(stage: &Stage) {
         digest.clone(),
         format!("{digest}AAAAA"),
     ];
-    let digest = URL_SAFE_NO_PAD.decode(digest).expect("it is base64");
-    let seed = URL_SAFE_NO_PAD.decode(field(&record, "seed")).expect("it is base64");
+    let digest = URL_SAFE_NO_PAD.decode(digest).expect("valid base64");
+    let seed = URL_SAFE_NO_PAD.decode(field(&record, "seed")).expect("valid base64");
     let tag = namespace.tag();
     let secrets = [
         &digest[..24],
@@ -92,7 +93,7 @@ pub async fn a_stored_key_presented_as_a_token_is_refused(stage: &Stage) {
         assert!(Token::parse(&made).is_some(), "this one has the form of a token");
         stored.push(made);
     }
-    for server in stage.servers() {
+    for server in deployment.servers() {
         for value in &stored {
             let thief = server.client().presenting(value);
             for path in ["/profile", "/poll", "/strict/profile", "/cacheable"] {
@@ -104,38 +105,38 @@ pub async fn a_stored_key_presented_as_a_token_is_refused(stage: &Stage) {
             }
         }
     }
-    assert_eq!(victim.get("/count").await.text, "0", "nothing of it reached the session");
-    stage.is_accepted(&token).await;
+    assert_eq!(victim.get("/count").await.text, "0", "the session is unchanged");
+    deployment.is_accepted(&token).await;
 }
 
 /// The session's record, as a store of bytes has it.
-async fn record(stage: &Stage, token: &Token) -> String {
-    let key = token.id().key(stage.one.store.namespace());
-    let bytes = match &stage.one.bytes {
+async fn record(deployment: &Deployment, token: &Token) -> String {
+    let key = token.id().key(deployment.one.store.namespace());
+    let bytes = match &deployment.one.bytes {
         Some(bytes) => {
             let entry = bytes.get(&key, Freshness::Strict).await.expect("the store answers");
-            entry.expect("it is there").value
+            entry.expect("the session exists").value
         }
         None => {
-            let entry = stage.one.store.get(&key, Freshness::Strict).await;
-            let entry = entry.expect("the store answers").expect("it is there");
-            RecordJson::new().encode(&key, &entry.value).expect("it can be encoded")
+            let entry = deployment.one.store.get(&key, Freshness::Strict).await;
+            let entry = entry.expect("the store answers").expect("the session exists");
+            RecordJson::new().encode(&key, &entry.value).expect("the value can be encoded")
         }
     };
-    String::from_utf8(bytes).expect("it is text")
+    String::from_utf8(bytes).expect("valid UTF-8")
 }
 
-/// A text of the record's envelope.
+/// A text field of the record's envelope.
 fn field(record: &str, name: &str) -> String {
-    let (_, rest) = record.split_once(&format!("\"{name}\":\"")).expect("it has one");
+    let (_, rest) = record.split_once(&format!("\"{name}\":\"")).expect("one");
     rest.split('"').next().unwrap_or_default().to_owned()
 }
 
-/// How a token, or its secret part, could be written. The id is no secret.
+/// The forms in which a token, or its secret, could be stored. The id is not secret.
 fn forms(token: &Token) -> Vec<Vec<u8>> {
     let text = token.expose().as_bytes();
-    let bytes = URL_SAFE_NO_PAD.decode(text).expect("it is base64");
-    // 12 bytes of id, in 16 characters.
+    let bytes = URL_SAFE_NO_PAD.decode(text).expect("valid base64");
+    // The id is 12 bytes, or 16 characters.
     let (secret_text, secret) = (&text[16..], &bytes[12..]);
     vec![
         secret_text.to_vec(),
@@ -148,7 +149,7 @@ fn forms(token: &Token) -> Vec<Vec<u8>> {
         STANDARD_NO_PAD.encode(text).into_bytes(),
         STANDARD_NO_PAD.encode(secret_text).into_bytes(),
         URL_SAFE.encode(text).into_bytes(),
-        // A part of it is a part too much.
+        // A part of the secret.
         secret_text[..12].to_vec(),
         secret_text[secret_text.len() - 12..].to_vec(),
         secret[..9].to_vec(),

@@ -1,66 +1,67 @@
-//! An id that is taken is never taken over.
+//! A new session never replaces an existing one.
 
 use kvolt_cache::{Expiry, Freshness, InsertOutcome, Key, NewEntry, Predecessor, Store};
 use std::time::Duration;
 
 use super::{account, rotated, sign_in};
-use crate::stage::Stage;
+use crate::deployment::Deployment;
 use crate::user::{guest, signed_in};
 
-/// tower-sessions 180, 181, 188: a new id that somebody has already overwrites their session. Here
-/// each first id is taken in the moment before it is used. (A rotation keeps the id, so it has none
-/// to collide.)
+/// tower-sessions 180, 181, 188: a new id that is already in use overwrites that session. Here each
+/// new id is taken in the moment before its use. (A rotation keeps the id, so it can't collide.)
 ///
-/// (With a generator that repeats itself, which only the crate's own tests can have, it is
+/// (A generator that repeats itself is possible only in the crate's own tests:
 /// `repeating_generator_overwrites_no_session`.)
-pub async fn an_id_that_collides_overwrites_nobody(stage: &Stage) {
-    let manager = stage.one.manager();
+pub async fn colliding_id_overwrites_no_session(deployment: &Deployment) {
+    let manager = deployment.one.manager();
     let victim = sign_in(&manager, "victim").await.id().key(manager.namespace());
     let before = manager.create(guest(String::new())).await.expect("the store answers");
-    let collisions = &stage.one.collisions;
+    let collisions = &deployment.one.collisions;
 
     collisions.arm(victim);
     let created = sign_in(&manager, "ada").await;
     collisions.arm(victim);
-    let logged_in = manager.login(Some(&before), signed_in("bob")).await.expect("it works");
+    let logged_in =
+        manager.login(Some(&before), signed_in("bob")).await.expect("the store answers");
     collisions.arm(victim);
-    let switched = manager.login(Some(&logged_in), signed_in("cleo")).await.expect("it works");
+    let switched =
+        manager.login(Some(&logged_in), signed_in("cleo")).await.expect("the store answers");
     let moved = rotated(manager.rotate(&switched).await.expect("the store answers"));
 
     let planted = collisions.planted();
     assert_eq!(planted.len(), 3, "each of them collided");
-    stage.outlive_copies().await;
+    deployment.outlive_copies().await;
     for key in planted {
-        let found = stage.other.store.get(&key, Freshness::Bounded).await;
+        let found = deployment.other.store.get(&key, Freshness::Bounded).await;
         let found = found.expect("the store answers");
-        let found = found.expect("the one who was there first is still there");
-        assert_eq!(found.value.data().expect("it can be read").name, "victim");
+        let found = found.expect("the first session lives");
+        assert_eq!(found.value.data().expect("the file is readable").name, "victim");
         let key_of = |token: &kvolt_session::Token| token.id().key(manager.namespace());
         assert!([&created, &moved].into_iter().all(|token| key_of(token) != key));
     }
     for (token, name) in [(&created, "ada"), (&moved, "cleo")] {
-        let session = stage.other.manager().get(token).await.expect("the store answers");
-        assert_eq!(session.expect("it was made").name, name);
+        let session = deployment.other.manager().get(token).await.expect("the store answers");
+        assert_eq!(session.expect("the session was created").name, name);
     }
     for token in [&before, &logged_in, &switched] {
-        stage.is_refused(token).await;
+        deployment.is_refused(token).await;
     }
 }
 
-/// The same where it is decided: under one key, all that the contract of a store allows.
-pub async fn insertion_to_a_taken_key_changes_nothing(stage: &Stage) {
-    let manager = stage.one.manager();
+/// The class of the above at the store: insertions to one key, as the contract allows them.
+pub async fn insertion_to_an_occupied_key_is_refused(deployment: &Deployment) {
+    let manager = deployment.one.manager();
     let (ada, bob) = (sign_in(&manager, "ada").await, sign_in(&manager, "bob").await);
     let (ada, bob) = (ada.id().key(manager.namespace()), bob.id().key(manager.namespace()));
     let read = async |key: &Key| {
-        let found = stage.one.store.get(key, Freshness::Strict).await;
-        found.expect("the store answers").expect("it is there")
+        let found = deployment.one.store.get(key, Freshness::Strict).await;
+        found.expect("the store answers").expect("the session exists")
     };
     let (first, second) = (read(&ada).await, read(&bob).await);
     let long = Expiry::after(Duration::from_secs(3_600));
-    for server in stage.servers() {
+    for server in deployment.servers() {
         let entry = || NewEntry::new(first.value.clone(), long).owner(account("eve"));
-        // Alone, and in the place of another, which then stays too.
+        // A plain insertion, and one that replaces another session, which stays too.
         let replacing = Predecessor::new(ada).owner(account("ada")).seen(first.version);
         for entry in [entry(), entry().replaces(replacing)] {
             let inserted = server.store.insert(bob, entry).await.expect("the store answers");
@@ -74,16 +75,16 @@ pub async fn insertion_to_a_taken_key_changes_nothing(stage: &Stage) {
         assert_eq!(after.deadlines.absolute(), before.deadlines.absolute());
     }
 
-    // Of many at once that draw one key, one gets it.
+    // Many insertions to one key at the same time: one succeeds.
     let key = Key::of("drawn by everybody");
     let value = read(&ada).await.value;
-    let draws = stage.servers().into_iter().cycle().take(40).map(|server| {
+    let draws = deployment.servers().into_iter().cycle().take(40).map(|server| {
         let (store, entry) = (server.store.clone(), NewEntry::new(value.clone(), long));
         tokio::spawn(async move { store.insert(key, entry).await.expect("the store answers") })
     });
     let mut winners = 0;
     for draw in draws.collect::<Vec<_>>() {
-        winners += usize::from(draw.await.expect("it is answered") != InsertOutcome::Occupied);
+        winners += usize::from(draw.await.expect("the task ends") != InsertOutcome::Occupied);
     }
     assert_eq!(winners, 1);
 }

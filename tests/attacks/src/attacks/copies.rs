@@ -1,4 +1,4 @@
-//! A logout on one server is one on all.
+//! A logout on one server is a logout on all.
 
 use std::time::Duration;
 
@@ -8,56 +8,56 @@ use kvolt_session::Access;
 use kvolt_testkit::Call;
 
 use super::{account, sign_in};
-use crate::stage::{Stage, Waiting};
+use crate::deployment::{CopyLifetime, Deployment};
 
-/// axum_session, stores of tower-sessions: a server keeps a copy, and is never told that the session
-/// has ended elsewhere.
+/// axum_session, stores of tower-sessions: a server keeps a copy, and is not notified of the end on
+/// another server.
 ///
-/// Both servers know the session well. Where there is a near cache, it may be used until the bound,
-/// and never on a route that is strict.
-pub async fn a_logout_on_one_server_is_one_on_the_other(stage: &Stage) {
+/// Both servers have used the session. A near cache may use its copy until the bound, and never on
+/// a strict route.
+pub async fn logout_on_one_server_is_a_logout_on_all(deployment: &Deployment) {
     for path in ["/logout", "/deep/down/below/logout", "/revoke-all", "/login/bob"] {
-        let mut client = stage.one.client();
+        let mut client = deployment.one.client();
         client.post("/login/ada").await;
-        let mut replay = client.at(&stage.other);
+        let mut replay = client.at(&deployment.other);
         for _ in 0..20 {
             assert_eq!(client.get("/profile").await.text, "ada");
             assert_eq!(replay.get("/profile").await.text, "ada");
         }
-        let token = client.token().expect("it is signed in");
+        let token = client.token().expect("a token in the cookie");
         assert_eq!(client.post(path).await.status, StatusCode::OK);
-        let since = Waiting::begin(stage);
+        let since = CopyLifetime::begin(deployment);
         assert_eq!(replay.get("/strict/profile").await.status, StatusCode::UNAUTHORIZED, "{path}");
-        let mut here = replay.at(&stage.one);
+        let mut here = replay.at(&deployment.one);
         assert_eq!(here.get("/profile").await.status, StatusCode::UNAUTHORIZED, "{path}");
         loop {
             let last = since.is_over();
             if replay.get("/profile").await.status == StatusCode::UNAUTHORIZED {
                 break;
             }
-            since.goes_on(last).await;
+            since.retry_or_panic(last).await;
         }
-        stage.is_refused(&token).await;
+        deployment.is_refused(&token).await;
         assert_eq!(replay.post("/count").await.status, StatusCode::UNAUTHORIZED, "{path}");
     }
 }
 
-/// The same stores: a copy is being fetched while the session ends, and is kept when it arrives.
-pub async fn a_copy_that_is_fetched_across_a_logout_revives_nothing(stage: &Stage) {
+/// The class of the above: a copy is fetched while the session ends, and kept when it arrives.
+pub async fn copy_fetched_across_a_logout_is_not_used(deployment: &Deployment) {
     for round in 0..6 {
         let owner = format!("ada-{round}");
-        let one = stage.one.manager();
+        let one = deployment.one.manager();
         let token = sign_in(&one, &owner).await;
-        stage.other.faults.only(&[Call::Get, Call::GetReady]);
-        stage.other.faults.hold_answers();
+        deployment.other.faults.only(&[Call::Get, Call::GetReady]);
+        deployment.other.faults.hold_answers();
         let fetches: Vec<_> = (0..3)
             .map(|number| {
-                let (manager, token) = (stage.other.manager(), token.clone());
+                let (manager, token) = (deployment.other.manager(), token.clone());
                 let access = if number == 0 { Access::SLIDE } else { Access::PEEK };
                 tokio::spawn(async move { manager.get_with(&token, access).await.is_ok() })
             })
             .collect();
-        stage.other.faults.until_waiting(1).await;
+        deployment.other.faults.until_waiting(1).await;
         let owner = account(&owner);
         let ended = match round % 3 {
             0 => one.logout(&token).await.expect("the store answers"),
@@ -66,43 +66,43 @@ pub async fn a_copy_that_is_fetched_across_a_logout_revives_nothing(stage: &Stag
         };
         assert!(ended);
         if round >= 3 {
-            // What was pushed has arrived, and the answer comes after it.
+            // The notification has arrived, and the answer of the store follows.
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        stage.other.faults.release();
+        deployment.other.faults.release();
         for fetch in fetches {
-            assert!(fetch.await.expect("it is answered"));
+            assert!(fetch.await.expect("the task ends"));
         }
-        stage.other.faults.only(&[]);
-        stage.is_refused(&token).await;
-        let found = stage.other.manager().get(&token).await.expect("the store answers");
+        deployment.other.faults.only(&[]);
+        deployment.is_refused(&token).await;
+        let found = deployment.other.manager().get(&token).await.expect("the store answers");
         assert!(found.is_none(), "round {round}: it is back");
     }
 }
 
-/// The same stores, when nothing can be told: connections fall, nobody can connect, or everything is
-/// held up. A copy is used no longer than the bound; then it is an error, and not guessed.
+/// The class of the above without notifications: connections are closed or refused, or no data
+/// arrives. A copy is used until the bound; after it, a read is an error.
 ///
-/// Without a near cache there is nothing to be told.
-pub async fn a_logout_that_nobody_is_told_of_is_seen_within_the_bound(stage: &Stage) {
-    let (Some(bound), Some(proxy)) = (stage.bound(), stage.other.proxy()) else { return };
+/// Only with a near cache.
+pub async fn logout_without_notification_is_seen_within_the_bound(deployment: &Deployment) {
+    let (Some(bound), Some(proxy)) = (deployment.bound(), deployment.other.proxy()) else { return };
     let hurts: [fn(&Proxy); 3] = [Proxy::drop_connections, Proxy::cut, Proxy::blackhole];
     for (number, hurt) in hurts.into_iter().enumerate() {
-        let one = stage.one.manager();
-        let other = stage.other.manager();
+        let one = deployment.one.manager();
+        let other = deployment.other.manager();
         let token = sign_in(&one, "ada").await;
         for _ in 0..50 {
             assert!(other.get(&token).await.expect("the store answers").is_some());
         }
         hurt(proxy);
         assert!(one.logout(&token).await.expect("the store answers"));
-        let since = Waiting::begin(stage);
+        let since = CopyLifetime::begin(deployment);
         loop {
             let last = since.is_over();
-            // One that is held up is no answer either.
+            // A read that hangs is not an answer either.
             let asked = tokio::time::timeout(bound, other.get(&token)).await;
             match asked {
-                Ok(Ok(Some(_))) => since.goes_on(last).await,
+                Ok(Ok(Some(_))) => since.retry_or_panic(last).await,
                 Ok(Ok(None)) | Ok(Err(_)) | Err(_) if last => break,
                 Ok(Ok(None)) | Ok(Err(_)) | Err(_) => tokio::time::sleep(bound / 20).await,
             }
@@ -116,6 +116,6 @@ pub async fn a_logout_that_nobody_is_told_of_is_seen_within_the_bound(stage: &St
                 Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
             }
         }
-        stage.is_refused(&token).await;
+        deployment.is_refused(&token).await;
     }
 }

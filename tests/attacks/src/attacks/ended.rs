@@ -1,4 +1,4 @@
-//! What was ended stays ended, whatever is in flight.
+//! An ended session stays ended, whatever is in flight.
 
 use http::{Method, StatusCode};
 use kvolt_session::{Access, Manager, OwnerLimit, RotateOutcome, Token};
@@ -6,10 +6,10 @@ use kvolt_testkit::Call;
 use tokio::task::JoinHandle;
 
 use super::{account, listed, sign_in};
-use crate::stage::{Server, Stage};
+use crate::deployment::{Deployment, Server};
 use crate::user::{User, signed_in};
 
-/// How a session is ended.
+/// The ways to end a session.
 #[derive(Debug, Clone, Copy)]
 enum Ending {
     Logout,
@@ -30,7 +30,7 @@ const ENDINGS: [Ending; 6] = [
 ];
 
 impl Ending {
-    /// Ends what this token is of. `companion` is another of the owner's sessions.
+    /// Ends the session of this token. `companion` is another session of the owner.
     async fn end(self, server: &Server, owner: &str, token: &Token, companion: &Token) {
         let manager = server.manager();
         let owner = account(owner);
@@ -42,7 +42,7 @@ impl Ending {
             Self::BySignIn => manager.login(Some(token), signed_in("someone")).await.map(|_| true),
             Self::ByTheLimit => {
                 let limit = OwnerLimit::remove_oldest(1);
-                let strict = server.builder().owner_limit(limit).build().expect("it can work");
+                let strict = server.builder().owner_limit(limit).build().expect("valid settings");
                 strict.create(signed_in(owner.as_str())).await.map(|_| true)
             }
         };
@@ -50,23 +50,23 @@ impl Ending {
     }
 }
 
-/// What a slower request is doing meanwhile.
+/// The state of a slow request.
 #[derive(Debug, Clone, Copy)]
 enum Act {
-    /// It has read the session to change it, and has not begun to write.
+    /// Has read the session to change it, and not started to write.
     Loaded,
-    /// It is about to write what it has changed.
+    /// Is about to write the change.
     Saving,
-    /// It is about to give it another token.
+    /// Is about to rotate the token.
     Rotating,
-    /// It has used the session, and does not know yet.
+    /// Has used the session, and the use is not recorded yet.
     Touching,
 }
 
 const ACTS: [Act; 4] = [Act::Loaded, Act::Saving, Act::Rotating, Act::Touching];
 
 impl Act {
-    /// Lets a request come so far, and no further.
+    /// Starts a request and holds it in this state.
     async fn begin(self, server: &Server, token: &Token) -> JoinHandle<()> {
         match self {
             Self::Loaded | Self::Touching => {
@@ -99,7 +99,7 @@ impl Act {
                 assert!(matches!(rotated, RotateOutcome::Absent), "{self:?}: {rotated:?}");
             }
             Self::Touching => {
-                // It was there when it was read.
+                // The session existed when it was read.
                 let found = manager.get_with(token, Access::SLIDE.strict()).await;
                 assert!(found.expect("the store answers").is_some());
             }
@@ -107,29 +107,29 @@ impl Act {
     }
 }
 
-/// rack-session CVE-2025-46336; dalli, connect-redis and nextjs-auth0 issues: a request that has
-/// loaded the session saves it after the logout, and it is back.
+/// rack-session CVE-2025-46336; issues of dalli, connect-redis and nextjs-auth0: a request that has
+/// loaded the session saves it after the logout, and restores it.
 ///
-/// Each way in which a session ends, against each thing that a request can be in the middle of.
-pub async fn a_deleted_session_is_not_restored_by_a_save_in_flight(stage: &Stage) {
+/// Each way to end a session, against each state of a request.
+pub async fn deleted_session_is_not_restored_by_a_save_in_flight(deployment: &Deployment) {
     for (number, ending) in ENDINGS.into_iter().enumerate() {
         for act in ACTS {
-            // A near cache that has a copy asks nothing before it saves.
-            if stage.bound().is_some() && matches!(act, Act::Loaded) {
+            // A near cache with a copy sends no read before the write.
+            if deployment.bound().is_some() && matches!(act, Act::Loaded) {
                 continue;
             }
             let owner = format!("ada-{number}-{act:?}");
-            let manager = stage.one.manager();
+            let manager = deployment.one.manager();
             let token = sign_in(&manager, &owner).await;
             let companion = sign_in(&manager, &owner).await;
             let oldest = token.id();
-            let in_flight = act.begin(&stage.one, &token).await;
-            ending.end(&stage.other, &owner, &token, &companion).await;
-            stage.one.faults.release();
+            let in_flight = act.begin(&deployment.one, &token).await;
+            ending.end(&deployment.other, &owner, &token, &companion).await;
+            deployment.one.faults.release();
             in_flight.await.unwrap_or_else(|error| panic!("{ending:?}, {act:?}: {error}"));
-            stage.is_refused(&token).await;
-            stage.one.faults.only(&[]);
-            for server in stage.servers() {
+            deployment.is_refused(&token).await;
+            deployment.one.faults.only(&[]);
+            for server in deployment.servers() {
                 let mut left = listed(&server.manager(), &owner).await.into_iter();
                 assert!(left.all(|session| session.id() != oldest && session.count == 0));
             }
@@ -137,57 +137,62 @@ pub async fn a_deleted_session_is_not_restored_by_a_save_in_flight(stage: &Stage
     }
 }
 
-/// actix-session 0.11: a save that finds nothing makes the session anew under a fresh id, and sends
-/// it to the client that has just logged out.
-pub async fn a_request_in_flight_across_a_logout_changes_nothing_and_gets_no_cookie(stage: &Stage) {
+/// actix-session 0.11: a save of a missing session creates a new one, and sends its id to the
+/// client that has just signed out.
+pub async fn request_in_flight_across_a_logout_gets_no_cookie(deployment: &Deployment) {
     for (method, path, held, expected) in [
         (Method::POST, "/count", Call::Replace, StatusCode::UNAUTHORIZED),
         (Method::POST, "/note/10", Call::Replace, StatusCode::UNAUTHORIZED),
         (Method::POST, "/rotate", Call::Replace, StatusCode::UNAUTHORIZED),
         (Method::POST, "/password", Call::Replace, StatusCode::UNAUTHORIZED),
         (Method::POST, "/logout", Call::Remove, StatusCode::OK),
-        // It was let in before the logout, and shows what it was let in with.
+        // Admitted before the logout, so it shows the session's data.
         (Method::GET, "/strict/profile", Call::Get, StatusCode::OK),
     ] {
-        let mut client = stage.one.client();
+        let mut client = deployment.one.client();
         client.post("/login/ada").await;
-        let token = client.token().expect("it is signed in");
+        let token = client.token().expect("a token in the cookie");
         if held == Call::Get {
-            stage.one.faults.only(&[Call::Get, Call::GetReady]);
-            stage.one.faults.hold_answers();
+            deployment.one.faults.only(&[Call::Get, Call::GetReady]);
+            deployment.one.faults.hold_answers();
         } else {
-            stage.one.faults.only(&[held]);
-            stage.one.faults.hold_calls();
+            deployment.one.faults.only(&[held]);
+            deployment.one.faults.hold_calls();
         }
         let mut slow = client.clone();
         let in_flight = tokio::spawn(async move {
             let answer = slow.send(method, path, &[]).await;
             (answer.status, answer.set_cookies().join("\n"), slow)
         });
-        stage.one.faults.until_waiting(1).await;
-        assert_eq!(client.at(&stage.other).post("/logout").await.status, StatusCode::OK);
-        stage.one.faults.release();
-        stage.one.faults.only(&[]);
-        let (status, cookies, mut slow) = in_flight.await.expect("it is answered");
+        deployment.one.faults.until_waiting(1).await;
+        assert_eq!(client.at(&deployment.other).post("/logout").await.status, StatusCode::OK);
+        deployment.one.faults.release();
+        deployment.one.faults.only(&[]);
+        let (status, cookies, mut slow) = in_flight.await.expect("the task ends");
         assert_eq!(status, expected, "{path}");
         let gives_one = cookies.lines().any(|cookie| !cookie.contains("Max-Age=0"));
         assert!(!gives_one, "{path}: {cookies}");
-        stage.is_refused(&token).await;
+        deployment.is_refused(&token).await;
         assert_eq!(client.get("/profile").await.status, StatusCode::UNAUTHORIZED, "{path}");
         assert_eq!(slow.get("/profile").await.status, StatusCode::UNAUTHORIZED, "{path}");
-        assert_eq!(stage.count(), 0, "{path}");
+        assert_eq!(deployment.count(), 0, "{path}");
     }
 }
 
-/// A relative of both: the session ends by itself while a request is in the middle of saving it.
-pub async fn an_expired_session_is_not_restored_by_a_save_in_flight(stage: &Stage) {
-    let moment = stage.moment();
-    let manager =
-        stage.one.builder().idle_timeout(moment).lifetime(moment).build().expect("it can work");
-    let saved = manager.create(signed_in("ada")).await.expect("a sign-in works");
-    let moved = manager.create(signed_in("bob")).await.expect("a sign-in works");
-    stage.one.faults.only(&[Call::Replace]);
-    stage.one.faults.hold_calls();
+/// The class of both: the session expires while a request saves it.
+pub async fn expired_session_is_not_restored_by_a_save_in_flight(deployment: &Deployment) {
+    let moment = deployment.short_timeout();
+    let manager = deployment
+        .one
+        .builder()
+        .idle_timeout(moment)
+        .lifetime(moment)
+        .build()
+        .expect("valid settings");
+    let saved = manager.create(signed_in("ada")).await.expect("the sign-in succeeds");
+    let moved = manager.create(signed_in("bob")).await.expect("the sign-in succeeds");
+    deployment.one.faults.only(&[Call::Replace]);
+    deployment.one.faults.hold_calls();
     let (saving, saving_manager) = (saved.clone(), manager.clone());
     let saving = tokio::spawn(async move {
         saving_manager.update(&saving, |user| user.count += 1).await.expect("the store answers")
@@ -197,47 +202,47 @@ pub async fn an_expired_session_is_not_restored_by_a_save_in_flight(stage: &Stag
         tokio::spawn(
             async move { moving_manager.rotate(&moving).await.expect("the store answers") },
         );
-    stage.one.faults.until_waiting(2).await;
-    stage.pass(moment + moment / 5).await;
-    stage.one.faults.release();
-    stage.one.faults.only(&[]);
-    assert!(saving.await.expect("it is answered").is_none(), "it was saved after its end");
-    let moved_to = moving.await.expect("it is answered");
+    deployment.one.faults.until_waiting(2).await;
+    deployment.advance(moment + moment / 5).await;
+    deployment.one.faults.release();
+    deployment.one.faults.only(&[]);
+    assert!(saving.await.expect("the task ends").is_none(), "the session was saved after its end");
+    let moved_to = moving.await.expect("the task ends");
     assert!(matches!(moved_to, RotateOutcome::Absent), "after its end: {moved_to:?}");
     for token in [&saved, &moved] {
-        stage.is_refused(token).await;
+        deployment.is_refused(token).await;
     }
     for owner in ["ada", "bob"] {
         assert!(listed(&manager, owner).await.is_empty(), "{owner}");
     }
 }
 
-/// A relative: a use is written down late, after the session has ended, and it is back. On each
-/// store on which that is a call of its own.
-pub async fn slide_in_flight_restores_nothing(stage: &Stage) {
-    if stage.is_in_memory() {
+/// The class of the above: a use is recorded late, after the end, and restores the session. On each
+/// store that records uses separately.
+pub async fn slide_in_flight_restores_nothing(deployment: &Deployment) {
+    if deployment.is_in_memory() {
         return;
     }
-    let idle = stage.moment();
+    let idle = deployment.short_timeout();
     let lasting = |server: &Server| {
-        server.builder().idle_timeout(idle).lifetime(idle * 12).build().expect("it can work")
+        server.builder().idle_timeout(idle).lifetime(idle * 12).build().expect("valid settings")
     };
-    let (one, other) = (lasting(&stage.one), lasting(&stage.other));
+    let (one, other) = (lasting(&deployment.one), lasting(&deployment.other));
     for ending in ENDINGS {
         let owner = format!("{ending:?}");
         let token = sign_in(&one, &owner).await;
-        let companion = sign_in(&stage.other.manager(), &owner).await;
-        stage.pass(idle / 5).await;
-        stage.one.faults.only(&[Call::Touch]);
-        stage.one.faults.hold_calls();
+        let companion = sign_in(&deployment.other.manager(), &owner).await;
+        deployment.advance(idle / 5).await;
+        deployment.one.faults.only(&[Call::Touch]);
+        deployment.one.faults.hold_calls();
         let (slow, its) = (one.clone(), token.clone());
         let using = tokio::spawn(async move { slow.get(&its).await.expect("the store answers") });
-        stage.one.faults.until_waiting(1).await;
-        ending.end(&stage.other, &owner, &token, &companion).await;
-        stage.one.faults.release();
-        assert!(using.await.expect("it is answered").is_none(), "{owner}: it had ended");
-        stage.one.faults.only(&[]);
-        stage.is_refused(&token).await;
+        deployment.one.faults.until_waiting(1).await;
+        ending.end(&deployment.other, &owner, &token, &companion).await;
+        deployment.one.faults.release();
+        assert!(using.await.expect("the task ends").is_none(), "{owner}: it had ended");
+        deployment.one.faults.only(&[]);
+        deployment.is_refused(&token).await;
         assert!(other.peek(&token).await.expect("the store answers").is_none());
     }
 }

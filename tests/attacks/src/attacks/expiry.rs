@@ -1,22 +1,22 @@
-//! Sessions end when they should, by the store's clock.
+//! Sessions end on time, by the store's clock.
 
 use http::StatusCode;
 use kvolt_session::{Access, RotateOutcome};
 
 use super::{account, listed, rotated, sign_in};
-use crate::stage::Stage;
+use crate::deployment::Deployment;
 use crate::user::signed_in;
 
-/// aiohttp-session CVE-2018-1000814: expiry is left to the client's cookie, or to somebody who
-/// cleans. Nobody cleans here, and no call finds the session or brings it back.
-pub async fn an_idle_session_ends_and_no_call_brings_it_back(stage: &Stage) {
-    let moment = stage.moment();
-    let manager = stage.one.builder().idle_timeout(moment).build().expect("it can work");
-    let mut client = stage.one.client_of(manager.clone());
+/// aiohttp-session CVE-2018-1000814: expiry depends on the client's cookie, or on a cleaning task.
+/// Here no task cleans, and no call finds or restores the session.
+pub async fn idle_session_ends_and_stays_ended(deployment: &Deployment) {
+    let moment = deployment.short_timeout();
+    let manager = deployment.one.builder().idle_timeout(moment).build().expect("valid settings");
+    let mut client = deployment.one.client_of(manager.clone());
     client.post("/login/ada").await;
-    let token = client.token().expect("it is signed in");
-    let companion = sign_in(&stage.other.manager(), "ada").await;
-    stage.pass(moment + moment / 5).await;
+    let token = client.token().expect("a token in the cookie");
+    let companion = sign_in(&deployment.other.manager(), "ada").await;
+    deployment.advance(moment + moment / 5).await;
 
     for path in ["/profile", "/poll", "/strict/profile"] {
         assert_eq!(client.clone().get(path).await.status, StatusCode::UNAUTHORIZED, "{path}");
@@ -28,10 +28,10 @@ pub async fn an_idle_session_ends_and_no_call_brings_it_back(stage: &Stage) {
         assert!(answer.set_cookies().is_empty(), "{path}");
     }
     let owner = account("ada");
-    for server in stage.servers() {
+    for server in deployment.servers() {
         let manager = server.manager();
         for access in [Access::PEEK, Access::SLIDE, Access::PEEK.strict(), Access::SLIDE.strict()] {
-            assert!(manager.get_with(&token, access).await.expect("it answers").is_none());
+            assert!(manager.get_with(&token, access).await.expect("the store answers").is_none());
         }
         let updated = manager.update(&token, |user| user.count += 1).await;
         assert!(updated.expect("the store answers").is_none());
@@ -43,33 +43,38 @@ pub async fn an_idle_session_ends_and_no_call_brings_it_back(stage: &Stage) {
         assert_eq!(manager.revoke_others(&token).await.expect("the store answers"), 0);
         assert!(!manager.logout(&token).await.expect("the store answers"));
     }
-    let fresh = manager.login(Some(&token), signed_in("ada")).await.expect("a sign-in works");
-    stage.is_accepted(&fresh).await;
-    stage.is_accepted(&companion).await;
-    stage.is_refused(&token).await;
+    let fresh = manager.login(Some(&token), signed_in("ada")).await.expect("the sign-in succeeds");
+    deployment.is_accepted(&fresh).await;
+    deployment.is_accepted(&companion).await;
+    deployment.is_refused(&token).await;
 }
 
-/// @fastify/session CVE-2024-35220: loading a session, or touching it, sets its end anew.
+/// @fastify/session CVE-2024-35220: a load or a touch of a session moves its absolute end.
 ///
-/// The end that a session had when it was made is the one that every later answer tells, whatever
-/// is done and on whichever server, and after it there is no answer.
-pub async fn nothing_that_is_done_with_a_session_moves_its_end(stage: &Stage) {
-    let lifetime = stage.moment() * 2;
-    let managers = stage.servers().map(|server| {
+/// Every operation on both servers reports the end that the session had at its creation. After it,
+/// the session is unknown.
+pub async fn no_operation_moves_the_absolute_end(deployment: &Deployment) {
+    let lifetime = deployment.short_timeout() * 2;
+    let managers = deployment.servers().map(|server| {
         let builder = server.builder().idle_timeout(lifetime).lifetime(lifetime);
-        builder.build().expect("it can work")
+        builder.build().expect("valid settings")
     });
-    // What the settings are is asked when a session is made, and never again.
-    let longer = stage.one.manager();
-    let made = stage.now();
+    // The timeouts of the manager that creates a session apply, not those of later managers.
+    let longer = deployment.one.manager();
+    let made = deployment.now();
     let mut token = sign_in(&managers[0], "ada").await;
-    let after_made = stage.now();
-    let end = managers[0].peek(&token).await.expect("it answers").expect("it is there").ends_at();
-    assert!(made.saturating_add(lifetime) <= end.saturating_add(stage.inexactness()));
-    assert!(end <= after_made.saturating_add(lifetime + stage.inexactness()));
+    let after_made = deployment.now();
+    let end = managers[0]
+        .peek(&token)
+        .await
+        .expect("the store answers")
+        .expect("the session exists")
+        .ends_at();
+    assert!(made.saturating_add(lifetime) <= end.saturating_add(deployment.clock_skew()));
+    assert!(end <= after_made.saturating_add(lifetime + deployment.clock_skew()));
     let mut steps = 0;
     loop {
-        let asked = stage.now();
+        let asked = deployment.now();
         let manager = if steps % 3 == 2 { &longer } else { &managers[steps % 2] };
         let session = match steps % 5 {
             0 => manager.get(&token).await,
@@ -88,29 +93,36 @@ pub async fn nothing_that_is_done_with_a_session_moves_its_end(stage: &Stage) {
         assert_eq!(session.ends_at(), end, "step {steps}");
         assert!(session.expires_at() <= end, "step {steps}");
         let late = asked.since(end);
-        assert!(late <= stage.inexactness(), "step {steps}: still there {late:?} after its end");
+        assert!(
+            late <= deployment.clock_skew(),
+            "step {steps}: still there {late:?} after its end"
+        );
         steps += 1;
-        stage.pass(lifetime / 16).await;
+        deployment.advance(lifetime / 16).await;
     }
-    let early = end.since(stage.now());
-    assert!(early <= stage.inexactness(), "it ended {early:?} early, after {steps} steps");
-    stage.is_refused(&token).await;
+    let early = end.since(deployment.now());
+    assert!(early <= deployment.clock_skew(), "it ended {early:?} early, after {steps} steps");
+    deployment.is_refused(&token).await;
 }
 
-/// A relative: what only looks, such as a poll, keeps an idle session alive for ever.
-pub async fn looking_does_not_keep_a_session_alive(stage: &Stage) {
-    let idle = stage.moment();
-    let manager = stage.one.builder().idle_timeout(idle).build().expect("it can work");
-    let other = stage.other.builder().idle_timeout(idle).build().expect("it can work");
-    let mut client = stage.one.client_of(manager.clone());
+/// The class of the above: a poll that only peeks keeps an idle session alive.
+pub async fn peek_does_not_extend_a_session(deployment: &Deployment) {
+    let idle = deployment.short_timeout();
+    let manager = deployment.one.builder().idle_timeout(idle).build().expect("valid settings");
+    let other = deployment.other.builder().idle_timeout(idle).build().expect("valid settings");
+    let mut client = deployment.one.client_of(manager.clone());
     client.post("/login/ada").await;
-    let made = stage.now();
-    let token = client.token().expect("it is signed in");
-    let expires =
-        manager.peek(&token).await.expect("it answers").expect("it is there").expires_at();
-    assert!(expires <= made.saturating_add(idle + stage.inexactness()));
+    let made = deployment.now();
+    let token = client.token().expect("a token in the cookie");
+    let expires = manager
+        .peek(&token)
+        .await
+        .expect("the store answers")
+        .expect("the session exists")
+        .expires_at();
+    assert!(expires <= made.saturating_add(idle + deployment.clock_skew()));
     loop {
-        let asked = stage.now();
+        let asked = deployment.now();
         let is_polled = client.get("/poll").await.status == StatusCode::OK;
         let is_seen = other.peek(&token).await.expect("the store answers").is_some();
         let is_listed = !listed(&other, "ada").await.is_empty();
@@ -118,8 +130,8 @@ pub async fn looking_does_not_keep_a_session_alive(stage: &Stage) {
             break;
         }
         let late = asked.since(expires);
-        assert!(late <= stage.inexactness(), "still there {late:?} after it should have ended");
-        stage.pass(idle / 10).await;
+        assert!(late <= deployment.clock_skew(), "still there {late:?} after it should have ended");
+        deployment.advance(idle / 10).await;
     }
-    stage.is_refused(&token).await;
+    deployment.is_refused(&token).await;
 }

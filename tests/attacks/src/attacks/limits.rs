@@ -1,4 +1,4 @@
-//! How many sessions an owner has, and that ending them all misses none.
+//! The number of an owner's sessions, and ending all of them.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +9,7 @@ use http::StatusCode;
 use kvolt_session::{Access, AtLimit, Manager, OwnerLimit, RotateOutcome, Token};
 
 use super::{account, ids, listed, sign_in};
-use crate::stage::{Server, Stage};
+use crate::deployment::{Deployment, Server};
 use crate::user::{User, signed_in};
 
 const LIMIT: u32 = 10;
@@ -17,17 +17,17 @@ const SIGN_INS: usize = 200;
 
 fn limited(server: &Server, max_entries: u32, at_limit: AtLimit) -> Manager<User> {
     let limit = OwnerLimit::new(max_entries, at_limit);
-    server.builder().owner_limit(limit).build().expect("it can work")
+    server.builder().owner_limit(limit).build().expect("valid settings")
 }
 
-/// Mattermost CVE-2024-4183: there is no limit, and whoever has the password fills the store. One
-/// sign-in more than allowed, on either server.
-pub async fn one_sign_in_too_many_is_refused_or_ends_the_oldest(stage: &Stage) {
+/// Mattermost CVE-2024-4183: sessions are unlimited, and a client with the password fills the
+/// store. One sign-in above the limit, on either server.
+pub async fn sign_in_above_the_limit_is_refused_or_ends_the_oldest(deployment: &Deployment) {
     for at_limit in [AtLimit::Refuse, AtLimit::RemoveOldest] {
         let mut devices = Vec::new();
         let owner = format!("{at_limit:?}");
         for number in 0..4 {
-            let server = stage.servers()[number % 2];
+            let server = deployment.servers()[number % 2];
             let mut device = server.client_of(limited(server, 3, at_limit));
             let answer = device.post(&format!("/login/{owner}")).await;
             let is_refused = at_limit == AtLimit::Refuse && number == 3;
@@ -38,27 +38,27 @@ pub async fn one_sign_in_too_many_is_refused_or_ends_the_oldest(stage: &Stage) {
         }
         if at_limit == AtLimit::RemoveOldest {
             let oldest = devices.remove(0);
-            stage.is_refused(&oldest.token().expect("it was signed in")).await;
+            deployment.is_refused(&oldest.token().expect("a token in the cookie")).await;
         }
         assert_eq!(devices.len(), 3);
         for device in &devices {
-            stage.is_accepted(&device.token().expect("it is signed in")).await;
+            deployment.is_accepted(&device.token().expect("a token in the cookie")).await;
         }
-        // Who signs in over a session of their own takes no more room.
+        // A sign-in over the user's own session needs no further room.
         let first = &mut devices[0];
         assert_eq!(first.post(&format!("/login/{owner}")).await.status, StatusCode::OK, "{owner}");
         for device in &devices {
-            stage.is_accepted(&device.token().expect("it is signed in")).await;
+            deployment.is_accepted(&device.token().expect("a token in the cookie")).await;
         }
     }
 }
 
-/// Mattermost CVE-2024-4183, when sign-ins race: each counts before any has been made, and all pass.
-/// Two hundred at once, on two servers, and at no moment are there more than the limit.
-pub async fn the_limit_of_sessions_is_exact_with_two_hundred_sign_ins_at_once(stage: &Stage) {
+/// Mattermost CVE-2024-4183, with parallel sign-ins: each counts the sessions before any is
+/// created, and all pass. Two hundred at the same time, on two servers, never exceed the limit.
+pub async fn session_limit_is_exact_with_two_hundred_sign_ins(deployment: &Deployment) {
     for at_limit in [AtLimit::Refuse, AtLimit::RemoveOldest] {
         let name = format!("{at_limit:?}");
-        let managers = stage.servers().map(|server| limited(server, LIMIT, at_limit));
+        let managers = deployment.servers().map(|server| limited(server, LIMIT, at_limit));
         let is_over = Arc::new(AtomicBool::new(false));
         let watch = {
             let (is_over, manager, name) =
@@ -77,14 +77,14 @@ pub async fn the_limit_of_sessions_is_exact_with_two_hundred_sign_ins_at_once(st
         });
         let (mut tokens, mut refused) = (Vec::new(), 0);
         for sign_in in sign_ins.collect::<Vec<_>>() {
-            match sign_in.await.expect("it is answered") {
+            match sign_in.await.expect("the task ends") {
                 Ok(token) => tokens.push(token),
                 Err(error) if error.is_limit_reached() => refused += 1,
                 Err(error) => panic!("{error}"),
             }
         }
         is_over.store(true, Ordering::Relaxed);
-        watch.await.expect("never more than allowed");
+        watch.await.expect("at most the limit");
         let expected = match at_limit {
             AtLimit::Refuse => (LIMIT as usize, SIGN_INS - LIMIT as usize),
             _ => (SIGN_INS, 0),
@@ -98,15 +98,13 @@ pub async fn the_limit_of_sessions_is_exact_with_two_hundred_sign_ins_at_once(st
     }
 }
 
-/// A relative of all of them: everything of an account is ended while sign-ins and rotations are
-/// under way, and one slips through. Whatever was there before it began is gone.
-pub async fn ending_all_during_two_hundred_sign_ins_leaves_nothing_that_came_before_it(
-    stage: &Stage,
-) {
+/// The class of the above: all sessions of an account end during sign-ins and rotations, and one
+/// survives. Every session that existed before the call must end.
+pub async fn revoking_all_during_sign_ins_leaves_no_older_session(deployment: &Deployment) {
     for round in 0..3 {
         let name = format!("ada-{round}");
         let owner = account(&name);
-        let managers = stage.servers().map(Server::manager);
+        let managers = deployment.servers().map(Server::manager);
         let made = Arc::new(Mutex::new(Vec::<Token>::new()));
         let sign_ins = managers.iter().cycle().take(20).map(|manager| {
             let (manager, name, made) = (manager.clone(), name.clone(), Arc::clone(&made));
@@ -118,7 +116,7 @@ pub async fn ending_all_during_two_hundred_sign_ins_leaves_nothing_that_came_bef
                 }
             })
         });
-        // What gets another token again and again was there before, too.
+        // Sessions that rotate all the time also existed before.
         let mut moving = Vec::new();
         for manager in &managers {
             let mut token = sign_in(manager, &name).await;
@@ -128,7 +126,7 @@ pub async fn ending_all_during_two_hundred_sign_ins_leaves_nothing_that_came_bef
                     match manager.rotate(&token).await.expect("the store answers") {
                         RotateOutcome::Token(successor) => token = successor,
                         RotateOutcome::Absent => return token,
-                        RotateOutcome::AlreadyRotated => panic!("nobody else rotates it"),
+                        RotateOutcome::AlreadyRotated => panic!("no other task rotates it"),
                     }
                     tokio::task::yield_now().await;
                 }
@@ -143,20 +141,20 @@ pub async fn ending_all_during_two_hundred_sign_ins_leaves_nothing_that_came_bef
         let ended = managers[round % 2].revoke_owner(&owner).await.expect("the store answers");
         assert!(ended >= before.len(), "{ended} of at least {}", before.len());
         let left = accepted(&managers[(round + 1) % 2], &before).await.len();
-        assert_eq!(left, 0, "of {} that were made before it began", before.len());
+        assert_eq!(left, 0, "of {} created before the call", before.len());
         for sign_in in sign_ins {
-            sign_in.await.expect("sign-ins go on");
+            sign_in.await.expect("sign-ins continue");
         }
         for moved in moving {
-            stage.is_refused(&moved.await.expect("it ended")).await;
+            deployment.is_refused(&moved.await.expect("the session ended")).await;
         }
-        stage.outlive_copies().await;
+        deployment.outlive_copies().await;
         for token in &before {
             for manager in &managers {
                 assert!(manager.get(token).await.expect("the store answers").is_none());
             }
         }
-        // Whoever came later is in, and is found the next time.
+        // Later sessions live, and the next call ends them.
         let all: Vec<Token> = so_far().drain(..).collect();
         let later = accepted(&managers[0], &all).await;
         let later: HashSet<_> = later.iter().map(Token::id).collect();
@@ -167,7 +165,7 @@ pub async fn ending_all_during_two_hundred_sign_ins_leaves_nothing_that_came_bef
     }
 }
 
-/// Those that the store itself has.
+/// Those that the store accepts.
 async fn accepted(manager: &Manager<User>, tokens: &[Token]) -> Vec<Token> {
     let mut accepted = Vec::new();
     for token in tokens {

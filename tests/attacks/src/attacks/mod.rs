@@ -1,14 +1,7 @@
-//! The attacks, a function each, for any [`Stage`](crate::Stage). Each panics where it succeeds.
+//! The attacks: one function each, for any [`Deployment`](crate::Deployment). An attack panics if
+//! it succeeds.
 
-mod account_administrator;
-mod account_anonymous;
-mod account_binding;
-mod account_flashes;
-mod account_forms;
-mod account_live;
-mod account_remembered;
-mod account_reuse;
-mod account_step_up;
+mod account;
 mod adoption;
 mod at_rest;
 mod collisions;
@@ -28,15 +21,7 @@ mod tokens;
 mod updates;
 mod writers;
 
-pub use account_administrator::*;
-pub use account_anonymous::*;
-pub use account_binding::*;
-pub use account_flashes::*;
-pub use account_forms::*;
-pub use account_live::*;
-pub use account_remembered::*;
-pub use account_reuse::*;
-pub use account_step_up::*;
+pub use account::*;
 pub use adoption::*;
 pub use at_rest::*;
 pub use collisions::*;
@@ -60,25 +45,25 @@ use kvolt_session::{Manager, Owner, RotateOutcome, SessionId, SessionSnapshot, T
 
 use crate::user::{User, signed_in};
 
-/// Signs somebody in.
+/// Creates a session for this user.
 async fn sign_in(manager: &Manager<User>, name: &str) -> Token {
-    manager.create(signed_in(name)).await.expect("a sign-in works")
+    manager.create(signed_in(name)).await.expect("the sign-in succeeds")
 }
 
-/// The token that a rotation gave.
+/// The new token of a rotation.
 fn rotated(rotated: RotateOutcome) -> Token {
     match rotated {
         RotateOutcome::Token(token) => token,
-        other => panic!("it was there to be rotated, and there is {other:?}"),
+        other => panic!("not rotated: {other:?}"),
     }
 }
 
-/// The owner of this name.
+/// The owner with this name.
 fn account(name: impl AsRef<str>) -> Owner {
-    Owner::new(name.as_ref()).expect("it is a name")
+    Owner::new(name.as_ref()).expect("a valid name")
 }
 
-/// An account's sessions, all of which can be read.
+/// The sessions of an account. Asserts that all can be decoded.
 async fn listed(manager: &Manager<User>, name: impl AsRef<str>) -> Vec<SessionSnapshot<User>> {
     let listing = manager.list(&account(name)).await.expect("the store answers");
     assert_eq!(listing.unreadable, []);

@@ -1,4 +1,4 @@
-//! What is no session of this application is out of reach.
+//! Sessions of other applications, and other data, are out of reach.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -9,21 +9,21 @@ use kvolt_session::{Access, AnonymousSessions, OwnerLimit, RotateOutcome, Token,
 use std::time::Duration;
 
 use super::{account, ids, sign_in};
-use crate::stage::{Server, Stage};
+use crate::deployment::{Deployment, Server};
 use crate::user::{User, signed_in};
 
-/// Tried with everything at its default: two applications on one server, whose accounts have the same
-/// ids. A customer's cookie opened the other's back office, and ending all sessions of account 1 of
-/// the one ended those of account 1 of the other.
+/// Tried with default settings: two applications on one server, with the same account ids. A
+/// customer's cookie opened the other application's back office, and ending all sessions of account
+/// 1 in one application ended those in the other.
 ///
-/// The names of the namespaces are as like each other as can be.
-pub async fn two_applications_on_one_server_never_meet(stage: &Stage) {
-    let neighbours = [stage.neighbour("_admin").await, stage.neighbour("0").await];
-    let mut all = vec![stage];
+/// The names of the namespaces are as similar as possible.
+pub async fn applications_on_one_server_are_separate(deployment: &Deployment) {
+    let neighbours = [deployment.neighbour("_admin").await, deployment.neighbour("0").await];
+    let mut all = vec![deployment];
     all.extend(&neighbours);
     let mut tokens = Vec::new();
     for (at, here) in all.iter().enumerate() {
-        // So that the counts differ: 2, 3 and 4 sessions.
+        // Different numbers of sessions: 2, 3 and 4.
         let mut made = Vec::new();
         for number in 0..at + 2 {
             let manager = here.servers()[number % 2].manager();
@@ -33,10 +33,10 @@ pub async fn two_applications_on_one_server_never_meet(stage: &Stage) {
         tokens.push(made);
     }
     let anonymous = |server: &Server| {
-        server.builder().anonymous(AnonymousSessions::new(100)).build().expect("it can work")
+        server.builder().anonymous(AnonymousSessions::new(100)).build().expect("valid settings")
     };
-    let visitor = anonymous(&stage.one).create_anonymous(User::new("visitor")).await;
-    let visitor = visitor.expect("a visit works");
+    let visitor = anonymous(&deployment.one).create_anonymous(User::new("visitor")).await;
+    let visitor = visitor.expect("the visit succeeds");
 
     for (at, here) in all.iter().enumerate() {
         for (elsewhere, tokens) in tokens.iter().enumerate().filter(|(other, _)| *other != at) {
@@ -60,31 +60,32 @@ pub async fn two_applications_on_one_server_never_meet(stage: &Stage) {
             assert_eq!(page.listing.unreadable, []);
         }
     }
-    // What one application ends, of an account or of everybody, it ends for itself.
+    // An application ends only its own sessions, of one account or of all.
     let [admin, third] = &neighbours;
     let ended = admin.one.manager().revoke_owner(&account("bob")).await.expect("the store answers");
     assert_eq!(ended, 2);
     third.other.manager().revoke_everyone().await.expect("the store answers");
     for token in tokens[1][1..].iter().chain(&tokens[2]) {
-        assert!(admin.one.manager().get(token).await.expect("it answers").is_none());
-        assert!(third.one.manager().get(token).await.expect("it answers").is_none());
+        assert!(admin.one.manager().get(token).await.expect("the store answers").is_none());
+        assert!(third.one.manager().get(token).await.expect("the store answers").is_none());
     }
-    assert!(admin.other.manager().peek(&tokens[1][0]).await.expect("it answers").is_some());
+    assert!(admin.other.manager().peek(&tokens[1][0]).await.expect("the store answers").is_some());
     for token in tokens[0].iter().chain([&visitor]) {
-        stage.is_accepted(token).await;
+        deployment.is_accepted(token).await;
     }
-    // One manager, one account, at its limit: the other's sessions do not count.
+    // An account at its limit: the other application's sessions do not count.
     let limited = |server: &Server| {
         let limit = OwnerLimit::refuse(1);
-        server.builder().owner_limit(limit).build().expect("it can work")
+        server.builder().owner_limit(limit).build().expect("valid settings")
     };
     let refused =
-        limited(&stage.one).create(signed_in("ada")).await.expect_err("it is one too many");
+        limited(&deployment.one).create(signed_in("ada")).await.expect_err("above the limit");
     assert!(refused.is_limit_reached(), "{refused}");
-    limited(&third.one).create(signed_in("ada")).await.map(drop).expect("there it is the first");
+    limited(&third.one).create(signed_in("ada")).await.map(drop).expect("the first there");
 }
 
-/// That a token of another application is unknown here, and nothing can be done with it or its id.
+/// Asserts that another application's token is unknown here, and that neither it nor its id has an
+/// effect.
 async fn is_foreign(server: &Server, token: &Token) {
     let client = server.client().presenting(token.expose());
     for path in ["/profile", "/poll", "/strict/profile"] {
@@ -95,31 +96,39 @@ async fn is_foreign(server: &Server, token: &Token) {
     }
     client.clone().post("/logout").await;
     let users = server.manager();
-    assert!(users.get(token).await.expect("it answers").is_none());
-    assert!(!users.logout(token).await.expect("it answers"));
-    assert!(users.update(token, |user| user.count += 1).await.expect("it answers").is_none());
-    assert!(matches!(users.rotate(token).await.expect("it answers"), RotateOutcome::Absent));
-    assert_eq!(users.revoke_others(token).await.expect("it answers"), 0);
-    assert!(users.find(token.id()).await.expect("it answers").is_none(), "nor by its id");
-    assert!(!users.revoke(token.id()).await.expect("it answers"));
+    assert!(users.get(token).await.expect("the store answers").is_none());
+    assert!(!users.logout(token).await.expect("the store answers"));
+    assert!(
+        users.update(token, |user| user.count += 1).await.expect("the store answers").is_none()
+    );
+    assert!(matches!(users.rotate(token).await.expect("the store answers"), RotateOutcome::Absent));
+    assert_eq!(users.revoke_others(token).await.expect("the store answers"), 0);
+    assert!(users.find(token.id()).await.expect("the store answers").is_none(), "nor by its id");
+    assert!(!users.revoke(token.id()).await.expect("the store answers"));
     for owner in ["ada", "bob"] {
-        assert!(!users.revoke_owned(&account(owner), token.id()).await.expect("it answers"));
+        assert!(!users.revoke_owned(&account(owner), token.id()).await.expect("the store answers"));
     }
-    let eves = users.login(Some(token), signed_in("eve")).await.expect("a sign-in works");
-    assert!(users.logout(&eves).await.expect("it answers"));
+    let eves = users.login(Some(token), signed_in("eve")).await.expect("the sign-in succeeds");
+    assert!(users.logout(&eves).await.expect("the store answers"));
 }
 
-/// A relative: whoever may write to the server copies an entry into the namespace of another
-/// application, where the account is an administrator's; or, in its own, under another id.
+/// The class of the above: a writer to the server copies an entry to another application, where the
+/// account is an administrator, or to another id.
 ///
-/// In memory nobody writes past the library.
-pub async fn copied_entry_is_unknown_under_any_other_key(stage: &Stage) {
-    let neighbour = stage.neighbour("_admin").await;
-    let (Some(bytes), Some(its_bytes)) = (&stage.one.bytes, &neighbour.one.bytes) else { return };
-    let token = sign_in(&stage.one.manager(), "ada").await;
+/// Not in memory, where only the library writes.
+pub async fn copied_entry_is_unknown_under_any_other_key(deployment: &Deployment) {
+    let neighbour = deployment.neighbour("_admin").await;
+    let (Some(bytes), Some(its_bytes)) = (&deployment.one.bytes, &neighbour.one.bytes) else {
+        return;
+    };
+    let token = sign_in(&deployment.one.manager(), "ada").await;
     let own = sign_in(&neighbour.one.manager(), "ada").await;
     let key = token.id().key(bytes.namespace());
-    let entry = bytes.get(&key, Freshness::Strict).await.expect("it answers").expect("it is there");
+    let entry = bytes
+        .get(&key, Freshness::Strict)
+        .await
+        .expect("the store answers")
+        .expect("the session exists");
 
     let there = token.id().key(its_bytes.namespace());
     let inserted = its_bytes.insert(there, NewEntry::restored(entry.clone())).await;
@@ -136,28 +145,28 @@ pub async fn copied_entry_is_unknown_under_any_other_key(stage: &Stage) {
         }
         assert!(!manager.logout(&token).await.expect("the store answers"));
         assert!(manager.get(&own).await.expect("the store answers").is_some());
-        // It lies there, and can be seen and ended.
+        // The copy exists, and can be listed and ended.
         let mut listed = ids(&manager, "ada").await;
         listed.sort_by_key(|id| *id != own.id());
         assert_eq!(listed, [own.id(), token.id()]);
     }
     assert!(neighbour.one.manager().revoke(token.id()).await.expect("the store answers"));
 
-    // Under another id of its own namespace, with the token that would lead there.
-    let mut bytes_of = URL_SAFE_NO_PAD.decode(token.expose()).expect("it is base64");
+    // Under another id of its own namespace, with a token for that id.
+    let mut bytes_of = URL_SAFE_NO_PAD.decode(token.expose()).expect("valid base64");
     bytes_of[0] ^= 1;
-    let moved = Token::parse(URL_SAFE_NO_PAD.encode(bytes_of)).expect("it has the form of one");
+    let moved = Token::parse(URL_SAFE_NO_PAD.encode(bytes_of)).expect("a well-formed token");
     let here = moved.id().key(bytes.namespace());
     let inserted = bytes.insert(here, NewEntry::restored(entry)).await;
     assert!(matches!(inserted.expect("the store answers"), InsertOutcome::Inserted { .. }));
-    stage.is_refused(&moved).await;
-    stage.is_accepted(&token).await;
+    deployment.is_refused(&moved).await;
+    deployment.is_accepted(&token).await;
 }
 
-/// A relative: what has not the form of a token reaches the store all the same, as a key, a pattern
-/// or a piece of a query.
-pub async fn what_is_no_token_never_reaches_the_store(stage: &Stage) {
-    let token = sign_in(&stage.one.manager(), "ada").await;
+/// The class of the above: a malformed token reaches the store as a key, a pattern or a part of a
+/// query.
+pub async fn malformed_token_never_reaches_the_store(deployment: &Deployment) {
+    let token = sign_in(&deployment.one.manager(), "ada").await;
     let id = token.id().to_string();
     let first = |count: usize| token.expose()[..count].to_owned();
     let values = [
@@ -180,8 +189,8 @@ pub async fn what_is_no_token_never_reaches_the_store(stage: &Stage) {
         "stage_0.owners:{1}:ada".to_owned(),
         "stage_0_sessions".to_owned(),
         "' OR '1'='1".to_owned(),
-        "'; DELETE FROM stage_0_sessions; --".to_owned(),
-        "x' UNION SELECT value FROM stage_0_sessions --".to_owned(),
+        "'; DELETE FROM deployment_0_sessions; --".to_owned(),
+        "x' UNION SELECT value FROM deployment_0_sessions --".to_owned(),
         "../../../../etc/passwd".to_owned(),
         "*".to_owned(),
         "%".to_owned(),
@@ -189,8 +198,8 @@ pub async fn what_is_no_token_never_reaches_the_store(stage: &Stage) {
         "__proto__".to_owned(),
         "0".repeat(4_000),
     ];
-    let dump = stage.dump();
-    for server in stage.servers() {
+    let dump = deployment.dump();
+    for server in deployment.servers() {
         let client = server.client();
         let before = server.faults.count_all();
         for value in &values {
@@ -205,25 +214,25 @@ pub async fn what_is_no_token_never_reaches_the_store(stage: &Stage) {
         }
         assert_eq!(server.faults.count_all(), before, "the store was asked");
     }
-    assert!(dump == stage.dump(), "and is as it was");
+    assert!(dump == deployment.dump(), "and is as it was");
 }
 
-/// poem 3.1 (tried), on a store that an application uses for its cache, too: a token leads to the
-/// entry of a name. The client chooses the id that is looked up, and a cache's key is the SHA-256 of
-/// a name, so it chooses the beginning of that.
+/// poem 3.1 (tried), on a store that also contains a cache: a token leads to an entry of the cache.
+/// The client chooses the id, and a cache's key is the SHA-256 of a name, so the client can choose
+/// the start of that hash.
 ///
-/// Then whoever knows the name tells whether it is there (500, not 401), and has it deleted where a
-/// manager ends what it can't decode, or an application calls `logout` or `login` with the token;
-/// and whoever has a say in the value writes a session.
+/// A client that knows the name then learns whether the entry exists (500, not 401), has it deleted
+/// (if a manager ends undecodable sessions, or by `logout` or `login`), or, if it can choose the
+/// value, writes a session.
 ///
-/// In memory one store holds values of one type, so there is nothing to be tried.
-pub async fn a_token_made_of_the_name_of_other_data_is_unknown(stage: &Stage) {
-    let Some(bytes) = stage.one.bytes.clone() else { return };
+/// Not in memory, where a store has values of one type.
+pub async fn token_for_other_data_is_unknown(deployment: &Deployment) {
+    let Some(bytes) = deployment.one.bytes.clone() else { return };
     let cache = Cache::new(Encoded::new(bytes, Text), Duration::from_secs(600));
     let name = "a report of all";
     let key = Key::of(name);
     let value = URL_SAFE_NO_PAD.encode([key.as_bytes(), &[0; 4][..]].concat());
-    let token = Token::parse(&value).expect("it has the form of one");
+    let token = Token::parse(&value).expect("a well-formed token");
     assert!(key.as_bytes().starts_with(token.id().as_bytes()));
     let mut found = Vec::new();
 
@@ -234,7 +243,7 @@ pub async fn a_token_made_of_the_name_of_other_data_is_unknown(stage: &Stage) {
         kept.as_deref() == Some(report)
     };
     put().await;
-    let attacker = stage.one.client().presenting(&value);
+    let attacker = deployment.one.client().presenting(&value);
     for path in ["/profile", "/strict/profile", "/poll"] {
         let status = attacker.clone().get(path).await.status;
         if status != StatusCode::UNAUTHORIZED {
@@ -248,26 +257,27 @@ pub async fn a_token_made_of_the_name_of_other_data_is_unknown(stage: &Stage) {
             put().await;
         }
     }
-    let ending = stage.one.builder().undecodable(Undecodable::End).build().expect("it can work");
-    stage.one.client_of(ending).presenting(&value).get("/").await;
+    let ending =
+        deployment.one.builder().undecodable(Undecodable::End).build().expect("valid settings");
+    deployment.one.client_of(ending).presenting(&value).get("/").await;
     if !is_kept().await {
         found.push("a GET deletes it, where what can't be decoded is ended".to_owned());
         put().await;
     }
-    let manager = stage.other.manager();
+    let manager = deployment.other.manager();
     if manager.logout(&token).await.expect("the store answers") {
         found.push("destroy deletes it".to_owned());
         put().await;
     }
-    let _eve = manager.login(Some(&token), signed_in("eve")).await.expect("a sign-in works");
+    let _eve = manager.login(Some(&token), signed_in("eve")).await.expect("the sign-in succeeds");
     if !is_kept().await {
         found.push("login deletes it".to_owned());
     }
 
-    // The record of a session of one's own, with the secret of this token.
-    let bytes = URL_SAFE_NO_PAD.decode(&value).expect("it is base64");
+    // A copy of the attacker's own record, with the secret of this token.
+    let bytes = URL_SAFE_NO_PAD.decode(&value).expect("valid base64");
     let (id, secret) = bytes.split_at(12);
-    let digest = Key::of([id, &stage.one.store.namespace().tag()[..16], secret].concat());
+    let digest = Key::of([id, &deployment.one.store.namespace().tag()[..16], secret].concat());
     let own = URL_SAFE_NO_PAD.encode(digest.as_bytes());
     let forged = format!(
         "{{\"v\":1,\"secret\":\"{own}\",\"created\":0,\"ends\":9999999999999,\
@@ -275,7 +285,7 @@ pub async fn a_token_made_of_the_name_of_other_data_is_unknown(stage: &Stage) {
          {{\"name\":\"admin\",\"count\":0,\"note\":\"\"}}"
     );
     cache.set(name, forged).await.expect("the store answers");
-    stage.outlive_copies().await;
+    deployment.outlive_copies().await;
     let answer = attacker.clone().get("/profile").await;
     if answer.status == StatusCode::OK {
         found.push(format!("a value of the cache signs in as {}", answer.text));
@@ -283,7 +293,7 @@ pub async fn a_token_made_of_the_name_of_other_data_is_unknown(stage: &Stage) {
     assert!(found.is_empty(), "{found:#?}");
 }
 
-/// Text as it is.
+/// A codec for plain text.
 struct Text;
 
 impl Codec<String> for Text {

@@ -1,4 +1,4 @@
-//! A store that fails harms nothing.
+//! A failing store loses no session.
 
 use std::time::Duration;
 
@@ -9,28 +9,28 @@ use tokio::time::Instant;
 
 use super::{account, sign_in};
 use crate::client::{Answer, Client};
-use crate::stage::{Server, Stage, Waiting};
+use crate::deployment::{CopyLifetime, Deployment, Server};
 
-/// Longer than any store takes to be served again.
+/// Longer than any store takes to recover.
 const MAX_RECOVERY: Duration = Duration::from_secs(30);
 
-/// axum_session 0.22 (tried): a store that can't be read gives an empty session, which is then
-/// written over the real one.
+/// axum_session 0.22 (tried): a store that can't be read returns an empty session, which then
+/// overwrites the real one.
 ///
-/// The store is taken away from one server, and given back. Meanwhile it says that it can't tell,
-/// and touches neither cookie nor data; the other server goes on.
-pub async fn an_outage_and_its_end_leave_the_data_unharmed(stage: &Stage) {
-    let mut client = stage.one.client();
+/// One server loses the store, and gets it back. Meanwhile it answers with an error, and changes
+/// neither cookie nor data; the other server continues.
+pub async fn outage_changes_no_session(deployment: &Deployment) {
+    let mut client = deployment.one.client();
     client.post("/login/ada").await;
     for _ in 0..3 {
         client.post("/count").await;
     }
     client.post("/note/100").await;
-    let (jar, token) = (client.jar.clone(), client.token().expect("it is signed in"));
+    let (jar, token) = (client.jar.clone(), client.token().expect("a token in the cookie"));
     for _ in 0..2 {
-        stage.one.cut();
-        // What a near cache has may be used until the bound.
-        stage.outlive_copies().await;
+        deployment.one.cut();
+        // A near cache may use its copies until the bound.
+        deployment.outlive_copies().await;
         for (method, path) in [
             (Method::POST, "/count"),
             (Method::POST, "/note/7"),
@@ -48,14 +48,14 @@ pub async fn an_outage_and_its_end_leave_the_data_unharmed(stage: &Stage) {
             assert!(answer.set_cookies().is_empty(), "{path}");
             assert!(answer.header("retry-after").is_some(), "{path}");
         }
-        assert_eq!(client.jar, jar, "nobody is logged out by it");
-        assert_eq!(client.at(&stage.other).get("/profile").await.text, "ada");
-        stage.one.restore();
+        assert_eq!(client.jar, jar, "no session ends");
+        assert_eq!(client.at(&deployment.other).get("/profile").await.text, "ada");
+        deployment.one.restore();
         is_served_again(&mut client).await;
         assert_eq!(client.get("/count").await.text, "3");
-        for server in stage.servers() {
+        for server in deployment.servers() {
             let session = server.manager().get(&token).await.expect("the store answers");
-            let session = session.expect("it lives");
+            let session = session.expect("the session lives");
             assert_eq!((&*session.name, session.count, session.note.len()), ("ada", 3, 100));
         }
     }
@@ -75,12 +75,12 @@ async fn is_served_again(client: &mut Client) {
     }
 }
 
-/// A relative: the store has done what it was asked and the answer gets lost. That is an error, never
-/// a success or an absence, and whatever was done is whole.
-pub async fn a_lost_answer_is_an_error_and_nothing_is_half_done(stage: &Stage) {
-    let mut client = stage.one.client();
+/// The class of the above: the store has performed an operation, and its answer is lost. The caller
+/// gets an error, never a success or an absence, and no operation is half done.
+pub async fn lost_answer_is_an_error(deployment: &Deployment) {
+    let mut client = deployment.one.client();
     client.post("/login/ada").await;
-    let faults = &stage.one.faults;
+    let faults = &deployment.one.faults;
     let losing = |call: Call| {
         faults.only(&[call]);
         faults.lose_all_answers(true);
@@ -93,31 +93,31 @@ pub async fn a_lost_answer_is_an_error_and_nothing_is_half_done(stage: &Stage) {
     let answer = client.post("/count").await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     found();
-    stage.outlive_copies().await;
+    deployment.outlive_copies().await;
     assert_eq!(client.get("/count").await.text, "1", "it had been counted, and once");
 
     losing(Call::Insert);
     let mut visitor = client.other();
     let answer = visitor.post("/login/bob").await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
-    assert!(visitor.jar.is_empty(), "nobody is in who was not told so");
+    assert!(visitor.jar.is_empty(), "a client that got an error has no session");
     found();
 
     losing(Call::Remove);
     let jar = client.jar.clone();
     let answer = client.post("/logout").await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(client.jar, jar, "they can try again");
+    assert_eq!(client.jar, jar, "a retry works");
     found();
-    stage.is_refused(&client.token().expect("it is one")).await;
+    deployment.is_refused(&client.token().expect("at least one")).await;
     assert_eq!(client.post("/logout").await.status, StatusCode::OK);
     assert!(client.jar.is_empty());
 }
 
-/// What befalls a session in the store: what it has then, made of what it has.
+/// A change of a stored record.
 type Damage = fn(&str) -> Vec<u8>;
 
-/// The envelope can't be read, so no token can be verified.
+/// Damages the envelope: no token can be verified.
 const OF_THE_ENVELOPE: [Damage; 6] = [
     |_| Vec::new(),
     |_| b"{}".to_vec(),
@@ -127,63 +127,67 @@ const OF_THE_ENVELOPE: [Damage; 6] = [
     |whole| whole.replace("\"seed\"", "\"need\"").into_bytes(),
 ];
 
-/// The application's data can't be read.
+/// Damages the application's data.
 const OF_THE_DATA: [Damage; 3] = [
     |whole| whole.replace("\"count\":", "\"mount\":").into_bytes(),
     |whole| whole.lines().next().unwrap_or_default().as_bytes().to_vec(),
     |whole| [whole.as_bytes(), b"\xff"].concat(),
 ];
 
-/// Puts a value in the place of a session's, past the codec, and returns what was there.
+/// Replaces the value of a session without the codec, and returns the old value.
 async fn put(bytes: &AnyStore<Vec<u8>>, key: &Key, value: Vec<u8>) -> Vec<u8> {
-    let entry = bytes.get(key, Freshness::Strict).await.expect("it answers").expect("it is there");
+    let entry = bytes
+        .get(key, Freshness::Strict)
+        .await
+        .expect("the store answers")
+        .expect("the session exists");
     let at = Target::new(key).owner(entry.owner.as_ref());
     let replaced = bytes.replace(at, entry.version, value, None).await;
     assert!(matches!(replaced.expect("the store answers"), ReplaceOutcome::Replaced(_)));
     entry.value
 }
 
-/// Damages a session, and returns what it was.
+/// Damages a session, and returns the old value.
 async fn damage(bytes: &AnyStore<Vec<u8>>, key: &Key, damage: Damage) -> Vec<u8> {
     let whole = put(bytes, key, Vec::new()).await;
-    let text = String::from_utf8(whole.clone()).expect("it is text");
+    let text = String::from_utf8(whole.clone()).expect("valid UTF-8");
     let damaged = damage(&text);
     assert_ne!(damaged, whole);
     put(bytes, key, damaged).await;
     whole
 }
 
-/// Waits until no copy shows what was there before: until then, a client's answer may be old.
-async fn until_seen(stage: &Stage, client: &Client, is_it: impl Fn(&Answer) -> bool) {
-    let since = Waiting::begin(stage);
-    for server in stage.servers() {
+/// Waits until no copy has the old value.
+async fn until_seen(deployment: &Deployment, client: &Client, is_it: impl Fn(&Answer) -> bool) {
+    let since = CopyLifetime::begin(deployment);
+    for server in deployment.servers() {
         loop {
             let last = since.is_over();
             if is_it(&client.at(server).get("/count").await) {
                 break;
             }
-            since.goes_on(last).await;
+            since.retry_or_panic(last).await;
         }
     }
 }
 
-/// A relative: what is stored can't be decoded, and is taken for nothing and written over. It stays,
-/// and is whole again once it can be decoded.
+/// The class of the above: an undecodable session is taken for an absent one, and overwritten. It
+/// must stay, and work again when it can be decoded.
 ///
-/// In memory nothing is decoded.
-pub async fn a_session_that_can_not_be_decoded_is_not_written_over(stage: &Stage) {
-    let Some(bytes) = &stage.other.bytes else { return };
-    let mut client = stage.one.client();
+/// Not in memory, where values are not encoded.
+pub async fn undecodable_session_is_not_overwritten(deployment: &Deployment) {
+    let Some(bytes) = &deployment.other.bytes else { return };
+    let mut client = deployment.one.client();
     client.post("/login/ada").await;
     client.post("/count").await;
-    let token = client.token().expect("it is signed in");
+    let token = client.token().expect("a token in the cookie");
     let key = token.id().key(bytes.namespace());
     for befalls in OF_THE_ENVELOPE.into_iter().chain(OF_THE_DATA) {
         let whole = damage(bytes, &key, befalls).await;
-        until_seen(stage, &client, |answer| answer.status.is_server_error()).await;
-        let damaged = befalls(&String::from_utf8(whole.clone()).expect("it is text"));
+        until_seen(deployment, &client, |answer| answer.status.is_server_error()).await;
+        let damaged = befalls(&String::from_utf8(whole.clone()).expect("valid UTF-8"));
         let jar = client.jar.clone();
-        for server in stage.servers() {
+        for server in deployment.servers() {
             for path in ["/count", "/note/3", "/rotate"] {
                 let mut client = client.at(server);
                 let answer = client.post(path).await;
@@ -191,35 +195,34 @@ pub async fn a_session_that_can_not_be_decoded_is_not_written_over(stage: &Stage
                 assert!(answer.set_cookies().is_empty() && client.jar == jar, "{path}");
             }
             let mut client = client.at(server);
-            assert!(client.get("/").await.status.is_server_error(), "it is not nobody");
+            assert!(client.get("/").await.status.is_server_error(), "a signed-in user");
         }
         let kept = put(bytes, &key, whole).await;
-        assert_eq!(kept, damaged, "it was written over");
-        until_seen(stage, &client, |answer| answer.text == "1").await;
+        assert_eq!(kept, damaged, "the session was overwritten");
+        until_seen(deployment, &client, |answer| answer.text == "1").await;
     }
     let has_made = |server: &Server| server.faults.count(Call::Insert);
-    assert_eq!(stage.servers().map(has_made), [1, 0], "only the sign-in made anything");
+    assert_eq!(deployment.servers().map(has_made), [1, 0], "only the sign-in created an entry");
 }
 
-/// A relative: whoever has a session that can't be decoded is neither let in nor let out, and can't
-/// even sign in anew, since every request with that cookie fails. A sign-in replaces a session whose
-/// data can't be read, and a sign-out ends it. Where not even the envelope can be read, no token can
-/// be verified, so the session stays until it is revoked by its id: the client gets rid of its
-/// cookie, and a sign-out says that it failed.
+/// The class of the above: a client with an undecodable session gets an error for every request,
+/// and can't sign in or out. A sign-in replaces a session whose data is undecodable, and a sign-out
+/// ends it. If the envelope is undecodable too, no token can be verified: the session stays until
+/// it is revoked by its id, the client loses its cookie, and a sign-out returns an error.
 ///
-/// In memory nothing is decoded.
-pub async fn who_has_a_session_that_can_not_be_decoded_signs_in_and_out(stage: &Stage) {
-    let Some(bytes) = &stage.other.bytes else { return };
+/// Not in memory, where values are not encoded.
+pub async fn client_with_an_undecodable_session_signs_in_and_out(deployment: &Deployment) {
+    let Some(bytes) = &deployment.other.bytes else { return };
     let mut found = Vec::new();
     for (befalls, ends) in [(OF_THE_ENVELOPE[1], false), (OF_THE_DATA[0], true)] {
         for path in ["/login/eve", "/nested/login/eve", "/logout"] {
-            let mut client = stage.one.client();
+            let mut client = deployment.one.client();
             client.post("/login/ada").await;
             let before = client.clone();
-            let token = client.token().expect("it is signed in");
+            let token = client.token().expect("a token in the cookie");
             let key = token.id().key(bytes.namespace());
             damage(bytes, &key, befalls).await;
-            until_seen(stage, &client, |answer| answer.status.is_server_error()).await;
+            until_seen(deployment, &client, |answer| answer.status.is_server_error()).await;
             let answer = client.post(path).await;
             let expected = match ends || path != "/logout" {
                 true => StatusCode::OK,
@@ -233,12 +236,18 @@ pub async fn who_has_a_session_that_can_not_be_decoded_signs_in_and_out(stage: &
                 found.push(format!("{path}: the session is left: {}", left.is_some()));
             }
             if !ends {
-                let manager = stage.other.manager();
+                let manager = deployment.other.manager();
                 assert!(
-                    !manager.revoke_owned(&account("eve"), token.id()).await.expect("it answers")
+                    !manager
+                        .revoke_owned(&account("eve"), token.id())
+                        .await
+                        .expect("the store answers")
                 );
                 assert!(
-                    manager.revoke_owned(&account("ada"), token.id()).await.expect("it answers")
+                    manager
+                        .revoke_owned(&account("ada"), token.id())
+                        .await
+                        .expect("the store answers")
                 );
             }
         }
@@ -246,13 +255,13 @@ pub async fn who_has_a_session_that_can_not_be_decoded_signs_in_and_out(stage: &
     assert!(found.is_empty(), "{found:#?}");
 }
 
-/// A relative: one session that can't be decoded takes the list of its owner's and of all with it, so
-/// that nobody sees or ends the others, nor that one. ASVS 7.4.5, 7.5.2.
+/// The class of the above: one undecodable session makes the lists of its owner and of all sessions
+/// fail, so that neither it nor the others can be seen or ended. ASVS 7.4.5, 7.5.2.
 ///
-/// In memory nothing is decoded.
-pub async fn unreadable_session_hides_no_other_and_can_be_ended(stage: &Stage) {
-    let Some(bytes) = &stage.other.bytes else { return };
-    let managers = stage.servers().map(Server::manager);
+/// Not in memory, where values are not encoded.
+pub async fn unreadable_session_hides_no_other_and_can_be_ended(deployment: &Deployment) {
+    let Some(bytes) = &deployment.other.bytes else { return };
+    let managers = deployment.servers().map(Server::manager);
     for befalls in OF_THE_ENVELOPE.into_iter().chain(OF_THE_DATA) {
         let (own, bobs) = (sign_in(&managers[0], "ada").await, sign_in(&managers[1], "bob").await);
         let mut lost = Vec::new();
@@ -273,8 +282,8 @@ pub async fn unreadable_session_hides_no_other_and_can_be_ended(stage: &Stage) {
             let error = manager.find(lost[0]).await.expect_err("it can't be read");
             assert!(error.is_corrupt(), "{error}");
             assert!(
-                !manager.revoke_owned(&account("bob"), lost[0]).await.expect("it answers"),
-                "not his"
+                !manager.revoke_owned(&account("bob"), lost[0]).await.expect("the store answers"),
+                "another user's"
             );
         }
         assert!(
@@ -288,8 +297,11 @@ pub async fn unreadable_session_hides_no_other_and_can_be_ended(stage: &Stage) {
             assert_eq!((listing.sessions.len(), listing.unreadable), (1, Vec::new()));
         }
         for (name, token) in [("ada", &own), ("bob", &bobs)] {
-            stage.is_accepted(token).await;
-            assert_eq!(managers[0].revoke_owner(&account(name)).await.expect("it answers"), 1);
+            deployment.is_accepted(token).await;
+            assert_eq!(
+                managers[0].revoke_owner(&account(name)).await.expect("the store answers"),
+                1
+            );
         }
     }
 }

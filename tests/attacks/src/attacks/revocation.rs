@@ -1,48 +1,48 @@
-//! What belongs to one account ends with it, and nothing else does.
+//! Ending the sessions of an account ends all of them, and no other.
 
 use http::StatusCode;
 use kvolt_cache::Store;
 
 use super::{account, ids, sign_in};
-use crate::stage::Stage;
+use crate::deployment::Deployment;
 
-/// listmonk, nhost: after a change of the password, whoever had stolen a session still has it.
+/// listmonk, nhost: after a change of the password, a stolen session still works.
 ///
-/// The others end, on every server, and the own one gets another token.
-pub async fn a_change_of_the_password_ends_the_others_and_renews_this_one(stage: &Stage) {
-    let mut own = stage.one.client();
+/// The others end on every server, and the own session gets a new token.
+pub async fn changed_password_ends_the_other_sessions(deployment: &Deployment) {
+    let mut own = deployment.one.client();
     own.post("/login/ada").await;
     let stolen = own.clone();
     let mut others = Vec::new();
-    for server in [&stage.one, &stage.other, &stage.other] {
+    for server in [&deployment.one, &deployment.other, &deployment.other] {
         let mut device = server.client();
         device.post("/login/ada").await;
         assert_eq!(device.get("/profile").await.text, "ada");
         others.push(device);
     }
-    let mut bob = stage.other.client();
+    let mut bob = deployment.other.client();
     bob.post("/login/bob").await;
     let answer = own.post("/password").await;
     assert_eq!((answer.status, &*answer.text), (StatusCode::OK, "3"));
 
     others.push(stolen);
     for device in &others {
-        stage.is_refused(&device.token().expect("it was signed in")).await;
-        for server in stage.servers() {
+        deployment.is_refused(&device.token().expect("a token in the cookie")).await;
+        for server in deployment.servers() {
             let mut device = device.at(server);
             assert_eq!(device.get("/profile").await.status, StatusCode::UNAUTHORIZED);
             assert_eq!(device.post("/count").await.status, StatusCode::UNAUTHORIZED);
         }
     }
-    for server in stage.servers() {
+    for server in deployment.servers() {
         assert_eq!(own.at(server).get("/profile").await.text, "ada");
         assert_eq!(bob.at(server).get("/profile").await.text, "bob");
     }
 }
 
-/// A relative: an account whose name is like another's is taken for it, by a collation, a pattern, a
-/// separator or a query that is put together of text.
-pub async fn owners_whose_names_are_alike_do_not_reach_each_other(stage: &Stage) {
+/// The class of the above: similar account names are taken for each other, by a collation, a
+/// pattern, a separator or a query built from text.
+pub async fn owners_with_similar_names_are_separate(deployment: &Deployment) {
     let names = [
         "ada",
         "Ada",
@@ -74,7 +74,7 @@ pub async fn owners_whose_names_are_alike_do_not_reach_each_other(stage: &Stage)
         "ada`",
         "ada\\",
         "' OR '1'='1",
-        "'; DELETE FROM stage_0_sessions; --",
+        "'; DELETE FROM deployment_0_sessions; --",
         "$1",
         "ada\n",
         "ﬀ",
@@ -87,16 +87,16 @@ pub async fn owners_whose_names_are_alike_do_not_reach_each_other(stage: &Stage)
         "null",
         "",
     ];
-    let manager = stage.one.manager();
+    let manager = deployment.one.manager();
     let mut tokens = Vec::new();
     for name in names {
         tokens.push(sign_in(&manager, name).await);
     }
-    let other = stage.other.manager();
+    let other = deployment.other.manager();
     for (name, token) in names.iter().zip(&tokens) {
         assert_eq!(ids(&other, name).await, [token.id()], "{name:?}");
     }
-    // None ends another's by its id.
+    // No account ends another's session by its id.
     for (at, token) in tokens.iter().enumerate() {
         let thief = account(names[(at + 1) % names.len()]);
         assert!(!other.revoke_owned(&thief, token.id()).await.expect("the store answers"));
@@ -108,7 +108,7 @@ pub async fn owners_whose_names_are_alike_do_not_reach_each_other(stage: &Stage)
             1,
             "{name:?}"
         );
-        let left = stage.one.store.count().await.expect("the store answers");
+        let left = deployment.one.store.count().await.expect("the store answers");
         assert_eq!(left as usize, names.len() - at - 1, "{name:?}");
     }
 }

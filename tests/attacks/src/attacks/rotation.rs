@@ -1,4 +1,4 @@
-//! A new token replaces the old one, in one step.
+//! A new token replaces the old one in one step.
 
 use std::time::Duration;
 
@@ -7,26 +7,26 @@ use kvolt_session::RotateOutcome;
 use kvolt_testkit::Call;
 
 use super::{ids, rotated, sign_in};
-use crate::stage::Stage;
+use crate::deployment::Deployment;
 
-/// saysion 0.2, async-session: the new id works, and the old one goes on working, too.
-pub async fn after_a_rotation_the_old_token_is_refused(stage: &Stage) {
-    let managers = stage.servers().map(crate::Server::manager);
+/// saysion 0.2, async-session: the old id stays valid next to the new one.
+pub async fn old_token_is_refused_after_a_rotation(deployment: &Deployment) {
+    let managers = deployment.servers().map(crate::Server::manager);
     let mut token = sign_in(&managers[0], "ada").await;
     for step in 0..4 {
-        // Both servers have seen it, and may have kept a copy.
-        stage.is_accepted(&token).await;
+        // Both servers have read the session, and may have a copy.
+        deployment.is_accepted(&token).await;
         let moved = managers[step % 2].rotate(&token).await.expect("the store answers");
         let successor = rotated(moved);
-        stage.is_refused(&token).await;
-        stage.is_accepted(&successor).await;
+        deployment.is_refused(&token).await;
+        deployment.is_accepted(&successor).await;
         assert_eq!(successor.id(), token.id(), "a rotation keeps the id");
         assert_eq!(ids(&managers[0], "ada").await, [token.id()]);
         let again = managers[1].rotate(&token).await.expect("the store answers");
         assert!(matches!(again, RotateOutcome::Absent), "{again:?}");
         token = successor;
     }
-    // Of two rotations at once, one succeeds.
+    // One of two parallel rotations succeeds.
     let racing = [0, 1].map(|at| {
         let (manager, token): (kvolt_session::Manager<_>, _) =
             (managers[at].clone(), token.clone());
@@ -34,19 +34,19 @@ pub async fn after_a_rotation_the_old_token_is_refused(stage: &Stage) {
     });
     let mut successors = Vec::new();
     for racing in racing {
-        if let RotateOutcome::Token(successor) = racing.await.expect("it is answered") {
+        if let RotateOutcome::Token(successor) = racing.await.expect("the task ends") {
             successors.push(successor);
         }
     }
     assert_eq!(successors.len(), 1);
-    stage.is_refused(&token).await;
-    stage.is_accepted(&successors[0]).await;
+    deployment.is_refused(&token).await;
+    deployment.is_accepted(&successors[0]).await;
 }
 
-/// tower-sessions 0.14 (tried): the handler fails after it has rotated the id, so the old one is gone
-/// and the new one never reaches the client.
-pub async fn a_new_token_reaches_the_client_also_when_its_handler_fails(stage: &Stage) {
-    let mut client = stage.one.client();
+/// tower-sessions 0.14 (tried): the handler fails after the rotation, so the old id is invalid, and
+/// the client never gets the new one.
+pub async fn new_token_reaches_the_client_when_its_handler_fails(deployment: &Deployment) {
+    let mut client = deployment.one.client();
     client.post("/login/ada").await;
     client.post("/count").await;
     let before = client.clone();
@@ -55,21 +55,21 @@ pub async fn a_new_token_reaches_the_client_also_when_its_handler_fails(stage: &
     assert_eq!(answer.set_cookies().len(), 1);
     assert_eq!(answer.header("cache-control"), Some("no-store"));
     assert_ne!(client.jar, before.jar);
-    stage.is_refused(&before.token().expect("it was one")).await;
-    for server in stage.servers() {
+    deployment.is_refused(&before.token().expect("a token")).await;
+    for server in deployment.servers() {
         assert_eq!(client.at(server).get("/count").await.text, "1");
     }
 }
 
-/// A relative: the rotation itself fails, is given up half-way, or its answer gets lost. There is one
-/// session afterwards: by the old token, or by a new one.
-pub async fn a_rotation_that_fails_or_is_given_up_leaves_exactly_one_session(stage: &Stage) {
+/// The class of the above: the rotation fails, is cancelled, or its answer is lost. Exactly one
+/// session exists afterwards, with the old token or with a new one.
+pub async fn failed_rotation_leaves_one_session(deployment: &Deployment) {
     let grace = Duration::from_secs(600);
-    let faults = &stage.one.faults;
+    let faults = &deployment.one.faults;
     for has_grace in [false, true] {
-        let builder = stage.one.builder();
+        let builder = deployment.one.builder();
         let builder = if has_grace { builder.rotation_grace(grace) } else { builder };
-        let manager = builder.build().expect("it can work");
+        let manager = builder.build().expect("valid settings");
         for what in ["fails", "is lost", "is given up before", "is given up after"] {
             let owner = format!("{what}, {has_grace}");
             let token = sign_in(&manager, &owner).await;
@@ -77,14 +77,15 @@ pub async fn a_rotation_that_fails_or_is_given_up_leaves_exactly_one_session(sta
             let is_done = match what {
                 "fails" => {
                     faults.fail_next(1);
-                    assert!(manager.rotate(&token).await.expect_err("it fails").is_unavailable());
+                    assert!(manager.rotate(&token).await.expect_err("an error").is_unavailable());
                     false
                 }
                 "is lost" => {
-                    // The store is asked once more, and says that it was done.
+                    // The operation is repeated, and reports that it was done.
                     faults.lose_next_answers(1);
-                    let settled = rotated(manager.rotate(&token).await.expect("it is settled"));
-                    stage.is_accepted(&settled).await;
+                    let settled =
+                        rotated(manager.rotate(&token).await.expect("a definite outcome"));
+                    deployment.is_accepted(&settled).await;
                     true
                 }
                 _ => {
@@ -99,20 +100,20 @@ pub async fn a_rotation_that_fails_or_is_given_up_leaves_exactly_one_session(sta
                         tokio::spawn(async move { giving_up.rotate(&own).await.is_ok() });
                     faults.until_waiting(1).await;
                     in_flight.abort();
-                    assert!(in_flight.await.is_err(), "it is given up");
+                    assert!(in_flight.await.is_err(), "the task is cancelled");
                     faults.release();
                     is_done
                 }
             };
             faults.only(&[]);
-            stage.outlive_copies().await;
-            for server in stage.servers() {
+            deployment.outlive_copies().await;
+            for server in deployment.servers() {
                 assert_eq!(ids(&server.manager(), &owner).await, [token.id()], "{owner}");
             }
-            // With a grace, a client that was not told can go on until it ends.
+            // During the grace, a client without the new token can continue.
             match is_done && !has_grace {
-                true => stage.is_refused(&token).await,
-                false => stage.is_accepted(&token).await,
+                true => deployment.is_refused(&token).await,
+                false => deployment.is_accepted(&token).await,
             }
         }
     }

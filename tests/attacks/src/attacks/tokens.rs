@@ -1,30 +1,31 @@
-//! Tokens can't be guessed.
+//! Tokens are unguessable.
 
 use std::collections::HashSet;
 
 use kvolt_session::Token;
 
 use super::sign_in;
-use crate::stage::Stage;
+use crate::deployment::Deployment;
 
 const TOKENS: usize = 2_000;
 
-/// fiber CVE-2025-66630: where the generator fails, ids are weak. nano-id RUSTSEC-2024-0343: parts of
+/// fiber CVE-2025-66630: ids are weak if the generator fails. nano-id RUSTSEC-2024-0343: parts of
 /// the alphabet are never used.
 ///
-/// As a store may have a say in which ids it takes, they are looked at on each. (A generator that
-/// fails, which only the crate's own tests can have, is `failing_generator_makes_no_session`.)
-pub async fn two_thousand_tokens_differ_and_use_the_whole_alphabet_at_every_place(stage: &Stage) {
-    let tasks = stage.servers().into_iter().cycle().take(8).enumerate().map(|(number, server)| {
-        let manager = server.manager();
-        tokio::spawn(async move {
-            let mut tokens = Vec::new();
-            for _ in 0..TOKENS / 8 {
-                tokens.push(sign_in(&manager, &format!("owner-{number}")).await);
-            }
-            tokens
-        })
-    });
+/// A store may influence the ids, so each store is tested. (A generator that fails is possible only
+/// in the crate's own tests: `failing_generator_makes_no_session`.)
+pub async fn tokens_differ_at_every_position(deployment: &Deployment) {
+    let tasks =
+        deployment.servers().into_iter().cycle().take(8).enumerate().map(|(number, server)| {
+            let manager = server.manager();
+            tokio::spawn(async move {
+                let mut tokens = Vec::new();
+                for _ in 0..TOKENS / 8 {
+                    tokens.push(sign_in(&manager, &format!("owner-{number}")).await);
+                }
+                tokens
+            })
+        });
     let (mut texts, mut ids) = (HashSet::new(), HashSet::new());
     let mut seen = [[false; 128]; Token::LEN];
     for task in tasks.collect::<Vec<_>>() {

@@ -1,108 +1,110 @@
-//! What the operations of a history say about each session and each token.
+//! An index of a history: evidence for each session, token, id and owner.
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{Report, Rules, identity};
+use super::Rules;
 use crate::history::{
-    Answer, Birth, Call, Fault, History, IdNo, Op, OwnerNo, Reading, Seen, TokenNo,
+    Answer, Call, FaultPeriod, History, IdNo, Op, OwnerNo, Reading, Seen, SessionNo, TokenNo,
 };
 
 pub(super) struct Index<'h> {
     pub(super) ops: &'h [Op],
-    faults: &'h [Fault],
+    faults: &'h [FaultPeriod],
     pub(super) grace: u64,
     pub(super) slack: u64,
-    /// How long after a change a copy may still show what was before; `None` without a near cache.
+    /// How long a near cache may return an earlier state; `None` without near caches.
     pub(super) stale: Option<u64>,
-    pub(super) sessions: BTreeMap<Birth, Session<'h>>,
+    pub(super) sessions: BTreeMap<SessionNo, Session<'h>>,
     pub(super) tokens: HashMap<TokenNo, Token>,
     pub(super) ids: HashMap<IdNo, Id>,
     pub(super) owners: HashMap<OwnerNo, Owned>,
 }
 
-/// How long a process may guess the store's time by one answer, in nanoseconds, with time to spare.
+/// How long a process may extrapolate the store's time from one reply, in nanoseconds, with
+/// a margin.
 const OLDEST_SAMPLE: u64 = 2_000_000_000;
 
-/// What is known of one session.
+/// Evidence about a session.
 pub(super) struct Session<'h> {
     pub(super) owner: Option<OwnerNo>,
-    /// The operation that made it, or may have.
+    /// The operation that created it, or may have.
     pub(super) made_by: usize,
-    /// Since when it is known to be or to have been there.
-    pub(super) born: Option<Known>,
-    /// Its public id, and the first operation that told it.
+    /// The time from which it is known to exist.
+    pub(super) born: Option<KnownSince>,
+    /// Its public id, and the first operation that returned it.
     pub(super) id: Option<(IdNo, usize)>,
-    /// Whether it may be shown and then taken back before it is acknowledged.
+    /// Whether it may be visible and then rolled back before it is acknowledged.
     pub(super) is_tentative: bool,
-    /// Every time it was shown.
+    /// Every operation that returned it.
     pub(super) shown: Vec<(usize, &'h Seen)>,
-    /// Every operation that found it, and by which token.
+    /// Every operation that found it, with the token used.
     pub(super) found: Vec<(usize, Option<TokenNo>)>,
-    /// Since when it is known to have ended.
+    /// The time from which it is known to have ended.
     pub(super) ended: Ended,
     /// Operations on this session alone that may have ended it.
     pub(super) enders: Vec<usize>,
 }
 
-/// What is known of one public id.
+/// Evidence about a public id.
 pub(super) struct Id {
-    pub(super) birth: Birth,
-    /// The first operation that told it.
-    pub(super) told_by: usize,
+    pub(super) session_no: SessionNo,
+    /// The first operation that returned it.
+    pub(super) reported_by: usize,
 }
 
-/// What is known of one token.
+/// Evidence about a token.
 pub(super) struct Token {
-    pub(super) birth: Birth,
-    /// The first operation that told it.
-    pub(super) told_by: usize,
-    /// Since when it is known to be refused.
+    pub(super) session_no: SessionNo,
+    /// The first operation that returned it.
+    pub(super) reported_by: usize,
+    /// The time from which it is known to be rejected.
     pub(super) ended: Ended,
     /// Operations that may have replaced it.
     pub(super) rotations: Vec<usize>,
 }
 
-/// What is known of one owner.
+/// Evidence about an owner.
 #[derive(Default)]
 pub(super) struct Owned {
-    pub(super) births: Vec<Birth>,
-    /// Operations that may have ended several of their sessions.
+    pub(super) session_nos: Vec<SessionNo>,
+    /// Operations that may have ended several of the owner's sessions.
     pub(super) enders: Vec<usize>,
 }
 
-/// A moment, and the operation from which it is known.
+/// A time, and the operation that proves it.
 #[derive(Clone, Copy)]
-pub(super) struct Known {
+pub(super) struct KnownSince {
     pub(super) at: u64,
     pub(super) op: usize,
 }
 
-/// Since when something is known to have ended: anywhere, and for the server that ended it.
+/// The time from which something is known to have ended: on any server, and on the server
+/// that ended it.
 #[derive(Default, Clone)]
 pub(super) struct Ended {
-    pub(super) anywhere: Option<Known>,
-    by_server: Vec<(u16, Known)>,
+    pub(super) anywhere: Option<KnownSince>,
+    by_server: Vec<(u16, KnownSince)>,
 }
 
 impl Ended {
     fn note(&mut self, at: u64, op: usize) {
         if self.anywhere.is_none_or(|known| at < known.at) {
-            self.anywhere = Some(Known { at, op });
+            self.anywhere = Some(KnownSince { at, op });
         }
     }
 
-    /// Ended by a server whose own copies have to know it at once.
+    /// Records the end by a server, whose own copies must reflect it immediately.
     fn note_by(&mut self, server: u16, at: u64, op: usize) {
         self.note(at, op);
         match self.by_server.iter_mut().find(|(of, _)| *of == server) {
             Some((_, known)) if known.at <= at => {}
-            Some((_, known)) => *known = Known { at, op },
-            None => self.by_server.push((server, Known { at, op })),
+            Some((_, known)) => *known = KnownSince { at, op },
+            None => self.by_server.push((server, KnownSince { at, op })),
         }
     }
 
-    /// The proof that this had ended before an operation began that found it.
-    pub(super) fn before(&self, op: &Op, stale: Option<u64>) -> Option<Known> {
+    /// Returns the proof that this had ended before the operation began.
+    pub(super) fn before(&self, op: &Op, stale: Option<u64>) -> Option<KnownSince> {
         let known = self.anywhere?;
         if op.invoked > known.at.saturating_add(stale.unwrap_or(0)) {
             return Some(known);
@@ -114,73 +116,77 @@ impl Ended {
 }
 
 impl<'h> Index<'h> {
-    pub(super) fn new(history: &'h History, rules: &Rules, report: &mut Report) -> Self {
+    /// Creates an index without evidence.
+    pub(super) fn new(history: &'h History, rules: &Rules) -> Self {
         let nanos = |duration: std::time::Duration| duration.as_nanos() as u64;
-        let mut index = Self {
+        Self {
             ops: &history.ops,
             faults: &history.faults,
             grace: nanos(rules.grace),
             slack: nanos(rules.slack),
-            // A near cache counts in whole milliseconds, at both ends.
+            // Near caches round both times to milliseconds.
             stale: rules.bound.map(|bound| nanos(bound) + 2_000_000),
             sessions: BTreeMap::new(),
             tokens: HashMap::new(),
             ids: HashMap::new(),
             owners: HashMap::new(),
-        };
-        identity::find(&mut index, rules, report);
-        index.note_finds();
-        index.note_enders();
-        index.note_ends(!rules.login_takes_two_steps);
-        index.note_list_gaps();
-        index.note_refusals();
-        index
-    }
-
-    pub(super) fn birth(&self, token: TokenNo) -> Option<Birth> {
-        self.tokens.get(&token).map(|token| token.birth)
-    }
-
-    /// The session that an operation asks for, by its token or its id.
-    pub(super) fn subject(&self, call: &Call) -> Option<Birth> {
-        match call {
-            Call::End { id, .. } => self.ids.get(id).map(|id| id.birth),
-            call => self.birth(call.token()?),
         }
     }
 
-    pub(super) fn births_of(&self, owner: OwnerNo) -> &[Birth] {
-        self.owners.get(&owner).map_or(&[], |owned| &owned.births)
+    /// Collects the evidence about the sessions and tokens that the first pass has found.
+    pub(super) fn collect_evidence(&mut self, rules: &Rules) {
+        self.note_finds();
+        self.note_enders();
+        self.note_ends(!rules.login_takes_two_steps);
+        self.note_list_gaps();
+        self.note_refusals();
     }
 
-    /// For how long the answer of this operation may be behind the store.
+    pub(super) fn session_no(&self, token: TokenNo) -> Option<SessionNo> {
+        self.tokens.get(&token).map(|token| token.session_no)
+    }
+
+    /// Returns the session to which the operation refers by a token or an id.
+    pub(super) fn subject(&self, call: &Call) -> Option<SessionNo> {
+        match call {
+            Call::Revoke { id, .. } => self.ids.get(id).map(|id| id.session_no),
+            call => self.session_no(call.token()?),
+        }
+    }
+
+    pub(super) fn sessions_of(&self, owner: OwnerNo) -> &[SessionNo] {
+        self.owners.get(&owner).map_or(&[], |owned| &owned.session_nos)
+    }
+
+    /// Returns how far this operation's answer may lag behind the store.
     pub(super) fn stale(&self, op: &Op) -> Option<u64> {
         let by_copy = match (&op.call, op.answer()) {
             (Call::Read { access, .. }, _) => *access != Reading::Strict,
             (Call::Rotate { .. }, Some(Answer::AlreadyRotated)) => true,
-            // A copy may have let the token in; that the session was ended, the store has said.
-            (Call::Destroy { .. }, _) => true,
+            // A copy may have accepted the token, but the store confirmed the end of the
+            // session.
+            (Call::Logout { .. }, _) => true,
             _ => false,
         };
         self.stale.filter(|_| by_copy)
     }
 
-    /// Whose sessions this operation ends, if it may end several.
+    /// Returns the owner whose sessions this operation may end.
     pub(super) fn owner_of(&self, call: &Call) -> Option<OwnerNo> {
         match call {
-            Call::EndAll { owner } => Some(*owner),
-            Call::EndOthers { token } => self.sessions.get(&self.birth(*token)?)?.owner,
+            Call::RevokeOwner { owner } => Some(*owner),
+            Call::RevokeOthers { token } => self.sessions.get(&self.session_no(*token)?)?.owner,
             _ => None,
         }
     }
 
-    /// Which operations found a session, and so prove that it lived.
+    /// Records the operations that found a session, which proves that it lived.
     fn note_finds(&mut self) {
         for (number, op) in self.ops.iter().enumerate() {
             let found = match (&op.call, op.answer()) {
                 (Call::List { .. }, Some(Answer::Listed(all))) => {
                     for seen in all {
-                        if let Some(session) = self.sessions.get_mut(&seen.birth) {
+                        if let Some(session) = self.sessions.get_mut(&seen.session_no) {
                             session.found.push((number, None));
                         }
                     }
@@ -188,29 +194,29 @@ impl<'h> Index<'h> {
                 }
                 (Call::Read { .. } | Call::Update { .. }, Some(Answer::Seen(_)))
                 | (Call::Rotate { .. }, Some(Answer::Token { .. } | Answer::AlreadyRotated))
-                | (Call::Destroy { .. } | Call::End { .. }, Some(Answer::Ended(true))) => true,
-                (Call::EndOthers { .. }, Some(Answer::EndedMany(count))) => *count > 0,
+                | (Call::Logout { .. } | Call::Revoke { .. }, Some(Answer::Ended(true))) => true,
+                (Call::RevokeOthers { .. }, Some(Answer::EndedMany(count))) => *count > 0,
                 _ => false,
             };
             if found
-                && let Some(birth) = self.subject(&op.call)
-                && let Some(session) = self.sessions.get_mut(&birth)
+                && let Some(session_no) = self.subject(&op.call)
+                && let Some(session) = self.sessions.get_mut(&session_no)
             {
                 session.found.push((number, op.call.token()));
             }
         }
     }
 
-    /// Which operations may have ended what, or replaced which token.
+    /// Records the operations that may have ended a session or replaced a token.
     fn note_enders(&mut self) {
         for (number, op) in self.ops.iter().enumerate() {
             let unknown = op.is_unknown();
             match (&op.call, op.answer()) {
-                (Call::Destroy { .. } | Call::End { .. }, answer)
+                (Call::Logout { .. } | Call::Revoke { .. }, answer)
                     if !unknown && answer != Some(&Answer::Ended(true)) => {}
-                (Call::Destroy { .. } | Call::End { .. } | Call::Login { .. }, _) => {
-                    if let Some(birth) = self.subject(&op.call)
-                        && let Some(session) = self.sessions.get_mut(&birth)
+                (Call::Logout { .. } | Call::Revoke { .. } | Call::Login { .. }, _) => {
+                    if let Some(session_no) = self.subject(&op.call)
+                        && let Some(session) = self.sessions.get_mut(&session_no)
                     {
                         session.enders.push(number);
                     }
@@ -222,7 +228,7 @@ impl<'h> Index<'h> {
                         token.rotations.push(number);
                     }
                 }
-                (Call::EndAll { .. } | Call::EndOthers { .. }, answer)
+                (Call::RevokeOwner { .. } | Call::RevokeOthers { .. }, answer)
                     if answer != Some(&Answer::EndedMany(0)) =>
                 {
                     if let Some(owner) = self.owner_of(&op.call) {
@@ -234,23 +240,26 @@ impl<'h> Index<'h> {
         }
     }
 
-    /// What has certainly ended, by what was acknowledged.
+    /// Records the sessions and tokens that have certainly ended, by acknowledged
+    /// operations.
     fn note_ends(&mut self, in_one_step: bool) {
         for (number, op) in self.ops.iter().enumerate() {
             let at = op.returned;
             match (&op.call, op.answer()) {
-                (Call::Destroy { .. } | Call::End { .. }, Some(Answer::Ended(true))) => {
-                    if let Some(birth) = self.subject(&op.call)
-                        && let Some(session) = self.sessions.get_mut(&birth)
+                (Call::Logout { .. } | Call::Revoke { .. }, Some(Answer::Ended(true))) => {
+                    if let Some(session_no) = self.subject(&op.call)
+                        && let Some(session) = self.sessions.get_mut(&session_no)
                     {
                         session.ended.note_by(op.server, at, number);
                     }
                 }
-                (Call::Login { old, birth, .. }, answer) => {
+                (Call::Login { old, session_no, .. }, answer) => {
                     if matches!(answer, Some(Answer::Token { .. })) {
                         self.note_login(*old, number);
-                    } else if let Some(first) = self.first_shown(*birth).filter(|_| in_one_step) {
-                        // The new one was seen, so the old one was gone by then.
+                    } else if let Some(first) =
+                        self.first_shown(*session_no).filter(|_| in_one_step)
+                    {
+                        // The new session was visible, so the old one had ended by then.
                         self.note_login_seen(*old, first);
                     }
                 }
@@ -264,17 +273,21 @@ impl<'h> Index<'h> {
                         }
                     }
                 }
-                (Call::EndAll { .. } | Call::EndOthers { .. }, Some(Answer::EndedMany(count))) => {
-                    // Of none that were ended it is not known whether it came so far.
+                (
+                    Call::RevokeOwner { .. } | Call::RevokeOthers { .. },
+                    Some(Answer::EndedMany(count)),
+                ) => {
+                    // A count of zero does not prove that the call reached the owner's
+                    // sessions.
                     let kept = match &op.call {
-                        Call::EndOthers { .. } if *count == 0 => continue,
-                        Call::EndOthers { token } => self.birth(*token),
+                        Call::RevokeOthers { .. } if *count == 0 => continue,
+                        Call::RevokeOthers { token } => self.session_no(*token),
                         _ => None,
                     };
                     let Some(owner) = self.owner_of(&op.call) else { continue };
-                    for birth in self.births_of(owner).to_vec() {
-                        if let Some(session) = self.sessions.get_mut(&birth)
-                            && Some(birth) != kept
+                    for session_no in self.sessions_of(owner).to_vec() {
+                        if let Some(session) = self.sessions.get_mut(&session_no)
+                            && Some(session_no) != kept
                             && session.born.is_some_and(|born| born.at < op.invoked)
                         {
                             session.ended.note(at, number);
@@ -286,41 +299,43 @@ impl<'h> Index<'h> {
         }
     }
 
-    /// A login over a token's session was acknowledged: neither is accepted any more.
+    /// Records an acknowledged login: the old token and its session are no longer accepted.
     fn note_login(&mut self, old: TokenNo, number: usize) {
         let (server, at) = (self.ops[number].server, self.ops[number].returned);
         let led = self.leads(old, at);
         if let Some(token) = self.tokens.get_mut(&old) {
             token.ended.note(at, number);
-            if led && let Some(session) = self.sessions.get_mut(&token.birth) {
+            if led && let Some(session) = self.sessions.get_mut(&token.session_no) {
                 session.ended.note_by(server, at, number);
             }
         }
     }
 
-    /// What a login has made was seen, so what it replaces was gone by then.
+    /// Records a login whose new session was visible: the replaced session had ended by
+    /// then.
     fn note_login_seen(&mut self, old: TokenNo, seen: usize) {
         let at = self.ops[seen].returned;
         if self.leads(old, at)
-            && let Some(birth) = self.birth(old)
-            && let Some(session) = self.sessions.get_mut(&birth)
+            && let Some(session_no) = self.session_no(old)
+            && let Some(session) = self.sessions.get_mut(&session_no)
         {
             session.ended.note(at, seen);
         }
     }
 
-    /// The operation that was the first to return with this session.
-    fn first_shown(&self, birth: Birth) -> Option<usize> {
-        let shown = self.sessions.get(&birth)?.shown.iter().map(|(number, _)| *number);
+    /// Returns the first operation that returned this session.
+    fn first_shown(&self, session_no: SessionNo) -> Option<usize> {
+        let shown = self.sessions.get(&session_no)?.shown.iter().map(|(number, _)| *number);
         shown.min_by_key(|number| self.ops[*number].returned)
     }
 
-    /// What was missing in a list, though it had been made before, had ended.
+    /// Records the sessions that were missing in a list although they had been created
+    /// before: they had ended.
     fn note_list_gaps(&mut self) {
         for (number, op) in self.ops.iter().enumerate() {
             if let (Call::List { owner }, Some(Answer::Listed(_))) = (&op.call, op.answer()) {
-                for birth in self.missing(*owner, op) {
-                    if let Some(session) = self.sessions.get_mut(&birth) {
+                for session_no in self.missing(*owner, op) {
+                    if let Some(session) = self.sessions.get_mut(&session_no) {
                         session.ended.note(op.returned, number);
                     }
                 }
@@ -328,24 +343,24 @@ impl<'h> Index<'h> {
         }
     }
 
-    /// The owner's sessions that a list should have shown unless they had ended.
-    pub(super) fn missing(&self, owner: OwnerNo, list: &Op) -> Vec<Birth> {
-        let should = |birth: &Birth| {
-            let session = &self.sessions[birth];
+    /// Returns the owner's sessions that a list should contain unless they had ended.
+    pub(super) fn missing(&self, owner: OwnerNo, list: &Op) -> Vec<SessionNo> {
+        let should = |session_no: &SessionNo| {
+            let session = &self.sessions[session_no];
             session.born.is_some_and(|born| born.at < list.invoked)
                 && session.ended.anywhere.is_none_or(|ended| ended.at >= list.invoked)
-                && !list.seen().iter().any(|seen| seen.birth == *birth)
+                && !list.seen().iter().any(|seen| seen.session_no == *session_no)
         };
-        self.births_of(owner).iter().copied().filter(should).collect()
+        self.sessions_of(owner).iter().copied().filter(should).collect()
     }
 
-    /// A token that was once refused is refused for good; so is one that leads to it.
+    /// A rejected token stays rejected, and so does a token that it succeeded.
     fn note_refusals(&mut self) {
         for (number, op) in self.ops.iter().enumerate() {
             if let Some(token) = refused(op)
                 && let Some(token) = self.tokens.get_mut(&token)
             {
-                // Of the end of a grace, each process has its own idea.
+                // The processes' clocks may differ about the end of a grace period.
                 let has_grace = token.rotations.iter().any(|&rotation| {
                     let rotation = &self.ops[rotation];
                     rotation.invoked < op.returned
@@ -374,7 +389,8 @@ impl<'h> Index<'h> {
         }
     }
 
-    /// Whether a token certainly leads to its session, until then, for as long as that lives.
+    /// Returns whether a token certainly leads to its session until this time, while the
+    /// session lives.
     pub(super) fn leads(&self, token: TokenNo, until: u64) -> bool {
         let Some(token) = self.tokens.get(&token) else { return false };
         let mut rotations =
@@ -384,7 +400,7 @@ impl<'h> Index<'h> {
             (Some(op), None) => match (&op.call, op.answer()) {
                 (Call::Rotate { grace: true, .. }, Some(Answer::Token { token: next, .. })) => {
                     until.saturating_add(self.slack) < op.invoked + self.grace
-                        && self.is_calm(op.invoked, until)
+                        && self.is_fault_free(op.invoked, until)
                         && self.leads(*next, until)
                 }
                 _ => false,
@@ -393,25 +409,26 @@ impl<'h> Index<'h> {
         }
     }
 
-    /// Whether nothing was hurt in this time or shortly before.
+    /// Returns whether no fault was active in this period or shortly before.
     ///
-    /// A process that has to guess the store's time takes it for later by up to a round trip, and
-    /// a grace is so much shorter: no round trip takes long unless something is hurt.
-    fn is_calm(&self, from: u64, to: u64) -> bool {
+    /// A process that estimates the store's time may be ahead by up to a round trip, which
+    /// shortens a grace period accordingly. Round trips are short except during faults.
+    fn is_fault_free(&self, from: u64, to: u64) -> bool {
         let from = from.saturating_sub(OLDEST_SAMPLE);
         self.faults.iter().all(|fault| fault.to < from || fault.from > to)
     }
 
-    /// An operation other than `except` that may have ended the session by then.
-    pub(super) fn ender(&self, birth: Birth, until: u64, except: usize) -> Option<usize> {
-        let session = &self.sessions[&birth];
+    /// Returns an operation other than `except` that may have ended the session by this
+    /// time.
+    pub(super) fn ender(&self, session_no: SessionNo, until: u64, except: usize) -> Option<usize> {
+        let session = &self.sessions[&session_no];
         let made = self.ops[session.made_by].invoked;
         let several = session.owner.and_then(|owner| self.owners.get(&owner));
         let several = several.map_or(&[][..], |owned| &owned.enders).iter();
         let may_end = |&&number: &&usize| {
             let op = &self.ops[number];
             let spares = match op.call {
-                Call::EndOthers { token } => self.birth(token) == Some(birth),
+                Call::RevokeOthers { token } => self.session_no(token) == Some(session_no),
                 _ => false,
             };
             number != except && op.invoked < until && op.effective_until() > made && !spares
@@ -420,14 +437,14 @@ impl<'h> Index<'h> {
     }
 }
 
-/// The token that this operation was told not to be one.
+/// Returns the token that this operation found invalid.
 pub(super) fn refused(op: &Op) -> Option<TokenNo> {
     match (&op.call, op.answer()) {
         (
             Call::Read { token, .. } | Call::Update { token, .. } | Call::Rotate { token, .. },
             Some(Answer::Absent),
         )
-        | (Call::Destroy { token }, Some(Answer::Ended(false))) => Some(*token),
+        | (Call::Logout { token }, Some(Answer::Ended(false))) => Some(*token),
         _ => None,
     }
 }

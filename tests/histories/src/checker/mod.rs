@@ -1,11 +1,11 @@
-//! Says what in a history breaks a promise. A pure function: it reads no clock and no store.
+//! Checks a history for broken promises. A pure function: it reads no clock and no store.
 //!
-//! A call that was answered took effect at one moment between its invocation
-//! and its answer; one that failed or was cut off, at any moment from its
-//! invocation on, or never. What contradicts every order of such moments is a
-//! violation, and comes with the operations that prove it. The rules are
-//! necessary conditions that are checked one by one, so a history of hundreds of
-//! thousands of operations is checked in a moment; a violation that they find is one.
+//! An answered call took effect at one moment between its invocation and its answer. A call
+//! that failed or timed out took effect at any moment after its invocation, or never. If no
+//! order of such moments explains an answer, it is a violation, reported with the
+//! operations that prove it. Each rule is a necessary condition and is checked separately:
+//! hundreds of thousands of operations are checked within seconds, every reported violation
+//! is real, but some violations may be missed.
 
 mod absence;
 mod counts;
@@ -24,20 +24,21 @@ pub use report::{Kind, Loss, Report, Violation};
 use self::index::Index;
 use crate::history::History;
 
-/// What the run promised.
+/// The promises to check.
 #[derive(Debug, Clone)]
 pub struct Rules {
-    /// How old an answer of a near cache may be; `None` where there is none.
+    /// Maximum age of a near cache's answer; `None` without near caches.
     pub bound: Option<Duration>,
-    /// How long a token is accepted after a rotation with grace.
+    /// Grace period of a graceful rotation.
     pub grace: Duration,
-    /// How far apart the clocks of the store and of the clients may be when a grace ends.
+    /// Maximum difference between the clocks of the store and the clients at the end of a
+    /// grace period.
     pub slack: Duration,
-    /// Whether a login over a session that is kept elsewhere takes two steps: the new session is
-    /// made, then the old one is ended, or the new one again.
+    /// Whether a login takes two steps because the old session may be on another server:
+    /// the store creates the new session, then ends the old one or rolls back the new one.
     pub login_takes_two_steps: bool,
-    /// Whether an engine may lose what it acknowledged shortly before a failover. Then such
-    /// losses are counted and are no violations.
+    /// Whether the engine may lose changes acknowledged shortly before a failover. Such
+    /// losses are then counted separately instead of reported as violations.
     pub lossy: bool,
 }
 
@@ -53,10 +54,12 @@ impl Default for Rules {
     }
 }
 
-/// Checks everything.
+/// Checks all rules.
 pub fn check(history: &History, rules: &Rules) -> Report {
     let mut report = Report::new(history, rules);
-    let index = Index::new(history, rules, &mut report);
+    let mut index = Index::new(history, rules);
+    identity::find(&mut index, rules, &mut report);
+    index.collect_evidence(rules);
     removal::check(&index, &mut report);
     absence::check(&index, &mut report);
     counts::check(&index, &mut report);

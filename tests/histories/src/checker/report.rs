@@ -1,40 +1,41 @@
-//! What was found.
+//! The result of a check.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
 use super::Rules;
-use crate::history::{Fault, History, MayLose, Op};
+use crate::history::{FaultPeriod, History, MayLose, Op};
 
-/// Which promise was broken.
+/// The broken promise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
-    /// P1, P4: a session, or a token, was accepted or listed after it had ended.
+    /// P1, P4: a session or token was accepted or listed after it had ended.
     Resurrection,
-    /// A session that nobody ended is said not to be there.
+    /// A session that was not ended is reported absent.
     FalseAbsence,
-    /// P2: what was acknowledged is missing later, or was undone by another update.
+    /// P2: an acknowledged update is missing later, or was undone by another update.
     LostUpdate,
-    /// P2: one update took effect twice.
+    /// P2: an update took effect twice.
     DoubleUpdate,
-    /// P2: an update that had not begun yet, was refused, or was another session's, is in a ledger.
+    /// P2: a ledger contains an update that had not begun, was rejected, or belongs to
+    /// another session.
     StrangeUpdate,
-    /// P2: of two updates one after the other, the later comes first in the ledger.
+    /// P2: of two sequential updates, the later comes first in the ledger.
     UpdateOrder,
     /// P11: a token has two successors.
     SecondSuccessor,
-    /// A token or a name leads to another session's data, or to another owner's.
+    /// A token or an id leads to the data of another session or owner.
     WrongSession,
-    /// One session twice in one list.
+    /// A list contains a session twice.
     ListedTwice,
-    /// Of two removals of one session, both say that they have ended it.
+    /// Two removals report that they ended the same session.
     EndedTwice,
-    /// P4: ending all, or the others, ended fewer than were there, or more than there were.
+    /// P4: the number of ended sessions is impossible.
     WrongCount,
 }
 
-/// What an engine lost that it had acknowledged.
+/// An acknowledged change that the engine lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Loss {
     /// A session, or its new token.
@@ -43,11 +44,11 @@ pub enum Loss {
     Updates,
     /// The end of a session or of a token.
     Removals,
-    /// What others had seen and nobody had been told to be done.
+    /// A change that other clients had seen, but that was not acknowledged.
     Unacknowledged,
 }
 
-/// What a violation says to be undone: since when it was in effect, and how that is known.
+/// The effect that a violation reports as undone: its time, and the evidence.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Effect {
     at: u64,
@@ -55,24 +56,24 @@ pub(super) struct Effect {
 }
 
 impl Effect {
-    /// Whoever did it was told so.
+    /// Acknowledged to the client that requested it.
     pub(super) const fn acknowledged(at: u64) -> Self {
         Self { at, is_acknowledged: true }
     }
 
-    /// Others saw it.
+    /// Visible to other clients.
     pub(super) const fn seen(at: u64) -> Self {
         Self { at, is_acknowledged: false }
     }
 
-    /// One or the other.
+    /// Acknowledged or visible.
     pub(super) const fn known(at: u64, is_acknowledged: bool) -> Self {
         Self { at, is_acknowledged }
     }
 }
 
 impl Kind {
-    /// What was lost, if the engine went back to an earlier state.
+    /// Classifies the loss, for an engine that returned to an earlier state.
     const fn as_loss(self) -> Option<Loss> {
         match self {
             Self::FalseAbsence => Some(Loss::Creates),
@@ -80,7 +81,7 @@ impl Kind {
             Self::Resurrection | Self::SecondSuccessor | Self::EndedTwice | Self::WrongCount => {
                 Some(Loss::Removals)
             }
-            // No way back explains these.
+            // Returning to an earlier state can't explain these.
             Self::DoubleUpdate
             | Self::StrangeUpdate
             | Self::UpdateOrder
@@ -90,49 +91,49 @@ impl Kind {
     }
 }
 
-/// One broken promise and its proof.
+/// A broken promise and its proof.
 #[derive(Debug, Clone)]
 pub struct Violation {
-    /// Which promise.
+    /// The broken promise.
     pub kind: Kind,
-    /// What is wrong, in a sentence.
+    /// The violation in one sentence.
     pub what: String,
-    /// The operations that prove it, by their place in the history, as lines.
+    /// The operations that prove it: their index in the history, and their text.
     pub proof: Vec<(usize, String)>,
 }
 
-/// How long before a failover what was acknowledged may be lost by it, in nanoseconds.
+/// Maximum time between an acknowledgement and a failover that may undo it, in nanoseconds.
 const LOSS_WINDOW: u64 = 5_000_000_000;
 
-/// How long before a crash what others saw may not have been on the disk, in nanoseconds.
+/// Maximum time between visibility and a crash that may undo it, in nanoseconds.
 const UNWRITTEN_WINDOW: u64 = 1_000_000_000;
 
-/// How many violations of one kind are kept; a store that is broken breaks a promise thousands of times.
+/// Violations kept per kind; a broken store breaks a promise thousands of times.
 const MAX_KEPT: usize = 5;
 
-/// The verdict on a history.
+/// The result of a check.
 #[derive(Debug)]
 pub struct Report {
     violations: BTreeMap<Kind, (usize, Vec<Violation>)>,
-    losses: BTreeMap<Loss, Lost>,
-    faults: Vec<Fault>,
+    losses: BTreeMap<Loss, LostChanges>,
+    faults: Vec<FaultPeriod>,
 }
 
-/// What failovers lost of one sort.
+/// Losses of one kind in failovers.
 #[derive(Debug, Default)]
-struct Lost {
-    /// The operations that had been acknowledged, each counted once however often it was missed.
+struct LostChanges {
+    /// The acknowledged operations that were lost, each counted once.
     ops: BTreeSet<usize>,
-    /// The longest time from an acknowledgement to the beginning of the failover that undid it.
+    /// The longest time from an acknowledgement to the failover that undid it.
     before: u64,
-    /// Which faults undid it, and how much of it each sort.
+    /// The lost operations for each kind of fault.
     faults: BTreeMap<String, BTreeSet<usize>>,
     kept: Vec<Violation>,
 }
 
 impl Report {
     pub(super) fn new(history: &History, rules: &Rules) -> Self {
-        let may_lose = |fault: &&Fault| match fault.may_lose {
+        let may_lose = |fault: &&FaultPeriod| match fault.may_lose {
             MayLose::Nothing => false,
             MayLose::Unacknowledged => true,
             MayLose::Recent => rules.lossy,
@@ -144,8 +145,8 @@ impl Report {
         }
     }
 
-    /// Takes a violation with its proof, of which the first is what was lost, if it is a loss:
-    /// `undone`.
+    /// Adds a violation with its proof. If `undone` is a loss, the first operation of the
+    /// proof is the lost one.
     pub(super) fn add(
         &mut self,
         kind: Kind,
@@ -176,7 +177,7 @@ impl Report {
         }
     }
 
-    /// How long before which fault this was, if one may have undone it.
+    /// Returns the fault that may have undone the effect, and the time between them.
     fn undone_by(&self, undone: Effect) -> Option<(u64, String)> {
         let by = self.faults.iter().filter_map(|fault| {
             let before = fault.from.saturating_sub(undone.at);
@@ -186,35 +187,35 @@ impl Report {
             };
             (undone.at <= fault.to && may_lose).then_some((before, fault))
         });
-        by.min_by_key(|(before, _)| *before).map(|(before, fault)| (before, fault.what.clone()))
+        by.min_by_key(|(before, _)| *before).map(|(before, fault)| (before, fault.name.clone()))
     }
 
-    /// Whether no promise was broken.
+    /// Returns whether no promise was broken.
     pub fn is_clean(&self) -> bool {
         self.violations.is_empty()
     }
 
-    /// How often this promise was broken.
+    /// Returns the number of violations of this kind.
     pub fn count(&self, kind: Kind) -> usize {
         self.violations.get(&kind).map_or(0, |(count, _)| *count)
     }
 
-    /// The promises that were broken.
+    /// Returns the kinds of violations found.
     pub fn kinds(&self) -> Vec<Kind> {
         self.violations.keys().copied().collect()
     }
 
-    /// How much of this the engine lost in failovers.
+    /// Returns the number of losses of this kind in failovers.
     pub fn lost(&self, loss: Loss) -> usize {
         self.losses.get(&loss).map_or(0, |lost| lost.ops.len())
     }
 
-    /// The first few of each kind.
+    /// Returns the first violations of each kind.
     pub fn violations(&self) -> impl Iterator<Item = &Violation> {
         self.violations.values().flat_map(|(_, kept)| kept)
     }
 
-    /// The first few of each sort of loss.
+    /// Returns the first losses of each kind.
     pub fn losses(&self) -> impl Iterator<Item = &Violation> {
         self.losses.values().flat_map(|lost| &lost.kept)
     }
@@ -222,12 +223,12 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (loss, Lost { ops, before, faults, kept }) in &self.losses {
+        for (loss, LostChanges { ops, before, faults, kept }) in &self.losses {
             let what = match loss {
                 Loss::Creates => "lost creates",
                 Loss::Updates => "lost updates",
                 Loss::Removals => "undone removals",
-                Loss::Unacknowledged => "undone, seen by others and not acknowledged",
+                Loss::Unacknowledged => "undone changes, visible but not acknowledged",
             };
             let before = Duration::from_nanos(*before);
             let count = ops.len();

@@ -1,4 +1,4 @@
-//! P11: a token has one successor.
+//! P11: a token has at most one successor.
 
 use super::index::Index;
 use super::{Effect, Kind, Report};

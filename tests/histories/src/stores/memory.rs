@@ -4,57 +4,58 @@ use kvolt_cache::{MemoryStore, NearCache};
 use kvolt_session::Record;
 use kvolt_testkit::{Call, Faults, FaultyStore, PushingStore};
 
-use super::{Setup, words};
+use super::{Setup, to_text};
 use crate::checker::Rules;
-use crate::{Disturber, Hurt, Ledger, Process, Random, Rhythm};
+use crate::{Fault, FaultInjector, Ledger, Process, Random, Schedule};
 
 type Inner = MemoryStore<Record<Ledger>>;
 
-/// How often a near cache gets a sign of life.
-const BEAT: Duration = Duration::from_millis(20);
+/// Interval of the heartbeat that keeps a near cache current.
+const HEARTBEAT: Duration = Duration::from_millis(20);
 
 pub(super) fn open(near_cache: Option<Duration>) -> Result<Setup, String> {
     let rules = Rules { bound: near_cache, ..Rules::default() };
     let (store, faults) = FaultyStore::new(Inner::new());
     let Some(bound) = near_cache else {
-        // A store that does no I/O, and the same one as if it did.
+        // Two views of one store: one completes calls immediately, the other only after a
+        // suspension.
         let (slow, slow_faults) = FaultyStore::new(store.inner().clone());
         slow_faults.answers_at_once(false);
         let processes = [
-            Process::new(store, rules.grace).map_err(words)?,
-            Process::new(slow, rules.grace).map_err(words)?,
+            Process::new(store, rules.grace).map_err(to_text)?,
+            Process::new(slow, rules.grace).map_err(to_text)?,
         ];
-        let disturber = Box::new(Failing { faults: vec![faults, slow_faults] });
-        return Ok(Setup { processes: processes.into(), rules, disturber });
+        let injector = Box::new(CallFaults { faults: vec![faults, slow_faults] });
+        return Ok(Setup { processes: processes.into(), rules, injector });
     };
     faults.answers_at_once(false);
-    // One has copies; the other changes what they are copies of.
+    // One process has a near cache; the other changes the store behind it.
     let (pushing, pushes) = PushingStore::new(store, kvolt_cache::Clock::system());
-    let near = NearCache::builder(pushing.clone()).bound(bound).build().map_err(words)?;
+    let near = NearCache::builder(pushing.clone()).bound(bound).build().map_err(to_text)?;
     let processes = [
-        Process::new(near, rules.grace).map_err(words)?,
-        Process::new(pushing, rules.grace).map_err(words)?,
+        Process::new(near, rules.grace).map_err(to_text)?,
+        Process::new(pushing, rules.grace).map_err(to_text)?,
     ];
     let beating = pushes.clone();
     tokio::spawn(async move {
         loop {
-            // One that is cut off answers never.
-            let _ = tokio::time::timeout(BEAT, beating.beat()).await;
-            tokio::time::sleep(BEAT).await;
+            // While pushes are cut off, the heartbeat never completes.
+            let _ = tokio::time::timeout(HEARTBEAT, beating.beat()).await;
+            tokio::time::sleep(HEARTBEAT).await;
         }
     });
-    let disturber = Box::new(Telling { pushes, failing: Failing { faults: vec![faults] } });
-    Ok(Setup { processes: processes.into(), rules, disturber })
+    let injector = Box::new(PushFaults { pushes, failing: CallFaults { faults: vec![faults] } });
+    Ok(Setup { processes: processes.into(), rules, injector })
 }
 
 /// Fails, holds and loses calls and answers.
-struct Failing {
+struct CallFaults {
     faults: Vec<Faults>,
 }
 
-impl Disturber for Failing {
-    fn hurt(&mut self, random: &mut Random) -> Hurt {
-        let Some(faults) = random.choose(&self.faults) else { return Hurt::harmless("nothing") };
+impl FaultInjector for CallFaults {
+    fn inject(&mut self, random: &mut Random) -> Fault {
+        let Some(faults) = random.choose(&self.faults) else { return Fault::harmless("nothing") };
         if random.one_in(3) {
             faults.only(&[
                 Call::Insert,
@@ -64,7 +65,7 @@ impl Disturber for Failing {
                 Call::RemoveOwner,
             ]);
         }
-        Hurt::harmless(match random.below(6) {
+        Fault::harmless(match random.below(6) {
             0 => {
                 faults.fail_next(random.between(1, 50) as usize);
                 "some calls fail"
@@ -92,7 +93,7 @@ impl Disturber for Failing {
         })
     }
 
-    fn heal(&mut self) {
+    fn undo(&mut self) {
         for faults in &self.faults {
             faults.fail_next(0);
             faults.fail_all(false);
@@ -103,39 +104,39 @@ impl Disturber for Failing {
         }
     }
 
-    fn rhythm(&self) -> Rhythm {
-        Rhythm { calm: (20, 200), hurt: (5, 250) }
+    fn schedule(&self) -> Schedule {
+        Schedule { pause: (20, 200), duration: (5, 250) }
     }
 }
 
-/// Holds up and cuts off what a near cache is told, too.
-struct Telling {
+/// Also holds and drops the changes pushed to a near cache.
+struct PushFaults {
     pushes: kvolt_testkit::Pushes,
-    failing: Failing,
+    failing: CallFaults,
 }
 
-impl Disturber for Telling {
-    fn hurt(&mut self, random: &mut Random) -> Hurt {
+impl FaultInjector for PushFaults {
+    fn inject(&mut self, random: &mut Random) -> Fault {
         match random.below(4) {
             0 => {
                 self.pushes.hold();
-                Hurt::harmless("pushes are held")
+                Fault::harmless("pushes are held")
             }
             1 => {
                 self.pushes.cut();
-                Hurt::harmless("pushes are cut off")
+                Fault::harmless("pushes are cut off")
             }
-            _ => self.failing.hurt(random),
+            _ => self.failing.inject(random),
         }
     }
 
-    fn heal(&mut self) {
+    fn undo(&mut self) {
         self.pushes.heal();
         self.pushes.release();
-        self.failing.heal();
+        self.failing.undo();
     }
 
-    fn rhythm(&self) -> Rhythm {
-        Rhythm { calm: (50, 500), hurt: (20, 600) }
+    fn schedule(&self) -> Schedule {
+        Schedule { pause: (50, 500), duration: (20, 600) }
     }
 }

@@ -1,4 +1,4 @@
-//! The stores that runs are made on, with their servers.
+//! The stores under test, with their servers.
 
 mod memory;
 mod network;
@@ -14,17 +14,17 @@ use kvolt_servers::{Package, Postgres, Redis};
 use kvolt_session::RecordJson;
 
 use crate::checker::Rules;
-use crate::{Disturber, Ledger, Process};
+use crate::{FaultInjector, Ledger, Process};
 
-/// Which store, and how its servers are arranged.
+/// A store, and the arrangement of its servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StoreKind {
-    /// The store in memory, behind one that fails on purpose.
+    /// The memory store, behind a wrapper that injects faults.
     Memory,
-    /// One Redis that writes each change to disk before it answers.
+    /// A single Redis server that writes each change to disk before it answers.
     Redis,
-    /// One Redis that keeps nothing on disk, so that a run has to find it out.
+    /// A single Redis server without persistence; the checker must detect its losses.
     RedisForgetful,
     /// Redis with replicas and sentinels.
     RedisSentinel,
@@ -32,8 +32,8 @@ pub enum StoreKind {
     RedisCluster,
     /// PostgreSQL.
     Postgres,
-    /// PostgreSQL that answers before it has written (`synchronous_commit = off`), so that a run
-    /// has to find it out.
+    /// PostgreSQL that acknowledges before it writes (`synchronous_commit = off`); the
+    /// checker must detect its losses.
     PostgresForgetful,
     /// MariaDB.
     MariaDb,
@@ -42,7 +42,7 @@ pub enum StoreKind {
 }
 
 impl StoreKind {
-    /// All of them.
+    /// All stores.
     pub const ALL: &'static [Self] = &[
         Self::Memory,
         Self::Redis,
@@ -57,7 +57,7 @@ impl StoreKind {
 }
 
 impl StoreKind {
-    /// The servers that it needs; for a test to ask whether they are installed.
+    /// Returns the packages that the servers need.
     pub const fn packages(self) -> &'static [Package] {
         match self {
             Self::Memory | Self::Sqlite => &[],
@@ -91,36 +91,36 @@ impl FromStr for StoreKind {
 
     fn from_str(name: &str) -> Result<Self, String> {
         let named = Self::ALL.iter().find(|kind| kind.to_string() == name);
-        named.copied().ok_or_else(|| format!("there is no store {name}"))
+        named.copied().ok_or_else(|| format!("unknown store {name}"))
     }
 }
 
-/// What can be chosen about a store.
+/// Options of a store.
 #[derive(Debug, Clone, Default)]
 pub struct StoreOptions {
-    /// A near cache with this bound in each process.
+    /// Bound of the near cache in each process; `None` for no near cache.
     pub near_cache: Option<Duration>,
-    /// How many replicas have to have a change before it is acknowledged.
+    /// Number of replicas that must have a change before it is acknowledged.
     pub wait_replicas: u32,
-    /// The only fault, by its name, where it is one of a server or of the network to it.
+    /// Name of the only fault to inject, for a single server or its network.
     pub only: Option<String>,
 }
 
 /// A store with its servers, ready for a run.
 pub struct Setup {
-    /// Server processes of the application, on this store.
+    /// The application's server processes on this store.
     pub processes: Vec<Process>,
-    /// What the store promises.
+    /// The promises of the store.
     pub rules: Rules,
-    /// What hurts its servers; they end with it.
-    pub disturber: Box<dyn Disturber>,
+    /// The fault injector, which owns the servers.
+    pub injector: Box<dyn FaultInjector>,
 }
 
 /// Starts the servers of a store and connects to them.
 ///
 /// # Errors
 ///
-/// In words, where a server does not start or can't be connected to.
+/// Returns a message if a server does not start or can't be reached.
 pub async fn open(kind: StoreKind, options: StoreOptions) -> Result<Setup, String> {
     let near_cache = options.near_cache;
     match kind {
@@ -134,8 +134,10 @@ pub async fn open(kind: StoreKind, options: StoreOptions) -> Result<Setup, Strin
             let forgetful = Postgres::builder().config("synchronous_commit", "off");
             sql::postgres(&options, forgetful.config("wal_writer_delay", "2s")).await
         }
-        // Nobody is told there what was changed.
-        StoreKind::MariaDb if near_cache.is_some() => Err(format!("{kind} has no near cache")),
+        // These stores push no changes, so a near cache could not be invalidated.
+        StoreKind::MariaDb if near_cache.is_some() => {
+            Err(format!("{kind} does not support a near cache"))
+        }
         StoreKind::MariaDb => sql::mariadb(&options).await,
         StoreKind::Sqlite => sql::sqlite(&options).await,
     }
@@ -147,24 +149,25 @@ impl fmt::Debug for Setup {
     }
 }
 
-/// How many server processes of the application there are.
+/// Number of server processes of the application.
 const PROCESSES: usize = 3;
 
-/// The namespace of the sessions.
+/// Namespace of the sessions.
 const NAMESPACE: &str = "histories";
 
-/// Which part of the idle time must have passed before a process slides: the first does at each
-/// use, so that slides meet everything else; the others do not in so short a time.
+/// Returns the part of the idle timeout after which a process extends a session. The first
+/// process extends at every use, so that extensions race with all other calls; the others
+/// do not within a run.
 const fn slide_after(process: usize) -> f64 {
     if process == 0 { 0.0 } else { 0.0625 }
 }
 
-/// A process on a store of bytes.
+/// Creates a process on a store of bytes.
 fn process(store: impl Store<Vec<u8>>, rules: &Rules) -> Result<Process, String> {
-    Process::new(Encoded::new(store, RecordJson::<Ledger>::new()), rules.grace).map_err(words)
+    Process::new(Encoded::new(store, RecordJson::<Ledger>::new()), rules.grace).map_err(to_text)
 }
 
-/// A process on a store of bytes, with a near cache if there is a bound.
+/// Creates a process on a store of bytes, with a near cache if a bound is given.
 fn process_near(
     store: impl Store<Vec<u8>> + ChangeFeed,
     near_cache: Option<Duration>,
@@ -172,18 +175,18 @@ fn process_near(
 ) -> Result<Process, String> {
     let Some(bound) = near_cache else { return process(store, rules) };
     let store = Encoded::new(store, RecordJson::<Ledger>::new());
-    let near = NearCache::builder(store).bound(bound).build().map_err(words)?;
-    Process::new(near, rules.grace).map_err(words)
+    let near = NearCache::builder(store).bound(bound).build().map_err(to_text)?;
+    Process::new(near, rules.grace).map_err(to_text)
 }
 
-/// Runs what blocks; a server that does not start says why by panicking.
+/// Runs a blocking function; a server that does not start panics with the reason.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, String> {
     tokio::task::spawn_blocking(work).await.map_err(|_| String::from("a server did not start"))
 }
 
-/// In words.
-fn words(error: impl fmt::Display) -> String {
+/// Converts an error to text.
+fn to_text(error: impl fmt::Display) -> String {
     error.to_string()
 }

@@ -1,4 +1,4 @@
-//! One server, and a network between it and each process.
+//! Faults of a single server, and of the network between it and each process.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -6,25 +6,25 @@ use std::sync::Arc;
 use kvolt_servers::{Proxy, Server};
 
 use crate::history::MayLose;
-use crate::{Disturber, Hurt, Random, Rhythm};
+use crate::{Fault, FaultInjector, Random, Schedule};
 
-/// A server of any sort.
+/// A server of any kind.
 pub(super) type AnyServer = Arc<dyn Deref<Target = Server> + Send + Sync>;
 
-/// Kills, pauses and cuts off one server that loses nothing that it has acknowledged.
+/// Kills, pauses and disconnects a single server that must not lose acknowledged changes.
 pub(super) struct Network {
     server: AnyServer,
     proxies: Vec<Proxy>,
-    /// Something more that this sort of server can have done to it, at once.
-    more: Option<(&'static str, More)>,
-    /// Nothing else is done, if set.
+    /// An additional instant fault for this kind of server.
+    extra: Option<(&'static str, ExtraFault)>,
+    /// The only fault to inject, if set.
     only: Option<String>,
-    /// What a kill may lose.
+    /// Possible losses in a kill.
     killed_loses: MayLose,
-    now: Now,
+    undo: Undo,
 }
 
-/// What can be done to it; what is there twice is done twice as often.
+/// The faults; a fault that appears twice is twice as likely.
 const FAULTS: [&str; 8] = [
     "kill -9",
     "kill -9",
@@ -36,15 +36,15 @@ const FAULTS: [&str; 8] = [
     "connections dropped",
 ];
 
-type More = Box<dyn Fn() + Send>;
+type ExtraFault = Box<dyn Fn() + Send>;
 
-/// What is to be undone.
+/// How to undo the active fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Now {
-    Well,
-    Down,
-    Paused,
-    Cut,
+enum Undo {
+    Nothing,
+    Restart,
+    Resume,
+    Restore,
 }
 
 impl Network {
@@ -52,15 +52,15 @@ impl Network {
         Self {
             server,
             proxies,
-            more: None,
+            extra: None,
             only: None,
             killed_loses: MayLose::Nothing,
-            now: Now::Well,
+            undo: Undo::Nothing,
         }
     }
 
-    /// For a server that shows what it has not yet written to disk.
-    pub(super) fn shows_early(mut self) -> Self {
+    /// For a server that makes a change visible before it is on disk.
+    pub(super) fn makes_commits_visible_early(mut self) -> Self {
         self.killed_loses = MayLose::Unacknowledged;
         self
     }
@@ -70,15 +70,19 @@ impl Network {
         self
     }
 
-    pub(super) fn also(mut self, what: &'static str, more: impl Fn() + Send + 'static) -> Self {
-        self.more = Some((what, Box::new(more)));
+    pub(super) fn with_extra_fault(
+        mut self,
+        name: &'static str,
+        extra: impl Fn() + Send + 'static,
+    ) -> Self {
+        self.extra = Some((name, Box::new(extra)));
         self
     }
 }
 
-impl Disturber for Network {
-    fn hurt(&mut self, random: &mut Random) -> Hurt {
-        // One process is cut off, or all are.
+impl FaultInjector for Network {
+    fn inject(&mut self, random: &mut Random) -> Fault {
+        // Disconnect one process, or all.
         let some = match random.one_in(3) {
             true => &self.proxies[..],
             false => {
@@ -89,61 +93,61 @@ impl Disturber for Network {
         let only = self.only.as_deref();
         let wanted = FAULTS.iter().copied().filter(|fault| only.is_none_or(|only| only == *fault));
         let wanted: Vec<&str> = wanted.collect();
-        let mut what = random.choose(&wanted).copied().unwrap_or("nothing");
+        let mut name = random.choose(&wanted).copied().unwrap_or("nothing");
         let server = &**self.server;
-        let now = match what {
+        let undo = match name {
             "kill -9" => {
                 server.kill();
-                Now::Down
+                Undo::Restart
             }
             "stop" => {
                 server.stop();
-                Now::Down
+                Undo::Restart
             }
             "pause" => {
                 server.pause();
-                Now::Paused
+                Undo::Resume
             }
             "cut" => {
                 some.iter().for_each(Proxy::cut);
-                Now::Cut
+                Undo::Restore
             }
             "blackhole" => {
                 some.iter().for_each(Proxy::blackhole);
-                Now::Cut
+                Undo::Restore
             }
             "replies held" => {
                 some.iter().for_each(Proxy::hold_replies);
-                Now::Cut
+                Undo::Restore
             }
             "connections dropped" => {
-                match &self.more {
-                    Some((more_is, more)) if random.one_in(2) => {
-                        more();
-                        what = more_is;
+                match &self.extra {
+                    Some((extra_name, extra)) if random.one_in(2) => {
+                        extra();
+                        name = extra_name;
                     }
                     _ => some.iter().for_each(Proxy::drop_connections),
                 }
-                Now::Well
+                Undo::Nothing
             }
-            _ => Now::Well,
+            _ => Undo::Nothing,
         };
-        self.now = now;
-        let may_lose = if what == "kill -9" { self.killed_loses } else { MayLose::Nothing };
-        Hurt { what: what.into(), may_lose }
+        self.undo = undo;
+        let may_lose = if name == "kill -9" { self.killed_loses } else { MayLose::Nothing };
+        Fault { name: name.into(), may_lose }
     }
 
-    fn heal(&mut self) {
-        match std::mem::replace(&mut self.now, Now::Well) {
-            Now::Well => {}
-            Now::Down => self.server.restart(),
-            Now::Paused => self.server.resume(),
-            // What was on its way arrives late, or never.
-            Now::Cut => self.proxies.iter().for_each(Proxy::restore),
+    fn undo(&mut self) {
+        match std::mem::replace(&mut self.undo, Undo::Nothing) {
+            Undo::Nothing => {}
+            Undo::Restart => self.server.restart(),
+            Undo::Resume => self.server.resume(),
+            // Held data now arrives late, or never.
+            Undo::Restore => self.proxies.iter().for_each(Proxy::restore),
         }
     }
 
-    fn rhythm(&self) -> Rhythm {
-        Rhythm { calm: (200, 900), hurt: (50, 3_000) }
+    fn schedule(&self) -> Schedule {
+        Schedule { pause: (200, 900), duration: (50, 3_000) }
     }
 }

@@ -6,16 +6,16 @@ use kvolt_servers::{Proxy, RedisBuilder, RedisCluster, RedisSentinel};
 
 use super::network::Network;
 use super::{
-    NAMESPACE, PROCESSES, Setup, StoreOptions, blocking, process_near, slide_after, words,
+    NAMESPACE, PROCESSES, Setup, StoreOptions, blocking, process_near, slide_after, to_text,
 };
 use crate::checker::Rules;
 use crate::history::MayLose;
-use crate::{Disturber, Hurt, Process, Random, Rhythm};
+use crate::{Fault, FaultInjector, Process, Random, Schedule};
 
-/// How long a change waits for replicas.
+/// Maximum wait for replicas.
 const WAIT: Duration = Duration::from_millis(500);
 
-/// One server.
+/// A single server.
 pub(super) async fn alone(options: &StoreOptions, server: RedisBuilder) -> Result<Setup, String> {
     let (server, proxies) = blocking(|| {
         let server = server.start();
@@ -28,11 +28,11 @@ pub(super) async fn alone(options: &StoreOptions, server: RedisBuilder) -> Resul
     for (number, proxy) in proxies.iter().enumerate() {
         processes.push(process(proxy.url(&server.url()), number, options, &rules).await?);
     }
-    let disturber = Box::new(Network::new(Arc::new(server), proxies).only(options.only.clone()));
-    Ok(Setup { processes, rules, disturber })
+    let injector = Box::new(Network::new(Arc::new(server), proxies).only(options.only.clone()));
+    Ok(Setup { processes, rules, injector })
 }
 
-/// A master with two replicas and three sentinels, in memory only.
+/// A master with two replicas and three sentinels, without persistence.
 pub(super) async fn sentinel(options: &StoreOptions) -> Result<Setup, String> {
     let servers = blocking(RedisSentinel::start).await?;
     let url = format!(
@@ -42,10 +42,10 @@ pub(super) async fn sentinel(options: &StoreOptions) -> Result<Setup, String> {
     );
     let rules = Rules { bound: options.near_cache, lossy: true, ..Rules::default() };
     let processes = processes(&url, options, &rules).await?;
-    Ok(Setup { processes, rules, disturber: Box::new(Sentinels { servers, undo: Undo::Nothing }) })
+    Ok(Setup { processes, rules, injector: Box::new(Sentinels { servers, undo: Undo::Nothing }) })
 }
 
-/// Three masters with a replica each, in memory only.
+/// Three masters with one replica each, without persistence.
 pub(super) async fn cluster(options: &StoreOptions) -> Result<Setup, String> {
     let servers = blocking(RedisCluster::start).await?;
     let seeds: Vec<String> =
@@ -58,7 +58,7 @@ pub(super) async fn cluster(options: &StoreOptions) -> Result<Setup, String> {
         ..Rules::default()
     };
     let processes = processes(&url, options, &rules).await?;
-    Ok(Setup { processes, rules, disturber: Box::new(Cluster { servers, undo: Undo::Nothing }) })
+    Ok(Setup { processes, rules, injector: Box::new(Cluster { servers, undo: Undo::Nothing }) })
 }
 
 async fn processes(
@@ -80,11 +80,11 @@ async fn process(
     rules: &Rules,
 ) -> Result<Process, String> {
     let store = RedisStore::builder(url, NAMESPACE).wait_replicas(options.wait_replicas, WAIT);
-    let store = store.slide_after(slide_after(number)).open().await.map_err(words)?;
+    let store = store.slide_after(slide_after(number)).open().await.map_err(to_text)?;
     process_near(store, options.near_cache, rules)
 }
 
-/// What is to be undone, by the number of the server that it was done to.
+/// How to undo the active fault; contains the number of the server.
 #[derive(Debug, Clone, Copy)]
 enum Undo {
     Nothing,
@@ -97,14 +97,14 @@ struct Sentinels {
     undo: Undo,
 }
 
-impl Disturber for Sentinels {
-    fn hurt(&mut self, random: &mut Random) -> Hurt {
+impl FaultInjector for Sentinels {
+    fn inject(&mut self, random: &mut Random) -> Fault {
         let master = self.servers.master();
         let stores = self.servers.stores();
         let (what, undo) = match random.below(5) {
             0 => {
                 self.servers.fail_over();
-                ("failover asked for", Undo::Nothing)
+                ("failover requested", Undo::Nothing)
             }
             1 | 2 => {
                 stores[master].kill();
@@ -121,15 +121,16 @@ impl Disturber for Sentinels {
             }
         };
         self.undo = undo;
-        Hurt { what: what.into(), may_lose: MayLose::Recent }
+        Fault { name: what.into(), may_lose: MayLose::Recent }
     }
 
-    fn heal(&mut self) {
+    fn undo(&mut self) {
         let stores = self.servers.stores();
         match std::mem::replace(&mut self.undo, Undo::Nothing) {
             Undo::Nothing => {}
             Undo::Killed(store) => {
-                // A master that comes back at once comes back empty, and stays the master.
+                // A master that restarts before it is replaced comes back empty, and stays
+                // the master.
                 if self.servers.master() == store {
                     self.servers.wait_until_replaced(store);
                 }
@@ -140,8 +141,8 @@ impl Disturber for Sentinels {
         self.servers.wait_until_whole();
     }
 
-    fn rhythm(&self) -> Rhythm {
-        Rhythm { calm: (800, 2_500), hurt: (300, 3_500) }
+    fn schedule(&self) -> Schedule {
+        Schedule { pause: (800, 2_500), duration: (300, 3_500) }
     }
 }
 
@@ -156,7 +157,7 @@ impl Cluster {
         random.choose(&masters).copied().unwrap_or(0)
     }
 
-    /// Moves a slot that has sessions to another master.
+    /// Moves a slot that contains sessions to another master.
     fn move_slot(&self, from: usize) {
         let key = self.servers.cli_on(from, &["RANDOMKEY"]);
         let to = self.servers.masters().into_iter().find(|to| *to != from);
@@ -169,8 +170,8 @@ impl Cluster {
     }
 }
 
-impl Disturber for Cluster {
-    fn hurt(&mut self, random: &mut Random) -> Hurt {
+impl FaultInjector for Cluster {
+    fn inject(&mut self, random: &mut Random) -> Fault {
         let master = self.master(random);
         let (what, undo, may_lose) = match random.below(5) {
             0 | 1 => {
@@ -189,19 +190,20 @@ impl Disturber for Cluster {
                 if let Some(replica) = self.servers.replica_of(master) {
                     self.servers.promote(replica);
                 }
-                // The replica has everything by then.
+                // The promoted replica is already synchronized.
                 ("replica promoted", Undo::Nothing, MayLose::Nothing)
             }
         };
         self.undo = undo;
-        Hurt { what: what.into(), may_lose }
+        Fault { name: what.into(), may_lose }
     }
 
-    fn heal(&mut self) {
+    fn undo(&mut self) {
         match std::mem::replace(&mut self.undo, Undo::Nothing) {
             Undo::Nothing => {}
             Undo::Killed(node) => {
-                // One that comes back at once comes back empty, and stays a master.
+                // A master that restarts before it is replaced comes back empty, and stays
+                // a master.
                 self.servers.wait_until_replaced(node);
                 self.servers.nodes()[node].restart();
             }
@@ -210,7 +212,7 @@ impl Disturber for Cluster {
         self.servers.wait_until_whole();
     }
 
-    fn rhythm(&self) -> Rhythm {
-        Rhythm { calm: (800, 2_500), hurt: (300, 4_000) }
+    fn schedule(&self) -> Schedule {
+        Schedule { pause: (800, 2_500), duration: (300, 4_000) }
     }
 }

@@ -8,10 +8,11 @@ use tokio::runtime::Handle;
 
 use super::network::Network;
 use super::{
-    NAMESPACE, PROCESSES, Setup, StoreOptions, blocking, process, process_near, slide_after, words,
+    NAMESPACE, PROCESSES, Setup, StoreOptions, blocking, process, process_near, slide_after,
+    to_text,
 };
 use crate::checker::Rules;
-use crate::{Disturber, Hurt, Random, Rhythm};
+use crate::{Fault, FaultInjector, Random, Schedule};
 
 pub(super) async fn postgres(
     options: &StoreOptions,
@@ -27,18 +28,18 @@ pub(super) async fn postgres(
     let mut processes = Vec::new();
     for (number, proxy) in proxies.iter().enumerate() {
         let store = PostgresStore::builder(&proxy.url(&server.url()), NAMESPACE);
-        let store = store.slide_after(slide_after(number)).open().await.map_err(words)?;
+        let store = store.slide_after(slide_after(number)).open().await.map_err(to_text)?;
         processes.push(process_near(store, options.near_cache, &rules)?);
     }
     let admin = Arc::clone(&server);
     let network = Network::new(server, proxies).only(options.only.clone());
-    let network = network.also("backends terminated", move || {
+    let network = network.with_extra_fault("backends terminated", move || {
         let sql = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
                    WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'";
-        // One that is being terminated itself is as well.
+        // This statement may also terminate its own backend.
         let _ = admin.try_psql(sql);
     });
-    Ok(Setup { processes, rules, disturber: Box::new(network) })
+    Ok(Setup { processes, rules, injector: Box::new(network) })
 }
 
 pub(super) async fn mariadb(options: &StoreOptions) -> Result<Setup, String> {
@@ -52,16 +53,17 @@ pub(super) async fn mariadb(options: &StoreOptions) -> Result<Setup, String> {
     let mut processes = Vec::new();
     for (number, proxy) in proxies.iter().enumerate() {
         let store = MySqlStore::builder(&proxy.url(&server.url()), NAMESPACE);
-        let store = store.slide_after(slide_after(number)).open().await.map_err(words)?;
+        let store = store.slide_after(slide_after(number)).open().await.map_err(to_text)?;
         processes.push(process(store, &rules)?);
     }
-    // InnoDB shows a commit to others before it has written it: whoever committed has no answer yet,
-    // and if it is killed at that moment, what others saw is gone.
-    let network = Network::new(server, proxies).only(options.only.clone()).shows_early();
-    Ok(Setup { processes, rules, disturber: Box::new(network) })
+    // InnoDB makes a commit visible before it is on disk. The client gets its answer later;
+    // if the server is killed in between, a visible change is lost.
+    let network =
+        Network::new(server, proxies).only(options.only.clone()).makes_commits_visible_early();
+    Ok(Setup { processes, rules, injector: Box::new(network) })
 }
 
-/// Several pools on one file, as of several processes.
+/// Several pools on one file, as if several processes used it.
 pub(super) async fn sqlite(options: &StoreOptions) -> Result<Setup, String> {
     let folder = Folder::new()?;
     let file = folder.0.join("sessions.db");
@@ -70,21 +72,21 @@ pub(super) async fn sqlite(options: &StoreOptions) -> Result<Setup, String> {
     let mut processes = Vec::new();
     for number in 0..PROCESSES {
         let store = SqliteStore::builder(&url, NAMESPACE).slide_after(slide_after(number));
-        let store = store.open().await.map_err(words)?;
+        let store = store.open().await.map_err(to_text)?;
         processes.push(process_near(store, options.near_cache, &rules)?);
     }
-    let disturber = Locking { url, runtime: Handle::current(), held: None, _folder: folder };
-    Ok(Setup { processes, rules, disturber: Box::new(disturber) })
+    let injector = Locking { url, runtime: Handle::current(), held: None, _folder: folder };
+    Ok(Setup { processes, rules, injector: Box::new(injector) })
 }
 
-/// A folder that is removed with the run.
+/// A folder that is removed after the run.
 struct Folder(PathBuf);
 
 impl Folder {
     fn new() -> Result<Self, String> {
         let unique = Random::new(u64::from(std::process::id()), seed()).number();
         let path = std::env::temp_dir().join(format!("kvolt-histories-{unique:016x}"));
-        std::fs::create_dir_all(&path).map_err(words)?;
+        std::fs::create_dir_all(&path).map_err(to_text)?;
         Ok(Self(path))
     }
 }
@@ -95,14 +97,14 @@ impl Drop for Folder {
     }
 }
 
-/// Different for each folder of this program.
+/// Returns a different number for each folder of this program.
 fn seed() -> u64 {
     use std::sync::atomic::{AtomicU64, Ordering};
     static NEXT: AtomicU64 = AtomicU64::new(0);
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// Another program that holds the file's lock for longer than it should.
+/// Simulates another program that holds the file's lock for too long.
 struct Locking {
     url: String,
     runtime: Handle,
@@ -110,8 +112,8 @@ struct Locking {
     _folder: Folder,
 }
 
-impl Disturber for Locking {
-    fn hurt(&mut self, _: &mut Random) -> Hurt {
+impl FaultInjector for Locking {
+    fn inject(&mut self, _: &mut Random) -> Fault {
         let url = self.url.clone();
         let held = self.runtime.block_on(async move {
             let mut connection = SqliteConnection::connect(&url).await.ok()?;
@@ -120,10 +122,10 @@ impl Disturber for Locking {
             Some(connection)
         });
         self.held = held;
-        Hurt::harmless("file locked")
+        Fault::harmless("file locked")
     }
 
-    fn heal(&mut self) {
+    fn undo(&mut self) {
         if let Some(mut connection) = self.held.take() {
             self.runtime.block_on(async move {
                 let _ = connection.execute("ROLLBACK").await;
@@ -132,7 +134,7 @@ impl Disturber for Locking {
         }
     }
 
-    fn rhythm(&self) -> Rhythm {
-        Rhythm { calm: (300, 1_200), hurt: (50, 3_000) }
+    fn schedule(&self) -> Schedule {
+        Schedule { pause: (300, 1_200), duration: (50, 3_000) }
     }
 }

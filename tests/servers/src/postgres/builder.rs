@@ -18,61 +18,63 @@ pub struct PostgresBuilder {
 }
 
 impl PostgresBuilder {
-    /// A line of `postgresql.conf`, such as `("lock_timeout", "'1s'")`.
+    /// Adds a line to `postgresql.conf`, such as `("lock_timeout", "'1s'")`.
     ///
-    /// It comes after those of the harness, and so overrides them.
+    /// The line follows those of the harness, and so overrides them.
     pub fn config(mut self, name: &str, value: &str) -> Self {
         self.lines.push(format!("{name} = {value}"));
         self
     }
 
-    /// Whether a commit waits for the disk; on unless it is turned off for speed.
+    /// Sets whether a commit waits for the disk. Defaults to true; false is faster.
     ///
-    /// Off, what survives a [`kill`](Server::kill) is still everything, since the
-    /// machine does not fail; only the time is another.
+    /// Even with false, all commits survive a [`kill`](Server::kill), because the machine
+    /// does not fail.
     pub fn fsync(self, on: bool) -> Self {
         self.config("fsync", if on { "on" } else { "off" })
     }
 
-    /// How many connections it admits; 100 without this.
+    /// Sets the maximum number of connections. Defaults to 100.
     pub fn max_connections(self, count: u32) -> Self {
         self.config("max_connections", &count.to_string())
     }
 
-    /// A password that the user `kvolt` has to prove (by SCRAM) over TCP; without
-    /// this, everybody on this machine is trusted.
+    /// Requires this password (SCRAM) for the user `kvolt` over TCP. By default, all
+    /// connections from this machine are trusted.
     pub fn password(mut self, password: &str) -> Self {
         self.password = Some(password.to_owned());
         self
     }
 
-    /// Over TCP only TLS, with this certificate.
+    /// Requires TLS for TCP connections, with this certificate.
     pub fn tls(mut self, certificates: &Certificates) -> Self {
         self.tls = Some(certificates.for_server(false));
         self
     }
 
-    /// Over TCP only TLS, and only for clients that show a certificate for their user.
+    /// Requires TLS for TCP connections, and a client certificate for the user.
     pub fn mutual_tls(mut self, certificates: &Certificates) -> Self {
         self.tls = Some(certificates.for_server(true));
         self
     }
 
-    /// Makes the database, starts the server and waits until it answers.
+    /// Creates the database, starts the server and waits until it answers.
     ///
     /// # Panics
     ///
-    /// If it is not installed or does not come up; the end of its log says why.
+    /// Panics if the package is not installed or the server does not start; the message
+    /// contains the end of its log.
     #[track_caller]
     pub fn start(self) -> Postgres {
         self.try_start().or_panic()
     }
 
-    /// The same, for whoever wants to know why it does not start.
+    /// Creates the database, starts the server and waits until it answers.
     ///
     /// # Errors
     ///
-    /// If it is not installed or does not come up.
+    /// Returns an error if the package is not installed or the server does not start; the
+    /// message contains the end of its log.
     pub fn try_start(&self) -> Result<Postgres, Failure> {
         Package::Postgres.available()?;
         let owner = Owner::unprivileged()?;
@@ -84,7 +86,7 @@ impl PostgresBuilder {
         let folder = Folder::new("postgres", owner)?;
         let data = folder.path().join("data");
         Launch::within(&folder, program("initdb")?)
-            // What is written here need not survive a power failure.
+            // The initial data need not survive a power failure.
             .args(["--no-sync", "--username", USER, "--auth", "trust"])
             .args(["--encoding", "UTF8", "--locale", "C.UTF-8", "--pgdata"])
             .arg(&data)
@@ -104,7 +106,7 @@ impl PostgresBuilder {
         };
         let asked = client.clone();
         let ready = Box::new(move || asked.run("postgres", "select 1").map(drop));
-        // Interrupted, it ends its clients' connections; asked to quit, it saves nothing.
+        // SIGINT disconnects the clients and shuts down; SIGQUIT exits without saving.
         let signals = Signals { stop: Signal::INT, quit: Signal::QUIT };
         let server = Server::start("PostgreSQL", port, folder, launch, signals, ready)?;
         client.run("postgres", &format!("create database {DATABASE}"))?;
@@ -115,7 +117,7 @@ impl PostgresBuilder {
         Ok(Postgres { server, client, password, tls: self.tls.is_some() })
     }
 
-    /// Who may connect, and how they prove who they are.
+    /// Returns `pg_hba.conf`: the allowed connections and their authentication.
     fn access(&self) -> String {
         let method = if self.password.is_some() { "scram-sha-256" } else { "trust" };
         let (kind, option) = match &self.tls {
@@ -131,7 +133,7 @@ impl PostgresBuilder {
             "listen_addresses = '127.0.0.1'".to_owned(),
             format!("port = {port}"),
             format!("unix_socket_directories = '{}'", folder.path().display()),
-            // In the folder, and not in /dev/shm, where a killed server would leave it.
+            // In the folder, not in /dev/shm, where a killed server would leave it.
             "dynamic_shared_memory_type = mmap".to_owned(),
         ];
         if let Some(tls) = &self.tls {

@@ -1,4 +1,4 @@
-//! PostgreSQL, and a pooler in front of it.
+//! A PostgreSQL server, and a connection pooler in front of it.
 
 mod builder;
 mod pgbouncer;
@@ -13,10 +13,10 @@ use crate::failure::OrPanic;
 use crate::launch::Launch;
 use crate::{Failure, Server};
 
-/// A PostgreSQL server of its own, with the user and the database `kvolt`.
+/// A dedicated PostgreSQL server with the user and the database `kvolt`.
 ///
-/// The user is a superuser, so that tests can make whatever others they need.
-/// [`Server`]'s methods are this type's too.
+/// The user is a superuser, so that tests can create other users. All methods of [`Server`]
+/// are available through `Deref`.
 #[derive(Debug)]
 pub struct Postgres {
     server: Server,
@@ -25,7 +25,7 @@ pub struct Postgres {
     tls: bool,
 }
 
-/// How the harness speaks to a server: over its Unix socket, which needs no password.
+/// Connection of the harness to a server: over its Unix socket, which needs no password.
 #[derive(Debug, Clone)]
 struct Client {
     program: PathBuf,
@@ -38,49 +38,49 @@ const USER: &str = "kvolt";
 const DATABASE: &str = "kvolt";
 
 impl Postgres {
-    /// One as an installation leaves it: every commit is on disk.
+    /// Starts a server with default settings: every commit is written to disk.
     ///
     /// # Panics
     ///
-    /// If it is not installed or does not come up.
+    /// Panics if the package is not installed or the server does not start.
     #[track_caller]
     pub fn start() -> Self {
         Self::builder().start()
     }
 
-    /// One with settings.
+    /// Returns a builder with default settings.
     pub fn builder() -> PostgresBuilder {
         PostgresBuilder::default()
     }
 
-    /// `postgres://kvolt@127.0.0.1:PORT/kvolt`, with the password if there is one,
-    /// and `?sslmode=require` with TLS.
+    /// Returns `postgres://kvolt@127.0.0.1:PORT/kvolt`, with the password if one is set,
+    /// and with `?sslmode=require` if TLS is on.
     pub fn url(&self) -> String {
         let password = self.password.as_ref().map(|word| format!(":{word}")).unwrap_or_default();
         let query = if self.tls { "?sslmode=require" } else { "" };
         format!("postgres://{USER}{password}@127.0.0.1:{}/{DATABASE}{query}", self.port())
     }
 
-    /// Runs SQL and returns the rows, columns separated by `|`.
+    /// Runs SQL and returns the rows, with columns separated by `|`.
     ///
     /// # Panics
     ///
-    /// If the server refuses it, or can't be reached.
+    /// Panics if the server rejects the statement or can't be reached.
     #[track_caller]
     pub fn psql(&self, sql: &str) -> String {
         self.try_psql(sql).or_panic()
     }
 
-    /// The same, for what may be refused.
+    /// Runs SQL and returns the rows, with columns separated by `|`.
     ///
     /// # Errors
     ///
-    /// What psql says.
+    /// Returns an error if the server rejects the statement or can't be reached.
     pub fn try_psql(&self, sql: &str) -> Result<String, Failure> {
         self.client.run(DATABASE, sql)
     }
 
-    /// The folder of its Unix socket, for `host=` in a connection's settings.
+    /// Returns the folder of the Unix socket, for `host=` in connection settings.
     pub fn socket_folder(&self) -> &Path {
         self.folder()
     }
@@ -96,8 +96,8 @@ impl Deref for Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        // One that was killed left a segment of shared memory, of which a machine has
-        // few thousand. Its number is the last word of the seventh line.
+        // A killed server leaves a shared memory segment, and a machine has only a few
+        // thousand of them. Its id is the last word of the seventh line.
         let file = self.server.folder().join("data/postmaster.pid");
         let Ok(text) = std::fs::read_to_string(file) else { return };
         if self.server.pid().is_some() {

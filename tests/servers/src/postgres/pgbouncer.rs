@@ -9,10 +9,10 @@ use crate::launch::Launch;
 use crate::server::{Server, Signals};
 use crate::{Failure, Package, ports};
 
-/// A PgBouncer in transaction mode: each transaction of a client may meet another
+/// A PgBouncer in transaction mode: each transaction of a client may use a different
 /// connection to the server.
 ///
-/// [`Server`]'s methods are this type's too.
+/// All methods of [`Server`] are available through `Deref`.
 #[derive(Debug)]
 pub struct PgBouncer {
     server: Server,
@@ -20,25 +20,26 @@ pub struct PgBouncer {
     pool_size: u32,
 }
 
-/// Its console is reached like a database of this name.
+/// The database name that connects to its console.
 const CONSOLE: &str = "pgbouncer";
 
 impl PgBouncer {
-    /// One with two connections to a PostgreSQL that asks for no password.
+    /// Starts a pooler with two connections to a PostgreSQL server that requires no
+    /// password.
     ///
     /// # Panics
     ///
-    /// If it is not installed or does not come up.
+    /// Panics if the package is not installed or the pooler does not start.
     #[track_caller]
     pub fn start(postgres: &Postgres) -> Self {
         Self::with_pool_size(postgres, 2)
     }
 
-    /// One with this number of connections to the server.
+    /// Starts a pooler with this number of connections to the server.
     ///
     /// # Panics
     ///
-    /// If it is not installed or does not come up.
+    /// Panics if the package is not installed or the pooler does not start.
     #[track_caller]
     pub fn with_pool_size(postgres: &Postgres, pool_size: u32) -> Self {
         Self::try_start(postgres, pool_size).or_panic()
@@ -61,38 +62,38 @@ impl PgBouncer {
             };
             let asked = client.clone();
             let ready = Box::new(move || asked.run(CONSOLE, "show version").map(drop));
-            // Interrupted, it waits for its clients; told to terminate, it ends.
+            // On SIGINT it would wait for its clients; on SIGTERM it exits.
             let signals = Signals { stop: Signal::TERM, quit: Signal::KILL };
             let server = Server::start("PgBouncer", port, folder, launch, signals, ready)?;
             Ok(Self { server, client, pool_size })
         })
     }
 
-    /// `postgres://kvolt@127.0.0.1:PORT/kvolt`.
+    /// Returns `postgres://kvolt@127.0.0.1:PORT/kvolt`.
     pub fn url(&self) -> String {
         format!("postgres://{USER}@127.0.0.1:{}/{DATABASE}", self.port())
     }
 
-    /// How many connections to the server it makes at most.
+    /// Returns the maximum number of connections to the server.
     pub fn pool_size(&self) -> u32 {
         self.pool_size
     }
 
-    /// Runs SQL through the pool and returns the rows, columns separated by `|`.
+    /// Runs SQL through the pool and returns the rows, with columns separated by `|`.
     ///
     /// # Panics
     ///
-    /// If the server refuses it, or can't be reached.
+    /// Panics if the server rejects the statement or can't be reached.
     #[track_caller]
     pub fn psql(&self, sql: &str) -> String {
         self.client.run(DATABASE, sql).or_panic()
     }
 
-    /// Runs a command of its console, such as `show pools`.
+    /// Runs a console command, such as `show pools`.
     ///
     /// # Panics
     ///
-    /// If it refuses the command, or can't be reached.
+    /// Panics if the pooler rejects the command or can't be reached.
     #[track_caller]
     pub fn console(&self, command: &str) -> String {
         self.client.run(CONSOLE, command).or_panic()

@@ -1,23 +1,23 @@
-//! Counting the commands that a client sends.
+//! Counts the commands that a client sends.
 
-/// Counts the commands in what one client sends, whatever it speaks: the protocol of Redis,
-/// PostgreSQL or MySQL, without TLS. What is none of these has no commands.
+/// Counts the commands in a client's byte stream. Supports the protocols of Redis,
+/// PostgreSQL and MySQL, without TLS; any other stream has no commands.
 #[derive(Debug, Default)]
 pub(super) struct Commands {
     protocol: Option<Protocol>,
-    /// What has come of a message that is not complete; of long ones, only their head.
+    /// Received part of an incomplete message; for a long message, only its head.
     head: Vec<u8>,
-    /// How many bytes of the message are still to come, and are not looked at.
+    /// Remaining bytes of the current message, which are skipped.
     skip: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Protocol {
-    /// A line, or as many strings as are still to come of a command.
+    /// The number of strings that a command still lacks; zero between commands.
     Redis {
         strings: usize,
     },
-    /// Before its start message, a client's messages have no type.
+    /// A client's first message has no type byte.
     Postgres {
         has_started: bool,
     },
@@ -25,21 +25,21 @@ enum Protocol {
     Unknown,
 }
 
-/// The head of a message.
+/// Result of parsing the head of a message.
 enum Head {
     /// More bytes are needed.
     Partial,
-    /// So many bytes are the head, and so many follow that need not be looked at.
+    /// The length of the head, and the number of bytes after it to skip.
     Message { head: usize, rest: usize, commands: u64 },
-    /// It is not what it seemed to be.
-    Nonsense,
+    /// The bytes do not match the protocol.
+    Invalid,
 }
 
-/// A longer line or head is none.
+/// A longer line or head is not valid.
 const MAX_HEAD: usize = 1024;
 
 impl Commands {
-    /// How many commands begin in what comes next.
+    /// Returns how many commands begin in these bytes.
     pub(super) fn count(&mut self, mut bytes: &[u8]) -> u64 {
         let mut commands = 0;
         loop {
@@ -54,7 +54,7 @@ impl Commands {
             self.head.extend_from_slice(&bytes[..taken]);
             match self.read_head() {
                 Head::Partial if self.head.len() < MAX_HEAD => return commands,
-                Head::Partial | Head::Nonsense => {
+                Head::Partial | Head::Invalid => {
                     *self = Self { protocol: Some(Protocol::Unknown), ..Self::default() };
                     return commands;
                 }
@@ -62,7 +62,8 @@ impl Commands {
                     commands += begun;
                     self.skip = rest;
                     if head < before {
-                        // The first bytes of all, which waited for the protocol to be known.
+                        // The first bytes of the stream, which were buffered until the
+                        // protocol was known.
                         self.head.truncate(before);
                         self.head.drain(..head);
                     } else {
@@ -80,7 +81,7 @@ impl Commands {
             let [first, _, third, fourth, ..] = head else { return Head::Partial };
             self.protocol = Some(match (first, third, fourth) {
                 (0, ..) => Protocol::Postgres { has_started: false },
-                // The answer to a greeting: a short packet, the second of the conversation.
+                // The answer to a greeting: a short packet with sequence number 1.
                 (_, 0, 1) => Protocol::MySql,
                 _ => Protocol::Redis { strings: 0 },
             });
@@ -104,48 +105,48 @@ fn read_redis(head: &[u8], strings: &mut usize) -> Head {
                 *strings = number;
                 Head::Message { head: end + 1, rest: 0, commands: 1 }
             }
-            None => Head::Nonsense,
+            None => Head::Invalid,
         },
         (b'$', 1..) => match number() {
             Some(length) => {
                 *strings -= 1;
                 Head::Message { head: end + 1, rest: length + 2, commands: 0 }
             }
-            None => Head::Nonsense,
+            None => Head::Invalid,
         },
-        // A command in one line.
+        // An inline command.
         (_, 0) => Head::Message { head: end + 1, rest: 0, commands: 1 },
-        _ => Head::Nonsense,
+        _ => Head::Invalid,
     }
 }
 
 fn read_postgres(head: &[u8], has_started: &mut bool) -> Head {
-    /// The code of a message that asks for TLS or encryption, or cancels, and starts nothing.
+    /// Codes of the requests for TLS, encryption or cancellation, which start no session.
     const REQUESTS: std::ops::RangeInclusive<u32> = 80_877_102..=80_877_104;
     let at = |at: usize| Some(u32::from_be_bytes(*head.get(at..)?.first_chunk()?));
     if *has_started {
         let Some(length) = at(1) else { return Head::Partial };
         let commands = u64::from([b'Q', b'E'].contains(&head[0]));
-        let Some(rest) = (length as usize).checked_sub(4) else { return Head::Nonsense };
+        let Some(rest) = (length as usize).checked_sub(4) else { return Head::Invalid };
         return Head::Message { head: 5, rest, commands };
     }
     let (Some(length), Some(code)) = (at(0), at(4)) else { return Head::Partial };
     *has_started = !REQUESTS.contains(&code);
     match (length as usize).checked_sub(8) {
         Some(rest) => Head::Message { head: 8, rest, commands: 0 },
-        None => Head::Nonsense,
+        None => Head::Invalid,
     }
 }
 
 fn read_mysql(head: &[u8]) -> Head {
-    /// A query, and the execution of a prepared statement.
+    /// Commands for a query and for the execution of a prepared statement.
     const EXECUTES: [u8; 2] = [0x03, 0x17];
     let [low, middle, high, number, command, ..] = *head else { return Head::Partial };
     let length = u32::from_le_bytes([low, middle, high, 0]) as usize;
     let commands = u64::from(number == 0 && EXECUTES.contains(&command));
     match length.checked_sub(1) {
         Some(rest) => Head::Message { head: 5, rest, commands },
-        None => Head::Nonsense,
+        None => Head::Invalid,
     }
 }
 
@@ -153,19 +154,20 @@ fn read_mysql(head: &[u8]) -> Head {
 mod tests {
     use super::*;
 
-    /// How many commands are in the bytes, however they are cut.
+    /// Counts the commands in the bytes, and asserts that splitting the bytes does not
+    /// change the count.
     fn commands(bytes: &[u8]) -> u64 {
         let whole = Commands::default().count(bytes);
         for size in [1, 2, 3, 7, 1_000] {
             let mut counted = Commands::default();
             let cut: u64 = bytes.chunks(size).map(|piece| counted.count(piece)).sum();
-            assert_eq!(cut, whole, "in pieces of {size}");
+            assert_eq!(cut, whole, "split into pieces of {size} bytes");
         }
         whole
     }
 
     #[test]
-    fn commands_of_redis_are_counted() {
+    fn redis_commands_are_counted() {
         let long = "x".repeat(5_000);
         let set = format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$5000\r\n{long}\r\n");
         assert_eq!(commands(set.as_bytes()), 1);
@@ -175,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn statements_of_postgresql_are_counted() {
+    fn postgresql_statements_are_counted() {
         let tagged = |tag: u8, body: &[u8]| {
             let length = (body.len() as u32 + 4).to_be_bytes();
             [&[tag], &length[..], body].concat()
@@ -194,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn statements_of_mysql_are_counted() {
+    fn mysql_statements_are_counted() {
         let packet = |number: u8, body: &[u8]| {
             let length = (body.len() as u32).to_le_bytes();
             [&length[..3], &[number], body].concat()
@@ -208,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_protocol_has_no_commands() {
+    fn unknown_protocol_has_no_commands() {
         assert_eq!(commands(&[0; 3_000]), 0);
         assert_eq!(commands(&[b'x'; 3_000]), 0);
         assert_eq!(commands(b"*x\r\nPING\r\n"), 0);

@@ -1,4 +1,4 @@
-//! One connection through the proxy.
+//! A single connection through the proxy.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -12,30 +12,30 @@ use super::commands::Commands;
 use super::{Direction, Mode, Shared};
 use crate::wait;
 
-/// How many pieces may be on their way in one direction.
+/// Maximum number of pieces in transit in one direction.
 const MAX_PIECES: usize = 64;
 
 const MAX_PIECE_BYTES: usize = 64 * 1024;
 
-/// Bytes, and when they arrive.
+/// Bytes and their arrival time.
 type Piece = (Instant, Vec<u8>);
 
-/// Serves a client until one of the sides closes the connection.
+/// Serves a client until either side closes the connection.
 pub(super) fn serve(shared: &Shared, client: TcpStream) {
     shared.counters.connections.fetch_add(1, Ordering::Relaxed);
     let Some(id) = shared.register(&client) else { return };
     if let Some(server) = shared.connect(id) {
-        pass(shared, id, &client, &server);
+        forward(shared, id, &client, &server);
     }
-    shared.forget(id);
+    shared.deregister(id);
 }
 
-/// Passes bytes both ways until both sides have said all they had to say.
-fn pass(shared: &Shared, id: u64, client: &TcpStream, server: &TcpStream) {
+/// Forwards bytes in both directions until both sides have finished sending.
+fn forward(shared: &Shared, id: u64, client: &TcpStream, server: &TcpStream) {
     let client_spoke = AtomicBool::new(false);
     let spoke = &client_spoke;
     let way = |from, to, direction| {
-        // Two threads for each way: the time on the way must not keep the next piece waiting.
+        // Two threads per direction: the delay of one piece must not delay the next.
         let (sender, receiver) = sync_channel(MAX_PIECES);
         (
             move || read(shared, from, direction, spoke, &sender),
@@ -61,7 +61,7 @@ fn read(
 ) {
     let mut buffer = vec![0; MAX_PIECE_BYTES];
     let mut commands = Commands::default();
-    // An error is an end like any other: the writer closes the other side.
+    // An error counts as the end of the stream: the writer closes the other side.
     while let Ok(length @ 1..) = from.read(&mut buffer) {
         if direction == Direction::ToServer {
             let commands = commands.count(&buffer[..length]);
@@ -84,20 +84,21 @@ fn write(
 ) {
     for (arrives, bytes) in from {
         thread::sleep(arrives.saturating_duration_since(wait::now()));
-        if !shared.wait_for_passage(id, direction) || to.write_all(&bytes).is_err() {
-            // Whoever still sends in this direction learns that nobody listens.
+        if !shared.wait_while_held(id, direction) || to.write_all(&bytes).is_err() {
+            // Closes the connection, so that the sender notices.
             shared.close(id);
             return;
         }
     }
-    // The end of what one side had to say passes like what it said.
-    if shared.wait_for_passage(id, direction) {
+    // The end of a stream is forwarded like its bytes.
+    if shared.wait_while_held(id, direction) {
         let _ = to.shutdown(Shutdown::Write);
     }
 }
 
 impl Shared {
-    /// Makes a connection known to whoever cuts it; none if that has happened already.
+    /// Registers a connection so that it can be closed; returns `None` if the proxy is
+    /// already cut.
     fn register(&self, client: &TcpStream) -> Option<u64> {
         client.set_nodelay(true).ok()?;
         let client = client.try_clone().ok()?;
@@ -111,28 +112,29 @@ impl Shared {
         Some(id)
     }
 
-    /// Connects to the server, once anything passes to it.
+    /// Connects to the server, once the proxy forwards requests.
     fn connect(&self, id: u64) -> Option<TcpStream> {
-        if !self.wait_for_passage(id, Direction::ToServer) {
+        if !self.wait_while_held(id, Direction::ToServer) {
             return None;
         }
-        let elsewhere = self.state().elsewhere;
+        let redirected_to = self.state().redirected_to;
         let mut server = self.server;
-        server.set_port(elsewhere.unwrap_or(server.port()));
+        server.set_port(redirected_to.unwrap_or(server.port()));
         let server = TcpStream::connect(server).ok()?;
         server.set_nodelay(true).ok()?;
         let shared = server.try_clone().ok()?;
-        // Gone if the connection was cut meanwhile.
+        // The entry is missing if the connection was closed meanwhile.
         self.state().open.get_mut(&id)?.push(shared);
         Some(server)
     }
 
-    /// Waits while nothing passes in this direction; `false` once the connection is cut.
-    fn wait_for_passage(&self, id: u64, direction: Direction) -> bool {
+    /// Waits while the proxy holds this direction; returns `false` once the connection is
+    /// closed.
+    fn wait_while_held(&self, id: u64, direction: Direction) -> bool {
         let mut state = self.state();
         while state.open.contains_key(&id) {
             let held = match state.mode {
-                Mode::Passing | Mode::Cut => false,
+                Mode::Forwarding | Mode::Cut => false,
                 Mode::Blackhole => true,
                 Mode::RepliesHeld => direction == Direction::ToClient,
             };
@@ -165,7 +167,7 @@ impl Shared {
         }
     }
 
-    fn forget(&self, id: u64) {
+    fn deregister(&self, id: u64) {
         self.close(id);
         self.state().open.remove(&id);
     }

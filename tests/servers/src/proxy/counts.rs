@@ -1,21 +1,21 @@
 use std::ops::Sub;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What went through a [`Proxy`](super::Proxy).
+/// Traffic that passed through a [`Proxy`](super::Proxy).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Counts {
-    /// Connections that clients made.
+    /// Connections opened by clients.
     pub connections: u64,
-    /// Bytes from clients to the server.
+    /// Bytes sent from clients to the server.
     pub bytes_to_server: u64,
-    /// Bytes from the server to clients.
+    /// Bytes sent from the server to clients.
     pub bytes_to_client: u64,
-    /// Commands or statements that clients sent, in the protocol of Redis, PostgreSQL or MySQL,
-    /// without TLS.
+    /// Commands or statements sent by clients, in the protocol of Redis, PostgreSQL or
+    /// MySQL, without TLS.
     pub commands: u64,
-    /// How often the server answered after a client had spoken: any number of
-    /// requests that are sent together, and their replies, are one round trip.
+    /// Round trips: how often the server answered after a client sent something. Pipelined
+    /// requests and their replies count as one round trip.
     pub round_trips: u64,
 }
 
@@ -33,7 +33,8 @@ impl Sub for Counts {
     }
 }
 
-/// Counted before the bytes are passed on: who has got a reply finds it counted.
+/// Updated before the bytes are forwarded, so that a client that has received a reply finds
+/// it counted.
 #[derive(Default)]
 pub(super) struct Counters {
     pub(super) connections: AtomicU64,
@@ -45,7 +46,7 @@ pub(super) struct Counters {
 
 impl Counters {
     pub(super) fn read(&self) -> Counts {
-        // Relaxed: the socket that a client read its reply from orders them.
+        // Relaxed: the client's socket read orders these loads after the stores.
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Counts {
             connections: read(&self.connections),

@@ -1,4 +1,4 @@
-//! A proxy that makes the network fail.
+//! A proxy that injects network faults.
 
 mod commands;
 mod connection;
@@ -17,11 +17,11 @@ use crate::failure::{During, OrPanic};
 use crate::{Failure, ports, wait};
 use counts::Counters;
 
-/// A TCP proxy in front of a server, whose network fails on demand.
+/// A TCP proxy in front of a server that injects network faults on demand.
 pub struct Proxy {
     port: u16,
     shared: Arc<Shared>,
-    /// Accepts connections while it lives; while the proxy is cut, there is none.
+    /// Accepts connections; `None` while the proxy is cut.
     acceptor: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -37,22 +37,22 @@ struct State {
     mode: Mode,
     delay: Duration,
     next: u64,
-    /// Where new connections lead, if not to the server.
-    elsewhere: Option<u16>,
-    /// The sockets of every connection, to close them with.
+    /// Target port of new connections, if it is not the server's.
+    redirected_to: Option<u16>,
+    /// The sockets of every open connection, used to close it.
     open: HashMap<u64, Vec<TcpStream>>,
 }
 
-/// What becomes of what is sent.
+/// How the proxy handles traffic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Mode {
     #[default]
-    Passing,
-    /// Held in both directions.
+    Forwarding,
+    /// Holds both directions.
     Blackhole,
-    /// Requests pass, replies are held.
+    /// Forwards requests and holds replies.
     RepliesHeld,
-    /// Nobody is connected, and nobody can connect.
+    /// Closes all connections and accepts none.
     Cut,
 }
 
@@ -63,11 +63,11 @@ enum Direction {
 }
 
 impl Proxy {
-    /// A proxy for what listens on this port of 127.0.0.1.
+    /// Starts a proxy for a server on this port of 127.0.0.1.
     ///
     /// # Panics
     ///
-    /// If no port is free.
+    /// Panics if no port is free.
     #[track_caller]
     pub fn to(port: u16) -> Self {
         Self::try_to(port).or_panic()
@@ -86,72 +86,72 @@ impl Proxy {
         })
     }
 
-    /// The port to connect to, at 127.0.0.1.
+    /// Returns the proxy's port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// A server's URL with the proxy's port instead of the server's.
+    /// Returns the server's URL with the proxy's port.
     ///
     /// # Panics
     ///
-    /// If the URL is not that of the server behind this proxy.
+    /// Panics if the URL does not contain the address of the server behind this proxy.
     #[track_caller]
     pub fn url(&self, of_server: &str) -> String {
         let server = self.shared.server.to_string();
-        assert!(of_server.contains(&server), "{of_server} does not lead to {server}");
+        assert!(of_server.contains(&server), "{of_server} is not a URL of {server}");
         of_server.replacen(&server, &format!("127.0.0.1:{}", self.port), 1)
     }
 
-    /// Leads new connections to another port of 127.0.0.1, as a name does whose address has
-    /// changed. Those that are open stay where they are.
+    /// Directs new connections to another port of 127.0.0.1, as a DNS name with a changed
+    /// address would. Open connections stay connected.
     pub fn lead_to(&self, port: u16) {
-        self.shared.state().elsewhere = Some(port);
+        self.shared.state().redirected_to = Some(port);
     }
 
-    /// Closes all connections and refuses new ones, as when a server is gone.
+    /// Closes all connections and refuses new ones, as if the server were down.
     pub fn cut(&self) {
         self.shared.set_mode(Mode::Cut);
         self.stop_accepting();
     }
 
-    /// Closes all connections; who connects anew is served.
+    /// Closes all connections; clients can reconnect.
     pub fn drop_connections(&self) {
         self.shared.close_all(&mut self.shared.state());
     }
 
-    /// Accepts connections and keeps them open, and passes nothing either way, as
-    /// when a cable is pulled. What was sent meanwhile arrives after [`restore`](Self::restore).
+    /// Accepts connections and keeps them open, but forwards nothing, like an unplugged
+    /// cable. Data sent meanwhile arrives after [`restore`](Self::restore).
     #[track_caller]
     pub fn blackhole(&self) {
         self.accept_again(Mode::Blackhole).or_panic();
     }
 
-    /// Passes requests and holds the replies: the server does what it is asked, and
-    /// nobody learns that it did.
+    /// Forwards requests and holds replies: the server executes requests, but no client
+    /// receives an answer.
     #[track_caller]
     pub fn hold_replies(&self) {
         self.accept_again(Mode::RepliesHeld).or_panic();
     }
 
-    /// Adds this time to the way in each direction, from the next byte on.
+    /// Adds this delay to each direction, starting with the next byte.
     pub fn delay(&self, one_way: Duration) {
         self.shared.state().delay = one_way;
     }
 
-    /// Passes everything again, at once.
+    /// Forwards all traffic again, without delay.
     #[track_caller]
     pub fn restore(&self) {
         self.delay(Duration::ZERO);
-        self.accept_again(Mode::Passing).or_panic();
+        self.accept_again(Mode::Forwarding).or_panic();
     }
 
-    /// What went through so far; the difference of two says what a call cost.
+    /// Returns the traffic so far; subtract two results to measure a call.
     pub fn counts(&self) -> Counts {
         self.shared.counters.read()
     }
 
-    /// How many connections are open now.
+    /// Returns the number of open connections.
     pub fn connections(&self) -> usize {
         self.shared.state().open.len()
     }
@@ -160,7 +160,7 @@ impl Proxy {
         let mut acceptor = self.acceptor.lock().unwrap_or_else(PoisonError::into_inner);
         self.shared.set_mode(mode);
         if acceptor.is_none() {
-            *acceptor = Some(wait::until("the proxy's port", || accept_on_again(self))?);
+            *acceptor = Some(wait::until("the proxy's port", || restart_acceptor(self))?);
         }
         Ok(())
     }
@@ -168,7 +168,7 @@ impl Proxy {
     fn stop_accepting(&self) {
         let mut acceptor = self.acceptor.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(acceptor) = acceptor.take() else { return };
-        // It waits for a connection, and looks at the mode when there is one.
+        // Wakes the acceptor, which checks the mode after each connection.
         let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
         let _ = acceptor.join();
     }
@@ -214,14 +214,14 @@ impl Shared {
     }
 }
 
-fn accept_on_again(proxy: &Proxy) -> Result<JoinHandle<()>, Failure> {
-    // Not final: a connection that is being closed may hold the port for a moment.
+fn restart_acceptor(proxy: &Proxy) -> Result<JoinHandle<()>, Failure> {
+    // Not fatal: a closing connection may still hold the port.
     accept_on(proxy.port, &proxy.shared).map_err(|failure| Failure::new(failure.to_string()))
 }
 
 fn accept_on(port: u16, shared: &Arc<Shared>) -> Result<JoinHandle<()>, Failure> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
-        .during("the proxy can't listen")
+        .during("the proxy can't listen on its port")
         .map_err(|failure| Failure::port_taken(failure.to_string()))?;
     let shared = Arc::clone(shared);
     Ok(thread::spawn(move || {
@@ -229,7 +229,7 @@ fn accept_on(port: u16, shared: &Arc<Shared>) -> Result<JoinHandle<()>, Failure>
             if shared.state().mode == Mode::Cut {
                 return;
             }
-            // One that was gone before it was accepted is nobody's concern.
+            // Ignore a client that disconnected before it was accepted.
             let Ok(client) = client else { continue };
             let shared = Arc::clone(&shared);
             thread::spawn(move || connection::serve(&shared, client));

@@ -8,11 +8,11 @@ use crate::launch::Launch;
 use crate::server::{Server, Signals};
 use crate::{Certificates, Failure, Package, ports};
 
-/// Whose server it is, and of which version.
+/// The vendor and version of a Redis server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Flavour {
-    /// What Debian has, with TLS.
+    /// Debian's Redis 7, with TLS.
     #[default]
     Redis7,
     /// Redis 6.2, without TLS.
@@ -22,7 +22,7 @@ pub enum Flavour {
 }
 
 impl Flavour {
-    /// What has to be installed for it.
+    /// Returns the package that contains the server.
     pub fn package(self) -> Package {
         match self {
             Self::Redis7 => Package::Redis,
@@ -48,68 +48,72 @@ pub(super) enum Role {
     #[default]
     Alone,
     ClusterNode,
-    /// The same program, which watches others.
+    /// The same program, as a monitor of other servers.
     Sentinel,
 }
 
 impl RedisBuilder {
-    /// Whose server it is.
+    /// Sets the vendor and version. Defaults to Redis 7.
     pub fn flavour(mut self, flavour: Flavour) -> Self {
         self.flavour = flavour;
         self
     }
 
-    /// A line of the configuration file, such as `("maxmemory", "10mb")`.
+    /// Adds a line to the configuration file, such as `("maxmemory", "10mb")`.
     ///
-    /// It comes after those of the harness, and so overrides them.
+    /// The line follows those of the harness, and so overrides them.
     pub fn config(mut self, name: &str, value: &str) -> Self {
         self.lines.push(format!("{name} {value}"));
         self
     }
 
-    /// Everything that was answered is on disk: `appendonly yes`, `appendfsync always`.
+    /// Writes each change to disk before the reply: `appendonly yes`, `appendfsync always`.
     pub fn append_only(self) -> Self {
         self.config("appendonly", "yes").config("appendfsync", "always")
     }
 
-    /// A password for the default user (`requirepass`), of letters and digits.
+    /// Sets the password of the default user (`requirepass`); letters and digits only.
     pub fn password(mut self, password: &str) -> Self {
         self.password = Some(password.to_owned());
         self
     }
 
-    /// A user of the access control list, such as `("app", "secret", "~kvolt:* +@all")`.
+    /// Adds a user to the access control list, such as `("app", "secret", "~kvolt:*
+    /// +@all")`.
     pub fn user(self, name: &str, password: &str, rules: &str) -> Self {
         self.config("user", &format!("{name} on >{password} {rules}"))
     }
 
-    /// Only TLS, with this certificate; the harness itself uses the Unix socket.
+    /// Accepts only TLS over TCP, with this certificate; the harness itself uses the Unix
+    /// socket.
     pub fn tls(mut self, certificates: &Certificates) -> Self {
         self.tls = Some(certificates.for_server(false));
         self
     }
 
-    /// Only TLS, and only for clients that show a certificate of the same authority.
+    /// Accepts only TLS over TCP, from clients with a certificate of the same authority.
     pub fn mutual_tls(mut self, certificates: &Certificates) -> Self {
         self.tls = Some(certificates.for_server(true));
         self
     }
 
-    /// Starts it and waits until it answers.
+    /// Starts the server and waits until it answers.
     ///
     /// # Panics
     ///
-    /// If it is not installed or does not come up; the end of its log says why.
+    /// Panics if the package is not installed or the server does not start; the message
+    /// contains the end of its log.
     #[track_caller]
     pub fn start(self) -> Redis {
         self.try_start().or_panic()
     }
 
-    /// The same, for whoever wants to know why it does not start.
+    /// Starts the server and waits until it answers.
     ///
     /// # Errors
     ///
-    /// If it is not installed or does not come up.
+    /// Returns an error if the package is not installed or the server does not start; the
+    /// message contains the end of its log.
     pub fn try_start(&self) -> Result<Redis, Failure> {
         let program = self.flavour.package().program("redis-server")?;
         ports::start_on_free(|port| {
@@ -169,15 +173,15 @@ impl RedisBuilder {
         Ok(lines.join("\n") + "\n")
     }
 
-    /// What every server that stores something has.
+    /// Configuration lines of every server that stores data.
     fn store(&self) -> Vec<String> {
         let mut lines = vec![
             "save \"\"".to_owned(),
-            // A replica is in step at once, and not after five seconds.
+            // Replicas synchronize immediately instead of after five seconds.
             "repl-diskless-sync-delay 0".to_owned(),
         ];
         if self.flavour != Flavour::Redis62 {
-            // Before 7.0 it was always on.
+            // Before Redis 7.0, this command was always enabled.
             lines.push("enable-debug-command yes".to_owned());
         }
         if let Some(password) = &self.password {
@@ -194,9 +198,9 @@ impl RedisBuilder {
         let mut lines = vec![
             "cluster-enabled yes".to_owned(),
             "cluster-node-timeout 2000".to_owned(),
-            // However long a replica was out of touch, it may take over.
+            // A replica may take over regardless of how long it was disconnected.
             "cluster-replica-validity-factor 0".to_owned(),
-            // A replica stays with its master, so that tests know where it is.
+            // Replicas stay with their master, so that tests know their location.
             "cluster-migration-barrier 100".to_owned(),
         ];
         if self.tls.is_some() {
@@ -206,7 +210,7 @@ impl RedisBuilder {
     }
 }
 
-/// A server that still reads its data answers `LOADING`.
+/// A server that is still loading its data answers `LOADING`.
 fn is_ready(control: &Control) -> Result<(), Failure> {
     control.cli(&["PING"]).map(drop)
 }

@@ -8,10 +8,10 @@ use super::{Redis, RedisBuilder, info_field};
 use crate::failure::OrPanic;
 use crate::{Failure, wait};
 
-/// A Redis Cluster: three masters, nodes 0 to 2, with a replica each, nodes 3 to 5.
+/// A Redis Cluster: three masters (nodes 0 to 2) with one replica each (nodes 3 to 5).
 ///
-/// Nodes go by their numbers, which they keep whatever becomes of them. A master
-/// that is gone for two seconds (`cluster-node-timeout`) is replaced.
+/// A node keeps its number for as long as the cluster lives. A master that is down for two
+/// seconds (`cluster-node-timeout`) is replaced.
 #[derive(Debug)]
 pub struct RedisCluster {
     nodes: Vec<Redis>,
@@ -23,22 +23,22 @@ const NODES: usize = 2 * MASTERS;
 const SLOTS: u16 = 16_384;
 
 impl RedisCluster {
-    /// Starts one of Debian's servers, and waits until all slots are served and all
-    /// replicas are in step.
+    /// Starts a cluster of Debian's servers, and waits until all slots are served and all
+    /// replicas are synchronized.
     ///
     /// # Panics
     ///
-    /// If the server is not installed or the cluster does not come up.
+    /// Panics if the package is not installed or the cluster does not start.
     #[track_caller]
     pub fn start() -> Self {
         Self::of(Redis::builder())
     }
 
-    /// The same, each node with these settings.
+    /// Starts a cluster with these settings for each node, and waits until it is ready.
     ///
     /// # Panics
     ///
-    /// If the server is not installed or the cluster does not come up.
+    /// Panics if the package is not installed or the cluster does not start.
     #[track_caller]
     pub fn of(node: RedisBuilder) -> Self {
         Self::try_of(node).or_panic()
@@ -54,35 +54,35 @@ impl RedisCluster {
             let master = cluster.nodes[replica - MASTERS].try_cli(&["CLUSTER", "MYID"])?;
             cluster.nodes[replica].try_cli(&["CLUSTER", "REPLICATE", &master])?;
         }
-        cluster.wait_for("a cluster", Self::is_whole)?;
+        cluster.wait_for("a cluster", Self::is_complete)?;
         Ok(cluster)
     }
 
-    /// Its nodes, each with all that a single server offers.
+    /// Returns the nodes; each supports all methods of a single server.
     pub fn nodes(&self) -> &[Redis] {
         &self.nodes
     }
 
-    /// The URLs of all nodes.
+    /// Returns the URLs of all nodes.
     pub fn urls(&self) -> Vec<String> {
         self.nodes.iter().map(Redis::url).collect()
     }
 
-    /// Runs a command on one node; it is refused where another one serves the key.
+    /// Runs a command on one node. The node rejects it if another node serves the key.
     ///
     /// # Panics
     ///
-    /// If the node refuses it, or can't be reached.
+    /// Panics if the node rejects the command or can't be reached.
     #[track_caller]
     pub fn cli_on(&self, node: usize, args: &[&str]) -> String {
         self.nodes[node].cli(args)
     }
 
-    /// The nodes that serve slots, as those that run see it.
+    /// Returns the nodes that serve slots, as seen by the running nodes.
     ///
     /// # Panics
     ///
-    /// If no node runs.
+    /// Panics if no node runs.
     #[track_caller]
     pub fn masters(&self) -> Vec<usize> {
         let view = self.view().or_panic();
@@ -92,11 +92,11 @@ impl RedisCluster {
         masters
     }
 
-    /// The node that replicates a master, where one does.
+    /// Returns the replica of a master, if it has one.
     ///
     /// # Panics
     ///
-    /// If no node runs.
+    /// Panics if no node runs.
     #[track_caller]
     pub fn replica_of(&self, master: usize) -> Option<usize> {
         let view = self.view().or_panic();
@@ -105,22 +105,22 @@ impl RedisCluster {
         self.node_at(replica.port)
     }
 
-    /// The slot of a key.
+    /// Returns the slot of a key.
     ///
     /// # Panics
     ///
-    /// If no node runs.
+    /// Panics if no node runs.
     #[track_caller]
     pub fn slot(&self, key: &str) -> u16 {
         let slot = self.on_any(&["CLUSTER", "KEYSLOT", key]).or_panic();
         slot.parse().unwrap_or_else(|_| panic!("the slot of a key is `{slot}`"))
     }
 
-    /// The node that serves a key.
+    /// Returns the node that serves a key.
     ///
     /// # Panics
     ///
-    /// If none does.
+    /// Panics if no node serves it.
     #[track_caller]
     pub fn owner(&self, key: &str) -> usize {
         let slot = self.slot(key);
@@ -130,11 +130,11 @@ impl RedisCluster {
         }
     }
 
-    /// Kills a master and waits until its replica has taken over; returns which one.
+    /// Kills a master and waits until its replica has taken over; returns the new master.
     ///
     /// # Panics
     ///
-    /// If that does not happen; it can't where the replica is down.
+    /// Panics if no replica takes over, for example because it is down.
     #[track_caller]
     pub fn fail_over(&self, master: usize) -> usize {
         let Some(replica) = self.replica_of(master) else {
@@ -145,11 +145,11 @@ impl RedisCluster {
         replica
     }
 
-    /// Waits until others serve what a node served that was killed or paused.
+    /// Waits until other nodes serve the slots of a killed or paused node.
     ///
     /// # Panics
     ///
-    /// If that does not happen.
+    /// Panics if the node is not replaced in time.
     #[track_caller]
     pub fn wait_until_replaced(&self, master: usize) {
         let port = self.nodes[master].port();
@@ -162,55 +162,55 @@ impl RedisCluster {
             }
         };
         self.wait_for("a failover", is_replaced).or_panic();
-        self.note_election();
+        self.record_election();
     }
 
-    /// Makes a replica change places with its master, losing nothing; within four
-    /// seconds of another failover it waits first.
+    /// Swaps a replica with its master without data loss. Within four seconds of another
+    /// failover, waits first.
     ///
     /// # Panics
     ///
-    /// If that does not happen.
+    /// Panics if the replica is not promoted in time.
     #[track_caller]
     pub fn promote(&self, replica: usize) {
         self.wait_after_election(replica);
         self.nodes[replica].cli(&["CLUSTER", "FAILOVER"]);
         let is_promoted = |cluster: &Self| match cluster.masters_contain(replica)? {
-            true => cluster.is_whole(),
+            true => cluster.is_complete(),
             false => Err(Failure::new(format!("node {replica} is not promoted"))),
         };
         self.wait_for("a promotion", is_promoted).or_panic();
-        self.note_election();
+        self.record_election();
     }
 
-    /// Starts a node again and waits until the cluster is whole.
+    /// Restarts a node and waits until the cluster is complete.
     ///
     /// # Panics
     ///
-    /// If that does not happen.
+    /// Panics if the cluster is not complete in time.
     #[track_caller]
     pub fn restart(&self, node: usize) {
         self.nodes[node].restart();
         self.wait_until_whole();
     }
 
-    /// Waits until the nodes that run agree on who serves what, all slots are
-    /// served, and the replicas that run are in step.
+    /// Waits until the running nodes agree on the owner of every slot, all slots are
+    /// served, and the running replicas are synchronized.
     ///
     /// # Panics
     ///
-    /// If that does not happen.
+    /// Panics if the cluster is not complete in time.
     #[track_caller]
     pub fn wait_until_whole(&self) {
-        self.wait_for("a whole cluster", Self::is_whole).or_panic();
+        self.wait_for("a complete cluster", Self::is_complete).or_panic();
     }
 
-    /// Begins to move a slot: from now on its master answers `ASK` for keys that it
-    /// does not have.
+    /// Begins to move a slot: from now on its master answers `ASK` for keys that it does
+    /// not have.
     ///
     /// # Panics
     ///
-    /// If a node refuses it.
+    /// Panics if a node rejects the command.
     #[track_caller]
     pub fn begin_move(&self, slot: u16, to: usize) {
         let from = self.server_of(slot);
@@ -219,12 +219,12 @@ impl RedisCluster {
         self.nodes[from].cli(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to_id]);
     }
 
-    /// Moves what is in the slot and then the slot: whoever asks its former master
-    /// is answered `MOVED`.
+    /// Moves the keys of the slot, and then the slot itself: its previous master now
+    /// answers `MOVED`.
     ///
     /// # Panics
     ///
-    /// If a node refuses it.
+    /// Panics if a node rejects the command.
     #[track_caller]
     pub fn finish_move(&self, slot: u16, to: usize) {
         let from = self.server_of(slot);
@@ -244,7 +244,7 @@ impl RedisCluster {
             migrate.extend(keys);
             self.nodes[from].cli(&migrate);
         }
-        // The new master first: until it knows, the old one would send clients in a circle.
+        // The new master first: otherwise the old one would redirect clients in a circle.
         for node in [to, from].into_iter().chain(self.masters()) {
             self.nodes[node].cli(&["CLUSTER", "SETSLOT", &number, "NODE", &to_id]);
         }
@@ -258,7 +258,7 @@ impl RedisCluster {
         let share = usize::from(SLOTS).div_ceil(MASTERS);
         let all: Vec<String> = (0..SLOTS).map(|slot| slot.to_string()).collect();
         for (node, slots) in self.nodes.iter().zip(all.chunks(share)) {
-            // One by one, since Redis 6.2 knows no ranges.
+            // One slot per argument, since Redis 6.2 does not support ranges.
             let mut command = vec!["CLUSTER", "ADDSLOTS"];
             command.extend(slots.iter().map(String::as_str));
             node.try_cli(&command)?;
@@ -266,7 +266,7 @@ impl RedisCluster {
         Ok(())
     }
 
-    /// Each to each, which is quicker than waiting for the gossip.
+    /// Introduces every node to every other, which is faster than waiting for the gossip.
     fn introduce(&self) -> Result<(), Failure> {
         for (at, node) in self.nodes.iter().enumerate() {
             for other in &self.nodes[at + 1..] {
@@ -277,7 +277,7 @@ impl RedisCluster {
         self.wait_for("an introduction", |cluster| cluster.agreed_view().map(drop))
     }
 
-    fn is_whole(&self) -> Result<(), Failure> {
+    fn is_complete(&self) -> Result<(), Failure> {
         let view = self.agreed_view()?;
         let served: usize = view.iter().flat_map(|line| &line.slots).map(count).sum();
         if served != usize::from(SLOTS) {
@@ -286,20 +286,20 @@ impl RedisCluster {
         for (at, node) in self.running() {
             let state = node.try_cli(&["CLUSTER", "INFO"])?;
             if info_field(&state, "cluster_state") != "ok" {
-                return Err(Failure::new(format!("node {at} says:\n{state}")));
+                return Err(Failure::new(format!("node {at} reports:\n{state}")));
             }
             let replication = node.try_cli(&["INFO", "replication"])?;
             let is_replica = info_field(&replication, "role") == "slave";
             let is_listed = view.iter().any(|l| l.port == node.port() && l.master.is_some());
             let is_in_step = info_field(&replication, "master_link_status") == "up";
             if is_replica != is_listed || is_replica && !is_in_step {
-                return Err(Failure::new(format!("node {at} says:\n{replication}")));
+                return Err(Failure::new(format!("node {at} reports:\n{replication}")));
             }
         }
         Ok(())
     }
 
-    /// What all nodes that run say alike about each other.
+    /// Returns the cluster view on which all running nodes agree.
     fn agreed_view(&self) -> Result<Vec<NodeLine>, Failure> {
         let running: Vec<u16> = self.running().map(|(_, node)| node.port()).collect();
         let mut agreed: Option<Vec<NodeLine>> = None;
@@ -310,11 +310,14 @@ impl RedisCluster {
             }
             for line in &mut view {
                 let runs = running.contains(&line.port);
-                if runs && !line.is_well {
-                    return Err(Failure::new(format!("node {at} finds {} failing", line.port)));
+                if runs && !line.is_healthy {
+                    return Err(Failure::new(format!(
+                        "node {at} reports {} as failing",
+                        line.port
+                    )));
                 }
-                // How far they are with one that is down is not of interest.
-                line.is_well = runs;
+                // The nodes' state for a node that is down may differ.
+                line.is_healthy = runs;
             }
             match &agreed {
                 Some(other) if *other != view => {
@@ -325,18 +328,18 @@ impl RedisCluster {
                 _ => agreed = Some(view),
             }
         }
-        agreed.ok_or_else(|| Failure::last("no node runs"))
+        agreed.ok_or_else(|| Failure::fatal("no node runs"))
     }
 
-    fn note_election(&self) {
+    fn record_election(&self) {
         *self.last_election.lock().unwrap_or_else(PoisonError::into_inner) = Some(wait::now());
     }
 
-    /// Waits until nobody can win an election with the votes of the one before.
+    /// Waits until no node can win an election with the votes of the previous one.
     ///
-    /// Redis counts them for twice the node timeout. Who is promoted, demoted and
-    /// promoted again in that time holds no new election, its epoch stays that of
-    /// the first, and the nodes disagree for as long as its rival is down.
+    /// Redis counts votes for twice the node timeout. A node that is promoted, demoted and
+    /// promoted again in that time holds no new election and keeps the epoch of the first,
+    /// and the nodes disagree for as long as its rival is down.
     #[track_caller]
     fn wait_after_election(&self, node: usize) {
         let last = *self.last_election.lock().unwrap_or_else(PoisonError::into_inner);
@@ -357,7 +360,7 @@ impl RedisCluster {
     }
 
     fn on_any(&self, args: &[&str]) -> Result<String, Failure> {
-        let (_, node) = self.running().next().ok_or_else(|| Failure::last("no node runs"))?;
+        let (_, node) = self.running().next().ok_or_else(|| Failure::fatal("no node runs"))?;
         node.try_cli(args)
     }
 

@@ -1,23 +1,24 @@
-//! What one node of a cluster says about all of them.
+//! One node's view of the cluster.
 
 use crate::Failure;
 
-/// A line of `CLUSTER NODES`.
+/// A line of the reply to `CLUSTER NODES`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct NodeLine {
     pub(super) port: u16,
     pub(super) id: String,
-    /// The id of its master, where it is a replica.
+    /// The id of its master, if it is a replica.
     pub(super) master: Option<String>,
-    /// First and last of the slots that it serves.
+    /// Ranges of slots that it serves (first, last).
     pub(super) slots: Vec<(u16, u16)>,
-    /// Neither failing nor still being introduced.
-    pub(super) is_well: bool,
+    /// Neither failing nor in the handshake.
+    pub(super) is_healthy: bool,
 }
 
-/// Sorted, so that the views of two nodes that agree are equal.
+/// Parses and sorts the lines, so that the views of two agreeing nodes are equal.
 pub(super) fn parse(text: &str) -> Result<Vec<NodeLine>, Failure> {
-    let malformed = |line: &str| Failure::last(format!("CLUSTER NODES says `{line}`"));
+    let malformed =
+        |line: &str| Failure::fatal(format!("malformed line in CLUSTER NODES: `{line}`"));
     let mut lines: Vec<NodeLine> = text
         .lines()
         .map(|line| parse_line(line).ok_or_else(|| malformed(line)))
@@ -35,10 +36,10 @@ fn parse_line(line: &str) -> Option<NodeLine> {
     let flags: Vec<&str> = words.next()?.split(',').collect();
     let master = words.next().filter(|word| *word != "-").map(str::to_owned);
     let sick = ["fail", "fail?", "handshake", "noaddr"];
-    let is_well = !flags.iter().any(|flag| sick.contains(flag));
-    // A slot in brackets is being moved, and is listed without them where it still is.
+    let is_healthy = !flags.iter().any(|flag| sick.contains(flag));
+    // A slot in brackets is being moved; its current owner also lists it without brackets.
     let slots = words.skip(4).filter(|word| !word.starts_with('[')).map(slots);
-    Some(NodeLine { port, id, master, slots: slots.collect::<Option<_>>()?, is_well })
+    Some(NodeLine { port, id, master, slots: slots.collect::<Option<_>>()?, is_healthy })
 }
 
 fn slots(range: &str) -> Option<(u16, u16)> {
@@ -51,16 +52,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_view_is_read_whatever_the_state_of_its_nodes() {
+    fn cluster_view_parses_every_node_state() {
         let text = "\
             b2 127.0.0.1:7002@17002 slave,fail? a1 1 2 3 connected\n\
             a1 127.0.0.1:7001@17001,host myself,master - 0 0 1 connected 0-5 7 [9->-b2]\n";
-        let [master, replica] = &parse(text).expect("it is well formed")[..] else {
-            panic!("there are two");
+        let [master, replica] = &parse(text).expect("the text is well formed")[..] else {
+            panic!("expected two nodes");
         };
-        assert_eq!((master.port, master.is_well, &master.master), (7001, true, &None));
+        assert_eq!((master.port, master.is_healthy, &master.master), (7001, true, &None));
         assert_eq!(master.slots, [(0, 5), (7, 7)]);
-        assert_eq!((replica.is_well, replica.master.as_deref()), (false, Some("a1")));
+        assert_eq!((replica.is_healthy, replica.master.as_deref()), (false, Some("a1")));
         assert!(parse("nonsense").is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! Redis: one server, a cluster, sentinels.
+//! Redis servers: a single server, a cluster, and sentinels.
 
 mod builder;
 mod cluster;
@@ -21,11 +21,10 @@ use crate::failure::OrPanic;
 use crate::{Failure, Server};
 use resp::Connection;
 
-/// A Redis server of its own.
+/// A dedicated Redis server.
 ///
-/// What the harness asks goes over a Unix socket and as a user of its own, so
-/// that passwords, TLS or a proxy are nothing to it. [`Server`]'s methods are
-/// this type's too.
+/// The harness connects over a Unix socket with its own user, so passwords, TLS and proxies
+/// do not affect it. All methods of [`Server`] are available through `Deref`.
 #[derive(Debug)]
 pub struct Redis {
     server: Server,
@@ -35,7 +34,7 @@ pub struct Redis {
     flavour: Flavour,
 }
 
-/// How the harness speaks to a server.
+/// Connection of the harness to a server.
 #[derive(Debug, Clone)]
 struct Control {
     socket: PathBuf,
@@ -43,27 +42,28 @@ struct Control {
 }
 
 impl Redis {
-    /// Debian's server, with nothing kept on disk.
+    /// Starts Debian's server without persistence.
     ///
     /// # Panics
     ///
-    /// If it is not installed or does not come up.
+    /// Panics if the package is not installed or the server does not start.
     #[track_caller]
     pub fn start() -> Self {
         Self::builder().start()
     }
 
-    /// One with settings.
+    /// Returns a builder with default settings.
     pub fn builder() -> RedisBuilder {
         RedisBuilder::default()
     }
 
-    /// Whose server it is.
+    /// Returns the vendor and version.
     pub fn flavour(&self) -> Flavour {
         self.flavour
     }
 
-    /// `redis://127.0.0.1:PORT`, with the password if there is one, and `rediss://` with TLS.
+    /// Returns `redis://127.0.0.1:PORT`, with the password if one is set, and with
+    /// `rediss://` if TLS is on.
     pub fn url(&self) -> String {
         match &self.password {
             Some(password) => self.url_as("", password),
@@ -71,65 +71,65 @@ impl Redis {
         }
     }
 
-    /// The same for a user of the access control list.
+    /// Returns the URL with the name and password of a user of the access control list.
     pub fn url_as(&self, user: &str, password: &str) -> String {
         format!("{}://{user}:{password}@127.0.0.1:{}", self.scheme(), self.port())
     }
 
-    /// `unix:///…`, for the socket that every server here has too.
+    /// Returns `unix:///…`, the URL of the Unix socket that every server also has.
     pub fn unix_url(&self) -> String {
         format!("unix://{}", self.socket().display())
     }
 
-    /// The path of that socket.
+    /// Returns the path of the Unix socket.
     pub fn socket(&self) -> &Path {
         &self.control.socket
     }
 
-    /// Runs a command and returns the reply as redis-cli prints it to a pipe:
-    /// a list is a line for each element, and nil is empty.
+    /// Runs a command and returns the reply as redis-cli prints it to a pipe: one line per
+    /// list element, and an empty text for nil.
     ///
     /// # Panics
     ///
-    /// If the server refuses the command, or can't be reached.
+    /// Panics if the server rejects the command or can't be reached.
     #[track_caller]
     pub fn cli(&self, args: &[&str]) -> String {
         self.try_cli(args).or_panic()
     }
 
-    /// The same, for what may be refused.
+    /// Runs a command and returns the reply as redis-cli prints it to a pipe.
     ///
     /// # Errors
     ///
-    /// What the server says, or that it can't be reached.
+    /// Returns an error if the server rejects the command or can't be reached.
     pub fn try_cli(&self, args: &[&str]) -> Result<String, Failure> {
         self.command(args).map(|reply| reply.to_string())
     }
 
-    /// Runs a command of bytes and returns the reply as it is.
+    /// Runs a command of bytes and returns the parsed reply.
     ///
     /// # Errors
     ///
-    /// What the server says, or that it can't be reached.
+    /// Returns an error if the server rejects the command or can't be reached.
     pub fn command<A: AsRef<[u8]>>(&self, args: &[A]) -> Result<Reply, Failure> {
         self.control.connect()?.command(args)
     }
 
-    /// One field of `INFO`, such as `used_memory`; empty where there is none.
+    /// Returns a field of `INFO`, such as `used_memory`; empty if the field is missing.
     ///
     /// # Panics
     ///
-    /// If the server can't be reached.
+    /// Panics if the server can't be reached.
     #[track_caller]
     pub fn info(&self, field: &str) -> String {
         info_field(&self.cli(&["INFO", "everything"]), field)
     }
 
-    /// Writes down every command that the server executes from now on.
+    /// Records every command that the server executes from now on.
     ///
     /// # Panics
     ///
-    /// If the server can't be reached.
+    /// Panics if the server can't be reached.
     #[track_caller]
     pub fn monitor(&self) -> Monitor {
         Monitor::start(self.control.clone()).or_panic()
@@ -161,7 +161,7 @@ impl Control {
         Ok(self.connect()?.command(args)?.to_string())
     }
 
-    /// The line of the configuration that makes the harness' user.
+    /// Returns the configuration line that creates the harness's user.
     fn config(&self) -> String {
         format!("user {} on >{} ~* &* +@all", Self::USER, self.password)
     }

@@ -9,7 +9,8 @@ use super::resp::Connection;
 use crate::failure::OrPanic;
 use crate::{Failure, ports, wait};
 
-/// The commands that a server executes, from [`Redis::monitor`](super::Redis::monitor) on.
+/// The commands that a server executes, recorded since
+/// [`Redis::monitor`](super::Redis::monitor).
 pub struct Monitor {
     control: Control,
     lines: Arc<Mutex<Vec<String>>>,
@@ -29,12 +30,12 @@ impl Monitor {
         Ok(Self { control, lines, socket, reader })
     }
 
-    /// All that was executed up to now, as `MONITOR` prints it, without what came
-    /// over the server's Unix socket: that is how the harness itself asks.
+    /// Returns the commands executed so far, as `MONITOR` prints them. Excludes commands
+    /// received over the Unix socket, which the harness itself uses.
     ///
     /// # Panics
     ///
-    /// If the server can't be reached.
+    /// Panics if the server can't be reached.
     #[track_caller]
     pub fn lines(&self) -> Vec<String> {
         self.catch_up().or_panic();
@@ -43,30 +44,30 @@ impl Monitor {
         lines.iter().filter(|line| !is_own(line)).cloned().collect()
     }
 
-    /// How many of the lines contain this, with upper and lower case the same.
+    /// Returns how many of the lines contain this text, ignoring case.
     ///
     /// # Panics
     ///
-    /// If the server can't be reached.
+    /// Panics if the server can't be reached.
     #[track_caller]
     pub fn count(&self, part: &str) -> usize {
         let part = part.to_lowercase();
         self.lines().iter().filter(|line| line.to_lowercase().contains(&part)).count()
     }
 
-    /// Forgets what was executed up to now.
+    /// Discards the commands recorded so far.
     ///
     /// # Panics
     ///
-    /// If the server can't be reached.
+    /// Panics if the server can't be reached.
     #[track_caller]
     pub fn clear(&self) {
         self.catch_up().or_panic();
         self.lines.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// Waits until everything that was executed before has arrived here: a command
-    /// of its own comes after it.
+    /// Waits until all commands executed so far were received: executes a marker command
+    /// and waits for it.
     fn catch_up(&self) -> Result<(), Failure> {
         let mark = format!("monitored up to {:016x}", ports::random());
         self.control.cli(&["ECHO", &mark])?;
@@ -74,14 +75,15 @@ impl Monitor {
             let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
             match lines.iter().any(|line| line.contains(&mark)) {
                 true => Ok(()),
-                false => Err(Failure::new("it does not say what was executed")),
+                false => Err(Failure::new("MONITOR did not report the marker command")),
             }
         })
     }
 }
 
 impl Control {
-    /// What a line of `MONITOR` contains whose command came over the socket: `[0 unix:/path]`.
+    /// Returns the part of a `MONITOR` line that marks a command received over the socket:
+    /// `[0 unix:/path]`.
     fn mark(&self) -> String {
         format!(" unix:{}]", self.socket.display())
     }

@@ -1,22 +1,22 @@
 use std::fmt;
 
-/// What Redis answered, unless it was an error.
+/// A reply of Redis other than an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
-    /// A word, such as `OK`.
+    /// A simple string, such as `OK`.
     Status(String),
-    /// A number.
+    /// An integer.
     Integer(i64),
-    /// A value.
+    /// A bulk string.
     Bytes(Vec<u8>),
-    /// Nothing.
+    /// Nil.
     Nil,
     /// A list of replies.
     List(Vec<Reply>),
 }
 
 impl Reply {
-    /// The number, if it is one.
+    /// Returns the number, if the reply is an integer.
     pub fn integer(&self) -> Option<i64> {
         match self {
             Self::Integer(number) => Some(*number),
@@ -24,7 +24,7 @@ impl Reply {
         }
     }
 
-    /// The value, if it is one.
+    /// Returns the value, if the reply is a bulk string.
     pub fn bytes(&self) -> Option<&[u8]> {
         match self {
             Self::Bytes(bytes) => Some(bytes),
@@ -32,7 +32,7 @@ impl Reply {
         }
     }
 
-    /// The elements, if it is a list.
+    /// Returns the elements, if the reply is a list.
     pub fn list(&self) -> Option<&[Self]> {
         match self {
             Self::List(list) => Some(list),
@@ -41,7 +41,8 @@ impl Reply {
     }
 }
 
-/// As redis-cli prints it to a pipe; what is no UTF-8 becomes replacement characters.
+/// The format of redis-cli when it prints to a pipe; invalid UTF-8 becomes replacement
+/// characters.
 impl fmt::Display for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

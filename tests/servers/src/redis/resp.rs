@@ -1,6 +1,6 @@
-//! The little of Redis' protocol (RESP 2) that a harness needs.
+//! A minimal client for the Redis protocol (RESP 2).
 //!
-//! Not a client from a library: the tests are about such libraries.
+//! Not a client library: the tests test such libraries.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -18,8 +18,8 @@ impl Connection {
     pub(super) fn open(socket: &Path) -> Result<Self, Failure> {
         let what = format_args!("{} can't be reached", socket.display());
         let stream = UnixStream::connect(socket).during(what)?;
-        // A paused server lets us connect and never answers.
-        stream.set_read_timeout(Some(wait::PATIENCE)).during("the time limit can't be set")?;
+        // A paused server accepts the connection but never answers.
+        stream.set_read_timeout(Some(wait::TIMEOUT)).during("the read timeout can't be set")?;
         Ok(Self { stream: BufReader::new(stream) })
     }
 
@@ -27,7 +27,7 @@ impl Connection {
         self.send(args)?;
         let name =
             args.first().map(|arg| String::from_utf8_lossy(arg.as_ref())).unwrap_or_default();
-        self.read()?.map_err(|error| Failure::new(format!("Redis refuses {name}: {error}")))
+        self.read()?.map_err(|error| Failure::new(format!("Redis rejected {name}: {error}")))
     }
 
     fn send<A: AsRef<[u8]>>(&mut self, args: &[A]) -> Result<(), Failure> {
@@ -38,10 +38,10 @@ impl Connection {
             bytes.extend_from_slice(arg);
             bytes.extend_from_slice(b"\r\n");
         }
-        self.stream.get_mut().write_all(&bytes).during("Redis does not take a command")
+        self.stream.get_mut().write_all(&bytes).during("the command could not be sent to Redis")
     }
 
-    /// The next reply, or the error that the server replied.
+    /// Reads the next reply, or the error reply of the server.
     pub(super) fn read(&mut self) -> Result<Result<Reply, String>, Failure> {
         let line = self.line()?;
         let (kind, rest) = line.split_at_checked(1).ok_or_else(|| malformed(&line))?;
@@ -66,7 +66,7 @@ impl Connection {
     fn list(&mut self, length: usize) -> Result<Vec<Reply>, Failure> {
         let element = |_| match self.read()? {
             Ok(reply) => Ok(reply),
-            // As in the reply of EXEC.
+            // An error inside a list, for example in the reply to EXEC.
             Err(error) => Ok(Reply::Status(error)),
         };
         (0..length).map(element).collect()
@@ -74,31 +74,31 @@ impl Connection {
 
     fn bytes(&mut self, length: usize) -> Result<Vec<u8>, Failure> {
         let mut bytes = vec![0; length + 2];
-        self.stream.read_exact(&mut bytes).during("Redis does not answer")?;
+        self.stream.read_exact(&mut bytes).during("Redis did not answer")?;
         bytes.truncate(length);
         Ok(bytes)
     }
 
     fn line(&mut self) -> Result<String, Failure> {
         let mut line = Vec::new();
-        self.stream.read_until(b'\n', &mut line).during("Redis does not answer")?;
+        self.stream.read_until(b'\n', &mut line).during("Redis did not answer")?;
         match line.strip_suffix(b"\r\n") {
             Some(line) => Ok(String::from_utf8_lossy(line).into_owned()),
             None => Err(Failure::new("Redis closed the connection")),
         }
     }
 
-    /// The socket itself, to end the connection from another thread.
+    /// Returns the socket, so that another thread can close the connection.
     pub(super) fn socket(&self) -> Result<UnixStream, Failure> {
         self.stream.get_ref().try_clone().during("a socket can't be shared")
     }
 
-    /// Waits for replies without limit.
+    /// Removes the read timeout.
     pub(super) fn wait_forever(&self) -> Result<(), Failure> {
-        self.stream.get_ref().set_read_timeout(None).during("the time limit can't be set")
+        self.stream.get_ref().set_read_timeout(None).during("the read timeout can't be set")
     }
 }
 
 fn malformed(line: &str) -> Failure {
-    Failure::last(format!("Redis answered `{line}`"))
+    Failure::fatal(format!("Redis answered `{line}`"))
 }

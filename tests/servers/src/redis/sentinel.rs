@@ -3,11 +3,11 @@ use super::{Redis, RedisBuilder, info_field};
 use crate::failure::OrPanic;
 use crate::{Failure, wait};
 
-/// One Redis with two replicas, watched by three sentinels of which two decide.
+/// A Redis master with two replicas, monitored by three sentinels with a quorum of two.
 ///
-/// A master that is gone for two seconds is replaced. With less, a busy machine is
-/// enough for a failover that no test asked for; who needs it tells each of the
-/// [`sentinels`](Self::sentinels) `SENTINEL SET kvolt down-after-milliseconds 500`.
+/// A master that is down for two seconds is replaced. A shorter time could cause unwanted
+/// failovers on a busy machine. A test that needs one sends `SENTINEL SET kvolt
+/// down-after-milliseconds 500` to each of the [`sentinels`](Self::sentinels).
 #[derive(Debug)]
 pub struct RedisSentinel {
     stores: Vec<Redis>,
@@ -18,26 +18,27 @@ const MASTER_NAME: &str = "kvolt";
 const STORES: usize = 3;
 const SENTINELS: usize = 3;
 
-/// What the tests of Redis itself do, too.
-const QUICKER: [&str; 8] =
+/// Shorter intervals, as in Redis's own tests.
+const SHORT_INTERVALS: [&str; 8] =
     ["SENTINEL", "DEBUG", "INFO-PERIOD", "500", "PUBLISH-PERIOD", "500", "ASK-PERIOD", "200"];
 
 impl RedisSentinel {
-    /// Starts one of Debian's servers, and waits until everybody knows everybody.
+    /// Starts Debian's servers, and waits until all servers and sentinels know each other.
     ///
     /// # Panics
     ///
-    /// If the server is not installed or they do not come up.
+    /// Panics if the package is not installed or the servers do not start.
     #[track_caller]
     pub fn start() -> Self {
         Self::of(Redis::builder())
     }
 
-    /// The same, the master and the replicas with these settings; TLS is not among them.
+    /// Starts the servers with these settings for the master and the replicas. TLS is not
+    /// supported.
     ///
     /// # Panics
     ///
-    /// If the server is not installed or they do not come up.
+    /// Panics if the package is not installed or the servers do not start.
     #[track_caller]
     pub fn of(store: RedisBuilder) -> Self {
         Self::try_of(&store).or_panic()
@@ -45,7 +46,7 @@ impl RedisSentinel {
 
     fn try_of(store: &RedisBuilder) -> Result<Self, Failure> {
         if store.tls.is_some() {
-            return Err(Failure::last("sentinels with TLS are not supported here"));
+            return Err(Failure::fatal("sentinels with TLS are not supported here"));
         }
         let master = store.try_start()?;
         let port = master.port();
@@ -59,7 +60,7 @@ impl RedisSentinel {
             .role(Role::Sentinel)
             .config("sentinel", &format!("monitor {MASTER_NAME} 127.0.0.1 {port} 2"))
             .config("sentinel", &format!("down-after-milliseconds {MASTER_NAME} 2000"))
-            // It also keeps a second failover from beginning for twice this time.
+            // Also blocks a second failover for twice this time.
             .config("sentinel", &format!("failover-timeout {MASTER_NAME} 3000"))
             .config("sentinel", &format!("parallel-syncs {MASTER_NAME} 2"));
         if let Some(password) = &store.password {
@@ -68,64 +69,64 @@ impl RedisSentinel {
         let sentinels: Vec<Redis> =
             (0..SENTINELS).map(|_| sentinel.try_start()).collect::<Result<_, _>>()?;
         for sentinel in &sentinels {
-            // What a sentinel does every two or ten seconds, it does more often. Redis 6.2
-            // can't, and is slower.
-            let _ = sentinel.try_cli(&QUICKER);
+            // Shortens the sentinels' intervals of two and ten seconds. Redis 6.2 does not
+            // support this and is slower.
+            let _ = sentinel.try_cli(&SHORT_INTERVALS);
         }
         let started = Self { stores, sentinels };
-        wait::until("sentinels", || started.is_whole())?;
+        wait::until("sentinels", || started.is_complete())?;
         Ok(started)
     }
 
-    /// The name that clients ask the sentinels for.
+    /// Returns the service name of the master, as clients pass it to the sentinels.
     pub fn master_name(&self) -> &'static str {
         MASTER_NAME
     }
 
-    /// Where the sentinels listen, as `127.0.0.1:PORT`.
+    /// Returns the addresses of the sentinels, as `127.0.0.1:PORT`.
     pub fn sentinel_addresses(&self) -> Vec<String> {
         self.sentinels.iter().map(|sentinel| format!("127.0.0.1:{}", sentinel.port())).collect()
     }
 
-    /// The sentinels, to stop or pause some.
+    /// Returns the sentinels, for example to stop or pause one.
     pub fn sentinels(&self) -> &[Redis] {
         &self.sentinels
     }
 
-    /// The servers that store something; the first was the master at the beginning.
+    /// Returns the data servers; the first one is the initial master.
     pub fn stores(&self) -> &[Redis] {
         &self.stores
     }
 
-    /// Which store the sentinels call the master.
+    /// Returns the index of the store that the sentinels consider the master.
     ///
     /// # Panics
     ///
-    /// If none of them runs.
+    /// Panics if no sentinel runs.
     #[track_caller]
     pub fn master(&self) -> usize {
         self.agreed_master().or_panic()
     }
 
-    /// Makes the sentinels promote a replica while the master runs; returns which one.
+    /// Makes the sentinels promote a replica while the master runs; returns the new master.
     ///
     /// # Panics
     ///
-    /// If that does not happen.
+    /// Panics if no replica is promoted in time.
     #[track_caller]
     pub fn fail_over(&self) -> usize {
         let former = self.master();
-        // One that was promoted just now is not ready for the next time at once.
+        // A sentinel rejects a failover shortly after the previous one.
         wait::until("a failover", || self.on_any(&["SENTINEL", "FAILOVER", MASTER_NAME]))
             .or_panic();
         self.wait_until_replaced(former)
     }
 
-    /// Kills the master and waits until a replica is promoted; returns which one.
+    /// Kills the master and waits until a replica is promoted; returns the new master.
     ///
     /// # Panics
     ///
-    /// If that does not happen.
+    /// Panics if no replica is promoted in time.
     #[track_caller]
     pub fn kill_master(&self) -> usize {
         let former = self.master();
@@ -133,33 +134,33 @@ impl RedisSentinel {
         self.wait_until_replaced(former)
     }
 
-    /// Waits until another store is the master and the rest that runs follows it, as
-    /// after the former one was killed or paused; returns which one.
+    /// Waits until another store is the master and all other running stores replicate it,
+    /// for example after the previous master was killed or paused; returns the new master.
     ///
     /// # Panics
     ///
-    /// If that does not happen.
+    /// Panics if the master is not replaced in time.
     #[track_caller]
     pub fn wait_until_replaced(&self, former: usize) -> usize {
         wait::until("a promotion", || match self.agreed_master()? {
-            master if master == former => Err(Failure::new("the master is the same")),
+            master if master == former => Err(Failure::new("the master has not changed")),
             master => self.is_in_step(master).map(|()| master),
         })
         .or_panic()
     }
 
-    /// Waits until all sentinels that run agree, and all stores that run follow the
-    /// master: one that was restarted takes some ten seconds.
+    /// Waits until all running sentinels agree, and all running stores replicate the
+    /// master. After a restart this takes some ten seconds.
     ///
     /// # Panics
     ///
-    /// If that does not happen.
+    /// Panics if this does not happen in time.
     #[track_caller]
     pub fn wait_until_whole(&self) {
-        wait::until("sentinels", || self.is_whole()).or_panic();
+        wait::until("sentinels", || self.is_complete()).or_panic();
     }
 
-    fn is_whole(&self) -> Result<(), Failure> {
+    fn is_complete(&self) -> Result<(), Failure> {
         self.is_in_step(self.agreed_master()?)?;
         let running = self.stores.iter().filter(|store| store.is_running()).count();
         for sentinel in self.running_sentinels() {
@@ -176,26 +177,26 @@ impl RedisSentinel {
         Ok(())
     }
 
-    /// Whether every store that runs is the master, or follows it.
+    /// Checks that every running store is the master or replicates it.
     fn is_in_step(&self, master: usize) -> Result<(), Failure> {
         let port = self.stores[master].port().to_string();
         for (at, store) in self.stores.iter().enumerate().filter(|(_, store)| store.is_running()) {
             let info = store.try_cli(&["INFO", "replication"])?;
-            let is_well = match at == master {
+            let is_healthy = match at == master {
                 true => info_field(&info, "role") == "master",
                 false => {
                     info_field(&info, "master_port") == port
                         && info_field(&info, "master_link_status") == "up"
                 }
             };
-            if !is_well {
-                return Err(Failure::new(format!("store {at} says:\n{info}")));
+            if !is_healthy {
+                return Err(Failure::new(format!("store {at} reports:\n{info}")));
             }
         }
         Ok(())
     }
 
-    /// The master that all sentinels name that run.
+    /// Returns the master on which all running sentinels agree.
     fn agreed_master(&self) -> Result<usize, Failure> {
         let mut agreed = None;
         for sentinel in self.running_sentinels() {
@@ -204,18 +205,20 @@ impl RedisSentinel {
             let named = address.lines().nth(1).and_then(|port| port.parse::<u16>().ok());
             let is_named = |store: &Redis| Some(store.port()) == named;
             let master = self.stores.iter().position(is_named);
-            let master = master.ok_or_else(|| Failure::new(format!("the master is {address}")))?;
+            let master = master.ok_or_else(|| {
+                Failure::new(format!("the master's address {address} is unknown"))
+            })?;
             if agreed.is_some_and(|other| other != master) {
                 return Err(Failure::new("the sentinels do not agree"));
             }
             agreed = Some(master);
         }
-        agreed.ok_or_else(|| Failure::last("no sentinel runs"))
+        agreed.ok_or_else(|| Failure::fatal("no sentinel runs"))
     }
 
     fn on_any(&self, args: &[&str]) -> Result<String, Failure> {
         let mut running = self.running_sentinels();
-        running.next().ok_or_else(|| Failure::last("no sentinel runs"))?.try_cli(args)
+        running.next().ok_or_else(|| Failure::fatal("no sentinel runs"))?.try_cli(args)
     }
 
     fn running_sentinels(&self) -> impl Iterator<Item = &Redis> {
@@ -223,7 +226,7 @@ impl RedisSentinel {
     }
 }
 
-/// The value after a name, in a list that takes a line for each of the two.
+/// Returns the value after a name, in a list with alternating lines of names and values.
 fn pair<'a>(list: &'a str, name: &str) -> Option<&'a str> {
     let mut lines = list.lines();
     lines.find(|line| *line == name)?;

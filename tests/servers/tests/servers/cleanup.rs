@@ -1,4 +1,4 @@
-//! That nothing is left of servers, however a test or its program ends.
+//! No process or file of a server is left, however a test or its program ends.
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -17,24 +17,24 @@ use crate::support::{Traces, processes_in};
 const ENDING: &str = "KVOLT_TEST_ENDING";
 
 #[test]
-fn a_test_that_panics_leaves_nothing_behind() {
+fn panicking_test_leaves_nothing_behind() {
     if !require(&[Package::Redis, Package::Postgres]) {
         return;
     }
     let (sender, traces) = std::sync::mpsc::channel();
     let test = thread::spawn(move || {
         let servers = (Redis::start(), Postgres::builder().fsync(false).start());
-        sender.send([Traces::of(&servers.0), Traces::of(&servers.1)]).expect("it is waited for");
+        sender.send([Traces::of(&servers.0), Traces::of(&servers.1)]).expect("the receiver waits");
         servers.0.cli(&["NO-SUCH-COMMAND"]);
     });
-    let panic = test.join().expect_err("the command is refused");
+    let panic = test.join().expect_err("the command is rejected");
     let message = panic.downcast_ref::<String>().expect("a message");
     assert!(message.contains("unknown command"), "{message}");
-    traces.recv().expect("they had started").iter().for_each(Traces::assert_gone);
+    traces.recv().expect("the servers had started").iter().for_each(Traces::assert_gone);
 }
 
 #[test]
-fn a_program_that_is_killed_leaves_nothing_behind() {
+fn killed_program_leaves_nothing_behind() {
     let Some((mut program, left)) = program("killed") else { return };
     program.kill().expect("it runs");
     assert_eq!(program.wait().expect("it ends").signal(), Some(9));
@@ -42,25 +42,25 @@ fn a_program_that_is_killed_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_program_that_is_interrupted_leaves_nothing_behind() {
+fn interrupted_program_leaves_nothing_behind() {
     let Some((mut program, left)) = program("interrupted") else { return };
-    // As the terminal does it, to the whole group.
+    // A terminal signals the whole process group.
     let group = format!("-{}", program.id());
     let sent = Command::new("kill").args(["-s", "INT", "--", &group]).status();
-    assert!(sent.expect("kill is there").success());
+    assert!(sent.expect("kill is installed").success());
     assert_eq!(program.wait().expect("it ends").signal(), Some(2));
     assert_gone_soon(&left);
 }
 
 #[test]
-fn servers_in_a_static_end_with_their_program() {
+fn static_servers_end_with_their_program() {
     let Some((mut program, left)) = program("returns") else { return };
     assert!(program.wait().expect("it ends").success());
     assert_gone_soon(&left);
 }
 
 #[test]
-fn certificates_are_removed() {
+fn certificates_are_removed_on_drop() {
     let certificates = Certificates::new();
     let files = [certificates.authority(), certificates.client_key(), certificates.server()];
     assert!(files.iter().all(|file| file.is_file()));
@@ -69,18 +69,18 @@ fn certificates_are_removed() {
 }
 
 #[test]
-fn what_is_missing_is_what_is_not_available() {
+fn missing_packages_are_the_unavailable_ones() {
     let missing = missing();
     for package in Package::ALL {
         assert_eq!(package.available().is_err(), missing.contains(&package), "{package}");
     }
 }
 
-/// Not a test: the program of the tests above, which starts servers and waits for its end.
+/// Not a test: the program run by the tests above. It starts servers and waits to be ended.
 #[test]
 #[ignore = "other tests run it"]
 #[expect(clippy::print_stdout, reason = "the test that runs it reads its standard output")]
-fn the_program() {
+fn child_program() {
     static SERVERS: OnceLock<(Redis, Postgres, MariaDb)> = OnceLock::new();
     let Some(ending) = std::env::var_os(ENDING) else { return };
     let start = || (Redis::start(), Postgres::start(), MariaDb::start());
@@ -88,7 +88,7 @@ fn the_program() {
     for server in [redis as &Server, postgres, mariadb] {
         println!("folder {}", server.folder().display());
     }
-    // The watchdog has to end what is paused, too.
+    // The watchdog must also kill paused processes.
     redis.pause();
     postgres.pause();
     println!("ready");
@@ -103,7 +103,7 @@ fn program(ending: &str) -> Option<(Child, Vec<PathBuf>)> {
     }
     let tests = std::env::current_exe().expect("this program");
     let mut program = Command::new(tests)
-        .args(["--exact", "cleanup::the_program", "--ignored", "--nocapture"])
+        .args(["--exact", "cleanup::child_program", "--ignored", "--nocapture"])
         .env(ENDING, ending)
         .stdout(Stdio::piped())
         .process_group(0)
@@ -121,13 +121,13 @@ fn program(ending: &str) -> Option<(Child, Vec<PathBuf>)> {
         }
     }
     assert_eq!(folders.len(), 3);
-    // It must not meet a closed pipe when it says that its test has passed.
+    // Keep the pipe open: the program still prints that its test has passed.
     thread::spawn(move || lines.count());
     Some((program, folders))
 }
 
 #[track_caller]
 fn assert_gone_soon(folders: &[PathBuf]) {
-    let root = folders[0].parent().expect("the folder of the program");
-    wait_until("the end of what is left", || processes_in(root).is_empty() && !root.exists());
+    let root = folders[0].parent().expect("a server's folder has a parent");
+    wait_until("the watchdog to clean up", || processes_in(root).is_empty() && !root.exists());
 }

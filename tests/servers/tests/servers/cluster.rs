@@ -1,4 +1,4 @@
-//! A Redis Cluster.
+//! Tests of Redis Cluster.
 
 use std::thread;
 
@@ -7,7 +7,7 @@ use kvolt_servers::{Certificates, Flavour, Package, Redis, RedisCluster, require
 use crate::support::Traces;
 
 #[test]
-fn a_killed_master_is_replaced_and_comes_back_as_a_replica() {
+fn killed_master_is_replaced_and_returns_as_replica() {
     if !require(&[Package::Redis]) {
         return;
     }
@@ -15,12 +15,13 @@ fn a_killed_master_is_replaced_and_comes_back_as_a_replica() {
     assert_eq!(cluster.masters(), [0, 1, 2]);
     assert_eq!((0..3).map(|m| cluster.replica_of(m)).collect::<Vec<_>>(), [3, 4, 5].map(Some));
     assert_eq!(cluster.urls()[5], format!("redis://127.0.0.1:{}", cluster.nodes()[5].port()));
-    // From the specification of Redis Cluster.
+    // Example from the Redis Cluster specification.
     assert_eq!((cluster.slot("123456789"), cluster.owner("123456789")), (0x31C3, 2));
     let owner = cluster.owner("k");
     cluster.cli_on(owner, &["SET", "k", "1"]);
     let other = (owner + 1) % 3;
-    let moved = cluster.nodes()[other].try_cli(&["GET", "k"]).expect_err("it is elsewhere");
+    let moved =
+        cluster.nodes()[other].try_cli(&["GET", "k"]).expect_err("another node serves the key");
     let port = cluster.nodes()[owner].port();
     assert!(moved.to_string().contains(&format!("MOVED {}", cluster.slot("k"))), "{moved}");
     assert!(moved.to_string().ends_with(&port.to_string()), "{moved}");
@@ -37,7 +38,7 @@ fn a_killed_master_is_replaced_and_comes_back_as_a_replica() {
     assert_eq!((cluster.owner("k"), cluster.cli_on(owner, &["GET", "k"])), (owner, "2".into()));
     assert_eq!(cluster.masters(), [0, 1, 2]);
 
-    // One that is only paused is replaced too.
+    // A paused master is replaced too.
     cluster.nodes()[owner].pause();
     cluster.wait_until_replaced(owner);
     assert_eq!(cluster.owner("k"), heir);
@@ -51,7 +52,7 @@ fn a_killed_master_is_replaced_and_comes_back_as_a_replica() {
 }
 
 #[test]
-fn a_slot_that_is_being_moved_answers_ask_and_then_moved() {
+fn moving_slot_answers_ask_then_moved() {
     if !require(&[Package::Redis]) {
         return;
     }
@@ -65,26 +66,29 @@ fn a_slot_that_is_being_moved_answers_ask_and_then_moved() {
         }
         cluster.begin_move(slot, to);
         assert_eq!(cluster.cli_on(from, &["GET", "{k}1"]), "1");
-        let answer =
-            cluster.nodes()[from].try_cli(&["GET", "{k}none"]).expect_err("it may be there");
+        let answer = cluster.nodes()[from]
+            .try_cli(&["GET", "{k}none"])
+            .expect_err("the slot is being moved");
         assert!(answer.to_string().contains(&format!("ASK {slot}")), "{answer}");
         cluster.finish_move(slot, to);
         assert_eq!(cluster.owner("k"), to);
         assert_eq!(cluster.cli_on(to, &["CLUSTER", "COUNTKEYSINSLOT", &slot.to_string()]), "250");
-        let answer = cluster.nodes()[from].try_cli(&["GET", "{k}1"]).expect_err("it is elsewhere");
+        let answer = cluster.nodes()[from]
+            .try_cli(&["GET", "{k}1"])
+            .expect_err("another node serves the key");
         assert!(answer.to_string().contains(&format!("MOVED {slot}")), "{answer}");
     }
 }
 
 #[test]
-fn older_and_newer_servers_make_clusters_too() {
+fn other_server_versions_form_clusters() {
     let works = |flavour: Flavour| {
         let cluster = RedisCluster::of(Redis::builder().flavour(flavour));
         let heir = cluster.fail_over(1);
         cluster.restart(1);
         assert_eq!(cluster.replica_of(heir), Some(1));
     };
-    // At once, since all they do is wait for each other.
+    // In parallel, since most of the time is spent waiting.
     thread::scope(|scope| {
         for flavour in [Flavour::Redis62, Flavour::Valkey9] {
             if require(&[flavour.package()]) {

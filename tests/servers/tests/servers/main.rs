@@ -1,4 +1,4 @@
-//! That real servers start, fail on demand, and leave nothing behind.
+//! Real servers start, fail on demand, and are removed completely.
 
 mod cleanup;
 mod cluster;

@@ -1,4 +1,4 @@
-//! MariaDB.
+//! Tests of MariaDB.
 
 use std::process::Command;
 use std::thread;
@@ -7,7 +7,7 @@ use crate::support::{Traces, answers};
 use kvolt_servers::{Certificates, MariaDb, Package, require, wait_until};
 
 #[test]
-fn what_was_committed_survives_a_kill() {
+fn committed_rows_survive_a_kill() {
     if !require(&[Package::MariaDb]) {
         return;
     }
@@ -17,7 +17,8 @@ fn what_was_committed_survives_a_kill() {
     assert!(url.ends_with(&format!("@127.0.0.1:{}/kvolt", mariadb.port())), "{url}");
     mariadb.sql("create table t (a int, b text); insert into t values (1, 'x'), (2, 'é');");
     assert_eq!(mariadb.sql("select * from t order by a"), "1\tx\n2\té");
-    let refused = mariadb.try_sql("select * from no_such_table").expect_err("there is none");
+    let refused =
+        mariadb.try_sql("select * from no_such_table").expect_err("the table does not exist");
     assert!(refused.to_string().contains("doesn't exist"), "{refused}");
     assert_eq!(client(&mariadb, &[], "select a from t where b = 'x'"), Ok("1".to_owned()));
 
@@ -39,7 +40,7 @@ fn what_was_committed_survives_a_kill() {
 }
 
 #[test]
-fn a_paused_server_does_not_answer_until_it_is_resumed() {
+fn paused_server_answers_after_resume() {
     if !require(&[Package::MariaDb]) {
         return;
     }
@@ -63,7 +64,7 @@ fn a_paused_server_does_not_answer_until_it_is_resumed() {
 }
 
 #[test]
-fn with_tls_no_client_gets_in_without() {
+fn tls_rejects_plaintext_clients() {
     if !require(&[Package::MariaDb]) {
         return;
     }
@@ -80,16 +81,16 @@ fn with_tls_no_client_gets_in_without() {
 }
 
 #[test]
-fn a_server_that_does_not_come_up_says_why() {
+fn failed_start_reports_the_reason() {
     if !require(&[Package::MariaDb]) {
         return;
     }
     let failed = MariaDb::builder().config("no-such-option", "1").try_start();
-    let failure = failed.expect_err("it is no option").to_string();
+    let failure = failed.expect_err("the option does not exist").to_string();
     assert!(failure.contains("unknown variable"), "{failure}");
 }
 
-/// As a client that does not belong to the harness.
+/// Runs SQL as an independent client, outside the harness.
 fn client(mariadb: &MariaDb, options: &[&str], sql: &str) -> Result<String, String> {
     let url = mariadb.url();
     let (_, rest) = url.split_once("kvolt:").expect("the user");

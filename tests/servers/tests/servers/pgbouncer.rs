@@ -1,4 +1,4 @@
-//! PgBouncer.
+//! Tests of PgBouncer.
 
 use std::process::Command;
 use std::thread;
@@ -8,7 +8,7 @@ use kvolt_servers::{Package, PgBouncer, Postgres, require};
 use crate::support::Traces;
 
 #[test]
-fn transactions_of_many_clients_share_few_connections() {
+fn pooled_transactions_share_few_connections() {
     if !require(&[Package::Postgres, Package::PgBouncer]) {
         return;
     }

@@ -1,4 +1,4 @@
-//! The proxy in front of a server, and in front of a bare socket.
+//! Tests of the proxy, in front of a server and of a plain socket.
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -9,7 +9,7 @@ use kvolt_servers::{Package, Proxy, Redis, require, wait_until};
 
 use crate::support::answers;
 
-/// A client that speaks in lines.
+/// A client for a line-based protocol.
 struct Client(BufReader<TcpStream>);
 
 impl Client {
@@ -18,10 +18,10 @@ impl Client {
     }
 
     fn send(&mut self, line: &str) {
-        self.0.get_mut().write_all(format!("{line}\r\n").as_bytes()).expect("it is sent");
+        self.0.get_mut().write_all(format!("{line}\r\n").as_bytes()).expect("the bytes are sent");
     }
 
-    /// The next line, or none when the connection is closed.
+    /// Returns the next line, or `None` once the connection is closed.
     fn line(&mut self) -> Option<String> {
         self.0.get_mut().set_read_timeout(None).expect("no limit");
         let mut line = String::new();
@@ -46,7 +46,7 @@ impl Client {
 }
 
 #[test]
-fn a_cut_closes_connections_and_refuses_new_ones_until_it_is_restored() {
+fn cut_closes_and_refuses_connections() {
     let (proxy, redis) = match proxied() {
         Some(both) => both,
         None => return,
@@ -57,7 +57,8 @@ fn a_cut_closes_connections_and_refuses_new_ones_until_it_is_restored() {
     for _ in 0..3 {
         proxy.cut();
         assert_eq!(client.line(), None);
-        let refused = TcpStream::connect(("127.0.0.1", proxy.port())).expect_err("it is cut");
+        let refused =
+            TcpStream::connect(("127.0.0.1", proxy.port())).expect_err("the proxy is cut");
         assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
         proxy.restore();
         client = Client::connect(proxy.port());
@@ -76,7 +77,7 @@ fn a_cut_closes_connections_and_refuses_new_ones_until_it_is_restored() {
 }
 
 #[test]
-fn a_blackhole_keeps_connections_and_passes_nothing_until_it_is_restored() {
+fn blackhole_keeps_connections_and_forwards_nothing() {
     let Some((proxy, redis)) = proxied() else { return };
     let mut client = Client::connect(proxy.port());
     assert_eq!(client.ask("PING"), "+PONG");
@@ -90,13 +91,13 @@ fn a_blackhole_keeps_connections_and_passes_nothing_until_it_is_restored() {
     assert_eq!((client.line(), second.line()), (Some("+OK".into()), Some("+OK".into())));
     assert_eq!(redis.cli(&["EXISTS", "k", "l"]), "2");
 
-    // What is in the hole when the connection is cut is lost.
+    // Data held by the proxy is lost when the connection is cut.
     proxy.blackhole();
     client.send("SET m 1");
     assert!(client.is_left_waiting());
     proxy.cut();
     assert_eq!(client.line(), None);
-    // Straight from cut to blackhole.
+    // Switches from cut to blackhole directly.
     proxy.blackhole();
     let mut client = Client::connect(proxy.port());
     client.send("PING");
@@ -107,7 +108,7 @@ fn a_blackhole_keeps_connections_and_passes_nothing_until_it_is_restored() {
 }
 
 #[test]
-fn with_replies_held_the_server_does_what_nobody_learns_of() {
+fn held_replies_let_requests_through() {
     let Some((proxy, redis)) = proxied() else { return };
     let mut client = Client::connect(proxy.port());
     proxy.hold_replies();
@@ -119,14 +120,14 @@ fn with_replies_held_the_server_does_what_nobody_learns_of() {
 }
 
 #[test]
-fn a_delay_is_added_each_way_and_not_to_each_piece() {
+fn delay_applies_per_direction_not_per_piece() {
     let Some((proxy, _redis)) = proxied() else { return };
     let mut client = Client::connect(proxy.port());
     proxy.delay(Duration::from_millis(100));
     let time = timed(|| assert_eq!(client.ask("PING"), "+PONG"));
     assert!(time >= Duration::from_millis(200), "{time:?}");
-    // Five requests on their way at once take no longer than one, unless the machine is busy.
-    wait_until("five at once", || {
+    // Five pipelined requests take no longer than one, except on a busy machine.
+    wait_until("five pipelined requests", || {
         let time = timed(|| {
             for _ in 0..5 {
                 client.send("PING");
@@ -145,7 +146,7 @@ fn a_delay_is_added_each_way_and_not_to_each_piece() {
 }
 
 #[test]
-fn a_pipeline_is_one_round_trip() {
+fn pipeline_counts_as_one_round_trip() {
     let Some((proxy, _redis)) = proxied() else { return };
     let mut client = Client::connect(proxy.port());
     let before = proxy.counts();
@@ -165,34 +166,34 @@ fn a_pipeline_is_one_round_trip() {
     Client::connect(proxy.port()).ask("PING");
     let all = proxy.counts();
     assert_eq!((all.connections, all.round_trips), (2, 5));
-    wait_until("the second is closed", || proxy.connections() == 1);
+    wait_until("the second connection to close", || proxy.connections() == 1);
 }
 
 #[test]
-fn much_passes_unchanged_and_either_side_may_finish_first() {
+fn large_transfers_arrive_unchanged() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let proxy = Proxy::to(listener.local_addr().expect("its address").port());
-    // Returns what it got, once the client has said all it had to say.
+    // Echoes all received bytes after the client has finished sending.
     let server = thread::spawn(move || {
         let (mut stream, _) = listener.accept().expect("a client");
         let mut bytes = Vec::new();
-        stream.read_to_end(&mut bytes).expect("all of it");
-        stream.write_all(&bytes).expect("all of it");
+        stream.read_to_end(&mut bytes).expect("all bytes are transferred");
+        stream.write_all(&bytes).expect("all bytes are transferred");
     });
     let sent: Vec<u8> = (0..10_000_000_u32).map(|at| (at % 251) as u8).collect();
     let mut client = TcpStream::connect(("127.0.0.1", proxy.port())).expect("it listens");
-    client.write_all(&sent).expect("all of it");
+    client.write_all(&sent).expect("all bytes are transferred");
     client.shutdown(std::net::Shutdown::Write).expect("no more");
     let mut got = Vec::new();
-    client.read_to_end(&mut got).expect("all of it");
+    client.read_to_end(&mut got).expect("all bytes are transferred");
     assert!(got == sent, "{} bytes of {}", got.len(), sent.len());
     server.join().expect("it ends");
     assert_eq!(proxy.counts().bytes_to_server, 10_000_000);
-    wait_until("the connection is forgotten", || proxy.connections() == 0);
+    wait_until("the connection to be deregistered", || proxy.connections() == 0);
 }
 
 #[test]
-fn a_server_that_is_down_closes_its_clients_connections() {
+fn stopped_server_closes_client_connections() {
     let Some((proxy, redis)) = proxied() else { return };
     let mut client = Client::connect(proxy.port());
     assert_eq!(client.ask("PING"), "+PONG");
@@ -211,7 +212,7 @@ fn proxied() -> Option<(Proxy, Redis)> {
     Some((Proxy::to(redis.port()), redis))
 }
 
-#[expect(clippy::disallowed_methods, reason = "a delay of the network is real time")]
+#[expect(clippy::disallowed_methods, reason = "network delays use real time")]
 fn timed(work: impl FnOnce()) -> Duration {
     let start = std::time::Instant::now();
     work();

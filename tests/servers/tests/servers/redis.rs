@@ -1,4 +1,4 @@
-//! A single Redis server.
+//! Tests of a single Redis server.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
@@ -10,7 +10,7 @@ use crate::support::{Traces, answers};
 use kvolt_servers::{Certificates, Flavour, Package, Redis, Reply, require, wait_until};
 
 #[test]
-fn it_answers_over_tcp_and_over_its_socket_and_leaves_nothing_behind() {
+fn server_answers_and_leaves_nothing_behind() {
     if !require(&[Package::Redis]) {
         return;
     }
@@ -25,10 +25,13 @@ fn it_answers_over_tcp_and_over_its_socket_and_leaves_nothing_behind() {
     assert_eq!(redis.cli(&["MSET", "a", "b c", "d", "é"]), "OK");
     assert_eq!(redis.cli(&["MGET", "a", "none", "d"]), "b c\n\né");
     let binary: &[&[u8]] = &[b"SET", b"binary", b"\xff\r\n\0"];
-    redis.command(binary).expect("bytes are stored");
-    let stored = redis.command(&["GET", "binary"]).expect("it is there");
+    redis.command(binary).expect("the bytes are stored");
+    let stored = redis.command(&["GET", "binary"]).expect("the value exists");
     assert_eq!(stored, Reply::Bytes(b"\xff\r\n\0".to_vec()));
-    assert_eq!(redis.command(&["STRLEN", "binary"]).expect("a number").integer(), Some(4));
+    assert_eq!(
+        redis.command(&["STRLEN", "binary"]).expect("the count is a number").integer(),
+        Some(4)
+    );
     let refused = redis.try_cli(&["INCR", "a"]).expect_err("no number");
     assert!(refused.to_string().contains("not an integer"), "{refused}");
     assert!(redis.info("redis_version").starts_with("7."));
@@ -40,7 +43,7 @@ fn it_answers_over_tcp_and_over_its_socket_and_leaves_nothing_behind() {
 }
 
 #[test]
-fn what_is_append_only_survives_a_kill_and_what_is_not_does_not() {
+fn only_append_only_data_survives_a_kill() {
     if !require(&[Package::Redis]) {
         return;
     }
@@ -54,7 +57,7 @@ fn what_is_append_only_survives_a_kill_and_what_is_not_does_not() {
         redis.restart();
         assert_eq!((redis.port(), redis.folder()), (port, folder.as_path()));
         assert_eq!(redis.cli(&["GET", "k"]), kept);
-        // An orderly stop, and a restart of one that runs.
+        // An orderly stop, and a restart of a running server.
         redis.stop();
         assert!(!answers(port));
         redis.restart();
@@ -68,14 +71,14 @@ fn what_is_append_only_survives_a_kill_and_what_is_not_does_not() {
 }
 
 #[test]
-fn a_paused_server_keeps_connections_open_and_does_not_answer() {
+fn paused_server_keeps_connections_open() {
     if !require(&[Package::Redis]) {
         return;
     }
     let redis = Redis::start();
     let mut tcp = TcpStream::connect(("127.0.0.1", redis.port())).expect("it listens");
     redis.pause();
-    tcp.write_all(b"PING\r\n").expect("the kernel takes it");
+    tcp.write_all(b"PING\r\n").expect("the kernel buffers it");
     tcp.set_read_timeout(Some(Duration::from_millis(100))).expect("a limit");
     let mut line = String::new();
     let error = BufReader::new(&tcp).read_line(&mut line).expect_err("nobody answers");
@@ -96,7 +99,7 @@ fn a_paused_server_keeps_connections_open_and_does_not_answer() {
 }
 
 #[test]
-fn passwords_and_users_are_for_tests_and_never_lock_the_harness_out() {
+fn passwords_never_lock_out_the_harness() {
     if !require(&[Package::Redis]) {
         return;
     }
@@ -123,7 +126,7 @@ fn passwords_and_users_are_for_tests_and_never_lock_the_harness_out() {
 }
 
 #[test]
-fn a_monitor_has_seen_all_that_was_executed() {
+fn monitor_records_all_executed_commands() {
     if !require(&[Package::Redis]) {
         return;
     }
@@ -143,7 +146,7 @@ fn a_monitor_has_seen_all_that_was_executed() {
 }
 
 #[test]
-fn scripts_are_flushed_clients_paused_and_the_server_put_to_sleep() {
+fn debug_commands_are_enabled() {
     if !require(&[Package::Redis]) {
         return;
     }
@@ -151,19 +154,19 @@ fn scripts_are_flushed_clients_paused_and_the_server_put_to_sleep() {
     let hash = redis.cli(&["SCRIPT", "LOAD", "return 7"]);
     assert_eq!(redis.cli(&["EVALSHA", &hash, "0"]), "7");
     redis.cli(&["SCRIPT", "FLUSH"]);
-    let gone = redis.try_cli(&["EVALSHA", &hash, "0"]).expect_err("it is flushed");
+    let gone = redis.try_cli(&["EVALSHA", &hash, "0"]).expect_err("the script was flushed");
     assert!(gone.to_string().contains("NOSCRIPT"), "{gone}");
     assert_eq!(redis.cli(&["DEBUG", "SLEEP", "0.01"]), "OK");
     assert_eq!(redis.cli(&["CLIENT", "PAUSE", "10", "WRITE"]), "OK");
 }
 
 #[test]
-fn with_tls_only_the_authority_s_clients_get_in() {
+fn tls_rejects_clients_of_other_authorities() {
     if !require(&[Package::Redis]) {
         return;
     }
     let certificates = Certificates::new();
-    let stranger = Certificates::new();
+    let unrelated = Certificates::new();
     let ping = |redis: &Redis, authority: &Certificates, client: Option<&Certificates>| {
         let mut cli = Command::new("redis-cli");
         cli.args(["--tls", "-h", "127.0.0.1", "-p", &redis.port().to_string(), "--cacert"]);
@@ -178,16 +181,19 @@ fn with_tls_only_the_authority_s_clients_get_in() {
     assert_eq!(redis.url(), format!("rediss://127.0.0.1:{}", redis.port()));
     assert_eq!(redis.cli(&["PING"]), "PONG");
     assert!(ping(&redis, &certificates, None));
-    assert!(!ping(&redis, &stranger, None), "the server's certificate is of another authority");
+    assert!(
+        !ping(&redis, &unrelated, None),
+        "a client must reject a certificate of another authority"
+    );
 
     let redis = Redis::builder().mutual_tls(&certificates).start();
     assert!(ping(&redis, &certificates, Some(&certificates)));
     assert!(!ping(&redis, &certificates, None));
-    assert!(!ping(&redis, &certificates, Some(&stranger)));
+    assert!(!ping(&redis, &certificates, Some(&unrelated)));
 }
 
 #[test]
-fn older_and_newer_servers_do_the_same() {
+fn other_server_versions_behave_alike() {
     for (flavour, field, version) in
         [(Flavour::Redis62, "redis_version", "6.2."), (Flavour::Valkey9, "valkey_version", "9.")]
     {
@@ -211,17 +217,17 @@ fn older_and_newer_servers_do_the_same() {
 }
 
 #[test]
-fn a_server_that_does_not_come_up_says_why() {
+fn failed_start_reports_the_reason() {
     if !require(&[Package::Redis]) {
         return;
     }
     let failed = Redis::builder().config("no-such-setting", "1").try_start();
-    let failure = failed.expect_err("it is no setting").to_string();
+    let failure = failed.expect_err("the setting does not exist").to_string();
     assert!(failure.contains("Bad directive") && failure.contains("no-such-setting"), "{failure}");
 }
 
 #[test]
-fn twenty_servers_start_at_once() {
+fn twenty_servers_start_concurrently() {
     if !require(&[Package::Redis]) {
         return;
     }
@@ -230,7 +236,7 @@ fn twenty_servers_start_at_once() {
     let servers: Vec<Redis> =
         threads.into_iter().map(|thread| thread.join().expect("it starts")).collect();
     let traces: Vec<Traces> = servers.iter().map(|server| Traces::of(server)).collect();
-    // The thread that started a server has ended, and the server goes on.
+    // The server keeps running after the thread that started it has ended.
     assert!(servers.iter().all(|server| server.cli(&["PING"]) == "PONG"));
     drop(servers);
     traces.iter().for_each(Traces::assert_gone);
@@ -242,7 +248,7 @@ where
     S: Write,
     for<'a> &'a S: std::io::Read,
 {
-    stream.write_all(format!("{command}\r\n").as_bytes()).expect("it is sent");
+    stream.write_all(format!("{command}\r\n").as_bytes()).expect("the bytes are sent");
     let mut line = String::new();
     BufReader::new(&*stream).read_line(&mut line).expect("an answer");
     line.trim_end().to_owned()

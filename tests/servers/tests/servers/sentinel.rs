@@ -1,4 +1,4 @@
-//! Redis with sentinels.
+//! Tests of Redis with sentinels.
 
 use std::thread;
 
@@ -7,7 +7,7 @@ use kvolt_servers::{Flavour, Package, Redis, RedisSentinel, require};
 use crate::support::Traces;
 
 #[test]
-fn a_killed_master_is_replaced_and_comes_back_as_a_replica() {
+fn killed_master_is_replaced_and_returns_as_replica() {
     if !require(&[Package::Redis]) {
         return;
     }
@@ -32,7 +32,8 @@ fn a_killed_master_is_replaced_and_comes_back_as_a_replica() {
     assert_eq!(redis.stores()[third].cli(&["GET", "k"]), "2");
     redis.stores()[second].restart();
     redis.wait_until_whole();
-    // Not "the third is the master": on a busy machine the sentinels may have replaced it.
+    // The third need not be the master: on a busy machine the sentinels may have replaced
+    // it.
     for store in redis.stores() {
         assert_eq!(store.cli(&["GET", "k"]), "2");
     }
@@ -44,7 +45,7 @@ fn a_killed_master_is_replaced_and_comes_back_as_a_replica() {
 }
 
 #[test]
-fn with_a_password_two_sentinels_are_enough_to_replace_a_paused_master() {
+fn two_sentinels_replace_a_paused_master() {
     if !require(&[Package::Redis]) {
         return;
     }
@@ -58,12 +59,12 @@ fn with_a_password_two_sentinels_are_enough_to_replace_a_paused_master() {
 }
 
 #[test]
-fn older_and_newer_servers_have_sentinels_too() {
+fn other_server_versions_have_sentinels() {
     let works = |flavour: Flavour| {
         let redis = RedisSentinel::of(Redis::builder().flavour(flavour));
         assert_ne!(redis.kill_master(), 0);
     };
-    // At once, since all they do is wait for each other.
+    // In parallel, since most of the time is spent waiting.
     thread::scope(|scope| {
         for flavour in [Flavour::Redis62, Flavour::Valkey9] {
             if require(&[flavour.package()]) {

@@ -1,12 +1,12 @@
-//! What the tests of the harness look at from outside.
+//! Checks from outside the harness.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use kvolt_servers::Server;
 
-/// What should be gone once a server is.
-#[must_use = "`assert_gone` looks whether it is gone"]
+/// Process, port and folder, which must not exist after a server was dropped.
+#[must_use = "call `assert_gone` to check that it is gone"]
 pub(crate) struct Traces {
     folder: PathBuf,
     pid: u32,
@@ -23,18 +23,18 @@ impl Traces {
 
     #[track_caller]
     pub(crate) fn assert_gone(&self) {
-        assert!(!self.folder.exists(), "{} is left", self.folder.display());
-        assert_eq!(processes_in(&self.folder), Vec::<u32>::new(), "processes are left");
+        assert!(!self.folder.exists(), "{} still exists", self.folder.display());
+        assert_eq!(processes_in(&self.folder), Vec::<u32>::new(), "processes still run");
         let process = Path::new("/proc").join(self.pid.to_string());
-        assert!(!process.exists(), "process {} is left, if only as a zombie", self.pid);
-        assert!(!answers(self.port), "somebody listens on port {}", self.port);
+        assert!(!process.exists(), "process {} still exists, perhaps as a zombie", self.pid);
+        assert!(!answers(self.port), "a process still listens on port {}", self.port);
     }
 }
 
-/// The processes that work in a folder, be it removed or not.
+/// Returns the processes that run in a folder, even if it was removed.
 pub(crate) fn processes_in(folder: &Path) -> Vec<u32> {
     let mut found = Vec::new();
-    for entry in fs::read_dir("/proc").expect("there is a /proc").flatten() {
+    for entry in fs::read_dir("/proc").expect("/proc exists").flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
             continue;
         };
@@ -50,7 +50,7 @@ pub(crate) fn answers(port: u16) -> bool {
     std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
 }
 
-/// The letter for a process' state: `T` is stopped.
+/// Returns the letter of a process's state: `T` is stopped.
 pub(crate) fn state(pid: u32) -> Option<char> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(") ")?.1.chars().next()

@@ -1,0 +1,61 @@
+use kvolt::session::{SessionId, SessionList, SessionSnapshot, Timestamp};
+
+use crate::devices;
+use crate::times::RelativeTime;
+use crate::users::User;
+
+/// A list of sessions, with a button to end each. The template is `session_rows.html`.
+pub(super) struct SessionRows {
+    /// The path below which sessions are ended.
+    pub(super) path: &'static str,
+    /// The page to go to afterwards; empty for the default.
+    pub(super) next: String,
+    /// Whether each row names its user.
+    pub(super) has_users: bool,
+    pub(super) rows: Vec<SessionRow>,
+    /// The sessions that can't be decoded.
+    pub(super) unreadable: Vec<SessionId>,
+}
+
+pub(super) struct SessionRow {
+    pub(super) id: SessionId,
+    pub(super) user: String,
+    pub(super) device: String,
+    pub(super) user_agent: String,
+    pub(super) address: String,
+    pub(super) created: RelativeTime,
+    pub(super) last_seen: RelativeTime,
+    pub(super) current: bool,
+}
+
+impl SessionRows {
+    pub(super) fn new(
+        path: &'static str,
+        list: &SessionList<User>,
+        current: SessionId,
+        now: Timestamp,
+    ) -> Self {
+        let row = |session: &SessionSnapshot<User>| SessionRow {
+            id: session.id(),
+            user: session.name.clone(),
+            device: devices::name(session.device()),
+            user_agent: session.device().user_agent().unwrap_or_default().to_owned(),
+            address: devices::address(session.device()),
+            created: RelativeTime::new(session.created(), now),
+            last_seen: RelativeTime::new(session.last_seen(), now),
+            current: session.id() == current,
+        };
+        Self {
+            path,
+            next: String::new(),
+            has_users: false,
+            rows: list.sessions.iter().map(row).collect(),
+            unreadable: list.unreadable.clone(),
+        }
+    }
+
+    /// The number of sessions.
+    pub(super) fn count(&self) -> usize {
+        self.rows.len() + self.unreadable.len()
+    }
+}

@@ -1,0 +1,94 @@
+//! The life of sessions as events: in the log, as metrics, and for listeners.
+//!
+//! Events name the session's public id, never its token, and nothing of the application's data.
+
+mod listener;
+#[cfg(feature = "metrics")]
+pub(crate) mod metrics;
+mod reason;
+mod reporter;
+
+use kvolt_cache::Timestamp;
+
+pub use self::listener::EventListener;
+pub use self::reason::{EndReason, RefusalReason};
+pub(crate) use self::reporter::Reporter;
+use crate::{Level, Owner, SessionId};
+
+/// The target of every log line of this crate.
+pub(crate) const TARGET: &str = "kvolt::session";
+
+/// Something that happened to a session, or to a request that asked for one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Event {
+    /// When it happened, by the manager's clock.
+    pub at: Timestamp,
+    /// What happened.
+    pub kind: EventKind,
+    /// The session's public id; for a refused token, the id that the token names. `None` if the
+    /// request had no token, or if the event is about more than one session.
+    pub id: Option<SessionId>,
+    /// The session's owner, if it has one and it is known.
+    pub owner: Option<Owner>,
+}
+
+/// What happened: the kind of an [`Event`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EventKind {
+    /// A session was created.
+    Created {
+        /// Whether it is an anonymous visitor's.
+        anonymous: bool,
+    },
+    /// The user proved their identity again.
+    Reauthenticated {
+        /// The level that was proved.
+        level: Level,
+    },
+    /// The session has a new token. Its id stays the same.
+    Rotated,
+    /// The session was ended.
+    Ended {
+        /// Why.
+        reason: EndReason,
+    },
+    /// The session reached one of its timeouts. Reported when the store frees the memory, which
+    /// may be later, and only by stores that report it.
+    Expired,
+    /// A request was refused.
+    Refused {
+        /// Why.
+        reason: RefusalReason,
+    },
+    /// A previous token was used after its grace: a sign of theft, or of a client that missed its
+    /// new token.
+    Reused,
+}
+
+impl EventKind {
+    /// A short name for logs and audits, such as `created`.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Created { .. } => "created",
+            Self::Reauthenticated { .. } => "reauthenticated",
+            Self::Rotated => "rotated",
+            Self::Ended { .. } => "ended",
+            Self::Expired => "expired",
+            Self::Refused { .. } => "refused",
+            Self::Reused => "reused",
+        }
+    }
+
+    /// Whether a client without an account can cause it, as often as it likes. An anonymous
+    /// session expires as any other, and the store does not say which one it was.
+    const fn is_open_to_all(&self) -> bool {
+        use RefusalReason::{Ambiguous, CrossOrigin, Csrf, Unavailable, Unknown};
+        matches!(
+            self,
+            Self::Refused { reason: Unknown | CrossOrigin | Csrf | Ambiguous | Unavailable }
+                | Self::Expired
+        )
+    }
+}

@@ -1,0 +1,117 @@
+use std::error::Error as StdError;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use kvolt_cache::{Clock, Timestamp};
+use tracing::field::display;
+
+use super::listener::Queue;
+use super::{EndReason, Event, EventKind, EventListener, TARGET};
+use crate::{Owner, SessionId};
+
+/// Writes what happens to the log, the metrics and the listeners.
+pub(crate) struct Reporter {
+    clock: Clock,
+    queues: Vec<Queue>,
+    pub(crate) slide_failures: Throttle,
+    #[cfg(feature = "live")]
+    pub(crate) check_failures: Throttle,
+}
+
+/// When a warning was last logged, in milliseconds: a failure that every request meets is logged
+/// once a minute.
+#[derive(Default)]
+pub(crate) struct Throttle(AtomicU64);
+
+impl Reporter {
+    pub(crate) fn new(clock: Clock, listeners: Vec<Arc<dyn EventListener>>) -> Self {
+        Self {
+            clock,
+            queues: listeners.into_iter().map(Queue::start).collect(),
+            slide_failures: Throttle::default(),
+            #[cfg(feature = "live")]
+            check_failures: Throttle::default(),
+        }
+    }
+
+    pub(crate) fn has_listeners(&self) -> bool {
+        !self.queues.is_empty()
+    }
+
+    /// How many events the listeners missed because they were too slow.
+    pub(crate) fn missed(&self) -> u64 {
+        self.queues.iter().map(Queue::missed).sum()
+    }
+
+    /// Reports an event. `owner` is the one that the store knows: for an anonymous session, its
+    /// group.
+    pub(crate) fn report(&self, kind: EventKind, id: Option<SessionId>, owner: Option<&Owner>) {
+        let is_of_visitor = owner.is_some_and(Owner::is_reserved);
+        let owner = owner.filter(|_| !is_of_visitor);
+        log(kind, id, owner);
+        #[cfg(feature = "metrics")]
+        super::metrics::count(kind);
+        if self.has_listeners() {
+            let event = Event { at: self.clock.now(), kind, id, owner: owner.cloned() };
+            for queue in &self.queues {
+                queue.put(&event, is_of_visitor || kind.is_open_to_all());
+            }
+        }
+    }
+
+    /// Logs that the store failed in a way that the caller is not told of.
+    pub(crate) fn warn(
+        &self,
+        throttle: &Throttle,
+        id: SessionId,
+        error: &(dyn StdError + 'static),
+        message: &'static str,
+    ) {
+        if throttle.is_due(self.clock.now()) {
+            tracing::warn!(target: TARGET, %id, error, "{message}");
+        }
+    }
+}
+
+fn log(kind: EventKind, id: Option<SessionId>, owner: Option<&Owner>) {
+    let (id, owner) = (id.map(display), owner.map(display));
+    match kind {
+        EventKind::Created { anonymous } => {
+            tracing::info!(target: TARGET, id, owner, anonymous, "session created");
+        }
+        EventKind::Reauthenticated { level } => {
+            tracing::info!(target: TARGET, id, owner, level = level.number(), "session reauthenticated");
+        }
+        EventKind::Rotated => tracing::info!(target: TARGET, id, owner, "session rotated"),
+        EventKind::Ended { reason: EndReason::RevokedEveryone } => {
+            tracing::warn!(target: TARGET, "all sessions of all users revoked");
+        }
+        EventKind::Ended { reason } => {
+            tracing::info!(target: TARGET, id, owner, reason = reason.name(), "session ended");
+        }
+        EventKind::Expired => tracing::debug!(target: TARGET, id, "session expired"),
+        // Any client can cause these, so they are not in the log by default.
+        EventKind::Refused { reason } => {
+            tracing::debug!(target: TARGET, id, owner, reason = reason.name(), "request refused");
+        }
+        EventKind::Reused => {
+            tracing::warn!(
+                target: TARGET, id, owner,
+                "a replaced token was used after its grace: it may have been stolen (see `TokenReuse`)"
+            );
+        }
+    }
+}
+
+impl Throttle {
+    const INTERVAL: Duration = Duration::from_secs(60);
+
+    fn is_due(&self, now: Timestamp) -> bool {
+        let last = self.0.load(Ordering::Relaxed);
+        let is_due = last == 0 || now.since(Timestamp::from_millis(last)) >= Self::INTERVAL;
+        let now = now.as_millis().max(1);
+        let swap = |last| self.0.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed);
+        is_due && swap(last).is_ok()
+    }
+}

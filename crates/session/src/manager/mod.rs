@@ -1,0 +1,313 @@
+//! The manager: a folder of files by what is asked of it.
+
+mod builder;
+mod changing;
+mod listing;
+#[cfg(feature = "live")]
+mod live;
+mod presented;
+mod reading;
+mod renewing;
+mod revoking;
+mod token_status;
+mod turns;
+
+use std::fmt;
+use std::sync::Arc;
+
+use kvolt_cache::{
+    AnyStore, Changes, Freshness, InsertOutcome, Key, Namespace, NewEntry, Predecessor,
+    RemoveOutcome, Store, Target,
+};
+
+pub use self::builder::{DEFAULT_LIVE_INTERVAL, ManagerBuilder};
+pub use self::listing::{SessionList, SessionPage};
+#[cfg(feature = "live")]
+pub use self::live::{LiveSession, UntilEnded};
+pub use self::presented::Presented;
+pub use self::reading::{Ready, Unread};
+pub use self::renewing::RotateOutcome;
+use self::token_status::TokenStatus;
+use self::turns::Turns;
+use crate::events::{EndReason, EventKind, EventListener, RefusalReason, Reporter};
+use crate::level::Proofs;
+use crate::new_session::NewSession;
+use crate::policy::Policy;
+use crate::record::{Content, Data, Envelope, RareFields, Record};
+use crate::secret_digest::SecretDigest;
+use crate::{Error, Owner, Result, SessionId, SessionSnapshot, Timeouts, Token};
+
+/// Creates, reads, changes and ends the sessions of one application. Cloning it is cheap; all
+/// clones are one manager.
+///
+/// The work of a call is done when it returns. A token that is unknown, expired or of another
+/// namespace is `None` or `false`; an `Err` means that the question could not be answered.
+///
+/// # Cancellation
+///
+/// Dropping a future before it has finished leaves its operation done or not done. Two calls have
+/// several steps, each of which is done or not done:
+/// [`change_credentials`](Self::change_credentials), and a [`login`](Self::login) on a cluster
+/// where the owner changes.
+pub struct Manager<T>(Arc<Inner<T>>);
+
+struct Inner<T> {
+    store: AnyStore<Record<T>>,
+    policy: Policy<T>,
+    reporter: Arc<Reporter>,
+    changes: Arc<Changes>,
+    turns: Turns<SessionSnapshot<T>>,
+}
+
+/// A new id collides with an existing one once in 2^48 sessions. More collisions than this in a
+/// row mean that the generator is broken.
+const MAX_INSERT_ATTEMPTS: u32 = 8;
+
+impl<T: Send + Sync + 'static> Manager<T> {
+    /// Makes a manager on a store with the default settings: a session ends after 30 minutes
+    /// without use, and after 12 hours in any case ([`Timeouts::DEFAULT`]).
+    pub fn new(store: impl Store<Record<T>>) -> Self {
+        ManagerBuilder::new(store).build_unchecked()
+    }
+
+    /// Starts a manager on a store with other settings.
+    pub fn builder(store: impl Store<Record<T>>) -> ManagerBuilder<T> {
+        ManagerBuilder::new(store)
+    }
+
+    fn from_parts(
+        store: AnyStore<Record<T>>,
+        policy: Policy<T>,
+        listeners: Vec<Arc<dyn EventListener>>,
+    ) -> Self {
+        let reporter = Arc::new(Reporter::new(policy.clock.clone(), listeners));
+        if reporter.has_listeners() {
+            // The store may outlive this manager, whose listeners must end with it.
+            let weak = Arc::downgrade(&reporter);
+            let namespace = store.namespace().clone();
+            // A store that can't report expiry ignores this: see `EventKind::Expired`.
+            store.on_expired(Arc::new(move |key: &Key| {
+                if let Some(reporter) = weak.upgrade()
+                    && key.is_in(&namespace)
+                {
+                    reporter.report(EventKind::Expired, Some(SessionId::from_key(key)), None);
+                }
+            }));
+        }
+        let changes = store.changes().unwrap_or_default();
+        Self(Arc::new(Inner { store, policy, reporter, changes, turns: Turns::new() }))
+    }
+
+    /// The store's namespace. Tokens of another one are unknown to this manager.
+    #[inline]
+    pub fn namespace(&self) -> &Namespace {
+        self.0.store.namespace()
+    }
+
+    /// The timeouts of sessions, except for [remembered](Self::remembered_timeouts) and
+    /// [anonymous](Self::anonymous_timeouts) ones, which may have their own.
+    pub fn timeouts(&self) -> Timeouts {
+        self.0.policy.timeouts
+    }
+
+    /// The timeouts of [remembered](NewSession::remember) sessions.
+    pub fn remembered_timeouts(&self) -> Timeouts {
+        self.0.policy.remembered_timeouts()
+    }
+
+    /// The timeouts of anonymous visitors' sessions.
+    pub fn anonymous_timeouts(&self) -> Timeouts {
+        self.0.policy.anonymous_timeouts()
+    }
+
+    /// The clock by which sessions show their times.
+    pub fn clock(&self) -> &kvolt_cache::Clock {
+        &self.0.policy.clock
+    }
+
+    /// Creates a session for a user who has proved their identity, and returns its token.
+    ///
+    /// At a sign-in, use [`login`](Self::login), which also ends the session that the client had
+    /// before. Costs the store one command.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the store is unavailable ([`Error::is_unavailable`]) or full
+    /// ([`Error::is_full`]), if the owner has reached the limit of sessions
+    /// ([`Error::is_limit_reached`]), if the data is too large for the store
+    /// ([`Error::is_too_large`]) or can't be encoded ([`Error::is_unencodable`]), if the owner's
+    /// name is invalid or the session lacks the [binding](ManagerBuilder::bound_to) that the
+    /// manager requires ([`Error::is_misconfigured`]), or if the system's random generator fails
+    /// ([`Error::is_unavailable`]).
+    pub async fn create(&self, session: impl Into<NewSession<T>>) -> Result<Token> {
+        self.insert_new(self.content(session.into())?).await
+    }
+
+    /// Creates a session for a visitor who has not signed in, and returns its token. A
+    /// [login](Self::login) replaces it. Costs the store one command.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`create`](Self::create), an error if the manager has no
+    /// [anonymous sessions](ManagerBuilder::anonymous) ([`Error::is_misconfigured`]), and an error
+    /// if the data is larger than they allow ([`Error::is_too_large`]).
+    pub async fn create_anonymous(&self, data: T) -> Result<Token> {
+        let Some(anonymous) = &self.0.policy.anonymous else {
+            return Err(Error::misconfigured(
+                "the manager has no anonymous sessions: set `ManagerBuilder::anonymous`",
+            ));
+        };
+        anonymous.check_size(&data)?;
+        let session = NewSession { level: None, ..NewSession::new(data) };
+        self.insert_new(self.content(session)?).await
+    }
+
+    /// Ends a session. Returns whether the token was accepted and the session existed.
+    ///
+    /// When this has returned, no request to any server finds the session, even one that was under
+    /// way. A previous token may end its session only during its grace. A session whose data can't
+    /// be read is ended too. Costs the store two commands, or one with the session as it was read.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the store is unavailable ([`Error::is_unavailable`]), or if the
+    /// session's envelope can't be read, so that the token can't be verified
+    /// ([`Error::is_corrupt`]).
+    pub async fn logout<'a>(&self, presented: impl Into<Presented<'a, T>>) -> Result<bool> {
+        match self.session_of(presented, Freshness::Bounded, TokenStatus::may_end).await? {
+            Some((_, session)) => self.end(session.target(), EndReason::Logout).await,
+            None => Ok(false),
+        }
+    }
+
+    /// Removes the entry of a session, and reports that the session was ended.
+    async fn end(&self, target: Target<'_>, reason: EndReason) -> Result<bool> {
+        let removed = self.0.store.remove(target, None).await.map_err(Error::store)?;
+        let is_removed = removed == RemoveOutcome::Removed;
+        if is_removed {
+            self.ended(&[*target.key], target.owner, reason);
+        }
+        Ok(is_removed)
+    }
+
+    /// Reports that sessions were ended.
+    fn ended(&self, keys: &[Key], owner: Option<&Owner>, reason: EndReason) {
+        for key in keys {
+            self.0.changes.changed(key);
+            self.report(EventKind::Ended { reason }, SessionId::from_key(key), owner);
+        }
+    }
+
+    fn report(&self, kind: EventKind, id: impl Into<Option<SessionId>>, owner: Option<&Owner>) {
+        self.0.reporter.report(kind, id.into(), owner);
+    }
+
+    /// The first content of a session. Its token is made when it is inserted.
+    fn content(&self, session: NewSession<T>) -> Result<Content<T>> {
+        let NewSession { data, owner, device, level, remembered, binding } = session;
+        let policy = &self.0.policy;
+        let (mut owner, mut proved, now) = (owner?, Proofs::NONE, policy.clock.now());
+        if let Some(level) = level {
+            if policy.bound_to.is_some() && binding.is_none() {
+                return Err(Error::misconfigured(
+                    "the manager has `bound_to`: give each new session a value to be bound to",
+                ));
+            }
+            if let (None, Some(owned_by)) = (&owner, &policy.owned_by) {
+                owner = Some(owned_by(&data)?);
+            }
+            proved.add(level, now);
+        }
+        let mut seed = [0; 16];
+        (policy.random)(&mut seed)?;
+        let mut envelope = Envelope {
+            v: Envelope::FORMAT,
+            secret: SecretDigest::NONE,
+            epoch: 0,
+            owner,
+            created: now,
+            ends: now,
+            proved,
+            rotated: None,
+            seed,
+            remembered,
+            device,
+            rare: None,
+        };
+        envelope.ends = now.saturating_add(policy.timeouts_of(&envelope).lifetime);
+        envelope.rare = binding.map(|binding| {
+            Box::new(RareFields { binding: Some(binding), ..RareFields::default() })
+        });
+        Ok(Content { envelope, data: Data::new(data) })
+    }
+
+    async fn insert_new(&self, content: Content<T>) -> Result<Token> {
+        // Without a session to replace, there is no conflict.
+        self.insert(content, None).await?.ok_or_else(repeating_generator)
+    }
+
+    /// Inserts a session, in place of `replaced` if given. `None` if that has changed since.
+    async fn insert(
+        &self,
+        mut content: Content<T>,
+        replaced: Option<&SessionSnapshot<T>>,
+    ) -> Result<Option<Token>> {
+        let Policy { random, .. } = self.0.policy;
+        let timeouts = self.0.policy.timeouts_of(&content.envelope);
+        let predecessor = replaced.map(|session| {
+            Predecessor::new(*session.key())
+                .owner(session.filed_under().cloned())
+                .seen(session.version())
+        });
+        for _ in 0..MAX_INSERT_ATTEMPTS {
+            let mut id = [0; SessionId::LEN];
+            random(&mut id)?;
+            let (owner, limit) = self.0.policy.filed_under(&content.envelope, &id)?;
+            let key = Key::from_id(id, self.namespace());
+            let key = self.0.store.place(key, owner.as_ref());
+            let id = SessionId::from_key(&key);
+            let token = Token::generate(id, &content.envelope.seed, self.namespace(), random)?;
+            content.envelope.secret = token.digest(self.namespace());
+            let entry = NewEntry::new(Record::new(content.clone()), timeouts.expiry())
+                .maybe_owner(owner.clone())
+                .limit(limit)
+                .replaces(predecessor.clone());
+            let owner = owner.as_ref();
+            match self.0.store.insert(key, entry).await.map_err(Error::store)? {
+                InsertOutcome::Inserted { removed } => {
+                    let anonymous = content.envelope.is_anonymous();
+                    self.report(EventKind::Created { anonymous }, id, owner);
+                    if let Some(session) = replaced {
+                        let (key, owner) = (*session.key(), session.filed_under());
+                        self.ended(&[key], owner, EndReason::NewLogin);
+                    }
+                    self.ended(&removed, owner, EndReason::Limit);
+                    return Ok(Some(token));
+                }
+                InsertOutcome::LimitReached => {
+                    self.report(EventKind::Refused { reason: RefusalReason::Limit }, None, owner);
+                    return Err(Error::limit_reached());
+                }
+                InsertOutcome::Conflict => return Ok(None),
+                InsertOutcome::Occupied | InsertOutcome::Expired => {}
+            }
+        }
+        Err(repeating_generator())
+    }
+}
+
+fn repeating_generator() -> Error {
+    Error::misconfigured("the random generator repeats itself: no session was created")
+}
+
+impl<T> Clone for Manager<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T> fmt::Debug for Manager<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Manager").field("store", &self.0.store).finish_non_exhaustive()
+    }
+}

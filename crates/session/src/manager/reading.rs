@@ -1,0 +1,394 @@
+use kvolt_cache::{AfterRead, EntryRef, Freshness, Key, Store};
+
+use super::Manager;
+use super::presented::{HashedToken, Presented};
+use super::token_status::TokenStatus;
+use crate::events::{EndReason, EventKind, RefusalReason, TARGET};
+use crate::policy::{TokenReuse, Undecodable};
+use crate::record::{Content, Record};
+use crate::secret_digest::SecretDigest;
+use crate::{Access, Error, Owner, Result, SessionId, SessionSnapshot, Token};
+
+/// Outcome of [`Manager::get_ready`].
+#[derive(Debug)]
+#[must_use = "a read that is not ready must be finished"]
+pub enum Ready<T> {
+    /// The answer.
+    Yes(Result<Option<SessionSnapshot<T>>>),
+    /// The caller must wait for the store, with [`Manager::finish`].
+    No(Unread<T>),
+}
+
+/// A read that can't be answered without waiting for the store.
+#[derive(Debug)]
+pub struct Unread<T> {
+    key: Key,
+    digest: SecretDigest,
+    access: Access,
+    step: NextStep<T>,
+}
+
+/// What is left to do of a read.
+#[derive(Debug)]
+enum NextStep<T> {
+    Ask(Freshness),
+    Touch(SessionSnapshot<T>),
+}
+
+/// A session that a token names, and the token's status in it.
+struct Found<T> {
+    /// With the rights of the token.
+    session: SessionSnapshot<T>,
+    status: TokenStatus,
+    is_slide_due: bool,
+    is_copy: bool,
+}
+
+impl<T: Send + Sync + 'static> Manager<T> {
+    /// Returns the session of a token, if it exists. Counts as use: the idle time restarts.
+    ///
+    /// Costs the store one command, and a second one when a slide is due.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the store is unavailable ([`Error::is_unavailable`]), or if the session
+    /// exists but can't be read ([`Error::is_corrupt`]).
+    pub async fn get(&self, token: &Token) -> Result<Option<SessionSnapshot<T>>> {
+        self.get_with(token, Access::SLIDE).await
+    }
+
+    /// Returns the session of a token, if it exists. Does not count as use: for polls, health
+    /// checks and open streams, which must not keep an idle session alive.
+    ///
+    /// Costs the store one command.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the store is unavailable ([`Error::is_unavailable`]), or if the session
+    /// exists but can't be read ([`Error::is_corrupt`]).
+    pub async fn peek(&self, token: &Token) -> Result<Option<SessionSnapshot<T>>> {
+        self.get_with(token, Access::PEEK).await
+    }
+
+    /// Returns the session of a token, if it exists, read with this [`Access`].
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the store is unavailable ([`Error::is_unavailable`]), or if the session
+    /// exists but can't be read ([`Error::is_corrupt`]).
+    pub async fn get_with(
+        &self,
+        token: &Token,
+        access: Access,
+    ) -> Result<Option<SessionSnapshot<T>>> {
+        match self.get_ready(token, access) {
+            Ready::Yes(answer) => answer,
+            Ready::No(unread) => self.finish(token, unread).await,
+        }
+    }
+
+    /// [`get_with`](Self::get_with) without waiting, if the store can answer at once: for
+    /// adapters, which then need no boxed future.
+    #[inline(always)]
+    pub fn get_ready(&self, token: &Token, access: Access) -> Ready<T> {
+        let hashed = self.hashed(token);
+        let mut found = None;
+        let mut is_slide_due = false;
+        let mut visit = |entry: EntryRef<'_, Record<T>>| {
+            let status = self.status(&hashed, &entry);
+            if !status.is_accepted() || entry.value.data().is_err() {
+                (found, is_slide_due) = (None, false);
+                return AfterRead::Keep;
+            }
+            let is_used = access.slides() && status == TokenStatus::Valid;
+            is_slide_due = is_used && entry.slide_due;
+            let slides_in_place = is_used && !entry.slide_due && !entry.is_copy;
+            let now = self.clock().now();
+            let session = found.insert(SessionSnapshot::new(entry, now, status.rights()));
+            if slides_in_place {
+                session.slide_in_place();
+            }
+            if is_used { AfterRead::Slide } else { AfterRead::Keep }
+        };
+        let unread = |step| {
+            let HashedToken { key, digest, .. } = hashed;
+            Ready::No(Unread { key, digest, access, step })
+        };
+        match self.0.store.get_ready(&hashed.key, access.freshness(), &mut visit) {
+            None => unread(NextStep::Ask(access.freshness())),
+            Some(Err(error)) => Ready::Yes(Err(Error::store(error))),
+            Some(Ok(false)) => Ready::Yes(self.refused(token.id(), None, RefusalReason::Unknown)),
+            Some(Ok(true)) => match found {
+                Some(session) if is_slide_due => unread(NextStep::Touch(session)),
+                Some(session) => Ready::Yes(Ok(Some(session))),
+                // A copy may be old, and a refusal may end the session.
+                None => unread(NextStep::Ask(Freshness::Strict)),
+            },
+        }
+    }
+
+    /// Finishes a read that [`get_ready`](Self::get_ready) could not answer, with the same token.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the store is unavailable ([`Error::is_unavailable`]), or if the session
+    /// exists but can't be read ([`Error::is_corrupt`]).
+    pub async fn finish(
+        &self,
+        token: &Token,
+        unread: Unread<T>,
+    ) -> Result<Option<SessionSnapshot<T>>> {
+        let Unread { key, digest, access, step } = unread;
+        let freshness = match step {
+            NextStep::Touch(session) => return self.touched(session).await,
+            NextStep::Ask(freshness) => freshness,
+        };
+        let found = self.found(&HashedToken { token, key, digest }, freshness).await?;
+        let Some(Found { session, status, is_slide_due, .. }) = found else {
+            return self.refused(token.id(), None, RefusalReason::Unknown);
+        };
+        if !status.is_accepted() {
+            return self.refuse(&session, status).await;
+        }
+        if let Err(error) = session.content().data.get() {
+            return self.undecodable(&session, error).await;
+        }
+        if status == TokenStatus::Valid && access.slides() && is_slide_due {
+            return self.touched(session).await;
+        }
+        Ok(Some(session))
+    }
+
+    /// Calls `read` on the data of a session in place, if the store has it in memory.
+    ///
+    /// Like [`get_with`](Self::get_with), but makes no snapshot and changes no reference count, so
+    /// any number of threads read one session at full speed. `read` may run again if the session
+    /// changes meanwhile; its last result counts.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the store is unavailable ([`Error::is_unavailable`]), or if the session
+    /// exists but can't be read ([`Error::is_corrupt`]).
+    pub async fn read<R>(
+        &self,
+        token: &Token,
+        access: Access,
+        mut read: impl FnMut(&T) -> R,
+    ) -> Result<Option<R>> {
+        let hashed = self.hashed(token);
+        let mut result = None;
+        let mut visit = |entry: EntryRef<'_, Record<T>>| {
+            let is_ready = !(access.slides() && entry.slide_due)
+                && self.status(&hashed, &entry) == TokenStatus::Valid;
+            let data = entry.value.data().ok().filter(|_| is_ready);
+            result = data.map(&mut read);
+            if result.is_some() && access.slides() { AfterRead::Slide } else { AfterRead::Keep }
+        };
+        match self.0.store.get_ready(&hashed.key, access.freshness(), &mut visit) {
+            Some(Ok(true)) if result.is_some() => Ok(result),
+            // This also waits for the store, and reports refusals.
+            _ => Ok(self.get_with(token, access).await?.map(|session| read(session.data()))),
+        }
+    }
+
+    /// Returns the current state of a session that the caller read before, with the rights that it
+    /// had then. `None` if it has ended, or if the credentials were changed since. Does not count
+    /// as use.
+    ///
+    /// For what outlives a request, such as an open connection: the token that it began with may
+    /// have been replaced, and presenting it again would look like theft.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the store is unavailable ([`Error::is_unavailable`]), or if the session
+    /// exists but can't be read ([`Error::is_corrupt`]).
+    pub async fn peek_session(
+        &self,
+        earlier: &SessionSnapshot<T>,
+        freshness: Freshness,
+    ) -> Result<Option<SessionSnapshot<T>>> {
+        let continues = |content: &Content<T>| {
+            content.envelope.epoch == earlier.envelope().epoch
+                && content.data.get().is_ok()
+                && self.is_bound(content)
+        };
+        let session = self.by_id(earlier.id(), freshness).await?;
+        let session = session.filter(|session| continues(session.content()));
+        Ok(session.map(|session| session.restricted_to(Some(earlier.proved()))))
+    }
+
+    #[inline]
+    pub(super) fn hashed<'a>(&self, token: &'a Token) -> HashedToken<'a> {
+        let namespace = self.namespace();
+        HashedToken { token, key: token.id().key(namespace), digest: token.digest(namespace) }
+    }
+
+    /// A presented token, and its session if the caller has read it.
+    pub(super) fn opened<'a>(
+        &self,
+        presented: impl Into<Presented<'a, T>>,
+    ) -> (HashedToken<'a>, Option<SessionSnapshot<T>>) {
+        let Presented { token, read } = presented.into();
+        let token = self.hashed(token);
+        (token, read.filter(|session| *session.key() == token.key))
+    }
+
+    /// The session that a client presented, if the status of the token is accepted; as the caller
+    /// has read it, if it has.
+    pub(super) async fn session_of<'a>(
+        &self,
+        presented: impl Into<Presented<'a, T>>,
+        freshness: Freshness,
+        accepts: fn(TokenStatus) -> bool,
+    ) -> Result<Option<(HashedToken<'a>, SessionSnapshot<T>)>> {
+        let (token, read) = self.opened(presented);
+        let session = match read {
+            Some(session) => Some(session),
+            None => {
+                let found = self.found(&token, freshness).await?;
+                found.filter(|found| accepts(found.status)).map(|found| found.session)
+            }
+        };
+        Ok(session.map(|session| (token, session)))
+    }
+
+    /// The session that a token names and the token's status in it. `None` if the session does not
+    /// exist.
+    ///
+    /// Asks the store at most once before the secret is verified. A copy that does not accept the
+    /// token may be old, so the store itself is asked then.
+    async fn found(
+        &self,
+        token: &HashedToken<'_>,
+        freshness: Freshness,
+    ) -> Result<Option<Found<T>>> {
+        let mut visit = |entry: EntryRef<'_, Record<T>>| {
+            let (status, now) = (self.status(token, &entry), self.clock().now());
+            Found {
+                session: SessionSnapshot::new(entry, now, status.rights()),
+                status,
+                is_slide_due: entry.slide_due,
+                is_copy: entry.is_copy,
+            }
+        };
+        match self.visited(&token.key, freshness, &mut visit).await? {
+            Some(found) if found.is_copy && !found.status.is_accepted() => {
+                self.visited(&token.key, Freshness::Strict, &mut visit).await
+            }
+            found => Ok(found),
+        }
+    }
+
+    /// A session by its id, whether or not its data can be read.
+    pub(super) async fn by_id(
+        &self,
+        id: SessionId,
+        freshness: Freshness,
+    ) -> Result<Option<SessionSnapshot<T>>> {
+        let visit = |entry: EntryRef<'_, _>| SessionSnapshot::new(entry, self.clock().now(), None);
+        self.visited(&id.key(self.namespace()), freshness, visit).await
+    }
+
+    /// The result of `visit` on the live entry under a key.
+    async fn visited<R: Send>(
+        &self,
+        key: &Key,
+        freshness: Freshness,
+        mut visit: impl FnMut(EntryRef<'_, Record<T>>) -> R + Send,
+    ) -> Result<Option<R>> {
+        let mut visited = Ok(None);
+        let mut visit_live = |entry: EntryRef<'_, Record<T>>| {
+            visited = self.is_live(&entry).map(|is_live| is_live.then(|| visit(entry)));
+            AfterRead::Keep
+        };
+        match self.0.store.get_ready(key, freshness, &mut visit_live) {
+            Some(shown) => drop(shown.map_err(Error::store)?),
+            None => {
+                if let Some(entry) = self.0.store.get(key, freshness).await.map_err(Error::store)? {
+                    let _ = visit_live(entry.as_ref());
+                }
+            }
+        }
+        visited
+    }
+
+    /// The session after a use that the store must record. `None` if it has ended meanwhile.
+    async fn touched(&self, session: SessionSnapshot<T>) -> Result<Option<SessionSnapshot<T>>> {
+        match self.0.store.touch(session.target()).await {
+            Ok(Some(deadlines)) => Ok(Some(session.slid(deadlines))),
+            Ok(None) => self.refused(session.id(), session.filed_under(), RefusalReason::Unknown),
+            // The session is live. A use that could not be recorded costs it a part of its idle
+            // time; a store that is full or read-only locks no client out.
+            Err(error) => {
+                #[cfg(feature = "metrics")]
+                metrics::counter!(crate::events::metrics::SLIDES_FAILED).increment(1);
+                let reporter = &self.0.reporter;
+                reporter.warn(
+                    &reporter.slide_failures,
+                    session.id(),
+                    &error,
+                    "the store could not extend a session: sessions in use may expire early until it can",
+                );
+                Ok(Some(session))
+            }
+        }
+    }
+
+    /// Refuses a token that is not accepted, and ends the session if the policy says so.
+    async fn refuse(
+        &self,
+        session: &SessionSnapshot<T>,
+        status: TokenStatus,
+    ) -> Result<Option<SessionSnapshot<T>>> {
+        let (id, owner, reuse) = (session.id(), session.filed_under(), self.0.policy.reuse);
+        let (owner, reason) = match status {
+            TokenStatus::CredentialsChanged => (owner, RefusalReason::CredentialsChanged),
+            TokenStatus::Replaced(reason) => (owner, reason),
+            TokenStatus::Reused if reuse != TokenReuse::Ignore => {
+                self.report(EventKind::Reused, id, owner);
+                if reuse == TokenReuse::EndSession {
+                    self.end(session.target(), EndReason::Reuse).await?;
+                }
+                (owner, RefusalReason::Reuse)
+            }
+            _ => (None, RefusalReason::Unknown),
+        };
+        self.refused(id, owner, reason)
+    }
+
+    /// Reports a request that was refused; it gets no session.
+    fn refused<R>(
+        &self,
+        id: impl Into<Option<SessionId>>,
+        owner: Option<&Owner>,
+        reason: RefusalReason,
+    ) -> Result<Option<R>> {
+        self.report(EventKind::Refused { reason }, id, owner);
+        Ok(None)
+    }
+
+    /// A session whose token was verified and whose data can't be decoded: an error, or the
+    /// session is ended, by the policy.
+    async fn undecodable(
+        &self,
+        session: &SessionSnapshot<T>,
+        error: &kvolt_cache::Error,
+    ) -> Result<Option<SessionSnapshot<T>>> {
+        if self.0.policy.undecodable == Undecodable::Keep {
+            return Err(Error::corrupt(session.id(), error));
+        }
+        tracing::warn!(
+            target: TARGET, id = %session.id(), error = error as &(dyn std::error::Error + 'static),
+            "ended a session whose data can't be decoded (see `ManagerBuilder::undecodable`)"
+        );
+        self.end(session.target(), EndReason::Undecodable).await?;
+        Ok(None)
+    }
+
+    /// Reports a request that was refused for a reason that the manager can't see, such as an
+    /// invalid form token: for adapters.
+    pub fn report_refusal(&self, session: Option<&SessionSnapshot<T>>, reason: RefusalReason) {
+        let owner = session.and_then(SessionSnapshot::filed_under);
+        self.report(EventKind::Refused { reason }, session.map(SessionSnapshot::id), owner);
+    }
+}

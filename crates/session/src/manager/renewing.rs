@@ -1,0 +1,333 @@
+//! What gives a client a new token: signing in, proving the identity again, rotating.
+
+use std::time::Duration;
+
+use kvolt_cache::{Freshness, Timestamp};
+
+use super::Manager;
+use super::changing::MAX_ATTEMPTS;
+use super::presented::{HashedToken, Presented};
+use super::token_status::TokenStatus;
+use crate::events::{EndReason, EventKind};
+use crate::new_session::NewSession;
+use crate::record::{Content, Data, Envelope, PreviousToken};
+use crate::{Binding, Error, Level, Result, SessionSnapshot, Token};
+
+/// Outcome of a rotation.
+#[derive(Debug)]
+#[must_use = "the new token must be given to the client"]
+pub enum RotateOutcome {
+    /// The session's new token.
+    Token(Token),
+    /// The presented token was replaced before and is in its grace: the session has one successor,
+    /// which another request of the client receives.
+    AlreadyRotated,
+    /// The session does not exist.
+    Absent,
+}
+
+/// How many previous tokens a record keeps.
+const MAX_PREVIOUS: usize = 16;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum RenewalReason {
+    /// The token is old. A client that presents it in its grace receives the next one elsewhere.
+    Age,
+    /// The user proved their identity: the next token goes to that client, even if it presented a
+    /// token in its grace.
+    Proof(Level),
+    /// As for a proof, and no previous token is accepted.
+    Credentials,
+}
+
+impl<T: Send + Sync + 'static> Manager<T> {
+    /// Creates a session for a user who has just proved their identity, and ends the one that the
+    /// client had, if any. Both timeouts restart.
+    ///
+    /// One step: either the old token is accepted or the new one, and the owner's limit does not
+    /// count the old session. (On a Redis Cluster, where the two have different owners, the new
+    /// session is created first and the old one ended after it.) From an anonymous session, data
+    /// is carried over by the [rule](crate::AnonymousSessions::carry_over).
+    ///
+    /// Only an accepted token ends its session: a token that merely names it does not. Costs the
+    /// store two commands, or one with the old session as it was read.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`create`](Self::create), and an error if the old session keeps
+    /// changing meanwhile ([`Error::is_contended`]).
+    pub async fn login<'a>(
+        &self,
+        old: Option<impl Into<Presented<'a, T>>>,
+        session: impl Into<NewSession<T>>,
+    ) -> Result<Token> {
+        let content = self.content(session.into())?;
+        let replaced = match old {
+            Some(old) => self.replaceable(old, Freshness::Bounded).await?,
+            None => None,
+        };
+        let Some((token, read)) = replaced else {
+            return self.insert_new(content).await;
+        };
+        let mut turn = self.0.turns.take(token.key).await?;
+        let mut session = self.newest(&token, &turn, read);
+        for attempt in 0..MAX_ATTEMPTS {
+            let carrying = self.carried_over(&session, &content);
+            if let Some(token) = self.insert(carrying, Some(&session)).await? {
+                return Ok(token);
+            }
+            self.lost(&mut turn, attempt).await;
+            session = match self.replaceable(token.token, Freshness::Strict).await? {
+                Some((_, session)) => session,
+                None => return self.insert_new(content).await,
+            };
+        }
+        Err(Error::contended("the session that the login replaces kept changing"))
+    }
+
+    /// The session that a login with this token replaces, if it exists.
+    async fn replaceable<'a>(
+        &self,
+        presented: impl Into<Presented<'a, T>>,
+        freshness: Freshness,
+    ) -> Result<Option<(HashedToken<'a>, SessionSnapshot<T>)>> {
+        match self.session_of(presented, freshness, TokenStatus::may_end).await {
+            // Without its record, no token of the session can be verified: it stays as it is.
+            Err(error) if error.is_corrupt() => Ok(None),
+            found => found,
+        }
+    }
+
+    /// The content of a login's session, with what it takes over from an anonymous session.
+    fn carried_over(&self, old: &SessionSnapshot<T>, content: &Content<T>) -> Content<T> {
+        let mut content = content.clone();
+        let anonymous = self.0.policy.anonymous.as_ref().filter(|_| old.is_anonymous());
+        let carry_over = anonymous.and_then(|anonymous| anonymous.carry_over.as_ref());
+        if let (Some(carry_over), Ok(visitor), Ok(user)) =
+            (carry_over, old.content().data.get(), content.data.get())
+        {
+            content.data = Data::new(carry_over(visitor, user));
+        }
+        content
+    }
+
+    /// Gives a session a new token. The id, the data and both deadlines stay.
+    ///
+    /// The previous token is refused at once, or after its
+    /// [grace](crate::ManagerBuilder::rotation_grace). [`TokenReuse`](crate::TokenReuse) decides
+    /// what happens when it is used after that. If the store's answer is lost, the store is asked
+    /// whether the rotation took effect. Costs the store two commands, or one with the session as
+    /// it was read.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the store is unavailable ([`Error::is_unavailable`]), if the session's
+    /// envelope can't be read ([`Error::is_corrupt`]), if other changes leave no turn
+    /// ([`Error::is_contended`]), or if the system's random generator fails
+    /// ([`Error::is_unavailable`]).
+    pub async fn rotate<'a>(
+        &self,
+        presented: impl Into<Presented<'a, T>>,
+    ) -> Result<RotateOutcome> {
+        self.renew_by(presented, RenewalReason::Age).await
+    }
+
+    /// Whether the session's token is older than
+    /// [`rotate_every`](crate::ManagerBuilder::rotate_every): then call [`rotate`](Self::rotate).
+    #[inline]
+    pub fn is_rotation_due(&self, session: &SessionSnapshot<T>) -> bool {
+        let every = self.0.policy.rotate_every;
+        every.is_some_and(|every| self.clock().now().since(session.rotated()) >= every)
+    }
+
+    /// Records that the user has just proved their identity again, and gives the session a new
+    /// token. Both timeouts restart; the data stays.
+    ///
+    /// A level is never lowered, and rises to no more than `level`. In its grace, the previous
+    /// token has the rights that it had. If the presented token is in its grace already, the new
+    /// token goes to the client that proved the identity, even if another client received one in
+    /// between. Costs the store two commands, or one with the session as it was read.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`rotate`](Self::rotate), and an error for an anonymous session, which
+    /// a [login](Self::login) replaces ([`Error::is_misconfigured`]).
+    pub async fn reauthenticate<'a>(
+        &self,
+        presented: impl Into<Presented<'a, T>>,
+        level: Level,
+    ) -> Result<RotateOutcome> {
+        self.renew_by(presented, RenewalReason::Proof(level)).await
+    }
+
+    /// After a change of the account's credentials: ends all other sessions of the same owner, and
+    /// gives this one a new token. Also returns how many sessions were ended. All previous tokens
+    /// are refused at once, and open connections of this session end.
+    ///
+    /// `binding` is the new value that the session is bound to. With `None` it is what
+    /// [`ManagerBuilder::bound_to`](crate::ManagerBuilder::bound_to) returns now, or stays as it
+    /// was. Change the credentials first, then call this.
+    ///
+    /// It fails closed: if this session can't be given a new token, it is ended. Costs the store
+    /// three commands.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`rotate`](Self::rotate). After an error, the other sessions may have
+    /// ended, and this one has ended unless the store is unavailable: call it again.
+    pub async fn change_credentials(
+        &self,
+        token: &Token,
+        binding: Option<Binding>,
+    ) -> Result<(RotateOutcome, usize)> {
+        let found = self.session_of(token, Freshness::Strict, TokenStatus::may_end).await?;
+        let Some((token, session)) = found else {
+            return Ok((RotateOutcome::Absent, 0));
+        };
+        let ended = self.end_others_of(&session, EndReason::CredentialsChanged).await?;
+        let reason = RenewalReason::Credentials;
+        let rotated = self.renew(&token, session.clone(), reason, binding).await;
+        if !matches!(rotated, Ok(RotateOutcome::Token(_))) {
+            // Another client may have changed its token meanwhile, or keeps changing it.
+            self.end(session.target(), EndReason::CredentialsChanged).await?;
+        }
+        Ok((rotated?, ended))
+    }
+
+    async fn renew_by<'a>(
+        &self,
+        presented: impl Into<Presented<'a, T>>,
+        reason: RenewalReason,
+    ) -> Result<RotateOutcome> {
+        let accepts = TokenStatus::is_accepted;
+        match self.session_of(presented, Freshness::Bounded, accepts).await? {
+            Some((token, session)) => self.renew(&token, session, reason, None).await,
+            None => Ok(RotateOutcome::Absent),
+        }
+    }
+
+    async fn renew(
+        &self,
+        presented: &HashedToken<'_>,
+        read: SessionSnapshot<T>,
+        reason: RenewalReason,
+        binding: Option<Binding>,
+    ) -> Result<RotateOutcome> {
+        let mut made = None;
+        let mut otherwise = RotateOutcome::Absent;
+        let changed = self
+            .change(presented, read, |session, status, now| {
+                (made, otherwise) = (None, RotateOutcome::Absent);
+                match (status, reason) {
+                    (TokenStatus::InGrace(_), RenewalReason::Age) => {
+                        otherwise = RotateOutcome::AlreadyRotated;
+                        return Ok(None);
+                    }
+                    (TokenStatus::Valid | TokenStatus::InGrace(_), _)
+                    | (TokenStatus::CredentialsChanged, RenewalReason::Credentials) => {}
+                    _ => return Ok(None),
+                }
+                let is_proof = matches!(reason, RenewalReason::Proof(_));
+                if is_proof && session.is_anonymous() {
+                    return Err(Error::misconfigured(
+                        "no user is signed in in an anonymous session: use `login`",
+                    ));
+                }
+                let (seed, policy) = (&session.envelope().seed, &self.0.policy);
+                let token = Token::generate(session.id(), seed, self.namespace(), policy.random)?;
+                let content = self.renewed(session.content(), &token, reason, &binding, now);
+                made = Some(token);
+                let expiry = is_proof.then(|| policy.timeouts_of(&content.envelope).expiry());
+                Ok(Some((content, expiry)))
+            })
+            .await;
+        let (session, token) = match (changed, made) {
+            (Ok(Some(session)), Some(token)) => (session, token),
+            (Ok(_), _) => return Ok(otherwise),
+            // The answer may be lost and the token changed: unless the store is asked again, the
+            // client is left with a token that is refused.
+            (Err(error), Some(token)) if error.is_unavailable() => {
+                let accepts = TokenStatus::is_accepted;
+                match self.session_of(&token, Freshness::Strict, accepts).await {
+                    Ok(Some((_, session))) => (session, token),
+                    _ => return Err(error),
+                }
+            }
+            (Err(error), _) => return Err(error),
+        };
+        self.report(EventKind::Rotated, session.id(), session.filed_under());
+        if let RenewalReason::Proof(level) = reason {
+            self.report(EventKind::Reauthenticated { level }, session.id(), session.owner());
+        }
+        Ok(RotateOutcome::Token(token))
+    }
+
+    /// The content with a new token, at this time of the store.
+    fn renewed(
+        &self,
+        before: &Content<T>,
+        token: &Token,
+        reason: RenewalReason,
+        binding: &Option<Binding>,
+        now: Timestamp,
+    ) -> Content<T> {
+        let policy = &self.0.policy;
+        let mut content = before.clone();
+        let (envelope, time) = (&mut content.envelope, policy.clock.now());
+        envelope.secret = token.digest(self.namespace());
+        envelope.rotated = Some(time).filter(|time| *time != envelope.created);
+        remember_previous(envelope, &before.envelope, reason, now, policy.rotation_grace);
+        match reason {
+            RenewalReason::Age => {}
+            RenewalReason::Proof(level) => {
+                envelope.proved.add(level, time);
+                envelope.ends = time.saturating_add(policy.timeouts_of(envelope).lifetime);
+            }
+            RenewalReason::Credentials => {
+                envelope.epoch = envelope.epoch.wrapping_add(1);
+                let data = before.data.get().ok();
+                let current = || policy.bound_to.as_ref().zip(data).and_then(|(to, data)| to(data));
+                if let Some(binding) = binding.clone().or_else(current) {
+                    envelope.edit_rare(|rare| rare.binding = Some(binding));
+                }
+            }
+        }
+        content
+    }
+}
+
+/// Records the token that a session had and what it had proved, and until when that token is
+/// accepted, or at least no sign of theft.
+///
+/// At most [`MAX_PREVIOUS`] are kept. When one must go, no issued token is a sign of theft until
+/// that one's time would have passed.
+fn remember_previous(
+    envelope: &mut Envelope,
+    before: &Envelope,
+    reason: RenewalReason,
+    now: Timestamp,
+    grace: Duration,
+) {
+    let accepted = reason != RenewalReason::Credentials;
+    let until = now.saturating_add(grace);
+    envelope.edit_rare(|rare| {
+        for previous in &mut rare.previous {
+            // After several rotations in a row, it is accepted while each one's grace lasts.
+            previous.until = previous.until.min(until);
+            previous.accepted &= accepted;
+        }
+        rare.previous.retain(|previous| now < previous.until.saturating_add(grace));
+        rare.quiet_until = rare.quiet_until.filter(|quiet_until| now < *quiet_until);
+        if grace.is_zero() {
+            return;
+        }
+        if rare.previous.len() >= MAX_PREVIOUS {
+            // Each one's time was cut to that of its successor, so the first is the first to end.
+            let dropped = rare.previous.remove(0);
+            let quiet_until = dropped.until.saturating_add(grace);
+            rare.quiet_until = rare.quiet_until.max(Some(quiet_until));
+        }
+        let (secret, proved) = (before.secret, before.proved);
+        rare.previous.push(PreviousToken { secret, proved, until, accepted });
+    });
+}

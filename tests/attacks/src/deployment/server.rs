@@ -1,0 +1,165 @@
+use std::fmt;
+use std::pin::Pin;
+use std::time::Duration;
+
+use kvolt_cache::near::DEFAULT_MAX_COPIES;
+use kvolt_cache::{AnyStore, ChangeFeed, Clock, Encoded, NearCache, Store};
+use kvolt_middleware::Sessions;
+use kvolt_servers::Proxy;
+use kvolt_session::{Manager, ManagerBuilder, Record, RecordJson};
+use kvolt_testkit::Faults;
+
+use crate::application::router;
+use crate::client::Client;
+use crate::faulty_push_store::{Collisions, FaultyPushStore};
+use crate::user::User;
+
+/// A server of the application: its own connections to the store, and a network that can be cut.
+pub struct Server {
+    /// The store, as this server sees it.
+    pub store: AnyStore<Record<User>>,
+    /// The store below the codec and the near cache; `None` in memory.
+    pub bytes: Option<AnyStore<Vec<u8>>>,
+    /// Faults of its calls, between codec and driver.
+    pub faults: Faults,
+    /// Collisions of its keys.
+    pub collisions: Collisions,
+    proxy: Option<Proxy>,
+    clock: Option<Clock>,
+    listen: Option<Listen>,
+}
+
+/// Opens the store with a subscription to its changes, if it has a change feed and no near cache.
+type Listen = Box<dyn Fn(Duration) -> Listening + Send + Sync>;
+type Listening = Pin<Box<dyn Future<Output = AnyStore<Record<User>>> + Send>>;
+
+/// Generous, because the machine may be busy: no attack is about this timeout.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
+
+impl Server {
+    /// A server with sessions in its own memory.
+    pub(super) fn in_memory(store: impl Store<Record<User>>, clock: Clock) -> Self {
+        let (store, faults, collisions) = FaultyPushStore::new(store);
+        let store = AnyStore::new(store);
+        Self {
+            store,
+            bytes: None,
+            faults,
+            collisions,
+            proxy: None,
+            clock: Some(clock),
+            listen: None,
+        }
+    }
+
+    /// A server on a remote store.
+    pub(super) fn remote(store: impl Store<Vec<u8>> + Clone, proxy: Option<Proxy>) -> Self {
+        let (faulty_push_store, faults, collisions) = FaultyPushStore::new(store);
+        let bytes = Some(AnyStore::new(faulty_push_store.clone()));
+        let store = AnyStore::new(Encoded::new(faulty_push_store, RecordJson::new()));
+        Self { store, bytes, faults, collisions, proxy, clock: None, listen: None }
+    }
+
+    /// A server on a remote store with a change feed: with a near cache of this bound, or with a
+    /// subscription only on [request](Self::listening).
+    pub(super) async fn pushing(
+        store: impl Store<Vec<u8>> + ChangeFeed + Clone,
+        proxy: Option<Proxy>,
+        bound: Option<Duration>,
+    ) -> Self {
+        let (faulty_push_store, faults, collisions) = FaultyPushStore::new(store);
+        let bytes = Some(AnyStore::new(faulty_push_store.clone()));
+        let (store, listen) = match bound {
+            Some(bound) => (listened_to(faulty_push_store, bound, DEFAULT_MAX_COPIES).await, None),
+            None => {
+                let store =
+                    AnyStore::new(Encoded::new(faulty_push_store.clone(), RecordJson::new()));
+                let listen: Listen = Box::new(move |bound| {
+                    Box::pin(listened_to(faulty_push_store.clone(), bound, 0))
+                });
+                (store, Some(listen))
+            }
+        };
+        Self { store, bytes, faults, collisions, proxy, clock: None, listen }
+    }
+
+    /// The builder of a manager on this server.
+    pub fn builder(&self) -> ManagerBuilder<User> {
+        self.builder_on(self.store.clone())
+    }
+
+    /// The store as this server sees it, with notifications of other servers' changes; `None` if it
+    /// has no change feed.
+    pub(super) async fn listening(&self, bound: Duration) -> Option<AnyStore<Record<User>>> {
+        match &self.listen {
+            Some(listen) => Some(listen(bound).await),
+            None => self.store.changes().map(|_| self.store.clone()),
+        }
+    }
+
+    /// The builder of a manager of this server on this store.
+    pub(super) fn builder_on(&self, store: AnyStore<Record<User>>) -> ManagerBuilder<User> {
+        let builder = Manager::builder(store);
+        match &self.clock {
+            Some(clock) => builder.clock(clock.clone()),
+            None => builder,
+        }
+    }
+
+    /// A manager with default settings.
+    pub fn manager(&self) -> Manager<User> {
+        self.builder().build().expect("valid settings")
+    }
+
+    /// A client of this server's application, without cookies.
+    pub fn client(&self) -> Client {
+        self.client_of(self.manager())
+    }
+
+    /// A client of the application with this manager.
+    pub fn client_of(&self, manager: Manager<User>) -> Client {
+        let sessions = Sessions::builder(manager).store_timeout(TIMEOUT * 2);
+        Client::new(router(sessions.build().expect("valid settings")))
+    }
+
+    /// The network to the store, if it has one.
+    pub fn proxy(&self) -> Option<&Proxy> {
+        self.proxy.as_ref()
+    }
+
+    /// Makes the store unavailable to this server.
+    pub fn cut(&self) {
+        match &self.proxy {
+            Some(proxy) => proxy.cut(),
+            None => self.faults.fail_all(true),
+        }
+    }
+
+    /// Makes the store available again.
+    pub fn restore(&self) {
+        match &self.proxy {
+            Some(proxy) => proxy.restore(),
+            None => self.faults.fail_all(false),
+        }
+    }
+}
+
+/// A store behind a near cache with this many copies.
+async fn listened_to(
+    store: impl Store<Vec<u8>> + ChangeFeed,
+    bound: Duration,
+    max_copies: usize,
+) -> AnyStore<Record<User>> {
+    let near = NearCache::builder(Encoded::new(store, RecordJson::new()));
+    let near = near.bound(bound).max_copies(max_copies).build().expect("a runtime");
+    while !near.is_current() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    AnyStore::new(near)
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("proxy", &self.proxy).finish_non_exhaustive()
+    }
+}
