@@ -85,7 +85,7 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
             bypasses_origin: None,
             anonymous: false,
             step_up: None,
-            refusal: sessions.inner().refusal.clone(),
+            refusal: sessions.0.refusal.clone(),
             sessions,
         }
     }
@@ -222,9 +222,6 @@ impl<T> fmt::Debug for SessionLayer<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SessionLayer")
             .field("required", &self.required)
-            .field("access", &self.access)
-            .field("anonymous", &self.anonymous)
-            .field("step_up", &self.step_up)
             .field("refusal", &self.refusal)
             .finish_non_exhaustive()
     }

@@ -37,7 +37,7 @@ pub use builder::{CacheControl, DEFAULT_STORE_TIMEOUT, SessionsBuilder};
 /// let sessions = Sessions::new(manager);
 /// let (required, optional) = (sessions.layer(), sessions.layer().optional());
 /// ```
-pub struct Sessions<T>(Arc<Inner<T>>);
+pub struct Sessions<T>(pub(crate) Arc<Inner<T>>);
 
 pub(crate) struct Inner<T> {
     pub(crate) manager: Manager<T>,
@@ -153,10 +153,6 @@ impl<T: Send + Sync + 'static> Sessions<T> {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    pub(crate) fn inner(&self) -> &Inner<T> {
-        &self.0
-    }
-
     /// The source by which a new token goes back: the one of the old token, or else the first that
     /// a response can carry.
     pub(crate) fn channel<'a>(&'a self, old: Option<&'a Source>) -> Result<&'a Source> {
@@ -233,7 +229,6 @@ impl<T> fmt::Debug for Sessions<T> {
         f.debug_struct("Sessions")
             .field("lookup", &self.0.lookup)
             .field("cookie", &self.0.cookie)
-            .field("refusal", &self.0.refusal)
             .finish_non_exhaustive()
     }
 }
