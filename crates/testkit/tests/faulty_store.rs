@@ -1,4 +1,4 @@
-//! The store that fails on purpose does so exactly as told.
+//! The store that fails on purpose does so exactly as its controls say.
 
 use std::sync::mpsc;
 use std::thread;
