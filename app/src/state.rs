@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::FromRef;
 use axum::http::HeaderMap;
 use axum::http::header::COOKIE;
 use kvolt::cache::Clock;
@@ -172,12 +171,6 @@ async fn manager(
 /// The owner of a user's sessions.
 pub(crate) fn owner(id: u32) -> Owner {
     Owner::from(u64::from(id))
-}
-
-impl FromRef<App> for Sessions<User> {
-    fn from_ref(app: &App) -> Self {
-        app.0.cookies.clone()
-    }
 }
 
 fn lookup(text: &str) -> Result<Lookup, String> {

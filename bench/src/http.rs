@@ -46,7 +46,9 @@ pub(crate) struct App {
 }
 
 impl App {
-    async fn new(mut router: Router) -> Self {
+    async fn new(router: Router) -> Self {
+        // As `axum::serve` does: without its state, a router prepares its handlers for each request.
+        let mut router: Router = router.with_state(());
         let login = Request::post("/login").body(Body::empty()).expect("it is a request");
         let response = router.call(login).await.expect("it can't fail");
         let cookies: Vec<&[u8]> = response
@@ -119,18 +121,18 @@ pub(crate) async fn floor() -> App {
 pub(crate) async fn kvolt() -> App {
     async fn login(
         handle: SessionHandle<User>,
-    ) -> kvolt::middleware::Result<impl axum::response::IntoResponse> {
-        Ok((handle.login(NewSession::new(ada())).await?, ""))
+    ) -> kvolt::middleware::Result<()> {
+        handle.login(NewSession::new(ada())).await
     }
     async fn profile(user: kvolt::middleware::Session<User>) -> String {
         user.name.clone()
     }
-    let sessions = Sessions::new(Manager::new(MemoryStore::new()));
+    let sessions = Sessions::new(Manager::<User>::new(MemoryStore::new()));
     let router = Router::new()
         .route("/profile", get(profile))
         .route_layer(sessions.layer())
-        .route("/login", post(login));
-    App::new(router.with_state(sessions)).await
+        .route("/login", post(login).route_layer(sessions.layer().optional()));
+    App::new(router).await
 }
 
 pub(crate) async fn tower_sessions(always_save: bool) -> App {

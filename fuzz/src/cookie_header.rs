@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use http::header::COOKIE;
-use http::{HeaderMap, HeaderValue, Uri};
+use http::{HeaderMap, HeaderValue, Request};
 use kvolt_middleware::Lookup;
 
 use crate::is_token;
@@ -25,7 +25,10 @@ pub fn cookie_header(data: &[u8]) {
         }
     }
     let lookup: Lookup = "cookie:id".parse().expect("the lookup is a good one");
-    let found = lookup.find(&headers, &Uri::from_static("/?id=query"));
+    let mut request = Request::new(());
+    *request.uri_mut() = http::Uri::from_static("/?id=query");
+    *request.headers_mut() = headers.clone();
+    let found = lookup.find(&request);
     let found = found.as_ref().map(|token| token.expose().as_bytes());
     assert_eq!(found, search(&headers));
 }

@@ -1,4 +1,4 @@
-use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use http::{HeaderName, HeaderValue, Request, Uri};
 use kvolt_middleware::Lookup;
 
 use crate::is_token;
@@ -24,8 +24,9 @@ pub fn lookup(data: &[u8]) {
     };
     assert_eq!(lookup.to_string().parse().as_ref(), Ok(&lookup));
 
-    let uri = Uri::try_from(lines.next().unwrap_or_default()).unwrap_or_default();
-    let mut headers = HeaderMap::new();
+    let mut request = Request::new(());
+    *request.uri_mut() = Uri::try_from(lines.next().unwrap_or_default()).unwrap_or_default();
+    let headers = request.headers_mut();
     for line in lines {
         if let Some((name, value)) = header(line)
             && headers.try_append(name, value).is_err()
@@ -33,11 +34,11 @@ pub fn lookup(data: &[u8]) {
             return;
         }
     }
-    let Some(token) = lookup.find(&headers, &uri) else { return };
+    let Some(token) = lookup.find(&request) else { return };
     let token = token.expose().as_bytes();
     assert!(is_token(token));
-    let query = uri.query().unwrap_or_default().as_bytes();
-    let mut places = headers.values().map(HeaderValue::as_bytes).chain([query]);
+    let query = request.uri().query().unwrap_or_default().as_bytes();
+    let mut places = request.headers().values().map(HeaderValue::as_bytes).chain([query]);
     assert!(places.any(|place| place.windows(token.len()).any(|window| window == token)));
 }
 

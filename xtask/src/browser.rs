@@ -20,7 +20,10 @@ pub(crate) fn install(may_install: bool) -> Result<Done, Failure> {
     if !packages.is_empty() {
         debian::install(&packages, "the browser test", OTHERWISE, may_install)?;
         if let still @ [_, ..] = missing_packages().as_slice() {
-            return Err(format!("after the installation, there is still no {}", still.join(", no ")));
+            return Err(format!(
+                "after the installation, there is still no {}",
+                still.join(", no ")
+            ));
         }
     }
     if !has_axe() {

@@ -107,7 +107,7 @@ async fn profile(user: Session<User>) -> String {
     user.name.clone()
 }
 
-async fn change(user: Session<User>) -> Result<String> {
+async fn change(mut user: Session<User>) -> Result<String> {
     Ok(user.update(|user| user.visits += 1).await?.visits.to_string())
 }
 

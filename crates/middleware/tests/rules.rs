@@ -21,7 +21,7 @@ async fn a_token_that_the_client_chose_is_never_adopted() {
     let world = World::new();
     let mut client = world.client();
     let chosen = format!("__Host-session_id={}", "A".repeat(48));
-    for path in ["/login"] {
+    for path in ["/login", "/nested/login"] {
         client.cookie = Some(chosen.clone());
         client.post(path).await;
         assert_ne!(client.cookie.as_deref(), Some(&*chosen));
@@ -123,6 +123,7 @@ async fn a_store_that_is_down_is_a_503_and_logs_nobody_out() {
             (Method::POST, "/count"),
             (Method::POST, "/deep/down/logout"),
             (Method::POST, "/login"),
+            (Method::POST, "/nested/login"),
         ] {
             let answer = client.send(method, path, &[]).await;
             assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
@@ -188,7 +189,7 @@ async fn another_site_can_not_make_a_browser_change_state() {
         &[("origin", "null")],
         &[("sec-fetch-site", "cross-site"), ("origin", "http://app.test")],
     ] {
-        for path in ["/count", "/login", "/logout", "/deep/down/logout"] {
+        for path in ["/count", "/login", "/logout", "/deep/down/logout", "/nested/login"] {
             let answer = client.send(Method::POST, path, headers).await;
             assert_eq!(answer.status, StatusCode::FORBIDDEN, "{path} {headers:?}");
         }

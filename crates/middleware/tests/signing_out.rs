@@ -85,7 +85,7 @@ async fn logout_ends_every_session_of_an_ambiguous_request() {
 /// code-dot-org/code-dot-org#74198, pallets/flask#5464.
 #[tokio::test]
 async fn login_ends_every_session_of_an_ambiguous_request() {
-    for path in ["/login"] {
+    for path in ["/login", "/nested/login"] {
         let world = World::new();
         let mut client = world.client();
         let one = world.manager.create(user("ada")).await.unwrap();

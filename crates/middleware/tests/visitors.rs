@@ -134,6 +134,13 @@ fn app(world: &World) -> Router {
                 .route("/merely-messages", get(messages))
                 .route_layer(layer().optional()),
         )
+        .merge(
+            Router::new()
+                .route("/nested/login", post(login))
+                .route("/nested/make", post(make))
+                .route_layer(layer().optional())
+                .route_layer(layer().optional()),
+        )
 }
 
 fn client(world: &World) -> Client {
@@ -184,7 +191,7 @@ async fn everywhere_else_a_visitor_s_session_is_none() {
 #[tokio::test]
 async fn a_sign_in_takes_the_basket_along_under_a_new_token_wherever_it_is() {
     for at_once in [true, false] {
-        for path in ["/login"] {
+        for path in ["/login", "/nested/login"] {
             let world = shop();
             world.faults.answers_at_once(at_once);
             let mut client = client(&world);
@@ -230,7 +237,7 @@ async fn visitor_is_given_no_second_session() {
         let mut client = client(&world);
         client.post("/put").await;
         let cookie = client.cookie.clone();
-        for path in ["/merely-make"] {
+        for path in ["/merely-make", "/nested/make"] {
             let answer = client.post(path).await;
             assert_eq!((answer.status.as_u16(), answer.set_cookies().len()), (500, 0), "{path}");
             assert_eq!((client.cookie.clone(), world.store.len()), (cookie.clone(), 1));

@@ -36,11 +36,13 @@ pub fn router(sessions: Sessions<User>) -> Router {
     let strict =
         Router::new().route("/strict/profile", get(profile)).route_layer(sessions.layer().strict());
     let polled = Router::new().route("/poll", get(profile)).route_layer(sessions.layer().peek());
+    let (within, around) = (sessions.layer().optional(), sessions.layer().optional());
     needed
         .merge(known)
         .merge(strict)
         .merge(polled)
         .merge(account_routes::routes(&sessions))
+        .route("/nested/login/{name}", post(login).route_layer(within).route_layer(around))
         .with_state(sessions)
 }
 

@@ -57,7 +57,7 @@ impl<V: Send + 'static, S: Store<V>> FaultyPushStore<V, S> {
         let Some(victim) = self.collisions.state().copy_of.take() else { return Ok(()) };
         let store = self.faulty.inner();
         if let Some(entry) = store.get(&victim, Freshness::Strict).await? {
-            let copy = NewEntry::new(entry.value, Expiry::after(LONG)).owner(entry.owner);
+            let copy = NewEntry::new(entry.value, Expiry::after(LONG)).maybe_owner(entry.owner);
             if matches!(store.insert(key, copy).await?, InsertOutcome::Inserted { .. }) {
                 self.collisions.state().planted.push(key);
             }

@@ -152,7 +152,7 @@ impl Store<Value> for Broken {
             gap().await;
             let known = self.known.lock().unwrap().get(at.key).cloned();
             if let (Some(entry), Some(known)) = (found, known) {
-                let again = NewEntry::new(entry.value, known.expiry).owner(entry.owner);
+                let again = NewEntry::new(entry.value, known.expiry).maybe_owner(entry.owner);
                 let _ = self.inner.insert(*at.key, again).await?;
             }
         }

@@ -69,6 +69,7 @@ type RequestCheck = Arc<dyn Fn(&dyn RequestHead) -> bool + Send + Sync>;
 static LAYERED: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
 
 /// The types of data for which a layer exists.
+#[cfg(feature = "axum")]
 pub(crate) fn layered_types() -> Vec<&'static str> {
     LAYERED.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
 }

@@ -71,6 +71,7 @@ impl World {
 
 /// The application that most tests use.
 pub fn router(sessions: Sessions<User>) -> Router {
+    let optional = || sessions.layer().optional();
     Router::new()
         .route("/profile", get(profile))
         .route("/count", post(count))
@@ -86,6 +87,7 @@ pub fn router(sessions: Sessions<User>) -> Router {
                 .route("/logout", post(handle_logout))
                 .route_layer(sessions.layer().optional()),
         )
+        .route("/nested/login", post(login).route_layer(optional()).route_layer(optional()))
         .route("/bare/login", post(login))
         .route("/bare/profile", get(profile))
         .route("/bare/home", get(home))

@@ -11,7 +11,7 @@ use crate::deployment::Deployment;
 /// The attacker saves the cookies of a visitor's session before the sign-in, and tries them on both
 /// servers.
 pub async fn cookies_are_invalid_after_a_sign_in(deployment: &Deployment) {
-    for path in ["/login/ada", "/account/remembered/ada"] {
+    for path in ["/login/ada", "/nested/login/ada", "/account/remembered/ada"] {
         for server in deployment.servers() {
             let mut victim = deployment.one.client();
             assert_eq!(victim.post("/guest/10").await.status, StatusCode::OK);

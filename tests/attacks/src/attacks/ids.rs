@@ -158,7 +158,7 @@ pub async fn login_with_a_stranger_s_id_ends_no_session(deployment: &Deployment)
     let foreign = sign_in(&neighbour.one.manager(), "ada").await;
     for (server, manager) in deployment.servers().into_iter().zip(&managers) {
         for (what, guess) in made_up(&token, &own, &foreign) {
-            for path in ["/login/mallory", "/account/remembered/mallory"] {
+            for path in ["/login/mallory", "/nested/login/mallory", "/account/remembered/mallory"] {
                 let mut attacker = server.client().presenting(guess.expose());
                 let answer = attacker.post(path).await;
                 assert_eq!(answer.status, StatusCode::OK, "{path}: {what}");

@@ -39,6 +39,7 @@ pub async fn outage_changes_no_session(deployment: &Deployment) {
             (Method::POST, "/logout"),
             (Method::POST, "/deep/down/below/logout"),
             (Method::POST, "/login/eve"),
+            (Method::POST, "/nested/login/eve"),
             (Method::GET, "/profile"),
             (Method::GET, "/"),
         ] {
@@ -214,7 +215,7 @@ pub async fn client_with_an_undecodable_session_signs_in_and_out(deployment: &De
     let Some(bytes) = &deployment.other.bytes else { return };
     let mut found = Vec::new();
     for (befalls, ends) in [(OF_THE_ENVELOPE[1], false), (OF_THE_DATA[0], true)] {
-        for path in ["/login/eve", "/logout"] {
+        for path in ["/login/eve", "/nested/login/eve", "/logout"] {
             let mut client = deployment.one.client();
             client.post("/login/ada").await;
             let before = client.clone();

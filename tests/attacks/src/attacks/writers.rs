@@ -57,7 +57,7 @@ pub async fn store_writer_makes_no_session_immortal(deployment: &Deployment) {
     let Some(bytes) = &deployment.one.bytes else { return };
     let clock = ManualClock::new();
     for manager in managers(&deployment.one, bytes, &clock) {
-        let lifetime = manager.lifetime();
+        let lifetime = manager.timeouts().lifetime;
         let token = sign_in(&manager, "ada").await;
         let key = token.id().key(manager.namespace());
         rewrite(bytes, &key, Expiry::after(lifetime * 100), account("ada")).await;
@@ -89,7 +89,7 @@ pub async fn store_writer_gives_no_session_to_another_owner(deployment: &Deploym
         let token = sign_in(&manager, "mallory").await;
         let admins = sign_in(&manager, "admin").await;
         let key = token.id().key(manager.namespace());
-        rewrite(bytes, &key, Expiry::after(manager.lifetime()), account("admin")).await;
+        rewrite(bytes, &key, Expiry::after(manager.timeouts().lifetime), account("admin")).await;
         assert!(!is_accepted(deployment, &manager, &token).await, "no owner");
         let of = async |name: &str| manager.list(&account(name)).await.expect("the store answers");
         let (admin, mallory) = (of("admin").await, of("mallory").await);

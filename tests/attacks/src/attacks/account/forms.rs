@@ -33,7 +33,7 @@ pub async fn form_token_does_not_survive_a_login(deployment: &Deployment) {
         assert_eq!(sent(&device.at(server), &before).await, REFUSED, "another session's");
         assert_eq!(sent(&client.at(server), &of_device).await, REFUSED, "another session's");
         // A sign-in replaces the session, and also its form token.
-        for path in ["/login/ada", "/login/bob"] {
+        for path in ["/login/ada", "/login/bob", "/nested/login/ada"] {
             let mut anew = client.at(server);
             let mut own = anew.other();
             own.post("/login/eve").await;
