@@ -237,6 +237,7 @@ impl RedisStoreBuilder {
             Options { user: user.flatten(), password, database: 0, ..options.clone() };
         let servers = Servers::new(url.deployment, options, sentinel_options);
         let store = RedisStore::new(Arc::new(servers), Names(namespace), self.slide_after);
+        // Boxed, so that the futures of programs that open a store are small.
         Box::pin(store.in_time(check::check(&store.inner.servers, &store.inner.names))).await?;
         Ok(store)
     }
