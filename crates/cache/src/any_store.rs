@@ -11,15 +11,23 @@ use crate::{
 
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
 
-/// The histogram of how long a store took to answer, in seconds, by `operation` and `outcome` (`ok` or `error`).
+/// The name of the histogram of a store's response times in seconds, with the labels `operation`
+/// and `outcome` (`ok` or `error`).
 #[cfg(feature = "metrics")]
 pub const STORE_SECONDS: &str = "kvolt_store_seconds";
 
-/// Any store of a kind of value, with its type erased. Cloning it is cheap.
+/// A store with its type erased. Cloning it is cheap; all clones are one store.
 ///
-/// For places where a type parameter would leak into everything that names
-/// them. [`get_ready`](Store::get_ready) is one virtual call; the other
+/// For a program that chooses its store when it starts, and for types that should not have the
+/// store as a parameter. [`get_ready`](Store::get_ready) costs one virtual call; the other
 /// operations box their future.
+///
+/// ```
+/// use kvolt_cache::{AnyStore, MemoryStore, Store};
+///
+/// let store: AnyStore<String> = AnyStore::new(MemoryStore::new());
+/// assert_eq!(store.namespace().as_str(), "memory");
+/// ```
 #[derive(Clone)]
 pub struct AnyStore<V> {
     store: Arc<dyn Erased<V>>,
@@ -32,9 +40,15 @@ impl<V: Send + 'static> AnyStore<V> {
         Self { store: Arc::new(store), is_measured: false }
     }
 
-    /// Measures its operations with the `metrics` facade: the histogram [`STORE_SECONDS`].
+    /// Measures operations with the `metrics` facade, in the histogram [`STORE_SECONDS`].
     ///
-    /// What is [ready](Store::get_ready) at once is not measured, and costs nothing more.
+    /// Answers without I/O ([`get_ready`](Store::get_ready)) are not measured.
+    ///
+    /// ```
+    /// use kvolt_cache::{AnyStore, MemoryStore};
+    ///
+    /// let store = AnyStore::<String>::new(MemoryStore::new()).measured();
+    /// ```
     #[cfg(feature = "metrics")]
     #[must_use]
     pub fn measured(self) -> Self {
@@ -46,7 +60,7 @@ impl<V: Send + 'static> AnyStore<V> {
         if self.is_measured {
             #[expect(
                 clippy::disallowed_methods,
-                reason = "how long, and not when: no test moves it"
+                reason = "a duration for a metric, which no test moves"
             )]
             let began = std::time::Instant::now();
             let answer = call.await;

@@ -9,11 +9,11 @@ use crate::{
     ReplaceOutcome, Result, Store,
 };
 
-/// A plain cache by name on any [`Store`], with one time to live.
+/// A plain cache with names as keys and one time to live, on any [`Store`].
 ///
-/// A value ends its time to live after it was set; reading does not prolong it. A value that
-/// can't be decoded any more, because the type has changed, counts as missing and is overwritten.
-/// Cloning it is cheap; all clones are one cache.
+/// A value ends its time to live after it was set; reading does not prolong it. A value that can't
+/// be decoded, because its type has changed, counts as missing and is overwritten. Cloning a cache
+/// is cheap; all clones are one cache.
 ///
 /// ```
 /// use std::time::Duration;
@@ -24,7 +24,7 @@ use crate::{
 /// rates.set("EUR", 1.09).await?;
 /// assert_eq!(rates.get("EUR").await?, Some(1.09));
 ///
-/// // However many ask for a missing value at once, it is computed once.
+/// // Computed once, also if many tasks ask for a missing value at the same time:
 /// let rate = rates.get_or_insert_with("CHF", async || Ok::<_, kvolt_cache::Error>(1.12)).await?;
 /// assert_eq!(rate, 1.12);
 /// # Ok::<(), kvolt_cache::Error>(()) }).unwrap();
@@ -36,12 +36,12 @@ pub struct Cache<V> {
     flights: Arc<Mutex<Flights>>,
 }
 
-/// The computations under way: the call that computes a value holds its lock, and the others wait
-/// for it.
+/// The computations in progress. The call that computes a value holds its lock, and other calls for
+/// the same name wait for it.
 type Flights = HashMap<Key, Weak<tokio::sync::Mutex<()>>>;
 
 impl<V: Clone + Send + Sync + 'static> Cache<V> {
-    /// A cache in a store, whose values live this long.
+    /// A cache in a store. Its values live for `time_to_live`.
     pub fn new(store: impl Store<V>, time_to_live: Duration) -> Self {
         Self {
             store: AnyStore::new(store),
@@ -50,7 +50,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         }
     }
 
-    /// The value of that name, if there is one.
+    /// Returns the value of a name; `None` if there is none.
     ///
     /// # Errors
     ///
@@ -60,19 +60,19 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         self.get_key(&Key::of(name)).await
     }
 
-    /// Sets the value of that name, whether or not there was one.
+    /// Sets the value of a name, and replaces an earlier one.
     ///
     /// # Errors
     ///
     /// Returns an error if the store is unavailable
     /// ([`is_unavailable`](crate::Error::is_unavailable)) or full
-    /// ([`is_full`](crate::Error::is_full)), or if the value is larger than it takes
+    /// ([`is_full`](crate::Error::is_full)), or if the value is too large
     /// ([`is_too_large`](crate::Error::is_too_large)).
     pub async fn set(&self, name: &str, value: V) -> Result<()> {
         self.set_key(Key::of(name), value).await
     }
 
-    /// Removes the value of that name. `true` if there was one.
+    /// Removes the value of a name. Returns whether there was one.
     ///
     /// # Errors
     ///
@@ -93,16 +93,18 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         self.store.clear().await
     }
 
-    /// The value of that name; a missing one is computed and set.
+    /// Returns the value of a name; computes and sets it if it is missing.
     ///
-    /// However many calls ask for it at once, one of them computes and the others wait. If its
-    /// computation fails, that call returns the error, and the next of those that wait computes;
-    /// so it does if its future is dropped. Two servers on one store may each compute once.
+    /// Of all calls in this process for one name, one computes and the others wait. If its
+    /// computation fails, that call returns the error and the next one computes. The same happens
+    /// if its future is dropped. Two servers on one store may each compute once.
     ///
     /// # Errors
     ///
-    /// Returns the error of `compute`, or an error as [`get`](Self::get) and [`set`](Self::set)
-    /// do.
+    /// Returns the error of `compute`. Returns an error if the store is unavailable
+    /// ([`is_unavailable`](crate::Error::is_unavailable)) or full
+    /// ([`is_full`](crate::Error::is_full)), or if the value is too large
+    /// ([`is_too_large`](crate::Error::is_too_large)).
     pub async fn get_or_insert_with<F, E>(
         &self,
         name: &str,
@@ -126,7 +128,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         Ok(value)
     }
 
-    /// A value that can't be decoded counts as missing.
+    /// Reads a value. One that can't be decoded counts as missing.
     async fn get_key(&self, key: &Key) -> Result<Option<V>> {
         let mut value = None;
         let found = match self.store.get_ready(key, Freshness::Bounded, &mut |entry| {

@@ -3,27 +3,47 @@ use std::time::Duration;
 
 use crate::{Error, Key, Timestamp};
 
-/// A store that notifies a listener of the changes made in it, for a near cache that keeps copies
-/// of its entries.
+/// A store that pushes its changes to an observer, for a near cache that keeps copies of its
+/// entries.
+///
+/// ```
+/// use std::time::Duration;
+/// use kvolt_cache::{ChangeFeed, ChangeObserver, Error};
+///
+/// struct Replica;
+///
+/// impl ChangeFeed for Replica {
+///     async fn run(&self, _interval: Duration, observer: &dyn ChangeObserver) -> Error {
+///         // The connection has just been opened, so any change may have been missed:
+///         observer.all_changed();
+///         Error::unavailable("the connection was closed")
+///     }
+/// }
+/// # let _ = Replica;
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not push its changes, so it can't have a near cache",
+    label = "has no `ChangeFeed`",
+    note = "a near cache stands in front of a remote store, such as `RedisStore`, \
+            `PostgresStore` or `SqliteStore`; a `MemoryStore` needs none"
+)]
 pub trait ChangeFeed: Send + Sync + 'static {
-    /// Notifies `listener` of every change, and reports by [`heard`](ChangeObserver::confirmed) at least
-    /// every `interval` up to when it has, until it can't; the error says why.
+    /// Notifies `observer` of every change, until it fails. Returns the reason.
     ///
-    /// The listener calls it again after an error. `heard` must not vouch for a change that this
-    /// call, from its beginning, would not have notified.
+    /// At least every `interval` it calls [`confirmed`](ChangeObserver::confirmed), which must not
+    /// cover a change from before this call began. The caller runs it again after an error.
     ///
-    /// An entry is changed when it is replaced, removed, inserted or evicted, by any process. A
-    /// deadline that moved, or that was reached, need not be notified.
+    /// An entry is changed when any process replaces, removes, inserts or evicts it. A deadline
+    /// that has moved or passed is not a change.
     ///
     /// # The same server
     ///
     /// The notifications must come from the server that answers the store's reads. A store that
-    /// opens a connection of its own for them must compare the identity of both servers (on Redis
-    /// the `run_id`, on PostgreSQL the start of the server with its timeline) whenever it has
-    /// opened either connection, and return an error if they differ, before it calls `heard`
-    /// again. One host name, or one proxy, can lead to two servers during a failover. A listener
-    /// can't find that out: both answer it, and the copies of removed entries would be used for as
-    /// long as both do.
+    /// opens a connection of its own for them must compare the identity of both servers whenever it
+    /// has opened either connection: the `run_id` on Redis, the start time and the timeline on
+    /// PostgreSQL. If they differ, it must return an error before it calls `confirmed` again. One
+    /// host name, or one proxy, can lead to two servers during a failover. The observer can't
+    /// detect that: both servers answer, and copies of removed entries would stay in use.
     ///
     /// # Cancellation
     ///
@@ -31,11 +51,35 @@ pub trait ChangeFeed: Send + Sync + 'static {
     fn run(
         &self,
         interval: Duration,
-        listener: &dyn ChangeObserver,
+        observer: &dyn ChangeObserver,
     ) -> impl Future<Output = Error> + Send;
 }
 
-/// What a store notifies of its changes: see [`ChangeFeed::run`].
+/// The receiver of a store's changes: see [`ChangeFeed::run`].
+///
+/// ```
+/// use kvolt_cache::{ChangeObserver, Clock, Key, Timestamp};
+///
+/// struct Printer(Clock);
+///
+/// impl ChangeObserver for Printer {
+///     fn changed(&self, key: &Key) {
+///         println!("{key} was changed");
+///     }
+///     fn all_changed(&self) {
+///         println!("any entry may have been changed");
+///     }
+///     fn now(&self) -> Timestamp {
+///         self.0.now()
+///     }
+///     fn confirmed(&self, asked: Timestamp, _store_time: Timestamp) {
+///         println!("every change from before {asked:?} was received");
+///     }
+/// }
+///
+/// let printer: &dyn ChangeObserver = &Printer(Clock::system());
+/// printer.changed(&Key::of("greeting"));
+/// ```
 pub trait ChangeObserver: Send + Sync {
     /// The entry under `key` was changed, or may have been.
     fn changed(&self, key: &Key);
@@ -43,12 +87,12 @@ pub trait ChangeObserver: Send + Sync {
     /// Any entry may have been changed.
     fn all_changed(&self);
 
-    /// The time now, by the listener's clock: read before the store is asked, for
-    /// [`heard`](Self::heard).
+    /// The time by the observer's clock. A feed reads it before it sends a question to the store,
+    /// for [`confirmed`](Self::confirmed).
     fn now(&self) -> Timestamp;
 
-    /// Every change that was made before `asked` has been notified.
+    /// The observer was notified of every change from before `asked`.
     ///
-    /// `store_time` is the store's clock, read at `asked` or later.
+    /// `store_time` is the time by the store's clock, read at `asked` or later.
     fn confirmed(&self, asked: Timestamp, store_time: Timestamp);
 }

@@ -10,55 +10,79 @@ use tokio::sync::watch;
 
 use crate::Key;
 
-/// The registry of tasks that wait for changes of entries: changes that this process makes, and
-/// those that a remote store pushes to it.
+/// A registry of tasks that wait for changes of entries: changes by this process, and changes that
+/// a remote store pushes.
 ///
-/// A notification is a reason to read the entry, and no more: the entry may be as it was.
+/// A notification is only a reason to read the entry: it may be unchanged.
+///
+/// ```
+/// use std::time::Duration;
+/// use kvolt_cache::{Expiry, Key, MemoryStore, NewEntry, Notice, Store};
+///
+/// # pollster::block_on(async {
+/// let (store, key) = (MemoryStore::new(), Key::of("greeting"));
+/// let entry = NewEntry::new("hello", Expiry::after(Duration::from_secs(60)));
+/// let _ = store.insert(key, entry).await?;
+///
+/// let changes = store.changes().expect("a memory store has a registry");
+/// let mut watch = changes.watch(key);
+/// let _ = store.remove((&key).into(), None).await?;
+/// assert_eq!(watch.changed().await, Notice::Changed);
+/// # Ok::<(), kvolt_cache::Error>(()) }).unwrap();
+/// ```
 #[derive(Default)]
 pub struct Changes {
-    /// Each value counts the [changes](Notice::Changed) that were notified.
+    /// Each value counts the [changes](Notice::Changed) of a key.
     watches: Mutex<HashMap<Key, watch::Sender<u64>>>,
-    /// How many keys have a watch. While there is none, a notification takes no lock.
+    /// How many keys have a watch. At zero, a notification takes no lock.
     keys: AtomicUsize,
     current_for: Option<Box<CurrentFor>>,
 }
 
 type CurrentFor = dyn Fn() -> Duration + Send + Sync;
 
-/// What a [`Watch`] was notified of.
+/// The content of a notification: see [`Watch::changed`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Notice {
     /// The entry was changed, or may have been: read it now.
     Changed,
-    /// The store's notifications were interrupted, or resumed after an interruption.
+    /// The store's change feed was interrupted, or resumed after an interruption.
     ///
-    /// Nothing says that the entry was changed, and every watch is notified at the same moment, so
-    /// a caller must not read the entry at once. It spreads the reads of all its watches over the
-    /// time within which polling would have seen a change.
+    /// The entry is probably unchanged, and every watch gets this notification at the same moment.
+    /// So the caller must not read the entry at once, but spread the reads of all its watches over
+    /// the interval in which it would poll.
     Interrupted,
 }
 
-/// Waits for changes of one entry. Made by [`Changes::watch`].
+/// Waits for changes of one entry: made by [`Changes::watch`], with an example at [`Changes`].
 #[derive(Debug)]
 pub struct Watch {
     changes: Arc<Changes>,
     key: Key,
     /// `Some` until the watch is dropped.
     receiver: Option<watch::Receiver<u64>>,
-    /// The count up to which changes were returned.
+    /// How many changes were returned, or had come before this was made.
     seen: u64,
 }
 
 impl Changes {
-    /// A registry for changes that are made in this process.
+    /// A registry for changes by this process.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A registry for changes that a remote store pushes too.
+    /// A registry that also receives the changes that a remote store pushes.
     ///
-    /// `current_for` says for how much longer every change is notified in time: see
-    /// [`current_for`](Self::current_for).
+    /// `current_for` is called by [`current_for`](Self::current_for).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use kvolt_cache::Changes;
+    ///
+    /// let changes = Changes::with_feed(|| Duration::from_secs(1));
+    /// assert_eq!(changes.current_for(), Duration::from_secs(1));
+    /// assert_eq!(Changes::new().current_for(), Duration::ZERO);
+    /// ```
     pub fn with_feed(current_for: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
         Self { current_for: Some(Box::new(current_for)), ..Self::new() }
     }
@@ -93,14 +117,14 @@ impl Changes {
         self.notify_all(|changes| *changes += 1);
     }
 
-    /// Notifies every watch that changes of other processes are no longer notified, or are
-    /// notified again and some may have been missed.
+    /// Notifies every watch that the change feed was interrupted, or has resumed and may have missed
+    /// changes.
     pub fn interrupted(&self) {
         self.notify_all(|_| {});
     }
 
-    /// For how much longer every change by another process is notified within the store's bound,
-    /// so that the caller need not poll; zero if the caller must poll.
+    /// How much longer every change by another process arrives within the bound of the near cache.
+    /// Zero if the caller must poll.
     pub fn current_for(&self) -> Duration {
         self.current_for.as_ref().map_or(Duration::ZERO, |current_for| current_for())
     }
@@ -122,9 +146,9 @@ impl Watch {
         &self.key
     }
 
-    /// Waits for a notification that came after the watch was made, or after this last returned.
+    /// Waits for a notification since the watch was made, or since this last returned.
     ///
-    /// Several notifications are returned as one: as [`Notice::Changed`] if one of them was.
+    /// Returns several notifications as one: [`Notice::Changed`] if one of them is.
     ///
     /// # Cancellation
     ///
@@ -137,7 +161,7 @@ impl Watch {
             let is_new = std::mem::replace(&mut self.seen, changes) != changes;
             return if is_new { Notice::Changed } else { Notice::Interrupted };
         }
-        // The sender lives for as long as its receivers do.
+        // Not reached: the sender lives as long as its receivers.
         std::future::pending().await
     }
 }
@@ -169,7 +193,7 @@ mod tests {
 
     use super::*;
 
-    /// What was notified since this was last asked.
+    /// The notification since the last call, if there is one.
     fn notice(watch: &mut Watch) -> Option<Notice> {
         match pin!(watch.changed()).poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(notice) => Some(notice),
@@ -200,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interruption_never_hides_a_change() {
+    fn interruption_never_hides_a_change() {
         let changes = Arc::new(Changes::new());
         let key = Key::of("one");
         let mut watch = changes.watch(key);
@@ -212,12 +236,5 @@ mod tests {
         assert_eq!(notice(&mut watch), None);
         changes.interrupted();
         assert_eq!(notice(&mut watch), Some(Notice::Interrupted));
-    }
-
-    #[test]
-    fn completeness_is_what_the_store_says() {
-        assert_eq!(Changes::new().current_for(), Duration::ZERO);
-        let changes = Changes::with_feed(|| Duration::from_secs(1));
-        assert_eq!(changes.current_for(), Duration::from_secs(1));
     }
 }

@@ -1,10 +1,21 @@
-//! The one place that reads the time.
+//! The only file that reads the time of day.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A moment, in whole milliseconds since the Unix epoch.
+///
+/// ```
+/// use std::time::Duration;
+/// use kvolt_cache::Timestamp;
+///
+/// let moment = Timestamp::from_millis(5_000);
+/// let later = moment.saturating_add(Duration::from_secs(2));
+/// assert_eq!(later.as_millis(), 7_000);
+/// assert_eq!(later.since(moment), Duration::from_secs(2));
+/// assert_eq!(moment.since(later), Duration::ZERO);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize))]
 pub struct Timestamp(u64);
@@ -13,7 +24,7 @@ impl Timestamp {
     /// Later than every moment that a clock returns.
     pub(crate) const NEVER: u64 = u64::MAX >> 2;
 
-    /// The moment that lies this many milliseconds after the Unix epoch.
+    /// The moment this many milliseconds after the Unix epoch.
     pub const fn from_millis(millis: u64) -> Self {
         Self(millis)
     }
@@ -23,17 +34,17 @@ impl Timestamp {
         self.0
     }
 
-    /// The moment `duration` later; the latest one where it would overflow.
+    /// The moment `duration` later, or the latest moment if there is none so late.
     pub fn saturating_add(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(millis(duration)).min(Self::NEVER))
     }
 
-    /// The moment `duration` earlier; the epoch where it would lie before it.
+    /// The moment `duration` earlier, or the epoch if that is later.
     pub fn saturating_sub(self, duration: Duration) -> Self {
         Self(self.0.saturating_sub(millis(duration)))
     }
 
-    /// How long after `earlier` this is; zero if it is not after it.
+    /// The time from `earlier` to this moment; zero if `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
@@ -51,12 +62,19 @@ pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(whole).unwrap_or(u64::MAX).min(Timestamp::NEVER)
 }
 
-/// Where the time comes from: the system, or a test.
+/// The source of the time: the system, or a test's [`ManualClock`].
 ///
-/// The system's clock never goes back and does not follow later changes of the
-/// wall clock. It is the kernel's coarse one (a few milliseconds, 6 ns a
-/// reading, where a precise one costs 28), so an entry ends within one such tick
-/// of its deadline. Time that the machine spends suspended does not count.
+/// The system's clock never goes back, and ignores later changes of the wall clock. It is the
+/// kernel's coarse clock, with ticks of a few milliseconds, because a reading costs 6 ns instead of
+/// 28: an entry ends within one tick of its deadline. Time during which the machine is suspended
+/// does not count.
+///
+/// ```
+/// use kvolt_cache::Clock;
+///
+/// let clock = Clock::system();
+/// assert!(clock.now() <= clock.now());
+/// ```
 #[derive(Debug, Clone)]
 pub struct Clock(Source);
 
@@ -76,8 +94,8 @@ impl Clock {
         Self(Source::System { epoch_millis })
     }
 
-    /// The time since the machine was started, that it was suspended included,
-    /// for what must not be trusted after a suspension: a precise clock, some 30 ns a reading.
+    /// The time since the machine was started, including the time during which it was suspended.
+    /// For answers that must not be used after a suspension. A precise clock: about 30 ns a reading.
     #[doc(hidden)]
     pub const fn boot() -> Self {
         Self(Source::Boot)
@@ -93,7 +111,7 @@ impl Clock {
         })
     }
 
-    /// Whether the time passes by itself.
+    /// Whether the time passes by itself, and not only if a test moves it.
     pub(crate) fn is_system(&self) -> bool {
         !matches!(self.0, Source::Manual(_))
     }
@@ -121,17 +139,17 @@ impl Default for Clock {
 pub struct ManualClock(Arc<AtomicU64>);
 
 impl ManualClock {
-    /// A clock that stands at 2026-01-01 00:00 UTC.
+    /// A clock at 2026-01-01 00:00 UTC.
     pub fn new() -> Self {
         Self(Arc::new(AtomicU64::new(1_767_225_600_000)))
     }
 
-    /// The clock to hand to what is tested.
+    /// The clock for the objects under test.
     pub fn clock(&self) -> Clock {
         Clock(Source::Manual(Arc::clone(&self.0)))
     }
 
-    /// Moves the time forward, to the millisecond, and at most to the last moment that there is.
+    /// Moves the time forward, in whole milliseconds, and no further than the latest moment.
     pub fn advance(&self, by: Duration) {
         let after = |now: u64| Some(now.saturating_add(millis(by)).min(Timestamp::NEVER - 1));
         let _ = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, after);

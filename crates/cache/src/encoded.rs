@@ -8,7 +8,25 @@ use crate::{
     RemoveOutcome, ReplaceOutcome, Result, Store, Target, Version,
 };
 
-/// A store of values, on a store of bytes and a [`Codec`].
+/// A store of values, made of a store of bytes and a [`Codec`].
+///
+/// ```
+/// use std::time::Duration;
+/// use kvolt_cache::codec::Json;
+/// use kvolt_cache::{Encoded, Expiry, Freshness, Key, MemoryStore, NewEntry, Store};
+///
+/// # pollster::block_on(async {
+/// // In a program, a store of bytes: `RedisStore`, `PostgresStore`, ...
+/// let bytes = MemoryStore::<Vec<u8>>::new();
+/// let store: Encoded<Vec<String>, _, _> = Encoded::new(bytes, Json);
+/// let key = Key::of("basket");
+/// let basket = NewEntry::new(vec![String::from("book")], Expiry::idle(Duration::from_secs(60)));
+/// let _ = store.insert(key, basket).await?;
+///
+/// let bytes = store.store().get(&key, Freshness::Strict).await?.expect("it was inserted").value;
+/// assert_eq!(bytes, br#"["book"]"#);
+/// # Ok::<(), kvolt_cache::Error>(()) }).unwrap();
+/// ```
 #[derive(Debug, Clone)]
 pub struct Encoded<V, S, C> {
     store: S,
@@ -17,16 +35,16 @@ pub struct Encoded<V, S, C> {
     value: PhantomData<fn() -> V>,
 }
 
-/// The largest encoded value by default, in bytes: 64 KiB.
+/// The default of [`Encoded::max_value_size`]: 64 KiB.
 pub const DEFAULT_MAX_VALUE_SIZE: usize = 64 * 1024;
 
 impl<V: Send + Sync + 'static, S: Store<Vec<u8>>, C: Codec<V>> Encoded<V, S, C> {
-    /// Stores values with this codec.
+    /// Encodes the values of `store` with `codec`.
     pub const fn new(store: S, codec: C) -> Self {
         Self { store, codec, max_size: DEFAULT_MAX_VALUE_SIZE, value: PhantomData }
     }
 
-    /// Sets the largest encoded value, in bytes; a larger one is an error
+    /// Sets the largest size of an encoded value in bytes. A larger value is refused
     /// ([`Error::is_too_large`]). Defaults to [`DEFAULT_MAX_VALUE_SIZE`].
     #[must_use]
     pub const fn max_value_size(mut self, bytes: usize) -> Self {

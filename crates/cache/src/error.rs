@@ -7,14 +7,22 @@ use crate::Key;
 /// The result of a store's operation.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// A store that could not do what was asked: never "there is no such entry".
+/// The failure of a store's operation. A missing entry is never an error.
 ///
-/// Ask it who has to act: [`is_unavailable`](Self::is_unavailable) (nobody: try
-/// again), [`is_full`](Self::is_full) and
-/// [`is_misconfigured`](Self::is_misconfigured) (the operator),
-/// [`is_corrupt`](Self::is_corrupt) (this entry can't be read),
-/// [`is_too_large`](Self::is_too_large) and
-/// [`is_unencodable`](Self::is_unencodable) (the caller, whose value it is).
+/// | predicate | meaning | reaction |
+/// |---|---|---|
+/// | [`is_unavailable`](Self::is_unavailable) | the store can't be reached, or is too slow | retry later |
+/// | [`is_full`](Self::is_full) | the store is at its capacity | add capacity |
+/// | [`is_misconfigured`](Self::is_misconfigured) | a setting or an argument is wrong | correct it |
+/// | [`is_corrupt`](Self::is_corrupt) | this entry can't be decoded | migrate or remove it |
+/// | [`is_too_large`](Self::is_too_large), [`is_unencodable`](Self::is_unencodable) | this value can't be stored | store another |
+///
+/// ```
+/// use kvolt_cache::{Error, Namespace};
+///
+/// let error: Error = Namespace::new("not valid").unwrap_err();
+/// assert!(error.is_misconfigured() && !error.is_unavailable());
+/// ```
 #[derive(Debug, Clone)]
 pub struct Error(Box<Inner>);
 
@@ -37,46 +45,46 @@ enum Kind {
 }
 
 impl Error {
-    /// The store can't be reached, or took too long: the same call may work later.
+    /// The store can't be reached, or took too long. The same call may succeed later.
     pub fn unavailable(message: impl Into<String>) -> Self {
         Self::new(Kind::Unavailable, message.into())
     }
 
-    /// The store holds all it may hold.
+    /// The store is at its capacity.
     pub fn full(message: impl Into<String>) -> Self {
         Self::new(Kind::Full, message.into())
     }
 
-    /// The call can't work until somebody changes the configuration or the program.
+    /// The call fails until the configuration or the program is corrected.
     pub fn misconfigured(message: impl Into<String>) -> Self {
         Self::new(Kind::Misconfigured, message.into())
     }
 
-    /// The entry under `key` is there but can't be decoded; it was left in place.
+    /// The entry under `key` exists but can't be decoded. It was left in place.
     pub fn corrupt(key: Key, message: impl Into<String>) -> Self {
         let mut error = Self::new(Kind::Corrupt, message.into());
         error.0.key = Some(key);
         error
     }
 
-    /// An encoded value of `size` bytes, where `size_max` are allowed; nothing was changed.
-    pub fn too_large(size: usize, size_max: usize) -> Self {
-        Self::new(Kind::TooLarge, format!("it has {size} bytes encoded, of {size_max} allowed"))
+    /// An encoded value has `size` bytes, and `max_size` are allowed. Nothing was changed.
+    pub fn too_large(size: usize, max_size: usize) -> Self {
+        Self::new(Kind::TooLarge, format!("it has {size} bytes encoded, of {max_size} allowed"))
     }
 
-    /// A value that the codec can't encode, or would not read back as it is; nothing was changed.
+    /// The codec can't encode a value, or would decode it to another one. Nothing was changed.
     pub fn unencodable(message: impl Into<String>) -> Self {
         Self::new(Kind::Unencodable, message.into())
     }
 
-    /// Keeps the error that caused this one.
+    /// Sets the error that caused this one.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.0.source = Some(Arc::from(source.into()));
         self
     }
 
-    /// Whether the same call may work later, with nobody doing anything.
+    /// Whether the same call may succeed later.
     pub fn is_unavailable(&self) -> bool {
         self.0.kind == Kind::Unavailable
     }
@@ -86,27 +94,27 @@ impl Error {
         self.0.kind == Kind::Full
     }
 
-    /// Whether the configuration or the program has to change.
+    /// Whether the configuration or the program must be corrected.
     pub fn is_misconfigured(&self) -> bool {
         self.0.kind == Kind::Misconfigured
     }
 
-    /// Whether the entry can't be decoded.
+    /// Whether the entry can't be decoded; see [`key`](Self::key).
     pub fn is_corrupt(&self) -> bool {
         self.0.kind == Kind::Corrupt
     }
 
-    /// Whether a value was larger than is allowed.
+    /// Whether a value is larger than allowed.
     pub fn is_too_large(&self) -> bool {
         self.0.kind == Kind::TooLarge
     }
 
-    /// Whether a value can't be encoded, or would not be read back as it is.
+    /// Whether a value can't be encoded, or would be decoded to another one.
     pub fn is_unencodable(&self) -> bool {
         self.0.kind == Kind::Unencodable
     }
 
-    /// The entry that it is about, where it is about one.
+    /// The key of the entry that the error is about, if it is about one.
     pub fn key(&self) -> Option<Key> {
         self.0.key
     }

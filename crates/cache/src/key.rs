@@ -6,31 +6,42 @@ use sha2::{Digest, Sha256};
 
 use crate::{Error, Namespace, Result};
 
-/// What a store files an entry under: 32 bytes.
+/// The key of an entry: 32 bytes.
 ///
 /// A key is either the public id of a session followed by the [tag](Namespace::tag) of its
 /// namespace ([`from_id`](Self::from_id)), or the digest of a name ([`of`](Self::of)). A digest
-/// ends in the tag of a namespace with a probability of 2^-160, so no id that a client chooses
-/// leads to an entry that is filed under a name.
+/// ends in the tag of a namespace with a probability of 2^-160, so a client that chooses
+/// an id can't reach an entry that is stored under a name.
 ///
-/// The first eight bytes must be uniformly distributed: stores use them as the hash. A key is not
-/// a secret.
+/// The first eight bytes must be uniformly distributed, because stores use them as the hash. A key
+/// is not a secret.
+///
+/// ```
+/// use kvolt_cache::{Key, Namespace};
+///
+/// let shop = Namespace::new("shop")?;
+/// let key = Key::from_id([7; Key::ID_LEN], &shop);
+/// assert_eq!(key.id(), [7; Key::ID_LEN]);
+/// assert!(key.is_in(&shop) && !Key::of("a name").is_in(&shop));
+/// assert_eq!(key.to_string().parse::<Key>()?, key);
+/// # Ok::<(), kvolt_cache::Error>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key([u8; Self::LEN]);
 
 impl Key {
-    /// How many bytes a key has.
+    /// The length of a key in bytes.
     pub const LEN: usize = 32;
 
-    /// How many bytes the id has that a session's key begins with.
+    /// The length of an id in bytes.
     pub const ID_LEN: usize = 12;
 
-    /// A key by its bytes.
+    /// Makes a key of its bytes.
     pub const fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
         Self(bytes)
     }
 
-    /// The key of an id in a namespace: the id, then the namespace's tag.
+    /// Makes the key of an id in a namespace: the id, then the namespace's tag.
     pub fn from_id(id: [u8; Self::ID_LEN], namespace: &Namespace) -> Self {
         let mut bytes = [0; Self::LEN];
         bytes[..Self::ID_LEN].copy_from_slice(&id);
@@ -38,7 +49,7 @@ impl Key {
         Self(bytes)
     }
 
-    /// The key of a name of any length: its SHA-256 (FIPS 180-4).
+    /// Makes the key of a name of any length: its SHA-256 (FIPS 180-4).
     pub fn of(name: impl AsRef<[u8]>) -> Self {
         Self(Sha256::digest(name.as_ref()).into())
     }
@@ -48,8 +59,8 @@ impl Key {
         &self.0
     }
 
-    /// The id that the key begins with. It means something only if the key
-    /// [is in](Self::is_in) the namespace.
+    /// The first bytes of the key. They are an id only if the key [is in](Self::is_in) a
+    /// namespace.
     pub fn id(&self) -> [u8; Self::ID_LEN] {
         let mut id = [0; Self::ID_LEN];
         id.copy_from_slice(&self.0[..Self::ID_LEN]);
@@ -61,21 +72,21 @@ impl Key {
         self.0[Self::ID_LEN..] == namespace.tag()[..]
     }
 
-    /// The first eight bytes: hash, and short name in the timer wheel.
+    /// The first eight bytes: the hash, and a short name for the due queue.
     pub(crate) const fn prefix(&self) -> u64 {
         let [a, b, c, d, e, f, g, h, ..] = self.0;
         u64::from_le_bytes([a, b, c, d, e, f, g, h])
     }
 }
 
-// Ids and digests are their own hash: only a server inserts, so no client chooses keys that collide.
+// An id or a digest is its own hash: only a server inserts, so no client chooses keys that collide.
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u64(self.prefix());
     }
 }
 
-/// 64 lower-case hexadecimal digits.
+/// Writes 64 lower-case hexadecimal digits.
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
@@ -122,14 +133,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_key_of_a_name_is_as_documented() {
-        // By a second implementation: Python's `hashlib`.
+    fn key_of_a_name_is_its_sha256() {
+        // Computed by Python's `hashlib`.
         let expected = "36e96c62633613d6f8e98943830ed5c5f814c2bb9214d8bba577386096bc926a";
         assert_eq!(Key::of("a name").to_string(), expected);
     }
 
     #[test]
-    fn a_key_survives_its_text_form_and_only_that_form_is_accepted() {
+    fn key_is_read_back_from_its_one_text() {
         let key = Key::of("a name");
         let text = key.to_string();
         assert_eq!(text.parse::<Key>().unwrap(), key);

@@ -6,14 +6,14 @@ use sha2::{Digest, Sha256};
 
 use crate::{Error, Key, Result};
 
-/// What keeps applications apart that share one server: the first word of every name that a
-/// store uses there, and part of every [`Key`] made in it.
+/// Keeps applications apart that share one server.
 ///
 /// One namespace is one deployment of one application. Production and staging on one server are
-/// two namespaces.
+/// two namespaces. It is the first word of every name that a store uses on the server, and part of
+/// every session's [`Key`].
 ///
-/// It has 1 to 32 characters of `a` to `z`, `0` to `9` and `_`, and begins with a letter, so it
-/// is a valid Redis prefix and a valid SQL name alike.
+/// It has 1 to 32 characters of `a` to `z`, `0` to `9` and `_`, and begins with a letter, so that
+/// it is a valid Redis prefix and a valid SQL name.
 ///
 /// ```
 /// use kvolt_cache::Namespace;
@@ -30,13 +30,13 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    /// The longest name, in bytes.
+    /// The largest length of a name in bytes.
     pub const MAX_LEN: usize = 32;
 
-    /// How many bytes of a [`Key`] name its namespace.
+    /// The length of the [tag](Self::tag) in bytes.
     pub const TAG_LEN: usize = Key::LEN - Key::ID_LEN;
 
-    /// A namespace by its name.
+    /// Makes a namespace of its name.
     ///
     /// # Errors
     ///
@@ -50,7 +50,7 @@ impl Namespace {
             || !name.bytes().all(is_allowed)
         {
             return Err(Error::misconfigured(format!(
-                "`{}` is no namespace: use 1 to {} characters of a-z, 0-9 and _, a letter first",
+                "`{}` is not a namespace: use 1 to {} characters of a-z, 0-9 and _, a letter first",
                 name.chars().take(64).collect::<String>(),
                 Self::MAX_LEN
             )));
@@ -62,7 +62,7 @@ impl Namespace {
         Ok(Self { name: name.into(), tag })
     }
 
-    /// The namespace of a store that one process has to itself.
+    /// The namespace of each memory store: no two of them share entries.
     pub(crate) fn memory() -> Self {
         Self::new("memory").expect("it is a valid name")
     }
@@ -72,7 +72,7 @@ impl Namespace {
         &self.name
     }
 
-    /// The bytes that end every key of this namespace: the first 20 bytes of the SHA-256 of
+    /// The last bytes of every session's key in this namespace: the first 20 bytes of the SHA-256 of
     /// `kvolt namespace 1`, a zero byte and the name.
     pub const fn tag(&self) -> &[u8; Self::TAG_LEN] {
         &self.tag

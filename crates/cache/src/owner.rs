@@ -3,9 +3,8 @@ use std::sync::Arc;
 
 use crate::{Error, Result};
 
-/// Whose entry it is: the index under which entries are listed and removed together.
-///
-/// Usually an account's id. Cheap to clone.
+/// The owner of entries, usually an account's id. A store lists and removes the entries of an owner
+/// together. Cloning is cheap.
 ///
 /// ```
 /// use kvolt_cache::Owner;
@@ -21,13 +20,13 @@ use crate::{Error, Result};
 pub struct Owner(Arc<str>);
 
 impl Owner {
-    /// The longest name, in bytes.
+    /// The largest length of a name in bytes.
     pub const MAX_LEN: usize = 255;
 
-    /// What names begin with that [`reserved`](Self::reserved) makes.
+    /// The first character of a [reserved](Self::reserved) name.
     const RESERVED: char = '\u{1}';
 
-    /// An owner by its name, such as an account's id.
+    /// Makes an owner of a name, such as an account's id.
     ///
     /// # Errors
     ///
@@ -51,13 +50,21 @@ impl Owner {
         Ok(Self(name))
     }
 
-    /// An owner that is no account, such as a group of anonymous visitors: no name that
-    /// [`new`](Self::new) accepts is the same.
+    /// Makes an owner that is not an account, such as a group of anonymous visitors. It differs
+    /// from every owner that [`new`](Self::new) makes.
+    ///
+    /// ```
+    /// use kvolt_cache::Owner;
+    ///
+    /// let group = Owner::reserved("anonymous 7")?;
+    /// assert!(group.is_reserved() && group != Owner::new("anonymous 7")?);
+    /// # Ok::<(), kvolt_cache::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// Returns an error ([`Error::is_misconfigured`]) as [`new`](Self::new) does, for a name of
-    /// [`MAX_LEN`](Self::MAX_LEN) bytes too.
+    /// Returns an error ([`Error::is_misconfigured`]) as [`new`](Self::new) does, and for a name of
+    /// [`MAX_LEN`](Self::MAX_LEN) bytes.
     pub fn reserved(name: &str) -> Result<Self> {
         Self::new(name)?;
         if name.len() == Self::MAX_LEN {
@@ -66,8 +73,8 @@ impl Owner {
         Ok(Self(format!("{}{name}", Self::RESERVED).into()))
     }
 
-    /// An owner as a store has kept it: of what [`new`](Self::new) and
-    /// [`reserved`](Self::reserved) made, for those who write a store. `None` for anything else.
+    /// Reads back the [name](Self::as_str) of any owner; `None` if no owner has it. For implementors
+    /// of [`Store`](crate::Store).
     pub fn from_stored(name: &str) -> Option<Self> {
         match name.strip_prefix(Self::RESERVED) {
             Some(reserved) => Self::reserved(reserved).ok(),
@@ -75,7 +82,7 @@ impl Owner {
         }
     }
 
-    /// Whether it is no account: made by [`reserved`](Self::reserved).
+    /// Whether [`reserved`](Self::reserved) made it, so that it is not an account.
     pub fn is_reserved(&self) -> bool {
         self.0.starts_with(Self::RESERVED)
     }
@@ -108,7 +115,7 @@ impl From<Owner> for String {
     }
 }
 
-/// The number in decimal.
+/// The owner's name is the number in decimal.
 impl From<u64> for Owner {
     fn from(number: u64) -> Self {
         Self(number.to_string().into())
@@ -126,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_that_a_store_could_not_keep_are_refused() {
+    fn unsuitable_names_are_refused() {
         for bad in ["\u{1}a", "\n", "a\0b", &"a".repeat(256)] {
             assert!(Owner::new(bad).unwrap_err().is_misconfigured(), "{bad:?}");
         }
@@ -136,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reserved_owner_is_no_account_and_survives_a_store() {
+    fn reserved_owner_is_read_back_and_is_not_an_account() {
         let group = Owner::reserved("anonymous 7").unwrap();
         assert!(group.is_reserved() && Owner::new(group.as_str()).is_err());
         assert_eq!(Owner::from_stored(group.as_str()), Some(group));

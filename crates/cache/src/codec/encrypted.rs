@@ -9,23 +9,34 @@ use zeroize::Zeroizing;
 use crate::key::read_hex;
 use crate::{Codec, Error, Key, Result};
 
-/// First byte of a sealed value; no JSON text begins with it.
+/// The first byte of a sealed value. No JSON text begins with it.
 const FORMAT: u8 = 1;
 const ID_LEN: usize = 8;
 const NONCE_LEN: usize = 24;
 const HEAD_LEN: usize = 1 + ID_LEN + NONCE_LEN;
 
-/// Another codec's bytes, encrypted and authenticated: XChaCha20-Poly1305
-/// (RFC 8439 with the extended nonce of draft-irtf-cfrg-xchacha), with a
-/// random nonce each time and the entry's key as associated data.
+/// Encrypts and authenticates the bytes of another codec: XChaCha20-Poly1305 (RFC 8439 with the
+/// extended nonce of draft-irtf-cfrg-xchacha), with a random nonce for each write and the entry's
+/// key as associated data.
 ///
-/// Whoever can read the store learns nothing of the values but their length;
-/// whoever can write to it can't change one, nor move one to another entry.
-/// They can still put back an older value of the same entry, and remove it.
+/// A reader of the store learns only the length of a value. A writer to the store can't change a
+/// value, or move it to another entry, but can remove an entry or restore an older value of the
+/// same entry.
 ///
-/// A sealed value is the format's number (one byte, 1), the encryption key's id
-/// (8 bytes), the nonce (24 bytes), and the ciphertext with its tag (16 bytes more
-/// than the value).
+/// A sealed value consists of the format number (one byte, 1), the id of the encryption key
+/// (8 bytes), the nonce (24 bytes), and the ciphertext with its tag (16 bytes more than the value).
+///
+/// ```
+/// use kvolt_cache::codec::{Encrypted, EncryptionKey, EncryptionKeys, Json};
+/// use kvolt_cache::{Encoded, MemoryStore};
+///
+/// // Generate one by `openssl rand -hex 32`, and keep it with the other secrets.
+/// let key: EncryptionKey = "0f".repeat(32).parse()?;
+/// let codec = Encrypted::new(Json, EncryptionKeys::new(key));
+/// let store: Encoded<String, _, _> = Encoded::new(MemoryStore::<Vec<u8>>::new(), codec);
+/// # let _ = store;
+/// # Ok::<(), kvolt_cache::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Encrypted<C> {
     codec: C,
@@ -34,15 +45,14 @@ pub struct Encrypted<C> {
 }
 
 impl<C> Encrypted<C> {
-    /// Seals what `codec` encodes.
+    /// Encrypts the bytes of `codec`.
     pub const fn new(codec: C, keys: EncryptionKeys) -> Self {
         Self { codec, keys, accepts_unsealed: false }
     }
 
-    /// Also reads values that were stored before encryption was turned on.
+    /// Also decodes values that were stored before encryption was turned on.
     ///
-    /// For the time of the change only: until it is taken back, whoever can
-    /// write to the store can make up values.
+    /// Use it only during the change: as long as it is set, a writer to the store can forge values.
     #[must_use]
     pub const fn dangerous_accept_unsealed(mut self) -> Self {
         self.accepts_unsealed = true;
@@ -65,11 +75,20 @@ impl<V, C: Codec<V>> Codec<V> for Encrypted<C> {
     }
 }
 
-/// A secret of 256 bits that values are sealed with.
+/// A secret of 256 bits that seals values.
 ///
-/// To be made by a cryptographic generator (`openssl rand -hex 32`), never from
-/// a password. Written as 64 hexadecimal digits. It has no `Display`, its `Debug`
-/// shows its id, and it is wiped when dropped.
+/// Make it by a cryptographic generator (`openssl rand -hex 32`), never from a password. Its text
+/// has 64 hexadecimal digits. It has no `Display`, its `Debug` shows only an id, and it is wiped
+/// when it is dropped.
+///
+/// ```
+/// use kvolt_cache::codec::EncryptionKey;
+///
+/// let key: EncryptionKey = "0f".repeat(32).parse()?;
+/// assert!("too short".parse::<EncryptionKey>().is_err());
+/// # let _ = key;
+/// # Ok::<(), kvolt_cache::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct EncryptionKey {
     id: [u8; ID_LEN],
@@ -77,7 +96,7 @@ pub struct EncryptionKey {
 }
 
 impl EncryptionKey {
-    /// A key of these 32 bytes.
+    /// Makes a key of 32 secret bytes.
     pub fn from_bytes(bytes: &[u8; 32]) -> Self {
         let digest = Sha256::new().chain_update(b"kvolt encryption key id\0").chain_update(bytes);
         let mut id = [0; ID_LEN];
@@ -117,12 +136,12 @@ impl FromStr for EncryptionKey {
 pub struct EncryptionKeys(Vec<EncryptionKey>);
 
 impl EncryptionKeys {
-    /// Seals and opens with this key.
+    /// Seals and opens values with one key.
     pub fn new(key: EncryptionKey) -> Self {
         Self(vec![key])
     }
 
-    /// Also opens what was sealed with this key.
+    /// Also opens values that were sealed with another key.
     #[must_use]
     pub fn also_opening(mut self, key: EncryptionKey) -> Self {
         self.0.push(key);
@@ -135,7 +154,7 @@ impl EncryptionKeys {
             Error::unavailable("the operating system's random generator does not work")
                 .with_source(source)
         })?;
-        // `new` puts one there, and none is ever taken away.
+        // There is at least the key that `new` has put here.
         let EncryptionKey { id, cipher } = &self.0[0];
         let aad = associated(id, key);
         let sealed = cipher
@@ -187,7 +206,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_encryption_key_is_64_hexadecimal_digits() {
+    fn encryption_key_has_64_hexadecimal_digits() {
         let text = "00112233445566778899aabbccddeeff".repeat(2);
         let mut bytes = [0; 32];
         for (byte, value) in bytes.iter_mut().zip((0..16).cycle()) {

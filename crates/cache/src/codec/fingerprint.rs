@@ -1,4 +1,4 @@
-//! Whether two values are the same as far as serde sees them, for types without `PartialEq`.
+//! Comparison of two values by the data that they serialize, for types without `PartialEq`.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -10,11 +10,11 @@ type Result<T = u64> = std::result::Result<T, Error>;
 /// The name of a struct, or of an enum.
 type Name = &'static str;
 
-/// The fingerprint of all that a value shows to serde.
+/// A hash of the data that a value serializes.
 ///
-/// Elements of sequences and maps count in any order, because hash sets and hash maps have
-/// another one each time. Everything else counts: each bit of a number, the kind of a number,
-/// whether something is `Some`, and the variant of an enum. All NaN are the same.
+/// The order of elements in sequences and maps does not count, because hash sets and hash maps
+/// have a random one. Everything else counts: each bit of a number, the type of a number, `Some`,
+/// and the variant of an enum. All NaN have the same fingerprint.
 pub(super) fn fingerprint<V: Serialize + ?Sized>(value: &V) -> Result {
     value.serialize(Fingerprint)
 }
@@ -125,11 +125,11 @@ impl Serializer for Fingerprint {
     }
 }
 
-/// What a value consists of.
+/// The elements, entries or fields of a value.
 struct Parts {
     kind: (Name, Name),
     count: usize,
-    /// Of the fingerprints of all parts: a sum has no order.
+    /// The sum of the fingerprints of all parts, which does not depend on their order.
     sum: u64,
     key: u64,
 }

@@ -6,19 +6,29 @@ use crate::{Codec, Error, Key, Result};
 
 /// JSON (RFC 8259), by serde: self-describing, and readable in the store.
 ///
-/// A field that is reordered, or removed, or added with `#[serde(default)]`,
-/// leaves what was stored before readable.
+/// Stored values stay readable if a field is reordered, removed, or added with `#[serde(default)]`.
 ///
-/// # What JSON does not keep
+/// ```
+/// use kvolt_cache::Key;
+/// use kvolt_cache::codec::{Codec, Json};
 ///
-/// A value that would not be read back as it was is refused when it is written, with an error
-/// ([`Error::is_unencodable`]) that says why, and the entry stays as it was. Such values are NaN
-/// and the infinities, `Some(None)`, `Some(())`, keys of maps that are tuples or structs,
-/// and fields that `skip_serializing_if` leaves out and that have no `default`. Each write
-/// reads its own bytes back to find out: about 10 ns a byte.
+/// let key = Key::of("numbers");
+/// assert_eq!(Json.encode(&key, &vec![1, 2])?, b"[1,2]");
+/// let refused = Json.encode(&key, &Some(f64::NAN));
+/// assert!(refused.unwrap_err().is_unencodable());
+/// # Ok::<(), kvolt_cache::Error>(())
+/// ```
 ///
-/// The codec sees what serde sees: it does not notice a field with `#[serde(skip)]`, or two
-/// variants of an `untagged` enum that are written alike.
+/// # Values that JSON does not keep
+///
+/// The codec refuses a value that it would not decode to the same value. The error
+/// ([`Error::is_unencodable`]) has the reason, and the entry is unchanged. Such values are NaN and
+/// the infinities, `Some(None)`, `Some(())`, map keys that are tuples or structs, and fields that
+/// `skip_serializing_if` leaves out and that have no `default`. Each write decodes its own bytes to
+/// check this, which costs about 10 ns per byte.
+///
+/// The codec can't detect a field with `#[serde(skip)]`, or two variants of an `untagged` enum with
+/// the same JSON.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Json;
 
@@ -45,7 +55,7 @@ impl<V: Serialize + DeserializeOwned> Codec<V> for Json {
     }
 }
 
-/// What serde says, without the texts of the value that it quotes: errors end up in logs.
+/// The message of serde, without the parts of the value that it quotes: errors end up in logs.
 fn reason(error: &serde_json::Error) -> String {
     let mut reason = error.to_string();
     if let (Some(start), Some(end)) = (reason.find('"'), reason.rfind('"')) {

@@ -1,7 +1,7 @@
-//! How values become bytes, for stores that keep bytes.
+//! Encoding of values as bytes.
 //!
-//! A store that keeps bytes is a [`Store<Vec<u8>>`](crate::Store); with
-//! [`Encoded`](crate::Encoded) and a codec it is a store of values.
+//! A remote store is a [`Store<Vec<u8>>`](crate::Store). With a codec, [`Encoded`](crate::Encoded)
+//! makes it a store of values. Sessions have a codec of their own: `kvolt_session::RecordJson`.
 
 #[cfg(feature = "encrypt")]
 mod encrypted;
@@ -17,20 +17,49 @@ pub use encrypted::{Encrypted, EncryptionKey, EncryptionKeys};
 #[cfg(feature = "json")]
 pub use json::Json;
 
-/// Turns values into bytes and back.
+/// Encodes values as bytes and decodes them.
 ///
-/// A codec is the inverse of itself: it reads back what it has written, and refuses to write
-/// a value that it would not read back as it was.
+/// Decoding must return the value that was encoded. A codec refuses to encode a value for which
+/// that would not hold.
+///
+/// ```
+/// use kvolt_cache::codec::Codec;
+/// use kvolt_cache::{Error, Key, Result};
+///
+/// /// Text as UTF-8.
+/// struct Text;
+///
+/// impl Codec<String> for Text {
+///     fn encode(&self, _: &Key, value: &String) -> Result<Vec<u8>> {
+///         Ok(value.clone().into_bytes())
+///     }
+///
+///     fn decode(&self, key: &Key, bytes: &[u8]) -> Result<String> {
+///         let text = String::from_utf8(bytes.to_vec());
+///         text.map_err(|error| Error::corrupt(*key, "it is not UTF-8").with_source(error))
+///     }
+/// }
+///
+/// let key = Key::of("greeting");
+/// let bytes = Text.encode(&key, &String::from("hello"))?;
+/// assert_eq!(Text.decode(&key, &bytes)?, "hello");
+/// # Ok::<(), Error>(())
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a codec of `{V}`",
+    label = "does not encode `{V}`",
+    note = "`Json` encodes values that implement serde's traits; for sessions, use `RecordJson`"
+)]
 pub trait Codec<V>: Send + Sync + 'static {
-    /// The bytes of a value that is to live under `key`.
+    /// Encodes the value of the entry under `key`.
     ///
     /// # Errors
     ///
     /// Returns an error ([`Error::is_unencodable`](crate::Error::is_unencodable)) if the value
-    /// can't be encoded, or would not be read back as it is.
+    /// can't be encoded, or would be decoded to another one.
     fn encode(&self, key: &Key, value: &V) -> Result<Vec<u8>>;
 
-    /// The value of the bytes that were found under `key`.
+    /// Decodes the value of the entry under `key`.
     ///
     /// # Errors
     ///
@@ -39,7 +68,7 @@ pub trait Codec<V>: Send + Sync + 'static {
     fn decode(&self, key: &Key, bytes: &[u8]) -> Result<V>;
 }
 
-/// A codec chosen when the program runs.
+/// A codec that the program chooses when it starts.
 impl<V: 'static> Codec<V> for Box<dyn Codec<V>> {
     fn encode(&self, key: &Key, value: &V) -> Result<Vec<u8>> {
         (**self).encode(key, value)
@@ -50,7 +79,16 @@ impl<V: 'static> Codec<V> for Box<dyn Codec<V>> {
     }
 }
 
-/// The bytes themselves.
+/// Keeps bytes as they are: for values that are bytes, also for an encryption around them.
+///
+/// ```
+/// use kvolt_cache::Key;
+/// use kvolt_cache::codec::{Bytes, Codec};
+///
+/// let value = b"value".to_vec();
+/// assert_eq!(Bytes.encode(&Key::of("name"), &value)?, value);
+/// # Ok::<(), kvolt_cache::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Bytes;
 

@@ -7,7 +7,19 @@ use super::cleaning::Cleaning;
 use super::inner::Inner;
 use crate::Clock;
 
-/// Settings of a [`MemoryStore`].
+/// The settings of a [`MemoryStore`].
+///
+/// ```
+/// use kvolt_cache::MemoryStore;
+/// use kvolt_cache::memory::AtCapacity;
+///
+/// let store: MemoryStore<String> = MemoryStore::builder()
+///     .max_entries(100_000)
+///     .max_bytes(64 << 20, |value: &String| value.capacity())
+///     .at_capacity(AtCapacity::EvictNearestEnd)
+///     .build();
+/// assert_eq!(store.len(), 0);
+/// ```
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct MemoryStoreBuilder<V> {
     capacity: Capacity<V>,
@@ -27,11 +39,11 @@ impl<V: Clone + Send + Sync + 'static> MemoryStoreBuilder<V> {
         self
     }
 
-    /// Sets the largest number of bytes: for each entry what `weigh` says of its value, and what
-    /// the store itself needs for it. Defaults to no bound.
+    /// Sets the largest number of bytes: the sum over all entries of the size of the value, as
+    /// `weigh` returns it, and the store's own overhead. Defaults to no bound.
     ///
-    /// `weigh` must say the same of the same value each time, and should count what the value
-    /// points to.
+    /// `weigh` must return the same number each time for the same value, and should count the
+    /// memory that the value points to.
     pub fn max_bytes(
         mut self,
         bytes: usize,
@@ -42,28 +54,28 @@ impl<V: Clone + Send + Sync + 'static> MemoryStoreBuilder<V> {
         self
     }
 
-    /// Sets what happens to an entry that would exceed a bound. Defaults to
+    /// Sets the reaction to an entry that would exceed a bound. Defaults to
     /// [`AtCapacity::Refuse`].
     pub fn at_capacity(mut self, at_capacity: AtCapacity) -> Self {
         self.capacity.at_capacity = at_capacity;
         self
     }
 
-    /// Sets the clock. Defaults to the system's.
+    /// Sets the clock. Defaults to the system's clock.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self
     }
 
-    /// Sets what reclaims expired entries. Defaults to [`Cleaning::Background`].
+    /// Sets how expired entries are reclaimed. Defaults to [`Cleaning::Background`].
     pub fn cleaning(mut self, cleaning: Cleaning) -> Self {
         self.cleaning = cleaning;
         self
     }
 
-    /// The store.
+    /// Makes the store.
     pub fn build(self) -> MemoryStore<V> {
-        // A thread can't sleep by a clock that a test moves.
+        // A thread can't sleep by a manual clock.
         let cleaning = if self.clock.is_system() { self.cleaning } else { Cleaning::Manual };
         MemoryStore { inner: Arc::new(Inner::new(self.capacity, self.clock, cleaning)) }
     }

@@ -6,16 +6,7 @@ use crate::{Error, Key, Result};
 
 /// The reaction of a full [`MemoryStore`](crate::MemoryStore) to another entry.
 ///
-/// ```
-/// use kvolt_cache::MemoryStore;
-/// use kvolt_cache::memory::AtCapacity;
-///
-/// let store = MemoryStore::<String>::builder()
-///     .max_entries(100_000)
-///     .at_capacity(AtCapacity::EvictNearestEnd)
-///     .build();
-/// assert!(store.is_empty());
-/// ```
+/// See [`MemoryStoreBuilder`](crate::MemoryStoreBuilder) for an example.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum AtCapacity {
@@ -59,7 +50,7 @@ impl<V> Capacity<V> {
         Self { max: Room::UNBOUNDED, weigh: None, at_capacity: AtCapacity::Refuse, held }
     }
 
-    /// The weight of a value that is stored or will be.
+    /// The bytes that an entry with this value takes; zero if the bytes are not bounded.
     pub(super) fn weigh(&self, value: &V) -> usize {
         self.weigh.as_ref().map_or(0, |weigh| weigh(value).saturating_add(Self::ENTRY_BYTES))
     }

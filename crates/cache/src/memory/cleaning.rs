@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-/// The party that reclaims the memory of expired entries of a [`MemoryStore`](crate::MemoryStore).
+/// How a [`MemoryStore`](crate::MemoryStore) reclaims the memory of expired entries.
 ///
 /// Cleaning is only about memory: an expired entry is absent without it.
 ///

@@ -30,7 +30,7 @@ impl DueQueue {
         due(deadline)
     }
 
-    /// Some of the items whose deadline has passed; empty if there are none.
+    /// Takes up to a chunk of the items whose deadline has passed.
     pub(super) fn take_due(&mut self, now: u64) -> Vec<u64> {
         let mut items = Vec::new();
         while items.len() < CHUNK_ITEMS
@@ -43,10 +43,8 @@ impl DueQueue {
         items
     }
 
-    /// The item that ends first, with its deadline: the one that `deadline_of` returns now. Drops
-    /// items for which it returns `None`.
-    ///
-    /// With `by`, only an item that ends by then.
+    /// Takes the item that ends first, by the deadlines that `deadline_of` returns. Drops items for
+    /// which it returns `None`. With `by`, takes only an item that ends by then.
     pub(super) fn take_nearest(
         &mut self,
         by: Option<u64>,

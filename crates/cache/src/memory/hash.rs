@@ -1,4 +1,4 @@
-//! Keys are uniformly distributed, so their own bytes are the hash.
+//! Hashing of keys: they are uniformly distributed, so their own bytes are the hash.
 
 use std::hash::{BuildHasher, Hash, Hasher};
 
@@ -32,9 +32,9 @@ impl Hasher for OwnHasher {
 
 /// The first eight bytes of a key, to find the entry by.
 ///
-/// Of two keys that share them, one may never be found by them. Among a
-/// million keys that happens once in 36 million stores, and then costs the
-/// memory of one entry: nothing but cleaning looks entries up by prefix.
+/// If two keys share a prefix, one of them may never be found by it. With a million keys that
+/// happens once in 36 million stores, and costs the memory of one entry: only cleaning and eviction
+/// use prefixes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Prefix(pub(super) u64);
 

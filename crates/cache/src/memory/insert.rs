@@ -193,8 +193,8 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
     /// The owner's entries that must be removed so that one more is within the limit, oldest
     /// first; `None` if the new entry is refused. Removes the expired entries that it finds.
     ///
-    /// It reads no more entries than the limit, those that must be removed, and each expired one
-    /// once.
+    /// It reads as many live entries as the limit allows, those that must be removed, and each
+    /// expired entry once.
     fn over_limit<'a>(
         &self,
         map: &'a Map<'_, V>,

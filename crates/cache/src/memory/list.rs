@@ -10,7 +10,8 @@ use crate::{Cursor, Entry, EntryList, EntryPage, Error, Key, Owner, Result};
 impl<V: Clone> Inner<V> {
     pub(super) fn list(&self, owner: &Owner) -> Vec<Entry<V>> {
         let map = self.map();
-        // Looked up under the lock: an insertion that replaces an entry would hide both in between.
+        // Under the lock: otherwise an insertion could remove the old entry after it was read here
+        // from the index, before the new one is in the index, and the list would have neither.
         let found: Vec<_> = {
             let shard = self.owners.lock(owner);
             let members = shard.by_age(owner).into_iter();
@@ -35,7 +36,7 @@ impl<V: Clone> Inner<V> {
         // is resized between two pages.
         let mut nearest = BinaryHeap::new();
         for (key, node) in map.iter() {
-            // An undecided entry is looked up again below.
+            // `find` below decides about an undecided entry.
             if after.is_some_and(|after| *key <= after) || node.state(now) == Err(NotLive::Expired)
             {
                 continue;

@@ -2,21 +2,23 @@
 //!
 //! # How it works
 //!
-//! Entries live in a lock-free map (`papaya`) under keys that are their own hash. A read takes no
-//! lock and writes to no memory that another read writes to: it shows the entry in its place,
-//! compares two deadlines with the time, and slides by one compare-and-swap in the entry itself,
-//! only in a new millisecond. A removal unlinks the entry, so whatever was in flight slides or
-//! reads what no later call finds.
+//! Entries are in a lock-free map (`papaya`), and a key is its own hash. A read takes no lock and
+//! writes to no memory that another read writes to. It shows the entry in its place, compares two
+//! deadlines with the time, and slides by one compare-and-swap in the entry, at most once per
+//! millisecond. A removal unlinks the entry, so that a call that has already found it slides or
+//! reads an entry that no later call finds.
 //!
-//! A change seals the entry's deadline and then puts another node into its place. The states of an
-//! entry, and which call may move it from one to another, are at the top of `node.rs`.
+//! A change seals the entry's deadline and then puts another node in its place. `node.rs` has a
+//! table of the states of an entry, and of the calls that move it from one state to another.
 //!
-//! An operation on one owner's entries holds that owner's lock, which no read takes. Expired
-//! entries are reclaimed in small slices from timer wheels, by a thread that sleeps in between.
+//! An operation on an owner's entries holds that owner's lock, which no read takes. A thread
+//! reclaims expired entries in small slices, and sleeps until the next entry comes due.
+//!
+//! # Cost
 //!
 //! No operation's cost grows with the number of entries, except for `scan`, `clear` and cleaning.
-//! An insertion at an owner's limit looks at no more entries than the limit, at those that it
-//! removes, and once at each that has expired.
+//! An insertion at an owner's limit reads as many entries as the limit allows, those that it
+//! removes, and each expired entry once.
 
 mod builder;
 mod capacity;
@@ -47,21 +49,21 @@ pub use self::builder::MemoryStoreBuilder;
 pub use self::capacity::AtCapacity;
 pub use self::cleaning::Cleaning;
 
-/// A [`Store`] in this process's memory, which ends with the process.
+/// A [`Store`] in this process's memory. Its entries are lost when the process ends.
 ///
-/// Values are kept as they are and read in place. Its operations never wait for I/O, so they work
-/// with any async runtime and with none. Cloning it is cheap; all clones are one store. Its
-/// [namespace](Store::namespace) is `memory`; another store is another namespace.
+/// Values are not encoded, and can be read in place. No operation waits for I/O, so the store works
+/// with every async runtime and without one. Cloning it is cheap; all clones are one store. Its
+/// [namespace](Store::namespace) is `memory`, but two stores share no entries.
 ///
-/// Deadlines are exact to the tick of its [`Clock`], and each use slides them.
+/// Deadlines are exact to the tick of its [`Clock`](crate::Clock), and each use slides them.
 ///
 /// Its [`changes`](Store::changes) are notified of each change. An expired entry is
-/// [reported](Store::on_expired) when it is reclaimed: by the thread that cleans, or by a call that
-/// finds it in its way. The callback must not call the store.
+/// [reported](Store::on_expired) when it is reclaimed: by the thread that cleans, or by a call on
+/// the same key. The callback must not call the store.
 ///
 /// ```
 /// use std::time::Duration;
-/// use kvolt_cache::{Expiry, InsertOutcome, Key, MemoryStore, NewEntry, Store, AfterRead};
+/// use kvolt_cache::{AfterRead, Expiry, InsertOutcome, Key, MemoryStore, NewEntry, Store};
 ///
 /// # pollster::block_on(async {
 /// let store = MemoryStore::new();
@@ -69,7 +71,7 @@ pub use self::cleaning::Cleaning;
 /// let hello = NewEntry::new("hello", Expiry::idle(Duration::from_secs(60)));
 /// assert!(matches!(store.insert(key, hello).await?, InsertOutcome::Inserted { .. }));
 ///
-/// // In place, without a future and without copying:
+/// // In place, without a future and without a copy:
 /// assert_eq!(store.read(&key, |entry| (AfterRead::Slide, entry.value.len())), Some(5));
 /// # Ok::<(), kvolt_cache::Error>(()) }).unwrap();
 /// ```
@@ -79,22 +81,22 @@ pub struct MemoryStore<V> {
 }
 
 impl<V: Clone + Send + Sync + 'static> MemoryStore<V> {
-    /// A store without bounds, on the system's clock, that cleans itself.
+    /// Makes a store without bounds, on the system's clock, with a thread that cleans it.
     pub fn new() -> Self {
         Self::builder().build()
     }
 
-    /// A store with other settings.
+    /// Starts to make a store with other settings.
     pub fn builder() -> MemoryStoreBuilder<V> {
         MemoryStoreBuilder::new()
     }
 
-    /// Shows a live entry to `visit` in its place, and slides it if the visitor answers
-    /// [`AfterRead::Slide`]; `None` if there is none.
+    /// Shows a live entry to `visit`, and slides it if `visit` returns [`AfterRead::Slide`]. Returns
+    /// `None` if the key has no live entry.
     ///
-    /// The visitor sees the deadlines as they are before the slide, which starts the idle time
-    /// at [`read_at`](EntryRef::read_at). It runs again if the entry was changed in the meantime:
-    /// its last answer counts. While it runs, freed memory is not reclaimed: it should be short.
+    /// The visitor sees the deadlines as they are before the slide, which starts the idle time at
+    /// [`read_at`](EntryRef::read_at). It runs again if the entry was changed meanwhile: its last
+    /// answer counts. It should be short, because no memory is freed while it runs.
     #[inline]
     pub fn read<R>(
         &self,
@@ -104,20 +106,20 @@ impl<V: Clone + Send + Sync + 'static> MemoryStore<V> {
         self.inner.read(key, visit)
     }
 
-    /// How many entries it holds, expired ones that are not yet reclaimed included.
+    /// How many entries the store holds, including expired ones that are not reclaimed yet.
     pub fn len(&self) -> usize {
         self.inner.len()
     }
 
-    /// Whether it holds no entry.
+    /// Whether the store holds no entry.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// Reclaims the memory of expired entries.
     ///
-    /// An entry is due at most 1/32 of its time to live, or 64 milliseconds, after its deadline.
-    /// Readers never wait for it.
+    /// The store's own thread does this within 64 milliseconds after a deadline, unless
+    /// [`Cleaning::Manual`] is set. Readers never wait for it.
     pub fn clean(&self) {
         while self.inner.clean_slice().is_some_and(|rest| rest.is_zero()) {}
         self.inner.compact_queues();
@@ -188,8 +190,8 @@ impl<V: Clone + Send + Sync + 'static> Store<V> for MemoryStore<V> {
         Ok(())
     }
 
-    /// [`len`](MemoryStore::len): it costs nothing, and counts expired entries until they are
-    /// reclaimed.
+    /// Returns [`len`](MemoryStore::len): at no cost, and including expired entries that are not
+    /// reclaimed yet.
     async fn count(&self) -> Result<u64> {
         Ok(self.len() as u64)
     }

@@ -1,46 +1,46 @@
-//! One entry in memory, and the word that says until when it lives.
+//! An entry in memory, and the word that holds its deadline and its state.
 //!
 //! # The states of an entry
 //!
-//! The map leads from a key to a node. A node's word holds its idle deadline and two flags. The
-//! node of a key is in one of four states:
+//! The map has a node for each key. The node's word holds its idle deadline and two flags. A node
+//! is in one of four states:
 //!
-//! | state | word | a look finds | a use | a change | a removal |
+//! | state | word | a read | a slide | a change | a removal |
 //! |---|---|---|---|---|---|
-//! | pending | zero | nothing yet: waits | waits | waits | waits |
-//! | live | deadline | the entry, before the deadline | slides the deadline | seals it | removes it |
-//! | sealed | deadline, [`SEALED`] | the entry before the deadline; at it, waits | waits | waits | removes it |
-//! | expired | deadline, [`EXPIRED`] | nothing | nothing | nothing | reclaims it |
+//! | pending | zero | waits | waits | waits | waits |
+//! | live | deadline | finds the entry until the deadline | moves the deadline | seals the node | unlinks the node |
+//! | sealed | deadline, [`SEALED`] | finds the entry until the deadline, then waits | waits | waits | unlinks the node |
+//! | expired | deadline, [`EXPIRED`] | finds nothing | finds nothing | finds nothing | reclaims the node |
 //!
-//! To wait is to yield and to look the key up again. Whatever is waited for is a few steps of one
-//! other call, which waits for nothing meanwhile.
+//! A call that waits yields, and reads the map again. The call that it waits for needs only a few
+//! more steps and does not wait itself.
 //!
 //! | from | to | by |
 //! |---|---|---|
-//! | (no node) | live | an insertion that removes nothing |
-//! | (no node) | pending | an insertion that replaces an entry or removes some at a limit |
-//! | pending | live | that insertion, once it has removed them |
+//! | (no node) | live | an insertion that removes no entry |
+//! | (no node) | pending | an insertion that replaces an entry, or removes entries at a limit |
+//! | pending | live | that insertion, after it has removed them |
 //! | pending | (no node) | that insertion, if the entry that it replaces was changed meanwhile |
-//! | live | live, later | a use, by compare-and-swap: it fails against either flag |
-//! | live | sealed | a change, if its node still is the key's; one change at a time |
+//! | live | live, later | a slide, by a compare-and-swap that fails if a flag is set |
+//! | live | sealed | a change, if the node is still in the map; one change at a time |
 //! | sealed | (another node, live) | that change, in one step of the map |
 //! | live | expired | the first call that reads the clock at the deadline or later |
 //! | live, sealed, expired | (no node) | a removal, or the reclaiming of an expired entry |
 //!
-//! No state leads from expired to live: an entry that one call saw expired is found by no other,
-//! although calls read the clock at different moments. A change seals before it takes the node's
-//! place, so the deadline that it hands on is final, and no deadline moves unseen. A change that
-//! is overtaken by a removal finds no node under its key and gives up; the sealed node is garbage
-//! then. A removed node may still be read and slid by calls that had found it: they took effect
-//! before the removal.
+//! An expired node never becomes live again: once a call has found an entry expired, no other call
+//! finds it, although calls read the clock at different moments. A change seals the node before it
+//! replaces it. So the deadline that it copies to the new node is final, and no slide is lost. If a
+//! removal overtakes a change, the change finds no node under its key and gives up; the sealed node
+//! is then garbage. Calls that have found a node may still read and slide it after its removal:
+//! they count as earlier than the removal.
 //!
 //! # Memory orderings
 //!
-//! The map publishes a node with everything in it (release), and a look-up acquires it. The word
-//! orders nothing else, except that [`publish`](Node::publish) releases, for those that acquire the
-//! word, what the insertion did before: the removals. Both flags are
-//! set by a read-modify-write of the word, so each call sees them in the one order that the word
-//! has; a slide may be relaxed, because it fails unless the word is still the one it has read.
+//! The map publishes a node with all its fields (release), and a look-up acquires it. The word
+//! orders nothing else, with one exception: [`publish`](Node::publish) releases the removals that
+//! the insertion made before, and each load of the word acquires them. Both flags are set by a
+//! read-modify-write, so all calls see them in the one order of changes to the word. A slide may be
+//! relaxed, because its compare-and-swap fails unless the word is unchanged.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,22 +63,22 @@ pub(super) struct Node<V> {
     pub(super) value: V,
 }
 
-/// The entry was seen expired, which is final.
+/// A call has found the entry expired, which is final.
 const EXPIRED: u64 = 1;
 
-/// A change is about to put another node into this one's place, or has done so.
+/// A change is about to replace this node, or has replaced it.
 const SEALED: u64 = 2;
 
 const FLAG_BITS: u32 = 2;
 
-/// The word of a node that is in the map but not shown yet.
+/// The word of a node that is in the map but not published yet.
 const PENDING: u64 = 0;
 
 /// Why a node is not live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NotLive {
     Expired,
-    /// Another call is about to decide: the caller yields and looks the key up again.
+    /// Another call is about to decide: the caller must yield and read the map again.
     Undecided,
 }
 
@@ -106,10 +106,10 @@ impl<V> Node<V> {
         std::mem::replace(self.word.get_mut(), PENDING)
     }
 
-    /// Shows a pending node, with the word that [`hide`](Self::hide) returned.
+    /// Makes a pending node visible, with the word that [`hide`](Self::hide) returned.
     pub(super) fn publish(&self, word: u64) {
-        // Pairs with the acquire of each load of the word: a call that finds the entry also finds
-        // that those that it removed are gone.
+        // Pairs with the acquire of each load of the word: a call that finds this entry does not
+        // find the entries that the insertion has removed.
         self.word.store(word, Ordering::Release);
     }
 
@@ -189,7 +189,7 @@ impl<V> Node<V> {
         }
     }
 
-    /// The first millisecond at which it is absent if it is not used; zero while it is pending.
+    /// The first millisecond at which the entry is absent if it is not used; zero while pending.
     pub(super) fn ends(&self) -> u64 {
         self.ends_by(self.word.load(Ordering::Acquire))
     }

@@ -8,11 +8,11 @@ use super::hash::OwnHash;
 use crate::sync::{Apart, Mutex, MutexGuard, lock};
 use crate::{Key, Owner, OwnerLimit, Timestamp};
 
-/// Owners in shards, each behind a lock that is held across a whole operation on an owner.
+/// The owners in shards, each behind a lock.
 ///
-/// That lock makes the operations of one owner atomic: an insertion, a listing or a removal by
-/// owner holds it from its first look at the index to its last change of the map. Reading an
-/// entry, changing it and removing it by its key never wait for it.
+/// The lock makes the operations on one owner atomic: an insertion, a list or a removal by owner
+/// holds it from its first reading of the index to its last change of the map. Reading an entry
+/// and replacing its value never take it.
 pub(super) struct Owners {
     shards: Box<[Apart<Mutex<Shard>>]>,
     hasher: RandomState,
@@ -84,53 +84,65 @@ pub(super) struct Member {
     pub(super) key: Key,
 }
 
-/// The keys of an owner. Up to [`MAX_FEW`] are searched one by one, in the order of insertion; more
-/// are in a map, so that adding and removing one costs the same at any number.
-#[derive(Default)]
-struct Keys {
-    few: Vec<Member>,
-    many: Option<Box<HashMap<Key, Timestamp, OwnHash>>>,
+/// The keys of an owner. A few are searched one by one, in the order of insertion; more are in a
+/// map, so that adding and removing one costs the same at any number.
+enum Keys {
+    /// Up to [`MAX_FEW`].
+    Few(Vec<Member>),
+    Many(HashMap<Key, Timestamp, OwnHash>),
 }
 
 const MAX_FEW: usize = OwnerLimit::MAX as usize + 1;
 
 impl Keys {
     fn len(&self) -> usize {
-        self.few.len() + self.many.as_ref().map_or(0, |many| many.len())
+        match self {
+            Self::Few(few) => few.len(),
+            Self::Many(many) => many.len(),
+        }
     }
 
     fn members(&self) -> impl Iterator<Item = Member> {
-        let many = self.many.iter().flat_map(|many| many.iter());
+        let (few, many) = match self {
+            Self::Few(few) => (few.as_slice(), None),
+            Self::Many(many) => (&[][..], Some(many)),
+        };
+        let many = many.into_iter().flatten();
         let many = many.map(|(key, created)| Member { created: *created, key: *key });
-        self.few.iter().copied().chain(many)
+        few.iter().copied().chain(many)
     }
 
     fn created(&self, key: &Key) -> Option<Timestamp> {
-        match &self.many {
-            Some(many) => many.get(key).copied(),
-            None => self.few.iter().find(|member| member.key == *key).map(|member| member.created),
+        match self {
+            Self::Few(few) => few.iter().find(|one| one.key == *key).map(|one| one.created),
+            Self::Many(many) => many.get(key).copied(),
         }
     }
 
     fn insert(&mut self, member: Member) {
         self.remove(&member.key);
-        if self.many.is_none() && self.few.len() < MAX_FEW {
-            if self.few.is_empty() {
-                self.few.reserve_exact(1);
+        match self {
+            Self::Few(few) if few.len() < MAX_FEW => few.push(member),
+            Self::Few(few) => {
+                let members = few.drain(..).chain([member]);
+                *self = Self::Many(members.map(|one| (one.key, one.created)).collect());
             }
-            self.few.push(member);
-            return;
+            Self::Many(many) => drop(many.insert(member.key, member.created)),
         }
-        let members = std::mem::take(&mut self.few).into_iter().chain([member]);
-        let members = members.map(|member| (member.key, member.created));
-        self.many.get_or_insert_default().extend(members);
     }
 
     fn remove(&mut self, key: &Key) {
-        match &mut self.many {
-            Some(many) => drop(many.remove(key)),
-            None => self.few.retain(|member| member.key != *key),
+        match self {
+            Self::Few(few) => few.retain(|member| member.key != *key),
+            Self::Many(many) => drop(many.remove(key)),
         }
+    }
+}
+
+impl Default for Keys {
+    fn default() -> Self {
+        // Most owners have one entry.
+        Self::Few(Vec::with_capacity(1))
     }
 }
 
@@ -161,7 +173,7 @@ mod tests {
             let middle = expected[expected.len() / 2];
             assert_eq!(keys.created(&middle.key), Some(middle.created));
         }
-        assert!(keys.many.is_some(), "both forms were used");
+        assert!(matches!(keys, Keys::Many(_)), "both forms were used");
         for member in expected.iter().rev() {
             keys.remove(&member.key);
         }

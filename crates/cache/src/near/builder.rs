@@ -7,7 +7,7 @@ use super::subscription::SubscriptionTask;
 use super::{DEFAULT_BOUND, DEFAULT_MAX_COPIES, NearCache};
 use crate::{ChangeFeed, Clock, Result, Store};
 
-/// Settings of a [`NearCache`].
+/// The settings of a [`NearCache`], with an example there.
 #[derive(Debug)]
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct NearCacheBuilder<V, S> {
@@ -24,36 +24,36 @@ impl<V: Clone + Send + Sync + 'static, S: Store<V> + ChangeFeed> NearCacheBuilde
         Self { store, bound, max_copies, clock: Clock::boot(), value: PhantomData }
     }
 
-    /// Sets how old an answer can be; see the [module](super). Defaults to [`DEFAULT_BOUND`].
+    /// Sets how old an answer can be: see the [module](super). Defaults to [`DEFAULT_BOUND`].
     ///
-    /// With zero, no copies are kept and the store's changes are not received.
+    /// At zero, no copies are kept and no changes are received.
     pub fn bound(mut self, bound: Duration) -> Self {
         self.bound = bound;
         self
     }
 
-    /// Sets how many copies are kept. At that number, a new copy replaces one that would end
-    /// soon. Defaults to [`DEFAULT_MAX_COPIES`].
+    /// Sets the largest number of copies. At that number, a new copy replaces the one that would
+    /// end first. Defaults to [`DEFAULT_MAX_COPIES`].
     ///
-    /// With zero, every read goes to the store, and only the store's [changes](Store::changes) are
+    /// At zero, every read goes to the store, and the store's [changes](Store::changes) are still
     /// received.
     pub fn max_copies(mut self, copies: usize) -> Self {
         self.max_copies = copies;
         self
     }
 
-    /// Sets another clock than the machine's, for tests.
+    /// Sets the clock, for tests. Defaults to the machine's clock.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self
     }
 
-    /// Builds the near cache, which receives the store's changes from now on.
+    /// Makes the near cache, and starts the task that receives the store's changes.
     ///
     /// # Errors
     ///
     /// Returns an error ([`is_misconfigured`](crate::Error::is_misconfigured)) outside of a Tokio
-    /// runtime, in which it receives them, and for a bound below 10 milliseconds that is not zero.
+    /// runtime, which its task needs, and for a bound below 10 milliseconds that is not zero.
     pub fn build(self) -> Result<NearCache<V, S>> {
         let state = Arc::new(State::new(self.bound, self.max_copies, self.clock));
         let store = Arc::new(self.store);

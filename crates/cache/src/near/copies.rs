@@ -11,33 +11,32 @@ use crate::{
     Result, Timestamp,
 };
 
-/// The longest time until a copy is read again from the store, so that one that is not used frees
-/// its memory.
+/// The largest age of a copy, so that the memory of an unused copy is freed.
 const MAX_AGE: Duration = Duration::from_secs(600);
 
-/// The copies, by the key of their entry, and the questions that bring and prolong them.
+/// The copies, and the questions to the store that are in flight.
 pub(super) struct Copies<V> {
     feed: Arc<FeedStatus>,
     kept: MemoryStore<CachedCopy<V>>,
     reads: Flights<Option<Entry<V>>>,
-    /// A lock of these comes before one of the reads.
+    /// A lock of these is taken before one of `reads`.
     touches: Flights<Option<Deadlines>>,
-    /// No two servers touch the same session at the same moment.
+    /// Spreads the moments at which several servers touch one entry.
     jitter: RandomState,
 }
 
 #[derive(Clone)]
 struct CachedCopy<V> {
     entry: Entry<V>,
-    /// The number of the question that brought it.
+    /// The number of the question whose answer this is.
     question: u64,
-    /// From when on, by the store's clock, a use has to reach the store.
+    /// From this moment of the store's clock, a use must reach the store.
     due: Option<Timestamp>,
 }
 
 impl<V: Clone + Send + Sync + 'static> Copies<V> {
     pub(super) fn new(max_copies: usize, clock: Clock, feed: Arc<FeedStatus>) -> Self {
-        // It only reclaims by this clock, so one that costs less to read will do.
+        // Only for reclaiming, so the clock that costs less to read is good enough.
         let clock = if clock.is_system() { Clock::system() } else { clock };
         let kept = MemoryStore::builder()
             .max_entries(max_copies)
@@ -48,7 +47,7 @@ impl<V: Clone + Send + Sync + 'static> Copies<V> {
         Self { feed, kept, reads, touches, jitter: RandomState::new() }
     }
 
-    /// Shows the copy, if there is one that may answer, unless its entry may have ended.
+    /// Shows the copy, if it may answer and its entry can't have ended.
     pub(super) fn look(
         &self,
         key: &Key,
@@ -58,7 +57,8 @@ impl<V: Clone + Send + Sync + 'static> Copies<V> {
         if freshness == Freshness::Strict {
             return false;
         }
-        // Trusted first and read afterwards: what was notified before is out of the copies.
+        // The feed is checked before the copy is read: a change that it has confirmed has already
+        // removed the copy.
         let Some(read_at) = self.feed.store_time(self.feed.now()) else {
             return false;
         };
@@ -68,7 +68,7 @@ impl<V: Clone + Send + Sync + 'static> Copies<V> {
                 return (AfterRead::Keep, false);
             }
             let slide_due = due.is_some_and(|due| due <= read_at);
-            // A copy can't slide in its place: the caller touches the entry.
+            // A copy can't slide: the caller touches the entry.
             let (AfterRead::Keep | AfterRead::Slide) =
                 visit(EntryRef { read_at, is_copy: true, slide_due, ..entry.as_ref() });
             (AfterRead::Keep, true)
@@ -76,8 +76,8 @@ impl<V: Clone + Send + Sync + 'static> Copies<V> {
         shown.unwrap_or(false)
     }
 
-    /// The answer of the store to `question`, or to the same one of another call. If that was
-    /// asked before this call began, the entry says that it may be old.
+    /// Asks the store by `question`, or joins the same question of another call. The entry is marked
+    /// as a copy if that was asked before this call began.
     pub(super) async fn read(
         &self,
         key: &Key,
@@ -90,7 +90,7 @@ impl<V: Clone + Send + Sync + 'static> Copies<V> {
                 && self.question(key).is_none_or(|question| question < number)
             {
                 let due = self.due(key, entry.deadlines);
-                // Where the store does not want a touch yet, it would do nothing.
+                // If the store shows no slide as due, a touch would change nothing.
                 let due = if entry.slide_due { due } else { postponed(due, entry.deadlines, now) };
                 self.put(key, CachedCopy { entry: entry.clone(), question: number, due }, now);
             }
@@ -102,10 +102,10 @@ impl<V: Clone + Send + Sync + 'static> Copies<V> {
         Ok(found)
     }
 
-    /// The answer of the store to `question`, a touch, or to one of another call that is sent
-    /// after this call began.
+    /// Touches the entry by `question`, or joins a touch by another call that is sent after this
+    /// call began.
     ///
-    /// The copy gets the deadlines of the answer; without one, there is no copy any more.
+    /// The answer updates the deadlines of the copy, or removes the copy if the entry is absent.
     pub(super) async fn touch(
         &self,
         key: &Key,
@@ -130,10 +130,10 @@ impl<V: Clone + Send + Sync + 'static> Copies<V> {
         Ok(touched)
     }
 
-    /// Gives the copy the deadlines that the store has answered a touch with.
+    /// Updates the deadlines of the copy to those that the store has answered to a touch.
     ///
-    /// A store with a longer slack of its own may have left them as they were: it is not touched
-    /// again at once.
+    /// A store with a longer slack of its own may have left them unchanged: the next touch is
+    /// postponed.
     fn prolong(&self, key: &Key, deadlines: Deadlines, now: Timestamp) {
         if let Some(mut kept) = self.kept.read(key, |kept| (AfterRead::Keep, kept.value.clone())) {
             kept.entry.deadlines = deadlines;
@@ -142,7 +142,7 @@ impl<V: Clone + Send + Sync + 'static> Copies<V> {
         }
     }
 
-    /// The number of the question that brought the copy.
+    /// The number of the question whose answer the copy is.
     fn question(&self, key: &Key) -> Option<u64> {
         self.kept.read(key, |kept| (AfterRead::Keep, kept.value.question))
     }
@@ -157,22 +157,22 @@ impl<V: Clone + Send + Sync + 'static> Copies<V> {
         }
     }
 
-    /// When a use has to reach the store: between 8/100 and 10/100 of the idle time after the last
-    /// one.
+    /// The moment from which a use must reach the store: between 8/100 and 10/100 of the idle time
+    /// after the last use.
     fn due(&self, key: &Key, deadlines: Deadlines) -> Option<Timestamp> {
         let (idle, used) = (deadlines.idle_timeout()?, deadlines.last_used()?);
         let spread = (self.jitter.hash_one(key) % 21) as u32;
         Some(used.saturating_add(idle / 1_000 * (80 + spread)))
     }
 
-    /// This process begins a change: until it ends, there is no copy.
+    /// This process begins a change. There is no copy until it ends.
     pub(super) fn begin_change(&self, key: &Key) {
         self.touches.begin_change(key);
         self.reads.begin_change(key);
         let _ = self.kept.inner.remove(key, None);
     }
 
-    /// Drops the copy, and the answers that are in flight.
+    /// Drops the copy, and keeps no answer that is in flight.
     pub(super) fn changed(&self, key: &Key) {
         self.touches.changed(key);
         self.reads.changed(key);
@@ -197,7 +197,7 @@ impl<V> Copies<V> {
     }
 }
 
-/// No earlier than a thirty-second of the idle time from now.
+/// Postpones a touch to at least a thirty-second of the idle time from now.
 fn postponed(due: Option<Timestamp>, deadlines: Deadlines, now: Timestamp) -> Option<Timestamp> {
     let earliest = now.saturating_add(deadlines.idle_timeout()? / 32);
     Some(due?.max(earliest))

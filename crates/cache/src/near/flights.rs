@@ -1,16 +1,18 @@
 //! The questions to the store that are in flight.
 //!
-//! | state of a flight | who may join it | a change of the entry |
-//! |---|---|---|
-//! | waits to be asked | every call | changes nothing: the question is asked after it |
-//! | asked | a bounded call, if it was asked within the bound and is not overtaken | overtakes it |
-//! | overtaken | no call | changes nothing |
-//! | landed | no call: the answer is kept, unless the flight was overtaken | removes what was kept |
+//! A flight is one question about one key, for all calls that wait for its answer.
 //!
-//! Every step is made under the lock of the key's shard. A call that can't join a flight makes
-//! one; of each key, at most [`MAX_ASKED`] are asked at a time and the next waits. So any number
-//! of strict calls for one key makes a question or two at a time, and none is answered by a
-//! question from before it began.
+//! | state of a flight | calls that may join it | effect of a change of the entry |
+//! |---|---|---|
+//! | waiting to be asked | every call | none: the question is asked after the change |
+//! | asked | a bounded call, if it was asked within the bound | overtakes the flight |
+//! | overtaken | no call | none |
+//! | finished | no call; the answer is kept, unless the flight was overtaken | removes the kept answer |
+//!
+//! Every step holds the lock of the key's shard. A call that can't join a flight starts one. For
+//! each key, at most [`MAX_ASKED`] are asked at a time and the next one waits. So any number of
+//! strict calls for one key cause one or two questions at a time, and each is answered by a
+//! question from after it began.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,13 +24,13 @@ use super::feed_status::FeedStatus;
 use crate::sync::{Mutex, MutexGuard, lock};
 use crate::{Freshness, Key, Result, Timestamp};
 
-/// So many locks that two requests seldom want the same.
+/// The number of locks, so large that two requests seldom need the same one.
 const SHARDS: usize = 64;
 
-/// How many questions about one key are asked at a time.
+/// How many questions about one key may be in flight at a time.
 const MAX_ASKED: usize = 2;
 
-/// The questions that are in flight, whose answers are a `T`.
+/// The questions in flight, with answers of the type `T`.
 pub(super) struct Flights<T> {
     feed: Arc<FeedStatus>,
     shards: Box<[Mutex<Shard<T>>]>,
@@ -37,12 +39,12 @@ pub(super) struct Flights<T> {
 
 pub(super) type Shard<T> = HashMap<Key, KeyState<T>>;
 
-/// What is under way for a key.
+/// The flights of a key, and the changes of its entry by this process.
 pub(super) struct KeyState<T> {
     flights: Vec<Flight<T>>,
-    /// How many changes this process is making. While there is any, no answer is kept.
+    /// How many changes this process is making. Above zero, no answer is kept.
     changes: usize,
-    /// A permit for each question that may be asked.
+    /// A permit for each question that may be in flight.
     permits: Arc<Semaphore>,
 }
 
@@ -53,21 +55,21 @@ impl<T> Default for KeyState<T> {
     }
 }
 
-/// One question. Only the shard's lock guards it.
+/// A question, guarded by the shard's lock.
 struct Flight<T> {
     answer: Answer<T>,
     /// The number and the time of the question; `None` while it waits to be asked.
     asked: Option<(u64, Timestamp)>,
-    /// How many calls wait for it.
+    /// How many calls wait for the answer.
     tickets: usize,
     /// Whether the entry was changed since the question was asked.
     is_overtaken: bool,
 }
 
-/// What a flight brought, for each call that waited. Its address tells flights apart.
+/// The answer, shared by the calls that wait for it. Its address identifies the flight.
 type Answer<T> = Arc<OnceCell<Result<T>>>;
 
-/// A place in a flight. The flight ends with its last one.
+/// A call's share in a flight. The flight ends when its last ticket is dropped.
 struct Ticket<'a, T> {
     flights: &'a Flights<T>,
     key: &'a Key,
@@ -83,12 +85,12 @@ impl<T: Clone> Flights<T> {
         Self { feed, shards, next: AtomicU64::new(1) }
     }
 
-    /// The answer to a question that may be as old as `freshness` says: by `question`, unless
-    /// another call asks it. And whether that was asked before this call began.
+    /// Asks by `question`, or joins a flight that is as recent as `freshness` demands. Returns the
+    /// answer, and whether its question was asked before this call began.
     ///
-    /// What the question brought, with its number, goes to `keep` under the lock, unless the entry
-    /// was changed after the question was asked. Of two questions about a key, the one that was
-    /// asked later has the higher number.
+    /// Calls `keep` under the lock with the answer and the number of the question, unless the entry
+    /// was changed after the question was asked. Of two questions about a key, the later one has
+    /// the higher number.
     pub(super) async fn ask(
         &self,
         key: &Key,
@@ -98,7 +100,7 @@ impl<T: Clone> Flights<T> {
     ) -> Result<(T, bool)> {
         let ticket = self.join(key, freshness);
         let ask = || async {
-            // Without waiting if it can: also where a task's budget for that is spent. The
+            // `try_acquire` first: it works even if the task's cooperative budget is spent. The
             // semaphore is never closed.
             let _permit = match ticket.permits.try_acquire() {
                 Ok(permit) => Ok(permit),
@@ -117,21 +119,21 @@ impl<T: Clone> Flights<T> {
         answer.map(|answer| (answer, ticket.is_older))
     }
 
-    /// The answers that are in flight for this key are not kept.
+    /// Keeps no answer that is in flight for this key.
     pub(super) fn changed(&self, key: &Key) {
         if let Some(key_state) = self.shard(key).get_mut(key) {
             key_state.overtake();
         }
     }
 
-    /// No answer that is in flight is kept.
+    /// Keeps no answer that is in flight.
     pub(super) fn all_changed(&self) {
         for shard in &self.shards {
             lock(shard).values_mut().for_each(KeyState::overtake);
         }
     }
 
-    /// This process begins a change, and no answer for this key is kept until it ends.
+    /// This process begins a change. No answer for this key is kept until it ends.
     pub(super) fn begin_change(&self, key: &Key) {
         let mut shard = self.shard(key);
         let key_state = shard.entry(*key).or_default();

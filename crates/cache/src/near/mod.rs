@@ -1,46 +1,51 @@
-//! Copies in this process's memory of the entries of a remote store.
+//! Copies of a remote store's entries in this process's memory.
 //!
-//! [`NearCache`] is a [`Store`] in front of another that [pushes](ChangeFeed) its changes. A copy answers
-//! most reads, without a round trip.
+//! [`NearCache`] is a [`Store`] in front of a remote store that [pushes](ChangeFeed) its changes. A
+//! copy answers most reads, without a round trip.
 //!
 //! # How old an answer can be
 //!
-//! A read that begins at *t* shows every change that was made before *t* −
-//! [`bound`](NearCacheBuilder::bound), whatever happens to the connection on which changes are pushed. A
-//! healthy push brings them within its own delay, usually less than a millisecond. It works like
-//! this:
+//! A read that begins at *t* shows every change from before *t* − [`bound`](NearCacheBuilder::bound),
+//! also if the connection on which changes are pushed fails. While it works, a change arrives
+//! within its own delay, usually less than a millisecond. The rules:
 //!
 //! - A copy is removed when its change is pushed.
-//! - The store is asked in short intervals on the connection that pushes, so its answer proves that
-//!   every change from before the question has been pushed.
-//! - A copy is used only if such a question, answered by now, was asked at most the bound ago.
-//!   Without one, every read asks the store.
-//! - A copy is kept only if no change of its key was pushed between the moment at which the store
-//!   was asked for it and the moment at which it is kept: a removal in between wins.
+//! - In short intervals, the feed asks the store a question on the connection that pushes. The
+//!   answer proves that every change from before the question was received.
+//! - A copy answers a read only if such a question was asked within the bound and is answered.
+//!   Otherwise every read goes to the store.
+//! - The answer of the store to a read is kept as a copy only if no change of its key was pushed
+//!   since the question was sent.
 //!
-//! So a cut or hung connection, a paused server or a suspended machine makes reads slower, and
-//! never older than the bound. If the store can't be asked either, the read is an error and not
+//! So a cut or hung connection, a paused server or a suspended machine makes reads slower, but
+//! never older than the bound. If the store can't be reached either, the read is an error and not
 //! an old answer.
 //!
-//! A change by this process is seen at once. A [strict](Freshness::Strict) read is answered by the
-//! store, to a question that was asked after the read began; any number of them for one key keeps
-//! at most two questions in flight. Conditional operations are the store's own, so an old copy
+//! | state of the feed | copies answer | a change by another process | a failure of the feed |
+//! |---|---|---|---|
+//! | disconnected (at first) | no | is not received | is retried, after 50 ms to 1 s |
+//! | confirmed within the bound | yes | removes the copy | disconnects: all copies are dropped |
+//! | confirmed before the bound | no | removes the copy | disconnects: all copies are dropped |
+//!
+//! This process sees its own changes at once. A [strict](Freshness::Strict) read is answered by the
+//! store, to a question that was asked after the read began. Any number of strict reads of one key
+//! keep at most two questions in flight. Conditional operations are the store's own, so an old copy
 //! never makes an update wrong.
 //!
 //! # Deadlines
 //!
-//! A copy ends no later than its entry does by the store's clock; close to the deadline the store
-//! is asked. A copy shows that a [slide is due](EntryRef::slide_due) once a tenth of the idle time
-//! has passed since the last use that the store knows of (a little less for some keys, so that not
-//! all are due at once). So the slack of a near cache is a tenth of the idle time, or the store's
-//! own slack and a thirty-second if that is more. [`touch`](Store::touch) always goes to the store;
-//! its answer gives the copy its deadlines, or removes it.
+//! A copy ends no later than its entry does by the store's clock; close to the deadline, reads go
+//! to the store. A copy shows a [slide as due](EntryRef::slide_due) once a tenth of the idle time
+//! has passed since the last use that the store knows of. For some keys it is slightly less, so
+//! that not all are due at once. So the slack of a near cache is a tenth of the idle time, or the
+//! store's own slack and a thirty-second if that is more. [`touch`](Store::touch) always goes to
+//! the store; its answer updates or removes the copy.
 //!
 //! # Waiting for changes
 //!
-//! [`changes`](Store::changes) notifies of what the store pushes, after it is out of the copies, and
-//! of every change that this process makes. A near cache that keeps
-//! [no copies](NearCacheBuilder::max_copies) does that too, and passes every call on.
+//! [`changes`](Store::changes) notifies of the changes that the store pushes, after their copies
+//! are removed, and of every change that this process makes. A near cache that keeps
+//! [no copies](NearCacheBuilder::max_copies) does that too, and passes every call on to the store.
 
 mod builder;
 mod copies;
@@ -66,15 +71,30 @@ use crate::{
 
 pub use self::builder::NearCacheBuilder;
 
-/// How old an answer can be by default: one second.
+/// The default of [`NearCacheBuilder::bound`]: one second.
 pub const DEFAULT_BOUND: Duration = Duration::from_secs(1);
 
-/// How many copies are kept by default.
+/// The default of [`NearCacheBuilder::max_copies`]: 100,000.
 pub const DEFAULT_MAX_COPIES: usize = 100_000;
 
-/// A [`Store`] that keeps copies of the entries of another. Cloning it is cheap; all clones are one.
+/// A [`Store`] that keeps copies of the entries of a remote store. Cloning it is cheap; all clones
+/// are one.
 ///
-/// The documentation of this [module](self) says what it promises.
+/// The documentation of this [module](self) has its guarantees.
+///
+/// ```
+/// use std::time::Duration;
+/// use kvolt_cache::{ChangeFeed, NearCache, Result, Store};
+///
+/// /// Answers may be half a second old.
+/// fn near<V, S>(store: S) -> Result<NearCache<V, S>>
+/// where
+///     V: Clone + Send + Sync + 'static,
+///     S: Store<V> + ChangeFeed,
+/// {
+///     NearCache::builder(store).bound(Duration::from_millis(500)).max_copies(10_000).build()
+/// }
+/// ```
 pub struct NearCache<V, S> {
     store: Arc<S>,
     state: Arc<State<V>>,
@@ -83,33 +103,33 @@ pub struct NearCache<V, S> {
 }
 
 impl<V: Clone + Send + Sync + 'static, S: Store<V> + ChangeFeed> NearCache<V, S> {
-    /// Keeps copies of the entries of `store`, with [`DEFAULT_BOUND`] and [`DEFAULT_MAX_COPIES`].
+    /// Makes a near cache in front of `store`, with [`DEFAULT_BOUND`] and [`DEFAULT_MAX_COPIES`].
     ///
     /// # Errors
     ///
     /// Returns an error ([`is_misconfigured`](crate::Error::is_misconfigured)) outside of a Tokio
-    /// runtime, in which it listens to the store.
+    /// runtime, which its task needs.
     pub fn new(store: S) -> Result<Self> {
         Self::builder(store).build()
     }
 
-    /// A near cache with other settings.
+    /// Starts to make a near cache with other settings.
     pub fn builder(store: S) -> NearCacheBuilder<V, S> {
         NearCacheBuilder::new(store)
     }
 
-    /// The store behind it.
+    /// The remote store.
     pub fn store(&self) -> &S {
         &self.store
     }
 
-    /// Whether copies may be used at this moment: the store has proven within the bound that it
-    /// pushes its changes.
+    /// Whether copies may answer reads at this moment: the feed has confirmed within the bound that
+    /// every change was received.
     pub fn is_current(&self) -> bool {
         self.state.feed.store_time(self.state.now()).is_some()
     }
 
-    /// How many copies it holds.
+    /// The number of copies.
     pub fn copies(&self) -> usize {
         self.state.copies.as_ref().map_or(0, Copies::len)
     }
@@ -132,7 +152,7 @@ impl<V: Clone + Send + Sync + 'static, S: Store<V> + ChangeFeed> Store<V> for Ne
         if copies.look(key, freshness, &mut visit) {
             return Ok(copy);
         }
-        // A strict call may share the answer, and a copy is as old as the question that brought it.
+        // A strict call may share the answer, and a copy is as old as its question.
         copies.read(key, freshness, self.store.get(key, Freshness::Strict)).await
     }
 
@@ -177,7 +197,7 @@ impl<V: Clone + Send + Sync + 'static, S: Store<V> + ChangeFeed> Store<V> for Ne
         let removed = self.store.remove_owner(owner, keep).await;
         match &removed {
             Ok(removed) => removed.iter().for_each(|key| self.state.changed(key)),
-            // It may have taken effect, and on which keys is not known.
+            // It may have taken effect, on unknown keys.
             Err(_) => self.state.any_changed(),
         }
         removed

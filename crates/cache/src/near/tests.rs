@@ -1,4 +1,4 @@
-//! The near cache under a model checker: see `tests/model_check.rs` for how it is run.
+//! The near cache under a model checker: `tests/model_check/main.rs` has the command.
 #![cfg(kvolt_shuttle)]
 
 use std::collections::VecDeque;
@@ -13,7 +13,7 @@ use shuttle::sync::{Mutex, MutexGuard};
 use shuttle::thread;
 
 use super::*;
-use crate::{Error, ManualClock};
+use crate::{Error, ManualClock, Timestamp};
 
 const BOUND: Duration = Duration::from_millis(1_000);
 const IDLE: Duration = Duration::from_millis(60_000);
@@ -162,7 +162,7 @@ fn near() -> (Arc<Near>, Key) {
     (Arc::new(near), Key::of("one"))
 }
 
-/// What the connection that pushes does once: a question, what was pushed before its answer, the
+/// One round of the change feed: a question, the changes that were pushed before its answer, the
 /// answer.
 fn beat(near: &Near) {
     let (local, asked) = (&*near.state, near.state.now());

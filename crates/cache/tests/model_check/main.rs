@@ -56,7 +56,7 @@ impl Lab {
     }
 
     fn insert(&self, key: &Key, owner_name: Option<&str>) {
-        let entry = NewEntry::new(0, Expiry::idle(IDLE)).owner(owner_name.map(owner));
+        let entry = NewEntry::new(0, Expiry::idle(IDLE)).maybe_owner(owner_name.map(owner));
         assert!(matches!(now(self.store.insert(*key, entry)), InsertOutcome::Inserted { .. }));
     }
 
