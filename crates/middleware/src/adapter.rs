@@ -23,29 +23,35 @@
 //! ```
 //! use std::sync::Arc;
 //! use http::{HeaderMap, Request, Response};
-//! use kvolt_middleware::adapter::{Admission, PendingResponse, RequestHead, RequestSession};
-//! use kvolt_middleware::{SessionHandle, SessionLayer};
+//! use kvolt_middleware::adapter::{Admission, Denied, PendingResponse};
+//! use kvolt_middleware::{Result, SessionHandle, SessionLayer};
 //!
 //! /// A framework with one handler, on the types of the crate `http`.
 //! async fn serve(layer: Arc<SessionLayer<String>>, request: Request<()>) -> Response<String> {
 //!     let admitted = match layer.admit(&request, None) {
 //!         Admission::Pass(session) => Ok(session),
 //!         Admission::Answer(answer) => Err(answer),
-//!         Admission::Wait(wait) => wait.await.map_err(|denied| layer.answer(denied, &request)),
+//!         Admission::Wait(wait) => {
+//!             wait.await.map_err(|denied: Denied| layer.answer(denied, &request))
+//!         }
 //!     };
-//!     match admitted {
+//!     let response = match admitted {
 //!         Ok(session) => {
 //!             let mut pending = PendingResponse::new(session.clone());
-//!             let mut response = Response::new(handle(session.handle()));
+//!             let mut response = match handle(session.handle()).await {
+//!                 Ok(text) => Response::new(text.into()),
+//!                 Err(error) => pending.error_response(&error),
+//!             };
 //!             pending.finish(response.headers_mut());
 //!             response
 //!         }
-//!         Err(answer) => answer.map(|body| String::from_utf8_lossy(&body).into_owned()),
-//!     }
+//!         Err(answer) => *answer,
+//!     };
+//!     response.map(|body| String::from_utf8_lossy(&body).into_owned())
 //! }
 //!
-//! fn handle(client: SessionHandle<String>) -> String {
-//!     client.session().map_or_else(|| String::from("a visitor"), |name| name.data().clone())
+//! async fn handle(client: SessionHandle<String>) -> Result<String> {
+//!     Ok(client.session().map_or_else(|| String::from("a visitor"), |name| name.data().clone()))
 //! }
 //! ```
 
