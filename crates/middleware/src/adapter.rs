@@ -54,9 +54,49 @@
 //!     Ok(client.session().map_or_else(|| String::from("a visitor"), |name| name.data().clone()))
 //! }
 //! ```
+//!
+//! The heads of a framework with types of its own:
+//!
+//! ```
+//! use kvolt_middleware::adapter::{
+//!     HeaderName, HeaderValue, Headers, RequestHead, RequestSession, ResponseHead,
+//! };
+//!
+//! struct Head { method: String, target: String, fields: Vec<(String, Vec<u8>)> }
+//!
+//! impl Headers for Head {
+//!     fn each<'a>(&'a self, name: &HeaderName, visit: &mut dyn FnMut(&'a [u8])) {
+//!         let same = self.fields.iter().filter(|(other, _)| other == name.as_str());
+//!         same.for_each(|(_, value)| visit(value));
+//!     }
+//! }
+//!
+//! impl RequestHead for Head {
+//!     fn method(&self) -> &str { &self.method }
+//!     fn authority(&self) -> Option<&str> { None }
+//!     fn path_and_query(&self) -> &str { &self.target }
+//! }
+//!
+//! impl ResponseHead for Head {
+//!     fn append(&mut self, name: &HeaderName, value: HeaderValue) -> bool {
+//!         let had_one = self.first(name).is_some();
+//!         self.fields.push((name.to_string(), value.as_bytes().to_vec()));
+//!         had_one
+//!     }
+//!
+//!     fn retain(&mut self, name: &HeaderName, keep: &mut dyn FnMut(&[u8]) -> bool) {
+//!         self.fields.retain(|(other, value)| other != name.as_str() || keep(value));
+//!     }
+//! }
+//!
+//! /// The extractor's part.
+//! fn name(session: &RequestSession<String>) -> Option<String> {
+//!     session.handle().session().map(|name| name.data().clone())
+//! }
+//! ```
 
 pub use http::{HeaderName, HeaderValue};
 
-pub use crate::head::{Headers, HttpHead, RequestHead, ResponseHead};
+pub use crate::head::{Headers, RequestHead, ResponseHead};
 pub use crate::layer::admission::{Admission, Denied, StoreWait};
 pub use crate::layer::shared::{PendingResponse, RequestSession};
