@@ -60,6 +60,23 @@ impl StdError for ConfigError {}
 ///         other => other.map(|()| "welcome"),
 ///     }
 /// }
+///
+/// /// The line that a page shows.
+/// fn explain(error: &Error) -> &'static str {
+///     if error.is_unavailable() {
+///         "try again in a moment"
+///     } else if error.is_ended() || error.missing_step_up().is_some() {
+///         "sign in again"
+///     } else if error.is_csrf() || error.is_cross_origin() {
+///         "load the page again"
+///     } else if error.is_too_large() {
+///         "remove something first"
+///     } else if error.is_ambiguous() {
+///         "clear the cookies of this site"
+///     } else {
+///         "something went wrong"
+///     }
+/// }
 /// ```
 #[derive(Debug)]
 pub struct Error(pub(crate) Kind);
@@ -180,6 +197,17 @@ impl Error {
 
     /// Returns the response, and logs an error that an operator must act on. An axum handler
     /// returns the error itself.
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use http::Response;
+    /// use kvolt_middleware::Result;
+    ///
+    /// fn answer(result: Result<&'static str>) -> Response<Bytes> {
+    ///     let text = |text| Response::new(Bytes::from_static(str::as_bytes(text)));
+    ///     result.map_or_else(|error| error.to_response(), text)
+    /// }
+    /// ```
     pub fn to_response(&self) -> Response<Bytes> {
         let message = self.message();
         if message.status.is_server_error() {

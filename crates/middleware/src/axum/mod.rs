@@ -21,6 +21,14 @@ pub use csrf_form::{Csrf, CsrfForm, CsrfRejection};
 /// A handler asks for a session on a route without a layer: 500, and an error in the log.
 ///
 /// Not 401: the client can't do anything about it.
+///
+/// ```
+/// use kvolt_middleware::{LayerMissing, SessionHandle};
+///
+/// async fn status(client: Result<SessionHandle<String>, LayerMissing>) -> &'static str {
+///     if client.is_ok() { "ready" } else { "the session layer is missing" }
+/// }
+/// ```
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct LayerMissing;
@@ -46,6 +54,20 @@ impl IntoResponse for LayerMissing {
 }
 
 /// Why a handler did not get the [`Session`] it asked for.
+///
+/// ```
+/// use axum::http::StatusCode;
+/// use axum::response::{IntoResponse, Response};
+/// use kvolt_middleware::{Session, SessionRejection};
+///
+/// async fn page(user: Result<Session<String>, SessionRejection>) -> Response {
+///     match user {
+///         Ok(user) => user.to_string().into_response(),
+///         Err(SessionRejection::NoSession(_)) => (StatusCode::OK, "a visitor").into_response(),
+///         Err(rejection) => rejection.into_response(),
+///     }
+/// }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SessionRejection {

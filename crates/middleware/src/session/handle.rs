@@ -62,6 +62,19 @@ impl<T: Send + Sync + 'static> SessionHandle<T> {
     }
 
     /// Returns the layer's answer to a request that needs a session and has none.
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use http::{Request, Response};
+    /// use kvolt_middleware::SessionHandle;
+    ///
+    /// fn serve(client: &SessionHandle<String>, request: &Request<()>) -> Response<Bytes> {
+    ///     match client.session() {
+    ///         Some(name) => Response::new(Bytes::from(name.data().clone())),
+    ///         None => client.refuse(request),
+    ///     }
+    /// }
+    /// ```
     pub fn refuse(&self, request: &impl RequestHead) -> Response<Bytes> {
         let layer = &self.slot.layer;
         let refused = Refused { request, missing: Missing::Session };
@@ -80,17 +93,50 @@ impl<T: Send + Sync + 'static> SessionHandle<T> {
 
     /// Whether the client has a session that can't be read. Such a client is neither admitted nor
     /// treated as a visitor. A login replaces the session, and a logout ends it.
+    ///
+    /// ```
+    /// use kvolt_middleware::SessionHandle;
+    ///
+    /// fn greeting(client: &SessionHandle<String>) -> String {
+    ///     match client.session() {
+    ///         Some(name) => format!("hello {}", *name),
+    ///         None if client.is_unreadable() => String::from("please sign in again"),
+    ///         None => String::from("hello"),
+    ///     }
+    /// }
+    /// ```
     pub fn is_unreadable(&self) -> bool {
         self.slot.is_unreadable
     }
 
     /// Returns the client's token, such as the new one after a login, for a handler that hands it
-    /// out in its own way. `None` after a logout.
+    /// out in its own way. `None` after a logout. Before a login it is the token that the request
+    /// carries, whether or not it has a session.
+    ///
+    /// ```
+    /// use kvolt_middleware::{Result, SessionHandle};
+    /// use kvolt_session::NewSession;
+    ///
+    /// /// For a program that reads its token from the body.
+    /// async fn login(client: SessionHandle<String>) -> Result<String> {
+    ///     client.login(NewSession::new(String::from("Ada")).owner("42")).await?;
+    ///     Ok(client.token().map_or_else(String::new, |token| token.expose().to_owned()))
+    /// }
+    /// ```
     pub fn token(&self) -> Option<Token> {
         self.slot.current().map(|(token, _)| token)
     }
 
     /// Returns the manager.
+    ///
+    /// ```
+    /// use kvolt_middleware::{Result, SessionHandle};
+    ///
+    /// /// For administrators.
+    /// async fn count(client: SessionHandle<String>) -> Result<String> {
+    ///     Ok(client.manager().count().await?.to_string())
+    /// }
+    /// ```
     pub fn manager(&self) -> &Manager<T> {
         self.slot.sessions().manager()
     }
@@ -122,6 +168,18 @@ impl<T: Send + Sync + 'static> SessionHandle<T> {
 
     /// Creates a session for a visitor who has not signed in, such as for a basket. See
     /// [`Manager::create_anonymous`].
+    ///
+    /// ```
+    /// use kvolt_middleware::{Result, SessionHandle};
+    ///
+    /// /// The basket is created with the first item.
+    /// async fn put(client: SessionHandle<Vec<String>>, item: String) -> Result<()> {
+    ///     match client.session() {
+    ///         Some(mut basket) => basket.update(|items| items.push(item.clone())).await.map(drop),
+    ///         None => client.create_anonymous(vec![item]).await,
+    ///     }
+    /// }
+    /// ```
     ///
     /// # Errors
     ///

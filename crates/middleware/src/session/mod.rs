@@ -39,6 +39,20 @@ pub use handle::{SessionHandle, clear_site_data};
 ///     user.update(|user| user.visits += 1).await?;
 ///     Ok(format!("{} was here {} times", user.name, user.visits))
 /// }
+///
+/// /// The user's devices, and this one.
+/// async fn devices(user: Session<User>) -> Result<String> {
+///     let sessions = user.list().await?.sessions;
+///     let line = |other: &kvolt_session::SessionSnapshot<User>| {
+///         let mark = if other.id() == user.id() { "this device" } else { "another device" };
+///         format!("{} {mark} since {:?}\n", other.id(), other.created())
+///     };
+///     Ok(sessions.iter().map(line).collect())
+/// }
+///
+/// async fn sign_out_elsewhere(user: Session<User>) -> Result<String> {
+///     Ok(format!("signed out on {} other devices", user.revoke_others().await?))
+/// }
 /// ```
 pub struct Session<T> {
     handle: SessionHandle<T>,
@@ -60,6 +74,15 @@ impl<T: Send + Sync + 'static> Session<T> {
 
     /// Returns the session with its id, times, owner and device, as this request last read or
     /// changed it.
+    ///
+    /// ```
+    /// use kvolt_middleware::Session;
+    ///
+    /// async fn details(session: Session<String>) -> String {
+    ///     let snapshot = session.snapshot();
+    ///     format!("signed in at {:?}, expires at {:?}", snapshot.created(), snapshot.expires_at())
+    /// }
+    /// ```
     pub fn snapshot(&self) -> &SessionSnapshot<T> {
         let read =
             || self.slot().session().expect("a `Session` is created only for a slot with one");
@@ -92,6 +115,14 @@ impl<T: Send + Sync + 'static> Session<T> {
     ///
     /// For work that continues after the request was admitted, such as event streams.
     ///
+    /// ```
+    /// use kvolt_middleware::{Result, Session};
+    ///
+    /// async fn is_live(session: &Session<String>) -> Result<bool> {
+    ///     Ok(session.peek().await?.is_some())
+    /// }
+    /// ```
+    ///
     /// # Errors
     ///
     /// Returns an error if the store is unavailable ([`Error::is_unavailable`]), or if the session
@@ -106,6 +137,15 @@ impl<T: Send + Sync + 'static> Session<T> {
     /// For sensitive actions, where a near cache's copy may be too old. A
     /// [strict layer](crate::SessionLayer::strict) does it for whole routes.
     ///
+    /// ```
+    /// use kvolt_middleware::{Result, Session};
+    ///
+    /// async fn pay(session: Session<String>) -> Result<String> {
+    ///     let now = session.confirm().await?;
+    ///     Ok(format!("paid by {}", now.data()))
+    /// }
+    /// ```
+    ///
     /// # Errors
     ///
     /// Returns an error if the store is unavailable ([`Error::is_unavailable`]), or if the session
@@ -118,6 +158,14 @@ impl<T: Send + Sync + 'static> Session<T> {
 
     /// Returns the session for a connection that stays open. It reports when the session changes
     /// and when it ends, for whatever reason and on whichever server.
+    ///
+    /// ```
+    /// use kvolt_middleware::Session;
+    ///
+    /// async fn serve_until_logout(session: Session<String>) {
+    ///     session.live().ended().await;
+    /// }
+    /// ```
     pub fn live(&self) -> LiveSession<T> {
         self.manager().live(self.snapshot())
     }
@@ -150,6 +198,18 @@ impl<T: Send + Sync + 'static> Session<T> {
 
     /// Gives the session a new token; the data stays. For a change of rights that is not a new
     /// login. See [`Manager::rotate`](kvolt_session::Manager::rotate).
+    ///
+    /// ```
+    /// use kvolt_middleware::{Result, Session};
+    ///
+    /// #[derive(Clone)]
+    /// struct User { is_editor: bool }
+    ///
+    /// async fn promote(mut user: Session<User>) -> Result<()> {
+    ///     user.update(|user| user.is_editor = true).await?;
+    ///     user.rotate().await
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
@@ -197,6 +257,16 @@ impl<T: Send + Sync + 'static> Session<T> {
     /// Ends the owner's other sessions after a change of the account's credentials, and gives this
     /// one a new token. Returns how many sessions it ended. See
     /// [`Manager::change_credentials`](kvolt_session::Manager::change_credentials).
+    ///
+    /// ```
+    /// use kvolt_middleware::{Result, Session};
+    ///
+    /// /// After the new password was stored.
+    /// async fn change_password(session: Session<String>) -> Result<String> {
+    ///     let ended = session.change_credentials(None).await?;
+    ///     Ok(format!("signed out on {ended} other devices"))
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
@@ -248,6 +318,20 @@ impl<T: Send + Sync + 'static> Session<T> {
 
     /// Leaves a message for the next page that is shown.
     ///
+    /// ```
+    /// use kvolt_middleware::{Result, Session};
+    /// use kvolt_session::Flash;
+    ///
+    /// async fn save(session: Session<String>) -> Result<()> {
+    ///     session.flash(Flash::new("success", "saved")).await
+    /// }
+    ///
+    /// async fn page(session: Session<String>) -> Result<String> {
+    ///     let messages = session.take_flashes().await?;
+    ///     Ok(messages.iter().map(|flash| format!("{}: {}\n", flash.kind(), flash.text())).collect())
+    /// }
+    /// ```
+    ///
     /// # Errors
     ///
     /// Returns the errors of [`Manager::flash`](kvolt_session::Manager::flash), and an error if
@@ -297,6 +381,15 @@ impl<T: Send + Sync + 'static> Session<T> {
 
     /// Ends one of the owner's sessions by its id. `false` if the owner has no such session.
     ///
+    /// ```
+    /// use kvolt_middleware::{Result, Session};
+    ///
+    /// async fn sign_out_device(session: Session<String>, id: String) -> Result<&'static str> {
+    ///     let Ok(id) = id.parse() else { return Ok("not an id") };
+    ///     Ok(if session.revoke(id).await? { "signed out" } else { "it had ended before" })
+    /// }
+    /// ```
+    ///
     /// # Errors
     ///
     /// Returns an error if the store is unavailable ([`Error::is_unavailable`]).
@@ -317,6 +410,15 @@ impl<T: Send + Sync + 'static> Session<T> {
     }
 
     /// Ends all of the owner's sessions, including this one, and clears the client's token.
+    ///
+    /// ```
+    /// use kvolt_middleware::{Result, Session};
+    ///
+    /// async fn sign_out_everywhere(session: Session<String>) -> Result<&'static str> {
+    ///     session.revoke_all().await?;
+    ///     Ok("signed out on all devices")
+    /// }
+    /// ```
     ///
     /// # Errors
     ///

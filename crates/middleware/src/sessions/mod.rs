@@ -36,6 +36,7 @@ pub use builder::{CacheControl, DEFAULT_STORE_TIMEOUT, SessionsBuilder};
 /// let manager = Manager::<String>::new(MemoryStore::new());
 /// let sessions = Sessions::new(manager);
 /// let (required, optional) = (sessions.layer(), sessions.layer().optional());
+/// assert_eq!(sessions.manager().timeouts().idle, Duration::from_secs(30 * 60));
 /// ```
 pub struct Sessions<T>(pub(crate) Arc<Inner<T>>);
 
