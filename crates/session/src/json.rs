@@ -58,6 +58,7 @@ use crate::{Level, Record, SessionId};
 /// assert_eq!(session.expect("it exists").visits, 1);
 /// # Ok::<(), kvolt_session::Error>(()) }).unwrap();
 /// ```
+#[must_use = "a codec does nothing until a store receives it"]
 pub struct RecordJson<T> {
     decode: Decode<T>,
 }
@@ -81,7 +82,6 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> RecordJson<T> {
     /// let codec = RecordJson::<String>::new()
     ///     .migrate(|old: Value| old.as_u64().map(|number| number.to_string()));
     /// ```
-    #[must_use]
     pub fn migrate(self, migrate: impl Fn(Value) -> Option<T> + Send + Sync + 'static) -> Self {
         self.or_else(move |_, data| migrate(data))
     }
@@ -96,7 +96,6 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> RecordJson<T> {
     ///
     /// let codec = RecordJson::<Vec<u64>>::new().drop_unreadable();
     /// ```
-    #[must_use]
     pub fn drop_unreadable(self) -> Self
     where
         T: Default,
