@@ -38,6 +38,9 @@ fn a_new_session_is_logged_with_owner_address_and_device() {
     let app = App::start_with_log(&[], "info");
     let mut browser = app.browser();
     browser.sign_in("ada", "");
+    let log = app.log_with("session created");
+    let line = log.lines().find(|line| line.contains("session created")).unwrap();
+    assert!(line.contains("owner=1"), "{line}");
     let log = app.log_with("signed in");
     let line = log.lines().find(|line| line.contains("signed in")).unwrap();
     for part in ["user=\"ada\"", "owner=1", "address=\"127.0.0.1\"", "device=\"Firefox on Linux\""]

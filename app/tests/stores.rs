@@ -264,7 +264,7 @@ fn devices_limits_and_the_audit(store: &StoreServer) {
     assert_eq!(ada.get("/profile").status, 303, "it was the oldest");
     assert_eq!(phone.post("/sessions/revoke-others").json()["ended"], 1);
     let audit = app.signed_in("root").get("/audit").json();
-    for (event, reason) in [("signed_in", ""), ("ended", "limit"), ("ended", "others revoked")] {
+    for (event, reason) in [("signed_in", ""), ("ended", "limit"), ("ended", "revoked_others")] {
         let fits = |row: &serde_json::Value| row["event"] == event && row["reason"] == reason;
         assert!(audit.as_array().unwrap().iter().any(fits), "{event}, {reason}: {audit}");
     }

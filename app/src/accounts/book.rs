@@ -1,9 +1,11 @@
 use argon2::password_hash::phc::PasswordHash;
 use serde::{Deserialize, Serialize};
 
-use super::GivenAccount;
 use crate::passwords::hash;
 use crate::users::{Role, User};
+
+/// An account from the command line: name, password, role.
+pub(super) type GivenAccount = (String, String, Role);
 
 /// All accounts, in the order of their creation.
 #[derive(Clone, Default, Serialize, Deserialize)]

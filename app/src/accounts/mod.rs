@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use argon2::password_hash::phc::PasswordHash;
 use kvolt::session::Owner;
 
-use self::book::{Account, Book};
+use self::book::{Account, Book, GivenAccount};
 use self::file::{Stamp, stamp};
 use crate::options::Options;
 use crate::passwords::{Checker, hash};
@@ -190,9 +190,6 @@ impl Accounts {
 fn lock(mutex: &Mutex<()>) -> MutexGuard<'_, ()> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
-
-/// An account from the command line: name, password, role.
-type GivenAccount = (String, String, Role);
 
 fn given(options: &Options) -> Result<Vec<GivenAccount>, String> {
     let users = options.users.iter().map(|user| (user, Role::User));

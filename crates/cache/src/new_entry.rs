@@ -101,7 +101,7 @@ impl<V> NewEntry<V> {
 #[non_exhaustive]
 #[must_use = "a predecessor does nothing until it is set on a new entry"]
 pub struct Predecessor {
-    /// Its key, which must not be the key of the new entry.
+    /// Its key. An entry is never its own predecessor: while it is live, it occupies the key.
     pub key: Key,
     /// Its owner, a hint as in [`Target`](crate::Target).
     pub owner: Option<Owner>,

@@ -33,7 +33,7 @@ enum Words {
 }
 
 impl Name {
-    /// The program, such as `Firefox` and `curl`, if it is a known one.
+    /// The program, such as `Firefox` or `curl`, if it is known.
     pub fn program(&self) -> Option<&'static str> {
         match self.0 {
             Words::Program(program) | Words::Both(program, _) => Some(program),
@@ -41,7 +41,7 @@ impl Name {
         }
     }
 
-    /// The system or the kind of device, such as `Windows` and `iPhone`, if it is a known one.
+    /// The system or the kind of device, such as `Windows` or `iPhone`, if it is known.
     pub fn system(&self) -> Option<&'static str> {
         match self.0 {
             Words::System(system) | Words::Both(_, system) => Some(system),
@@ -50,7 +50,7 @@ impl Name {
     }
 }
 
-/// In English: `Firefox on Windows`, `curl`, `iPhone`.
+/// English text: `Firefox on Windows`, `curl`, `iPhone`.
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {

@@ -1,4 +1,4 @@
-//! All the words that a name is made of, so that nothing that a client sent is ever in one.
+//! All the words of names, so that no name has anything that a client sent.
 
 /// The names of programs in uap-core, and the common ones: programs with a screen, before a system.
 pub(crate) const BROWSERS: &[(&str, &str)] = &[
@@ -68,7 +68,8 @@ pub(crate) const BROWSERS: &[(&str, &str)] = &[
     ("Yandex Browser", "Yandex Browser"),
 ];
 
-/// The same of programs without a screen, which say little that is true of their system.
+/// uap-core's names of programs without a screen, and their common names. They say little that is
+/// true of their system.
 pub(crate) const TOOLS: &[(&str, &str)] = &[
     ("AdsBot-Google", "Google AdsBot"),
     ("Amazonbot", "Amazonbot"),
@@ -141,7 +142,7 @@ pub(crate) const SYSTEMS: &[(&str, &str)] = &[
     ("webOS", "webOS"),
 ];
 
-/// The word for what uap-core calls so, in a table that is sorted by the latter.
+/// The common name for uap-core's name, in a table that is sorted by the latter.
 pub(crate) fn word(table: &[(&str, &'static str)], name: &str) -> Option<&'static str> {
     let at = table.binary_search_by_key(&name, |(name, _)| name).ok()?;
     Some(table[at].1)

@@ -1,6 +1,8 @@
 //! Errors of the driver and of the server, as errors of the store.
 
+use std::fmt::Display;
 use std::io;
+use std::time::Duration;
 
 use kvolt_cache::Error;
 use redis::{ErrorKind, RedisError};
@@ -33,6 +35,11 @@ impl Fault {
 
     pub(crate) fn misconfigured(message: impl Into<String>) -> Self {
         Self::new(Kind::Misconfigured, message.into(), None)
+    }
+
+    /// No reply within the limit.
+    pub(crate) fn no_reply(server: impl Display, limit: Duration) -> Self {
+        Self::unavailable(format!("{server} did not reply within {limit:?}"))
     }
 
     const fn new(kind: Kind, message: String, cause: Option<RedisError>) -> Self {

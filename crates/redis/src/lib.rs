@@ -1,4 +1,17 @@
 #![doc = include_str!("../README.md")]
+//!
+//! [`ChangeFeed`]: kvolt_cache::ChangeFeed
+//! [`ca_file`]: RedisStoreBuilder::ca_file
+//! [`client_certificate`]: RedisStoreBuilder::client_certificate
+//! [`credentials`]: RedisStoreBuilder::credentials
+//! [`place`]: kvolt_cache::Store::place
+//! [`sentinel_credentials`]: RedisStoreBuilder::sentinel_credentials
+//! [`slack`]: RedisStore::slack
+//! [`slide_after`]: RedisStoreBuilder::slide_after
+//! [`timeout`]: RedisStoreBuilder::timeout
+//! [`wait_replicas(1, …)`]: RedisStoreBuilder::wait_replicas
+//! [`wait_replicas`]: RedisStoreBuilder::wait_replicas
+//! [`within`]: RedisStore::within
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod arguments;
@@ -25,7 +38,6 @@ mod servers;
 mod slots;
 mod snapshots;
 mod store;
-mod time_limit;
 #[cfg(feature = "tls")]
 mod tls;
 mod url;

@@ -6,13 +6,12 @@ use std::time::Duration;
 use kvolt_cache::Timestamp;
 use redis::{Cmd, Value};
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::connect::{Link, Options};
 use crate::errors::Fault;
 use crate::reply;
 use crate::script::Call;
-use crate::time_limit::in_time;
 use crate::url::Address;
 
 /// No attempt to connect is made for this time after one has failed; twice as long after each
@@ -61,7 +60,8 @@ impl Node {
     /// Sends a command that need not be on any replica when it is answered.
     pub(crate) async fn send(&self, command: &Cmd) -> Result<Value, Fault> {
         let sent = InFlight::new(&self.main).await?;
-        let reply = self.in_time(sent.link.send(command)).await?;
+        let reply = timeout(self.limit(), sent.link.send(command)).await;
+        let reply = reply.map_err(|_| self.no_reply())?;
         sent.answered();
         self.checked(reply)
     }
@@ -95,9 +95,10 @@ impl Node {
         let replicas = self.main.options.replicas.filter(|_| waiting.is_some());
         let (asked_at, time) = sent.link.time.ask();
         // A script's reply begins with the time.
-        let time = time && !call.script.is_some();
+        let time = time && call.script.is_none();
         let (reply, time) = if replicas.is_none() && !asking && !time {
-            (self.in_time(sent.link.send(command)).await?, None)
+            let reply = timeout(self.limit(), sent.link.send(command)).await;
+            (reply.map_err(|_| self.no_reply())?, None)
         } else {
             // Boxed, so that the usual call is smaller than this one.
             Box::pin(self.send_with(&sent.link, command, asking, time, replicas)).await?
@@ -133,7 +134,8 @@ impl Node {
             let limit = limit.as_millis().clamp(1, MAX_WAIT).to_string();
             commands.cmd("WAIT").arg(count).arg(limit);
         }
-        let replies = self.in_time(link.send_all(&commands)).await??;
+        let replies = timeout(self.limit(), link.send_all(&commands)).await;
+        let replies = replies.map_err(|_| self.no_reply())??;
         let mut replies = replies.into_iter().skip(usize::from(asking));
         let mut next = || replies.next().ok_or_else(too_few);
         let reply = next()?;
@@ -153,10 +155,13 @@ impl Node {
         Ok((reply, time))
     }
 
-    /// An error after most of the call's time: the rest is for discovering another server.
-    async fn in_time<T>(&self, sending: impl Future<Output = T>) -> Result<T, Fault> {
-        let limit = self.main.options.timeout / 4 * 3;
-        in_time(limit, self.address(), async { Ok(sending.await) }).await
+    /// Most of the call's time: the rest is for discovering another server.
+    fn limit(&self) -> Duration {
+        self.main.options.timeout / 4 * 3
+    }
+
+    fn no_reply(&self) -> Fault {
+        Fault::no_reply(self.address(), self.limit())
     }
 
     /// A replica stays a replica on this connection: the address may lead to the master now.

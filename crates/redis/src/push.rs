@@ -27,7 +27,7 @@ use std::time::Duration;
 use kvolt_cache::{ChangeFeed, ChangeObserver, Error, Timestamp};
 use redis::{PushInfo, PushKind, Value};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::RedisStore;
 use crate::connect::Link;
@@ -35,7 +35,6 @@ use crate::errors::Fault;
 use crate::names::{self, Names, PARTS};
 use crate::node::Node;
 use crate::reply;
-use crate::time_limit::in_time;
 
 /// The shortest time between two checks that the masters are still the masters.
 const MIN_REFRESH: Duration = Duration::from_secs(1);
@@ -114,7 +113,9 @@ impl Tracked {
         let mut commands = redis::pipe();
         commands.cmd("GETEX").arg(&self.probe);
         commands.cmd("TIME");
-        let replies = in_time(limit, self.node.address(), self.link.send_all(&commands)).await?;
+        let replies = timeout(limit, self.link.send_all(&commands)).await;
+        let replies =
+            replies.unwrap_or_else(|_| Err(Fault::no_reply(self.node.address(), limit)))?;
         let mut time = None;
         for reply in replies {
             time = reply::time(reply?);

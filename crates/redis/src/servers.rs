@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use kvolt_cache::{Result, Timestamp};
 use redis::Value;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::connect::Options;
 use crate::errors::Fault;
@@ -21,7 +21,6 @@ use crate::reply::{self, Answer, field};
 use crate::script::Call;
 use crate::sentinel;
 use crate::slots::{SLOTS, SlotMap};
-use crate::time_limit::in_time;
 use crate::url::{Address, Deployment};
 
 /// How many times a call is sent: redirected, or again after a reply that it was not executed.
@@ -190,7 +189,8 @@ impl Servers {
         let mut command = redis::cmd("CLUSTER");
         command.arg("SLOTS");
         let asked = node.address();
-        let reply = in_time(limit, asked, node.send(&command)).await?;
+        let reply = timeout(limit, node.send(&command)).await;
+        let reply = reply.unwrap_or_else(|_| Err(Fault::no_reply(asked, limit)))?;
         match SlotMap::parse(reply, asked, |address| self.node(address)) {
             Some(slots) if slots.served() == 0 => Err(unserved()),
             Some(slots) => Ok(slots),
@@ -200,13 +200,16 @@ impl Servers {
 
     async fn ask_sentinel(&self, sentinel: &Address, name: &str) -> Result<SlotMap, Fault> {
         let limit = MAX_DISCOVERY.min(self.options.timeout);
-        let asked = sentinel::master_of(sentinel, name, &self.sentinel_options);
-        let node = self.node(&in_time(limit, sentinel, asked).await?);
+        let asking = sentinel::master_of(sentinel, name, &self.sentinel_options);
+        let master = timeout(limit, asking).await;
+        let node = self.node(&master.unwrap_or_else(|_| Err(Fault::no_reply(sentinel, limit)))?);
         // A sentinel may not know yet that there is another master.
         let mut info = redis::cmd("INFO");
         info.arg("replication");
         let master = node.address();
-        let info = in_time(self.options.timeout / 2, master, node.send(&info)).await?;
+        let limit = self.options.timeout / 2;
+        let info = timeout(limit, node.send(&info)).await;
+        let info = info.unwrap_or_else(|_| Err(Fault::no_reply(master, limit)))?;
         match field(&reply::parse::<String>(info).unwrap_or_default(), "role") {
             Some("master") => Ok(SlotMap::single(node)),
             role => Err(Fault::unavailable(format!(

@@ -11,10 +11,10 @@ use kvolt_cache::{
 };
 
 use crate::builder::RedisStoreBuilder;
+use crate::errors::Fault;
 use crate::names::{self, Names};
 use crate::servers::Servers;
 use crate::snapshots::Snapshots;
-use crate::time_limit::in_time;
 
 /// A [`Store`] of bytes on Redis or Valkey.
 ///
@@ -152,7 +152,9 @@ impl RedisStore {
 
     /// Runs `work`; an error if it takes longer than the store's timeout.
     pub(crate) async fn in_time<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        in_time(self.inner.servers.options.timeout, "the server", work).await
+        let limit = self.inner.servers.options.timeout;
+        let no_reply = |_| Err(Fault::no_reply("the server", limit).into());
+        tokio::time::timeout(limit, work).await.unwrap_or_else(no_reply)
     }
 }
 

@@ -1,6 +1,21 @@
 use kvolt_cache::Freshness;
 
-/// How a session is read: whether that counts as use, and whether a copy may answer.
+/// How a session is read: whether the read counts as use, and whether a copy may answer.
+///
+/// ```
+/// use kvolt_cache::MemoryStore;
+/// use kvolt_session::{Access, Manager};
+///
+/// # pollster::block_on(async {
+/// let manager = Manager::<String>::new(MemoryStore::new());
+/// let token = manager.create(String::from("Ada")).await?;
+///
+/// let access = Access::PEEK.strict();
+/// assert!(access.is_strict() && !access.slides());
+/// let session = manager.get_with(&token, access).await?;
+/// assert!(session.is_some());
+/// # Ok::<(), kvolt_session::Error>(()) }).unwrap();
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Access {
     slides: bool,
@@ -8,25 +23,32 @@ pub struct Access {
 }
 
 impl Access {
-    /// Looking only: no deadline moves.
+    /// The read does not count as use: no deadline moves.
     pub const PEEK: Self = Self { slides: false, strict: false };
 
-    /// Use: the idle time starts again.
+    /// The read counts as use: the idle time restarts.
     pub const SLIDE: Self = Self { slides: true, strict: false };
 
-    /// The same access, answered by the store itself and by no near cache's copy.
+    /// Requires the answer of the store itself, and of no near cache's copy.
     ///
-    /// For what must not be done on an answer that may be as old as a
-    /// near cache's bound. Once strict, an access stays so.
+    /// For actions that must not depend on an answer as old as the near cache's bound. A strict
+    /// access stays strict.
     #[must_use]
     pub const fn strict(self) -> Self {
         Self { strict: true, ..self }
     }
 
-    /// The same access, strict if `strict` is set or it was already.
+    /// [`strict`](Self::strict) if the condition is true.
+    ///
+    /// ```
+    /// use kvolt_session::Access;
+    ///
+    /// assert_eq!(Access::PEEK.strict_if(true), Access::PEEK.strict());
+    /// assert_eq!(Access::PEEK.strict_if(false), Access::PEEK);
+    /// ```
     #[must_use]
-    pub const fn strict_if(self, strict: bool) -> Self {
-        Self { strict: self.strict || strict, ..self }
+    pub const fn strict_if(self, condition: bool) -> Self {
+        Self { strict: self.strict || condition, ..self }
     }
 
     /// Whether the read counts as use.

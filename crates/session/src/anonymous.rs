@@ -3,16 +3,18 @@ use std::sync::Arc;
 
 use kvolt_cache::{AtLimit, Owner, OwnerLimit};
 
+use crate::error::Kind;
 use crate::{Error, Result, SessionId, Timeouts};
 
-/// How sessions of visitors who have not signed in are kept: a basket, a language, a draft.
+/// Settings for sessions of visitors who have not signed in: a basket, a language, a draft.
 ///
-/// Set it with [`ManagerBuilder::anonymous`](crate::ManagerBuilder::anonymous); without it, no such
-/// session is made. Anybody can make them, so there is a bound on how many there are, and
-/// there can be one on what each holds.
+/// Set them with [`ManagerBuilder::anonymous`](crate::ManagerBuilder::anonymous); without it, no
+/// anonymous session is created. Any client can create them, so their number is bounded, and the
+/// size of each can be.
 ///
 /// ```
-/// use kvolt_session::AnonymousSessions;
+/// use kvolt_cache::MemoryStore;
+/// use kvolt_session::{AnonymousSessions, AtLimit, Manager, Timeouts};
 ///
 /// #[derive(Clone)]
 /// struct Shop {
@@ -20,9 +22,19 @@ use crate::{Error, Result, SessionId, Timeouts};
 ///     basket: Vec<u64>,
 /// }
 ///
+/// # pollster::block_on(async {
 /// let anonymous = AnonymousSessions::new(100_000)
+///     .at_limit(AtLimit::RemoveOldest)
+///     .timeouts(Timeouts::OWASP_LOW_RISK)
 ///     .max_size(50, |shop: &Shop| shop.basket.len())
 ///     .carry_over(|visitor, user| user.basket.extend(&visitor.basket));
+/// let manager = Manager::builder(MemoryStore::new()).anonymous(anonymous).build()?;
+///
+/// let visitor = manager.create_anonymous(Shop { user: None, basket: vec![7] }).await?;
+/// let token = manager.login(Some(&visitor), Shop { user: Some(42), basket: vec![] }).await?;
+/// let session = manager.get(&token).await?.expect("it was just created");
+/// assert_eq!((session.user, &session.basket), (Some(42), &vec![7]));
+/// # Ok::<(), kvolt_session::Error>(()) }).unwrap();
 /// ```
 pub struct AnonymousSessions<T> {
     pub(crate) max_sessions: u32,
@@ -33,16 +45,17 @@ pub struct AnonymousSessions<T> {
 }
 
 type Size<T> = Arc<dyn Fn(&T) -> usize + Send + Sync>;
-/// The visitor's data, and what the login was given.
+/// From the visitor's data and the login's.
 type CarryOver<T> = Arc<dyn Fn(&T, &T) -> T + Send + Sync>;
 
 impl<T> AnonymousSessions<T> {
-    /// At most this many at once, by all servers together; for a further one, an old one ends.
+    /// Allows at most this many sessions at once, on all servers together. A further one ends an old
+    /// one.
     ///
-    /// The bound is never exceeded. It is divided among groups of at most 64, into which visitors
-    /// fall by chance, so that one more visitor costs the same however many there are. A group may
-    /// be full while others have room: in large numbers the first session ends early from some
-    /// 80 % of the bound on.
+    /// The bound is never exceeded. It is divided among groups of at most 64, to which visitors are
+    /// assigned at random, so that one more visitor costs the same however many exist. A group may
+    /// be full while others have room: with many groups, the first session ends early at some 80 %
+    /// of the bound.
     pub const fn new(max_sessions: u32) -> Self {
         Self {
             max_sessions,
@@ -53,22 +66,22 @@ impl<T> AnonymousSessions<T> {
         }
     }
 
-    /// What happens at the limit. Defaults to [`AtLimit::RemoveOldest`], within the group.
+    /// Sets the behaviour at the limit. Defaults to [`AtLimit::RemoveOldest`], within the group.
     #[must_use]
     pub fn at_limit(mut self, at_limit: AtLimit) -> Self {
         self.at_limit = at_limit;
         self
     }
 
-    /// When they end. Defaults to the timeouts of other sessions.
+    /// Sets the timeouts. Defaults to the timeouts of other sessions.
     #[must_use]
     pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
         self.timeouts = Some(timeouts);
         self
     }
 
-    /// How much one may hold, in whatever `size` counts; more is an error that
-    /// [says so](crate::Error::is_too_large). A store that encodes has a limit of its own besides.
+    /// Sets how much a session may hold, as counted by `size`. Larger data is an error
+    /// ([`Error::is_too_large`](crate::Error::is_too_large)). Defaults to the limit of the store.
     #[must_use]
     pub fn max_size(
         mut self,
@@ -79,12 +92,11 @@ impl<T> AnonymousSessions<T> {
         self
     }
 
-    /// What is carried over at a login: from the visitor's data into the data of the
-    /// session that is being made. Defaults to nothing.
+    /// Sets the rule that a login applies: it copies from the visitor's data into the data of the
+    /// new session. Defaults to nothing.
     ///
-    /// It may be called several times for one login, each time with the data that the login was
-    /// given. It is not called for the session of a user who had signed in: nothing of one user's
-    /// ever gets to another.
+    /// It may run several times for one login, each time on the data that the login received. It
+    /// does not run for the session of a signed-in user: data of one user never reaches another.
     #[must_use]
     pub fn carry_over(mut self, rule: impl Fn(&T, &mut T) + Send + Sync + 'static) -> Self
     where
@@ -101,7 +113,7 @@ impl<T> AnonymousSessions<T> {
     /// The group of the session with this id, and how many sessions it may have.
     pub(crate) fn group(&self, id: &[u8; SessionId::LEN]) -> Result<(Owner, OwnerLimit)> {
         let groups = self.max_sessions.div_ceil(OwnerLimit::MAX).max(1);
-        // A store may set others of its bytes, to file the group's sessions together.
+        // A store may set other bytes of the id, to keep a group's sessions together.
         let [a, b, c, d, ..] = *id;
         let group = u32::from_le_bytes([a, b, c, d]) % groups;
         let owner = Owner::reserved(&format!("anonymous {group}")).map_err(Error::store)?;
@@ -110,7 +122,10 @@ impl<T> AnonymousSessions<T> {
 
     pub(crate) fn check_size(&self, data: &T) -> Result<()> {
         match &self.size {
-            Some((max, size)) if size(data) > *max => Err(Error::too_large()),
+            Some((max, size)) if size(data) > *max => Err(Error::new(
+                Kind::TooLarge,
+                "the data is larger than an anonymous session may hold",
+            )),
             _ => Ok(()),
         }
     }

@@ -12,17 +12,31 @@ const NONCE_LEN: usize = 16;
 const MAC_LEN: usize = 32;
 const LEN: usize = NONCE_LEN + MAC_LEN;
 
-/// What a form, or a script's request, carries to show that a page of this session made it.
+/// A token that a form or a script sends, to prove that a page of this session made the request.
 ///
-/// A random number and, keyed by a secret of the session, an HMAC-SHA-256 of it
-/// over fields that are prefixed by their length (RFC 2104). It is another each time, so
-/// that a compressed page tells nothing about it (BREACH), and all of a session's are
-/// good until its next login.
+/// It is a random number and the HMAC-SHA-256 (RFC 2104) of it, keyed with the session's seed. Each
+/// one is different, so a compressed page reveals nothing (BREACH). All of a session's form tokens
+/// are valid until its next login.
+///
+/// ```
+/// use kvolt_cache::MemoryStore;
+/// use kvolt_session::Manager;
+///
+/// # pollster::block_on(async {
+/// let manager = Manager::<String>::new(MemoryStore::new());
+/// let token = manager.create(String::from("Ada")).await?;
+/// let session = manager.get(&token).await?.expect("it was just created");
+///
+/// let in_the_form = session.csrf_token()?;
+/// assert!(session.verifies_csrf(in_the_form.as_str()));
+/// assert!(!session.verifies_csrf("forged"));
+/// # Ok::<(), kvolt_session::Error>(()) }).unwrap();
+/// ```
 #[derive(Clone)]
 pub struct CsrfToken(String);
 
 impl CsrfToken {
-    /// How many characters it has.
+    /// The length of the text, in characters.
     pub const LEN: usize = 64;
 
     /// The text, of letters, digits, `-` and `_`.
@@ -38,7 +52,7 @@ impl CsrfToken {
         Ok(Self(URL_SAFE_NO_PAD.encode(token)))
     }
 
-    /// Whether `text` is one of the session's, compared in constant time.
+    /// Whether `text` is a form token of the session. Compares in constant time.
     pub(crate) fn verify(seed: &Seed, text: &[u8]) -> bool {
         let mut token = [0; LEN + 2];
         if text.len() != Self::LEN {
@@ -76,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_form_token_is_good_for_its_session_alone_and_never_the_same() {
+    fn form_token_is_valid_for_its_session_only() {
         let (ours, theirs) = (seed(system_random).unwrap(), seed(system_random).unwrap());
         let (one, other) = (
             CsrfToken::new(&ours, system_random).unwrap(),
@@ -92,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_form_token_is_made_as_documented() {
+    fn form_token_is_made_as_documented() {
         let zeros = |bytes: &mut [u8]| {
             bytes.fill(0);
             Ok(())
@@ -104,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn no_character_of_a_form_token_may_change() {
+    fn changed_form_token_is_rejected() {
         let seed = seed(system_random).unwrap();
         let token = CsrfToken::new(&seed, system_random).unwrap().0;
         for place in 0..token.len() {

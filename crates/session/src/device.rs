@@ -1,7 +1,17 @@
 use std::net::IpAddr;
 
-/// Where a session was signed in from, as the application tells it: shown in
-/// lists of devices, and never used to decide anything.
+/// The device that signed in, as the application describes it. It is for lists of devices; no
+/// decision depends on it.
+///
+/// ```
+/// use kvolt_session::Device;
+///
+/// let device = Device::new()
+///     .with_user_agent("Mozilla/5.0 (X11; Linux x86_64)")
+///     .with_address([192, 0, 2, 7].into());
+/// assert_eq!(device.user_agent(), Some("Mozilla/5.0 (X11; Linux x86_64)"));
+/// assert_eq!(device.address(), Some([192, 0, 2, 7].into()));
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize))]
 pub struct Device {
@@ -12,10 +22,10 @@ pub struct Device {
 }
 
 impl Device {
-    /// The longest user agent that is kept, in bytes; a longer one is cut.
+    /// The longest user agent, in bytes; a longer one is cut.
     pub const MAX_USER_AGENT_LEN: usize = 512;
 
-    /// A device about which nothing is known.
+    /// An unknown device.
     pub const fn new() -> Self {
         Self { user_agent: None, address: None }
     }
@@ -50,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_user_agent_is_cut_between_characters() {
+    fn long_user_agent_is_cut_between_characters() {
         let device = Device::new().with_user_agent(&"é".repeat(400));
         assert_eq!(device.user_agent().map(str::len), Some(512));
         let device = Device::new().with_user_agent(&format!("a{}", "é".repeat(400)));

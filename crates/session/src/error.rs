@@ -18,6 +18,21 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// | [`is_full`](Self::is_full), [`is_misconfigured`](Self::is_misconfigured) | the operator |
 /// | [`is_corrupt`](Self::is_corrupt) | the operator: this session can't be read |
 /// | [`is_too_large`](Self::is_too_large), [`is_unencodable`](Self::is_unencodable) | the program: the session's data |
+///
+/// ```
+/// use kvolt_cache::MemoryStore;
+/// use kvolt_session::{Manager, NewSession, OwnerLimit};
+///
+/// # pollster::block_on(async {
+/// let manager: Manager<String> =
+///     Manager::builder(MemoryStore::new()).owner_limit(OwnerLimit::refuse(1)).build()?;
+/// let ada = || NewSession::new(String::from("Ada")).owner("42");
+/// let token = manager.create(ada()).await?;
+///
+/// let error = manager.create(ada()).await.expect_err("the owner has a session");
+/// assert!(error.is_limit_reached() && !error.is_unavailable());
+/// # Ok::<(), kvolt_session::Error>(()) }).unwrap();
+/// ```
 #[derive(Debug)]
 pub struct Error(Box<Failure>);
 
@@ -29,7 +44,7 @@ struct Failure {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(crate) enum Kind {
     Unavailable,
     Contended,
     LimitReached,
@@ -41,21 +56,24 @@ enum Kind {
 }
 
 impl Error {
-    /// A store that did not answer within a time: for adapters that set one.
+    /// Makes an error for a store that did not answer in time, for adapters that set a timeout.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use kvolt_session::Error;
+    ///
+    /// let error = Error::timed_out(Duration::from_secs(5));
+    /// assert!(error.is_unavailable() && !error.is_store_error());
+    /// assert!(!error.is_contended() && !error.is_full() && !error.is_misconfigured());
+    /// assert!(!error.is_corrupt() && !error.is_too_large() && !error.is_unencodable());
+    /// ```
     pub fn timed_out(after: Duration) -> Self {
         Self::new(Kind::Unavailable, format!("the store did not answer within {after:?}"))
     }
 
-    /// A session whose data can't be read.
-    pub(crate) fn corrupt(id: SessionId, source: &kvolt_cache::Error) -> Self {
-        Self::new(Kind::Corrupt, format!("session {id}: {source}"))
-    }
-
-    /// A session that the store files under another owner than its record names.
-    pub(crate) fn misfiled(id: SessionId) -> Self {
-        let message =
-            format!("session {id}: the store names another owner than its record: revoke it");
-        Self::new(Kind::Corrupt, message)
+    /// A session that can't be read.
+    pub(crate) fn corrupt(id: SessionId, reason: impl fmt::Display) -> Self {
+        Self::new(Kind::Corrupt, format!("session {id}: {reason}"))
     }
 
     pub(crate) fn store(source: kvolt_cache::Error) -> Self {
@@ -80,18 +98,6 @@ impl Error {
             .with_source(source)
     }
 
-    pub(crate) fn contended(message: impl Into<String>) -> Self {
-        Self::new(Kind::Contended, message)
-    }
-
-    pub(crate) fn limit_reached() -> Self {
-        Self::new(Kind::LimitReached, "the owner, or the visitors, reached the limit of sessions")
-    }
-
-    pub(crate) fn too_large() -> Self {
-        Self::new(Kind::TooLarge, "the data is larger than an anonymous session may hold")
-    }
-
     /// A name that can't be an owner's.
     pub(crate) fn invalid_owner(source: impl StdError + Send + Sync + 'static) -> Self {
         Self::misconfigured(format!("invalid owner: {source}"))
@@ -101,7 +107,7 @@ impl Error {
         Self::new(Kind::Misconfigured, message)
     }
 
-    fn new(kind: Kind, message: impl Into<String>) -> Self {
+    pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
         Self(Box::new(Failure { kind, message: message.into(), source: None }))
     }
 

@@ -8,13 +8,14 @@ use kvolt_cache::codec::Json;
 use kvolt_cache::{Codec, Error, Key, Result, Timestamp};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+use crate::events::TARGET;
 use crate::level::Proofs;
 use crate::record::{Content, Data, Decode, Envelope};
 use crate::{Level, Record, SessionId};
 
-/// Session records as JSON (RFC 8259): readable in the store, and forgiving.
+/// Encodes session records as JSON (RFC 8259): readable in the store, and tolerant of changes.
 ///
 /// A record is a line with the envelope, which KVolt itself reads, and then the application's
 /// data:
@@ -24,40 +25,77 @@ use crate::{Level, Record, SessionId};
 /// {"name":"Ada"}
 /// ```
 ///
-/// The data is decoded when it is first asked for, so a session whose data can't be read is
-/// still verified, listed and signed out. A change that does not touch the data writes its bytes
-/// back unchanged. `docs/formats.md` in the repository has every field of the envelope.
+/// The data is decoded at the first access, so a session whose data can't be read is still verified,
+/// listed and signed out. A change that does not touch the data writes its bytes back unchanged.
+/// `docs/formats.md` in the repository has every field of the envelope.
 ///
-/// Data is by serde, so a field that is reordered, removed, or added with
-/// `#[serde(default)]`, signs no one out. For changes that go further there are
-/// [`migrate`](Self::migrate) and [`drop_unreadable`](Self::drop_unreadable).
+/// The data is read by serde, so a field that is reordered, removed, or added with
+/// `#[serde(default)]` signs no user out. For larger changes, use [`migrate`](Self::migrate) and
+/// [`drop_unreadable`](Self::drop_unreadable).
 ///
 /// Data that would not be read back as it was is refused when it is written
 /// ([`Error::is_unencodable`](crate::Error::is_unencodable)), and the session stays as it was: see
 /// [`Json`] for what JSON does not keep.
+///
+/// ```
+/// use kvolt_cache::{Encoded, MemoryStore};
+/// use kvolt_session::{Manager, RecordJson};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Clone, Default, Serialize, Deserialize)]
+/// struct User {
+///     name: String,
+///     #[serde(default)]
+///     visits: u32,
+/// }
+///
+/// # pollster::block_on(async {
+/// // Any store that keeps bytes, such as Redis:
+/// let bytes = MemoryStore::new();
+/// let manager: Manager<User> = Manager::new(Encoded::new(bytes, RecordJson::new()));
+/// let token = manager.create(User { name: String::from("Ada"), visits: 0 }).await?;
+/// let session = manager.update(&token, |user| user.visits += 1).await?;
+/// assert_eq!(session.expect("it exists").visits, 1);
+/// # Ok::<(), kvolt_session::Error>(()) }).unwrap();
+/// ```
 pub struct RecordJson<T> {
     decode: Decode<T>,
 }
 
 impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> RecordJson<T> {
-    /// Data as serde reads and writes it.
+    /// Reads and writes the data with serde.
     pub fn new() -> Self {
         Self { decode: Arc::new(|key, bytes| Json.decode(key, bytes)) }
     }
 
-    /// Data that serde can't read goes through `migrate`, which returns `None` if it can't read
-    /// it either.
+    /// Sets a function that reads data that serde can't read, such as an older form. It returns
+    /// `None` if it can't read the data either.
     ///
-    /// The session is stored in the new form when its data is next changed.
+    /// The session is stored in the new form when its data next changes.
+    ///
+    /// ```
+    /// use kvolt_session::RecordJson;
+    /// use serde_json::Value;
+    ///
+    /// // The data was a number before it was a text.
+    /// let codec = RecordJson::<String>::new()
+    ///     .migrate(|old: Value| old.as_u64().map(|number| number.to_string()));
+    /// ```
     #[must_use]
     pub fn migrate(self, migrate: impl Fn(Value) -> Option<T> + Send + Sync + 'static) -> Self {
         self.or_else(move |_, data| migrate(data))
     }
 
-    /// Of data that serde can't read, and that [`migrate`](Self::migrate) does not read either,
-    /// keeps the fields that can be read. The others are those of `T::default()`.
+    /// Keeps the readable fields of data that neither serde nor [`migrate`](Self::migrate) can read,
+    /// and takes the other fields from `T::default()`.
     ///
-    /// Each time, the log has the session's id and the names of the fields that were dropped.
+    /// Each time, logs the session's id and the names of the dropped fields.
+    ///
+    /// ```
+    /// use kvolt_session::RecordJson;
+    ///
+    /// let codec = RecordJson::<Vec<u64>>::new().drop_unreadable();
+    /// ```
     #[must_use]
     pub fn drop_unreadable(self) -> Self
     where
@@ -78,29 +116,28 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> RecordJson<T> {
     }
 }
 
-/// What can be read of it, with defaults for the rest.
+/// The data with the fields that can be read, and those of `T::default()` for the others.
 fn salvage<T: Serialize + DeserializeOwned + Default>(key: &Key, data: Value) -> Option<T> {
-    let Value::Object(fields) = data else {
+    let (Value::Object(fields), Ok(Value::Object(mut kept))) =
+        (data, serde_json::to_value(T::default()))
+    else {
         return None;
     };
-    let Ok(Value::Object(mut kept)) = serde_json::to_value(T::default()) else {
-        return None;
-    };
-    let reads = |fields: &Map<String, Value>| T::deserialize(Value::Object(fields.clone())).is_ok();
     let mut dropped = Vec::new();
     for (name, value) in fields {
-        let before = kept.insert(name.clone(), value);
-        if !reads(&kept) {
-            match before {
-                Some(default) => kept.insert(name.clone(), default),
-                None => kept.remove(&name),
-            };
+        let before = kept.clone();
+        kept.insert(name.clone(), value);
+        if T::deserialize(Value::Object(kept.clone())).is_err() {
+            kept = before;
             dropped.push(name);
         }
     }
     let data = T::deserialize(Value::Object(kept)).ok()?;
     let id = SessionId::from_key(key);
-    tracing::warn!(target: "kvolt::session", %id, fields = ?dropped, "dropped fields of a session's data that can't be read");
+    tracing::warn!(
+        target: TARGET, %id, fields = ?dropped,
+        "dropped fields of a session's data that can't be read"
+    );
     Some(data)
 }
 

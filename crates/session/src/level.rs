@@ -1,10 +1,18 @@
 use kvolt_cache::Timestamp;
 
-/// How strongly one has proved who they are: the authentication assurance
-/// levels of NIST SP 800-63B-4, or what an application takes for them.
+/// How strongly a user has proved their identity: the authentication assurance levels of NIST SP
+/// 800-63B-4.
 ///
-/// What counts as which is up to the application. A password alone is level 1;
-/// with a second factor it is level 2; with a hardware key that phishing can't use, level 3.
+/// The application decides which proof has which level. A password alone is level 1, with a second
+/// factor level 2, and with a hardware key that resists phishing level 3.
+///
+/// ```
+/// use kvolt_session::Level;
+///
+/// assert!(Level::Two > Level::One);
+/// assert_eq!(Level::from_number(2), Some(Level::Two));
+/// assert_eq!(Level::Three.number(), 3);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 #[repr(u8)]
 pub enum Level {
@@ -18,10 +26,10 @@ pub enum Level {
 }
 
 impl Level {
-    /// All levels, the lowest first.
+    /// All levels, lowest first.
     pub const ALL: [Self; 3] = [Self::One, Self::Two, Self::Three];
 
-    /// The level of this number, from 1 to 3.
+    /// The level with this number, from 1 to 3.
     pub const fn from_number(number: u8) -> Option<Self> {
         match number {
             1 => Some(Self::One),
@@ -31,7 +39,7 @@ impl Level {
         }
     }
 
-    /// Its number, from 1 to 3.
+    /// The number of the level, from 1 to 3.
     pub const fn number(self) -> u8 {
         self as u8
     }
@@ -41,10 +49,9 @@ impl Level {
     }
 }
 
-/// When one last proved who they are, at each level.
+/// When a user last proved their identity, at each level. In milliseconds; zero for never.
 ///
-/// It only ever grows: whatever is proved, in whatever order, lowers nothing. In
-/// milliseconds, zero for never.
+/// It only grows: no proof lowers another, in any order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "json", serde(from = "Levels", into = "Levels"))]
@@ -54,7 +61,7 @@ pub(crate) struct Proofs([u64; 3]);
 type Levels = std::collections::BTreeMap<u8, Timestamp>;
 
 impl Proofs {
-    /// Of one who has proved nothing.
+    /// No proof.
     pub(crate) const NONE: Self = Self([0; 3]);
 
     pub(crate) fn add(&mut self, level: Level, at: Timestamp) {
@@ -90,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_proved_lowers_nothing_in_whatever_order() {
+    fn proofs_lower_nothing_in_any_order() {
         let proved = [(Level::Two, at(10)), (Level::One, at(20)), (Level::Two, at(5))];
         let mut forwards = Proofs::NONE;
         let mut backwards = Proofs::NONE;

@@ -39,12 +39,11 @@ pub use flash::Flash;
 #[cfg(feature = "json")]
 pub use json::RecordJson;
 pub use level::Level;
-pub use manager::{
-    DEFAULT_LIVE_INTERVAL, Manager, ManagerBuilder, Presented, Ready, RotateOutcome, SessionList,
-    SessionPage, Unread,
-};
 #[cfg(feature = "live")]
 pub use manager::{LiveSession, UntilEnded};
+pub use manager::{
+    Manager, ManagerBuilder, Presented, Ready, RotateOutcome, SessionList, SessionPage, Unread,
+};
 pub use new_session::NewSession;
 pub use policy::{TokenReuse, Undecodable};
 pub use record::Record;

@@ -1,8 +1,28 @@
 use crate::{Binding, Device, Error, Level, Owner, Result};
 
-/// A session to be made: the application's data, and whose and where from it is.
+/// A session to create: the application's data, its owner and its device.
 ///
-/// Data alone is one too: `manager.create(user)`.
+/// The data alone is one too: `manager.create(user)`.
+///
+/// ```
+/// use kvolt_cache::MemoryStore;
+/// use kvolt_session::{Device, Level, Manager, NewSession};
+///
+/// # pollster::block_on(async {
+/// let manager = Manager::<String>::new(MemoryStore::new());
+/// let new = NewSession::new(String::from("Ada"))
+///     .owner(42u64)
+///     .device(Device::new().with_user_agent("curl/8.5"))
+///     .level(Level::Two)
+///     .remember(true)
+///     .bound_to(7);
+/// assert!(new.is_remembered());
+///
+/// let token = manager.create(new).await?;
+/// let session = manager.get(&token).await?.expect("it was just created");
+/// assert_eq!(session.owner().map(|owner| owner.as_str()), Some("42"));
+/// # Ok::<(), kvolt_session::Error>(()) }).unwrap();
+/// ```
 #[derive(Debug)]
 pub struct NewSession<T> {
     pub(crate) data: T,
@@ -14,7 +34,7 @@ pub struct NewSession<T> {
 }
 
 impl<T> NewSession<T> {
-    /// A session with this data.
+    /// Starts with this data.
     pub const fn new(data: T) -> Self {
         Self {
             data,
@@ -26,10 +46,11 @@ impl<T> NewSession<T> {
         }
     }
 
-    /// Sets the owner, usually an account's id: what the session is listed and revoked by.
+    /// Sets the owner, usually an account's id. Sessions are listed and revoked by it. Defaults to
+    /// no owner, or to [`ManagerBuilder::owned_by`](crate::ManagerBuilder::owned_by).
     ///
-    /// A name, a number or an [`Owner`]. A name that is no owner's makes the call that is given
-    /// this session an error ([`Error::is_misconfigured`]).
+    /// Accepts a name, a number or an [`Owner`]. With an invalid name, the call that receives this
+    /// session returns an error ([`Error::is_misconfigured`]).
     #[must_use]
     pub fn owner<O>(mut self, owner: O) -> Self
     where
@@ -39,23 +60,24 @@ impl<T> NewSession<T> {
         self
     }
 
-    /// Sets where it was signed in from.
+    /// Sets the device that signs in. Defaults to an unknown one.
     #[must_use]
     pub fn device(mut self, device: Device) -> Self {
         self.device = device;
         self
     }
 
-    /// Sets how strongly its user has proved who they are. Defaults to [`Level::One`].
+    /// Sets the level at which the user proved their identity. Defaults to [`Level::One`].
     #[must_use]
     pub fn level(mut self, level: Level) -> Self {
         self.level = Some(level);
         self
     }
 
-    /// Sets whether the client is to keep its token when it is closed: "remember me".
+    /// Sets whether the client should keep its token when it is closed: "remember me". Defaults to
+    /// false.
     ///
-    /// How long the session lives is the server's business in any case
+    /// The server decides how long the session lives
     /// ([`ManagerBuilder::remembered_timeouts`](crate::ManagerBuilder::remembered_timeouts)).
     #[must_use]
     pub fn remember(mut self, remember: bool) -> Self {
@@ -63,16 +85,16 @@ impl<T> NewSession<T> {
         self
     }
 
-    /// Whether the client is to keep its token when it is closed.
+    /// Whether the client should keep its token when it is closed.
     pub fn is_remembered(&self) -> bool {
         self.remembered
     }
 
-    /// Binds it to a value such as the version of the account's credentials: see
+    /// Binds the session to a value, such as the version of the account's credentials: see
     /// [`ManagerBuilder::bound_to`](crate::ManagerBuilder::bound_to).
     ///
-    /// Give the value that was read together with what the credentials were checked
-    /// against, so that a change in between is noticed.
+    /// Use the value that was read together with the credentials that were checked, so that a
+    /// change in between is noticed.
     #[must_use]
     pub fn bound_to(mut self, value: impl Into<Binding>) -> Self {
         self.binding = Some(value.into());

@@ -28,7 +28,7 @@ pub(crate) struct Policy<T> {
 type OwnedBy<T> = Arc<dyn Fn(&T) -> Result<Owner> + Send + Sync>;
 type BoundTo<T> = Arc<dyn Fn(&T) -> Option<Binding> + Send + Sync>;
 
-/// What happens when a previous token is used after its grace.
+/// The reaction to a previous token that is used after its grace.
 ///
 /// Either the owner's client missed its new token, or someone else has the old or the new one. The
 /// previous token is refused in any case. Every token that was ever issued for a live session is
@@ -36,6 +36,19 @@ type BoundTo<T> = Arc<dyn Fn(&T) -> Option<Binding> + Send + Sync>;
 ///
 /// A use counts as reuse once twice the [grace](crate::ManagerBuilder::rotation_grace) has passed,
 /// by the store's clock. Until then, a late request is refused and nothing else happens.
+///
+/// ```
+/// use std::time::Duration;
+/// use kvolt_cache::MemoryStore;
+/// use kvolt_session::{Manager, TokenReuse};
+///
+/// let manager: Manager<String> = Manager::builder(MemoryStore::new())
+///     .rotate_every(Duration::from_secs(15 * 60))
+///     .rotation_grace(Duration::from_secs(10))
+///     .token_reuse(TokenReuse::EndSession)
+///     .build()?;
+/// # Ok::<(), kvolt_session::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum TokenReuse {
@@ -51,11 +64,20 @@ pub enum TokenReuse {
     EndSession,
 }
 
-/// What happens to a session whose data can't be decoded, because this program does not read its
+/// The reaction to a session whose data can't be decoded, because this program does not read its
 /// format.
 ///
 /// Applies once the session's token was verified, so only its client can cause it. A session whose
 /// envelope can't be read is an error in any case: it can be revoked by its id or its owner.
+///
+/// ```
+/// use kvolt_cache::MemoryStore;
+/// use kvolt_session::{Manager, Undecodable};
+///
+/// let manager: Manager<String> =
+///     Manager::builder(MemoryStore::new()).undecodable(Undecodable::End).build()?;
+/// # Ok::<(), kvolt_session::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Undecodable {

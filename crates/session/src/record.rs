@@ -1,5 +1,6 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use kvolt_cache::{Key, Owner, Timestamp};
 #[cfg(feature = "json")]
@@ -11,10 +12,27 @@ use crate::random::Seed;
 use crate::secret_digest::SecretDigest;
 use crate::{Binding, Device, Result};
 
-/// What a store keeps for a session: the envelope, which the manager reads, and the application's
-/// data.
-///
+/// The stored value of a session: the envelope, which the manager reads, and the application's data.
 /// Cloning it is cheap.
+///
+/// A store for sessions of `T` is a store of `Record<T>`.
+///
+/// ```
+/// use kvolt_cache::{MemoryStore, Store};
+/// use kvolt_session::{Manager, Record};
+///
+/// fn manager(store: impl Store<Record<String>>) -> Manager<String> {
+///     Manager::new(store)
+/// }
+/// # pollster::block_on(async {
+/// let store = MemoryStore::new();
+/// let sessions = manager(store.clone());
+/// let token = sessions.create(String::from("Ada")).await?;
+///
+/// let page = store.scan(None, 10).await.expect("a store in memory");
+/// assert_eq!(page.listing.entries[0].value.data().expect("it is readable"), "Ada");
+/// # Ok::<(), kvolt_session::Error>(()) }).unwrap();
+/// ```
 pub struct Record<T>(Arc<Content<T>>);
 
 /// The content of a record. It never changes: an update makes a new record.
@@ -23,7 +41,7 @@ pub(crate) struct Content<T> {
     pub(crate) data: Data<T>,
 }
 
-/// What KVolt keeps of a session. The fields are those of the stored format, in its order: see
+/// KVolt's own part of a record. The fields are those of the stored format, in its order: see
 /// `docs/formats.md`.
 #[derive(Clone)]
 #[cfg_attr(feature = "json", derive(Serialize, Deserialize))]
@@ -41,7 +59,7 @@ pub(crate) struct Envelope {
     pub(crate) created: Timestamp,
     /// The absolute end by the manager's clock. A store that names a later one is not trusted.
     pub(crate) ends: Timestamp,
-    /// What the user proved; nothing in an anonymous session.
+    /// The user's proofs of identity; none in an anonymous session.
     #[cfg_attr(feature = "json", serde(default, skip_serializing_if = "is_default"))]
     pub(crate) proved: Proofs,
     /// When the current token was made, by the manager's clock; `None` if at `created`.
@@ -53,7 +71,7 @@ pub(crate) struct Envelope {
     pub(crate) remembered: bool,
     #[cfg_attr(feature = "json", serde(default, skip_serializing_if = "is_default"))]
     pub(crate) device: Device,
-    /// What few sessions have. Never empty.
+    /// The fields that few sessions have. Never empty.
     #[cfg_attr(feature = "json", serde(skip_serializing_if = "Option::is_none"))]
     pub(crate) rare: Option<Box<RareFields>>,
 }
@@ -80,7 +98,7 @@ pub(crate) struct RareFields {
 #[cfg_attr(feature = "json", derive(Serialize, Deserialize))]
 pub(crate) struct PreviousToken {
     pub(crate) secret: SecretDigest,
-    /// What the user had proved when it was replaced.
+    /// The user's proofs when it was replaced.
     #[cfg_attr(feature = "json", serde(default, skip_serializing_if = "is_default"))]
     pub(crate) proved: Proofs,
     /// The end of its grace, by the store's clock.
@@ -137,6 +155,35 @@ impl Envelope {
         let edited = edit(&mut rare);
         self.rare = Some(rare).filter(|rare| **rare != RareFields::default());
         edited
+    }
+}
+
+impl RareFields {
+    /// How many previous tokens are kept.
+    const MAX_PREVIOUS: usize = 16;
+
+    /// Records a token that was replaced. It is accepted until its grace has passed, and for
+    /// another grace it is no sign of theft.
+    ///
+    /// When one of too many must go, no issued token is a sign of theft until that one's time would
+    /// have passed.
+    pub(crate) fn add_previous(&mut self, token: PreviousToken, now: Timestamp, grace: Duration) {
+        for previous in &mut self.previous {
+            // After several rotations in a row, it is accepted while each one's grace lasts.
+            previous.until = previous.until.min(token.until);
+            previous.accepted &= token.accepted;
+        }
+        self.previous.retain(|previous| now < previous.until.saturating_add(grace));
+        self.quiet_until = self.quiet_until.filter(|quiet_until| now < *quiet_until);
+        if grace.is_zero() {
+            return;
+        }
+        if self.previous.len() >= Self::MAX_PREVIOUS {
+            // Each one's time was cut to that of its successor, so the first is the first to end.
+            let dropped = self.previous.remove(0);
+            self.quiet_until = self.quiet_until.max(Some(dropped.until.saturating_add(grace)));
+        }
+        self.previous.push(token);
     }
 }
 

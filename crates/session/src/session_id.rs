@@ -3,7 +3,7 @@ use std::str::FromStr;
 
 use kvolt_cache::{Key, Namespace};
 
-/// The public name of a session, for lists, logs and revocation: 24 hexadecimal digits.
+/// The public id of a session, for lists, logs and revocation: 24 hexadecimal digits.
 ///
 /// It is the first part of the session's [`Token`](crate::Token) and no secret: with it alone, a
 /// client can't use the session, keep it alive or end it. It stays the same while the session
@@ -14,16 +14,18 @@ use kvolt_cache::{Key, Namespace};
 ///
 /// let id: SessionId = "00112233445566778899aabb".parse()?;
 /// assert_eq!(id.to_string(), "00112233445566778899aabb");
+/// assert_eq!(SessionId::from_bytes(*id.as_bytes()), id);
+/// assert!("not an id".parse::<SessionId>().is_err());
 /// # Ok::<(), kvolt_session::ParseSessionIdError>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId([u8; Self::LEN]);
 
 impl SessionId {
-    /// How many bytes it has.
+    /// The length in bytes.
     pub const LEN: usize = Key::ID_LEN;
 
-    /// An id by its bytes.
+    /// Makes an id of its bytes.
     pub const fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
         Self(bytes)
     }
@@ -34,6 +36,16 @@ impl SessionId {
     }
 
     /// The id of the session that a store keeps under this key.
+    ///
+    /// ```
+    /// use kvolt_cache::Namespace;
+    /// use kvolt_session::SessionId;
+    ///
+    /// let id = SessionId::from_bytes([7; SessionId::LEN]);
+    /// let key = id.key(&Namespace::new("shop")?);
+    /// assert_eq!(SessionId::from_key(&key), id);
+    /// # Ok::<(), kvolt_cache::Error>(())
+    /// ```
     pub fn from_key(key: &Key) -> Self {
         Self(key.id())
     }
@@ -56,7 +68,7 @@ impl fmt::Debug for SessionId {
     }
 }
 
-/// The text was not 24 lower-case hexadecimal digits.
+/// A text that is not 24 lower-case hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ParseSessionIdError;
@@ -89,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn id_is_read_back_from_its_text_and_its_key() {
+    fn id_is_read_back_from_text_and_key() {
         let id = SessionId::from_bytes([0, 1, 2, 253, 254, 255, 6, 7, 8, 9, 10, 11]);
         assert_eq!(id.to_string(), "000102fdfeff060708090a0b");
         assert_eq!(id.to_string().parse(), Ok(id));

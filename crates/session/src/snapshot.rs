@@ -11,18 +11,49 @@ use crate::{Binding, CsrfToken, Device, Flash, Level, Record, Result, SessionId,
 /// A live session as it was when it was read. It dereferences to the application's data.
 ///
 /// Later changes, by this process or another, do not show in it. Cloning it is cheap.
+///
+/// ```
+/// use kvolt_cache::MemoryStore;
+/// use kvolt_session::{Device, Level, Manager, NewSession};
+///
+/// # pollster::block_on(async {
+/// let manager = Manager::<String>::new(MemoryStore::new());
+/// let device = Device::new().with_user_agent("curl/8.5");
+/// let ada = NewSession::new(String::from("Ada")).owner("42").device(device);
+/// let token = manager.create(ada).await?;
+/// let session = manager.get(&token).await?.expect("it was just created");
+///
+/// // The application's data:
+/// assert_eq!(session.len(), 3);
+/// assert_eq!(session.data(), "Ada");
+/// // The session itself:
+/// assert_eq!(session.id(), token.id());
+/// assert_eq!(session.owner().map(|owner| owner.as_str()), Some("42"));
+/// assert_eq!(session.device().user_agent(), Some("curl/8.5"));
+/// assert!(!session.is_anonymous() && !session.is_remembered());
+/// assert!(session.binding().is_none() && session.flashes().is_empty());
+/// // Its authentication:
+/// assert_eq!(session.level(), Some(Level::One));
+/// assert_eq!(session.authenticated(), Some(session.created()));
+/// assert_eq!(session.authenticated_at(Level::Two), None);
+/// // Its times:
+/// assert_eq!(session.rotated(), session.created());
+/// assert!(session.last_seen() < session.expires_at());
+/// assert!(session.expires_at() < session.ends_at());
+/// # Ok::<(), kvolt_session::Error>(()) }).unwrap();
+/// ```
 pub struct SessionSnapshot<T> {
-    key: Key,
-    record: Record<T>,
-    version: Version,
-    deadlines: Deadlines,
-    /// The moment when it was read, by the store's clock and by the manager's.
-    read_at: (Timestamp, Timestamp),
+    pub(crate) key: Key,
+    pub(crate) record: Record<T>,
+    pub(crate) version: Version,
+    pub(crate) deadlines: Deadlines,
+    /// The moment of the read: by the store's clock, and by the manager's clock.
+    pub(crate) read_at: (Timestamp, Timestamp),
     /// The owner under which the store files it, where that is not its own: the group of an
     /// anonymous session.
-    group: Option<Owner>,
+    pub(crate) group: Option<Owner>,
     /// The rights of a previous token in its grace, if it was read by one.
-    restricted_to: Option<Proofs>,
+    pub(crate) restricted_to: Option<Proofs>,
 }
 
 impl<T> SessionSnapshot<T> {
@@ -49,11 +80,6 @@ impl<T> SessionSnapshot<T> {
         }
     }
 
-    /// The session with the rights of a previous token, or with all of its own.
-    pub(crate) fn restricted_to(self, restricted_to: Option<Proofs>) -> Self {
-        Self { restricted_to, ..self }
-    }
-
     pub(crate) fn proved(&self) -> Proofs {
         self.restricted_to.unwrap_or(self.envelope().proved)
     }
@@ -68,10 +94,6 @@ impl<T> SessionSnapshot<T> {
         &self.content().envelope
     }
 
-    pub(crate) fn key(&self) -> &Key {
-        &self.key
-    }
-
     /// The entry, for an operation of the store.
     pub(crate) fn target(&self) -> Target<'_> {
         Target::new(&self.key).owner(self.filed_under())
@@ -80,10 +102,6 @@ impl<T> SessionSnapshot<T> {
     /// The owner that the store knows.
     pub(crate) fn filed_under(&self) -> Option<&Owner> {
         self.envelope().owner.as_ref().or(self.group.as_ref())
-    }
-
-    pub(crate) fn version(&self) -> Version {
-        self.version
     }
 
     /// The store's time at this time of the manager.
@@ -105,11 +123,6 @@ impl<T> SessionSnapshot<T> {
             Deadlines::new(idle, expiry.lifetime().map(after))
         });
         Self { record, version, deadlines, restricted_to: None, ..self }
-    }
-
-    /// The session after a use, with the deadlines that the store answered.
-    pub(crate) fn slid(self, deadlines: Deadlines) -> Self {
-        Self { deadlines, ..self }
     }
 
     /// The session after a use for which the store restarts the idle time as it is read.

@@ -5,8 +5,27 @@ use kvolt_cache::Timestamp;
 use crate::Level;
 use crate::level::Proofs;
 
-/// What a sensitive act asks for beyond a session: that one has proved who they
-/// are not long ago, or strongly enough, or both at once.
+/// The authentication that a sensitive action requires beyond a session: a recent one, a strong
+/// one, or both.
+///
+/// ```
+/// use std::time::Duration;
+/// use kvolt_cache::MemoryStore;
+/// use kvolt_session::{Level, Manager, StepUp};
+///
+/// # pollster::block_on(async {
+/// let manager = Manager::<String>::new(MemoryStore::new());
+/// let token = manager.create(String::from("Ada")).await?;
+/// let session = manager.get(&token).await?.expect("it was just created");
+///
+/// let recent = StepUp::within(Duration::from_secs(5 * 60));
+/// assert!(session.meets(&recent, manager.clock().now()));
+/// let strong = recent.and_level(Level::Two);
+/// assert!(!session.meets(&strong, manager.clock().now()), "a password is level 1");
+/// assert_eq!(strong, recent.and(StepUp::at_level(Level::Two)));
+/// assert_eq!((strong.level(), strong.max_age()), (Level::Two, recent.max_age()));
+/// # Ok::<(), kvolt_session::Error>(()) }).unwrap();
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StepUp {
     level: Level,
@@ -14,33 +33,33 @@ pub struct StepUp {
 }
 
 impl StepUp {
-    /// Authenticated at most this long ago.
+    /// Requires an authentication at most this long ago.
     pub const fn within(within: Duration) -> Self {
         Self { level: Level::One, within: Some(within) }
     }
 
-    /// Authenticated at this level or above, however long ago.
+    /// Requires an authentication at this level or above, at any time.
     pub const fn at_level(level: Level) -> Self {
         Self { level, within: None }
     }
 
-    /// The same, at this level or above.
+    /// Sets the lowest level that is accepted.
     #[must_use]
     pub const fn and_level(self, level: Level) -> Self {
         Self { level, ..self }
     }
 
-    /// The lowest level that will do.
+    /// The lowest level that is accepted.
     pub const fn level(&self) -> Level {
         self.level
     }
 
-    /// How long ago it may have been.
+    /// How old the authentication may be; `None` for any age.
     pub const fn max_age(&self) -> Option<Duration> {
         self.within
     }
 
-    /// Both at once: of each the stricter.
+    /// Combines two requirements: the stricter of each part.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         let within = match (self.within, other.within) {
@@ -66,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_up_is_met_up_to_its_age_and_at_its_level() {
+    fn step_up_is_met_by_age_and_level() {
         let mut proofs = Proofs::NONE;
         let fresh = StepUp::within(Duration::from_secs(300));
         assert!(!fresh.is_met(&proofs, at(0)), "nobody who has proved nothing");

@@ -1,15 +1,24 @@
-//! Tests that need a generator which is out of order, or a store with parts.
+//! Tests that need a broken random generator or an unusual store.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use kvolt_cache::{
-    AnyStore, Cursor, Deadlines, Entry, EntryList, EntryPage, Expiry, Freshness, InsertOutcome,
-    Key, MemoryStore, Namespace, NewEntry, Owner, RemoveOutcome, ReplaceOutcome, Store, Target,
-    Version,
+    AfterRead, AnyStore, Cursor, Deadlines, Entry, EntryList, EntryPage, EntryRef, Expiry,
+    Freshness, InsertOutcome, Key, MemoryStore, Namespace, NewEntry, Owner, RemoveOutcome,
+    ReplaceOutcome, Store, Target, Version,
 };
 use pollster::block_on;
 
-use crate::{Error, Manager, NewSession, Record, RotateOutcome, Token};
+use crate::random::Random;
+use crate::{Error, Manager, ManagerBuilder, NewSession, Record, RotateOutcome, Token};
+
+impl<T> ManagerBuilder<T> {
+    fn random(mut self, random: Random) -> Self {
+        self.policy.random = random;
+        self
+    }
+}
 
 fn data(manager: &Manager<&'static str>, token: &Token) -> Option<&'static str> {
     block_on(manager.get(token)).unwrap().map(|session| *session.data())
@@ -76,7 +85,11 @@ fn rotation_without_randomness_leaves_the_session_as_it_was() {
 }
 
 /// A store that keeps an owner's entries in one of 1,024 parts, as a cluster does.
-struct Parts(MemoryStore<Record<&'static str>>);
+struct Parts {
+    store: MemoryStore<Record<&'static str>>,
+    /// Whether an entry is removed while it is visited.
+    vanishes: Arc<AtomicBool>,
+}
 
 fn part(owner: &Owner) -> [u8; 2] {
     let [.., a, b] = *Key::of(owner.as_str()).as_bytes();
@@ -85,7 +98,7 @@ fn part(owner: &Owner) -> [u8; 2] {
 
 impl Store<Record<&'static str>> for Parts {
     fn namespace(&self) -> &Namespace {
-        self.0.namespace()
+        self.store.namespace()
     }
 
     fn place(&self, key: Key, owner: Option<&Owner>) -> Key {
@@ -103,11 +116,21 @@ impl Store<Record<&'static str>> for Parts {
         key: &Key,
         freshness: Freshness,
     ) -> kvolt_cache::Result<Option<Entry<Record<&'static str>>>> {
-        self.0.get(key, freshness).await
+        self.store.get(key, freshness).await
+    }
+
+    fn get_ready(
+        &self,
+        key: &Key,
+        freshness: Freshness,
+        visit: &mut dyn FnMut(EntryRef<'_, Record<&'static str>>) -> AfterRead,
+    ) -> Option<kvolt_cache::Result<bool>> {
+        let shown = self.store.get_ready(key, freshness, visit)?;
+        Some(shown.map(|shown| shown && !self.vanishes.load(Ordering::Relaxed)))
     }
 
     async fn touch(&self, at: Target<'_>) -> kvolt_cache::Result<Option<Deadlines>> {
-        self.0.touch(at).await
+        self.store.touch(at).await
     }
 
     async fn insert(
@@ -116,7 +139,7 @@ impl Store<Record<&'static str>> for Parts {
         entry: NewEntry<Record<&'static str>>,
     ) -> kvolt_cache::Result<InsertOutcome> {
         assert_eq!(self.place(key, entry.owner.as_ref()), key, "it is not where its owner is");
-        self.0.insert(key, entry).await
+        self.store.insert(key, entry).await
     }
 
     async fn replace(
@@ -126,7 +149,7 @@ impl Store<Record<&'static str>> for Parts {
         value: Record<&'static str>,
         expiry: Option<Expiry>,
     ) -> kvolt_cache::Result<ReplaceOutcome<Record<&'static str>>> {
-        self.0.replace(at, seen, value, expiry).await
+        self.store.replace(at, seen, value, expiry).await
     }
 
     async fn remove(
@@ -134,11 +157,11 @@ impl Store<Record<&'static str>> for Parts {
         at: Target<'_>,
         seen: Option<Version>,
     ) -> kvolt_cache::Result<RemoveOutcome> {
-        self.0.remove(at, seen).await
+        self.store.remove(at, seen).await
     }
 
     async fn list(&self, owner: &Owner) -> kvolt_cache::Result<EntryList<Record<&'static str>>> {
-        self.0.list(owner).await
+        self.store.list(owner).await
     }
 
     async fn remove_owner(
@@ -146,7 +169,7 @@ impl Store<Record<&'static str>> for Parts {
         owner: &Owner,
         keep: Option<&Key>,
     ) -> kvolt_cache::Result<Vec<Key>> {
-        self.0.remove_owner(owner, keep).await
+        self.store.remove_owner(owner, keep).await
     }
 
     async fn scan(
@@ -154,18 +177,19 @@ impl Store<Record<&'static str>> for Parts {
         after: Option<&Cursor>,
         max_entries: usize,
     ) -> kvolt_cache::Result<EntryPage<Record<&'static str>>> {
-        self.0.scan(after, max_entries).await
+        self.store.scan(after, max_entries).await
     }
 
     async fn clear(&self) -> kvolt_cache::Result<()> {
-        self.0.clear().await
+        self.store.clear().await
     }
 }
 
 #[test]
-fn sessions_of_an_owner_lie_in_the_owner_s_part() {
+fn owner_s_sessions_are_in_one_part() {
     let store = MemoryStore::new();
-    let builder = Manager::builder(AnyStore::new(Parts(store.clone())));
+    let builder =
+        Manager::builder(AnyStore::new(Parts { store: store.clone(), vanishes: Arc::default() }));
     let manager = builder.anonymous(crate::AnonymousSessions::new(1_000)).build().unwrap();
     let ada = || NewSession::new("ada").owner("ada");
     let first = block_on(manager.create(ada())).unwrap();
@@ -188,4 +212,20 @@ fn sessions_of_an_owner_lie_in_the_owner_s_part() {
     assert_eq!(data(&manager, &second), Some("ada"));
     assert_eq!(block_on(manager.revoke_owner(&Owner::new("ada").unwrap())).unwrap(), 3);
     assert_eq!(store.len(), 99 * 2);
+}
+
+#[test]
+fn entry_removed_while_visited_is_absent() {
+    let (store, vanishes) = (MemoryStore::new(), Arc::<AtomicBool>::default());
+    let parts = Parts { store, vanishes: Arc::clone(&vanishes) };
+    let manager = Manager::new(AnyStore::new(parts));
+    let token = block_on(manager.create(NewSession::new("ada").owner("ada"))).unwrap();
+    let session = block_on(manager.peek(&token)).unwrap().unwrap();
+    vanishes.store(true, Ordering::Relaxed);
+    assert_eq!(data(&manager, &token), None);
+    assert!(block_on(manager.find(token.id())).unwrap().is_none());
+    assert!(block_on(manager.peek_session(&session, Freshness::Bounded)).unwrap().is_none());
+    assert!(matches!(block_on(manager.rotate(&token)).unwrap(), RotateOutcome::Absent));
+    assert!(!block_on(manager.logout(&token)).unwrap());
+    assert!(!block_on(manager.revoke(token.id())).unwrap());
 }

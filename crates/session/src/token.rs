@@ -18,9 +18,25 @@ use crate::{Result, SessionId};
 /// mark (6 bytes), by which the session recognises any token that was ever issued for it. The
 /// length leaves no spare bits, so each token has exactly one spelling.
 ///
-/// Only a [`Manager`](crate::Manager) makes one. It has no `Display` and its
-/// `Debug` shows nothing; [`expose`](Self::expose) is the one way to the text.
-/// Its memory is wiped when it is dropped. The server keeps only a SHA-256 of it.
+/// Only a [`Manager`](crate::Manager) makes tokens. A token has no `Display`, and its `Debug` shows
+/// nothing: [`expose`](Self::expose) is the only way to the text. Its memory is wiped when it is
+/// dropped. The server keeps only a SHA-256 of it.
+///
+/// ```
+/// use kvolt_cache::MemoryStore;
+/// use kvolt_session::{Manager, Token};
+///
+/// # pollster::block_on(async {
+/// let manager = Manager::<String>::new(MemoryStore::new());
+/// let token = manager.create(String::from("Ada")).await?;
+///
+/// // To the client, and back with its next request:
+/// let presented = Token::parse(token.expose()).expect("it has the form of a token");
+/// assert_eq!(presented.id(), token.id());
+/// assert!(manager.get(&presented).await?.is_some());
+/// assert!(Token::parse("guessed").is_none());
+/// # Ok::<(), kvolt_session::Error>(()) }).unwrap();
+/// ```
 #[derive(Clone)]
 #[must_use = "a session whose token is not given to the client can't be used"]
 pub struct Token {
@@ -29,14 +45,14 @@ pub struct Token {
 }
 
 impl Token {
-    /// How many characters a token has.
+    /// The length of the text, in characters.
     pub const LEN: usize = 48;
 
     const BYTES: usize = SessionId::LEN + SECRET_LEN;
 
-    /// A token from a client. `None` if the text does not have exactly the form of one.
+    /// Parses a token from a client. `None` if the text does not have exactly the form of one.
     ///
-    /// The form says nothing about whether there is such a session.
+    /// The form does not show whether the session exists.
     pub fn parse(text: impl AsRef<[u8]>) -> Option<Self> {
         let text: [u8; Self::LEN] = text.as_ref().try_into().ok()?;
         let mut token = Self { bytes: [0; Self::BYTES], text };
@@ -47,20 +63,20 @@ impl Token {
         }
     }
 
-    /// The secret text, to be given to the client and to no one else.
+    /// The secret text, for the client only.
     pub fn expose(&self) -> &str {
         str::from_utf8(&self.text).unwrap_or_default()
     }
 
-    /// The public id of the session that the token names. It says nothing about whether there is
-    /// such a session, or whether the rest of the token is right.
+    /// The public id of the session that the token names, whether or not the session exists and the
+    /// token is valid.
     pub fn id(&self) -> SessionId {
         let mut id = [0; SessionId::LEN];
         id.copy_from_slice(&self.bytes[..SessionId::LEN]);
         SessionId::from_bytes(id)
     }
 
-    /// A new token of a session.
+    /// Makes a new token of a session.
     pub(crate) fn generate(
         id: SessionId,
         seed: &Seed,
@@ -77,7 +93,7 @@ impl Token {
         Ok(token)
     }
 
-    /// What the session's record keeps of the token. One block of SHA-256 (52 bytes of at most 55).
+    /// The digest that the session's record keeps. One block of SHA-256 (52 bytes of at most 55).
     pub(crate) fn digest(&self, namespace: &Namespace) -> SecretDigest {
         let (id, secret) = self.bytes.split_at(SessionId::LEN);
         let mut block = [0; Self::BYTES + 16];

@@ -1,4 +1,4 @@
-//! What administrators do: find, list, count and end sessions, whoever their owner is.
+//! Administration: find, list, count and end sessions of any owner.
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 mod support;
@@ -10,7 +10,7 @@ use kvolt_session::{NewSession, SessionId, TokenReuse};
 use support::{GRACE, IDLE, TICK, ada, bob, owner, world, world_with};
 
 #[tokio::test]
-async fn finding_a_session_by_its_id_is_no_use_of_it() {
+async fn find_does_not_count_as_use() {
     for at_once in [true, false] {
         let world = world_with(|builder| builder.rotation_grace(GRACE));
         world.faults.answers_at_once(at_once);
@@ -31,7 +31,7 @@ async fn finding_a_session_by_its_id_is_no_use_of_it() {
 }
 
 #[tokio::test]
-async fn finding_a_session_by_its_id_is_no_theft() {
+async fn find_reports_no_theft() {
     let reuse = TokenReuse::EndSession;
     let world = world_with(|builder| builder.rotation_grace(GRACE).token_reuse(reuse));
     let first = world.manager.create(ada()).await.unwrap();

@@ -12,13 +12,13 @@ use kvolt_session::{
     OwnerLimit, Record, Timeouts,
 };
 use kvolt_testkit::{Call, FaultyStore};
-use support::{GRACE, Heard, IDLE, LIFETIME, TICK, ada, bob, owner, world, world_with};
+use support::{GRACE, IDLE, LIFETIME, RecordingListener, TICK, ada, bob, owner, world, world_with};
 
 fn basket() -> String {
     String::from("basket")
 }
 
-/// Data of a shop: a name once somebody has signed in, and what is in the basket.
+/// Data of a shop: the name of a signed-in user, and the basket.
 fn carrying() -> AnonymousSessions<String> {
     AnonymousSessions::new(100)
         .max_size(20, String::len)
@@ -107,7 +107,7 @@ async fn group_of_visitors_has_at_most_64() {
 
 #[tokio::test]
 async fn oldest_of_a_full_group_ends_with_an_event() {
-    let heard = Heard::default();
+    let heard = RecordingListener::default();
     let world = world_with(|builder| {
         builder.anonymous(AnonymousSessions::new(1)).listener(heard.listener())
     });
@@ -230,7 +230,7 @@ async fn basket_that_changes_during_a_login_is_not_lost() {
 
 /// Another process changes the basket after the login has read it.
 #[tokio::test]
-async fn rule_is_called_again_with_a_basket_that_has_changed() {
+async fn carry_over_runs_again_on_a_changed_basket() {
     let world = Arc::new(world_with(|builder| builder.anonymous(carrying())));
     let other = Manager::builder(world.store.clone()).anonymous(carrying()).build().unwrap();
     let visitor = Arc::new(world.manager.create_anonymous(basket()).await.unwrap());

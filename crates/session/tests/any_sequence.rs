@@ -22,7 +22,7 @@ const LIFETIME: u64 = 1_800;
 /// How many previous tokens a session keeps.
 const MAX_PREVIOUS: usize = 16;
 
-/// What is done, by one of the tokens that were made so far.
+/// An action, by one of the tokens that were made so far.
 #[derive(Debug, Clone)]
 enum Act {
     Create(u8, Level),
@@ -92,7 +92,7 @@ enum Status {
 struct Made {
     number: usize,
     replaced: u64,
-    /// What had been proved when it was replaced.
+    /// The proofs when it was replaced.
     proofs: [Option<u64>; 3],
     is_accepted: bool,
 }
@@ -185,7 +185,7 @@ impl Model {
         self.tokens.push((to, session));
     }
 
-    /// What a request by a token that was stolen brings about.
+    /// The effect of a request by a stolen token.
     fn used(&mut self, token: usize, status: Status) {
         if status == Status::Reused && self.reuse == TokenReuse::EndSession {
             self.of(token).ended = true;
@@ -244,7 +244,7 @@ fn new(number: u8) -> NewSession<u64> {
 /// Where the sessions are.
 #[derive(Debug, Clone, Copy)]
 enum Place {
-    /// In memory, looked at in place.
+    /// In memory, read in place.
     Memory,
     /// In memory, read as from a remote store.
     Remote,
@@ -473,7 +473,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_sequence_of_calls_does_what_the_list_says(
+    fn any_sequence_of_calls_matches_the_model(
         acts in prop::collection::vec(act(), 1..120),
         grace in prop::sample::select(vec![0, 30, 300]),
         reuse in prop::sample::select(vec![TokenReuse::Ignore, TokenReuse::Report, TokenReuse::EndSession]),

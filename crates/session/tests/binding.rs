@@ -12,7 +12,7 @@ use kvolt_session::{
     RotateOutcome, TokenReuse,
 };
 use kvolt_testkit::Call;
-use support::{GRACE, Heard, TICK, World, ada, rotated, world_with};
+use support::{GRACE, RecordingListener, TICK, World, ada, rotated, world_with};
 
 /// The accounts of an application, each with the version of its credentials.
 #[derive(Clone)]
@@ -58,7 +58,7 @@ fn worlds(
 
 /// listmonk, nhost: sessions survive a password change.
 #[tokio::test]
-async fn session_from_before_a_change_is_refused_without_a_call() {
+async fn session_with_an_old_binding_is_refused() {
     for (world, accounts) in worlds(|builder| builder) {
         let token = world.manager.create(at(1)).await.unwrap();
         let bob = NewSession::new(String::from("bob")).owner("bob").bound_to(1);
@@ -91,7 +91,7 @@ async fn account_that_is_gone_has_no_sessions() {
 
 #[tokio::test]
 async fn refusal_says_that_the_credentials_were_changed() {
-    let heard = Heard::default();
+    let heard = RecordingListener::default();
     let accounts = Accounts::new();
     let world = world_with(|builder| accounts.bind(builder).listener(heard.listener()));
     let token = world.manager.create(at(1)).await.unwrap();
@@ -133,7 +133,7 @@ async fn login_that_a_change_has_overtaken_is_refused() {
 
 /// ASVS 7.4.3: after a factor changes, the others end and the current one goes on under a new token.
 #[tokio::test]
-async fn change_of_credentials_ends_the_others_and_renews_this_one() {
+async fn credentials_change_ends_the_other_sessions() {
     for (world, accounts) in worlds(|builder| builder.rotation_grace(GRACE)) {
         let others = [
             world.manager.create(at(1)).await.unwrap(),
@@ -182,8 +182,8 @@ async fn change_of_credentials_leaves_no_token_in_its_grace() {
 }
 
 #[tokio::test]
-async fn request_under_way_at_a_change_of_credentials_is_no_theft() {
-    let heard = Heard::default();
+async fn request_during_a_credentials_change_is_no_theft() {
+    let heard = RecordingListener::default();
     let world = world_with(|builder| {
         let builder = builder.rotation_grace(GRACE).token_reuse(TokenReuse::EndSession);
         builder.listener(heard.listener())
@@ -202,7 +202,7 @@ async fn request_under_way_at_a_change_of_credentials_is_no_theft() {
 
 #[tokio::test]
 async fn change_of_credentials_needs_no_bindings() {
-    let heard = Heard::default();
+    let heard = RecordingListener::default();
     let world = world_with(|builder| builder.listener(heard.listener()));
     let other = world.manager.create(ada()).await.unwrap();
     let token = world.manager.create(ada()).await.unwrap();
@@ -233,7 +233,7 @@ async fn change_of_credentials_fails_closed() {
 
 /// Neither can be done: it is called again.
 #[tokio::test]
-async fn change_of_credentials_in_an_outage_can_be_called_again() {
+async fn failed_credentials_change_can_be_repeated() {
     for (world, accounts) in worlds(|builder| builder) {
         let other = world.manager.create(at(1)).await.unwrap();
         let token = world.manager.create(at(1)).await.unwrap();
@@ -254,7 +254,7 @@ async fn change_of_credentials_in_an_outage_can_be_called_again() {
 /// A thief rotates the session after its owner's request was let in, and before the owner's new
 /// token is made. Without a grace, the owner's token is then no longer accepted.
 #[tokio::test]
-async fn change_of_credentials_ends_a_session_that_a_thief_has_rotated() {
+async fn credentials_change_ends_a_stolen_session() {
     for grace in [Duration::ZERO, GRACE] {
         let world = Arc::new(world_with(|builder| builder.rotation_grace(grace)));
         let builder = Manager::builder(world.store.clone()).clock(world.time.clock());
@@ -281,7 +281,7 @@ async fn change_of_credentials_ends_a_session_that_a_thief_has_rotated() {
 
 /// A session that was made before the setting, or without an account, is not let in.
 #[tokio::test]
-async fn session_without_a_binding_is_refused_where_sessions_are_bound() {
+async fn unbound_session_is_refused() {
     for (world, accounts) in worlds(|builder| builder) {
         let builder = Manager::builder(world.store.clone()).clock(world.time.clock());
         let unbound = builder.build().unwrap().create(ada()).await.unwrap();

@@ -1,4 +1,4 @@
-//! What each call costs a remote store, in commands.
+//! The cost of each call to a remote store, in commands.
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 mod support;
@@ -42,7 +42,7 @@ async fn each_call_costs_the_fewest_commands() {
     assert_eq!(world.cost(manager.get(&token)).await.1, 1, "where no slide is due");
     let session = manager.peek(&token).await.unwrap().unwrap();
 
-    // What has just been read is not read again.
+    // A session that was just read is not read again.
     let change = manager.update((&token, session.clone()), |name| name.push('!'));
     let (session, cost) = world.cost(change).await;
     assert_eq!(cost, 1);

@@ -102,7 +102,7 @@ async fn messages_are_taken_once_in_order() {
 }
 
 #[tokio::test]
-async fn messages_of_one_user_are_not_shown_to_the_next() {
+async fn login_drops_the_messages_of_another_user() {
     let world = world();
     let token = world.manager.create(ada()).await.unwrap();
     assert!(world.manager.flash(&token, Flash::new("info", "your balance")).await.unwrap());

@@ -1,4 +1,4 @@
-//! What the log says.
+//! The log.
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 mod support;

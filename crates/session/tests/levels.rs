@@ -36,7 +36,7 @@ async fn proof_gives_a_new_token_and_restarts_both_timeouts() {
 
 /// NIST SP 800-63B-4: a session's level never exceeds the event's, and rises only by re-authentication.
 #[tokio::test]
-async fn level_rises_to_what_was_proved_and_never_falls() {
+async fn level_never_falls() {
     let world = world();
     let mut token = world.manager.create(ada()).await.unwrap();
     let mut moments = vec![world.time.clock().now()];
@@ -62,7 +62,7 @@ async fn level_rises_to_what_was_proved_and_never_falls() {
     assert_eq!(strong.authenticated_at(Level::One), Some(strong.created()));
 }
 
-/// What rotating and updating never do.
+/// Rotations and updates never prove an identity.
 #[tokio::test]
 async fn only_a_proof_raises_a_level() {
     let world = world();
@@ -116,12 +116,12 @@ async fn anonymous_session_has_no_level() {
 }
 
 #[tokio::test]
-async fn proof_by_a_token_in_its_grace_gets_the_session() {
+async fn proof_in_grace_gets_the_session() {
     for at_once in [true, false] {
         let world = world_with(|builder| builder.rotation_grace(GRACE));
         world.faults.answers_at_once(at_once);
         let old = world.manager.create(ada()).await.unwrap();
-        // Whoever has got this one may be a thief, who was faster.
+        // The client with this one may be a thief that was faster.
         let given = world.rotate(&old).await;
         world.time.advance(GRACE - TICK);
         let token = rotated(world.manager.reauthenticate(&old, Level::Two).await.unwrap());
@@ -150,7 +150,7 @@ async fn proof_by_a_token_in_its_grace_gets_the_session() {
 /// The rights that a token had are kept as they were: also those of the usual case, the password
 /// once more at the level that was there.
 #[tokio::test]
-async fn token_in_its_grace_has_the_rights_it_had() {
+async fn token_in_grace_keeps_its_rights() {
     for at_once in [true, false] {
         let world = world_with(|builder| builder.rotation_grace(GRACE * 3));
         world.faults.answers_at_once(at_once);
@@ -170,7 +170,7 @@ async fn token_in_its_grace_has_the_rights_it_had() {
             assert!(!session.is_anonymous());
             assert!(session.meets(&StepUp::at_level(Level::One), now));
             assert_eq!(session.meets(&StepUp::within(TICK), now), number == 2);
-            // What it changes does not change that.
+            // Its change does not affect that.
             let updated = world.manager.update(token, |name| name.push('!')).await.unwrap();
             assert_eq!(updated.unwrap().authenticated(), Some(moments[number]));
         }
@@ -225,9 +225,9 @@ async fn proofs_and_updates_at_once_all_take_effect() {
     }
 }
 
-/// What is said to have been done was done: without a grace, the slower of two finds no session.
+/// A reported success has happened: without a grace, the slower of two finds no session.
 #[tokio::test]
-async fn slower_of_two_proofs_without_a_grace_is_absent() {
+async fn second_proof_without_grace_is_absent() {
     let world = Arc::new(world());
     let elsewhere =
         Manager::builder(world.store.clone()).clock(world.time.clock()).build().unwrap();

@@ -139,7 +139,7 @@ async fn rotation_keeps_everything_but_the_token() {
 }
 
 #[tokio::test]
-async fn old_token_in_its_grace_never_outlives_the_session() {
+async fn grace_never_outlives_the_session() {
     let grace = Duration::from_secs(10);
     let world = world_with(|builder| builder.rotation_grace(grace));
     let token = world.manager.create(ada()).await.unwrap();
@@ -289,9 +289,9 @@ async fn defaults_are_as_documented() {
     assert_eq!(session.ends_at().since(time.clock().now()), Duration::from_secs(12 * 3_600));
 }
 
-/// What a caller has read may be old, or ended, by the time it is used.
+/// A session that a caller has read may be old, or ended, when it is used.
 #[tokio::test]
-async fn login_from_an_old_read_ends_the_session_as_it_is() {
+async fn login_by_an_old_read_ends_the_session() {
     let world = world();
     for is_ended in [false, true] {
         let old = world.manager.create(ada()).await.unwrap();

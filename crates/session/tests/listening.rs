@@ -1,4 +1,4 @@
-//! What listeners are told, and what they can not do.
+//! Listeners: the events they receive, and that they delay no request.
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 mod support;
@@ -13,7 +13,7 @@ use kvolt_session::{
     AnonymousSessions, Binding, EndReason, Event, EventKind, EventListener, Level, Manager,
     OwnerLimit, Record, RefusalReason, Token, TokenReuse,
 };
-use support::{GRACE, Heard, IDLE, ada, owner, rotated, world_with};
+use support::{GRACE, IDLE, RecordingListener, ada, owner, rotated, world_with};
 
 fn ended(reason: EndReason) -> EventKind {
     EventKind::Ended { reason }
@@ -26,8 +26,8 @@ fn refused(reason: RefusalReason) -> EventKind {
 const CREATED: EventKind = EventKind::Created { anonymous: false };
 
 #[tokio::test]
-async fn each_event_has_its_reason_and_comes_in_order() {
-    let heard = Heard::default();
+async fn events_arrive_in_order_with_reasons() {
+    let heard = RecordingListener::default();
     let limit = OwnerLimit::remove_oldest(3);
     let world = world_with(|builder| {
         let builder = builder.anonymous(AnonymousSessions::new(10)).owner_limit(limit);
@@ -99,7 +99,7 @@ async fn each_event_has_its_reason_and_comes_in_order() {
 #[tokio::test]
 async fn each_refusal_is_reported_once_with_its_reason() {
     for at_once in [true, false] {
-        let heard = Heard::default();
+        let heard = RecordingListener::default();
         let version = Arc::new(AtomicUsize::new(1));
         let limit = OwnerLimit::refuse(1);
         let world = world_with(|builder| {
@@ -156,7 +156,7 @@ async fn undecodable_session_is_ended_with_an_event() {
     use kvolt_cache::{Encoded, Store};
     use kvolt_session::{RecordJson, Undecodable};
 
-    let heard = Heard::default();
+    let heard = RecordingListener::default();
     let store = MemoryStore::<Vec<u8>>::new();
     let numbers = Manager::builder(Encoded::new(store.clone(), RecordJson::<u32>::new()));
     let token = numbers.build().unwrap().create(7).await.unwrap();
@@ -172,7 +172,7 @@ async fn undecodable_session_is_ended_with_an_event() {
 
 #[tokio::test]
 async fn expired_session_is_reported_when_it_is_reclaimed() {
-    let heard = Heard::default();
+    let heard = RecordingListener::default();
     let time = ManualClock::new();
     let builder = MemoryStore::<Record<String>>::builder().clock(time.clock());
     let store = builder.cleaning(Cleaning::Manual).build();
@@ -191,7 +191,7 @@ async fn expired_session_is_reported_when_it_is_reclaimed() {
 
 #[tokio::test]
 async fn no_event_has_a_token_or_data() {
-    let heard = Heard::default();
+    let heard = RecordingListener::default();
     let world = world_with(|builder| builder.rotation_grace(GRACE).listener(heard.listener()));
     let private = || kvolt_session::NewSession::new(String::from("private")).owner("ada");
     let mut tokens = vec![world.manager.create(private()).await.unwrap()];
@@ -216,7 +216,7 @@ async fn no_event_has_a_token_or_data() {
 
 #[tokio::test]
 async fn panicking_listener_gets_the_next_event() {
-    let (heard, other) = (Heard::default(), Heard::default());
+    let (heard, other) = (RecordingListener::default(), RecordingListener::default());
     let listener = heard.listener();
     let world = world_with(|builder| {
         let builder = builder.listener(move |event: &Event| {
@@ -237,11 +237,11 @@ async fn panicking_listener_gets_the_next_event() {
 }
 
 #[tokio::test]
-async fn hanging_listener_delays_no_one_and_its_misses_are_counted() {
+async fn hanging_listener_delays_no_request() {
     let (let_go, gate) = mpsc::channel::<()>();
     let gate = Mutex::new(gate);
     let told = Arc::new(AtomicUsize::new(0));
-    let heard = Heard::default();
+    let heard = RecordingListener::default();
     let counted = Arc::clone(&told);
     let world = world_with(|builder| {
         let builder = builder.listener(move |_: &Event| {
@@ -275,7 +275,7 @@ async fn hanging_listener_delays_no_one_and_its_misses_are_counted() {
 }
 
 /// Waits for the sender to be dropped before it takes its first event, and keeps what it gets.
-fn gated(heard: &Heard) -> (mpsc::Sender<()>, impl EventListener) {
+fn gated(heard: &RecordingListener) -> (mpsc::Sender<()>, impl EventListener) {
     let (let_go, gate) = mpsc::channel::<()>();
     let (gate, listener) = (Mutex::new(gate), heard.listener());
     (let_go, move |event: &Event| {
@@ -284,7 +284,7 @@ fn gated(heard: &Heard) -> (mpsc::Sender<()>, impl EventListener) {
     })
 }
 
-/// What a client without an account can do as often as it likes. Ten thousand requests are more
+/// A client without an account can repeat these as often as it likes. Ten thousand requests are more
 /// than fit into a queue.
 async fn flood(world: &support::World, at: usize) {
     let manager = &world.manager;
@@ -303,8 +303,8 @@ async fn flood(world: &support::World, at: usize) {
 
 /// An audit that writes to a database is slower than a client that sends junk to hide what it does.
 #[tokio::test]
-async fn client_without_an_account_keeps_no_event_out_of_the_audit() {
-    let heard = Heard::default();
+async fn open_events_push_no_other_event_out() {
+    let heard = RecordingListener::default();
     let (let_go, listener) = gated(&heard);
     let world = world_with(|builder| {
         // Full from the start, so each visitor also ends another.

@@ -20,18 +20,18 @@ use kvolt_testkit::{Call, FaultyStore, PushingStore};
 use support::{GRACE, IDLE, Log, TICK, ada, bob, owner, rotated};
 use tokio::time::timeout;
 
-/// So long that nobody lives to see a look that nothing has caused.
+/// So long that no check happens without a cause.
 const NEVER: Duration = Duration::from_secs(100 * 24 * 60 * 60);
 
 /// Of a clock that stands still but for what waits for it: long before any timeout.
 const SOON: Duration = Duration::from_secs(60);
 
-/// Longer than any machine takes for what is told at once.
+/// Longer than any machine takes for an immediate notification.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 type Memory = MemoryStore<Record<String>>;
 
-/// A store that tells nothing and has to be waited for, as one elsewhere.
+/// A store that pushes nothing and must be awaited, like a remote one.
 fn elsewhere(store: &Memory) -> PushingStore<Memory> {
     PushingStore::new(store.clone(), ManualClock::new().clock()).0
 }
@@ -50,7 +50,7 @@ async fn next(live: &mut LiveSession<String>) -> Option<String> {
     changed.map(|session| session.data().clone())
 }
 
-/// Whether nothing is told as long as nothing more happens.
+/// Whether nothing is reported while nothing more happens.
 async fn is_quiet(live: &mut LiveSession<String>) -> bool {
     let mut changed = pin!(live.changed());
     for _ in 0..100 {
@@ -63,7 +63,7 @@ async fn is_quiet(live: &mut LiveSession<String>) -> bool {
 }
 
 #[tokio::test]
-async fn connection_ends_at_once_with_a_session_that_ends_here() {
+async fn local_end_ends_a_connection_at_once() {
     for is_elsewhere in [false, true] {
         let time = ManualClock::new();
         let store = Memory::builder().clock(time.clock()).build();
@@ -116,9 +116,9 @@ async fn connection_ends_at_once_with_a_session_that_ends_here() {
     }
 }
 
-/// Another server, as far as this one can tell: nothing of it is shared but the store.
+/// Another server: only the store is shared.
 #[tokio::test(start_paused = true)]
-async fn connection_ends_within_the_interval_with_a_session_that_ends_elsewhere() {
+async fn remote_end_ends_a_connection_within_the_interval() {
     let store = Memory::new();
     let interval = Duration::from_secs(5);
     let builder = Manager::builder(elsewhere(&store)).live_interval(interval);
@@ -139,7 +139,7 @@ async fn connection_ends_within_the_interval_with_a_session_that_ends_elsewhere(
 
 /// As in a `select!` whose other side is never quiet for long.
 #[tokio::test(start_paused = true)]
-async fn waits_that_are_given_up_still_see_the_end_in_time() {
+async fn cancelled_waits_see_the_end_in_time() {
     let store = Memory::new();
     let interval = Duration::from_secs(5);
     let builder = Manager::builder(elsewhere(&store)).live_interval(interval);
@@ -213,7 +213,7 @@ async fn connection_follows_the_session_over_rotations() {
                 assert_eq!(next(&mut live).await.as_deref(), Some("ada"));
                 assert_eq!(live.session().id(), token.id());
             }
-            // Several in a row, before it looks.
+            // Several in a row, before it checks.
             for by in [&there, &manager, &there, &there] {
                 token = rotated(by.rotate(&token).await.unwrap());
                 let _ = by.update(&token, |name| name.push('!')).await.unwrap();
@@ -254,7 +254,7 @@ async fn change_is_reported_once_and_use_is_none() {
     }
 }
 
-/// What was changed between the request and the first wait.
+/// A change between the request and the first wait.
 #[tokio::test]
 async fn change_before_the_first_wait_is_seen() {
     for at_once in [true, false] {
@@ -273,7 +273,7 @@ async fn change_before_the_first_wait_is_seen() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn connection_ends_with_the_timeouts_and_keeps_nothing_alive() {
+async fn timeouts_end_a_connection() {
     for is_elsewhere in [false, true] {
         let time = ManualClock::new();
         let store = MemoryStore::builder().clock(time.clock()).build();
@@ -315,9 +315,9 @@ async fn connection_ends_at_its_time_without_a_notification() {
     }
 }
 
-/// Nothing is changed in the store then, and nobody is told.
+/// The store has no change then, and notifies no connection.
 #[tokio::test(start_paused = true)]
-async fn connection_ends_within_the_interval_with_a_changed_binding() {
+async fn changed_binding_ends_a_connection_within_the_interval() {
     let version = Arc::new(AtomicU64::new(1));
     let current = Arc::clone(&version);
     let interval = Duration::from_secs(2);
@@ -353,7 +353,7 @@ async fn connection_ends_with_a_change_of_credentials() {
     }
 }
 
-/// What is proved after a token was stolen is not for the stream that was opened with it.
+/// A proof after a token was stolen is not for the stream that was opened with it.
 #[tokio::test]
 async fn connection_has_the_rights_it_began_with() {
     let builder = Manager::builder(Memory::new()).rotation_grace(GRACE).live_interval(NEVER);
@@ -396,7 +396,7 @@ async fn store_that_is_down_is_no_end() {
 /// Ten thousand open connections must not be as many lines in the log, and as many questions to a
 /// store that tries to come back.
 #[tokio::test(start_paused = true)]
-async fn connections_wait_longer_and_longer_for_a_store_that_is_down() {
+async fn connections_back_off_while_the_store_is_down() {
     let interval = Duration::from_secs(1);
     let (store, faults) = FaultyStore::new(Memory::new());
     faults.answers_at_once(false);
@@ -450,9 +450,9 @@ async fn connections_spread_their_checks_after_lost_pushes() {
     assert!(asked.iter().sum::<usize>() >= 100, "and within the interval: {asked:?}");
 }
 
-/// The change was told, and then could not be looked at: it is not told again.
+/// The change was notified, and then could not be read: it is not notified again.
 #[tokio::test(start_paused = true)]
-async fn change_during_an_outage_is_checked_until_it_is_known() {
+async fn change_during_an_outage_is_not_missed() {
     let (store, faults) = FaultyStore::new(Memory::new());
     faults.answers_at_once(false);
     let manager = Manager::builder(store).live_interval(NEVER).build().unwrap();
@@ -564,7 +564,7 @@ async fn many_connections_end_together_and_leave_nothing() {
 
 /// Signed out by a request that began before the token was changed.
 #[tokio::test(start_paused = true)]
-async fn connection_ends_with_a_session_read_before_a_rotation() {
+async fn logout_by_an_older_read_ends_a_connection() {
     let store = Memory::new();
     let interval = Duration::from_secs(1);
     let manager = Manager::builder(elsewhere(&store)).live_interval(interval).build().unwrap();

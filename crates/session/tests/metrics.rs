@@ -1,4 +1,4 @@
-//! What is counted, by the `metrics` facade.
+//! The metrics, by the `metrics` facade.
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 #![cfg(feature = "metrics")]
 
@@ -12,7 +12,7 @@ use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use pollster::block_on;
 use support::{GRACE, World, ada, owner, rotated, world_with};
 
-/// What was recorded: of each name and its labels, the value, or how many there were.
+/// The recorded values by name and labels; for a histogram, the number of values.
 fn recorded(run: impl FnOnce()) -> BTreeMap<String, f64> {
     let recorder = DebuggingRecorder::new();
     metrics::with_local_recorder(&recorder, run);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use kvolt_cache::{ManualClock, MemoryStore, NearCache};
 use kvolt_session::{Access, EventKind, Level, Manager, Record, RotateOutcome, Token, TokenReuse};
 use kvolt_testkit::{Call, Faults, FaultyStore, Pushes, PushingStore};
-use support::{Forgery, GRACE, Heard, TICK, ada, forged, rotated};
+use support::{Forgery, GRACE, RecordingListener, TICK, ada, forged, rotated};
 
 const BOUND: Duration = Duration::from_secs(1);
 const IDLE: Duration = Duration::from_secs(100);
@@ -18,7 +18,7 @@ struct Servers {
     time: ManualClock,
     pushes: Pushes,
     faults: Faults,
-    heard: Heard,
+    heard: RecordingListener,
     here: Manager<String>,
     there: Manager<String>,
 }
@@ -31,7 +31,7 @@ impl Servers {
         faults.answers_at_once(false);
         let (remote, pushes) = PushingStore::new(counted, time.clock());
         let near = NearCache::builder(remote.clone()).bound(BOUND).clock(time.clock());
-        let heard = Heard::default();
+        let heard = RecordingListener::default();
         let reuse = if grace.is_zero() { TokenReuse::Report } else { TokenReuse::EndSession };
         let here = Manager::builder(near.build().unwrap()).listener(heard.listener());
         let [here, there] = [here, Manager::builder(remote)].map(|builder| {
@@ -51,7 +51,7 @@ impl Servers {
         token
     }
 
-    /// What came of a call, and how many questions it was to the store.
+    /// The result of a call, and how many commands it cost the store.
     async fn asked<T>(&self, call: impl Future<Output = kvolt_session::Result<T>>) -> (T, usize) {
         let before = self.faults.count(Call::Get);
         let answer = call.await.unwrap();
@@ -62,7 +62,7 @@ impl Servers {
 /// The token is of a rotation by another server, and the copy from before it: by the copy alone,
 /// it was issued for the session and is not its own, as a stolen one.
 #[tokio::test]
-async fn token_that_a_copy_does_not_know_is_asked_of_the_store_once() {
+async fn token_unknown_to_a_copy_asks_the_store_once() {
     for grace in [Duration::ZERO, GRACE] {
         let servers = Servers::new(grace).await;
         let old = servers.copied().await;
@@ -128,7 +128,7 @@ async fn wrong_secret_costs_one_question_and_no_copy() {
     assert_eq!(servers.faults.count(Call::Replace) + servers.faults.count(Call::Remove), 0);
 }
 
-/// The store says when a use should be told to it. A session that has ended there is refused, and
+/// The store says when a use must be recorded. A session that has ended there is refused, and
 /// one that the store can't prolong is let in.
 #[tokio::test]
 async fn due_slide_is_one_command_and_decides() {

@@ -1,4 +1,4 @@
-//! Tokens that are changed, and what the old ones are good for.
+//! Rotation, and the rights of previous tokens.
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 mod support;
@@ -11,7 +11,7 @@ use kvolt_session::{
     Token, TokenReuse,
 };
 use kvolt_testkit::{Call, FaultyStore};
-use support::{GRACE, Heard, IDLE, TICK, World, ada, bob, rotated, world_with};
+use support::{GRACE, IDLE, RecordingListener, TICK, World, ada, bob, rotated, world_with};
 
 const EVERY: Duration = Duration::from_secs(120);
 
@@ -158,7 +158,7 @@ async fn token_in_its_grace_keeps_nothing_alive() {
 #[tokio::test]
 async fn use_is_a_theft_after_twice_the_grace() {
     for at_once in [true, false] {
-        let heard = Heard::default();
+        let heard = RecordingListener::default();
         let world = world_with(|builder| builder.rotation_grace(GRACE).listener(heard.listener()));
         world.faults.answers_at_once(at_once);
         let old = world.manager.create(ada()).await.unwrap();
@@ -195,7 +195,7 @@ async fn use_is_a_theft_after_twice_the_grace() {
 #[tokio::test]
 async fn reuse_ends_the_session_where_that_is_set() {
     for at_once in [true, false] {
-        let heard = Heard::default();
+        let heard = RecordingListener::default();
         let world = world_with(|builder| {
             let builder = builder.rotation_grace(GRACE).token_reuse(TokenReuse::EndSession);
             builder.listener(heard.listener())
@@ -218,8 +218,8 @@ async fn reuse_ends_the_session_where_that_is_set() {
 }
 
 #[tokio::test]
-async fn reuse_is_like_an_unknown_token_where_that_is_set() {
-    let heard = Heard::default();
+async fn ignored_reuse_is_an_unknown_token() {
+    let heard = RecordingListener::default();
     let world = world_with(|builder| {
         let builder = builder.rotation_grace(GRACE).token_reuse(TokenReuse::Ignore);
         builder.listener(heard.listener())
@@ -237,8 +237,8 @@ async fn reuse_is_like_an_unknown_token_where_that_is_set() {
 
 /// A thief who waits is noticed all the same, by any token that the session ever had.
 #[tokio::test]
-async fn reuse_of_any_earlier_token_is_noticed_however_late() {
-    let heard = Heard::default();
+async fn late_reuse_of_any_token_is_noticed() {
+    let heard = RecordingListener::default();
     let world = world_with(|builder| builder.rotation_grace(GRACE).listener(heard.listener()));
     let mut tokens = vec![world.manager.create(ada()).await.unwrap()];
     for _ in 0..40 {
@@ -418,7 +418,7 @@ async fn rotation_that_fails_leaves_a_token_that_works() {
 
 /// The store did what it was asked, and the answer was lost: it is asked again how the session is.
 #[tokio::test]
-async fn rotation_whose_answer_is_lost_is_settled_by_a_read() {
+async fn lost_rotation_answer_is_settled_by_a_read() {
     for world in both(|builder| builder) {
         let old = world.manager.create(ada()).await.unwrap();
         world.faults.only(&[Call::Replace]);
@@ -439,7 +439,7 @@ async fn rotation_whose_answer_is_lost_is_settled_by_a_read() {
 }
 
 #[tokio::test]
-async fn rotation_in_an_outage_leaves_the_old_token_its_grace() {
+async fn failed_rotation_leaves_the_old_token() {
     for world in both(|builder| builder.rotation_grace(GRACE)) {
         let token = world.manager.create(ada()).await.unwrap();
         let session = world.manager.peek(&token).await.unwrap().unwrap();

@@ -1,4 +1,4 @@
-//! What a manager is told at its start.
+//! The settings of a manager.
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 mod support;
@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use kvolt_cache::MemoryStore;
 use kvolt_session::{
-    AnonymousSessions, DEFAULT_LIVE_INTERVAL, Level, Manager, NewSession, OwnerLimit, Record,
-    StepUp, Timeouts, TokenReuse,
+    AnonymousSessions, Level, Manager, NewSession, OwnerLimit, Record, StepUp, Timeouts, TokenReuse,
 };
 use support::{GRACE, IDLE, LIFETIME, TICK, ada, bob, world, world_with};
 
@@ -102,7 +101,7 @@ async fn session_ends_as_its_preset_says() {
 }
 
 #[test]
-fn setting_that_can_not_work_is_refused_by_name() {
+fn contradicting_settings_are_refused_by_name() {
     let builder = || Manager::builder(MemoryStore::<Record<String>>::new());
     let short = Timeouts::new(Duration::from_secs(5), MONTH.lifetime);
     let backwards = Timeouts::new(MONTH.lifetime, MONTH.idle);
@@ -152,7 +151,6 @@ fn setting_that_can_not_work_is_refused_by_name() {
     assert!(builder().owner_limit(OwnerLimit::refuse(OwnerLimit::MAX)).build().is_ok());
     assert!(builder().rotate_every(GRACE).rotation_grace(GRACE).build().is_ok());
     assert!(builder().rotation_grace(Timeouts::DEFAULT.idle).build().is_ok());
-    assert_eq!(DEFAULT_LIVE_INTERVAL, Duration::from_secs(1));
 }
 
 /// The idiom for "never".
@@ -194,7 +192,7 @@ async fn longest_durations_never_end_and_never_panic() {
 }
 
 #[tokio::test]
-async fn owner_that_is_none_is_an_error_that_says_why() {
+async fn invalid_owner_is_an_error_with_its_reason() {
     let world = world_with(|builder| builder.owned_by(|name: &String| name.clone()));
     for name in ["x".repeat(256), String::from("a\0b"), String::from("\u{1}anonymous 0")] {
         for new in [

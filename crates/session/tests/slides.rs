@@ -59,7 +59,7 @@ async fn session_that_ends_before_its_slide_is_refused() {
 
 /// A store that is full, or read-only, must not sign everyone out within one idle time.
 #[tokio::test]
-async fn store_that_can_not_slide_lets_requests_in_and_is_logged_once() {
+async fn failed_slide_lets_requests_in_and_is_logged() {
     let world = remote();
     let token = world.manager.create(ada()).await.unwrap();
     let before = world.manager.peek(&token).await.unwrap().unwrap();

@@ -30,7 +30,7 @@ use values::{Check, Outcome};
 const IDLE: Duration = Duration::from_secs(60);
 const GRACE: Duration = Duration::from_secs(10);
 
-/// What is written down for others.
+/// The documented example.
 const FORMATS: &str = include_str!("../../../docs/formats.md");
 
 type Bytes = MemoryStore<Vec<u8>>;
@@ -139,7 +139,7 @@ fn rotated(rotated: RotateOutcome) -> Token {
     }
 }
 
-/// What the record keeps of a token, as it is documented.
+/// The documented digest of a token.
 fn digest(token: &Token) -> String {
     let bytes = URL_SAFE_NO_PAD.decode(token.expose()).unwrap();
     let namespace = Sha256::digest(b"kvolt namespace 1\0memory");
@@ -230,7 +230,7 @@ fn documented_session_is_read_by_the_documented_token() {
 }
 
 #[test]
-fn everything_a_session_may_have_is_written_as_documented_and_read_back() {
+fn full_record_is_written_as_documented() {
     let time = ManualClock::new();
     let store = Bytes::builder().clock(time.clock()).build();
     let builder = Manager::builder(coded(&store, RecordJson::<Old>::new()));
@@ -297,7 +297,7 @@ fn end_of_the_quiet_time_is_kept() {
     assert!(lines(&store, &token).0.contains("\"quiet_until\":1767225620000,\"flashes\""));
 }
 
-/// What becomes of a session whose envelope can't be read, which must be nothing.
+/// Checks that a session whose envelope can't be read stays as it is.
 #[track_caller]
 fn check_unreadable_envelope(store: &Bytes, token: &Token, what: &str) {
     let before = entry(store, token).unwrap();
@@ -450,7 +450,7 @@ fn unknown_fields_are_passed_over() {
     assert!(block_on(manager(&store, RecordJson::<Old>::new()).get(&token)).unwrap().is_some());
 }
 
-/// What a newer version may write gives no rights here.
+/// A level that a newer version writes gives no rights here.
 #[test]
 fn unknown_level_counts_for_nothing() {
     let (store, token) = stored();
@@ -462,7 +462,7 @@ fn unknown_level_counts_for_nothing() {
 }
 
 #[test]
-fn fields_added_with_a_default_removed_or_reordered_sign_no_one_out() {
+fn changed_fields_sign_no_user_out() {
     let (store, token) = stored();
     let manager = manager(&store, RecordJson::<New>::new());
     let session = block_on(manager.get(&token)).unwrap().unwrap();
@@ -472,7 +472,7 @@ fn fields_added_with_a_default_removed_or_reordered_sign_no_one_out() {
 }
 
 #[test]
-fn unreadable_data_is_an_error_that_names_the_session() {
+fn unreadable_data_error_names_the_session() {
     let (store, token) = stored();
     let before = entry(&store, &token).unwrap();
     let manager = manager(&store, RecordJson::<Changed>::new());
@@ -539,7 +539,7 @@ fn rotation_writes_unreadable_data_back_unchanged() {
 
 /// A program that knows fewer fields drops none until it changes the data.
 #[test]
-fn change_of_the_envelope_keeps_fields_of_the_data_that_are_not_known() {
+fn envelope_change_keeps_unknown_data_fields() {
     let (store, token) = stored();
     let (envelope, _) = lines(&store, &token);
     let data = "{ \"colour\":\"red\", \"name\":\"Ada\",\"visits\":3, \"more\":[1.50] }\n";
@@ -561,7 +561,7 @@ fn change_of_the_envelope_keeps_fields_of_the_data_that_are_not_known() {
 }
 
 #[test]
-fn unreadable_data_is_ended_where_the_application_says_so() {
+fn unreadable_session_is_ended_by_policy() {
     let (store, token) = stored();
     let builder = Manager::builder(coded(&store, RecordJson::<Changed>::new()));
     let manager = builder.undecodable(Undecodable::End).build().unwrap();
@@ -594,7 +594,7 @@ fn unreadable_data_is_migrated_where_the_application_can() {
 }
 
 #[test]
-fn unreadable_fields_are_dropped_where_the_application_says_so() {
+fn drop_unreadable_keeps_the_other_fields() {
     let (store, token) = stored();
     let manager = manager(&store, RecordJson::<Changed>::new().drop_unreadable());
     let session = block_on(manager.get(&token)).unwrap().unwrap();
@@ -641,7 +641,7 @@ impl Check for InSessions {
 }
 
 #[test]
-fn each_value_is_read_back_equal_or_refused_when_written() {
+fn value_is_read_back_equal_or_refused() {
     values::check_all(&InSessions);
 }
 
@@ -653,7 +653,7 @@ struct Numbers {
 }
 
 #[test]
-fn each_bit_of_a_number_is_kept_also_in_rescued_data() {
+fn rescued_data_keeps_each_bit_of_a_number() {
     let numbers = values::random_numbers(20_000);
     let bits: Vec<u64> = numbers.iter().map(|number| number.to_bits()).collect();
     let store = Bytes::new();
@@ -669,7 +669,7 @@ fn each_bit_of_a_number_is_kept_also_in_rescued_data() {
     check(&manager(RecordJson::new()), &token);
     block_on(manager(RecordJson::new()).update(&token, |_| ())).unwrap().unwrap();
     check(&manager(RecordJson::new()), &token);
-    // What serde can't read goes through `serde_json::Value`.
+    // Data that serde can't read goes through `serde_json::Value`.
     put(&store, &token, text(&store, &token).replace("\"more\":[]", "\"more\":7"));
     check(&manager(RecordJson::new().drop_unreadable()), &token);
     let migrate = |mut data: serde_json::Value| {
@@ -680,7 +680,7 @@ fn each_bit_of_a_number_is_kept_also_in_rescued_data() {
 }
 
 #[test]
-fn session_has_a_size_and_beyond_it_nothing_is_changed() {
+fn too_large_data_changes_nothing() {
     let store = Bytes::new();
     let coded = Encoded::new(store.clone(), RecordJson::<Vec<String>>::new()).max_value_size(1_000);
     let manager = Manager::new(coded);
@@ -711,7 +711,7 @@ fn sealed(store: &Bytes, numbers: &[u8]) -> Manager<Old> {
 }
 
 #[test]
-fn encrypted_session_says_nothing_to_a_reader_of_the_store() {
+fn encrypted_session_reveals_nothing() {
     let store = Bytes::new();
     let manager = sealed(&store, &[1]);
     let token = block_on(manager.create(old())).unwrap();
@@ -735,7 +735,7 @@ fn encryption_keys_are_rotated_without_signing_anyone_out() {
 }
 
 #[test]
-fn sealed_value_opens_only_where_and_as_it_was_sealed() {
+fn sealed_value_opens_only_in_its_place() {
     let codec = Encrypted::new(RecordJson::<Old>::new(), keys(&[1]));
     let store = Bytes::new();
     let manager = sealed(&store, &[1]);
@@ -753,7 +753,7 @@ fn sealed_value_opens_only_where_and_as_it_was_sealed() {
 
 /// Envelope and data are sealed together, so a change of the one loses the other as well.
 #[test]
-fn changed_byte_of_an_encrypted_session_is_an_error_without_effect() {
+fn changed_ciphertext_is_an_error_without_effect() {
     let store = Bytes::new();
     let manager = sealed(&store, &[1]);
     let token = block_on(manager.create(old())).unwrap();
@@ -806,7 +806,7 @@ fn encryption_keys_show_only_their_id_and_are_parsed_strictly() {
 }
 
 #[test]
-fn owner_that_is_too_long_is_refused_and_not_blamed_on_the_store() {
+fn too_long_owner_is_no_store_error() {
     let manager: Manager<()> = Manager::new(MemoryStore::new());
     let longest = "x".repeat(Owner::MAX_LEN);
     assert!(block_on(manager.create(NewSession::new(()).owner(&*longest))).is_ok());

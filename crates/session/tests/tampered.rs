@@ -86,7 +86,7 @@ async fn proof_moves_the_sealed_end_with_the_deadlines() {
 
 /// Moved into another owner's index, or out of its own, where revoking all would not find it.
 #[tokio::test]
-async fn session_under_another_owner_than_its_record_s_is_damaged() {
+async fn misfiled_session_is_damaged() {
     for other in [Some("bob"), None] {
         let world = world();
         let token = world.manager.create(ada()).await.unwrap();
@@ -152,7 +152,7 @@ impl<'de> Deserialize<'de> for Counted {
 /// A client that knows the id could make the server decode, and an application's types run, for
 /// some bytes a request.
 #[tokio::test]
-async fn data_is_not_decoded_before_the_token_is_verified() {
+async fn unverified_token_decodes_no_data() {
     let store = Bytes::new();
     let builder = Manager::builder(Encoded::new(store.clone(), RecordJson::<Counted>::new()));
     let manager = builder.rotation_grace(GRACE).build().unwrap();
@@ -172,7 +172,7 @@ async fn data_is_not_decoded_before_the_token_is_verified() {
     assert_eq!(DECODED.load(Ordering::SeqCst), written + 1, "once");
 }
 
-/// What the deadlines are of an entry that nothing has used.
+/// The deadlines of an entry that was never used.
 #[tokio::test]
 async fn wrong_secret_moves_no_deadline() {
     let world = world();

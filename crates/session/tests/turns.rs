@@ -58,7 +58,7 @@ impl Slow {
     }
 }
 
-/// What is on its way, by a clock that moves Tokio's, which must be paused: Tokio's timers alone
+/// The calls under way, by a clock that moves Tokio's, which must be paused: Tokio's timers alone
 /// know whole milliseconds only.
 #[derive(Default)]
 struct Network {
@@ -306,7 +306,7 @@ async fn hot_session_slows_only_itself() {
 
 /// The record that is handed on is another's work: a token is judged by it as by any other.
 #[tokio::test]
-async fn record_that_is_handed_on_is_verified_for_each_token() {
+async fn handed_on_record_is_verified_for_each_token() {
     for credentials in [false, true] {
         let store = MemoryStore::new();
         let (manager, faults) = process(&store);
@@ -335,7 +335,7 @@ async fn record_that_is_handed_on_is_verified_for_each_token() {
 /// Another process has given the session a new token after the holder of the turn wrote, and a
 /// request with that token waits here: only its own read knows the token.
 #[tokio::test]
-async fn token_is_not_refused_by_what_was_handed_on() {
+async fn handed_on_session_refuses_no_token() {
     let store = MemoryStore::new();
     let ((manager, faults), (elsewhere, _)) = (process(&store), process(&store));
     let old = created(&manager).await;
@@ -351,7 +351,7 @@ async fn token_is_not_refused_by_what_was_handed_on() {
 }
 
 #[tokio::test]
-async fn login_takes_its_turn_and_ends_the_changed_session() {
+async fn login_takes_a_turn() {
     let store = MemoryStore::new();
     let (manager, faults) = process(&store);
     let old = created(&manager).await;
@@ -393,7 +393,7 @@ async fn wrong_secret_takes_no_turn() {
     assert!(change.await.unwrap().unwrap().is_some());
 }
 
-/// What came of two processes that changed one session.
+/// The outcome of two processes that changed one session.
 #[derive(Debug)]
 struct Outcome {
     /// How many changes each had made when the first was done.

@@ -1,4 +1,18 @@
 #![doc = include_str!("../README.md")]
+//!
+//! [`ChangeFeed`]: kvolt_cache::ChangeFeed
+//! [`clean_every`]: SqlStoreBuilder::clean_every
+//! [`max_cleaned_rows`]: SqlStoreBuilder::max_cleaned_rows
+//! [`max_connections`]: SqlStoreBuilder::max_connections
+//! [`migrate`]: SqlStoreBuilder::migrate
+//! [`migrations`]: SqlStore::migrations
+//! [`on_expired`]: kvolt_cache::Store::on_expired
+//! [`slide_after`]: SqlStoreBuilder::slide_after
+//! [`timeout`]: SqlStoreBuilder::timeout
+//! [`within("shop_admin")`]: SqlStore::within
+//! [namespace]: kvolt_cache::Namespace
+//! [the laws]: kvolt_cache::Store#the-laws
+//! [times]: kvolt_cache::EntryTimes
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // Without a database there is no store.
 #![cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]

@@ -25,6 +25,15 @@ use crate::url::{Url, warn_of_plain_text};
 pub type MySqlStore = SqlStore<MySql>;
 
 /// MySQL and MariaDB, as the type parameter of [`SqlStore`].
+///
+/// ```no_run
+/// use kvolt_sql::{MySql, SqlStore};
+///
+/// /// `MySqlStore` is an alias of this type.
+/// async fn open(url: &str) -> kvolt_cache::Result<SqlStore<MySql>> {
+///     SqlStore::open(url, "shop").await
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, Default)]
 pub struct MySql;
 

@@ -1,4 +1,6 @@
 #![doc = include_str!("../README.md")]
+//!
+//! [`check_laws`]: conformance::check_laws
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod check;

@@ -40,7 +40,7 @@ impl Check for ByJson {
 }
 
 #[test]
-fn each_value_is_read_back_equal_or_refused_when_written() {
+fn value_is_read_back_equal_or_refused() {
     values::check_all(&ByJson);
 }
 

@@ -24,6 +24,27 @@ const MAX_WAITING_OPEN: usize = MAX_WAITING / 2;
 /// sessions) fill at most half of the queue, so they never push out the others.
 ///
 /// The thread ends when the manager is dropped and the queue is empty.
+///
+/// A closure is a listener too: see [`Event`].
+///
+/// ```
+/// use kvolt_cache::MemoryStore;
+/// use kvolt_session::{Event, EventKind, EventListener, Manager};
+///
+/// struct Alarm;
+///
+/// impl EventListener for Alarm {
+///     fn on_event(&self, event: &Event) {
+///         if event.kind == EventKind::Reused {
+///             eprintln!("stolen token of session {:?}", event.id);
+///         }
+///     }
+/// }
+///
+/// let manager: Manager<String> =
+///     Manager::builder(MemoryStore::new()).listener(Alarm).build()?;
+/// # Ok::<(), kvolt_session::Error>(())
+/// ```
 pub trait EventListener: Send + Sync + 'static {
     /// Receives an event.
     fn on_event(&self, event: &Event);

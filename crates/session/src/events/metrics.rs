@@ -15,6 +15,11 @@ pub(super) const MISSED: &str = "kvolt_events_missed_total";
 pub(crate) const ACTIVE: &str = "kvolt_sessions_active";
 
 /// Registers the descriptions of all metrics with the installed recorder.
+///
+/// ```
+/// // After the program has installed its recorder:
+/// kvolt_session::describe_metrics();
+/// ```
 pub fn describe_metrics() {
     for (name, text) in [
         (CREATED, "Sessions created."),

@@ -19,12 +19,33 @@ use crate::{Level, Owner, SessionId};
 pub(crate) const TARGET: &str = "kvolt::session";
 
 /// Something that happened to a session, or to a request that asked for one.
+///
+/// ```
+/// use std::sync::mpsc;
+/// use kvolt_cache::MemoryStore;
+/// use kvolt_session::{EndReason, Event, EventKind, Manager};
+///
+/// # pollster::block_on(async {
+/// let (sender, events) = mpsc::channel();
+/// let manager: Manager<String> = Manager::builder(MemoryStore::new())
+///     .listener(move |event: &Event| drop(sender.send(event.clone())))
+///     .build()?;
+/// let token = manager.create(String::from("Ada")).await?;
+/// manager.logout(&token).await?;
+///
+/// let created = events.recv().expect("the manager is alive");
+/// assert_eq!((created.id, created.kind.name()), (Some(token.id()), "created"));
+/// let ended = events.recv().expect("the manager is alive");
+/// assert_eq!(ended.kind, EventKind::Ended { reason: EndReason::Logout });
+/// assert_eq!(manager.events_missed(), 0);
+/// # Ok::<(), kvolt_session::Error>(()) }).unwrap();
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Event {
-    /// When it happened, by the manager's clock.
+    /// The time, by the manager's clock.
     pub at: Timestamp,
-    /// What happened.
+    /// The kind, with its details.
     pub kind: EventKind,
     /// The session's public id; for a refused token, the id that the token names. `None` if the
     /// request had no token, or if the event is about more than one session.
@@ -33,7 +54,7 @@ pub struct Event {
     pub owner: Option<Owner>,
 }
 
-/// What happened: the kind of an [`Event`].
+/// The kind of an [`Event`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EventKind {
@@ -51,7 +72,7 @@ pub enum EventKind {
     Rotated,
     /// The session was ended.
     Ended {
-        /// Why.
+        /// The reason.
         reason: EndReason,
     },
     /// The session reached one of its timeouts. Reported when the store frees the memory, which
@@ -59,7 +80,7 @@ pub enum EventKind {
     Expired,
     /// A request was refused.
     Refused {
-        /// Why.
+        /// The reason.
         reason: RefusalReason,
     },
     /// A previous token was used after its grace: a sign of theft, or of a client that missed its

@@ -51,7 +51,13 @@ pub enum RefusalReason {
 }
 
 impl EndReason {
-    /// A short name for logs, metric labels and audits, such as `new_login`.
+    /// A short name for logs, metric labels and audits.
+    ///
+    /// ```
+    /// use kvolt_session::EndReason;
+    ///
+    /// assert_eq!(EndReason::NewLogin.name(), "new_login");
+    /// ```
     pub const fn name(self) -> &'static str {
         match self {
             Self::Logout => "logout",
@@ -69,7 +75,13 @@ impl EndReason {
 }
 
 impl RefusalReason {
-    /// A short name for logs, metric labels and audits, such as `cross_origin`.
+    /// A short name for logs, metric labels and audits.
+    ///
+    /// ```
+    /// use kvolt_session::RefusalReason;
+    ///
+    /// assert_eq!(RefusalReason::CrossOrigin.name(), "cross_origin");
+    /// ```
     pub const fn name(self) -> &'static str {
         match self {
             Self::Unknown => "unknown",

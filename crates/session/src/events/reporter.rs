@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use kvolt_cache::{Clock, Timestamp};
 use tracing::field::display;
+use tracing::{debug, info, warn};
 
 use super::listener::Queue;
 use super::{EndReason, Event, EventKind, EventListener, TARGET};
@@ -60,7 +61,7 @@ impl Reporter {
         }
     }
 
-    /// Logs that the store failed in a way that the caller is not told of.
+    /// Logs a failure of the store that the caller gets no error for.
     pub(crate) fn warn(
         &self,
         throttle: &Throttle,
@@ -69,38 +70,35 @@ impl Reporter {
         message: &'static str,
     ) {
         if throttle.is_due(self.clock.now()) {
-            tracing::warn!(target: TARGET, %id, error, "{message}");
+            warn!(target: TARGET, %id, error, "{message}");
         }
     }
 }
 
 fn log(kind: EventKind, id: Option<SessionId>, owner: Option<&Owner>) {
+    use EventKind::{Created, Ended, Expired, Reauthenticated, Refused, Reused, Rotated};
     let (id, owner) = (id.map(display), owner.map(display));
     match kind {
-        EventKind::Created { anonymous } => {
-            tracing::info!(target: TARGET, id, owner, anonymous, "session created");
+        Created { anonymous } => info!(target: TARGET, id, owner, anonymous, "session created"),
+        Reauthenticated { level } => {
+            info!(target: TARGET, id, owner, level = level.number(), "session reauthenticated");
         }
-        EventKind::Reauthenticated { level } => {
-            tracing::info!(target: TARGET, id, owner, level = level.number(), "session reauthenticated");
+        Rotated => info!(target: TARGET, id, owner, "session rotated"),
+        Ended { reason: EndReason::RevokedEveryone } => {
+            warn!(target: TARGET, "all sessions of all users revoked");
         }
-        EventKind::Rotated => tracing::info!(target: TARGET, id, owner, "session rotated"),
-        EventKind::Ended { reason: EndReason::RevokedEveryone } => {
-            tracing::warn!(target: TARGET, "all sessions of all users revoked");
+        Ended { reason } => {
+            info!(target: TARGET, id, owner, reason = reason.name(), "session ended");
         }
-        EventKind::Ended { reason } => {
-            tracing::info!(target: TARGET, id, owner, reason = reason.name(), "session ended");
+        Expired => debug!(target: TARGET, id, "session expired"),
+        // Any client can cause refusals, so they are not in the log by default.
+        Refused { reason } => {
+            debug!(target: TARGET, id, owner, reason = reason.name(), "request refused");
         }
-        EventKind::Expired => tracing::debug!(target: TARGET, id, "session expired"),
-        // Any client can cause these, so they are not in the log by default.
-        EventKind::Refused { reason } => {
-            tracing::debug!(target: TARGET, id, owner, reason = reason.name(), "request refused");
-        }
-        EventKind::Reused => {
-            tracing::warn!(
-                target: TARGET, id, owner,
-                "a replaced token was used after its grace: it may have been stolen (see `TokenReuse`)"
-            );
-        }
+        Reused => warn!(
+            target: TARGET, id, owner,
+            "a replaced token was used after its grace: it may have been stolen (see `TokenReuse`)"
+        ),
     }
 }
 

@@ -8,21 +8,46 @@ use super::Manager;
 use crate::anonymous::AnonymousSessions;
 use crate::events::EventListener;
 use crate::policy::{Policy, TokenReuse, Undecodable};
-#[cfg(test)]
-use crate::random::Random;
 use crate::random::system_random;
 use crate::{Binding, Error, Owner, Record, Result, Timeouts};
 
-/// How often a [live session](crate::LiveSession) checks its session by default, where the store
-/// pushes nothing: every second.
-pub const DEFAULT_LIVE_INTERVAL: Duration = Duration::from_secs(1);
-
 /// Settings of a [`Manager`].
+///
+/// ```
+/// use std::time::Duration;
+/// use kvolt_cache::{ManualClock, MemoryStore};
+/// use kvolt_session::{Manager, OwnerLimit, Timeouts};
+///
+/// // Both clocks, so that a test can move the time.
+/// let time = ManualClock::new();
+/// let store = MemoryStore::builder().clock(time.clock()).build();
+/// let manager = Manager::<String>::builder(store)
+///     .clock(time.clock())
+///     .idle_timeout(Duration::from_secs(20 * 60))
+///     .lifetime(Duration::from_secs(8 * 3_600))
+///     .remembered_timeouts(Timeouts::NIST_LEVEL_1)
+///     .owner_limit(OwnerLimit::remove_oldest(5))
+///     .owned_by(|user| user.clone())
+///     .live_interval(Duration::from_secs(2))
+///     .build()?;
+/// # pollster::block_on(async {
+/// let token = manager.create(String::from("ada")).await?;
+/// time.advance(Duration::from_secs(20 * 60));
+/// assert!(manager.get(&token).await?.is_none());
+///
+/// // Settings that can't work are refused.
+/// let zero = Manager::<String>::builder(MemoryStore::new()).idle_timeout(Duration::ZERO);
+/// assert!(zero.build().expect_err("no session would live").is_misconfigured());
+/// let preset = Manager::<String>::builder(MemoryStore::new()).timeouts(Timeouts::NIST_LEVEL_2);
+/// assert_eq!(preset.build()?.timeouts(), Timeouts::NIST_LEVEL_2);
+/// # Ok::<(), kvolt_session::Error>(()) })?;
+/// # Ok::<(), kvolt_session::Error>(())
+/// ```
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct ManagerBuilder<T> {
-    store: AnyStore<Record<T>>,
-    policy: Policy<T>,
-    listeners: Vec<Arc<dyn EventListener>>,
+    pub(super) store: AnyStore<Record<T>>,
+    pub(crate) policy: Policy<T>,
+    pub(super) listeners: Vec<Arc<dyn EventListener>>,
 }
 
 impl<T: Send + Sync + 'static> ManagerBuilder<T> {
@@ -41,7 +66,7 @@ impl<T: Send + Sync + 'static> ManagerBuilder<T> {
             bound_to: None,
             anonymous: None,
             undecodable: Undecodable::default(),
-            live_interval: DEFAULT_LIVE_INTERVAL,
+            live_interval: Duration::from_secs(1),
             clock: Clock::system(),
             random: system_random,
         };
@@ -170,12 +195,6 @@ impl<T: Send + Sync + 'static> ManagerBuilder<T> {
         self
     }
 
-    #[cfg(test)]
-    pub(crate) fn random(mut self, random: Random) -> Self {
-        self.policy.random = random;
-        self
-    }
-
     /// Builds the manager.
     ///
     /// # Errors
@@ -186,12 +205,7 @@ impl<T: Send + Sync + 'static> ManagerBuilder<T> {
     /// for [`TokenReuse::EndSession`] without a grace.
     pub fn build(self) -> Result<Manager<T>> {
         self.policy.check()?;
-        Ok(self.build_unchecked())
-    }
-
-    /// For settings that are known to be valid.
-    pub(super) fn build_unchecked(self) -> Manager<T> {
-        Manager::from_parts(self.store, self.policy, self.listeners)
+        Ok(Manager::start(self))
     }
 }
 

@@ -1,7 +1,5 @@
 //! Changes of a session by its token: each is a compare-and-swap of the record, in turn.
 
-use std::future::poll_fn;
-use std::task::Poll;
 use std::time::Duration;
 
 use kvolt_cache::{Expiry, ReplaceOutcome, Store, Timestamp};
@@ -10,11 +8,13 @@ use super::Manager;
 use super::presented::{HashedToken, Presented};
 use super::token_status::TokenStatus;
 use super::turns::Turn;
+use crate::error::Kind;
 use crate::flash::Flash;
 use crate::record::{Content, Data, Record};
 use crate::{Access, Error, Result, SessionSnapshot};
 
-/// What a change writes, with new deadlines if they restart; `None` leaves the session as it is.
+/// The content that a change writes, with new deadlines if they restart. `None` leaves the session
+/// as it is.
 pub(super) type Step<T> = Option<(Content<T>, Option<Expiry>)>;
 
 /// Another process won each attempt that was lost. After this many, the call returns an error.
@@ -32,6 +32,18 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// processes there is no order. Within a Tokio runtime, the runtime's timer must be enabled.
     /// Costs the store two commands, or one with the session as it was read, which then does not
     /// count as use.
+    ///
+    /// ```
+    /// use kvolt_cache::MemoryStore;
+    /// use kvolt_session::Manager;
+    ///
+    /// # pollster::block_on(async {
+    /// let manager = Manager::<Vec<String>>::new(MemoryStore::new());
+    /// let token = manager.create(Vec::new()).await?;
+    /// let session = manager.update(&token, |cart| cart.push(String::from("tea"))).await?;
+    /// assert_eq!(*session.expect("it exists"), ["tea"]);
+    /// # Ok::<(), kvolt_session::Error>(()) }).unwrap();
+    /// ```
     ///
     /// # Errors
     ///
@@ -176,7 +188,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
             let record = Record::new(content);
             // Until the store has answered, the session's state is not known.
             turn.forget();
-            let (target, seen) = (session.target(), session.version());
+            let (target, seen) = (session.target(), session.version);
             let replaced = self.0.store.replace(target, seen, record.clone(), expiry).await;
             self.0.changes.changed(&token.key);
             match replaced.map_err(Error::store)? {
@@ -187,7 +199,8 @@ impl<T: Send + Sync + 'static> Manager<T> {
                     if let Some(room) = turn.won() {
                         pause(room).await;
                     }
-                    return Ok(Some(session.restricted_to(status.rights())));
+                    let restricted_to = status.rights();
+                    return Ok(Some(SessionSnapshot { restricted_to, ..session }));
                 }
                 ReplaceOutcome::Conflict(entry) => {
                     session = SessionSnapshot::new(entry.as_ref(), self.clock().now(), None);
@@ -196,16 +209,17 @@ impl<T: Send + Sync + 'static> Manager<T> {
                 ReplaceOutcome::Absent => return Ok(None),
             }
         }
-        Err(Error::contended(format!(
-            "other processes changed the session in each of {MAX_ATTEMPTS} attempts"
-        )))
+        Err(Error::new(
+            Kind::Contended,
+            format!("other processes changed the session in each of {MAX_ATTEMPTS} attempts"),
+        ))
     }
 
     /// The session as the previous holder of the turn left it, or as the caller has read it.
     ///
-    /// What was handed on is nearly always the newer one. It is not if another process has changed
-    /// the session since: then only the caller's read may know the token, so a token is never
-    /// refused by what was handed on.
+    /// The session that was handed on is nearly always the newer one. It is not if another process
+    /// has changed the session since: then only the caller's read may know the token, so a token is
+    /// never refused by a session that was handed on.
     pub(super) fn newest(
         &self,
         token: &HashedToken<'_>,
@@ -237,16 +251,8 @@ impl<T: Send + Sync + 'static> Manager<T> {
 
 /// Waits. Without a Tokio runtime, which has the timer, lets other tasks run once.
 async fn pause(duration: Duration) {
-    if tokio::runtime::Handle::try_current().is_ok() {
-        return tokio::time::sleep(duration).await;
+    match tokio::runtime::Handle::try_current() {
+        Ok(_) => tokio::time::sleep(duration).await,
+        Err(_) => tokio::task::yield_now().await,
     }
-    let mut has_yielded = false;
-    poll_fn(|context| {
-        if std::mem::replace(&mut has_yielded, true) {
-            return Poll::Ready(());
-        }
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }

@@ -6,6 +6,27 @@ use crate::{Error, Owner, Record, Result, SessionId, SessionSnapshot};
 /// Sessions, and the ids of those that can't be read.
 ///
 /// A session that can't be read never hides the others, and can be revoked by its id.
+///
+/// ```
+/// use kvolt_cache::MemoryStore;
+/// use kvolt_session::{Manager, NewSession, Owner};
+///
+/// # pollster::block_on(async {
+/// let manager = Manager::<String>::new(MemoryStore::new());
+/// let ada = || NewSession::new(String::from("Ada")).owner("42");
+/// let (phone, laptop) = (manager.create(ada()).await?, manager.create(ada()).await?);
+///
+/// let owner = Owner::from(42u64);
+/// let list = manager.list(&owner).await?;
+/// let ids: Vec<_> = list.sessions.iter().map(|session| session.id()).collect();
+/// assert_eq!(ids, [phone.id(), laptop.id()]);
+/// assert!(list.unreadable.is_empty());
+///
+/// assert!(manager.revoke_owned(&owner, phone.id()).await?);
+/// assert_eq!(manager.revoke_others(&laptop).await?, 0);
+/// assert_eq!(manager.revoke_owner(&owner).await?, 1);
+/// # Ok::<(), kvolt_session::Error>(()) }).unwrap();
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct SessionList<T> {
@@ -23,6 +44,36 @@ impl<T> Default for SessionList<T> {
 }
 
 /// A part of all sessions, for administrators.
+///
+/// ```
+/// use kvolt_cache::MemoryStore;
+/// use kvolt_session::Manager;
+///
+/// # pollster::block_on(async {
+/// let manager = Manager::<String>::new(MemoryStore::new());
+/// for name in ["Ada", "Bob", "Cleo"] {
+///     let _token = manager.create(String::from(name)).await?;
+/// }
+/// assert_eq!(manager.count().await?, 3);
+///
+/// let (mut found, mut next) = (Vec::new(), None);
+/// loop {
+///     let page = manager.list_all(next.as_ref(), 2).await?;
+///     found.extend(page.listing.sessions);
+///     next = page.next;
+///     if next.is_none() {
+///         break;
+///     }
+/// }
+/// assert_eq!(found.len(), 3);
+///
+/// let id = found[0].id();
+/// assert!(manager.find(id).await?.is_some());
+/// assert!(manager.revoke(id).await?);
+/// manager.revoke_everyone().await?;
+/// assert_eq!(manager.count().await?, 0);
+/// # Ok::<(), kvolt_session::Error>(()) }).unwrap();
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct SessionPage<T> {

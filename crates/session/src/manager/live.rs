@@ -29,6 +29,24 @@ use crate::SessionSnapshot;
 /// later counts for the new token only.
 ///
 /// Needs a Tokio runtime with its timer.
+///
+/// ```
+/// use kvolt_cache::MemoryStore;
+/// use kvolt_session::Manager;
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// let manager = Manager::<String>::new(MemoryStore::new());
+/// let token = manager.create(String::from("Ada")).await?;
+/// let session = manager.get(&token).await?.expect("it was just created");
+///
+/// let mut live = manager.live(&session);
+/// manager.update(&token, |name| name.push('!')).await?;
+/// assert_eq!(live.changed().await.map(|session| session.data().as_str()), Some("Ada!"));
+/// assert_eq!(*live.session().data(), "Ada!");
+/// manager.logout(&token).await?;
+/// live.ended().await;
+/// # Ok::<(), kvolt_session::Error>(()) }).unwrap();
+/// ```
 #[must_use = "a live session does nothing until it is awaited"]
 pub struct LiveSession<T> {
     manager: Manager<T>,
@@ -36,18 +54,10 @@ pub struct LiveSession<T> {
     session: SessionSnapshot<T>,
     /// When to check without a notification. It outlives a wait that was cancelled. `None` if
     /// something may have happened since the last check.
-    next_check: Option<NextCheck>,
-    /// How many checks in a row found the session live after its time: the store's clock is
-    /// behind.
-    late_checks: u32,
-    /// How many checks in a row failed because the store was unavailable.
-    failures: u32,
-}
-
-#[derive(Clone, Copy)]
-struct NextCheck {
-    at: Instant,
-    reason: CheckReason,
+    next_check: Option<(Instant, CheckReason)>,
+    /// How many checks in a row must be repeated: the store was unavailable, or the session was
+    /// live after its time, because the store's clock is behind.
+    retries: u32,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -74,11 +84,10 @@ impl<T: Send + Sync + 'static> Manager<T> {
     pub fn live(&self, session: &SessionSnapshot<T>) -> LiveSession<T> {
         LiveSession {
             manager: self.clone(),
-            watch: self.0.changes.watch(*session.key()),
+            watch: self.0.changes.watch(session.key),
             session: session.clone(),
             next_check: None,
-            late_checks: 0,
-            failures: 0,
+            retries: 0,
         }
     }
 }
@@ -100,8 +109,8 @@ impl<T: Send + Sync + 'static> LiveSession<T> {
     pub async fn changed(&mut self) -> Option<&SessionSnapshot<T>> {
         loop {
             let mut freshness = Freshness::Bounded;
-            if let Some(next) = self.next_check {
-                match (timeout_at(next.at, self.watch.changed()).await, next.reason) {
+            if let Some((at, reason)) = self.next_check {
+                match (timeout_at(at, self.watch.changed()).await, reason) {
                     (Ok(Notice::Changed), _) | (Err(_), CheckReason::Interval) => {}
                     // At the end of its time the store itself is asked, and no copy.
                     (Err(_), CheckReason::End) => freshness = Freshness::Strict,
@@ -115,7 +124,7 @@ impl<T: Send + Sync + 'static> LiveSession<T> {
                         continue;
                     }
                     (Ok(Notice::Interrupted) | Err(_), _) => {
-                        self.next_check = Some(self.after_interruption(next));
+                        self.next_check = Some(self.after_interruption(at, reason));
                         continue;
                     }
                 }
@@ -123,10 +132,9 @@ impl<T: Send + Sync + 'static> LiveSession<T> {
             }
             match self.manager.peek_session(&self.session, freshness).await {
                 Ok(Some(session)) => {
-                    self.failures = 0;
                     let is_late = self.left(&session).is_zero();
-                    self.late_checks = if is_late { self.late_checks + 1 } else { 0 };
-                    let is_changed = session.version() != self.session.version();
+                    self.retries = if is_late { self.retries + 1 } else { 0 };
+                    let is_changed = session.version != self.session.version;
                     self.session = session;
                     self.next_check = Some(self.after_check());
                     if is_changed {
@@ -144,7 +152,7 @@ impl<T: Send + Sync + 'static> LiveSession<T> {
                         "the store could not check the sessions of open connections: they stay open until it can",
                     );
                     self.next_check = Some(self.after_failure());
-                    self.failures = self.failures.saturating_add(1);
+                    self.retries += 1;
                 }
             }
         }
@@ -158,22 +166,38 @@ impl<T: Send + Sync + 'static> LiveSession<T> {
     /// Returns the items of a stream until the session has ended.
     ///
     /// When the session ends, the stream ends, even if an item is ready.
+    ///
+    /// ```
+    /// use futures_util::{StreamExt, stream};
+    /// use kvolt_cache::MemoryStore;
+    /// use kvolt_session::Manager;
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// let manager = Manager::<String>::new(MemoryStore::new());
+    /// let token = manager.create(String::from("Ada")).await?;
+    /// let session = manager.get(&token).await?.expect("it was just created");
+    ///
+    /// let mut ticks = manager.live(&session).take_until_ended(stream::repeat("tick"));
+    /// assert_eq!(ticks.next().await, Some("tick"));
+    /// manager.logout(&token).await?;
+    /// assert_eq!(ticks.next().await, None);
+    /// # Ok::<(), kvolt_session::Error>(()) }).unwrap();
+    /// ```
     pub fn take_until_ended<S: Stream>(self, stream: S) -> UntilEnded<S> {
         UntilEnded { ended: Some(Box::pin(self.ended())), stream: Box::pin(stream) }
     }
 
     /// The next check after one that found the session live.
-    fn after_check(&self) -> NextCheck {
+    fn after_check(&self) -> (Instant, CheckReason) {
         let (wait, reason) = match self.pushed_for() {
             Duration::ZERO => (self.manager.0.policy.live_interval, CheckReason::Interval),
             pushed_for => (pushed_for, CheckReason::Pushes),
         };
         // Clocks mostly differ by little. By how much is found out in longer and longer steps.
-        let late = MIN_WAIT.saturating_mul(1 << self.late_checks.min(20));
+        let late = MIN_WAIT.saturating_mul(1 << self.retries.min(20));
         let left = self.left(&self.session).max(late);
         let wait = wait.min(left).clamp(MIN_WAIT, MAX_WAIT);
-        let reason = if left <= wait { CheckReason::End } else { reason };
-        NextCheck { at: Instant::now() + wait, reason }
+        (Instant::now() + wait, if left <= wait { CheckReason::End } else { reason })
     }
 
     /// For how long the store pushes every change, as far as is known.
@@ -183,20 +207,19 @@ impl<T: Send + Sync + 'static> LiveSession<T> {
 
     /// The next check after pushes were lost or resumed: at some moment within the interval, so
     /// that connections, which are all notified, do not ask the store at once.
-    fn after_interruption(&self, next: NextCheck) -> NextCheck {
+    fn after_interruption(&self, at: Instant, reason: CheckReason) -> (Instant, CheckReason) {
         let interval = self.manager.0.policy.live_interval.min(MAX_WAIT);
-        let at = Instant::now() + self.part_of(interval);
-        let is_earlier = next.at <= at && next.reason != CheckReason::Pushes;
-        if is_earlier { next } else { NextCheck { at, reason: CheckReason::Interval } }
+        let soon = Instant::now() + self.part_of(interval);
+        let is_earlier = at <= soon && reason != CheckReason::Pushes;
+        if is_earlier { (at, reason) } else { (soon, CheckReason::Interval) }
     }
 
     /// The next check after a failure. The pause doubles each time, and is spread over half of
     /// that, so that connections do not ask at once when the store returns.
-    fn after_failure(&self) -> NextCheck {
+    fn after_failure(&self) -> (Instant, CheckReason) {
         let first = (self.manager.0.policy.live_interval / 4).clamp(MIN_WAIT, MAX_PAUSE);
-        let pause = first.saturating_mul(1 << self.failures.min(16)).min(MAX_PAUSE);
-        let at = Instant::now() + pause - self.part_of(pause / 2);
-        NextCheck { at, reason: CheckReason::Interval }
+        let pause = first.saturating_mul(1 << self.retries.min(16)).min(MAX_PAUSE);
+        (Instant::now() + pause - self.part_of(pause / 2), CheckReason::Interval)
     }
 
     /// A random part of a duration; zero without randomness.

@@ -20,7 +20,7 @@ use kvolt_cache::{
     RemoveOutcome, Store, Target,
 };
 
-pub use self::builder::{DEFAULT_LIVE_INTERVAL, ManagerBuilder};
+pub use self::builder::ManagerBuilder;
 pub use self::listing::{SessionList, SessionPage};
 #[cfg(feature = "live")]
 pub use self::live::{LiveSession, UntilEnded};
@@ -29,7 +29,8 @@ pub use self::reading::{Ready, Unread};
 pub use self::renewing::RotateOutcome;
 use self::token_status::TokenStatus;
 use self::turns::Turns;
-use crate::events::{EndReason, EventKind, EventListener, RefusalReason, Reporter};
+use crate::error::Kind;
+use crate::events::{EndReason, EventKind, RefusalReason, Reporter};
 use crate::level::Proofs;
 use crate::new_session::NewSession;
 use crate::policy::Policy;
@@ -42,6 +43,24 @@ use crate::{Error, Owner, Result, SessionId, SessionSnapshot, Timeouts, Token};
 ///
 /// The work of a call is done when it returns. A token that is unknown, expired or of another
 /// namespace is `None` or `false`; an `Err` means that the question could not be answered.
+///
+/// ```
+/// use kvolt_cache::MemoryStore;
+/// use kvolt_session::{Manager, NewSession};
+///
+/// # pollster::block_on(async {
+/// let manager = Manager::<String>::new(MemoryStore::new());
+/// // After the password was checked:
+/// let ada = NewSession::new(String::from("Ada")).owner("42");
+/// let token = manager.create(ada).await?;
+/// // With the next request's token:
+/// let session = manager.get(&token).await?.expect("it was just created");
+/// assert_eq!(*session, "Ada");
+/// // At the sign-out:
+/// assert!(manager.logout(&token).await?);
+/// assert!(manager.get(&token).await?.is_none());
+/// # Ok::<(), kvolt_session::Error>(()) }).unwrap();
+/// ```
 ///
 /// # Cancellation
 ///
@@ -66,8 +85,20 @@ const MAX_INSERT_ATTEMPTS: u32 = 8;
 impl<T: Send + Sync + 'static> Manager<T> {
     /// Makes a manager on a store with the default settings: a session ends after 30 minutes
     /// without use, and after 12 hours in any case ([`Timeouts::DEFAULT`]).
+    ///
+    /// ```
+    /// use kvolt_cache::MemoryStore;
+    /// use kvolt_session::{Manager, Timeouts};
+    ///
+    /// let manager = Manager::<String>::new(MemoryStore::new());
+    /// assert_eq!(manager.timeouts(), Timeouts::DEFAULT);
+    /// assert_eq!(manager.remembered_timeouts(), Timeouts::DEFAULT);
+    /// assert_eq!(manager.anonymous_timeouts(), Timeouts::DEFAULT);
+    /// assert_eq!(manager.namespace().as_str(), "memory");
+    /// ```
     pub fn new(store: impl Store<Record<T>>) -> Self {
-        ManagerBuilder::new(store).build_unchecked()
+        // The defaults are valid.
+        Self::start(ManagerBuilder::new(store))
     }
 
     /// Starts a manager on a store with other settings.
@@ -75,11 +106,8 @@ impl<T: Send + Sync + 'static> Manager<T> {
         ManagerBuilder::new(store)
     }
 
-    fn from_parts(
-        store: AnyStore<Record<T>>,
-        policy: Policy<T>,
-        listeners: Vec<Arc<dyn EventListener>>,
-    ) -> Self {
+    fn start(builder: ManagerBuilder<T>) -> Self {
+        let ManagerBuilder { store, policy, listeners } = builder;
         let reporter = Arc::new(Reporter::new(policy.clock.clone(), listeners));
         if reporter.has_listeners() {
             // The store may outlive this manager, whose listeners must end with it.
@@ -255,9 +283,9 @@ impl<T: Send + Sync + 'static> Manager<T> {
         let Policy { random, .. } = self.0.policy;
         let timeouts = self.0.policy.timeouts_of(&content.envelope);
         let predecessor = replaced.map(|session| {
-            Predecessor::new(*session.key())
+            Predecessor::new(session.key)
                 .owner(session.filed_under().cloned())
-                .seen(session.version())
+                .seen(session.version)
         });
         for _ in 0..MAX_INSERT_ATTEMPTS {
             let mut id = [0; SessionId::LEN];
@@ -278,7 +306,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
                     let anonymous = content.envelope.is_anonymous();
                     self.report(EventKind::Created { anonymous }, id, owner);
                     if let Some(session) = replaced {
-                        let (key, owner) = (*session.key(), session.filed_under());
+                        let (key, owner) = (session.key, session.filed_under());
                         self.ended(&[key], owner, EndReason::NewLogin);
                     }
                     self.ended(&removed, owner, EndReason::Limit);
@@ -286,7 +314,10 @@ impl<T: Send + Sync + 'static> Manager<T> {
                 }
                 InsertOutcome::LimitReached => {
                     self.report(EventKind::Refused { reason: RefusalReason::Limit }, None, owner);
-                    return Err(Error::limit_reached());
+                    return Err(Error::new(
+                        Kind::LimitReached,
+                        "the owner, or the visitors, reached the limit of sessions",
+                    ));
                 }
                 InsertOutcome::Conflict => return Ok(None),
                 InsertOutcome::Occupied | InsertOutcome::Expired => {}

@@ -1,5 +1,4 @@
 use std::borrow::Borrow;
-use std::fmt;
 
 use kvolt_cache::Key;
 
@@ -11,12 +10,28 @@ use crate::{SessionSnapshot, Token};
 /// The calls that take one accept a `&Token`, or `(&Token, SessionSnapshot<T>)`, which costs the
 /// store one command less. The snapshot must be what the caller read by this token. It may be old:
 /// a call works on the session as it is now.
+///
+/// ```
+/// use kvolt_cache::MemoryStore;
+/// use kvolt_session::Manager;
+///
+/// # pollster::block_on(async {
+/// let manager = Manager::<u32>::new(MemoryStore::new());
+/// let token = manager.create(1).await?;
+/// manager.update(&token, |number| *number += 1).await?;
+///
+/// let session = manager.get(&token).await?.expect("it was just created");
+/// let session = manager.update((&token, session), |number| *number += 1).await?;
+/// assert_eq!(*session.expect("it exists"), 3);
+/// # Ok::<(), kvolt_session::Error>(()) }).unwrap();
+/// ```
+#[derive(Debug)]
 pub struct Presented<'a, T> {
     pub(super) token: &'a Token,
     pub(super) read: Option<SessionSnapshot<T>>,
 }
 
-/// A token with what the store and the record know it by.
+/// A token with its key in the store and its digest in the record.
 #[derive(Clone, Copy)]
 pub(super) struct HashedToken<'a> {
     pub(super) token: &'a Token,
@@ -33,11 +48,5 @@ impl<'a, T, B: Borrow<Token>> From<&'a B> for Presented<'a, T> {
 impl<'a, T, S: Into<Option<SessionSnapshot<T>>>> From<(&'a Token, S)> for Presented<'a, T> {
     fn from((token, read): (&'a Token, S)) -> Self {
         Self { token, read: read.into() }
-    }
-}
-
-impl<T> fmt::Debug for Presented<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Presented").field("read", &self.read).finish_non_exhaustive()
     }
 }

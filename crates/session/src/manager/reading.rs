@@ -10,6 +10,22 @@ use crate::secret_digest::SecretDigest;
 use crate::{Access, Error, Owner, Result, SessionId, SessionSnapshot, Token};
 
 /// Outcome of [`Manager::get_ready`].
+///
+/// ```
+/// use kvolt_cache::MemoryStore;
+/// use kvolt_session::{Access, Manager, Ready};
+///
+/// # pollster::block_on(async {
+/// let manager = Manager::<String>::new(MemoryStore::new());
+/// let token = manager.create(String::from("Ada")).await?;
+/// let session = match manager.get_ready(&token, Access::SLIDE) {
+///     // A store in memory answers at once.
+///     Ready::Yes(answer) => answer?,
+///     Ready::No(unread) => manager.finish(&token, unread).await?,
+/// };
+/// assert_eq!(*session.expect("it was just created"), "Ada");
+/// # Ok::<(), kvolt_session::Error>(()) }).unwrap();
+/// ```
 #[derive(Debug)]
 #[must_use = "a read that is not ready must be finished"]
 pub enum Ready<T> {
@@ -19,20 +35,15 @@ pub enum Ready<T> {
     No(Unread<T>),
 }
 
-/// A read that can't be answered without waiting for the store.
+/// A read that can't be answered without waiting for the store: see [`Ready`].
 #[derive(Debug)]
 pub struct Unread<T> {
     key: Key,
     digest: SecretDigest,
     access: Access,
-    step: NextStep<T>,
-}
-
-/// What is left to do of a read.
-#[derive(Debug)]
-enum NextStep<T> {
-    Ask(Freshness),
-    Touch(SessionSnapshot<T>),
+    freshness: Freshness,
+    /// The session, if its use must be recorded and nothing else is left to do.
+    used: Option<SessionSnapshot<T>>,
 }
 
 /// A session that a token names, and the token's status in it.
@@ -110,19 +121,19 @@ impl<T: Send + Sync + 'static> Manager<T> {
             }
             if is_used { AfterRead::Slide } else { AfterRead::Keep }
         };
-        let unread = |step| {
+        let unread = |freshness, used| {
             let HashedToken { key, digest, .. } = hashed;
-            Ready::No(Unread { key, digest, access, step })
+            Ready::No(Unread { key, digest, access, freshness, used })
         };
         match self.0.store.get_ready(&hashed.key, access.freshness(), &mut visit) {
-            None => unread(NextStep::Ask(access.freshness())),
+            None => unread(access.freshness(), None),
             Some(Err(error)) => Ready::Yes(Err(Error::store(error))),
             Some(Ok(false)) => Ready::Yes(self.refused(token.id(), None, RefusalReason::Unknown)),
             Some(Ok(true)) => match found {
-                Some(session) if is_slide_due => unread(NextStep::Touch(session)),
+                Some(session) if is_slide_due => unread(access.freshness(), Some(session)),
                 Some(session) => Ready::Yes(Ok(Some(session))),
                 // A copy may be old, and a refusal may end the session.
-                None => unread(NextStep::Ask(Freshness::Strict)),
+                None => unread(Freshness::Strict, None),
             },
         }
     }
@@ -138,11 +149,10 @@ impl<T: Send + Sync + 'static> Manager<T> {
         token: &Token,
         unread: Unread<T>,
     ) -> Result<Option<SessionSnapshot<T>>> {
-        let Unread { key, digest, access, step } = unread;
-        let freshness = match step {
-            NextStep::Touch(session) => return self.touched(session).await,
-            NextStep::Ask(freshness) => freshness,
-        };
+        let Unread { key, digest, access, freshness, used } = unread;
+        if let Some(session) = used {
+            return self.touched(session).await;
+        }
         let found = self.found(&HashedToken { token, key, digest }, freshness).await?;
         let Some(Found { session, status, is_slide_due, .. }) = found else {
             return self.refused(token.id(), None, RefusalReason::Unknown);
@@ -151,7 +161,15 @@ impl<T: Send + Sync + 'static> Manager<T> {
             return self.refuse(&session, status).await;
         }
         if let Err(error) = session.content().data.get() {
-            return self.undecodable(&session, error).await;
+            if self.0.policy.undecodable == Undecodable::Keep {
+                return Err(Error::corrupt(session.id(), error));
+            }
+            tracing::warn!(
+                target: TARGET, id = %session.id(), error = error as &(dyn std::error::Error + 'static),
+                "ended a session whose data can't be decoded (see `ManagerBuilder::undecodable`)"
+            );
+            self.end(session.target(), EndReason::Undecodable).await?;
+            return Ok(None);
         }
         if status == TokenStatus::Valid && access.slides() && is_slide_due {
             return self.touched(session).await;
@@ -164,6 +182,18 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// Like [`get_with`](Self::get_with), but makes no snapshot and changes no reference count, so
     /// any number of threads read one session at full speed. `read` may run again if the session
     /// changes meanwhile; its last result counts.
+    ///
+    /// ```
+    /// use kvolt_cache::MemoryStore;
+    /// use kvolt_session::{Access, Manager};
+    ///
+    /// # pollster::block_on(async {
+    /// let manager = Manager::<String>::new(MemoryStore::new());
+    /// let token = manager.create(String::from("Ada")).await?;
+    /// let letters = manager.read(&token, Access::SLIDE, |name| name.len()).await?;
+    /// assert_eq!(letters, Some(3));
+    /// # Ok::<(), kvolt_session::Error>(()) }).unwrap();
+    /// ```
     ///
     /// # Errors
     ///
@@ -196,7 +226,21 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// as use.
     ///
     /// For what outlives a request, such as an open connection: the token that it began with may
-    /// have been replaced, and presenting it again would look like theft.
+    /// have been replaced, and presenting it again would count as theft.
+    ///
+    /// ```
+    /// use kvolt_cache::{Freshness, MemoryStore};
+    /// use kvolt_session::Manager;
+    ///
+    /// # pollster::block_on(async {
+    /// let manager = Manager::<String>::new(MemoryStore::new());
+    /// let token = manager.create(String::from("Ada")).await?;
+    /// let earlier = manager.get(&token).await?.expect("it was just created");
+    /// manager.update(&token, |name| name.push('!')).await?;
+    /// let now = manager.peek_session(&earlier, Freshness::Strict).await?;
+    /// assert_eq!(*now.expect("it is live"), "Ada!");
+    /// # Ok::<(), kvolt_session::Error>(()) }).unwrap();
+    /// ```
     ///
     /// # Errors
     ///
@@ -214,7 +258,8 @@ impl<T: Send + Sync + 'static> Manager<T> {
         };
         let session = self.by_id(earlier.id(), freshness).await?;
         let session = session.filter(|session| continues(session.content()));
-        Ok(session.map(|session| session.restricted_to(Some(earlier.proved()))))
+        let restricted_to = Some(earlier.proved());
+        Ok(session.map(|session| SessionSnapshot { restricted_to, ..session }))
     }
 
     #[inline]
@@ -230,7 +275,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
     ) -> (HashedToken<'a>, Option<SessionSnapshot<T>>) {
         let Presented { token, read } = presented.into();
         let token = self.hashed(token);
-        (token, read.filter(|session| *session.key() == token.key))
+        (token, read.filter(|session| session.key == token.key))
     }
 
     /// The session that a client presented, if the status of the token is accepted; as the caller
@@ -301,21 +346,21 @@ impl<T: Send + Sync + 'static> Manager<T> {
             visited = self.is_live(&entry).map(|is_live| is_live.then(|| visit(entry)));
             AfterRead::Keep
         };
-        match self.0.store.get_ready(key, freshness, &mut visit_live) {
-            Some(shown) => drop(shown.map_err(Error::store)?),
+        let is_live = match self.0.store.get_ready(key, freshness, &mut visit_live) {
+            Some(shown) => shown.map_err(Error::store)?,
             None => {
-                if let Some(entry) = self.0.store.get(key, freshness).await.map_err(Error::store)? {
-                    let _ = visit_live(entry.as_ref());
-                }
+                let entry = self.0.store.get(key, freshness).await.map_err(Error::store)?;
+                entry.map(|entry| visit_live(entry.as_ref())).is_some()
             }
-        }
-        visited
+        };
+        // An entry may have been removed after it was visited.
+        if is_live { visited } else { Ok(None) }
     }
 
     /// The session after a use that the store must record. `None` if it has ended meanwhile.
     async fn touched(&self, session: SessionSnapshot<T>) -> Result<Option<SessionSnapshot<T>>> {
         match self.0.store.touch(session.target()).await {
-            Ok(Some(deadlines)) => Ok(Some(session.slid(deadlines))),
+            Ok(Some(deadlines)) => Ok(Some(SessionSnapshot { deadlines, ..session })),
             Ok(None) => self.refused(session.id(), session.filed_under(), RefusalReason::Unknown),
             // The session is live. A use that could not be recorded costs it a part of its idle
             // time; a store that is full or read-only locks no client out.
@@ -367,26 +412,16 @@ impl<T: Send + Sync + 'static> Manager<T> {
         Ok(None)
     }
 
-    /// A session whose token was verified and whose data can't be decoded: an error, or the
-    /// session is ended, by the policy.
-    async fn undecodable(
-        &self,
-        session: &SessionSnapshot<T>,
-        error: &kvolt_cache::Error,
-    ) -> Result<Option<SessionSnapshot<T>>> {
-        if self.0.policy.undecodable == Undecodable::Keep {
-            return Err(Error::corrupt(session.id(), error));
-        }
-        tracing::warn!(
-            target: TARGET, id = %session.id(), error = error as &(dyn std::error::Error + 'static),
-            "ended a session whose data can't be decoded (see `ManagerBuilder::undecodable`)"
-        );
-        self.end(session.target(), EndReason::Undecodable).await?;
-        Ok(None)
-    }
-
     /// Reports a request that was refused for a reason that the manager can't see, such as an
     /// invalid form token: for adapters.
+    ///
+    /// ```
+    /// use kvolt_cache::MemoryStore;
+    /// use kvolt_session::{Manager, RefusalReason};
+    ///
+    /// let manager = Manager::<String>::new(MemoryStore::new());
+    /// manager.report_refusal(None, RefusalReason::CrossOrigin);
+    /// ```
     pub fn report_refusal(&self, session: Option<&SessionSnapshot<T>>, reason: RefusalReason) {
         let owner = session.and_then(SessionSnapshot::filed_under);
         self.report(EventKind::Refused { reason }, session.map(SessionSnapshot::id), owner);

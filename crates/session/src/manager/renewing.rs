@@ -1,6 +1,4 @@
-//! What gives a client a new token: signing in, proving the identity again, rotating.
-
-use std::time::Duration;
+//! New tokens: at a sign-in, at a new proof of identity, and by rotation.
 
 use kvolt_cache::{Freshness, Timestamp};
 
@@ -8,12 +6,40 @@ use super::Manager;
 use super::changing::MAX_ATTEMPTS;
 use super::presented::{HashedToken, Presented};
 use super::token_status::TokenStatus;
+use crate::error::Kind;
 use crate::events::{EndReason, EventKind};
 use crate::new_session::NewSession;
-use crate::record::{Content, Data, Envelope, PreviousToken};
+use crate::record::{Content, Data, PreviousToken};
 use crate::{Binding, Error, Level, Result, SessionSnapshot, Token};
 
 /// Outcome of a rotation.
+///
+/// ```
+/// use std::time::Duration;
+/// use kvolt_cache::MemoryStore;
+/// use kvolt_session::{Level, Manager, RotateOutcome};
+///
+/// # pollster::block_on(async {
+/// let manager: Manager<String> = Manager::builder(MemoryStore::new())
+///     .rotation_grace(Duration::from_secs(10))
+///     .build()?;
+/// let old = manager.create(String::from("Ada")).await?;
+/// let RotateOutcome::Token(new) = manager.rotate(&old).await? else {
+///     panic!("the session exists");
+/// };
+/// assert_eq!(new.id(), old.id());
+/// // Another request with the old token gets no second successor.
+/// assert!(matches!(manager.rotate(&old).await?, RotateOutcome::AlreadyRotated));
+///
+/// // After the password was checked again:
+/// let RotateOutcome::Token(token) = manager.reauthenticate(&new, Level::Two).await? else {
+///     panic!("the session exists");
+/// };
+/// let session = manager.get(&token).await?.expect("it was just renewed");
+/// assert_eq!(session.level(), Some(Level::Two));
+/// assert!(!manager.is_rotation_due(&session), "there is no schedule");
+/// # Ok::<(), kvolt_session::Error>(()) }).unwrap();
+/// ```
 #[derive(Debug)]
 #[must_use = "the new token must be given to the client"]
 pub enum RotateOutcome {
@@ -26,18 +52,14 @@ pub enum RotateOutcome {
     Absent,
 }
 
-/// How many previous tokens a record keeps.
-const MAX_PREVIOUS: usize = 16;
-
-#[derive(Clone, Copy, PartialEq, Eq)]
 enum RenewalReason {
-    /// The token is old. A client that presents it in its grace receives the next one elsewhere.
+    /// The token is old. In its grace, another request of the client receives the next one.
     Age,
     /// The user proved their identity: the next token goes to that client, even if it presented a
     /// token in its grace.
     Proof(Level),
-    /// As for a proof, and no previous token is accepted.
-    Credentials,
+    /// As for a proof, and no previous token is accepted. With the new binding, if it is given.
+    Credentials(Option<Binding>),
 }
 
 impl<T: Send + Sync + 'static> Manager<T> {
@@ -48,6 +70,22 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// count the old session. (On a Redis Cluster, where the two have different owners, the new
     /// session is created first and the old one ended after it.) From an anonymous session, data
     /// is carried over by the [rule](crate::AnonymousSessions::carry_over).
+    ///
+    /// If the client presented no token, [`create`](Self::create) does the same.
+    ///
+    /// ```
+    /// use kvolt_cache::MemoryStore;
+    /// use kvolt_session::{Manager, NewSession};
+    ///
+    /// # pollster::block_on(async {
+    /// let manager = Manager::<String>::new(MemoryStore::new());
+    /// let ada = || NewSession::new(String::from("Ada")).owner("42");
+    /// let old = manager.create(ada()).await?;
+    /// let new = manager.login(Some(&old), ada()).await?;
+    /// assert!(manager.get(&old).await?.is_none());
+    /// assert!(manager.get(&new).await?.is_some());
+    /// # Ok::<(), kvolt_session::Error>(()) }).unwrap();
+    /// ```
     ///
     /// Only an accepted token ends its session: a token that merely names it does not. Costs the
     /// store two commands, or one with the old session as it was read.
@@ -82,7 +120,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
                 None => return self.insert_new(content).await,
             };
         }
-        Err(Error::contended("the session that the login replaces kept changing"))
+        Err(Error::new(Kind::Contended, "the session that the login replaces kept changing"))
     }
 
     /// The session that a login with this token replaces, if it exists.
@@ -143,7 +181,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// Records that the user has just proved their identity again, and gives the session a new
     /// token. Both timeouts restart; the data stays.
     ///
-    /// A level is never lowered, and rises to no more than `level`. In its grace, the previous
+    /// A level is never lowered, and rises at most to `level`. In its grace, the previous
     /// token has the rights that it had. If the presented token is in its grace already, the new
     /// token goes to the client that proved the identity, even if another client received one in
     /// between. Costs the store two commands, or one with the session as it was read.
@@ -168,6 +206,22 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// [`ManagerBuilder::bound_to`](crate::ManagerBuilder::bound_to) returns now, or stays as it
     /// was. Change the credentials first, then call this.
     ///
+    /// ```
+    /// use kvolt_cache::MemoryStore;
+    /// use kvolt_session::{Manager, NewSession, RotateOutcome};
+    ///
+    /// # pollster::block_on(async {
+    /// let manager = Manager::<String>::new(MemoryStore::new());
+    /// let ada = || NewSession::new(String::from("Ada")).owner("42");
+    /// let (phone, laptop) = (manager.create(ada()).await?, manager.create(ada()).await?);
+    /// // After the new password was stored:
+    /// let (renewed, ended) = manager.change_credentials(&laptop, None).await?;
+    /// assert!(matches!(renewed, RotateOutcome::Token(_)));
+    /// assert_eq!(ended, 1);
+    /// assert!(manager.get(&phone).await?.is_none());
+    /// # Ok::<(), kvolt_session::Error>(()) }).unwrap();
+    /// ```
+    ///
     /// It fails closed: if this session can't be given a new token, it is ended. Costs the store
     /// three commands.
     ///
@@ -184,12 +238,13 @@ impl<T: Send + Sync + 'static> Manager<T> {
         let Some((token, session)) = found else {
             return Ok((RotateOutcome::Absent, 0));
         };
-        let ended = self.end_others_of(&session, EndReason::CredentialsChanged).await?;
-        let reason = RenewalReason::Credentials;
-        let rotated = self.renew(&token, session.clone(), reason, binding).await;
+        let reason = EndReason::CredentialsChanged;
+        let ended = self.end_owned(session.owner(), Some(&token.key), reason).await?;
+        let renewal = RenewalReason::Credentials(binding);
+        let rotated = self.renew(&token, session.clone(), &renewal).await;
         if !matches!(rotated, Ok(RotateOutcome::Token(_))) {
             // Another client may have changed its token meanwhile, or keeps changing it.
-            self.end(session.target(), EndReason::CredentialsChanged).await?;
+            self.end(session.target(), reason).await?;
         }
         Ok((rotated?, ended))
     }
@@ -201,7 +256,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
     ) -> Result<RotateOutcome> {
         let accepts = TokenStatus::is_accepted;
         match self.session_of(presented, Freshness::Bounded, accepts).await? {
-            Some((token, session)) => self.renew(&token, session, reason, None).await,
+            Some((token, session)) => self.renew(&token, session, &reason).await,
             None => Ok(RotateOutcome::Absent),
         }
     }
@@ -210,8 +265,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
         &self,
         presented: &HashedToken<'_>,
         read: SessionSnapshot<T>,
-        reason: RenewalReason,
-        binding: Option<Binding>,
+        reason: &RenewalReason,
     ) -> Result<RotateOutcome> {
         let mut made = None;
         let mut otherwise = RotateOutcome::Absent;
@@ -224,7 +278,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
                         return Ok(None);
                     }
                     (TokenStatus::Valid | TokenStatus::InGrace(_), _)
-                    | (TokenStatus::CredentialsChanged, RenewalReason::Credentials) => {}
+                    | (TokenStatus::CredentialsChanged, RenewalReason::Credentials(_)) => {}
                     _ => return Ok(None),
                 }
                 let is_proof = matches!(reason, RenewalReason::Proof(_));
@@ -235,7 +289,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
                 }
                 let (seed, policy) = (&session.envelope().seed, &self.0.policy);
                 let token = Token::generate(session.id(), seed, self.namespace(), policy.random)?;
-                let content = self.renewed(session.content(), &token, reason, &binding, now);
+                let content = self.renewed(session.content(), &token, reason, now);
                 made = Some(token);
                 let expiry = is_proof.then(|| policy.timeouts_of(&content.envelope).expiry());
                 Ok(Some((content, expiry)))
@@ -256,7 +310,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
             (Err(error), _) => return Err(error),
         };
         self.report(EventKind::Rotated, session.id(), session.filed_under());
-        if let RenewalReason::Proof(level) = reason {
+        if let &RenewalReason::Proof(level) = reason {
             self.report(EventKind::Reauthenticated { level }, session.id(), session.owner());
         }
         Ok(RotateOutcome::Token(token))
@@ -267,8 +321,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
         &self,
         before: &Content<T>,
         token: &Token,
-        reason: RenewalReason,
-        binding: &Option<Binding>,
+        reason: &RenewalReason,
         now: Timestamp,
     ) -> Content<T> {
         let policy = &self.0.policy;
@@ -276,14 +329,20 @@ impl<T: Send + Sync + 'static> Manager<T> {
         let (envelope, time) = (&mut content.envelope, policy.clock.now());
         envelope.secret = token.digest(self.namespace());
         envelope.rotated = Some(time).filter(|time| *time != envelope.created);
-        remember_previous(envelope, &before.envelope, reason, now, policy.rotation_grace);
+        let replaced = PreviousToken {
+            secret: before.envelope.secret,
+            proved: before.envelope.proved,
+            until: now.saturating_add(policy.rotation_grace),
+            accepted: !matches!(reason, RenewalReason::Credentials(_)),
+        };
+        envelope.edit_rare(|rare| rare.add_previous(replaced, now, policy.rotation_grace));
         match reason {
             RenewalReason::Age => {}
             RenewalReason::Proof(level) => {
-                envelope.proved.add(level, time);
+                envelope.proved.add(*level, time);
                 envelope.ends = time.saturating_add(policy.timeouts_of(envelope).lifetime);
             }
-            RenewalReason::Credentials => {
+            RenewalReason::Credentials(binding) => {
                 envelope.epoch = envelope.epoch.wrapping_add(1);
                 let data = before.data.get().ok();
                 let current = || policy.bound_to.as_ref().zip(data).and_then(|(to, data)| to(data));
@@ -294,40 +353,4 @@ impl<T: Send + Sync + 'static> Manager<T> {
         }
         content
     }
-}
-
-/// Records the token that a session had and what it had proved, and until when that token is
-/// accepted, or at least no sign of theft.
-///
-/// At most [`MAX_PREVIOUS`] are kept. When one must go, no issued token is a sign of theft until
-/// that one's time would have passed.
-fn remember_previous(
-    envelope: &mut Envelope,
-    before: &Envelope,
-    reason: RenewalReason,
-    now: Timestamp,
-    grace: Duration,
-) {
-    let accepted = reason != RenewalReason::Credentials;
-    let until = now.saturating_add(grace);
-    envelope.edit_rare(|rare| {
-        for previous in &mut rare.previous {
-            // After several rotations in a row, it is accepted while each one's grace lasts.
-            previous.until = previous.until.min(until);
-            previous.accepted &= accepted;
-        }
-        rare.previous.retain(|previous| now < previous.until.saturating_add(grace));
-        rare.quiet_until = rare.quiet_until.filter(|quiet_until| now < *quiet_until);
-        if grace.is_zero() {
-            return;
-        }
-        if rare.previous.len() >= MAX_PREVIOUS {
-            // Each one's time was cut to that of its successor, so the first is the first to end.
-            let dropped = rare.previous.remove(0);
-            let quiet_until = dropped.until.saturating_add(grace);
-            rare.quiet_until = rare.quiet_until.max(Some(quiet_until));
-        }
-        let (secret, proved) = (before.secret, before.proved);
-        rare.previous.push(PreviousToken { secret, proved, until, accepted });
-    });
 }

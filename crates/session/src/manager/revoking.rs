@@ -3,7 +3,7 @@ use kvolt_cache::{Freshness, Key, Store, Target};
 use super::Manager;
 use super::token_status::TokenStatus;
 use crate::events::{EndReason, EventKind};
-use crate::{Error, Owner, Result, SessionId, SessionSnapshot, Token};
+use crate::{Error, Owner, Result, SessionId, Token};
 
 impl<T: Send + Sync + 'static> Manager<T> {
     /// Ends one of the owner's sessions by its id. Returns whether the owner had such a session.
@@ -60,21 +60,12 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// Returns an error if the store is unavailable ([`Error::is_unavailable`]), or if the
     /// session's envelope can't be read ([`Error::is_corrupt`]).
     pub async fn revoke_others(&self, token: &Token) -> Result<usize> {
-        match self.session_of(token, Freshness::Strict, TokenStatus::is_accepted).await? {
-            Some((_, session)) => self.end_others_of(&session, EndReason::RevokedOthers).await,
-            None => Ok(0),
-        }
-    }
-
-    pub(super) async fn end_others_of(
-        &self,
-        session: &SessionSnapshot<T>,
-        reason: EndReason,
-    ) -> Result<usize> {
-        match session.owner() {
-            Some(owner) => self.end_owned(owner, Some(session.key()), reason).await,
-            None => Ok(0),
-        }
+        let accepts = TokenStatus::is_accepted;
+        let Some((token, session)) = self.session_of(token, Freshness::Strict, accepts).await?
+        else {
+            return Ok(0);
+        };
+        self.end_owned(session.owner(), Some(&token.key), EndReason::RevokedOthers).await
     }
 
     /// Ends all of the owner's sessions. Returns how many.
@@ -86,17 +77,19 @@ impl<T: Send + Sync + 'static> Manager<T> {
     ///
     /// Returns an error if the store is unavailable ([`Error::is_unavailable`]).
     pub async fn revoke_owner(&self, owner: &Owner) -> Result<usize> {
-        self.end_owned(owner, None, EndReason::RevokedOwner).await
+        self.end_owned(Some(owner), None, EndReason::RevokedOwner).await
     }
 
-    async fn end_owned(
+    /// Ends all of the owner's sessions but one; none without an owner.
+    pub(super) async fn end_owned(
         &self,
-        owner: &Owner,
+        owner: Option<&Owner>,
         keep: Option<&Key>,
         reason: EndReason,
     ) -> Result<usize> {
-        let removed = self.0.store.remove_owner(owner, keep).await.map_err(Error::store)?;
-        self.ended(&removed, Some(owner), reason);
+        let Some(name) = owner else { return Ok(0) };
+        let removed = self.0.store.remove_owner(name, keep).await.map_err(Error::store)?;
+        self.ended(&removed, owner, reason);
         Ok(removed.len())
     }
 

@@ -133,7 +133,8 @@ impl<T: Send + Sync + 'static> Manager<T> {
             None => entry.owner.is_none_or(Owner::is_reserved),
         };
         if !is_owner_right {
-            return Err(Error::misfiled(SessionId::from_key(entry.key)));
+            let reason = "the store names another owner than its record: revoke it";
+            return Err(Error::corrupt(SessionId::from_key(entry.key), reason));
         }
         Ok(self.clock().now() < envelope.ends.saturating_add(END_TOLERANCE))
     }

@@ -17,6 +17,7 @@ use kvolt_cache::Key;
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
 
+use crate::error::Kind;
 use crate::{Error, Result};
 
 /// How many changes of one session may wait for their turn.
@@ -49,9 +50,9 @@ pub(super) struct Turns<R> {
 /// Tokio's mutex is fair, and passes the lock on if a waiting future is dropped.
 type Queue<R> = Arc<tokio::sync::Mutex<State<R>>>;
 
-/// What passes from one holder to the next.
+/// The state that passes from one holder to the next.
 struct State<R> {
-    /// What the last holder wrote; `None` if its outcome is not known.
+    /// The value that the last holder wrote; `None` if its outcome is not known.
     handed: Option<R>,
     /// How many changes in a row this process has made.
     wins: u32,
@@ -86,9 +87,12 @@ impl<R> Turns<R> {
         });
         // One is the map's, and one the holder's.
         if Arc::strong_count(queue) >= MAX_WAITING + 2 {
-            return Err(Error::contended(format!(
-                "{MAX_WAITING} changes of this session are waiting already: try again later"
-            )));
+            return Err(Error::new(
+                Kind::Contended,
+                format!(
+                    "{MAX_WAITING} changes of this session are waiting already: try again later"
+                ),
+            ));
         }
         Ok(Arc::clone(queue))
     }
@@ -122,7 +126,7 @@ pub(super) struct Turn<'a, R> {
 }
 
 impl<R> Turn<'_, R> {
-    /// What the previous holder wrote.
+    /// The value that the previous holder wrote.
     pub(super) fn handed(&self) -> Option<&R> {
         self.state.handed.as_ref()
     }
@@ -133,7 +137,7 @@ impl<R> Turn<'_, R> {
         self.state.handed = None;
     }
 
-    /// Hands on what this holder wrote.
+    /// Hands on the value that this holder wrote.
     pub(super) fn hand_on(&mut self, written: R) {
         self.state.handed = Some(written);
     }
@@ -231,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn process_that_competes_and_wins_makes_room() {
+    fn winning_process_makes_room() {
         let turns = Turns::<u32>::new();
         let mut turn = pollster::block_on(turns.take(key())).unwrap();
         assert!((0..100).all(|_| turn.won().is_none()), "nothing competes");

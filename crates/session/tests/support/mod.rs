@@ -75,11 +75,11 @@ pub fn rotated(rotated: RotateOutcome) -> Token {
     }
 }
 
-/// What a listener is told.
+/// A listener that records events.
 #[derive(Clone, Default)]
-pub struct Heard(std::sync::Arc<(std::sync::Mutex<Vec<Event>>, std::sync::Condvar)>);
+pub struct RecordingListener(std::sync::Arc<(std::sync::Mutex<Vec<Event>>, std::sync::Condvar)>);
 
-impl Heard {
+impl RecordingListener {
     pub fn listener(&self) -> impl Fn(&Event) + Send + Sync + 'static {
         let heard = self.clone();
         move |event: &Event| {
@@ -88,7 +88,7 @@ impl Heard {
         }
     }
 
-    /// The first `events` of them, once they are there, and forgets them.
+    /// Takes the first `events` of them, once they have arrived.
     #[track_caller]
     pub fn take(&self, events: usize) -> Vec<Event> {
         let heard = self.0.0.lock().unwrap();
@@ -110,7 +110,7 @@ impl Heard {
     }
 }
 
-/// What a client that knows a session's id, and no token of it, may present.
+/// Tokens that a client which knows only a session's id may present.
 #[derive(Debug, Clone, Copy)]
 pub enum Forgery {
     /// Random bytes after the id.
@@ -148,7 +148,7 @@ pub fn forged(forgery: Forgery, token: &Token, other: &Token) -> Token {
     Token::parse(URL_SAFE_NO_PAD.encode(forged)).unwrap()
 }
 
-/// Checks that no call by a token does anything, or shows anything, but for signing in anew.
+/// Checks that no call by a token does anything, or shows anything, except to sign in again.
 pub async fn does_nothing<T: Clone + Send + Sync + 'static>(
     manager: &Manager<T>,
     token: &Token,
@@ -173,7 +173,7 @@ pub async fn does_nothing<T: Clone + Send + Sync + 'static>(
     assert!(!manager.logout(token).await.unwrap());
 }
 
-/// What is logged, as lines of text.
+/// The log, as lines of text.
 #[derive(Clone, Default)]
 pub struct Log(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
 

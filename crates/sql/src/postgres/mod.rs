@@ -34,6 +34,15 @@ use crate::url::{Url, warn_of_plain_text};
 pub type PostgresStore = SqlStore<Postgres>;
 
 /// PostgreSQL, as the type parameter of [`SqlStore`].
+///
+/// ```no_run
+/// use kvolt_sql::{Postgres, SqlStore};
+///
+/// /// `PostgresStore` is an alias of this type.
+/// async fn open(url: &str) -> kvolt_cache::Result<SqlStore<Postgres>> {
+///     SqlStore::open(url, "shop").await
+/// }
+/// ```
 #[derive(Clone, Default)]
 pub struct Postgres {
     is_pooled: bool,

@@ -29,6 +29,15 @@ use crate::store::SqlStore;
 pub type SqliteStore = SqlStore<Sqlite>;
 
 /// SQLite, as the type parameter of [`SqlStore`].
+///
+/// ```no_run
+/// use kvolt_sql::{Sqlite, SqlStore};
+///
+/// /// `SqliteStore` is an alias of this type.
+/// async fn open(url: &str) -> kvolt_cache::Result<SqlStore<Sqlite>> {
+///     SqlStore::open(url, "shop").await
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Sqlite {
     synchronous: Synchronous,

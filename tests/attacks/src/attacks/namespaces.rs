@@ -247,7 +247,7 @@ pub async fn token_for_other_data_is_unknown(deployment: &Deployment) {
     for path in ["/profile", "/strict/profile", "/poll"] {
         let status = attacker.clone().get(path).await.status;
         if status != StatusCode::UNAUTHORIZED {
-            found.push(format!("{path} tells that it is there, by {status}"));
+            found.push(format!("{path} reveals the entry, by {status}"));
         }
     }
     for path in ["/", "/count", "/logout", "/login/eve", "/nested/login/eve"] {
