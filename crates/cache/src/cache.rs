@@ -27,6 +27,9 @@ use crate::{
 /// // Computed once, also if many tasks ask for a missing value at the same time:
 /// let rate = rates.get_or_insert_with("CHF", async || Ok::<_, kvolt_cache::Error>(1.12)).await?;
 /// assert_eq!(rate, 1.12);
+///
+/// rates.clear().await?;
+/// assert_eq!(rates.get("EUR").await?, None);
 /// # Ok::<(), kvolt_cache::Error>(()) }).unwrap();
 /// ```
 #[derive(Clone)]

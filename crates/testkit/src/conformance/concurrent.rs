@@ -48,14 +48,14 @@ pub async fn no_update_is_lost<F: Fixture>(fixture: &F) {
     let rounds = fixture.rounds();
     run_concurrently(&caller, THREADS, move |caller, number| {
         for _ in 0..rounds {
-            caller.increment(&key).expect("nobody removes it");
+            caller.increment(&key).expect("no call removes it");
             if number == 0 {
                 caller.use_entry(&key);
             }
         }
     })
     .await;
-    let entry = caller.get(&key).expect("nobody removes it");
+    let entry = caller.get(&key).expect("no call removes it");
     assert_eq!(entry.value, (THREADS * rounds).to_string(), "each increment counts");
 }
 
@@ -73,7 +73,7 @@ pub async fn of_concurrent_replacements_of_one_version_one_takes_effect<F: Fixtu
         let replaced = |number: &usize| matches!(answers[*number], ReplaceOutcome::Replaced(_));
         let done: Vec<_> = (0..THREADS).filter(replaced).collect();
         let [done] = done[..] else { panic!("{done:?} took effect: {answers:?}") };
-        let entry = caller.get(&key).expect("nobody removes it");
+        let entry = caller.get(&key).expect("no call removes it");
         assert_eq!(entry.value, done.to_string());
     }
 }
@@ -90,7 +90,7 @@ pub async fn a_read_in_flight_never_revives_a_removed_entry<F: Fixture>(fixture:
         run_concurrently(&caller, THREADS, move |caller, number| {
             if number == 0 {
                 caller.use_entry(&key);
-                assert!(caller.remove(&key), "there is one, and nobody else removes it");
+                assert!(caller.remove(&key), "it exists, and no other call removes it");
                 shared.store(true, Ordering::SeqCst);
                 assert!(!caller.use_entry(&key), "it was removed");
                 return;
@@ -202,7 +202,7 @@ pub async fn a_limit_holds_under_concurrent_insertions<F: Fixture>(fixture: &F) 
         assert_eq!(caller.list(&owner).len(), 2, "as many as allowed: {answers:?}");
         assert_eq!(answers.iter().filter(made).count() - removed, 2, "{answers:?}");
         let expected = if at_limit == AtLimit::Refuse { 0 } else { THREADS - 2 };
-        assert_eq!(removed, expected, "each that had to go is told once: {answers:?}");
+        assert_eq!(removed, expected, "each removed key is returned once: {answers:?}");
     }
 }
 

@@ -87,7 +87,7 @@ pub async fn a_key_is_free_again_once_its_entry_has_expired<F: Fixture>(fixture:
     lab.advance(lab.ticks(5)).await;
     lab.insert(key, "second", LIVES).await;
     assert_eq!(lab.value(&key).await.as_deref(), Some("second"));
-    assert!(lab.list(&owner).await.is_empty(), "the second is nobody's");
+    assert!(lab.list(&owner).await.is_empty(), "the second has no owner");
     lab.advance(lab.ticks(20)).await;
     assert!(lab.get(&key).await.is_some(), "the first one's deadline does not end the second");
 

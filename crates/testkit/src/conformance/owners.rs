@@ -50,8 +50,8 @@ pub async fn remove_owner_removes_all_of_the_owner_and_nothing_else<F: Fixture>(
     let removed = lab.one_more(&one, "removed").await;
     let second = lab.one_more(&one, "second").await;
     let others = lab.one_more(&other, "others").await;
-    let nobody = lab.key("nobody", None);
-    lab.insert(nobody, "nobody", LIVES).await;
+    let ownerless = lab.key("ownerless", None);
+    lab.insert(ownerless, "ownerless", LIVES).await;
     let _ = lab.remove(&removed).await;
     lab.advance(lab.ticks(10)).await;
 
@@ -59,7 +59,7 @@ pub async fn remove_owner_removes_all_of_the_owner_and_nothing_else<F: Fixture>(
     for key in [&first, &second, &removed, &expired] {
         lab.assert_absent(key, Some(&one)).await;
     }
-    assert!(lab.get(&others).await.is_some() && lab.get(&nobody).await.is_some());
+    assert!(lab.get(&others).await.is_some() && lab.get(&ownerless).await.is_some());
     assert!(lab.remove_owner(&one, None).await.is_empty(), "there is nothing more");
     let again = lab.one_more(&one, "again").await;
     assert_eq!(lab.list(&one).await, [again], "the owner may have new ones");
@@ -166,10 +166,10 @@ pub async fn a_limit_counts_only_what_is_live_and_the_owners<F: Fixture>(fixture
             .limit(OwnerLimit::new(1, at_limit));
         assert_eq!(lab.try_insert(key, entry).await, inserted());
         assert_eq!(lab.remove(&key).await, RemoveOutcome::Removed);
-        let nobody =
+        let ownerless =
             NewEntry::new(String::from("value"), LIVES).limit(OwnerLimit::new(1, at_limit));
-        let key = lab.key(&format!("nobody, {at_limit:?}"), None);
-        assert_eq!(lab.try_insert(key, nobody).await, inserted(), "no owner, no limit");
+        let key = lab.key(&format!("ownerless, {at_limit:?}"), None);
+        assert_eq!(lab.try_insert(key, ownerless).await, inserted(), "no owner, no limit");
     }
     assert_eq!(lab.list(&other).await.len(), 2);
 }

@@ -15,7 +15,7 @@ pub async fn replace_takes_effect_only_on_the_version_that_it_names<F: Fixture>(
     let ReplaceOutcome::Replaced(version) = replaced else {
         panic!("the version was current: {replaced:?}");
     };
-    assert_eq!(lab.version(&key).await, version, "the version that it told is the new one");
+    assert_eq!(lab.version(&key).await, version, "it returned the new version");
     let late = lab.replace(&key, seen, "late", Some(LIVES)).await;
     assert!(matches!(late, ReplaceOutcome::Conflict(_)), "the version was stale: {late:?}");
     assert_eq!(lab.value(&key).await.as_deref(), Some("second"));

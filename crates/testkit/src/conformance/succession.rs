@@ -172,16 +172,16 @@ pub async fn a_limit_does_not_count_what_is_replaced<F: Fixture>(fixture: &F) {
 pub async fn a_limit_counts_only_its_owners_entries<F: Fixture>(fixture: &F) {
     let lab = LawFixture::new(fixture).await;
     let (one, other) = (owner("one"), owner("other"));
-    let nobodys = lab.key("nobody's", None);
-    lab.insert(nobodys, "nobody's", LIVES).await;
+    let ownerless = lab.key("ownerless", None);
+    lab.insert(ownerless, "ownerless", LIVES).await;
     let others = lab.one_more(&other, "others").await;
     let mut mine = lab.one_more(&one, "mine").await;
-    for old in [nobodys, others] {
+    for old in [ownerless, others] {
         let new = lab.key("new", Some(&one));
         let refused = over(old, Some(&one), None).limit(OwnerLimit::refuse(1));
         assert_eq!(lab.try_insert(new, refused).await, InsertOutcome::LimitReached);
         assert!(lab.get(&old).await.is_some(), "a refused insertion replaces nothing");
-        let name = if old == others { "over the other's" } else { "over nobody's" };
+        let name = if old == others { "over the other's" } else { "over the ownerless" };
         let new = lab.key(name, Some(&one));
         let entry = over(old, Some(&one), None).limit(OwnerLimit::remove_oldest(1));
         let removed = InsertOutcome::Inserted { removed: vec![mine] };

@@ -186,7 +186,7 @@ fn bytes(seed: u32) -> Vec<u8> {
 }
 
 #[test]
-fn operations_against_the_model_find_what_is_wrong_sequentially() {
+fn check_ops_finds_sequential_faults() {
     let sequential = [
         Fault::GetSlides,
         Fault::ReadAtIsEarly,
