@@ -87,7 +87,8 @@ impl<V: Clone + Send + Sync + 'static> Copies<V> {
         let keep = |number, found: &Option<Entry<V>>| {
             if let Some(entry) = found
                 && let Some(now) = self.feed.store_time(self.feed.now())
-                && self.question(key).is_none_or(|question| question < number)
+                // Smaller than any number if there is no copy yet.
+                && self.kept.read(key, |copy| (AfterRead::Keep, copy.value.question)) < Some(number)
             {
                 let due = self.due(key, entry.deadlines);
                 // If the store shows no slide as due, a touch would change nothing.
@@ -140,11 +141,6 @@ impl<V: Clone + Send + Sync + 'static> Copies<V> {
             kept.due = postponed(self.due(key, deadlines), deadlines, now);
             self.put(key, kept, now);
         }
-    }
-
-    /// The number of the question whose answer the copy is.
-    fn question(&self, key: &Key) -> Option<u64> {
-        self.kept.read(key, |kept| (AfterRead::Keep, kept.value.question))
     }
 
     fn put(&self, key: &Key, kept: CachedCopy<V>, now: Timestamp) {
