@@ -85,6 +85,7 @@ impl<V: Clone + Send + Sync + 'static> Copies<V> {
         question: impl Future<Output = Result<Option<Entry<V>>>>,
     ) -> Result<Option<Entry<V>>> {
         let keep = |number, found: &Option<Entry<V>>| {
+<<<<<<< HEAD
             if self.question(key).is_some_and(|question| question > number) {
                 return;
             }
@@ -94,6 +95,13 @@ impl<V: Clone + Send + Sync + 'static> Copies<V> {
                 return;
             };
             if let Some(now) = self.feed.store_time(self.feed.now()) {
+=======
+            if let Some(entry) = found
+                && let Some(now) = self.feed.store_time(self.feed.now())
+                // Smaller than any number if there is no copy yet.
+                && self.kept.read(key, |copy| (AfterRead::Keep, copy.value.question)) < Some(number)
+            {
+>>>>>>> cache
                 let due = self.due(key, entry.deadlines);
                 // If the store shows no slide as due, a touch would change nothing.
                 let due = if entry.slide_due { due } else { postponed(due, entry.deadlines, now) };
@@ -145,11 +153,6 @@ impl<V: Clone + Send + Sync + 'static> Copies<V> {
             kept.due = postponed(self.due(key, deadlines), deadlines, now);
             self.put(key, kept, now);
         }
-    }
-
-    /// The number of the question whose answer the copy is.
-    fn question(&self, key: &Key) -> Option<u64> {
-        self.kept.read(key, |kept| (AfterRead::Keep, kept.value.question))
     }
 
     fn put(&self, key: &Key, kept: CachedCopy<V>, now: Timestamp) {
