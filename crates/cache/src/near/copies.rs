@@ -85,8 +85,8 @@ impl<V: Clone + Send + Sync + 'static> Copies<V> {
         question: impl Future<Output = Result<Option<Entry<V>>>>,
     ) -> Result<Option<Entry<V>>> {
         let keep = |number, found: &Option<Entry<V>>| {
-<<<<<<< HEAD
-            if self.question(key).is_some_and(|question| question > number) {
+            // `None`, of no copy, is smaller than any number.
+            if self.kept.read(key, |copy| (AfterRead::Keep, copy.value.question)) > Some(number) {
                 return;
             }
             let Some(entry) = found else {
@@ -95,13 +95,6 @@ impl<V: Clone + Send + Sync + 'static> Copies<V> {
                 return;
             };
             if let Some(now) = self.feed.store_time(self.feed.now()) {
-=======
-            if let Some(entry) = found
-                && let Some(now) = self.feed.store_time(self.feed.now())
-                // Smaller than any number if there is no copy yet.
-                && self.kept.read(key, |copy| (AfterRead::Keep, copy.value.question)) < Some(number)
-            {
->>>>>>> cache
                 let due = self.due(key, entry.deadlines);
                 // If the store shows no slide as due, a touch would change nothing.
                 let due = if entry.slide_due { due } else { postponed(due, entry.deadlines, now) };
