@@ -45,7 +45,7 @@ fn app(world: &World) -> Router {
 }
 
 #[tokio::test]
-async fn each_refusal_over_http_is_told_once_and_with_its_reason() {
+async fn refusal_is_reported_once_with_its_reason() {
     for at_once in [true, false] {
         let heard = Heard::default();
         let limit = OwnerLimit::refuse(1);
@@ -119,7 +119,7 @@ async fn each_refusal_over_http_is_told_once_and_with_its_reason() {
 }
 
 #[tokio::test]
-async fn a_change_of_credentials_elsewhere_is_a_refusal_of_its_own() {
+async fn credentials_changed_is_its_own_refusal() {
     for at_once in [true, false] {
         let heard = Heard::default();
         let world = World::with(|builder| {
@@ -147,7 +147,7 @@ fn calls(faults: &Faults) -> [usize; 5] {
 }
 
 #[tokio::test]
-async fn each_request_asks_the_store_as_rarely_as_it_can() {
+async fn request_costs_the_fewest_store_calls() {
     let world = World::with(|builder| {
         let builder = builder.rotate_every(Duration::from_secs(120));
         builder.rotation_grace(Duration::from_secs(5)).listener(|_: &kvolt_session::Event| {})
@@ -222,7 +222,7 @@ async fn layers_within_each_other_ask_the_store_once() {
 }
 
 #[tokio::test]
-async fn a_logout_is_one_call_also_where_the_session_is_in_memory() {
+async fn logout_costs_one_call() {
     for path in ["/logout", "/deep/down/logout"] {
         let world = World::new();
         let mut client = world.client();
