@@ -166,7 +166,7 @@ mod tests {
         super::is_admitted(head, &trusted)
     }
 
-    /// What `tower-http` says, which was written after the same model.
+    /// The verdict of `tower-http`, which follows the same model.
     fn is_admitted_by_the_other(head: &Request<()>, trusted: &[&str]) -> bool {
         let inner =
             service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new(String::new())));

@@ -64,7 +64,7 @@ async fn begun_response_changes_no_token() {
         let handle = kept.lock().unwrap().take().unwrap();
         refuses_new_tokens(&world, &handle).await;
         let Some(mut session) = handle.session() else { continue };
-        // The client need not be told of these.
+        // These need no new token.
         assert_eq!(session.update(|user| user.count += 1).await.unwrap().count, 1);
         assert_eq!(session.peek().await.unwrap().unwrap().count, 1);
         assert_eq!(session.revoke_others().await.unwrap(), 0);

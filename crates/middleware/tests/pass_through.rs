@@ -1,4 +1,4 @@
-//! What is behind the layer works as without it: streams, `HEAD`, upgrades, events.
+//! Streams, `HEAD`, upgrades and events work behind the layer as without it.
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 mod support;

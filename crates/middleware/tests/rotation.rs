@@ -110,7 +110,7 @@ async fn peeking_request_keeps_no_session_alive() {
     }
 }
 
-/// What is changed is used, also by a request that would only have looked.
+/// A change counts as use, even in a request that only peeks.
 #[tokio::test]
 async fn change_counts_as_use_on_peeking_routes() {
     async fn count(mut session: Session<User>) -> Result<String> {

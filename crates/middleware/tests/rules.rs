@@ -193,7 +193,7 @@ async fn cross_site_request_changes_no_state() {
             let answer = client.send(Method::POST, path, headers).await;
             assert_eq!(answer.status, StatusCode::FORBIDDEN, "{path} {headers:?}");
         }
-        // Reading is harmless: a link from elsewhere leads here.
+        // Reading is harmless: links on other sites lead here.
         assert_eq!(client.send(Method::GET, "/profile", headers).await.text, "ada");
     }
     for headers in [
@@ -231,7 +231,7 @@ async fn protected_request_asks_the_store_once() {
         world.faults.answers_at_once(at_once);
         let mut client = world.client();
         client.post("/login").await;
-        // What is ready is no round trip: a store that does I/O has nothing ready.
+        // `get_ready` is not a round trip: a store that does I/O has no ready answer.
         let round_trips = || world.faults.count_all() - world.faults.count(Call::GetReady);
         let before = round_trips();
         assert_eq!(client.get("/profile").await.text, "ada");
@@ -239,7 +239,7 @@ async fn protected_request_asks_the_store_once() {
     }
 }
 
-/// A full store is the operator's to mend, and no reason to log anybody out.
+/// An operator must mend a full store; no user is logged out.
 #[tokio::test]
 async fn full_store_is_a_503() {
     let store = kvolt_cache::MemoryStore::builder().max_entries(1).build();
@@ -310,7 +310,7 @@ async fn token_is_accepted_at_its_source_only() {
     assert_eq!(client.get(&query).await.status, StatusCode::UNAUTHORIZED);
 }
 
-/// RFC 6265bis: the order of cookies says nothing. Conflicting ones are none.
+/// RFC 6265bis: the order of cookies has no meaning, so conflicting ones are rejected.
 #[tokio::test]
 async fn two_cookies_of_one_name_are_rejected() {
     let world = World::new();
@@ -436,7 +436,7 @@ async fn application_can_word_its_refusal() {
     assert_eq!(answer.header("cache-control"), Some("no-store"));
 }
 
-/// Looking is not living.
+/// Peeking does not count as use.
 #[tokio::test]
 async fn peeking_route_keeps_no_session_alive() {
     let world = World::new();
@@ -518,7 +518,7 @@ async fn owner_limit_is_a_409() {
     assert_eq!(clients[0].post("/login").await.status, StatusCode::OK, "one's own is replaced");
 }
 
-/// A response part for those who want it.
+/// `Clear-Site-Data`.
 #[test]
 fn logout_can_clear_site_data() {
     let response = (kvolt_middleware::clear_site_data(), "out").into_response();

@@ -283,7 +283,7 @@ async fn revoking_another_owner_keeps_the_cookie() {
     assert_eq!(world.store.len(), 0);
 }
 
-/// A stream that looks at its session by a token that was replaced since would be taken for a thief.
+/// If a stream peeked by its old token after a rotation, the token would count as stolen.
 #[tokio::test]
 async fn peek_of_an_open_stream_is_no_theft() {
     let heard = Heard::default();

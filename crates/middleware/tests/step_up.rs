@@ -116,7 +116,7 @@ async fn sensitive_route_needs_recent_authentication() {
     }
 }
 
-/// What is proved in a handler counts in it.
+/// An authentication that a handler notes counts in the same handler.
 #[tokio::test]
 async fn proof_counts_in_the_handler_that_notes_it() {
     async fn prove_and_act(session: Session<User>, Path(level): Path<u8>) -> Result<&'static str> {
@@ -303,7 +303,7 @@ async fn missing_session_asks_to_sign_in() {
     }
 }
 
-/// A visitor has nothing to prove again: whoever was let in as nobody has to sign in.
+/// A visitor has never authenticated, so there is nothing to repeat.
 #[tokio::test]
 async fn visitor_is_asked_to_sign_in() {
     let world = World::with(|builder| builder.anonymous(AnonymousSessions::new(10)));
@@ -314,7 +314,7 @@ async fn visitor_is_asked_to_sign_in() {
     assert_eq!((answer.status, &*answer.text), (StatusCode::UNAUTHORIZED, "sign in first\n"));
     let answer = client.send(Method::GET, "/app/visitors", &[HTML]).await;
     assert_eq!(answer.header("location"), Some("/login?next=/app/visitors"));
-    // Nobody at all is let in there; a handler must not take a visitor for who has proved it.
+    // The route admits clients without a session; a visitor's session must not pass as proved.
     let merely = client.get("/app/merely-visitors").await;
     assert_eq!((merely.status, &*merely.text), (StatusCode::UNAUTHORIZED, "sign in first\n"));
     assert_eq!(client.other().get("/app/merely-visitors").await.text, "nobody");

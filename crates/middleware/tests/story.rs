@@ -1,4 +1,4 @@
-//! What a client sees: signing in, being known, changing, signing out.
+//! A client signs in, is recognized, changes its data and signs out.
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 mod support;
@@ -52,7 +52,7 @@ async fn login_ends_the_session_before_it() {
 async fn handler_without_its_layer_is_a_500() {
     let mut client = World::new().client();
     client.post("/login").await;
-    for path in ["/bare/profile", "/bare/home"] {
+    for path in ["/bare/profile", "/bare/home", "/bare/login"] {
         let answer = client.get(path).await;
         assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR, "{path}");
         assert!(!answer.text.contains("layer"), "the client is told nothing: {}", answer.text);

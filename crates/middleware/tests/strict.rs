@@ -12,7 +12,7 @@ use kvolt_session::{Manager, Record, Token};
 use kvolt_testkit::{ManualClock, Pushes, PushingStore};
 use support::{Client, User, user};
 
-/// A server with a near cache, on a store where others do things that it does not hear of.
+/// A server with a near cache that receives no changes of the store.
 struct Far {
     store: MemoryStore<Record<User>>,
     pushes: Pushes,

@@ -1,4 +1,4 @@
-//! What is told of refusals, and that what is not refused costs nothing more.
+//! Events of refusals, and the cost of requests in store calls.
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 mod support;
@@ -140,7 +140,7 @@ async fn credentials_changed_is_its_own_refusal() {
     }
 }
 
-/// What a request costs a store that has to be waited for, in the order that the calls are named here.
+/// The calls of a store that does I/O, in the order of their names here.
 fn calls(faults: &Faults) -> [usize; 5] {
     [Call::Get, Call::Touch, Call::Insert, Call::Replace, Call::Remove]
         .map(|call| faults.count(call))
@@ -213,7 +213,7 @@ async fn layers_within_each_other_ask_the_store_once() {
             assert_eq!(world.faults.count(call), expected, "{path}");
         }
     }
-    // Nor is a token that nothing knows looked for, or reported, twice.
+    // An unknown token is also searched for and reported only once.
     world.faults.reset();
     let mut client = Client::new(app);
     client.cookie = Some(format!("__Host-session_id={}", "A".repeat(48)));

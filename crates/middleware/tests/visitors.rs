@@ -339,7 +339,7 @@ async fn handler_can_use_the_session_it_created() {
     }
 }
 
-/// Longer than any machine takes for what is told at once.
+/// Longer than any machine takes for an immediate notification.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Where in a request the token is looked for.
+//! The sources of tokens in a request.
 
 mod cookie_header;
 
@@ -129,7 +129,7 @@ impl Lookup {
         &self.0
     }
 
-    /// Whether tokens come by the `Bearer` scheme, which has challenges.
+    /// Whether the `Bearer` scheme, which has challenges, is a source.
     pub(crate) fn has_bearer(&self) -> bool {
         self.0.contains(&Source::Bearer)
     }

@@ -514,7 +514,7 @@ mod tests {
         assert_eq!(proxies().device(None, &HeaderMap::new()), Device::new());
     }
 
-    /// What can stand in a header: any bytes but controls, and those that matter here often.
+    /// Values of a header: any bytes except controls, and often those that matter here.
     fn sent() -> impl Strategy<Value = Vec<u8>> {
         let byte = prop_oneof![
             3 => prop::sample::select(&b"\",;=\\ .:[]0123456789abfor\t"[..]),
