@@ -1,4 +1,4 @@
-//! What an adapter for another framework needs.
+//! Building blocks for an adapter to another framework.
 //!
 //! The layer decides and answers by plain header names and values, so that every framework gets the
 //! same rules. An adapter does five things:

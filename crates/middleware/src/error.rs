@@ -88,7 +88,7 @@ pub(crate) enum Kind {
     Unreadable,
     CrossOrigin,
     Csrf,
-    /// With whether tokens come by the scheme that has a challenge for it.
+    /// And whether the lookup has the `Bearer` scheme, which has a challenge for it.
     StepUp(StepUp, bool),
     SessionExists,
     NoWayBack,

@@ -72,7 +72,7 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
         slot.asks_for_json = asks_for_json(request);
         slot.is_plain_http = !is_safe && cross_origin::is_plain_http(request);
         match within {
-            // What a layer around this one has read is enough.
+            // The read of the layer around this one suffices.
             Some(outer) if outer.covers(access) => {
                 slot.access = outer.access;
                 (slot.read, slot.is_unreadable) = (outer.read.clone(), outer.is_unreadable);

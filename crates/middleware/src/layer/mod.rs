@@ -28,7 +28,7 @@ pub use service::SessionService;
 ///    one source has no session.
 /// 2. It rejects a request that changes state (any method but `GET`, `HEAD`, `OPTIONS`, or an
 ///    upgrade such as a WebSocket's handshake) and that another site made a browser send: 403. A
-///    request whose token came by a header passes, since browsers add no header on their own.
+///    request whose token is in a header passes, since browsers add no header on their own.
 /// 3. It reads the session. If the store can't answer, the request gets 503 with `Retry-After`, and
 ///    the cookie stays: no user is logged out. A layer within another layer of the same
 ///    [`Sessions`] uses what that one has read, unless it is stricter.

@@ -1,4 +1,4 @@
-//! What a request, its handlers and its response share.
+//! The state that a request, its handlers and its response share.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,8 +13,8 @@ use crate::head::ResponseHead;
 use crate::lookup::{Presented, Source, SourceIndex};
 use crate::{Error, Result, SessionLayer, Sessions};
 
-/// A request's session, or that it has none. A slot exists behind every layer, so that "no session"
-/// and "no layer" can be told apart.
+/// A request's session, or the absence of one. A slot exists behind every layer, so that "no
+/// session" differs from "no layer".
 pub(crate) struct Slot<T> {
     pub(crate) layer: Arc<SessionLayer<T>>,
     /// The session as the store had it when the request arrived, whether or not handlers see it.
@@ -44,7 +44,7 @@ pub(crate) struct Slot<T> {
 /// have none.
 pub(super) type TokenHeader = Box<(HeaderName, HeaderValue)>;
 
-/// What changes while the handler runs.
+/// The part that changes while the handler runs.
 pub(crate) struct State<T> {
     /// The token that the client has, or that the response gives it.
     token: Option<Token>,
@@ -52,14 +52,14 @@ pub(crate) struct State<T> {
     /// The session after an update, while the client's token is the one that the update was made
     /// with.
     latest: Option<Box<SessionSnapshot<T>>>,
-    /// What the user has proved since the request arrived.
+    /// The authentication that this request has noted.
     pub(crate) proof: Option<(Level, Timestamp)>,
     pub(super) pending: Option<TokenHeader>,
     /// Whether the response's head was sent, so that it can carry no token.
     is_finished: bool,
 }
 
-/// What happened to the client's token since the request arrived.
+/// The change of the client's token since the request arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Change {
     None,

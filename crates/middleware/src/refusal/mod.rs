@@ -57,11 +57,11 @@ enum Kind {
 pub struct Refused<'a> {
     /// The head of the request.
     pub request: &'a dyn RequestHead,
-    /// What the request lacks.
+    /// The session or the authentication that the request lacks.
     pub missing: Missing,
 }
 
-/// What a refused request lacks.
+/// The reason of a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Missing {

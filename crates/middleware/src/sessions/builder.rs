@@ -144,8 +144,8 @@ impl<T: Send + Sync + 'static> SessionsBuilder<T> {
     }
 }
 
-/// The request headers of a lookup. A query is part of the address, by which caches tell responses
-/// apart in any case.
+/// The request headers of a lookup. A query is part of the address, which caches compare in any
+/// case.
 fn vary(lookup: &Lookup) -> Option<HeaderValue> {
     let mut names: Vec<HeaderName> = Vec::new();
     for name in lookup.sources().iter().filter_map(Source::header_name) {
