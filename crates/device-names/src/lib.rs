@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 
 use ua_parser::{os, user_agent};
 
-use vocabulary::{BROWSERS, SYSTEMS, TOOLS, word};
+use vocabulary::word;
 
 /// The number of bytes of a user agent that are read; the rest is ignored.
 pub const MAX_USER_AGENT_LEN: usize = 512;
@@ -81,11 +81,11 @@ pub fn name(user_agent: &str) -> Option<Name> {
     }
     let user_agent = &user_agent[..end];
     let family = rules.browsers.extract(user_agent).map(|found| found.family);
-    if let Some(tool) = family.as_ref().and_then(|family| word(TOOLS, family)) {
+    if let Some(tool) = family.as_ref().and_then(|family| word("tool", family)) {
         return Some(Name(Words::Program(tool)));
     }
-    let program = family.and_then(|family| word(BROWSERS, &family));
-    let system = rules.systems.extract(user_agent).and_then(|found| word(SYSTEMS, &found.os));
+    let program = family.and_then(|family| word("browser", &family));
+    let system = rules.systems.extract(user_agent).and_then(|found| word("system", &found.os));
     let system = match system {
         Some("iOS") if user_agent.contains("iPhone") => Some("iPhone"),
         Some("iOS") if user_agent.contains("iPad") => Some("iPad"),
