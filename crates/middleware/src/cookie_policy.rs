@@ -164,6 +164,14 @@ impl CookiePolicyBuilder {
 
     /// Sends the cookie to this domain and all its subdomains. Defaults to this host alone, which
     /// is safer.
+    ///
+    /// ```
+    /// use kvolt_middleware::CookiePolicy;
+    ///
+    /// // For `shop.example` and `www.shop.example`. The cookie's name must not begin with `__Host-`.
+    /// let policy = CookiePolicy::builder().domain("shop.example").build()?;
+    /// # Ok::<(), kvolt_middleware::ConfigError>(())
+    /// ```
     pub fn domain(mut self, domain: impl Into<String>) -> Self {
         self.0.domain = Some(domain.into());
         self
@@ -253,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cookie_is_safe_when_nothing_is_set() {
+    fn default_cookie_is_safe() {
         let policy = CookiePolicy::new();
         let set = policy.set("__Host-session_id", &token(), Duration::from_secs(60), false);
         assert!(set.is_sensitive());
@@ -265,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_removal_has_the_attributes_of_what_it_removes() {
+    fn removal_has_the_attributes_of_the_cookie() {
         let policy = CookiePolicy::builder()
             .path("/app")
             .domain("example.org")
@@ -300,14 +308,14 @@ mod tests {
     }
 
     #[test]
-    fn no_cookie_is_asked_to_be_kept_longer_than_browsers_keep_one() {
+    fn max_age_is_at_most_400_days() {
         let policy = CookiePolicy::builder().persistent(true).build().unwrap();
         let set = text(policy.set("id", &token(), Duration::MAX, false));
         assert!(set.contains("; Max-Age=34560000;"), "{set}");
     }
 
     #[test]
-    fn what_browsers_would_refuse_is_refused() {
+    fn rejected_cookies_are_errors() {
         let plain = CookiePolicy::builder().insecure_plain_http(true).build().unwrap();
         let below = CookiePolicy::builder().path("/app").build().unwrap();
         let wide = CookiePolicy::builder().domain("example.org").build().unwrap();
@@ -327,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn attributes_that_would_be_misread_are_refused() {
+    fn malformed_cookie_attributes_are_errors() {
         for path in ["", "app", "/a;b", "/a b", "/\r\n", "/é"] {
             assert!(CookiePolicy::builder().path(path).build().is_err(), "{path:?}");
         }

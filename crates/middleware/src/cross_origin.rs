@@ -166,7 +166,7 @@ mod tests {
         super::is_admitted(head, &trusted)
     }
 
-    /// What `tower-http` says, which was written after the same model.
+    /// The verdict of `tower-http`, which follows the same model.
     fn is_admitted_by_the_other(head: &Request<()>, trusted: &[&str]) -> bool {
         let inner =
             service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new(String::new())));
@@ -228,7 +228,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(1_500))]
 
         #[test]
-        fn verdict_is_that_of_tower_http_but_for_default_ports(head in any_head()) {
+        fn verdict_equals_tower_http_except_default_ports(head in any_head()) {
             let (ours, theirs) =
                 (is_admitted(&head, &TRUSTED), is_admitted_by_the_other(&head, &TRUSTED));
             let origin = head.headers().get(ORIGIN).map_or(&b""[..], HeaderValue::as_bytes);
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn upgrade_is_no_safe_method() {
+    fn upgrade_is_not_a_safe_method() {
         let upgrade = ("upgrade", "websocket");
         let foreign = ("origin", "https://evil.test");
         assert!(is_admitted(&head("GET", "/", &[foreign]), &[]));
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn origin_is_made_the_one_that_browsers_send() {
+    fn origin_is_normalized() {
         for (text, canonical) in [
             ("https://spa.example", "https://spa.example"),
             ("https://Spa.Example", "https://spa.example"),
@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn path_is_here_for_the_own_host_only() {
+    fn path_is_local_for_this_host_only() {
         let request = head("POST", "/", &[("host", "shop.example:443")]);
         let path = |address| path_here(address, &request).map(str::to_owned);
         assert_eq!(path("https://shop.example/a?b#c").as_deref(), Some("/a?b#c"));

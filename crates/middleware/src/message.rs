@@ -21,7 +21,7 @@ pub(crate) struct Message {
     code: &'static str,
     text: &'static str,
     missing: Option<StepUp>,
-    /// Whether tokens come by the `Bearer` scheme, so that a 401 has a challenge.
+    /// Whether the lookup has the `Bearer` scheme, so that a 401 has a challenge.
     bearer: bool,
 }
 

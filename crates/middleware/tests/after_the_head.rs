@@ -55,7 +55,7 @@ async fn refuses_new_tokens(world: &World, handle: &SessionHandle<User>) {
 
 /// aio-libs/aiohttp-session#373, actix/actix-extras#285, bungle/lua-resty-session#33.
 #[tokio::test]
-async fn no_token_is_changed_once_the_response_has_begun() {
+async fn begun_response_changes_no_token() {
     let world = shop();
     let (app, kept) = keeping(&world);
     let token = world.manager.create(user("ada")).await.unwrap();
@@ -64,7 +64,7 @@ async fn no_token_is_changed_once_the_response_has_begun() {
         let handle = kept.lock().unwrap().take().unwrap();
         refuses_new_tokens(&world, &handle).await;
         let Some(mut session) = handle.session() else { continue };
-        // The client need not be told of these.
+        // These need no new token.
         assert_eq!(session.update(|user| user.count += 1).await.unwrap().count, 1);
         assert_eq!(session.peek().await.unwrap().unwrap().count, 1);
         assert_eq!(session.revoke_others().await.unwrap(), 0);
@@ -74,7 +74,7 @@ async fn no_token_is_changed_once_the_response_has_begun() {
 }
 
 #[tokio::test]
-async fn no_token_is_changed_for_a_client_that_has_gone() {
+async fn disconnected_client_keeps_its_token() {
     let world = shop();
     let (app, kept) = keeping(&world);
     let layer = world.sessions().layer();

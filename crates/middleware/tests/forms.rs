@@ -78,7 +78,7 @@ async fn send(client: &mut Client, path: &str, headers: &[(&str, &str)], body: &
 }
 
 #[tokio::test]
-async fn a_form_is_taken_with_the_token_of_its_page() {
+async fn form_is_accepted_with_its_token() {
     for at_once in [true, false] {
         let world = World::new();
         world.faults.answers_at_once(at_once);
@@ -117,7 +117,7 @@ async fn a_form_is_taken_with_the_token_of_its_page() {
 
 /// NIST SP 800-63B-4, section 5.1: content that changes state carries a session-bound identifier.
 #[tokio::test]
-async fn a_form_without_its_token_is_refused_and_none_of_it_is_parsed() {
+async fn form_without_its_token_is_not_parsed() {
     let heard = Heard::default();
     let world = World::with(|builder| builder.listener(heard.listener()));
     let mut client = signed_in(&world).await;
@@ -187,7 +187,7 @@ async fn a_form_without_its_token_is_refused_and_none_of_it_is_parsed() {
 
 /// Symfony CVE-2022-24895.
 #[tokio::test]
-async fn after_a_login_the_token_from_before_is_refused_and_after_a_rotation_it_is_not() {
+async fn form_token_ends_at_login_only() {
     let world = World::new();
     let mut client = signed_in(&world).await;
     let token = client.get("/token").await.text;
@@ -201,7 +201,7 @@ async fn after_a_login_the_token_from_before_is_refused_and_after_a_rotation_it_
 }
 
 #[tokio::test]
-async fn without_a_session_a_form_is_refused_as_any_request_is() {
+async fn form_without_a_session_is_refused() {
     let world = World::new();
     let mut client = signed_in(&world).await;
     let token = client.get("/token").await.text;
@@ -215,7 +215,7 @@ async fn without_a_session_a_form_is_refused_as_any_request_is() {
 
 /// Both hold: a token does not make up for where a request comes from.
 #[tokio::test]
-async fn a_good_token_does_not_let_another_site_s_request_in() {
+async fn form_token_does_not_admit_another_site() {
     let world = World::new();
     let mut client = signed_in(&world).await;
     let token = client.get("/token").await.text;
@@ -226,7 +226,7 @@ async fn a_good_token_does_not_let_another_site_s_request_in() {
 }
 
 #[tokio::test]
-async fn a_form_that_is_too_large_or_is_none_is_answered_as_axum_does() {
+async fn malformed_form_is_answered_by_axum() {
     let world = World::new();
     let mut client = signed_in(&world).await;
     let token = client.get("/token").await.text;
@@ -248,7 +248,7 @@ async fn a_form_that_is_too_large_or_is_none_is_answered_as_axum_does() {
 
 /// The form is that of the body, whatever the address says.
 #[tokio::test]
-async fn a_form_is_never_read_from_an_address() {
+async fn form_is_never_read_from_a_query() {
     let world = World::new();
     let mut client = signed_in(&world).await;
     let token = client.get("/token").await.text;
@@ -262,7 +262,7 @@ async fn a_form_is_never_read_from_an_address() {
 }
 
 #[tokio::test]
-async fn many_forms_of_one_page_are_all_taken() {
+async fn several_forms_of_one_page_are_accepted() {
     let world = World::new();
     let token = world.manager.create(user("ada")).await.unwrap();
     let app = app(&world);

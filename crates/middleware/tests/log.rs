@@ -1,4 +1,4 @@
-//! What the log shows: hints once, and nothing that any client can repeat.
+//! The log has each hint once, and nothing that any client can repeat.
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 mod support;

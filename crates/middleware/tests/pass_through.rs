@@ -1,4 +1,4 @@
-//! What is behind the layer works as without it: streams, `HEAD`, upgrades, events.
+//! Streams, `HEAD`, upgrades and events work behind the layer as without it.
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 mod support;
@@ -55,7 +55,7 @@ async fn send(world: &World, method: &str, path: &str) -> Response {
 }
 
 #[tokio::test]
-async fn a_body_without_end_is_streamed() {
+async fn endless_body_is_streamed() {
     let world = World::new();
     for path in ["/stream", "/events"] {
         let response = send(&world, "GET", path).await;
@@ -68,7 +68,7 @@ async fn a_body_without_end_is_streamed() {
 }
 
 #[tokio::test]
-async fn an_event_stream_stays_one() {
+async fn event_stream_keeps_its_content_type() {
     let world = World::new();
     let response = send(&world, "GET", "/events").await;
     assert_eq!(response.headers()["content-type"], "text/event-stream");
@@ -77,7 +77,7 @@ async fn an_event_stream_stays_one() {
 }
 
 #[tokio::test]
-async fn a_head_has_the_head_and_no_body() {
+async fn head_request_has_no_body() {
     let world = World::new();
     let response = send(&world, "HEAD", "/stream").await;
     assert_eq!(response.status(), StatusCode::OK);
@@ -85,7 +85,7 @@ async fn a_head_has_the_head_and_no_body() {
 }
 
 #[tokio::test]
-async fn a_web_socket_is_upgraded_over_a_real_connection() {
+async fn websocket_is_upgraded_over_a_connection() {
     let world = World::new();
     let cookie = cookie(&world).await;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -14,7 +14,7 @@ use support::{User, World, user};
 use tower::{Layer, ServiceExt, service_fn};
 
 #[tokio::test]
-async fn a_service_that_is_not_axum_s_finds_the_session_and_refuses_alike() {
+async fn plain_tower_service_finds_the_session() {
     let world = World::new();
     let answer = |request: Request<()>| async move {
         let body = Full::<Bytes>::from;

@@ -43,7 +43,7 @@ async fn name(session: Session<User>) -> String {
 }
 
 #[tokio::test]
-async fn a_token_that_is_old_enough_is_changed_and_the_client_is_told_once() {
+async fn due_token_is_rotated_once() {
     for world in both() {
         for (method, path) in [
             (Method::GET, "/profile"),
@@ -74,7 +74,7 @@ async fn a_token_that_is_old_enough_is_changed_and_the_client_is_told_once() {
 }
 
 #[tokio::test]
-async fn looking_changes_no_token() {
+async fn peeking_rotates_no_token() {
     for world in both() {
         let sessions = world.sessions();
         let app = Router::new()
@@ -96,7 +96,7 @@ async fn looking_changes_no_token() {
 }
 
 #[tokio::test]
-async fn a_request_that_only_looks_keeps_no_session_alive() {
+async fn peeking_request_keeps_no_session_alive() {
     for world in both() {
         let layer = world.sessions().layer();
         let layer = layer.peek_if(|request| request.query() == Some("poll"));
@@ -110,9 +110,9 @@ async fn a_request_that_only_looks_keeps_no_session_alive() {
     }
 }
 
-/// What is changed is used, also by a request that would only have looked.
+/// A change counts as use, even in a request that only peeks.
 #[tokio::test]
-async fn a_change_counts_as_use_wherever_it_is_made() {
+async fn change_counts_as_use_on_peeking_routes() {
     async fn count(mut session: Session<User>) -> Result<String> {
         Ok(session.update(|user| user.count += 1).await?.count.to_string())
     }
@@ -133,7 +133,7 @@ async fn a_change_counts_as_use_wherever_it_is_made() {
 }
 
 #[tokio::test]
-async fn a_token_from_a_query_is_not_changed_and_one_from_a_header_goes_back_there() {
+async fn layer_rotates_no_token_of_a_query() {
     for world in both() {
         let sessions = world.sessions_by("query:token,header:X-Session-ID,header:Authorization");
         let mut client = Client::new(router(sessions));
@@ -156,7 +156,7 @@ async fn a_token_from_a_query_is_not_changed_and_one_from_a_header_goes_back_the
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_many_requests_at_once_all_succeed_and_one_is_given_the_new_token() {
+async fn concurrent_requests_get_one_new_token() {
     for round in 0..40 {
         let world = rotating();
         world.faults.answers_at_once(round % 2 == 0);
@@ -204,7 +204,7 @@ async fn refused_request_changes_no_token() {
 }
 
 #[tokio::test]
-async fn what_a_handler_does_to_the_token_itself_is_what_the_client_is_told() {
+async fn handler_overrides_the_rotation() {
     for world in both() {
         for path in ["/logout", "/deep/down/logout"] {
             let mut client = signed_in(&world).await;
@@ -227,7 +227,7 @@ async fn what_a_handler_does_to_the_token_itself_is_what_the_client_is_told() {
 
 /// A layer within a layer is how several things are asked for at once.
 #[tokio::test]
-async fn within_a_layer_that_has_changed_the_token_another_goes_on_with_the_new_one() {
+async fn inner_layer_uses_the_rotated_token() {
     async fn login(handle: SessionHandle<User>) -> Result<impl IntoResponse> {
         Ok((handle.login(user("bob")).await?, "in"))
     }
@@ -271,7 +271,7 @@ async fn within_a_layer_that_has_changed_the_token_another_goes_on_with_the_new_
 
 /// Two applications' sessions by two cookies, of the same type.
 #[tokio::test]
-async fn within_a_layer_of_other_sessions_each_is_told_its_own() {
+async fn nested_layers_of_other_sessions_are_independent() {
     async fn names(session: Session<User>) -> String {
         session.name.clone()
     }
@@ -293,7 +293,7 @@ async fn within_a_layer_of_other_sessions_each_is_told_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_fails_at_a_rotation_fails_no_request() {
+async fn failed_rotation_fails_no_request() {
     for world in both() {
         let mut client = signed_in(&world).await;
         let old = client.cookie.clone();
@@ -320,7 +320,7 @@ async fn a_store_that_fails_at_a_rotation_fails_no_request() {
 
 /// The store fails between the change and what the handler does.
 #[tokio::test]
-async fn a_new_token_reaches_the_client_though_the_store_fails_right_after_it() {
+async fn new_token_survives_a_failing_store() {
     let world = rotating();
     world.faults.answers_at_once(false);
     let mut client = signed_in(&world).await;
@@ -343,7 +343,7 @@ async fn a_new_token_reaches_the_client_though_the_store_fails_right_after_it() 
 }
 
 #[tokio::test]
-async fn a_visitor_s_token_is_changed_only_where_visitors_are_known() {
+async fn visitor_token_is_rotated_on_visitor_routes() {
     for at_once in [true, false] {
         let world = World::with(|builder| {
             let builder = builder.rotate_every(EVERY).rotation_grace(GRACE);
@@ -407,7 +407,7 @@ fn remembering(sessions: &Sessions<User>) -> Router {
 }
 
 #[tokio::test]
-async fn who_is_remembered_keeps_the_cookie_for_the_rest_of_the_session_and_others_do_not() {
+async fn remembered_cookie_lasts_as_long_as_its_session() {
     for at_once in [true, false] {
         let world = World::with(|builder| {
             builder.rotate_every(DAY).rotation_grace(GRACE).remembered_timeouts(MONTH)
@@ -430,7 +430,7 @@ async fn who_is_remembered_keeps_the_cookie_for_the_rest_of_the_session_and_othe
 }
 
 #[tokio::test]
-async fn a_cookie_policy_can_have_all_of_them_kept() {
+async fn persistent_policy_keeps_all_cookies() {
     let world = World::with(|builder| builder.remembered_timeouts(MONTH));
     let cookie = CookiePolicy::builder().persistent(true).build().unwrap();
     let sessions = Sessions::builder(world.manager.clone()).cookie(cookie).build().unwrap();
@@ -443,7 +443,7 @@ async fn a_cookie_policy_can_have_all_of_them_kept() {
 
 /// NIST SP 800-63B-4: the server never relies on cookie expiry.
 #[tokio::test]
-async fn a_cookie_that_is_kept_longer_than_the_session_is_worth_nothing() {
+async fn cookie_does_not_outlive_its_session() {
     let world = World::with(|builder| builder.remembered_timeouts(MONTH));
     let mut client = Client::new(remembering(&world.sessions()));
     client.post("/remember").await;

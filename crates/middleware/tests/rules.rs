@@ -17,7 +17,7 @@ use support::{Client, User, World, router, user};
 
 /// Fixation (passport CVE-2022-25896, fiber CVE-2024-38513, axum_session and ruts at login).
 #[tokio::test]
-async fn a_token_that_the_client_chose_is_never_adopted() {
+async fn chosen_token_is_never_adopted() {
     let world = World::new();
     let mut client = world.client();
     let chosen = format!("__Host-session_id={}", "A".repeat(48));
@@ -33,7 +33,7 @@ async fn a_token_that_the_client_chose_is_never_adopted() {
 
 /// ASVS 7.2.4, WSTG-SESS-03.
 #[tokio::test]
-async fn a_jar_saved_before_a_sign_in_is_worth_nothing_after_it() {
+async fn cookies_saved_before_a_login_are_worthless() {
     let world = World::new();
     let mut client = world.client();
     client.post("/login").await;
@@ -46,7 +46,7 @@ async fn a_jar_saved_before_a_sign_in_is_worth_nothing_after_it() {
 
 /// Django CVE-2015-5143, -5963, -5964: visitors fill the store. ASVS 7.6.2.
 #[tokio::test]
-async fn a_thousand_visitors_without_a_session_store_nothing_and_are_sent_nothing() {
+async fn visitors_cost_the_store_nothing() {
     let world = World::new();
     let mut client = world.client();
     for visit in 0..1_000 {
@@ -64,7 +64,7 @@ async fn a_thousand_visitors_without_a_session_store_nothing_and_are_sent_nothin
 
 /// P13, and no store asked where there is nothing to ask for.
 #[tokio::test]
-async fn a_malformed_token_costs_the_store_nothing() {
+async fn malformed_token_costs_the_store_nothing() {
     let world = World::new();
     let mut client = world.client();
     for value in ["", "x", &"A".repeat(47), &"A".repeat(49), &"%41".repeat(48), &"é".repeat(24)] {
@@ -76,7 +76,7 @@ async fn a_malformed_token_costs_the_store_nothing() {
 
 /// P13.
 #[tokio::test]
-async fn a_request_that_changes_nothing_sets_no_cookie() {
+async fn unchanged_session_sets_no_cookie() {
     let world = World::new();
     let mut client = world.client();
     client.post("/login").await;
@@ -89,7 +89,7 @@ async fn a_request_that_changes_nothing_sets_no_cookie() {
 
 /// Flask CVE-2023-30861, Django CVE-2014-1418.
 #[tokio::test]
-async fn responses_that_depend_on_a_session_are_not_kept_by_caches() {
+async fn session_response_is_not_cached() {
     let world = World::new();
     let mut client = world.client();
     let anonymous = client.get("/").await;
@@ -109,7 +109,7 @@ async fn responses_that_depend_on_a_session_are_not_kept_by_caches() {
 
 /// P14: Django's cache backend, Express and ASP.NET turn an outage into anonymity.
 #[tokio::test]
-async fn a_store_that_is_down_is_a_503_and_logs_nobody_out() {
+async fn store_outage_is_a_503_and_no_logout() {
     let world = World::new();
     for at_once in [true, false] {
         world.faults.answers_at_once(at_once);
@@ -139,7 +139,7 @@ async fn a_store_that_is_down_is_a_503_and_logs_nobody_out() {
 
 /// P14, a visitor without a token does not need the store.
 #[tokio::test]
-async fn a_visitor_without_a_token_does_not_notice_that_the_store_is_down() {
+async fn store_outage_does_not_affect_visitors() {
     let world = World::new();
     world.faults.fail_all(true);
     let mut client = world.client();
@@ -149,7 +149,7 @@ async fn a_visitor_without_a_token_does_not_notice_that_the_store_is_down() {
 
 /// P14.
 #[tokio::test(start_paused = true)]
-async fn a_store_that_does_not_answer_is_a_503_in_time() {
+async fn silent_store_is_a_503_in_time() {
     let world = World::new();
     let mut client = world.client();
     client.post("/login").await;
@@ -165,7 +165,7 @@ async fn a_store_that_does_not_answer_is_a_503_in_time() {
 
 /// P15, P6: a change that took effect although its answer was lost is an error and no logout.
 #[tokio::test]
-async fn a_lost_answer_is_an_error_and_the_session_lives() {
+async fn lost_answer_is_an_error_and_no_logout() {
     let world = World::new();
     let mut client = world.client();
     client.post("/login").await;
@@ -178,7 +178,7 @@ async fn a_lost_answer_is_an_error_and_the_session_lives() {
 
 /// ASVS 3.5.1 to 3.5.3.
 #[tokio::test]
-async fn another_site_can_not_make_a_browser_change_state() {
+async fn cross_site_request_changes_no_state() {
     let world = World::new();
     let mut client = world.client();
     client.post("/login").await;
@@ -193,7 +193,7 @@ async fn another_site_can_not_make_a_browser_change_state() {
             let answer = client.send(Method::POST, path, headers).await;
             assert_eq!(answer.status, StatusCode::FORBIDDEN, "{path} {headers:?}");
         }
-        // Reading is harmless: a link from elsewhere leads here.
+        // Reading is harmless: links on other sites lead here.
         assert_eq!(client.send(Method::GET, "/profile", headers).await.text, "ada");
     }
     for headers in [
@@ -209,7 +209,7 @@ async fn another_site_can_not_make_a_browser_change_state() {
 
 /// ASVS 3.5.3: which methods change state.
 #[tokio::test]
-async fn the_safe_methods_and_no_others_are_let_in_from_elsewhere() {
+async fn only_safe_methods_are_admitted_cross_site() {
     let world = World::new();
     let mut client = world.client();
     client.post("/login").await;
@@ -225,13 +225,13 @@ async fn the_safe_methods_and_no_others_are_let_in_from_elsewhere() {
 
 /// P5.
 #[tokio::test]
-async fn a_protected_request_asks_the_store_once() {
+async fn protected_request_asks_the_store_once() {
     let world = World::new();
     for at_once in [true, false] {
         world.faults.answers_at_once(at_once);
         let mut client = world.client();
         client.post("/login").await;
-        // What is ready is no round trip: a store that does I/O has nothing ready.
+        // `get_ready` is not a round trip: a store that does I/O has no ready answer.
         let round_trips = || world.faults.count_all() - world.faults.count(Call::GetReady);
         let before = round_trips();
         assert_eq!(client.get("/profile").await.text, "ada");
@@ -239,9 +239,9 @@ async fn a_protected_request_asks_the_store_once() {
     }
 }
 
-/// A full store is the operator's to mend, and no reason to log anybody out.
+/// An operator must mend a full store; no user is logged out.
 #[tokio::test]
-async fn a_full_store_is_a_503() {
+async fn full_store_is_a_503() {
     let store = kvolt_cache::MemoryStore::builder().max_entries(1).build();
     let manager = Manager::new(store);
     let mut first = Client::new(router(Sessions::new(manager)));
@@ -254,7 +254,7 @@ async fn a_full_store_is_a_503() {
 
 /// Cross-site WebSocket hijacking (CWE-1385): a handshake is a `GET`.
 #[tokio::test]
-async fn another_site_can_not_open_a_web_socket() {
+async fn cross_site_websocket_is_rejected() {
     let world = World::new();
     let mut client = world.client();
     client.post("/login").await;
@@ -270,7 +270,7 @@ async fn another_site_can_not_open_a_web_socket() {
 
 /// A browser adds no header by itself, so a token in one can come from any page that was given it.
 #[tokio::test]
-async fn a_token_in_a_header_is_accepted_from_any_site_and_trusted_sites_are_too() {
+async fn header_tokens_and_trusted_origins_are_admitted() {
     let world = World::new();
     let mut client = Client::new(router(world.sessions_by("cookie:__Host-id,header:X-Session-ID")));
     let token = world.manager.create(user("ada")).await.unwrap();
@@ -291,7 +291,7 @@ async fn a_token_in_a_header_is_accepted_from_any_site_and_trusted_sites_are_too
 
 /// OWASP: only the configured transport is accepted.
 #[tokio::test]
-async fn a_token_is_accepted_where_it_was_configured_and_nowhere_else() {
+async fn token_is_accepted_at_its_source_only() {
     let world = World::new();
     let token = world.manager.create(user("ada")).await.unwrap();
     let token = token.expose();
@@ -310,9 +310,9 @@ async fn a_token_is_accepted_where_it_was_configured_and_nowhere_else() {
     assert_eq!(client.get(&query).await.status, StatusCode::UNAUTHORIZED);
 }
 
-/// RFC 6265bis: the order of cookies says nothing. Conflicting ones are none.
+/// RFC 6265bis: the order of cookies has no meaning, so conflicting ones are rejected.
 #[tokio::test]
-async fn of_two_cookies_of_one_name_neither_is_believed() {
+async fn two_cookies_of_one_name_are_rejected() {
     let world = World::new();
     let mut client = world.client();
     client.post("/login").await;
@@ -332,7 +332,7 @@ async fn of_two_cookies_of_one_name_neither_is_believed() {
 
 /// TYPO3 CVE-2021-21339, Rack CVE-2019-16782.
 #[tokio::test]
-async fn what_a_store_holds_is_no_token() {
+async fn stored_key_is_not_a_token() {
     let world = World::new();
     let token = world.manager.create(user("ada")).await.unwrap();
     let id = token.id().to_string();
@@ -360,7 +360,7 @@ async fn token_of_another_namespace_is_unknown() {
 
 /// Tomcat CVE-2023-28708: the backend sees plain HTTP, the cookie is Secure all the same.
 #[tokio::test]
-async fn the_cookie_is_secure_unless_that_was_turned_off_by_name() {
+async fn cookie_is_secure_behind_a_proxy() {
     let world = World::new();
     let mut client = world.client();
     let headers = [("x-forwarded-proto", "http"), ("forwarded", "proto=http")];
@@ -376,7 +376,7 @@ async fn the_cookie_is_secure_unless_that_was_turned_off_by_name() {
 }
 
 #[tokio::test]
-async fn a_browser_is_sent_to_sign_in_and_remembers_where_it_was_going() {
+async fn redirect_to_sign_in_keeps_the_target() {
     let world = World::new();
     let builder = Sessions::builder(world.manager.clone());
     let sessions = builder.refusal(Refusal::redirect("/login").unwrap()).build().unwrap();
@@ -404,7 +404,7 @@ async fn a_browser_is_sent_to_sign_in_and_remembers_where_it_was_going() {
 }
 
 #[tokio::test]
-async fn only_who_asks_for_a_page_is_sent_to_one_where_that_is_wanted() {
+async fn only_browsers_are_redirected() {
     let world = World::new();
     let builder = Sessions::builder(world.manager.clone());
     let refusal = Refusal::redirect_browsers("/login").unwrap();
@@ -422,7 +422,7 @@ async fn only_who_asks_for_a_page_is_sent_to_one_where_that_is_wanted() {
 }
 
 #[tokio::test]
-async fn an_application_can_refuse_in_its_own_words() {
+async fn application_can_word_its_refusal() {
     let world = World::new();
     let refusal = Refusal::with(|refused| {
         let mut response =
@@ -436,9 +436,9 @@ async fn an_application_can_refuse_in_its_own_words() {
     assert_eq!(answer.header("cache-control"), Some("no-store"));
 }
 
-/// Looking is not living.
+/// Peeking does not count as use.
 #[tokio::test]
-async fn a_route_that_peeks_does_not_keep_an_idle_session_alive() {
+async fn peeking_route_keeps_no_session_alive() {
     let world = World::new();
     let sessions = world.sessions();
     let app = Router::new()
@@ -456,7 +456,7 @@ async fn a_route_that_peeks_does_not_keep_an_idle_session_alive() {
 
 /// rack-session CVE-2025-46336, connect-redis, actix-session 0.11: restored by a save in flight.
 #[tokio::test]
-async fn a_slow_request_never_undoes_a_logout() {
+async fn logout_is_never_undone_by_a_slow_request() {
     let world = World::new();
     world.faults.answers_at_once(false);
     let mut client = world.client();
@@ -491,7 +491,7 @@ async fn a_slow_request_never_undoes_a_logout() {
 }
 
 #[tokio::test]
-async fn settings_that_can_not_work_are_refused_at_start_up() {
+async fn invalid_settings_are_errors_at_start_up() {
     let world = World::new();
     let builder = || Sessions::builder(world.manager.clone());
     let below = CookiePolicy::builder().path("/app").build().unwrap();
@@ -506,7 +506,7 @@ async fn settings_that_can_not_work_are_refused_at_start_up() {
 }
 
 #[tokio::test]
-async fn a_limit_is_an_answer_of_its_own() {
+async fn owner_limit_is_a_409() {
     let limit = kvolt_session::OwnerLimit::refuse(2);
     let world = World::with(|builder| builder.owner_limit(limit));
     let mut clients: Vec<Client> = (0..3).map(|_| world.client()).collect();
@@ -518,15 +518,15 @@ async fn a_limit_is_an_answer_of_its_own() {
     assert_eq!(clients[0].post("/login").await.status, StatusCode::OK, "one's own is replaced");
 }
 
-/// A response part for those who want it.
+/// `Clear-Site-Data`.
 #[test]
-fn a_logout_can_clear_what_the_browser_keeps() {
+fn logout_can_clear_site_data() {
     let response = (kvolt_middleware::clear_site_data(), "out").into_response();
     assert_eq!(response.headers()["clear-site-data"], "\"cache\", \"storage\"");
 }
 
 #[tokio::test]
-async fn a_request_asks_the_store_once_and_a_change_once_more() {
+async fn change_costs_one_more_store_call() {
     let world = World::new();
     let mut client = world.client();
     client.post("/login").await;

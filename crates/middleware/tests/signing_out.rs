@@ -137,7 +137,7 @@ async fn request_with_too_many_tokens_signs_nothing_in_or_out() {
 
 /// Values that are no tokens name no session, and say nothing of an ambiguity.
 #[tokio::test]
-async fn values_that_are_no_tokens_are_not_ambiguous() {
+async fn malformed_values_are_not_ambiguous() {
     let heard = Heard::default();
     let world = World::with(|builder| builder.listener(heard.listener()));
     let mut client = world.client();
@@ -220,7 +220,7 @@ async fn visit(handle: SessionHandle<Text>) -> Result<impl IntoResponse> {
 
 /// ratpack/ratpack#945, ProgressiveCoders/Spoke#189.
 #[tokio::test]
-async fn session_that_can_not_be_read_is_signed_out_and_logged_in_over() {
+async fn unreadable_session_is_logged_out_and_replaced() {
     let mut encoded = EncodedWorld::new();
     let token = encoded.sign_in_elsewhere().await;
     assert_eq!(encoded.client.get("/profile").await.status, StatusCode::INTERNAL_SERVER_ERROR);
@@ -239,7 +239,7 @@ async fn session_that_can_not_be_read_is_signed_out_and_logged_in_over() {
 
 /// No token can be verified then, so nothing of the client's ends it. But the client gets out.
 #[tokio::test]
-async fn session_without_a_readable_envelope_is_forgotten_by_its_client() {
+async fn damaged_session_is_cleared_at_its_client() {
     let mut encoded = EncodedWorld::new();
     let token = encoded.sign_in_elsewhere().await;
     encoded.damage(token.id()).await;
@@ -256,7 +256,7 @@ async fn session_without_a_readable_envelope_is_forgotten_by_its_client() {
 
 /// An administrator who ends another's sessions keeps the own one, and its cookie.
 #[tokio::test]
-async fn ending_sessions_of_another_keeps_the_own_cookie() {
+async fn revoking_another_owner_keeps_the_cookie() {
     async fn end_other(session: Session<User>) -> Result<String> {
         let mallory = Owner::new("mallory").unwrap();
         Ok(session.handle().manager().revoke_owner(&mallory).await?.to_string())
@@ -283,7 +283,7 @@ async fn ending_sessions_of_another_keeps_the_own_cookie() {
     assert_eq!(world.store.len(), 0);
 }
 
-/// A stream that looks at its session by a token that was replaced since would be taken for a thief.
+/// If a stream peeked by its old token after a rotation, the token would count as stolen.
 #[tokio::test]
 async fn peek_of_an_open_stream_is_no_theft() {
     let heard = Heard::default();

@@ -83,7 +83,7 @@ async fn signed_in(world: &World, app: Router) -> Client {
 
 /// ASVS 7.5.1, 7.5.3.
 #[tokio::test]
-async fn a_sensitive_act_asks_for_an_authentication_that_is_not_too_old() {
+async fn sensitive_route_needs_recent_authentication() {
     for at_once in [true, false] {
         let world = World::new();
         world.faults.answers_at_once(at_once);
@@ -116,13 +116,13 @@ async fn a_sensitive_act_asks_for_an_authentication_that_is_not_too_old() {
     }
 }
 
-/// What is proved in a handler counts in it.
+/// An authentication that a handler notes counts in the same handler.
 #[tokio::test]
 async fn proof_counts_in_the_handler_that_notes_it() {
     async fn prove_and_act(session: Session<User>, Path(level): Path<u8>) -> Result<&'static str> {
         let strong = StepUp::within(FRESH).and_level(Level::Two);
         assert!(session.require(strong).is_err());
-        let _ = session.reauthenticate(Level::from_number(level).unwrap()).await?;
+        session.reauthenticate(Level::from_number(level).unwrap()).await?;
         session.require(strong)?;
         Ok("done")
     }
@@ -146,7 +146,7 @@ async fn proof_counts_in_the_handler_that_notes_it() {
 }
 
 #[tokio::test]
-async fn asked_for_both_at_once_one_alone_does_not_do() {
+async fn step_up_needs_both_age_and_level() {
     let world = World::new();
     let mut client = signed_in(&world, app(&world.sessions())).await;
     let answer = client.get("/strong").await;
@@ -178,7 +178,7 @@ async fn asked_for_both_at_once_one_alone_does_not_do() {
 
 /// RFC 9470, section 3.
 #[tokio::test]
-async fn a_bearer_s_client_is_challenged_with_what_is_missing() {
+async fn bearer_client_is_challenged_for_a_step_up() {
     let world = World::new();
     let mut client = Client::new(app(&world.sessions_by("header:Authorization")));
     let token = world.manager.create(user("ada")).await.unwrap();
@@ -210,7 +210,7 @@ fn with_page(world: &World) -> Router {
 const HTML: (&str, &str) = ("accept", "text/html,*/*;q=0.8");
 
 #[tokio::test]
-async fn a_browser_is_sent_to_authenticate_and_back_and_a_script_is_told() {
+async fn browser_is_redirected_to_step_up() {
     let world = World::new();
     let mut client = signed_in(&world, with_page(&world)).await;
     world.clock.advance(FRESH + TICK);
@@ -232,7 +232,7 @@ async fn a_browser_is_sent_to_authenticate_and_back_and_a_script_is_told() {
 }
 
 #[tokio::test]
-async fn after_a_form_the_way_back_leads_to_its_page_and_never_to_another_site() {
+async fn step_up_returns_to_the_page_of_the_form() {
     let world = World::new();
     let mut client = signed_in(&world, with_page(&world)).await;
     world.clock.advance(FRESH + TICK);
@@ -264,7 +264,7 @@ async fn after_a_form_the_way_back_leads_to_its_page_and_never_to_another_site()
 
 /// HTTP/2 has the host in the address, and no header of that name.
 #[tokio::test]
-async fn after_a_form_the_way_back_is_found_over_http_2_too() {
+async fn step_up_returns_to_the_form_over_http_2() {
     let world = World::new();
     let client = signed_in(&world, with_page(&world)).await;
     world.clock.advance(FRESH + TICK);
@@ -284,7 +284,7 @@ async fn after_a_form_the_way_back_is_found_over_http_2_too() {
 }
 
 #[tokio::test]
-async fn a_route_that_merely_knows_of_a_session_lets_those_without_one_in() {
+async fn optional_route_admits_visitors() {
     let world = World::new();
     let mut client = signed_in(&world, app(&world.sessions())).await;
     assert_eq!(client.other().get("/merely").await.text, "nobody");
@@ -294,7 +294,7 @@ async fn a_route_that_merely_knows_of_a_session_lets_those_without_one_in() {
 }
 
 #[tokio::test]
-async fn without_a_session_it_is_a_sign_in_that_is_missing() {
+async fn missing_session_asks_to_sign_in() {
     let world = World::new();
     let mut client = Client::new(app(&world.sessions()));
     for path in ["/fresh", "/strong", "/both", "/nested", "/handler"] {
@@ -303,9 +303,9 @@ async fn without_a_session_it_is_a_sign_in_that_is_missing() {
     }
 }
 
-/// A visitor has nothing to prove again: whoever was let in as nobody has to sign in.
+/// A visitor has never authenticated, so there is nothing to repeat.
 #[tokio::test]
-async fn an_anonymous_visitor_is_asked_to_sign_in_and_not_to_authenticate_again() {
+async fn visitor_is_asked_to_sign_in() {
     let world = World::with(|builder| builder.anonymous(AnonymousSessions::new(10)));
     let visitor = User { name: String::from("visitor"), count: 0 };
     let token = world.manager.create_anonymous(visitor).await.unwrap();
@@ -314,14 +314,14 @@ async fn an_anonymous_visitor_is_asked_to_sign_in_and_not_to_authenticate_again(
     assert_eq!((answer.status, &*answer.text), (StatusCode::UNAUTHORIZED, "sign in first\n"));
     let answer = client.send(Method::GET, "/app/visitors", &[HTML]).await;
     assert_eq!(answer.header("location"), Some("/login?next=/app/visitors"));
-    // Nobody at all is let in there; a handler must not take a visitor for who has proved it.
+    // The route admits clients without a session; a visitor's session must not pass as proved.
     let merely = client.get("/app/merely-visitors").await;
     assert_eq!((merely.status, &*merely.text), (StatusCode::UNAUTHORIZED, "sign in first\n"));
     assert_eq!(client.other().get("/app/merely-visitors").await.text, "nobody");
 }
 
 #[tokio::test]
-async fn an_application_can_tell_in_its_own_words_what_is_missing() {
+async fn application_can_word_a_step_up() {
     let world = World::new();
     let refusal = Refusal::with(|refused| {
         let text = match refused.missing {

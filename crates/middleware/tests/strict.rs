@@ -12,7 +12,7 @@ use kvolt_session::{Manager, Record, Token};
 use kvolt_testkit::{ManualClock, Pushes, PushingStore};
 use support::{Client, User, user};
 
-/// A server with a near cache, on a store where others do things that it does not hear of.
+/// A server with a near cache that receives no changes of the store.
 struct Far {
     store: MemoryStore<Record<User>>,
     pushes: Pushes,
@@ -84,7 +84,7 @@ impl Far {
 }
 
 #[tokio::test]
-async fn a_strict_route_asks_the_store_and_others_may_be_as_old_as_the_bound() {
+async fn strict_route_asks_the_store() {
     let mut far = far().await;
     let token = far.sign_in().await;
     for path in ["/strict", "/outside", "/far-outside", "/inside", "/transfer"] {
@@ -98,7 +98,7 @@ async fn a_strict_route_asks_the_store_and_others_may_be_as_old_as_the_bound() {
 }
 
 #[tokio::test]
-async fn what_this_server_ended_it_refuses_at_once() {
+async fn ended_session_is_refused_at_once() {
     let mut far = far().await;
     let token = far.sign_in().await;
     far.pushes.hold();

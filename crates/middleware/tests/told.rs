@@ -1,4 +1,4 @@
-//! What is told of refusals, and that what is not refused costs nothing more.
+//! Events of refusals, and the cost of requests in store calls.
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 mod support;
@@ -45,7 +45,7 @@ fn app(world: &World) -> Router {
 }
 
 #[tokio::test]
-async fn each_refusal_over_http_is_told_once_and_with_its_reason() {
+async fn refusal_is_reported_once_with_its_reason() {
     for at_once in [true, false] {
         let heard = Heard::default();
         let limit = OwnerLimit::refuse(1);
@@ -119,7 +119,7 @@ async fn each_refusal_over_http_is_told_once_and_with_its_reason() {
 }
 
 #[tokio::test]
-async fn a_change_of_credentials_elsewhere_is_a_refusal_of_its_own() {
+async fn credentials_changed_is_its_own_refusal() {
     for at_once in [true, false] {
         let heard = Heard::default();
         let world = World::with(|builder| {
@@ -140,14 +140,14 @@ async fn a_change_of_credentials_elsewhere_is_a_refusal_of_its_own() {
     }
 }
 
-/// What a request costs a store that has to be waited for, in the order that the calls are named here.
+/// The calls of a store that does I/O, in the order of their names here.
 fn calls(faults: &Faults) -> [usize; 5] {
     [Call::Get, Call::Touch, Call::Insert, Call::Replace, Call::Remove]
         .map(|call| faults.count(call))
 }
 
 #[tokio::test]
-async fn each_request_asks_the_store_as_rarely_as_it_can() {
+async fn request_costs_the_fewest_store_calls() {
     let world = World::with(|builder| {
         let builder = builder.rotate_every(Duration::from_secs(120));
         builder.rotation_grace(Duration::from_secs(5)).listener(|_: &kvolt_session::Event| {})
@@ -213,7 +213,7 @@ async fn layers_within_each_other_ask_the_store_once() {
             assert_eq!(world.faults.count(call), expected, "{path}");
         }
     }
-    // Nor is a token that nothing knows looked for, or reported, twice.
+    // An unknown token is also searched for and reported only once.
     world.faults.reset();
     let mut client = Client::new(app);
     client.cookie = Some(format!("__Host-session_id={}", "A".repeat(48)));
@@ -222,7 +222,7 @@ async fn layers_within_each_other_ask_the_store_once() {
 }
 
 #[tokio::test]
-async fn a_logout_is_one_call_also_where_the_session_is_in_memory() {
+async fn logout_costs_one_call() {
     for path in ["/logout", "/deep/down/logout"] {
         let world = World::new();
         let mut client = world.client();

@@ -149,7 +149,7 @@ fn client(world: &World) -> Client {
 
 /// ASVS 7.6.2: no session without the user's act.
 #[tokio::test]
-async fn a_visitor_has_a_session_from_the_first_thing_that_is_put_into_it() {
+async fn visitor_gets_a_session_with_the_first_item() {
     for at_once in [true, false] {
         let world = shop();
         world.faults.answers_at_once(at_once);
@@ -169,7 +169,7 @@ async fn a_visitor_has_a_session_from_the_first_thing_that_is_put_into_it() {
 }
 
 #[tokio::test]
-async fn everywhere_else_a_visitor_s_session_is_none() {
+async fn visitor_session_is_hidden_by_default() {
     for at_once in [true, false] {
         let world = shop();
         world.faults.answers_at_once(at_once);
@@ -189,7 +189,7 @@ async fn everywhere_else_a_visitor_s_session_is_none() {
 }
 
 #[tokio::test]
-async fn a_sign_in_takes_the_basket_along_under_a_new_token_wherever_it_is() {
+async fn login_carries_the_basket_over() {
     for at_once in [true, false] {
         for path in ["/login", "/nested/login"] {
             let world = shop();
@@ -213,7 +213,7 @@ async fn a_sign_in_takes_the_basket_along_under_a_new_token_wherever_it_is() {
 }
 
 #[tokio::test]
-async fn a_visitor_s_logout_ends_the_basket_and_one_who_has_a_session_is_given_no_other() {
+async fn visitor_logout_ends_the_basket() {
     let world = shop();
     let mut client = client(&world);
     client.post("/put").await;
@@ -230,7 +230,7 @@ async fn a_visitor_s_logout_ends_the_basket_and_one_who_has_a_session_is_given_n
 
 /// Where the layer does not show it, the client has it all the same.
 #[tokio::test]
-async fn visitor_is_given_no_second_session() {
+async fn visitor_gets_no_second_session() {
     for at_once in [true, false] {
         let world = shop();
         world.faults.answers_at_once(at_once);
@@ -271,7 +271,7 @@ async fn visitor_keeps_the_cookie_for_the_visitors_lifetime() {
 
 /// Symfony CVE-2016-4423.
 #[tokio::test]
-async fn a_basket_that_is_full_is_an_answer_of_its_own() {
+async fn full_basket_is_413() {
     let world = shop();
     let mut client = client(&world);
     for _ in 0..10 {
@@ -283,7 +283,7 @@ async fn a_basket_that_is_full_is_an_answer_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_message_is_shown_on_the_next_page_and_on_no_other() {
+async fn message_is_shown_on_one_page() {
     for at_once in [true, false] {
         let world = shop();
         world.faults.answers_at_once(at_once);
@@ -307,7 +307,7 @@ async fn a_message_is_shown_on_the_next_page_and_on_no_other() {
 }
 
 #[tokio::test]
-async fn where_no_message_waits_no_store_is_asked() {
+async fn no_message_costs_no_store_call() {
     let world = shop();
     let mut client = client(&world);
     client.post("/login").await;
@@ -323,7 +323,7 @@ async fn where_no_message_waits_no_store_is_asked() {
 }
 
 #[tokio::test]
-async fn a_handler_that_signs_in_changes_the_session_that_it_has_made() {
+async fn handler_can_use_the_session_it_created() {
     for at_once in [true, false] {
         let world = shop();
         world.faults.answers_at_once(at_once);
@@ -339,11 +339,11 @@ async fn a_handler_that_signs_in_changes_the_session_that_it_has_made() {
     }
 }
 
-/// Longer than any machine takes for what is told at once.
+/// Longer than any machine takes for an immediate notification.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 #[tokio::test]
-async fn an_open_stream_ends_with_its_session_and_goes_on_over_rotations() {
+async fn open_stream_ends_with_its_session() {
     async fn events(session: Session<User>) -> Body {
         let name = session.name.clone();
         let first = stream::iter([Ok::<_, Infallible>(name)]);

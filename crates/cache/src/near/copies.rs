@@ -85,7 +85,8 @@ impl<V: Clone + Send + Sync + 'static> Copies<V> {
         question: impl Future<Output = Result<Option<Entry<V>>>>,
     ) -> Result<Option<Entry<V>>> {
         let keep = |number, found: &Option<Entry<V>>| {
-            if self.question(key).is_some_and(|question| question > number) {
+            // `None`, of no copy, is smaller than any number.
+            if self.kept.read(key, |copy| (AfterRead::Keep, copy.value.question)) > Some(number) {
                 return;
             }
             let Some(entry) = found else {
@@ -145,11 +146,6 @@ impl<V: Clone + Send + Sync + 'static> Copies<V> {
             kept.due = postponed(self.due(key, deadlines), deadlines, now);
             self.put(key, kept, now);
         }
-    }
-
-    /// The number of the question whose answer the copy is.
-    fn question(&self, key: &Key) -> Option<u64> {
-        self.kept.read(key, |kept| (AfterRead::Keep, kept.value.question))
     }
 
     fn put(&self, key: &Key, kept: CachedCopy<V>, now: Timestamp) {

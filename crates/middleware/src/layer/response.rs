@@ -1,4 +1,4 @@
-//! What a response says: its token, `Vary` and `Cache-Control`.
+//! The headers of a response: its token, `Vary` and `Cache-Control`.
 
 use http::header::{CACHE_CONTROL, SET_COOKIE, VARY};
 use http::{HeaderName, HeaderValue};

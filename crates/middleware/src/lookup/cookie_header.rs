@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_is_found_wherever_it_stands() {
+    fn cookie_is_found_at_any_position() {
         for value in ["id=x", "a=1; id=x", "id=x; b=2", "a=1;id=x;b=2", " id = x ;", ";;id=x;=;"] {
             assert_eq!(find(&headers(&[value.as_bytes()]), "id"), Some(&b"x"[..]), "{value}");
         }
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn another_cookie_is_not_mistaken_for_it() {
+    fn other_cookies_are_ignored() {
         for value in ["ID=x", "id2=x", "xid=x", "id", "idx", "a=id=x", "\"id\"=x", "__Host-id=x"] {
             assert_eq!(find(&headers(&[value.as_bytes()]), "id"), None, "{value}");
         }
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn two_of_one_name_are_none_unless_they_are_equal() {
+    fn two_different_cookies_conflict() {
         assert_eq!(find(&headers(&[b"id=x; id=y"]), "id"), None);
         assert_eq!(find(&headers(&[b"id=x", b"id=y"]), "id"), None);
         assert_eq!(find(&headers(&[b"id=x; id=y; id=x"]), "id"), None);
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn more_cookies_than_a_browser_sends_are_not_searched() {
+    fn overlong_cookie_headers_are_not_searched() {
         let many = "a=;".repeat(100_000);
         assert_eq!(find(&headers(&[b"id=x", many.as_bytes()]), "id"), None);
         let large = vec![b'x'; 1 << 20];
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_text_do_no_harm() {
+    fn non_text_bytes_are_harmless() {
         assert_eq!(find(&headers(&[b"\xff\xfe=\x80; id=x; \xc3="]), "id"), Some(&b"x"[..]));
     }
 }

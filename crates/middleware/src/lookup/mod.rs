@@ -1,4 +1,4 @@
-//! Where in a request the token is looked for.
+//! The sources of tokens in a request.
 
 mod cookie_header;
 
@@ -114,13 +114,11 @@ impl Lookup {
 
     #[cold]
     fn several(&self, request: &impl RequestHead) -> Presented {
-        for (index, source) in self.0.iter().enumerate() {
-            let tokens = source.tokens(request);
-            if !tokens.is_empty() {
-                return Presented::Several(tokens, SourceIndex(index));
-            }
-        }
-        Presented::Nothing
+        let tokens = self.0.iter().map(|source| source.tokens(request));
+        let first = tokens.enumerate().find(|(_, tokens)| !tokens.is_empty());
+        first.map_or(Presented::Nothing, |(index, tokens)| {
+            Presented::Several(tokens, SourceIndex(index))
+        })
     }
 
     pub(crate) fn source(&self, index: SourceIndex) -> &Source {
@@ -131,7 +129,7 @@ impl Lookup {
         &self.0
     }
 
-    /// Whether tokens come by the `Bearer` scheme, which has challenges.
+    /// Whether the `Bearer` scheme, which has challenges, is a source.
     pub(crate) fn has_bearer(&self) -> bool {
         self.0.contains(&Source::Bearer)
     }
@@ -322,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_found_at_the_place_that_is_named_and_at_no_other() {
+    fn token_is_found_at_its_source_only() {
         let cookie = format!("id={ONE}");
         let bearer = format!("Bearer {ONE}");
         let query = format!("/?id={ONE}");
@@ -340,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_place_with_the_form_of_a_token_decides() {
+    fn first_well_formed_token_decides() {
         let lookup = "cookie:id,header:x-id";
         let cookie = format!("id={ONE}");
         assert_eq!(find(lookup, &[("cookie", &cookie), ("x-id", TWO)], "/").as_deref(), Some(ONE));
@@ -349,14 +347,14 @@ mod tests {
     }
 
     #[test]
-    fn two_different_values_at_one_place_are_none() {
+    fn two_values_at_one_source_are_rejected() {
         assert_eq!(find("header:x-id", &[("x-id", ONE), ("x-id", TWO)], "/"), None);
         assert_eq!(find("query:id", &[], &format!("/?id={ONE}&id={TWO}")), None);
         assert_eq!(find("header:x-id", &[("x-id", ONE), ("x-id", ONE)], "/").as_deref(), Some(ONE));
     }
 
     #[test]
-    fn the_bearer_scheme_has_no_case_and_no_other_scheme_is_accepted() {
+    fn only_the_bearer_scheme_is_accepted() {
         for scheme in ["Bearer ", "bearer ", "BEARER   "] {
             let value = format!("{scheme}{ONE}");
             let found = find("header:authorization", &[("authorization", &value)], "/");
@@ -368,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lookup_that_makes_no_sense_says_why() {
+    fn invalid_lookup_says_why() {
         for (lookup, expected) in [
             ("", "cookie:NAME"),
             ("session_id", "cookie:NAME"),

@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_come_from_the_right() {
+    fn entries_are_read_from_the_right() {
         assert_eq!(entries(Syntax::Addresses, "a, b,c"), ["c", " b", "a"]);
         assert_eq!(entries(Syntax::Addresses, ""), [""]);
         assert_eq!(entries(Syntax::Addresses, ",a,"), ["", "a", ""]);
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_comma_in_quotes_separates_nothing() {
+    fn quoted_comma_separates_nothing() {
         assert_eq!(entries(Syntax::Parameters, r#"x="a,b",c"#), ["c", r#"x="a,b""#]);
         assert_eq!(entries(Syntax::Parameters, r#"x="a\",b",c"#), ["c", r#"x="a\",b""#]);
         assert_eq!(entries(Syntax::Parameters, r#"x="a\\",c"#), ["c", r#"x="a\\""#]);
@@ -189,14 +189,14 @@ mod tests {
     }
 
     #[test]
-    fn a_quote_that_a_client_left_open_does_not_swallow_what_a_proxy_wrote() {
+    fn open_quote_of_a_client_hides_no_entry() {
         assert_eq!(entries(Syntax::Parameters, r#"x=", for=c"#)[0], " for=c");
         assert_eq!(entries(Syntax::Parameters, r#"x=\", for="[::1]""#)[0], r#" for="[::1]""#);
         assert_eq!(entries(Syntax::Parameters, r#"x="\, for="a,b""#)[0], r#" for="a,b""#);
     }
 
     #[test]
-    fn an_entry_past_the_bound_is_none() {
+    fn entry_past_the_bound_is_ignored() {
         let mut rest = Some(&b"aaaa,bbbb"[..]);
         assert_eq!(Syntax::Addresses.take_last(&mut rest, 5), Some(&b"bbbb"[..]));
         assert_eq!(rest, Some(&b"aaaa"[..]));
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_understood_in_every_form() {
+    fn address_is_parsed_in_every_form() {
         for (text, address) in [
             ("192.0.2.43", "192.0.2.43"),
             ("  192.0.2.43\t", "192.0.2.43"),
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_none() {
+    fn malformed_address_is_rejected() {
         let long = "1".repeat(65);
         for text in [
             "",
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn parameters_are_read_as_rfc_7239_says() {
+    fn forwarded_is_parsed_as_in_rfc_7239() {
         for (text, address) in [
             ("for=192.0.2.43", "192.0.2.43"),
             ("For=192.0.2.43", "192.0.2.43"),
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_that_is_not_well_formed_says_nothing() {
+    fn malformed_entry_has_no_address() {
         for text in [
             "",
             "192.0.2.43",

@@ -76,6 +76,12 @@ pub enum ForwardingHeader {
 
 impl ForwardingHeader {
     /// Returns the name of the header.
+    ///
+    /// ```
+    /// use kvolt_middleware::ForwardingHeader;
+    ///
+    /// assert_eq!(ForwardingHeader::default().name(), "x-forwarded-for");
+    /// ```
     pub fn name(&self) -> &HeaderName {
         match self {
             Self::XForwardedFor => &X_FORWARDED_FOR,
@@ -293,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn by_default_nobody_is_believed() {
+    fn no_proxy_is_trusted_by_default() {
         let mut all = headers("x-forwarded-for", &[CLIENT.as_bytes()]);
         all.extend(headers("forwarded", &[b"for=192.0.2.43"]));
         all.extend(headers("x-real-ip", &[CLIENT.as_bytes()]));
@@ -305,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_is_no_trusted_proxy_is_the_client_whatever_it_sends() {
+    fn untrusted_peer_is_the_client() {
         for peer in ["192.0.2.7", "11.0.0.1", "203.0.113.8", "2001:db8:2::1", "::ffff:192.0.2.7"] {
             let sent = headers("x-forwarded-for", &[b"10.0.0.1", b"127.0.0.1, 10.0.0.1"]);
             assert_eq!(proxies().client_address(ip(peer), &sent), ip(peer).to_canonical());
@@ -313,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn the_client_is_the_first_from_the_right_that_is_no_trusted_proxy() {
+    fn client_is_the_first_untrusted_address() {
         for (values, expected) in [
             (&[CLIENT][..], CLIENT),
             (&["192.0.2.43, 10.0.0.2"], CLIENT),
@@ -329,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn if_all_are_trusted_proxies_the_leftmost_is_the_client() {
+    fn leftmost_trusted_proxy_is_the_client() {
         assert_eq!(client(&[]), PROXY);
         assert_eq!(client(&["10.0.0.3, 10.0.0.2"]), "10.0.0.3");
         assert_eq!(client(&["10.0.0.4", "10.0.0.3, 10.0.0.2"]), "10.0.0.4");
@@ -337,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_client_wrote_itself_is_not_believed() {
+    fn forged_addresses_are_ignored() {
         // The proxy appended the client's address to each of these, on the same line or the next.
         for sent in [
             "6.6.6.6",
@@ -365,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_client_wrote_itself_in_forwarded_is_not_believed() {
+    fn forged_forwarded_entries_are_ignored() {
         for sent in [
             "for=6.6.6.6",
             "for=10.0.0.9",
@@ -397,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_that_names_no_address_ends_the_walk_at_the_last_trusted_proxy() {
+    fn entry_without_address_stops_the_search() {
         for hidden in ["unknown", "_hidden", "", " ", "localhost", "192.0.2.999", "unix:", "\u{e9}"]
         {
             assert_eq!(client(&[&format!("6.6.6.6, {hidden}")]), PROXY, "{hidden}");
@@ -412,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn one_header_is_believed_and_no_other() {
+    fn one_forwarding_header_is_read() {
         let names = ["x-forwarded-for", "forwarded", "x-real-ip"];
         let named = ForwardingHeader::Named(HeaderName::from_static("x-real-ip"));
         let kinds = [ForwardingHeader::XForwardedFor, ForwardingHeader::Forwarded, named];
@@ -435,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn more_than_the_bounds_is_not_looked_at() {
+    fn search_stops_at_its_bounds() {
         let hops = |count: usize| vec!["10.0.0.2"; count].join(", ");
         let chain = |count: usize| format!("{CLIENT}, {}", hops(count));
         assert_eq!(client(&[&chain(TrustedProxies::MAX_HOPS - 1)]), CLIENT);
@@ -453,7 +459,7 @@ mod tests {
     }
 
     #[test]
-    fn networks_are_compared_in_canonical_form() {
+    fn network_is_compared_in_canonical_form() {
         let proxies = TrustedProxies::new(["::ffff:10.0.0.0/104", "::FFFF:192.0.2.1", "fe80::/10"]);
         let proxies = proxies.unwrap();
         for inside in ["10.255.0.1", "::ffff:10.0.0.1", "192.0.2.1", "fe80::1"] {
@@ -466,7 +472,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_that_makes_no_sense_says_why() {
+    fn invalid_network_says_why() {
         for (network, expected) in [
             ("", "written as"),
             ("localhost", "\"localhost\""),
@@ -497,7 +503,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_has_the_user_agent_and_the_address_of_the_client() {
+    fn device_has_user_agent_and_client_address() {
         let mut sent = headers("user-agent", &[b"curl/8.14 \xff"]);
         sent.extend(headers("x-forwarded-for", &[b"::ffff:192.0.2.43"]));
         let device = proxies().device(Some(ip(PROXY)), &sent);
@@ -508,7 +514,7 @@ mod tests {
         assert_eq!(proxies().device(None, &HeaderMap::new()), Device::new());
     }
 
-    /// What can stand in a header: any bytes but controls, and those that matter here often.
+    /// Values of a header: any bytes except controls, and often those that matter here.
     fn sent() -> impl Strategy<Value = Vec<u8>> {
         let byte = prop_oneof![
             3 => prop::sample::select(&b"\",;=\\ .:[]0123456789abfor\t"[..]),
@@ -539,7 +545,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_a_client_sends_what_proxies_append_decides(
+        fn appended_entries_decide(
             sent in prop::collection::vec(sent(), 1..4),
             client in address(),
             hops in prop::collection::vec((0_u32..1 << 24, any::<Option<u16>>()), 0..4),
@@ -569,7 +575,7 @@ mod tests {
         }
 
         #[test]
-        fn a_stranger_is_what_it_is(values in prop::collection::vec(sent(), 0..4), peer in address()) {
+        fn untrusted_address_is_taken_as_it_is(values in prop::collection::vec(sent(), 0..4), peer in address()) {
             prop_assume!(!proxies().contains(peer));
             let values: Vec<&[u8]> = values.iter().map(|value| &**value).collect();
             let headers = headers("x-forwarded-for", &values);
@@ -577,7 +583,7 @@ mod tests {
         }
 
         #[test]
-        fn lines_are_one_list(addresses in prop::collection::vec(address(), 1..6), cut in 0_usize..6) {
+        fn several_headers_are_one_list(addresses in prop::collection::vec(address(), 1..6), cut in 0_usize..6) {
             let texts: Vec<String> = addresses.iter().map(IpAddr::to_string).collect();
             let (left, right) = texts.split_at(cut.min(texts.len()));
             let lines = [left.join(","), right.join(",")];

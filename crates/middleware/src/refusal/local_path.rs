@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_paths_on_this_site_are_local() {
+    fn local_path_rejects_other_sites() {
         for local in ["/", "/a", "/a/b?c=d&e=/f#g", "/%2F%2Fevil.example", "/a//b"] {
             assert_eq!(local_path(local), Some(local));
         }
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn where_the_user_was_going_is_kept_encoded() {
+    fn next_parameter_is_encoded() {
         assert_eq!(with_next("/login", Some("/a?b=c&d")), "/login?next=/a%3Fb%3Dc%26d");
         assert_eq!(with_next("/login?lang=de", Some("/a")), "/login?lang=de&next=/a");
         assert_eq!(with_next("/login#x", Some("/a?b")), "/login?next=/a%3Fb#x");
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn page_with_a_next_of_its_own_is_refused() {
+    fn page_with_a_next_parameter_is_an_error() {
         for refused in ["/login?next=/a", "/login?a=b&next", "//evil.example", "login"] {
             assert!(page(refused).is_err(), "{refused}");
         }

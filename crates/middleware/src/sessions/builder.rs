@@ -36,7 +36,7 @@ pub enum CacheControl {
 /// ```
 /// use std::time::Duration;
 /// use kvolt_cache::MemoryStore;
-/// use kvolt_middleware::{CookiePolicy, Sessions};
+/// use kvolt_middleware::{CacheControl, CookiePolicy, Sessions};
 /// use kvolt_session::Manager;
 ///
 /// let manager = Manager::<String>::new(MemoryStore::new());
@@ -45,6 +45,8 @@ pub enum CacheControl {
 ///     .lookup("cookie:session_id".parse()?)
 ///     .cookie(CookiePolicy::builder().insecure_plain_http(true).build()?)
 ///     .trusted_origin("http://localhost:5173")
+///     .store_timeout(Duration::from_millis(500))
+///     .cache_control(CacheControl::Private)
 ///     .build()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -142,8 +144,8 @@ impl<T: Send + Sync + 'static> SessionsBuilder<T> {
     }
 }
 
-/// The request headers of a lookup. A query is part of the address, by which caches tell responses
-/// apart in any case.
+/// The request headers of a lookup. A query is part of the address, which caches compare in any
+/// case.
 fn vary(lookup: &Lookup) -> Option<HeaderValue> {
     let mut names: Vec<HeaderName> = Vec::new();
     for name in lookup.sources().iter().filter_map(Source::header_name) {

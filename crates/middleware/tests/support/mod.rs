@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use http::header::{CONTENT_TYPE, COOKIE, SET_COOKIE};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
@@ -88,7 +88,7 @@ pub fn router(sessions: Sessions<User>) -> Router {
                 .route_layer(sessions.layer().optional()),
         )
         .route("/nested/login", post(login).route_layer(optional()).route_layer(optional()))
-        .route("/bare/login", post(login))
+        .route("/bare/login", any(login))
         .route("/bare/profile", get(profile))
         .route("/bare/home", get(home))
 }
@@ -229,7 +229,7 @@ impl Answer {
     }
 }
 
-/// What a listener is told.
+/// The events that a listener receives.
 #[derive(Clone, Default)]
 pub struct Heard(Arc<(Mutex<Vec<Event>>, Condvar)>);
 
@@ -242,7 +242,7 @@ impl Heard {
         }
     }
 
-    /// The first `events` of them, once they are there, and forgets them.
+    /// Waits for so many events, and removes them.
     #[track_caller]
     pub fn take(&self, events: usize) -> Vec<Event> {
         let heard = self.0.0.lock().unwrap();
