@@ -129,7 +129,7 @@ fn inner_code(text: &str) -> Option<&str> {
     is_code.then_some(word)
 }
 
-/// What an error reply says of the server, for messages that begin with its address.
+/// The explanation of an error reply, for messages that begin with the address of the server.
 fn explain(code: &str, text: &str) -> (Kind, String) {
     let unavailable = |why: &str| (Kind::Unavailable, String::from(why));
     let misconfigured = |why: &str| (Kind::Misconfigured, String::from(why));
