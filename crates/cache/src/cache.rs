@@ -27,6 +27,9 @@ use crate::{
 /// // Computed once, also if many tasks ask for a missing value at the same time:
 /// let rate = rates.get_or_insert_with("CHF", async || Ok::<_, kvolt_cache::Error>(1.12)).await?;
 /// assert_eq!(rate, 1.12);
+///
+/// rates.clear().await?;
+/// assert_eq!(rates.get("EUR").await?, None);
 /// # Ok::<(), kvolt_cache::Error>(()) }).unwrap();
 /// ```
 #[derive(Clone)]
@@ -131,20 +134,18 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     /// Reads a value. One that can't be decoded counts as missing.
     async fn get_key(&self, key: &Key) -> Result<Option<V>> {
         let mut value = None;
-        let found = match self.store.get_ready(key, Freshness::Bounded, &mut |entry| {
+        let ready = self.store.get_ready(key, Freshness::Bounded, &mut |entry| {
             value = Some(entry.value.clone());
             AfterRead::Keep
-        }) {
+        });
+        let found = match ready {
             Some(found) => found.map(|found| value.filter(|_| found)),
             None => {
                 let entry = self.store.get(key, Freshness::Bounded).await;
                 entry.map(|entry| entry.map(|entry| entry.value))
             }
         };
-        match found {
-            Err(error) if error.is_corrupt() => Ok(None),
-            found => found,
-        }
+        found.or_else(|error| if error.is_corrupt() { Ok(None) } else { Err(error) })
     }
 
     async fn set_key(&self, key: Key, value: V) -> Result<()> {

@@ -27,7 +27,11 @@ use crate::Key;
 /// let changes = store.changes().expect("a memory store has a registry");
 /// let mut watch = changes.watch(key);
 /// let _ = store.remove((&key).into(), None).await?;
-/// assert_eq!(watch.changed().await, Notice::Changed);
+/// assert_eq!((watch.changed().await, watch.key()), (Notice::Changed, &key));
+///
+/// // A store with a change feed reports an outage of the feed:
+/// changes.interrupted();
+/// assert_eq!(watch.changed().await, Notice::Interrupted);
 /// # Ok::<(), kvolt_cache::Error>(()) }).unwrap();
 /// ```
 #[derive(Default)]
@@ -54,7 +58,19 @@ pub enum Notice {
     Interrupted,
 }
 
-/// Waits for changes of one entry: made by [`Changes::watch`], with an example at [`Changes`].
+/// Waits for changes of one entry: made by [`Changes::watch`].
+///
+/// ```
+/// use kvolt_cache::{Notice, Watch};
+///
+/// /// Waits until the entry may have changed, and then the caller reads it.
+/// async fn until_changed(watch: &mut Watch) {
+///     while watch.changed().await == Notice::Interrupted {
+///         println!("poll {} until the feed works again", watch.key());
+///     }
+/// }
+/// # let _ = until_changed;
+/// ```
 #[derive(Debug)]
 pub struct Watch {
     changes: Arc<Changes>,

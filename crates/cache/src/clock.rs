@@ -15,6 +15,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// assert_eq!(later.as_millis(), 7_000);
 /// assert_eq!(later.since(moment), Duration::from_secs(2));
 /// assert_eq!(moment.since(later), Duration::ZERO);
+/// assert_eq!(later.saturating_sub(Duration::from_secs(2)), moment);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize))]

@@ -18,7 +18,7 @@ use crate::{
 /// # pollster::block_on(async {
 /// // In a program, a store of bytes: `RedisStore`, `PostgresStore`, ...
 /// let bytes = MemoryStore::<Vec<u8>>::new();
-/// let store: Encoded<Vec<String>, _, _> = Encoded::new(bytes, Json);
+/// let store: Encoded<Vec<String>, _, _> = Encoded::new(bytes, Json).max_value_size(16 * 1024);
 /// let key = Key::of("basket");
 /// let basket = NewEntry::new(vec![String::from("book")], Expiry::idle(Duration::from_secs(60)));
 /// let _ = store.insert(key, basket).await?;

@@ -74,6 +74,18 @@ pub struct Entry<V> {
 impl<V> Entry<V> {
     /// Makes an entry that a store has read: not a copy, with no slide due, and with an unknown
     /// time of insertion. For implementors of [`Store`](crate::Store).
+    ///
+    /// ```
+    /// use kvolt_cache::{Deadlines, Entry, Key, Timestamp, Version};
+    ///
+    /// let (key, version, now) = (Key::of("a"), Version::from_number(1), Timestamp::from_millis(9));
+    /// let entry = Entry::new(key, "17", version, None, Deadlines::new(None, None), now)
+    ///     .created(Timestamp::from_millis(5))
+    ///     .slide_due(true);
+    /// let number = entry.value.parse::<u32>().expect("it is a number");
+    /// let entry = entry.with_value(number);
+    /// assert_eq!((entry.value, entry.as_ref().to_entry().slide_due), (17, true));
+    /// ```
     pub const fn new(
         key: Key,
         value: V,

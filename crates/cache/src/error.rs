@@ -23,6 +23,21 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// let error: Error = Namespace::new("not valid").unwrap_err();
 /// assert!(error.is_misconfigured() && !error.is_unavailable());
 /// ```
+///
+/// An implementor of [`Store`](crate::Store) makes errors of each kind:
+///
+/// ```
+/// use kvolt_cache::{Error, Key};
+///
+/// let key = Key::of("greeting");
+/// let error = Error::corrupt(key, "it is not JSON");
+/// assert!(error.is_corrupt() && error.key() == Some(key));
+/// assert!(Error::unavailable("the connection was closed").is_unavailable());
+/// assert!(Error::full("it has no room").is_full());
+/// assert!(Error::misconfigured("no such database").is_misconfigured());
+/// assert!(Error::too_large(70_000, 65_536).is_too_large());
+/// assert!(Error::unencodable("NaN has no JSON").is_unencodable());
+/// ```
 #[derive(Debug, Clone)]
 pub struct Error(Box<Inner>);
 

@@ -60,6 +60,7 @@ impl Expiry {
 /// let deadlines = Deadlines::new(Some((idle, ends)), Some(Timestamp::from_millis(5_000)));
 /// assert_eq!(deadlines.expires_at(), Some(ends));
 /// assert_eq!(deadlines.last_used(), Some(Timestamp::from_millis(700)));
+/// assert_eq!(deadlines.absolute(), Some(Timestamp::from_millis(5_000)));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deadlines {

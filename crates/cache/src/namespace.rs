@@ -21,6 +21,7 @@ use crate::{Error, Key, Result};
 /// let shop: Namespace = "shop".parse()?;
 /// assert_eq!(shop.as_str(), "shop");
 /// assert!("Shop".parse::<Namespace>().is_err());
+/// assert_ne!(shop.tag(), Namespace::new("staging")?.tag());
 /// # Ok::<(), kvolt_cache::Error>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash)]

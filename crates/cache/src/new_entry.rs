@@ -42,6 +42,22 @@ impl<V> NewEntry<V> {
 
     /// An entry that [`scan`](crate::Store::scan) has returned, with its owner and its times.
     ///
+    /// ```
+    /// use kvolt_cache::{MemoryStore, NewEntry, Result, Store};
+    ///
+    /// /// Copies a page of entries to another store.
+    /// async fn copy(from: &impl Store<String>, to: &impl Store<String>) -> Result<()> {
+    ///     for entry in from.scan(None, 1_000).await?.listing.entries {
+    ///         let _ = to.insert(entry.key, NewEntry::restored(entry)).await?;
+    ///     }
+    ///     Ok(())
+    /// }
+    ///
+    /// # pollster::block_on(async {
+    /// copy(&MemoryStore::new(), &MemoryStore::new()).await?;
+    /// # Ok::<(), kvolt_cache::Error>(()) }).unwrap();
+    /// ```
+    ///
     /// The insertion is refused ([`InsertOutcome::Expired`](crate::InsertOutcome::Expired)) if the
     /// entry has ended by the clock of the store that it is inserted into.
     pub fn restored(entry: Entry<V>) -> Self {
@@ -58,6 +74,18 @@ impl<V> NewEntry<V> {
     }
 
     /// Sets the owner, or none.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use kvolt_cache::{Expiry, NewEntry, Owner};
+    ///
+    /// let expiry = Expiry::after(Duration::from_secs(60));
+    /// for owner in [None, Some(Owner::from(42))] {
+    ///     let entry = NewEntry::new("17", expiry).maybe_owner(owner.clone());
+    ///     let entry = entry.with_value(17);
+    ///     assert_eq!((entry.owner, entry.value), (owner, 17));
+    /// }
+    /// ```
     pub fn maybe_owner(mut self, owner: Option<Owner>) -> Self {
         self.owner = owner;
         self
@@ -86,15 +114,23 @@ impl<V> NewEntry<V> {
 ///
 /// ```
 /// use std::time::Duration;
-/// use kvolt_cache::{Expiry, InsertOutcome, Key, MemoryStore, NewEntry, Predecessor, Store};
+/// use kvolt_cache::{
+///     Expiry, Freshness, InsertOutcome, Key, MemoryStore, NewEntry, Predecessor, Store,
+/// };
 ///
 /// # pollster::block_on(async {
 /// let store = MemoryStore::new();
 /// let [old, new] = ["old", "new"].map(Key::of);
 /// let entry = |value| NewEntry::new(value, Expiry::after(Duration::from_secs(60)));
 /// let _ = store.insert(old, entry(1)).await?;
-/// let _ = store.insert(new, entry(2).replaces(Predecessor::new(old))).await?;
+/// let seen = store.get(&old, Freshness::Strict).await?.expect("it is live").version;
+///
+/// // Only if the old entry has not changed since it was read:
+/// let replacement = entry(2).replaces(Predecessor::new(old).seen(seen));
+/// let _ = store.insert(new, replacement.clone()).await?;
 /// assert_eq!(store.len(), 1);
+/// let again = store.insert(Key::of("third"), replacement).await?;
+/// assert_eq!(again, InsertOutcome::Conflict);
 /// # Ok::<(), kvolt_cache::Error>(()) }).unwrap();
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,6 +167,17 @@ impl Predecessor {
 }
 
 /// The times of an entry that was read from another store: see [`NewEntry::restored`].
+///
+/// ```
+/// use kvolt_cache::{EntryTimes, NewEntry, Timestamp};
+///
+/// /// The end of an entry for a store that has just received it.
+/// fn end(entry: &NewEntry<String>) -> Option<Timestamp> {
+///     let times: EntryTimes = entry.times?;
+///     times.deadlines.expires_at()
+/// }
+/// # let _ = end;
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EntryTimes {

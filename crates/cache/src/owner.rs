@@ -58,6 +58,7 @@ impl Owner {
     ///
     /// let group = Owner::reserved("anonymous 7")?;
     /// assert!(group.is_reserved() && group != Owner::new("anonymous 7")?);
+    /// assert_eq!(Owner::from_stored(group.as_str()), Some(group));
     /// # Ok::<(), kvolt_cache::Error>(())
     /// ```
     ///

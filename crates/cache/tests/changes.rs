@@ -80,7 +80,7 @@ async fn insert(store: &impl Store<String>, name: &str, entry: NewEntry<String>)
     assert!(matches!(inserted, Ok(InsertOutcome::Inserted { .. })), "{inserted:?}");
 }
 
-/// What was notified since this was last asked.
+/// The notification since the last call, if there is one.
 fn notice(watch: &mut Watch) -> Option<Notice> {
     match pin!(watch.changed()).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(notice) => Some(notice),
@@ -142,7 +142,7 @@ async fn own_changes_are_notified_without_a_push() {
     }
 }
 
-/// What the store in memory promises of its own registry, so that its callers need not notify.
+/// The memory store notifies its own registry, so that its callers need not.
 #[tokio::test]
 async fn a_store_in_memory_notifies_its_own_changes() {
     let store = MemoryStore::new();

@@ -81,7 +81,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_sequence_of_operations_does_what_the_model_does(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+    fn any_sequence_matches_the_model(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
         let time = ManualClock::new();
         let store = MemoryStore::builder().clock(time.clock()).build();
         let checked = pollster::block_on(check_ops(&store, &time, &ops_from_bytes(&bytes)));
@@ -89,7 +89,7 @@ proptest! {
     }
 
     #[test]
-    fn cleaning_at_any_time_changes_nothing_that_can_be_seen(
+    fn cleaning_changes_no_answer(
         bytes in prop::collection::vec(any::<u8>(), 0..400),
         steps in 1usize..20,
     ) {
@@ -160,7 +160,7 @@ impl Store<String> for Cleaned {
 
 /// Values encrypted with the key of their entry, in a store of bytes.
 #[cfg(all(feature = "json", feature = "encrypt"))]
-mod coded {
+mod encoded {
     use kvolt_cache::codec::{Encrypted, EncryptionKey, EncryptionKeys, Json};
     use kvolt_cache::{Encoded, MemoryStore};
 

@@ -1,4 +1,4 @@
-//! What the store in memory promises beyond the contract: capacity, cleaning, its end.
+//! The memory store beyond the contract: capacity, cleaning, its end.
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 #![cfg(not(kvolt_shuttle))]
 
@@ -98,7 +98,7 @@ fn full_store_takes_more_once_something_has_gone() {
 }
 
 #[test]
-fn eviction_takes_what_ends_first() {
+fn eviction_takes_the_entry_that_ends_first() {
     let time = ManualClock::new();
     let store = MemoryStore::builder()
         .clock(time.clock())
@@ -119,7 +119,7 @@ fn eviction_takes_what_ends_first() {
 }
 
 #[test]
-fn eviction_keeps_what_ends_last() {
+fn eviction_keeps_the_entries_that_end_last() {
     let time = ManualClock::new();
     let store = MemoryStore::builder()
         .clock(time.clock())
@@ -174,7 +174,7 @@ fn capacity_is_exact_when_many_insert_at_once() {
 }
 
 #[test]
-fn cleaning_reclaims_what_has_expired_and_what_was_in_the_index() {
+fn cleaning_reclaims_expired_entries_and_their_index() {
     let time = ManualClock::new();
     let store = MemoryStore::builder().clock(time.clock()).build();
     let value = Arc::new(());
@@ -212,7 +212,7 @@ fn removed_entries_do_not_pile_up() {
         }
     }
     store.clean();
-    // What was filed before the wheel was made anew still comes due.
+    // An entry from before the compaction still comes due.
     time.advance(MINUTE * 2);
     store.clean();
     assert_eq!(store.len(), 0);
@@ -221,25 +221,25 @@ fn removed_entries_do_not_pile_up() {
 /// The number of a key at whose end the callback panics.
 const PANICS: u64 = 99;
 
-/// The keys that a store says have ended, by their numbers below ten.
+/// The keys that a store has reported as ended, by their numbers below ten.
 #[derive(Clone, Default)]
 struct Ended(Arc<Mutex<Vec<u64>>>);
 
 impl Ended {
     fn of<V: Clone + Send + Sync + 'static>(store: &MemoryStore<V>) -> Self {
         let ended = Self::default();
-        let told = ended.clone();
+        let reported = ended.clone();
         assert!(store.on_expired(Arc::new(move |ended| {
             if *ended == key(PANICS) {
                 std::panic::resume_unwind(Box::new("of the application"));
             }
-            told.0.lock().unwrap().extend((0..10).find(|number| key(*number) == *ended));
+            reported.0.lock().unwrap().extend((0..10).find(|number| key(*number) == *ended));
         })));
         ended
     }
 
-    /// Those that were told since this was last asked.
-    fn told(&self) -> Vec<u64> {
+    /// The keys that were reported since the last call.
+    fn reported(&self) -> Vec<u64> {
         let mut told = std::mem::take(&mut *self.0.lock().unwrap());
         told.sort_unstable();
         told
@@ -262,26 +262,26 @@ fn expired_entry_is_reported_once() {
     };
     insert_all();
     assert!(!is_live(&store, 0));
-    assert!(ended.told().is_empty(), "nobody has reclaimed any");
+    assert!(ended.reported().is_empty(), "none is reclaimed yet");
     insert(&store, 1, (), MINUTE * 9).unwrap();
-    assert_eq!(ended.told(), [1], "by an insertion in its place");
+    assert_eq!(ended.reported(), [1], "by an insertion in its place");
     assert_eq!(remove(&store, 2), RemoveOutcome::Absent);
-    assert_eq!(ended.told(), [2], "by a removal that comes too late");
+    assert_eq!(ended.reported(), [2], "by a removal that comes too late");
     assert_eq!(insert_over(&store, 1, 3, ()).unwrap(), INSERTED);
-    assert_eq!(ended.told(), [3], "by an insertion in its place, over another");
+    assert_eq!(ended.reported(), [3], "by an insertion in its place, over another");
     assert!(block_on(store.remove_owner(&owner, None)).unwrap().is_empty());
-    assert_eq!(ended.told(), [0, 4, 5, 6, 7], "by a removal of all of the owner's");
+    assert_eq!(ended.reported(), [0, 4, 5, 6, 7], "by a removal of all of the owner's");
     assert_eq!(remove(&store, 3), RemoveOutcome::Removed);
 
     insert_all();
     block_on(store.clear()).unwrap();
-    assert_eq!(ended.told(), [0, 1, 2, 3, 4, 5, 6, 7], "by a clear");
+    assert_eq!(ended.reported(), [0, 1, 2, 3, 4, 5, 6, 7], "by a clear");
     insert_all();
     time.advance(MINUTE);
     store.clean();
-    assert_eq!(ended.told(), [0, 1, 2, 3, 4, 5, 6, 7], "by the cleaning");
+    assert_eq!(ended.reported(), [0, 1, 2, 3, 4, 5, 6, 7], "by the cleaning");
     store.clean();
-    assert_eq!((ended.told(), store.len()), (vec![], 0));
+    assert_eq!((ended.reported(), store.len()), (vec![], 0));
 }
 
 #[test]
@@ -306,16 +306,16 @@ fn removed_replaced_and_evicted_entries_are_not_reported_as_expired() {
     assert!(!is_live(&store, 1), "evicted, since it would have ended first");
     time.advance(MINUTE * 2);
     store.clean();
-    assert!(ended.told().is_empty());
+    assert!(ended.reported().is_empty());
     assert_eq!(block_on(store.count()).unwrap(), 3);
 
     time.advance(MINUTE * 30);
     insert(&store, 7, (), MINUTE).unwrap();
-    assert_eq!(ended.told().len(), 1, "what makes room by having ended is told");
+    assert_eq!(ended.reported().len(), 1, "an expired entry that makes room is reported");
     store.clean();
     time.advance(MINUTE * 2);
     store.clean();
-    assert_eq!(ended.told().len(), 3, "the others");
+    assert_eq!(ended.reported().len(), 3, "the others");
     assert_eq!(store.len(), 0);
 }
 
@@ -328,7 +328,7 @@ fn store_and_its_clones_have_one_callback() {
     assert!(MemoryStore::<()>::new().on_expired(Arc::new(|_| {})), "of another store");
 }
 
-fn was_told(watch: &mut Watch) -> bool {
+fn is_notified(watch: &mut Watch) -> bool {
     pin!(watch.changed()).poll(&mut Context::from_waker(Waker::noop())).is_ready()
 }
 
@@ -343,7 +343,7 @@ fn every_change_notifies_and_no_use_does() {
     let changes = store.changes().unwrap();
     let mut watches: Vec<_> = (0..10).map(|number| changes.watch(key(number))).collect();
     let mut told = || {
-        let told = |(number, watch)| was_told(watch).then_some(number);
+        let told = |(number, watch)| is_notified(watch).then_some(number);
         watches.iter_mut().enumerate().filter_map(told).collect::<Vec<_>>()
     };
     let owned = |number, max_entries| {
@@ -608,7 +608,7 @@ fn store_cleans_itself_and_its_thread_ends_with_it() {
         panic!("not within ten seconds");
     };
     until(&|| store.len() == 1);
-    until(&|| ended.told() == [1]);
+    until(&|| ended.reported() == [1]);
     drop(store);
     #[cfg(target_os = "linux")]
     until(&|| {

@@ -296,7 +296,7 @@ async fn a_strict_read_joins_no_older_question() {
     assert_eq!(strict.await.unwrap(), None);
 }
 
-/// A token that was rotated meanwhile does not fit it: then the store has to be asked again.
+/// If a token was rotated meanwhile and does not match it, the manager asks the store again.
 #[tokio::test]
 async fn an_answer_to_an_older_question_says_that_it_may_be_old() {
     let lab = Lab::new().await;

@@ -9,6 +9,7 @@ use http::{Response, StatusCode};
 use kvolt_session::StepUp;
 
 use crate::message::{INTERNAL_ERROR, Message};
+use crate::sessions::help;
 
 /// The result of a session operation in a handler.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -154,7 +155,12 @@ impl Error {
     }
 
     pub(crate) fn log(&self) {
-        tracing::error!(target: "kvolt::http", error = self as &dyn StdError, "session operation failed");
+        tracing::error!(
+            target: "kvolt::http",
+            error = self as &dyn StdError,
+            help = help!("errors-for-the-operator"),
+            "session operation failed"
+        );
     }
 
     pub(crate) fn message(&self) -> Message {

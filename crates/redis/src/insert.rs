@@ -26,9 +26,8 @@ impl RedisStore {
         {
             // A task of its own, because it must end even if the caller gives up.
             let inserting = tokio::spawn(self.clone().insert_across(key, entry, old));
-            return self
-                .in_time(async { inserting.await.unwrap_or_else(|_| Err(overtaken())) })
-                .await;
+            let inserted = async { inserting.await.unwrap_or_else(|_| Err(overtaken())) };
+            return self.in_time(inserted).await;
         }
         self.in_time(self.insert_in_one_step(&key, &entry, random_version()?)).await
     }

@@ -186,10 +186,8 @@ impl Servers {
 
     async fn ask_node(&self, node: &Node) -> Result<SlotMap, Fault> {
         let limit = MAX_DISCOVERY.min(self.options.timeout / 3);
-        let mut command = redis::cmd("CLUSTER");
-        command.arg("SLOTS");
         let asked = node.address();
-        let reply = timeout(limit, node.send(&command)).await;
+        let reply = timeout(limit, node.send(redis::cmd("CLUSTER").arg("SLOTS"))).await;
         let reply = reply.unwrap_or_else(|_| Err(Fault::no_reply(asked, limit)))?;
         match SlotMap::parse(reply, asked, |address| self.node(address)) {
             Some(slots) if slots.served() == 0 => Err(unserved()),
@@ -204,11 +202,9 @@ impl Servers {
         let master = timeout(limit, asking).await;
         let node = self.node(&master.unwrap_or_else(|_| Err(Fault::no_reply(sentinel, limit)))?);
         // A sentinel may not know yet that there is another master.
-        let mut info = redis::cmd("INFO");
-        info.arg("replication");
         let master = node.address();
         let limit = self.options.timeout / 2;
-        let info = timeout(limit, node.send(&info)).await;
+        let info = timeout(limit, node.send(redis::cmd("INFO").arg("replication"))).await;
         let info = info.unwrap_or_else(|_| Err(Fault::no_reply(master, limit)))?;
         match field(&reply::parse::<String>(info).unwrap_or_default(), "role") {
             Some("master") => Ok(SlotMap::single(node)),

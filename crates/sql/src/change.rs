@@ -5,7 +5,7 @@ use kvolt_cache::{Deadlines, Expiry, Key, ReplaceOutcome, Version};
 use crate::core::Core;
 use crate::dialect::{Argument, Dialect, lock};
 use crate::failure::{Failure, Kind, Outcome};
-use crate::row::{Times, fresh_number, millis};
+use crate::row::{Times, millis, random_number};
 
 impl<D: Dialect> Core<D> {
     /// The statement decides by the database's clock whether a slide is due, and sees what was
@@ -41,7 +41,7 @@ impl<D: Dialect> Core<D> {
         value: &[u8],
         expiry: Option<Expiry>,
     ) -> Outcome<ReplaceOutcome<Vec<u8>>> {
-        let version = fresh_number()?;
+        let version = random_number()?;
         let arguments = [
             Argument::from(key),
             seen.number().cast_signed().into(),

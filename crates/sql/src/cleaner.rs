@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use crate::connections::Pool;
 use crate::dialect::{Argument, Dialect, in_time};
-use crate::row::{Removed, fresh_number};
+use crate::row::{Removed, random_number};
 use crate::settings::Settings;
 use crate::statements::Statements;
 
@@ -79,6 +79,6 @@ async fn clean<D: Dialect>(
 
 /// A random duration between half and one and a half of the interval.
 fn jittered(interval: Duration) -> Duration {
-    let drawn = fresh_number().map_or(500, |number| number.cast_unsigned() % 1_000);
+    let drawn = random_number().map_or(500, |number| number.cast_unsigned() % 1_000);
     (interval / 2).saturating_add(interval / 1_000 * u32::try_from(drawn).unwrap_or(500))
 }

@@ -92,7 +92,7 @@ impl<D: Dialect> Pool<D> {
                 return Ok(lease);
             }
             // The others were idle for longer, and are most likely dead too.
-            self.forget();
+            self.idle().clear();
         }
     }
 
@@ -130,7 +130,7 @@ impl<D: Dialect> Pool<D> {
         let server = self.dialect.prepare(&mut connection, self.timeout).await?;
         // Another server has taken over, and nothing may be read from the previous one.
         if self.server.swap(server, Ordering::SeqCst) != server {
-            self.forget();
+            self.idle().clear();
         }
         let now = self.clock.now();
         Ok(PooledConnection { connection, server, opened: now, used: now })
@@ -162,11 +162,6 @@ impl<D: Dialect> Pool<D> {
         }
     }
 
-    /// Closes every connection that no call uses.
-    fn forget(&self) {
-        self.idle().clear();
-    }
-
     /// Closes idle connections that are old or were idle for long.
     pub(crate) fn trim(&self) {
         let now = self.clock.now();
@@ -184,6 +179,7 @@ impl<D: Dialect> Pool<D> {
         }
     }
 
+    /// The connections that no call uses.
     fn idle(&self) -> MutexGuard<'_, Vec<PooledConnection<D>>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -277,7 +273,7 @@ impl<'a, D: Dialect> Lease<'a, D> {
         match timeout(limit, fetching).await {
             Ok(done) => self.finish(done),
             Err(_) => {
-                self.pool.forget();
+                self.pool.idle().clear();
                 Err(Failure::new(Kind::Lost, "an idle connection does not reply"))
             }
         }
@@ -335,7 +331,7 @@ impl<'a, D: Dialect> Lease<'a, D> {
                 let failure = failure::<D>(error);
                 self.is_idle = failure.kind != Kind::Lost;
                 if failure.kind == Kind::Lost {
-                    self.pool.forget();
+                    self.pool.idle().clear();
                 }
                 Err(failure)
             }

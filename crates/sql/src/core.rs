@@ -11,7 +11,7 @@ use crate::cleaner::Cleaner;
 use crate::connections::Pool;
 use crate::dialect::{Dialect, in_time, lock};
 use crate::failure::{Kind, Outcome};
-use crate::row::fresh_number;
+use crate::row::random_number;
 use crate::settings::Settings;
 use crate::statements::Statements;
 
@@ -59,7 +59,7 @@ impl<D: Dialect> Core<D> {
                 match step().await {
                     Err(failure) if number < MAX_TRIES && failure.kind == Kind::Again => {
                         // After a random pause, or the same calls conflict again.
-                        let millis = fresh_number()?.cast_unsigned() % (4 << number.min(5));
+                        let millis = random_number()?.cast_unsigned() % (4 << number.min(5));
                         sleep(Duration::from_millis(millis)).await;
                     }
                     Err(failure) if number < 3 && repeatable && failure.kind == Kind::Lost => {}

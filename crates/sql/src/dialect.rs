@@ -110,8 +110,7 @@ pub(crate) trait Driver: Debug + Default + Clone + Send + Sync + 'static {
     }
 
     /// Releases the lock on the schema. The change takes effect if it is `done`.
-    fn unlock_schema(&self, table: &str, done: bool) -> String {
-        let _ = table;
+    fn unlock_schema(&self, _: &str, done: bool) -> String {
         if done { "COMMIT" } else { "ROLLBACK" }.to_owned()
     }
 
@@ -128,8 +127,7 @@ pub(crate) trait Driver: Debug + Default + Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Outcome<i64>> + Send;
 
     /// The statement with its arguments in it, if they can't be sent apart from it.
-    fn inlined(&self, statement: &Statement, arguments: &[Argument<'_>]) -> Option<String> {
-        let _ = (statement, arguments);
+    fn inlined(&self, _: &Statement, _: &[Argument<'_>]) -> Option<String> {
         None
     }
 
@@ -163,8 +161,7 @@ pub(crate) trait Driver: Debug + Default + Clone + Send + Sync + 'static {
     fn bytes(row: &DbRow<Self>, index: usize) -> sqlx::Result<Option<Vec<u8>>>;
 
     /// The most likely cause of an error that the database reported.
-    fn hint(error: &dyn sqlx::error::DatabaseError) -> Option<&'static str> {
-        let _ = error;
+    fn hint(_: &dyn sqlx::error::DatabaseError) -> Option<&'static str> {
         None
     }
 

@@ -6,7 +6,7 @@ use crate::connections::Lease;
 use crate::core::Core;
 use crate::dialect::{Argument, Dialect, lock};
 use crate::failure::{Kind, Outcome};
-use crate::row::{Removed, fresh_number, millis, moment, timestamp};
+use crate::row::{Removed, millis, moment, random_number, timestamp};
 
 impl<D: Dialect> Core<D> {
     /// # Why only a limit takes the owner's lock
@@ -152,7 +152,7 @@ fn arguments<'a>(
     }
     Ok([
         key.into(),
-        fresh_number()?.into(),
+        random_number()?.into(),
         entry.value.as_slice().into(),
         entry.owner.as_ref().into(),
         idle.map(millis).into(),

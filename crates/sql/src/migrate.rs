@@ -44,21 +44,16 @@ impl<D: Dialect> Core<D> {
             return Err(Failure::new(Kind::Misconfigured, message));
         }
         lease.lock_schema(table).await?;
-        let done = self.add_missing(&mut lease, triggers).await;
+        let adding = async {
+            // Another process may have added them while this one waited for the lock.
+            for sql in self.missing(&mut lease, triggers).await? {
+                lease.run(sql).await?;
+            }
+            Ok(())
+        };
+        let done = adding.await;
         lease.unlock_schema(table, done.is_ok()).await?;
         done
-    }
-
-    async fn add_missing(
-        &self,
-        lease: &mut Lease<'_, D>,
-        triggers: Option<&Triggers>,
-    ) -> Outcome<()> {
-        // Another process may have added them while this one waited for the lock.
-        for sql in self.missing(lease, triggers).await? {
-            lease.run(sql).await?;
-        }
-        Ok(())
     }
 
     /// The statements that remain to be run.

@@ -113,8 +113,8 @@ impl Driver for MySql {
     }
 
     async fn prepare(&self, connection: &mut MySqlConnection, timeout: Duration) -> Outcome<i64> {
-        let version = sqlx::raw_sql("SELECT CAST(VERSION() AS BINARY)");
-        let version = version.fetch_one(&mut *connection).await;
+        let version = sqlx::raw_sql("SELECT CAST(VERSION() AS BINARY)").fetch_one(&mut *connection);
+        let version = version.await;
         let version: Vec<u8> = version.and_then(|row| row.try_get(0)).map_err(failure::<Self>)?;
         let version = String::from_utf8_lossy(&version).into_owned();
         let is_mariadb = version.contains("MariaDB");

@@ -46,10 +46,8 @@ impl<D: Dialect> Core<D> {
         let rows = lease.fetch(&self.sql.scan, &[after.into(), limit.into()]).await?;
         let last = rows.last().filter(|_| rows.len() >= max_entries);
         let next = last.map(row::key::<D>).transpose()?;
-        Ok(EntryPage::new(
-            self.listing(&rows)?,
-            next.map(|key| Cursor::from_bytes(*key.as_bytes())),
-        ))
+        let next = next.map(|key| Cursor::from_bytes(*key.as_bytes()));
+        Ok(EntryPage::new(self.listing(&rows)?, next))
     }
 
     pub(crate) async fn count(&self) -> Outcome<u64> {

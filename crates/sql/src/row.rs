@@ -174,7 +174,7 @@ pub(crate) fn moment(timestamp: Timestamp) -> i64 {
 /// It has 63 bits of the operating system's randomness. The chance that two of a million versions
 /// under one key are equal is one in 18 million. A sequence would cost a round trip, or a table that
 /// every writer locks.
-pub(crate) fn fresh_number() -> Result<i64> {
+pub(crate) fn random_number() -> Result<i64> {
     let number = getrandom::u64().map_err(|error| {
         Error::unavailable("the operating system's random generator failed").with_source(error)
     })?;

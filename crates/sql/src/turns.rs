@@ -17,12 +17,10 @@ const MAX_WAITING: usize = 10_000;
 #[derive(Debug, Default)]
 pub(crate) struct Turns(Mutex<HashMap<u64, Weak<AsyncMutex<()>>>>);
 
-/// The turn of one call for one lock, until it is dropped.
-pub(crate) type Turn = OwnedMutexGuard<()>;
-
 impl Turns {
-    /// Waits until this call has the turn for each of these locks.
-    pub(crate) async fn take(&self, locks: &[Option<u64>]) -> Outcome<Vec<Turn>> {
+    /// Waits until this call has the turn for each of these locks, which it keeps until the guards
+    /// are dropped.
+    pub(crate) async fn take(&self, locks: &[Option<u64>]) -> Outcome<Vec<OwnedMutexGuard<()>>> {
         // In one order, so that no two calls wait for each other.
         let mut locks: Vec<u64> = locks.iter().copied().flatten().collect();
         locks.sort_unstable();

@@ -6,7 +6,6 @@ use std::str::FromStr;
 use kvolt_cache::{Error, Result};
 
 /// A URL with only the parameters that the driver knows.
-#[derive(Debug)]
 pub(crate) struct Url<'a> {
     text: String,
     /// The other parameters, with their values.

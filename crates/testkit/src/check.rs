@@ -13,8 +13,8 @@ use kvolt_cache::{
 
 use crate::{Model, Op, Seen};
 
-/// Runs the operations on a store and on the [`Model`], and compares each answer; at the end,
-/// everything that is still there.
+/// Runs the operations on a store and on the [`Model`], and compares each answer, and all remaining
+/// entries at the end.
 ///
 /// The store must be empty, take its time from `time`, and slide at once
 /// (no slack). Before every insertion the clock moves by a millisecond, so that no two entries
@@ -27,7 +27,7 @@ use crate::{Model, Op, Seen};
 ///
 /// # Errors
 ///
-/// The first step at which the store did not do what the model does.
+/// Returns an error at the first step at which the store and the model differ.
 ///
 /// ```
 /// use kvolt_testkit::{ManualClock, ModelStore, check_ops, ops_from_bytes};
@@ -53,7 +53,7 @@ pub async fn check_ops<S: Store<String>>(
     check.compare_everything().await
 }
 
-/// A step at which a store did something else than the law says.
+/// A step at which a store and the model differ.
 pub struct Divergence(Box<Inner>);
 
 struct Inner {
@@ -105,7 +105,7 @@ struct Check<'a, S> {
     owners: Vec<Owner>,
     /// The store's version for each of the model's that is known.
     versions: BTreeMap<u64, Version>,
-    /// The versions seen under each key, the model's and the store's.
+    /// The versions that the model and the store have had under each key.
     seen: BTreeMap<Key, Vec<(Version, Version)>>,
     step: usize,
     op: Option<Op>,
@@ -236,7 +236,7 @@ impl<'a, S: Store<String>> Check<'a, S> {
         }
     }
 
-    /// What the store shows at once, compared with the model as it is before the use.
+    /// Compares the entry that the store shows without I/O with the model before the use.
     fn ready(
         &mut self,
         key: &Key,

@@ -7,7 +7,7 @@ use std::task::{Poll, Waker};
 
 use kvolt_cache::{Error, Result};
 
-/// Which operation of a store was called.
+/// An operation of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "named as the operations of `Store` are")]
@@ -28,16 +28,15 @@ pub enum Call {
 /// The controls of a [`FaultyStore`](crate::FaultyStore). Cloning it is cheap; all clones control
 /// the same store.
 ///
-/// A call first waits while calls are held, then fails if it has to; otherwise
-/// the operation is done, its answer waits while answers are held, and gets
-/// lost if it has to.
+/// A call first waits while calls are held. Then it fails, or the operation is done. Then its answer
+/// waits while answers are held, and is returned or lost.
 #[derive(Debug, Clone, Default)]
 pub struct Faults(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
-    fail: Trouble,
-    lose: Trouble,
+    fail: Fault,
+    lose: Fault,
     /// Which calls the faults and gates are for; all if none is named.
     only: Vec<Call>,
     calls_held: bool,
@@ -51,8 +50,8 @@ struct State {
 impl Default for State {
     fn default() -> Self {
         Self {
-            fail: Trouble::default(),
-            lose: Trouble::default(),
+            fail: Fault::default(),
+            lose: Fault::default(),
             only: Vec::new(),
             calls_held: false,
             answers_held: false,
@@ -64,15 +63,15 @@ impl Default for State {
     }
 }
 
-/// How many more calls something befalls.
+/// How many more calls have a fault.
 #[derive(Debug, Default)]
-struct Trouble {
+struct Fault {
     always: bool,
     next: usize,
 }
 
-impl Trouble {
-    fn strikes(&mut self) -> bool {
+impl Fault {
+    fn applies(&mut self) -> bool {
         let next = self.next > 0;
         self.next = self.next.saturating_sub(1);
         self.always || next
@@ -90,8 +89,8 @@ impl Faults {
         self.change(|state| state.fail.always = fail);
     }
 
-    /// The next `calls` take effect, and then their answer is lost: the caller
-    /// is told that the store is unavailable.
+    /// The next `calls` take effect, and then their answer is lost: the caller gets an error
+    /// ([`Error::is_unavailable`]).
     pub fn lose_next_answers(&self, calls: usize) {
         self.change(|state| state.lose.next = calls);
     }
@@ -111,7 +110,7 @@ impl Faults {
         self.change(|state| state.answers_held = true);
     }
 
-    /// Lets go what is held, and holds nothing more.
+    /// Continues the held calls and answers, and holds no others.
     pub fn release(&self) {
         self.change(|state| {
             state.calls_held = false;
@@ -124,14 +123,13 @@ impl Faults {
         self.change(|state| state.only = calls.to_vec());
     }
 
-    /// With `false`, [`get_ready`](kvolt_cache::Store::get_ready) never has an
-    /// answer, as on a store that does I/O. With `true`, the default, it has
-    /// those of the store inside.
+    /// With `false`, [`get_ready`](kvolt_cache::Store::get_ready) never answers, as on a store that
+    /// does I/O. With `true`, the default, it answers as the wrapped store.
     pub fn answers_at_once(&self, at_once: bool) {
         self.change(|state| state.answers_at_once = at_once);
     }
 
-    /// Ends all faults, lets go what is held, and forgets the counts.
+    /// Ends all faults, continues the held calls, and resets the counts.
     pub fn reset(&self) {
         self.change(|state| {
             let (waiting, wakers) = (state.waiting, std::mem::take(&mut state.wakers));
@@ -185,7 +183,7 @@ impl Faults {
 
     pub(crate) fn fail(&self, call: Call) -> Result<()> {
         let mut state = self.lock();
-        if state.applies_to(call) && state.fail.strikes() {
+        if state.applies_to(call) && state.fail.applies() {
             return Err(Error::unavailable("failed on purpose, before anything was done"));
         }
         Ok(())
@@ -193,14 +191,14 @@ impl Faults {
 
     pub(crate) fn lose(&self, call: Call) -> Result<()> {
         let mut state = self.lock();
-        if state.applies_to(call) && state.lose.strikes() {
+        if state.applies_to(call) && state.lose.applies() {
             return Err(Error::unavailable("failed on purpose, after it was done"));
         }
         Ok(())
     }
 
-    /// Whether a call has to go the long way.
-    pub(crate) fn has_to_wait(&self, call: Call) -> bool {
+    /// Whether `get_ready` must not answer this call.
+    pub(crate) fn must_wait(&self, call: Call) -> bool {
         let state = self.lock();
         let held = state.calls_held || state.answers_held;
         !state.answers_at_once || (held && state.applies_to(call))
@@ -218,7 +216,7 @@ impl Faults {
                 state.waiting += 1;
                 drop(state);
                 waiting = Some(Waiting(self));
-                // Whoever waits for calls to be held looks again.
+                // Wakes `until_waiting`.
                 self.change(|_| ());
             }
             Poll::Pending
@@ -242,13 +240,13 @@ impl Faults {
 
 impl State {
     fn applies_to(&self, call: Call) -> bool {
-        // Looking for an answer that is ready is reading, too.
+        // Faults of `get` apply to `get_ready`.
         let asked = if call == Call::GetReady { Call::Get } else { call };
         self.only.is_empty() || self.only.contains(&call) || self.only.contains(&asked)
     }
 }
 
-/// A call that is held; it counts until it goes on or is dropped.
+/// A held call, which counts until it continues or is dropped.
 struct Waiting<'a>(&'a Faults);
 
 impl Drop for Waiting<'_> {

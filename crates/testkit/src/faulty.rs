@@ -10,7 +10,7 @@ use kvolt_cache::{
 
 use crate::{Call, Faults};
 
-/// A store around another that fails, stalls and loses answers when a test says so.
+/// A wrapper that makes a store fail, stall and lose answers, as a test demands.
 ///
 /// ```
 /// use kvolt_cache::{Freshness, Key, Store};
@@ -32,13 +32,13 @@ pub struct FaultyStore<S> {
 }
 
 impl<S> FaultyStore<S> {
-    /// The store, which does not fail yet, and its controls.
+    /// Makes a store that does not fail yet, and its controls.
     pub fn new(store: S) -> (Self, Faults) {
         let faults = Faults::default();
         (Self { store, faults: faults.clone() }, faults)
     }
 
-    /// The store inside, around which no fault has a way.
+    /// The wrapped store, which has no faults.
     pub fn inner(&self) -> &S {
         &self.store
     }
@@ -122,7 +122,7 @@ impl<V: Send + 'static, S: Store<V>> Store<V> for FaultyStore<S> {
         visit: &mut dyn FnMut(EntryRef<'_, V>) -> AfterRead,
     ) -> Option<Result<bool>> {
         self.faults.record(Call::GetReady);
-        if self.faults.has_to_wait(Call::GetReady) {
+        if self.faults.must_wait(Call::GetReady) {
             return None;
         }
         if let Err(error) = self.faults.fail(Call::GetReady) {

@@ -7,18 +7,30 @@ use kvolt_cache::{
     RemoveOutcome, ReplaceOutcome, Timestamp, Version,
 };
 
-/// What a [`Store`](kvolt_cache::Store) has to answer, in its simplest form: one caller, and the
+/// The contract of [`Store`](kvolt_cache::Store) in its simplest form: a sequential program with the
 /// time as an argument.
 ///
-/// Each operation first drops what has ended at `now`; what is left is live.
+/// Each operation first drops the entries that have ended at `now`, so that the others are live.
 /// The time must not go back from one call to the next.
 ///
-/// Where the contract leaves a choice, the model takes one and says so: of an owner's entries
-/// that were created in the same millisecond, the one that was inserted first is the oldest.
+/// The contract leaves one choice: of an owner's entries that were created in the same millisecond,
+/// the model treats the one that was inserted first as the oldest.
+///
+/// ```
+/// use std::time::Duration;
+/// use kvolt_cache::{Expiry, Key, NewEntry, Timestamp};
+/// use kvolt_testkit::Model;
+///
+/// let (mut model, key) = (Model::new(), Key::of("greeting"));
+/// let at = Timestamp::from_millis;
+/// let _ = model.insert(at(0), key, NewEntry::new("hello", Expiry::after(Duration::from_millis(9))));
+/// assert!(model.get(at(8), &key).is_some());
+/// assert!(model.get(at(9), &key).is_none());
+/// ```
 #[derive(Debug, Clone)]
 pub struct Model<V> {
     entries: BTreeMap<Key, Slot<V>>,
-    /// The source of versions, which also says what was inserted first.
+    /// The source of versions. It also gives the order of insertions.
     counter: u64,
 }
 

@@ -12,14 +12,13 @@ use kvolt_cache::{
 
 use crate::Model;
 
-/// A [`Store`] that obeys every law because it does one thing at a time: a [`Model`] behind a
-/// lock.
+/// A reference [`Store`]: a [`Model`] behind a lock, which obeys every law because it does one
+/// operation at a time.
 ///
-/// Not fast, and each of its operations cleans up first: a reference, not a
-/// store to use. Cloning it is cheap; all clones are one store. Its namespace is `model`;
-/// [`within`](Self::within) gives it others.
+/// It is slow, and not for use in a program. Cloning it is cheap; all clones are one store. Its
+/// namespace is `model`; [`within`](Self::within) opens others.
 ///
-/// The [callback](Store::on_expired) for what has ended must not call the store.
+/// The [callback](Store::on_expired) for expired entries must not call the store.
 ///
 /// ```
 /// use kvolt_cache::{Freshness, Key, Store};
@@ -32,7 +31,7 @@ use crate::Model;
 /// ```
 pub struct ModelStore<V> {
     namespace: Namespace,
-    /// What the server has of each namespace.
+    /// The entries of each namespace.
     spaces: Arc<Mutex<HashMap<Namespace, Space<V>>>>,
     clock: Clock,
     on_expired: Arc<OnceLock<OnExpired>>,
@@ -51,7 +50,7 @@ impl<V: Clone> ModelStore<V> {
         Self { namespace, spaces: Arc::default(), clock, on_expired: Arc::default() }
     }
 
-    /// Another namespace in the same place.
+    /// Opens another namespace of the same store.
     ///
     /// # Errors
     ///
@@ -63,7 +62,7 @@ impl<V: Clone> ModelStore<V> {
         Ok(Self { namespace, spaces, clock, on_expired: Arc::default() })
     }
 
-    /// Makes a live entry unreadable; `false` if there is none.
+    /// Makes a live entry unreadable. Returns `false` if the key has no live entry.
     pub fn damage(&self, key: &Key) -> bool {
         self.with(|space, now| {
             let is_live = space.model.get(now, key).is_some();
@@ -71,7 +70,7 @@ impl<V: Clone> ModelStore<V> {
         })
     }
 
-    /// Calls `act` under the lock, with the time, after what has ended was dropped and reported.
+    /// Drops and reports expired entries, and then calls `act` with the time, all under the lock.
     ///
     /// The time is read under the lock, so that it never goes back from one call to the next.
     fn with<T>(&self, act: impl FnOnce(&mut Space<V>, Timestamp) -> T) -> T {

@@ -1,4 +1,4 @@
-//! A store's operations as data, on few enough keys that they meet.
+//! The operations of a store as data, on so few keys that they collide.
 
 use std::time::Duration;
 
@@ -94,8 +94,8 @@ pub enum Op {
 pub enum Seen {
     /// The one that the entry has.
     Current,
-    /// The last one that was seen under the key and that the entry no longer
-    /// has; the current one if there is none.
+    /// The last version that was seen under the key and that the entry no longer has. The current
+    /// version if there is no such version.
     Stale,
 }
 

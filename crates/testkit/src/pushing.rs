@@ -1,4 +1,4 @@
-//! A store that pushes its changes when a test lets it.
+//! A store whose change feed a test controls.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,8 +11,18 @@ use kvolt_cache::{
 };
 use tokio::sync::{Notify, RwLock};
 
-/// A store around another that tells a near cache of its changes, in order,
-/// and whose telling a test holds up, cuts off and heals.
+/// A wrapper that gives a store a change feed, which a test delays, cuts off and restores.
+///
+/// ```
+/// use kvolt_testkit::{ManualClock, ModelStore, PushingStore};
+///
+/// let time = ManualClock::new();
+/// let store = ModelStore::<String>::new(time.clock());
+/// let (store, pushes) = PushingStore::new(store, time.clock());
+/// // Give `store` to `NearCache::new`, and then:
+/// assert!(!pushes.is_watched());
+/// # let _ = store;
+/// ```
 #[derive(Debug, Clone)]
 pub struct PushingStore<S> {
     store: S,
@@ -20,19 +30,20 @@ pub struct PushingStore<S> {
 }
 
 impl<S> PushingStore<S> {
-    /// The store, which tells at once, and its controls. `clock` is the store's own.
+    /// Makes a store that pushes its changes at once, and its controls. `clock` is the clock of
+    /// `store`.
     pub fn new(store: S, clock: Clock) -> (Self, Pushes) {
         let pushes = Pushes(Arc::new(Shared {
             clock,
             state: Mutex::default(),
             changed: Notify::new(),
-            told: Notify::new(),
+            delivered: Notify::new(),
             calls: RwLock::new(()),
         }));
         (Self { store, pushes: pushes.clone() }, pushes)
     }
 
-    /// The store inside, whose changes are not told.
+    /// The wrapped store. Changes that are made through it are not pushed.
     pub fn inner(&self) -> &S {
         &self.store
     }
@@ -46,74 +57,74 @@ pub struct Pushes(Arc<Shared>);
 struct Shared {
     clock: Clock,
     state: Mutex<State>,
-    /// There is something to tell, or the telling was cut, held up or let go on.
+    /// Notified when the queue or a control of the feed has changed.
     changed: Notify,
-    /// A beat was told.
-    told: Notify,
-    /// Read by a call until what it changed is in the queue.
+    /// Notified when a beat was delivered.
+    delivered: Notify,
+    /// Held for reading by each call until its changes are in the queue.
     calls: RwLock<()>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    queue: VecDeque<Told>,
+    queue: VecDeque<Push>,
     watched: bool,
     held: bool,
     cut: bool,
     beats: u64,
-    beats_told: u64,
+    beats_delivered: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Told {
+enum Push {
     Changed(Key),
     All,
     Asked(u64),
-    Heard(u64, Timestamp, Timestamp),
+    Confirmed(u64, Timestamp, Timestamp),
 }
 
 impl Pushes {
-    /// Asks the store for a sign of life, and waits until the listener has heard it.
+    /// Sends a confirmation, and waits until the observer has received it.
     ///
-    /// Waits for a listener too; so it never ends while the telling is held up or cut.
+    /// It also waits for an observer, so it does not return while the feed is held or cut.
     pub async fn beat(&self) {
         let number = {
             let mut state = self.state();
             state.beats += 1;
             let number = state.beats;
-            state.queue.push_back(Told::Asked(number));
+            state.queue.push_back(Push::Asked(number));
             number
         };
         self.0.changed.notify_waiters();
         loop {
-            let told = self.0.told.notified();
+            let delivered = self.0.delivered.notified();
             {
                 let mut state = self.state();
-                if state.beats_told >= number {
+                if state.beats_delivered >= number {
                     return;
                 }
-                // What was asked before a cut is not answered any more.
+                // A cut drops the questions from before it.
                 if state.queue.is_empty() && state.watched {
-                    state.queue.push_back(Told::Asked(number));
+                    state.queue.push_back(Push::Asked(number));
                     self.0.changed.notify_waiters();
                 }
             }
-            told.await;
+            delivered.await;
         }
     }
 
-    /// Tells nothing from now on, but remembers it.
+    /// Delays all changes from now on.
     pub fn hold(&self) {
         self.state().held = true;
     }
 
-    /// Goes on telling what was held up.
+    /// Delivers the delayed changes, and delays no more.
     pub fn release(&self) {
         self.state().held = false;
         self.0.changed.notify_waiters();
     }
 
-    /// Cuts the listener off: what is changed from now on, or was not told yet, is never told.
+    /// Cuts the feed off: changes that are not delivered yet, and later ones, are lost.
     pub fn cut(&self) {
         let mut state = self.state();
         state.cut = true;
@@ -121,47 +132,47 @@ impl Pushes {
         self.0.changed.notify_waiters();
     }
 
-    /// Lets a listener listen again.
+    /// Lets the feed run again.
     pub fn heal(&self) {
         self.state().cut = false;
-        self.0.told.notify_waiters();
+        self.0.delivered.notify_waiters();
     }
 
-    /// Whether somebody listens.
+    /// Whether an observer runs the feed.
     pub fn is_watched(&self) -> bool {
         self.state().watched
     }
 
-    /// Tells that an entry was changed, as if by another program.
+    /// Pushes a change of an entry, as if another program had made it.
     pub fn tell(&self, key: Key) {
-        self.push(Told::Changed(key));
+        self.push(Push::Changed(key));
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn push(&self, told: Told) {
+    fn push(&self, push: Push) {
         let mut state = self.state();
         if state.watched && !state.cut {
-            state.queue.push_back(told);
+            state.queue.push_back(push);
             self.0.changed.notify_waiters();
         }
     }
 
-    fn next(&self) -> Result<Option<Told>> {
+    fn next(&self) -> Result<Option<Push>> {
         let mut state = self.state();
         if state.cut {
-            return Err(Error::unavailable("the test cut the listener off"));
+            return Err(Error::unavailable("the test has cut the feed off"));
         }
         Ok(if state.held { None } else { state.queue.pop_front() })
     }
 }
 
-/// Ends the watching however it ends.
-struct Watched<'a>(&'a Pushes);
+/// Marks the feed as ended when it is dropped.
+struct EndOnDrop<'a>(&'a Pushes);
 
-impl Drop for Watched<'_> {
+impl Drop for EndOnDrop<'_> {
     fn drop(&mut self) {
         let mut state = self.0.state();
         state.watched = false;
@@ -170,29 +181,30 @@ impl Drop for Watched<'_> {
 }
 
 impl<S: Send + Sync + 'static> ChangeFeed for PushingStore<S> {
-    /// It is heard only when a test [beats](Pushes::beat).
-    async fn run(&self, _: Duration, listener: &dyn ChangeObserver) -> Error {
+    /// Confirms only when a test calls [`Pushes::beat`].
+    async fn run(&self, _: Duration, observer: &dyn ChangeObserver) -> Error {
         self.pushes.state().watched = true;
-        let _watched = Watched(&self.pushes);
-        self.pushes.0.told.notify_waiters();
+        let _watched = EndOnDrop(&self.pushes);
+        self.pushes.0.delivered.notify_waiters();
         loop {
             let changed = self.pushes.0.changed.notified();
             match self.pushes.next() {
                 Err(cut) => return cut,
                 Ok(None) => changed.await,
-                Ok(Some(Told::Changed(key))) => listener.changed(&key),
-                Ok(Some(Told::All)) => listener.all_changed(),
-                Ok(Some(Told::Asked(number))) => {
-                    // After every call that changed something before it, whose telling is in the queue.
+                Ok(Some(Push::Changed(key))) => observer.changed(&key),
+                Ok(Some(Push::All)) => observer.all_changed(),
+                Ok(Some(Push::Asked(number))) => {
+                    // Waits for the calls in progress, so that their changes come first.
                     let _calls = self.pushes.0.calls.write().await;
-                    let heard = Told::Heard(number, listener.now(), self.pushes.0.clock.now());
-                    self.pushes.state().queue.push_back(heard);
+                    let confirmed =
+                        Push::Confirmed(number, observer.now(), self.pushes.0.clock.now());
+                    self.pushes.state().queue.push_back(confirmed);
                 }
-                Ok(Some(Told::Heard(number, asked, store_time))) => {
-                    listener.confirmed(asked, store_time);
+                Ok(Some(Push::Confirmed(number, asked, store_time))) => {
+                    observer.confirmed(asked, store_time);
                     let mut state = self.pushes.state();
-                    state.beats_told = state.beats_told.max(number);
-                    self.pushes.0.told.notify_waiters();
+                    state.beats_delivered = state.beats_delivered.max(number);
+                    self.pushes.0.delivered.notify_waiters();
                 }
             }
         }
@@ -212,7 +224,7 @@ impl<V: Send + 'static, S: Store<V>> Store<V> for PushingStore<S> {
         let _call = self.pushes.0.calls.read().await;
         let touched = self.store.touch(at).await?;
         if touched.is_some() {
-            self.pushes.push(Told::Changed(*at.key));
+            self.pushes.push(Push::Changed(*at.key));
         }
         Ok(touched)
     }
@@ -223,7 +235,7 @@ impl<V: Send + 'static, S: Store<V>> Store<V> for PushingStore<S> {
         let inserted = self.store.insert(key, entry).await?;
         if let InsertOutcome::Inserted { removed } = &inserted {
             let changed = removed.iter().copied().chain(replaced).chain([key]);
-            changed.for_each(|key| self.pushes.push(Told::Changed(key)));
+            changed.for_each(|key| self.pushes.push(Push::Changed(key)));
         }
         Ok(inserted)
     }
@@ -237,14 +249,14 @@ impl<V: Send + 'static, S: Store<V>> Store<V> for PushingStore<S> {
     ) -> Result<ReplaceOutcome<V>> {
         let _call = self.pushes.0.calls.read().await;
         let replaced = self.store.replace(at, seen, value, expiry).await?;
-        self.pushes.push(Told::Changed(*at.key));
+        self.pushes.push(Push::Changed(*at.key));
         Ok(replaced)
     }
 
     async fn remove(&self, at: Target<'_>, seen: Option<Version>) -> Result<RemoveOutcome> {
         let _call = self.pushes.0.calls.read().await;
         let removed = self.store.remove(at, seen).await?;
-        self.pushes.push(Told::Changed(*at.key));
+        self.pushes.push(Push::Changed(*at.key));
         Ok(removed)
     }
 
@@ -255,7 +267,7 @@ impl<V: Send + 'static, S: Store<V>> Store<V> for PushingStore<S> {
     async fn remove_owner(&self, owner: &Owner, keep: Option<&Key>) -> Result<Vec<Key>> {
         let _call = self.pushes.0.calls.read().await;
         let removed = self.store.remove_owner(owner, keep).await?;
-        removed.iter().for_each(|key| self.pushes.push(Told::Changed(*key)));
+        removed.iter().for_each(|key| self.pushes.push(Push::Changed(*key)));
         Ok(removed)
     }
 
@@ -266,7 +278,7 @@ impl<V: Send + 'static, S: Store<V>> Store<V> for PushingStore<S> {
     async fn clear(&self) -> Result<()> {
         let _call = self.pushes.0.calls.read().await;
         self.store.clear().await?;
-        self.pushes.push(Told::All);
+        self.pushes.push(Push::All);
         Ok(())
     }
 

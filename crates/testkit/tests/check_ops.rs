@@ -44,7 +44,7 @@ fn every_operation_can_be_made_from_bytes() {
 }
 
 #[test]
-fn a_divergence_says_at_which_step_and_what_was_expected() {
+fn divergence_names_the_step_and_the_answers() {
     let time = ManualClock::new();
     let store = ModelStore::new(time.clock());
     // A store that is not empty, which the model does not know.

@@ -1,4 +1,4 @@
-//! The store that fails on purpose does so exactly as told.
+//! The store that fails on purpose does so exactly as its controls say.
 
 use std::sync::mpsc;
 use std::thread;
@@ -29,7 +29,7 @@ fn is_there(store: &Faulty) -> bool {
 }
 
 #[test]
-fn a_failed_call_does_nothing_and_only_as_many_fail_as_told() {
+fn failed_call_changes_nothing() {
     let (store, faults) = faulty();
     faults.fail_next(2);
     for _ in 0..2 {
@@ -58,7 +58,7 @@ fn a_lost_answer_is_of_a_call_that_took_effect() {
     assert!(!is_there(&store));
     faults.reset();
     assert_eq!(block_on(store.remove(Target::new(&key()), None)).unwrap(), RemoveOutcome::Absent);
-    assert_eq!(faults.count_all(), 1, "counted anew since the reset");
+    assert_eq!(faults.count_all(), 1, "the count starts again");
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn faults_can_be_limited_to_some_calls() {
 }
 
 #[test]
-fn what_is_ready_can_be_withheld() {
+fn ready_answer_can_be_withheld() {
     let (store, faults) = faulty();
     let _ = block_on(store.insert(key(), entry())).unwrap();
     let ready = || {

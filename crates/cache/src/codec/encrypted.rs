@@ -53,6 +53,19 @@ impl<C> Encrypted<C> {
     /// Also decodes values that were stored before encryption was turned on.
     ///
     /// Use it only during the change: as long as it is set, a writer to the store can forge values.
+    ///
+    /// ```
+    /// use kvolt_cache::codec::{Codec, Encrypted, EncryptionKey, EncryptionKeys, Json};
+    /// use kvolt_cache::Key;
+    ///
+    /// let (key, unsealed) = (Key::of("greeting"), br#""hello""#);
+    /// let keys = EncryptionKeys::new(EncryptionKey::from_bytes(&[7; 32]));
+    /// let codec = Encrypted::new(Json, keys);
+    /// assert!(Codec::<String>::decode(&codec, &key, unsealed).is_err());
+    /// let codec = codec.dangerous_accept_unsealed();
+    /// assert_eq!(Codec::<String>::decode(&codec, &key, unsealed)?, "hello");
+    /// # Ok::<(), kvolt_cache::Error>(())
+    /// ```
     #[must_use]
     pub const fn dangerous_accept_unsealed(mut self) -> Self {
         self.accepts_unsealed = true;
@@ -127,11 +140,25 @@ impl FromStr for EncryptionKey {
     }
 }
 
-/// The encryption keys in use: values are sealed with the first, and opened with any.
+/// The encryption keys in use. The first seals values, and any of them opens values.
 ///
-/// To rotate, put a new one in front on every server (first at the end, where
-/// servers are changed one after the other), and drop the old one once the
-/// longest lifetime has passed.
+/// To rotate, add the new key at the end on every server, then move it to the front, and drop the
+/// old one when the longest lifetime has passed.
+///
+/// ```
+/// use kvolt_cache::codec::{Codec, Encrypted, EncryptionKey, EncryptionKeys, Json};
+/// use kvolt_cache::Key;
+///
+/// let [old, new] = [[1; 32], [2; 32]].map(|bytes| EncryptionKey::from_bytes(&bytes));
+/// let before = Encrypted::new(Json, EncryptionKeys::new(old.clone()));
+/// let rotated = Encrypted::new(Json, EncryptionKeys::new(new).also_opening(old));
+///
+/// let key = Key::of("greeting");
+/// let sealed = before.encode(&key, &String::from("hello"))?;
+/// let opened: String = rotated.decode(&key, &sealed)?;
+/// assert_eq!(opened, "hello");
+/// # Ok::<(), kvolt_cache::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct EncryptionKeys(Vec<EncryptionKey>);
 

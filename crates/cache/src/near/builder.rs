@@ -7,7 +7,21 @@ use super::subscription::SubscriptionTask;
 use super::{DEFAULT_BOUND, DEFAULT_MAX_COPIES, NearCache};
 use crate::{ChangeFeed, Clock, Result, Store};
 
-/// The settings of a [`NearCache`], with an example there.
+/// The settings of a [`NearCache`].
+///
+/// ```
+/// use std::time::Duration;
+/// use kvolt_cache::{ChangeFeed, NearCacheBuilder, Store};
+///
+/// /// A session that is revoked by another process is refused after 100 milliseconds at most.
+/// fn strict<V, S>(builder: NearCacheBuilder<V, S>) -> NearCacheBuilder<V, S>
+/// where
+///     V: Clone + Send + Sync + 'static,
+///     S: Store<V> + ChangeFeed,
+/// {
+///     builder.bound(Duration::from_millis(100))
+/// }
+/// ```
 #[derive(Debug)]
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct NearCacheBuilder<V, S> {

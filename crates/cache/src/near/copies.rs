@@ -85,10 +85,16 @@ impl<V: Clone + Send + Sync + 'static> Copies<V> {
         question: impl Future<Output = Result<Option<Entry<V>>>>,
     ) -> Result<Option<Entry<V>>> {
         let keep = |number, found: &Option<Entry<V>>| {
-            if let Some(entry) = found
-                && let Some(now) = self.feed.store_time(self.feed.now())
-                && self.question(key).is_none_or(|question| question < number)
-            {
+            // `None`, of no copy, is smaller than any number.
+            if self.kept.read(key, |copy| (AfterRead::Keep, copy.value.question)) > Some(number) {
+                return;
+            }
+            let Some(entry) = found else {
+                // A caller knows now that the entry is absent, so no later read may find it.
+                let _ = self.kept.inner.remove(key, None);
+                return;
+            };
+            if let Some(now) = self.feed.store_time(self.feed.now()) {
                 let due = self.due(key, entry.deadlines);
                 // If the store shows no slide as due, a touch would change nothing.
                 let due = if entry.slide_due { due } else { postponed(due, entry.deadlines, now) };
@@ -140,11 +146,6 @@ impl<V: Clone + Send + Sync + 'static> Copies<V> {
             kept.due = postponed(self.due(key, deadlines), deadlines, now);
             self.put(key, kept, now);
         }
-    }
-
-    /// The number of the question whose answer the copy is.
-    fn question(&self, key: &Key) -> Option<u64> {
-        self.kept.read(key, |kept| (AfterRead::Keep, kept.value.question))
     }
 
     fn put(&self, key: &Key, kept: CachedCopy<V>, now: Timestamp) {

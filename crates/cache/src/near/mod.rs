@@ -94,6 +94,14 @@ pub const DEFAULT_MAX_COPIES: usize = 100_000;
 /// {
 ///     NearCache::builder(store).bound(Duration::from_millis(500)).max_copies(10_000).build()
 /// }
+///
+/// fn report<V, S>(near: &NearCache<V, S>)
+/// where
+///     V: Clone + Send + Sync + 'static,
+///     S: Store<V> + ChangeFeed,
+/// {
+///     println!("{} copies, current: {}", near.copies(), near.is_current());
+/// }
 /// ```
 pub struct NearCache<V, S> {
     store: Arc<S>,

@@ -14,7 +14,7 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, json};
 
-/// What becomes of a value.
+/// The fate of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// It is read back equal.
@@ -25,7 +25,7 @@ pub(crate) enum Outcome {
 
 use Outcome::{Kept, Refused};
 
-/// What a codec makes of values.
+/// The results of a codec.
 pub(crate) trait Check {
     fn check<V>(&self, value: V, outcome: Outcome)
     where
@@ -272,7 +272,7 @@ fn numbers(with: &impl Check) {
     with.check((u8::MAX, i8::MIN, u16::MAX, i16::MIN, u32::MAX, i32::MIN), Kept);
     with.check(NonZeroU8::MIN, Kept);
     with.check(Wide { number: i128::MIN }, Kept);
-    // What serde buffers has no numbers of 128 bits.
+    // Serde's buffer has no numbers of 128 bits.
     with.check(FlatWide { inner: Wide { number: i128::MIN } }, Refused);
     with.check(Internal::Wide { number: u128::MAX }, Refused);
 }
@@ -372,7 +372,7 @@ fn enums(with: &impl Check) {
     with.check(Internal::Struct { count: u64::MAX, ratio: 0.1 }, Kept);
     with.check(Internal::Names(map(text("a"), 1)), Kept);
     with.check(Internal::Names(map(text("type"), 1)), Refused);
-    // What serde buffers keeps names as texts.
+    // Serde's buffer keeps names as texts.
     with.check(Internal::Map(map(1, 2)), Refused);
     with.check(Untagged::Map(map(1, 2)), Refused);
     with.check(Adjacent::Unit, Kept);

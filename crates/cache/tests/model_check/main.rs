@@ -144,7 +144,7 @@ fn join(threads: Vec<thread::JoinHandle<()>>) {
 }
 
 #[test]
-fn removal_is_never_undone_by_what_is_in_flight() {
+fn removal_is_never_undone() {
     check(|| {
         let lab = Arc::new(Lab::new());
         lab.insert(&key("a"), None);
@@ -479,7 +479,7 @@ fn small_insertion_fits_beside_a_refused_large_one() {
 }
 
 #[test]
-fn cleaning_takes_only_what_has_expired() {
+fn cleaning_takes_only_expired_entries() {
     check(|| {
         let lab = Lab::close_to_the_deadline();
         let threads = vec![

@@ -1,6 +1,6 @@
 //! Each pair of operations on one entry: far from its deadline, close to it, and past it.
 //!
-//! What the operations answer, and what is left in the end, must be what the contract says for
+//! The answers, and the remaining entries, must be those of the contract for
 //! some order of them in which none comes before one that had ended when it began.
 
 use std::collections::{BTreeMap, HashSet};
@@ -11,7 +11,7 @@ use kvolt_cache::memory::AtCapacity;
 
 use super::*;
 
-/// An operation of a thread. What it writes is the thread's number. What it inserts is under a
+/// An operation of a thread. It writes the thread's number. It inserts under a
 /// key of the thread's own, except for [`Op::Insert`] and [`Op::InsertForOther`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Op {
@@ -325,7 +325,7 @@ impl Model {
     }
 
     /// Whether an order of the records that are not in `done` leads from here to a model that
-    /// `matches`. What is in `failed` is known not to.
+    /// `matches`. The entries of `failed` are known not to.
     fn explains(
         &self,
         records: &[Record],

@@ -13,6 +13,7 @@ use http::request::Parts;
 use crate::head::RequestHead;
 use crate::layer::layered_types;
 use crate::message::INTERNAL_ERROR;
+use crate::sessions::help;
 use crate::{Error, Session, SessionHandle};
 
 pub use csrf_form::{Csrf, CsrfForm, CsrfRejection};
@@ -38,6 +39,7 @@ impl LayerMissing {
             target: "kvolt::http",
             path = request.path(),
             layers = ?layered_types(),
+            help = help!("no-layer-is-around-the-route"),
             "a handler asks for the session of a {0}, but no layer for Session<{0}> is around the route: add `.route_layer(sessions.layer())` after the route, or `.optional()` for a route that signs in",
             type_name::<T>(),
         );

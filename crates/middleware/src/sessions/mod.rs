@@ -18,6 +18,8 @@ use crate::lookup::{Source, SourceIndex};
 use crate::{CookiePolicy, Error, Lookup, Missing, Refusal, Result, SessionLayer, cross_origin};
 use hints::{Hints, hint};
 
+pub(crate) use hints::help;
+
 pub use builder::{CacheControl, DEFAULT_STORE_TIMEOUT, SessionsBuilder};
 
 /// The sessions of an application over HTTP: a manager, where tokens travel, and how requests
@@ -103,6 +105,7 @@ impl<T: Send + Sync + 'static> Sessions<T> {
     pub(crate) fn report_ambiguous(&self) {
         hint!(
             self.0.hints.ambiguous,
+            help!("401-no_session"),
             "accepted no token of a request that has several: another cookie of the same name may be left at another path or domain (use a cookie name that no other program uses)"
         );
         self.0.manager.report_refusal(None, RefusalReason::Ambiguous);
@@ -128,6 +131,7 @@ impl<T: Send + Sync + 'static> Sessions<T> {
         if is_login && request.method() == "POST" && missing == Missing::Session {
             hint!(
                 self.0.hints.login,
+                help!("401-no_session"),
                 path = request.path(),
                 "refused a request without a session: a route that signs in must be behind `sessions.layer().optional()`"
             );
@@ -139,6 +143,7 @@ impl<T: Send + Sync + 'static> Sessions<T> {
         if self.0.cookie.is_secure() && matches!(channel, Source::Cookie(_)) {
             hint!(
                 self.0.hints.plain_http,
+                help!("401-no_session"),
                 "set a `Secure` cookie for a page that was loaded over plain HTTP: browsers reject it, and the next request has no session (use HTTPS or localhost, or for development `CookiePolicy::builder().insecure_plain_http(true)`)"
             );
         }
@@ -204,6 +209,7 @@ impl<T: Send + Sync + 'static> Sessions<T> {
         }
         hint!(
             self.0.hints.cross_origin,
+            help!("403-cross_origin"),
             path = request.path(),
             origin = cross_origin::origin(request),
             "rejected a cross-origin request (allow its origin with `Sessions::builder(..).trusted_origin(..)`)"

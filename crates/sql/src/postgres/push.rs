@@ -13,7 +13,7 @@ use crate::core::Core;
 use crate::dialect::{Driver, failure, in_time};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::migrate::Triggers;
-use crate::row::{fresh_number, timestamp};
+use crate::row::{random_number, timestamp};
 use crate::statements::{fill, statement, table};
 
 /// Created when the first near cache needs them: transactions that change entries then commit one
@@ -121,7 +121,7 @@ struct Feed {
 impl Feed {
     /// Connects straight to the server, apart from the pool.
     async fn connect(options: PgConnectOptions, table: &str) -> Outcome<Self> {
-        let marks = format!("{table}_{:x}", fresh_number()?);
+        let marks = format!("{table}_{:x}", random_number()?);
         let connecting = async {
             let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(options);
             let mut listener = PgListener::connect_with(&pool).await?;

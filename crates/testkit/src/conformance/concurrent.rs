@@ -9,24 +9,24 @@ use kvolt_cache::{
 };
 
 use super::Fixture;
-use super::lab::{self, LONG, inserted, owner};
-use super::together::{Caller, THREADS, together};
+use super::law_fixture::{self, LONG, inserted, owner};
+use super::run_concurrently::{BlockingStore, THREADS, run_concurrently};
 
 /// Reads that each round's readers make: enough that some are in flight at any moment.
 const READS: usize = 20;
 
 /// An owner and the keys of a round.
-fn round_keys<F: Fixture>(caller: &Caller<F>, round: usize, owner: &Owner) -> Vec<Key> {
-    let key = |number| lab::key(caller.store(), &format!("{round}, {number}"), Some(owner));
+fn round_keys<F: Fixture>(caller: &BlockingStore<F>, round: usize, owner: &Owner) -> Vec<Key> {
+    let key = |number| law_fixture::key(caller.store(), &format!("{round}, {number}"), Some(owner));
     (0..=THREADS).map(key).collect()
 }
 
 /// Of many insertions under one key, one makes the entry.
 pub async fn of_concurrent_insertions_one_is_made<F: Fixture>(fixture: &F) {
-    let caller = Caller::new(fixture).await;
+    let caller = BlockingStore::new(fixture).await;
     for round in 0..fixture.rounds() {
-        let key = lab::key(caller.store(), &format!("{round}"), None);
-        let answers = together(&caller, THREADS, move |caller, number| {
+        let key = law_fixture::key(caller.store(), &format!("{round}"), None);
+        let answers = run_concurrently(&caller, THREADS, move |caller, number| {
             (caller.insert(key, &number.to_string(), None, None), caller.get(&key))
         })
         .await;
@@ -42,38 +42,38 @@ pub async fn of_concurrent_insertions_one_is_made<F: Fixture>(fixture: &F) {
 
 /// Changes made by compare-and-swap all take effect, also while others slide.
 pub async fn no_update_is_lost<F: Fixture>(fixture: &F) {
-    let caller = Caller::new(fixture).await;
-    let key = lab::key(caller.store(), "counter", None);
+    let caller = BlockingStore::new(fixture).await;
+    let key = law_fixture::key(caller.store(), "counter", None);
     assert_eq!(caller.insert(key, "0", None, None), inserted());
     let rounds = fixture.rounds();
-    together(&caller, THREADS, move |caller, number| {
+    run_concurrently(&caller, THREADS, move |caller, number| {
         for _ in 0..rounds {
-            caller.increment(&key).expect("nobody removes it");
+            caller.increment(&key).expect("no call removes it");
             if number == 0 {
                 caller.use_entry(&key);
             }
         }
     })
     .await;
-    let entry = caller.get(&key).expect("nobody removes it");
+    let entry = caller.get(&key).expect("no call removes it");
     assert_eq!(entry.value, (THREADS * rounds).to_string(), "each increment counts");
 }
 
 /// Of many replacements that name one version, one takes effect.
 pub async fn of_concurrent_replacements_of_one_version_one_takes_effect<F: Fixture>(fixture: &F) {
-    let caller = Caller::new(fixture).await;
+    let caller = BlockingStore::new(fixture).await;
     for round in 0..fixture.rounds() {
-        let key = lab::key(caller.store(), &format!("{round}"), None);
+        let key = law_fixture::key(caller.store(), &format!("{round}"), None);
         assert_eq!(caller.insert(key, "first", None, None), inserted());
         let seen = caller.get(&key).expect("it was inserted").version;
-        let answers = together(&caller, THREADS, move |caller, number| {
+        let answers = run_concurrently(&caller, THREADS, move |caller, number| {
             caller.replace(&key, seen, number.to_string())
         })
         .await;
         let replaced = |number: &usize| matches!(answers[*number], ReplaceOutcome::Replaced(_));
         let done: Vec<_> = (0..THREADS).filter(replaced).collect();
         let [done] = done[..] else { panic!("{done:?} took effect: {answers:?}") };
-        let entry = caller.get(&key).expect("nobody removes it");
+        let entry = caller.get(&key).expect("no call removes it");
         assert_eq!(entry.value, done.to_string());
     }
 }
@@ -81,16 +81,16 @@ pub async fn of_concurrent_replacements_of_one_version_one_takes_effect<F: Fixtu
 /// Once a removal has returned, no read finds the entry, though others were sliding and
 /// changing it when it came.
 pub async fn a_read_in_flight_never_revives_a_removed_entry<F: Fixture>(fixture: &F) {
-    let caller = Caller::new(fixture).await;
+    let caller = BlockingStore::new(fixture).await;
     for round in 0..fixture.rounds() {
-        let key = lab::key(caller.store(), &format!("{round}"), None);
+        let key = law_fixture::key(caller.store(), &format!("{round}"), None);
         caller.insert_used_long_ago(key, "0", None);
         let removed = Arc::new(AtomicBool::new(false));
         let shared = Arc::clone(&removed);
-        together(&caller, THREADS, move |caller, number| {
+        run_concurrently(&caller, THREADS, move |caller, number| {
             if number == 0 {
                 caller.use_entry(&key);
-                assert!(caller.remove(&key), "there is one, and nobody else removes it");
+                assert!(caller.remove(&key), "it exists, and no other call removes it");
                 shared.store(true, Ordering::SeqCst);
                 assert!(!caller.use_entry(&key), "it was removed");
                 return;
@@ -111,11 +111,11 @@ pub async fn a_read_in_flight_never_revives_a_removed_entry<F: Fixture>(fixture:
 
 /// Of many removals of one entry, one says that it was there.
 pub async fn of_concurrent_removals_one_removes<F: Fixture>(fixture: &F) {
-    let caller = Caller::new(fixture).await;
+    let caller = BlockingStore::new(fixture).await;
     for round in 0..fixture.rounds() {
-        let key = lab::key(caller.store(), &format!("{round}"), None);
+        let key = law_fixture::key(caller.store(), &format!("{round}"), None);
         assert_eq!(caller.insert(key, "value", None, None), inserted());
-        let removed = together(&caller, THREADS, move |caller, _| {
+        let removed = run_concurrently(&caller, THREADS, move |caller, _| {
             let removed = caller.remove(&key);
             assert!(!caller.use_entry(&key), "a removal has returned");
             removed
@@ -127,21 +127,23 @@ pub async fn of_concurrent_removals_one_removes<F: Fixture>(fixture: &F) {
 
 /// Nothing that was inserted before a removal by owner survives it, also while more is inserted.
 pub async fn remove_owner_misses_nothing_while_others_are_inserted<F: Fixture>(fixture: &F) {
-    let caller = Caller::new(fixture).await;
+    let caller = BlockingStore::new(fixture).await;
     for round in 0..fixture.rounds() {
         let owner = owner(format!("owner {round}"));
         let names =
             |thread: usize| (0..READS).map(move |name| format!("{round}, {thread}, {name}"));
         let keys: Vec<Vec<Key>> = (1..THREADS)
             .map(|thread| {
-                names(thread).map(|name| lab::key(caller.store(), &name, Some(&owner))).collect()
+                names(thread)
+                    .map(|name| law_fixture::key(caller.store(), &name, Some(&owner)))
+                    .collect()
             })
             .collect();
         let keys = Arc::new(keys);
         let progress: Arc<Vec<AtomicUsize>> =
             Arc::new((1..THREADS).map(|_| AtomicUsize::new(0)).collect());
         let (shared, all) = (owner.clone(), Arc::clone(&keys));
-        together(&caller, THREADS, move |caller, number| {
+        run_concurrently(&caller, THREADS, move |caller, number| {
             if number > 0 {
                 for key in &all[number - 1] {
                     assert_eq!(caller.insert(*key, "value", Some(&shared), None), inserted());
@@ -167,7 +169,7 @@ pub async fn remove_owner_misses_nothing_while_others_are_inserted<F: Fixture>(f
             assert_eq!(there, listed.contains(key), "the list has what is there");
         }
         let removed = caller.remove_owner(&owner, None);
-        assert_eq!(lab::sorted(removed), lab::sorted(listed));
+        assert_eq!(law_fixture::sorted(removed), law_fixture::sorted(listed));
         let survived = |key: &&Key| caller.get(key).is_some();
         assert_eq!(keys.iter().flatten().find(survived), None);
     }
@@ -175,14 +177,14 @@ pub async fn remove_owner_misses_nothing_while_others_are_inserted<F: Fixture>(f
 
 /// The limit holds exactly under concurrent insertions, by refusal and by removal of the oldest.
 pub async fn a_limit_holds_under_concurrent_insertions<F: Fixture>(fixture: &F) {
-    let caller = Caller::new(fixture).await;
+    let caller = BlockingStore::new(fixture).await;
     for round in 0..fixture.rounds() {
         let at_limit =
             if round.is_multiple_of(2) { AtLimit::Refuse } else { AtLimit::RemoveOldest };
         let owner = owner(format!("owner {round}"));
         let keys = round_keys(&caller, round, &owner);
         let shared = owner.clone();
-        let answers = together(&caller, THREADS, move |caller, number| {
+        let answers = run_concurrently(&caller, THREADS, move |caller, number| {
             let limit = Some(OwnerLimit::new(2, at_limit));
             let answer = caller.insert(keys[number], "value", Some(&shared), limit);
             assert!(caller.list(&shared).len() <= 2, "never more than allowed, not for a moment");
@@ -200,13 +202,13 @@ pub async fn a_limit_holds_under_concurrent_insertions<F: Fixture>(fixture: &F) 
         assert_eq!(caller.list(&owner).len(), 2, "as many as allowed: {answers:?}");
         assert_eq!(answers.iter().filter(made).count() - removed, 2, "{answers:?}");
         let expected = if at_limit == AtLimit::Refuse { 0 } else { THREADS - 2 };
-        assert_eq!(removed, expected, "each that had to go is told once: {answers:?}");
+        assert_eq!(removed, expected, "each removed key is returned once: {answers:?}");
     }
 }
 
 /// Nothing escapes a removal by owner by being changed or used at that moment.
 pub async fn a_change_never_escapes_remove_owner<F: Fixture>(fixture: &F) {
-    let caller = Caller::new(fixture).await;
+    let caller = BlockingStore::new(fixture).await;
     for round in 0..fixture.rounds() {
         let owner = owner(format!("owner {round}"));
         let keys = round_keys(&caller, round, &owner);
@@ -214,10 +216,14 @@ pub async fn a_change_never_escapes_remove_owner<F: Fixture>(fixture: &F) {
             caller.insert_used_long_ago(*key, "0", Some(&owner));
         }
         let (shared, all) = (owner.clone(), keys.clone());
-        together(&caller, 3, move |caller, number| {
+        run_concurrently(&caller, 3, move |caller, number| {
             if number == 0 {
                 let removed = caller.remove_owner(&shared, None);
-                assert_eq!(lab::sorted(removed), lab::sorted(all.clone()), "each is there");
+                assert_eq!(
+                    law_fixture::sorted(removed),
+                    law_fixture::sorted(all.clone()),
+                    "each is there"
+                );
                 assert!(caller.list(&shared).is_empty());
             }
             for key in &all {
@@ -239,13 +245,13 @@ pub async fn a_change_never_escapes_remove_owner<F: Fixture>(fixture: &F) {
 
 /// Of a removal and a replacement that name one version, one takes effect.
 pub async fn of_a_removal_and_a_change_of_one_version_one_takes_effect<F: Fixture>(fixture: &F) {
-    let caller = Caller::new(fixture).await;
+    let caller = BlockingStore::new(fixture).await;
     for round in 0..fixture.rounds() {
         let owner = owner(format!("owner {round}"));
         let key = round_keys(&caller, round, &owner)[0];
         assert_eq!(caller.insert(key, "first", Some(&owner), None), inserted());
         let seen = caller.get(&key).expect("it was inserted").version;
-        let answers = together(&caller, THREADS, move |caller, number| {
+        let answers = run_concurrently(&caller, THREADS, move |caller, number| {
             if number.is_multiple_of(2) {
                 return caller.remove_if(&key, Some(seen)) == RemoveOutcome::Removed;
             }
@@ -265,11 +271,11 @@ pub async fn of_a_removal_and_a_change_of_one_version_one_takes_effect<F: Fixtur
 /// A touch that was under way when the deadlines were set again leaves the new ones, and none of
 /// many touches at once moves a deadline back.
 pub async fn a_touch_in_flight_never_brings_old_deadlines_back<F: Fixture>(fixture: &F) {
-    let caller = Caller::new(fixture).await;
+    let caller = BlockingStore::new(fixture).await;
     for round in 0..fixture.rounds() {
-        let key = lab::key(caller.store(), &format!("{round}"), None);
+        let key = law_fixture::key(caller.store(), &format!("{round}"), None);
         caller.insert_used_long_ago(key, "value", None);
-        together(&caller, THREADS, move |caller, number| {
+        run_concurrently(&caller, THREADS, move |caller, number| {
             if number == 0 {
                 let seen = caller.get(&key).expect("it is there").version;
                 let new = Some(Expiry::idle_within(LONG / 2, LONG * 3));
@@ -302,14 +308,14 @@ pub async fn a_touch_in_flight_never_brings_old_deadlines_back<F: Fixture>(fixtu
 
 /// Once an entry has been absent at its deadline, nothing that was in flight then brings it back.
 pub async fn nothing_in_flight_outlives_the_deadline<F: Fixture>(fixture: &F) {
-    let caller = Caller::new(fixture).await;
+    let caller = BlockingStore::new(fixture).await;
     for round in 0..fixture.rounds().div_ceil(5) {
-        let key = lab::key(caller.store(), &format!("{round}"), None);
+        let key = law_fixture::key(caller.store(), &format!("{round}"), None);
         let expiry = Expiry::idle_within(LONG, caller.ticks(2));
         let entry = NewEntry::new(String::from("0"), expiry);
         assert_eq!(caller.insert_entry(key, entry), inserted());
         let ended = Arc::new(AtomicBool::new(false));
-        together(&caller, THREADS, move |caller, number| {
+        run_concurrently(&caller, THREADS, move |caller, number| {
             if number == 0 {
                 caller.advance(caller.ticks(2));
                 assert!(caller.touch(&key).is_none(), "its deadline has come");
@@ -350,18 +356,18 @@ fn owners(round: usize) -> (Option<Owner>, Option<Owner>) {
 /// Of many logins over one entry that name its version, one is done; the others are conflicts and
 /// leave nothing behind.
 pub async fn of_concurrent_logins_over_one_entry_one_is_done<F: Fixture>(fixture: &F) {
-    let caller = Caller::new(fixture).await;
+    let caller = BlockingStore::new(fixture).await;
     for round in 0..fixture.rounds() {
         let (from, to) = owners(round);
-        let old = lab::key(caller.store(), &format!("{round}, old"), from.as_ref());
+        let old = law_fixture::key(caller.store(), &format!("{round}, old"), from.as_ref());
         let name = |number| format!("{round}, {number}");
         let new: Vec<_> = (0..THREADS)
-            .map(|number| lab::key(caller.store(), &name(number), to.as_ref()))
+            .map(|number| law_fixture::key(caller.store(), &name(number), to.as_ref()))
             .collect();
         assert_eq!(caller.insert(old, "value", from.as_ref(), None), inserted());
         let seen = caller.get(&old).expect("it was inserted").version;
         let (keys, owner) = (new.clone(), to.clone());
-        let answers = together(&caller, THREADS, move |caller, number| {
+        let answers = run_concurrently(&caller, THREADS, move |caller, number| {
             let replaces = Predecessor::new(old).owner(from.clone()).seen(seen);
             let answer = caller.log_in(keys[number], owner.as_ref(), None, replaces);
             if answer == inserted() {
@@ -387,16 +393,16 @@ pub async fn of_concurrent_logins_over_one_entry_one_is_done<F: Fixture>(fixture
 /// A login over an entry and a change of that entry: the change comes first and the login is a
 /// conflict, or the login comes first and the change finds nothing.
 pub async fn a_login_and_a_change_of_what_it_replaces_exclude_each_other<F: Fixture>(fixture: &F) {
-    let caller = Caller::new(fixture).await;
+    let caller = BlockingStore::new(fixture).await;
     for round in 0..fixture.rounds() {
         let (from, to) = owners(round);
-        let old = lab::key(caller.store(), &format!("{round}, old"), from.as_ref());
-        let new = lab::key(caller.store(), &format!("{round}, new"), to.as_ref());
+        let old = law_fixture::key(caller.store(), &format!("{round}, old"), from.as_ref());
+        let new = law_fixture::key(caller.store(), &format!("{round}, new"), to.as_ref());
         assert_eq!(caller.insert(old, "first", from.as_ref(), None), inserted());
         let seen = caller.get(&old).expect("it was inserted").version;
         let names_version = !round.is_multiple_of(3);
         let (hint, owner) = (from.clone(), to.clone());
-        let answers = together(&caller, 3, move |caller, number| match number {
+        let answers = run_concurrently(&caller, 3, move |caller, number| match number {
             0 => {
                 let replaces =
                     Predecessor::new(old).owner(hint.clone()).seen(names_version.then_some(seen));
@@ -435,15 +441,15 @@ pub async fn a_login_and_a_change_of_what_it_replaces_exclude_each_other<F: Fixt
 /// A login over an entry and a logout of it: never do both entries live on, and with a version
 /// the login is done only if it was the login that removed the entry.
 pub async fn a_login_never_revives_what_was_logged_out<F: Fixture>(fixture: &F) {
-    let caller = Caller::new(fixture).await;
+    let caller = BlockingStore::new(fixture).await;
     for round in 0..fixture.rounds() {
         let (from, to) = owners(round);
-        let old = lab::key(caller.store(), &format!("{round}, old"), from.as_ref());
-        let new = lab::key(caller.store(), &format!("{round}, new"), to.as_ref());
+        let old = law_fixture::key(caller.store(), &format!("{round}, old"), from.as_ref());
+        let new = law_fixture::key(caller.store(), &format!("{round}, new"), to.as_ref());
         assert_eq!(caller.insert(old, "first", from.as_ref(), None), inserted());
         let seen = caller.get(&old).expect("it was inserted").version;
         let (hint, owner) = (from.clone(), to.clone());
-        let answers = together(&caller, 3, move |caller, number| match number {
+        let answers = run_concurrently(&caller, 3, move |caller, number| match number {
             0 => {
                 let replaces = Predecessor::new(old).owner(hint.clone()).seen(seen);
                 caller.log_in(new, owner.as_ref(), None, replaces) == inserted()
@@ -471,15 +477,15 @@ pub async fn a_login_never_revives_what_was_logged_out<F: Fixture>(fixture: &F) 
 }
 
 /// A login over an entry of the same owner is one step to readers: its owner has one entry at
-/// each moment, and whoever finds the old one gone finds the new one.
+/// each moment, and a caller that finds the old one absent finds the new one.
 pub async fn a_login_is_one_step_to_readers<F: Fixture>(fixture: &F) {
-    let caller = Caller::new(fixture).await;
+    let caller = BlockingStore::new(fixture).await;
     for round in 0..fixture.rounds() {
         let owner = owner(format!("owner {round}"));
         let keys = round_keys(&caller, round, &owner);
         assert_eq!(caller.insert(keys[0], "value", Some(&owner), None), inserted());
         let (steps, shared) = (keys.clone(), owner.clone());
-        together(&caller, 3, move |caller, number| match number {
+        run_concurrently(&caller, 3, move |caller, number| match number {
             0 => {
                 for pair in steps.windows(2) {
                     let seen = caller.get(&pair[0]).expect("nothing else removes it").version;
@@ -511,14 +517,16 @@ pub async fn a_login_is_one_step_to_readers<F: Fixture>(fixture: &F) {
 
 /// The limit holds while many log in over entries of their own, of others and of none.
 pub async fn a_limit_holds_under_concurrent_logins<F: Fixture>(fixture: &F) {
-    let caller = Caller::new(fixture).await;
+    let caller = BlockingStore::new(fixture).await;
     for round in 0..fixture.rounds() {
         let at_limit =
             if round.is_multiple_of(2) { AtLimit::Refuse } else { AtLimit::RemoveOldest };
         let owner = owner(format!("owner {round}"));
         let keys = round_keys(&caller, round, &owner);
         let anonymous: Vec<_> = (0..THREADS)
-            .map(|number| lab::key(caller.store(), &format!("{round}, {number}, none"), None))
+            .map(|number| {
+                law_fixture::key(caller.store(), &format!("{round}, {number}, none"), None)
+            })
             .collect();
         for key in &anonymous {
             assert_eq!(caller.insert(*key, "value", None, None), inserted());
@@ -526,7 +534,7 @@ pub async fn a_limit_holds_under_concurrent_logins<F: Fixture>(fixture: &F) {
         let own = keys[THREADS];
         assert_eq!(caller.insert(own, "value", Some(&owner), None), inserted());
         let (shared, all, olds) = (owner.clone(), keys.clone(), anonymous.clone());
-        let answers = together(&caller, THREADS, move |caller, number| {
+        let answers = run_concurrently(&caller, THREADS, move |caller, number| {
             // The first logs in over the entry that the owner has, the others over anonymous ones.
             let old = if number == 0 { own } else { olds[number] };
             let limit = Some(OwnerLimit::new(2, at_limit));
@@ -560,14 +568,14 @@ pub async fn a_limit_holds_under_concurrent_logins<F: Fixture>(fixture: &F) {
 /// A removal by owner ends the entry that a login replaces, or the login's own: if the login was
 /// done before it, nothing is left; if after it, only the new entry.
 pub async fn a_login_never_saves_an_entry_from_remove_owner<F: Fixture>(fixture: &F) {
-    let caller = Caller::new(fixture).await;
+    let caller = BlockingStore::new(fixture).await;
     for round in 0..fixture.rounds() {
         let owner = owner(format!("owner {round}"));
         let keys = round_keys(&caller, round, &owner);
         assert_eq!(caller.insert(keys[0], "value", Some(&owner), None), inserted());
         let (steps, shared) = (keys.clone(), owner.clone());
         let progress = Arc::new(AtomicUsize::new(0));
-        let removed = together(&caller, 2, move |caller, number| {
+        let removed = run_concurrently(&caller, 2, move |caller, number| {
             if number == 0 {
                 for (step, pair) in steps.windows(2).enumerate() {
                     let replaces = Predecessor::new(pair[0]).owner(shared.clone());
@@ -599,7 +607,7 @@ pub async fn a_login_never_saves_an_entry_from_remove_owner<F: Fixture>(fixture:
 /// over.
 pub async fn clear_misses_nothing_while_others_are_inserted<F: Fixture>(fixture: &F) {
     for round in 0..fixture.rounds().div_ceil(5) {
-        let caller = Caller::new(fixture).await;
+        let caller = BlockingStore::new(fixture).await;
         let owner = owner("owner");
         let keys = round_keys(&caller, round, &owner);
         let (before, changed) = (keys[0], keys[1]);
@@ -607,7 +615,7 @@ pub async fn clear_misses_nothing_while_others_are_inserted<F: Fixture>(fixture:
             assert_eq!(caller.insert(key, "0", Some(&owner), None), inserted());
         }
         let (steps, shared) = (keys.clone(), owner.clone());
-        together(&caller, 4, move |caller, number| match number {
+        run_concurrently(&caller, 4, move |caller, number| match number {
             0 => {
                 caller.clear();
                 assert!(!caller.use_entry(&before), "it was removed");
@@ -634,8 +642,8 @@ pub async fn clear_misses_nothing_while_others_are_inserted<F: Fixture>(fixture:
             keys.iter().filter(|key| caller.get(key).is_some()).copied().collect();
         assert!(!there.contains(&before) && !there.contains(&changed), "they were removed");
         assert_eq!(
-            lab::sorted(caller.list(&owner)),
-            lab::sorted(there),
+            law_fixture::sorted(caller.list(&owner)),
+            law_fixture::sorted(there),
             "the list has what is there"
         );
     }

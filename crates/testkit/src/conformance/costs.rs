@@ -1,7 +1,7 @@
-//! What operations cost: commands, round trips and bytes, counted by the [`Fixture`].
+//! The cost of operations: commands, round trips and bytes, counted by the [`Fixture`].
 //!
-//! Each is done some times and the cheapest counts, so that what a store does by itself meanwhile
-//! (it asks for the time, or cleans) is nothing to the laws.
+//! Each operation runs several times and the cheapest counts, so that a store's own work meanwhile
+//! (reading the time, cleaning) does not matter.
 
 use std::ops::Sub;
 
@@ -11,9 +11,9 @@ use kvolt_cache::{
 };
 
 use super::Fixture;
-use super::lab::{LIVES, Lab, inserted, owner};
+use super::law_fixture::{LIVES, LawFixture, inserted, owner};
 
-/// What a store has asked of its server, counted from some moment on.
+/// The number of commands, round trips and bytes that a store has caused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Asked {
     /// Commands or statements. A script is one.
@@ -24,7 +24,7 @@ pub struct Asked {
     pub bytes_sent: u64,
     /// Bytes from the server.
     pub bytes_received: u64,
-    /// Rows or elements that the server has looked at, where that can be counted.
+    /// Rows or elements that the server has read, if they can be counted.
     pub rows: Option<u64>,
 }
 
@@ -42,7 +42,7 @@ impl Sub for Asked {
     }
 }
 
-/// What an operation may cost at the most.
+/// The largest cost of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cost {
     /// Commands or statements.
@@ -52,13 +52,20 @@ pub struct Cost {
 }
 
 impl Cost {
-    /// So many commands in so many round trips.
+    /// A number of commands in a number of round trips.
     pub const fn new(commands: u64, turns: u64) -> Self {
         Self { commands, turns }
     }
 }
 
-/// What each operation may cost at the most, at any number of entries.
+/// The largest cost of each operation, at any number of entries.
+///
+/// ```
+/// use kvolt_testkit::conformance::{Cost, Costs};
+///
+/// let costs = Costs { remove_owner: Cost::new(2, 2), ..Costs::default() };
+/// assert_eq!(costs.get, Cost::new(1, 1));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "named as the operations of `Store` are")]
 pub struct Costs {
@@ -105,20 +112,20 @@ const TRIES: usize = 4;
 /// By how many bytes two of the same kind may differ: a longer number, a longer name.
 const ABOUT_THE_SAME: u64 = 256;
 
-/// How many bytes the keys of as many entries as a limit can hold take at the most, there and
+/// The largest number of bytes of as many keys as a limit allows, there and
 /// back; their values are larger.
 const KEYS_OF_A_LIMIT: u64 = 160 * OwnerLimit::MAX as u64;
 
 /// A lab whose store's questions are counted.
 struct Counted<'a, F: Fixture> {
-    lab: Lab<'a, F>,
+    lab: LawFixture<'a, F>,
     fixture: &'a F,
     costs: Costs,
 }
 
 impl<'a, F: Fixture> Counted<'a, F> {
     async fn new(fixture: &'a F) -> Option<Self> {
-        let lab = Lab::new(fixture).await;
+        let lab = LawFixture::new(fixture).await;
         if fixture.asked(&lab.store).await.is_none() {
             lab.not_checked("the fixture does not count what the store asks");
             return None;
@@ -177,7 +184,7 @@ impl<'a, F: Fixture> Counted<'a, F> {
         keys
     }
 
-    /// What each operation costs, by its name, with what it may cost.
+    /// The cost of each operation, by its name, with the largest allowed cost.
     async fn each_operation(&self, round: &str) -> Vec<(&'static str, Cost, Asked)> {
         let (lab, costs) = (&self.lab, &self.costs);
         let user = owner(format!("owner, {round}"));
@@ -367,7 +374,7 @@ pub async fn each_operation_costs_what_is_stated<F: Fixture>(fixture: &F) {
     assert!(commands > 0, "the fixture counts something");
 }
 
-/// What a store shows at once costs nothing.
+/// An answer without I/O costs nothing.
 pub async fn what_is_ready_asks_nothing<F: Fixture>(fixture: &F) {
     let Some(counted) = Counted::new(fixture).await else { return };
     let lab = &counted.lab;
@@ -383,7 +390,7 @@ pub async fn what_is_ready_asks_nothing<F: Fixture>(fixture: &F) {
 }
 
 /// At a limit of 64 as at one of 3, an insertion costs the same commands and round trips, and no
-/// more bytes than keys have: the values of what is there are not fetched. So it does for an
+/// more bytes than keys have: the values of existing entries are not fetched. So it does for an
 /// account and for a group of anonymous visitors, whether it is refused or removes the oldest.
 pub async fn an_insertion_costs_the_same_at_any_limit<F: Fixture>(fixture: &F) {
     let Some(counted) = Counted::new(fixture).await else { return };
@@ -487,7 +494,7 @@ pub async fn no_cost_grows_with_the_owners_entries<F: Fixture>(fixture: &F) {
     }
 }
 
-/// A list costs what it returns: no more for the entries of others, nor for the owner's own that
+/// The cost of a list grows with its result only: not with the entries of others, nor with those that
 /// were removed or have ended.
 pub async fn a_list_costs_what_it_returns<F: Fixture>(fixture: &F) {
     let Some(counted) = Counted::new(fixture).await else { return };
@@ -512,7 +519,7 @@ pub async fn a_list_costs_what_it_returns<F: Fixture>(fixture: &F) {
 }
 
 /// A value goes to the server when it is written, and comes from it when it is read, and at no
-/// other time: once, but for an insertion at the limit, which may have to be asked for twice.
+/// other time: once, or twice for an insertion at the limit.
 pub async fn only_reads_and_writes_carry_values<F: Fixture>(fixture: &F) {
     /// More than all that is sent beside the value.
     const WITHOUT: u64 = 6_000;

@@ -8,11 +8,11 @@ use kvolt_cache::{
 };
 
 use super::Fixture;
-use super::lab::{LIVES, LONG, Lab, NO_VERSION, inserted, owner};
+use super::law_fixture::{LIVES, LONG, LawFixture, NO_VERSION, inserted, owner};
 
 /// A second insertion under a key is refused and leaves the entry as it was.
 pub async fn insert_makes_an_entry_only_where_nothing_is<F: Fixture>(fixture: &F) {
-    let lab = Lab::new(fixture).await;
+    let lab = LawFixture::new(fixture).await;
     let owner = owner("owner");
     let key = lab.key("key", Some(&owner));
     lab.insert_for(Some(&owner), key, "first", Expiry::idle_within(LONG, LONG)).await;
@@ -32,7 +32,7 @@ pub async fn insert_makes_an_entry_only_where_nothing_is<F: Fixture>(fixture: &F
 
 /// Key, value, owner and deadlines are read as they were given.
 pub async fn what_was_inserted_is_read_back_whole<F: Fixture>(fixture: &F) {
-    let lab = Lab::new(fixture).await;
+    let lab = LawFixture::new(fixture).await;
     let owner = owner("an owner: 'é' \"\\\n{}*");
     let value = "a value: 'é' \"\\\n\0{}";
     let key = lab.key("key", Some(&owner));
@@ -63,9 +63,9 @@ pub async fn what_was_inserted_is_read_back_whole<F: Fixture>(fixture: &F) {
     assert_eq!(entry.deadlines.absolute(), None);
 }
 
-/// What was never there is absent, and that is not an error.
+/// A key that was never inserted is absent, which is not an error.
 pub async fn an_absent_key_is_an_answer_and_not_an_error<F: Fixture>(fixture: &F) {
-    let lab = Lab::new(fixture).await;
+    let lab = LawFixture::new(fixture).await;
     let owner = owner("owner");
     lab.assert_absent(&lab.key("key", Some(&owner)), Some(&owner)).await;
     assert!(lab.list(&owner).await.is_empty());
@@ -75,7 +75,7 @@ pub async fn an_absent_key_is_an_answer_and_not_an_error<F: Fixture>(fixture: &F
 
 /// Once a removal has returned, the entry is absent to every operation.
 pub async fn a_removed_entry_is_absent_to_every_operation<F: Fixture>(fixture: &F) {
-    let lab = Lab::new(fixture).await;
+    let lab = LawFixture::new(fixture).await;
     let owner = owner("owner");
     let key = lab.key("key", Some(&owner));
     lab.insert_for(Some(&owner), key, "value", LIVES).await;
@@ -85,7 +85,7 @@ pub async fn a_removed_entry_is_absent_to_every_operation<F: Fixture>(fixture: &
 
 /// A removal that names a version takes effect only on that version.
 pub async fn remove_takes_effect_only_on_the_version_that_it_names<F: Fixture>(fixture: &F) {
-    let lab = Lab::new(fixture).await;
+    let lab = LawFixture::new(fixture).await;
     let owner = owner("owner");
     let key = lab.key("key", Some(&owner));
     lab.insert_for(Some(&owner), key, "first", LIVES).await;
@@ -111,7 +111,7 @@ pub async fn remove_takes_effect_only_on_the_version_that_it_names<F: Fixture>(f
 
 /// A key can be used again after a removal.
 pub async fn a_key_is_free_again_once_its_entry_was_removed<F: Fixture>(fixture: &F) {
-    let lab = Lab::new(fixture).await;
+    let lab = LawFixture::new(fixture).await;
     let (one, other) = (owner("one"), owner("other"));
     let key = lab.key("key", Some(&one));
     for owner in [None, Some(&one), Some(&other)] {
@@ -125,9 +125,9 @@ pub async fn a_key_is_free_again_once_its_entry_was_removed<F: Fixture>(fixture:
     assert!(lab.list(&one).await.is_empty() && lab.list(&other).await.is_empty());
 }
 
-/// What the caller takes for the entry's owner changes no outcome: nothing, the owner, another.
+/// The owner hint changes no outcome: none, the right owner, or a wrong one.
 pub async fn a_wrong_owner_hint_changes_no_outcome<F: Fixture>(fixture: &F) {
-    let lab = Lab::new(fixture).await;
+    let lab = LawFixture::new(fixture).await;
     let (owner, other) = (owner("owner"), owner("other"));
     let others = lab.one_more(&other, "others").await;
     for (entry_owner, name) in [(Some(&owner), "owned"), (None, "plain")] {
@@ -161,7 +161,7 @@ pub async fn a_wrong_owner_hint_changes_no_outcome<F: Fixture>(fixture: &F) {
 
 /// A time of zero ends at once, the longest one does not overflow, and nothing panics.
 pub async fn the_shortest_and_the_longest_times_are_no_trouble<F: Fixture>(fixture: &F) {
-    let lab = Lab::new(fixture).await;
+    let lab = LawFixture::new(fixture).await;
     let (none, all) = (Duration::ZERO, Duration::MAX);
     let ended = [Expiry::idle(none), Expiry::after(none), Expiry::idle_within(none, all)];
     for (number, expiry) in ended.into_iter().enumerate() {
@@ -188,7 +188,7 @@ pub async fn the_shortest_and_the_longest_times_are_no_trouble<F: Fixture>(fixtu
 /// An owner with the longest name, an empty one, and one that is no account are kept apart and
 /// as they are.
 pub async fn each_name_that_an_owner_may_have_is_kept<F: Fixture>(fixture: &F) {
-    let lab = Lab::new(fixture).await;
+    let lab = LawFixture::new(fixture).await;
     let longest = "é".repeat(Owner::MAX_LEN / 2) + "e";
     let owners = [
         owner(&longest),
@@ -213,7 +213,7 @@ pub async fn each_name_that_an_owner_may_have_is_kept<F: Fixture>(fixture: &F) {
 
 /// A limit that is zero or larger than the largest is misconfigured, and nothing is done.
 pub async fn a_limit_that_can_not_be_held_is_refused<F: Fixture>(fixture: &F) {
-    let lab = Lab::new(fixture).await;
+    let lab = LawFixture::new(fixture).await;
     let owner = owner("owner");
     let first = lab.one_more(&owner, "first").await;
     let key = lab.key("key", Some(&owner));
@@ -240,7 +240,7 @@ pub async fn a_limit_that_can_not_be_held_is_refused<F: Fixture>(fixture: &F) {
 
 /// A read says when it was made, by the store's clock: no earlier, and at most a moment later.
 pub async fn a_read_has_the_time_of_the_store<F: Fixture>(fixture: &F) {
-    let lab = Lab::new(fixture).await;
+    let lab = LawFixture::new(fixture).await;
     let key = lab.key("key", None);
     let lifetime = lab.ticks(1_000);
     lab.insert(key, "value", Expiry::after(lifetime)).await;

@@ -7,11 +7,11 @@ use kvolt_cache::{
 };
 
 use super::Fixture;
-use super::lab::{LIVES, Lab, owner, sorted};
+use super::law_fixture::{LIVES, LawFixture, owner, sorted};
 
-/// An unused entry is there one tick before its deadline and absent at it, without any cleaning.
+/// An unused entry is live one tick before its deadline and absent at it, without any cleaning.
 pub async fn an_entry_is_there_until_its_deadline_and_absent_from_it_on<F: Fixture>(fixture: &F) {
-    let lab = Lab::new(fixture).await;
+    let lab = LawFixture::new(fixture).await;
     let (ten, twenty) = (lab.ticks(10), lab.ticks(20));
     let expiries = [
         ("idle", Expiry::idle(ten), 10),
@@ -40,7 +40,7 @@ pub async fn an_entry_is_there_until_its_deadline_and_absent_from_it_on<F: Fixtu
 
 /// An expired entry is absent to every operation.
 pub async fn an_expired_entry_is_absent_to_every_operation<F: Fixture>(fixture: &F) {
-    let lab = Lab::new(fixture).await;
+    let lab = LawFixture::new(fixture).await;
     let owner = owner("owner");
     let key = lab.key("key", Some(&owner));
     lab.insert_for(Some(&owner), key, "value", Expiry::idle(lab.ticks(5))).await;
@@ -50,7 +50,7 @@ pub async fn an_expired_entry_is_absent_to_every_operation<F: Fixture>(fixture: 
 
 /// Each operation by itself finds nothing of an expired entry, also as the first to come.
 pub async fn the_first_to_look_at_an_expired_entry_finds_nothing<F: Fixture>(fixture: &F) {
-    let lab = Lab::new(fixture).await;
+    let lab = LawFixture::new(fixture).await;
     let owner = owner("owner");
     let mut keys = Vec::new();
     for name in ["touched", "removed", "replaced", "used", "read", "inserted over", "removed if"] {
@@ -80,14 +80,14 @@ pub async fn the_first_to_look_at_an_expired_entry_finds_nothing<F: Fixture>(fix
 
 /// A key can be used again once its entry has expired, for any owner.
 pub async fn a_key_is_free_again_once_its_entry_has_expired<F: Fixture>(fixture: &F) {
-    let lab = Lab::new(fixture).await;
+    let lab = LawFixture::new(fixture).await;
     let owner = owner("owner");
     let key = lab.key("key", Some(&owner));
     lab.insert_for(Some(&owner), key, "first", Expiry::after(lab.ticks(5))).await;
     lab.advance(lab.ticks(5)).await;
     lab.insert(key, "second", LIVES).await;
     assert_eq!(lab.value(&key).await.as_deref(), Some("second"));
-    assert!(lab.list(&owner).await.is_empty(), "the second is nobody's");
+    assert!(lab.list(&owner).await.is_empty(), "the second has no owner");
     lab.advance(lab.ticks(20)).await;
     assert!(lab.get(&key).await.is_some(), "the first one's deadline does not end the second");
 
@@ -99,9 +99,9 @@ pub async fn a_key_is_free_again_once_its_entry_has_expired<F: Fixture>(fixture:
 }
 
 /// The callback is called for each entry that has ended at a deadline, once, and for nothing else
-/// that is gone. A store that can't tell is not held to it.
+/// that is gone. Not checked for a store without such reports.
 pub async fn each_entry_that_expires_is_reported_once<F: Fixture>(fixture: &F) {
-    let lab = Lab::new(fixture).await;
+    let lab = LawFixture::new(fixture).await;
     let reported = Arc::new(Mutex::new(Vec::new()));
     let reporting = Arc::clone(&reported);
     let can_tell = lab.store.on_expired(Arc::new(move |key| {

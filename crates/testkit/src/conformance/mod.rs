@@ -1,27 +1,27 @@
 //! The laws of the store contract, as tests for any store.
 //!
-//! Each law is a public function that takes a [`Fixture`] and panics if the
-//! store breaks the law. [`conformance_suite!`](crate::conformance_suite) makes
-//! a test of each; [`broken_laws`] runs all of them and says which do not hold, and
-//! [`check_laws`] also which were not checked.
+//! Each law is a public function that takes a [`Fixture`] and panics if the store breaks the law.
+//! [`conformance_suite!`](crate::conformance_suite) makes a test of each law. [`broken_laws`] runs
+//! all of them and returns those that the store breaks; [`check_laws`] also returns those that were
+//! not checked.
 
 mod concurrent;
 mod costs;
 mod entries;
 mod expiry;
-mod lab;
+mod law_fixture;
 mod namespaces;
 mod owners;
 mod processes;
 mod ready;
 mod replacing;
 mod restoring;
+mod run_concurrently;
 mod running;
+mod scan_and_clear;
 mod succession;
-mod together;
 mod touching;
 mod unreadable;
-mod whole;
 
 use std::future::Future;
 use std::time::Duration;
@@ -42,103 +42,103 @@ pub use self::running::{
     BrokenLaw, NotChecked, Report, broken_laws, broken_laws_on_a_real_clock, check_costs,
     check_laws, check_laws_on_a_real_clock,
 };
+pub use self::scan_and_clear::*;
 pub use self::succession::*;
 pub use self::touching::*;
 pub use self::unreadable::*;
-pub use self::whole::*;
 
-/// How the suite gets a store and moves its time.
+/// Gives the suite stores, and moves their clock.
 ///
-/// Cloned into every thread that a law starts, so it should be cheap to clone.
+/// Each thread of a law gets a clone, so cloning should be cheap. The README of this crate has an
+/// example.
 pub trait Fixture: Clone + Send + Sync + 'static {
     /// The store.
     type Store: Store<String>;
 
-    /// An empty store of its own, which nobody else uses meanwhile.
+    /// Makes an empty store that no other law uses.
     fn store(&self) -> impl Future<Output = Self::Store> + Send;
 
-    /// Moves the store's clock forward; where that can't be done, sleeps so long.
+    /// Moves the store's clock forward, or sleeps for this time if the clock can't be moved.
     fn advance(&self, by: Duration) -> impl Future<Output = ()> + Send;
 
-    /// The unit of all times in the suite: an entry is looked at one tick
-    /// before its deadline and at its deadline.
+    /// The unit of all times in the suite. Laws read an entry one tick before its deadline and at its
+    /// deadline.
     ///
-    /// One millisecond, the finest that a store can tell, for a store whose
-    /// clock can be moved. For one whose clock can't, as much as must not
-    /// pass unnoticed between two calls on a busy machine: 100 milliseconds or
-    /// more.
+    /// Defaults to one millisecond, the resolution of a store. For a store whose clock can't be
+    /// moved, it must be longer than the pause between two calls on a busy machine: 100
+    /// milliseconds or more.
     fn tick(&self) -> Duration {
         Duration::from_millis(1)
     }
 
-    /// By how much a slide may fall short, for a store that does not move a
-    /// deadline at every use. At most half of `idle`.
+    /// How much earlier than the exact deadline a slide may end, for a store that does not move a
+    /// deadline at every use. At most half of `idle`. Defaults to zero.
     fn slack(&self, idle: Duration) -> Duration {
         let _ = idle;
         Duration::ZERO
     }
 
-    /// Has the store give back the memory of what has ended, so that it calls
-    /// [the callback](Store::on_expired). Nothing, and right, for a store that does
-    /// so by itself while time passes by [`advance`](Self::advance).
+    /// Makes the store reclaim expired entries, so that it calls its
+    /// [callback](Store::on_expired). Defaults to nothing, for a store that does so by itself during
+    /// [`advance`](Self::advance).
     fn clean(&self, store: &Self::Store) -> impl Future<Output = ()> + Send {
         let _ = store;
         async {}
     }
 
-    /// How often each concurrent law is tried.
+    /// How often each concurrent law runs. Defaults to 250.
     fn rounds(&self) -> usize {
         250
     }
 
-    /// A store of another namespace on the same server, which begins empty. Without one, the laws
-    /// about namespaces are not checked.
+    /// Makes an empty store of another namespace on the same server. With `None`, the default, the
+    /// laws about namespaces are not checked.
     fn neighbour(&self, store: &Self::Store) -> impl Future<Output = Option<Self::Store>> + Send {
         let _ = store;
         async { None }
     }
 
-    /// The same store as another process has it: on the same server, in the same namespace, with
-    /// connections and copies of its own. Without one, the laws about two processes are not
-    /// checked.
+    /// Opens the same store as another process does: on the same server, in the same namespace, with
+    /// connections and copies of its own. With `None`, the default, the laws about two processes are
+    /// not checked.
     fn peer(&self, store: &Self::Store) -> impl Future<Output = Option<Self::Store>> + Send {
         let _ = store;
         async { None }
     }
 
-    /// Damages a live entry so that it can't be read, past the store. `false` if that can't be
-    /// done: the laws about damaged entries are then not checked.
+    /// Damages a live entry behind the store's back, so that it can't be read. With `false`, the
+    /// default, the laws about damaged entries are not checked.
     fn damage(&self, store: &Self::Store, key: &Key) -> impl Future<Output = bool> + Send {
         let _ = (store, key);
         async { false }
     }
 
-    /// Makes a live entry one of a format that is newer than the store knows, past the store.
-    /// `false` if that can't be done: the laws about newer entries are then not checked.
+    /// Gives a live entry, behind the store's back, a format that is newer than the store knows. With
+    /// `false`, the default, the laws about newer entries are not checked.
     fn write_newer(&self, store: &Self::Store, key: &Key) -> impl Future<Output = bool> + Send {
         let _ = (store, key);
         async { false }
     }
 
-    /// What the store has asked of its server so far. Without a count, the laws about costs are
-    /// not checked.
+    /// Returns the number of commands, round trips and bytes that the store has caused so far. With
+    /// `None`, the default, the laws about costs are not checked.
     fn asked(&self, store: &Self::Store) -> impl Future<Output = Option<Asked>> + Send {
         let _ = store;
         async { None }
     }
 
-    /// What each operation may cost at the most. Defaults to one command in one round trip each.
+    /// The largest cost of each operation. Defaults to one command in one round trip each.
     fn costs(&self) -> Costs {
         Costs::default()
     }
 
     /// Runs a future to its end on this thread.
     ///
-    /// The concurrent laws call it on threads of their own, and inside of a
-    /// law that is run by it. A store that is bound to a runtime overrides it:
-    /// with Tokio for example by entering the runtime (`Handle::enter`) and
-    /// then doing as here, since `Handle::block_on` can't be nested, and where the laws run in a
-    /// task, with `tokio::task::unconstrained`, since a task's budget is not renewed in here.
+    /// The concurrent laws call it on threads of their own, also inside of a law that it runs. A
+    /// store that needs a runtime overrides it. With Tokio, enter the runtime (`Handle::enter`) and
+    /// then block as the default does, because `Handle::block_on` can't be nested. If the laws run
+    /// in a task, wrap the future in `tokio::task::unconstrained`, because the budget of the task is
+    /// not renewed in here.
     fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
         pollster::block_on(future)
     }
@@ -146,10 +146,9 @@ pub trait Fixture: Clone + Send + Sync + 'static {
 
 /// Makes a test of every law, for the store of a [`Fixture`].
 ///
-/// `conformance_suite!(fixture)` makes tests that run on
-/// [`Fixture::block_on`]. `conformance_suite!(fixture, tokio::test)`, with any
-/// attribute that makes a test of an `async fn`, runs them there; the
-/// expression is evaluated in each test, so it may ask for the runtime's handle.
+/// `conformance_suite!(fixture)` makes tests that run on [`Fixture::block_on`].
+/// `conformance_suite!(fixture, tokio::test)` runs them by an attribute that makes a test of an
+/// `async fn`. The expression is evaluated in each test, so it may use the runtime's handle.
 #[macro_export]
 macro_rules! conformance_suite {
     ($fixture:expr) => {
@@ -187,7 +186,7 @@ macro_rules! conformance_test {
     };
 }
 
-/// Calls a macro with what it is given and the names of all laws.
+/// Calls a macro with its arguments and the names of all laws.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! each_law {
@@ -318,7 +317,7 @@ mod tests {
             include_str!("succession.rs"),
             include_str!("touching.rs"),
             include_str!("unreadable.rs"),
-            include_str!("whole.rs"),
+            include_str!("scan_and_clear.rs"),
         ];
         let after = files.iter().flat_map(|file| file.split("\npub async fn ").skip(1));
         let mut written: Vec<_> = after.filter_map(|rest| rest.split('<').next()).collect();

@@ -8,29 +8,29 @@ use kvolt_cache::{
 };
 
 use super::Fixture;
-use super::lab::{LIVES, Lab, inserted, keys_of, owner, sorted};
+use super::law_fixture::{LIVES, LawFixture, inserted, keys_of, owner, sorted};
 
 /// Two stores of two namespaces on one server, with an owner of one name in both.
 struct Neighbours<'a, F: Fixture> {
-    here: Lab<'a, F>,
-    there: Lab<'a, F>,
+    here: LawFixture<'a, F>,
+    there: LawFixture<'a, F>,
     owner: Owner,
 }
 
 impl<'a, F: Fixture> Neighbours<'a, F> {
     async fn new(fixture: &'a F) -> Option<Self> {
-        let here = Lab::new(fixture).await;
+        let here = LawFixture::new(fixture).await;
         let Some(store) = fixture.neighbour(&here.store).await else {
             here.not_checked("the fixture has no second namespace");
             return None;
         };
-        let there = Lab::with(fixture, store);
+        let there = LawFixture::with(fixture, store);
         assert_ne!(here.store.namespace(), there.store.namespace(), "they are two namespaces");
         Some(Self { here, there, owner: owner("owner") })
     }
 
     /// The key that an id or a name has in a store's namespace.
-    fn key(&self, lab: &Lab<'_, F>, name: &str, owner: Option<&Owner>) -> Key {
+    fn key(&self, lab: &LawFixture<'_, F>, name: &str, owner: Option<&Owner>) -> Key {
         lab.store.place(Key::from_id(Key::of(name).id(), lab.store.namespace()), owner)
     }
 }
@@ -140,7 +140,7 @@ pub async fn scans_counts_and_clears_stay_in_their_namespace<F: Fixture>(fixture
     assert_eq!(keys_of(&there.listing(owner).await).len(), 3);
 }
 
-/// What has ended is reported to the callback of its own namespace.
+/// An expired entry is reported to the callback of its own namespace.
 pub async fn an_end_is_reported_in_its_namespace<F: Fixture>(fixture: &F) {
     let Some(both) = Neighbours::new(fixture).await else { return };
     let reported = [Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(Vec::new()))];

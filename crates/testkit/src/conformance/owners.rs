@@ -5,11 +5,11 @@ use kvolt_cache::{
 };
 
 use super::Fixture;
-use super::lab::{LIVES, Lab, inserted, owner, sorted};
+use super::law_fixture::{LIVES, LawFixture, inserted, owner, sorted};
 
-/// A list has all of the owner's entries, the oldest first, and nobody else's.
+/// A list has all of the owner's entries and no others, the oldest first.
 pub async fn a_list_has_the_oldest_first<F: Fixture>(fixture: &F) {
-    let lab = Lab::new(fixture).await;
+    let lab = LawFixture::new(fixture).await;
     let (one, other) = (owner("one"), owner("other"));
     let mut keys = Vec::new();
     for number in 0..20 {
@@ -26,7 +26,7 @@ pub async fn a_list_has_the_oldest_first<F: Fixture>(fixture: &F) {
 
 /// A removed or expired entry is in no list.
 pub async fn a_list_never_has_an_ended_entry<F: Fixture>(fixture: &F) {
-    let lab = Lab::new(fixture).await;
+    let lab = LawFixture::new(fixture).await;
     let owner = owner("owner");
     let expired = lab.key("expired", Some(&owner));
     lab.insert_for(Some(&owner), expired, "expired", Expiry::after(lab.ticks(10))).await;
@@ -40,9 +40,9 @@ pub async fn a_list_never_has_an_ended_entry<F: Fixture>(fixture: &F) {
     assert_eq!(lab.list(&owner).await, [stays], "its deadline has come");
 }
 
-/// All of an owner's entries are removed, nobody else's, and the keys of the live ones are told.
+/// A removal by owner removes all of the owner's entries and no others, and returns the live keys.
 pub async fn remove_owner_removes_all_of_the_owner_and_nothing_else<F: Fixture>(fixture: &F) {
-    let lab = Lab::new(fixture).await;
+    let lab = LawFixture::new(fixture).await;
     let (one, other) = (owner("one"), owner("other"));
     let expired = lab.key("expired", Some(&one));
     lab.insert_for(Some(&one), expired, "expired", Expiry::after(lab.ticks(10))).await;
@@ -50,8 +50,8 @@ pub async fn remove_owner_removes_all_of_the_owner_and_nothing_else<F: Fixture>(
     let removed = lab.one_more(&one, "removed").await;
     let second = lab.one_more(&one, "second").await;
     let others = lab.one_more(&other, "others").await;
-    let nobody = lab.key("nobody", None);
-    lab.insert(nobody, "nobody", LIVES).await;
+    let ownerless = lab.key("ownerless", None);
+    lab.insert(ownerless, "ownerless", LIVES).await;
     let _ = lab.remove(&removed).await;
     lab.advance(lab.ticks(10)).await;
 
@@ -59,7 +59,7 @@ pub async fn remove_owner_removes_all_of_the_owner_and_nothing_else<F: Fixture>(
     for key in [&first, &second, &removed, &expired] {
         lab.assert_absent(key, Some(&one)).await;
     }
-    assert!(lab.get(&others).await.is_some() && lab.get(&nobody).await.is_some());
+    assert!(lab.get(&others).await.is_some() && lab.get(&ownerless).await.is_some());
     assert!(lab.remove_owner(&one, None).await.is_empty(), "there is nothing more");
     let again = lab.one_more(&one, "again").await;
     assert_eq!(lab.list(&one).await, [again], "the owner may have new ones");
@@ -67,7 +67,7 @@ pub async fn remove_owner_removes_all_of_the_owner_and_nothing_else<F: Fixture>(
 
 /// The entry to keep stays as it is.
 pub async fn remove_owner_keeps_the_one_that_is_named<F: Fixture>(fixture: &F) {
-    let lab = Lab::new(fixture).await;
+    let lab = LawFixture::new(fixture).await;
     let owner = owner("owner");
     let first = lab.one_more(&owner, "first").await;
     let kept = lab.one_more(&owner, "kept").await;
@@ -79,7 +79,7 @@ pub async fn remove_owner_keeps_the_one_that_is_named<F: Fixture>(fixture: &F) {
 
 /// A key to keep that is not a live entry of this owner's keeps nothing.
 pub async fn remove_owner_keeps_nothing_for_a_key_that_is_not_the_owners<F: Fixture>(fixture: &F) {
-    let lab = Lab::new(fixture).await;
+    let lab = LawFixture::new(fixture).await;
     let (one, other) = (owner("one"), owner("other"));
     let others = lab.one_more(&other, "others").await;
     let removed = lab.one_more(&one, "removed").await;
@@ -95,7 +95,7 @@ pub async fn remove_owner_keeps_nothing_for_a_key_that_is_not_the_owners<F: Fixt
 
 /// At the limit, one more is refused and nothing is changed.
 pub async fn a_limit_refuses_one_more<F: Fixture>(fixture: &F) {
-    let lab = Lab::new(fixture).await;
+    let lab = LawFixture::new(fixture).await;
     let owner = owner("owner");
     let entry = |at_most| {
         NewEntry::new(String::from("value"), LIVES)
@@ -116,9 +116,9 @@ pub async fn a_limit_refuses_one_more<F: Fixture>(fixture: &F) {
     assert_eq!(lab.list(&owner).await, keys[1..]);
 }
 
-/// At the limit, exactly as many of the oldest go as have to, in the same step.
+/// At the limit, exactly as many of the oldest are removed as necessary, in the same step.
 pub async fn a_limit_removes_the_oldest<F: Fixture>(fixture: &F) {
-    let lab = Lab::new(fixture).await;
+    let lab = LawFixture::new(fixture).await;
     let owner = owner("owner");
     let entry = |at_most| {
         NewEntry::new(String::from("value"), LIVES)
@@ -146,9 +146,9 @@ pub async fn a_limit_removes_the_oldest<F: Fixture>(fixture: &F) {
     assert_eq!(lab.try_insert(sixth, entry(4)).await, inserted(), "there is room");
 }
 
-/// What has ended, what is another's and what has no owner does not count.
+/// Entries that have ended, of another owner, or without an owner do not count.
 pub async fn a_limit_counts_only_what_is_live_and_the_owners<F: Fixture>(fixture: &F) {
-    let lab = Lab::new(fixture).await;
+    let lab = LawFixture::new(fixture).await;
     let (owner, other) = (owner("owner"), owner("other"));
     lab.one_more(&other, "others").await;
     let expired = lab.key("expired", Some(&owner));
@@ -166,10 +166,10 @@ pub async fn a_limit_counts_only_what_is_live_and_the_owners<F: Fixture>(fixture
             .limit(OwnerLimit::new(1, at_limit));
         assert_eq!(lab.try_insert(key, entry).await, inserted());
         assert_eq!(lab.remove(&key).await, RemoveOutcome::Removed);
-        let nobody =
+        let ownerless =
             NewEntry::new(String::from("value"), LIVES).limit(OwnerLimit::new(1, at_limit));
-        let key = lab.key(&format!("nobody, {at_limit:?}"), None);
-        assert_eq!(lab.try_insert(key, nobody).await, inserted(), "no owner, no limit");
+        let key = lab.key(&format!("ownerless, {at_limit:?}"), None);
+        assert_eq!(lab.try_insert(key, ownerless).await, inserted(), "no owner, no limit");
     }
     assert_eq!(lab.list(&other).await.len(), 2);
 }

@@ -8,16 +8,16 @@ use kvolt_cache::{
 };
 
 use super::Fixture;
-use super::lab::{self, LIVES, Lab, inserted, owner, sorted};
-use super::together::{Caller, THREADS, together};
+use super::law_fixture::{self, LIVES, LawFixture, inserted, owner, sorted};
+use super::run_concurrently::{BlockingStore, THREADS, run_concurrently};
 
-/// What one process has done is so for the other: a strict read and every change find it.
+/// A change by one process is visible to the other: to a strict read and to every change.
 pub async fn what_one_process_has_done_the_other_finds<F: Fixture>(fixture: &F) {
-    let here = Lab::new(fixture).await;
+    let here = LawFixture::new(fixture).await;
     let Some(peer) = fixture.peer(&here.store).await else {
         return here.not_checked("the fixture has no second process");
     };
-    let there = Lab::with(fixture, peer);
+    let there = LawFixture::with(fixture, peer);
     assert_eq!(here.store.namespace(), there.store.namespace(), "it is the same store");
     let owner = owner("owner");
     let [key, other, new] = ["key", "other", "new"].map(|name| here.key(name, Some(&owner)));
@@ -56,13 +56,13 @@ pub async fn what_one_process_has_done_the_other_finds<F: Fixture>(fixture: &F) 
 /// An answer that is not said to be a copy's is no older than the question, also where others of
 /// the same process ask at the same moment and may share an answer.
 pub async fn an_answer_that_is_no_copy_is_current<F: Fixture>(fixture: &F) {
-    let caller = Caller::new(fixture).await;
+    let caller = BlockingStore::new(fixture).await;
     let Some(peer) = caller.peer().await else { return };
     for round in 0..fixture.rounds() {
-        let key = lab::key(caller.store(), &format!("{round}"), None);
+        let key = law_fixture::key(caller.store(), &format!("{round}"), None);
         assert_eq!(caller.insert(key, "0", None, None), inserted());
         let (done, peer) = (Arc::new(AtomicUsize::new(0)), peer.clone());
-        together(&caller, THREADS, move |caller, number| {
+        run_concurrently(&caller, THREADS, move |caller, number| {
             if number == 0 {
                 let mut seen = caller.get(&key).expect("it was inserted").version;
                 for value in 1..=CHANGES {

@@ -1,13 +1,13 @@
-//! What a store shows without I/O, and where it files entries.
+//! Reads without I/O, and the placing of keys.
 
 use kvolt_cache::{AfterRead, EntryRef, Expiry, Freshness, Key, Store, Target};
 
 use super::Fixture;
-use super::lab::{LIVES, Lab, owner};
+use super::law_fixture::{LIVES, LawFixture, owner};
 
-/// What [`Store::get_ready`] shows is what [`Store::get`] answers, and it says whether it showed it.
+/// [`Store::get_ready`] shows the entry that [`Store::get`] returns, and returns whether it showed one.
 pub async fn what_is_ready_agrees_with_what_is_read<F: Fixture>(fixture: &F) {
-    let lab = Lab::new(fixture).await;
+    let lab = LawFixture::new(fixture).await;
     let owner = owner("owner");
     let key = lab.key("key", Some(&owner));
     lab.insert_for(Some(&owner), key, "value", LIVES).await;
@@ -37,9 +37,9 @@ pub async fn what_is_ready_agrees_with_what_is_read<F: Fixture>(fixture: &F) {
     }
 }
 
-/// A visitor that only looks moves nothing.
+/// A visitor that returns `AfterRead::Keep` moves no deadline.
 pub async fn a_look_moves_nothing<F: Fixture>(fixture: &F) {
-    let lab = Lab::new(fixture).await;
+    let lab = LawFixture::new(fixture).await;
     let key = lab.key("key", None);
     lab.insert(key, "value", Expiry::idle(lab.ticks(20))).await;
     let before = lab.get(&key).await.expect("it was inserted");
@@ -55,7 +55,7 @@ pub async fn a_look_moves_nothing<F: Fixture>(fixture: &F) {
 
 /// A visitor's use starts the idle time again: in place, or by the touch that the entry asks for.
 pub async fn a_use_starts_the_idle_time_again<F: Fixture>(fixture: &F) {
-    let lab = Lab::new(fixture).await;
+    let lab = LawFixture::new(fixture).await;
     let idle = lab.ticks(40);
     let key = lab.key("key", None);
     lab.insert(key, "value", Expiry::idle(idle)).await;
@@ -70,10 +70,10 @@ pub async fn a_use_starts_the_idle_time_again<F: Fixture>(fixture: &F) {
     assert!(lab.get(&key).await.is_none(), "absent at the deadline");
 }
 
-/// A store that slides in place does so in the same look; one that does not says that a slide is
+/// A store that slides in place does so in the same call; another store shows that a slide is
 /// due.
 pub async fn a_use_in_place_needs_no_touch<F: Fixture>(fixture: &F) {
-    let lab = Lab::new(fixture).await;
+    let lab = LawFixture::new(fixture).await;
     let idle = lab.ticks(100);
     let key = lab.key("key", None);
     lab.insert(key, "value", Expiry::idle(idle)).await;
@@ -100,7 +100,7 @@ pub async fn a_use_in_place_needs_no_touch<F: Fixture>(fixture: &F) {
 
 /// A visitor of an entry that has ended is not called.
 pub async fn what_has_ended_is_shown_to_no_visitor<F: Fixture>(fixture: &F) {
-    let lab = Lab::new(fixture).await;
+    let lab = LawFixture::new(fixture).await;
     let (ended, removed) = (lab.key("ended", None), lab.key("removed", None));
     lab.insert(ended, "value", Expiry::idle(lab.ticks(10))).await;
     lab.insert(removed, "value", LIVES).await;
@@ -119,7 +119,7 @@ pub async fn what_has_ended_is_shown_to_no_visitor<F: Fixture>(fixture: &F) {
 /// A key is placed by setting at most ten bits outside of its first eight bytes, always in the
 /// same way, and an owner's entries in the same place.
 pub async fn a_place_is_a_few_bits_of_the_key<F: Fixture>(fixture: &F) {
-    let lab = Lab::new(fixture).await;
+    let lab = LawFixture::new(fixture).await;
     let owners = [owner("one"), owner("other")];
     for owner in [None, Some(&owners[0]), Some(&owners[1])] {
         let mut changed = [0; Key::LEN];

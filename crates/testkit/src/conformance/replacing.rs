@@ -3,11 +3,11 @@
 use kvolt_cache::{Expiry, ReplaceOutcome};
 
 use super::Fixture;
-use super::lab::{LIVES, Lab, owner};
+use super::law_fixture::{LIVES, LawFixture, owner};
 
 /// Of two changes made from one version, the second is refused and nothing is lost.
 pub async fn replace_takes_effect_only_on_the_version_that_it_names<F: Fixture>(fixture: &F) {
-    let lab = Lab::new(fixture).await;
+    let lab = LawFixture::new(fixture).await;
     let key = lab.key("key", None);
     lab.insert(key, "first", LIVES).await;
     let seen = lab.version(&key).await;
@@ -15,7 +15,7 @@ pub async fn replace_takes_effect_only_on_the_version_that_it_names<F: Fixture>(
     let ReplaceOutcome::Replaced(version) = replaced else {
         panic!("the version was current: {replaced:?}");
     };
-    assert_eq!(lab.version(&key).await, version, "the version that it told is the new one");
+    assert_eq!(lab.version(&key).await, version, "it returned the new version");
     let late = lab.replace(&key, seen, "late", Some(LIVES)).await;
     assert!(matches!(late, ReplaceOutcome::Conflict(_)), "the version was stale: {late:?}");
     assert_eq!(lab.value(&key).await.as_deref(), Some("second"));
@@ -26,7 +26,7 @@ pub async fn replace_takes_effect_only_on_the_version_that_it_names<F: Fixture>(
 
 /// A conflict brings the entry as it is now, from which the change can be made again.
 pub async fn a_conflict_tells_how_the_entry_is_now<F: Fixture>(fixture: &F) {
-    let lab = Lab::new(fixture).await;
+    let lab = LawFixture::new(fixture).await;
     let owner = owner("owner");
     let key = lab.key("key", Some(&owner));
     lab.insert_for(Some(&owner), key, "first", LIVES).await;
@@ -44,7 +44,7 @@ pub async fn a_conflict_tells_how_the_entry_is_now<F: Fixture>(fixture: &F) {
 
 /// A replacement of what is not there, was removed or has expired makes nothing.
 pub async fn replace_never_creates<F: Fixture>(fixture: &F) {
-    let lab = Lab::new(fixture).await;
+    let lab = LawFixture::new(fixture).await;
     let (removed, expired) = (lab.key("removed", None), lab.key("expired", None));
     lab.insert(removed, "value", LIVES).await;
     lab.insert(expired, "value", Expiry::after(lab.ticks(10))).await;
@@ -63,7 +63,7 @@ pub async fn replace_never_creates<F: Fixture>(fixture: &F) {
 /// Every replacement makes a version that was not there before, even with the
 /// same value; reading makes none.
 pub async fn every_replacement_changes_the_version_and_no_read_does<F: Fixture>(fixture: &F) {
-    let lab = Lab::new(fixture).await;
+    let lab = LawFixture::new(fixture).await;
     let key = lab.key("key", None);
     lab.insert(key, "value", LIVES).await;
     let mut seen = Vec::new();
@@ -78,9 +78,9 @@ pub async fn every_replacement_changes_the_version_and_no_read_does<F: Fixture>(
     }
 }
 
-/// What was seen of an ended entry is no ground to change the next one under its key.
+/// The version of an ended entry does not allow a change of the next entry under its key.
 pub async fn a_version_of_an_ended_entry_does_not_fit_the_next_one<F: Fixture>(fixture: &F) {
-    let lab = Lab::new(fixture).await;
+    let lab = LawFixture::new(fixture).await;
     let (removed, expired) = (lab.key("removed", None), lab.key("expired", None));
     lab.insert(removed, "first", LIVES).await;
     lab.insert(expired, "first", Expiry::after(lab.ticks(10))).await;
@@ -97,7 +97,7 @@ pub async fn a_version_of_an_ended_entry_does_not_fit_the_next_one<F: Fixture>(f
 
 /// A change alone is not use and prolongs nothing.
 pub async fn a_replacement_keeps_the_deadlines<F: Fixture>(fixture: &F) {
-    let lab = Lab::new(fixture).await;
+    let lab = LawFixture::new(fixture).await;
     let (idle, after) = (lab.key("idle", None), lab.key("after", None));
     lab.insert(idle, "value", Expiry::idle(lab.ticks(20))).await;
     lab.insert(after, "value", Expiry::after(lab.ticks(20))).await;
@@ -113,9 +113,9 @@ pub async fn a_replacement_keeps_the_deadlines<F: Fixture>(fixture: &F) {
     assert!(lab.get(&idle).await.is_none() && lab.get(&after).await.is_none());
 }
 
-/// With an expiry, a change starts both deadlines anew: later, earlier, or of the other kind.
+/// With an expiry, a replacement starts both deadlines again: later, earlier, or of the other kind.
 pub async fn a_replacement_with_an_expiry_starts_the_deadlines_anew<F: Fixture>(fixture: &F) {
-    let lab = Lab::new(fixture).await;
+    let lab = LawFixture::new(fixture).await;
     let ends_in = |ticks| Expiry::idle_within(lab.ticks(ticks), lab.ticks(ticks));
     let (longer, shorter) = (lab.key("longer", None), lab.key("shorter", None));
     let (other, refused) = (lab.key("other", None), lab.key("refused", None));
@@ -150,7 +150,7 @@ pub async fn a_replacement_with_an_expiry_starts_the_deadlines_anew<F: Fixture>(
 
 /// A change leaves the entry with its owner, at its place in the list.
 pub async fn a_replacement_keeps_the_owner<F: Fixture>(fixture: &F) {
-    let lab = Lab::new(fixture).await;
+    let lab = LawFixture::new(fixture).await;
     let owner = owner("owner");
     let first = lab.one_more(&owner, "first").await;
     let second = lab.one_more(&owner, "second").await;

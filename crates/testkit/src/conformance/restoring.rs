@@ -6,10 +6,10 @@ use kvolt_cache::{
 };
 
 use super::Fixture;
-use super::lab::{LIVES, LONG, Lab, inserted, owner, sorted};
+use super::law_fixture::{LIVES, LONG, LawFixture, inserted, owner, sorted};
 
 /// The time by the store's clock.
-async fn now<F: Fixture>(lab: &Lab<'_, F>) -> Timestamp {
+async fn now<F: Fixture>(lab: &LawFixture<'_, F>) -> Timestamp {
     let key = lab.key("clock", None);
     lab.insert(key, "value", LIVES).await;
     let now = lab.get(&key).await.expect("it was inserted").read_at;
@@ -19,7 +19,7 @@ async fn now<F: Fixture>(lab: &Lab<'_, F>) -> Timestamp {
 
 /// An entry as another store's scan gave it.
 fn scanned<F: Fixture>(
-    lab: &Lab<'_, F>,
+    lab: &LawFixture<'_, F>,
     owner: Option<&Owner>,
     created: Timestamp,
     deadlines: Deadlines,
@@ -32,7 +32,7 @@ fn scanned<F: Fixture>(
 
 /// A restored entry has the deadlines, the last use and the creation that it had.
 pub async fn a_restored_entry_keeps_its_times<F: Fixture>(fixture: &F) {
-    let lab = Lab::new(fixture).await;
+    let lab = LawFixture::new(fixture).await;
     let owner = owner("owner");
     let now = now(&lab).await;
     let (created, used) = (now.saturating_sub(LONG * 3), now.saturating_sub(LONG));
@@ -69,7 +69,7 @@ pub async fn a_restored_entry_keeps_its_times<F: Fixture>(fixture: &F) {
 
 /// A restored entry lives on by the times that it has: it ends at them, and a use prolongs it.
 pub async fn a_restored_entry_ends_at_its_deadline<F: Fixture>(fixture: &F) {
-    let lab = Lab::new(fixture).await;
+    let lab = LawFixture::new(fixture).await;
     let now = now(&lab).await;
     let created = now.saturating_sub(LONG);
     let used = now.saturating_sub(lab.ticks(20));
@@ -96,7 +96,7 @@ pub async fn a_restored_entry_ends_at_its_deadline<F: Fixture>(fixture: &F) {
 
 /// An entry that has ended by the store's clock is not inserted, and nothing is changed.
 pub async fn a_restored_entry_that_has_ended_is_not_inserted<F: Fixture>(fixture: &F) {
-    let lab = Lab::new(fixture).await;
+    let lab = LawFixture::new(fixture).await;
     let owner = owner("owner");
     let now = now(&lab).await;
     let created = now.saturating_sub(LONG);
@@ -121,7 +121,7 @@ pub async fn a_restored_entry_that_has_ended_is_not_inserted<F: Fixture>(fixture
 /// Of an owner's entries the one that was created first is the oldest, in whatever order they
 /// were inserted, for lists and for limits.
 pub async fn restored_entries_are_listed_by_their_creation<F: Fixture>(fixture: &F) {
-    let lab = Lab::new(fixture).await;
+    let lab = LawFixture::new(fixture).await;
     let owner = owner("owner");
     let now = now(&lab).await;
     let mut keys = Vec::new();
@@ -147,9 +147,9 @@ pub async fn restored_entries_are_listed_by_their_creation<F: Fixture>(fixture: 
     assert_eq!(lab.list(&owner).await, [second, newest, last]);
 }
 
-/// What a scan gives can be inserted into an empty store, and is then the same.
+/// The entries of a scan can be inserted into an empty store, and keep their data and times.
 pub async fn a_scan_can_be_restored_elsewhere<F: Fixture>(fixture: &F) {
-    let lab = Lab::new(fixture).await;
+    let lab = LawFixture::new(fixture).await;
     let owner = owner("owner");
     for name in ["first", "second", "third"] {
         lab.one_more(&owner, name).await;

@@ -15,18 +15,46 @@ use super::{Asked, Costs, Fixture};
 pub struct BrokenLaw {
     /// The name of the law's function.
     pub law: &'static str,
-    /// What was wrong.
+    /// The message of the panic.
     pub message: String,
 }
 
-/// What came of running every law.
+/// The outcome of all laws.
+///
+/// ```
+/// use std::time::Duration;
+/// use kvolt_testkit::conformance::check_laws;
+/// use kvolt_testkit::{Fixture, ManualClock, ModelStore};
+///
+/// #[derive(Clone, Default)]
+/// struct Reference(ManualClock);
+///
+/// impl Fixture for Reference {
+///     type Store = ModelStore<String>;
+///
+///     async fn store(&self) -> Self::Store {
+///         ModelStore::new(self.0.clock())
+///     }
+///     async fn advance(&self, by: Duration) {
+///         self.0.advance(by);
+///     }
+///     fn rounds(&self) -> usize {
+///         2
+///     }
+/// }
+///
+/// let report = check_laws(&Reference::default());
+/// assert_eq!(report.broken, []);
+/// // This fixture has no hook that counts commands, for instance:
+/// assert!(!report.not_checked.is_empty());
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Report {
     /// The laws that the store breaks.
     pub broken: Vec<BrokenLaw>,
-    /// The laws that were not checked, or only in part, each with the reason: what the
-    /// [`Fixture`] does not offer, or the store can't do.
+    /// The laws that were not checked, or only in part, each with the reason: a missing hook of the
+    /// [`Fixture`], or a missing ability of the store.
     pub not_checked: Vec<NotChecked>,
 }
 
@@ -36,12 +64,12 @@ pub struct Report {
 pub struct NotChecked {
     /// The name of the law's function.
     pub law: &'static str,
-    /// What is missing.
+    /// The missing hook of the fixture, or ability of the store.
     pub why: &'static str,
 }
 
 thread_local! {
-    /// What the law that runs on this thread could not check.
+    /// The parts that the law on this thread could not check.
     static NOT_CHECKED: RefCell<Vec<&'static str>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -61,15 +89,15 @@ pub fn broken_laws<F: Fixture>(fixture: &F) -> Vec<BrokenLaw> {
     check_laws(fixture).broken
 }
 
-/// Runs every law, and says which the store breaks and which were not checked.
+/// Runs every law, and returns those that the store breaks and those that were not checked.
 pub fn check_laws<F: Fixture>(fixture: &F) -> Report {
     let mut report = Report::default();
     laws().into_iter().for_each(|law| report.add(run(fixture, law)));
     report
 }
 
-/// Runs the laws about costs only, one by one: for a fixture that counts what its stores ask all
-/// together, or that is too slow for the others.
+/// Runs only the laws about costs, one by one: for a fixture whose count covers all its stores, or
+/// that is too slow for the other laws.
 pub fn check_costs<F: Fixture>(fixture: &F) -> Report {
     let mut report = Report::default();
     let costs = laws().into_iter().filter(|(name, _)| COSTS.contains(name));
@@ -83,14 +111,13 @@ pub fn broken_laws_on_a_real_clock<F: Fixture>(fixture: &F, at_once: usize) -> V
     check_laws_on_a_real_clock(fixture, at_once).broken
 }
 
-/// [`check_laws`], for a store whose clock can't be moved: most laws then sleep most of the
-/// time, so `at_once` of them run side by side, each on a store of its own.
+/// [`check_laws`], for a store whose clock can't be moved. Most laws then sleep most of the time, so
+/// `at_once` of them run in parallel, each on a store of its own.
 ///
-/// Where others use the machine, more than a tick may pass between two calls. So a law
-/// that moves the clock and seems broken is run again when all are through, by itself, with
-/// ticks three and then nine times as long, and counts as broken if it fails each time. The
-/// laws that start threads of their own and those about costs don't look at the clock: they run
-/// one by one, and once.
+/// On a busy machine, more than a tick may pass between two calls. So a law that moves the clock and
+/// seems broken runs again after all others, alone, with ticks three and then nine times as long,
+/// and counts as broken if it fails each time. The laws that start threads of their own and those
+/// about costs do not depend on the clock: they run one by one, and once.
 pub fn check_laws_on_a_real_clock<F: Fixture>(fixture: &F, at_once: usize) -> Report {
     let slowed = |times| Slowed { fixture: fixture.clone(), times };
     let (concurrent, mut sequential): (Vec<_>, Vec<_>) =
@@ -267,10 +294,13 @@ mod tests {
 
     #[test]
     fn the_laws_that_start_threads_are_those_that_share_a_caller() {
-        let files =
-            [include_str!("concurrent.rs"), include_str!("processes.rs"), include_str!("whole.rs")];
+        let files = [
+            include_str!("concurrent.rs"),
+            include_str!("processes.rs"),
+            include_str!("scan_and_clear.rs"),
+        ];
         let laws = files.iter().flat_map(|file| file.split("\npub async fn ").skip(1));
-        let concurrent = laws.filter(|law| law.contains("together(&"));
+        let concurrent = laws.filter(|law| law.contains("run_concurrently(&"));
         let mut names: Vec<_> = concurrent.filter_map(|law| law.split('<').next()).collect();
         names.sort_unstable();
         assert_eq!(names, CONCURRENT);

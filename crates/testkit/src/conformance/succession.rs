@@ -5,7 +5,7 @@ use kvolt_cache::{
 };
 
 use super::Fixture;
-use super::lab::{LIVES, Lab, inserted, owner};
+use super::law_fixture::{LIVES, LawFixture, inserted, owner};
 
 /// An entry in the place of another.
 fn over(key: kvolt_cache::Key, owner: Option<&Owner>, seen: Option<Version>) -> NewEntry<String> {
@@ -13,9 +13,9 @@ fn over(key: kvolt_cache::Key, owner: Option<&Owner>, seen: Option<Version>) -> 
     NewEntry::new(String::from("new"), LIVES).maybe_owner(owner.cloned()).replaces(replaces)
 }
 
-/// The new entry is there and the old one is absent: of the same owner, of another, of none.
+/// The new entry is live and the old one absent: of the same owner, of another, or of none.
 pub async fn an_insertion_replaces_another_entry<F: Fixture>(fixture: &F) {
-    let lab = Lab::new(fixture).await;
+    let lab = LawFixture::new(fixture).await;
     let (one, other) = (owner("one"), owner("other"));
     let owners = [None, Some(&one), Some(&other)];
     let mut number = 0;
@@ -46,7 +46,7 @@ pub async fn an_insertion_replaces_another_entry<F: Fixture>(fixture: &F) {
 /// With a version, an old entry that is absent or has another version is a conflict, and nothing
 /// is done.
 pub async fn an_insertion_over_another_version_does_nothing<F: Fixture>(fixture: &F) {
-    let lab = Lab::new(fixture).await;
+    let lab = LawFixture::new(fixture).await;
     let (one, other) = (owner("one"), owner("other"));
     for (to, name) in [(Some(&one), "one"), (Some(&other), "other"), (None, "none")] {
         let changed = lab.one_more(&one, &format!("changed, {name}")).await;
@@ -74,9 +74,9 @@ pub async fn an_insertion_over_another_version_does_nothing<F: Fixture>(fixture:
     }
 }
 
-/// Without a version, whatever is under the old key is removed, and nothing need be there.
+/// Without a version, any entry under the old key is removed, and the key may be absent.
 pub async fn an_insertion_over_nothing_is_an_insertion<F: Fixture>(fixture: &F) {
-    let lab = Lab::new(fixture).await;
+    let lab = LawFixture::new(fixture).await;
     let owner = owner("owner");
     let [removed, ended, never] =
         ["removed", "ended", "never"].map(|name| lab.key(name, Some(&owner)));
@@ -96,7 +96,7 @@ pub async fn an_insertion_over_nothing_is_an_insertion<F: Fixture>(fixture: &F) 
 
 /// A refused insertion leaves the old entry as it was.
 pub async fn a_refused_insertion_replaces_nothing<F: Fixture>(fixture: &F) {
-    let lab = Lab::new(fixture).await;
+    let lab = LawFixture::new(fixture).await;
     let (one, other) = (owner("one"), owner("other"));
     let taken = lab.one_more(&other, "taken").await;
     let old = lab.one_more(&one, "old").await;
@@ -119,7 +119,7 @@ pub async fn a_refused_insertion_replaces_nothing<F: Fixture>(fixture: &F) {
 /// An entry is never its own predecessor: while it is live it occupies its key, whether or not its
 /// version is right, and once it is absent there is no version to replace.
 pub async fn an_entry_does_not_replace_itself<F: Fixture>(fixture: &F) {
-    let lab = Lab::new(fixture).await;
+    let lab = LawFixture::new(fixture).await;
     let user = owner("user");
     for (owner, name) in [(None, "free"), (Some(&user), "owned")] {
         let key = lab.key(name, owner);
@@ -140,9 +140,9 @@ pub async fn an_entry_does_not_replace_itself<F: Fixture>(fixture: &F) {
     }
 }
 
-/// What an insertion replaces does not count towards the limit if it is the same owner's.
+/// A predecessor of the same owner does not count towards the limit.
 pub async fn a_limit_does_not_count_what_is_replaced<F: Fixture>(fixture: &F) {
-    let lab = Lab::new(fixture).await;
+    let lab = LawFixture::new(fixture).await;
     let owner = owner("owner");
     let first = lab.one_more(&owner, "first").await;
     let mut old = lab.one_more(&owner, "second").await;
@@ -168,20 +168,20 @@ pub async fn a_limit_does_not_count_what_is_replaced<F: Fixture>(fixture: &F) {
     assert_eq!(lab.list(&owner).await, [third, new]);
 }
 
-/// What is replaced makes no room in another owner's limit.
+/// A predecessor of another owner makes no room in the limit.
 pub async fn a_limit_counts_only_its_owners_entries<F: Fixture>(fixture: &F) {
-    let lab = Lab::new(fixture).await;
+    let lab = LawFixture::new(fixture).await;
     let (one, other) = (owner("one"), owner("other"));
-    let nobodys = lab.key("nobody's", None);
-    lab.insert(nobodys, "nobody's", LIVES).await;
+    let ownerless = lab.key("ownerless", None);
+    lab.insert(ownerless, "ownerless", LIVES).await;
     let others = lab.one_more(&other, "others").await;
     let mut mine = lab.one_more(&one, "mine").await;
-    for old in [nobodys, others] {
+    for old in [ownerless, others] {
         let new = lab.key("new", Some(&one));
         let refused = over(old, Some(&one), None).limit(OwnerLimit::refuse(1));
         assert_eq!(lab.try_insert(new, refused).await, InsertOutcome::LimitReached);
         assert!(lab.get(&old).await.is_some(), "a refused insertion replaces nothing");
-        let name = if old == others { "over the other's" } else { "over nobody's" };
+        let name = if old == others { "over the other's" } else { "over the ownerless" };
         let new = lab.key(name, Some(&one));
         let entry = over(old, Some(&one), None).limit(OwnerLimit::remove_oldest(1));
         let removed = InsertOutcome::Inserted { removed: vec![mine] };

@@ -5,11 +5,11 @@ use std::time::Duration;
 use kvolt_cache::{Expiry, Freshness, ReplaceOutcome, Store, Target};
 
 use super::Fixture;
-use super::lab::{LIVES, LONG, Lab, owner};
+use super::law_fixture::{LIVES, LONG, LawFixture, owner};
 
 /// A touch starts the idle time again, as often as it comes.
 pub async fn a_touch_starts_the_idle_time_again<F: Fixture>(fixture: &F) {
-    let lab = Lab::new(fixture).await;
+    let lab = LawFixture::new(fixture).await;
     let idle = lab.ticks(40);
     let owner = owner("owner");
     let key = lab.key("key", Some(&owner));
@@ -29,7 +29,7 @@ pub async fn a_touch_starts_the_idle_time_again<F: Fixture>(fixture: &F) {
 
 /// A touch answers with the deadlines that the next read finds.
 pub async fn a_touch_answers_with_the_deadlines<F: Fixture>(fixture: &F) {
-    let lab = Lab::new(fixture).await;
+    let lab = LawFixture::new(fixture).await;
     let expiries = [
         Expiry::idle(lab.ticks(100)),
         Expiry::after(lab.ticks(100)),
@@ -55,7 +55,7 @@ pub async fn a_touch_answers_with_the_deadlines<F: Fixture>(fixture: &F) {
 
 /// A touch of what is not there, was removed or has ended makes nothing.
 pub async fn touch_never_creates<F: Fixture>(fixture: &F) {
-    let lab = Lab::new(fixture).await;
+    let lab = LawFixture::new(fixture).await;
     let owner = owner("owner");
     let expiry = Expiry::idle(lab.ticks(10));
     let [never, removed, ended] =
@@ -74,7 +74,7 @@ pub async fn touch_never_creates<F: Fixture>(fixture: &F) {
 
 /// A touch never moves a deadline back, and a replacement in between changes nothing about it.
 pub async fn touch_never_moves_a_deadline_back<F: Fixture>(fixture: &F) {
-    let lab = Lab::new(fixture).await;
+    let lab = LawFixture::new(fixture).await;
     let idle = lab.ticks(200);
     let key = lab.key("key", None);
     lab.insert(key, "0", Expiry::idle_within(idle, LONG)).await;
@@ -95,7 +95,7 @@ pub async fn touch_never_moves_a_deadline_back<F: Fixture>(fixture: &F) {
 
 /// A touch names no version, and leaves the one that there is as it is.
 pub async fn a_touch_has_nothing_to_do_with_the_version<F: Fixture>(fixture: &F) {
-    let lab = Lab::new(fixture).await;
+    let lab = LawFixture::new(fixture).await;
     let key = lab.key("key", None);
     lab.insert(key, "first", Expiry::idle(lab.ticks(100))).await;
     let seen = lab.version(&key).await;
@@ -112,7 +112,7 @@ pub async fn a_touch_has_nothing_to_do_with_the_version<F: Fixture>(fixture: &F)
 
 /// A touch after new deadlines slides by those.
 pub async fn a_touch_slides_by_the_newest_deadlines<F: Fixture>(fixture: &F) {
-    let lab = Lab::new(fixture).await;
+    let lab = LawFixture::new(fixture).await;
     let [longer, shorter, fixed] = ["longer", "shorter", "fixed"].map(|name| lab.key(name, None));
     for key in [longer, shorter, fixed] {
         lab.insert(key, "value", Expiry::idle(lab.ticks(40))).await;
@@ -136,7 +136,7 @@ pub async fn a_touch_slides_by_the_newest_deadlines<F: Fixture>(fixture: &F) {
 
 /// A read moves no deadline, however often it comes.
 pub async fn a_get_moves_nothing<F: Fixture>(fixture: &F) {
-    let lab = Lab::new(fixture).await;
+    let lab = LawFixture::new(fixture).await;
     let key = lab.key("key", None);
     lab.insert(key, "value", Expiry::idle(lab.ticks(20))).await;
     let before = lab.get(&key).await.expect("it was inserted");
@@ -153,7 +153,7 @@ pub async fn a_get_moves_nothing<F: Fixture>(fixture: &F) {
 /// A read says that a slide is due once a touch would move the deadline by more than the slack,
 /// and no longer after that touch.
 pub async fn a_read_says_when_a_slide_is_due<F: Fixture>(fixture: &F) {
-    let lab = Lab::new(fixture).await;
+    let lab = LawFixture::new(fixture).await;
     let idle = lab.ticks(100);
     let [key, fixed] = ["key", "fixed"].map(|name| lab.key(name, None));
     lab.insert(key, "value", Expiry::idle(idle)).await;
@@ -174,7 +174,7 @@ pub async fn a_read_says_when_a_slide_is_due<F: Fixture>(fixture: &F) {
 
 /// The time of the last use is moved by touches only, and never back.
 pub async fn the_last_use_is_kept_and_only_touches_move_it<F: Fixture>(fixture: &F) {
-    let lab = Lab::new(fixture).await;
+    let lab = LawFixture::new(fixture).await;
     let idle = lab.ticks(100);
     let key = lab.key("key", None);
     lab.insert(key, "value", Expiry::idle(idle)).await;
@@ -192,7 +192,7 @@ pub async fn the_last_use_is_kept_and_only_touches_move_it<F: Fixture>(fixture: 
 
 /// No use prolongs an entry past its lifetime.
 pub async fn nothing_but_a_new_expiry_moves_the_absolute_deadline<F: Fixture>(fixture: &F) {
-    let lab = Lab::new(fixture).await;
+    let lab = LawFixture::new(fixture).await;
     let key = lab.key("key", None);
     lab.insert(key, "value", Expiry::idle_within(lab.ticks(40), lab.ticks(60))).await;
     let before = lab.deadlines(&key).await.absolute();

@@ -3,7 +3,7 @@
 use kvolt_cache::{InsertOutcome, Key, NewEntry, Owner, RemoveOutcome, Store, Target};
 
 use super::Fixture;
-use super::lab::{LIVES, Lab, NO_VERSION, keys_of, owner, sorted};
+use super::law_fixture::{LIVES, LawFixture, NO_VERSION, keys_of, owner, sorted};
 
 /// How an entry becomes unreadable.
 #[derive(Clone, Copy)]
@@ -14,7 +14,7 @@ enum Cause {
 
 /// A store with an owner's entries, of which some can't be read.
 struct Damage<'a, F: Fixture> {
-    lab: Lab<'a, F>,
+    lab: LawFixture<'a, F>,
     owner: Owner,
     /// The owner's entries that can be read, oldest first.
     readable: Vec<Key>,
@@ -26,7 +26,7 @@ struct Damage<'a, F: Fixture> {
 
 impl<'a, F: Fixture> Damage<'a, F> {
     async fn new(fixture: &'a F, cause: Cause) -> Option<Self> {
-        let lab = Lab::new(fixture).await;
+        let lab = LawFixture::new(fixture).await;
         let owner = owner("owner");
         let (mut readable, mut unreadable) = (Vec::new(), Vec::new());
         for number in 0..5 {
@@ -59,7 +59,7 @@ impl<'a, F: Fixture> Damage<'a, F> {
             let value = String::from("changed");
             match self.lab.store.replace(Target::new(key), NO_VERSION, value, Some(LIVES)).await {
                 Err(error) => assert!(error.is_corrupt(), "{error}"),
-                // What it has for a version is none that was ever seen.
+                // Its version differs from every version that was seen.
                 Ok(replaced) => panic!("it can't be read: {replaced:?}"),
             }
             if let Err(error) = self.lab.store.touch(Target::new(key)).await {
@@ -135,7 +135,7 @@ impl<'a, F: Fixture> Damage<'a, F> {
     }
 }
 
-/// A damaged entry is an error to those who read or change it, and is left as it is.
+/// Reading or changing a damaged entry is an error, and leaves it in place.
 pub async fn a_damaged_entry_is_an_error_and_stays<F: Fixture>(fixture: &F) {
     let Some(damage) = Damage::new(fixture, Cause::Damaged).await else { return };
     damage.assert_refused().await;
@@ -162,7 +162,7 @@ pub async fn a_damaged_entry_goes_with_its_owner<F: Fixture>(fixture: &F) {
     damage.assert_cleared().await;
 }
 
-/// An entry in a newer format is an error to those who read or change it, and is left as it is.
+/// Reading or changing an entry in a newer format is an error, and leaves it in place.
 pub async fn a_newer_entry_is_an_error_and_stays<F: Fixture>(fixture: &F) {
     let Some(damage) = Damage::new(fixture, Cause::Newer).await else { return };
     damage.assert_refused().await;

@@ -19,7 +19,7 @@ pub(crate) enum Fault {
     None,
     /// A read prolongs.
     GetSlides,
-    /// What is read has the time of a clock that is behind.
+    /// A read has the time of a clock that is behind.
     ReadAtIsEarly,
     /// A slide is never due.
     SlideIsNeverDue,
@@ -39,7 +39,7 @@ pub(crate) enum Fault {
     TouchNamesAVersion,
     /// Insertion overwrites.
     InsertOverwrites,
-    /// The limit is looked at before the insertion.
+    /// The limit is checked before the insertion, in a step of its own.
     LimitIsChecked,
     /// A limit that can't be held is taken for one that can.
     LimitIsClamped,
@@ -51,7 +51,7 @@ pub(crate) enum Fault {
     ReplacedIsRemovedFirst,
     /// The entry to be replaced is removed after the insertion, and counts until then.
     ReplacedCounts,
-    /// The entry to be replaced makes room, whoever's it is.
+    /// A predecessor makes room in the limit, also if it has another owner.
     ReplacedMakesRoom,
     /// The version of the entry to be replaced is compared, and then it is removed.
     ReplacesInSteps,
@@ -85,7 +85,7 @@ pub(crate) enum Fault {
     ListIsUnordered,
     /// A scan starts again when it goes on.
     ScanRepeats,
-    /// A cursor that is none begins at the beginning.
+    /// A scan with an invalid cursor begins at the beginning.
     AnyCursorScans,
     /// A count stops where a page ends.
     CountsOnePage,
@@ -101,7 +101,7 @@ pub(crate) enum Fault {
     ClearCrosses,
     /// A count is of all namespaces.
     CountCrosses,
-    /// What has ended in another namespace is reported.
+    /// An expired entry of another namespace is reported.
     EndsCross,
     /// A list with an unreadable entry fails.
     DamageHidesOthers,
@@ -119,7 +119,7 @@ pub(crate) enum Fault {
     StrictIsOld,
     /// A read is answered by what another one has read a moment before.
     SharesOldAnswers,
-    /// A visitor that only looks prolongs.
+    /// A visitor that returns `Keep` prolongs.
     LookSlides,
     /// A visitor's use is forgotten.
     UseIsForgotten,
@@ -131,7 +131,7 @@ pub(crate) enum Fault {
     PlacesWithManyBits,
     /// A touch asks twice.
     AsksTwice,
-    /// What is ready is asked for.
+    /// An answer without I/O causes a command.
     ReadyAsks,
     /// The owner's values are fetched to hold a limit.
     LimitFetchesValues,
@@ -156,10 +156,10 @@ pub(crate) struct Broken {
 /// The owner and the expiry that an entry was inserted with, and how it was read last.
 type Known = (Option<Owner>, Expiry, Option<Entry<String>>);
 
-/// What a broken store remembers.
+/// The memory of a broken store.
 #[derive(Default)]
 struct Memory {
-    /// What was once inserted or read.
+    /// The entries that were inserted or read.
     entries: HashMap<Key, Known>,
     asked: Asked,
     callbacks: Vec<OnExpired>,

@@ -175,7 +175,7 @@ fn a_fixture_that_counts_nothing_is_reported() {
     assert!(report.not_checked.iter().any(|law| law.law == "each_operation_costs_what_is_stated"));
 }
 
-/// Bytes that look random and are the same each time.
+/// Pseudorandom bytes, the same each time.
 fn bytes(seed: u32) -> Vec<u8> {
     let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(1);
     let mut next = || {
@@ -186,7 +186,7 @@ fn bytes(seed: u32) -> Vec<u8> {
 }
 
 #[test]
-fn operations_against_the_model_find_what_is_wrong_sequentially() {
+fn check_ops_finds_sequential_faults() {
     let sequential = [
         Fault::GetSlides,
         Fault::ReadAtIsEarly,

@@ -1,4 +1,4 @@
-//! What the concurrent laws are written with.
+//! The helpers of the concurrent laws.
 
 use std::future::poll_fn;
 use std::panic::resume_unwind;
@@ -12,18 +12,18 @@ use kvolt_cache::{
 };
 
 use super::Fixture;
-use super::lab::LONG;
+use super::law_fixture::LONG;
 
 /// How many threads meet.
 pub(super) const THREADS: usize = 4;
 
 /// A store as one of several threads calls it: each call returns when it is done.
-pub(super) struct Caller<F: Fixture> {
+pub(super) struct BlockingStore<F: Fixture> {
     fixture: F,
     store: Arc<F::Store>,
 }
 
-impl<F: Fixture> Caller<F> {
+impl<F: Fixture> BlockingStore<F> {
     pub(super) async fn new(fixture: &F) -> Self {
         Self { fixture: fixture.clone(), store: Arc::new(fixture.store().await) }
     }
@@ -50,7 +50,7 @@ impl<F: Fixture> Caller<F> {
         self.fixture.block_on(self.store.get(key, Freshness::Bounded)).expect("get works")
     }
 
-    /// Reads and uses an entry as a request does; it is there only if both say so.
+    /// Reads and uses an entry as a request does. Returns it only if both find it.
     pub(super) fn use_entry(&self, key: &Key) -> bool {
         let mut slides = false;
         let mut visit = |entry: kvolt_cache::EntryRef<'_, String>| {
@@ -79,8 +79,8 @@ impl<F: Fixture> Caller<F> {
 
     /// Inserts an entry that was last used so long ago that the next use must move its deadline.
     pub(super) fn insert_used_long_ago(&self, key: Key, value: &str, owner: Option<&Owner>) {
-        let probe = super::lab::key(&*self.store, "probe", owner);
-        assert_eq!(self.insert(probe, "value", owner, None), super::lab::inserted());
+        let probe = super::law_fixture::key(&*self.store, "probe", owner);
+        assert_eq!(self.insert(probe, "value", owner, None), super::law_fixture::inserted());
         let now = self.get(&probe).expect("it was inserted").read_at;
         assert!(self.remove(&probe));
         let idle = Some((LONG, now.saturating_add(LONG / 2)));
@@ -88,7 +88,7 @@ impl<F: Fixture> Caller<F> {
         let deadlines = Deadlines::new(idle, None);
         let entry = Entry::new(key, value, version, owner.cloned(), deadlines, now);
         let answer = self.insert_entry(key, NewEntry::restored(entry.created(now)));
-        assert_eq!(answer, super::lab::inserted());
+        assert_eq!(answer, super::law_fixture::inserted());
     }
 
     /// Inserts in the place of another entry.
@@ -141,7 +141,7 @@ impl<F: Fixture> Caller<F> {
     pub(super) fn list(&self, owner: &Owner) -> Vec<Key> {
         let listing = self.fixture.block_on(self.store.list(owner)).expect("list works");
         assert_eq!(listing.unreadable, [], "each entry can be read");
-        super::lab::keys_of(&listing.entries)
+        super::law_fixture::keys_of(&listing.entries)
     }
 
     pub(super) fn ticks(&self, ticks: u32) -> std::time::Duration {
@@ -178,7 +178,7 @@ fn entry(value: &str, owner: Option<&Owner>) -> NewEntry<String> {
     NewEntry::new(String::from(value), expiry).maybe_owner(owner.cloned())
 }
 
-impl<F: Fixture> Clone for Caller<F> {
+impl<F: Fixture> Clone for BlockingStore<F> {
     fn clone(&self) -> Self {
         Self { fixture: self.fixture.clone(), store: Arc::clone(&self.store) }
     }
@@ -189,10 +189,10 @@ impl<F: Fixture> Clone for Caller<F> {
 ///
 /// It waits without blocking, so that the runtime on which the law runs can
 /// serve the threads meanwhile. If one of them panics, so does this.
-pub(super) async fn together<F: Fixture, T: Send + 'static>(
-    caller: &Caller<F>,
+pub(super) async fn run_concurrently<F: Fixture, T: Send + 'static>(
+    caller: &BlockingStore<F>,
     threads: usize,
-    work: impl Fn(&Caller<F>, usize) -> T + Send + Sync + 'static,
+    work: impl Fn(&BlockingStore<F>, usize) -> T + Send + Sync + 'static,
 ) -> Vec<T> {
     let work = Arc::new(work);
     let start = Arc::new(Barrier::new(threads));

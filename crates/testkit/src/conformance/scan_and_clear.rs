@@ -3,11 +3,11 @@
 use kvolt_cache::{Cursor, Expiry, NewEntry, RemoveOutcome, Store};
 
 use super::Fixture;
-use super::lab::{LIVES, Lab, inserted, keys_of, owner, sorted};
+use super::law_fixture::{LIVES, LawFixture, inserted, keys_of, owner, sorted};
 
 /// Nothing is left after a clear, and the store goes on.
 pub async fn clear_removes_everything<F: Fixture>(fixture: &F) {
-    let lab = Lab::new(fixture).await;
+    let lab = LawFixture::new(fixture).await;
     let owner = owner("owner");
     let owned = lab.one_more(&owner, "owned").await;
     let plain = lab.key("plain", None);
@@ -25,7 +25,7 @@ pub async fn clear_removes_everything<F: Fixture>(fixture: &F) {
 
 /// Page by page, each live entry comes once, whatever the size of a page.
 pub async fn a_scan_has_each_live_entry_once<F: Fixture>(fixture: &F) {
-    let lab = Lab::new(fixture).await;
+    let lab = LawFixture::new(fixture).await;
     let owner = owner("owner");
     let mut keys = Vec::new();
     for number in 0..50 {
@@ -54,7 +54,7 @@ pub async fn a_scan_has_each_live_entry_once<F: Fixture>(fixture: &F) {
 
 /// An entry that lives during a whole scan comes once, also while others come and go.
 pub async fn a_scan_misses_nothing_while_others_come_and_go<F: Fixture>(fixture: &F) {
-    let lab = Lab::new(fixture).await;
+    let lab = LawFixture::new(fixture).await;
     let mut stay = Vec::new();
     let mut go = Vec::new();
     for number in 0..60 {
@@ -85,7 +85,7 @@ pub async fn a_scan_misses_nothing_while_others_come_and_go<F: Fixture>(fixture:
 
 /// A count has what lives; what has ended may be in it until it is cleaned away.
 pub async fn a_count_has_each_live_entry_once<F: Fixture>(fixture: &F) {
-    let lab = Lab::new(fixture).await;
+    let lab = LawFixture::new(fixture).await;
     assert_eq!(lab.count().await, 0);
     let owner = owner("owner");
     for name in ["first", "second", "third"] {
@@ -108,7 +108,7 @@ pub async fn a_count_has_each_live_entry_once<F: Fixture>(fixture: &F) {
 
 /// A cursor of another store is misconfigured, and not the end or the beginning of a scan.
 pub async fn a_cursor_of_another_store_is_an_error<F: Fixture>(fixture: &F) {
-    let lab = Lab::new(fixture).await;
+    let lab = LawFixture::new(fixture).await;
     lab.insert(lab.key("key", None), "value", LIVES).await;
     for bytes in [&b""[..], b"?!", &[255; 77]] {
         let cursor = Cursor::from_bytes(bytes);

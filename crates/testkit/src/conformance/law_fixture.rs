@@ -1,4 +1,4 @@
-//! What the sequential laws are written with.
+//! The helpers of the sequential laws.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -26,12 +26,12 @@ pub(super) const NO_VERSION: Version = Version::from_number(u64::MAX);
 /// optimization is more than a thread's stack for a store in several layers.
 ///
 /// The store must not fail: every call here panics if it does.
-pub(super) struct Lab<'a, F: Fixture> {
+pub(super) struct LawFixture<'a, F: Fixture> {
     fixture: &'a F,
     pub(super) store: F::Store,
 }
 
-impl<'a, F: Fixture> Lab<'a, F> {
+impl<'a, F: Fixture> LawFixture<'a, F> {
     pub(super) async fn new(fixture: &'a F) -> Self {
         Self::with(fixture, fixture.store().await)
     }
