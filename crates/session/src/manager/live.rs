@@ -170,14 +170,14 @@ impl<T: Send + Sync + 'static> LiveSession<T> {
     /// ```
     /// use futures_util::{StreamExt, stream};
     /// use kvolt_cache::MemoryStore;
-    /// use kvolt_session::Manager;
+    /// use kvolt_session::{Manager, UntilEnded};
     ///
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
     /// let manager = Manager::<String>::new(MemoryStore::new());
     /// let token = manager.create(String::from("Ada")).await?;
     /// let session = manager.get(&token).await?.expect("it was just created");
     ///
-    /// let mut ticks = manager.live(&session).take_until_ended(stream::repeat("tick"));
+    /// let mut ticks: UntilEnded<_> = manager.live(&session).take_until_ended(stream::repeat("tick"));
     /// assert_eq!(ticks.next().await, Some("tick"));
     /// manager.logout(&token).await?;
     /// assert_eq!(ticks.next().await, None);
