@@ -64,7 +64,7 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
         let access = access.strict_if(is_strict || self.access.is_strict());
 
         let within = outer.map(|outer| &outer.0);
-        let within = within.filter(|outer| outer.sessions().is(&self.sessions));
+        let within = within.filter(|outer| Arc::ptr_eq(&outer.sessions().0, &self.sessions.0));
         let presented = within.map_or(presented, |outer| outer.presented());
         let outermost = within.map(|outer| Arc::clone(outer.outermost.as_ref().unwrap_or(outer)));
         let mut shared = Arc::new(Slot::new(Arc::clone(self), access, presented, outermost));

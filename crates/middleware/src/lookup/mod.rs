@@ -133,10 +133,6 @@ impl Lookup {
     pub(crate) fn has_bearer(&self) -> bool {
         self.0.contains(&Source::Bearer)
     }
-
-    pub(crate) fn cookie(name: &str) -> Self {
-        Self(Box::new([Source::Cookie(name.into())]))
-    }
 }
 
 impl Source {

@@ -16,8 +16,8 @@ use crate::{CookiePolicy, Lookup, Refusal, cross_origin};
 /// How long a store may take to answer by default: 2 seconds.
 pub const DEFAULT_STORE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The cookie that [`Sessions::new`] uses.
-const DEFAULT_COOKIE: &str = "__Host-session_id";
+/// The lookup that [`Sessions::new`] uses.
+const DEFAULT_LOOKUP: &str = "cookie:__Host-session_id";
 
 /// The `Cache-Control` of responses that depend on a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -58,7 +58,7 @@ pub struct SessionsBuilder<T> {
 
 impl<T: Send + Sync + 'static> SessionsBuilder<T> {
     pub(super) fn new(manager: Manager<T>) -> Self {
-        let lookup = Lookup::cookie(DEFAULT_COOKIE);
+        let lookup: Lookup = DEFAULT_LOOKUP.parse().expect("the default lookup is well-formed");
         let inner = Inner {
             manager,
             vary: vary(&lookup),

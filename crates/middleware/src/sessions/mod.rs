@@ -149,11 +149,6 @@ impl<T: Send + Sync + 'static> Sessions<T> {
         }
     }
 
-    /// Whether both are clones of one value.
-    pub(crate) fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
-
     /// The source by which a new token goes back: the one of the old token, or else the first that
     /// a response can carry.
     pub(crate) fn channel<'a>(&'a self, old: Option<&'a Source>) -> Result<&'a Source> {

@@ -55,7 +55,7 @@ pub async fn chosen_token_is_never_adopted(deployment: &Deployment) {
     }
     // Only the sessions of the visitors and of the sign-ins exist.
     let indexes = usize::from(deployment.dump().windows(9).any(|window| window == b".owners:{"));
-    assert_eq!(deployment.count(), 4 + indexes);
+    assert_eq!(deployment.count(), 6 + indexes);
 }
 
 /// Django CVE-2015-5143, -5963, -5964: a request with an unknown id, or a logout without a session,
