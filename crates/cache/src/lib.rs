@@ -1,4 +1,6 @@
 #![doc = include_str!("../README.md")]
+//!
+//! [`AtCapacity`]: memory::AtCapacity
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod any_store;

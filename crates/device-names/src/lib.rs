@@ -21,6 +21,11 @@ pub const MAX_NAME_LEN: usize = 64;
 ///
 /// Its words come from a fixed vocabulary, so it contains no text of the client: only letters,
 /// digits, spaces and hyphens of ASCII. As text it is at most [`MAX_NAME_LEN`] bytes long.
+///
+/// ```
+/// let name = kvolt_device_names::name("curl/8.14.1").expect("a known program");
+/// assert_eq!((name.program(), name.system()), (Some("curl"), None));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Name(Words);
 

@@ -23,34 +23,80 @@
 //! ```
 //! use std::sync::Arc;
 //! use http::{HeaderMap, Request, Response};
-//! use kvolt_middleware::adapter::{Admission, PendingResponse, RequestHead, RequestSession};
-//! use kvolt_middleware::{SessionHandle, SessionLayer};
+//! use kvolt_middleware::adapter::{Admission, Denied, PendingResponse};
+//! use kvolt_middleware::{Result, SessionHandle, SessionLayer};
 //!
 //! /// A framework with one handler, on the types of the crate `http`.
 //! async fn serve(layer: Arc<SessionLayer<String>>, request: Request<()>) -> Response<String> {
 //!     let admitted = match layer.admit(&request, None) {
 //!         Admission::Pass(session) => Ok(session),
 //!         Admission::Answer(answer) => Err(answer),
-//!         Admission::Wait(wait) => wait.await.map_err(|denied| layer.answer(denied, &request)),
+//!         Admission::Wait(wait) => {
+//!             wait.await.map_err(|denied: Denied| layer.answer(denied, &request))
+//!         }
 //!     };
-//!     match admitted {
+//!     let response = match admitted {
 //!         Ok(session) => {
 //!             let mut pending = PendingResponse::new(session.clone());
-//!             let mut response = Response::new(handle(session.handle()));
+//!             let mut response = match handle(session.handle()).await {
+//!                 Ok(text) => Response::new(text.into()),
+//!                 Err(error) => pending.error_response(&error),
+//!             };
 //!             pending.finish(response.headers_mut());
 //!             response
 //!         }
-//!         Err(answer) => answer.map(|body| String::from_utf8_lossy(&body).into_owned()),
+//!         Err(answer) => *answer,
+//!     };
+//!     response.map(|body| String::from_utf8_lossy(&body).into_owned())
+//! }
+//!
+//! async fn handle(client: SessionHandle<String>) -> Result<String> {
+//!     Ok(client.session().map_or_else(|| String::from("a visitor"), |name| name.data().clone()))
+//! }
+//! ```
+//!
+//! The heads of a framework with types of its own:
+//!
+//! ```
+//! use kvolt_middleware::adapter::{
+//!     HeaderName, HeaderValue, Headers, RequestHead, RequestSession, ResponseHead,
+//! };
+//!
+//! struct Head { method: String, target: String, fields: Vec<(String, Vec<u8>)> }
+//!
+//! impl Headers for Head {
+//!     fn each<'a>(&'a self, name: &HeaderName, visit: &mut dyn FnMut(&'a [u8])) {
+//!         let same = self.fields.iter().filter(|(other, _)| other == name.as_str());
+//!         same.for_each(|(_, value)| visit(value));
 //!     }
 //! }
 //!
-//! fn handle(client: SessionHandle<String>) -> String {
-//!     client.session().map_or_else(|| String::from("a visitor"), |name| name.data().clone())
+//! impl RequestHead for Head {
+//!     fn method(&self) -> &str { &self.method }
+//!     fn authority(&self) -> Option<&str> { None }
+//!     fn path_and_query(&self) -> &str { &self.target }
+//! }
+//!
+//! impl ResponseHead for Head {
+//!     fn append(&mut self, name: &HeaderName, value: HeaderValue) -> bool {
+//!         let had_one = self.first(name).is_some();
+//!         self.fields.push((name.to_string(), value.as_bytes().to_vec()));
+//!         had_one
+//!     }
+//!
+//!     fn retain(&mut self, name: &HeaderName, keep: &mut dyn FnMut(&[u8]) -> bool) {
+//!         self.fields.retain(|(other, value)| other != name.as_str() || keep(value));
+//!     }
+//! }
+//!
+//! /// The extractor's part.
+//! fn name(session: &RequestSession<String>) -> Option<String> {
+//!     session.handle().session().map(|name| name.data().clone())
 //! }
 //! ```
 
 pub use http::{HeaderName, HeaderValue};
 
-pub use crate::head::{Headers, HttpHead, RequestHead, ResponseHead};
+pub use crate::head::{Headers, RequestHead, ResponseHead};
 pub use crate::layer::admission::{Admission, Denied, StoreWait};
 pub use crate::layer::shared::{PendingResponse, RequestSession};

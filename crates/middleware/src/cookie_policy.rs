@@ -164,6 +164,14 @@ impl CookiePolicyBuilder {
 
     /// Sends the cookie to this domain and all its subdomains. Defaults to this host alone, which
     /// is safer.
+    ///
+    /// ```
+    /// use kvolt_middleware::CookiePolicy;
+    ///
+    /// // For `shop.example` and `www.shop.example`. The cookie's name must not begin with `__Host-`.
+    /// let policy = CookiePolicy::builder().domain("shop.example").build()?;
+    /// # Ok::<(), kvolt_middleware::ConfigError>(())
+    /// ```
     pub fn domain(mut self, domain: impl Into<String>) -> Self {
         self.0.domain = Some(domain.into());
         self

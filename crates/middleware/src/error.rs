@@ -9,6 +9,7 @@ use http::{Response, StatusCode};
 use kvolt_session::StepUp;
 
 use crate::message::{INTERNAL_ERROR, Message};
+use crate::sessions::help;
 
 /// The result of a session operation in a handler.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -57,6 +58,23 @@ impl StdError for ConfigError {}
 ///     match client.login(NewSession::new(String::from("Ada")).owner("42")).await {
 ///         Err(error) if error.is_limit_reached() => Ok("sign out on another device first"),
 ///         other => other.map(|()| "welcome"),
+///     }
+/// }
+///
+/// /// The line that a page shows.
+/// fn explain(error: &Error) -> &'static str {
+///     if error.is_unavailable() {
+///         "try again in a moment"
+///     } else if error.is_ended() || error.missing_step_up().is_some() {
+///         "sign in again"
+///     } else if error.is_csrf() || error.is_cross_origin() {
+///         "load the page again"
+///     } else if error.is_too_large() {
+///         "remove something first"
+///     } else if error.is_ambiguous() {
+///         "clear the cookies of this site"
+///     } else {
+///         "something went wrong"
 ///     }
 /// }
 /// ```
@@ -137,7 +155,12 @@ impl Error {
     }
 
     pub(crate) fn log(&self) {
-        tracing::error!(target: "kvolt::http", error = self as &dyn StdError, "session operation failed");
+        tracing::error!(
+            target: "kvolt::http",
+            error = self as &dyn StdError,
+            help = help!("errors-for-the-operator"),
+            "session operation failed"
+        );
     }
 
     pub(crate) fn message(&self) -> Message {
@@ -174,6 +197,17 @@ impl Error {
 
     /// Returns the response, and logs an error that an operator must act on. An axum handler
     /// returns the error itself.
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use http::Response;
+    /// use kvolt_middleware::Result;
+    ///
+    /// fn answer(result: Result<&'static str>) -> Response<Bytes> {
+    ///     let text = |text| Response::new(Bytes::from_static(str::as_bytes(text)));
+    ///     result.map_or_else(|error| error.to_response(), text)
+    /// }
+    /// ```
     pub fn to_response(&self) -> Response<Bytes> {
         let message = self.message();
         if message.status.is_server_error() {

@@ -1,4 +1,6 @@
 #![doc = include_str!("../README.md")]
+//!
+//! [authenticate again]: SessionLayer::require
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod adapter;

@@ -36,7 +36,7 @@ fn allocations(app: &Router, cookie: &str) -> u64 {
 }
 
 #[test]
-fn layer_adds_four_allocations() {
+fn layer_adds_five_allocations() {
     let manager: Manager<User> = Manager::new(kvolt_cache::MemoryStore::<Record<User>>::new());
     let sessions = Sessions::new(manager.clone());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -49,8 +49,8 @@ fn layer_adds_four_allocations() {
     // Without its state, a router prepares its handlers for each request.
     let behind = behind.with_state(());
     let bare = allocations(&bare().with_state(()), &cookie);
-    // Two are axum's, for any layer. The others put the slot among the request's extensions.
+    // Two are axum's, for any layer. The others put the session among the request's extensions.
     assert_eq!(allocations(&idle, &cookie) - bare, 2);
-    assert_eq!(allocations(&behind, &cookie) - bare, 4);
+    assert_eq!(allocations(&behind, &cookie) - bare, 5);
     assert_eq!(runtime.block_on(manager.get(&token)).unwrap().unwrap().name, NAME);
 }

@@ -122,7 +122,7 @@ async fn proof_counts_in_the_handler_that_notes_it() {
     async fn prove_and_act(session: Session<User>, Path(level): Path<u8>) -> Result<&'static str> {
         let strong = StepUp::within(FRESH).and_level(Level::Two);
         assert!(session.require(strong).is_err());
-        let _ = session.reauthenticate(Level::from_number(level).unwrap()).await?;
+        session.reauthenticate(Level::from_number(level).unwrap()).await?;
         session.require(strong)?;
         Ok("done")
     }

@@ -237,8 +237,8 @@ impl RedisStoreBuilder {
             Options { user: user.flatten(), password, database: 0, ..options.clone() };
         let servers = Servers::new(url.deployment, options, sentinel_options);
         let store = RedisStore::new(Arc::new(servers), Names(namespace), self.slide_after);
-        // Boxed, or the future of every program that opens a store has 20 KB.
-        store.in_time(Box::pin(check::check(&store))).await?;
+        // Boxed, so that the futures of programs that open a store are small.
+        Box::pin(store.in_time(check::check(&store.inner.servers, &store.inner.names))).await?;
         Ok(store)
     }
 

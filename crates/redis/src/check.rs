@@ -2,25 +2,25 @@
 
 use kvolt_cache::{Error, Result};
 
-use crate::RedisStore;
-use crate::names::PARTS;
+use crate::names::{Names, PARTS};
 use crate::reply::{self, field};
 use crate::script::{self, Call};
+use crate::servers::Servers;
 
-pub(crate) async fn check(store: &RedisStore) -> Result<()> {
-    for node in store.inner.servers.refresh().await?.masters() {
+pub(crate) async fn check(servers: &Servers, names: &Names) -> Result<()> {
+    for node in servers.refresh().await?.masters() {
         let info: String = reply::parse(node.send(&redis::cmd("INFO")).await?).unwrap_or_default();
-        check_info(&info, store.inner.servers.is_cluster())?;
+        check_info(&info, servers.is_cluster())?;
         node.send(redis::cmd("SCAN").arg(0).arg("COUNT").arg(1)).await?;
         node.send(&redis::cmd("TIME")).await?;
-        if store.inner.servers.options.replicas.is_some() {
+        if servers.options.replicas.is_some() {
             // Checks the permission. Waiting for no replica ends at once.
             node.send(redis::cmd("WAIT").arg(0).arg(1)).await?;
         }
     }
     let part = PARTS - 1;
-    let keys = [store.inner.names.probe(part), format!("{}{part}}}:", store.inner.names.indexes())];
-    let answer = store.inner.servers.run(&Call::script(&script::CHECK, part, &keys)).await?;
+    let keys = [names.probe(part), format!("{}{part}}}:", names.indexes())];
+    let answer = servers.run(&Call::script(&script::CHECK, part, &keys)).await?;
     if answer.status != "denied" {
         return Ok(());
     }

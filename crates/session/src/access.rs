@@ -16,6 +16,7 @@ use kvolt_cache::Freshness;
 /// assert!(session.is_some());
 /// # Ok::<(), kvolt_session::Error>(()) }).unwrap();
 /// ```
+#[must_use = "an access does nothing until a read receives it"]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Access {
     slides: bool,
@@ -33,7 +34,6 @@ impl Access {
     ///
     /// For actions that must not depend on an answer as old as the near cache's bound. A strict
     /// access stays strict.
-    #[must_use]
     pub const fn strict(self) -> Self {
         Self { strict: true, ..self }
     }
@@ -46,7 +46,6 @@ impl Access {
     /// assert_eq!(Access::PEEK.strict_if(true), Access::PEEK.strict());
     /// assert_eq!(Access::PEEK.strict_if(false), Access::PEEK);
     /// ```
-    #[must_use]
     pub const fn strict_if(self, condition: bool) -> Self {
         Self { strict: self.strict || condition, ..self }
     }

@@ -36,6 +36,7 @@ use crate::{Error, Result, SessionId, Timeouts};
 /// assert_eq!((session.user, &session.basket), (Some(42), &vec![7]));
 /// # Ok::<(), kvolt_session::Error>(()) }).unwrap();
 /// ```
+#[must_use = "settings do nothing until a builder receives them"]
 pub struct AnonymousSessions<T> {
     pub(crate) max_sessions: u32,
     pub(crate) at_limit: AtLimit,
@@ -67,14 +68,12 @@ impl<T> AnonymousSessions<T> {
     }
 
     /// Sets the behaviour at the limit. Defaults to [`AtLimit::RemoveOldest`], within the group.
-    #[must_use]
     pub fn at_limit(mut self, at_limit: AtLimit) -> Self {
         self.at_limit = at_limit;
         self
     }
 
     /// Sets the timeouts. Defaults to the timeouts of other sessions.
-    #[must_use]
     pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
         self.timeouts = Some(timeouts);
         self
@@ -82,7 +81,6 @@ impl<T> AnonymousSessions<T> {
 
     /// Sets how much a session may hold, as counted by `size`. Larger data is an error
     /// ([`Error::is_too_large`](crate::Error::is_too_large)). Defaults to the limit of the store.
-    #[must_use]
     pub fn max_size(
         mut self,
         max_size: usize,
@@ -97,7 +95,6 @@ impl<T> AnonymousSessions<T> {
     ///
     /// It may run several times for one login, each time on the data that the login received. It
     /// does not run for the session of a signed-in user: data of one user never reaches another.
-    #[must_use]
     pub fn carry_over(mut self, rule: impl Fn(&T, &mut T) + Send + Sync + 'static) -> Self
     where
         T: Clone,

@@ -12,6 +12,7 @@ use std::net::IpAddr;
 /// assert_eq!(device.user_agent(), Some("Mozilla/5.0 (X11; Linux x86_64)"));
 /// assert_eq!(device.address(), Some([192, 0, 2, 7].into()));
 /// ```
+#[must_use = "a device does nothing until a session receives it"]
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize))]
 pub struct Device {
@@ -31,14 +32,12 @@ impl Device {
     }
 
     /// Sets the `User-Agent` header (RFC 9110, section 10.1.5).
-    #[must_use]
     pub fn with_user_agent(mut self, user_agent: &str) -> Self {
         self.user_agent = Some(crate::flash::cut(user_agent, Self::MAX_USER_AGENT_LEN).into());
         self
     }
 
     /// Sets the network address.
-    #[must_use]
     pub fn with_address(mut self, address: IpAddr) -> Self {
         self.address = Some(address);
         self

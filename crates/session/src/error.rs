@@ -19,6 +19,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// | [`is_corrupt`](Self::is_corrupt) | the operator: this session can't be read |
 /// | [`is_too_large`](Self::is_too_large), [`is_unencodable`](Self::is_unencodable) | the program: the session's data |
 ///
+/// The [guide](https://docs.rs/kvolt/latest/kvolt/guide/errors/) has a section for each.
+///
 /// ```
 /// use kvolt_cache::MemoryStore;
 /// use kvolt_session::{Manager, NewSession, OwnerLimit};

@@ -58,6 +58,7 @@ use crate::{Level, Record, SessionId};
 /// assert_eq!(session.expect("it exists").visits, 1);
 /// # Ok::<(), kvolt_session::Error>(()) }).unwrap();
 /// ```
+#[must_use = "a codec does nothing until a store receives it"]
 pub struct RecordJson<T> {
     decode: Decode<T>,
 }
@@ -81,7 +82,6 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> RecordJson<T> {
     /// let codec = RecordJson::<String>::new()
     ///     .migrate(|old: Value| old.as_u64().map(|number| number.to_string()));
     /// ```
-    #[must_use]
     pub fn migrate(self, migrate: impl Fn(Value) -> Option<T> + Send + Sync + 'static) -> Self {
         self.or_else(move |_, data| migrate(data))
     }
@@ -93,10 +93,16 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> RecordJson<T> {
     ///
     /// ```
     /// use kvolt_session::RecordJson;
+    /// use serde::{Deserialize, Serialize};
     ///
-    /// let codec = RecordJson::<Vec<u64>>::new().drop_unreadable();
+    /// #[derive(Default, Serialize, Deserialize)]
+    /// struct User {
+    ///     name: String,
+    ///     cart: Vec<u64>,
+    /// }
+    ///
+    /// let codec = RecordJson::<User>::new().drop_unreadable();
     /// ```
-    #[must_use]
     pub fn drop_unreadable(self) -> Self
     where
         T: Default,
@@ -194,33 +200,8 @@ impl From<BTreeMap<u8, Timestamp>> for Proofs {
     }
 }
 
-/// Bytes in base64url, which have exactly one spelling.
-pub(crate) mod base64url {
-    use base64::Engine;
-    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-    use serde::de::Error;
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub(crate) fn serialize<S: Serializer, const N: usize>(
-        bytes: &[u8; N],
-        to: S,
-    ) -> Result<S::Ok, S::Error> {
-        to.serialize_str(&URL_SAFE_NO_PAD.encode(bytes))
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>, const N: usize>(
-        from: D,
-    ) -> Result<[u8; N], D::Error> {
-        // The decoder asks for two more bytes than the longest value has.
-        let mut bytes = [0; 34];
-        let len = URL_SAFE_NO_PAD.decode_slice(<&str>::deserialize(from)?, &mut bytes);
-        let bytes = bytes.get(..len.unwrap_or(0)).and_then(|bytes| bytes.try_into().ok());
-        bytes.ok_or_else(|| D::Error::custom("wrong length or alphabet"))
-    }
-}
-
-/// Why an envelope is not one of this format. Of serde's error it has the place alone: what
-/// serde says quotes the envelope, and secrets are in it.
+/// The error for an envelope that is not of this format. It has only the place of serde's error:
+/// serde's text quotes the envelope, which has secrets.
 fn unreadable(key: Key, line: &[u8], error: Option<serde_json::Error>) -> Error {
     #[derive(Deserialize)]
     struct Format {

@@ -30,13 +30,8 @@ impl Level {
     pub const ALL: [Self; 3] = [Self::One, Self::Two, Self::Three];
 
     /// The level with this number, from 1 to 3.
-    pub const fn from_number(number: u8) -> Option<Self> {
-        match number {
-            1 => Some(Self::One),
-            2 => Some(Self::Two),
-            3 => Some(Self::Three),
-            _ => None,
-        }
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|level| level.number() == number)
     }
 
     /// The number of the level, from 1 to 3.

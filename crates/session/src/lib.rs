@@ -3,6 +3,8 @@
 
 mod access;
 mod anonymous;
+#[cfg(feature = "json")]
+mod base64url;
 mod binding;
 mod csrf_token;
 mod device;

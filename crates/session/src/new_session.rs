@@ -23,6 +23,7 @@ use crate::{Binding, Device, Error, Level, Owner, Result};
 /// assert_eq!(session.owner().map(|owner| owner.as_str()), Some("42"));
 /// # Ok::<(), kvolt_session::Error>(()) }).unwrap();
 /// ```
+#[must_use = "a new session does nothing until it is created"]
 #[derive(Debug)]
 pub struct NewSession<T> {
     pub(crate) data: T,
@@ -51,7 +52,6 @@ impl<T> NewSession<T> {
     ///
     /// Accepts a name, a number or an [`Owner`]. With an invalid name, the call that receives this
     /// session returns an error ([`Error::is_misconfigured`]).
-    #[must_use]
     pub fn owner<O>(mut self, owner: O) -> Self
     where
         O: TryInto<Owner, Error: std::error::Error + Send + Sync + 'static>,
@@ -61,14 +61,12 @@ impl<T> NewSession<T> {
     }
 
     /// Sets the device that signs in. Defaults to an unknown one.
-    #[must_use]
     pub fn device(mut self, device: Device) -> Self {
         self.device = device;
         self
     }
 
     /// Sets the level at which the user proved their identity. Defaults to [`Level::One`].
-    #[must_use]
     pub fn level(mut self, level: Level) -> Self {
         self.level = Some(level);
         self
@@ -79,7 +77,6 @@ impl<T> NewSession<T> {
     ///
     /// The server decides how long the session lives
     /// ([`ManagerBuilder::remembered_timeouts`](crate::ManagerBuilder::remembered_timeouts)).
-    #[must_use]
     pub fn remember(mut self, remember: bool) -> Self {
         self.remembered = remember;
         self
@@ -95,7 +92,6 @@ impl<T> NewSession<T> {
     ///
     /// Use the value that was read together with the credentials that were checked, so that a
     /// change in between is noticed.
-    #[must_use]
     pub fn bound_to(mut self, value: impl Into<Binding>) -> Self {
         self.binding = Some(value.into());
         self

@@ -65,7 +65,7 @@ pub(crate) struct Envelope {
     /// When the current token was made, by the manager's clock; `None` if at `created`.
     #[cfg_attr(feature = "json", serde(skip_serializing_if = "Option::is_none"))]
     pub(crate) rotated: Option<Timestamp>,
-    #[cfg_attr(feature = "json", serde(with = "crate::json::base64url"))]
+    #[cfg_attr(feature = "json", serde(with = "crate::base64url"))]
     pub(crate) seed: Seed,
     #[cfg_attr(feature = "json", serde(default, skip_serializing_if = "is_default"))]
     pub(crate) remembered: bool,

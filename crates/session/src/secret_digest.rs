@@ -6,7 +6,7 @@ use zeroize::optimization_barrier;
 #[derive(Clone, Copy)]
 #[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct SecretDigest(
-    #[cfg_attr(feature = "json", serde(with = "crate::json::base64url"))] pub(crate) [u8; 32],
+    #[cfg_attr(feature = "json", serde(with = "crate::base64url"))] pub(crate) [u8; 32],
 );
 
 impl SecretDigest {

@@ -26,6 +26,7 @@ use crate::level::Proofs;
 /// assert_eq!((strong.level(), strong.max_age()), (Level::Two, recent.max_age()));
 /// # Ok::<(), kvolt_session::Error>(()) }).unwrap();
 /// ```
+#[must_use = "a requirement does nothing until it is checked"]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StepUp {
     level: Level,
@@ -44,7 +45,6 @@ impl StepUp {
     }
 
     /// Sets the lowest level that is accepted.
-    #[must_use]
     pub const fn and_level(self, level: Level) -> Self {
         Self { level, ..self }
     }
@@ -60,7 +60,6 @@ impl StepUp {
     }
 
     /// Combines two requirements: the stricter of each part.
-    #[must_use]
     pub fn and(self, other: Self) -> Self {
         let within = match (self.within, other.within) {
             (Some(one), Some(other)) => Some(one.min(other)),

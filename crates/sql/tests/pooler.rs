@@ -20,11 +20,17 @@ fn servers() -> &'static (Postgres, PgBouncer) {
     })
 }
 
-async fn open() -> (PostgresStore, String) {
+/// The URL of the pooler, which declares it.
+fn pooled_url() -> String {
     let url = servers().1.url();
+    let mark = if url.contains('?') { '&' } else { '?' };
+    format!("{url}{mark}pooled_by_transactions=true")
+}
+
+async fn open() -> (PostgresStore, String) {
+    let url = pooled_url();
     let builder = PostgresStore::builder(&url, &unique("laws")).max_connections(6);
-    let builder = builder.clean_every(CLEANS_EVERY).pooled_by_transactions(true);
-    (builder.open().await.expect("it opens"), url)
+    (builder.clean_every(CLEANS_EVERY).open().await.expect("it opens"), url)
 }
 
 kvolt_testkit::conformance_suite!(
@@ -34,10 +40,7 @@ kvolt_testkit::conformance_suite!(
 
 #[tokio::test]
 async fn url_can_declare_a_pooler() {
-    let url = servers().1.url();
-    let mark = if url.contains('?') { '&' } else { '?' };
-    let url = format!("{url}{mark}pooled_by_transactions=true");
-    let store = PostgresStore::open(&url, &unique("pooled")).await.expect("it opens");
+    let store = PostgresStore::open(&pooled_url(), &unique("pooled")).await.expect("it opens");
     assert!(format!("{store:?}").contains("is_pooled: true"));
     for number in 0..50 {
         let entry = NewEntry::new(b"value".to_vec(), Expiry::after(Duration::from_secs(60)));

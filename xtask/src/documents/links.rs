@@ -1,7 +1,10 @@
 //! Links to files and headings that don't exist.
 
+use std::path::PathBuf;
+
 use super::markdown::Document;
 use super::resolve;
+use crate::Failure;
 use crate::cargo::root;
 
 /// The dead links of a document.
@@ -38,6 +41,24 @@ fn exists_somewhere(document: &Document, file: &str) -> bool {
     [root().join(file), root().join("crates").join(file), root().join(beside)]
         .iter()
         .any(|path| path.exists())
+}
+
+/// The page of the guide that log texts lead to.
+const ERRORS: &str = "crates/kvolt/src/guide/errors.md";
+
+/// The sections of the guide's page on errors that log texts name and that don't exist.
+pub(super) fn dead_help(sources: &[PathBuf]) -> Result<Vec<String>, Failure> {
+    let sections = Document::read(PathBuf::from(ERRORS))?.anchors();
+    let mut faults = Vec::new();
+    for source in sources.iter().filter(|path| path.starts_with("crates")) {
+        for rest in super::read(source)?.split("help!(\"").skip(1) {
+            let section = rest.split('"').next().unwrap_or_default();
+            if !sections.iter().any(|existing| existing == section) {
+                faults.push(format!("{}: {ERRORS} has no section `{section}`", source.display()));
+            }
+        }
+    }
+    Ok(faults)
 }
 
 /// The targets of the links in a line: `[text](target)` and `[label]: target`.
@@ -97,8 +118,6 @@ fn fault(document: &Document, target: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use super::*;
 
     #[test]

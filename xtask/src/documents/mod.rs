@@ -22,7 +22,9 @@ pub(crate) fn check() -> Result<(), Failure> {
         faults.extend(links::faults(document));
         faults.extend(snippets::faults(document));
     }
-    faults.extend(snippets::uncompiled(&documents, &files("*.rs")?)?);
+    let sources = files("*.rs")?;
+    faults.extend(snippets::uncompiled(&documents, &sources)?);
+    faults.extend(links::dead_help(&sources)?);
     if faults.is_empty() {
         println!(
             "{} documents have live links, and snippets as a reader sees them",

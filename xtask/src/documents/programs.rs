@@ -41,7 +41,7 @@ struct Program {
     name: String,
     code: String,
     address: String,
-    /// What a reader types, and what is answered; empty where the program needs a server.
+    /// The commands below the program, with their answers; empty if the program needs a server.
     transcript: Vec<Exchange>,
 }
 

@@ -85,11 +85,16 @@ impl<V: Clone + Send + Sync + 'static> Copies<V> {
         question: impl Future<Output = Result<Option<Entry<V>>>>,
     ) -> Result<Option<Entry<V>>> {
         let keep = |number, found: &Option<Entry<V>>| {
-            if let Some(entry) = found
-                && let Some(now) = self.feed.store_time(self.feed.now())
-                // Smaller than any number if there is no copy yet.
-                && self.kept.read(key, |copy| (AfterRead::Keep, copy.value.question)) < Some(number)
-            {
+            // `None`, if there is no copy, is smaller than any number.
+            if self.kept.read(key, |copy| (AfterRead::Keep, copy.value.question)) > Some(number) {
+                return;
+            }
+            let Some(entry) = found else {
+                // A caller knows now that the entry is absent, so no later read may find it.
+                let _ = self.kept.inner.remove(key, None);
+                return;
+            };
+            if let Some(now) = self.feed.store_time(self.feed.now()) {
                 let due = self.due(key, entry.deadlines);
                 // If the store shows no slide as due, a touch would change nothing.
                 let due = if entry.slide_due { due } else { postponed(due, entry.deadlines, now) };

@@ -45,6 +45,19 @@ pub struct Csrf<T>(pub Session<T>);
 pub struct CsrfForm<T, F>(pub Session<T>, pub F);
 
 /// Why a handler did not get the form it asked for.
+///
+/// ```
+/// use axum::response::{IntoResponse, Response};
+/// use kvolt_middleware::{Csrf, CsrfRejection};
+///
+/// async fn delete(user: Result<Csrf<String>, CsrfRejection>) -> Response {
+///     match user {
+///         Ok(Csrf(user)) => format!("deleted {}", *user).into_response(),
+///         Err(CsrfRejection::Token(_)) => "load the page again".into_response(),
+///         Err(rejection) => rejection.into_response(),
+///     }
+/// }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum CsrfRejection {

@@ -13,6 +13,7 @@ use http::request::Parts;
 use crate::head::RequestHead;
 use crate::layer::layered_types;
 use crate::message::INTERNAL_ERROR;
+use crate::sessions::help;
 use crate::{Error, Session, SessionHandle};
 
 pub use csrf_form::{Csrf, CsrfForm, CsrfRejection};
@@ -20,6 +21,14 @@ pub use csrf_form::{Csrf, CsrfForm, CsrfRejection};
 /// A handler asks for a session on a route without a layer: 500, and an error in the log.
 ///
 /// Not 401: the client can't do anything about it.
+///
+/// ```
+/// use kvolt_middleware::{LayerMissing, SessionHandle};
+///
+/// async fn status(client: Result<SessionHandle<String>, LayerMissing>) -> &'static str {
+///     if client.is_ok() { "ready" } else { "the session layer is missing" }
+/// }
+/// ```
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct LayerMissing;
@@ -30,6 +39,7 @@ impl LayerMissing {
             target: "kvolt::http",
             path = request.path(),
             layers = ?layered_types(),
+            help = help!("no-layer-is-around-the-route"),
             "a handler asks for the session of a {0}, but no layer for Session<{0}> is around the route: add `.route_layer(sessions.layer())` after the route, or `.optional()` for a route that signs in",
             type_name::<T>(),
         );
@@ -44,6 +54,20 @@ impl IntoResponse for LayerMissing {
 }
 
 /// Why a handler did not get the [`Session`] it asked for.
+///
+/// ```
+/// use axum::http::StatusCode;
+/// use axum::response::{IntoResponse, Response};
+/// use kvolt_middleware::{Session, SessionRejection};
+///
+/// async fn page(user: Result<Session<String>, SessionRejection>) -> Response {
+///     match user {
+///         Ok(user) => user.to_string().into_response(),
+///         Err(SessionRejection::NoSession(_)) => (StatusCode::OK, "a visitor").into_response(),
+///         Err(rejection) => rejection.into_response(),
+///     }
+/// }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SessionRejection {

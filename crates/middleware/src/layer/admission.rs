@@ -10,11 +10,10 @@ use http::Response;
 use kvolt_session::{Access, Ready, RefusalReason, SessionSnapshot, Unread};
 
 use super::response;
-use super::shared::{RequestSession, spare, unique};
+use super::shared::RequestSession;
 use super::slot::Slot;
 use crate::error::Kind;
 use crate::head::RequestHead;
-use crate::lookup::Presented;
 use crate::message::asks_for_json;
 use crate::store_timeout::bounded;
 use crate::{Error, Missing, Refused, SessionHandle, SessionLayer, cross_origin};
@@ -51,9 +50,11 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
         request: &impl RequestHead,
         outer: Option<&RequestSession<T>>,
     ) -> Admission<T> {
-        let presented = self.sessions.inner().lookup.presented(request);
+        let presented = self.sessions.0.lookup.presented(request);
         let is_safe = cross_origin::is_safe(request);
-        if !is_safe && !self.admits_origin(request, &presented) {
+        let is_bypassed = || self.bypasses_origin.as_ref().is_some_and(|admits| admits(request));
+        let source = presented.source();
+        if !is_safe && !is_bypassed() && !self.sessions.admits_origin(request, source) {
             let denied = Denied(Reason::Failed(Error(Kind::CrossOrigin)));
             return Admission::Answer(self.answer(denied, request));
         }
@@ -62,87 +63,51 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
         let access = if peeks { Access::PEEK } else { self.access };
         let access = access.strict_if(is_strict || self.access.is_strict());
 
-        let mut slot = spare();
-        let begun = unique(&mut slot);
-        begun.layer = Some(Arc::clone(self));
-        begun.access = access;
-        begun.asks_for_json = asks_for_json(request);
-        begun.is_plain_http = !is_safe && cross_origin::is_plain_http(request);
-        match outer.filter(|outer| outer.0.sessions().is(&self.sessions)) {
-            Some(outer) => return self.admit_within(&outer.0, slot, request),
-            None => begun.present(presented),
+        let within = outer.map(|outer| &outer.0);
+        let within = within.filter(|outer| outer.sessions().is(&self.sessions));
+        let presented = within.map_or(presented, |outer| outer.presented());
+        let outermost = within.map(|outer| Arc::clone(outer.outermost.as_ref().unwrap_or(outer)));
+        let mut shared = Arc::new(Slot::new(Arc::clone(self), access, presented, outermost));
+        let slot = unique(&mut shared);
+        slot.asks_for_json = asks_for_json(request);
+        slot.is_plain_http = !is_safe && cross_origin::is_plain_http(request);
+        match within {
+            // What a layer around this one has read is enough.
+            Some(outer) if outer.covers(access) => {
+                slot.access = outer.access;
+                (slot.read, slot.is_unreadable) = (outer.read.clone(), outer.is_unreadable);
+                return self.decide(shared, request);
+            }
+            None if !slot.several().is_empty() => self.sessions.report_ambiguous(),
+            _ => {}
         }
-        if !begun.several().is_empty() {
-            self.sessions.report_ambiguous();
-        }
-        self.read(slot, access, request)
-    }
-
-    /// Whether a request that changes state comes from an admitted origin.
-    ///
-    /// Browsers add no header on their own, so a request whose token is in one needs no check.
-    #[cold]
-    fn admits_origin(&self, request: &impl RequestHead, presented: &Presented) -> bool {
-        let is_bypassed = self.bypasses_origin.as_ref().is_some_and(|bypasses| bypasses(request));
-        is_bypassed || self.sessions.admits_origin(request, presented.source())
-    }
-
-    /// Reads the session of the presented token.
-    #[inline]
-    fn read(
-        self: &Arc<Self>,
-        mut slot: Arc<Slot<T>>,
-        access: Access,
-        request: &impl RequestHead,
-    ) -> Admission<T> {
-        let begun = unique(&mut slot);
-        let Some(token) = begun.presented_token() else { return self.decide(slot, request) };
+        let Some(token) = slot.presented_token() else { return self.decide(shared, request) };
         match self.sessions.manager().get_ready(token, access) {
-            Ready::Yes(result) => match self.note_read(begun, result) {
-                Ok(()) => self.decide(slot, request),
+            Ready::Yes(result) => match self.note_read(slot, result) {
+                Ok(()) => self.decide(shared, request),
                 Err(denied) => Admission::Answer(self.answer(denied, request)),
             },
-            Ready::No(unread) => Admission::Wait(Box::pin(Arc::clone(self).finish(slot, unread))),
+            Ready::No(unread) => Admission::Wait(Box::pin(Arc::clone(self).finish(shared, unread))),
         }
-    }
-
-    /// Decides about a request that a layer of the same sessions around this one has admitted.
-    #[cold]
-    fn admit_within(
-        self: &Arc<Self>,
-        outer: &Arc<Slot<T>>,
-        mut slot: Arc<Slot<T>>,
-        request: &impl RequestHead,
-    ) -> Admission<T> {
-        let begun = unique(&mut slot);
-        let access = begun.access;
-        begun.outermost = Some(outer.outermost.clone().unwrap_or_else(|| Arc::clone(outer)));
-        if !outer.covers(access) {
-            begun.present(outer.presented());
-            return self.read(slot, access, request);
-        }
-        begun.access = outer.access;
-        (begun.read, begun.is_unreadable) = (outer.read.clone(), outer.is_unreadable);
-        self.decide(slot, request)
     }
 
     /// Waits for the store's answer.
     async fn finish(
         self: Arc<Self>,
-        mut slot: Arc<Slot<T>>,
+        mut shared: Arc<Slot<T>>,
         unread: Unread<T>,
     ) -> Result<RequestSession<T>, Denied> {
-        let begun = unique(&mut slot);
-        if let Some(token) = begun.presented_token() {
+        let slot = unique(&mut shared);
+        if let Some(token) = slot.presented_token() {
             let answer = self.sessions.manager().finish(token, unread);
-            let result = bounded(self.sessions.inner().store_timeout, answer).await;
-            self.note_read(begun, result)?;
+            let result = bounded(self.sessions.0.store_timeout, answer).await;
+            self.note_read(slot, result)?;
         }
-        self.verdict(begun)?;
+        self.verdict(slot)?;
         if slot.is_rotation_due() {
-            return rotate(slot).await;
+            return rotate(shared).await;
         }
-        Ok(RequestSession(slot))
+        Ok(RequestSession(shared))
     }
 
     /// Stores what was read. A session that can't be read still has a client that must be able to
@@ -173,7 +138,7 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
 
     /// Every path into a handler passes here.
     #[inline]
-    fn decide(self: &Arc<Self>, slot: Arc<Slot<T>>, request: &impl RequestHead) -> Admission<T> {
+    fn decide(&self, slot: Arc<Slot<T>>, request: &impl RequestHead) -> Admission<T> {
         match self.verdict(&slot) {
             Ok(()) if slot.is_rotation_due() => Admission::Wait(Box::pin(rotate(slot))),
             Ok(()) => Admission::Pass(RequestSession(slot)),
@@ -207,7 +172,7 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
     /// Returns the layer's own answer to a request that may not pass.
     #[cold]
     pub fn answer(&self, denied: Denied, request: &impl RequestHead) -> Box<Response<Bytes>> {
-        let inner = self.sessions.inner();
+        let inner = &self.sessions.0;
         let mut response = match denied.0 {
             Reason::Missing(missing) => {
                 self.sessions.hint_at_login(request, missing);
@@ -234,11 +199,17 @@ impl<T> fmt::Debug for Admission<T> {
     }
 }
 
+/// A slot before it is shared.
+#[inline]
+fn unique<T>(slot: &mut Arc<Slot<T>>) -> &mut Slot<T> {
+    Arc::get_mut(slot).expect("a slot is not shared before its request is admitted")
+}
+
 /// Gives a session a new token. If that fails, the request passes with the old one.
 async fn rotate<T: Send + Sync + 'static>(slot: Arc<Slot<T>>) -> Result<RequestSession<T>, Denied> {
-    let handle = SessionHandle { slot: Arc::clone(&slot) };
-    if let Some(session) = handle.into_session() {
-        slot.sessions().note_rotation(&session.rotate().await);
+    let handle = SessionHandle { slot };
+    if let Some(session) = handle.session() {
+        handle.slot.sessions().note_rotation(&session.rotate().await);
     }
-    Ok(RequestSession(slot))
+    Ok(RequestSession(handle.slot))
 }

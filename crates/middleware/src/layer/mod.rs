@@ -48,6 +48,24 @@ pub use service::SessionService;
 /// It goes around any service, such as `ServeDir`, and any other layer, such as `TraceLayer` or
 /// `CompressionLayer`, in any order. `CorsLayer` must be the outer one: a preflight carries no
 /// cookie, and a required layer answers 401 to it.
+///
+/// ```
+/// use axum::Router;
+/// use axum::routing::get;
+/// use kvolt_middleware::{Session, Sessions};
+///
+/// async fn name(user: Session<String>) -> String {
+///     user.to_string()
+/// }
+///
+/// fn routes(sessions: &Sessions<String>) -> Router {
+///     let page = Router::new().route("/page", get(name)).route_layer(sessions.layer());
+///     let poll = Router::new().route("/poll", get(name)).route_layer(sessions.layer().peek());
+///     let pay = Router::new().route("/pay", get(name)).route_layer(sessions.layer().strict());
+///     let basket = Router::new().route("/basket", get(name));
+///     page.merge(poll).merge(pay).merge(basket.route_layer(sessions.layer().anonymous()))
+/// }
+/// ```
 #[must_use = "a layer does nothing until it is added to a router or a service"]
 pub struct SessionLayer<T> {
     pub(crate) sessions: Sessions<T>,
@@ -85,7 +103,7 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
             bypasses_origin: None,
             anonymous: false,
             step_up: None,
-            refusal: sessions.inner().refusal.clone(),
+            refusal: sessions.0.refusal.clone(),
             sessions,
         }
     }
@@ -222,9 +240,6 @@ impl<T> fmt::Debug for SessionLayer<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SessionLayer")
             .field("required", &self.required)
-            .field("access", &self.access)
-            .field("anonymous", &self.anonymous)
-            .field("step_up", &self.step_up)
             .field("refusal", &self.refusal)
             .finish_non_exhaustive()
     }

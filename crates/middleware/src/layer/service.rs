@@ -19,6 +19,21 @@ use crate::{ResponseFuture, SessionLayer};
 ///
 /// It goes around any service whose response body is an [`http_body::Body`] of [`Bytes`]. Its own response
 /// body is the one of axum, which contains any other.
+///
+/// ```
+/// use std::convert::Infallible;
+/// use http::{Request, Response};
+/// use kvolt_middleware::{ResponseFuture, Sessions};
+/// use tower::{Layer, Service, service_fn};
+///
+/// type Answer = Result<Response<String>, Infallible>;
+///
+/// fn serve(sessions: &Sessions<String>, request: Request<String>) {
+///     let inner = service_fn(async |_: Request<String>| -> Answer { Ok(Response::default()) });
+///     let mut service = sessions.layer().optional().layer(inner);
+///     let future: ResponseFuture<_, String, String> = service.call(request);
+/// }
+/// ```
 pub struct SessionService<S, T> {
     inner: S,
     layer: Arc<SessionLayer<T>>,

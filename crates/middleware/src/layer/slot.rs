@@ -16,26 +16,25 @@ use crate::{Error, Result, SessionLayer, Sessions};
 /// A request's session, or that it has none. A slot exists behind every layer, so that "no session"
 /// and "no layer" can be told apart.
 pub(crate) struct Slot<T> {
-    /// `Some` from the admission of a request until its response is finished.
-    pub(super) layer: Option<Arc<SessionLayer<T>>>,
+    pub(crate) layer: Arc<SessionLayer<T>>,
     /// The session as the store had it when the request arrived, whether or not handlers see it.
     pub(super) read: Option<SessionSnapshot<T>>,
     /// Whether there is a session that can't be read.
-    pub(super) is_unreadable: bool,
+    pub(crate) is_unreadable: bool,
     /// How the store was asked.
-    pub(super) access: Access,
+    pub(crate) access: Access,
     /// Where the client's tokens came from.
     source: Option<SourceIndex>,
     /// All tokens of a request that has several, of which none is accepted.
     several: Vec<Token>,
     pub(super) asks_for_json: bool,
     /// Whether a page that was loaded over plain HTTP sent the request.
-    pub(super) is_plain_http: bool,
+    pub(crate) is_plain_http: bool,
     /// The slot of the outermost layer of the same sessions, if that is another one. A client has
     /// one token, so the outermost slot holds the state, the source and the tokens.
     pub(super) outermost: Option<Arc<Slot<T>>>,
     /// Whether a handler can have seen the session.
-    is_exposed: AtomicBool,
+    pub(super) is_exposed: AtomicBool,
     /// Whether `state` has a later snapshot.
     is_updated: AtomicBool,
     state: Mutex<State<T>>,
@@ -61,9 +60,8 @@ pub(crate) struct State<T> {
 }
 
 /// What happened to the client's token since the request arrived.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Change {
-    #[default]
     None,
     /// The session has another token.
     Renewed,
@@ -72,29 +70,51 @@ pub(crate) enum Change {
 }
 
 impl<T> Slot<T> {
-    /// Stores the tokens of the request.
     #[inline]
-    pub(super) fn present(&mut self, presented: Presented) {
-        self.source = presented.source();
-        match presented {
-            Presented::Nothing => {}
-            Presented::One(token, _) => self.state_mut().token = Some(token),
-            Presented::Several(tokens, _) => self.several = tokens,
+    pub(super) fn new(
+        layer: Arc<SessionLayer<T>>,
+        access: Access,
+        presented: Presented,
+        outermost: Option<Arc<Self>>,
+    ) -> Self {
+        let source = presented.source();
+        let (token, several) = match presented {
+            Presented::Nothing => (None, Vec::new()),
+            Presented::One(token, _) => (Some(token), Vec::new()),
+            Presented::Several(tokens, _) => (None, tokens),
+        };
+        let state = State {
+            token,
+            change: Change::None,
+            latest: None,
+            proof: None,
+            pending: None,
+            is_finished: false,
+        };
+        Self {
+            layer,
+            read: None,
+            is_unreadable: false,
+            access,
+            source,
+            several,
+            asks_for_json: false,
+            is_plain_http: false,
+            outermost,
+            is_exposed: AtomicBool::new(false),
+            is_updated: AtomicBool::new(false),
+            state: Mutex::new(state),
         }
     }
 
-    /// The token that was presented. A slot within another has none of its own.
+    /// The token that was presented, before the slot is shared.
     #[inline]
     pub(super) fn presented_token(&mut self) -> Option<&Token> {
         self.state_mut().token.as_ref()
     }
 
-    pub(crate) fn layer(&self) -> &SessionLayer<T> {
-        self.layer.as_deref().expect("a shared slot belongs to a request")
-    }
-
     pub(crate) fn sessions(&self) -> &Sessions<T> {
-        &self.layer().sessions
+        &self.layer.sessions
     }
 
     fn outermost(&self) -> &Self {
@@ -123,12 +143,6 @@ impl<T> Slot<T> {
         state.pending.take()
     }
 
-    /// Notes that a handler can see the session.
-    #[inline]
-    pub(super) fn expose(&self) {
-        self.is_exposed.store(true, Ordering::Relaxed);
-    }
-
     /// All tokens of a request that has several.
     pub(crate) fn several(&self) -> &[Token] {
         &self.outermost().several
@@ -139,7 +153,7 @@ impl<T> Slot<T> {
     #[inline]
     pub(crate) fn session(&self) -> Option<&SessionSnapshot<T>> {
         let session = self.read.as_ref();
-        session.filter(|session| self.layer().anonymous || !session.is_anonymous())
+        session.filter(|session| self.layer.anonymous || !session.is_anonymous())
     }
 
     /// The session after an update in the same request.
@@ -147,15 +161,6 @@ impl<T> Slot<T> {
     pub(crate) fn latest(&self) -> Option<Box<SessionSnapshot<T>>> {
         let is_updated = self.outermost().is_updated.load(Ordering::Acquire);
         is_updated.then(|| self.state().latest.clone()).flatten()
-    }
-
-    /// Whether a page that was loaded over plain HTTP sent the request.
-    pub(crate) fn is_plain_http(&self) -> bool {
-        self.outermost().is_plain_http
-    }
-
-    pub(crate) fn is_unreadable(&self) -> bool {
-        self.is_unreadable
     }
 
     /// Whether the client has a session, or several, whether or not handlers see it.
@@ -186,11 +191,6 @@ impl<T> Slot<T> {
     /// Whether the client was signed in or out since the request arrived.
     pub(crate) fn is_replaced(&self) -> bool {
         self.state().change == Change::Replaced
-    }
-
-    /// Whether reading the session counted as use.
-    pub(crate) fn is_used(&self) -> bool {
-        self.access.slides()
     }
 
     /// The tokens for a layer within this one.
@@ -241,7 +241,7 @@ impl<T> Slot<T> {
 impl<T: Send + Sync + 'static> Slot<T> {
     /// The source of the client's token.
     pub(crate) fn source(&self) -> Option<&Source> {
-        self.outermost().source.map(|source| self.sessions().inner().lookup.source(source))
+        self.outermost().source.map(|source| self.sessions().0.lookup.source(source))
     }
 
     /// The source by which a new token goes back.
@@ -270,7 +270,7 @@ impl<T: Send + Sync + 'static> Slot<T> {
     /// Completes a response: the client's token, `Vary` and `Cache-Control`.
     #[inline]
     pub(super) fn finish(&self, pending: Option<TokenHeader>, headers: &mut impl ResponseHead) {
-        let layer = self.layer();
+        let layer = &self.layer;
         let is_session_specific = self.session().is_some() || pending.is_some();
         let depends = layer.required
             || layer.step_up.is_some()
@@ -284,44 +284,12 @@ impl<T: Send + Sync + 'static> Slot<T> {
             // No handler saw the session: caches may treat the response as any other.
             return;
         }
-        let inner = layer.sessions.inner();
+        let inner = &layer.sessions.0;
         if is_session_specific {
             response::restrict(headers, &inner.cache_control);
         }
         if let Some(names) = &inner.vary {
             response::vary(headers, names);
-        }
-    }
-}
-
-impl<T> Default for Slot<T> {
-    fn default() -> Self {
-        Self {
-            layer: None,
-            read: None,
-            is_unreadable: false,
-            access: Access::PEEK,
-            source: None,
-            several: Vec::new(),
-            asks_for_json: false,
-            is_plain_http: false,
-            outermost: None,
-            is_exposed: AtomicBool::new(false),
-            is_updated: AtomicBool::new(false),
-            state: Mutex::default(),
-        }
-    }
-}
-
-impl<T> Default for State<T> {
-    fn default() -> Self {
-        Self {
-            token: None,
-            change: Change::None,
-            latest: None,
-            proof: None,
-            pending: None,
-            is_finished: false,
         }
     }
 }

@@ -114,13 +114,11 @@ impl Lookup {
 
     #[cold]
     fn several(&self, request: &impl RequestHead) -> Presented {
-        for (index, source) in self.0.iter().enumerate() {
-            let tokens = source.tokens(request);
-            if !tokens.is_empty() {
-                return Presented::Several(tokens, SourceIndex(index));
-            }
-        }
-        Presented::Nothing
+        let tokens = self.0.iter().map(|source| source.tokens(request));
+        let first = tokens.enumerate().find(|(_, tokens)| !tokens.is_empty());
+        first.map_or(Presented::Nothing, |(index, tokens)| {
+            Presented::Several(tokens, SourceIndex(index))
+        })
     }
 
     pub(crate) fn source(&self, index: SourceIndex) -> &Source {

@@ -76,6 +76,12 @@ pub enum ForwardingHeader {
 
 impl ForwardingHeader {
     /// Returns the name of the header.
+    ///
+    /// ```
+    /// use kvolt_middleware::ForwardingHeader;
+    ///
+    /// assert_eq!(ForwardingHeader::default().name(), "x-forwarded-for");
+    /// ```
     pub fn name(&self) -> &HeaderName {
         match self {
             Self::XForwardedFor => &X_FORWARDED_FOR,

@@ -31,6 +31,10 @@ pub use local_path::local_path;
 /// let manager = Manager::<u64>::new(MemoryStore::new());
 /// let refusal = Refusal::redirect_browsers("/login")?.step_up_page("/password")?;
 /// let sessions = Sessions::builder(manager).refusal(refusal).build()?;
+///
+/// // Programs get 401 in any case, also on a layer of their own.
+/// let api = sessions.layer().refusal(Refusal::unauthorized());
+/// let pages = sessions.layer().refusal(Refusal::redirect("/login")?);
 /// # Ok::<(), kvolt_middleware::ConfigError>(())
 /// ```
 #[derive(Clone)]
@@ -102,10 +106,13 @@ impl Refusal {
     /// ```
     /// use bytes::Bytes;
     /// use http::Response;
-    /// use kvolt_middleware::Refusal;
+    /// use kvolt_middleware::{Missing, Refusal, Refused};
     ///
-    /// let refusal = Refusal::with(|refused| {
-    ///     let text = format!("sign in to see {}", refused.request.path());
+    /// let refusal = Refusal::with(|refused: Refused<'_>| {
+    ///     let text = match refused.missing {
+    ///         Missing::StepUp(_) => String::from("enter your password again"),
+    ///         _ => format!("sign in to see {}", refused.request.path()),
+    ///     };
     ///     Response::builder().status(401).body(Bytes::from(text)).expect("a valid response")
     /// });
     /// ```

@@ -39,6 +39,19 @@ impl<T: Send + Sync + 'static> Session<T> {
     /// It is valid until the next login. The layer rejects requests from other sites without form
     /// tokens too; they are for applications that want or must have both.
     ///
+    /// ```
+    /// use kvolt_middleware::{Result, Session};
+    ///
+    /// async fn token(user: Session<String>) -> Result<String> {
+    ///     Ok(user.csrf_token()?.to_string())
+    /// }
+    ///
+    /// /// For a request that no extractor fits, such as a multipart form.
+    /// fn check(user: &Session<String>, sent: Option<&[u8]>) -> Result<()> {
+    ///     user.verify_csrf(sent)
+    /// }
+    /// ```
+    ///
     /// # Errors
     ///
     /// Returns an error if the system has no randomness.

@@ -12,7 +12,7 @@ use crate::adapter::RequestSession;
 use crate::error::Kind;
 use crate::head::RequestHead;
 use crate::layer::slot::{Change, Slot};
-use crate::lookup::{Presented, Source};
+use crate::lookup::Presented;
 use crate::sessions::TokenLifetime;
 use crate::store_timeout::bounded;
 use crate::{Error, Missing, Refused, Result, Session};
@@ -62,10 +62,23 @@ impl<T: Send + Sync + 'static> SessionHandle<T> {
     }
 
     /// Returns the layer's answer to a request that needs a session and has none.
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use http::{Request, Response};
+    /// use kvolt_middleware::SessionHandle;
+    ///
+    /// fn serve(client: &SessionHandle<String>, request: &Request<()>) -> Response<Bytes> {
+    ///     match client.session() {
+    ///         Some(name) => Response::new(Bytes::from(name.data().clone())),
+    ///         None => client.refuse(request),
+    ///     }
+    /// }
+    /// ```
     pub fn refuse(&self, request: &impl RequestHead) -> Response<Bytes> {
-        let layer = self.slot.layer();
+        let layer = &self.slot.layer;
         let refused = Refused { request, missing: Missing::Session };
-        layer.refusal.response(refused, &layer.sessions.inner().lookup)
+        layer.refusal.response(refused, &layer.sessions.0.lookup)
     }
 
     /// Returns the session that the client came with, if it had one.
@@ -80,17 +93,50 @@ impl<T: Send + Sync + 'static> SessionHandle<T> {
 
     /// Whether the client has a session that can't be read. Such a client is neither admitted nor
     /// treated as a visitor. A login replaces the session, and a logout ends it.
+    ///
+    /// ```
+    /// use kvolt_middleware::SessionHandle;
+    ///
+    /// fn greeting(client: &SessionHandle<String>) -> String {
+    ///     match client.session() {
+    ///         Some(name) => format!("hello {}", *name),
+    ///         None if client.is_unreadable() => String::from("please sign in again"),
+    ///         None => String::from("hello"),
+    ///     }
+    /// }
+    /// ```
     pub fn is_unreadable(&self) -> bool {
-        self.slot.is_unreadable()
+        self.slot.is_unreadable
     }
 
     /// Returns the client's token, such as the new one after a login, for a handler that hands it
-    /// out in its own way. `None` after a logout.
+    /// out in its own way. `None` after a logout. Before a login it is the token that the request
+    /// carries, whether or not it has a session.
+    ///
+    /// ```
+    /// use kvolt_middleware::{Result, SessionHandle};
+    /// use kvolt_session::NewSession;
+    ///
+    /// /// For a program that reads its token from the body.
+    /// async fn login(client: SessionHandle<String>) -> Result<String> {
+    ///     client.login(NewSession::new(String::from("Ada")).owner("42")).await?;
+    ///     Ok(client.token().map_or_else(String::new, |token| token.expose().to_owned()))
+    /// }
+    /// ```
     pub fn token(&self) -> Option<Token> {
         self.slot.current().map(|(token, _)| token)
     }
 
     /// Returns the manager.
+    ///
+    /// ```
+    /// use kvolt_middleware::{Result, SessionHandle};
+    ///
+    /// /// For administrators.
+    /// async fn count(client: SessionHandle<String>) -> Result<String> {
+    ///     Ok(client.manager().count().await?.to_string())
+    /// }
+    /// ```
     pub fn manager(&self) -> &Manager<T> {
         self.slot.sessions().manager()
     }
@@ -107,7 +153,7 @@ impl<T: Send + Sync + 'static> SessionHandle<T> {
     /// request has more than 8 different tokens ([`Error::is_ambiguous`]), or if the response can't
     /// carry a token: the response has begun, or the client's token came in a query.
     pub async fn login(&self, session: impl Into<NewSession<T>>) -> Result<()> {
-        let channel = self.slot.channel()?;
+        self.slot.channel()?;
         match self.end_several().await {
             Err(error) if !error.is_unreadable() => return Err(error),
             _ => {}
@@ -117,11 +163,23 @@ impl<T: Send + Sync + 'static> SessionHandle<T> {
         let old = self.slot.current();
         let old = old.as_ref().map(|(token, read)| (token, read.clone()));
         let token = self.bounded(manager.login(old, session)).await;
-        self.issue_first(channel, token?, lifetime).await
+        self.issue_first(token?, lifetime).await
     }
 
     /// Creates a session for a visitor who has not signed in, such as for a basket. See
     /// [`Manager::create_anonymous`].
+    ///
+    /// ```
+    /// use kvolt_middleware::{Result, SessionHandle};
+    ///
+    /// /// The basket is created with the first item.
+    /// async fn put(client: SessionHandle<Vec<String>>, item: String) -> Result<()> {
+    ///     match client.session() {
+    ///         Some(mut basket) => basket.update(|items| items.push(item.clone())).await.map(drop),
+    ///         None => client.create_anonymous(vec![item]).await,
+    ///     }
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
@@ -130,7 +188,7 @@ impl<T: Send + Sync + 'static> SessionHandle<T> {
     /// different tokens ([`Error::is_ambiguous`]); or if the response can't carry a token: the
     /// response has begun, or the client's token came in a query.
     pub async fn create_anonymous(&self, data: T) -> Result<()> {
-        let channel = self.slot.channel()?;
+        self.slot.channel()?;
         if self.slot.has_any() {
             let is_one = self.slot.several().is_empty();
             return Err(Error(if is_one { Kind::SessionExists } else { Kind::Ambiguous }));
@@ -138,7 +196,7 @@ impl<T: Send + Sync + 'static> SessionHandle<T> {
         let lifetime = self.manager().anonymous_timeouts().lifetime;
         let lifetime = TokenLifetime { lifetime, is_remembered: false };
         let token = self.bounded(self.manager().create_anonymous(data)).await?;
-        self.issue_first(channel, token, lifetime).await
+        self.issue_first(token, lifetime).await
     }
 
     /// Ends the client's session and clears its token. No error if the session had ended before, or
@@ -188,20 +246,12 @@ impl<T: Send + Sync + 'static> SessionHandle<T> {
         &self,
         operation: impl Future<Output = kvolt_session::Result<R>>,
     ) -> Result<R> {
-        Ok(bounded(self.slot.sessions().inner().store_timeout, operation).await?)
+        Ok(bounded(self.slot.sessions().0.store_timeout, operation).await?)
     }
 
     /// Gives the client the token of a new session.
-    async fn issue_first(
-        &self,
-        channel: &Source,
-        token: Token,
-        lifetime: TokenLifetime,
-    ) -> Result<()> {
-        if self.slot.is_plain_http() {
-            self.slot.sessions().hint_at_plain_http(channel);
-        }
-        let issued = self.issue(channel, token.clone(), lifetime, Change::Replaced);
+    async fn issue_first(&self, token: Token, lifetime: TokenLifetime) -> Result<()> {
+        let issued = self.issue(token.clone(), lifetime, Change::Replaced);
         if issued.is_err() {
             // The session has no client.
             self.bounded(self.manager().logout(&token)).await?;
@@ -212,12 +262,16 @@ impl<T: Send + Sync + 'static> SessionHandle<T> {
     /// Gives the client a token with the response.
     pub(crate) fn issue(
         &self,
-        channel: &Source,
         token: Token,
         lifetime: TokenLifetime,
         change: Change,
     ) -> Result<()> {
-        let header = self.slot.sessions().token_header(channel, &token, lifetime)?;
+        let sessions = self.slot.sessions();
+        let channel = sessions.channel(self.slot.source())?;
+        if self.slot.is_plain_http {
+            sessions.hint_at_plain_http(channel);
+        }
+        let header = sessions.token_header(channel, &token, lifetime)?;
         self.slot.note_token(Some(token), Some(header), change)
     }
 

@@ -8,13 +8,12 @@ use std::ops::Deref;
 
 use kvolt_cache::Freshness;
 use kvolt_session::{
-    Access, Binding, Flash, Level, LiveSession, Owner, RefusalReason, RotateOutcome, SessionId,
-    SessionList, SessionSnapshot, StepUp, Token,
+    Access, Binding, Flash, Level, LiveSession, Manager, Owner, RefusalReason, RotateOutcome,
+    SessionId, SessionList, SessionSnapshot, StepUp, Token,
 };
 
 use crate::error::Kind;
 use crate::layer::slot::{Change, Slot};
-use crate::lookup::Source;
 use crate::sessions::TokenLifetime;
 use crate::{Error, Result};
 
@@ -40,6 +39,20 @@ pub use handle::{SessionHandle, clear_site_data};
 ///     user.update(|user| user.visits += 1).await?;
 ///     Ok(format!("{} was here {} times", user.name, user.visits))
 /// }
+///
+/// /// The user's devices, and this one.
+/// async fn devices(user: Session<User>) -> Result<String> {
+///     let sessions = user.list().await?.sessions;
+///     let line = |other: &kvolt_session::SessionSnapshot<User>| {
+///         let mark = if other.id() == user.id() { "this device" } else { "another device" };
+///         format!("{} {mark} since {:?}\n", other.id(), other.created())
+///     };
+///     Ok(sessions.iter().map(line).collect())
+/// }
+///
+/// async fn sign_out_elsewhere(user: Session<User>) -> Result<String> {
+///     Ok(format!("signed out on {} other devices", user.revoke_others().await?))
+/// }
 /// ```
 pub struct Session<T> {
     handle: SessionHandle<T>,
@@ -47,7 +60,7 @@ pub struct Session<T> {
     latest: Option<Box<SessionSnapshot<T>>>,
 }
 
-/// A client's token, and its session as this request has last read or written it.
+/// A client's token, and its session as this request last read or changed it.
 type Admitted<T> = (Token, Option<SessionSnapshot<T>>);
 
 impl<T: Send + Sync + 'static> Session<T> {
@@ -55,8 +68,21 @@ impl<T: Send + Sync + 'static> Session<T> {
         &self.handle.slot
     }
 
+    fn manager(&self) -> &Manager<T> {
+        self.handle.manager()
+    }
+
     /// Returns the session with its id, times, owner and device, as this request last read or
     /// changed it.
+    ///
+    /// ```
+    /// use kvolt_middleware::Session;
+    ///
+    /// async fn details(session: Session<String>) -> String {
+    ///     let snapshot = session.snapshot();
+    ///     format!("signed in at {:?}, expires at {:?}", snapshot.created(), snapshot.expires_at())
+    /// }
+    /// ```
     pub fn snapshot(&self) -> &SessionSnapshot<T> {
         let read =
             || self.slot().session().expect("a `Session` is created only for a slot with one");
@@ -89,12 +115,20 @@ impl<T: Send + Sync + 'static> Session<T> {
     ///
     /// For work that continues after the request was admitted, such as event streams.
     ///
+    /// ```
+    /// use kvolt_middleware::{Result, Session};
+    ///
+    /// async fn is_live(session: &Session<String>) -> Result<bool> {
+    ///     Ok(session.peek().await?.is_some())
+    /// }
+    /// ```
+    ///
     /// # Errors
     ///
     /// Returns an error if the store is unavailable ([`Error::is_unavailable`]), or if the session
     /// can't be read.
     pub async fn peek(&self) -> Result<Option<SessionSnapshot<T>>> {
-        let peeked = self.handle.manager().peek_session(self.snapshot(), Freshness::Bounded);
+        let peeked = self.manager().peek_session(self.snapshot(), Freshness::Bounded);
         self.handle.bounded(peeked).await
     }
 
@@ -103,20 +137,37 @@ impl<T: Send + Sync + 'static> Session<T> {
     /// For sensitive actions, where a near cache's copy may be too old. A
     /// [strict layer](crate::SessionLayer::strict) does it for whole routes.
     ///
+    /// ```
+    /// use kvolt_middleware::{Result, Session};
+    ///
+    /// async fn pay(session: Session<String>) -> Result<String> {
+    ///     let now = session.confirm().await?;
+    ///     Ok(format!("paid by {}", now.data()))
+    /// }
+    /// ```
+    ///
     /// # Errors
     ///
     /// Returns an error if the store is unavailable ([`Error::is_unavailable`]), or if the session
     /// has ended ([`Error::is_ended`]).
     pub async fn confirm(&self) -> Result<SessionSnapshot<T>> {
         let (token, _) = self.admitted()?;
-        let confirmed = self.handle.manager().get_with(&token, Access::PEEK.strict());
+        let confirmed = self.manager().get_with(&token, Access::PEEK.strict());
         self.handle.bounded(confirmed).await?.ok_or(Error(Kind::Ended))
     }
 
     /// Returns the session for a connection that stays open. It reports when the session changes
     /// and when it ends, for whatever reason and on whichever server.
+    ///
+    /// ```
+    /// use kvolt_middleware::Session;
+    ///
+    /// async fn serve_until_logout(session: Session<String>) {
+    ///     session.live().ended().await;
+    /// }
+    /// ```
     pub fn live(&self) -> LiveSession<T> {
-        self.handle.manager().live(self.snapshot())
+        self.manager().live(self.snapshot())
     }
 
     /// Changes the session's data. Afterwards this value shows the new data, and the returned
@@ -134,9 +185,9 @@ impl<T: Send + Sync + 'static> Session<T> {
         T: Clone,
     {
         let (token, read) = self.admitted()?;
-        let manager = self.handle.manager();
+        let manager = self.manager();
         // A change counts as use: a session that was only peeked at is read again.
-        let updated = match read.filter(|_| self.slot().is_used()) {
+        let updated = match read.filter(|_| self.slot().access.slides()) {
             Some(read) => self.handle.bounded(manager.update((&token, read), change)).await,
             None => self.handle.bounded(manager.update(&token, change)).await,
         };
@@ -148,15 +199,27 @@ impl<T: Send + Sync + 'static> Session<T> {
     /// Gives the session a new token; the data stays. For a change of rights that is not a new
     /// login. See [`Manager::rotate`](kvolt_session::Manager::rotate).
     ///
+    /// ```
+    /// use kvolt_middleware::{Result, Session};
+    ///
+    /// #[derive(Clone)]
+    /// struct User { is_editor: bool }
+    ///
+    /// async fn promote(mut user: Session<User>) -> Result<()> {
+    ///     user.update(|user| user.is_editor = true).await?;
+    ///     user.rotate().await
+    /// }
+    /// ```
+    ///
     /// # Errors
     ///
     /// Returns the errors of [`Manager::rotate`](kvolt_session::Manager::rotate). Returns an error,
     /// before anything is done, if the session has ended ([`Error::is_ended`]), or if the response
     /// can't carry a token: the response has begun, or the client's token came in a query.
     pub async fn rotate(&self) -> Result<()> {
-        let (channel, (token, read), lifetime) = self.renewable()?;
-        let rotated = self.handle.bounded(self.handle.manager().rotate((&token, read))).await?;
-        self.renewed(channel, rotated, lifetime)
+        let ((token, read), lifetime) = self.renewable()?;
+        let rotated = self.handle.bounded(self.manager().rotate((&token, read))).await?;
+        self.renewed(rotated, lifetime)
     }
 
     /// Notes that the user has just authenticated again at this level, and gives the session a new
@@ -180,20 +243,30 @@ impl<T: Send + Sync + 'static> Session<T> {
     /// before anything is done, if the session has ended ([`Error::is_ended`]), or if the response
     /// can't carry a token: the response has begun, or the client's token came in a query.
     pub async fn reauthenticate(&self, level: Level) -> Result<()> {
-        let (channel, (token, read), lifetime) = self.renewable()?;
-        let manager = self.handle.manager();
+        let ((token, read), lifetime) = self.renewable()?;
+        let manager = self.manager();
         let rotated = self.handle.bounded(manager.reauthenticate((&token, read), level)).await?;
         if let RotateOutcome::Token(_) = rotated {
             self.slot().state().proof = Some((level, manager.clock().now()));
         }
         // Both timeouts have started again.
         let lifetime = TokenLifetime::new(manager, lifetime.is_remembered);
-        self.renewed(channel, rotated, lifetime)
+        self.renewed(rotated, lifetime)
     }
 
     /// Ends the owner's other sessions after a change of the account's credentials, and gives this
     /// one a new token. Returns how many sessions it ended. See
     /// [`Manager::change_credentials`](kvolt_session::Manager::change_credentials).
+    ///
+    /// ```
+    /// use kvolt_middleware::{Result, Session};
+    ///
+    /// /// After the new password was stored.
+    /// async fn change_password(session: Session<String>) -> Result<String> {
+    ///     let ended = session.change_credentials(None).await?;
+    ///     Ok(format!("signed out on {ended} other devices"))
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
@@ -202,10 +275,10 @@ impl<T: Send + Sync + 'static> Session<T> {
     /// error, before anything is done, if the session has ended ([`Error::is_ended`]), or if the
     /// response can't carry a token: the response has begun, or the client's token came in a query.
     pub async fn change_credentials(&self, binding: Option<Binding>) -> Result<usize> {
-        let (channel, (token, _), lifetime) = self.renewable()?;
-        let changed = self.handle.manager().change_credentials(&token, binding);
+        let ((token, _), lifetime) = self.renewable()?;
+        let changed = self.manager().change_credentials(&token, binding);
         let (rotated, ended) = self.handle.bounded(changed).await?;
-        self.renewed(channel, rotated, lifetime).map(|()| ended)
+        self.renewed(rotated, lifetime).map(|()| ended)
     }
 
     /// Requires a recent, or a strong enough, authentication. A
@@ -231,7 +304,7 @@ impl<T: Send + Sync + 'static> Session<T> {
         if self.slot().is_replaced() {
             return Err(Error(Kind::Ended));
         }
-        let now = self.handle.manager().clock().now();
+        let now = self.manager().clock().now();
         let proof = self.slot().state().proof;
         let is_met_by_proof = proof.is_some_and(|(level, at)| {
             level >= step_up.level() && step_up.max_age().is_none_or(|max| now.since(at) <= max)
@@ -239,11 +312,25 @@ impl<T: Send + Sync + 'static> Session<T> {
         if is_met_by_proof || self.snapshot().meets(&step_up, now) {
             return Ok(());
         }
-        self.handle.manager().report_refusal(Some(self.snapshot()), RefusalReason::StepUp);
-        Err(Error(Kind::StepUp(step_up, self.slot().sessions().inner().lookup.has_bearer())))
+        self.manager().report_refusal(Some(self.snapshot()), RefusalReason::StepUp);
+        Err(Error(Kind::StepUp(step_up, self.slot().sessions().0.lookup.has_bearer())))
     }
 
     /// Leaves a message for the next page that is shown.
+    ///
+    /// ```
+    /// use kvolt_middleware::{Result, Session};
+    /// use kvolt_session::Flash;
+    ///
+    /// async fn save(session: Session<String>) -> Result<()> {
+    ///     session.flash(Flash::new("success", "saved")).await
+    /// }
+    ///
+    /// async fn page(session: Session<String>) -> Result<String> {
+    ///     let messages = session.take_flashes().await?;
+    ///     Ok(messages.iter().map(|flash| format!("{}: {}\n", flash.kind(), flash.text())).collect())
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
@@ -251,7 +338,7 @@ impl<T: Send + Sync + 'static> Session<T> {
     /// the session has ended ([`Error::is_ended`]).
     pub async fn flash(&self, flash: Flash) -> Result<()> {
         let (token, read) = self.admitted()?;
-        let left = self.handle.manager().flash((&token, read), flash);
+        let left = self.manager().flash((&token, read), flash);
         self.handle.bounded(left).await?.then_some(()).ok_or(Error(Kind::Ended))
     }
 
@@ -266,7 +353,7 @@ impl<T: Send + Sync + 'static> Session<T> {
             Some(admitted) if !self.snapshot().flashes().is_empty() => admitted,
             _ => return Ok(Vec::new()),
         };
-        self.handle.bounded(self.handle.manager().take_flashes((&token, read))).await
+        self.handle.bounded(self.manager().take_flashes((&token, read))).await
     }
 
     /// Ends the session and clears the client's token. No error if the session had ended before.
@@ -287,19 +374,28 @@ impl<T: Send + Sync + 'static> Session<T> {
     /// Returns an error if the store is unavailable ([`Error::is_unavailable`]).
     pub async fn list(&self) -> Result<SessionList<T>> {
         match self.owner() {
-            Some(owner) => self.handle.bounded(self.handle.manager().list(owner)).await,
+            Some(owner) => self.handle.bounded(self.manager().list(owner)).await,
             None => Ok(SessionList::default()),
         }
     }
 
     /// Ends one of the owner's sessions by its id. `false` if the owner has no such session.
     ///
+    /// ```
+    /// use kvolt_middleware::{Result, Session};
+    ///
+    /// async fn sign_out_device(session: Session<String>, id: String) -> Result<&'static str> {
+    ///     let Ok(id) = id.parse() else { return Ok("not an id") };
+    ///     Ok(if session.revoke(id).await? { "signed out" } else { "it had ended before" })
+    /// }
+    /// ```
+    ///
     /// # Errors
     ///
     /// Returns an error if the store is unavailable ([`Error::is_unavailable`]).
     pub async fn revoke(&self, id: SessionId) -> Result<bool> {
         let Some(owner) = self.owner() else { return Ok(false) };
-        self.handle.bounded(self.handle.manager().revoke_owned(owner, id)).await
+        self.handle.bounded(self.manager().revoke_owned(owner, id)).await
     }
 
     /// Ends the owner's other sessions, and returns how many.
@@ -310,10 +406,19 @@ impl<T: Send + Sync + 'static> Session<T> {
     /// has ended ([`Error::is_ended`]).
     pub async fn revoke_others(&self) -> Result<usize> {
         let (token, _) = self.admitted()?;
-        self.handle.bounded(self.handle.manager().revoke_others(&token)).await
+        self.handle.bounded(self.manager().revoke_others(&token)).await
     }
 
     /// Ends all of the owner's sessions, including this one, and clears the client's token.
+    ///
+    /// ```
+    /// use kvolt_middleware::{Result, Session};
+    ///
+    /// async fn sign_out_everywhere(session: Session<String>) -> Result<&'static str> {
+    ///     session.revoke_all().await?;
+    ///     Ok("signed out on all devices")
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
@@ -321,7 +426,7 @@ impl<T: Send + Sync + 'static> Session<T> {
     /// be live, and the client keeps its token to try again.
     pub async fn revoke_all(&self) -> Result<()> {
         let Some(owner) = self.owner() else { return self.logout().await };
-        self.handle.bounded(self.handle.manager().revoke_owner(owner)).await?;
+        self.handle.bounded(self.manager().revoke_owner(owner)).await?;
         self.handle.clear_token();
         Ok(())
     }
@@ -330,27 +435,19 @@ impl<T: Send + Sync + 'static> Session<T> {
         self.slot().admitted().ok_or(Error(Kind::Ended))
     }
 
-    /// The source that carries the next token, the token to replace with its session if this
-    /// request has it, and how long the client keeps the next one.
-    fn renewable(&self) -> Result<(&Source, Admitted<T>, TokenLifetime)> {
+    /// The token to replace, and how long the client keeps the next one. An error, before anything
+    /// is done, if the response can't carry the next one.
+    fn renewable(&self) -> Result<(Admitted<T>, TokenLifetime)> {
         let admitted = self.admitted()?;
-        let channel = self.slot().channel()?;
+        self.slot().channel()?;
         let session = self.snapshot();
-        let lifetime = session.ends_at().since(self.handle.manager().clock().now());
-        let is_remembered = session.is_remembered();
-        Ok((channel, admitted, TokenLifetime { lifetime, is_remembered }))
+        let lifetime = session.ends_at().since(self.manager().clock().now());
+        Ok((admitted, TokenLifetime { lifetime, is_remembered: session.is_remembered() }))
     }
 
-    fn renewed(
-        &self,
-        channel: &Source,
-        rotated: RotateOutcome,
-        lifetime: TokenLifetime,
-    ) -> Result<()> {
+    fn renewed(&self, rotated: RotateOutcome, lifetime: TokenLifetime) -> Result<()> {
         match rotated {
-            RotateOutcome::Token(token) => {
-                self.handle.issue(channel, token, lifetime, Change::Renewed)
-            }
+            RotateOutcome::Token(token) => self.handle.issue(token, lifetime, Change::Renewed),
             // The response to another request of this client carries the new token.
             RotateOutcome::AlreadyRotated => Ok(()),
             RotateOutcome::Absent => Err(Error(Kind::Ended)),

@@ -36,7 +36,7 @@ pub enum CacheControl {
 /// ```
 /// use std::time::Duration;
 /// use kvolt_cache::MemoryStore;
-/// use kvolt_middleware::{CookiePolicy, Sessions};
+/// use kvolt_middleware::{CacheControl, CookiePolicy, Sessions};
 /// use kvolt_session::Manager;
 ///
 /// let manager = Manager::<String>::new(MemoryStore::new());
@@ -45,6 +45,8 @@ pub enum CacheControl {
 ///     .lookup("cookie:session_id".parse()?)
 ///     .cookie(CookiePolicy::builder().insecure_plain_http(true).build()?)
 ///     .trusted_origin("http://localhost:5173")
+///     .store_timeout(Duration::from_millis(500))
+///     .cache_control(CacheControl::Private)
 ///     .build()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

@@ -17,15 +17,22 @@ pub(crate) fn is_first(given: &AtomicBool) -> bool {
     !given.swap(true, Ordering::Relaxed)
 }
 
-/// Logs an event as a warning the first time.
+/// The address of a section of the guide's page on errors.
+macro_rules! help {
+    ($section:literal) => {
+        concat!("https://docs.rs/kvolt/latest/kvolt/guide/errors/#", $section)
+    };
+}
+
+/// Logs an event, with a section of the guide's page on errors, as a warning the first time.
 macro_rules! hint {
-    ($given:expr, $($event:tt)+) => {
+    ($given:expr, $help:expr, $($event:tt)+) => {
         if crate::sessions::hints::is_first(&$given) {
-            tracing::warn!(target: "kvolt::http", $($event)+);
+            tracing::warn!(target: "kvolt::http", help = $help, $($event)+);
         } else {
-            tracing::debug!(target: "kvolt::http", $($event)+);
+            tracing::debug!(target: "kvolt::http", help = $help, $($event)+);
         }
     };
 }
 
-pub(crate) use hint;
+pub(crate) use {help, hint};

@@ -18,6 +18,8 @@ use crate::lookup::{Source, SourceIndex};
 use crate::{CookiePolicy, Error, Lookup, Missing, Refusal, Result, SessionLayer, cross_origin};
 use hints::{Hints, hint};
 
+pub(crate) use hints::help;
+
 pub use builder::{CacheControl, DEFAULT_STORE_TIMEOUT, SessionsBuilder};
 
 /// The sessions of an application over HTTP: a manager, where tokens travel, and how requests
@@ -34,8 +36,9 @@ pub use builder::{CacheControl, DEFAULT_STORE_TIMEOUT, SessionsBuilder};
 /// let manager = Manager::<String>::new(MemoryStore::new());
 /// let sessions = Sessions::new(manager);
 /// let (required, optional) = (sessions.layer(), sessions.layer().optional());
+/// assert_eq!(sessions.manager().timeouts().idle, Duration::from_secs(30 * 60));
 /// ```
-pub struct Sessions<T>(Arc<Inner<T>>);
+pub struct Sessions<T>(pub(crate) Arc<Inner<T>>);
 
 pub(crate) struct Inner<T> {
     pub(crate) manager: Manager<T>,
@@ -102,6 +105,7 @@ impl<T: Send + Sync + 'static> Sessions<T> {
     pub(crate) fn report_ambiguous(&self) {
         hint!(
             self.0.hints.ambiguous,
+            help!("401-no_session"),
             "accepted no token of a request that has several: another cookie of the same name may be left at another path or domain (use a cookie name that no other program uses)"
         );
         self.0.manager.report_refusal(None, RefusalReason::Ambiguous);
@@ -127,6 +131,7 @@ impl<T: Send + Sync + 'static> Sessions<T> {
         if is_login && request.method() == "POST" && missing == Missing::Session {
             hint!(
                 self.0.hints.login,
+                help!("401-no_session"),
                 path = request.path(),
                 "refused a request without a session: a route that signs in must be behind `sessions.layer().optional()`"
             );
@@ -138,6 +143,7 @@ impl<T: Send + Sync + 'static> Sessions<T> {
         if self.0.cookie.is_secure() && matches!(channel, Source::Cookie(_)) {
             hint!(
                 self.0.hints.plain_http,
+                help!("401-no_session"),
                 "set a `Secure` cookie for a page that was loaded over plain HTTP: browsers reject it, and the next request has no session (use HTTPS or localhost, or for development `CookiePolicy::builder().insecure_plain_http(true)`)"
             );
         }
@@ -146,10 +152,6 @@ impl<T: Send + Sync + 'static> Sessions<T> {
     /// Whether both are clones of one value.
     pub(crate) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
-    }
-
-    pub(crate) fn inner(&self) -> &Inner<T> {
-        &self.0
     }
 
     /// The source by which a new token goes back: the one of the old token, or else the first that
@@ -207,6 +209,7 @@ impl<T: Send + Sync + 'static> Sessions<T> {
         }
         hint!(
             self.0.hints.cross_origin,
+            help!("403-cross_origin"),
             path = request.path(),
             origin = cross_origin::origin(request),
             "rejected a cross-origin request (allow its origin with `Sessions::builder(..).trusted_origin(..)`)"
@@ -227,7 +230,6 @@ impl<T> fmt::Debug for Sessions<T> {
         f.debug_struct("Sessions")
             .field("lookup", &self.0.lookup)
             .field("cookie", &self.0.cookie)
-            .field("refusal", &self.0.refusal)
             .finish_non_exhaustive()
     }
 }

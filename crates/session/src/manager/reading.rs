@@ -36,6 +36,18 @@ pub enum Ready<T> {
 }
 
 /// A read that can't be answered without waiting for the store: see [`Ready`].
+///
+/// ```
+/// use kvolt_session::{Manager, Result, SessionSnapshot, Token, Unread};
+///
+/// async fn wait(
+///     manager: &Manager<String>,
+///     token: &Token,
+///     unread: Unread<String>,
+/// ) -> Result<Option<SessionSnapshot<String>>> {
+///     manager.finish(token, unread).await
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Unread<T> {
     key: Key,
@@ -70,6 +82,23 @@ impl<T: Send + Sync + 'static> Manager<T> {
 
     /// Returns the session of a token, if it exists. Does not count as use: for polls, health
     /// checks and open streams, which must not keep an idle session alive.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use kvolt_cache::{ManualClock, MemoryStore};
+    /// use kvolt_session::Manager;
+    ///
+    /// # pollster::block_on(async {
+    /// let time = ManualClock::new();
+    /// let store = MemoryStore::builder().clock(time.clock()).build();
+    /// let manager = Manager::<String>::new(store);
+    /// let token = manager.create(String::from("Ada")).await?;
+    /// time.advance(Duration::from_secs(20 * 60));
+    /// assert!(manager.peek(&token).await?.is_some());
+    /// time.advance(Duration::from_secs(10 * 60));
+    /// assert!(manager.peek(&token).await?.is_none());
+    /// # Ok::<(), kvolt_session::Error>(()) }).unwrap();
+    /// ```
     ///
     /// Costs the store one command.
     ///

@@ -102,6 +102,9 @@ async fn run(url: &str, mut sql: String) {
         #[cfg(feature = "postgres")]
         Some("postgres") => {
             let mut connection = sqlx::PgConnection::connect(url).await.expect("it answers");
+            // Whatever the server's default is: the store cleans at the same time.
+            let isolation = sqlx::raw_sql("SET default_transaction_isolation = 'read committed'");
+            isolation.execute(&mut connection).await.expect("it works");
             sql.execute(&mut connection).await.map(drop)
         }
         #[cfg(feature = "mysql")]
