@@ -12,9 +12,6 @@ use crate::{
 /// It must return quickly, because the store calls it while it reclaims memory.
 pub type OnExpired = Arc<dyn Fn(&Key) + Send + Sync>;
 
-/// The page size of a count by scanning.
-const COUNT_PAGE: usize = 1_000;
-
 /// Time-limited storage in which every operation is atomic.
 ///
 /// A store maps a [`Key`] to one entry: a value with a version, an optional owner, and up to two
@@ -247,29 +244,13 @@ pub trait Store<V>: Send + Sync + 'static {
     /// Returns the number of live entries in the namespace. For administration and metrics.
     ///
     /// The number is approximate: entries may change meanwhile, and it may include expired entries
-    /// that are not reclaimed yet. The default scans, so the cost may grow with everything that the
-    /// server holds.
+    /// that are not reclaimed yet. The cost may grow with everything that the server holds.
     ///
     /// # Errors
     ///
     /// Returns an error if the store is unavailable
     /// ([`is_unavailable`](crate::Error::is_unavailable)).
-    fn count(&self) -> impl Future<Output = Result<u64>> + Send
-    where
-        V: Send,
-    {
-        async {
-            let (mut count, mut after) = (0, None);
-            loop {
-                let page = self.scan(after.as_ref(), COUNT_PAGE).await?;
-                count += page.listing.entries.len() as u64;
-                match page.next {
-                    Some(next) => after = Some(next),
-                    None => return Ok(count),
-                }
-            }
-        }
-    }
+    fn count(&self) -> impl Future<Output = Result<u64>> + Send;
 
     /// Registers a callback for the keys of entries that have ended at a deadline. Returns `false`
     /// if this store has no such report (the default), or has a callback already.

@@ -156,6 +156,9 @@ impl Store<String> for Cleaned {
     async fn clear(&self) -> Result<()> {
         self.store().clear().await
     }
+    async fn count(&self) -> Result<u64> {
+        self.store().count().await
+    }
 }
 
 /// Values encrypted with the key of their entry, in a store of bytes.

@@ -183,6 +183,10 @@ impl Store<Record<&'static str>> for Parts {
     async fn clear(&self) -> kvolt_cache::Result<()> {
         self.store.clear().await
     }
+
+    async fn count(&self) -> kvolt_cache::Result<u64> {
+        self.store.count().await
+    }
 }
 
 #[test]

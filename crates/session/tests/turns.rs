@@ -147,6 +147,10 @@ impl Store<Record<Log>> for Slow {
     async fn clear(&self) -> Result<()> {
         self.later(self.0.clear()).await
     }
+
+    async fn count(&self) -> Result<u64> {
+        self.later(self.0.count()).await
+    }
 }
 
 /// A manager as one process has it, on a store that others share.

@@ -217,6 +217,10 @@ impl<V: Clone + Send + Sync + 'static> Store<V> for ModelStore<V> {
         Ok(())
     }
 
+    async fn count(&self) -> Result<u64> {
+        Ok(self.with(|space, now| space.model.entries(now).len() as u64))
+    }
+
     fn on_expired(&self, callback: OnExpired) -> bool {
         self.on_expired.set(callback).is_ok()
     }

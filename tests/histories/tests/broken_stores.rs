@@ -305,6 +305,9 @@ impl Store<Value> for Broken {
     async fn clear(&self) -> Result<()> {
         Err(Error::misconfigured("histories never clear"))
     }
+    async fn count(&self) -> Result<u64> {
+        Err(Error::misconfigured("histories never count"))
+    }
 }
 
 async fn run(defect: Defect, seed: u64) -> Report {

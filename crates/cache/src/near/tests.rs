@@ -132,6 +132,9 @@ impl Store<u32> for Remote {
     async fn clear(&self) -> Result<()> {
         no()
     }
+    async fn count(&self) -> Result<u64> {
+        no()
+    }
 }
 
 impl ChangeFeed for Remote {
