@@ -119,9 +119,7 @@ pub(crate) async fn floor() -> App {
 }
 
 pub(crate) async fn kvolt() -> App {
-    async fn login(
-        handle: SessionHandle<User>,
-    ) -> kvolt::middleware::Result<()> {
+    async fn login(handle: SessionHandle<User>) -> kvolt::middleware::Result<()> {
         handle.login(NewSession::new(ada())).await
     }
     async fn profile(user: kvolt::middleware::Session<User>) -> String {
