@@ -174,6 +174,8 @@ async fn stream(address: &Address, options: &Options) -> Result<Box<dyn Stream>,
             let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(failed)?;
             // Otherwise a command waits for the acknowledgement of the one before it.
             stream.set_nodelay(true).map_err(failed)?;
+            #[cfg(not(feature = "tls"))]
+            let _ = options;
             #[cfg(feature = "tls")]
             if let Some(tls) = &options.tls {
                 return Ok(Box::new(tls.connect(host, stream).await?));
