@@ -159,7 +159,7 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
         let Some(step_up) = self.step_up else { return Ok(()) };
         let manager = self.sessions.manager();
         if session.is_anonymous() {
-            // A visitor who has proved nothing can't prove it again.
+            // An anonymous session has no authentication to renew.
             return Err(Denied(Reason::Missing(Missing::Session)));
         }
         if session.meets(&step_up, manager.clock().now()) {

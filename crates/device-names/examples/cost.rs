@@ -1,15 +1,13 @@
-//! The cost of the slowest known user agents. Run by hand:
-//! `cargo test -p kvolt-device-names --release --test cost -- --ignored --nocapture`
-#![allow(clippy::print_stdout, reason = "it is made to be read")]
+//! Prints how long a name takes, also of the slowest known user agents:
+//! `cargo run -p kvolt-device-names --release --example cost`
+#![allow(clippy::print_stdout, reason = "it prints a table")]
 #![allow(clippy::disallowed_methods, reason = "it measures time")]
 
 use std::time::Instant;
 
 use kvolt_device_names::{name, prepare};
 
-#[test]
-#[ignore = "prints times, and asserts nothing"]
-fn name_costs_microseconds() {
+fn main() {
     let start = Instant::now();
     prepare();
     println!("{:>10?} to prepare", start.elapsed());
