@@ -7,11 +7,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use kvolt_cache::{Error, Result};
-use sqlx::ConnectOptions as _;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, Executor as _};
+use tokio::time::{Instant, sleep};
 
 use crate::builder::SqlStoreBuilder;
-use crate::dialect::{Dialect, Driver, Options, TAKE_OVER, by_driver};
+use crate::dialect::{Dialect, Driver, Options, TAKE_OVER, by_driver, failure};
 use crate::failure::{Kind, Outcome};
 use crate::store::SqlStore;
 
@@ -128,13 +129,11 @@ impl Driver for Sqlite {
         let options = SqliteConnectOptions::new()
             .filename(path)
             .page_size(PAGE_SIZE as u32)
-            .journal_mode(SqliteJournalMode::Wal)
             .synchronous(match self.synchronous {
                 Synchronous::Full => SqliteSynchronous::Full,
                 Synchronous::Normal => SqliteSynchronous::Normal,
             })
-            // Shorter than the call's limit, so that the error names the cause.
-            .busy_timeout(timeout * 3 / 4)
+            .busy_timeout(busy_timeout(timeout))
             .disable_statement_logging();
         let read = options.clone().pragma("query_only", "ON");
         let write = match self.max_file_size {
@@ -144,8 +143,22 @@ impl Driver for Sqlite {
         Ok((read, Some(write)))
     }
 
-    async fn prepare(&self, _: &mut SqliteConnection, _: Duration) -> Outcome<i64> {
-        Ok(0)
+    async fn prepare(&self, connection: &mut SqliteConnection, timeout: Duration) -> Outcome<i64> {
+        let start = Instant::now();
+        loop {
+            // Changes a new file only. SQLite returns at once if another process has locked the
+            // file for the same change, whatever `busy_timeout` says.
+            let done = connection.execute("PRAGMA journal_mode = WAL").await;
+            match done.map_err(failure::<Self>) {
+                Err(failure) if failure.kind == Kind::Unavailable => {
+                    if start.elapsed() > busy_timeout(timeout) {
+                        return Err(failure);
+                    }
+                    sleep(Duration::from_millis(5)).await;
+                }
+                done => return done.map(|_| 0),
+            }
+        }
     }
 
     by_driver!();
@@ -165,6 +178,12 @@ impl Driver for Sqlite {
             _ => Kind::Unavailable,
         }
     }
+}
+
+/// For how long a statement waits for a lock: shorter than the call's limit, so that the error names
+/// the cause.
+fn busy_timeout(limit: Duration) -> Duration {
+    limit * 3 / 4
 }
 
 /// SQLite's own default.
