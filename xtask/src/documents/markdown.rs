@@ -62,6 +62,11 @@ impl Block {
         self.info.first().is_some_and(|word| word == language)
     }
 
+    /// The example that the block is quoted from, relative to the root.
+    pub(super) fn source(&self) -> Option<&str> {
+        self.info.iter().map(String::as_str).find(|word| word.ends_with(".rs"))
+    }
+
     pub(super) fn code(&self) -> String {
         self.lines.join("\n") + "\n"
     }

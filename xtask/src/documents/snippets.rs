@@ -1,8 +1,8 @@
 //! Rust snippets that a reader sees otherwise than the compiler does.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::markdown::Document;
+use super::markdown::{Block, Document};
 use super::resolve;
 use crate::Failure;
 
@@ -11,8 +11,14 @@ pub(super) fn faults(document: &Document) -> Vec<String> {
     let mut faults = Vec::new();
     for block in document.blocks.iter().filter(|block| block.is("rust")) {
         let path = document.path.display();
-        if block.info.iter().any(|word| word == "ignore") {
-            faults.push(format!("{path}:{}: a snippet is not compiled (`ignore`)", block.line));
+        match (block.info.iter().any(|word| word == "ignore"), block.source()) {
+            (true, None) => {
+                faults.push(format!("{path}:{}: a snippet is not compiled (`ignore`)", block.line));
+            }
+            (_, Some(source)) if !is_part_of(block, source) => {
+                faults.push(format!("{path}:{}: the snippet is not in `{source}`", block.line));
+            }
+            _ => {}
         }
         for (at, line) in block.lines.iter().enumerate() {
             if line.trim() == "#" || line.trim_start().starts_with("# ") {
@@ -21,6 +27,11 @@ pub(super) fn faults(document: &Document) -> Vec<String> {
         }
     }
     faults
+}
+
+/// Whether a snippet is in the example that its fence names, which is compiled and tested there.
+fn is_part_of(block: &Block, source: &str) -> bool {
+    super::read(Path::new(source)).is_ok_and(|text| text.contains(&block.code()))
 }
 
 /// The documents with Rust snippets that no crate includes in its documentation.
@@ -53,5 +64,15 @@ mod tests {
     fn hidden_and_ignored_code_is_found() {
         let text = "```rust,ignore\nlet a = 1;\n```\n```rust\n# let hidden = 1;\n#[derive(Debug)]\nstruct A;\n```\n";
         assert_eq!(faults(&Document::parse(PathBuf::from("x.md"), text)).len(), 2);
+    }
+
+    #[test]
+    fn quoted_code_is_that_of_the_example() {
+        let quote = |code: &str| {
+            let text = format!("```rust,ignore,xtask/src/main.rs\n{code}\n```\n");
+            faults(&Document::parse(PathBuf::from("x.md"), &text)).len()
+        };
+        assert_eq!(quote("mod snippets;"), 1);
+        assert_eq!(quote("mod documents;"), 0);
     }
 }

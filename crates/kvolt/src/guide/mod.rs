@@ -28,6 +28,13 @@
 //! | [Several applications](several_applications) | namespaces |
 //! | [Operating](operating) | what to watch, backup, failover, keys, database roles |
 //!
+//! | frameworks | |
+//! |---|---|
+//! | [WebSockets](web_sockets) | a chat that closes with the session |
+//! | [GraphQL](graphql) | the session in resolvers, sign-in and logout as mutations |
+//! | [Leptos](leptos) | server functions, also while a page is streamed |
+//! | [Other frameworks](frameworks) | what was tried, and how to get there; hyper alone |
+//!
 //! The programs need `axum` 0.8, `tokio` with the feature `full`, and `serde` with the feature
 //! `derive`. Some also need `serde_json`, `tower` or `tower-http`.
 
@@ -50,6 +57,18 @@ pub mod errors {}
 #[doc = include_str!("links.txt")]
 #[doc = include_str!("first_sign_in.md")]
 pub mod first_sign_in {}
+
+#[doc = include_str!("links.txt")]
+#[doc = include_str!("frameworks.md")]
+pub mod frameworks {}
+
+#[doc = include_str!("links.txt")]
+#[doc = include_str!("graphql.md")]
+pub mod graphql {}
+
+#[doc = include_str!("links.txt")]
+#[doc = include_str!("leptos.md")]
+pub mod leptos {}
 
 #[doc = include_str!("links.txt")]
 #[doc = include_str!("list_and_revoke.md")]
@@ -97,3 +116,7 @@ pub mod testing {}
 #[doc = include_str!("links.txt")]
 #[doc = include_str!("user_from_database.md")]
 pub mod user_from_database {}
+
+#[doc = include_str!("links.txt")]
+#[doc = include_str!("web_sockets.md")]
+pub mod web_sockets {}
