@@ -79,6 +79,10 @@ fn programs(documents: &[Document]) -> Result<Vec<Program>, Failure> {
             continue;
         }
         let stem = document.path.file_stem().unwrap_or_default().to_string_lossy().to_lowercase();
+        if document.blocks.iter().any(|block| block.example().is_some()) {
+            // The program is an example, which is built and tested there.
+            continue;
+        }
         let before = programs.len();
         for (at, block) in document.blocks.iter().enumerate() {
             if !block.is("rust") || !block.lines.iter().any(|line| line.contains("fn main()")) {

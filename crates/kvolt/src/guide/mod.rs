@@ -14,6 +14,10 @@
 //! | [Single-page application](single_page_app) | a page on another port: CORS and `trusted_origin` |
 //! | [Behind a proxy](behind_a_proxy) | `Host`, and the client's address |
 //!
+//! | other services | |
+//! |---|---|
+//! | [gRPC](grpc) | services of tonic, calls and streams |
+//!
 //! | the user | |
 //! |---|---|
 //! | [User from the database](user_from_database) | load the account on each request |
@@ -50,6 +54,10 @@ pub mod errors {}
 #[doc = include_str!("links.txt")]
 #[doc = include_str!("first_sign_in.md")]
 pub mod first_sign_in {}
+
+#[doc = include_str!("links.txt")]
+#[doc = include_str!("grpc.md")]
+pub mod grpc {}
 
 #[doc = include_str!("links.txt")]
 #[doc = include_str!("list_and_revoke.md")]
