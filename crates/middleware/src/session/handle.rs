@@ -163,7 +163,8 @@ impl<T: Send + Sync + 'static> SessionHandle<T> {
             _ => {}
         }
         let (manager, session) = (self.manager(), session.into());
-        let lifetime = TokenLifetime::new(manager, session.is_remembered());
+        let lifetime = manager.timeouts_of(&session).lifetime;
+        let lifetime = TokenLifetime { lifetime, is_remembered: session.is_remembered() };
         let old = self.slot.current();
         let old = old.as_ref().map(|(token, read)| (token, read.clone()));
         let token = self.bounded(manager.login(old, session)).await;

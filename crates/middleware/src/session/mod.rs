@@ -278,7 +278,7 @@ impl<T: Send + Sync + 'static> Session<T> {
             self.slot().state().proof = Some((level, manager.clock().now()));
         }
         // Both timeouts have started again.
-        let lifetime = TokenLifetime::new(manager, lifetime.is_remembered);
+        let lifetime = TokenLifetime { lifetime: self.snapshot().timeouts().lifetime, ..lifetime };
         self.renewed(rotated, lifetime)
     }
 
