@@ -36,13 +36,13 @@ pub struct Error(Kind);
 enum Kind {
     Session(kvolt_middleware::Error),
     /// With the middleware's refusal.
-    NoSession(http::Response<Bytes>),
+    NoSession(Box<http::Response<Bytes>>),
     MiddlewareMissing,
 }
 
 impl Error {
     pub(crate) fn no_session(refusal: http::Response<Bytes>) -> Self {
-        Self(Kind::NoSession(refusal))
+        Self(Kind::NoSession(Box::new(refusal)))
     }
 
     /// A handler asks for a session on a route without a middleware: 500, and an error in the log.
