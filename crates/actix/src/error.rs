@@ -76,7 +76,8 @@ impl Error {
     }
 }
 
-/// What makes JSON of the response of an error, among the response's extensions.
+/// The response of an error, among the extensions of the one that actix-web has, so that the middleware can
+/// give it another form.
 pub(crate) struct Marked(pub(crate) http::Response<Bytes>);
 
 impl ResponseError for Error {
