@@ -7,6 +7,7 @@
 //! | [Application state](application_state) | `Arc<AppState>`, `FromRef`, `Router<()>`, `from_fn` |
 //! | [Testing](testing) | signed-in requests, and time that a test moves |
 //! | [Errors](errors) | each error and what to do, a section each |
+//! | [actix-web](actix_web) | the same program on another framework |
 //!
 //! | the browser | |
 //! |---|---|
@@ -38,6 +39,10 @@
 #[doc = include_str!("links.txt")]
 #[doc = include_str!("account_security.md")]
 pub mod account_security {}
+
+#[doc = include_str!("links.txt")]
+#[doc = include_str!("actix_web.md")]
+pub mod actix_web {}
 
 #[doc = include_str!("links.txt")]
 #[doc = include_str!("application_state.md")]

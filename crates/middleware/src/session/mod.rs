@@ -84,12 +84,8 @@ impl<T: Send + Sync + 'static> Session<T> {
     /// for this type of data is around the service.
     pub fn from_extensions(extensions: &Extensions) -> Result<Self> {
         let handle = SessionHandle::from_extensions(extensions)?;
-        let missing = if handle.is_unreadable() {
-            Kind::Unreadable
-        } else {
-            Kind::NoSession(handle.slot.sessions().0.lookup.has_bearer())
-        };
-        handle.into_session().ok_or(Error(missing))
+        let bearer = handle.slot.sessions().0.lookup.has_bearer();
+        handle.try_session()?.ok_or(Error(Kind::NoSession(bearer)))
     }
 
     fn slot(&self) -> &Slot<T> {
