@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kvolt_cache::{
-    AfterRead, ChangeFeed, ChangeObserver, Changes, Cursor, Deadlines, Entry, EntryList, EntryPage,
-    EntryRef, Error, Expiry, Freshness, InsertOutcome, Key, Namespace, NewEntry, OnExpired, Owner,
-    RemoveOutcome, ReplaceOutcome, Result, Store, Target, Version,
+    AfterRead, ChangeFeed, ChangeObserver, Changes, Clock, Cursor, Deadlines, Entry, EntryList,
+    EntryPage, EntryRef, Error, Expiry, Freshness, InsertOutcome, Key, Namespace, NewEntry,
+    OnExpired, Owner, RemoveOutcome, ReplaceOutcome, Result, Store, Target, Version,
 };
 use kvolt_testkit::{Faults, FaultyStore};
 
@@ -72,6 +72,10 @@ const LONG: Duration = Duration::from_secs(3_600);
 impl<V: Send + 'static, S: Store<V>> Store<V> for FaultyPushStore<V, S> {
     fn namespace(&self) -> &Namespace {
         self.faulty.namespace()
+    }
+
+    fn clock(&self) -> Clock {
+        self.faulty.clock()
     }
 
     async fn get(&self, key: &Key, freshness: Freshness) -> Result<Option<Entry<V>>> {

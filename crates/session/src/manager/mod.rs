@@ -148,7 +148,22 @@ impl<T: Send + Sync + 'static> Manager<T> {
         self.0.policy.anonymous_timeouts()
     }
 
-    /// The clock by which sessions show their times.
+    /// The clock by which sessions show their times: that of the [store](Store::clock).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use kvolt_cache::{ManualClock, MemoryStore};
+    /// use kvolt_session::Manager;
+    ///
+    /// # pollster::block_on(async {
+    /// let time = ManualClock::new();
+    /// let manager = Manager::<String>::new(MemoryStore::builder().clock(time.clock()).build());
+    /// let token = manager.create(String::from("Ada")).await?;
+    /// // In a test; an error if the store's time can't be moved.
+    /// manager.clock().advance(Duration::from_secs(30 * 60)).expect("a clock that a test moves");
+    /// assert!(manager.get(&token).await?.is_none());
+    /// # Ok::<(), kvolt_session::Error>(()) }).unwrap();
+    /// ```
     pub fn clock(&self) -> &kvolt_cache::Clock {
         &self.0.policy.clock
     }
