@@ -191,7 +191,6 @@ fn check_ops_finds_sequential_faults() {
     let sequential = [
         Fault::GetSlides,
         Fault::ReadAtIsEarly,
-        Fault::ClockIsAnother,
         Fault::SlideIsNeverDue,
         Fault::SlideIsAlwaysDue,
         Fault::TouchCreates,
