@@ -9,6 +9,8 @@ mod presented;
 mod reading;
 mod renewing;
 mod revoking;
+#[cfg(feature = "testing")]
+mod testing;
 mod token_status;
 mod turns;
 
@@ -110,17 +112,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
         let ManagerBuilder { store, policy, listeners } = builder;
         let reporter = Arc::new(Reporter::new(policy.clock.clone(), listeners));
         if reporter.has_listeners() {
-            // The store may outlive this manager, whose listeners must end with it.
-            let weak = Arc::downgrade(&reporter);
-            let namespace = store.namespace().clone();
-            // A store that can't report expiry ignores this: see `EventKind::Expired`.
-            store.on_expired(Arc::new(move |key: &Key| {
-                if let Some(reporter) = weak.upgrade()
-                    && key.is_in(&namespace)
-                {
-                    reporter.report(EventKind::Expired, Some(SessionId::from_key(key)), None);
-                }
-            }));
+            report_expired(&store, &reporter);
         }
         let changes = store.changes().unwrap_or_default();
         Self(Arc::new(Inner { store, policy, reporter, changes, turns: Turns::new() }))
@@ -340,6 +332,20 @@ impl<T: Send + Sync + 'static> Manager<T> {
         }
         Err(repeating_generator())
     }
+}
+
+/// Asks a store to report expired sessions. One that can't ignores this: see `EventKind::Expired`.
+fn report_expired<T: Send + Sync + 'static>(store: &AnyStore<Record<T>>, reporter: &Arc<Reporter>) {
+    // The store may outlive this manager, whose listeners must end with it.
+    let weak = Arc::downgrade(reporter);
+    let namespace = store.namespace().clone();
+    store.on_expired(Arc::new(move |key: &Key| {
+        if let Some(reporter) = weak.upgrade()
+            && key.is_in(&namespace)
+        {
+            reporter.report(EventKind::Expired, Some(SessionId::from_key(key)), None);
+        }
+    }));
 }
 
 fn repeating_generator() -> Error {
