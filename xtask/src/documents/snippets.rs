@@ -2,23 +2,27 @@
 
 use std::path::{Path, PathBuf};
 
-use super::markdown::{Block, Document};
+use super::markdown::Document;
 use super::resolve;
 use crate::Failure;
 
-/// Hidden lines, and snippets that are not compiled.
+/// Hidden lines, and snippets that are not compiled. An ignored snippet may name a file of an example
+/// that contains it, which is compiled there.
 pub(super) fn faults(document: &Document) -> Vec<String> {
     let mut faults = Vec::new();
     for block in document.blocks.iter().filter(|block| block.is("rust")) {
         let path = document.path.display();
-        match (block.info.iter().any(|word| word == "ignore"), block.source()) {
+        match (block.is_ignored(), block.example()) {
             (true, None) => {
                 faults.push(format!("{path}:{}: a snippet is not compiled (`ignore`)", block.line));
             }
-            (_, Some(source)) if !is_part_of(block, source) => {
-                faults.push(format!("{path}:{}: the snippet is not in `{source}`", block.line));
+            (true, Some(example)) => {
+                let text = super::read(Path::new(example));
+                if !text.is_ok_and(|text| contains(&text, &block.lines)) {
+                    faults.push(format!("{path}:{}: {example} has other lines", block.line));
+                }
             }
-            _ => {}
+            (false, _) => {}
         }
         for (at, line) in block.lines.iter().enumerate() {
             if line.trim() == "#" || line.trim_start().starts_with("# ") {
@@ -29,9 +33,12 @@ pub(super) fn faults(document: &Document) -> Vec<String> {
     faults
 }
 
-/// Whether a snippet is in the example that its fence names, which is compiled and tested there.
-fn is_part_of(block: &Block, source: &str) -> bool {
-    super::read(Path::new(source)).is_ok_and(|text| text.contains(&block.code()))
+/// Whether a text has these lines in a row, at any indentation.
+fn contains(text: &str, lines: &[String]) -> bool {
+    let text: Vec<&str> = text.lines().map(str::trim).collect();
+    let lines: Vec<&str> = lines.iter().map(|line| line.trim()).collect();
+    lines.iter().any(|line| !line.is_empty())
+        && text.windows(lines.len()).any(|window| window == lines)
 }
 
 /// The documents with Rust snippets that no crate includes in its documentation.
@@ -67,12 +74,15 @@ mod tests {
     }
 
     #[test]
-    fn quoted_code_is_that_of_the_example() {
-        let quote = |code: &str| {
-            let text = format!("```rust,ignore,xtask/src/main.rs\n{code}\n```\n");
+    fn ignored_snippet_is_in_the_example_that_it_names() {
+        let faults = |example: &str, code: &str| {
+            let text = format!("```rust,ignore,examples/{example}\n{code}\n```\n");
             faults(&Document::parse(PathBuf::from("x.md"), &text)).len()
         };
-        assert_eq!(quote("mod snippets;"), 1);
-        assert_eq!(quote("mod documents;"), 0);
+        let code = "#[tokio::main]\n  async fn main() -> std::io::Result<()> {";
+        assert_eq!(faults("minimal/src/main.rs", code), 0);
+        assert_eq!(faults("minimal/src/main.rs", "async fn main() {}"), 1);
+        assert_eq!(faults("minimal/src/main.rs", ""), 1);
+        assert_eq!(faults("none/src/main.rs", code), 1);
     }
 }

@@ -7,6 +7,7 @@
 //! | [Application state](application_state) | `Arc<AppState>`, `FromRef`, `Router<()>`, `from_fn` |
 //! | [Testing](testing) | signed-in requests, and time that a test moves |
 //! | [Errors](errors) | each error and what to do, a section each |
+//! | [actix-web](actix_web) | the same program on another framework |
 //!
 //! | the browser | |
 //! |---|---|
@@ -28,9 +29,10 @@
 //! | [Several applications](several_applications) | namespaces |
 //! | [Operating](operating) | what to watch, backup, failover, keys, database roles |
 //!
-//! | frameworks | |
+//! | other services | |
 //! |---|---|
 //! | [WebSockets](web_sockets) | a chat that closes with the session |
+//! | [gRPC](grpc) | services of tonic, calls and streams |
 //! | [GraphQL](graphql) | the session in resolvers, sign-in and logout as mutations |
 //! | [Leptos](leptos) | server functions, also while a page is streamed |
 //! | [Other frameworks](frameworks) | what was tried, and how to get there; hyper alone |
@@ -41,6 +43,10 @@
 #[doc = include_str!("links.txt")]
 #[doc = include_str!("account_security.md")]
 pub mod account_security {}
+
+#[doc = include_str!("links.txt")]
+#[doc = include_str!("actix_web.md")]
+pub mod actix_web {}
 
 #[doc = include_str!("links.txt")]
 #[doc = include_str!("application_state.md")]
@@ -65,6 +71,10 @@ pub mod frameworks {}
 #[doc = include_str!("links.txt")]
 #[doc = include_str!("graphql.md")]
 pub mod graphql {}
+
+#[doc = include_str!("links.txt")]
+#[doc = include_str!("grpc.md")]
+pub mod grpc {}
 
 #[doc = include_str!("links.txt")]
 #[doc = include_str!("leptos.md")]
