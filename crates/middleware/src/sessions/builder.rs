@@ -9,8 +9,8 @@ use http::{HeaderName, HeaderValue};
 use kvolt_session::Manager;
 
 use super::{Hints, Inner, Sessions};
-use crate::error::ConfigError;
 use crate::bridge::SessionBridge;
+use crate::error::ConfigError;
 use crate::lookup::Source;
 use crate::{CookiePolicy, Lookup, Refusal, cross_origin};
 
@@ -141,7 +141,8 @@ impl<T: Send + Sync + 'static> SessionsBuilder<T> {
         for source in self.inner.lookup.sources() {
             if let Source::Cookie(name) = source {
                 self.inner.cookie.check_name(name)?;
-                if self.inner.bridge.as_ref().is_some_and(|bridge| bridge.cookie_name() == &**name) {
+                if self.inner.bridge.as_ref().is_some_and(|bridge| bridge.cookie_name() == &**name)
+                {
                     return Err(ConfigError::new(format!(
                         "the other library's cookie is named {name:?} too: give this one another name"
                     )));

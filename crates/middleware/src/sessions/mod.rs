@@ -12,10 +12,10 @@ use http::header::{AUTHORIZATION, SET_COOKIE};
 use http::{HeaderName, HeaderValue};
 use kvolt_session::{Manager, RefusalReason, Token};
 
+use crate::bridge::SessionBridge;
 use crate::error::Kind;
 use crate::head::RequestHead;
 use crate::lookup::{Source, SourceIndex};
-use crate::bridge::SessionBridge;
 use crate::{CookiePolicy, Error, Lookup, Missing, Refusal, Result, SessionLayer, cross_origin};
 use hints::{Hints, hint};
 
