@@ -115,7 +115,7 @@ impl<T: Send + Sync + 'static> Inner<T> {
             let has_passed =
                 |since| trigger == Trigger::TimePassed || now.since(since) >= self.handover;
             match entry.value.clone() {
-                Marker::Moving | Marker::Declined | Marker::Pointer { .. } => {
+                Marker::Moving { .. } | Marker::Declined | Marker::Pointer { .. } => {
                     return Ok(Progress::Over);
                 }
                 Marker::Spent => {

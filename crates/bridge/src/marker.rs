@@ -13,7 +13,9 @@
 //!
 //! Each change is a compare-and-swap. Times are the store's.
 
-use kvolt_cache::{Key, Timestamp};
+use std::time::Duration;
+
+use kvolt_cache::{Entry, Key, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::sealed::Sealed;
@@ -21,7 +23,10 @@ use crate::sealed::Sealed;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub(crate) enum Marker {
-    Moving,
+    /// With its own lifetime in milliseconds, which tells when it was made.
+    Moving {
+        lifetime: u64,
+    },
     Declined,
     Moved {
         since: Timestamp,
@@ -58,6 +63,13 @@ impl Marker {
     /// The key of an old session's marker.
     pub(crate) fn key(id: &str) -> Key {
         Key::of(format!("kvolt bridge old\0{id}"))
+    }
+
+    /// How long a server has been creating the new session.
+    pub(crate) fn moving_for(entry: &Entry<Self>) -> Option<Duration> {
+        let Self::Moving { lifetime } = entry.value else { return None };
+        let made = entry.deadlines.absolute()?.saturating_sub(Duration::from_millis(lifetime));
+        Some(entry.read_at.since(made))
     }
 
     /// The key of a new session's pointer.

@@ -24,10 +24,12 @@ pub(crate) type Converting<T> = Pin<
 /// The target of the log.
 pub(crate) const TARGET: &str = "kvolt::bridge";
 
-/// How often, and how many times, a request checks whether another has created the session. Then
-/// the other has crashed, and this one creates it: one second.
+/// How often a request checks whether another has created the session.
 const PAUSE: Duration = Duration::from_millis(10);
-const MAX_PAUSES: u32 = 100;
+
+/// A request that creates a session for longer than this has crashed, or is as slow: another one
+/// creates it, too, and the faster one wins.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long the application is not asked again about an old session that it has declined.
 const DECLINED: Expiry = Expiry::after(Duration::from_secs(60));
@@ -39,15 +41,12 @@ impl<T: Send + Sync + 'static> Inner<T> {
     /// A request with an old cookie and without a session.
     pub(crate) async fn arrived(self: &Arc<Self>, id: String) -> Result<Crossing> {
         let key = Marker::key(&id);
-        let mut pauses = 0;
         loop {
             let marker = self.marker(&key).await?;
-            match marker.map(|entry| entry.value) {
-                Some(Marker::Moving) if pauses < MAX_PAUSES => {
-                    pauses += 1;
-                    tokio::time::sleep(PAUSE).await;
-                }
-                marker @ (None | Some(Marker::Moving)) => {
+            let moving_for = marker.as_ref().and_then(Marker::moving_for);
+            match (&marker, moving_for) {
+                (Some(_), Some(age)) if age < PATIENCE => tokio::time::sleep(PAUSE).await,
+                (None, _) | (_, Some(_)) => {
                     let create = Arc::clone(self).create(id.clone(), key, marker.is_some());
                     // In a task, so that a client that disconnects leaves nothing half done.
                     let created = tokio::spawn(create).await.unwrap_or_else(|panic| {
@@ -57,9 +56,8 @@ impl<T: Send + Sync + 'static> Inner<T> {
                     if let Some(crossing) = created? {
                         return Ok(crossing);
                     }
-                    pauses = 0;
                 }
-                Some(_) => {
+                (Some(_), None) => {
                     return Ok(match self.advance(&id, &key, Trigger::Seen).await? {
                         Progress::Live(new) => {
                             let token = new.sealed.open(&id).and_then(Token::parse);
@@ -92,7 +90,10 @@ impl<T: Send + Sync + 'static> Inner<T> {
             }
         };
         if !is_marked {
-            let marker = NewEntry::new(Marker::Moving, self.marker_expiry(Some(&old)));
+            let expiry = self.marker_expiry(Some(&old));
+            let lifetime = expiry.lifetime().unwrap_or_default().as_millis();
+            let lifetime = u64::try_from(lifetime).unwrap_or(u64::MAX);
+            let marker = NewEntry::new(Marker::Moving { lifetime }, expiry);
             let inserted = self.markers.insert(key, marker).await.map_err(Error::store)?;
             if !matches!(inserted, InsertOutcome::Inserted { .. }) {
                 return Ok(None);
@@ -157,7 +158,7 @@ impl<T: Send + Sync + 'static> Inner<T> {
     async fn decide(&self, key: &Key, mut next: Marker) -> Result<bool> {
         loop {
             let Some(entry) = self.marker(key).await? else { return Ok(false) };
-            if entry.value != Marker::Moving {
+            if !matches!(entry.value, Marker::Moving { .. }) {
                 return Ok(false);
             }
             if let Marker::Moved { since, .. } = &mut next {
@@ -175,7 +176,7 @@ impl<T: Send + Sync + 'static> Inner<T> {
     async fn unmark(&self, key: &Key, is_marked: bool) -> Result<()> {
         if is_marked
             && let Some(entry) = self.marker(key).await?
-            && entry.value == Marker::Moving
+            && matches!(entry.value, Marker::Moving { .. })
         {
             let removed = self.markers.remove((&entry.key).into(), Some(entry.version)).await;
             let _ = removed.map_err(Error::store)?;

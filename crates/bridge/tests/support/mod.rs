@@ -34,6 +34,8 @@ struct OldInner {
     records: Mutex<HashMap<String, OldSession>>,
     is_down: AtomicBool,
     is_unreadable: AtomicBool,
+    hangs: AtomicBool,
+    hanging: AtomicUsize,
 }
 
 impl Old {
@@ -43,6 +45,8 @@ impl Old {
             records: Mutex::default(),
             is_down: AtomicBool::new(false),
             is_unreadable: AtomicBool::new(false),
+            hangs: AtomicBool::new(false),
+            hanging: AtomicUsize::new(0),
         }))
     }
 
@@ -69,6 +73,15 @@ impl Old {
 
     pub fn spoil(&self) {
         self.0.is_unreadable.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether removals take effect and never return.
+    pub fn hang(&self, hang: bool) {
+        self.0.hangs.store(hang, Ordering::SeqCst);
+    }
+
+    pub fn hanging(&self) -> usize {
+        self.0.hanging.load(Ordering::SeqCst)
     }
 
     fn check(&self) -> Result<(), OldSessionError> {
@@ -99,7 +112,12 @@ impl OldSessions for Old {
 
     async fn remove(&self, id: &str) -> Result<bool, OldSessionError> {
         self.check()?;
-        Ok(self.sign_out(id))
+        let existed = self.sign_out(id);
+        if self.0.hangs.load(Ordering::SeqCst) {
+            self.0.hanging.fetch_add(1, Ordering::SeqCst);
+            std::future::pending::<()>().await;
+        }
+        Ok(existed)
     }
 }
 
@@ -160,7 +178,9 @@ impl World {
                 }
             })
             .unwrap();
-        let sessions = Sessions::builder(manager.clone()).bridge(bridge).build().unwrap();
+        let sessions = Sessions::builder(manager.clone()).bridge(bridge);
+        // No starved machine is a slow store.
+        let sessions = sessions.store_timeout(MINUTE).build().unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -209,6 +229,16 @@ pub struct Answer {
 impl Server {
     pub fn send(&self, method: &str, path: &str, jar: &Jar) -> Answer {
         self.runtime.block_on(send(self.app.clone(), method, path, jar))
+    }
+
+    /// Sends a request, and crashes once the server `hangs`.
+    pub fn crash_in(self, jar: &Jar, hangs: impl Fn(&Self) -> bool) {
+        let (app, jar) = (self.app.clone(), jar.clone());
+        drop(self.runtime.spawn(async move { send(app, "GET", "/", &jar).await }));
+        while !hangs(&self) {
+            std::thread::yield_now();
+        }
+        self.crash();
     }
 
     pub fn crash(self) {
