@@ -10,6 +10,7 @@ mod bridge;
 mod cookie_policy;
 mod cross_origin;
 mod error;
+mod grpc;
 mod head;
 mod layer;
 mod lookup;

@@ -129,7 +129,8 @@ impl<T: Send + Sync + 'static> Sessions<T> {
     /// Explains the refusal of a request that seems to sign in.
     pub(crate) fn hint_at_login(&self, request: &impl RequestHead, missing: Missing) {
         let last = request.path().rsplit('/').next().unwrap_or_default();
-        let is_login = ["login", "log-in", "signin", "sign-in"].contains(&last);
+        let names = ["login", "log-in", "signin", "sign-in"];
+        let is_login = names.iter().any(|name| name.eq_ignore_ascii_case(last));
         if is_login && request.method() == "POST" && missing == Missing::Session {
             hint!(
                 self.0.hints.login,
