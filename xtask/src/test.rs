@@ -118,12 +118,14 @@ fn format() -> Result<(), Failure> {
 }
 
 /// Lints and tests of the examples. Their frameworks are large, so each dependency is compiled once:
-/// `clippy-driver` compiles as `rustc` does, where `cargo clippy` compiles nothing that can be run.
+/// `clippy-driver` compiles as `rustc` does, where `cargo clippy` compiles nothing that can be run,
+/// and with `--all-targets` the programs have the dependencies of their tests.
 fn examples() -> Result<(), Failure> {
-    for verb in ["build", "test"] {
-        let mut run = cargo([verb, "--manifest-path", "examples/Cargo.toml", "--workspace"]);
-        // As `cargo clippy -- -D warnings` sets them.
-        run.env("RUSTC_WORKSPACE_WRAPPER", "clippy-driver")
+    for args in [&["build", "--all-targets"][..], &["test"]] {
+        let mut run = cargo(args);
+        run.args(["--manifest-path", "examples/Cargo.toml", "--workspace"])
+            // As `cargo clippy -- -D warnings` sets them.
+            .env("RUSTC_WORKSPACE_WRAPPER", "clippy-driver")
             .env("CLIPPY_ARGS", "-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__");
         cargo::run(&mut run)?;
     }
