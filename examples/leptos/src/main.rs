@@ -8,9 +8,11 @@
 //!
 //! ```console
 //! $ curl -c jar -d 'name=ada&password=lovelace' http://127.0.0.1:3000/api/login
+//! null
 //! $ curl -b jar http://127.0.0.1:3000/
 //! …ada was here 1 times…
 //! $ curl -b jar -c jar -X POST http://127.0.0.1:3000/api/logout
+//! null
 //! ```
 
 use kvolt::{Manager, MemoryStore, NewSession, Session, SessionHandle, Sessions};
