@@ -9,6 +9,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use bytes::Bytes;
+use kvolt_middleware::adapter::layered_types;
 
 use crate::head;
 
@@ -51,6 +52,7 @@ impl Error {
         tracing::error!(
             target: "kvolt::http",
             path = request.path(),
+            layers = ?layered_types(),
             help = "https://docs.rs/kvolt/latest/kvolt/guide/errors/#no-layer-is-around-the-route",
             "a handler asks for the session of a {0}, but no middleware for Session<{0}> is around the route: add `.wrap(SessionMiddleware::new(sessions.layer()))` to its scope, or `.optional()` for a route that signs in",
             type_name::<T>(),
