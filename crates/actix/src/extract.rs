@@ -123,11 +123,13 @@ impl<T: Send + Sync + 'static> FromRequest for Session<T> {
 pub(crate) fn session<T: Send + Sync + 'static>(
     request: &HttpRequest,
 ) -> Result<Option<Session<T>>> {
-    let handle = SessionHandle::<T>::from_extensions(&request.extensions());
-    let handle = handle.ok_or_else(|| Error::middleware_missing::<T>(request))?;
-    match handle.try_session() {
+    let handle = || {
+        let handle = SessionHandle::<T>::from_extensions(&request.extensions());
+        handle.ok_or_else(|| Error::middleware_missing::<T>(request))
+    };
+    match handle()?.0.try_into_session() {
         Ok(Some(session)) => Ok(Some(Session(session))),
-        Ok(None) => Err(Error::no_session(handle.0.refuse(&Head(request)))),
+        Ok(None) => Err(Error::no_session(handle()?.0.refuse(&Head(request)))),
         Err(error) => {
             let handler = request.extensions().get::<Unreadable<T>>().cloned();
             let Some(handler) = handler else { return Err(error.into()) };
