@@ -6,6 +6,7 @@
 pub mod adapter;
 #[cfg(feature = "axum")]
 mod axum;
+mod bridge;
 mod cookie_policy;
 mod cross_origin;
 mod error;
@@ -19,6 +20,8 @@ mod refusal;
 mod session;
 mod sessions;
 mod store_timeout;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 #[cfg(feature = "axum")]
 pub use self::axum::{Csrf, CsrfForm, CsrfRejection, LayerMissing, SessionRejection};

@@ -1,6 +1,7 @@
 //! The layer for routes.
 
 pub(crate) mod admission;
+mod crossing;
 mod future;
 mod response;
 mod service;
