@@ -155,7 +155,7 @@ pub(crate) trait Driver: Debug + Default + Clone + Send + Sync + 'static {
     /// Whether an error of [`INSPECT`](Self::INSPECT) means that other code has left a transaction open.
     fn is_in_transaction(error: &dyn sqlx::error::DatabaseError) -> bool;
 
-    /// Runs [`INSPECT`](Self::INSPECT), and returns the number that it found.
+    /// Runs [`INSPECT`](Self::INSPECT), and returns the number that it found; -1 if it returned none.
     fn inspect(
         connection: &mut Connection<Self>,
         sql: &str,
@@ -362,7 +362,7 @@ macro_rules! by_driver {
         ) -> sqlx::Result<i64> {
             let sql = sqlx::AssertSqlSafe(sql.to_owned());
             let rows = sqlx::raw_sql(sql).fetch_all(connection).await?;
-            rows.first().map_or(Ok(0), |row| sqlx::Row::try_get(row, 0))
+            rows.first().map_or(Ok(-1), |row| sqlx::Row::try_get(row, 0))
         }
 
         async fn run(

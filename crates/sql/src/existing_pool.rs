@@ -87,7 +87,7 @@ impl<D: Dialect> ExistingPool<D> {
             Ok(0) => Ok(None),
             Ok(number) => {
                 let flaw = usize::try_from(number - 1).ok().and_then(|index| self.flaws.get(index));
-                Ok(Some(flaw.map_or(IN_TRANSACTION, |(_, flaw)| *flaw)))
+                Ok(Some(flaw.map_or("a setting that hides rows", |(_, flaw)| *flaw)))
             }
             Err(sqlx::Error::Database(reported)) if D::is_in_transaction(&*reported) => {
                 Ok(Some(IN_TRANSACTION))
