@@ -86,7 +86,7 @@ impl<D: Dialect> SqlStoreBuilder<D> {
     }
 
     /// Sets the time limit of each call, including the wait for a connection. Defaults to
-    /// [`DEFAULT_TIMEOUT`], which is 2 seconds; at most an hour.
+    /// [`DEFAULT_TIMEOUT`], which is 2 seconds; from a millisecond to an hour.
     ///
     /// A call that takes longer returns an error ([`Error::is_unavailable`]).
     /// [`clear`](kvolt_cache::Store::clear) and [`count`](kvolt_cache::Store::count) may take 30
@@ -214,8 +214,7 @@ impl<D: Dialect> SqlStoreBuilder<D> {
             }
             Connects::Pool(pool) => {
                 dialect.check_existing()?;
-                let existing =
-                    || Source::Existing(ExistingPool::new(pool.clone(), &dialect));
+                let existing = || Source::Existing(ExistingPool::new(pool.clone(), &dialect));
                 (existing(), (!D::IS_REMOTE).then(existing))
             }
         };
@@ -231,7 +230,8 @@ impl<D: Dialect> SqlStoreBuilder<D> {
     fn check(&self) -> Result<()> {
         let Settings { timeout, slide_after, clean_every, max_cleaned_rows, .. } = self.settings;
         let faults = [
-            (timeout.is_zero(), "`timeout` is zero"),
+            // For the databases, zero is no limit, and they count in milliseconds.
+            (timeout < Duration::from_millis(1), "`timeout` is less than a millisecond"),
             (!(1..=10_000).contains(&self.max_connections), "`max_connections` is not 1 to 10,000"),
             (!(0.0..=0.5).contains(&slide_after), "`slide_after` is not 0 to 0.5"),
             (max_cleaned_rows == 0, "`max_cleaned_rows` is zero"),

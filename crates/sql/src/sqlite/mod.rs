@@ -7,9 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use kvolt_cache::{Error, Result};
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous,
-};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Executor as _, SqlitePool};
 use tokio::time::{Instant, sleep};
 
@@ -277,7 +275,7 @@ fn parse(url: &str, timeout: Duration) -> Result<SqliteConnectOptions> {
 /// For how long a statement waits for a lock: shorter than the call's limit, so that the error names
 /// the cause.
 fn busy_timeout(limit: Duration) -> Duration {
-    limit * 3 / 4
+    (limit * 3 / 4).max(Duration::from_millis(1))
 }
 
 /// SQLite's own default.
