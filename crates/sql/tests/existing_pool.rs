@@ -66,7 +66,7 @@ mod laws_on_postgresql {
     }
 
     kvolt_testkit::conformance_suite!(
-        OnRuntime::new(open, json),
+        OnRuntime::new(open, json).rounds(3),
         tokio::test(flavor = "multi_thread", worker_threads = 2)
     );
 }
@@ -81,7 +81,7 @@ mod laws_on_mariadb {
     }
 
     kvolt_testkit::conformance_suite!(
-        OnRuntime::new(open, json),
+        OnRuntime::new(open, json).rounds(3),
         tokio::test(flavor = "multi_thread", worker_threads = 2)
     );
 }
@@ -96,7 +96,7 @@ mod laws_on_sqlite {
     }
 
     kvolt_testkit::conformance_suite!(
-        OnRuntime::new(open, json),
+        OnRuntime::new(open, json).rounds(3),
         tokio::test(flavor = "multi_thread", worker_threads = 2)
     );
 }
