@@ -24,8 +24,10 @@ const ADDRESS: &str = "127.0.0.1:3000";
 const DEPENDENCIES: &str = r#"
 actix-web = { version = "4", default-features = false, features = ["macros"] }
 axum = "0.8"
+redis = { version = "1.8", default-features = false, features = ["connection-manager", "tokio-comp"] }
 serde = { version = "1", features = ["derive"] }
 serde_json = "1"
+sqlx = { version = "0.9", default-features = false, features = ["postgres", "runtime-tokio"] }
 tokio = { version = "1", features = ["macros", "net", "rt-multi-thread", "signal"] }
 tower = { version = "0.5", features = ["util"] }
 tower-http = { version = "0.7", features = ["cors"] }
