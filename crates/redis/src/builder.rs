@@ -49,7 +49,7 @@ pub struct RedisStoreBuilder {
     tls: Settings,
 }
 
-/// What a store connects by.
+/// The way to the server.
 #[derive(Clone)]
 enum Connects {
     Url(String),

@@ -17,7 +17,7 @@ async fn store(url: &str) -> RedisStore {
     RedisStore::builder_on(connection(url).await, &namespace()).open().await.unwrap()
 }
 
-/// What can't serve a store is rejected when it is opened, and the error names it.
+/// A connection that can't serve a store is rejected, and the error names the reason.
 #[tokio::test]
 async fn unfit_connection_is_rejected() {
     let server = Redis::start();

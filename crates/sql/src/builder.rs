@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kvolt_cache::{Error, Namespace, Result};
+use tokio::time::timeout;
 
 use crate::connections::{Pool, Source};
 use crate::dialect::Dialect;
 use crate::existing_pool::ExistingPool;
+use crate::failure::Kind;
 use crate::own_connections::OwnConnections;
 use crate::settings::Settings;
 use crate::store::SqlStore;
@@ -48,7 +50,7 @@ pub struct SqlStoreBuilder<D: Dialect> {
     settings: Settings,
 }
 
-/// What a store connects by.
+/// The way to the database.
 enum Connects<D: Dialect> {
     Url(String),
     Pool(sqlx::Pool<D::Db>),
@@ -214,6 +216,7 @@ impl<D: Dialect> SqlStoreBuilder<D> {
             }
             Connects::Pool(pool) => {
                 dialect.check_existing()?;
+                check_pooler::<D>(&pool, settings.timeout).await?;
                 let existing = || Source::Existing(ExistingPool::new(pool.clone(), &dialect));
                 (existing(), (!D::IS_REMOTE).then(existing))
             }
@@ -241,6 +244,15 @@ impl<D: Dialect> SqlStoreBuilder<D> {
             Some((_, fault)) => Err(Error::misconfigured(*fault)),
             None => Ok(()),
         }
+    }
+}
+
+/// Checks the pool unless other code uses all its connections, or there is no server: opening reports
+/// that.
+async fn check_pooler<D: Dialect>(pool: &sqlx::Pool<D::Db>, limit: Duration) -> Result<()> {
+    match timeout(limit, D::check_pooler(pool)).await {
+        Ok(Err(failure)) if failure.kind == Kind::Misconfigured => Err(failure.error),
+        _ => Ok(()),
     }
 }
 

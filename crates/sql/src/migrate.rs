@@ -53,7 +53,7 @@ impl<D: Dialect> Core<D> {
         triggers: Option<&Triggers>,
     ) -> Outcome<()> {
         let table = &self.sql.table;
-        // Without a lock at first: usually nothing is missing, and the user may only have to read.
+        // Without a lock at first: usually nothing is missing, and the user may only be allowed to read.
         if self.missing(lease, triggers).await?.is_empty() {
             return Ok(());
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use kvolt_cache::{
     Error, Expiry, Freshness, Key, NewEntry, OwnerLimit, RemoveOutcome, Store, Target, Version,
 };
-use kvolt_servers::{MariaDb, Postgres, Proxy};
+use kvolt_servers::{MariaDb, PgBouncer, Postgres, Proxy};
 use kvolt_sql::{MySqlStore, PostgresStore, SqliteStore, Synchronous};
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -156,6 +156,22 @@ async fn wrong_settings_are_named_on_postgresql() {
     assert!(PostgresStore::connect_options(&format!("{url}?pooled_by_transactions=true")).is_err());
 }
 
+/// Behind a pooler by transactions, an inspection says nothing about the next statement.
+#[tokio::test]
+async fn pooler_by_transactions_is_rejected() {
+    let server = Postgres::builder().fsync(false).start();
+    server.psql("ALTER ROLE kvolt SET lock_timeout = '2s'");
+    let pooler = PgBouncer::with_pool_size(&server, 1);
+    let options: PgConnectOptions = pooler.url().parse().expect("it is valid");
+    let pool = PgPoolOptions::new().connect_lazy_with(options.extra_float_digits(None));
+    let error = PostgresStore::builder_on(pool, "shop").open().await.expect_err("it is mixed");
+    assert!(error.is_misconfigured(), "{error}");
+    assert!(error.to_string().contains("pooled_by_transactions"), "{error}");
+    let pool = postgres_pool(2, &pooler.url());
+    let error = PostgresStore::builder_on(pool, "shop").open().await.expect_err("it is mixed");
+    assert!(error.to_string().contains("pooled_by_transactions"), "{error}");
+}
+
 #[tokio::test]
 async fn wrong_settings_are_named_on_mariadb() {
     for (set, name) in [
@@ -206,8 +222,8 @@ async fn wrong_settings_are_named_on_sqlite() {
     assert!(error.to_string().contains("max_page_count"), "{error}");
 }
 
-/// What other code leaves behind on the pool's only connection neither undoes a change nor hides
-/// one, and the store goes on.
+/// Other code leaves the pool's only connection in some state. This neither undoes a change nor hides
+/// one, and the store continues.
 macro_rules! leftovers_do_no_harm {
     ($store:expr, $other:expr, $pool:expr, $leftovers:expr) => {
         let (store, other) = ($store, $other);
