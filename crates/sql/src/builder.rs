@@ -216,7 +216,7 @@ impl<D: Dialect> SqlStoreBuilder<D> {
             }
             Connects::Pool(pool) => {
                 dialect.check_existing()?;
-                check_pooler::<D>(&pool, settings.timeout).await?;
+                Box::pin(check_pooler::<D>(&pool, settings.timeout)).await?;
                 let existing = || Source::Existing(ExistingPool::new(pool.clone(), &dialect));
                 (existing(), (!D::IS_REMOTE).then(existing))
             }
@@ -227,7 +227,8 @@ impl<D: Dialect> SqlStoreBuilder<D> {
         let read = pool(read, max_connections);
         // A file has one writer at a time.
         let write = write.map_or_else(|| Arc::clone(&read), |source| pool(source, 1));
-        SqlStore::on(read, write, settings, namespace).await
+        // Boxed, so that the futures of programs that open a store are small.
+        Box::pin(SqlStore::on(read, write, settings, namespace)).await
     }
 
     fn check(&self) -> Result<()> {

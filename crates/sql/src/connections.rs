@@ -114,7 +114,8 @@ impl<D: Dialect> Pool<D> {
                 lease.is_unchecked = is_unchecked;
                 lease.held = Some(Held::Own(connection));
             }
-            Source::Existing(existing) => self.borrow(existing, &mut lease).await?,
+            // Boxed, so that the futures of calls on the store's own connections are small.
+            Source::Existing(existing) => Box::pin(self.borrow(existing, &mut lease)).await?,
         }
         Ok(lease)
     }
