@@ -27,6 +27,7 @@
 //! |---|---|
 //! | [Several servers](several_servers) | Redis or SQL, and a near cache |
 //! | [Several applications](several_applications) | namespaces |
+//! | [Existing pool](existing_pool) | sessions on your own pool of `sqlx` or connection to Redis |
 //! | [Operating](operating) | what to watch, backup, failover, keys, database roles |
 //!
 //! | other services | |
@@ -38,7 +39,7 @@
 //! | [Other frameworks](frameworks) | what was tried, and how to get there; hyper alone |
 //!
 //! The programs need `axum` 0.8, `tokio` with the feature `full`, and `serde` with the feature
-//! `derive`. Some also need `serde_json`, `tower` or `tower-http`.
+//! `derive`. Some also need `serde_json`, `tower`, `tower-http`, `sqlx` or `redis`.
 
 #[doc = include_str!("links.txt")]
 #[doc = include_str!("account_security.md")]
@@ -59,6 +60,11 @@ pub mod behind_a_proxy {}
 #[doc = include_str!("links.txt")]
 #[doc = include_str!("errors.md")]
 pub mod errors {}
+
+#[doc = include_str!("links.txt")]
+#[doc = include_str!("existing_pool.md")]
+#[cfg(all(feature = "near", feature = "postgres", feature = "redis"))]
+pub mod existing_pool {}
 
 #[doc = include_str!("links.txt")]
 #[doc = include_str!("first_sign_in.md")]
