@@ -194,10 +194,8 @@ async fn use_is_a_theft_after_twice_the_grace() {
 #[tokio::test]
 async fn reuse_ends_the_session_where_that_is_set() {
     for at_once in [true, false] {
-        let world = world_with(|builder| {
-            let builder = builder.rotation_grace(GRACE).token_reuse(TokenReuse::EndSession);
-            builder
-        });
+        let world =
+            world_with(|builder| builder.rotation_grace(GRACE).token_reuse(TokenReuse::EndSession));
         world.faults.answers_at_once(at_once);
         let other = world.manager.create(ada()).await.unwrap();
         let old = world.manager.create(ada()).await.unwrap();
@@ -217,10 +215,7 @@ async fn reuse_ends_the_session_where_that_is_set() {
 
 #[tokio::test]
 async fn ignored_reuse_is_an_unknown_token() {
-    let world = world_with(|builder| {
-        let builder = builder.rotation_grace(GRACE).token_reuse(TokenReuse::Ignore);
-        builder
-    });
+    let world = world_with(|builder| builder.rotation_grace(GRACE).token_reuse(TokenReuse::Ignore));
     let old = world.manager.create(ada()).await.unwrap();
     let token = world.rotate(&old).await;
     for wait in [GRACE * 2, IDLE / 2] {
