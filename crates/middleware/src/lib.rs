@@ -9,6 +9,7 @@ mod axum;
 mod cookie_policy;
 mod cross_origin;
 mod error;
+mod grpc;
 mod head;
 mod layer;
 mod lookup;

@@ -542,6 +542,24 @@ async fn stream_that_has_ended_is_not_polled_again() {
     }
 }
 
+#[tokio::test]
+async fn last_item_follows_the_end_of_the_session_only() {
+    let manager = Manager::builder(Memory::new()).live_interval(NEVER).build().unwrap();
+    let token = manager.create(ada()).await.unwrap();
+    let follow = || async { follow(&manager, &token).await };
+    let short = follow().await.take_until_ended(stream::iter([1, 2])).ending_with(0);
+    assert_eq!(short.collect::<Vec<_>>().await, [1, 2]);
+
+    let mut limited = follow().await.take_until_ended(stream::iter(1..)).ending_with(0);
+    assert_eq!((limited.next().await, limited.next().await), (Some(1), Some(2)));
+    let waiting = follow().await.take_until_ended(stream::pending()).ending_with(0);
+    let waiting = tokio::spawn(timeout(PATIENCE, waiting.collect::<Vec<_>>()));
+    tokio::task::yield_now().await;
+    assert!(manager.logout(&token).await.unwrap());
+    assert_eq!(limited.collect::<Vec<_>>().await, [0], "even if an item is ready");
+    assert_eq!(waiting.await.unwrap().unwrap(), [0]);
+}
+
 /// A thousand connections of one session, and of as many sessions.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn many_connections_end_together_and_leave_nothing() {

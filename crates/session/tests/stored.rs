@@ -19,7 +19,7 @@ use kvolt_cache::{
 use kvolt_cache::{Namespace, NewEntry, ReplaceOutcome, Store};
 use kvolt_session::{
     Binding, Device, Flash, Level, Manager, NewSession, Owner, Record, RecordJson, RotateOutcome,
-    Token, Undecodable,
+    Timeouts, Token, Undecodable,
 };
 use pollster::block_on;
 use serde::de::DeserializeOwned;
@@ -236,6 +236,8 @@ fn full_record_is_written_as_documented() {
     let builder = Manager::builder(coded(&store, RecordJson::<Old>::new()));
     let manager = builder.rotation_grace(GRACE).build().unwrap();
     let new = old().level(Level::Two).remember(true).bound_to(7);
+    let (minute, hour) = (Duration::from_secs(60), Duration::from_secs(3_600));
+    let new = new.idle_timeout(minute).lifetime(hour);
     let first = block_on(manager.create(new)).unwrap();
     let changed = block_on(manager.change_credentials(&first, Some(Binding::from(8)))).unwrap();
     let second = rotated(changed.0);
@@ -251,7 +253,7 @@ fn full_record_is_written_as_documented() {
         envelope,
         format!(
             "{{\"v\":1,\"secret\":\"{}\",\"epoch\":1,\"owner\":\"ada\",\
-             \"created\":1767225600000,\"ends\":1767268805000,\
+             \"created\":1767225600000,\"ends\":1767229205000,\
              \"proved\":{{\"1\":1767225605000,\"2\":1767225600000}},\
              \"rotated\":1767225605000,\"seed\":\"\",\"remembered\":true,\
              \"device\":{{\"user_agent\":\"curl/8\",\"address\":\"192.0.2.7\"}},\
@@ -259,7 +261,8 @@ fn full_record_is_written_as_documented() {
              {{\"secret\":\"{}\",\"proved\":{{\"2\":1767225600000}},\"until\":1767225610000}},\
              {{\"secret\":\"{}\",\"proved\":{{\"2\":1767225600000}},\"until\":1767225615000,\
              \"accepted\":true}}],\
-             \"flashes\":[{{\"kind\":\"info\",\"text\":\"saved\\n\"}}]}}}}",
+             \"flashes\":[{{\"kind\":\"info\",\"text\":\"saved\\n\"}}],\
+             \"idle\":60000,\"lifetime\":3600000}}}}",
             digests[0], digests[1], digests[2]
         )
     );
@@ -272,6 +275,7 @@ fn full_record_is_written_as_documented() {
     assert_eq!(session.authenticated(), Some(time.clock().now()));
     assert_eq!(session.rotated(), time.clock().now());
     assert!(session.is_remembered());
+    assert_eq!(session.timeouts(), Timeouts::new(minute, hour));
     assert_eq!(session.binding().map(Binding::as_str), Some("8"));
     assert_eq!(session.flashes(), [Flash::new("info", "saved\n")]);
     let before = block_on(manager.get(&second)).unwrap().expect("it is in its grace");

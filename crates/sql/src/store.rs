@@ -155,9 +155,19 @@ impl<D: Dialect> SqlStore<D> {
         settings: Settings,
         namespace: Namespace,
     ) -> Result<Self> {
-        let sql = Arc::new(Statements::new::<D>(&namespace, settings.slide_after));
-        let mut core = Core { namespace, read, write, sql, settings, cleaner: None };
+        let statements = |schema: Option<&str>| {
+            Arc::new(Statements::new::<D>(&namespace, settings.slide_after, schema))
+        };
+        let sql = statements(None);
+        let mut core =
+            Core { namespace: namespace.clone(), read, write, sql, settings, cleaner: None };
+        if core.write.is_existing() {
+            core.check_version().await?;
+        }
         core.ensure_schema(None).await?;
+        if core.write.is_existing() {
+            core.sql = statements(Some(&core.schema().await?));
+        }
         core.cleaner = Cleaner::start(&core.read, &core.write, &core.sql, settings);
         Ok(Self { core: Arc::new(core) })
     }

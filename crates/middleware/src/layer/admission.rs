@@ -14,7 +14,7 @@ use super::shared::RequestSession;
 use super::slot::Slot;
 use crate::error::Kind;
 use crate::head::RequestHead;
-use crate::message::asks_for_json;
+use crate::message::Format;
 use crate::store_timeout::bounded;
 use crate::{Error, Missing, Refused, SessionHandle, SessionLayer, cross_origin};
 
@@ -79,7 +79,7 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
         let outermost = within.map(|outer| Arc::clone(outer.outermost.as_ref().unwrap_or(outer)));
         let mut shared = Arc::new(Slot::new(Arc::clone(self), access, presented, outermost));
         let slot = unique(&mut shared);
-        slot.asks_for_json = asks_for_json(request);
+        slot.format = Format::of(request);
         slot.is_plain_http = !is_safe && cross_origin::is_plain_http(request);
         match within {
             // The read of the layer around this one suffices.
@@ -190,7 +190,7 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
                 self.sessions.hint_at_login(request, missing);
                 self.refusal.response(Refused { request, missing }, &inner.lookup)
             }
-            Reason::Failed(error) => error.message().response(asks_for_json(request)),
+            Reason::Failed(error) => error.message().response(Format::of(request)),
         };
         let headers = response.headers_mut();
         response::restrict(headers, &inner.cache_control);

@@ -11,6 +11,7 @@ use super::response;
 use crate::error::Kind;
 use crate::head::ResponseHead;
 use crate::lookup::{Presented, Source, SourceIndex};
+use crate::message::Format;
 use crate::{Error, Result, SessionLayer, Sessions};
 
 /// A request's session, or the absence of one. A slot exists behind every layer, so that "no
@@ -27,7 +28,8 @@ pub(crate) struct Slot<T> {
     source: Option<SourceIndex>,
     /// All tokens of a request that has several, of which none is accepted.
     several: Vec<Token>,
-    pub(super) asks_for_json: bool,
+    /// The form of the layer's own answers.
+    pub(super) format: Format,
     /// Whether a page that was loaded over plain HTTP sent the request.
     pub(crate) is_plain_http: bool,
     /// The slot of the outermost layer of the same sessions, if that is another one. A client has
@@ -98,7 +100,7 @@ impl<T> Slot<T> {
             access,
             source,
             several,
-            asks_for_json: false,
+            format: Format::Text,
             is_plain_http: false,
             outermost,
             is_exposed: AtomicBool::new(false),

@@ -65,15 +65,6 @@ pub(crate) struct TokenLifetime {
     pub(crate) is_remembered: bool,
 }
 
-impl TokenLifetime {
-    /// For a session whose timeouts have just started.
-    pub(crate) fn new<T: Send + Sync + 'static>(manager: &Manager<T>, is_remembered: bool) -> Self {
-        let remembered = is_remembered.then(|| manager.remembered_timeouts());
-        let timeouts = remembered.unwrap_or_else(|| manager.timeouts());
-        Self { lifetime: timeouts.lifetime, is_remembered }
-    }
-}
-
 impl<T: Send + Sync + 'static> Sessions<T> {
     /// Creates sessions with the cookie `__Host-session_id` and all defaults.
     ///
@@ -127,7 +118,8 @@ impl<T: Send + Sync + 'static> Sessions<T> {
     /// Explains the refusal of a request that seems to sign in.
     pub(crate) fn hint_at_login(&self, request: &impl RequestHead, missing: Missing) {
         let last = request.path().rsplit('/').next().unwrap_or_default();
-        let is_login = ["login", "log-in", "signin", "sign-in"].contains(&last);
+        let names = ["login", "log-in", "signin", "sign-in"];
+        let is_login = names.iter().any(|name| name.eq_ignore_ascii_case(last));
         if is_login && request.method() == "POST" && missing == Missing::Session {
             hint!(
                 self.0.hints.login,

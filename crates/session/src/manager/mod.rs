@@ -16,6 +16,7 @@ mod turns;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use kvolt_cache::{
     AnyStore, Changes, Freshness, InsertOutcome, Key, Namespace, NewEntry, Predecessor,
@@ -140,6 +141,13 @@ impl<T: Send + Sync + 'static> Manager<T> {
         self.0.policy.anonymous_timeouts()
     }
 
+    /// The timeouts that a new session would have: those of its kind, or the shorter ones that were
+    /// [chosen](NewSession::lifetime) for it.
+    pub fn timeouts_of(&self, session: &NewSession<T>) -> Timeouts {
+        let timeouts = self.0.policy.signed_in_timeouts(session.remembered);
+        timeouts.shortened(session.idle_timeout, session.lifetime)
+    }
+
     /// The clock by which sessions show their times: that of the [store](Store::clock).
     ///
     /// ```
@@ -239,7 +247,8 @@ impl<T: Send + Sync + 'static> Manager<T> {
 
     /// The first content of a session. Its token is made when it is inserted.
     fn content(&self, session: NewSession<T>) -> Result<Content<T>> {
-        let NewSession { data, owner, device, level, remembered, binding } = session;
+        let NewSession { data, owner, device, level, remembered, .. } = session;
+        let NewSession { binding, idle_timeout, lifetime, .. } = session;
         let policy = &self.0.policy;
         let (mut owner, mut proved, now) = (owner?, Proofs::NONE, policy.clock.now());
         if let Some(level) = level {
@@ -255,6 +264,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
         }
         let mut seed = [0; 16];
         (policy.random)(&mut seed)?;
+        let (idle, lifetime) = (millis(idle_timeout)?, millis(lifetime)?);
         let mut envelope = Envelope {
             v: Envelope::FORMAT,
             secret: SecretDigest::NONE,
@@ -269,10 +279,9 @@ impl<T: Send + Sync + 'static> Manager<T> {
             device,
             rare: None,
         };
+        let rare = RareFields { binding, idle, lifetime, ..RareFields::default() };
+        envelope.rare = (rare != RareFields::default()).then(|| Box::new(rare));
         envelope.ends = now.saturating_add(policy.timeouts_of(&envelope).lifetime);
-        envelope.rare = binding.map(|binding| {
-            Box::new(RareFields { binding: Some(binding), ..RareFields::default() })
-        });
         Ok(Content { envelope, data: Data::new(data) })
     }
 
@@ -332,6 +341,17 @@ impl<T: Send + Sync + 'static> Manager<T> {
         }
         Err(repeating_generator())
     }
+}
+
+/// A time that was chosen for a session, in milliseconds.
+fn millis(chosen: Option<Duration>) -> Result<Option<u64>> {
+    let millis = chosen.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+    if millis == Some(0) {
+        return Err(Error::misconfigured(
+            "the idle timeout and the lifetime of a session must be at least one millisecond",
+        ));
+    }
+    Ok(millis)
 }
 
 /// Asks a store to report expired sessions. One that can't ignores this: see `EventKind::Expired`.
