@@ -182,9 +182,8 @@ async fn change_of_credentials_leaves_no_token_in_its_grace() {
 
 #[tokio::test]
 async fn request_during_a_credentials_change_is_no_theft() {
-    let world = world_with(|builder| {
-        builder.rotation_grace(GRACE).token_reuse(TokenReuse::EndSession)
-    });
+    let world =
+        world_with(|builder| builder.rotation_grace(GRACE).token_reuse(TokenReuse::EndSession));
     let old = world.manager.create(ada()).await.unwrap();
     let token = rotated(world.manager.change_credentials(&old, None).await.unwrap().0);
     assert_eq!(token.id(), old.id());
