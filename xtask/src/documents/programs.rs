@@ -141,7 +141,9 @@ fn write_package(package: &Path, programs: &[Program]) -> std::io::Result<()> {
     let path = root().join("crates/kvolt");
     let _ = writeln!(manifest, "kvolt = {{ path = {path:?}, features = {FEATURES} }}");
     let _ = writeln!(manifest, "kvolt-actix = {{ path = {:?} }}", root().join("crates/actix"));
-    fs::write(package.join("Cargo.toml"), manifest + DEPENDENCIES.trim_start())?;
+    let tests =
+        format!("[dev-dependencies]\nkvolt = {{ path = {path:?}, features = [\"testing\"] }}\n");
+    fs::write(package.join("Cargo.toml"), manifest + DEPENDENCIES.trim_start() + &tests)?;
     fs::copy(root().join("Cargo.lock"), package.join("Cargo.lock"))?;
     for program in programs {
         fs::write(bins.join(format!("{}.rs", program.name)), &program.code)?;

@@ -5,7 +5,7 @@
 //! | [First sign-in](first_sign_in) | from an empty folder to a page that knows its user |
 //! | [List and revoke](list_and_revoke) | a user's devices, and how many |
 //! | [Application state](application_state) | `Arc<AppState>`, `FromRef`, `Router<()>`, `from_fn` |
-//! | [Testing](testing) | signed-in requests, and time that a test moves |
+//! | [Testing](testing) | signed-in requests, time that a test moves, a store that fails |
 //! | [Errors](errors) | each error and what to do, a section each |
 //! | [actix-web](actix_web) | the same program on another framework |
 //!
@@ -127,6 +127,7 @@ pub mod single_page_app {}
 
 #[doc = include_str!("links.txt")]
 #[doc = include_str!("testing.md")]
+#[cfg(feature = "testing")]
 pub mod testing {}
 
 #[doc = include_str!("links.txt")]
