@@ -23,8 +23,10 @@ const ADDRESS: &str = "127.0.0.1:3000";
 /// The features and dependencies that the README and the guide name.
 const DEPENDENCIES: &str = r#"
 axum = "0.8"
+redis = { version = "1.8", default-features = false, features = ["connection-manager", "tokio-comp"] }
 serde = { version = "1", features = ["derive"] }
 serde_json = "1"
+sqlx = { version = "0.9", default-features = false, features = ["postgres", "runtime-tokio"] }
 tokio = { version = "1", features = ["macros", "net", "rt-multi-thread", "signal"] }
 tower = { version = "0.5", features = ["util"] }
 tower-http = { version = "0.7", features = ["cors"] }
@@ -130,6 +132,8 @@ fn write_package(package: &Path, programs: &[Program]) -> std::io::Result<()> {
     );
     let path = root().join("crates/kvolt");
     let _ = writeln!(manifest, "kvolt = {{ path = {path:?}, features = {FEATURES} }}");
+    let path = root().join("crates/bridge");
+    let _ = writeln!(manifest, "kvolt-bridge = {{ path = {path:?}, features = [\"redis\"] }}");
     fs::write(package.join("Cargo.toml"), manifest + DEPENDENCIES.trim_start())?;
     fs::copy(root().join("Cargo.lock"), package.join("Cargo.lock"))?;
     for program in programs {
