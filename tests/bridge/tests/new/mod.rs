@@ -124,8 +124,7 @@ async fn steps<F: Future>(future: F, max_steps: Option<usize>) -> Option<F::Outp
     let mut future = pin!(future);
     let Some(max_steps) = max_steps else { return Some(future.await) };
     for _ in 0..max_steps {
-        let mut context = Context::from_waker(Waker::noop());
-        if future.as_mut().poll(&mut context).is_ready() {
+        if future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
             // The server has answered, and the answer is lost.
             return None;
         }
