@@ -8,7 +8,7 @@
 //! | `Moved` | the new session exists, and so does the old one | `Removing` or `SignedOut` |
 //! | `Removing` | a server removes the old session, which existed | `Removed` or `SignedOut` |
 //! | `Removed` | the old session was removed by a server of this application | `Spent` |
-//! | `SignedOut` | the old session was removed by the other library: the new one must end | `Spent` |
+//! | `SignedOut` | the old session was removed by the other library: the new one must end | none, as `Spent` |
 //! | `Spent` | the old cookie is never accepted again | none, when the old session would have expired |
 //!
 //! Each change is a compare-and-swap. Times are the store's.

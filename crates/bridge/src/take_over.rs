@@ -24,8 +24,8 @@ pub(crate) type Converting<T> = Pin<
 /// The target of the log.
 pub(crate) const TARGET: &str = "kvolt::bridge";
 
-/// How often a request checks whether another has created the session.
-const PAUSE: Duration = Duration::from_millis(10);
+/// How often a request checks what another one does.
+pub(crate) const PAUSE: Duration = Duration::from_millis(10);
 
 /// A request that creates a session for longer than this has crashed, or is as slow: another one
 /// creates it, too, and the faster one wins.
@@ -189,9 +189,7 @@ impl<T: Send + Sync + 'static> Inner<T> {
         for _ in 0..MAX_RETRIES {
             tokio::time::sleep(self.handover).await;
             match self.advance(&id, &key, Trigger::TimePassed).await {
-                // Another server is removing it.
-                Ok(Progress::Live(_)) => {}
-                Ok(Progress::Over | Progress::SignedOut(_)) => return,
+                Ok(_) => return,
                 Err(error) => {
                     let error: &(dyn StdError + 'static) = &error;
                     tracing::warn!(target: TARGET, error, "an old session could not be ended yet");

@@ -25,7 +25,7 @@ const PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 const CONTENT_TYPES: [&str; 3] =
     ["application/grpc-web-text", "application/grpc-web", "application/grpc"];
 
-/// What a message escapes, besides bytes that are not ASCII.
+/// The bytes that are escaped in a message, besides those that are not ASCII.
 const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
 
 /// The content type of the response to a gRPC request. `None` for other requests.

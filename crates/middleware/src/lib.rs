@@ -20,6 +20,8 @@ mod refusal;
 mod session;
 mod sessions;
 mod store_timeout;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 #[cfg(feature = "axum")]
 pub use self::axum::{Csrf, CsrfForm, CsrfRejection, LayerMissing, SessionRejection};

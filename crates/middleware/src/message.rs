@@ -99,16 +99,16 @@ impl Message {
         let mut response = Response::new(Bytes::from(body));
         *response.status_mut() = status;
         let headers = response.headers_mut();
-        if matches!(format, Format::Grpc(_)) {
-            *headers = self.trailers();
-        } else {
-            self.challenge(headers);
-            if status == StatusCode::SERVICE_UNAVAILABLE {
-                headers.insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
-            }
-        }
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if matches!(format, Format::Grpc(_)) {
+            headers.extend(self.trailers());
+            return response;
+        }
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
+        }
+        self.challenge(headers);
         response
     }
 

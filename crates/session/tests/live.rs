@@ -33,7 +33,7 @@ type Memory = MemoryStore<Record<String>>;
 
 /// A store that pushes nothing and must be awaited, like a remote one.
 fn elsewhere(store: &Memory) -> PushingStore<Memory> {
-    PushingStore::new(store.clone(), ManualClock::new().clock()).0
+    PushingStore::new(store.clone()).0
 }
 
 async fn follow(manager: &Manager<String>, token: &Token) -> LiveSession<String> {
@@ -70,7 +70,7 @@ async fn local_end_ends_a_connection_at_once() {
         let limit = OwnerLimit::remove_oldest(3);
         let settings = |builder: kvolt_session::ManagerBuilder<String>| {
             let builder = builder.rotation_grace(GRACE).token_reuse(TokenReuse::EndSession);
-            builder.owner_limit(limit).live_interval(NEVER).clock(time.clock()).build().unwrap()
+            builder.owner_limit(limit).live_interval(NEVER).build().unwrap()
         };
         let manager = if is_elsewhere {
             settings(Manager::builder(elsewhere(&store)))
@@ -173,7 +173,7 @@ async fn managers_on_one_memory_store_notify_each_other() {
 #[tokio::test]
 async fn pushed_change_is_seen_without_polling() {
     let store = Memory::new();
-    let (remote, pushes) = PushingStore::new(store.clone(), ManualClock::new().clock());
+    let (remote, pushes) = PushingStore::new(store.clone());
     let watched = NearCache::builder(remote.clone()).max_copies(0).build().unwrap();
     let manager = Manager::builder(watched).live_interval(NEVER).build().unwrap();
     let there: Manager<String> = Manager::builder(remote).build().unwrap();
@@ -283,7 +283,7 @@ async fn timeouts_end_a_connection() {
         } else {
             Manager::builder(store.clone())
         };
-        let builder = builder.timeouts(timeouts).clock(time.clock());
+        let builder = builder.timeouts(timeouts);
         let manager = builder.live_interval(Duration::from_secs(1)).build().unwrap();
         let token = manager.create(ada()).await.unwrap();
         let mut live = follow(&manager, &token).await;
@@ -426,7 +426,7 @@ async fn connections_back_off_while_the_store_is_down() {
 async fn connections_spread_their_checks_after_lost_pushes() {
     let interval = Duration::from_secs(10);
     let (counted, faults) = FaultyStore::new(Memory::new());
-    let (remote, pushes) = PushingStore::new(counted, ManualClock::new().clock());
+    let (remote, pushes) = PushingStore::new(counted);
     let near = NearCache::builder(remote).max_copies(0).build().unwrap();
     let manager = Manager::builder(near).live_interval(interval).build().unwrap();
     pushes.beat().await;

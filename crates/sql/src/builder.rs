@@ -214,8 +214,7 @@ impl<D: Dialect> SqlStoreBuilder<D> {
             }
             Connects::Pool(pool) => {
                 dialect.check_existing()?;
-                let existing =
-                    || Source::Existing(ExistingPool::new(pool.clone(), &dialect));
+                let existing = || Source::Existing(ExistingPool::new(pool.clone(), &dialect));
                 (existing(), (!D::IS_REMOTE).then(existing))
             }
         };

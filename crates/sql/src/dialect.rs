@@ -126,10 +126,7 @@ pub(crate) trait Driver: Debug + Default + Clone + Send + Sync + 'static {
     fn options(&mut self, url: &str, timeout: Duration) -> Result<Options<Self>>;
 
     /// Rejects a server that is too old.
-    fn check_version(
-        &self,
-        _: &mut Connection<Self>,
-    ) -> impl Future<Output = Outcome<()>> + Send {
+    fn check_version(&self, _: &mut Connection<Self>) -> impl Future<Output = Outcome<()>> + Send {
         std::future::ready(Ok(()))
     }
 

@@ -26,9 +26,9 @@ const IN_TRANSACTION: &str = "a transaction that other code left open";
 impl<D: Dialect> ExistingPool<D> {
     pub(crate) fn new(pool: sqlx::Pool<D::Db>, dialect: &D) -> Self {
         let flaws = dialect.flaws();
-        let conditions = (1..).zip(flaws).map(|(number, (is_flawed, _))| {
-            format!("WHEN {is_flawed} THEN {number} ")
-        });
+        let conditions = (1..)
+            .zip(flaws)
+            .map(|(number, (is_flawed, _))| format!("WHEN {is_flawed} THEN {number} "));
         let found = format!("CASE {}ELSE 0 END", conditions.collect::<String>());
         Self { pool, inspection: D::INSPECT.replace("{found}", &found), flaws }
     }

@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use kvolt_cache::{
-    Cursor, Deadlines, Entry, EntryList, EntryPage, Error, Expiry, Freshness, InsertOutcome, Key,
-    Namespace, NewEntry, OnExpired, Owner, OwnerLimit, RemoveOutcome, ReplaceOutcome, Result,
+    Clock, Cursor, Deadlines, Entry, EntryList, EntryPage, Error, Expiry, Freshness, InsertOutcome,
+    Key, Namespace, NewEntry, OnExpired, Owner, OwnerLimit, RemoveOutcome, ReplaceOutcome, Result,
     Store, Target, Version,
 };
 
@@ -176,6 +176,10 @@ impl<D: Dialect> SqlStore<D> {
 impl<D: Dialect> Store<Vec<u8>> for SqlStore<D> {
     fn namespace(&self) -> &Namespace {
         &self.core.namespace
+    }
+
+    fn clock(&self) -> Clock {
+        Clock::system()
     }
 
     async fn get(&self, key: &Key, _: Freshness) -> Result<Option<Entry<Vec<u8>>>> {

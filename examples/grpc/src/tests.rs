@@ -5,19 +5,25 @@ use std::time::Duration;
 
 use kvolt::cache::{ManualClock, MemoryStore};
 use kvolt::session::Record;
-use kvolt::{Manager, Owner, SessionId, Token};
+use kvolt::{Manager, Owner, SessionId, Sessions, Token};
 use kvolt_testkit::{Faults, FaultyStore};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
+use tonic::body::Body;
+use tonic::codegen::http;
 use tonic::metadata::MetadataMap;
+use tonic::service::{LayerExt, Routes};
 use tonic::transport::{Channel, Endpoint, Server};
 use tonic::{Code, Request, Response, Status, Streaming};
+use tonic_web::GrpcWebLayer;
+use tower::{Layer, ServiceExt};
 
 use super::generated::accounts_client::AccountsClient;
 use super::generated::balances_client::BalancesClient;
+use super::generated::balances_server::BalancesServer;
 use super::generated::payments_client::PaymentsClient;
 use super::messages::{Balance, Credentials, Empty, Payment};
-use super::{Customer, services};
+use super::{Bank, Customer, services};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -269,4 +275,30 @@ async fn new_token_comes_with_the_head_of_a_stream() {
     assert_eq!(client.read().await.unwrap().cents, 1_000);
     client.authorization = first;
     assert_eq!(client.read().await.unwrap_err().code(), Code::Unauthenticated);
+}
+
+/// The layer of gRPC-Web may be around the one of sessions or within it.
+#[tokio::test]
+async fn web_client_gets_the_same_status() {
+    let manager = || Manager::new(MemoryStore::new());
+    let layer = Sessions::new(manager()).layer();
+    let within = layer.named_layer(GrpcWebLayer::new().named_layer(BalancesServer::new(Bank)));
+    let around = GrpcWebLayer::new().layer(services(manager()).unwrap());
+    let request = || {
+        let request = http::Request::post("/bank.Balances/Read");
+        let request = request.header("content-type", "application/grpc-web+proto");
+        request.body(Body::new(String::from("\0\0\0\0\0"))).unwrap()
+    };
+    let answers = [
+        around.oneshot(request()).await.unwrap(),
+        Routes::new(within).oneshot(request()).await.unwrap(),
+    ];
+    for answer in answers {
+        assert_eq!(answer.status(), 200);
+        let headers = answer.headers();
+        let content_type = headers["content-type"].to_str().unwrap();
+        assert!(content_type.starts_with("application/grpc-web"), "{content_type}");
+        assert_eq!(headers["grpc-status"], "16");
+        assert_eq!(headers["grpc-message"], "sign in first");
+    }
 }

@@ -35,11 +35,11 @@ fn tower_redis(visitors: usize) {
         return;
     }
     let (redis, runtime) = (Redis::start(), runtime());
-    let library = TowerSessions::redis(&redis.url());
+    let library: Arc<dyn OldLibrary> = Arc::new(TowerSessions::redis(&redis.url()));
     runtime.block_on(async {
         let old = TowerSessionsRedis::new(redis_connection(&redis.url()).await);
         let application = Application::start(&redis.url(), old).await;
-        new::switch(&application, Arc::new(library), visitors).await;
+        new::switch(&application, &library, visitors).await;
     });
     assert_eq!(redis.cli(&["KEYS", "??????????????????????"]), "");
 }
@@ -50,13 +50,14 @@ fn tower_postgres(visitors: usize) {
         return;
     }
     let (redis, postgres, runtime) = (Redis::start(), Postgres::start(), runtime());
-    let library = TowerSessions::postgres(&postgres.url(), Security::Signed);
+    let library: Arc<dyn OldLibrary> =
+        Arc::new(TowerSessions::postgres(&postgres.url(), Security::Signed));
     runtime.block_on(async {
         let pool = sqlx::PgPool::connect(&postgres.url()).await.unwrap();
         let cookie = OldCookie::signed("sid", &master_key()).unwrap().path("/");
         let old = TowerSessionsPostgres::new(pool).cookie(cookie);
         let application = Application::start(&redis.url(), old).await;
-        new::switch(&application, Arc::new(library), visitors).await;
+        new::switch(&application, &library, visitors).await;
     });
     assert_eq!(postgres.psql("SELECT count(*) FROM tower_sessions.session"), "0");
 }
@@ -68,16 +69,18 @@ fn tower_sqlite(visitors: usize) {
     }
     let (redis, runtime) = (Redis::start(), runtime());
     let file = redis.folder().join("old.sqlite");
-    let library = TowerSessions::sqlite(&file, Security::Private);
+    let library: Arc<dyn OldLibrary> = Arc::new(TowerSessions::sqlite(&file, Security::Private));
     runtime.block_on(async {
         let url = format!("sqlite:{}", file.display());
         let pool = sqlx::SqlitePool::connect(&url).await.unwrap();
         let cookie = OldCookie::encrypted("sid", &master_key()).unwrap();
         let old = TowerSessionsSqlite::new(pool.clone()).cookie(cookie);
         let application = Application::start(&redis.url(), old).await;
-        new::switch(&application, Arc::new(library), visitors).await;
-        let left: i64 =
-            sqlx::query_scalar("SELECT count(*) FROM tower_sessions").fetch_one(&pool).await.unwrap();
+        new::switch(&application, &library, visitors).await;
+        let left: i64 = sqlx::query_scalar("SELECT count(*) FROM tower_sessions")
+            .fetch_one(&pool)
+            .await
+            .unwrap();
         assert_eq!(left, 0);
     });
 }
@@ -88,13 +91,14 @@ fn actix_redis(visitors: usize, content: Content) {
         return;
     }
     let (redis, runtime) = (Redis::start(), runtime());
-    let library = ActixSession::new(Store::Redis(redis.url()), content);
+    let library: Arc<dyn OldLibrary> =
+        Arc::new(ActixSession::new(Store::Redis(redis.url()), content));
     runtime.block_on(async {
         let cookie = content.cookie("id");
         let old = ActixSessionRedis::new(redis_connection(&redis.url()).await, cookie);
         let old = old.key(|key| format!("old:{key}"));
         let application = Application::start(&redis.url(), old).await;
-        new::switch(&application, Arc::new(library), visitors).await;
+        new::switch(&application, &library, visitors).await;
     });
     assert_eq!(redis.cli(&["KEYS", "old:*"]), "");
 }
@@ -105,12 +109,12 @@ fn actix_cookies(visitors: usize, content: Content) {
         return;
     }
     let (redis, runtime) = (Redis::start(), runtime());
-    let library = ActixSession::new(Store::Cookie, content);
+    let library: Arc<dyn OldLibrary> = Arc::new(ActixSession::new(Store::Cookie, content));
     runtime.block_on(async {
         let until: Timestamp = Clock::system().now().saturating_add(DAY);
         let old = ActixSessionCookies::new(content.cookie("id"), until);
         let application = Application::start(&redis.url(), old).await;
-        new::switch(&application, Arc::new(library), visitors).await;
+        new::switch(&application, &library, visitors).await;
     });
 }
 

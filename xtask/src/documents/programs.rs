@@ -22,6 +22,7 @@ const ADDRESS: &str = "127.0.0.1:3000";
 
 /// The features and dependencies that the README and the guide name.
 const DEPENDENCIES: &str = r#"
+actix-web = { version = "4", default-features = false, features = ["macros"] }
 axum = "0.8"
 redis = { version = "1.8", default-features = false, features = ["connection-manager", "tokio-comp"] }
 serde = { version = "1", features = ["derive"] }
@@ -81,6 +82,10 @@ fn programs(documents: &[Document]) -> Result<Vec<Program>, Failure> {
             continue;
         }
         let stem = document.path.file_stem().unwrap_or_default().to_string_lossy().to_lowercase();
+        if document.blocks.iter().any(|block| block.example().is_some()) {
+            // The program is an example, which is built and tested there.
+            continue;
+        }
         let before = programs.len();
         for (at, block) in document.blocks.iter().enumerate() {
             if !block.is("rust") || !block.lines.iter().any(|line| line.contains("fn main()")) {
@@ -132,6 +137,7 @@ fn write_package(package: &Path, programs: &[Program]) -> std::io::Result<()> {
     );
     let path = root().join("crates/kvolt");
     let _ = writeln!(manifest, "kvolt = {{ path = {path:?}, features = {FEATURES} }}");
+    let _ = writeln!(manifest, "kvolt-actix = {{ path = {:?} }}", root().join("crates/actix"));
     let path = root().join("crates/bridge");
     let _ = writeln!(manifest, "kvolt-bridge = {{ path = {path:?}, features = [\"redis\"] }}");
     fs::write(package.join("Cargo.toml"), manifest + DEPENDENCIES.trim_start())?;

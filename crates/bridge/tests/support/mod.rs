@@ -163,7 +163,7 @@ impl World {
 
     pub fn server(&self) -> Server {
         let (markers, faults) = FaultyStore::new(self.markers.clone());
-        let manager = Manager::builder(self.sessions.clone()).clock(self.clock.clock());
+        let manager = Manager::builder(self.sessions.clone());
         let manager = manager.build().unwrap();
         let asked = Arc::clone(&self.asked);
         let bridge = Bridge::builder(&manager, markers, self.old.clone())

@@ -56,13 +56,23 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
         request: &impl RequestHead,
         outer: Option<&RequestSession<T>>,
     ) -> Admission<T> {
+        let admitted = self.try_admit(request, outer);
+        admitted.unwrap_or_else(|denied| Admission::Answer(self.answer(denied, request)))
+    }
+
+    /// [`admit`](Self::admit), without the layer's own answer.
+    #[inline]
+    pub(crate) fn try_admit(
+        self: &Arc<Self>,
+        request: &impl RequestHead,
+        outer: Option<&RequestSession<T>>,
+    ) -> Result<Admission<T>, Denied> {
         let presented = self.sessions.0.lookup.presented(request);
         let is_safe = cross_origin::is_safe(request);
         let is_bypassed = || self.bypasses_origin.as_ref().is_some_and(|admits| admits(request));
         let source = presented.source();
         if !is_safe && !is_bypassed() && !self.sessions.admits_origin(request, source) {
-            let denied = Denied(Reason::Failed(Error(Kind::CrossOrigin)));
-            return Admission::Answer(self.answer(denied, request));
+            return Err(Denied(Reason::Failed(Error(Kind::CrossOrigin))));
         }
         let is_strict = outer.is_some_and(|outer| outer.0.access.is_strict());
         let peeks = self.peeks.as_ref().is_some_and(|peeks| peeks(request));
@@ -82,23 +92,25 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
             Some(outer) if outer.covers(access) => {
                 slot.access = outer.access;
                 (slot.read, slot.is_unreadable) = (outer.read.clone(), outer.is_unreadable);
-                return self.decide(shared, request);
+                return self.decide(shared);
             }
             None if !slot.several().is_empty() => self.sessions.report_ambiguous(),
             None if self.sessions.0.bridge.is_some() => {
                 if let Some(old) = self.to_cross(slot, request) {
-                    return Admission::Wait(Box::pin(Arc::clone(self).cross(shared, old)));
+                    return Ok(Admission::Wait(Box::pin(Arc::clone(self).cross(shared, old))));
                 }
             }
             _ => {}
         }
-        let Some(token) = slot.presented_token() else { return self.decide(shared, request) };
+        let Some(token) = slot.presented_token() else { return self.decide(shared) };
         match self.sessions.manager().get_ready(token, access) {
-            Ready::Yes(result) => match self.note_read(slot, result) {
-                Ok(()) => self.decide(shared, request),
-                Err(denied) => Admission::Answer(self.answer(denied, request)),
-            },
-            Ready::No(unread) => Admission::Wait(Box::pin(Arc::clone(self).finish(shared, unread))),
+            Ready::Yes(result) => {
+                self.note_read(slot, result)?;
+                self.decide(shared)
+            }
+            Ready::No(unread) => {
+                Ok(Admission::Wait(Box::pin(Arc::clone(self).finish(shared, unread))))
+            }
         }
     }
 
@@ -151,12 +163,12 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
 
     /// Every path into a handler passes here.
     #[inline]
-    fn decide(&self, slot: Arc<Slot<T>>, request: &impl RequestHead) -> Admission<T> {
-        match self.verdict(&slot) {
-            Ok(()) if slot.is_rotation_due() => Admission::Wait(Box::pin(rotate(slot))),
-            Ok(()) => Admission::Pass(RequestSession(slot)),
-            Err(denied) => Admission::Answer(self.answer(denied, request)),
-        }
+    fn decide(&self, slot: Arc<Slot<T>>) -> Result<Admission<T>, Denied> {
+        self.verdict(&slot)?;
+        Ok(match slot.is_rotation_due() {
+            true => Admission::Wait(Box::pin(rotate(slot))),
+            false => Admission::Pass(RequestSession(slot)),
+        })
     }
 
     /// Whether a request with this session may pass: the one decision.
@@ -199,6 +211,16 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
             response::vary(headers, names);
         }
         Box::new(response)
+    }
+}
+
+#[cfg(feature = "testing")]
+impl From<Denied> for Error {
+    fn from(denied: Denied) -> Self {
+        match denied.0 {
+            Reason::Missing(_) => Self(Kind::Ended),
+            Reason::Failed(error) => error,
+        }
     }
 }
 

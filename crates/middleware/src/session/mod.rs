@@ -84,12 +84,8 @@ impl<T: Send + Sync + 'static> Session<T> {
     /// for this type of data is around the service.
     pub fn from_extensions(extensions: &Extensions) -> Result<Self> {
         let handle = SessionHandle::from_extensions(extensions)?;
-        let missing = if handle.is_unreadable() {
-            Kind::Unreadable
-        } else {
-            Kind::NoSession(handle.slot.sessions().0.lookup.has_bearer())
-        };
-        handle.into_session().ok_or(Error(missing))
+        let bearer = handle.slot.sessions().0.lookup.has_bearer();
+        handle.try_session()?.ok_or(Error(Kind::NoSession(bearer)))
     }
 
     fn slot(&self) -> &Slot<T> {
@@ -278,7 +274,7 @@ impl<T: Send + Sync + 'static> Session<T> {
             self.slot().state().proof = Some((level, manager.clock().now()));
         }
         // Both timeouts have started again.
-        let lifetime = TokenLifetime::new(manager, lifetime.is_remembered);
+        let lifetime = TokenLifetime { lifetime: self.snapshot().timeouts().lifetime, ..lifetime };
         self.renewed(rotated, lifetime)
     }
 

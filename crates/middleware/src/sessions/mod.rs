@@ -67,15 +67,6 @@ pub(crate) struct TokenLifetime {
     pub(crate) is_remembered: bool,
 }
 
-impl TokenLifetime {
-    /// For a session whose timeouts have just started.
-    pub(crate) fn new<T: Send + Sync + 'static>(manager: &Manager<T>, is_remembered: bool) -> Self {
-        let remembered = is_remembered.then(|| manager.remembered_timeouts());
-        let timeouts = remembered.unwrap_or_else(|| manager.timeouts());
-        Self { lifetime: timeouts.lifetime, is_remembered }
-    }
-}
-
 impl<T: Send + Sync + 'static> Sessions<T> {
     /// Creates sessions with the cookie `__Host-session_id` and all defaults.
     ///

@@ -7,9 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use kvolt_cache::{Error, Result};
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous,
-};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Executor as _, SqlitePool};
 use tokio::time::{Instant, sleep};
 

@@ -47,11 +47,7 @@ impl Application {
     }
 }
 
-async fn server(
-    url: &str,
-    old: impl OldSessions,
-    handover: Duration,
-) -> (Router, Manager<String>) {
+async fn server(url: &str, old: impl OldSessions, handover: Duration) -> (Router, Manager<String>) {
     let open = async |namespace| {
         let builder = RedisStore::builder(url, namespace).timeout(LONG);
         builder.open().await.unwrap()
@@ -135,16 +131,20 @@ async fn steps<F: Future>(future: F, max_steps: Option<usize>) -> Option<F::Outp
 
 /// Moves visitors of a running service, and checks that all stay signed in, except those who sign
 /// out on the old side.
-pub async fn switch(application: &Application, library: Arc<dyn OldLibrary>, visitors: usize) {
+pub async fn switch(application: &Application, library: &Arc<dyn OldLibrary>, visitors: usize) {
     let names: Vec<_> = (0..visitors).map(|at| format!("user-{at}")).collect();
-    let (old, signing_in) = (Arc::clone(&library), names.clone());
+    let (old, signing_in) = (Arc::clone(library), names.clone());
     // In a thread: the other library has a runtime of its own.
     let cookies = std::thread::spawn(move || old.sign_in(signing_in)).join().unwrap();
     assert_eq!(cookies.len(), visitors);
-    let mut all: Vec<_> = names.into_iter().zip(&cookies).map(|(name, pair)| {
-        let (cookie, value) = pair.split_once('=').unwrap();
-        Visitor { name, cookies: BTreeMap::from([(cookie.to_owned(), value.to_owned())]) }
-    }).collect();
+    let mut all: Vec<_> = names
+        .into_iter()
+        .zip(&cookies)
+        .map(|(name, pair)| {
+            let (cookie, value) = pair.split_once('=').unwrap();
+            Visitor { name, cookies: BTreeMap::from([(cookie.to_owned(), value.to_owned())]) }
+        })
+        .collect();
 
     // The first requests. Of some visitors all answers are lost, of others some.
     for (at, visitor) in all.iter_mut().enumerate() {
@@ -162,7 +162,7 @@ pub async fn switch(application: &Application, library: Arc<dyn OldLibrary>, vis
     let is_leaving = |at: usize| at % 10 == 9;
     let leaving = cookies.iter().enumerate().filter(|(at, _)| is_leaving(*at));
     let leaving: Vec<_> = leaving.map(|(_, cookie)| cookie.clone()).collect();
-    let old = Arc::clone(&library);
+    let old = Arc::clone(library);
     let are_ended = std::thread::spawn(move || old.sign_out(leaving)).join().unwrap();
 
     // The next requests, also of those who have no answer yet.
