@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kvolt_cache::{InsertOutcome, Key, NewEntry, Store};
+use kvolt_cache::{InsertOutcome, Key, NewEntry, Store, Timestamp};
 use kvolt_middleware::adapter::Crossing;
 use kvolt_session::{Error, Result, SessionSnapshot, Token};
 
@@ -34,6 +34,9 @@ pub(crate) enum Progress {
 
 /// A removal that has not been noted for so long has been interrupted by a crash, or is as slow.
 const REMOVAL: Duration = Duration::from_secs(1);
+
+/// How much earlier the old store may consider its session expired.
+const TOLERANCE: Duration = Duration::from_secs(1);
 
 /// How long after the handover the return of a new token still ends the old session.
 const SLACK: Duration = Duration::from_secs(60);
@@ -134,9 +137,8 @@ impl<T: Send + Sync + 'static> Inner<T> {
                     };
                     if !exists {
                         // No server of this application removes it in this state. If another has
-                        // changed the state meanwhile, so fails this change.
-                        let next = Marker::SignedOut { session: new.session };
-                        self.replace(&entry, next, None).await?;
+                        // changed the state meanwhile, this change fails.
+                        self.replace(&entry, self.missing(since, new), None).await?;
                     } else if trigger == Trigger::Seen && !has_passed(since) {
                         return Ok(Progress::Live(new));
                     } else {
@@ -174,6 +176,15 @@ impl<T: Send + Sync + 'static> Inner<T> {
         }
     }
 
+    /// The next state if the old session is missing, and this application has not removed it.
+    fn missing(&self, since: Timestamp, new: NewToken) -> Marker {
+        let now = self.manager.clock().now().saturating_add(TOLERANCE);
+        match new.old_end.is_some_and(|end| end <= now) {
+            true => Marker::Removed { since, new },
+            false => Marker::SignedOut { session: new.session },
+        }
+    }
+
     /// Notes that the old session exists and is being removed, and removes it.
     async fn remove_as(
         &self,
@@ -190,7 +201,7 @@ impl<T: Send + Sync + 'static> Inner<T> {
         };
         let next = match self.remove_old(id).await? || was_begun {
             true => Marker::Removed { since, new },
-            false => Marker::SignedOut { session: new.session },
+            false => self.missing(since, new),
         };
         let replaced = self.markers.replace((&seen.key).into(), version, next, None).await;
         let _ = replaced.map_err(Error::store)?;

@@ -57,6 +57,9 @@ pub(crate) enum Marker {
 pub(crate) struct NewToken {
     pub(crate) session: String,
     pub(crate) sealed: Sealed,
+    /// When the old session expires: a missing one is no sign-out from then on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) old_end: Option<Timestamp>,
 }
 
 impl Marker {

@@ -238,6 +238,40 @@ fn expired_old_session_is_not_taken_over() {
 }
 
 #[test]
+fn new_session_ends_with_the_old_one() {
+    let world = World::new();
+    let (server, sliding) =
+        (world.server(), world.server_with(|bridge| bridge.ends_with_old(false)));
+    for (at, server) in [&server, &sliding].into_iter().enumerate() {
+        let end = world.clock.clock().now().saturating_add(10 * MINUTE);
+        let id = format!("old-{at}");
+        let old = OldSession::from_iter([(String::from("user"), json!("ada"))]).expiring_at(end);
+        world.old.put(&id, old);
+        let mut jar = Jar::old(&id);
+        assert_eq!(
+            (jar.name(server), jar.name(server)),
+            (String::from("ada"), String::from("ada"))
+        );
+        world.clock.advance(10 * MINUTE);
+        assert_eq!(jar.name(server), ["nobody", "ada"][at]);
+    }
+}
+
+#[test]
+fn expiry_of_the_old_session_is_no_sign_out() {
+    let world = World::new();
+    let server = world.server_with(|bridge| bridge.ends_with_old(false));
+    let end = world.clock.clock().now().saturating_add(MINUTE / 2);
+    let old = OldSession::from_iter([(String::from("user"), json!("ada"))]).expiring_at(end);
+    world.old.put("old-1", old);
+    let mut jar = Jar::old("old-1");
+    assert_eq!(jar.name(&server), "ada");
+    world.clock.advance(MINUTE / 2);
+    assert!(world.old.sign_out("old-1"), "the old store has cleaned up");
+    assert_eq!((jar.name(&server).as_str(), world.sessions.len()), ("ada", 1));
+}
+
+#[test]
 fn failing_old_store_is_503_and_signs_no_client_out() {
     let world = World::new();
     let server = world.server();
