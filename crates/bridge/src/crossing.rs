@@ -10,7 +10,7 @@ use crate::bridge::{Inner, unavailable};
 use crate::marker::{Marker, NewToken};
 use crate::take_over::PAUSE;
 
-/// Why an old session is looked at.
+/// The cause of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Trigger {
     /// Its cookie has come alone.

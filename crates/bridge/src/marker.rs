@@ -1,4 +1,4 @@
-//! What the store remembers of an old session.
+//! The marker of an old session in the store.
 //!
 //! | state | meaning | becomes |
 //! |---|---|---|
@@ -11,7 +11,7 @@
 //! | `SignedOut` | the old session was removed by the other library: the new one must end | none, as `Spent` |
 //! | `Spent` | the old cookie is never accepted again | none, when the old session would have expired |
 //!
-//! Each change is a compare-and-swap. Times are the store's.
+//! Each change is a compare-and-swap. Times are those of the store's clock.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ use crate::sealed::Sealed;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub(crate) enum Marker {
-    /// With its own lifetime in milliseconds, which tells when it was made.
+    /// With its own lifetime in milliseconds: its deadline then shows its age.
     Moving {
         lifetime: u64,
     },

@@ -119,12 +119,12 @@ fn return_of_the_new_cookie_alone_ends_the_old_session() {
     assert_eq!(jar.name(&server), "ada");
     let mut jar = jar.new_cookie();
     assert_eq!((jar.name(&server).as_str(), world.old.len()), ("ada", 0));
-    // From then on, one look at the markers is left, and none after two minutes.
-    let looks = || server.faults.count(Call::Get);
-    let before = looks();
-    assert_eq!((jar.name(&server).as_str(), looks() - before), ("ada", 1));
+    // From then on, a request reads the markers once, and after two minutes not at all.
+    let reads = || server.faults.count(Call::Get);
+    let before = reads();
+    assert_eq!((jar.name(&server).as_str(), reads() - before), ("ada", 1));
     world.clock.advance(2 * MINUTE);
-    assert_eq!((jar.name(&server).as_str(), looks() - before), ("ada", 1));
+    assert_eq!((jar.name(&server).as_str(), reads() - before), ("ada", 1));
 }
 
 #[test]
@@ -197,7 +197,7 @@ fn parallel_returns_are_no_sign_out() {
 fn old_session_of_a_client_that_signs_in_is_ended() {
     let world = World::new();
     let server = world.server();
-    // A visitor, for whom the application wants no session.
+    // A visitor: the application wants no session.
     world.old.put("old-1", OldSession::from_iter([(String::from("theme"), json!("dark"))]));
     let mut jar = Jar::old("old-1");
     assert_eq!(jar.name(&server), "nobody");

@@ -166,7 +166,7 @@ pub async fn switch(application: &Application, library: &Arc<dyn OldLibrary>, vi
 
     let has_left = |at: usize| has_sign_out && at >= visitors;
 
-    // The next requests, also of those who have no answer yet.
+    // The next requests, also of visitors without an answer so far.
     for (at, visitor) in all.iter_mut().enumerate() {
         let answers = visitor.send_ten(&application.servers, |_| None).await;
         let expected = match has_left(at) {
