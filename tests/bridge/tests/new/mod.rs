@@ -14,7 +14,7 @@ use axum::http::{Request, Response, StatusCode};
 use axum::routing::get;
 use http_body_util::BodyExt;
 use kvolt_bridge::{Bridge, OldSession, OldSessions};
-use kvolt_cache::Encoded;
+use kvolt_cache::{Encoded, MemoryStore};
 use kvolt_middleware::{Session, Sessions};
 use kvolt_redis::RedisStore;
 use kvolt_session::{Manager, NewSession, RecordJson};
@@ -55,15 +55,24 @@ async fn server(url: &str, old: impl OldSessions, handover: Duration) -> (Router
     let manager = Manager::new(Encoded::new(open("shop").await, RecordJson::new()));
     let bridge = Bridge::builder(&manager, open("shop_moves").await, old)
         .handover(handover)
-        .build(async |old: OldSession| {
-            let user = old.get::<String>("user")?;
-            Ok::<_, serde_json::Error>(user.map(|user| NewSession::new(user.clone()).owner(user)))
-        })
+        .build(convert)
         .unwrap();
     let sessions = Sessions::builder(manager.clone()).bridge(bridge);
     let sessions = sessions.store_timeout(LONG).build().unwrap();
     let name = get(async |user: Session<String>| user.to_string());
     (Router::new().route("/", name).route_layer(sessions.layer()), manager)
+}
+
+/// Sessions in memory.
+pub fn in_memory(old: impl OldSessions) -> Sessions<String> {
+    let manager = Manager::new(MemoryStore::new());
+    let bridge = Bridge::builder(&manager, MemoryStore::new(), old).build(convert).unwrap();
+    Sessions::builder(manager).bridge(bridge).build().unwrap()
+}
+
+async fn convert(old: OldSession) -> Result<Option<NewSession<String>>, serde_json::Error> {
+    let user = old.get::<String>("user")?;
+    Ok(user.map(|user| NewSession::new(user.clone()).owner(user)))
 }
 
 /// A browser.
