@@ -96,6 +96,10 @@ fn plan(skip_browser: bool, may_install: bool) -> Steps {
         steps.add("browser", browser::test);
     }
     steps.add("examples", examples);
+    steps.add("switches", || {
+        let args = ["test", "--manifest-path", "tests/bridge/Cargo.toml"];
+        cargo::run(&mut cargo(args))
+    });
     steps.add("programs of the guide", documents::run_programs);
     steps.add("fuzz corpus", fuzz_corpus);
     steps.add("fuzz targets", fuzz_targets);
@@ -110,7 +114,7 @@ fn plan(skip_browser: bool, may_install: bool) -> Steps {
 /// Formatting of this workspace and of those beside it.
 fn format() -> Result<(), Failure> {
     cargo::run(&mut cargo(["fmt", "--all", "--check"]))?;
-    for folder in ["examples", "fuzz", "bench", "bench/peers"] {
+    for folder in ["examples", "fuzz", "bench", "bench/peers", "tests/bridge"] {
         let manifest = format!("{folder}/Cargo.toml");
         cargo::run(&mut cargo(["fmt", "--all", "--check", "--manifest-path", &manifest]))?;
     }

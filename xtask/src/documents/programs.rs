@@ -141,6 +141,11 @@ fn write_package(package: &Path, programs: &[Program]) -> std::io::Result<()> {
     let path = root().join("crates/kvolt");
     let _ = writeln!(manifest, "kvolt = {{ path = {path:?}, features = {FEATURES} }}");
     let _ = writeln!(manifest, "kvolt-actix = {{ path = {:?} }}", root().join("crates/actix"));
+    let path_of_bridge = root().join("crates/bridge");
+    let _ = writeln!(
+        manifest,
+        "kvolt-bridge = {{ path = {path_of_bridge:?}, features = [\"redis\"] }}"
+    );
     let tests =
         format!("[dev-dependencies]\nkvolt = {{ path = {path:?}, features = [\"testing\"] }}\n");
     fs::write(package.join("Cargo.toml"), manifest + DEPENDENCIES.trim_start() + &tests)?;

@@ -23,6 +23,12 @@
 //! | [Named values](named_values) | `get` and `insert`, as in other libraries |
 //! | [Account security](account_security) | timeouts, devices, rotation, visitors, forms, audit |
 //!
+//! | moving, with no user signed out | |
+//! |---|---|
+//! | [From tower-sessions](moving_from_tower_sessions) | Redis, PostgreSQL, SQLite |
+//! | [From actix-session](moving_from_actix_session) | Redis, cookies |
+//! | [From axum_session](moving_from_axum_session) | and any other library, by three methods |
+//!
 //! | in production | |
 //! |---|---|
 //! | [Several servers](several_servers) | Redis or SQL, and a near cache |
@@ -89,6 +95,21 @@ pub mod leptos {}
 #[doc = include_str!("links.txt")]
 #[doc = include_str!("list_and_revoke.md")]
 pub mod list_and_revoke {}
+
+#[doc = include_str!("links.txt")]
+#[doc = include_str!("moving_from_actix_session.md")]
+#[cfg(feature = "redis")]
+pub mod moving_from_actix_session {}
+
+#[doc = include_str!("links.txt")]
+#[doc = include_str!("moving_from_axum_session.md")]
+#[cfg(feature = "postgres")]
+pub mod moving_from_axum_session {}
+
+#[doc = include_str!("links.txt")]
+#[doc = include_str!("moving_from_tower_sessions.md")]
+#[cfg(feature = "redis")]
+pub mod moving_from_tower_sessions {}
 
 #[doc = include_str!("links.txt")]
 #[doc = include_str!("named_values.md")]
