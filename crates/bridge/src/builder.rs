@@ -49,11 +49,12 @@ impl<T: Send + Sync + 'static> BridgeBuilder<T> {
     /// stays active is signed out at that moment.
     ///
     /// ```
+    /// use std::time::Duration;
     /// use kvolt_bridge::BridgeBuilder;
     ///
     /// /// From tower-sessions with `Expiry::OnInactivity`.
     /// fn sliding(builder: BridgeBuilder<String>) -> BridgeBuilder<String> {
-    ///     builder.ends_with_old(false)
+    ///     builder.ends_with_old(false).handover(Duration::from_secs(120))
     /// }
     /// ```
     pub fn ends_with_old(mut self, ends: bool) -> Self {
