@@ -24,6 +24,9 @@ const ADDRESS: &str = "127.0.0.1:3000";
 const DEPENDENCIES: &str = r#"
 actix-web = { version = "4", default-features = false, features = ["macros"] }
 axum = "0.8"
+http-body-util = "0.1"
+hyper = { version = "1", features = ["http1", "server"] }
+hyper-util = { version = "0.1", features = ["service", "tokio"] }
 redis = { version = "1.8", default-features = false, features = ["connection-manager", "tokio-comp"] }
 serde = { version = "1", features = ["derive"] }
 serde_json = "1"
@@ -138,9 +141,14 @@ fn write_package(package: &Path, programs: &[Program]) -> std::io::Result<()> {
     let path = root().join("crates/kvolt");
     let _ = writeln!(manifest, "kvolt = {{ path = {path:?}, features = {FEATURES} }}");
     let _ = writeln!(manifest, "kvolt-actix = {{ path = {:?} }}", root().join("crates/actix"));
-    let path = root().join("crates/bridge");
-    let _ = writeln!(manifest, "kvolt-bridge = {{ path = {path:?}, features = [\"redis\"] }}");
-    fs::write(package.join("Cargo.toml"), manifest + DEPENDENCIES.trim_start())?;
+    let path_of_bridge = root().join("crates/bridge");
+    let _ = writeln!(
+        manifest,
+        "kvolt-bridge = {{ path = {path_of_bridge:?}, features = [\"redis\"] }}"
+    );
+    let tests =
+        format!("[dev-dependencies]\nkvolt = {{ path = {path:?}, features = [\"testing\"] }}\n");
+    fs::write(package.join("Cargo.toml"), manifest + DEPENDENCIES.trim_start() + &tests)?;
     fs::copy(root().join("Cargo.lock"), package.join("Cargo.lock"))?;
     for program in programs {
         fs::write(bins.join(format!("{}.rs", program.name)), &program.code)?;

@@ -170,8 +170,7 @@ impl World {
         settings: impl FnOnce(BridgeBuilder<String>) -> BridgeBuilder<String>,
     ) -> Server {
         let (markers, faults) = FaultyStore::new(self.markers.clone());
-        let manager = Manager::builder(self.sessions.clone());
-        let manager = manager.build().unwrap();
+        let manager = Manager::new(self.sessions.clone());
         let asked = Arc::clone(&self.asked);
         let bridge = settings(Bridge::builder(&manager, markers, self.old.clone()))
             .build(move |old: OldSession| {
