@@ -7,6 +7,8 @@ mod check;
 pub mod conformance;
 mod faults;
 mod faulty;
+#[cfg(feature = "http")]
+pub mod http;
 mod model;
 mod model_store;
 mod op;
