@@ -1,5 +1,6 @@
 //! The application of [`kvolt_testkit::http`], once on each adapter and on each of three stores.
 
+pub mod actix;
 pub mod axum;
 mod data;
 mod lines;

@@ -5,7 +5,9 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use kvolt_cache::{AnyStore, Encoded, Freshness, ManualClock, MemoryStore, Store, Target};
+use kvolt_cache::{
+    AnyStore, Encoded, Freshness, ManualClock, MemoryStore, ReplaceOutcome, Store, Target,
+};
 use kvolt_redis::RedisStore;
 use kvolt_servers::{Package, Redis, require};
 use kvolt_session::{Manager, ManagerBuilder, RecordJson, SessionId};
@@ -81,8 +83,7 @@ impl Backend {
         let value = [&entry.value[..=end], b"7"].concat();
         let at = Target::new(&key).owner(entry.owner.as_ref());
         let replaced = bytes.replace(at, entry.version, value, None).await;
-        replaced.expect("the store answers");
-        true
+        matches!(replaced.expect("the store answers"), ReplaceOutcome::Replaced(_))
     }
 }
 

@@ -9,6 +9,7 @@ use http::Response;
 
 use super::slot::Slot;
 use crate::head::ResponseHead;
+use crate::message::Message;
 use crate::{Error, SessionHandle};
 
 /// A request's session as the layer leaves it among the request's extensions, or that the request
@@ -22,6 +23,13 @@ impl<T: Send + Sync + 'static> RequestSession<T> {
     pub fn handle(&self) -> SessionHandle<T> {
         self.0.is_exposed.store(true, Ordering::Relaxed);
         SessionHandle { slot: Arc::clone(&self.0) }
+    }
+
+    /// Whether the client has a session that can't be read. The response does not come to depend on
+    /// the session by this call.
+    #[inline]
+    pub fn is_unreadable(&self) -> bool {
+        self.0.is_unreadable
     }
 }
 
@@ -60,6 +68,13 @@ impl<T: Send + Sync + 'static> PendingResponse<T> {
     /// it, or else text.
     pub fn error_response(&self, error: &Error) -> Response<Bytes> {
         error.message().response(self.asks_for_json())
+    }
+
+    /// Returns the response of an error ([`Error::to_response`]) as JSON, if the request asks for
+    /// that. For a framework that makes a response of a handler's error before the adapter sees it.
+    pub fn in_json(&self, error: &Response<Bytes>) -> Option<Response<Bytes>> {
+        let message = error.extensions().get::<Message>()?;
+        self.asks_for_json().then(|| message.response(true))
     }
 
     /// Completes a response: the client's token, `Vary` and `Cache-Control`. A second call does

@@ -86,6 +86,25 @@ impl<T: Send + Sync + 'static> SessionHandle<T> {
         self.clone().into_session()
     }
 
+    /// Returns the session that the client came with, if it had one that can be read. For an
+    /// extractor.
+    ///
+    /// ```
+    /// use kvolt_middleware::{Result, SessionHandle};
+    ///
+    /// fn greeting(client: &SessionHandle<String>) -> Result<String> {
+    ///     let session = client.try_session()?;
+    ///     Ok(session.map_or_else(|| String::from("hello"), |name| format!("hello {}", *name)))
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the client has a session that can't be read.
+    pub fn try_session(&self) -> Result<Option<Session<T>>> {
+        if self.is_unreadable() { Err(Error(Kind::Unreadable)) } else { Ok(self.session()) }
+    }
+
     pub(crate) fn into_session(self) -> Option<Session<T>> {
         self.slot.session()?;
         Some(Session { latest: self.slot.latest(), handle: self })
