@@ -71,6 +71,7 @@ fn routes(app: &mut ServiceConfig, sessions: &Sessions<User>) {
         .service(at("/credentials").route(post().to(change_credentials)))
         .service(at("/require").route(post().to(require_strong)))
         .service(at("/deep/down/logout").route(post().to(logout_by_the_session)))
+        .service(at("/logout-and-wait").route(post().to(logout_and_wait)))
         .service(at("/logout-and-count").route(post().to(logout_and_count)))
         .service(at("/sessions").route(get().to(devices)))
         .service(at("/revoke/{id}").route(post().to(revoke)))
@@ -189,6 +190,11 @@ async fn require_strong(session: Session<User>) -> Result<&'static str> {
 async fn logout_by_the_session(session: Session<User>) -> Result<&'static str> {
     session.logout().await?;
     Ok("out")
+}
+
+async fn logout_and_wait(session: Session<User>) -> Result<&'static str> {
+    session.logout().await?;
+    std::future::pending().await
 }
 
 async fn logout_and_count(session: Session<User>) -> Result<String> {

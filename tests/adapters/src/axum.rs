@@ -22,11 +22,16 @@ use crate::sessions::{fresh, list, sessions, strong, to_pages};
 use crate::{Backend, Running, User};
 
 /// Serves the application on a free port.
-pub async fn start(mut backend: Backend) -> Running {
+pub async fn start(backend: Backend) -> Running {
+    start_altered(backend, |router| router).await
+}
+
+/// Serves the application within something that alters its requests and its responses.
+pub async fn start_altered(mut backend: Backend, alter: impl FnOnce(Router) -> Router) -> Running {
     let sessions = sessions(backend.builder.take().expect("an application is started once"));
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("an address");
-    let server = axum::serve(listener, router(&sessions));
+    let server = axum::serve(listener, alter(router(&sessions)));
     let server = Server(tokio::spawn(async move { server.await.expect("it serves") }));
     Running { address, backend, _server: Box::new(server) }
 }
@@ -61,6 +66,7 @@ fn router(sessions: &Sessions<User>) -> Router {
         .route("/credentials", post(change_credentials))
         .route("/require", post(require_strong))
         .route("/deep/down/logout", post(logout_by_the_session))
+        .route("/logout-and-wait", post(logout_and_wait))
         .route("/logout-and-count", post(logout_and_count))
         .route("/sessions", get(devices))
         .route("/revoke/{id}", post(revoke))
@@ -186,6 +192,11 @@ async fn require_strong(session: Session<User>) -> Result<&'static str> {
 async fn logout_by_the_session(session: Session<User>) -> Result<&'static str> {
     session.logout().await?;
     Ok("out")
+}
+
+async fn logout_and_wait(session: Session<User>) -> Result<&'static str> {
+    session.logout().await?;
+    std::future::pending().await
 }
 
 async fn logout_and_count(session: Session<User>) -> Result<String> {

@@ -39,6 +39,15 @@ pub async fn memory() -> Backend {
     Backend { builder, faults, clock: Some(clock), bytes: None, _folder: None }
 }
 
+/// The store in memory below a codec, which allows everything that the laws do to a store.
+pub async fn encoded_memory() -> Backend {
+    let clock = ManualClock::new();
+    let store = MemoryStore::builder().clock(clock.clock()).build();
+    let mut backend = on_bytes(store, None);
+    backend.builder = backend.builder.map(|builder| builder.clock(clock.clock()));
+    Backend { clock: Some(clock), ..backend }
+}
+
 /// A namespace on a Redis server that all tests of the program share; `None` if the tests of servers
 /// are skipped.
 pub async fn redis() -> Option<Backend> {

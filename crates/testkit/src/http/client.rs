@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use super::{Application, COOKIE, HOST};
 
 /// Longer than any machine takes for an answer: a server that never answers fails its law.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A browser that keeps the session's cookie.
 #[derive(Debug, Clone)]
@@ -114,8 +114,27 @@ impl Client {
         self.open_with("GET", path, headers, "").await
     }
 
+    /// Sends a `POST` whose handler never answers. The client disconnects when the connection is
+    /// dropped.
+    pub(super) async fn begin(&self, path: &str) -> Connection {
+        self.begin_with("POST", path, &[], "").await
+    }
+
     async fn open_with(
         &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Connection {
+        let mut connection = self.begin_with(method, path, headers, body).await;
+        connection.read_head().await;
+        self.keep(&connection.answer);
+        connection
+    }
+
+    async fn begin_with(
+        &self,
         method: &str,
         path: &str,
         headers: &[(&str, &str)],
@@ -134,10 +153,7 @@ impl Client {
         let stream = in_time(TcpStream::connect(self.address)).await;
         let mut stream = stream.expect("the application accepts connections");
         in_time(stream.write_all(request.as_bytes())).await.expect("the request is sent");
-        let mut connection = Connection { stream, unread: Vec::new(), answer: Answer::default() };
-        connection.read_head().await;
-        self.keep(&connection.answer);
-        connection
+        Connection { stream, unread: Vec::new(), answer: Answer::default() }
     }
 
     /// Keeps or drops the session's cookie, as the response says.

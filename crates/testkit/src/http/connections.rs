@@ -1,6 +1,6 @@
 //! Laws of connections that stay open, and of requests in parallel.
 
-use super::client::{Client, Connection};
+use super::client::{Client, Connection, PATIENCE};
 use super::{Application, WEBSOCKET};
 
 /// An open stream that has shown that it is one.
@@ -94,6 +94,16 @@ pub async fn parallel_changes_are_all_kept(application: &impl Application) {
     counts.sort_unstable();
     assert_eq!(counts, (1..=16).collect::<Vec<_>>());
     assert_eq!(client.get("/count").await.text(), "16");
+}
+
+/// A call has taken effect when it returns: it waits neither for the response nor for its client.
+pub async fn call_takes_effect_before_the_response(application: &impl Application) {
+    let mut client = Client::signed_in(application, "ada").await;
+    let waiting = client.begin("/logout-and-wait").await;
+    let ended = async { while client.name().await.is_some() {} };
+    tokio::time::timeout(PATIENCE, ended).await.expect("the logout takes effect");
+    drop(waiting);
+    assert_eq!(client.name().await, None, "and the client that went away undoes nothing");
 }
 
 /// A logout is never undone by requests that change the session at that moment.

@@ -30,7 +30,7 @@ pub use self::responses::*;
 pub use self::rotation::*;
 #[doc(hidden)]
 pub use self::running::run;
-pub use self::running::{check_laws, laws};
+pub use self::running::{check_law, check_laws, laws};
 pub use self::signing_in::*;
 pub use self::step_up::*;
 pub use self::time::*;
@@ -288,6 +288,7 @@ macro_rules! each_http_law {
             websocket_ends_with_its_session;
             websocket_needs_a_session;
             parallel_changes_are_all_kept;
+            call_takes_effect_before_the_response;
             logout_is_never_undone;
             idle_session_ends needs advance;
             used_session_stays needs advance;

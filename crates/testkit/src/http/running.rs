@@ -33,17 +33,35 @@ pub fn run(law: impl Future<Output = ()>) {
 /// and time.
 pub async fn check_laws<A: Application>(start: impl AsyncFn() -> A) -> Report {
     let mut report = Report::default();
-    macro_rules! check {
-        ({} $($law:ident $(needs $hook:ident)?;)+) => {
-            $(
-                let application = start().await;
-                let law = Box::pin(super::$law(&application));
-                report.note(stringify!($law), caught(law).await);
-            )+
+    for law in laws() {
+        report.note(law, check(law, &start().await).await);
+    }
+    report
+}
+
+/// Runs the law of this name, on an application that no other law has used: see [`check_laws`].
+///
+/// # Panics
+///
+/// Panics if there is no law of this name: see [`laws`].
+pub async fn check_law(law: &str, application: &impl Application) -> Report {
+    let known = laws().into_iter().find(|known| *known == law);
+    let law = known.unwrap_or_else(|| panic!("there is no law `{law}`"));
+    let mut report = Report::default();
+    report.note(law, check(law, application).await);
+    report
+}
+
+async fn check(law: &str, application: &impl Application) -> Result<(), Panic> {
+    macro_rules! of_that_name {
+        ({} $($name:ident $(needs $hook:ident)?;)+) => {
+            match law {
+                $(stringify!($name) => caught(Box::pin(super::$name(application))).await,)+
+                _ => unreachable!("each law has a name"),
+            }
         };
     }
-    crate::each_http_law!([check] {});
-    report
+    crate::each_http_law!([of_that_name] {})
 }
 
 /// The names of all laws.
