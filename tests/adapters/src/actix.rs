@@ -7,7 +7,7 @@ use actix_web::dev::ServerHandle;
 use actix_web::http::header::{
     CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_NONE_MATCH, SET_COOKIE, VARY,
 };
-use actix_web::web::{Path, Payload, ServiceConfig, get, head, post, resource, route};
+use actix_web::web::{Path, Payload, ServiceConfig, get, head, post, resource, route, scope};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
 use kvolt_actix::{Csrf, CsrfForm, Result, Session, SessionHandle, SessionMiddleware};
 use kvolt_middleware::Sessions;
@@ -96,7 +96,11 @@ fn routes(app: &mut ServiceConfig, sessions: &Sessions<User>) {
     let strong_pages = wrap(layer().refusal(to_pages()).require(strong()));
     let admitting = wrap(layer().optional().dangerous_admit_cross_origin(|_| true));
     let by_level = wrap(layer().require(strong()));
+    let section = scope("/section").wrap(pages.clone()).route("/page", get().to(name));
     app.service(resource("/page").wrap(pages).route(route().to(name)))
+        .service(section)
+        .route("/bare/name", get().to(name))
+        .route("/bare/login/{name}", post().to(login))
         .service(resource("/page/strong").wrap(strong_pages).route(route().to(done)))
         .service(resource("/strict").wrap(wrap(layer().strict())).to(name))
         .service(resource("/peek").wrap(wrap(layer().peek())).to(name))

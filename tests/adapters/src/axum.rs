@@ -93,6 +93,8 @@ fn router(sessions: &Sessions<User>) -> Router {
     let strong_pages = Router::new()
         .route("/page/strong", get(done).post(done))
         .route_layer(layer().refusal(to_pages()).require(strong()));
+    let section = Router::new().route("/page", get(name));
+    let section = section.route_layer(layer().refusal(to_pages()));
     let admitting = layer().optional().dangerous_admit_cross_origin(|_| true);
     Router::new()
         .merge(optional)
@@ -100,6 +102,9 @@ fn router(sessions: &Sessions<User>) -> Router {
         .merge(visitors)
         .merge(pages)
         .merge(strong_pages)
+        .nest("/section", section)
+        .route("/bare/name", get(name))
+        .route("/bare/login/{name}", post(login))
         .route("/strict", get(name).route_layer(layer().strict()))
         .route("/peek", get(name).route_layer(layer().peek()))
         .route("/basket-owner", get(name).route_layer(layer().anonymous()))

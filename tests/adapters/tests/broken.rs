@@ -228,6 +228,7 @@ const FAULTS: &[Fault] = &[
             "only_safe_methods_are_admitted_cross_site",
             "trusted_origin_is_admitted",
             "header_token_is_admitted_cross_site",
+            "origin_is_compared_with_the_host",
             "cross_site_websocket_is_rejected",
             "rejection_says_why",
             "form_token_replaces_no_other_check",
@@ -315,7 +316,7 @@ const FAULTS: &[Fault] = &[
                 request.headers_mut().insert(AUTHORIZATION, token);
             }
         },
-        breaks: &["token_is_accepted_at_its_sources_only"],
+        breaks: &["token_is_accepted_at_its_sources_only", "two_different_headers_are_refused"],
         ..NONE
     },
     Fault {
@@ -335,6 +336,17 @@ const FAULTS: &[Fault] = &[
             "browser_is_sent_to_the_sign_in_page",
             "browser_is_sent_to_the_step_up_page",
         ],
+        ..NONE
+    },
+    Fault {
+        name: "loses the prefix of a router",
+        response: |_, response| {
+            if let Some(location) = response.headers_mut().get_mut("location") {
+                let without = location.to_str().expect("text").replace("/section", "");
+                *location = HeaderValue::try_from(without).expect("text");
+            }
+        },
+        breaks: &["page_below_a_prefix_keeps_its_path"],
         ..NONE
     },
     Fault {
@@ -385,7 +397,7 @@ const FAULTS: &[Fault] = &[
                 *response = status(StatusCode::UNAUTHORIZED);
             }
         },
-        breaks: &["unreadable_session_is_a_500"],
+        breaks: &["unreadable_session_is_a_500", "handler_without_its_layer_is_a_500"],
         ..NONE
     },
     Fault {

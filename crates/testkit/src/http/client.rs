@@ -141,9 +141,11 @@ impl Client {
         body: &str,
     ) -> Connection {
         let cookie = self.token.as_ref().map(|token| format!("{COOKIE}={token}"));
-        let mut request = format!("{method} {path} HTTP/1.1\r\nhost: {HOST}\r\n");
-        let all = headers.iter().copied();
-        for (name, value) in all.chain(cookie.as_deref().map(|cookie| ("cookie", cookie))) {
+        let mut request = format!("{method} {path} HTTP/1.1\r\n");
+        let has_host = headers.iter().any(|(name, _)| *name == "host");
+        let host = (!has_host).then_some(("host", HOST));
+        let cookie = cookie.as_deref().map(|cookie| ("cookie", cookie));
+        for (name, value) in host.into_iter().chain(headers.iter().copied()).chain(cookie) {
             request += &format!("{name}: {value}\r\n");
         }
         if method != "GET" && method != "HEAD" {

@@ -41,6 +41,29 @@ pub async fn browser_is_sent_to_the_sign_in_page(application: &impl Application)
     assert_eq!(client.send("GET", "/page", &[PAGE]).await.text(), "ada");
 }
 
+/// A page below a prefix keeps its whole path, also where a router has removed the prefix.
+pub async fn page_below_a_prefix_keeps_its_path(application: &impl Application) {
+    let mut client = Client::of(application);
+    let answer = client.send("GET", "/section/page?a=b", &[PAGE]).await;
+    let expected = "/sign-in?next=/section/page%3Fa%3Db";
+    assert_eq!((answer.status, answer.header("location")), (303, Some(expected)));
+    client.login("ada").await;
+    assert_eq!(client.get("/section/page").await.text(), "ada");
+}
+
+/// A handler that asks for the session of a route without a layer is a fault of the application:
+/// 500, and the client learns nothing of it.
+pub async fn handler_without_its_layer_is_a_500(application: &impl Application) {
+    let client = Client::signed_in(application, "ada").await;
+    for mut client in [client.other(), client] {
+        for (method, path) in [("GET", "/bare/name"), ("POST", "/bare/login/ada")] {
+            let answer = client.send(method, path, &[]).await;
+            assert_eq!((answer.status, &*answer.text()), (500, "internal error\n"), "{path}");
+            assert!(answer.set_cookies().is_empty(), "{path}");
+        }
+    }
+}
+
 /// Programs get 401 on the same route.
 pub async fn only_browsers_are_redirected(application: &impl Application) {
     let mut client = Client::of(application);

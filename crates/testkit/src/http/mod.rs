@@ -220,6 +220,7 @@ macro_rules! each_http_law {
             oversized_cookie_header_is_not_searched;
             token_is_accepted_at_its_sources_only;
             bearer_token_is_accepted;
+            two_different_headers_are_refused;
             bearer_token_goes_back_in_its_header;
             first_source_with_a_token_decides;
             refusal_challenges_bearer_clients;
@@ -250,6 +251,7 @@ macro_rules! each_http_law {
             cross_site_login_is_rejected;
             only_safe_methods_are_admitted_cross_site;
             own_request_is_admitted;
+            origin_is_compared_with_the_host;
             trusted_origin_is_admitted;
             header_token_is_admitted_cross_site;
             one_route_can_admit_other_sites;
@@ -274,6 +276,8 @@ macro_rules! each_http_law {
             nested_layers_are_one;
             inner_layer_can_require_more;
             browser_is_sent_to_the_sign_in_page;
+            page_below_a_prefix_keeps_its_path;
+            handler_without_its_layer_is_a_500;
             only_browsers_are_redirected;
             browser_is_sent_to_the_step_up_page;
             list_has_the_owner_s_sessions;

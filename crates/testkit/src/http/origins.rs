@@ -53,6 +53,7 @@ pub async fn only_safe_methods_are_admitted_cross_site(application: &impl Applic
         for (method, expected) in [
             ("GET", 200),
             ("HEAD", 200),
+            ("OPTIONS", 200),
             ("POST", 403),
             ("PUT", 403),
             ("PATCH", 403),
@@ -72,6 +73,27 @@ pub async fn own_request_is_admitted(application: &impl Application) {
         assert_eq!(answer.text(), expected.to_string(), "{headers:?}");
     }
     assert_eq!(HOST, "app.test", "the origins above are those of the host");
+}
+
+/// `Origin` is compared with the host and the port that the request is for: those of an absolute
+/// target, or else those of `Host`.
+pub async fn origin_is_compared_with_the_host(application: &impl Application) {
+    let mut client = Client::signed_in(application, "ada").await;
+    let target = "http://shop.test/count";
+    for (path, host, origin, expected) in [
+        ("/count", "shop.test:8443", "https://shop.test:8443", 200),
+        ("/count", "Shop.Test", "https://shop.test", 200),
+        ("/count", "shop.test:443", "https://shop.test", 200),
+        ("/count", "shop.test", "https://shop.test:8443", 403),
+        ("/count", "shop.test:8443", "https://shop.test", 403),
+        ("/count", "shop.test", "https://app.test", 403),
+        (target, "shop.test", "http://shop.test", 200),
+        (target, "app.test", "http://app.test", 403),
+    ] {
+        let headers = [("host", host), ("origin", origin)];
+        let answer = client.send("POST", path, &headers).await;
+        assert_eq!(answer.status, expected, "{origin} for {host}");
+    }
 }
 
 /// Pages of a trusted origin are admitted, and those of no other.

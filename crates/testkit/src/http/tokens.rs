@@ -151,6 +151,19 @@ pub async fn bearer_token_is_accepted(application: &impl Application) {
     }
 }
 
+/// Of two different tokens in the header, none is believed.
+pub async fn two_different_headers_are_refused(application: &impl Application) {
+    let ada = Client::signed_in(application, "ada").await;
+    let bob = Client::signed_in(application, "bob").await;
+    let mut bare = ada.other();
+    let bearer = [&ada, &bob].map(|client| format!("Bearer {}", client.token()));
+    let [ada, bob] = bearer.each_ref().map(|bearer| ("authorization", &**bearer));
+    for both in [[ada, bob], [bob, ada]] {
+        assert_eq!(bare.send("GET", "/name", &both).await.status, 401);
+    }
+    assert_eq!(bare.send("GET", "/name", &[ada, ada]).await.text(), "ada");
+}
+
 /// A new token goes back by the channel of the old one, and by no other.
 pub async fn bearer_token_goes_back_in_its_header(application: &impl Application) {
     for (path, name) in [("/rotate", "ada"), ("/login/bob", "bob")] {
