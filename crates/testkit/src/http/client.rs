@@ -89,13 +89,8 @@ impl Client {
         self.send_body(method, path, headers, "").await
     }
 
-    /// A form, as a browser sends it.
-    pub(super) async fn submit(&mut self, path: &str, form: &str) -> Answer {
-        let kind = [("content-type", "application/x-www-form-urlencoded")];
-        self.send_body("POST", path, &kind, form).await
-    }
-
-    async fn send_body(
+    /// A request with a body.
+    pub(super) async fn send_body(
         &mut self,
         method: &str,
         path: &str,

@@ -3,46 +3,74 @@
 use super::Application;
 use super::client::Client;
 
-/// A form with a token of its session is accepted: in its field, or in a header.
+const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
+
+/// A form with a token of its session is accepted: in its field, or in a header. Each page has
+/// another text of the token, and each is good for several forms.
 pub async fn form_is_accepted_with_its_token(application: &impl Application) {
     let mut client = Client::signed_in(application, "ada").await;
     let token = client.get("/form").await.text();
-    let form = format!("title=a+b&csrf_token={token}");
-    assert_eq!(client.submit("/form", &form).await.text(), "ada: a b");
-    assert_eq!(client.send("POST", "/script", &[("x-csrf-token", &token)]).await.text(), "ada");
-    let answer = client.get("/form").await;
-    assert_eq!(
-        client.submit("/form", &format!("title=c&csrf_token={}", answer.text())).await.status,
-        200
-    );
-    assert_eq!(
-        client.submit("/form", &form).await.status,
-        200,
-        "a token is good for several forms"
-    );
+    for form in [
+        format!("title=a+b&csrf_token={token}"),
+        format!("csrf_token={token}&title=a%20b"),
+        format!("title=a+b&csrf%5Ftoken={}", token.replace('-', "%2D")),
+        format!("title=a+b&CSRF_TOKEN=x&csrf_token2=x&csrf_token={token}"),
+    ] {
+        for kind in [FORM.1, "application/x-www-form-urlencoded; charset=UTF-8"] {
+            let answer = client.send_body("POST", "/form", &[("content-type", kind)], &form).await;
+            assert_eq!((answer.status, &*answer.text()), (200, "ada: a b"), "{form}");
+        }
+    }
+    let header = ("x-csrf-token", &*token);
+    assert_eq!(client.send("POST", "/script", &[header]).await.text(), "ada");
+    let answer = client.send_body("POST", "/form", &[FORM, header], "title=c").await;
+    assert_eq!(answer.text(), "ada: c", "a form whose token is in the header");
+    assert_ne!(client.get("/form").await.text(), token, "no text that compression could reveal");
 }
 
 /// A form without its token is rejected: absent, wrong, twice, or in another place.
 pub async fn form_without_its_token_is_rejected(application: &impl Application) {
     let mut client = Client::signed_in(application, "ada").await;
     let token = client.get("/form").await.text();
-    for form in [
+    let wrong = token.replace(|letter: char| letter.is_ascii_lowercase(), "x");
+    let forms = [
+        String::new(),
         String::from("title=a"),
         String::from("title=a&csrf_token="),
-        format!("title=a&csrf_token={}", token.to_ascii_uppercase()),
+        String::from("title=a&csrf_token"),
+        format!("title=a&csrf_token={wrong}"),
         format!("title=a&csrf_token={token}&csrf_token={token}"),
-        format!("title=a&other={token}"),
-    ] {
-        let answer = client.submit("/form", &form).await;
+        format!("title=a&csrf_token={token}&csrf_token="),
+        format!("title=a&csrf_token=%20{token}"),
+        format!("title=a&csrf_token={token}%00"),
+        format!("title=a&csrf-token={token}"),
+        format!("title=a&x-csrf-token={token}"),
+        "\u{fffd}=&;%%%".repeat(100),
+    ];
+    for form in &forms {
+        let answer = client.send_body("POST", "/form", &[FORM], form).await;
         let text = "the form token is missing or too old: load the page again\n";
         assert_eq!((answer.status, &*answer.text()), (403, text), "{form}");
     }
-    for (name, value) in [("x-csrf-token", "x"), ("x-token", &*token), ("x-csrf-token", "")] {
-        let answer = client.send("POST", "/script", &[(name, value)]).await;
-        assert_eq!(answer.status, 403, "{name}: {value}");
+    let good = format!("title=a&csrf_token={token}");
+    for kind in ["text/plain", "multipart/form-data; boundary=x", "application/json", ""] {
+        let answer = client.send_body("POST", "/form", &[("content-type", kind)], &good).await;
+        assert_eq!(answer.status, 403, "a body of the type {kind:?}");
     }
-    let answer = client.post(&format!("/script?csrf_token={token}")).await;
-    assert_eq!(answer.status, 403, "never from a query");
+    for header in [&*wrong, ""] {
+        let header = ("x-csrf-token", header);
+        let answer = client.send_body("POST", "/form", &[FORM, header], &good).await;
+        assert_eq!(answer.status, 403, "where a header is sent, that is it");
+        assert_eq!(client.send("POST", "/script", &[header]).await.status, 403);
+    }
+    let in_query = format!("/form?csrf_token={token}");
+    let answer = client.send_body("POST", &in_query, &[FORM], "title=a").await;
+    assert_eq!(answer.status, 403, "in a query");
+    let cookies = format!("csrf_token={token}; x-csrf-token={token}");
+    let answer = client.send_body("POST", "/form", &[FORM, ("cookie", &cookies)], "title=a").await;
+    assert_eq!(answer.status, 403, "in a cookie, which browsers send for any site");
+    let answer = client.send_body("POST", "/script", &[FORM], &good).await;
+    assert_eq!(answer.status, 403, "in a body where a header is expected");
 }
 
 /// A form token is one of its session: it survives a rotation and no login, and serves no other

@@ -72,6 +72,8 @@ pub async fn only_browsers_are_redirected(application: &impl Application) {
         assert_eq!((answer.status, answer.header("location")), (401, None), "{accept}");
     }
     assert_eq!(client.get("/page").await.status, 401);
+    let late = ("accept", "application/json, Text/HTML;q=0.1");
+    assert_eq!(client.send("GET", "/page", &[late]).await.status, 303, "it takes a page, too");
 }
 
 /// A browser whose user must authenticate again is sent to the page for that.

@@ -1,7 +1,7 @@
 //! Laws of the responses around a handler.
 
 use super::client::Client;
-use super::{Application, ENCODED};
+use super::{Application, CLEARED_COOKIE, ENCODED, LIMIT};
 
 /// The request headers on which a response depends, sorted.
 const VARY: [&str; 2] = ["authorization", "cookie"];
@@ -122,25 +122,43 @@ pub async fn unchanged_token_sets_no_cookie(application: &impl Application) {
 /// The answers of the layer and the errors of handlers are JSON for a request that prefers it, and
 /// text for all others.
 pub async fn errors_are_json_where_it_was_asked_for(application: &impl Application) {
-    let json = [("accept", "application/json, text/plain;q=0.5")];
-    let refused = Client::of(application).send("GET", "/name", &json).await;
-    assert_eq!((refused.status, refused.header("content-type")), (401, Some("application/json")));
-    let expected = "{\"error\":\"no_session\",\"message\":\"sign in first\"}\n";
-    assert_eq!(refused.text(), expected);
-    for (headers, kind, body) in [
-        (
-            &json[..],
-            "application/json",
-            "{\"error\":\"session_ended\",\"message\":\"the session has ended\"}\n",
-        ),
-        (&[("accept", "*/*")], "text/plain; charset=utf-8", "the session has ended\n"),
-        (&[], "text/plain; charset=utf-8", "the session has ended\n"),
-    ] {
-        let mut client = Client::signed_in(application, "ada").await;
-        let answer = client.send("POST", "/logout-and-count", headers).await;
-        assert_eq!((answer.status, answer.text()), (401, body.to_owned()));
-        assert_eq!(answer.header("content-type"), Some(kind));
+    let foreign = ("sec-fetch-site", "cross-site");
+    let rejected = "requests from other sites are rejected";
+    let too_old = "the form token is missing or too old: load the page again";
+    let mut filled = Client::signed_in(application, "carl").await;
+    for _ in 1..LIMIT {
+        Client::signed_in(application, "carl").await;
     }
+    for (path, headers, is_signed_in, status, code, text) in [
+        ("/count", &[][..], false, 401, "no_session", "sign in first"),
+        ("/logout-and-count", &[], true, 401, "session_ended", "the session has ended"),
+        ("/count", &[foreign], true, 403, "cross_origin", rejected),
+        ("/script", &[], true, 403, "form_token", too_old),
+        ("/login/carl", &[], false, 409, "too_many_sessions", "too many sessions are open"),
+    ] {
+        for accept in ["application/json, text/plain", "*/*", "text/html, application/json"] {
+            let mut client = Client::of(application);
+            if is_signed_in {
+                client.login("ada").await;
+            }
+            let headers = [headers, &[("accept", accept)]].concat();
+            let answer = client.send("POST", path, &headers).await;
+            assert_eq!(answer.status, status, "{path}");
+            let (kind, body) = if accept.starts_with("application/json") {
+                let body = format!("{{\"error\":\"{code}\",\"message\":\"{text}\"}}\n");
+                ("application/json", body)
+            } else {
+                ("text/plain; charset=utf-8", format!("{text}\n"))
+            };
+            assert_eq!((answer.header("content-type"), answer.text()), (Some(kind), body));
+            let length = answer.body.len().to_string();
+            assert_eq!(answer.header("content-length"), Some(&*length), "{path}");
+            assert_eq!(answer.header("cache-control"), Some("no-store"), "{path}");
+            assert_eq!(answer.list("vary"), VARY, "{path}");
+            client.post("/logout").await;
+        }
+    }
+    assert_eq!(filled.name().await.as_deref(), Some("carl"));
 }
 
 /// A handler that returns an error after a logout still clears the client's cookie.
@@ -148,7 +166,7 @@ pub async fn handler_s_error_still_clears_the_cookie(application: &impl Applicat
     let mut client = Client::signed_in(application, "ada").await;
     let mut replay = client.clone();
     let answer = client.post("/logout-and-count").await;
-    assert_eq!((answer.status, answer.set_cookies()), (401, vec![super::CLEARED_COOKIE]));
+    assert_eq!((answer.status, answer.set_cookies()), (401, vec![CLEARED_COOKIE]));
     assert_eq!(replay.name().await, None);
 }
 

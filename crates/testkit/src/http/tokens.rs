@@ -85,9 +85,11 @@ pub async fn two_different_cookies_are_refused(application: &impl Application) {
     let (ada, bob) =
         (Client::signed_in(application, "ada").await, Client::signed_in(application, "bob").await);
     let (ada, bob) = (format!("{COOKIE}={}", ada.token()), format!("{COOKIE}={}", bob.token()));
-    let chosen = format!("{COOKIE}={}", "A".repeat(48));
+    let (chosen, none) = (format!("{COOKIE}={}", "A".repeat(48)), format!("{COOKIE}="));
     let mut client = Client::of(application);
-    for (one, other) in [(&ada, &bob), (&bob, &ada), (&ada, &chosen), (&chosen, &ada)] {
+    for (one, other) in
+        [(&ada, &bob), (&bob, &ada), (&ada, &chosen), (&chosen, &ada), (&ada, &none)]
+    {
         let joined = format!("{one}; {other}");
         for cookies in [&[("cookie", &*joined)][..], &[("cookie", one), ("cookie", other)]] {
             assert_eq!(client.send("GET", "/name", cookies).await.status, 401, "{cookies:?}");
