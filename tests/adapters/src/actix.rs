@@ -119,7 +119,7 @@ fn routes(app: &mut ServiceConfig, sessions: &Sessions<User>) {
 }
 
 async fn home(session: Option<Session<User>>) -> String {
-    session.map_or_else(|| String::from("nobody"), |session| session.name.clone())
+    session.map_or_else(|| String::from("no session"), |session| session.name.clone())
 }
 
 async fn name(session: Session<User>) -> String {

@@ -120,7 +120,7 @@ fn router(sessions: &Sessions<User>) -> Router {
 }
 
 async fn home(session: Option<Session<User>>) -> String {
-    session.map_or_else(|| String::from("nobody"), |session| session.name.clone())
+    session.map_or_else(|| String::from("no session"), |session| session.name.clone())
 }
 
 async fn name(session: Session<User>) -> String {

@@ -268,7 +268,7 @@ impl Connection {
     }
 
     /// Reads the body until it ends.
-    pub(super) async fn to_end(mut self) -> Answer {
+    pub(super) async fn rest(mut self) -> Answer {
         while self.read_part().await {}
         self.answer
     }

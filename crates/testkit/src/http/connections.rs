@@ -16,7 +16,7 @@ pub async fn stream_ends_with_a_logout(application: &impl Application) {
     let mut client = Client::signed_in(application, "ada").await;
     let stream = stream(&mut client).await;
     client.post("/logout").await;
-    assert_eq!(stream.to_end().await.text(), "ada\n");
+    assert_eq!(stream.rest().await.text(), "ada\n");
 }
 
 /// A stream ends when another client of the owner revokes its session.
@@ -27,7 +27,7 @@ pub async fn stream_ends_with_a_revocation(application: &impl Application) {
         let stream = stream(&mut client).await;
         let id = if way == "/revoke/" { client.id().await } else { String::new() };
         assert_eq!(other.post(&format!("{way}{id}")).await.status, 200);
-        assert_eq!(stream.to_end().await.text(), "ada\n", "{way}");
+        assert_eq!(stream.rest().await.text(), "ada\n", "{way}");
         other.post("/logout").await;
     }
 }
@@ -37,7 +37,7 @@ pub async fn stream_ends_with_the_next_login(application: &impl Application) {
     let mut client = Client::signed_in(application, "ada").await;
     let stream = stream(&mut client).await;
     client.login("ada").await;
-    assert_eq!(stream.to_end().await.text(), "ada\n");
+    assert_eq!(stream.rest().await.text(), "ada\n");
 }
 
 /// A stream outlives a change and a rotation of its session.
@@ -48,7 +48,7 @@ pub async fn stream_survives_a_rotation(application: &impl Application) {
     client.post("/count").await;
     stream.until(b"\n1\n").await;
     client.post("/logout").await;
-    stream.to_end().await;
+    stream.rest().await;
 }
 
 /// The response of a stream is not cached, and its head is sent before its end.
@@ -68,7 +68,7 @@ pub async fn websocket_ends_with_its_session(application: &impl Application) {
     // A text frame of three bytes.
     socket.until(b"\x81\x03ada").await;
     client.post("/logout").await;
-    let body = socket.to_end().await.body;
+    let body = socket.rest().await.body;
     assert_eq!(body.get(5), Some(&0x88), "a close frame: {body:?}");
 }
 

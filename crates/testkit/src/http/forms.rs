@@ -6,7 +6,7 @@ use super::client::Client;
 const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
 
 /// A form with a token of its session is accepted: in its field, or in a header. Each page has
-/// another text of the token, and each is good for several forms.
+/// another text of the token.
 pub async fn form_is_accepted_with_its_token(application: &impl Application) {
     let mut client = Client::signed_in(application, "ada").await;
     let token = client.get("/form").await.text();

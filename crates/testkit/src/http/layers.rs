@@ -3,7 +3,7 @@
 use super::Application;
 use super::client::Client;
 
-/// What a browser accepts.
+/// The `Accept` of a browser.
 const PAGE: (&str, &str) = ("accept", "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8");
 
 /// A layer within another one reads the same session, and the client gets one cookie.

@@ -1,4 +1,7 @@
 #![doc = include_str!("adapters.md")]
+//!
+//! [`http_suite!`]: crate::http_suite
+//! [`conformance`]: crate::conformance
 
 mod client;
 mod connections;

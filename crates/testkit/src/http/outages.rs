@@ -45,7 +45,7 @@ pub async fn login_during_an_outage_sets_nothing(application: &impl Application)
     client.login("ada").await;
 }
 
-/// An outage is never a logout: the session is there afterwards, and so is the cookie.
+/// An outage is never a logout: session and cookie stay.
 pub async fn outage_is_no_logout(application: &impl Application) {
     let mut client = Client::signed_in(application, "ada").await;
     client.post("/count").await;
@@ -65,7 +65,7 @@ pub async fn outage_is_no_logout(application: &impl Application) {
 pub async fn outage_does_not_affect_visitors(application: &impl Application) {
     let mut client = Client::of(application);
     fail_store(application, true).await;
-    assert_eq!(client.get("/").await.text(), "nobody");
+    assert_eq!(client.get("/").await.text(), "no session");
     assert_eq!(client.get("/static").await.text(), "static");
     assert_eq!(client.get("/name").await.status, 401);
     assert_eq!(client.presenting("malformed").get("/name").await.status, 401);

@@ -38,7 +38,7 @@ pub async fn handler_can_be_stricter_about_caches(application: &impl Application
     assert_eq!(answer.all("cache-control"), ["private, max-age=60"]);
 }
 
-/// A handler's own `Vary` and the session's are combined, and each name is there once.
+/// A handler's own `Vary` and the session's are combined, without a name twice.
 pub async fn handler_s_vary_is_combined(application: &impl Application) {
     let mut client = Client::signed_in(application, "ada").await;
     let answer = client.get("/public").await;

@@ -32,7 +32,7 @@ pub async fn login_is_remembered_by_the_next_request(application: &impl Applicat
 /// A request without a session passes an optional layer and no other.
 pub async fn visitor_is_refused_where_a_session_is_required(application: &impl Application) {
     let mut client = Client::of(application);
-    assert_eq!(client.get("/").await.text(), "nobody");
+    assert_eq!(client.get("/").await.text(), "no session");
     for path in ["/name", "/merely", "/strict", "/peek", "/basket-owner", "/nested/name"] {
         let answer = client.get(path).await;
         assert_eq!((answer.status, &*answer.text()), (401, "sign in first\n"), "{path}");
@@ -40,7 +40,7 @@ pub async fn visitor_is_refused_where_a_session_is_required(application: &impl A
     }
 }
 
-/// What one request changes, the next one reads.
+/// A request reads the change of the one before it.
 pub async fn change_is_read_by_the_next_request(application: &impl Application) {
     let mut client = Client::signed_in(application, "ada").await;
     for expected in ["1", "2", "3"] {
@@ -120,7 +120,7 @@ pub async fn logout_ends_the_session(application: &impl Application) {
         for required in ["/name", "/merely", "/strict", "/peek", "/count"] {
             assert_eq!(replay.get(required).await.status, 401, "{required}");
         }
-        assert_eq!(replay.get("/").await.text(), "nobody");
+        assert_eq!(replay.get("/").await.text(), "no session");
         assert_eq!(replay.post("/count").await.status, 401);
     }
 }

@@ -48,7 +48,8 @@ pub async fn handler_can_require_a_level(application: &impl Application) {
     assert_eq!(client.post("/require").await.text(), "done");
 }
 
-/// What is missing is said in the terms of RFC 9470, to programs by a challenge and in JSON.
+/// A refusal says in the terms of RFC 9470 which authentication is missing, by a challenge and in
+/// JSON.
 pub async fn refusal_says_what_is_missing(application: &impl Application) {
     let mut client = Client::signed_in(application, "ada").await;
     let answer = client.send("POST", "/strong", &[("accept", "application/json")]).await;

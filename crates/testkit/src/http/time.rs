@@ -17,7 +17,7 @@ pub async fn idle_session_ends(application: &impl Application) {
     for _ in 0..2 {
         assert_eq!(client.name().await, None);
     }
-    assert_eq!(client.get("/").await.text(), "nobody");
+    assert_eq!(client.get("/").await.text(), "no session");
 }
 
 /// Each use starts the idle time again.

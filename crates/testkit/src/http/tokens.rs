@@ -9,7 +9,7 @@ pub async fn chosen_token_is_never_adopted(application: &impl Application) {
     for path in ["/login/ada", "/nested/login/ada"] {
         let mut client = Client::of(application).presenting(&chosen);
         let answer = client.get("/").await;
-        assert_eq!((&*answer.text(), answer.set_cookies().len()), ("nobody", 0));
+        assert_eq!((&*answer.text(), answer.set_cookies().len()), ("no session", 0));
         assert_eq!(client.post(path).await.status, 200);
         assert_ne!(client.token(), chosen);
         assert_eq!(client.presenting(&chosen).name().await, None, "{path}");
@@ -35,7 +35,7 @@ pub async fn malformed_cookie_is_ignored(application: &impl Application) {
         let mut client = client.presenting(&value);
         let answer = client.get("/name").await;
         assert_eq!((answer.status, answer.set_cookies().len()), (401, 0), "{value:.60}");
-        assert_eq!(client.get("/").await.text(), "nobody", "{value:.60}");
+        assert_eq!(client.get("/").await.text(), "no session", "{value:.60}");
     }
 }
 
@@ -93,7 +93,7 @@ pub async fn two_different_cookies_are_refused(application: &impl Application) {
         let joined = format!("{one}; {other}");
         for cookies in [&[("cookie", &*joined)][..], &[("cookie", one), ("cookie", other)]] {
             assert_eq!(client.send("GET", "/name", cookies).await.status, 401, "{cookies:?}");
-            assert_eq!(client.send("GET", "/", cookies).await.text(), "nobody", "{cookies:?}");
+            assert_eq!(client.send("GET", "/", cookies).await.text(), "no session", "{cookies:?}");
         }
     }
     for cookie in [ada, bob] {

@@ -25,7 +25,7 @@ pub async fn visitor_session_is_hidden_elsewhere(application: &impl Application)
         let answer = client.get(path).await;
         assert_eq!((answer.status, answer.set_cookies().len()), (401, 0), "{path}");
     }
-    assert_eq!(client.get("/").await.text(), "nobody");
+    assert_eq!(client.get("/").await.text(), "no session");
     assert_eq!(client.get("/basket").await.text(), "tea");
 }
 
