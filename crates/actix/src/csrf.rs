@@ -6,7 +6,7 @@ use std::pin::Pin;
 use actix_web::dev::Payload;
 use actix_web::error::UrlencodedError;
 use actix_web::web::Form;
-use actix_web::{Error, FromRequest, HttpRequest};
+use actix_web::{Error, FromRequest, HttpMessage, HttpRequest};
 use kvolt_middleware::{CSRF_FIELD, CSRF_HEADER};
 use serde::de::DeserializeOwned;
 
@@ -52,14 +52,12 @@ impl<T: Send + Sync + 'static> FromRequest for Csrf<T> {
     type Future = Extracted<Self>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let session = extract::session::<T>(request).and_then(|session| {
-            let checked = session.map(|session| {
-                session.verify_csrf(header(request))?;
-                Ok(Self(session))
-            });
-            checked.transpose()
+        let checked = extract::session::<T>(request).and_then(|session| {
+            let Some(session) = session else { return Ok(None) };
+            session.verify_csrf(header(request))?;
+            Ok(Some(Self(session)))
         });
-        Extracted::new(session)
+        Extracted::new(checked)
     }
 }
 
@@ -77,9 +75,12 @@ where
         let request = request.clone();
         Box::pin(async move {
             let session = session.await?;
-            let fields = fields.await;
-            // A body that can't be read has no token.
-            let token = header(&request).or_else(|| field(fields.as_deref().ok()?));
+            let fields = match fields.await {
+                Err(error) if is_form(&request) => return Err(error),
+                fields => fields,
+            };
+            // A body of another type has no token.
+            let token = header(&request).or_else(|| field(fields.as_ref().ok()?));
             session.verify_csrf(token).map_err(crate::Error::from)?;
             let fields = serde_urlencoded::to_string(fields?.into_inner());
             let fields = fields.map_err(UrlencodedError::Serialize)?;
@@ -89,12 +90,16 @@ where
     }
 }
 
+fn is_form(request: &HttpRequest) -> bool {
+    request.content_type().eq_ignore_ascii_case("application/x-www-form-urlencoded")
+}
+
 fn header(request: &HttpRequest) -> Option<&[u8]> {
     request.headers().get(CSRF_HEADER).map(|token| token.as_bytes())
 }
 
 /// The one field of that name. Of several, none is accepted.
-fn field(fields: &Vec<(String, String)>) -> Option<&[u8]> {
+fn field(fields: &[(String, String)]) -> Option<&[u8]> {
     let mut tokens = fields.iter().filter(|(name, _)| name == CSRF_FIELD);
     let (_, token) = tokens.next()?;
     tokens.next().is_none().then_some(token.as_bytes())

@@ -36,13 +36,13 @@ pub struct Error(Kind);
 enum Kind {
     Session(kvolt_middleware::Error),
     /// With the middleware's refusal.
-    NoSession(http::Response<Bytes>),
+    NoSession(Box<http::Response<Bytes>>),
     MiddlewareMissing,
 }
 
 impl Error {
     pub(crate) fn no_session(refusal: http::Response<Bytes>) -> Self {
-        Self(Kind::NoSession(refusal))
+        Self(Kind::NoSession(Box::new(refusal)))
     }
 
     /// A handler asks for a session on a route without a middleware: 500, and an error in the log.
@@ -76,7 +76,8 @@ impl Error {
     }
 }
 
-/// What makes JSON of the response of an error, among the response's extensions.
+/// The response of an error, among the extensions of the one that actix-web has, so that the middleware can
+/// give it another form.
 pub(crate) struct Marked(pub(crate) http::Response<Bytes>);
 
 impl ResponseError for Error {

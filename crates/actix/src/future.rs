@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use actix_web::body::{BoxBody, EitherBody, MessageBody};
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
-use actix_web::http::header::CONTENT_LENGTH;
+use actix_web::http::header::{CONTENT_LENGTH, RETRY_AFTER};
 use actix_web::{Error, HttpMessage, HttpResponse};
 use bytes::Bytes;
 use kvolt_middleware::SessionLayer;
@@ -134,7 +134,7 @@ fn completed<T: Send + Sync + 'static, B>(
     mut response: ServiceResponse<B>,
     pending: &mut PendingResponse<T>,
 ) -> ServiceResponse<EitherBody<B>> {
-    let answer = json(response.response_mut(), pending);
+    let answer = reformat(response.response_mut(), pending);
     pending.finish(&mut Fields(response.headers_mut()));
     match answer {
         None => response.map_into_left_body(),
@@ -149,7 +149,7 @@ fn completed_error<T: Send + Sync + 'static>(
     pending: &mut PendingResponse<T>,
 ) -> Error {
     let mut response = error.error_response();
-    let answer = json(&mut response, pending);
+    let answer = reformat(&mut response, pending);
     pending.finish(&mut Fields(response.headers_mut()));
     let response = match answer {
         None => response,
@@ -158,8 +158,9 @@ fn completed_error<T: Send + Sync + 'static>(
     InternalError::from_response(error, response).into()
 }
 
-/// The headers and the body of an error's response as JSON, if the request asks for that.
-fn json<T: Send + Sync + 'static, B>(
+/// Gives the response of an error the form that the request asks for, if that is not text, and
+/// returns its body.
+fn reformat<T: Send + Sync + 'static, B>(
     response: &mut HttpResponse<B>,
     pending: &PendingResponse<T>,
 ) -> Option<Bytes> {
@@ -167,9 +168,11 @@ fn json<T: Send + Sync + 'static, B>(
         return None;
     }
     let marked = response.extensions_mut().remove::<Marked>()?;
-    let (head, body) = pending.in_json(&marked.0)?.into_parts();
+    let (head, body) = pending.reformatted(&marked.0)?.into_parts();
+    *response.status_mut() = head::status(head.status);
     let headers = response.headers_mut();
     headers.remove(CONTENT_LENGTH);
+    headers.remove(RETRY_AFTER);
     for (name, value) in &head.headers {
         head::replace(headers, name, value);
     }

@@ -1,4 +1,8 @@
 #![doc = include_str!("../README.md")]
+//!
+//! [`InternalError`]: actix_web::error::InternalError
+//! [`SessionLayer`]: kvolt_middleware::SessionLayer
+//! [`Sessions`]: kvolt_middleware::Sessions
 
 mod csrf;
 mod device;

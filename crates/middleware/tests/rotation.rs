@@ -430,6 +430,35 @@ async fn remembered_cookie_lasts_as_long_as_its_session() {
 }
 
 #[tokio::test]
+async fn cookie_lasts_as_long_as_the_chosen_lifetime() {
+    const HOUR: Duration = Duration::from_secs(3_600);
+    async fn week(handle: SessionHandle<User>) -> Result<impl IntoResponse> {
+        Ok((handle.login(user("ada").remember(true).lifetime(7 * DAY)).await?, "in"))
+    }
+    async fn year(handle: SessionHandle<User>) -> Result<impl IntoResponse> {
+        Ok((handle.login(user("ada").remember(true).lifetime(365 * DAY)).await?, "in"))
+    }
+    async fn hour(handle: SessionHandle<User>) -> Result<impl IntoResponse> {
+        Ok((handle.login(user("ada").lifetime(HOUR)).await?, "in"))
+    }
+    let world = World::with(|builder| builder.remembered_timeouts(MONTH));
+    let sessions = world.sessions();
+    let router = Router::new()
+        .route("/week", post(week))
+        .route("/year", post(year))
+        .route("/hour", post(hour))
+        .route_layer(sessions.layer().optional())
+        .merge(remembering(&sessions));
+    let mut client = Client::new(router);
+    assert_eq!(max_age(&client.post("/week").await), Some(7 * 86_400));
+    world.clock.advance(DAY);
+    assert_eq!(max_age(&client.post("/rotate").await), Some(6 * 86_400));
+    assert_eq!(max_age(&client.post("/again").await), Some(7 * 86_400), "both start again");
+    assert_eq!(max_age(&client.post("/year").await), Some(30 * 86_400), "the policy's");
+    assert_eq!(max_age(&client.post("/hour").await), None, "until the browser closes");
+}
+
+#[tokio::test]
 async fn persistent_policy_keeps_all_cookies() {
     let world = World::with(|builder| builder.remembered_timeouts(MONTH));
     let cookie = CookiePolicy::builder().persistent(true).build().unwrap();

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use crate::{Binding, Device, Error, Level, Owner, Result};
 
 /// A session to create: the application's data, its owner and its device.
@@ -32,6 +34,8 @@ pub struct NewSession<T> {
     pub(crate) level: Option<Level>,
     pub(crate) remembered: bool,
     pub(crate) binding: Option<Binding>,
+    pub(crate) idle_timeout: Option<Duration>,
+    pub(crate) lifetime: Option<Duration>,
 }
 
 impl<T> NewSession<T> {
@@ -44,6 +48,8 @@ impl<T> NewSession<T> {
             level: Some(Level::One),
             remembered: false,
             binding: None,
+            idle_timeout: None,
+            lifetime: None,
         }
     }
 
@@ -85,6 +91,49 @@ impl<T> NewSession<T> {
     /// Whether the client should keep its token when it is closed.
     pub fn is_remembered(&self) -> bool {
         self.remembered
+    }
+
+    /// Sets how long this session lives without use: at most the timeout of the manager's sessions,
+    /// which is the default. A longer time has no effect: see [`lifetime`](Self::lifetime).
+    pub fn idle_timeout(mut self, idle_timeout: Duration) -> Self {
+        self.idle_timeout = Some(idle_timeout);
+        self
+    }
+
+    /// Sets how long this session lives at most, however often it is used: such as until the
+    /// identity provider's session ends, or for a day on a shared computer. Defaults to the lifetime
+    /// of the manager's sessions, or for a [remembered](Self::remember) one to theirs.
+    ///
+    /// Every bound holds: the session ends at the earliest of this one and the manager's. A longer
+    /// time is no error, so that no change of the manager's settings stops users from signing in.
+    /// The session keeps its own times through rotations and re-authentications, and
+    /// [shows](crate::SessionSnapshot::timeouts) those that apply.
+    ///
+    /// With a time below one millisecond, the call that receives this session returns an error
+    /// ([`Error::is_misconfigured`]).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use kvolt_cache::MemoryStore;
+    /// use kvolt_session::{Manager, NewSession, Timeouts};
+    ///
+    /// # pollster::block_on(async {
+    /// const HOUR: Duration = Duration::from_secs(60 * 60);
+    ///
+    /// let manager = Manager::<String>::new(MemoryStore::new());
+    /// let shared = NewSession::new(String::from("Ada")).idle_timeout(HOUR / 12).lifetime(HOUR);
+    /// let token = manager.create(shared).await?;
+    /// let session = manager.get(&token).await?.expect("it was just created");
+    /// assert_eq!(session.timeouts(), Timeouts::new(HOUR / 12, HOUR));
+    ///
+    /// // The manager's lifetime is 12 hours.
+    /// let long = NewSession::new(String::from("Ada")).lifetime(24 * HOUR);
+    /// assert_eq!(manager.timeouts_of(&long), manager.timeouts());
+    /// # Ok::<(), kvolt_session::Error>(()) }).unwrap();
+    /// ```
+    pub fn lifetime(mut self, lifetime: Duration) -> Self {
+        self.lifetime = Some(lifetime);
+        self
     }
 
     /// Binds the session to a value, such as the version of the account's credentials: see

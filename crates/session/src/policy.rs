@@ -96,12 +96,14 @@ impl<T> Policy<T> {
     /// The timeouts of a session.
     pub(crate) fn timeouts_of(&self, envelope: &Envelope) -> Timeouts {
         if envelope.is_anonymous() {
-            self.anonymous_timeouts()
-        } else if envelope.remembered {
-            self.remembered_timeouts()
-        } else {
-            self.timeouts
+            return self.anonymous_timeouts();
         }
+        let (idle, lifetime) = envelope.chosen_timeouts();
+        self.signed_in_timeouts(envelope.remembered).shortened(idle, lifetime)
+    }
+
+    pub(crate) fn signed_in_timeouts(&self, is_remembered: bool) -> Timeouts {
+        if is_remembered { self.remembered_timeouts() } else { self.timeouts }
     }
 
     pub(crate) fn remembered_timeouts(&self) -> Timeouts {

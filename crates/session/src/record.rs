@@ -91,6 +91,12 @@ pub(crate) struct RareFields {
     pub(crate) quiet_until: Option<Timestamp>,
     #[cfg_attr(feature = "json", serde(default, skip_serializing_if = "Vec::is_empty"))]
     pub(crate) flashes: Vec<Flash>,
+    /// The timeouts that were chosen at the sign-in, in milliseconds. The policy may have shorter
+    /// ones.
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "Option::is_none"))]
+    pub(crate) idle: Option<u64>,
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "Option::is_none"))]
+    pub(crate) lifetime: Option<u64>,
 }
 
 /// A token that a session had before.
@@ -147,6 +153,14 @@ impl Envelope {
 
     pub(crate) fn flashes(&self) -> &[Flash] {
         self.rare.as_ref().map_or(&[], |rare| &rare.flashes)
+    }
+
+    /// The idle time and the lifetime that were chosen at the sign-in.
+    pub(crate) fn chosen_timeouts(&self) -> (Option<Duration>, Option<Duration>) {
+        let rare = self.rare.as_deref();
+        let chosen =
+            |of: fn(&RareFields) -> Option<u64>| rare.and_then(of).map(Duration::from_millis);
+        (chosen(|rare| rare.idle), chosen(|rare| rare.lifetime))
     }
 
     /// Changes the rare fields.

@@ -6,7 +6,9 @@ use kvolt_cache::{Deadlines, EntryRef, Expiry, Key, Owner, Target, Timestamp, Ve
 use crate::level::Proofs;
 use crate::random::system_random;
 use crate::record::{Content, Envelope};
-use crate::{Binding, CsrfToken, Device, Flash, Level, Record, Result, SessionId, StepUp};
+use crate::{
+    Binding, CsrfToken, Device, Flash, Level, Record, Result, SessionId, StepUp, Timeouts,
+};
 
 /// A live session as it was when it was read. It dereferences to the application's data.
 ///
@@ -40,6 +42,7 @@ use crate::{Binding, CsrfToken, Device, Flash, Level, Record, Result, SessionId,
 /// assert_eq!(session.rotated(), session.created());
 /// assert!(session.last_seen() < session.expires_at());
 /// assert!(session.expires_at() < session.ends_at());
+/// assert_eq!(session.timeouts(), manager.timeouts());
 /// # Ok::<(), kvolt_session::Error>(()) }).unwrap();
 /// ```
 pub struct SessionSnapshot<T> {
@@ -233,6 +236,15 @@ impl<T> SessionSnapshot<T> {
     /// When the session ends, however often it is used.
     pub fn ends_at(&self) -> Timestamp {
         self.deadlines.absolute().unwrap_or(self.expires_at())
+    }
+
+    /// The timeouts: those of the manager's sessions of this kind, or the shorter ones that were
+    /// [chosen](crate::NewSession::lifetime) at the sign-in.
+    pub fn timeouts(&self) -> Timeouts {
+        // Both start at the sign-in, and again at each proof.
+        let started = self.envelope().proved.at(Level::One).unwrap_or(self.created());
+        let lifetime = self.envelope().ends.since(started);
+        Timeouts::new(self.deadlines.idle_timeout().unwrap_or(lifetime), lifetime)
     }
 
     /// The device that signed in.

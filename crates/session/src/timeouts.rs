@@ -68,6 +68,13 @@ impl Timeouts {
         Expiry::idle_within(self.idle, self.lifetime)
     }
 
+    /// The shorter of these times and of the given ones, with the idle time within the lifetime.
+    pub(crate) fn shortened(self, idle: Option<Duration>, lifetime: Option<Duration>) -> Self {
+        let lifetime = lifetime.map_or(self.lifetime, |lifetime| lifetime.min(self.lifetime));
+        let idle = idle.map_or(self.idle, |idle| idle.min(self.idle));
+        Self { idle: idle.min(lifetime), lifetime }
+    }
+
     /// Whether neither time is longer than in `limits`.
     pub fn is_within(&self, limits: &Self) -> bool {
         self.idle <= limits.idle && self.lifetime <= limits.lifetime

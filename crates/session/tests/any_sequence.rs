@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use kvolt_cache::{AnyStore, ManualClock, MemoryStore};
 use kvolt_session::{
-    Flash, Level, Manager, NewSession, Owner, Record, RotateOutcome, SessionSnapshot, Timestamp,
-    Token, TokenReuse,
+    Flash, Level, Manager, NewSession, Owner, Record, RotateOutcome, SessionSnapshot, Timeouts,
+    Timestamp, Token, TokenReuse,
 };
 use kvolt_testkit::FaultyStore;
 use pollster::block_on;
@@ -25,7 +25,8 @@ const MAX_PREVIOUS: usize = 16;
 /// An action, by one of the tokens that were made so far.
 #[derive(Debug, Clone)]
 enum Act {
-    Create(u8, Level),
+    /// With an idle time and a lifetime of its own, some of them longer than the manager's.
+    Create(u8, Level, Option<u64>, Option<u64>),
     Login(usize, u8),
     Get(usize),
     Peek(usize),
@@ -50,9 +51,12 @@ fn act() -> impl Strategy<Value = Act> {
     let token = || 0usize..24;
     let owner = || 0u8..3;
     let level = || prop::sample::select(Level::ALL.to_vec());
+    let chosen = || prop::option::of(1u64..2 * LIFETIME);
     let forgery = || prop::sample::select(Forgery::ALL.to_vec());
     prop_oneof![
-        3 => (owner(), level()).prop_map(|(owner, level)| Act::Create(owner, level)),
+        3 => (owner(), level(), chosen(), chosen()).prop_map(|(owner, level, idle, lifetime)| {
+            Act::Create(owner, level, idle, lifetime)
+        }),
         1 => (token(), owner()).prop_map(|(token, owner)| Act::Login(token, owner)),
         4 => token().prop_map(Act::Get),
         2 => token().prop_map(Act::Peek),
@@ -104,6 +108,8 @@ struct Expected {
     count: u64,
     proofs: [Option<u64>; 3],
     flashes: usize,
+    idle: u64,
+    lifetime: u64,
     idle_ends: u64,
     ends: u64,
     ended: bool,
@@ -159,7 +165,7 @@ impl Model {
         &mut self.sessions[session]
     }
 
-    fn made(&mut self, token: Token, owner: u8, level: Level) {
+    fn made(&mut self, token: Token, owner: u8, level: Level, idle: u64, lifetime: u64) {
         let mut proofs = [None; 3];
         proofs[level as usize - 1] = Some(self.now);
         let number = self.tokens.len();
@@ -168,8 +174,10 @@ impl Model {
             count: 0,
             proofs,
             flashes: 0,
-            idle_ends: self.now + IDLE,
-            ends: self.now + LIFETIME,
+            idle,
+            lifetime,
+            idle_ends: self.now + idle,
+            ends: self.now + lifetime,
             ended: false,
             tokens: vec![Made { number, replaced: 0, proofs, is_accepted: true }],
         });
@@ -213,6 +221,8 @@ impl Model {
         prop_assert_eq!(found.flashes().len(), expected.flashes);
         prop_assert_eq!(found.expires_at(), at(expected.idle_ends.min(expected.ends)));
         prop_assert_eq!(found.ends_at(), at(expected.ends));
+        let timeouts = [expected.idle, expected.lifetime].map(Duration::from_secs);
+        prop_assert_eq!(found.timeouts(), Timeouts::new(timeouts[0], timeouts[1]));
         for level in Level::ALL {
             let proved = proofs[level as usize - 1..].iter().flatten().max();
             prop_assert_eq!(found.authenticated_at(level), proved.map(|proved| at(*proved)));
@@ -285,16 +295,24 @@ async fn run(acts: Vec<Act>, grace: u64, reuse: TokenReuse, place: Place) -> Tes
         .lifetime(Duration::from_secs(LIFETIME))
         .rotation_grace(Duration::from_secs(grace))
         .token_reuse(reuse)
-        .clock(time.clock())
         .build()
         .unwrap();
     let mut model = Model { grace, reuse, now: 0, tokens: Vec::new(), sessions: Vec::new() };
     for act in acts {
         let of = |token: usize| token.checked_rem(model.tokens.len());
         let (at, act) = match act {
-            Act::Create(number, level) => {
-                let token = manager.create(new(number).level(level)).await.unwrap();
-                model.made(token, number, level);
+            Act::Create(number, level, idle, lifetime) => {
+                let mut session = new(number).level(level);
+                if let Some(idle) = idle {
+                    session = session.idle_timeout(Duration::from_secs(idle));
+                }
+                if let Some(lifetime) = lifetime {
+                    session = session.lifetime(Duration::from_secs(lifetime));
+                }
+                let token = manager.create(session).await.unwrap();
+                let lifetime = lifetime.map_or(LIFETIME, |chosen| chosen.min(LIFETIME));
+                let idle = idle.map_or(IDLE, |chosen| chosen.min(IDLE)).min(lifetime);
+                model.made(token, number, level, idle, lifetime);
                 continue;
             }
             Act::EndAll(number) => {
@@ -326,7 +344,7 @@ async fn run(acts: Vec<Act>, grace: u64, reuse: TokenReuse, place: Place) -> Tes
                 if is_good {
                     model.of(at).ended = true;
                 }
-                model.made(made, number, Level::One);
+                model.made(made, number, Level::One, IDLE, LIFETIME);
             }
             Act::Get(_) | Act::Peek(_) => {
                 let slides = matches!(act, Act::Get(_));
@@ -336,7 +354,8 @@ async fn run(acts: Vec<Act>, grace: u64, reuse: TokenReuse, place: Place) -> Tes
                     manager.peek(&token).await.unwrap()
                 };
                 if slides && status == Status::Current {
-                    model.of(at).idle_ends = now + IDLE;
+                    let session = model.of(at);
+                    session.idle_ends = now + session.idle;
                 }
                 model.check(zero, at, found.as_ref(), is_good, false)?;
                 model.used(at, status);
@@ -347,7 +366,8 @@ async fn run(acts: Vec<Act>, grace: u64, reuse: TokenReuse, place: Place) -> Tes
                     model.of(at).count += 1;
                 }
                 if status == Status::Current {
-                    model.of(at).idle_ends = now + IDLE;
+                    let session = model.of(at);
+                    session.idle_ends = now + session.idle;
                 }
                 model.check(zero, at, found.as_ref(), is_good, false)?;
                 model.used(at, status);
@@ -391,7 +411,8 @@ async fn run(acts: Vec<Act>, grace: u64, reuse: TokenReuse, place: Place) -> Tes
                         model.rotated(at, to);
                         let session = model.of(at);
                         session.proofs[level as usize - 1] = Some(now);
-                        (session.idle_ends, session.ends) = (now + IDLE, now + LIFETIME);
+                        session.idle_ends = now + session.idle;
+                        session.ends = now + session.lifetime;
                     }
                     RotateOutcome::Absent => prop_assert!(!is_good, "by {:?}", status),
                     RotateOutcome::AlreadyRotated => prop_assert!(false, "it is a proof"),

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use kvolt_cache::MemoryStore;
 use kvolt_session::{
-    AnonymousSessions, Level, Manager, NewSession, OwnerLimit, Record, StepUp, Timeouts, TokenReuse,
+    AnonymousSessions, Flash, Level, Manager, NewSession, OwnerLimit, Record, StepUp, Timeouts,
+    TokenReuse,
 };
-use support::{GRACE, IDLE, LIFETIME, TICK, ada, bob, world, world_with};
+use support::{GRACE, IDLE, LIFETIME, TICK, ada, bob, owner, world, world_with};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const MONTH: Timeouts = Timeouts::new(DAY.saturating_mul(7), DAY.saturating_mul(30));
@@ -62,6 +63,124 @@ async fn remembered_sessions_end_as_others_by_default() {
     assert!(session.is_remembered());
     assert_eq!(session.ends_at(), world.time.clock().now().saturating_add(LIFETIME));
     assert_eq!(world.manager.remembered_timeouts(), world.manager.timeouts());
+}
+
+/// The session ends at the earlier of two bounds, whichever of them is the policy's.
+#[tokio::test]
+async fn chosen_timeouts_hold_to_the_tick() {
+    let short = Timeouts::new(IDLE / 10, LIFETIME / 4);
+    for (idle, lifetime, expected) in [
+        (Some(short.idle), Some(short.lifetime), short),
+        (Some(short.idle), None, Timeouts::new(short.idle, LIFETIME)),
+        (None, Some(short.lifetime), Timeouts::new(IDLE, short.lifetime)),
+        (None, Some(IDLE - TICK), Timeouts::new(IDLE - TICK, IDLE - TICK)),
+        (Some(IDLE), Some(LIFETIME), Timeouts::new(IDLE, LIFETIME)),
+        (Some(IDLE + TICK), Some(LIFETIME + TICK), Timeouts::new(IDLE, LIFETIME)),
+        (Some(Duration::MAX), Some(Duration::MAX), Timeouts::new(IDLE, LIFETIME)),
+        (Some(LIFETIME), Some(TICK), Timeouts::new(TICK, TICK)),
+    ] {
+        let chosen = || {
+            let new = idle.into_iter().fold(ada(), NewSession::idle_timeout);
+            lifetime.into_iter().fold(new, NewSession::lifetime)
+        };
+        let world = world();
+        assert_eq!(world.manager.timeouts_of(&chosen()), expected);
+        let unused = world.manager.create(chosen()).await.unwrap();
+        let used = world.manager.create(chosen()).await.unwrap();
+        let [listed, _] = &world.manager.list(&owner("ada")).await.unwrap().sessions[..] else {
+            panic!("two sessions")
+        };
+        assert_eq!(listed.timeouts(), expected);
+
+        world.time.advance(expected.idle - TICK);
+        assert!(world.lives(&unused).await, "{expected:?}");
+        let mut left = expected.lifetime - (expected.idle - TICK);
+        let used_at = world.manager.get(&used).await.unwrap();
+        assert!(used_at.is_some(), "{expected:?}");
+        world.time.advance(TICK);
+        left -= TICK;
+        assert!(!world.lives(&unused).await, "{expected:?}");
+        while left > TICK {
+            assert!(world.manager.get(&used).await.unwrap().is_some(), "{expected:?}");
+            let step = left.min(expected.idle) - TICK;
+            world.time.advance(step.max(TICK));
+            left -= step.max(TICK);
+        }
+        assert_eq!(world.lives(&used).await, left == TICK, "{expected:?}");
+        world.time.advance(left);
+        assert!(!world.lives(&used).await, "{expected:?}");
+    }
+}
+
+#[tokio::test]
+async fn chosen_timeouts_last_until_the_next_login() {
+    let chosen = Timeouts::new(IDLE / 10, LIFETIME / 4);
+    let world = world_with(|builder| builder.remembered_timeouts(MONTH));
+    for remember in [false, true] {
+        let new = ada().idle_timeout(chosen.idle).lifetime(chosen.lifetime).remember(remember);
+        let token = world.manager.create(new).await.unwrap();
+        let begun = world.time.clock().now();
+        let step = chosen.idle - TICK;
+        world.time.advance(step);
+        let token = world.rotate(&token).await;
+        world.manager.update(&token, |name| name.push('!')).await.unwrap().unwrap();
+        world.time.advance(step);
+        assert!(world.manager.flash(&token, Flash::new("info", "x")).await.unwrap());
+        let (token, _) = world.manager.change_credentials(&token, None).await.unwrap();
+        let token = support::rotated(token);
+        let session = world.manager.get(&token).await.unwrap().unwrap();
+        assert_eq!(session.timeouts(), chosen);
+        assert_eq!(session.ends_at(), begun.saturating_add(chosen.lifetime));
+        assert_eq!(session.is_remembered(), remember);
+
+        // A proof starts both again.
+        world.time.advance(step);
+        let token = world.manager.reauthenticate(&token, Level::Two).await.unwrap();
+        let token = support::rotated(token);
+        let now = world.time.clock().now();
+        let session = world.manager.peek(&token).await.unwrap().unwrap();
+        assert_eq!(session.timeouts(), chosen);
+        assert_eq!(session.expires_at(), now.saturating_add(chosen.idle));
+        assert_eq!(session.ends_at(), now.saturating_add(chosen.lifetime));
+
+        let token = world.manager.login(Some(&token), ada().remember(remember)).await.unwrap();
+        let session = world.manager.peek(&token).await.unwrap().unwrap();
+        let expected = if remember { MONTH } else { Timeouts::new(IDLE, LIFETIME) };
+        assert_eq!(session.timeouts(), expected);
+        assert!(world.manager.logout(&token).await.unwrap());
+    }
+}
+
+/// As for sessions that chose nothing, a new policy holds from the next proof on.
+#[tokio::test]
+async fn chosen_timeouts_obey_a_stricter_policy_at_the_next_proof() {
+    let world = world();
+    let new = ada().idle_timeout(IDLE).lifetime(LIFETIME);
+    let token = world.manager.create(new).await.unwrap();
+    let stricter = Manager::builder(world.store.clone())
+        .timeouts(Timeouts::new(IDLE / 2, LIFETIME / 2))
+        .clock(world.time.clock())
+        .build()
+        .unwrap();
+    let token = support::rotated(stricter.reauthenticate(&token, Level::One).await.unwrap());
+    let session = stricter.peek(&token).await.unwrap().unwrap();
+    assert_eq!(session.timeouts(), stricter.timeouts());
+    assert_eq!(session.ends_at(), world.time.clock().now().saturating_add(LIFETIME / 2));
+}
+
+#[tokio::test]
+async fn session_without_time_is_refused() {
+    let world = world();
+    for new in [
+        ada().idle_timeout(Duration::ZERO),
+        ada().lifetime(Duration::ZERO),
+        ada().lifetime(Duration::from_micros(999)),
+    ] {
+        let error = world.manager.create(new).await.unwrap_err();
+        assert!(error.is_misconfigured(), "{error}");
+        assert!(error.to_string().contains("at least one millisecond"), "{error}");
+    }
+    assert_eq!(world.of("ada").await, 0);
 }
 
 /// ASVS 7.1.1, 7.3.1, 7.3.2; NIST SP 800-63B-4 section 2; OWASP's cheat sheet.
@@ -207,5 +326,5 @@ async fn invalid_owner_is_an_error_with_its_reason() {
     }
     let token = world.manager.create(NewSession::new(String::from("7")).owner(42)).await.unwrap();
     let session = world.manager.peek(&token).await.unwrap().unwrap();
-    assert_eq!(session.owner(), Some(&support::owner("42")), "a number is a name");
+    assert_eq!(session.owner(), Some(&owner("42")), "a number is a name");
 }

@@ -19,7 +19,7 @@ use kvolt_cache::{
 use kvolt_cache::{Namespace, NewEntry, ReplaceOutcome, Store};
 use kvolt_session::{
     Binding, Device, Flash, Level, Manager, NewSession, Owner, Record, RecordJson, RotateOutcome,
-    Token, Undecodable,
+    Timeouts, Token, Undecodable,
 };
 use pollster::block_on;
 use serde::de::DeserializeOwned;
@@ -165,7 +165,7 @@ fn session_is_read_back_whole() {
     let time = ManualClock::new();
     let store = Bytes::new();
     let builder = Manager::builder(coded(&store, RecordJson::<Old>::new()));
-    let manager = builder.clock(time.clock()).build().unwrap();
+    let manager = builder.build().unwrap();
     let token = block_on(manager.create(old())).unwrap();
     let session = block_on(manager.get(&token)).unwrap().unwrap();
     assert_eq!(session.name, "Ada");
@@ -180,7 +180,7 @@ fn session_is_written_as_documented() {
     let time = ManualClock::new();
     let store = Bytes::builder().clock(time.clock()).build();
     let builder = Manager::builder(coded(&store, RecordJson::<Old>::new()));
-    let manager = builder.clock(time.clock()).build().unwrap();
+    let manager = builder.build().unwrap();
     let token = block_on(manager.create(old())).unwrap();
     let (envelope, data) = lines(&store, &token);
     assert_eq!(data, DATA);
@@ -220,7 +220,7 @@ fn documented_session_is_read_by_the_documented_token() {
         Ok(InsertOutcome::Inserted { .. })
     ));
     let builder = Manager::builder(coded(&store, RecordJson::<Old>::new()));
-    let manager = builder.clock(time.clock()).build().unwrap();
+    let manager = builder.build().unwrap();
     let session = block_on(manager.get(&token)).unwrap().unwrap();
     assert_eq!((session.visits, session.device()), (3, &old_device()));
     // Written again, it is the same.
@@ -234,8 +234,10 @@ fn full_record_is_written_as_documented() {
     let time = ManualClock::new();
     let store = Bytes::builder().clock(time.clock()).build();
     let builder = Manager::builder(coded(&store, RecordJson::<Old>::new()));
-    let manager = builder.clock(time.clock()).rotation_grace(GRACE).build().unwrap();
+    let manager = builder.rotation_grace(GRACE).build().unwrap();
     let new = old().level(Level::Two).remember(true).bound_to(7);
+    let (minute, hour) = (Duration::from_secs(60), Duration::from_secs(3_600));
+    let new = new.idle_timeout(minute).lifetime(hour);
     let first = block_on(manager.create(new)).unwrap();
     let changed = block_on(manager.change_credentials(&first, Some(Binding::from(8)))).unwrap();
     let second = rotated(changed.0);
@@ -251,7 +253,7 @@ fn full_record_is_written_as_documented() {
         envelope,
         format!(
             "{{\"v\":1,\"secret\":\"{}\",\"epoch\":1,\"owner\":\"ada\",\
-             \"created\":1767225600000,\"ends\":1767268805000,\
+             \"created\":1767225600000,\"ends\":1767229205000,\
              \"proved\":{{\"1\":1767225605000,\"2\":1767225600000}},\
              \"rotated\":1767225605000,\"seed\":\"\",\"remembered\":true,\
              \"device\":{{\"user_agent\":\"curl/8\",\"address\":\"192.0.2.7\"}},\
@@ -259,7 +261,8 @@ fn full_record_is_written_as_documented() {
              {{\"secret\":\"{}\",\"proved\":{{\"2\":1767225600000}},\"until\":1767225610000}},\
              {{\"secret\":\"{}\",\"proved\":{{\"2\":1767225600000}},\"until\":1767225615000,\
              \"accepted\":true}}],\
-             \"flashes\":[{{\"kind\":\"info\",\"text\":\"saved\\n\"}}]}}}}",
+             \"flashes\":[{{\"kind\":\"info\",\"text\":\"saved\\n\"}}],\
+             \"idle\":60000,\"lifetime\":3600000}}}}",
             digests[0], digests[1], digests[2]
         )
     );
@@ -272,6 +275,7 @@ fn full_record_is_written_as_documented() {
     assert_eq!(session.authenticated(), Some(time.clock().now()));
     assert_eq!(session.rotated(), time.clock().now());
     assert!(session.is_remembered());
+    assert_eq!(session.timeouts(), Timeouts::new(minute, hour));
     assert_eq!(session.binding().map(Binding::as_str), Some("8"));
     assert_eq!(session.flashes(), [Flash::new("info", "saved\n")]);
     let before = block_on(manager.get(&second)).unwrap().expect("it is in its grace");
@@ -285,7 +289,7 @@ fn end_of_the_quiet_time_is_kept() {
     let time = ManualClock::new();
     let store = Bytes::builder().clock(time.clock()).build();
     let builder = Manager::builder(coded(&store, RecordJson::<Old>::new()));
-    let manager = builder.clock(time.clock()).rotation_grace(GRACE).build().unwrap();
+    let manager = builder.rotation_grace(GRACE).build().unwrap();
     let mut token = block_on(manager.create(old())).unwrap();
     for _ in 0..17 {
         token = rotated(block_on(manager.rotate(&token)).unwrap());

@@ -35,7 +35,7 @@ pub async fn memory() -> Backend {
     let clock = ManualClock::new();
     let store = MemoryStore::builder().clock(clock.clock()).build();
     let (store, faults) = FaultyStore::new(store);
-    let builder = Some(Manager::builder(store).clock(clock.clock()));
+    let builder = Some(Manager::builder(store));
     Backend { builder, faults, clock: Some(clock), bytes: None, _folder: None }
 }
 
@@ -43,9 +43,7 @@ pub async fn memory() -> Backend {
 pub async fn encoded_memory() -> Backend {
     let clock = ManualClock::new();
     let store = MemoryStore::builder().clock(clock.clock()).build();
-    let mut backend = on_bytes(store, None);
-    backend.builder = backend.builder.map(|builder| builder.clock(clock.clock()));
-    Backend { clock: Some(clock), ..backend }
+    Backend { clock: Some(clock), ..on_bytes(store, None) }
 }
 
 /// A namespace on a Redis server that all tests of the program share; `None` if the tests of servers

@@ -27,6 +27,7 @@ macro_rules! attacks {
             stored_key_is_refused_as_a_token
 
             idle_session_ends_and_stays_ended
+            chosen_lifetime_ends_the_session_on_each_server
             no_operation_moves_the_absolute_end
             peek_does_not_extend_a_session
 

@@ -9,7 +9,7 @@ use http::Response;
 
 use super::slot::Slot;
 use crate::head::ResponseHead;
-use crate::message::Message;
+use crate::message::{Format, Message};
 use crate::{Error, SessionHandle};
 
 /// A request's session as the layer leaves it among the request's extensions, or that the request
@@ -60,21 +60,23 @@ impl<T> PendingResponse<T> {
 
 impl<T: Send + Sync + 'static> PendingResponse<T> {
     #[inline]
-    pub(super) fn asks_for_json(&self) -> bool {
-        self.0.as_ref().is_some_and(|session| session.0.asks_for_json)
+    pub(super) fn format(&self) -> Format {
+        self.0.as_ref().map_or(Format::Text, |session| session.0.format)
     }
 
-    /// Returns the response of an error that a handler has returned: JSON if the request asks for
-    /// it, or else text.
+    /// Returns the response of an error that a handler has returned: a status for a gRPC request,
+    /// JSON if the request asks for it, or else text.
     pub fn error_response(&self, error: &Error) -> Response<Bytes> {
-        error.message().response(self.asks_for_json())
+        error.message().response(self.format())
     }
 
-    /// Returns the response of an error ([`Error::to_response`]) as JSON, if the request asks for
-    /// that. For a framework that makes a response of a handler's error before the adapter sees it.
-    pub fn in_json(&self, error: &Response<Bytes>) -> Option<Response<Bytes>> {
+    /// Returns the response of an error ([`Error::to_response`]) in the form that the request asks
+    /// for, if that is not text. For a framework that makes a response of a handler's error before
+    /// the adapter sees it.
+    pub fn reformatted(&self, error: &Response<Bytes>) -> Option<Response<Bytes>> {
         let message = error.extensions().get::<Message>()?;
-        self.asks_for_json().then(|| message.response(true))
+        let format = self.format();
+        (format != Format::Text).then(|| message.response(format))
     }
 
     /// Completes a response: the client's token, `Vary` and `Cache-Control`. A second call does

@@ -9,11 +9,14 @@ mod presented;
 mod reading;
 mod renewing;
 mod revoking;
+#[cfg(feature = "testing")]
+mod testing;
 mod token_status;
 mod turns;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use kvolt_cache::{
     AnyStore, Changes, Freshness, InsertOutcome, Key, Namespace, NewEntry, Predecessor,
@@ -110,17 +113,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
         let ManagerBuilder { store, policy, listeners } = builder;
         let reporter = Arc::new(Reporter::new(policy.clock.clone(), listeners));
         if reporter.has_listeners() {
-            // The store may outlive this manager, whose listeners must end with it.
-            let weak = Arc::downgrade(&reporter);
-            let namespace = store.namespace().clone();
-            // A store that can't report expiry ignores this: see `EventKind::Expired`.
-            store.on_expired(Arc::new(move |key: &Key| {
-                if let Some(reporter) = weak.upgrade()
-                    && key.is_in(&namespace)
-                {
-                    reporter.report(EventKind::Expired, Some(SessionId::from_key(key)), None);
-                }
-            }));
+            report_expired(&store, &reporter);
         }
         let changes = store.changes().unwrap_or_default();
         Self(Arc::new(Inner { store, policy, reporter, changes, turns: Turns::new() }))
@@ -148,7 +141,29 @@ impl<T: Send + Sync + 'static> Manager<T> {
         self.0.policy.anonymous_timeouts()
     }
 
-    /// The clock by which sessions show their times.
+    /// The timeouts that a new session would have: those of its kind, or the shorter ones that were
+    /// [chosen](NewSession::lifetime) for it.
+    pub fn timeouts_of(&self, session: &NewSession<T>) -> Timeouts {
+        let timeouts = self.0.policy.signed_in_timeouts(session.remembered);
+        timeouts.shortened(session.idle_timeout, session.lifetime)
+    }
+
+    /// The clock by which sessions show their times: that of the [store](Store::clock).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use kvolt_cache::{ManualClock, MemoryStore};
+    /// use kvolt_session::Manager;
+    ///
+    /// # pollster::block_on(async {
+    /// let time = ManualClock::new();
+    /// let manager = Manager::<String>::new(MemoryStore::builder().clock(time.clock()).build());
+    /// let token = manager.create(String::from("Ada")).await?;
+    /// // In a test; an error if the store's time can't be moved.
+    /// manager.clock().advance(Duration::from_secs(30 * 60)).expect("a clock that a test moves");
+    /// assert!(manager.get(&token).await?.is_none());
+    /// # Ok::<(), kvolt_session::Error>(()) }).unwrap();
+    /// ```
     pub fn clock(&self) -> &kvolt_cache::Clock {
         &self.0.policy.clock
     }
@@ -232,7 +247,8 @@ impl<T: Send + Sync + 'static> Manager<T> {
 
     /// The first content of a session. Its token is made when it is inserted.
     fn content(&self, session: NewSession<T>) -> Result<Content<T>> {
-        let NewSession { data, owner, device, level, remembered, binding } = session;
+        let NewSession { data, owner, device, level, remembered, .. } = session;
+        let NewSession { binding, idle_timeout, lifetime, .. } = session;
         let policy = &self.0.policy;
         let (mut owner, mut proved, now) = (owner?, Proofs::NONE, policy.clock.now());
         if let Some(level) = level {
@@ -248,6 +264,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
         }
         let mut seed = [0; 16];
         (policy.random)(&mut seed)?;
+        let (idle, lifetime) = (millis(idle_timeout)?, millis(lifetime)?);
         let mut envelope = Envelope {
             v: Envelope::FORMAT,
             secret: SecretDigest::NONE,
@@ -262,10 +279,9 @@ impl<T: Send + Sync + 'static> Manager<T> {
             device,
             rare: None,
         };
+        let rare = RareFields { binding, idle, lifetime, ..RareFields::default() };
+        envelope.rare = (rare != RareFields::default()).then(|| Box::new(rare));
         envelope.ends = now.saturating_add(policy.timeouts_of(&envelope).lifetime);
-        envelope.rare = binding.map(|binding| {
-            Box::new(RareFields { binding: Some(binding), ..RareFields::default() })
-        });
         Ok(Content { envelope, data: Data::new(data) })
     }
 
@@ -325,6 +341,31 @@ impl<T: Send + Sync + 'static> Manager<T> {
         }
         Err(repeating_generator())
     }
+}
+
+/// A time that was chosen for a session, in milliseconds.
+fn millis(chosen: Option<Duration>) -> Result<Option<u64>> {
+    let millis = chosen.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+    if millis == Some(0) {
+        return Err(Error::misconfigured(
+            "the idle timeout and the lifetime of a session must be at least one millisecond",
+        ));
+    }
+    Ok(millis)
+}
+
+/// Asks a store to report expired sessions. One that can't ignores this: see `EventKind::Expired`.
+fn report_expired<T: Send + Sync + 'static>(store: &AnyStore<Record<T>>, reporter: &Arc<Reporter>) {
+    // The store may outlive this manager, whose listeners must end with it.
+    let weak = Arc::downgrade(reporter);
+    let namespace = store.namespace().clone();
+    store.on_expired(Arc::new(move |key: &Key| {
+        if let Some(reporter) = weak.upgrade()
+            && key.is_in(&namespace)
+        {
+            reporter.report(EventKind::Expired, Some(SessionId::from_key(key)), None);
+        }
+    }));
 }
 
 fn repeating_generator() -> Error {

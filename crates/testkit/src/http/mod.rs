@@ -105,7 +105,7 @@ pub trait Application {
     /// The address of its server, which speaks HTTP/1.1 without TLS.
     fn address(&self) -> SocketAddr;
 
-    /// Moves the clocks of the manager and of the store forward, both by the same time.
+    /// Moves the store's clock forward.
     fn advance(&self, by: Duration) -> impl Future<Output = bool> {
         let _ = by;
         async { false }

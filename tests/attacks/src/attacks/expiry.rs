@@ -1,7 +1,9 @@
 //! Sessions end on time, by the store's clock.
 
+use std::time::Duration;
+
 use http::StatusCode;
-use kvolt_session::{Access, RotateOutcome};
+use kvolt_session::{Access, Level, RotateOutcome, Timeouts};
 
 use super::{account, listed, rotated, sign_in};
 use crate::deployment::Deployment;
@@ -47,6 +49,34 @@ pub async fn idle_session_ends_and_stays_ended(deployment: &Deployment) {
     deployment.is_accepted(&fresh).await;
     deployment.is_accepted(&companion).await;
     deployment.is_refused(&token).await;
+}
+
+/// Express's `req.session.cookie.maxAge`, which lengthens a session at each response: the times that
+/// one sign-in chose are the server's, on each server, and only a new proof restarts them.
+pub async fn chosen_lifetime_ends_the_session_on_each_server(deployment: &Deployment) {
+    let moment = deployment.short_timeout();
+    let [one, other] = deployment.servers().map(|server| server.manager());
+    let chosen = Timeouts::new(Duration::from_secs(120), Duration::from_secs(240));
+    let new = signed_in("ada").idle_timeout(chosen.idle).lifetime(chosen.lifetime);
+    let token = one.create(new).await.expect("the sign-in succeeds");
+    let ends_at = listed(&other, "ada").await[0].ends_at();
+    let short = one.create(signed_in("ada").lifetime(moment)).await.expect("the sign-in succeeds");
+
+    let token = rotated(other.rotate(&token).await.expect("the store answers"));
+    let updated = one.update(&token, |user| user.count += 1).await;
+    updated.expect("the store answers").expect("the session exists");
+    for manager in [&one, &other] {
+        let session = manager.get(&token).await.expect("the store answers");
+        let session = session.expect("the session exists");
+        assert_eq!((session.timeouts(), session.ends_at()), (chosen, ends_at));
+    }
+    let token = rotated(one.reauthenticate(&token, Level::Two).await.expect("the store answers"));
+    let session = other.get_with(&token, Access::PEEK.strict()).await.expect("the store answers");
+    assert_eq!(session.expect("the session exists").timeouts(), chosen);
+
+    deployment.advance(moment + moment / 5).await;
+    deployment.is_refused(&short).await;
+    deployment.is_accepted(&token).await;
 }
 
 /// @fastify/session CVE-2024-35220: a load or a touch of a session moves its absolute end.
