@@ -62,14 +62,13 @@ impl Reporter {
         log(kind, id, owner);
         #[cfg(feature = "metrics")]
         super::metrics::count(kind);
+        let event = || Event { at: self.clock.now(), kind, id, owner: owner.cloned() };
         #[cfg(feature = "testing")]
-        {
-            let event = Event { at: self.clock.now(), kind, id, owner: owner.cloned() };
-            let recorded = self.recorded.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            recorded.iter().for_each(|recorded| recorded.push(&event));
+        for recorded in &*self.recorded.lock().unwrap_or_else(std::sync::PoisonError::into_inner) {
+            recorded.push(event());
         }
         if self.has_listeners() {
-            let event = Event { at: self.clock.now(), kind, id, owner: owner.cloned() };
+            let event = event();
             for queue in &self.queues {
                 queue.put(&event, is_of_visitor || kind.is_open_to_all());
             }
