@@ -1,41 +1,33 @@
-//! Each law fails on an application with a fault that an adapter, or what is around it, can have.
+//! The faults, and the laws that find them.
 
-use std::collections::BTreeSet;
-use std::net::SocketAddr;
-use std::time::Duration;
-
-use ::axum::Router;
-use ::axum::body::Body;
-use ::axum::extract::Request;
-use ::axum::middleware::{Next, from_fn};
-use ::axum::response::Response;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
 use http::header::{
     ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, COOKIE, ORIGIN, SET_COOKIE, VARY,
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use kvolt_adapters::{Running, axum, stores};
-use kvolt_testkit::http::{Application, check_law, laws};
 
 /// A fault, and laws that find it.
-struct Fault {
-    name: &'static str,
-    request: fn(&mut Request),
-    response: fn(&Before, &mut Response),
+pub(crate) struct Fault {
+    pub(crate) name: &'static str,
+    pub(crate) request: fn(&mut Request),
+    pub(crate) response: fn(&Before, &mut Response),
     /// By what the time that a law advances is multiplied.
-    time: u32,
+    pub(crate) time: u32,
     /// Whether the hooks that break the store do nothing.
-    hooks_do_nothing: bool,
-    breaks: &'static [&'static str],
+    pub(crate) hooks_do_nothing: bool,
+    pub(crate) breaks: &'static [&'static str],
 }
 
 /// The request as the client sent it.
-struct Before {
-    method: Method,
-    path: String,
-    headers: HeaderMap,
+pub(crate) struct Before {
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    pub(crate) headers: HeaderMap,
 }
 
-const NONE: Fault = Fault {
+pub(crate) const NONE: Fault = Fault {
     name: "none",
     request: |_| (),
     response: |_, _| (),
@@ -44,7 +36,7 @@ const NONE: Fault = Fault {
     breaks: &[],
 };
 
-const FAULTS: &[Fault] = &[
+pub(crate) const FAULTS: &[Fault] = &[
     Fault {
         name: "gives the client no token",
         response: |_, response| {
@@ -578,68 +570,4 @@ fn goes_to(request: &mut Request, from: &str, to: &str) {
     if request.uri().path() == from {
         *request.uri_mut() = to.parse().expect("a path");
     }
-}
-
-/// The application with a fault.
-struct Broken(Running, &'static Fault);
-
-impl Broken {
-    async fn start(fault: &'static Fault) -> Self {
-        let around = move |mut request: Request, next: Next| async move {
-            let path = request.uri().path().to_owned();
-            let headers = request.headers().clone();
-            let before = Before { method: request.method().clone(), path, headers };
-            (fault.request)(&mut request);
-            let mut response = next.run(request).await;
-            (fault.response)(&before, &mut response);
-            response
-        };
-        // Around the router, so that a request can go to another route.
-        let alter = |router| Router::new().fallback_service(router).layer(from_fn(around));
-        Self(axum::start_altered(stores::encoded_memory().await, alter).await, fault)
-    }
-}
-
-impl Application for Broken {
-    fn address(&self) -> SocketAddr {
-        self.0.address()
-    }
-
-    async fn advance(&self, by: Duration) -> bool {
-        self.0.advance(by * self.1.time).await
-    }
-
-    async fn fail_store(&self, fail: bool) -> bool {
-        self.1.hooks_do_nothing || self.0.fail_store(fail).await
-    }
-
-    async fn damage(&self, id: &str) -> bool {
-        self.1.hooks_do_nothing || self.0.damage(id).await
-    }
-}
-
-#[tokio::test]
-async fn each_law_finds_a_fault() {
-    let mut found = BTreeSet::new();
-    let mut missed = Vec::new();
-    for fault in FAULTS {
-        for law in fault.breaks {
-            let report = check_law(law, &Broken::start(fault).await).await;
-            assert_eq!(report.not_checked, []);
-            if report.broken.is_empty() {
-                missed.push((fault.name, law));
-            }
-            found.insert(*law);
-        }
-    }
-    assert_eq!(missed, []);
-    let never_failed: Vec<_> = laws().into_iter().filter(|law| !found.contains(law)).collect();
-    assert_eq!(never_failed, <[&str; 0]>::default());
-}
-
-/// Without a fault, the same application breaks no law: the faults are what the laws find.
-#[tokio::test]
-async fn application_without_a_fault_breaks_no_law() {
-    let report = kvolt_testkit::http::check_laws(async || Broken::start(&NONE).await).await;
-    assert_eq!((report.broken, report.not_checked), (vec![], vec![]));
 }
