@@ -109,6 +109,9 @@
 //! | `device-names` | | [`device_names`]: readable names for `User-Agent` headers |
 //! | `testing` | | [`testing`]: signing in inside a test of an application; for dev-dependencies only |
 //!
+//! For actix-web 4, turn the default features off, turn `middleware` on, and add the crate
+//! `kvolt-actix`: see [the guide](guide::actix_web).
+//!
 //! # Modules
 //!
 //! The names above are at the root. The modules have the rest: [`cache`] (stores, codecs, clocks),

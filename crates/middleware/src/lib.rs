@@ -6,6 +6,7 @@
 pub mod adapter;
 #[cfg(feature = "axum")]
 mod axum;
+mod bridge;
 mod cookie_policy;
 mod cross_origin;
 mod error;

@@ -35,6 +35,12 @@ pub type StoreWait<T> = Pin<Box<dyn Future<Output = Result<RequestSession<T>, De
 #[derive(Debug)]
 pub struct Denied(Reason);
 
+impl Denied {
+    pub(super) fn failed(error: Error) -> Self {
+        Self(Reason::Failed(error))
+    }
+}
+
 #[derive(Debug)]
 enum Reason {
     Missing(Missing),
@@ -89,6 +95,11 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
                 return self.decide(shared);
             }
             None if !slot.several().is_empty() => self.sessions.report_ambiguous(),
+            None if self.sessions.0.bridge.is_some() => {
+                if let Some(old) = self.to_cross(slot, request) {
+                    return Ok(Admission::Wait(Box::pin(Arc::clone(self).cross(shared, old))));
+                }
+            }
             _ => {}
         }
         let Some(token) = slot.presented_token() else { return self.decide(shared) };
@@ -115,17 +126,19 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
             let result = bounded(self.sessions.0.store_timeout, answer).await;
             self.note_read(slot, result)?;
         }
-        self.verdict(slot)?;
-        if slot.is_rotation_due() {
-            return rotate(shared).await;
-        }
-        Ok(RequestSession(shared))
+        self.admitted(shared).await
+    }
+
+    /// Admits a request whose session was read.
+    pub(super) async fn admitted(&self, slot: Arc<Slot<T>>) -> Result<RequestSession<T>, Denied> {
+        self.verdict(&slot)?;
+        if slot.is_rotation_due() { rotate(slot).await } else { Ok(RequestSession(slot)) }
     }
 
     /// Stores what was read. A session that can't be read still has a client that must be able to
     /// sign in and out.
     #[inline]
-    fn note_read(
+    pub(super) fn note_read(
         &self,
         slot: &mut Slot<T>,
         result: kvolt_session::Result<Option<SessionSnapshot<T>>>,
@@ -223,7 +236,7 @@ impl<T> fmt::Debug for Admission<T> {
 
 /// A slot before it is shared.
 #[inline]
-fn unique<T>(slot: &mut Arc<Slot<T>>) -> &mut Slot<T> {
+pub(super) fn unique<T>(slot: &mut Arc<Slot<T>>) -> &mut Slot<T> {
     Arc::get_mut(slot).expect("a slot is not shared before its request is admitted")
 }
 

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use http::header::SET_COOKIE;
 use http::{HeaderName, HeaderValue};
 use kvolt_cache::Timestamp;
 use kvolt_session::{Access, Level, SessionSnapshot, Token};
@@ -28,6 +29,8 @@ pub(crate) struct Slot<T> {
     source: Option<SourceIndex>,
     /// All tokens of a request that has several, of which none is accepted.
     several: Vec<Token>,
+    /// Removes the cookie of another library whose session was taken over.
+    pub(super) old_cookie: Option<Box<HeaderValue>>,
     /// The form of the layer's own answers.
     pub(super) format: Format,
     /// Whether a page that was loaded over plain HTTP sent the request.
@@ -100,6 +103,7 @@ impl<T> Slot<T> {
             access,
             source,
             several,
+            old_cookie: None,
             format: Format::Text,
             is_plain_http: false,
             outermost,
@@ -113,6 +117,19 @@ impl<T> Slot<T> {
     #[inline]
     pub(super) fn presented_token(&mut self) -> Option<&Token> {
         self.state_mut().token.as_ref()
+    }
+
+    /// Stores a session that was taken over from another library, before the slot is shared.
+    pub(super) fn take_over(
+        &mut self,
+        token: Token,
+        session: SessionSnapshot<T>,
+        source: SourceIndex,
+        header: (HeaderName, HeaderValue),
+    ) {
+        (self.source, self.read) = (Some(source), Some(session));
+        let state = self.state_mut();
+        (state.token, state.pending) = (Some(token), Some(Box::new(header)));
     }
 
     pub(crate) fn sessions(&self) -> &Sessions<T> {
@@ -281,6 +298,9 @@ impl<T: Send + Sync + 'static> Slot<T> {
         if let Some(pending) = pending {
             let (name, value) = *pending;
             response::set(headers, &name, value);
+        }
+        if let Some(old_cookie) = &self.old_cookie {
+            response::set(headers, &SET_COOKIE, HeaderValue::clone(old_cookie));
         }
         if !depends {
             // No handler saw the session: caches may treat the response as any other.
