@@ -40,7 +40,7 @@ impl StdError for ConfigError {}
 /// |---|---|
 /// | 400 | the request has several session tokens |
 /// | 401 | the session has ended, or the user must authenticate again or more strongly |
-/// | 403 | another site made a browser send the request, or a form token is wrong |
+/// | 403 | another site made a browser send the request, a form token is wrong, or an administrator acts for the user |
 /// | 409 | the owner has as many sessions as allowed |
 /// | 413 | the session's data would be too large |
 /// | 500 | anything else |
@@ -69,6 +69,8 @@ impl StdError for ConfigError {}
 ///         "sign in again"
 ///     } else if error.is_csrf() || error.is_cross_origin() {
 ///         "load the page again"
+///     } else if error.is_impersonation() {
+///         "return to your own account first"
 ///     } else if error.is_too_large() {
 ///         "remove something first"
 ///     } else if error.is_ambiguous() {
@@ -90,6 +92,7 @@ pub(crate) enum Kind {
     Csrf,
     /// And whether the lookup has the `Bearer` scheme, which has a challenge for it.
     StepUp(StepUp, bool),
+    Impersonation,
     SessionExists,
     NoWayBack,
     ResponseBegun,
@@ -118,6 +121,15 @@ impl Error {
     /// Whether the owner has as many sessions as allowed.
     pub fn is_limit_reached(&self) -> bool {
         matches!(&self.0, Kind::Session(error) if error.is_limit_reached())
+    }
+
+    /// Whether the session is an impersonation, which can't do this, or can't be started here.
+    pub fn is_impersonation(&self) -> bool {
+        match &self.0 {
+            Kind::Impersonation => true,
+            Kind::Session(error) => error.is_impersonation(),
+            _ => false,
+        }
     }
 
     /// Whether the session's data would be larger than the store accepts.
@@ -176,6 +188,10 @@ impl Error {
             let text = "the session can't hold so much data";
             return Message::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", text);
         }
+        if self.is_impersonation() {
+            let text = "an impersonation can't do this, or can't start here";
+            return Message::new(StatusCode::FORBIDDEN, "impersonation", text);
+        }
         let (status, code, text) = match self.0 {
             Kind::StepUp(missing, bearer) => return Message::step_up(missing, bearer),
             Kind::Ended => (StatusCode::UNAUTHORIZED, "session_ended", "the session has ended"),
@@ -233,6 +249,7 @@ impl fmt::Display for Error {
             }
             Kind::ResponseBegun => "the response has begun: it can't give the client a token",
             Kind::Ambiguous => "the request has several session tokens",
+            Kind::Impersonation => "an administrator acts for the user in this session",
         })
     }
 }
