@@ -189,7 +189,10 @@ impl Error {
             return Message::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", text);
         }
         if self.is_impersonation() {
-            let text = "an impersonation can't do this, or can't start here";
+            let text = match self.0 {
+                Kind::Impersonation => "not available while acting for a user",
+                _ => "an impersonation can't do this, or can't start here",
+            };
             return Message::new(StatusCode::FORBIDDEN, "impersonation", text);
         }
         let (status, code, text) = match self.0 {

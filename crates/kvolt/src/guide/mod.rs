@@ -19,6 +19,7 @@
 //! | [User from the database](user_from_database) | load the account on each request |
 //! | [Roles](roles) | permissions as extractors |
 //! | [Second factor](second_factor) | levels and step-up |
+//! | [Impersonation](impersonation) | support acts for a user, who sees it |
 //! | [Named values](named_values) | `get` and `insert`, as in other libraries |
 //! | [Account security](account_security) | timeouts, devices, rotation, visitors, forms, audit |
 //!
@@ -50,6 +51,10 @@ pub mod errors {}
 #[doc = include_str!("links.txt")]
 #[doc = include_str!("first_sign_in.md")]
 pub mod first_sign_in {}
+
+#[doc = include_str!("links.txt")]
+#[doc = include_str!("impersonation.md")]
+pub mod impersonation {}
 
 #[doc = include_str!("links.txt")]
 #[doc = include_str!("list_and_revoke.md")]

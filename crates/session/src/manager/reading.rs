@@ -188,11 +188,11 @@ impl<T: Send + Sync + 'static> Manager<T> {
         let Some(Found { session, status, is_slide_due, .. }) = found else {
             return self.refused(token.id(), None, RefusalReason::Unknown);
         };
+        if status != TokenStatus::WrongSecret && !self.is_backed(&session).await? {
+            return self.refused(session.id(), &session, RefusalReason::Unknown);
+        }
         if !status.is_accepted() {
             return self.refuse(&session, status).await;
-        }
-        if !self.is_backed(&session).await? {
-            return self.refused(session.id(), &session, RefusalReason::Unknown);
         }
         if let Err(error) = session.content().data.get() {
             if self.0.policy.undecodable == Undecodable::Keep {

@@ -37,7 +37,8 @@ impl<T: Send + Sync + 'static> Manager<T> {
             Ok(Some(session))
                 if owner.is_none() || [session.owner(), session.acting_for()].contains(&owner) =>
             {
-                self.end(&session, EndReason::Revoked).await
+                let was_live = self.is_backed(&session).await?;
+                Ok(self.end(&session, EndReason::Revoked).await? && was_live)
             }
             Ok(_) => Ok(false),
             Err(error) if !error.is_corrupt() => Err(error),
