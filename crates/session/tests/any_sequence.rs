@@ -28,7 +28,7 @@ enum Act {
     /// With an idle time and a lifetime of its own, some of them longer than the manager's.
     Create(u8, Level, Option<u64>, Option<u64>),
     Login(usize, u8),
-    /// For the user with this number, who may be the administrator.
+    /// For the user with this number, which may be the administrator's own.
     Impersonate(usize, u8),
     EndImpersonation(usize),
     Get(usize),

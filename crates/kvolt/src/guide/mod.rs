@@ -19,7 +19,7 @@
 //! | [User from the database](user_from_database) | load the account on each request |
 //! | [Roles](roles) | permissions as extractors |
 //! | [Second factor](second_factor) | levels and step-up |
-//! | [Impersonation](impersonation) | support acts for a user, who sees it |
+//! | [Impersonation](impersonation) | support acts for a user, and the user sees it |
 //! | [Named values](named_values) | `get` and `insert`, as in other libraries |
 //! | [Account security](account_security) | timeouts, devices, rotation, visitors, forms, audit |
 //!
