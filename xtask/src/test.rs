@@ -49,8 +49,8 @@ fn parse(args: &[String]) -> Result<Options, Failure> {
 }
 
 /// The crates that need no server to be tested.
-const WITHOUT_SERVERS: [&str; 4] =
-    ["kvolt-cache", "kvolt-testkit", "kvolt-session", "kvolt-middleware"];
+const WITHOUT_SERVERS: [&str; 5] =
+    ["kvolt-cache", "kvolt-testkit", "kvolt-session", "kvolt-middleware", "kvolt-actix"];
 
 /// `cargo run` builds few stores into the application; its tests use all.
 const APP_STORES: [&str; 2] = ["--features", "kvolt-app/all-stores"];

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::{
-    AfterRead, Changes, Cursor, Deadlines, Entry, EntryList, EntryPage, EntryRef, Expiry,
+    AfterRead, Changes, Clock, Cursor, Deadlines, Entry, EntryList, EntryPage, EntryRef, Expiry,
     Freshness, InsertOutcome, Key, Namespace, NewEntry, OnExpired, Owner, RemoveOutcome,
     ReplaceOutcome, Result, Store, Target, Version,
 };
@@ -83,6 +83,7 @@ impl<V> fmt::Debug for AnyStore<V> {
 /// [`Store`] with boxed futures, so that it can be a trait object.
 trait Erased<V>: Send + Sync {
     fn namespace(&self) -> &Namespace;
+    fn clock(&self) -> Clock;
     fn get<'a>(&'a self, key: &'a Key, freshness: Freshness) -> Boxed<'a, Option<Entry<V>>>;
     fn touch<'a>(&'a self, at: Target<'a>) -> Boxed<'a, Option<Deadlines>>;
     fn insert(&self, key: Key, entry: NewEntry<V>) -> Boxed<'_, InsertOutcome>;
@@ -114,6 +115,10 @@ trait Erased<V>: Send + Sync {
 impl<V: Send + 'static, S: Store<V>> Erased<V> for S {
     fn namespace(&self) -> &Namespace {
         Store::namespace(self)
+    }
+
+    fn clock(&self) -> Clock {
+        Store::clock(self)
     }
 
     fn get<'a>(&'a self, key: &'a Key, freshness: Freshness) -> Boxed<'a, Option<Entry<V>>> {
@@ -191,6 +196,10 @@ impl<V: Send + 'static, S: Store<V>> Erased<V> for S {
 impl<V: Send + 'static> Store<V> for AnyStore<V> {
     fn namespace(&self) -> &Namespace {
         self.store.namespace()
+    }
+
+    fn clock(&self) -> Clock {
+        self.store.clock()
     }
 
     async fn get(&self, key: &Key, freshness: Freshness) -> Result<Option<Entry<V>>> {

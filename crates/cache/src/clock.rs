@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::{Error, Result};
+
 /// A moment, in whole milliseconds since the Unix epoch.
 ///
 /// ```
@@ -110,6 +112,39 @@ impl Clock {
             Source::Boot => boot_millis(),
             Source::Manual(millis) => millis.load(Ordering::SeqCst),
         })
+    }
+
+    /// Moves a test's clock forward, as [`ManualClock::advance`] does.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use kvolt_cache::{Clock, ManualClock, MemoryStore, Store};
+    ///
+    /// let time = ManualClock::new();
+    /// let store: MemoryStore<String> = MemoryStore::builder().clock(time.clock()).build();
+    /// let before = store.clock().now();
+    /// store.clock().advance(Duration::from_secs(60))?;
+    /// assert_eq!(time.clock().now().since(before), Duration::from_secs(60));
+    ///
+    /// let refused = Clock::system().advance(Duration::from_secs(60));
+    /// assert!(refused.is_err_and(|error| error.is_misconfigured()));
+    /// # Ok::<(), kvolt_cache::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns an error ([`Error::is_misconfigured`]) for a clock that no test moves: the system's,
+    /// which is also the one of a store whose server has its own clock.
+    pub fn advance(&self, by: Duration) -> Result<()> {
+        match &self.0 {
+            Source::Manual(millis) => {
+                ManualClock(Arc::clone(millis)).advance(by);
+                Ok(())
+            }
+            Source::System { .. } | Source::Boot => Err(Error::misconfigured(
+                "can't move the time of the system, or of a store's server: test on a store in memory with a `ManualClock`",
+            )),
+        }
     }
 
     /// Whether the time passes by itself, and not only if a test moves it.

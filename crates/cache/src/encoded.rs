@@ -3,8 +3,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{
-    ChangeFeed, ChangeObserver, Changes, Codec, Cursor, Deadlines, Entry, EntryList, EntryPage,
-    Error, Expiry, Freshness, InsertOutcome, Key, Namespace, NewEntry, OnExpired, Owner,
+    ChangeFeed, ChangeObserver, Changes, Clock, Codec, Cursor, Deadlines, Entry, EntryList,
+    EntryPage, Error, Expiry, Freshness, InsertOutcome, Key, Namespace, NewEntry, OnExpired, Owner,
     RemoveOutcome, ReplaceOutcome, Result, Store, Target, Version,
 };
 
@@ -78,6 +78,10 @@ impl<V: Send + Sync + 'static, S: Store<Vec<u8>>, C: Codec<V>> Encoded<V, S, C> 
 impl<V: Send + Sync + 'static, S: Store<Vec<u8>>, C: Codec<V>> Store<V> for Encoded<V, S, C> {
     fn namespace(&self) -> &Namespace {
         self.store.namespace()
+    }
+
+    fn clock(&self) -> Clock {
+        self.store.clock()
     }
 
     async fn get(&self, key: &Key, freshness: Freshness) -> Result<Option<Entry<V>>> {

@@ -27,6 +27,8 @@ mod read;
 mod store;
 mod sync;
 mod target;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use any_store::AnyStore;
 #[cfg(feature = "metrics")]

@@ -2,7 +2,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use crate::{
-    AfterRead, Changes, Cursor, Deadlines, Entry, EntryList, EntryPage, EntryRef, Expiry,
+    AfterRead, Changes, Clock, Cursor, Deadlines, Entry, EntryList, EntryPage, EntryRef, Expiry,
     Freshness, InsertOutcome, Key, Namespace, NewEntry, Owner, RemoveOutcome, ReplaceOutcome,
     Result, Target, Version,
 };
@@ -95,6 +95,13 @@ pub trait Store<V>: Send + Sync + 'static {
     /// No operation of the store reaches an entry of another namespace, also if one server holds
     /// both.
     fn namespace(&self) -> &Namespace;
+
+    /// The clock by which programs on this store read the time: a session's manager, a near cache.
+    ///
+    /// A store that is given a clock returns it, so that one clock moves the store and the programs
+    /// on it. A store around another returns the clock of that one. A store whose server has its own
+    /// clock returns [`Clock::system`], which a test [can't move](Clock::advance).
+    fn clock(&self) -> Clock;
 
     /// Reads a live entry; `None` if there is none. Moves no deadline.
     ///

@@ -36,9 +36,9 @@ impl Lab {
     async fn new(max_copies: usize) -> Self {
         let time = ManualClock::new();
         let memory = MemoryStore::builder().clock(time.clock()).build();
-        let (remote, pushes) = PushingStore::new(memory, time.clock());
+        let (remote, pushes) = PushingStore::new(memory);
         let near = NearCache::builder(remote.clone()).max_copies(max_copies);
-        let near = near.bound(BOUND).clock(time.clock()).build().unwrap();
+        let near = near.bound(BOUND).build().unwrap();
         let changes = near.changes().unwrap();
         assert_eq!(changes.current_for(), Duration::ZERO, "the store has proven nothing yet");
         pushes.beat().await;
@@ -234,7 +234,7 @@ async fn the_last_clone_notifies_when_it_is_dropped() {
 #[tokio::test]
 async fn a_bound_of_zero_notifies_own_changes() {
     let memory = MemoryStore::<String>::new();
-    let (remote, pushes) = PushingStore::new(memory, ManualClock::new().clock());
+    let (remote, pushes) = PushingStore::new(memory);
     let near = NearCache::builder(remote).bound(Duration::ZERO).build().unwrap();
     let changes = near.changes().unwrap();
     let mut watch = changes.watch(Key::of("one"));

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kvolt_cache::{
-    AnyStore, Cursor, Deadlines, Entry, EntryList, EntryPage, Expiry, Freshness, InsertOutcome,
-    Key, ManualClock, MemoryStore, Namespace, NewEntry, Owner, RemoveOutcome, ReplaceOutcome,
-    Result, Store, Target, Version,
+    AnyStore, Clock, Cursor, Deadlines, Entry, EntryList, EntryPage, Expiry, Freshness,
+    InsertOutcome, Key, ManualClock, MemoryStore, Namespace, NewEntry, Owner, RemoveOutcome,
+    ReplaceOutcome, Result, Store, Target, Version,
 };
 use kvolt_testkit::{FaultyStore, Fixture, check_ops, ops_from_bytes};
 use proptest::prelude::*;
@@ -122,6 +122,9 @@ impl Cleaned {
 impl Store<String> for Cleaned {
     fn namespace(&self) -> &Namespace {
         self.store.namespace()
+    }
+    fn clock(&self) -> Clock {
+        self.store.clock()
     }
     async fn get(&self, key: &Key, freshness: Freshness) -> Result<Option<Entry<String>>> {
         self.store().get(key, freshness).await

@@ -41,8 +41,8 @@ impl Lab {
         let time = ManualClock::new();
         let store = MemoryStore::builder().clock(time.clock()).build();
         let (store, faults) = FaultyStore::new(store);
-        let (remote, pushes) = PushingStore::new(store, time.clock());
-        let near = NearCache::builder(remote.clone()).bound(BOUND).clock(time.clock());
+        let (remote, pushes) = PushingStore::new(store);
+        let near = NearCache::builder(remote.clone()).bound(BOUND);
         Self { time, faults, pushes, remote, near: near.build().unwrap() }
     }
 
@@ -471,8 +471,8 @@ async fn an_entry_in_use_lives_and_an_unused_one_ends() {
 async fn copies_are_bounded() {
     let time = ManualClock::new();
     let store = MemoryStore::builder().clock(time.clock()).build();
-    let (remote, pushes) = PushingStore::new(store, time.clock());
-    let near = NearCache::builder(remote).max_copies(10).clock(time.clock()).build().unwrap();
+    let (remote, pushes) = PushingStore::new(store);
+    let near = NearCache::builder(remote).max_copies(10).build().unwrap();
     pushes.beat().await;
     for number in 0..100 {
         let name = number.to_string();
@@ -486,7 +486,7 @@ async fn copies_are_bounded() {
 async fn a_bound_of_zero_asks_every_time_and_does_not_listen() {
     let time = ManualClock::new();
     let store = MemoryStore::builder().clock(time.clock()).build();
-    let (remote, pushes) = PushingStore::new(store, time.clock());
+    let (remote, pushes) = PushingStore::new(store);
     let near = NearCache::builder(remote).bound(Duration::ZERO).build().unwrap();
     insert(&near, "one", &ada()).await;
     assert!(near.get(&Key::of("one"), Freshness::Bounded).await.unwrap().is_some());
@@ -499,9 +499,9 @@ async fn a_bound_of_zero_asks_every_time_and_does_not_listen() {
 async fn durations_without_end_are_accepted() {
     let time = ManualClock::new();
     let store = MemoryStore::<String>::builder().clock(time.clock()).build();
-    let (remote, pushes) = PushingStore::new(store, time.clock());
+    let (remote, pushes) = PushingStore::new(store);
     let near = NearCache::builder(remote).bound(Duration::MAX).max_copies(usize::MAX);
-    let near = near.clock(time.clock()).build().unwrap();
+    let near = near.build().unwrap();
     tokio::time::timeout(Duration::from_secs(10), pushes.beat()).await.expect("it listens");
     let changes = near.changes().unwrap();
     assert!(changes.current_for() > Duration::from_secs(1 << 40));
@@ -523,7 +523,7 @@ fn impossible_settings_are_refused() {
     let time = ManualClock::new();
     let build = |bound| {
         let store = MemoryStore::<String>::builder().clock(time.clock()).build();
-        let (remote, _) = PushingStore::new(store, time.clock());
+        let (remote, _) = PushingStore::new(store);
         NearCache::builder(remote).bound(bound).build()
     };
     assert!(build(BOUND).unwrap_err().to_string().contains("Tokio"));
@@ -549,8 +549,8 @@ impl Fixture for Near {
 
     async fn store(&self) -> Self::Store {
         let store = MemoryStore::builder().clock(self.time.clock()).build();
-        let (remote, pushes) = PushingStore::new(store, self.time.clock());
-        let near = NearCache::builder(remote).max_copies(self.max_copies).clock(self.time.clock());
+        let (remote, pushes) = PushingStore::new(store);
+        let near = NearCache::builder(remote).max_copies(self.max_copies);
         let near = near.build().unwrap();
         pushes.beat().await;
         self.pushes.lock().unwrap().push(pushes);

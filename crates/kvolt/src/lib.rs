@@ -97,7 +97,7 @@
 //! | feature | default | adds |
 //! |---|---|---|
 //! | `axum` | yes | extractors and responses for axum 0.8; with `middleware` |
-//! | `middleware` | yes | the tower layer, for any tower service; with `live` |
+//! | `middleware` | yes | the tower layer, for any tower service, such as those of tonic; with `live` |
 //! | `redis` | | [`RedisStore`]; with `json` |
 //! | `postgres`, `mysql`, `sqlite` | | a SQL store each; with `json`. They need Rust 1.94 |
 //! | `near` | | [`NearCache`]: copies of a remote store's entries in this process |

@@ -15,7 +15,8 @@
 //!    if the handler fails or the client disconnects.
 //!
 //! An [`Error`](crate::Error) that a handler returns becomes a response with
-//! [`PendingResponse::error_response`].
+//! [`PendingResponse::error_response`]. Where the framework makes a response of it first,
+//! [`PendingResponse::reformatted`] gives that response the form that the request asks for.
 //!
 //! [`HeaderName`] and [`HeaderValue`] are those of the crate `http` 1. An adapter for a framework
 //! with other types needs only their `as_str` and `as_bytes`.
@@ -97,6 +98,7 @@
 
 pub use http::{HeaderName, HeaderValue};
 
+pub use crate::bridge::{Crossing, SessionBridge};
 pub use crate::head::{Headers, RequestHead, ResponseHead};
 pub use crate::layer::admission::{Admission, Denied, StoreWait};
 pub use crate::layer::shared::{PendingResponse, RequestSession};

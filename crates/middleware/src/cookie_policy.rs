@@ -46,6 +46,28 @@ pub enum SameSite {
     None,
 }
 
+impl SameSite {
+    /// The value of the cookie's attribute: `Strict`, `Lax` or `None`.
+    ///
+    /// ```
+    /// use kvolt_middleware::SameSite;
+    ///
+    /// assert_eq!(SameSite::default().as_str(), "Lax");
+    /// ```
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Strict => "Strict",
+            Self::Lax => "Lax",
+            Self::None => "None",
+        }
+    }
+
+    #[cfg(feature = "testing")]
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        [Self::Strict, Self::Lax, Self::None].into_iter().find(|value| value.as_str() == text)
+    }
+}
+
 impl CookiePolicy {
     /// Returns the default policy.
     pub fn new() -> Self {
@@ -129,11 +151,7 @@ impl CookiePolicy {
         if self.is_secure() {
             cookie.push_str("; Secure");
         }
-        cookie.push_str(match self.same_site {
-            SameSite::Strict => "; SameSite=Strict",
-            SameSite::Lax => "; SameSite=Lax",
-            SameSite::None => "; SameSite=None",
-        });
+        cookie.extend(["; SameSite=", self.same_site.as_str()]);
         if self.is_partitioned {
             cookie.push_str("; Partitioned");
         }

@@ -5,7 +5,7 @@ use std::error::Error as StdError;
 use std::fmt;
 
 use bytes::Bytes;
-use http::{Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 use kvolt_session::StepUp;
 
 use crate::message::{INTERNAL_ERROR, Message};
@@ -36,19 +36,22 @@ impl StdError for ConfigError {}
 ///
 /// A handler that returns it answers
 ///
-/// | status | if |
-/// |---|---|
-/// | 400 | the request has several session tokens |
-/// | 401 | the session has ended, or the user must authenticate again or more strongly |
-/// | 403 | another site made a browser send the request, a form token is wrong, or an administrator acts for the user |
-/// | 409 | the owner has as many sessions as allowed |
-/// | 413 | the session's data would be too large |
-/// | 500 | anything else |
-/// | 503 | the store is unavailable or full, with `Retry-After` |
+/// | status | over gRPC | if |
+/// |---|---|---|
+/// | 400 | `INVALID_ARGUMENT` | the request has several session tokens |
+/// | 401 | `UNAUTHENTICATED` | the request has no session, or the session has ended |
+/// | 401 | `PERMISSION_DENIED` | the user must authenticate again or more strongly |
+/// | 403 | `PERMISSION_DENIED` | another site made a browser send the request, a form token is wrong, or an administrator acts for the user |
+/// | 409 | `RESOURCE_EXHAUSTED` | the owner has as many sessions as allowed |
+/// | 413 | `RESOURCE_EXHAUSTED` | the session's data would be too large |
+/// | 500 | `INTERNAL` | anything else |
+/// | 503 | `UNAVAILABLE` | the store is unavailable or full, with `Retry-After` or `grpc-retry-pushback-ms` |
 ///
 /// The body is a short text, or JSON behind the layer for a request whose `Accept` begins with
 /// `application/json`: `{"error":"session_ended","message":"the session has ended"}`. It contains
-/// no details; errors that an operator must act on are logged.
+/// no details; errors that an operator must act on are logged. Behind the layer a gRPC request, known
+/// by its content type, gets a status and no body. A handler that returns statuses of its own
+/// [converts](Self::to_grpc) the error.
 ///
 /// ```
 /// use kvolt_middleware::{Error, Result, SessionHandle};
@@ -87,6 +90,9 @@ pub struct Error(pub(crate) Kind);
 pub(crate) enum Kind {
     Session(kvolt_session::Error),
     Ended,
+    /// And whether the lookup has the `Bearer` scheme, which has a challenge for it.
+    NoSession(bool),
+    LayerMissing,
     Unreadable,
     CrossOrigin,
     Csrf,
@@ -197,6 +203,7 @@ impl Error {
         }
         let (status, code, text) = match self.0 {
             Kind::StepUp(missing, bearer) => return Message::step_up(missing, bearer),
+            Kind::NoSession(bearer) => return Message::sign_in(bearer),
             Kind::Ended => (StatusCode::UNAUTHORIZED, "session_ended", "the session has ended"),
             Kind::CrossOrigin => {
                 (StatusCode::FORBIDDEN, "cross_origin", "requests from other sites are rejected")
@@ -228,11 +235,39 @@ impl Error {
     /// }
     /// ```
     pub fn to_response(&self) -> Response<Bytes> {
+        self.logged_message().marked()
+    }
+
+    /// Returns the trailers of a gRPC response: `grpc-status`, `grpc-message`, and for a store that
+    /// is unavailable `grpc-retry-pushback-ms`. Logs an error that an operator must act on.
+    ///
+    /// A handler of tonic returns it as a status:
+    ///
+    /// ```text
+    /// fn status(error: kvolt::Error) -> tonic::Status {
+    ///     tonic::Status::from_header_map(&error.to_grpc()).expect("it has a code")
+    /// }
+    /// ```
+    ///
+    /// ```
+    /// use http::HeaderMap;
+    /// use kvolt_middleware::{Result, Session, SessionHandle};
+    ///
+    /// async fn sign_out(request: http::Request<()>) -> Result<(), HeaderMap> {
+    ///     let client = SessionHandle::<String>::from_extensions(request.extensions());
+    ///     client.map_err(|error| error.to_grpc())?.logout().await.map_err(|error| error.to_grpc())
+    /// }
+    /// ```
+    pub fn to_grpc(&self) -> HeaderMap {
+        self.logged_message().trailers()
+    }
+
+    fn logged_message(&self) -> Message {
         let message = self.message();
         if message.status.is_server_error() {
             self.log();
         }
-        message.marked()
+        message
     }
 }
 
@@ -242,6 +277,8 @@ impl fmt::Display for Error {
             Kind::Session(error) if error.is_unavailable() => "the session store is unavailable",
             Kind::Session(_) => "the session operation failed",
             Kind::Ended => "the session has ended",
+            Kind::NoSession(_) => "the request has no session",
+            Kind::LayerMissing => "no session layer for this type of data is around the service",
             Kind::Unreadable => "the session can't be read",
             Kind::CrossOrigin => "another site made a browser send the request",
             Kind::Csrf => "missing or invalid form token",

@@ -61,8 +61,15 @@ pub(crate) mod names {
     use http::{HeaderName, header};
 
     pub(crate) static ACCEPT: HeaderName = header::ACCEPT;
+    pub(crate) static CONTENT_TYPE: HeaderName = header::CONTENT_TYPE;
     pub(crate) static COOKIE: HeaderName = header::COOKIE;
     pub(crate) static UPGRADE: HeaderName = header::UPGRADE;
+}
+
+/// Whether a header's value begins with a text, in any case.
+#[inline]
+pub(crate) fn begins_with(value: &[u8], start: &str) -> bool {
+    value.get(..start.len()).is_some_and(|value| value.eq_ignore_ascii_case(start.as_bytes()))
 }
 
 impl Headers for HeaderMap {

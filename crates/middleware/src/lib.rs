@@ -6,9 +6,11 @@
 pub mod adapter;
 #[cfg(feature = "axum")]
 mod axum;
+mod bridge;
 mod cookie_policy;
 mod cross_origin;
 mod error;
+mod grpc;
 mod head;
 mod layer;
 mod lookup;
@@ -18,6 +20,8 @@ mod refusal;
 mod session;
 mod sessions;
 mod store_timeout;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 #[cfg(feature = "axum")]
 pub use self::axum::{Csrf, CsrfForm, CsrfRejection, LayerMissing, SessionRejection};

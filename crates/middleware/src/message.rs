@@ -1,15 +1,42 @@
-//! The layer's own answers: a short text, or JSON where the request asked for it.
+//! The layer's own answers: a short text, JSON where the request asked for it, or a status of gRPC.
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use kvolt_session::StepUp;
 
-use crate::head::{Headers, names};
+use crate::grpc::{self, Code};
+use crate::head::{Headers, RequestHead, begins_with, names};
 
 /// The number of seconds after which a client may try again when the store is unavailable: the
-/// value of `Retry-After` (RFC 9110, section 10.2.3).
+/// value of `Retry-After` (RFC 9110, section 10.2.3). gRPC clients get it in milliseconds, as
+/// `grpc-retry-pushback-ms`.
 pub const RETRY_AFTER_SECONDS: u32 = 5;
+
+/// The form of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    Text,
+    Json,
+    /// A gRPC response without messages, of this content type.
+    Grpc(&'static str),
+}
+
+impl Format {
+    /// The form that a request asks for.
+    #[inline]
+    pub(crate) fn of<H: RequestHead + ?Sized>(request: &H) -> Self {
+        if let Some(content_type) = grpc::content_type(request) {
+            return Self::Grpc(content_type);
+        }
+        let accept = request.first(&names::ACCEPT);
+        if accept.is_some_and(|accept| begins_with(accept, "application/json")) {
+            Self::Json
+        } else {
+            Self::Text
+        }
+    }
+}
 
 pub(crate) const INTERNAL_ERROR: Message =
     Message::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "internal error");
@@ -51,33 +78,63 @@ impl Message {
             .collect()
     }
 
-    /// The response as text, marked so that the layer makes JSON of it where the request asks for
-    /// that.
+    /// The response as text, marked so that the layer gives it the form that the request asks for.
     pub(crate) fn marked(self) -> Response<Bytes> {
-        let mut response = self.response(false);
+        let mut response = self.response(Format::Text);
         response.extensions_mut().insert(self);
         response
     }
 
-    pub(crate) fn response(&self, json: bool) -> Response<Bytes> {
+    pub(crate) fn response(&self, format: Format) -> Response<Bytes> {
         let Self { status, code, text, .. } = *self;
-        let (content_type, body) = if json {
-            let parameters = self.parameters([",\"", "\":\"", "\""]);
-            let body = format!("{{\"error\":\"{code}\",\"message\":\"{text}\"{parameters}}}\n");
-            ("application/json", body)
-        } else {
-            let start = if self.missing.is_some() { [code, ": "].concat() } else { String::new() };
-            let body = [&start, text, &self.parameters([", ", "=", ""]), "\n"].concat();
-            ("text/plain; charset=utf-8", body)
+        let (status, content_type, body) = match format {
+            Format::Text => (status, "text/plain; charset=utf-8", self.text() + "\n"),
+            Format::Json => {
+                let parameters = self.parameters([",\"", "\":\"", "\""]);
+                let body = format!("{{\"error\":\"{code}\",\"message\":\"{text}\"{parameters}}}\n");
+                (status, "application/json", body)
+            }
+            Format::Grpc(content_type) => (StatusCode::OK, content_type, String::new()),
         };
         let mut response = Response::new(Bytes::from(body));
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if matches!(format, Format::Grpc(_)) {
+            headers.extend(self.trailers());
+            return response;
+        }
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
         }
+        self.challenge(headers);
+        response
+    }
+
+    /// The trailers of a gRPC response, which are the headers of one without messages.
+    pub(crate) fn trailers(&self) -> HeaderMap {
+        let code = match self.status {
+            _ if self.missing.is_some() => Code::PermissionDenied,
+            StatusCode::UNAUTHORIZED => Code::Unauthenticated,
+            StatusCode::FORBIDDEN => Code::PermissionDenied,
+            StatusCode::BAD_REQUEST => Code::InvalidArgument,
+            StatusCode::CONFLICT | StatusCode::PAYLOAD_TOO_LARGE => Code::ResourceExhausted,
+            StatusCode::SERVICE_UNAVAILABLE => Code::Unavailable,
+            _ => Code::Internal,
+        };
+        let mut trailers = grpc::trailers(code, &self.text());
+        self.challenge(&mut trailers);
+        trailers
+    }
+
+    /// The text for people, with the parameters of RFC 9470 if authentication is missing.
+    fn text(&self) -> String {
+        let start = if self.missing.is_some() { [self.code, ": "] } else { [""; 2] }.concat();
+        [&start, self.text, &self.parameters([", ", "=", ""])].concat()
+    }
+
+    fn challenge(&self, headers: &mut HeaderMap) {
         if self.bearer {
             let error = if self.missing.is_some() {
                 " error=\"insufficient_user_authentication\""
@@ -87,18 +144,7 @@ impl Message {
             let challenge = ["Bearer", error, &self.parameters([", ", "=\"", "\""])].concat();
             headers.extend(HeaderValue::try_from(challenge).map(|value| (WWW_AUTHENTICATE, value)));
         }
-        response
     }
-}
-
-/// Whether the type that a request prefers is JSON.
-#[inline]
-pub(crate) fn asks_for_json<H: Headers + ?Sized>(request: &H) -> bool {
-    const JSON: &[u8] = b"application/json";
-    let accept = request.first(&names::ACCEPT);
-    accept
-        .and_then(|accept| accept.get(..JSON.len()))
-        .is_some_and(|start| start.eq_ignore_ascii_case(JSON))
 }
 
 /// Whether a request asks for a page, as browsers do.

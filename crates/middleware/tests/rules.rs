@@ -349,7 +349,7 @@ async fn stored_key_is_not_a_token() {
 async fn token_of_another_namespace_is_unknown() {
     let world = World::new();
     let model = ModelStore::new(world.clock.clock()).within("admin").unwrap();
-    let admin: Manager<User> = Manager::builder(model).clock(world.clock.clock()).build().unwrap();
+    let admin: Manager<User> = Manager::builder(model).build().unwrap();
     let token = admin.create(user("ada")).await.unwrap();
     let mut client = world.client();
     client.cookie = Some(format!("__Host-session_id={}", token.expose()));

@@ -31,8 +31,8 @@ async fn transfer(session: Session<User>) -> Result<String> {
 async fn far() -> Far {
     let clock = ManualClock::new();
     let store = MemoryStore::builder().clock(clock.clock()).build();
-    let (remote, pushes) = PushingStore::new(store.clone(), clock.clock());
-    let near = NearCache::builder(remote).clock(clock.clock()).build().unwrap();
+    let (remote, pushes) = PushingStore::new(store.clone());
+    let near = NearCache::builder(remote).build().unwrap();
     pushes.beat().await;
     let manager = Manager::new(near);
     let sessions = Sessions::new(manager.clone());

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kvolt_cache::{
-    Cursor, Deadlines, Entry, EntryList, EntryPage, Expiry, Freshness, InsertOutcome, Key,
+    Clock, Cursor, Deadlines, Entry, EntryList, EntryPage, Expiry, Freshness, InsertOutcome, Key,
     Namespace, NewEntry, Owner, RemoveOutcome, ReplaceOutcome, Result, Store, Target, Version,
 };
 
@@ -161,6 +161,10 @@ impl RedisStore {
 impl Store<Vec<u8>> for RedisStore {
     fn namespace(&self) -> &Namespace {
         &self.inner.names.0
+    }
+
+    fn clock(&self) -> Clock {
+        Clock::system()
     }
 
     async fn get(&self, key: &Key, _: Freshness) -> Result<Option<Entry<Vec<u8>>>> {

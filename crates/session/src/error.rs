@@ -89,7 +89,15 @@ impl Error {
         Self::new(Kind::Corrupt, format!("session {id}: {reason}"))
     }
 
-    pub(crate) fn store(source: kvolt_cache::Error) -> Self {
+    /// Makes an error of a store's failure, for adapters that keep more than sessions in a store.
+    ///
+    /// ```
+    /// use kvolt_session::Error;
+    ///
+    /// let error = Error::store(kvolt_cache::Error::unavailable("the connection was closed"));
+    /// assert!(error.is_unavailable() && error.is_store_error());
+    /// ```
+    pub fn store(source: kvolt_cache::Error) -> Self {
         let kind = if source.is_unavailable() {
             Kind::Unavailable
         } else if source.is_full() {

@@ -64,6 +64,14 @@ impl Proofs {
         *latest = (*latest).max(at.as_millis().max(1));
     }
 
+    #[cfg(feature = "testing")]
+    pub(crate) fn make_older(&mut self, by: std::time::Duration) {
+        let proved = self.0.iter_mut().filter(|latest| **latest > 0);
+        proved.for_each(|at| {
+            *at = Timestamp::from_millis(*at).saturating_sub(by).as_millis().max(1);
+        });
+    }
+
     /// At exactly this level.
     pub(crate) fn exactly(&self, level: Level) -> Option<Timestamp> {
         moment(self.0[level.index()])

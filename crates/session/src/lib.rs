@@ -23,6 +23,8 @@ mod secret_digest;
 mod session_id;
 mod snapshot;
 mod step_up;
+#[cfg(feature = "testing")]
+pub mod testing;
 #[cfg(test)]
 mod tests;
 mod timeouts;

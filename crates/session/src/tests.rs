@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use kvolt_cache::{
-    AfterRead, AnyStore, Cursor, Deadlines, Entry, EntryList, EntryPage, EntryRef, Expiry,
+    AfterRead, AnyStore, Clock, Cursor, Deadlines, Entry, EntryList, EntryPage, EntryRef, Expiry,
     Freshness, InsertOutcome, Key, MemoryStore, Namespace, NewEntry, Owner, RemoveOutcome,
     ReplaceOutcome, Store, Target, Version,
 };
@@ -99,6 +99,10 @@ fn part(owner: &Owner) -> [u8; 2] {
 impl Store<Record<&'static str>> for Parts {
     fn namespace(&self) -> &Namespace {
         self.store.namespace()
+    }
+
+    fn clock(&self) -> Clock {
+        self.store.clock()
     }
 
     fn place(&self, key: Key, owner: Option<&Owner>) -> Key {

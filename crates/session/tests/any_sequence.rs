@@ -353,7 +353,6 @@ async fn run(acts: Vec<Act>, grace: u64, reuse: TokenReuse, place: Place) -> Tes
         .lifetime(Duration::from_secs(LIFETIME))
         .rotation_grace(Duration::from_secs(grace))
         .token_reuse(reuse)
-        .clock(time.clock())
         .build()
         .unwrap();
     let mut model = Model { grace, reuse, now: 0, tokens: Vec::new(), sessions: Vec::new() };

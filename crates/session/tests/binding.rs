@@ -257,7 +257,7 @@ async fn failed_credentials_change_can_be_repeated() {
 async fn credentials_change_ends_a_stolen_session() {
     for grace in [Duration::ZERO, GRACE] {
         let world = Arc::new(world_with(|builder| builder.rotation_grace(grace)));
-        let builder = Manager::builder(world.store.clone()).clock(world.time.clock());
+        let builder = Manager::builder(world.store.clone());
         let elsewhere = builder.rotation_grace(grace).build().unwrap();
         let token = world.manager.create(ada()).await.unwrap();
         world.faults.only(&[Call::RemoveOwner]);
@@ -283,7 +283,7 @@ async fn credentials_change_ends_a_stolen_session() {
 #[tokio::test]
 async fn unbound_session_is_refused() {
     for (world, accounts) in worlds(|builder| builder) {
-        let builder = Manager::builder(world.store.clone()).clock(world.time.clock());
+        let builder = Manager::builder(world.store.clone());
         let unbound = builder.build().unwrap().create(ada()).await.unwrap();
         assert!(!world.lives(&unbound).await);
         accounts.remove("ada");

@@ -229,8 +229,7 @@ async fn proofs_and_updates_at_once_all_take_effect() {
 #[tokio::test]
 async fn second_proof_without_grace_is_absent() {
     let world = Arc::new(world());
-    let elsewhere =
-        Manager::builder(world.store.clone()).clock(world.time.clock()).build().unwrap();
+    let elsewhere = Manager::builder(world.store.clone()).build().unwrap();
     let token = world.manager.create(ada()).await.unwrap();
     world.faults.only(&[Call::Replace]);
     world.faults.hold_calls();

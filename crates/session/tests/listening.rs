@@ -176,7 +176,7 @@ async fn expired_session_is_reported_when_it_is_reclaimed() {
     let time = ManualClock::new();
     let builder = MemoryStore::<Record<String>>::builder().clock(time.clock());
     let store = builder.cleaning(Cleaning::Manual).build();
-    let builder = Manager::builder(store.clone()).idle_timeout(IDLE).clock(time.clock());
+    let builder = Manager::builder(store.clone()).idle_timeout(IDLE);
     let manager = builder.listener(heard.listener()).build().unwrap();
     let token = manager.create(ada()).await.unwrap();
     let other = manager.create(ada()).await.unwrap();

@@ -33,7 +33,7 @@ type Memory = MemoryStore<Record<String>>;
 
 /// A store that pushes nothing and must be awaited, like a remote one.
 fn elsewhere(store: &Memory) -> PushingStore<Memory> {
-    PushingStore::new(store.clone(), ManualClock::new().clock()).0
+    PushingStore::new(store.clone()).0
 }
 
 async fn follow(manager: &Manager<String>, token: &Token) -> LiveSession<String> {
@@ -70,7 +70,7 @@ async fn local_end_ends_a_connection_at_once() {
         let limit = OwnerLimit::remove_oldest(3);
         let settings = |builder: kvolt_session::ManagerBuilder<String>| {
             let builder = builder.rotation_grace(GRACE).token_reuse(TokenReuse::EndSession);
-            builder.owner_limit(limit).live_interval(NEVER).clock(time.clock()).build().unwrap()
+            builder.owner_limit(limit).live_interval(NEVER).build().unwrap()
         };
         let manager = if is_elsewhere {
             settings(Manager::builder(elsewhere(&store)))
@@ -173,7 +173,7 @@ async fn managers_on_one_memory_store_notify_each_other() {
 #[tokio::test]
 async fn pushed_change_is_seen_without_polling() {
     let store = Memory::new();
-    let (remote, pushes) = PushingStore::new(store.clone(), ManualClock::new().clock());
+    let (remote, pushes) = PushingStore::new(store.clone());
     let watched = NearCache::builder(remote.clone()).max_copies(0).build().unwrap();
     let manager = Manager::builder(watched).live_interval(NEVER).build().unwrap();
     let there: Manager<String> = Manager::builder(remote).build().unwrap();
@@ -307,7 +307,7 @@ async fn timeouts_end_a_connection() {
         } else {
             Manager::builder(store.clone())
         };
-        let builder = builder.timeouts(timeouts).clock(time.clock());
+        let builder = builder.timeouts(timeouts);
         let manager = builder.live_interval(Duration::from_secs(1)).build().unwrap();
         let token = manager.create(ada()).await.unwrap();
         let mut live = follow(&manager, &token).await;
@@ -450,7 +450,7 @@ async fn connections_back_off_while_the_store_is_down() {
 async fn connections_spread_their_checks_after_lost_pushes() {
     let interval = Duration::from_secs(10);
     let (counted, faults) = FaultyStore::new(Memory::new());
-    let (remote, pushes) = PushingStore::new(counted, ManualClock::new().clock());
+    let (remote, pushes) = PushingStore::new(counted);
     let near = NearCache::builder(remote).max_copies(0).build().unwrap();
     let manager = Manager::builder(near).live_interval(interval).build().unwrap();
     pushes.beat().await;
@@ -564,6 +564,24 @@ async fn stream_that_has_ended_is_not_polled_again() {
     for _ in 0..3 {
         assert_eq!(limited.next().await, None);
     }
+}
+
+#[tokio::test]
+async fn last_item_follows_the_end_of_the_session_only() {
+    let manager = Manager::builder(Memory::new()).live_interval(NEVER).build().unwrap();
+    let token = manager.create(ada()).await.unwrap();
+    let follow = || async { follow(&manager, &token).await };
+    let short = follow().await.take_until_ended(stream::iter([1, 2])).ending_with(0);
+    assert_eq!(short.collect::<Vec<_>>().await, [1, 2]);
+
+    let mut limited = follow().await.take_until_ended(stream::iter(1..)).ending_with(0);
+    assert_eq!((limited.next().await, limited.next().await), (Some(1), Some(2)));
+    let waiting = follow().await.take_until_ended(stream::pending()).ending_with(0);
+    let waiting = tokio::spawn(timeout(PATIENCE, waiting.collect::<Vec<_>>()));
+    tokio::task::yield_now().await;
+    assert!(manager.logout(&token).await.unwrap());
+    assert_eq!(limited.collect::<Vec<_>>().await, [0], "even if an item is ready");
+    assert_eq!(waiting.await.unwrap().unwrap(), [0]);
 }
 
 /// A thousand connections of one session, and of as many sessions.

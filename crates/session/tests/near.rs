@@ -29,14 +29,14 @@ impl Servers {
         let store = MemoryStore::<Record<String>>::builder().clock(time.clock()).build();
         let (counted, faults) = FaultyStore::new(store.clone());
         faults.answers_at_once(false);
-        let (remote, pushes) = PushingStore::new(counted, time.clock());
-        let near = NearCache::builder(remote.clone()).bound(BOUND).clock(time.clock());
+        let (remote, pushes) = PushingStore::new(counted);
+        let near = NearCache::builder(remote.clone()).bound(BOUND);
         let heard = RecordingListener::default();
         let reuse = if grace.is_zero() { TokenReuse::Report } else { TokenReuse::EndSession };
         let here = Manager::builder(near.build().unwrap()).listener(heard.listener());
         let [here, there] = [here, Manager::builder(remote)].map(|builder| {
             let builder = builder.idle_timeout(IDLE).rotation_grace(grace).token_reuse(reuse);
-            builder.clock(time.clock()).build().unwrap()
+            builder.build().unwrap()
         });
         pushes.beat().await;
         Self { time, pushes, faults, heard, here, there }

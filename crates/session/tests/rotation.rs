@@ -272,7 +272,7 @@ async fn grace_ends_by_the_store_s_time() {
             let (store, faults) = FaultyStore::new(store);
             faults.answers_at_once(at_once);
             let manager = |clock: &ManualClock| {
-                let builder = Manager::builder(store.clone()).clock(clock.clock());
+                let builder = Manager::builder(store.clone().with_clock(clock.clock()));
                 builder.rotation_grace(GRACE).token_reuse(TokenReuse::EndSession).build().unwrap()
             };
             // Two servers whose clocks differ from the store's, and from each other.

@@ -165,7 +165,7 @@ fn session_is_read_back_whole() {
     let time = ManualClock::new();
     let store = Bytes::new();
     let builder = Manager::builder(coded(&store, RecordJson::<Old>::new()));
-    let manager = builder.clock(time.clock()).build().unwrap();
+    let manager = builder.build().unwrap();
     let token = block_on(manager.create(old())).unwrap();
     let session = block_on(manager.get(&token)).unwrap().unwrap();
     assert_eq!(session.name, "Ada");
@@ -180,7 +180,7 @@ fn session_is_written_as_documented() {
     let time = ManualClock::new();
     let store = Bytes::builder().clock(time.clock()).build();
     let builder = Manager::builder(coded(&store, RecordJson::<Old>::new()));
-    let manager = builder.clock(time.clock()).build().unwrap();
+    let manager = builder.build().unwrap();
     let token = block_on(manager.create(old())).unwrap();
     let (envelope, data) = lines(&store, &token);
     assert_eq!(data, DATA);
@@ -220,7 +220,7 @@ fn documented_session_is_read_by_the_documented_token() {
         Ok(InsertOutcome::Inserted { .. })
     ));
     let builder = Manager::builder(coded(&store, RecordJson::<Old>::new()));
-    let manager = builder.clock(time.clock()).build().unwrap();
+    let manager = builder.build().unwrap();
     let session = block_on(manager.get(&token)).unwrap().unwrap();
     assert_eq!((session.visits, session.device()), (3, &old_device()));
     // Written again, it is the same.
@@ -234,7 +234,7 @@ fn full_record_is_written_as_documented() {
     let time = ManualClock::new();
     let store = Bytes::builder().clock(time.clock()).build();
     let builder = Manager::builder(coded(&store, RecordJson::<Old>::new()));
-    let manager = builder.clock(time.clock()).rotation_grace(GRACE).build().unwrap();
+    let manager = builder.rotation_grace(GRACE).build().unwrap();
     let new = old().level(Level::Two).remember(true).bound_to(7);
     let (minute, hour) = (Duration::from_secs(60), Duration::from_secs(3_600));
     let new = new.idle_timeout(minute).lifetime(hour);
@@ -314,7 +314,7 @@ fn end_of_the_quiet_time_is_kept() {
     let time = ManualClock::new();
     let store = Bytes::builder().clock(time.clock()).build();
     let builder = Manager::builder(coded(&store, RecordJson::<Old>::new()));
-    let manager = builder.clock(time.clock()).rotation_grace(GRACE).build().unwrap();
+    let manager = builder.rotation_grace(GRACE).build().unwrap();
     let mut token = block_on(manager.create(old())).unwrap();
     for _ in 0..17 {
         token = rotated(block_on(manager.rotate(&token)).unwrap());

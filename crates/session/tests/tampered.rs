@@ -29,7 +29,7 @@ fn world() -> World {
     let builder = Manager::builder(Encoded::new(store.clone(), RecordJson::new()));
     let builder =
         builder.idle_timeout(IDLE).lifetime(LIFETIME).anonymous(AnonymousSessions::new(10));
-    let manager = builder.clock(time.clock()).build().unwrap();
+    let manager = builder.build().unwrap();
     World { time, store, manager }
 }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kvolt_cache::{
-    Cursor, Deadlines, Entry, EntryList, EntryPage, Expiry, Freshness, InsertOutcome, Key,
+    Clock, Cursor, Deadlines, Entry, EntryList, EntryPage, Expiry, Freshness, InsertOutcome, Key,
     MemoryStore, Namespace, NewEntry, Owner, RemoveOutcome, ReplaceOutcome, Result, Store, Target,
     Version,
 };
@@ -104,6 +104,10 @@ impl Network {
 impl Store<Record<Log>> for Slow {
     fn namespace(&self) -> &Namespace {
         self.0.namespace()
+    }
+
+    fn clock(&self) -> Clock {
+        self.0.clock()
     }
 
     async fn get(&self, key: &Key, freshness: Freshness) -> Result<Option<Entry<Record<Log>>>> {

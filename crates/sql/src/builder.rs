@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use kvolt_cache::{Error, Namespace, Result};
 
-use crate::connections::Pool;
+use crate::connections::{Pool, Source};
 use crate::dialect::Dialect;
+use crate::existing_pool::ExistingPool;
+use crate::own_connections::OwnConnections;
 use crate::settings::Settings;
 use crate::store::SqlStore;
 
@@ -40,10 +42,16 @@ const MAX_TIMEOUT: Duration = Duration::from_secs(3_600);
 #[must_use = "`open` opens the store"]
 pub struct SqlStoreBuilder<D: Dialect> {
     dialect: D,
-    url: String,
+    connects: Connects<D>,
     namespace: String,
     max_connections: usize,
     settings: Settings,
+}
+
+/// What a store connects by.
+enum Connects<D: Dialect> {
+    Url(String),
+    Pool(sqlx::Pool<D::Db>),
 }
 
 impl<D: Dialect> SqlStoreBuilder<D> {
@@ -54,9 +62,17 @@ impl<D: Dialect> SqlStoreBuilder<D> {
     }
 
     pub(crate) fn new(url: &str, namespace: &str) -> Self {
+        Self::by(Connects::Url(url.to_owned()), namespace)
+    }
+
+    pub(crate) fn on(pool: sqlx::Pool<D::Db>, namespace: &str) -> Self {
+        Self::by(Connects::Pool(pool), namespace)
+    }
+
+    fn by(connects: Connects<D>, namespace: &str) -> Self {
         Self {
             dialect: D::default(),
-            url: url.to_owned(),
+            connects,
             namespace: namespace.to_owned(),
             max_connections: 10,
             settings: Settings {
@@ -88,6 +104,9 @@ impl<D: Dialect> SqlStoreBuilder<D> {
     }
 
     /// Sets the maximum number of connections. Defaults to 10; 1 to 10,000.
+    ///
+    /// On an existing pool, it is the number of the pool's connections that the store uses at most
+    /// at the same time.
     ///
     /// ```
     /// use kvolt_sql::PostgresStore;
@@ -186,14 +205,25 @@ impl<D: Dialect> SqlStoreBuilder<D> {
     pub async fn open(self) -> Result<SqlStore<D>> {
         let namespace = Namespace::new(&self.namespace)?;
         self.check()?;
-        let Self { mut dialect, url, max_connections, settings, .. } = self;
-        let options = dialect.options(&url, settings.timeout)?;
-        let pool = |options, max_connections| {
-            Arc::new(Pool::new(dialect.clone(), options, max_connections, settings.timeout))
+        let Self { mut dialect, connects, max_connections, settings, .. } = self;
+        let (read, write) = match connects {
+            Connects::Url(url) => {
+                let (read, write) = dialect.options(&url, settings.timeout)?;
+                let own = |options| Source::Own(OwnConnections::new(options));
+                (own(read), write.map(own))
+            }
+            Connects::Pool(pool) => {
+                dialect.check_existing()?;
+                let existing = || Source::Existing(ExistingPool::new(pool.clone(), &dialect));
+                (existing(), (!D::IS_REMOTE).then(existing))
+            }
         };
-        let (read, write) = options;
+        let pool = |source, max_connections| {
+            Arc::new(Pool::new(dialect.clone(), source, max_connections, settings.timeout))
+        };
         let read = pool(read, max_connections);
-        let write = write.map_or_else(|| Arc::clone(&read), |options| pool(options, 1));
+        // A file has one writer at a time.
+        let write = write.map_or_else(|| Arc::clone(&read), |source| pool(source, 1));
         SqlStore::on(read, write, settings, namespace).await
     }
 

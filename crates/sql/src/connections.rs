@@ -1,31 +1,21 @@
-//! A pool of connections. Each is used by one call at a time.
-//!
-//! The driver's own pool is not used: it pings the server after every use and, by default, before
-//! it, and reports why it can't connect only once its time is up. This pool checks a connection only
-//! if it was idle for a while, and returns an error at once.
+//! The connections of a store, its own or those of the application's pool. Each is used by one call
+//! at a time.
 
-use std::io::ErrorKind;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use kvolt_cache::{Clock, Timestamp};
 use sqlx::Connection as _;
+use sqlx::pool::PoolConnection;
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use crate::dialect::{Argument, ConnectOptions, Connection, DbRow, Dialect, Statement, failure};
+use crate::existing_pool::ExistingPool;
 use crate::failure::{Failure, Kind, Outcome};
+use crate::own_connections::{OwnConnection, OwnConnections};
 use crate::row::Removed;
 use crate::statements::Statements;
 use crate::turns::Turns;
-
-/// A connection that was idle for longer is checked before it is used.
-const CHECKED_AFTER: Duration = Duration::from_secs(1);
-/// A connection that is idle for longer is closed.
-const MAX_IDLE: Duration = Duration::from_secs(600);
-/// An older connection is closed, so that changed addresses and permissions take effect.
-const MAX_AGE: Duration = Duration::from_secs(1_800);
 
 /// By how much opening may take longer than a call: it may wait for the migrations of other
 /// processes.
@@ -34,46 +24,53 @@ pub(crate) const OPEN_TIMEOUTS: u32 = 5;
 /// How many rows one statement removes by key.
 const MAX_KEYS: usize = 100;
 
+/// How many connections of the application's pool are tried, without those that are idle.
+const MAX_TRIES: u32 = 3;
+
 /// A bounded number of connections to one database.
 pub(crate) struct Pool<D: Dialect> {
     pub(crate) dialect: D,
     pub(crate) turns: Turns,
-    pub(crate) options: ConnectOptions<D>,
+    source: Source<D>,
     timeout: Duration,
-    clock: Clock,
     permits: Semaphore,
-    /// The most recently used last.
-    idle: Mutex<Vec<PooledConnection<D>>>,
-    /// Identifies the server of the newest connection.
-    server: AtomicI64,
 }
 
-/// An idle connection.
-struct PooledConnection<D: Dialect> {
-    connection: Connection<D>,
-    /// Identifies its server.
-    server: i64,
-    opened: Timestamp,
-    used: Timestamp,
+/// Where connections come from.
+pub(crate) enum Source<D: Dialect> {
+    Own(OwnConnections<D>),
+    Existing(ExistingPool<D>),
+}
+
+/// A connection that a call uses.
+enum Held<D: Dialect> {
+    Own(OwnConnection<D>),
+    Borrowed(PoolConnection<D::Db>),
 }
 
 impl<D: Dialect> Pool<D> {
     pub(crate) fn new(
         dialect: D,
-        options: ConnectOptions<D>,
+        source: Source<D>,
         max_connections: usize,
         timeout: Duration,
     ) -> Self {
-        Self {
-            dialect,
-            turns: Turns::default(),
-            options,
-            timeout,
-            clock: Clock::system(),
-            permits: Semaphore::new(max_connections),
-            idle: Mutex::default(),
-            server: AtomicI64::new(0),
+        let permits = Semaphore::new(max_connections);
+        Self { dialect, turns: Turns::default(), source, timeout, permits }
+    }
+
+    /// How to open another connection.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn options(&self) -> ConnectOptions<D> {
+        match &self.source {
+            Source::Own(own) => own.options.clone(),
+            Source::Existing(existing) => existing.options(),
         }
+    }
+
+    /// Whether the connections belong to the application's pool.
+    pub(crate) const fn is_existing(&self) -> bool {
+        matches!(self.source, Source::Existing(_))
     }
 
     /// Waits for a connection; the caller limits the time.
@@ -92,48 +89,69 @@ impl<D: Dialect> Pool<D> {
                 return Ok(lease);
             }
             // The others were idle for longer, and are most likely dead too.
-            self.idle().clear();
+            self.clear_idle();
         }
     }
 
     /// Waits for a connection, without the ping, for a call that can be repeated.
+    ///
+    /// A connection of the application's pool is inspected in either case.
     pub(crate) async fn lease_unchecked(&self) -> Outcome<Lease<'_, D>> {
         let Ok(permit) = self.permits.acquire().await else {
             return Err(Failure::new(Kind::Unavailable, "the store was closed"));
         };
-        self.trim();
-        let idle = self.idle().pop();
-        let kept = match idle {
-            Some(kept) => kept,
-            None => self.connect().await?,
-        };
-        let is_unchecked = D::IS_REMOTE && self.clock.now().since(kept.used) > CHECKED_AFTER;
-        Ok(Lease {
+        let mut lease = Lease {
             pool: self,
-            kept: Some(kept),
-            is_unchecked,
+            held: None,
+            is_unchecked: false,
             is_idle: true,
             in_transaction: false,
             _permit: permit,
-        })
+        };
+        match &self.source {
+            Source::Own(own) => {
+                let (connection, is_unchecked) = own.take(&self.dialect, self.timeout).await?;
+                lease.is_unchecked = is_unchecked;
+                lease.held = Some(Held::Own(connection));
+            }
+            Source::Existing(existing) => self.borrow(existing, &mut lease).await?,
+        }
+        Ok(lease)
     }
 
-    async fn connect(&self) -> Outcome<PooledConnection<D>> {
-        let connected = Connection::<D>::connect_with(&self.options).await;
-        let mut connection = connected.map_err(|error| match error {
-            // This is how rustls rejects a certificate.
-            sqlx::Error::Io(why) if why.kind() == ErrorKind::InvalidData => {
-                failure::<D>(sqlx::Error::Tls(why.into()))
+    /// Takes a connection of the application's pool on which no promise is undone.
+    ///
+    /// Other code may have changed a setting of an idle connection, or left it in a transaction.
+    /// Such a connection is closed, and another is taken.
+    async fn borrow(&self, from: &ExistingPool<D>, lease: &mut Lease<'_, D>) -> Outcome<()> {
+        let mut tries = 0;
+        loop {
+            let (connection, was_idle) = from.take(self.timeout / 4 * 3).await?;
+            tries += u32::from(!was_idle);
+            lease.hold(connection);
+            let limit = self.timeout / 4;
+            let (_, connection) = lease.start();
+            let inspected = timeout(limit, from.inspect(connection)).await;
+            let failure = match inspected {
+                Ok(Ok(None)) => {
+                    lease.is_idle = true;
+                    return Ok(());
+                }
+                Ok(Ok(Some(flaw))) => {
+                    tracing::warn!(
+                        database = D::NAME,
+                        flaw,
+                        "closed a connection of the application's pool"
+                    );
+                    from.unfit(flaw)
+                }
+                Ok(Err(failure)) => failure,
+                Err(_) => Failure::new(Kind::Lost, "a connection of the pool does not reply"),
+            };
+            if tries == MAX_TRIES || failure.kind == Kind::Unavailable {
+                return Err(failure);
             }
-            error => failure::<D>(error),
-        })?;
-        let server = self.dialect.prepare(&mut connection, self.timeout).await?;
-        // Another server has taken over, and nothing may be read from the previous one.
-        if self.server.swap(server, Ordering::SeqCst) != server {
-            self.idle().clear();
         }
-        let now = self.clock.now();
-        Ok(PooledConnection { connection, server, opened: now, used: now })
     }
 
     /// Removes the rows that the statement finds, in one statement or in a transaction that takes
@@ -149,39 +167,31 @@ impl<D: Dialect> Pool<D> {
         if D::RETURNS_REMOVED {
             return lease.remove(sql, statement, arguments).await;
         }
-        lease.begin(&sql.table, lock).await?;
+        lease.begin(&sql.qualified, lock).await?;
         let step = lease.remove(sql, statement, arguments).await;
         lease.conclude(step, |_| true).await
     }
 
-    /// Returns a connection to the pool.
-    fn keep(&self, mut kept: PooledConnection<D>) {
-        if !self.permits.is_closed() && kept.server == self.server.load(Ordering::SeqCst) {
-            kept.used = self.clock.now();
-            self.idle().push(kept);
+    /// Closes idle connections, after one of them turned out to be dead.
+    fn clear_idle(&self) {
+        if let Source::Own(own) = &self.source {
+            own.clear();
         }
     }
 
     /// Closes idle connections that are old or were idle for long.
     pub(crate) fn trim(&self) {
-        let now = self.clock.now();
-        self.idle()
-            .retain(|kept| now.since(kept.opened) <= MAX_AGE && now.since(kept.used) <= MAX_IDLE);
-    }
-
-    /// Closes the connections, and opens no further ones.
-    pub(crate) async fn close(&self) {
-        self.permits.close();
-        let idle = std::mem::take(&mut *self.idle());
-        for kept in idle {
-            // If the server does not reply, the connection is dropped.
-            let _ = timeout(self.timeout, kept.connection.close()).await;
+        if let Source::Own(own) = &self.source {
+            own.trim();
         }
     }
 
-    /// The connections that no call uses.
-    fn idle(&self) -> MutexGuard<'_, Vec<PooledConnection<D>>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Closes the store's own connections, and uses no further ones.
+    pub(crate) async fn close(&self) {
+        self.permits.close();
+        if let Source::Own(own) = &self.source {
+            own.close(self.timeout).await;
+        }
     }
 }
 
@@ -191,8 +201,7 @@ impl<D: Dialect> Pool<D> {
 /// gives up earlier, it is closed, and the database undoes what was not committed.
 pub(crate) struct Lease<'a, D: Dialect> {
     pool: &'a Pool<D>,
-    /// Taken only by `drop`.
-    kept: Option<PooledConnection<D>>,
+    held: Option<Held<D>>,
     /// Whether it was idle and may be dead.
     is_unchecked: bool,
     is_idle: bool,
@@ -201,6 +210,14 @@ pub(crate) struct Lease<'a, D: Dialect> {
 }
 
 impl<'a, D: Dialect> Lease<'a, D> {
+    /// Rejects a server that is too old.
+    pub(crate) async fn check_version(&mut self) -> Outcome<()> {
+        let (dialect, connection) = self.start();
+        dialect.check_version(connection).await?;
+        self.is_idle = true;
+        Ok(())
+    }
+
     /// Begins a transaction and takes an owner's lock.
     pub(crate) async fn begin(&mut self, table: &str, lock: Option<u64>) -> Outcome<()> {
         let sql = self.pool.dialect.begin(table, lock, self.pool.timeout);
@@ -248,6 +265,27 @@ impl<'a, D: Dialect> Lease<'a, D> {
         }
     }
 
+    /// Holds a connection of the application's pool, which was not inspected yet.
+    fn hold(&mut self, connection: PoolConnection<D::Db>) {
+        self.release();
+        self.held = Some(Held::Borrowed(connection));
+    }
+
+    /// Returns the connection, or closes it.
+    fn release(&mut self) {
+        let is_reusable = self.is_idle && !self.in_transaction && !self.pool.permits.is_closed();
+        match (self.held.take(), &self.pool.source) {
+            (Some(Held::Own(connection)), Source::Own(own)) if is_reusable => own.keep(connection),
+            // Returning to the driver's pool takes a task.
+            (Some(Held::Borrowed(connection)), _)
+                if !self.is_idle || self.in_transaction || Handle::try_current().is_err() =>
+            {
+                drop(connection.detach());
+            }
+            _ => {}
+        }
+    }
+
     pub(crate) async fn run(&mut self, sql: String) -> Outcome<()> {
         tracing::trace!(%sql, "statement");
         let (dialect, connection) = self.start();
@@ -273,7 +311,7 @@ impl<'a, D: Dialect> Lease<'a, D> {
         match timeout(limit, fetching).await {
             Ok(done) => self.finish(done),
             Err(_) => {
-                self.pool.idle().clear();
+                self.pool.clear_idle();
                 Err(Failure::new(Kind::Lost, "an idle connection does not reply"))
             }
         }
@@ -317,8 +355,11 @@ impl<'a, D: Dialect> Lease<'a, D> {
 
     fn start(&mut self) -> (&'a D, &mut Connection<D>) {
         self.is_idle = false;
-        let kept = self.kept.as_mut().expect("only `drop` takes it");
-        (&self.pool.dialect, &mut kept.connection)
+        let connection = match self.held.as_mut().expect("a lease that was returned has one") {
+            Held::Own(own) => &mut own.connection,
+            Held::Borrowed(borrowed) => &mut **borrowed,
+        };
+        (&self.pool.dialect, connection)
     }
 
     fn finish<T>(&mut self, done: sqlx::Result<T>) -> Outcome<T> {
@@ -331,7 +372,7 @@ impl<'a, D: Dialect> Lease<'a, D> {
                 let failure = failure::<D>(error);
                 self.is_idle = failure.kind != Kind::Lost;
                 if failure.kind == Kind::Lost {
-                    self.pool.idle().clear();
+                    self.pool.clear_idle();
                 }
                 Err(failure)
             }
@@ -341,11 +382,6 @@ impl<'a, D: Dialect> Lease<'a, D> {
 
 impl<D: Dialect> Drop for Lease<'_, D> {
     fn drop(&mut self) {
-        if let Some(kept) = self.kept.take()
-            && self.is_idle
-            && !self.in_transaction
-        {
-            self.pool.keep(kept);
-        }
+        self.release();
     }
 }

@@ -97,6 +97,13 @@ pub(crate) trait Driver: Debug + Default + Clone + Send + Sync + 'static {
     /// Returns a row if the tables exist.
     const TABLE_EXISTS: &'static str;
 
+    /// Returns the schema of the tables, as bytes of SQL.
+    const SCHEMA: &'static str;
+
+    /// Returns `{found}`, a number, in one round trip and outside of a transaction. Is an error or a
+    /// number other than 0 in a transaction that was begun earlier.
+    const INSPECT: &'static str;
+
     /// The migrations, oldest first.
     const MIGRATIONS: &'static [&'static str];
 
@@ -118,13 +125,38 @@ pub(crate) trait Driver: Debug + Default + Clone + Send + Sync + 'static {
     /// settings in the URL.
     fn options(&mut self, url: &str, timeout: Duration) -> Result<Options<Self>>;
 
-    /// Sets up a new connection, rejects a server that is too old, and returns a number that
-    /// identifies the running server.
+    /// Rejects a server that is too old.
+    fn check_version(&self, _: &mut Connection<Self>) -> impl Future<Output = Outcome<()>> + Send {
+        std::future::ready(Ok(()))
+    }
+
+    /// Sets up a new connection of the store's own, and returns a number that identifies the running
+    /// server.
     fn prepare(
         &self,
         connection: &mut Connection<Self>,
         timeout: Duration,
     ) -> impl Future<Output = Outcome<i64>> + Send;
+
+    /// Rejects settings that need connections of the store's own.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error that names the setting ([`is_misconfigured`](kvolt_cache::Error::is_misconfigured)).
+    fn check_existing(&self) -> Result<()>;
+
+    /// What undoes a promise on a connection that other code uses too: a condition, and the setting
+    /// to change.
+    fn flaws(&self) -> &'static [(&'static str, &'static str)];
+
+    /// Whether an error of [`INSPECT`](Self::INSPECT) means that other code has left a transaction open.
+    fn is_in_transaction(error: &dyn sqlx::error::DatabaseError) -> bool;
+
+    /// Runs [`INSPECT`](Self::INSPECT), and returns the number that it found.
+    fn inspect(
+        connection: &mut Connection<Self>,
+        sql: &str,
+    ) -> impl Future<Output = sqlx::Result<i64>> + Send;
 
     /// The statement with its arguments in it, if they can't be sent apart from it.
     fn inlined(&self, _: &Statement, _: &[Argument<'_>]) -> Option<String> {
@@ -319,6 +351,15 @@ macro_rules! by_driver {
                 None => $crate::dialect::bound(statement, arguments).execute(connection).await,
             };
             Ok(done?.rows_affected())
+        }
+
+        async fn inspect(
+            connection: &mut $crate::dialect::Connection<Self>,
+            sql: &str,
+        ) -> sqlx::Result<i64> {
+            let sql = sqlx::AssertSqlSafe(sql.to_owned());
+            let rows = sqlx::raw_sql(sql).fetch_all(connection).await?;
+            rows.first().map_or(Ok(0), |row| sqlx::Row::try_get(row, 0))
         }
 
         async fn run(

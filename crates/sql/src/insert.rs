@@ -61,7 +61,7 @@ impl<D: Dialect> Core<D> {
                 (Some(_), None) => {}
             }
         }
-        lease.begin(&self.sql.table, owner_lock).await?;
+        lease.begin(&self.sql.qualified, owner_lock).await?;
         let step = self.insert_within(&mut lease, key, &row, limit, replaces).await;
         lease.conclude(step, |outcome| matches!(outcome, InsertOutcome::Inserted { .. })).await
     }

@@ -23,11 +23,13 @@ mod cleaner;
 mod connections;
 mod core;
 mod dialect;
+mod existing_pool;
 mod failure;
 mod insert;
 mod migrate;
 #[cfg(feature = "mysql")]
 mod mysql;
+mod own_connections;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod read;

@@ -28,6 +28,31 @@ impl<D: Dialect> Core<D> {
         self.call_within(limit, true, || self.try_ensure(triggers)).await
     }
 
+    /// Checks the version of the server to which the application's pool leads.
+    pub(crate) async fn check_version(&self) -> Result<()> {
+        let check = || async { self.write.lease().await?.check_version().await };
+        self.call_within(self.settings.timeout * OPEN_TIMEOUTS, true, check).await
+    }
+
+    /// The schema of the tables, which statements name on connections that other code uses too: it
+    /// may set another `search_path`.
+    pub(crate) async fn schema(&self) -> Result<String> {
+        self.call(true, || self.try_schema()).await
+    }
+
+    async fn try_schema(&self) -> Outcome<String> {
+        let sql = statement::<D>(&self.sql.table, D::SCHEMA);
+        let rows = self.write.lease().await?.fetch(&sql, &[]).await?;
+        let schema = rows.first().and_then(|row| D::bytes(row, 0).ok().flatten());
+        let schema = schema.and_then(|schema| String::from_utf8(schema).ok());
+        // These characters stand for other texts in a statement.
+        schema.filter(|schema| !schema.contains(['$', '{', '}'])).ok_or_else(|| {
+            let message = "the pool's connections have no database or schema of their own, or its \
+                 name contains one of `$`, `{` and `}`";
+            Failure::new(Kind::Misconfigured, message)
+        })
+    }
+
     async fn try_ensure(&self, triggers: Option<&Triggers>) -> Outcome<()> {
         let table = &self.sql.table;
         let mut lease = self.write.lease().await?;

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use kvolt_cache::{Error, Result};
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlDatabaseError, MySqlSslMode};
-use sqlx::{ConnectOptions as _, Row as _};
+use sqlx::{ConnectOptions as _, MySqlPool, Row as _};
 
+use crate::builder::SqlStoreBuilder;
 use crate::dialect::{Dialect, Driver, Options, by_driver, failure};
 use crate::failure::{Kind, Outcome};
 use crate::store::SqlStore;
@@ -41,6 +42,57 @@ pub struct MySql;
 const PARAMETERS: &str = "sslmode ssl-mode sslca ssl-ca sslcert ssl-cert sslkey ssl-key charset \
     collation statement-cache-capacity socket timezone time-zone";
 
+impl SqlStore<MySql> {
+    /// Returns a builder for a store on a pool of the application, in the table
+    /// `{namespace}_sessions`.
+    ///
+    /// Build the pool with [`connect_options`](Self::connect_options). Its connections are inspected
+    /// when the store is opened and each time that a call takes one, which costs one round trip and
+    /// takes the place of the driver's own ping. [`open`](SqlStoreBuilder::open) rejects a pool
+    /// whose settings would undo a promise, and names the setting. [`close`](Self::close) does not
+    /// close the pool.
+    ///
+    /// ```no_run
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use kvolt_sql::MySqlStore;
+    /// use sqlx::mysql::MySqlPoolOptions;
+    ///
+    /// let options = MySqlStore::connect_options("mysql://app:password@db.internal/app")?;
+    /// let pool = MySqlPoolOptions::new().max_connections(20).connect_with(options).await?;
+    /// let store = MySqlStore::builder_on(pool.clone(), "shop").open().await?;
+    /// # let _ = store;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn builder_on(pool: MySqlPool, namespace: &str) -> SqlStoreBuilder<MySql> {
+        SqlStoreBuilder::on(pool, namespace)
+    }
+
+    /// Returns connection options for a pool that an application shares with a store
+    /// ([`builder_on`](Self::builder_on)).
+    ///
+    /// They are the driver's, from a URL that names a database. The defaults of a server are what a
+    /// store needs.
+    ///
+    /// ```
+    /// # fn main() -> kvolt_cache::Result<()> {
+    /// use kvolt_sql::MySqlStore;
+    ///
+    /// let options = MySqlStore::connect_options("mysql://app:password@db.internal/app")?;
+    /// assert_eq!(options.get_database(), Some("app"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the URL is invalid ([`Error::is_misconfigured`]).
+    pub fn connect_options(url: &str) -> Result<MySqlConnectOptions> {
+        parse(url)
+    }
+}
+
 impl Dialect for MySql {}
 
 impl Driver for MySql {
@@ -66,13 +118,18 @@ impl Driver for MySql {
     // As many as the migration makes rows to lock.
     const LOCKS: u64 = 512;
     const NUMBERS_ARGUMENTS: bool = false;
+    const SCHEMA: &'static str =
+        "SELECT CAST(CONCAT('`', REPLACE(DATABASE(), '`', '``'), '`') AS BINARY)";
+    // The first statement is an error in a transaction.
+    const INSPECT: &'static str = "SET TRANSACTION READ WRITE; SELECT CAST({found} AS SIGNED)";
     const TABLE_EXISTS: &'static str = "SELECT 1 FROM information_schema.tables \
         WHERE table_schema = DATABASE() AND table_name = '{t}_meta'";
     const MIGRATIONS: &'static [&'static str] =
         &[include_str!("../migrations/mysql/0001_entries.sql")];
 
     fn begin(&self, table: &str, lock: Option<u64>, _: Duration) -> String {
-        let begin = "START TRANSACTION";
+        // A connection of the application's pool may have another level.
+        let begin = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; START TRANSACTION";
         match lock {
             Some(slot) => {
                 format!("{begin}; SELECT slot FROM {table}_locks WHERE slot = {slot} FOR UPDATE")
@@ -97,28 +154,18 @@ impl Driver for MySql {
     }
 
     fn options(&mut self, url: &str, _: Duration) -> Result<Options<Self>> {
-        let url = Url::parse(url, &["mysql", "mariadb"], PARAMETERS)?;
-        let options: MySqlConnectOptions = url.options(Self::NAME, "mysql")?;
-        if options.get_database().is_none() {
-            return Err(Error::misconfigured("the URL names no database"));
-        }
-        if matches!(options.get_ssl_mode(), MySqlSslMode::Preferred)
-            && options.get_socket().is_none()
-        {
-            warn_of_plain_text(Self::NAME, options.get_host(), "ssl-mode=VERIFY_IDENTITY");
-        }
         // `prepare` sets the mode.
-        let options = options.pipes_as_concat(false).no_engine_substitution(false);
+        let options = parse(url)?.pipes_as_concat(false).no_engine_substitution(false);
         Ok((options.disable_statement_logging(), None))
     }
 
+    async fn check_version(&self, connection: &mut MySqlConnection) -> Outcome<()> {
+        let version = version(connection).await?;
+        Ok(check_version(&version, version.contains("MariaDB"))?)
+    }
+
     async fn prepare(&self, connection: &mut MySqlConnection, timeout: Duration) -> Outcome<i64> {
-        let version = sqlx::raw_sql("SELECT CAST(VERSION() AS BINARY)").fetch_one(&mut *connection);
-        let version = version.await;
-        let version: Vec<u8> = version.and_then(|row| row.try_get(0)).map_err(failure::<Self>)?;
-        let version = String::from_utf8_lossy(&version).into_owned();
-        let is_mariadb = version.contains("MariaDB");
-        check_version(&version, is_mariadb)?;
+        let is_mariadb = version(connection).await?.contains("MariaDB");
         // Sets every variable whose value at the server would change what a statement does. A call
         // whose client has given up must not keep waiting for a lock.
         let seconds = timeout.as_secs().max(1);
@@ -138,10 +185,45 @@ impl Driver for MySql {
         Ok(0)
     }
 
+    fn check_existing(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn flaws(&self) -> &'static [(&'static str, &'static str)] {
+        &[
+            ("@@autocommit = 0", "`autocommit` 0"),
+            ("@@completion_type <> 'NO_CHAIN'", "a `completion_type` other than `NO_CHAIN`"),
+            (
+                "NOT FIND_IN_SET('STRICT_ALL_TABLES', @@sql_mode) \
+                 AND NOT FIND_IN_SET('STRICT_TRANS_TABLES', @@sql_mode)",
+                "an `sql_mode` without `STRICT_TRANS_TABLES`",
+            ),
+            (
+                "FIND_IN_SET('EMPTY_STRING_IS_NULL', @@sql_mode) \
+                 OR FIND_IN_SET('ORACLE', @@sql_mode)",
+                "an `sql_mode` with `EMPTY_STRING_IS_NULL` or `ORACLE`",
+            ),
+            ("@@sql_safe_updates <> 0", "`sql_safe_updates` 1"),
+            ("@@sql_big_selects = 0", "`sql_big_selects` 0"),
+            ("@@sql_select_limit < 1000000000", "an `sql_select_limit`"),
+            // Such a statement could take effect long after its call has failed.
+            (
+                "@@innodb_lock_wait_timeout > 50",
+                "an `innodb_lock_wait_timeout` of more than 50 seconds",
+            ),
+            // The session's clock stands still.
+            ("ABS(TIMESTAMPDIFF(SECOND, NOW(), SYSDATE())) > 5", "a fixed `timestamp`"),
+        ]
+    }
+
+    fn is_in_transaction(error: &dyn sqlx::error::DatabaseError) -> bool {
+        number(error) == 1568
+    }
+
     by_driver!();
 
     fn kind(error: &dyn sqlx::error::DatabaseError) -> Kind {
-        match error.try_downcast_ref::<MySqlDatabaseError>().map_or(0, MySqlDatabaseError::number) {
+        match number(error) {
             // Deadlock; changed since it was read.
             1213 | 1020 => Kind::Again,
             1062 => Kind::Taken,
@@ -156,6 +238,31 @@ impl Driver for MySql {
             _ => Kind::Unavailable,
         }
     }
+}
+
+/// The number of an error.
+fn number(error: &dyn sqlx::error::DatabaseError) -> u16 {
+    error.try_downcast_ref::<MySqlDatabaseError>().map_or(0, MySqlDatabaseError::number)
+}
+
+/// How to connect.
+fn parse(url: &str) -> Result<MySqlConnectOptions> {
+    let url = Url::parse(url, &["mysql", "mariadb"], PARAMETERS)?;
+    let options: MySqlConnectOptions = url.options(MySql::NAME, "mysql")?;
+    if options.get_database().is_none() {
+        return Err(Error::misconfigured("the URL names no database"));
+    }
+    if matches!(options.get_ssl_mode(), MySqlSslMode::Preferred) && options.get_socket().is_none() {
+        warn_of_plain_text(MySql::NAME, options.get_host(), "ssl-mode=VERIFY_IDENTITY");
+    }
+    Ok(options)
+}
+
+/// The server's version.
+async fn version(connection: &mut MySqlConnection) -> Outcome<String> {
+    let row = sqlx::raw_sql("SELECT CAST(VERSION() AS BINARY)").fetch_one(connection).await;
+    let version: Vec<u8> = row.and_then(|row| row.try_get(0)).map_err(failure::<MySql>)?;
+    Ok(String::from_utf8_lossy(&version).into_owned())
 }
 
 /// Rejects a server without `SKIP LOCKED`, generated columns or recursive queries.

@@ -72,12 +72,19 @@ pub(crate) struct Statements {
     pub(crate) now: Statement,
     /// The table's name.
     pub(crate) table: String,
+    /// The table's name after that of its schema, on connections whose default schema may change.
+    pub(crate) qualified: String,
 }
 
 impl Statements {
-    pub(crate) fn new<D: Dialect>(namespace: &Namespace, slide_after: f64) -> Self {
+    pub(crate) fn new<D: Dialect>(
+        namespace: &Namespace,
+        slide_after: f64,
+        schema: Option<&str>,
+    ) -> Self {
         let table = table(namespace);
-        let statement = |sql: &str| statement::<D>(&table, sql);
+        let qualified = schema.map_or_else(|| table.clone(), |schema| format!("{schema}.{table}"));
+        let statement = |sql: &str| statement::<D>(&qualified, sql);
         let select = |rest: &str| statement(&format!("SELECT {ENTRY}, {TIMES} FROM {{t}} {rest}"));
         let removal = |template: &str, found: &str| {
             statement(&template.replace("{found}", found).replace("{removed}", REMOVED))
@@ -151,6 +158,7 @@ impl Statements {
             clean: removal(D::CLEAN, ""),
             now: statement("SELECT {now}"),
             table,
+            qualified: qualified.clone(),
         }
     }
 
@@ -159,7 +167,7 @@ impl Statements {
         let persistent = keys <= 4;
         let keys: Vec<String> = (1..=keys).map(|number| format!("${number}")).collect();
         let sql = format!("DELETE FROM {{t}} WHERE {{key}} IN ({})", keys.join(", "));
-        Statement { persistent, ..statement::<D>(&self.table, &sql) }
+        Statement { persistent, ..statement::<D>(&self.qualified, &sql) }
     }
 }
 

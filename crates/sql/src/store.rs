@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use kvolt_cache::{
-    Cursor, Deadlines, Entry, EntryList, EntryPage, Error, Expiry, Freshness, InsertOutcome, Key,
-    Namespace, NewEntry, OnExpired, Owner, OwnerLimit, RemoveOutcome, ReplaceOutcome, Result,
+    Clock, Cursor, Deadlines, Entry, EntryList, EntryPage, Error, Expiry, Freshness, InsertOutcome,
+    Key, Namespace, NewEntry, OnExpired, Owner, OwnerLimit, RemoveOutcome, ReplaceOutcome, Result,
     Store, Target, Version,
 };
 
@@ -155,9 +155,19 @@ impl<D: Dialect> SqlStore<D> {
         settings: Settings,
         namespace: Namespace,
     ) -> Result<Self> {
-        let sql = Arc::new(Statements::new::<D>(&namespace, settings.slide_after));
-        let mut core = Core { namespace, read, write, sql, settings, cleaner: None };
+        let statements = |schema: Option<&str>| {
+            Arc::new(Statements::new::<D>(&namespace, settings.slide_after, schema))
+        };
+        let sql = statements(None);
+        let mut core =
+            Core { namespace: namespace.clone(), read, write, sql, settings, cleaner: None };
+        if core.write.is_existing() {
+            core.check_version().await?;
+        }
         core.ensure_schema(None).await?;
+        if core.write.is_existing() {
+            core.sql = statements(Some(&core.schema().await?));
+        }
         core.cleaner = Cleaner::start(&core.read, &core.write, &core.sql, settings);
         Ok(Self { core: Arc::new(core) })
     }
@@ -166,6 +176,10 @@ impl<D: Dialect> SqlStore<D> {
 impl<D: Dialect> Store<Vec<u8>> for SqlStore<D> {
     fn namespace(&self) -> &Namespace {
         &self.core.namespace
+    }
+
+    fn clock(&self) -> Clock {
+        Clock::system()
     }
 
     async fn get(&self, key: &Key, _: Freshness) -> Result<Option<Entry<Vec<u8>>>> {

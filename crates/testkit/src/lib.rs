@@ -5,8 +5,6 @@
 
 mod check;
 pub mod conformance;
-mod faults;
-mod faulty;
 mod model;
 mod model_store;
 mod op;
@@ -14,9 +12,8 @@ mod pushing;
 
 pub use check::{Divergence, check_ops};
 pub use conformance::Fixture;
-pub use faults::{Call, Faults};
-pub use faulty::FaultyStore;
 pub use kvolt_cache::ManualClock;
+pub use kvolt_cache::testing::{Call, Failure, Faults, FaultyStore};
 pub use model::Model;
 pub use model_store::ModelStore;
 pub use op::{Op, Seen, ops_from_bytes};

@@ -149,6 +149,10 @@ impl<V: Clone + Send + Sync + 'static> Store<V> for ModelStore<V> {
         &self.namespace
     }
 
+    fn clock(&self) -> Clock {
+        self.clock.clone()
+    }
+
     async fn get(&self, key: &Key, _: Freshness) -> Result<Option<Entry<V>>> {
         self.with(|space, now| space.read(now, key))
     }

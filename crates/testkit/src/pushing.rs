@@ -16,9 +16,8 @@ use tokio::sync::{Notify, RwLock};
 /// ```
 /// use kvolt_testkit::{ManualClock, ModelStore, PushingStore};
 ///
-/// let time = ManualClock::new();
-/// let store = ModelStore::<String>::new(time.clock());
-/// let (store, pushes) = PushingStore::new(store, time.clock());
+/// let store = ModelStore::<String>::new(ManualClock::new().clock());
+/// let (store, pushes) = PushingStore::new(store);
 /// // Give `store` to `NearCache::new`, and then:
 /// assert!(!pushes.is_watched());
 /// # let _ = store;
@@ -30,11 +29,13 @@ pub struct PushingStore<S> {
 }
 
 impl<S> PushingStore<S> {
-    /// Makes a store that pushes its changes at once, and its controls. `clock` is the clock of
-    /// `store`.
-    pub fn new(store: S, clock: Clock) -> (Self, Pushes) {
+    /// Makes a store that pushes its changes at once, and its controls.
+    pub fn new<V>(store: S) -> (Self, Pushes)
+    where
+        S: Store<V>,
+    {
         let pushes = Pushes(Arc::new(Shared {
-            clock,
+            clock: store.clock(),
             state: Mutex::default(),
             changed: Notify::new(),
             delivered: Notify::new(),
@@ -214,6 +215,10 @@ impl<S: Send + Sync + 'static> ChangeFeed for PushingStore<S> {
 impl<V: Send + 'static, S: Store<V>> Store<V> for PushingStore<S> {
     fn namespace(&self) -> &Namespace {
         self.store.namespace()
+    }
+
+    fn clock(&self) -> Clock {
+        self.store.clock()
     }
 
     async fn get(&self, key: &Key, freshness: Freshness) -> Result<Option<Entry<V>>> {

@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kvolt_cache::{
-    Cursor, Deadlines, Entry, EntryList, EntryPage, Error, Expiry, Freshness, InsertOutcome, Key,
-    MemoryStore, Namespace, NewEntry, Owner, RemoveOutcome, ReplaceOutcome, Result, Store, Target,
-    Version,
+    Clock, Cursor, Deadlines, Entry, EntryList, EntryPage, Error, Expiry, Freshness, InsertOutcome,
+    Key, MemoryStore, Namespace, NewEntry, Owner, RemoveOutcome, ReplaceOutcome, Result, Store,
+    Target, Version,
 };
 use kvolt_histories::checker::{Kind, Report, Rules, check};
 use kvolt_histories::{Ledger, Plan, Process, record};
@@ -113,6 +113,10 @@ async fn gap() {
 impl Store<Value> for Broken {
     fn namespace(&self) -> &Namespace {
         Store::<Value>::namespace(&self.inner)
+    }
+
+    fn clock(&self) -> Clock {
+        Store::<Value>::clock(&self.inner)
     }
 
     async fn get(&self, key: &Key, freshness: Freshness) -> Result<Option<Entry<Value>>> {

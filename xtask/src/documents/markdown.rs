@@ -62,6 +62,16 @@ impl Block {
         self.info.first().is_some_and(|word| word == language)
     }
 
+    /// Whether rustdoc does not compile it.
+    pub(super) fn is_ignored(&self) -> bool {
+        self.info.iter().any(|word| word == "ignore")
+    }
+
+    /// The file of an example that contains it.
+    pub(super) fn example(&self) -> Option<&str> {
+        self.info.iter().map(String::as_str).find(|word| word.starts_with("examples/"))
+    }
+
     pub(super) fn code(&self) -> String {
         self.lines.join("\n") + "\n"
     }

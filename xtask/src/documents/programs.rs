@@ -22,6 +22,7 @@ const ADDRESS: &str = "127.0.0.1:3000";
 
 /// The features and dependencies that the README and the guide name.
 const DEPENDENCIES: &str = r#"
+actix-web = { version = "4", default-features = false, features = ["macros"] }
 axum = "0.8"
 serde = { version = "1", features = ["derive"] }
 serde_json = "1"
@@ -79,6 +80,10 @@ fn programs(documents: &[Document]) -> Result<Vec<Program>, Failure> {
             continue;
         }
         let stem = document.path.file_stem().unwrap_or_default().to_string_lossy().to_lowercase();
+        if document.blocks.iter().any(|block| block.example().is_some()) {
+            // The program is an example, which is built and tested there.
+            continue;
+        }
         let before = programs.len();
         for (at, block) in document.blocks.iter().enumerate() {
             if !block.is("rust") || !block.lines.iter().any(|line| line.contains("fn main()")) {
@@ -130,6 +135,7 @@ fn write_package(package: &Path, programs: &[Program]) -> std::io::Result<()> {
     );
     let path = root().join("crates/kvolt");
     let _ = writeln!(manifest, "kvolt = {{ path = {path:?}, features = {FEATURES} }}");
+    let _ = writeln!(manifest, "kvolt-actix = {{ path = {:?} }}", root().join("crates/actix"));
     fs::write(package.join("Cargo.toml"), manifest + DEPENDENCIES.trim_start())?;
     fs::copy(root().join("Cargo.lock"), package.join("Cargo.lock"))?;
     for program in programs {

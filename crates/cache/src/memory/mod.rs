@@ -40,7 +40,7 @@ use std::sync::Arc;
 
 use self::inner::Inner;
 use crate::{
-    AfterRead, Changes, Cursor, Deadlines, Entry, EntryList, EntryPage, EntryRef, Expiry,
+    AfterRead, Changes, Clock, Cursor, Deadlines, Entry, EntryList, EntryPage, EntryRef, Expiry,
     Freshness, InsertOutcome, Key, Namespace, NewEntry, OnExpired, Owner, RemoveOutcome,
     ReplaceOutcome, Result, Store, Target, Version,
 };
@@ -145,6 +145,10 @@ impl<V> fmt::Debug for MemoryStore<V> {
 impl<V: Clone + Send + Sync + 'static> Store<V> for MemoryStore<V> {
     fn namespace(&self) -> &Namespace {
         &self.inner.namespace
+    }
+
+    fn clock(&self) -> Clock {
+        self.inner.clock.clone()
     }
 
     async fn get(&self, key: &Key, _: Freshness) -> Result<Option<Entry<V>>> {

@@ -28,14 +28,13 @@ pub struct NearCacheBuilder<V, S> {
     store: S,
     bound: Duration,
     max_copies: usize,
-    clock: Clock,
     value: PhantomData<fn() -> V>,
 }
 
 impl<V: Clone + Send + Sync + 'static, S: Store<V> + ChangeFeed> NearCacheBuilder<V, S> {
     pub(super) fn new(store: S) -> Self {
         let (bound, max_copies) = (DEFAULT_BOUND, DEFAULT_MAX_COPIES);
-        Self { store, bound, max_copies, clock: Clock::boot(), value: PhantomData }
+        Self { store, bound, max_copies, value: PhantomData }
     }
 
     /// Sets how old an answer can be: see the [module](super). Defaults to [`DEFAULT_BOUND`].
@@ -56,12 +55,6 @@ impl<V: Clone + Send + Sync + 'static, S: Store<V> + ChangeFeed> NearCacheBuilde
         self
     }
 
-    /// Sets the clock, for tests. Defaults to the machine's clock.
-    pub fn clock(mut self, clock: Clock) -> Self {
-        self.clock = clock;
-        self
-    }
-
     /// Makes the near cache, and starts the task that receives the store's changes.
     ///
     /// # Errors
@@ -69,7 +62,9 @@ impl<V: Clone + Send + Sync + 'static, S: Store<V> + ChangeFeed> NearCacheBuilde
     /// Returns an error ([`is_misconfigured`](crate::Error::is_misconfigured)) outside of a Tokio
     /// runtime, which its task needs, and for a bound below 10 milliseconds that is not zero.
     pub fn build(self) -> Result<NearCache<V, S>> {
-        let state = Arc::new(State::new(self.bound, self.max_copies, self.clock));
+        let clock = self.store.clock();
+        let clock = if clock.is_system() { Clock::boot() } else { clock };
+        let state = Arc::new(State::new(self.bound, self.max_copies, clock));
         let store = Arc::new(self.store);
         let task = Arc::new(SubscriptionTask::start(&store, &state)?);
         Ok(NearCache { store, state, task })

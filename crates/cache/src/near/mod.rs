@@ -64,9 +64,9 @@ use self::copies::Copies;
 use self::state::State;
 use self::subscription::SubscriptionTask;
 use crate::{
-    AfterRead, ChangeFeed, ChangeObserver, Changes, Cursor, Deadlines, Entry, EntryList, EntryPage,
-    EntryRef, Expiry, Freshness, InsertOutcome, Key, Namespace, NewEntry, OnExpired, Owner,
-    RemoveOutcome, ReplaceOutcome, Result, Store, Target, Version,
+    AfterRead, ChangeFeed, ChangeObserver, Changes, Clock, Cursor, Deadlines, Entry, EntryList,
+    EntryPage, EntryRef, Expiry, Freshness, InsertOutcome, Key, Namespace, NewEntry, OnExpired,
+    Owner, RemoveOutcome, ReplaceOutcome, Result, Store, Target, Version,
 };
 
 pub use self::builder::NearCacheBuilder;
@@ -146,6 +146,10 @@ impl<V: Clone + Send + Sync + 'static, S: Store<V> + ChangeFeed> NearCache<V, S>
 impl<V: Clone + Send + Sync + 'static, S: Store<V> + ChangeFeed> Store<V> for NearCache<V, S> {
     fn namespace(&self) -> &Namespace {
         self.store.namespace()
+    }
+
+    fn clock(&self) -> Clock {
+        self.store.clock()
     }
 
     async fn get(&self, key: &Key, freshness: Freshness) -> Result<Option<Entry<V>>> {

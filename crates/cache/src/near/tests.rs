@@ -13,7 +13,7 @@ use shuttle::sync::{Mutex, MutexGuard};
 use shuttle::thread;
 
 use super::*;
-use crate::{Error, ManualClock, Timestamp};
+use crate::{Clock, Error, ManualClock, Timestamp};
 
 const BOUND: Duration = Duration::from_millis(1_000);
 const IDLE: Duration = Duration::from_millis(60_000);
@@ -86,6 +86,9 @@ fn no<T>() -> Result<T> {
 impl Store<u32> for Remote {
     fn namespace(&self) -> &Namespace {
         &self.namespace
+    }
+    fn clock(&self) -> Clock {
+        self.time.clock()
     }
     async fn get(&self, key: &Key, _: Freshness) -> Result<Option<Entry<u32>>> {
         let now = self.time.clock().now();

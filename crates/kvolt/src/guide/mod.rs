@@ -7,12 +7,17 @@
 //! | [Application state](application_state) | `Arc<AppState>`, `FromRef`, `Router<()>`, `from_fn` |
 //! | [Testing](testing) | signed-in requests, and time that a test moves |
 //! | [Errors](errors) | each error and what to do, a section each |
+//! | [actix-web](actix_web) | the same program on another framework |
 //!
 //! | the browser | |
 //! |---|---|
 //! | [Plain HTTP](plain_http) | cookies in development |
 //! | [Single-page application](single_page_app) | a page on another port: CORS and `trusted_origin` |
 //! | [Behind a proxy](behind_a_proxy) | `Host`, and the client's address |
+//!
+//! | other services | |
+//! |---|---|
+//! | [gRPC](grpc) | services of tonic, calls and streams |
 //!
 //! | the user | |
 //! |---|---|
@@ -37,6 +42,10 @@
 pub mod account_security {}
 
 #[doc = include_str!("links.txt")]
+#[doc = include_str!("actix_web.md")]
+pub mod actix_web {}
+
+#[doc = include_str!("links.txt")]
 #[doc = include_str!("application_state.md")]
 pub mod application_state {}
 
@@ -51,6 +60,10 @@ pub mod errors {}
 #[doc = include_str!("links.txt")]
 #[doc = include_str!("first_sign_in.md")]
 pub mod first_sign_in {}
+
+#[doc = include_str!("links.txt")]
+#[doc = include_str!("grpc.md")]
+pub mod grpc {}
 
 #[doc = include_str!("links.txt")]
 #[doc = include_str!("impersonation.md")]

@@ -92,7 +92,7 @@ impl<S: Sync, T: Send + Sync + 'static> FromRequestParts<S> for SessionHandle<T>
     type Rejection = LayerMissing;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, LayerMissing> {
-        Self::from_extensions(&parts.extensions).ok_or_else(|| LayerMissing::log::<T>(parts))
+        Self::from_extensions(&parts.extensions).map_err(|_| LayerMissing::log::<T>(parts))
     }
 }
 
@@ -104,9 +104,9 @@ impl<S: Sync, T: Send + Sync + 'static> OptionalFromRequestParts<S> for Session<
         _: &S,
     ) -> Result<Option<Self>, SessionRejection> {
         match SessionHandle::from_extensions(&parts.extensions) {
-            Some(handle) if handle.is_unreadable() => Err(SessionRejection::Unreadable),
-            Some(handle) => Ok(handle.into_session()),
-            None => Err(SessionRejection::LayerMissing(LayerMissing::log::<T>(parts))),
+            Ok(handle) if handle.is_unreadable() => Err(SessionRejection::Unreadable),
+            Ok(handle) => Ok(handle.into_session()),
+            Err(_) => Err(SessionRejection::LayerMissing(LayerMissing::log::<T>(parts))),
         }
     }
 }

@@ -14,7 +14,7 @@ use super::shared::RequestSession;
 use super::slot::Slot;
 use crate::error::Kind;
 use crate::head::RequestHead;
-use crate::message::asks_for_json;
+use crate::message::Format;
 use crate::store_timeout::bounded;
 use crate::{Error, Missing, Refused, SessionHandle, SessionLayer, cross_origin};
 
@@ -35,6 +35,12 @@ pub type StoreWait<T> = Pin<Box<dyn Future<Output = Result<RequestSession<T>, De
 #[derive(Debug)]
 pub struct Denied(Reason);
 
+impl Denied {
+    pub(super) fn failed(error: Error) -> Self {
+        Self(Reason::Failed(error))
+    }
+}
+
 #[derive(Debug)]
 enum Reason {
     Missing(Missing),
@@ -50,13 +56,23 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
         request: &impl RequestHead,
         outer: Option<&RequestSession<T>>,
     ) -> Admission<T> {
+        let admitted = self.try_admit(request, outer);
+        admitted.unwrap_or_else(|denied| Admission::Answer(self.answer(denied, request)))
+    }
+
+    /// [`admit`](Self::admit), without the layer's own answer.
+    #[inline]
+    pub(crate) fn try_admit(
+        self: &Arc<Self>,
+        request: &impl RequestHead,
+        outer: Option<&RequestSession<T>>,
+    ) -> Result<Admission<T>, Denied> {
         let presented = self.sessions.0.lookup.presented(request);
         let is_safe = cross_origin::is_safe(request);
         let is_bypassed = || self.bypasses_origin.as_ref().is_some_and(|admits| admits(request));
         let source = presented.source();
         if !is_safe && !is_bypassed() && !self.sessions.admits_origin(request, source) {
-            let denied = Denied(Reason::Failed(Error(Kind::CrossOrigin)));
-            return Admission::Answer(self.answer(denied, request));
+            return Err(Denied(Reason::Failed(Error(Kind::CrossOrigin))));
         }
         let is_strict = outer.is_some_and(|outer| outer.0.access.is_strict());
         let peeks = self.peeks.as_ref().is_some_and(|peeks| peeks(request));
@@ -69,25 +85,32 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
         let outermost = within.map(|outer| Arc::clone(outer.outermost.as_ref().unwrap_or(outer)));
         let mut shared = Arc::new(Slot::new(Arc::clone(self), access, presented, outermost));
         let slot = unique(&mut shared);
-        slot.asks_for_json = asks_for_json(request);
+        slot.format = Format::of(request);
         slot.is_plain_http = !is_safe && cross_origin::is_plain_http(request);
         match within {
             // The read of the layer around this one suffices.
             Some(outer) if outer.covers(access) => {
                 slot.access = outer.access;
                 (slot.read, slot.is_unreadable) = (outer.read.clone(), outer.is_unreadable);
-                return self.decide(shared, request);
+                return self.decide(shared);
             }
             None if !slot.several().is_empty() => self.sessions.report_ambiguous(),
+            None if self.sessions.0.bridge.is_some() => {
+                if let Some(old) = self.to_cross(slot, request) {
+                    return Ok(Admission::Wait(Box::pin(Arc::clone(self).cross(shared, old))));
+                }
+            }
             _ => {}
         }
-        let Some(token) = slot.presented_token() else { return self.decide(shared, request) };
+        let Some(token) = slot.presented_token() else { return self.decide(shared) };
         match self.sessions.manager().get_ready(token, access) {
-            Ready::Yes(result) => match self.note_read(slot, result) {
-                Ok(()) => self.decide(shared, request),
-                Err(denied) => Admission::Answer(self.answer(denied, request)),
-            },
-            Ready::No(unread) => Admission::Wait(Box::pin(Arc::clone(self).finish(shared, unread))),
+            Ready::Yes(result) => {
+                self.note_read(slot, result)?;
+                self.decide(shared)
+            }
+            Ready::No(unread) => {
+                Ok(Admission::Wait(Box::pin(Arc::clone(self).finish(shared, unread))))
+            }
         }
     }
 
@@ -103,17 +126,19 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
             let result = bounded(self.sessions.0.store_timeout, answer).await;
             self.note_read(slot, result)?;
         }
-        self.verdict(slot)?;
-        if slot.is_rotation_due() {
-            return rotate(shared).await;
-        }
-        Ok(RequestSession(shared))
+        self.admitted(shared).await
+    }
+
+    /// Admits a request whose session was read.
+    pub(super) async fn admitted(&self, slot: Arc<Slot<T>>) -> Result<RequestSession<T>, Denied> {
+        self.verdict(&slot)?;
+        if slot.is_rotation_due() { rotate(slot).await } else { Ok(RequestSession(slot)) }
     }
 
     /// Stores what was read. A session that can't be read still has a client that must be able to
     /// sign in and out.
     #[inline]
-    fn note_read(
+    pub(super) fn note_read(
         &self,
         slot: &mut Slot<T>,
         result: kvolt_session::Result<Option<SessionSnapshot<T>>>,
@@ -138,12 +163,12 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
 
     /// Every path into a handler passes here.
     #[inline]
-    fn decide(&self, slot: Arc<Slot<T>>, request: &impl RequestHead) -> Admission<T> {
-        match self.verdict(&slot) {
-            Ok(()) if slot.is_rotation_due() => Admission::Wait(Box::pin(rotate(slot))),
-            Ok(()) => Admission::Pass(RequestSession(slot)),
-            Err(denied) => Admission::Answer(self.answer(denied, request)),
-        }
+    fn decide(&self, slot: Arc<Slot<T>>) -> Result<Admission<T>, Denied> {
+        self.verdict(&slot)?;
+        Ok(match slot.is_rotation_due() {
+            true => Admission::Wait(Box::pin(rotate(slot))),
+            false => Admission::Pass(RequestSession(slot)),
+        })
     }
 
     /// Whether a request with this session may pass: the one decision.
@@ -182,7 +207,7 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
                 self.sessions.hint_at_login(request, missing);
                 self.refusal.response(Refused { request, missing }, &inner.lookup)
             }
-            Reason::Failed(error) => error.message().response(asks_for_json(request)),
+            Reason::Failed(error) => error.message().response(Format::of(request)),
         };
         let headers = response.headers_mut();
         response::restrict(headers, &inner.cache_control);
@@ -190,6 +215,16 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
             response::vary(headers, names);
         }
         Box::new(response)
+    }
+}
+
+#[cfg(feature = "testing")]
+impl From<Denied> for Error {
+    fn from(denied: Denied) -> Self {
+        match denied.0 {
+            Reason::Missing(_) => Self(Kind::Ended),
+            Reason::Failed(error) => error,
+        }
     }
 }
 
@@ -205,7 +240,7 @@ impl<T> fmt::Debug for Admission<T> {
 
 /// A slot before it is shared.
 #[inline]
-fn unique<T>(slot: &mut Arc<Slot<T>>) -> &mut Slot<T> {
+pub(super) fn unique<T>(slot: &mut Arc<Slot<T>>) -> &mut Slot<T> {
     Arc::get_mut(slot).expect("a slot is not shared before its request is admitted")
 }
 

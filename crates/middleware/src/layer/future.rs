@@ -9,14 +9,14 @@ use std::task::{Context, Poll, ready};
 use axum_core::BoxError;
 use axum_core::body::Body;
 use bytes::Bytes;
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_LENGTH, RETRY_AFTER};
 use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::SessionLayer;
 use crate::adapter::{PendingResponse, StoreWait};
-use crate::message::Message;
+use crate::message::{Format, Message};
 
 pin_project! {
     /// The response of a [`SessionService`](crate::SessionService).
@@ -86,8 +86,9 @@ where
                 StateProjection::Inner { future, pending } => {
                     let mut response = ready!(future.poll(context))?.map(Body::new);
                     let message = response.extensions_mut().remove::<Message>();
-                    if let Some(message) = message.filter(|_| pending.asks_for_json()) {
-                        in_json(&mut response, message);
+                    let format = pending.format();
+                    if let Some(message) = message.filter(|_| format != Format::Text) {
+                        reformat(&mut response, message, format);
                     }
                     pending.finish(response.headers_mut());
                     return Poll::Ready(Ok(response));
@@ -101,13 +102,18 @@ where
     }
 }
 
-/// Makes JSON of an error that a handler has returned.
+/// Gives an error that a handler has returned as text another form.
 #[cold]
-fn in_json(response: &mut Response<Body>, message: Message) {
-    let (head, body) = message.response(true).into_parts();
+fn reformat(response: &mut Response<Body>, message: Message, format: Format) {
+    let (head, body) = message.response(format).into_parts();
+    *response.status_mut() = head.status;
     *response.body_mut() = Body::from(body);
-    response.headers_mut().remove(CONTENT_LENGTH);
-    response.headers_mut().extend(head.headers);
+    let headers = response.headers_mut();
+    headers.remove(CONTENT_LENGTH);
+    if matches!(format, Format::Grpc(_)) {
+        headers.remove(RETRY_AFTER);
+    }
+    headers.extend(head.headers);
 }
 
 impl<S, T, B> fmt::Debug for ResponseFuture<S, T, B>

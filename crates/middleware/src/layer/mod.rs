@@ -1,6 +1,7 @@
 //! The layer for routes.
 
 pub(crate) mod admission;
+mod crossing;
 mod future;
 mod response;
 mod service;
@@ -43,9 +44,12 @@ pub use service::SessionService;
 ///    other responses, such as static files, keep their caching. A request that changes nothing
 ///    sets no cookie.
 ///
+/// A call of gRPC, known by its content type, is refused with a status instead:
+/// [`Error`](crate::Error) lists which.
+///
 /// # Other layers
 ///
-/// It goes around any service, such as `ServeDir`, and any other layer, such as `TraceLayer` or
+/// It goes around any service, such as `ServeDir` or one of tonic, and any other layer, such as `TraceLayer` or
 /// `CompressionLayer`, in any order. `CorsLayer` must be the outer one: a preflight carries no
 /// cookie, and a required layer answers 401 to it.
 ///

@@ -9,6 +9,7 @@ use http::Response;
 
 use super::slot::Slot;
 use crate::head::ResponseHead;
+use crate::message::{Format, Message};
 use crate::{Error, SessionHandle};
 
 /// A request's session as the layer leaves it among the request's extensions, or that the request
@@ -22,6 +23,13 @@ impl<T: Send + Sync + 'static> RequestSession<T> {
     pub fn handle(&self) -> SessionHandle<T> {
         self.0.is_exposed.store(true, Ordering::Relaxed);
         SessionHandle { slot: Arc::clone(&self.0) }
+    }
+
+    /// Whether the client has a session that can't be read. The response does not come to depend on
+    /// the session by this call.
+    #[inline]
+    pub fn is_unreadable(&self) -> bool {
+        self.0.is_unreadable
     }
 }
 
@@ -52,14 +60,23 @@ impl<T> PendingResponse<T> {
 
 impl<T: Send + Sync + 'static> PendingResponse<T> {
     #[inline]
-    pub(super) fn asks_for_json(&self) -> bool {
-        self.0.as_ref().is_some_and(|session| session.0.asks_for_json)
+    pub(super) fn format(&self) -> Format {
+        self.0.as_ref().map_or(Format::Text, |session| session.0.format)
     }
 
-    /// Returns the response of an error that a handler has returned: JSON if the request asks for
-    /// it, or else text.
+    /// Returns the response of an error that a handler has returned: a status for a gRPC request,
+    /// JSON if the request asks for it, or else text.
     pub fn error_response(&self, error: &Error) -> Response<Bytes> {
-        error.message().response(self.asks_for_json())
+        error.message().response(self.format())
+    }
+
+    /// Returns the response of an error ([`Error::to_response`]) in the form that the request asks
+    /// for, if that is not text. For a framework that makes a response of a handler's error before
+    /// the adapter sees it.
+    pub fn reformatted(&self, error: &Response<Bytes>) -> Option<Response<Bytes>> {
+        let message = error.extensions().get::<Message>()?;
+        let format = self.format();
+        (format != Format::Text).then(|| message.response(format))
     }
 
     /// Completes a response: the client's token, `Vary` and `Cache-Control`. A second call does

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use http::header::SET_COOKIE;
 use http::{HeaderName, HeaderValue};
 use kvolt_cache::Timestamp;
 use kvolt_session::{Access, Level, SessionSnapshot, Token};
@@ -11,6 +12,7 @@ use super::response;
 use crate::error::Kind;
 use crate::head::ResponseHead;
 use crate::lookup::{Presented, Source, SourceIndex};
+use crate::message::Format;
 use crate::{Error, Result, SessionLayer, Sessions};
 
 /// A request's session, or the absence of one. A slot exists behind every layer, so that "no
@@ -27,7 +29,10 @@ pub(crate) struct Slot<T> {
     source: Option<SourceIndex>,
     /// All tokens of a request that has several, of which none is accepted.
     several: Vec<Token>,
-    pub(super) asks_for_json: bool,
+    /// Removes the cookie of another library whose session was taken over.
+    pub(super) old_cookie: Option<Box<HeaderValue>>,
+    /// The form of the layer's own answers.
+    pub(super) format: Format,
     /// Whether a page that was loaded over plain HTTP sent the request.
     pub(crate) is_plain_http: bool,
     /// The slot of the outermost layer of the same sessions, if that is another one. A client has
@@ -98,7 +103,8 @@ impl<T> Slot<T> {
             access,
             source,
             several,
-            asks_for_json: false,
+            old_cookie: None,
+            format: Format::Text,
             is_plain_http: false,
             outermost,
             is_exposed: AtomicBool::new(false),
@@ -111,6 +117,19 @@ impl<T> Slot<T> {
     #[inline]
     pub(super) fn presented_token(&mut self) -> Option<&Token> {
         self.state_mut().token.as_ref()
+    }
+
+    /// Stores a session that was taken over from another library, before the slot is shared.
+    pub(super) fn take_over(
+        &mut self,
+        token: Token,
+        session: SessionSnapshot<T>,
+        source: SourceIndex,
+        header: (HeaderName, HeaderValue),
+    ) {
+        (self.source, self.read) = (Some(source), Some(session));
+        let state = self.state_mut();
+        (state.token, state.pending) = (Some(token), Some(Box::new(header)));
     }
 
     pub(crate) fn sessions(&self) -> &Sessions<T> {
@@ -279,6 +298,9 @@ impl<T: Send + Sync + 'static> Slot<T> {
         if let Some(pending) = pending {
             let (name, value) = *pending;
             response::set(headers, &name, value);
+        }
+        if let Some(old_cookie) = &self.old_cookie {
+            response::set(headers, &SET_COOKIE, HeaderValue::clone(old_cookie));
         }
         if !depends {
             // No handler saw the session: caches may treat the response as any other.

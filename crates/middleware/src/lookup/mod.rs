@@ -125,6 +125,10 @@ impl Lookup {
         &self.0[index.0]
     }
 
+    pub(crate) fn index_of(&self, source: &Source) -> Option<SourceIndex> {
+        self.0.iter().position(|other| other == source).map(SourceIndex)
+    }
+
     pub(crate) fn sources(&self) -> &[Source] {
         &self.0
     }
@@ -138,7 +142,7 @@ impl Lookup {
 impl Source {
     /// The one value of this source.
     #[inline]
-    fn unique<'a>(&self, request: &'a impl RequestHead) -> Unique<'a> {
+    pub(crate) fn unique<'a>(&self, request: &'a impl RequestHead) -> Unique<'a> {
         let mut unique = Unique::None;
         match self.each(request, cookie_header::MAX_LEN, |value| unique.add(value)) {
             true => unique,
@@ -206,7 +210,7 @@ fn bearer(value: &[u8]) -> Option<&[u8]> {
 
 /// A value that a source holds once, or several times alike. Two different values conflict.
 #[derive(Debug, Clone, Copy)]
-enum Unique<'a> {
+pub(crate) enum Unique<'a> {
     None,
     One(&'a [u8]),
     Conflicting,

@@ -14,14 +14,16 @@ use crate::cross_origin;
 use crate::error::ConfigError;
 use crate::head::RequestHead;
 use crate::lookup::Lookup;
-use crate::message::{Message, asks_for_json, asks_for_page};
+use crate::message::{Format, Message, asks_for_page};
 
 pub use local_path::local_path;
 
 /// The answer to a request that needs a session and has none, or whose user must authenticate
 /// again.
 ///
-/// Defaults to 401, as JSON where the request's `Accept` begins with `application/json`.
+/// Defaults to 401, as JSON where the request's `Accept` begins with `application/json`. A gRPC
+/// request, known by its content type, gets `UNAUTHENTICATED` or, if its user must authenticate
+/// again, `PERMISSION_DENIED`, also where others are redirected.
 ///
 /// ```
 /// use kvolt_cache::MemoryStore;
@@ -100,8 +102,8 @@ impl Refusal {
         Ok(Self::of(Kind::Redirect { page: local_path::page(page)?, browsers_only: true }))
     }
 
-    /// Answers with the application's own response. Defaults to `Cache-Control: no-store` if the
-    /// response has no such header.
+    /// Answers with the application's own response, also to gRPC requests. Defaults to
+    /// `Cache-Control: no-store` if the response has no such header.
     ///
     /// ```
     /// use bytes::Bytes;
@@ -158,9 +160,9 @@ impl Refusal {
             }
             _ => (None, Message::sign_in(bearer)),
         };
-        match page {
-            Some(page) => to_page(page, refused),
-            None => message.response(asks_for_json(refused.request)),
+        match (page, Format::of(refused.request)) {
+            (Some(page), Format::Text | Format::Json) => to_page(page, refused),
+            (_, format) => message.response(format),
         }
     }
 }
@@ -177,7 +179,7 @@ fn to_page(page: &str, refused: Refused<'_>) -> Response<Bytes> {
         Missing::Session => "sign in first",
         Missing::StepUp(_) => "authenticate again first",
     };
-    let mut response = Message::new(StatusCode::SEE_OTHER, "", text).response(false);
+    let mut response = Message::new(StatusCode::SEE_OTHER, "", text).response(Format::Text);
     let location = HeaderValue::try_from(local_path::with_next(page, next));
     let location = location.unwrap_or(HeaderValue::from_static("/"));
     response.headers_mut().insert(LOCATION, location);

@@ -43,22 +43,26 @@ pub struct SessionHandle<T> {
 }
 
 impl<T: Send + Sync + 'static> SessionHandle<T> {
-    /// Returns the handle that the layer has left in a request, or `None` without a layer. For
-    /// services that are not axum's.
+    /// Returns the handle that the layer has left in a request. For services that are not axum's,
+    /// such as those of tonic, whose requests have the same `extensions()`.
     ///
     /// ```
     /// use http::{Request, Response};
-    /// use kvolt_middleware::SessionHandle;
+    /// use kvolt_middleware::{Result, SessionHandle};
     ///
-    /// async fn serve(request: Request<()>) -> Response<String> {
-    ///     let client = SessionHandle::<String>::from_extensions(request.extensions());
-    ///     let session = client.and_then(|client| client.session());
-    ///     let name = session.map(|session| session.data().clone());
-    ///     Response::new(name.unwrap_or_else(|| String::from("a visitor")))
+    /// async fn serve(request: Request<()>) -> Result<Response<String>> {
+    ///     let client = SessionHandle::<String>::from_extensions(request.extensions())?;
+    ///     let name = client.session().map(|session| session.data().clone());
+    ///     Ok(Response::new(name.unwrap_or_else(|| String::from("a visitor"))))
     /// }
     /// ```
-    pub fn from_extensions(extensions: &Extensions) -> Option<Self> {
-        extensions.get::<RequestSession<T>>().map(RequestSession::handle)
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if no layer for this type of data is around the service.
+    pub fn from_extensions(extensions: &Extensions) -> Result<Self> {
+        let session = extensions.get::<RequestSession<T>>();
+        session.map(RequestSession::handle).ok_or(Error(Kind::LayerMissing))
     }
 
     /// Returns the layer's answer to a request that needs a session and has none.
@@ -84,6 +88,25 @@ impl<T: Send + Sync + 'static> SessionHandle<T> {
     /// Returns the session that the client came with, if it had one.
     pub fn session(&self) -> Option<Session<T>> {
         self.clone().into_session()
+    }
+
+    /// Returns the session that the client came with, if it had one that can be read. For an
+    /// extractor.
+    ///
+    /// ```
+    /// use kvolt_middleware::{Result, SessionHandle};
+    ///
+    /// fn greeting(client: &SessionHandle<String>) -> Result<String> {
+    ///     let session = client.try_session()?;
+    ///     Ok(session.map_or_else(|| String::from("hello"), |name| format!("hello {}", *name)))
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the client has a session that can't be read.
+    pub fn try_session(&self) -> Result<Option<Session<T>>> {
+        if self.is_unreadable() { Err(Error(Kind::Unreadable)) } else { Ok(self.session()) }
     }
 
     pub(crate) fn into_session(self) -> Option<Session<T>> {

@@ -6,6 +6,7 @@ mod handle;
 use std::fmt;
 use std::ops::Deref;
 
+use http::Extensions;
 use kvolt_cache::Freshness;
 use kvolt_session::{
     Access, Binding, Flash, Level, LiveSession, Manager, NewSession, Owner, RefusalReason,
@@ -64,6 +65,29 @@ pub struct Session<T> {
 type Admitted<T> = (Token, Option<SessionSnapshot<T>>);
 
 impl<T: Send + Sync + 'static> Session<T> {
+    /// Returns the session of a request. For services that are not axum's, such as those of tonic,
+    /// whose requests have the same `extensions()`.
+    ///
+    /// ```
+    /// use http::{Request, Response};
+    /// use kvolt_middleware::{Result, Session};
+    ///
+    /// async fn serve(request: Request<()>) -> Result<Response<String>> {
+    ///     let name = Session::<String>::from_extensions(request.extensions())?;
+    ///     Ok(Response::new(name.data().clone()))
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the request has no session, if its session can't be read, or if no layer
+    /// for this type of data is around the service.
+    pub fn from_extensions(extensions: &Extensions) -> Result<Self> {
+        let handle = SessionHandle::from_extensions(extensions)?;
+        let bearer = handle.slot.sessions().0.lookup.has_bearer();
+        handle.try_session()?.ok_or(Error(Kind::NoSession(bearer)))
+    }
+
     fn slot(&self) -> &Slot<T> {
         &self.handle.slot
     }

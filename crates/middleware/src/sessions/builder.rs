@@ -9,6 +9,7 @@ use http::{HeaderName, HeaderValue};
 use kvolt_session::Manager;
 
 use super::{Hints, Inner, Sessions};
+use crate::bridge::SessionBridge;
 use crate::error::ConfigError;
 use crate::lookup::Source;
 use crate::{CookiePolicy, Lookup, Refusal, cross_origin};
@@ -66,6 +67,7 @@ impl<T: Send + Sync + 'static> SessionsBuilder<T> {
             cookie: CookiePolicy::new(),
             refusal: Refusal::default(),
             store_timeout: DEFAULT_STORE_TIMEOUT,
+            bridge: None,
             cache_control: HeaderValue::from_static("no-store"),
             trusted_origins: Vec::new(),
             rotations_fail: AtomicBool::new(false),
@@ -104,6 +106,13 @@ impl<T: Send + Sync + 'static> SessionsBuilder<T> {
         self
     }
 
+    /// Takes over the sessions of another library: the `Bridge` of the crate `kvolt-bridge`.
+    /// Defaults to none.
+    pub fn bridge(mut self, bridge: impl SessionBridge<T>) -> Self {
+        self.inner.bridge = Some(Arc::new(bridge));
+        self
+    }
+
     /// Sets the `Cache-Control` of responses that depend on a session. Defaults to
     /// [`CacheControl::NoStore`].
     pub fn cache_control(mut self, cache_control: CacheControl) -> Self {
@@ -126,12 +135,18 @@ impl<T: Send + Sync + 'static> SessionsBuilder<T> {
     ///
     /// # Errors
     ///
-    /// Returns an error for a cookie that browsers would reject, a timeout of zero, and a trusted
-    /// origin that no browser would send.
+    /// Returns an error for a cookie that browsers would reject, a timeout of zero, a trusted
+    /// origin that no browser would send, and a bridge from a cookie with the name of this one.
     pub fn build(mut self) -> Result<Sessions<T>, ConfigError> {
         for source in self.inner.lookup.sources() {
             if let Source::Cookie(name) = source {
                 self.inner.cookie.check_name(name)?;
+                if self.inner.bridge.as_ref().is_some_and(|bridge| bridge.cookie_name() == &**name)
+                {
+                    return Err(ConfigError::new(format!(
+                        "the other library's cookie is named {name:?} too: give this one another name"
+                    )));
+                }
             }
         }
         if self.inner.store_timeout.is_zero() {

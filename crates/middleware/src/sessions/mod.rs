@@ -12,6 +12,7 @@ use http::header::{AUTHORIZATION, SET_COOKIE};
 use http::{HeaderName, HeaderValue};
 use kvolt_session::{Manager, RefusalReason, Token};
 
+use crate::bridge::SessionBridge;
 use crate::error::Kind;
 use crate::head::RequestHead;
 use crate::lookup::{Source, SourceIndex};
@@ -46,6 +47,7 @@ pub(crate) struct Inner<T> {
     cookie: CookiePolicy,
     pub(crate) refusal: Refusal,
     pub(crate) store_timeout: Duration,
+    pub(crate) bridge: Option<Arc<dyn SessionBridge<T>>>,
     pub(crate) cache_control: HeaderValue,
     /// The request headers of the lookup, as the value of `Vary`.
     pub(crate) vary: Option<HeaderValue>,
@@ -118,7 +120,8 @@ impl<T: Send + Sync + 'static> Sessions<T> {
     /// Explains the refusal of a request that seems to sign in.
     pub(crate) fn hint_at_login(&self, request: &impl RequestHead, missing: Missing) {
         let last = request.path().rsplit('/').next().unwrap_or_default();
-        let is_login = ["login", "log-in", "signin", "sign-in"].contains(&last);
+        let names = ["login", "log-in", "signin", "sign-in"];
+        let is_login = names.iter().any(|name| name.eq_ignore_ascii_case(last));
         if is_login && request.method() == "POST" && missing == Missing::Session {
             hint!(
                 self.0.hints.login,
@@ -149,6 +152,11 @@ impl<T: Send + Sync + 'static> Sessions<T> {
             None => self.0.lookup.sources().iter().find(can_carry),
         }
         .ok_or(Error(Kind::NoWayBack))
+    }
+
+    /// The index of the source by which a token goes back to a client that came without one.
+    pub(crate) fn channel_index(&self) -> Result<SourceIndex> {
+        self.0.lookup.index_of(self.channel(None)?).ok_or(Error(Kind::NoWayBack))
     }
 
     /// The header that gives the client a token.

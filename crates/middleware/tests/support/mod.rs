@@ -50,7 +50,7 @@ impl World {
         let clock = ManualClock::new();
         let store = MemoryStore::builder().clock(clock.clock()).build();
         let (faulty, faults) = FaultyStore::new(store.clone());
-        let builder = Manager::builder(faulty).idle_timeout(IDLE).clock(clock.clock());
+        let builder = Manager::builder(faulty).idle_timeout(IDLE);
         let manager = settings(builder).build().unwrap();
         Self { store, faults, clock, manager }
     }

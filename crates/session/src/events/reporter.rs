@@ -15,6 +15,8 @@ use crate::{Owner, SessionId};
 pub(crate) struct Reporter {
     clock: Clock,
     queues: Vec<Queue>,
+    #[cfg(feature = "testing")]
+    recorded: std::sync::Mutex<Vec<crate::testing::RecordedEvents>>,
     pub(crate) slide_failures: Throttle,
     #[cfg(feature = "live")]
     pub(crate) check_failures: Throttle,
@@ -30,6 +32,8 @@ impl Reporter {
         Self {
             clock,
             queues: listeners.into_iter().map(Queue::start).collect(),
+            #[cfg(feature = "testing")]
+            recorded: std::sync::Mutex::default(),
             slide_failures: Throttle::default(),
             #[cfg(feature = "live")]
             check_failures: Throttle::default(),
@@ -45,6 +49,11 @@ impl Reporter {
         self.queues.iter().map(Queue::missed).sum()
     }
 
+    #[cfg(feature = "testing")]
+    pub(crate) fn record(&self, recorded: crate::testing::RecordedEvents) {
+        self.recorded.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(recorded);
+    }
+
     /// Reports an event.
     pub(crate) fn report(&self, kind: EventKind, id: Option<SessionId>, parties: Parties<'_>) {
         let Parties { owner, acting_for } = parties;
@@ -53,6 +62,13 @@ impl Reporter {
         log(kind, id, Parties { owner, acting_for });
         #[cfg(feature = "metrics")]
         super::metrics::count(kind);
+        #[cfg(feature = "testing")]
+        {
+            let (owner, acting_for) = (owner.cloned(), acting_for.cloned());
+            let event = Event { at: self.clock.now(), kind, id, owner, acting_for };
+            let recorded = self.recorded.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            recorded.iter().for_each(|recorded| recorded.push(&event));
+        }
         if self.has_listeners() {
             let (owner, acting_for) = (owner.cloned(), acting_for.cloned());
             let event = Event { at: self.clock.now(), kind, id, owner, acting_for };

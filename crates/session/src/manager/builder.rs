@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kvolt_cache::{AnyStore, Clock, OwnerLimit, Store};
+use kvolt_cache::{AnyStore, OwnerLimit, Store};
 
 use super::Manager;
 use crate::anonymous::AnonymousSessions;
@@ -18,11 +18,10 @@ use crate::{Binding, Error, Owner, Record, Result, Timeouts};
 /// use kvolt_cache::{ManualClock, MemoryStore};
 /// use kvolt_session::{Manager, OwnerLimit, Timeouts};
 ///
-/// // Both clocks, so that a test can move the time.
+/// // A clock that a test moves.
 /// let time = ManualClock::new();
 /// let store = MemoryStore::builder().clock(time.clock()).build();
 /// let manager = Manager::<String>::builder(store)
-///     .clock(time.clock())
 ///     .idle_timeout(Duration::from_secs(20 * 60))
 ///     .lifetime(Duration::from_secs(8 * 3_600))
 ///     .remembered_timeouts(Timeouts::NIST_LEVEL_1)
@@ -52,7 +51,7 @@ pub struct ManagerBuilder<T> {
 
 impl<T: Send + Sync + 'static> ManagerBuilder<T> {
     pub(super) fn new(store: impl Store<Record<T>>) -> Self {
-        let store = AnyStore::new(store);
+        let (clock, store) = (store.clock(), AnyStore::new(store));
         #[cfg(feature = "metrics")]
         let store = store.measured();
         let policy = Policy {
@@ -67,7 +66,7 @@ impl<T: Send + Sync + 'static> ManagerBuilder<T> {
             anonymous: None,
             undecodable: Undecodable::default(),
             live_interval: Duration::from_secs(1),
-            clock: Clock::system(),
+            clock,
             random: system_random,
         };
         Self { store, policy, listeners: Vec::new() }
@@ -185,13 +184,6 @@ impl<T: Send + Sync + 'static> ManagerBuilder<T> {
     /// [`Undecodable::Keep`].
     pub fn undecodable(mut self, undecodable: Undecodable) -> Self {
         self.policy.undecodable = undecodable;
-        self
-    }
-
-    /// Sets the clock for the times that a session shows, for tests. Defaults to the system's.
-    /// The store's clock decides when a session ends: set both.
-    pub fn clock(mut self, clock: Clock) -> Self {
-        self.policy.clock = clock;
         self
     }
 

@@ -184,7 +184,7 @@ impl<T: Send + Sync + 'static> LiveSession<T> {
     /// # Ok::<(), kvolt_session::Error>(()) }).unwrap();
     /// ```
     pub fn take_until_ended<S: Stream>(self, stream: S) -> UntilEnded<S> {
-        UntilEnded { ended: Some(Box::pin(self.ended())), stream: Box::pin(stream) }
+        UntilEnded { ended: Some(Box::pin(self.ended())), stream: Box::pin(stream), last: None }
     }
 
     /// The next check after one that found the session live.
@@ -241,10 +241,40 @@ impl<T: Send + Sync + 'static> LiveSession<T> {
 
 /// The items of a stream until a session has ended. Made by [`LiveSession::take_until_ended`].
 #[must_use = "a stream does nothing until it is polled"]
-pub struct UntilEnded<S> {
+pub struct UntilEnded<S: Stream> {
     /// `None` once the session or the stream has ended.
     ended: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     stream: Pin<Box<S>>,
+    /// The item that follows when the session ends.
+    last: Option<Box<S::Item>>,
+}
+
+impl<S: Stream> UntilEnded<S> {
+    /// Adds an item that follows when the session ends, such as the status of a gRPC stream or the
+    /// close frame of a WebSocket. A stream that ends before its session does not get it.
+    ///
+    /// ```
+    /// use futures_util::{StreamExt, stream};
+    /// use kvolt_cache::MemoryStore;
+    /// use kvolt_session::Manager;
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// let manager = Manager::<String>::new(MemoryStore::new());
+    /// let token = manager.create(String::from("Ada")).await?;
+    /// let session = manager.get(&token).await?.expect("it was just created");
+    ///
+    /// let ticks = stream::repeat(Ok("tick"));
+    /// let mut ticks = manager.live(&session).take_until_ended(ticks).ending_with(Err("signed out"));
+    /// assert_eq!(ticks.next().await, Some(Ok("tick")));
+    /// manager.logout(&token).await?;
+    /// assert_eq!(ticks.next().await, Some(Err("signed out")));
+    /// assert_eq!(ticks.next().await, None);
+    /// # Ok::<(), kvolt_session::Error>(()) }).unwrap();
+    /// ```
+    pub fn ending_with(mut self, last: S::Item) -> Self {
+        self.last = Some(Box::new(last));
+        self
+    }
 }
 
 impl<S: Stream> Stream for UntilEnded<S> {
@@ -258,9 +288,10 @@ impl<S: Stream> Stream for UntilEnded<S> {
             if !matches!(next, Poll::Ready(None)) {
                 return next;
             }
+            self.last = None;
         }
         self.ended = None;
-        Poll::Ready(None)
+        Poll::Ready(self.last.take().map(|last| *last))
     }
 }
 
@@ -270,7 +301,7 @@ impl<T> fmt::Debug for LiveSession<T> {
     }
 }
 
-impl<S> fmt::Debug for UntilEnded<S> {
+impl<S: Stream> fmt::Debug for UntilEnded<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("UntilEnded").field("ended", &self.ended.is_none()).finish_non_exhaustive()
     }

@@ -10,6 +10,8 @@ mod presented;
 mod reading;
 mod renewing;
 mod revoking;
+#[cfg(feature = "testing")]
+mod testing;
 mod token_status;
 mod turns;
 
@@ -112,18 +114,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
         let ManagerBuilder { store, policy, listeners } = builder;
         let reporter = Arc::new(Reporter::new(policy.clock.clone(), listeners));
         if reporter.has_listeners() {
-            // The store may outlive this manager, whose listeners must end with it.
-            let weak = Arc::downgrade(&reporter);
-            let namespace = store.namespace().clone();
-            // A store that can't report expiry ignores this: see `EventKind::Expired`.
-            store.on_expired(Arc::new(move |key: &Key| {
-                if let Some(reporter) = weak.upgrade()
-                    && key.is_in(&namespace)
-                {
-                    let id = Some(SessionId::from_key(key));
-                    reporter.report(EventKind::Expired, id, None.into());
-                }
-            }));
+            report_expired(&store, &reporter);
         }
         let changes = store.changes().unwrap_or_default();
         Self(Arc::new(Inner { store, policy, reporter, changes, turns: Turns::new() }))
@@ -158,7 +149,22 @@ impl<T: Send + Sync + 'static> Manager<T> {
         timeouts.shortened(session.idle_timeout, session.lifetime)
     }
 
-    /// The clock by which sessions show their times.
+    /// The clock by which sessions show their times: that of the [store](Store::clock).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use kvolt_cache::{ManualClock, MemoryStore};
+    /// use kvolt_session::Manager;
+    ///
+    /// # pollster::block_on(async {
+    /// let time = ManualClock::new();
+    /// let manager = Manager::<String>::new(MemoryStore::builder().clock(time.clock()).build());
+    /// let token = manager.create(String::from("Ada")).await?;
+    /// // In a test; an error if the store's time can't be moved.
+    /// manager.clock().advance(Duration::from_secs(30 * 60)).expect("a clock that a test moves");
+    /// assert!(manager.get(&token).await?.is_none());
+    /// # Ok::<(), kvolt_session::Error>(()) }).unwrap();
+    /// ```
     pub fn clock(&self) -> &kvolt_cache::Clock {
         &self.0.policy.clock
     }
@@ -388,6 +394,21 @@ fn millis(chosen: Option<Duration>) -> Result<Option<u64>> {
         ));
     }
     Ok(millis)
+}
+
+/// Asks a store to report expired sessions. One that can't ignores this: see `EventKind::Expired`.
+fn report_expired<T: Send + Sync + 'static>(store: &AnyStore<Record<T>>, reporter: &Arc<Reporter>) {
+    // The store may outlive this manager, whose listeners must end with it.
+    let weak = Arc::downgrade(reporter);
+    let namespace = store.namespace().clone();
+    store.on_expired(Arc::new(move |key: &Key| {
+        if let Some(reporter) = weak.upgrade()
+            && key.is_in(&namespace)
+        {
+            let id = Some(SessionId::from_key(key));
+            reporter.report(EventKind::Expired, id, None.into());
+        }
+    }));
 }
 
 fn repeating_generator() -> Error {

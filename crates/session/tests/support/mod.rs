@@ -33,7 +33,7 @@ pub fn world_with(
     let store = MemoryStore::builder().clock(time.clock()).build();
     let (faulty, faults) = FaultyStore::new(store.clone());
     let builder = Manager::builder(faulty).idle_timeout(IDLE).lifetime(LIFETIME);
-    let manager = settings(builder.clock(time.clock())).build().unwrap();
+    let manager = settings(builder).build().unwrap();
     World { time, store, faults, manager }
 }
 

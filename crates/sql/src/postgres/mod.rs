@@ -6,9 +6,9 @@ use std::fmt::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use kvolt_cache::Result;
+use kvolt_cache::{Error, Result};
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Row as _};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, PgPool, Row as _};
 
 use crate::builder::SqlStoreBuilder;
 use crate::dialect::{
@@ -101,8 +101,64 @@ impl SqlStoreBuilder<Postgres> {
     ///
     /// Returns an error if the URL is invalid ([`is_misconfigured`](kvolt_cache::Error::is_misconfigured)).
     pub fn listen_url(self, url: &str) -> Result<Self> {
-        let listen = Some(Arc::new(parse(url)?.0));
+        let listen = Some(Arc::new(own(parse(url)?.0)));
         Ok(self.with_dialect(|dialect| dialect.listen = listen))
+    }
+}
+
+impl SqlStore<Postgres> {
+    /// Returns a builder for a store on a pool of the application, in the table
+    /// `{namespace}_sessions`.
+    ///
+    /// Build the pool with [`connect_options`](Self::connect_options). Its connections are inspected
+    /// when the store is opened and each time that a call takes one, which costs one round trip and
+    /// takes the place of the driver's own ping. [`open`](SqlStoreBuilder::open) rejects a pool
+    /// whose settings would undo a promise, and names the setting. A near cache listens on one
+    /// connection beside the pool. [`close`](Self::close) does not close the pool.
+    ///
+    /// ```no_run
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use kvolt_sql::PostgresStore;
+    /// use sqlx::postgres::PgPoolOptions;
+    ///
+    /// let options = PostgresStore::connect_options("postgres://app:password@db.internal/app")?;
+    /// let pool = PgPoolOptions::new().max_connections(20).connect_with(options).await?;
+    /// let store = PostgresStore::builder_on(pool.clone(), "shop").open().await?;
+    /// # let _ = store;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn builder_on(pool: PgPool, namespace: &str) -> SqlStoreBuilder<Postgres> {
+        SqlStoreBuilder::on(pool, namespace)
+    }
+
+    /// Returns connection options for a pool that an application shares with a store
+    /// ([`builder_on`](Self::builder_on)).
+    ///
+    /// They set `synchronous_commit` to `on` and `lock_timeout` to 2 seconds, which also holds for
+    /// the application's own statements. The URL's `options` take precedence, and so does a
+    /// `SET LOCAL` in a transaction of the application.
+    ///
+    /// ```
+    /// # fn main() -> kvolt_cache::Result<()> {
+    /// use kvolt_sql::PostgresStore;
+    ///
+    /// let options = PostgresStore::connect_options("postgres://app:password@db.internal/app")?;
+    /// assert_eq!(options.get_options(), Some("-c synchronous_commit=on -c lock_timeout=2s"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the URL is invalid ([`is_misconfigured`](kvolt_cache::Error::is_misconfigured)).
+    pub fn connect_options(url: &str) -> Result<PgConnectOptions> {
+        let (options, is_pooled) = parse(url)?;
+        Postgres { is_pooled, ..Postgres::default() }.check_existing()?;
+        let given = options.get_options().unwrap_or_default().to_owned();
+        let set = [("synchronous_commit", "on"), ("lock_timeout", "2s")];
+        Ok(options.options(set.into_iter().filter(|(name, _)| !given.contains(name))))
     }
 }
 
@@ -131,6 +187,10 @@ impl Driver for Postgres {
         SELECT key FROM {t} WHERE expires <= (SELECT {now}) \
         ORDER BY expires LIMIT $1 FOR UPDATE SKIP LOCKED)) RETURNING {removed}";
     const LOCK: &'static str = " AND (SELECT pg_advisory_xact_lock($3)) IS NOT NULL";
+    const SCHEMA: &'static str = "SELECT convert_to(quote_ident(nspname), 'UTF8') \
+        FROM pg_catalog.pg_class JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace \
+        WHERE pg_class.oid = to_regclass('{t}')";
+    const INSPECT: &'static str = "SELECT ({found})::bigint";
     const TABLE_EXISTS: &'static str =
         "SELECT 1 FROM pg_catalog.pg_class WHERE oid = to_regclass('{t}_meta')";
     const MIGRATIONS: &'static [&'static str] =
@@ -152,7 +212,8 @@ impl Driver for Postgres {
     }
 
     fn options(&mut self, url: &str, timeout: Duration) -> Result<Options<Self>> {
-        let (mut options, is_pooled) = parse(url)?;
+        let (options, is_pooled) = parse(url)?;
+        let mut options = own(options);
         self.is_pooled |= is_pooled;
         // Behind a pooler, the isolation level can't be set; conflicts are retried at any level.
         let scope = if self.is_pooled {
@@ -172,7 +233,7 @@ impl Driver for Postgres {
         Ok((options, None))
     }
 
-    async fn prepare(&self, connection: &mut PgConnection, _: Duration) -> Outcome<i64> {
+    async fn check_version(&self, connection: &mut PgConnection) -> Outcome<()> {
         let version = connection.server_version_num().map(|number| number / 10_000);
         if let Some(version) = version.filter(|version| *version < MIN_VERSION) {
             return Err(Failure::new(
@@ -182,12 +243,44 @@ impl Driver for Postgres {
                 ),
             ));
         }
+        Ok(())
+    }
+
+    async fn prepare(&self, connection: &mut PgConnection, _: Duration) -> Outcome<i64> {
         if self.is_pooled {
             return Ok(0);
         }
         let sql = AssertSqlSafe(format!("{}{SERVER}", self.settings));
         let row = sqlx::raw_sql(sql).fetch_one(connection).await;
         row.and_then(|row| row.try_get(0)).map_err(failure::<Self>)
+    }
+
+    fn check_existing(&self) -> Result<()> {
+        if self.is_pooled {
+            return Err(Error::misconfigured(
+                "`pooled_by_transactions` needs a URL: a store on an existing pool prepares statements",
+            ));
+        }
+        Ok(())
+    }
+
+    fn flaws(&self) -> &'static [(&'static str, &'static str)] {
+        &[
+            // Equal if the transaction began with this statement.
+            ("now() <> statement_timestamp()", "a transaction that other code left open"),
+            ("pg_is_in_recovery()", "a replica for its server"),
+            ("current_setting('synchronous_commit') = 'off'", "`synchronous_commit` off"),
+            // Such a statement could take effect long after its call has failed.
+            (
+                "current_setting('lock_timeout')::interval NOT BETWEEN '1 ms' AND '50 s'",
+                "a `lock_timeout` that is 0 or more than 50 seconds",
+            ),
+        ]
+    }
+
+    fn is_in_transaction(error: &dyn sqlx::error::DatabaseError) -> bool {
+        // The transaction has failed.
+        error.code().as_deref() == Some("25P02")
     }
 
     by_driver!();
@@ -259,15 +352,19 @@ fn parse(url: &str) -> Result<(PgConnectOptions, bool)> {
     {
         warn_of_plain_text(Postgres::NAME, options.get_host(), "sslmode=verify-full");
     }
+    Ok((options, is_pooled))
+}
+
+/// The options of a connection that only the store uses.
+fn own(options: PgConnectOptions) -> PgConnectOptions {
     // Statements are not logged, because behind a pooler they contain values.
     let options = options.statement_cache_capacity(MAX_STATEMENTS).disable_statement_logging();
     // The store has no fractions, and poolers reject parameters that they do not know.
     let options = options.extra_float_digits(None);
-    let options = match options.get_application_name() {
+    match options.get_application_name() {
         Some(_) => options,
         None => options.application_name("kvolt"),
-    };
-    Ok((options, is_pooled))
+    }
 }
 
 /// An argument as text: a number, or bytes in hexadecimal, neither of which can be anything else.

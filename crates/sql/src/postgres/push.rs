@@ -69,7 +69,8 @@ impl ChangeFeed for PostgresStore {
 
 impl Core<Postgres> {
     async fn run(&self, interval: Duration, observer: &dyn ChangeObserver) -> Outcome<Infallible> {
-        let Some(options) = self.read.dialect.listens_at(&self.read.options) else {
+        let options = self.read.options();
+        let Some(options) = self.read.dialect.listens_at(&options) else {
             return Err(Failure::new(
                 Kind::Misconfigured,
                 "a pooler by transactions passes no notifications on: \

@@ -7,11 +7,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use kvolt_cache::{Error, Result};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteSynchronous};
-use sqlx::{ConnectOptions as _, Executor as _};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, Executor as _, SqlitePool};
 use tokio::time::{Instant, sleep};
 
-use crate::builder::SqlStoreBuilder;
+use crate::builder::{DEFAULT_TIMEOUT, SqlStoreBuilder};
 use crate::dialect::{Dialect, Driver, Options, TAKE_OVER, by_driver, failure};
 use crate::failure::{Kind, Outcome};
 use crate::store::SqlStore;
@@ -93,6 +93,59 @@ impl SqlStoreBuilder<Sqlite> {
     }
 }
 
+impl SqlStore<Sqlite> {
+    /// Returns a builder for a store on a pool of the application, in the table
+    /// `{namespace}_sessions` of its file.
+    ///
+    /// Build the pool with [`connect_options`](Self::connect_options). Its connections are inspected
+    /// when the store is opened and each time that a call takes one.
+    /// [`open`](SqlStoreBuilder::open) rejects a pool whose settings would undo a promise, and names
+    /// the setting. The store uses at most one connection at a time for writing.
+    /// [`close`](Self::close) does not close the pool.
+    ///
+    /// ```no_run
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use kvolt_sql::SqliteStore;
+    /// use sqlx::SqlitePool;
+    ///
+    /// let pool = SqlitePool::connect_with(SqliteStore::connect_options("sqlite:app.db")?).await?;
+    /// let store = SqliteStore::builder_on(pool.clone(), "shop").open().await?;
+    /// # let _ = store;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn builder_on(pool: SqlitePool, namespace: &str) -> SqlStoreBuilder<Sqlite> {
+        SqlStoreBuilder::on(pool, namespace)
+    }
+
+    /// Returns connection options for a pool that an application shares with a store
+    /// ([`builder_on`](Self::builder_on)), and creates the file if it is missing.
+    ///
+    /// They set `journal_mode` to `WAL`, `synchronous` to `FULL` and `busy_timeout` to 1.5 seconds.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use kvolt_sql::SqliteStore;
+    ///
+    /// let path = std::env::temp_dir().join(format!("kvolt-{}.db", std::process::id()));
+    /// let options = SqliteStore::connect_options(&path.to_string_lossy())?;
+    /// assert_eq!(options.get_filename(), path);
+    /// # std::fs::remove_file(path)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the URL is invalid or the file can't be created
+    /// ([`Error::is_misconfigured`]).
+    pub fn connect_options(url: &str) -> Result<SqliteConnectOptions> {
+        let options = parse(url, DEFAULT_TIMEOUT)?;
+        Ok(options.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full))
+    }
+}
+
 impl Dialect for Sqlite {}
 
 impl Driver for Sqlite {
@@ -112,6 +165,11 @@ impl Driver for Sqlite {
     const CLEAN: &'static str = "DELETE FROM {t} WHERE key IN \
         (SELECT key FROM {t} WHERE expires <= {now} ORDER BY expires LIMIT $1) \
         RETURNING {removed}";
+    const SCHEMA: &'static str = "SELECT CAST('main' AS BLOB)";
+    // The first statement is an error in a transaction.
+    const INSPECT: &'static str = "BEGIN; SELECT {found} \
+        FROM pragma_journal_mode, pragma_synchronous, pragma_busy_timeout, pragma_query_only; \
+        COMMIT";
     const TABLE_EXISTS: &'static str =
         "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = '{t}_meta'";
     const MIGRATIONS: &'static [&'static str] =
@@ -124,17 +182,11 @@ impl Driver for Sqlite {
     }
 
     fn options(&mut self, url: &str, timeout: Duration) -> Result<Options<Self>> {
-        let path = path(url)?;
-        create(path)?;
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .page_size(PAGE_SIZE as u32)
-            .synchronous(match self.synchronous {
-                Synchronous::Full => SqliteSynchronous::Full,
-                Synchronous::Normal => SqliteSynchronous::Normal,
-            })
-            .busy_timeout(busy_timeout(timeout))
-            .disable_statement_logging();
+        let options = parse(url, timeout)?.disable_statement_logging();
+        let options = options.page_size(PAGE_SIZE as u32).synchronous(match self.synchronous {
+            Synchronous::Full => SqliteSynchronous::Full,
+            Synchronous::Normal => SqliteSynchronous::Normal,
+        });
         let read = options.clone().pragma("query_only", "ON");
         let write = match self.max_file_size {
             Some(bytes) => options.pragma("max_page_count", (bytes / PAGE_SIZE).max(1).to_string()),
@@ -161,6 +213,31 @@ impl Driver for Sqlite {
         }
     }
 
+    fn check_existing(&self) -> Result<()> {
+        if self.max_file_size.is_some() {
+            return Err(Error::misconfigured(
+                "`max_file_size` needs a URL: on an existing pool, set the pragma `max_page_count` \
+                 in its connection options",
+            ));
+        }
+        Ok(())
+    }
+
+    fn flaws(&self) -> &'static [(&'static str, &'static str)] {
+        match self.synchronous {
+            Synchronous::Full => {
+                &[JOURNAL_MODE, BUSY_TIMEOUT, QUERY_ONLY, ("synchronous < 2", SYNCHRONOUS)]
+            }
+            Synchronous::Normal => {
+                &[JOURNAL_MODE, BUSY_TIMEOUT, QUERY_ONLY, ("synchronous < 1", SYNCHRONOUS)]
+            }
+        }
+    }
+
+    fn is_in_transaction(error: &dyn sqlx::error::DatabaseError) -> bool {
+        error.message().contains("within a transaction")
+    }
+
     by_driver!();
 
     fn kind(error: &dyn sqlx::error::DatabaseError) -> Kind {
@@ -178,6 +255,21 @@ impl Driver for Sqlite {
             _ => Kind::Unavailable,
         }
     }
+}
+
+const JOURNAL_MODE: (&str, &str) =
+    ("journal_mode <> 'wal'", "another `journal_mode` than `wal`, or no file");
+// A statement that waits for longer could take effect long after its call has failed.
+const BUSY_TIMEOUT: (&str, &str) =
+    ("timeout NOT BETWEEN 1 AND 50000", "a `busy_timeout` that is 0 or more than 50 seconds");
+const QUERY_ONLY: (&str, &str) = ("query_only", "`query_only` on");
+const SYNCHRONOUS: &str = "a `synchronous` that is lower than the store's";
+
+/// How to connect to a file, which is created if it is missing.
+fn parse(url: &str, timeout: Duration) -> Result<SqliteConnectOptions> {
+    let path = path(url)?;
+    create(path)?;
+    Ok(SqliteConnectOptions::new().filename(path).busy_timeout(busy_timeout(timeout)))
 }
 
 /// For how long a statement waits for a lock: shorter than the call's limit, so that the error names

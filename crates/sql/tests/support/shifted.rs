@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kvolt_cache::{
-    Cursor, Deadlines, Entry, EntryList, EntryPage, Expiry, Freshness, InsertOutcome, Key,
+    Clock, Cursor, Deadlines, Entry, EntryList, EntryPage, Expiry, Freshness, InsertOutcome, Key,
     Namespace, NewEntry, OnExpired, Owner, RemoveOutcome, ReplaceOutcome, Result, Store, Target,
     Timestamp, Version,
 };
@@ -160,6 +160,10 @@ impl<S: Reopen> Shifted<S> {
 impl<S: Store<Vec<u8>>> Store<Vec<u8>> for Shifted<S> {
     fn namespace(&self) -> &Namespace {
         self.store.namespace()
+    }
+
+    fn clock(&self) -> Clock {
+        self.store.clock()
     }
 
     async fn get(&self, key: &Key, freshness: Freshness) -> Result<Option<Entry<Vec<u8>>>> {

@@ -260,3 +260,17 @@ pub async fn a_read_has_the_time_of_the_store<F: Fixture>(fixture: &F) {
         }
     }
 }
+
+/// Moving the store's clock, if a test can move it, moves the store: its entries end.
+pub async fn a_store_follows_its_clock<F: Fixture>(fixture: &F) {
+    let lab = LawFixture::new(fixture).await;
+    let key = lab.key("key", None);
+    lab.insert(key, "value", Expiry::idle(lab.ticks(10))).await;
+    if lab.store.clock().advance(lab.ticks(9)).is_err() {
+        // A server's time.
+        return;
+    }
+    assert!(lab.get(&key).await.is_some(), "it ends after ten ticks");
+    lab.store.clock().advance(lab.ticks(1)).expect("it could be moved before");
+    assert!(lab.get(&key).await.is_none(), "the clock is another one than that of the entries");
+}

@@ -204,6 +204,7 @@ macro_rules! each_law {
             each_name_that_an_owner_may_have_is_kept
             a_limit_that_can_not_be_held_is_refused
             a_read_has_the_time_of_the_store
+            a_store_follows_its_clock
             what_is_ready_agrees_with_what_is_read
             a_look_moves_nothing
             a_use_starts_the_idle_time_again

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use kvolt_cache::{
-    AfterRead, Cursor, Deadlines, Entry, EntryList, EntryPage, EntryRef, Error, Expiry, Freshness,
-    InsertOutcome, Key, Namespace, NewEntry, OnExpired, Owner, OwnerLimit, Predecessor,
+    AfterRead, Clock, Cursor, Deadlines, Entry, EntryList, EntryPage, EntryRef, Error, Expiry,
+    Freshness, InsertOutcome, Key, Namespace, NewEntry, OnExpired, Owner, OwnerLimit, Predecessor,
     RemoveOutcome, ReplaceOutcome, Result, Store, Target, Version,
 };
 use kvolt_testkit::conformance::Asked;
@@ -21,6 +21,8 @@ pub(crate) enum Fault {
     GetSlides,
     /// A read has the time of a clock that is behind.
     ReadAtIsEarly,
+    /// Its clock is not that of its entries.
+    ClockIsAnother,
     /// A slide is never due.
     SlideIsNeverDue,
     /// A slide is always due.
@@ -289,6 +291,13 @@ impl Broken {
 impl Store<String> for Broken {
     fn namespace(&self) -> &Namespace {
         &self.namespace
+    }
+
+    fn clock(&self) -> Clock {
+        if self.is(Fault::ClockIsAnother) {
+            return ManualClock::new().clock();
+        }
+        self.inner.clock()
     }
 
     async fn get(&self, key: &Key, freshness: Freshness) -> Result<Option<Entry<String>>> {

@@ -76,6 +76,7 @@ macro_rules! found {
 found! {
     a_get_that_slides_is_found: GetSlides breaks a_get_moves_nothing;
     a_read_with_an_early_time_is_found: ReadAtIsEarly breaks a_read_has_the_time_of_the_store;
+    a_clock_of_its_own_is_found: ClockIsAnother breaks a_store_follows_its_clock;
     a_slide_that_is_never_due_is_found: SlideIsNeverDue breaks a_read_says_when_a_slide_is_due;
     a_slide_that_is_always_due_is_found: SlideIsAlwaysDue breaks a_read_says_when_a_slide_is_due;
     a_use_that_is_never_told_is_found: SlideIsNeverDue breaks a_use_starts_the_idle_time_again;

@@ -1,6 +1,7 @@
 //! A new session never replaces an existing one.
 
 use kvolt_cache::{Expiry, Freshness, InsertOutcome, Key, NewEntry, Predecessor, Store};
+use kvolt_testkit::Call;
 use std::time::Duration;
 
 use super::{account, rotated, sign_in};
@@ -16,20 +17,17 @@ pub async fn colliding_id_overwrites_no_session(deployment: &Deployment) {
     let manager = deployment.one.manager();
     let victim = sign_in(&manager, "victim").await.id().key(manager.namespace());
     let before = manager.create(guest(String::new())).await.expect("the store answers");
-    let collisions = &deployment.one.collisions;
 
-    collisions.arm(victim);
-    let created = sign_in(&manager, "ada").await;
-    collisions.arm(victim);
-    let logged_in =
-        manager.login(Some(&before), signed_in("bob")).await.expect("the store answers");
-    collisions.arm(victim);
-    let switched =
-        manager.login(Some(&logged_in), signed_in("cleo")).await.expect("the store answers");
+    let mut planted = Vec::new();
+    let created = collide(deployment, victim, &mut planted, sign_in(&manager, "ada")).await;
+    let login = manager.login(Some(&before), signed_in("bob"));
+    let logged_in = collide(deployment, victim, &mut planted, login).await;
+    let logged_in = logged_in.expect("the store answers");
+    let login = manager.login(Some(&logged_in), signed_in("cleo"));
+    let switched = collide(deployment, victim, &mut planted, login).await;
+    let switched = switched.expect("the store answers");
     let moved = rotated(manager.rotate(&switched).await.expect("the store answers"));
 
-    let planted = collisions.planted();
-    assert_eq!(planted.len(), 3, "each of them collided");
     deployment.outlive_copies().await;
     for key in planted {
         let found = deployment.other.store.get(&key, Freshness::Bounded).await;
@@ -46,6 +44,31 @@ pub async fn colliding_id_overwrites_no_session(deployment: &Deployment) {
     for token in [&before, &logged_in, &switched] {
         deployment.is_refused(token).await;
     }
+}
+
+/// Runs a call whose first insertion finds its key occupied by a copy of the victim's session.
+async fn collide<R>(
+    deployment: &Deployment,
+    victim: Key,
+    planted: &mut Vec<Key>,
+    call: impl Future<Output = R>,
+) -> R {
+    let (faults, store) = (&deployment.one.faults, &deployment.other.store);
+    faults.only(&[Call::Insert]);
+    faults.hold_calls();
+    let plant = async {
+        faults.until_waiting(1).await;
+        let key = faults.inserted_key().expect("an insertion waits");
+        let victim = store.get(&victim, Freshness::Strict).await.expect("the store answers");
+        let victim = victim.expect("the session exists");
+        let long = Expiry::after(Duration::from_secs(3_600));
+        let copy = NewEntry::new(victim.value, long).maybe_owner(victim.owner);
+        let inserted = store.insert(key, copy).await.expect("the store answers");
+        assert!(matches!(inserted, InsertOutcome::Inserted { .. }));
+        planted.push(key);
+        faults.reset();
+    };
+    tokio::join!(call, plant).0
 }
 
 /// The class of the above at the store: insertions to one key, as the contract allows them.

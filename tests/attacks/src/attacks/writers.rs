@@ -9,7 +9,9 @@ use kvolt_cache::codec::{Encrypted, EncryptionKey, EncryptionKeys};
 use kvolt_cache::{
     AnyStore, Encoded, Expiry, Freshness, InsertOutcome, Key, ManualClock, NewEntry, Store, Target,
 };
-use kvolt_session::{Access, Manager, ManagerBuilder, Owner, Record, RecordJson, Token};
+use kvolt_session::{Access, Manager, Owner, Record, RecordJson, Token};
+
+use kvolt_testkit::FaultyStore;
 
 use super::{account, sign_in};
 use crate::deployment::{Deployment, Server};
@@ -20,9 +22,8 @@ fn managers(server: &Server, bytes: &AnyStore<Vec<u8>>, clock: &ManualClock) -> 
     let key: EncryptionKey = "0f".repeat(32).parse().expect("a valid key");
     let codec = Encrypted::new(RecordJson::new(), EncryptionKeys::new(key));
     let encrypted: AnyStore<Record<User>> = AnyStore::new(Encoded::new(bytes.clone(), codec));
-    [server.builder(), Manager::builder(encrypted)].map(|builder: ManagerBuilder<User>| {
-        builder.clock(clock.clock()).build().expect("valid settings")
-    })
+    [server.store.clone(), encrypted]
+        .map(|store| Manager::new(FaultyStore::new(store).0.with_clock(clock.clock())))
 }
 
 /// Writes the session's value again, with another expiry and owner.

@@ -19,8 +19,8 @@ fn deployment(clock: ManualClock, namespace: String) -> Deployment {
     let store = MemoryStore::builder().max_bytes(MAX_BYTES, weigh).clock(clock.clock()).build();
     let its_clock = clock.clone();
     Deployment {
-        one: Server::in_memory(store.clone(), clock.clock()),
-        other: Server::in_memory(store.clone(), clock.clock()),
+        one: Server::in_memory(store.clone()),
+        other: Server::in_memory(store.clone()),
         namespace,
         clock: Some(clock),
         bound: None,

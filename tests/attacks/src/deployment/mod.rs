@@ -13,7 +13,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use kvolt_cache::{Clock, ManualClock, Timestamp};
-use kvolt_session::{Access, ManagerBuilder, Token};
+use kvolt_session::{Access, Manager, ManagerBuilder, Token};
 use tokio::time::Instant;
 
 pub use server::Server;
@@ -108,7 +108,7 @@ impl Deployment {
     /// delay of a notification.
     pub async fn live(&self, server: &Server) -> (ManagerBuilder<User>, Duration) {
         match server.listening(BOUND).await {
-            Some(store) if self.clock.is_none() => (server.builder_on(store), BOUND),
+            Some(store) if self.clock.is_none() => (Manager::builder(store), BOUND),
             // In memory, only this process changes sessions, and the clock that a test moves is
             // polled.
             _ => (server.builder().live_interval(LIVE_INTERVAL), LIVE_INTERVAL),

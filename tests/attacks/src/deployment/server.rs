@@ -3,15 +3,14 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use kvolt_cache::near::DEFAULT_MAX_COPIES;
-use kvolt_cache::{AnyStore, ChangeFeed, Clock, Encoded, NearCache, Store};
+use kvolt_cache::{AnyStore, ChangeFeed, Encoded, NearCache, Store};
 use kvolt_middleware::Sessions;
 use kvolt_servers::Proxy;
 use kvolt_session::{Manager, ManagerBuilder, Record, RecordJson};
-use kvolt_testkit::Faults;
+use kvolt_testkit::{Faults, FaultyStore};
 
 use crate::application::router;
 use crate::client::Client;
-use crate::faulty_push_store::{Collisions, FaultyPushStore};
 use crate::user::User;
 
 /// A server of the application: its own connections to the store, and a network that can be cut.
@@ -22,10 +21,7 @@ pub struct Server {
     pub bytes: Option<AnyStore<Vec<u8>>>,
     /// Faults of its calls, between codec and driver.
     pub faults: Faults,
-    /// Collisions of its keys.
-    pub collisions: Collisions,
     proxy: Option<Proxy>,
-    clock: Option<Clock>,
     listen: Option<Listen>,
 }
 
@@ -38,26 +34,17 @@ pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Server {
     /// A server with sessions in its own memory.
-    pub(super) fn in_memory(store: impl Store<Record<User>>, clock: Clock) -> Self {
-        let (store, faults, collisions) = FaultyPushStore::new(store);
-        let store = AnyStore::new(store);
-        Self {
-            store,
-            bytes: None,
-            faults,
-            collisions,
-            proxy: None,
-            clock: Some(clock),
-            listen: None,
-        }
+    pub(super) fn in_memory(store: impl Store<Record<User>>) -> Self {
+        let (store, faults) = FaultyStore::new(store);
+        Self { store: AnyStore::new(store), bytes: None, faults, proxy: None, listen: None }
     }
 
     /// A server on a remote store.
     pub(super) fn remote(store: impl Store<Vec<u8>> + Clone, proxy: Option<Proxy>) -> Self {
-        let (faulty_push_store, faults, collisions) = FaultyPushStore::new(store);
-        let bytes = Some(AnyStore::new(faulty_push_store.clone()));
-        let store = AnyStore::new(Encoded::new(faulty_push_store, RecordJson::new()));
-        Self { store, bytes, faults, collisions, proxy, clock: None, listen: None }
+        let (faulty, faults) = FaultyStore::new(store);
+        let bytes = Some(AnyStore::new(faulty.clone()));
+        let store = AnyStore::new(Encoded::new(faulty, RecordJson::new()));
+        Self { store, bytes, faults, proxy, listen: None }
     }
 
     /// A server on a remote store with a change feed: with a near cache of this bound, or with a
@@ -67,25 +54,23 @@ impl Server {
         proxy: Option<Proxy>,
         bound: Option<Duration>,
     ) -> Self {
-        let (faulty_push_store, faults, collisions) = FaultyPushStore::new(store);
-        let bytes = Some(AnyStore::new(faulty_push_store.clone()));
+        let (faulty, faults) = FaultyStore::new(store);
+        let bytes = Some(AnyStore::new(faulty.clone()));
         let (store, listen) = match bound {
-            Some(bound) => (listened_to(faulty_push_store, bound, DEFAULT_MAX_COPIES).await, None),
+            Some(bound) => (listened_to(faulty, bound, DEFAULT_MAX_COPIES).await, None),
             None => {
-                let store =
-                    AnyStore::new(Encoded::new(faulty_push_store.clone(), RecordJson::new()));
-                let listen: Listen = Box::new(move |bound| {
-                    Box::pin(listened_to(faulty_push_store.clone(), bound, 0))
-                });
+                let store = AnyStore::new(Encoded::new(faulty.clone(), RecordJson::new()));
+                let listen: Listen =
+                    Box::new(move |bound| Box::pin(listened_to(faulty.clone(), bound, 0)));
                 (store, Some(listen))
             }
         };
-        Self { store, bytes, faults, collisions, proxy, clock: None, listen }
+        Self { store, bytes, faults, proxy, listen }
     }
 
     /// The builder of a manager on this server.
     pub fn builder(&self) -> ManagerBuilder<User> {
-        self.builder_on(self.store.clone())
+        Manager::builder(self.store.clone())
     }
 
     /// The store as this server sees it, with notifications of other servers' changes; `None` if it
@@ -94,15 +79,6 @@ impl Server {
         match &self.listen {
             Some(listen) => Some(listen(bound).await),
             None => self.store.changes().map(|_| self.store.clone()),
-        }
-    }
-
-    /// The builder of a manager of this server on this store.
-    pub(super) fn builder_on(&self, store: AnyStore<Record<User>>) -> ManagerBuilder<User> {
-        let builder = Manager::builder(store);
-        match &self.clock {
-            Some(clock) => builder.clock(clock.clone()),
-            None => builder,
         }
     }
 

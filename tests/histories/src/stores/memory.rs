@@ -30,7 +30,7 @@ pub(super) fn open(near_cache: Option<Duration>) -> Result<Setup, String> {
     };
     faults.answers_at_once(false);
     // One process has a near cache; the other changes the store behind it.
-    let (pushing, pushes) = PushingStore::new(store, kvolt_cache::Clock::system());
+    let (pushing, pushes) = PushingStore::new(store);
     let near = NearCache::builder(pushing.clone()).bound(bound).build().map_err(to_text)?;
     let processes = [
         Process::new(near, rules.grace).map_err(to_text)?,

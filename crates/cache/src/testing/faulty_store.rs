@@ -1,19 +1,20 @@
 //! A store that fails on purpose.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use kvolt_cache::{
-    AfterRead, Changes, Cursor, Deadlines, Entry, EntryList, EntryPage, EntryRef, Expiry,
-    Freshness, InsertOutcome, Key, Namespace, NewEntry, OnExpired, Owner, RemoveOutcome,
-    ReplaceOutcome, Result, Store, Target, Version,
+use crate::{
+    AfterRead, ChangeFeed, ChangeObserver, Changes, Clock, Cursor, Deadlines, Entry, EntryList,
+    EntryPage, EntryRef, Error, Expiry, Freshness, InsertOutcome, Key, Namespace, NewEntry,
+    OnExpired, Owner, RemoveOutcome, ReplaceOutcome, Result, Store, Target, Version,
 };
 
-use crate::{Call, Faults};
+use super::{Call, Faults};
 
 /// A wrapper that makes a store fail, stall and lose answers, as a test demands.
 ///
 /// ```
-/// use kvolt_cache::{Freshness, Key, Store};
+/// use crate::{Freshness, Key, Store};
 /// use kvolt_testkit::{Call, FaultyStore, ManualClock, ModelStore};
 ///
 /// # pollster::block_on(async {
@@ -29,13 +30,22 @@ use crate::{Call, Faults};
 pub struct FaultyStore<S> {
     store: S,
     faults: Faults,
+    clock: Option<Clock>,
 }
 
 impl<S> FaultyStore<S> {
     /// Makes a store that does not fail yet, and its controls.
     pub fn new(store: S) -> (Self, Faults) {
         let faults = Faults::default();
-        (Self { store, faults: faults.clone() }, faults)
+        (Self { store, faults: faults.clone(), clock: None }, faults)
+    }
+
+    /// Sets the clock of the programs on this store, as on a machine whose time differs from that of
+    /// the store's server. Defaults to the clock of the wrapped store.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Clock) -> Self {
+        self.clock = Some(clock);
+        self
     }
 
     /// The wrapped store, which has no faults.
@@ -47,6 +57,10 @@ impl<S> FaultyStore<S> {
 impl<V: Send + 'static, S: Store<V>> Store<V> for FaultyStore<S> {
     fn namespace(&self) -> &Namespace {
         self.store.namespace()
+    }
+
+    fn clock(&self) -> Clock {
+        self.clock.clone().unwrap_or_else(|| self.store.clock())
     }
 
     async fn get(&self, key: &Key, freshness: Freshness) -> Result<Option<Entry<V>>> {
@@ -62,6 +76,7 @@ impl<V: Send + 'static, S: Store<V>> Store<V> for FaultyStore<S> {
     }
 
     async fn insert(&self, key: Key, entry: NewEntry<V>) -> Result<InsertOutcome> {
+        self.faults.note_insertion(key);
         self.faults.before(Call::Insert).await?;
         let answer = self.store.insert(key, entry).await;
         self.faults.after(Call::Insert, answer).await
@@ -145,5 +160,11 @@ impl<V: Send + 'static, S: Store<V>> Store<V> for FaultyStore<S> {
 
     fn place(&self, key: Key, owner: Option<&Owner>) -> Key {
         self.store.place(key, owner)
+    }
+}
+
+impl<S: ChangeFeed> ChangeFeed for FaultyStore<S> {
+    async fn run(&self, interval: Duration, observer: &dyn ChangeObserver) -> Error {
+        self.store.run(interval, observer).await
     }
 }

@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
-use kvolt_cache::{Error, Result};
+use crate::{Error, Key, Result};
 
 /// An operation of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,16 +25,56 @@ pub enum Call {
     Count,
 }
 
-/// The controls of a [`FaultyStore`](crate::FaultyStore). Cloning it is cheap; all clones control
+/// The error of a call that fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Failure {
+    /// The store can't be reached ([`Error::is_unavailable`]).
+    #[default]
+    Unavailable,
+    /// The store has no room ([`Error::is_full`]). Only insertions and replacements fail.
+    Full,
+    /// A setting is wrong ([`Error::is_misconfigured`]).
+    Misconfigured,
+}
+
+/// The controls of a [`FaultyStore`](super::FaultyStore). Cloning it is cheap; all clones control
 /// the same store.
 ///
 /// A call first waits while calls are held. Then it fails, or the operation is done. Then its answer
 /// waits while answers are held, and is returned or lost.
+///
+/// ```
+/// use kvolt_cache::testing::{Call, Failure, FaultyStore};
+/// use kvolt_cache::{Expiry, Freshness, Key, MemoryStore, NewEntry, Store};
+/// use std::time::Duration;
+///
+/// # pollster::block_on(async {
+/// let (store, faults) = FaultyStore::new(MemoryStore::<u32>::new());
+/// let key = Key::of("a name");
+/// let entry = || NewEntry::new(1, Expiry::idle(Duration::from_secs(60)));
+///
+/// // A store that is full still answers reads.
+/// faults.fail_with(Failure::Full);
+/// faults.fail_all(true);
+/// assert!(store.insert(key, entry()).await.is_err_and(|error| error.is_full()));
+/// assert!(store.get(&key, Freshness::Strict).await?.is_none());
+/// faults.reset();
+///
+/// // The second insertion from now on fails, and no other call.
+/// faults.only(&[Call::Insert]);
+/// faults.fail_nth(2);
+/// store.insert(key, entry()).await?;
+/// assert!(store.insert(key, entry()).await.is_err_and(|error| error.is_unavailable()));
+/// store.insert(key, entry()).await?;
+/// # Ok::<(), kvolt_cache::Error>(()) }).unwrap();
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct Faults(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
+    failure: Failure,
     fail: Fault,
     lose: Fault,
     /// Which calls the faults and gates are for; all if none is named.
@@ -44,12 +84,14 @@ struct State {
     answers_at_once: bool,
     waiting: usize,
     counts: BTreeMap<Call, usize>,
+    inserted: Option<Key>,
     wakers: Vec<Waker>,
 }
 
 impl Default for State {
     fn default() -> Self {
         Self {
+            failure: Failure::default(),
             fail: Fault::default(),
             lose: Fault::default(),
             only: Vec::new(),
@@ -58,6 +100,7 @@ impl Default for State {
             answers_at_once: true,
             waiting: 0,
             counts: BTreeMap::new(),
+            inserted: None,
             wakers: Vec::new(),
         }
     }
@@ -67,11 +110,17 @@ impl Default for State {
 #[derive(Debug, Default)]
 struct Fault {
     always: bool,
+    /// How many calls come before the `next` ones.
+    before: usize,
     next: usize,
 }
 
 impl Fault {
     fn applies(&mut self) -> bool {
+        if self.before > 0 {
+            self.before -= 1;
+            return self.always;
+        }
         let next = self.next > 0;
         self.next = self.next.saturating_sub(1);
         self.always || next
@@ -81,7 +130,18 @@ impl Fault {
 impl Faults {
     /// The next `calls` fail before they have done anything.
     pub fn fail_next(&self, calls: usize) {
-        self.change(|state| state.fail.next = calls);
+        self.change(|state| (state.fail.before, state.fail.next) = (0, calls));
+    }
+
+    /// One call fails before it has done anything: the next one for 1, the one after it for 2.
+    pub fn fail_nth(&self, nth: usize) {
+        let before = nth.saturating_sub(1);
+        self.change(|state| (state.fail.before, state.fail.next) = (before, 1));
+    }
+
+    /// Sets the error of calls that fail. Defaults to [`Failure::Unavailable`].
+    pub fn fail_with(&self, failure: Failure) {
+        self.change(|state| state.failure = failure);
     }
 
     /// All calls fail before they have done anything, until this is set back.
@@ -92,7 +152,7 @@ impl Faults {
     /// The next `calls` take effect, and then their answer is lost: the caller gets an error
     /// ([`Error::is_unavailable`]).
     pub fn lose_next_answers(&self, calls: usize) {
-        self.change(|state| state.lose.next = calls);
+        self.change(|state| (state.lose.before, state.lose.next) = (0, calls));
     }
 
     /// As [`lose_next_answers`](Self::lose_next_answers), until this is set back.
@@ -100,7 +160,8 @@ impl Faults {
         self.change(|state| state.lose.always = lose);
     }
 
-    /// Calls wait before they do anything, until [`release`](Self::release).
+    /// Calls wait before they do anything, until [`release`](Self::release): a store that hangs, or,
+    /// once it is released, was slow.
     pub fn hold_calls(&self) {
         self.change(|state| state.calls_held = true);
     }
@@ -123,7 +184,7 @@ impl Faults {
         self.change(|state| state.only = calls.to_vec());
     }
 
-    /// With `false`, [`get_ready`](kvolt_cache::Store::get_ready) never answers, as on a store that
+    /// With `false`, [`get_ready`](crate::Store::get_ready) never answers, as on a store that
     /// does I/O. With `true`, the default, it answers as the wrapped store.
     pub fn answers_at_once(&self, at_once: bool) {
         self.change(|state| state.answers_at_once = at_once);
@@ -147,6 +208,11 @@ impl Faults {
         self.lock().counts.values().sum()
     }
 
+    /// The key of the latest insertion, also while it is held.
+    pub fn inserted_key(&self) -> Option<Key> {
+        self.lock().inserted
+    }
+
     /// How many calls are held at the moment.
     pub fn waiting(&self) -> usize {
         self.lock().waiting
@@ -165,31 +231,42 @@ impl Faults {
         .await;
     }
 
-    pub(crate) async fn before(&self, call: Call) -> Result<()> {
+    pub(super) async fn before(&self, call: Call) -> Result<()> {
         self.record(call);
         self.pass(|state| state.calls_held, call).await;
         self.fail(call)
     }
 
-    pub(crate) async fn after<T>(&self, call: Call, answer: Result<T>) -> Result<T> {
+    pub(super) async fn after<T>(&self, call: Call, answer: Result<T>) -> Result<T> {
         self.pass(|state| state.answers_held, call).await;
         self.lose(call)?;
         answer
     }
 
-    pub(crate) fn record(&self, call: Call) {
+    pub(super) fn record(&self, call: Call) {
         *self.lock().counts.entry(call).or_default() += 1;
     }
 
-    pub(crate) fn fail(&self, call: Call) -> Result<()> {
-        let mut state = self.lock();
-        if state.applies_to(call) && state.fail.applies() {
-            return Err(Error::unavailable("failed on purpose, before anything was done"));
-        }
-        Ok(())
+    pub(super) fn note_insertion(&self, key: Key) {
+        self.lock().inserted = Some(key);
     }
 
-    pub(crate) fn lose(&self, call: Call) -> Result<()> {
+    pub(super) fn fail(&self, call: Call) -> Result<()> {
+        let mut state = self.lock();
+        let is_write = matches!(call, Call::Insert | Call::Replace);
+        let is_concerned = state.failure != Failure::Full || is_write;
+        if !is_concerned || !state.applies_to(call) || !state.fail.applies() {
+            return Ok(());
+        }
+        let message = "failed on purpose, before anything was done";
+        Err(match state.failure {
+            Failure::Unavailable => Error::unavailable(message),
+            Failure::Full => Error::full(message),
+            Failure::Misconfigured => Error::misconfigured(message),
+        })
+    }
+
+    pub(super) fn lose(&self, call: Call) -> Result<()> {
         let mut state = self.lock();
         if state.applies_to(call) && state.lose.applies() {
             return Err(Error::unavailable("failed on purpose, after it was done"));
@@ -198,7 +275,7 @@ impl Faults {
     }
 
     /// Whether `get_ready` must not answer this call.
-    pub(crate) fn must_wait(&self, call: Call) -> bool {
+    pub(super) fn must_wait(&self, call: Call) -> bool {
         let state = self.lock();
         let held = state.calls_held || state.answers_held;
         !state.answers_at_once || (held && state.applies_to(call))

@@ -1,0 +1,138 @@
+//! Errors of handlers and extractors as responses of actix-web.
+
+use std::any::type_name;
+use std::error::Error as StdError;
+use std::fmt;
+
+use actix_web::body::BoxBody;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use actix_web::{HttpRequest, HttpResponse, ResponseError};
+use bytes::Bytes;
+
+use crate::head;
+
+/// The result of a session operation in a handler.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a handler did not get its session, or why a session operation failed in it.
+///
+/// A handler's `?` makes it of a [`kvolt_middleware::Error`], whose page lists the statuses. The
+/// body is a short text, or JSON behind the middleware for a request whose `Accept` begins with
+/// `application/json`.
+///
+/// ```
+/// use kvolt_actix::{Result, SessionHandle};
+///
+/// async fn logout(client: SessionHandle<String>) -> Result<&'static str> {
+///     client.logout().await?;
+///     Ok("goodbye")
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Error(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Session(kvolt_middleware::Error),
+    /// With the middleware's refusal.
+    NoSession(Box<http::Response<Bytes>>),
+    MiddlewareMissing,
+}
+
+impl Error {
+    pub(crate) fn no_session(refusal: http::Response<Bytes>) -> Self {
+        Self(Kind::NoSession(Box::new(refusal)))
+    }
+
+    /// A handler asks for a session on a route without a middleware: 500, and an error in the log.
+    #[cold]
+    pub(crate) fn middleware_missing<T>(request: &HttpRequest) -> Self {
+        tracing::error!(
+            target: "kvolt::http",
+            path = request.path(),
+            help = "https://docs.rs/kvolt/latest/kvolt/guide/errors/#no-layer-is-around-the-route",
+            "a handler asks for the session of a {0}, but no middleware for Session<{0}> is around the route: add `.wrap(SessionMiddleware::new(sessions.layer()))` to its scope, or `.optional()` for a route that signs in",
+            type_name::<T>(),
+        );
+        Self(Kind::MiddlewareMissing)
+    }
+
+    /// Whether the request has no session, or none that the route accepts.
+    ///
+    /// ```
+    /// use kvolt_actix::{Error, Session};
+    ///
+    /// async fn page(user: Result<Session<String>, Error>) -> Result<String, Error> {
+    ///     match user {
+    ///         Ok(user) => Ok(user.to_string()),
+    ///         Err(error) if error.is_no_session() => Ok(String::from("a visitor")),
+    ///         Err(error) => Err(error),
+    ///     }
+    /// }
+    /// ```
+    pub fn is_no_session(&self) -> bool {
+        matches!(self.0, Kind::NoSession(_))
+    }
+}
+
+/// The response of an error, among the extensions of the one that actix-web has, so that the middleware can
+/// give it another form.
+pub(crate) struct Marked(pub(crate) http::Response<Bytes>);
+
+impl ResponseError for Error {
+    fn status_code(&self) -> StatusCode {
+        match &self.0 {
+            Kind::Session(error) => head::status(error.status()),
+            Kind::NoSession(refusal) => head::status(refusal.status()),
+            Kind::MiddlewareMissing => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    fn error_response(&self) -> HttpResponse<BoxBody> {
+        match &self.0 {
+            Kind::Session(error) => {
+                let answer = error.to_response();
+                let mut response = head::response(&answer);
+                response.extensions_mut().insert(Marked(answer));
+                response
+            }
+            Kind::NoSession(refusal) => head::response(refusal),
+            Kind::MiddlewareMissing => HttpResponse::InternalServerError()
+                .insert_header((CONTENT_TYPE, "text/plain; charset=utf-8"))
+                .insert_header((CACHE_CONTROL, "no-store"))
+                .body("internal error\n"),
+        }
+    }
+}
+
+impl From<kvolt_middleware::Error> for Error {
+    fn from(error: kvolt_middleware::Error) -> Self {
+        Self(Kind::Session(error))
+    }
+}
+
+impl From<kvolt_session::Error> for Error {
+    fn from(error: kvolt_session::Error) -> Self {
+        Self(Kind::Session(error.into()))
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Kind::Session(error) => error.fmt(f),
+            Kind::NoSession(_) => f.write_str("the request has no session"),
+            Kind::MiddlewareMissing => f.write_str("no session middleware is around the route"),
+        }
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match &self.0 {
+            Kind::Session(error) => error.source(),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! The arguments of handlers: [`Session`] and [`SessionHandle`].
+
+use std::cell::RefCell;
+use std::future::{Future, Ready, ready};
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use actix_web::body::BoxBody;
+use actix_web::dev::{Extensions, Payload};
+use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse};
+use kvolt_middleware::adapter::RequestSession;
+
+use crate::head::{self, Head};
+use crate::{Error, Result};
+
+/// The session of the request, as an argument of a handler. It dereferences to a
+/// [`kvolt_middleware::Session`], which has the calls that change it, and that one to the
+/// application's data.
+///
+/// A request without a session gets the middleware's refusal, and the handler does not run. As an
+/// `Option` it admits both.
+///
+/// # A session that can't be read
+///
+/// A request whose session can't be read is answered 500 by the middleware, and the handler does
+/// not run, whether it asks for a `Session`, for an `Option` or for a `Result` of one. A handler
+/// that takes a [`SessionHandle`] alone does run, since such a client must be able to sign in and
+/// out.
+///
+/// ```
+/// use kvolt_actix::{Result, Session};
+///
+/// #[derive(Clone)]
+/// struct User { name: String, visits: u64 }
+///
+/// async fn visit(mut user: Session<User>) -> Result<String> {
+///     user.update(|user| user.visits += 1).await?;
+///     Ok(format!("{} was here {} times", user.name, user.visits))
+/// }
+///
+/// async fn home(user: Option<Session<User>>) -> String {
+///     user.map_or_else(|| String::from("hello"), |user| format!("hello {}", user.name))
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Session<T>(pub kvolt_middleware::Session<T>);
+
+/// Signs a client in and out, whether or not it has a session. As an argument of a handler it needs
+/// a [middleware](crate::SessionMiddleware) around the route. It dereferences to a
+/// [`kvolt_middleware::SessionHandle`], which has the calls.
+///
+/// ```
+/// use kvolt_actix::{Result, SessionHandle};
+/// use kvolt_session::NewSession;
+///
+/// /// After the credentials were checked.
+/// async fn login(client: SessionHandle<String>) -> Result<&'static str> {
+///     client.login(NewSession::new(String::from("Ada")).owner("42")).await?;
+///     Ok("welcome")
+/// }
+/// ```
+#[derive(Debug)]
+pub struct SessionHandle<T>(pub kvolt_middleware::SessionHandle<T>);
+
+impl<T: Send + Sync + 'static> SessionHandle<T> {
+    /// Returns the handle that the middleware has left in a request, or `None` without a
+    /// middleware. For a guard or another middleware.
+    ///
+    /// ```
+    /// use actix_web::HttpMessage;
+    /// use actix_web::dev::ServiceRequest;
+    /// use kvolt_actix::SessionHandle;
+    ///
+    /// fn name(request: &ServiceRequest) -> Option<String> {
+    ///     let client = SessionHandle::<String>::from_extensions(&request.extensions())?;
+    ///     client.session().map(|session| session.data().clone())
+    /// }
+    /// ```
+    pub fn from_extensions(extensions: &Extensions) -> Option<Self> {
+        extensions.get::<RequestSession<T>>().map(|session| Self(session.handle()))
+    }
+
+    /// Returns the middleware's answer to a request that needs a session and has none.
+    ///
+    /// ```
+    /// use actix_web::{HttpRequest, HttpResponse};
+    /// use kvolt_actix::SessionHandle;
+    ///
+    /// async fn page(client: SessionHandle<String>, request: HttpRequest) -> HttpResponse {
+    ///     match client.session() {
+    ///         Some(name) => HttpResponse::Ok().body(name.data().clone()),
+    ///         None => client.refuse(&request),
+    ///     }
+    /// }
+    /// ```
+    pub fn refuse(&self, request: &HttpRequest) -> HttpResponse<BoxBody> {
+        head::response(&self.0.refuse(&Head(request)))
+    }
+}
+
+impl<T: Send + Sync + 'static> FromRequest for SessionHandle<T> {
+    type Error = Error;
+    type Future = Ready<Result<Self>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let handle = Self::from_extensions(&request.extensions());
+        ready(handle.ok_or_else(|| Error::middleware_missing::<T>(request)))
+    }
+}
+
+impl<T: Send + Sync + 'static> FromRequest for Session<T> {
+    type Error = Error;
+    type Future = Extracted<Self>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        Extracted::new(session(request))
+    }
+}
+
+/// The session of a request, or `None` if it can't be read, of which the middleware then knows.
+pub(crate) fn session<T: Send + Sync + 'static>(
+    request: &HttpRequest,
+) -> Result<Option<Session<T>>> {
+    let handle = SessionHandle::<T>::from_extensions(&request.extensions());
+    let handle = handle.ok_or_else(|| Error::middleware_missing::<T>(request))?;
+    match handle.try_session() {
+        Ok(Some(session)) => Ok(Some(Session(session))),
+        Ok(None) => Err(Error::no_session(handle.0.refuse(&Head(request)))),
+        Err(error) => {
+            let unreadable = request.extensions().get::<Unreadable<T>>().cloned();
+            let Some(unreadable) = unreadable else { return Err(error.into()) };
+            unreadable.stop(request.clone(), error);
+            Ok(None)
+        }
+    }
+}
+
+/// The future of an extractor. `None`: the middleware answers in place of the handler.
+#[derive(Debug)]
+pub struct Extracted<S>(Option<Result<S>>);
+
+impl<S> Extracted<S> {
+    pub(crate) fn new(extracted: Result<Option<S>>) -> Self {
+        Self(extracted.transpose())
+    }
+}
+
+impl<S> Unpin for Extracted<S> {}
+
+impl<S> Future for Extracted<S> {
+    type Output = Result<S>;
+
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<S>> {
+        self.0.take().map_or(Poll::Pending, Poll::Ready)
+    }
+}
+
+/// How an extractor stops the handler of a request whose session can't be read.
+///
+/// actix-web makes `None` of any error of the extractor within an `Option`. A session that can't be
+/// read would then look like no session. So the extractor's future never completes, and the
+/// middleware, which is woken, drops the handler and answers.
+pub(crate) struct Unreadable<T>(Rc<RefCell<Stop>>, PhantomData<fn() -> T>);
+
+#[derive(Default)]
+struct Stop {
+    stopped: Option<(HttpRequest, kvolt_middleware::Error)>,
+    middleware: Option<Waker>,
+}
+
+impl<T> Unreadable<T> {
+    pub(crate) fn new() -> Self {
+        Self(Rc::default(), PhantomData)
+    }
+
+    fn stop(&self, request: HttpRequest, error: kvolt_middleware::Error) {
+        let mut stop = self.0.borrow_mut();
+        stop.stopped = Some((request, error));
+        if let Some(middleware) = stop.middleware.take() {
+            middleware.wake();
+        }
+    }
+
+    /// The request and the error once an extractor has stopped the handler.
+    pub(crate) fn stopped(
+        &self,
+        context: &Context<'_>,
+    ) -> Option<(HttpRequest, kvolt_middleware::Error)> {
+        let mut stop = self.0.borrow_mut();
+        stop.middleware = Some(context.waker().clone());
+        stop.stopped.take()
+    }
+}
+
+impl<T> Clone for Unreadable<T> {
+    fn clone(&self) -> Self {
+        Self(Rc::clone(&self.0), PhantomData)
+    }
+}
+
+impl<T> Deref for Session<T> {
+    type Target = kvolt_middleware::Session<T>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl<T> DerefMut for Session<T> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
+    }
+}
+
+impl<T> Clone for Session<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T> Deref for SessionHandle<T> {
+    type Target = kvolt_middleware::SessionHandle<T>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl<T> Clone for SessionHandle<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}

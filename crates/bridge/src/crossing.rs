@@ -1,0 +1,195 @@
+//! The second half of a move: the end of the old session.
+
+use std::time::Duration;
+
+use kvolt_cache::{InsertOutcome, Key, NewEntry, Store};
+use kvolt_middleware::adapter::Crossing;
+use kvolt_session::{Error, Result, SessionSnapshot, Token};
+
+use crate::bridge::{Inner, unavailable};
+use crate::marker::{Marker, NewToken};
+
+/// Why an old session is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trigger {
+    /// Its cookie has come alone.
+    Seen,
+    /// The new session's token has come.
+    Returned,
+    /// The handover has passed, by the clock of this process.
+    TimePassed,
+}
+
+/// How far a move has come.
+#[derive(Debug)]
+pub(crate) enum Progress {
+    /// The old cookie stands for the new session.
+    Live(NewToken),
+    /// The old side has signed out, and this session has ended with it.
+    SignedOut(String),
+    /// The old cookie stands for nothing.
+    Over,
+}
+
+/// A removal that has not been noted for so long has been interrupted by a crash.
+const REMOVAL: Duration = Duration::from_secs(10);
+
+/// How long after the handover the return of a new token still ends the old session.
+const SLACK: Duration = Duration::from_secs(60);
+
+impl<T: Send + Sync + 'static> Inner<T> {
+    /// How long after its creation a session's token may end the old session.
+    pub(crate) fn pointer_lifetime(&self) -> Duration {
+        self.handover.saturating_add(SLACK)
+    }
+
+    /// A request with a session of this application.
+    pub(crate) async fn returned(
+        &self,
+        token: &Token,
+        session: &SessionSnapshot<T>,
+        id: Option<String>,
+        has_cookie: bool,
+    ) -> Result<Crossing> {
+        let age = self.manager.clock().now().since(session.created());
+        let pointer_key = Marker::pointer_key(session.id());
+        let pointer = match &id {
+            None if age < self.pointer_lifetime() => self.marker(&pointer_key).await?,
+            _ => None,
+        };
+        let pointed = pointer.and_then(|entry| match entry.value {
+            Marker::Pointer { old } => old.open(token.expose()),
+            _ => None,
+        });
+        if let Some(id) = id.or(pointed) {
+            let progress = self.end(&id).await?;
+            if !matches!(progress, Progress::Live(_)) {
+                // The move is over: later requests of the session cost nothing.
+                let _ =
+                    self.markers.remove((&pointer_key).into(), None).await.map_err(Error::store)?;
+            }
+            if matches!(&progress, Progress::SignedOut(ended) if *ended == session.id().to_string())
+            {
+                return Ok(Crossing::SignedOut(self.removal.clone()));
+            }
+        }
+        Ok(if has_cookie { Crossing::Completed(self.removal.clone()) } else { Crossing::Unchanged })
+    }
+
+    /// Ends the old session of a client that has a new one.
+    async fn end(&self, id: &str) -> Result<Progress> {
+        let key = Marker::key(id);
+        let marker = self.marker(&key).await?;
+        if let Some(entry) = &marker
+            && entry.value != Marker::Declined
+        {
+            return self.advance(id, &key, Trigger::Returned).await;
+        }
+        // The client has signed in by itself: its old session must not sign it in again.
+        let old = match self.read_old(id).await {
+            Ok(None) => return Ok(Progress::Over),
+            Ok(old) => old,
+            Err(error) if error.is_unavailable() => return Err(unavailable(error)),
+            Err(_) => None,
+        };
+        let expiry = self.marker_expiry(old.as_ref());
+        let is_marked = match marker {
+            Some(declined) => self.replace(&declined, Marker::Spent, Some(expiry)).await?,
+            None => {
+                let spent = NewEntry::new(Marker::Spent, expiry);
+                let inserted = self.markers.insert(key, spent).await.map_err(Error::store)?;
+                matches!(inserted, InsertOutcome::Inserted { .. })
+            }
+        };
+        if is_marked {
+            self.remove_old(id).await?;
+        }
+        Ok(Progress::Over)
+    }
+
+    /// Brings a move as far as it can go. The table of states is in `marker.rs`.
+    pub(crate) async fn advance(&self, id: &str, key: &Key, trigger: Trigger) -> Result<Progress> {
+        loop {
+            let Some(entry) = self.marker(key).await? else { return Ok(Progress::Over) };
+            let now = entry.read_at;
+            let has_passed =
+                |since| trigger == Trigger::TimePassed || now.since(since) >= self.handover;
+            match entry.value.clone() {
+                Marker::Moving { .. } | Marker::Declined | Marker::Pointer { .. } => {
+                    return Ok(Progress::Over);
+                }
+                Marker::Spent => {
+                    // The other library may have written it back, by a request that was under way.
+                    self.remove_old(id).await?;
+                    return Ok(Progress::Over);
+                }
+                Marker::Moved { since, new } => {
+                    let exists = match self.read_old(id).await {
+                        Ok(old) => old.is_some(),
+                        Err(error) if error.is_unavailable() => return Err(unavailable(error)),
+                        Err(_) => true,
+                    };
+                    if !exists {
+                        // No server of this application removes it in this state. If another has
+                        // changed the state meanwhile, so fails this change.
+                        let next = Marker::SignedOut { session: new.session };
+                        self.replace(&entry, next, None).await?;
+                    } else if trigger == Trigger::Seen && !has_passed(since) {
+                        return Ok(Progress::Live(new));
+                    } else {
+                        let next = Marker::Removing { since, begun: now, new };
+                        self.remove_as(id, &entry, next).await?;
+                    }
+                }
+                Marker::Removing { since, begun, new } => {
+                    if now.since(begun) < REMOVAL {
+                        return Ok(Progress::Live(new));
+                    }
+                    let next = Marker::Removing { since, begun: now, new };
+                    self.remove_as(id, &entry, next).await?;
+                }
+                Marker::Removed { since, new } => {
+                    if !has_passed(since) {
+                        return Ok(match trigger {
+                            Trigger::Returned => Progress::Over,
+                            _ => Progress::Live(new),
+                        });
+                    }
+                    self.replace(&entry, Marker::Spent, None).await?;
+                }
+                Marker::SignedOut { session } => {
+                    let id = session.parse().map_err(|error| {
+                        let unreadable = kvolt_cache::Error::corrupt(*key, "it names no session");
+                        Error::store(unreadable.with_source(error))
+                    })?;
+                    self.manager.revoke(id).await?;
+                    self.replace(&entry, Marker::Spent, None).await?;
+                    return Ok(Progress::SignedOut(session));
+                }
+            }
+        }
+    }
+
+    /// Notes that the old session exists and is being removed, and removes it.
+    async fn remove_as(
+        &self,
+        id: &str,
+        seen: &kvolt_cache::Entry<Marker>,
+        next: Marker,
+    ) -> Result<()> {
+        let Marker::Removing { since, new, .. } = next.clone() else { return Ok(()) };
+        // A removal that was begun before may be what has removed it.
+        let was_begun = matches!(seen.value, Marker::Removing { .. });
+        let replaced = self.markers.replace((&seen.key).into(), seen.version, next, None).await;
+        let kvolt_cache::ReplaceOutcome::Replaced(version) = replaced.map_err(Error::store)? else {
+            return Ok(());
+        };
+        let next = match self.remove_old(id).await? || was_begun {
+            true => Marker::Removed { since, new },
+            false => Marker::SignedOut { session: new.session },
+        };
+        let replaced = self.markers.replace((&seen.key).into(), version, next, None).await;
+        let _ = replaced.map_err(Error::store)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,79 @@
+//! What the store remembers of an old session.
+//!
+//! | state | meaning | becomes |
+//! |---|---|---|
+//! | (none) | not seen yet | `Moving`, if the old session exists |
+//! | `Moving` | a server creates the new session | `Moved`, `Declined`, or none after an error |
+//! | `Declined` | the application wants no session for it | none, after a minute |
+//! | `Moved` | the new session exists, and so does the old one | `Removing` or `SignedOut` |
+//! | `Removing` | a server removes the old session, which existed | `Removed` or `SignedOut` |
+//! | `Removed` | the old session was removed by a server of this application | `Spent` |
+//! | `SignedOut` | the old session was removed by the other library: the new one must end | `Spent` |
+//! | `Spent` | the old cookie is never accepted again | none, when the old session would have expired |
+//!
+//! Each change is a compare-and-swap. Times are the store's.
+
+use std::time::Duration;
+
+use kvolt_cache::{Entry, Key, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::sealed::Sealed;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub(crate) enum Marker {
+    /// With its own lifetime in milliseconds, which tells when it was made.
+    Moving {
+        lifetime: u64,
+    },
+    Declined,
+    Moved {
+        since: Timestamp,
+        new: NewToken,
+    },
+    Removing {
+        since: Timestamp,
+        begun: Timestamp,
+        new: NewToken,
+    },
+    Removed {
+        since: Timestamp,
+        new: NewToken,
+    },
+    SignedOut {
+        session: String,
+    },
+    Spent,
+    /// Under the new session's id: the old session's, sealed under the new token. So the return of
+    /// the new token alone completes the move.
+    Pointer {
+        old: Sealed,
+    },
+}
+
+/// The new session, with its token sealed under the old session's id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct NewToken {
+    pub(crate) session: String,
+    pub(crate) sealed: Sealed,
+}
+
+impl Marker {
+    /// The key of an old session's marker.
+    pub(crate) fn key(id: &str) -> Key {
+        Key::of(format!("kvolt bridge old\0{id}"))
+    }
+
+    /// How long a server has been creating the new session.
+    pub(crate) fn moving_for(entry: &Entry<Self>) -> Option<Duration> {
+        let Self::Moving { lifetime } = entry.value else { return None };
+        let made = entry.deadlines.absolute()?.saturating_sub(Duration::from_millis(lifetime));
+        Some(entry.read_at.since(made))
+    }
+
+    /// The key of a new session's pointer.
+    pub(crate) fn pointer_key(session: impl std::fmt::Display) -> Key {
+        Key::of(format!("kvolt bridge new\0{session}"))
+    }
+}

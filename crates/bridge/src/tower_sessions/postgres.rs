@@ -1,0 +1,83 @@
+use std::fmt;
+
+use sqlx::{AssertSqlSafe, PgPool};
+
+use super::record;
+use super::sql::{Statements, failure, quoted};
+use crate::{OldCookie, OldSession, OldSessionError, OldSessions};
+
+/// The sessions of tower-sessions 0.14 in `PostgresStore` of `tower-sessions-sqlx-store`.
+///
+/// The pool is one of sqlx 0.9. It may be the application's own.
+///
+/// ```
+/// use kvolt_bridge::{OldCookie, OldSessions, TowerSessionsPostgres};
+/// use kvolt_session::Result;
+/// use sqlx::PgPool;
+///
+/// fn old(pool: PgPool) -> Result<impl OldSessions> {
+///     Ok(TowerSessionsPostgres::new(pool).table("tower_sessions", "session")?.cookie(OldCookie::plain("sid")))
+/// }
+/// ```
+#[derive(Clone)]
+pub struct TowerSessionsPostgres {
+    pool: PgPool,
+    statements: Statements,
+    cookie: OldCookie,
+}
+
+impl TowerSessionsPostgres {
+    /// The sessions of the table `tower_sessions.session`, with the cookie `id`: the defaults of
+    /// tower-sessions.
+    pub fn new(pool: PgPool) -> Self {
+        let statements = Statements::new(r#""tower_sessions"."session""#, "$1");
+        Self { pool, statements, cookie: OldCookie::plain("id") }
+    }
+
+    /// Sets the cookie. Defaults to a plain one with the name `id`.
+    #[must_use]
+    pub fn cookie(self, cookie: OldCookie) -> Self {
+        Self { cookie, ..self }
+    }
+
+    /// Sets schema and table. Defaults to `tower_sessions.session`.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if a name is empty or contains a quotation mark
+    /// ([`is_misconfigured`](kvolt_session::Error::is_misconfigured)).
+    pub fn table(self, schema: &str, table: &str) -> kvolt_session::Result<Self> {
+        let table = format!("{}.{}", quoted(schema)?, quoted(table)?);
+        Ok(Self { statements: Statements::new(&table, "$1"), ..self })
+    }
+}
+
+impl OldSessions for TowerSessionsPostgres {
+    fn cookie(&self) -> &OldCookie {
+        &self.cookie
+    }
+
+    fn id(&self, cookie: &str) -> Option<String> {
+        record::id(&self.cookie.open(cookie)?)
+    }
+
+    async fn read(&self, id: &str) -> Result<Option<OldSession>, OldSessionError> {
+        let query = sqlx::query_scalar(AssertSqlSafe(self.statements.read.as_str())).bind(id);
+        let record: Option<Vec<u8>> = query.fetch_optional(&self.pool).await.map_err(failure)?;
+        record.map(|record| record::session(id, &record)).transpose()
+    }
+
+    async fn remove(&self, id: &str) -> Result<bool, OldSessionError> {
+        let query = sqlx::query(AssertSqlSafe(self.statements.remove.as_str())).bind(id);
+        let removed = query.execute(&self.pool).await.map_err(failure)?;
+        Ok(removed.rows_affected() > 0)
+    }
+}
+
+impl fmt::Debug for TowerSessionsPostgres {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TowerSessionsPostgres")
+            .field("cookie", &self.cookie)
+            .finish_non_exhaustive()
+    }
+}
