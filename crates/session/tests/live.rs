@@ -197,7 +197,7 @@ async fn pushed_change_is_seen_without_polling() {
 async fn connection_ends_with_the_impersonation() {
     for way in 0..4 {
         let store = Memory::new();
-        let (remote, pushes) = PushingStore::new(store.clone(), ManualClock::new().clock());
+        let (remote, pushes) = PushingStore::new(store.clone());
         let watched = NearCache::builder(remote.clone()).max_copies(0).build().unwrap();
         let manager = Manager::builder(watched).build().unwrap();
         let there: Manager<String> = Manager::builder(remote).build().unwrap();

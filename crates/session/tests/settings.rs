@@ -159,7 +159,6 @@ async fn chosen_timeouts_obey_a_stricter_policy_at_the_next_proof() {
     let token = world.manager.create(new).await.unwrap();
     let stricter = Manager::builder(world.store.clone())
         .timeouts(Timeouts::new(IDLE / 2, LIFETIME / 2))
-        .clock(world.time.clock())
         .build()
         .unwrap();
     let token = support::rotated(stricter.reauthenticate(&token, Level::One).await.unwrap());

@@ -289,7 +289,7 @@ fn impersonation_is_written_as_documented() {
     let time = ManualClock::new();
     let store = Bytes::builder().clock(time.clock()).build();
     let builder = Manager::builder(coded(&store, RecordJson::<Old>::new()));
-    let manager = builder.clock(time.clock()).build().unwrap();
+    let manager = builder.build().unwrap();
     let own = block_on(manager.create(old().owner("root"))).unwrap();
     let token = block_on(manager.impersonate(&own, old())).unwrap().unwrap();
     let rare = |token: &Token| {
