@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use kvolt_fuzz::{cookie_header, csrf, forwarded, lookup, store_ops, stored, token};
+use kvolt_fuzz::{cookie_header, csrf, forwarded, lookup, old_sessions, store_ops, stored, token};
 
 const TOKEN: &str = "mUc7y2JkT0hQeXwz5VnB9rLaPdSfGiKo3x_-E1W6ZqAb4nK9";
 
@@ -52,6 +52,11 @@ fn corpus_of_store_ops() {
 #[test]
 fn corpus_of_stored() {
     replay("stored", stored);
+}
+
+#[test]
+fn corpus_of_old_sessions() {
+    replay("old_sessions", old_sessions);
 }
 
 /// Hostile input of a client, alone and around a token.
@@ -116,6 +121,19 @@ fn hostile_lookups_do_no_harm() {
 #[test]
 fn hostile_tokens_do_no_harm() {
     hostile().iter().for_each(|input| token(input));
+}
+
+#[test]
+fn hostile_old_sessions_do_no_harm() {
+    for input in hostile() {
+        old_sessions(&input);
+        // Within a record of tower-sessions.
+        old_sessions(&[b"\x93\xc4\x10", &*input].concat());
+        old_sessions(&[b"\x81\xa1a", &*input].concat());
+    }
+    for nested in [b'\x91', b'\x81', b'['] {
+        old_sessions(&[b"\x93", &*vec![nested; 1 << 20]].concat());
+    }
 }
 
 #[test]

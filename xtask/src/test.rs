@@ -95,9 +95,13 @@ fn plan(skip_browser: bool, may_install: bool) -> Steps {
     if !skip_browser {
         steps.add("browser", browser::test);
     }
-    steps.add("examples", || beside("examples", &["--workspace"]));
+    steps.add("examples", examples);
+    steps.add("switches", || {
+        let args = ["test", "--manifest-path", "tests/bridge/Cargo.toml"];
+        cargo::run(&mut cargo(args))
+    });
     steps.add("programs of the guide", documents::run_programs);
-    steps.add("fuzz corpus", || beside("fuzz", &[]));
+    steps.add("fuzz corpus", fuzz_corpus);
     steps.add("fuzz targets", fuzz_targets);
     steps.add("bench builds", || {
         let args = ["clippy", "--manifest-path", "bench/Cargo.toml", "--all-targets"];
@@ -110,19 +114,34 @@ fn plan(skip_browser: bool, may_install: bool) -> Steps {
 /// Formatting of this workspace and of those beside it.
 fn format() -> Result<(), Failure> {
     cargo::run(&mut cargo(["fmt", "--all", "--check"]))?;
-    for folder in ["examples", "fuzz", "bench", "bench/peers"] {
+    for folder in ["examples", "fuzz", "bench", "bench/peers", "tests/bridge"] {
         let manifest = format!("{folder}/Cargo.toml");
         cargo::run(&mut cargo(["fmt", "--all", "--check", "--manifest-path", &manifest]))?;
     }
     Ok(())
 }
 
-/// Lints and tests of a workspace beside this one.
-fn beside(folder: &str, members: &[&str]) -> Result<(), Failure> {
-    let manifest = format!("{folder}/Cargo.toml");
-    let mut clippy = cargo(["clippy", "--manifest-path", &manifest, "--all-targets"]);
-    cargo::run(clippy.args(members).args(["--", "-D", "warnings"]))?;
-    cargo::run(cargo(["test", "--manifest-path", &manifest]).args(members))
+/// Lints and tests of the examples. Their frameworks are large, so each dependency is compiled once:
+/// `clippy-driver` compiles as `rustc` does, where `cargo clippy` compiles nothing that can be run,
+/// and with `--all-targets` the programs have the dependencies of their tests.
+fn examples() -> Result<(), Failure> {
+    for args in [&["build", "--all-targets"][..], &["test"]] {
+        let mut run = cargo(args);
+        run.args(["--manifest-path", "examples/Cargo.toml", "--workspace"])
+            // As `cargo clippy -- -D warnings` sets them.
+            .env("RUSTC_WORKSPACE_WRAPPER", "clippy-driver")
+            .env("CLIPPY_ARGS", "-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__");
+        cargo::run(&mut run)?;
+    }
+    Ok(())
+}
+
+/// Lints of the fuzzed checks, and a run of them on the corpus.
+fn fuzz_corpus() -> Result<(), Failure> {
+    let manifest = ["--manifest-path", "fuzz/Cargo.toml"];
+    let mut clippy = cargo(["clippy", "--all-targets"]);
+    cargo::run(clippy.args(manifest).args(["--", "-D", "warnings"]))?;
+    cargo::run(cargo(["test"]).args(manifest))
 }
 
 /// The fuzz targets themselves, which need libFuzzer, and so a C++ compiler.

@@ -9,6 +9,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use bytes::Bytes;
+use kvolt_middleware::adapter::layered_types;
 
 use crate::head;
 
@@ -30,19 +31,19 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// }
 /// ```
 #[derive(Debug)]
-pub struct Error(Kind);
+pub struct Error(Box<Kind>);
 
 #[derive(Debug)]
 enum Kind {
     Session(kvolt_middleware::Error),
     /// With the middleware's refusal.
-    NoSession(Box<http::Response<Bytes>>),
+    NoSession(http::Response<Bytes>),
     MiddlewareMissing,
 }
 
 impl Error {
     pub(crate) fn no_session(refusal: http::Response<Bytes>) -> Self {
-        Self(Kind::NoSession(Box::new(refusal)))
+        Self(Box::new(Kind::NoSession(refusal)))
     }
 
     /// A handler asks for a session on a route without a middleware: 500, and an error in the log.
@@ -51,11 +52,12 @@ impl Error {
         tracing::error!(
             target: "kvolt::http",
             path = request.path(),
+            layers = ?layered_types(),
             help = "https://docs.rs/kvolt/latest/kvolt/guide/errors/#no-layer-is-around-the-route",
             "a handler asks for the session of a {0}, but no middleware for Session<{0}> is around the route: add `.wrap(SessionMiddleware::new(sessions.layer()))` to its scope, or `.optional()` for a route that signs in",
             type_name::<T>(),
         );
-        Self(Kind::MiddlewareMissing)
+        Self(Box::new(Kind::MiddlewareMissing))
     }
 
     /// Whether the request has no session, or none that the route accepts.
@@ -72,7 +74,7 @@ impl Error {
     /// }
     /// ```
     pub fn is_no_session(&self) -> bool {
-        matches!(self.0, Kind::NoSession(_))
+        matches!(*self.0, Kind::NoSession(_))
     }
 }
 
@@ -82,7 +84,7 @@ pub(crate) struct Marked(pub(crate) http::Response<Bytes>);
 
 impl ResponseError for Error {
     fn status_code(&self) -> StatusCode {
-        match &self.0 {
+        match &*self.0 {
             Kind::Session(error) => head::status(error.status()),
             Kind::NoSession(refusal) => head::status(refusal.status()),
             Kind::MiddlewareMissing => StatusCode::INTERNAL_SERVER_ERROR,
@@ -90,7 +92,7 @@ impl ResponseError for Error {
     }
 
     fn error_response(&self) -> HttpResponse<BoxBody> {
-        match &self.0 {
+        match &*self.0 {
             Kind::Session(error) => {
                 let answer = error.to_response();
                 let mut response = head::response(&answer);
@@ -108,19 +110,19 @@ impl ResponseError for Error {
 
 impl From<kvolt_middleware::Error> for Error {
     fn from(error: kvolt_middleware::Error) -> Self {
-        Self(Kind::Session(error))
+        Self(Box::new(Kind::Session(error)))
     }
 }
 
 impl From<kvolt_session::Error> for Error {
     fn from(error: kvolt_session::Error) -> Self {
-        Self(Kind::Session(error.into()))
+        Self(Box::new(Kind::Session(error.into())))
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
+        match &*self.0 {
             Kind::Session(error) => error.fmt(f),
             Kind::NoSession(_) => f.write_str("the request has no session"),
             Kind::MiddlewareMissing => f.write_str("no session middleware is around the route"),
@@ -130,7 +132,7 @@ impl fmt::Display for Error {
 
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        match &self.0 {
+        match &*self.0 {
             Kind::Session(error) => error.source(),
             _ => None,
         }

@@ -1,6 +1,7 @@
 //! The arguments of handlers: [`Session`] and [`SessionHandle`].
 
 use std::cell::RefCell;
+use std::fmt;
 use std::future::{Future, Ready, ready};
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
@@ -45,7 +46,6 @@ use crate::{Error, Result};
 ///     user.map_or_else(|| String::from("hello"), |user| format!("hello {}", user.name))
 /// }
 /// ```
-#[derive(Debug)]
 pub struct Session<T>(pub kvolt_middleware::Session<T>);
 
 /// Signs a client in and out, whether or not it has a session. As an argument of a handler it needs
@@ -62,7 +62,6 @@ pub struct Session<T>(pub kvolt_middleware::Session<T>);
 ///     Ok("welcome")
 /// }
 /// ```
-#[derive(Debug)]
 pub struct SessionHandle<T>(pub kvolt_middleware::SessionHandle<T>);
 
 impl<T: Send + Sync + 'static> SessionHandle<T> {
@@ -124,15 +123,17 @@ impl<T: Send + Sync + 'static> FromRequest for Session<T> {
 pub(crate) fn session<T: Send + Sync + 'static>(
     request: &HttpRequest,
 ) -> Result<Option<Session<T>>> {
-    let handle = SessionHandle::<T>::from_extensions(&request.extensions());
-    let handle = handle.ok_or_else(|| Error::middleware_missing::<T>(request))?;
-    match handle.try_session() {
+    let handle = || {
+        let handle = SessionHandle::<T>::from_extensions(&request.extensions());
+        handle.ok_or_else(|| Error::middleware_missing::<T>(request))
+    };
+    match handle()?.0.try_into_session() {
         Ok(Some(session)) => Ok(Some(Session(session))),
-        Ok(None) => Err(Error::no_session(handle.0.refuse(&Head(request)))),
+        Ok(None) => Err(Error::no_session(handle()?.0.refuse(&Head(request)))),
         Err(error) => {
-            let unreadable = request.extensions().get::<Unreadable<T>>().cloned();
-            let Some(unreadable) = unreadable else { return Err(error.into()) };
-            unreadable.stop(request.clone(), error);
+            let handler = request.extensions().get::<Unreadable<T>>().cloned();
+            let Some(handler) = handler else { return Err(error.into()) };
+            handler.stop(request, error)?;
             Ok(None)
         }
     }
@@ -161,43 +162,70 @@ impl<S> Future for Extracted<S> {
 /// How an extractor stops the handler of a request whose session can't be read.
 ///
 /// actix-web makes `None` of any error of the extractor within an `Option`. A session that can't be
-/// read would then look like no session. So the extractor's future never completes, and the
+/// read would then count as no session. So the extractor's future never completes, and the
 /// middleware, which is woken, drops the handler and answers.
-pub(crate) struct Unreadable<T>(Rc<RefCell<Stop>>, PhantomData<fn() -> T>);
+pub(crate) struct Unreadable<T>(Rc<RefCell<Handler>>, PhantomData<fn() -> T>);
 
-#[derive(Default)]
-struct Stop {
-    stopped: Option<(HttpRequest, kvolt_middleware::Error)>,
-    middleware: Option<Waker>,
+/// The state of such a request.
+enum Handler {
+    /// The handler runs. With the waker of the middleware.
+    Runs(Waker),
+    /// An extractor has stopped it.
+    Stopped(HttpRequest, kvolt_middleware::Error),
+    /// The middleware has answered: it stops nothing any longer.
+    Answered,
 }
 
 impl<T> Unreadable<T> {
     pub(crate) fn new() -> Self {
-        Self(Rc::default(), PhantomData)
+        let handler = Handler::Runs(Waker::noop().clone());
+        Self(Rc::new(RefCell::new(handler)), PhantomData)
     }
 
-    fn stop(&self, request: HttpRequest, error: kvolt_middleware::Error) {
-        let mut stop = self.0.borrow_mut();
-        stop.stopped = Some((request, error));
-        if let Some(middleware) = stop.middleware.take() {
-            middleware.wake();
-        }
-    }
-
-    /// The request and the error once an extractor has stopped the handler.
-    pub(crate) fn stopped(
+    /// # Errors
+    ///
+    /// Returns the error if the middleware has answered.
+    fn stop(
         &self,
-        context: &Context<'_>,
-    ) -> Option<(HttpRequest, kvolt_middleware::Error)> {
-        let mut stop = self.0.borrow_mut();
-        stop.middleware = Some(context.waker().clone());
-        stop.stopped.take()
+        request: &HttpRequest,
+        error: kvolt_middleware::Error,
+    ) -> kvolt_middleware::Result<()> {
+        let mut handler = self.0.borrow_mut();
+        match &*handler {
+            Handler::Runs(middleware) => middleware.wake_by_ref(),
+            Handler::Stopped(..) => return Ok(()),
+            Handler::Answered => return Err(error),
+        }
+        *handler = Handler::Stopped(request.clone(), error);
+        Ok(())
     }
 }
 
 impl<T> Clone for Unreadable<T> {
     fn clone(&self) -> Self {
         Self(Rc::clone(&self.0), PhantomData)
+    }
+}
+
+/// The middleware's side. Dropping it releases the request, which holds the other side.
+pub(crate) struct Stops<T>(pub(crate) Unreadable<T>);
+
+impl<T> Stops<T> {
+    /// The request and the error once an extractor has stopped the handler.
+    pub(crate) fn take(
+        &self,
+        context: &Context<'_>,
+    ) -> Option<(HttpRequest, kvolt_middleware::Error)> {
+        match self.0.0.replace(Handler::Runs(context.waker().clone())) {
+            Handler::Stopped(request, error) => Some((request, error)),
+            _ => None,
+        }
+    }
+}
+
+impl<T> Drop for Stops<T> {
+    fn drop(&mut self) {
+        self.0.0.replace(Handler::Answered);
     }
 }
 
@@ -232,5 +260,17 @@ impl<T> Deref for SessionHandle<T> {
 impl<T> Clone for SessionHandle<T> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
+    }
+}
+
+impl<T> fmt::Debug for Session<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl<T> fmt::Debug for SessionHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }

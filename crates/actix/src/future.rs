@@ -18,7 +18,7 @@ use kvolt_middleware::adapter::{PendingResponse, RequestSession, StoreWait};
 use pin_project_lite::pin_project;
 
 use crate::error::Marked;
-use crate::extract::Unreadable;
+use crate::extract::{Stops, Unreadable};
 use crate::head::{self, Fields, Head};
 
 pin_project! {
@@ -45,7 +45,8 @@ pin_project! {
             #[pin]
             future: S::Future,
             pending: PendingResponse<T>,
-            unreadable: Option<Unreadable<T>>,
+            // If the session can't be read.
+            stops: Option<Stops<T>>,
         },
         /// The layer has answered itself.
         Answered { response: Option<ServiceResponse> },
@@ -72,7 +73,8 @@ impl<S: Service<ServiceRequest>, T: Send + Sync + 'static> State<S, T> {
             }
         }
         let pending = PendingResponse::new(session);
-        Self::Inner { future: inner.call(request), pending, unreadable }
+        let stops = unreadable.map(Stops);
+        Self::Inner { future: inner.call(request), pending, stops }
     }
 }
 
@@ -103,10 +105,10 @@ where
                     };
                     this.state.set(next);
                 }
-                StateProjection::Inner { future, pending, unreadable } => {
+                StateProjection::Inner { future, pending, stops } => {
                     let polled = future.poll(context);
-                    if let (Poll::Pending, Some(unreadable)) = (&polled, unreadable)
-                        && let Some((request, error)) = unreadable.stopped(context)
+                    if let (Poll::Pending, Some(stops)) = (&polled, stops)
+                        && let Some((request, error)) = stops.take(context)
                     {
                         let mut response = head::response(&pending.error_response(&error));
                         pending.finish(&mut Fields(response.headers_mut()));

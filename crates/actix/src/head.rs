@@ -57,9 +57,9 @@ impl ResponseHead for Fields<'_> {
     #[inline]
     fn append(&mut self, name: &adapter::HeaderName, value: adapter::HeaderValue) -> bool {
         let Some((name, value)) = field(name, &value) else { return false };
-        let had_one = self.0.contains_key(&name);
+        let names = self.0.len_keys();
         self.0.append(name, value);
-        had_one
+        self.0.len_keys() == names
     }
 
     fn retain(&mut self, name: &adapter::HeaderName, keep: &mut dyn FnMut(&[u8]) -> bool) {
@@ -90,9 +90,17 @@ fn first<'a>(headers: &'a HeaderMap, name: &adapter::HeaderName) -> Option<&'a [
 static ACCEPT: HeaderName = header::ACCEPT;
 static AUTHORIZATION: HeaderName = header::AUTHORIZATION;
 static CACHE_CONTROL: HeaderName = header::CACHE_CONTROL;
+static CONTENT_TYPE: HeaderName = header::CONTENT_TYPE;
 static COOKIE: HeaderName = header::COOKIE;
+static HOST: HeaderName = header::HOST;
+static ORIGIN: HeaderName = header::ORIGIN;
 static SET_COOKIE: HeaderName = header::SET_COOKIE;
+static UPGRADE: HeaderName = header::UPGRADE;
 static VARY: HeaderName = header::VARY;
+
+/// The values that most responses need, without copying them.
+static BY_COOKIE: HeaderValue = HeaderValue::from_static("cookie");
+static NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// The names that most requests need, without parsing them.
 #[inline]
@@ -101,8 +109,12 @@ fn known_name(name: &adapter::HeaderName) -> Option<&'static HeaderName> {
         "accept" => Some(&ACCEPT),
         "authorization" => Some(&AUTHORIZATION),
         "cache-control" => Some(&CACHE_CONTROL),
+        "content-type" => Some(&CONTENT_TYPE),
         "cookie" => Some(&COOKIE),
+        "host" => Some(&HOST),
+        "origin" => Some(&ORIGIN),
         "set-cookie" => Some(&SET_COOKIE),
+        "upgrade" => Some(&UPGRADE),
         "vary" => Some(&VARY),
         _ => None,
     }
@@ -120,8 +132,15 @@ fn field(
     name: &adapter::HeaderName,
     value: &adapter::HeaderValue,
 ) -> Option<(HeaderName, HeaderValue)> {
-    let mut own = HeaderValue::from_bytes(value.as_bytes()).ok()?;
-    own.set_sensitive(value.is_sensitive());
+    let own = match value.as_bytes() {
+        b"cookie" => BY_COOKIE.clone(),
+        b"no-store" => NO_STORE.clone(),
+        bytes => {
+            let mut own = HeaderValue::from_bytes(bytes).ok()?;
+            own.set_sensitive(value.is_sensitive());
+            own
+        }
+    };
     Some((own_name(name)?, own))
 }
 

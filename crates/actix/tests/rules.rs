@@ -176,6 +176,8 @@ async fn session_that_cannot_be_read_is_no_visitor() {
         move || runs.set(runs.get() + 1)
     };
     let (optional, result, within) = (run(), run(), run());
+    let late = Rc::new(Cell::new(None));
+    let keep = Rc::clone(&late);
     let app = App::new()
         .route(
             "/optional",
@@ -210,6 +212,13 @@ async fn session_that_cannot_be_read_is_no_visitor() {
                 apart.await.map(|_| "ran").map_err(actix_web::error::ErrorInternalServerError)
             }),
         )
+        .route(
+            "/late",
+            web::get().to(move |request: HttpRequest| {
+                keep.set(Some(request));
+                async { "ran" }
+            }),
+        )
         .route("/merely", web::get().to(async |_: SessionHandle<Text>| "ran"))
         .route(
             "/logout",
@@ -231,6 +240,10 @@ async fn session_that_cannot_be_read_is_no_visitor() {
     }
     assert_eq!(runs.get(), 0);
     assert_eq!(client.get(&app, "/merely").await.text, "ran");
+    assert_eq!(client.get(&app, "/late").await.text, "ran");
+    let request = late.take().unwrap();
+    let error = Session::<Text>::extract(&request).await.unwrap_err();
+    assert_eq!((error.status_code().as_u16(), error.is_no_session()), (500, false));
     assert_eq!(others.count().await.unwrap(), 1);
     assert_eq!(client.post(&app, "/logout").await.status, 204);
     assert_eq!(others.count().await.unwrap(), 0);

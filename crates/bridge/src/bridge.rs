@@ -27,6 +27,8 @@ pub(crate) struct Inner<T> {
     pub(crate) convert: Convert<T>,
     pub(crate) removal: HeaderValue,
     pub(crate) handover: Duration,
+    /// Whether a new session ends when the old one would have ended.
+    pub(crate) is_bounded: bool,
 }
 
 /// How long an old cookie stays spent if its session has no end: browsers keep no cookie longer.

@@ -20,6 +20,7 @@ pub struct BridgeBuilder<T> {
     markers: AnyStore<Marker>,
     old: Arc<dyn Erased>,
     handover: Duration,
+    is_bounded: bool,
 }
 
 impl<T: Send + Sync + 'static> BridgeBuilder<T> {
@@ -29,7 +30,8 @@ impl<T: Send + Sync + 'static> BridgeBuilder<T> {
         old: impl OldSessions,
     ) -> Self {
         let markers = AnyStore::new(Encoded::new(markers, Json));
-        Self { manager, markers, old: Arc::new(old), handover: Duration::from_secs(60) }
+        let handover = Duration::from_secs(60);
+        Self { manager, markers, old: Arc::new(old), handover, is_bounded: true }
     }
 
     /// Sets how long an old session outlives its move if the client's new cookie does not come
@@ -37,6 +39,25 @@ impl<T: Send + Sync + 'static> BridgeBuilder<T> {
     /// and gets the same session. Defaults to one minute.
     pub fn handover(mut self, handover: Duration) -> Self {
         self.handover = handover;
+        self
+    }
+
+    /// Sets whether a new session ends no later than the old one would have ended without further
+    /// use. Defaults to `true`.
+    ///
+    /// Set it to `false` if the other library prolongs a session with its use. Otherwise a user who
+    /// stays active is signed out at that moment.
+    ///
+    /// ```
+    /// use kvolt_bridge::BridgeBuilder;
+    ///
+    /// /// From tower-sessions with `Expiry::OnInactivity`.
+    /// fn sliding(builder: BridgeBuilder<String>) -> BridgeBuilder<String> {
+    ///     builder.ends_with_old(false)
+    /// }
+    /// ```
+    pub fn ends_with_old(mut self, ends: bool) -> Self {
+        self.is_bounded = ends;
         self
     }
 
@@ -58,7 +79,7 @@ impl<T: Send + Sync + 'static> BridgeBuilder<T> {
         F: Future<Output = Result<Option<NewSession<T>>, E>> + Send + 'static,
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
-        let Self { manager, markers, old, handover } = self;
+        let Self { manager, markers, old, handover, is_bounded } = self;
         let misconfigured = |why| Err(Error::store(kvolt_cache::Error::misconfigured(why)));
         let namespace = Store::namespace(&markers);
         if namespace == manager.namespace() && namespace.as_str() != "memory" {
@@ -72,7 +93,15 @@ impl<T: Send + Sync + 'static> BridgeBuilder<T> {
             let converting = convert(session);
             Box::pin(async move { converting.await.map_err(Into::into) })
         });
-        Ok(Bridge(Arc::new(Inner { manager, markers, old, convert, removal, handover })))
+        Ok(Bridge(Arc::new(Inner {
+            manager,
+            markers,
+            old,
+            convert,
+            removal,
+            handover,
+            is_bounded,
+        })))
     }
 }
 

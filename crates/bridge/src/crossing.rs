@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use kvolt_cache::{InsertOutcome, Key, NewEntry, Store};
+use kvolt_cache::{InsertOutcome, Key, NewEntry, Store, Timestamp};
 use kvolt_middleware::adapter::Crossing;
 use kvolt_session::{Error, Result, SessionSnapshot, Token};
 
 use crate::bridge::{Inner, unavailable};
 use crate::marker::{Marker, NewToken};
+use crate::take_over::PAUSE;
 
-/// Why an old session is looked at.
+/// The cause of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Trigger {
     /// Its cookie has come alone.
@@ -31,8 +32,11 @@ pub(crate) enum Progress {
     Over,
 }
 
-/// A removal that has not been noted for so long has been interrupted by a crash.
-const REMOVAL: Duration = Duration::from_secs(10);
+/// A removal that has not been noted for so long has been interrupted by a crash, or is as slow.
+const REMOVAL: Duration = Duration::from_secs(1);
+
+/// How much earlier the old store may consider its session expired.
+const TOLERANCE: Duration = Duration::from_secs(1);
 
 /// How long after the handover the return of a new token still ends the old session.
 const SLACK: Duration = Duration::from_secs(60);
@@ -63,14 +67,16 @@ impl<T: Send + Sync + 'static> Inner<T> {
         });
         if let Some(id) = id.or(pointed) {
             let progress = self.end(&id).await?;
-            if !matches!(progress, Progress::Live(_)) {
-                // The move is over: later requests of the session cost nothing.
-                let _ =
-                    self.markers.remove((&pointer_key).into(), None).await.map_err(Error::store)?;
-            }
-            if matches!(&progress, Progress::SignedOut(ended) if *ended == session.id().to_string())
-            {
-                return Ok(Crossing::SignedOut(self.removal.clone()));
+            match progress {
+                Progress::SignedOut(ended) if ended == session.id().to_string() => {
+                    return Ok(Crossing::SignedOut(self.removal.clone()));
+                }
+                Progress::SignedOut(_) => {}
+                Progress::Live(_) | Progress::Over => {
+                    // Later requests of the session need not ask the old store.
+                    let removed = self.markers.remove((&pointer_key).into(), None).await;
+                    let _ = removed.map_err(Error::store)?;
+                }
             }
         }
         Ok(if has_cookie { Crossing::Completed(self.removal.clone()) } else { Crossing::Unchanged })
@@ -131,9 +137,8 @@ impl<T: Send + Sync + 'static> Inner<T> {
                     };
                     if !exists {
                         // No server of this application removes it in this state. If another has
-                        // changed the state meanwhile, so fails this change.
-                        let next = Marker::SignedOut { session: new.session };
-                        self.replace(&entry, next, None).await?;
+                        // changed the state meanwhile, this change fails.
+                        self.replace(&entry, self.missing(since, new), None).await?;
                     } else if trigger == Trigger::Seen && !has_passed(since) {
                         return Ok(Progress::Live(new));
                     } else {
@@ -141,10 +146,10 @@ impl<T: Send + Sync + 'static> Inner<T> {
                         self.remove_as(id, &entry, next).await?;
                     }
                 }
-                Marker::Removing { since, begun, new } => {
-                    if now.since(begun) < REMOVAL {
-                        return Ok(Progress::Live(new));
-                    }
+                Marker::Removing { begun, .. } if now.since(begun) < REMOVAL => {
+                    tokio::time::sleep(PAUSE).await;
+                }
+                Marker::Removing { since, new, .. } => {
                     let next = Marker::Removing { since, begun: now, new };
                     self.remove_as(id, &entry, next).await?;
                 }
@@ -158,15 +163,25 @@ impl<T: Send + Sync + 'static> Inner<T> {
                     self.replace(&entry, Marker::Spent, None).await?;
                 }
                 Marker::SignedOut { session } => {
-                    let id = session.parse().map_err(|error| {
+                    let ended = session.parse().map_err(|error| {
                         let unreadable = kvolt_cache::Error::corrupt(*key, "it names no session");
                         Error::store(unreadable.with_source(error))
                     })?;
-                    self.manager.revoke(id).await?;
-                    self.replace(&entry, Marker::Spent, None).await?;
+                    self.manager.revoke(ended).await?;
+                    // As for a spent one.
+                    self.remove_old(id).await?;
                     return Ok(Progress::SignedOut(session));
                 }
             }
+        }
+    }
+
+    /// The next state if the old session is missing, and this application has not removed it.
+    fn missing(&self, since: Timestamp, new: NewToken) -> Marker {
+        let now = self.manager.clock().now().saturating_add(TOLERANCE);
+        match new.old_end.is_some_and(|end| end <= now) {
+            true => Marker::Removed { since, new },
+            false => Marker::SignedOut { session: new.session },
         }
     }
 
@@ -186,7 +201,7 @@ impl<T: Send + Sync + 'static> Inner<T> {
         };
         let next = match self.remove_old(id).await? || was_begun {
             true => Marker::Removed { since, new },
-            false => Marker::SignedOut { session: new.session },
+            false => self.missing(since, new),
         };
         let replaced = self.markers.replace((&seen.key).into(), version, next, None).await;
         let _ = replaced.map_err(Error::store)?;

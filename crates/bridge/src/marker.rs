@@ -1,4 +1,4 @@
-//! What the store remembers of an old session.
+//! The marker of an old session in the store.
 //!
 //! | state | meaning | becomes |
 //! |---|---|---|
@@ -8,10 +8,10 @@
 //! | `Moved` | the new session exists, and so does the old one | `Removing` or `SignedOut` |
 //! | `Removing` | a server removes the old session, which existed | `Removed` or `SignedOut` |
 //! | `Removed` | the old session was removed by a server of this application | `Spent` |
-//! | `SignedOut` | the old session was removed by the other library: the new one must end | `Spent` |
+//! | `SignedOut` | the old session was removed by the other library: the new one must end | none, as `Spent` |
 //! | `Spent` | the old cookie is never accepted again | none, when the old session would have expired |
 //!
-//! Each change is a compare-and-swap. Times are the store's.
+//! Each change is a compare-and-swap. Times are those of the store's clock.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ use crate::sealed::Sealed;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub(crate) enum Marker {
-    /// With its own lifetime in milliseconds, which tells when it was made.
+    /// With its own lifetime in milliseconds: its deadline then shows its age.
     Moving {
         lifetime: u64,
     },
@@ -57,6 +57,9 @@ pub(crate) enum Marker {
 pub(crate) struct NewToken {
     pub(crate) session: String,
     pub(crate) sealed: Sealed,
+    /// When the old session expires: a missing one is no sign-out from then on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) old_end: Option<Timestamp>,
 }
 
 impl Marker {

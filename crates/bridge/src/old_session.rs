@@ -4,6 +4,10 @@ use kvolt_cache::Timestamp;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use crate::OldSessionError;
+use crate::actix_session::state;
+use crate::tower_sessions::record;
+
 /// A session of the other library: named values, and its end.
 ///
 /// ```
@@ -27,6 +31,42 @@ impl OldSession {
     /// A session without values and without an end.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Reads a record of tower-sessions 0.14 in MessagePack, as its released stores write it. For a
+    /// store that this crate does not know. `id` is the value of its cookie.
+    ///
+    /// ```
+    /// use kvolt_bridge::OldSession;
+    ///
+    /// let read = OldSession::from_tower_sessions("AAECAwQFBgcICQoLDA0ODw", b"something else");
+    /// assert!(!read.unwrap_err().is_unavailable());
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the bytes are not such a record of this id
+    /// ([`OldSessionError::unreadable`]).
+    pub fn from_tower_sessions(id: &str, record: &[u8]) -> Result<Self, OldSessionError> {
+        record::session(id, record)
+    }
+
+    /// Reads a state of actix-session 0.11: a JSON object whose values are texts, each of which is
+    /// JSON. For a store that this crate does not know.
+    ///
+    /// ```
+    /// use kvolt_bridge::OldSession;
+    ///
+    /// let old = OldSession::from_actix_session(br#"{"user_id":"42"}"#)?;
+    /// assert_eq!(old.get::<u64>("user_id")?, Some(42));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the text is not such a state ([`OldSessionError::unreadable`]).
+    pub fn from_actix_session(state: &[u8]) -> Result<Self, OldSessionError> {
+        state::session(state)
     }
 
     /// Sets a value.

@@ -43,7 +43,7 @@ pub trait OldSessions: Send + Sync + 'static {
     /// No two clients may have the same one: it names the old session, and is its secret.
     fn id(&self, cookie: &str) -> Option<String>;
 
-    /// Reads a session; `None` if there is none, or if it has expired.
+    /// Reads a session; `None` if it does not exist, or has expired.
     ///
     /// # Errors
     ///

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kvolt_cache::{Expiry, InsertOutcome, Key, NewEntry, Store};
+use kvolt_cache::{Expiry, InsertOutcome, Key, NewEntry, Store, Timestamp};
 use kvolt_middleware::adapter::Crossing;
 use kvolt_session::{Error, NewSession, Result, Token};
 
@@ -24,8 +24,8 @@ pub(crate) type Converting<T> = Pin<
 /// The target of the log.
 pub(crate) const TARGET: &str = "kvolt::bridge";
 
-/// How often a request checks whether another has created the session.
-const PAUSE: Duration = Duration::from_millis(10);
+/// How often a request checks what another one does.
+pub(crate) const PAUSE: Duration = Duration::from_millis(10);
 
 /// A request that creates a session for longer than this has crashed, or is as slow: another one
 /// creates it, too, and the faster one wins.
@@ -113,6 +113,7 @@ impl<T: Send + Sync + 'static> Inner<T> {
         key: &Key,
         old: OldSession,
     ) -> Result<Option<Crossing>> {
+        let old_end = old.expires_at();
         let new = (self.convert)(old).await.map_err(|source| {
             let error = kvolt_cache::Error::unavailable("an old session could not be converted");
             Error::store(error.with_source(source))
@@ -120,7 +121,7 @@ impl<T: Send + Sync + 'static> Inner<T> {
         let Some(new) = new else {
             return Ok(self.decide(key, Marker::Declined).await?.then_some(Crossing::Unchanged));
         };
-        let token = match self.manager.create(new).await {
+        let token = match self.manager.create(self.bounded(new, old_end)).await {
             Err(error) if error.is_limit_reached() => {
                 tracing::warn!(target: TARGET, "the owner of an old session has no room for another");
                 return Ok(self
@@ -142,7 +143,7 @@ impl<T: Send + Sync + 'static> Inner<T> {
         let _ = self.markers.insert(pointer_key, pointer).await.map_err(Error::store)?;
 
         let session = token.id().to_string();
-        let new = NewToken { session, sealed: seal(token.expose(), id)? };
+        let new = NewToken { session, sealed: seal(token.expose(), id)?, old_end };
         let since = self.manager.clock().now();
         if !self.decide(key, Marker::Moved { since, new }).await? {
             // Another request was faster: its session is the one.
@@ -152,6 +153,13 @@ impl<T: Send + Sync + 'static> Inner<T> {
         tracing::debug!(target: TARGET, id = %token.id(), "took over an old session");
         tokio::spawn(Arc::clone(self).end_later(id.to_owned(), *key));
         Ok(Some(Crossing::SignedIn(token)))
+    }
+
+    /// Ends a new session when the old one would have ended.
+    fn bounded(&self, new: NewSession<T>, old_end: Option<Timestamp>) -> NewSession<T> {
+        let Some(end) = old_end.filter(|_| self.is_bounded) else { return new };
+        let left = end.since(self.manager.clock().now()).max(Duration::from_millis(1));
+        if left < self.manager.timeouts_of(&new).lifetime { new.lifetime(left) } else { new }
     }
 
     /// Replaces the marker of a move under way. `false` if the move has been decided.
@@ -189,9 +197,7 @@ impl<T: Send + Sync + 'static> Inner<T> {
         for _ in 0..MAX_RETRIES {
             tokio::time::sleep(self.handover).await;
             match self.advance(&id, &key, Trigger::TimePassed).await {
-                // Another server is removing it.
-                Ok(Progress::Live(_)) => {}
-                Ok(Progress::Over | Progress::SignedOut(_)) => return,
+                Ok(_) => return,
                 Err(error) => {
                     let error: &(dyn StdError + 'static) = &error;
                     tracing::warn!(target: TARGET, error, "an old session could not be ended yet");

@@ -79,14 +79,14 @@ fn old_cookie_is_spent_after_the_handover() {
     let world = World::new();
     let server = world.server();
     world.old.sign_in("old-1", "ada");
-    let jar = Jar::old("old-1");
+    let mut jar = Jar::old("old-1");
     assert_eq!(jar.clone().name(&server), "ada");
     world.clock.advance(MINUTE);
     assert_eq!(jar.clone().name(&server), "nobody");
     assert_eq!(world.old.len(), 0);
     // The other library wrote it back, in a request that was under way.
     world.old.sign_in("old-1", "ada");
-    assert_eq!(jar.clone().name(&server), "nobody");
+    assert_eq!(jar.name(&server), "nobody");
     assert_eq!((world.old.len(), world.sessions.len(), world.asked()), (0, 1, 1));
 }
 
@@ -119,12 +119,12 @@ fn return_of_the_new_cookie_alone_ends_the_old_session() {
     assert_eq!(jar.name(&server), "ada");
     let mut jar = jar.new_cookie();
     assert_eq!((jar.name(&server).as_str(), world.old.len()), ("ada", 0));
-    // From then on, one look at the markers is left, and none after two minutes.
-    let looks = || server.faults.count(Call::Get);
-    let before = looks();
-    assert_eq!((jar.name(&server).as_str(), looks() - before), ("ada", 1));
+    // From then on, a request reads the markers once, and after two minutes not at all.
+    let reads = || server.faults.count(Call::Get);
+    let before = reads();
+    assert_eq!((jar.name(&server).as_str(), reads() - before), ("ada", 1));
     world.clock.advance(2 * MINUTE);
-    assert_eq!((jar.name(&server).as_str(), looks() - before), ("ada", 1));
+    assert_eq!((jar.name(&server).as_str(), reads() - before), ("ada", 1));
 }
 
 #[test]
@@ -148,11 +148,11 @@ fn sign_out_on_the_old_side_is_seen_by_the_old_cookie_alone() {
     let world = World::new();
     let server = world.server();
     world.old.sign_in("old-1", "ada");
-    let jar = Jar::old("old-1");
+    let mut jar = Jar::old("old-1");
     let mut new = jar.clone();
     assert_eq!(new.name(&server), "ada");
     assert!(world.old.sign_out("old-1"));
-    assert_eq!(jar.clone().name(&server), "nobody");
+    assert_eq!(jar.name(&server), "nobody");
     assert_eq!((new.new_cookie().name(&server).as_str(), world.sessions.len()), ("nobody", 0));
 }
 
@@ -197,7 +197,7 @@ fn parallel_returns_are_no_sign_out() {
 fn old_session_of_a_client_that_signs_in_is_ended() {
     let world = World::new();
     let server = world.server();
-    // A visitor, for whom the application wants no session.
+    // A visitor: the application wants no session.
     world.old.put("old-1", OldSession::from_iter([(String::from("theme"), json!("dark"))]));
     let mut jar = Jar::old("old-1");
     assert_eq!(jar.name(&server), "nobody");
@@ -235,6 +235,40 @@ fn expired_old_session_is_not_taken_over() {
     world.clock.advance(MINUTE);
     assert_eq!(Jar::old("old-2").name(&server), "nobody");
     assert_eq!(world.asked(), 1);
+}
+
+#[test]
+fn new_session_ends_with_the_old_one() {
+    let world = World::new();
+    let (server, sliding) =
+        (world.server(), world.server_with(|bridge| bridge.ends_with_old(false)));
+    for (at, server) in [&server, &sliding].into_iter().enumerate() {
+        let end = world.clock.clock().now().saturating_add(10 * MINUTE);
+        let id = format!("old-{at}");
+        let old = OldSession::from_iter([(String::from("user"), json!("ada"))]).expiring_at(end);
+        world.old.put(&id, old);
+        let mut jar = Jar::old(&id);
+        assert_eq!(
+            (jar.name(server), jar.name(server)),
+            (String::from("ada"), String::from("ada"))
+        );
+        world.clock.advance(10 * MINUTE);
+        assert_eq!(jar.name(server), ["nobody", "ada"][at]);
+    }
+}
+
+#[test]
+fn expiry_of_the_old_session_is_no_sign_out() {
+    let world = World::new();
+    let server = world.server_with(|bridge| bridge.ends_with_old(false));
+    let end = world.clock.clock().now().saturating_add(MINUTE / 2);
+    let old = OldSession::from_iter([(String::from("user"), json!("ada"))]).expiring_at(end);
+    world.old.put("old-1", old);
+    let mut jar = Jar::old("old-1");
+    assert_eq!(jar.name(&server), "ada");
+    world.clock.advance(MINUTE / 2);
+    assert!(world.old.sign_out("old-1"), "the old store has cleaned up");
+    assert_eq!((jar.name(&server).as_str(), world.sessions.len()), ("ada", 1));
 }
 
 #[test]

@@ -65,6 +65,7 @@
 //! | require a recent or stronger authentication | [`StepUp`] |
 //! | wait for the end of a session | [`session::LiveSession`] |
 //! | follow what happens | [`session::EventListener`] |
+//! | sign in inside a test | [`testing::TestClient`], with the feature `testing` |
 //!
 //! # Which store when
 //!
@@ -106,6 +107,10 @@
 //! | `live` | yes | [`session::LiveSession`]: waiting for the end of a session |
 //! | `metrics` | | counters and histograms through the `metrics` facade |
 //! | `device-names` | | [`device_names`]: readable names for `User-Agent` headers |
+//! | `testing` | | [`testing`]: signing in inside a test of an application; for dev-dependencies only |
+//!
+//! For actix-web 4, turn the default features off, turn `middleware` on, and add the crate
+//! `kvolt-actix`: see [the guide](guide::actix_web).
 //!
 //! # Modules
 //!
@@ -123,7 +128,8 @@
         feature = "near",
         feature = "postgres",
         feature = "redis",
-        feature = "sqlite"
+        feature = "sqlite",
+        feature = "testing"
     )),
     allow(rustdoc::broken_intra_doc_links, reason = "without a feature its items don't exist")
 )]
@@ -136,6 +142,9 @@ pub use kvolt_device_names as device_names;
 #[cfg(feature = "middleware")]
 #[doc(inline)]
 pub use kvolt_middleware as middleware;
+#[cfg(feature = "testing")]
+#[doc(inline)]
+pub use kvolt_middleware::testing;
 #[cfg(feature = "redis")]
 #[doc(inline)]
 pub use kvolt_redis as redis;

@@ -101,4 +101,5 @@ pub use http::{HeaderName, HeaderValue};
 pub use crate::bridge::{Crossing, SessionBridge};
 pub use crate::head::{Headers, RequestHead, ResponseHead};
 pub use crate::layer::admission::{Admission, Denied, StoreWait};
+pub use crate::layer::layered_types;
 pub use crate::layer::shared::{PendingResponse, RequestSession};

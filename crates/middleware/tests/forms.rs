@@ -13,7 +13,7 @@ use http::{Method, StatusCode};
 use kvolt_middleware::{Csrf, CsrfForm, Result, Session};
 use kvolt_session::RefusalReason;
 use serde::de::{self, Deserialize, Deserializer};
-use support::{Answer, Client, Heard, User, World, router, user};
+use support::{Answer, Client, User, World, refusals, router, user};
 
 /// The fields of a form, each reading of which is counted.
 #[derive(Debug)]
@@ -118,15 +118,14 @@ async fn form_is_accepted_with_its_token() {
 /// NIST SP 800-63B-4, section 5.1: content that changes state carries a session-bound identifier.
 #[tokio::test]
 async fn form_without_its_token_is_not_parsed() {
-    let heard = Heard::default();
-    let world = World::with(|builder| builder.listener(heard.listener()));
+    let world = World::new();
     let mut client = signed_in(&world).await;
     let token = client.get("/token").await.text;
     let other = {
         let mut other = signed_in(&world).await;
         other.get("/token").await.text
     };
-    heard.take(2);
+    assert_eq!(world.events.take().len(), 2);
     let wrong = format!("{}x", &token[..63]);
     let wrong = if wrong == token { format!("{}y", &token[..63]) } else { wrong };
     let read = READ.get();
@@ -179,8 +178,8 @@ async fn form_without_its_token_is_not_parsed() {
     }
     assert_eq!(send(&mut client, "/script", &[FORM], &good).await.status, 403);
     assert_eq!(READ.get(), read, "nothing was parsed");
-    assert_eq!(heard.refusals(refused + 4), vec![RefusalReason::Csrf; refused + 4]);
-    assert!(heard.is_empty());
+    assert_eq!(refusals(&world.events), vec![RefusalReason::Csrf; refused + 4]);
+    assert!(world.events.take().is_empty());
     assert_eq!(send(&mut client, "/pay", &[FORM], &good).await.text, "ada pays 7");
     assert_eq!(READ.get(), read + 1, "so that it is counted");
 }

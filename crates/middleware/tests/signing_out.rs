@@ -16,7 +16,7 @@ use kvolt_session::{
     EndReason, EventKind, Manager, NewSession, Owner, RecordJson, RefusalReason, SessionId, Token,
 };
 use kvolt_testkit::Call;
-use support::{Client, Heard, IDLE, User, World, router, user};
+use support::{Client, IDLE, User, World, refusals, router, user};
 
 const NAME: &str = "__Host-session_id";
 
@@ -28,8 +28,7 @@ fn cookie(token: &Token) -> String {
 #[tokio::test]
 async fn logout_ends_every_session_of_an_ambiguous_request() {
     for at_once in [true, false] {
-        let heard = Heard::default();
-        let world = World::with(|builder| builder.listener(heard.listener()));
+        let world = World::new();
         world.faults.answers_at_once(at_once);
         let app = router(world.sessions_by("cookie:__Host-session_id,header:X-ID,query:token"));
         let long = "a=;".repeat(30_000);
@@ -38,7 +37,7 @@ async fn logout_ends_every_session_of_an_ambiguous_request() {
             let one = world.manager.create(one).await.unwrap();
             let two = world.manager.create(two).await.unwrap();
             let stale = Token::parse("A".repeat(Token::LEN)).unwrap();
-            heard.take(2);
+            assert_eq!(world.events.take().len(), 2);
             let both = format!("{}; {}", cookie(&one), cookie(&two));
             let (headers, path) = match case {
                 0 => (vec![("cookie", both.clone())], String::from("/logout")),
@@ -65,7 +64,7 @@ async fn logout_ends_every_session_of_an_ambiguous_request() {
             let profile = path.replace("/logout", "/profile");
             let answer = client.send(Method::GET, &profile, &headers).await;
             assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "case {case}");
-            assert_eq!(heard.refusals(1), [RefusalReason::Ambiguous]);
+            assert_eq!(refusals(&world.events), [RefusalReason::Ambiguous]);
             let answer = client.send(Method::POST, &path, &headers).await;
             assert_eq!((answer.status, &*answer.text), (StatusCode::OK, "out"), "case {case}");
             let cookies = answer.set_cookies();
@@ -73,11 +72,12 @@ async fn logout_ends_every_session_of_an_ambiguous_request() {
             assert_eq!(cookies.len(), expected, "case {case}");
             assert!(cookies.iter().all(|cookie| cookie.contains("Max-Age=0")));
             assert_eq!(world.store.len(), 0, "case {case}");
-            let events = heard.take(3);
+            let events = world.events.take();
+            assert_eq!(events.len(), 3);
             assert_eq!(events[0].kind, EventKind::Refused { reason: RefusalReason::Ambiguous });
             let reason = EndReason::Logout;
             assert!(events[1..].iter().all(|event| event.kind == EventKind::Ended { reason }));
-            assert!(heard.is_empty());
+            assert!(world.events.take().is_empty());
         }
     }
 }
@@ -138,13 +138,12 @@ async fn request_with_too_many_tokens_signs_nothing_in_or_out() {
 /// Values that are no tokens name no session, and say nothing of an ambiguity.
 #[tokio::test]
 async fn malformed_values_are_not_ambiguous() {
-    let heard = Heard::default();
-    let world = World::with(|builder| builder.listener(heard.listener()));
+    let world = World::new();
     let mut client = world.client();
     client.cookie = Some(format!("{NAME}=x; {NAME}=y"));
     assert_eq!(client.get("/profile").await.status, StatusCode::UNAUTHORIZED);
     assert_eq!(client.post("/logout").await.set_cookies().len(), 0);
-    assert!(heard.is_empty());
+    assert!(world.events.take().is_empty());
 }
 
 #[tokio::test]
@@ -286,11 +285,10 @@ async fn revoking_another_owner_keeps_the_cookie() {
 /// If a stream peeked by its old token after a rotation, the token would count as stolen.
 #[tokio::test]
 async fn peek_of_an_open_stream_is_no_theft() {
-    let heard = Heard::default();
     let kept = std::sync::Arc::new(std::sync::Mutex::new(None));
     let keep = kept.clone();
     let world = World::with(|builder| {
-        let builder = builder.rotation_grace(Duration::from_secs(5)).listener(heard.listener());
+        let builder = builder.rotation_grace(Duration::from_secs(5));
         builder.token_reuse(kvolt_session::TokenReuse::EndSession)
     });
     let layer = world.sessions().layer();
@@ -304,7 +302,9 @@ async fn peek_of_an_open_stream_is_no_theft() {
     let session = kept.lock().unwrap().take().unwrap();
     assert_eq!(session.peek().await.unwrap().unwrap().name, "ada");
     assert_eq!(client.get("/profile").await.text, "ada");
-    assert!(matches!(heard.take(2)[1].kind, EventKind::Rotated) && heard.is_empty());
+    assert!(
+        matches!(world.events.take()[1].kind, EventKind::Rotated) && world.events.take().is_empty()
+    );
     client.post("/logout").await;
     assert!(session.peek().await.unwrap().is_none());
 }

@@ -13,7 +13,7 @@ use kvolt_session::{
     Binding, EndReason, EventKind, Flash, Level, OwnerLimit, RefusalReason, StepUp,
 };
 use kvolt_testkit::{Call, Faults};
-use support::{Client, Heard, User, World, router, user};
+use support::{Client, User, World, refusals, router, user};
 
 async fn name(session: Session<User>) -> String {
     session.name.clone()
@@ -47,44 +47,43 @@ fn app(world: &World) -> Router {
 #[tokio::test]
 async fn refusal_is_reported_once_with_its_reason() {
     for at_once in [true, false] {
-        let heard = Heard::default();
         let limit = OwnerLimit::refuse(1);
         let world = World::with(|builder| {
-            builder
-                .owner_limit(limit)
-                .rotation_grace(Duration::from_secs(5))
-                .listener(heard.listener())
+            builder.owner_limit(limit).rotation_grace(Duration::from_secs(5))
         });
         world.faults.answers_at_once(at_once);
         let mut client = Client::new(app(&world));
         assert_eq!(client.get("/profile").await.status, StatusCode::UNAUTHORIZED);
         client.cookie = Some(String::from("__Host-session_id=none"));
         assert_eq!(client.get("/profile").await.status, StatusCode::UNAUTHORIZED);
-        assert!(heard.is_empty(), "who shows no token is no one to tell of");
+        assert!(world.events.take().is_empty(), "who shows no token is no one to tell of");
         client.cookie = Some(format!("__Host-session_id={}", "A".repeat(48)));
         for (path, status) in [("/profile", 401), ("/", 200)] {
             assert_eq!(client.get(path).await.status, status);
         }
-        assert_eq!(heard.refusals(2), [RefusalReason::Unknown, RefusalReason::Unknown]);
+        assert_eq!(refusals(&world.events), [RefusalReason::Unknown, RefusalReason::Unknown]);
 
         client.cookie = None;
         client.post("/login").await;
-        assert!(matches!(heard.take(1)[0].kind, EventKind::Created { .. }));
+        assert!(matches!(world.events.take()[0].kind, EventKind::Created { .. }));
         assert_eq!(client.other().post("/login").await.status, StatusCode::CONFLICT);
-        assert_eq!(heard.refusals(1), [RefusalReason::Limit]);
+        assert_eq!(refusals(&world.events), [RefusalReason::Limit]);
 
         let foreign = [("sec-fetch-site", "cross-site")];
         for path in ["/count", "/login"] {
             let answer = client.send(Method::POST, path, &foreign).await;
             assert_eq!(answer.status, StatusCode::FORBIDDEN);
         }
-        assert_eq!(heard.refusals(2), [RefusalReason::CrossOrigin, RefusalReason::CrossOrigin]);
+        assert_eq!(
+            refusals(&world.events),
+            [RefusalReason::CrossOrigin, RefusalReason::CrossOrigin]
+        );
 
         world.clock.advance(Duration::from_secs(61));
         for path in ["/fresh", "/strong"] {
             assert_eq!(client.get(path).await.status, StatusCode::UNAUTHORIZED);
         }
-        let events = heard.take(2);
+        let events = world.events.take();
         for event in &events {
             assert_eq!(event.kind, EventKind::Refused { reason: RefusalReason::StepUp });
             assert!(event.id.is_some() && event.owner.is_some());
@@ -93,7 +92,7 @@ async fn refusal_is_reported_once_with_its_reason() {
         world.faults.fail_all(true);
         assert_eq!(client.get("/profile").await.status, StatusCode::SERVICE_UNAVAILABLE);
         world.faults.fail_all(false);
-        assert_eq!(heard.refusals(1), [RefusalReason::Unavailable]);
+        assert_eq!(refusals(&world.events), [RefusalReason::Unavailable]);
 
         let mut late = client.same();
         client.post("/rotate").await;
@@ -101,7 +100,7 @@ async fn refusal_is_reported_once_with_its_reason() {
             world.clock.advance(Duration::from_secs(5));
             assert_eq!(late.get("/profile").await.status, StatusCode::UNAUTHORIZED);
         }
-        let whats: Vec<_> = heard.take(4).into_iter().map(|event| event.kind).collect();
+        let whats: Vec<_> = world.events.take().into_iter().map(|event| event.kind).collect();
         let refused = |reason| EventKind::Refused { reason };
         let expected = [
             EventKind::Rotated,
@@ -113,17 +112,15 @@ async fn refusal_is_reported_once_with_its_reason() {
         assert_eq!(client.get("/profile").await.text, "ada");
         client.post("/logout").await;
         let reason = EndReason::Logout;
-        assert_eq!(heard.take(1)[0].kind, EventKind::Ended { reason });
-        assert!(heard.is_empty());
+        assert_eq!(world.events.take()[0].kind, EventKind::Ended { reason });
+        assert!(world.events.take().is_empty());
     }
 }
 
 #[tokio::test]
 async fn credentials_changed_is_its_own_refusal() {
     for at_once in [true, false] {
-        let heard = Heard::default();
         let world = World::with(|builder| {
-            let builder = builder.listener(heard.listener());
             // The account's name stands for the version of its credentials.
             builder.bound_to(|user: &User| Some(Binding::from(u64::from(user.count))))
         });
@@ -133,10 +130,10 @@ async fn credentials_changed_is_its_own_refusal() {
         assert_eq!(client.get("/profile").await.text, "ada");
         assert_eq!(client.post("/count").await.status, StatusCode::OK, "which changes it");
         assert_eq!(client.get("/profile").await.status, StatusCode::UNAUTHORIZED);
-        assert_eq!(heard.take(2)[1].kind, {
+        assert_eq!(world.events.take()[1].kind, {
             EventKind::Refused { reason: RefusalReason::CredentialsChanged }
         });
-        assert!(heard.is_empty());
+        assert!(world.events.take().is_empty());
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kvolt_cache::{Error, Namespace, Result};
+use redis::aio::ConnectionManager;
 
 use crate::RedisStore;
 use crate::check;
@@ -15,7 +16,7 @@ use crate::names::Names;
 use crate::servers::Servers;
 #[cfg(feature = "tls")]
 use crate::tls::{Settings, Tls};
-use crate::url::Url;
+use crate::url::{Deployment, Url};
 
 /// Settings of a [`RedisStore`], made by [`RedisStore::builder`].
 ///
@@ -36,7 +37,8 @@ use crate::url::Url;
 #[derive(Clone)]
 #[must_use = "`open` opens the store"]
 pub struct RedisStoreBuilder {
-    url: String,
+    connects: Connects,
+    listen_url: Option<String>,
     namespace: String,
     timeout: Duration,
     slide_after: f64,
@@ -47,10 +49,26 @@ pub struct RedisStoreBuilder {
     tls: Settings,
 }
 
+/// The way to the server.
+#[derive(Clone)]
+enum Connects {
+    Url(String),
+    Existing(ConnectionManager),
+}
+
 impl RedisStoreBuilder {
     pub(crate) fn new(url: String, namespace: String) -> Self {
+        Self::by(Connects::Url(url), namespace)
+    }
+
+    pub(crate) fn on(connection: ConnectionManager, namespace: String) -> Self {
+        Self::by(Connects::Existing(connection), namespace)
+    }
+
+    fn by(connects: Connects, namespace: String) -> Self {
         Self {
-            url,
+            connects,
+            listen_url: None,
             namespace,
             timeout: Duration::from_secs(2),
             slide_after: 1.0 / 16.0,
@@ -188,6 +206,29 @@ impl RedisStoreBuilder {
         self
     }
 
+    /// Sets the URL of the server for [`ChangeFeed`](kvolt_cache::ChangeFeed), if all other calls use
+    /// an existing connection ([`builder_on`](RedisStore::builder_on)). Defaults to none.
+    ///
+    /// A near cache listens on a connection of its own, to which `credentials` and the certificates
+    /// apply. It must lead to the same server as the existing one, which the feed checks.
+    ///
+    /// ```no_run
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use kvolt_redis::RedisStore;
+    ///
+    /// let url = "redis://127.0.0.1:6379";
+    /// let connection = redis::Client::open(url)?.get_connection_manager().await?;
+    /// let store = RedisStore::builder_on(connection, "shop").listen_url(url).open().await?;
+    /// # let _ = store;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn listen_url(mut self, url: impl Into<String>) -> Self {
+        self.listen_url = Some(url.into());
+        self
+    }
+
     /// Connects, and checks that the server can do what the store needs.
     ///
     /// ```no_run
@@ -210,9 +251,39 @@ impl RedisStoreBuilder {
     pub async fn open(self) -> Result<RedisStore> {
         self.check()?;
         let namespace = Namespace::new(&self.namespace)?;
-        let url = Url::parse(&self.url)?;
-        let (user, password) = match self.credentials {
-            Some((user, password)) => (user, Some(password)),
+        let servers = match &self.connects {
+            Connects::Url(url) => {
+                let (deployment, options) = self.target(url)?;
+                let (user, password) = self.sentinel_credentials.unzip();
+                let sentinel_options =
+                    Options { user: user.flatten(), password, database: 0, ..options.clone() };
+                Servers::new(deployment, options, sentinel_options)
+            }
+            Connects::Existing(connection) => {
+                let target = self.listen_url.as_deref().map(|url| self.target(url)).transpose()?;
+                let listen = match target {
+                    None => None,
+                    Some((Deployment::Single(address), options)) => Some((address, options)),
+                    Some(_) => {
+                        return Err(Error::misconfigured(
+                            "`listen_url` must name the one server of the existing connection",
+                        ));
+                    }
+                };
+                Servers::existing(connection.clone(), Options::new(self.timeout), listen)
+            }
+        };
+        let store = RedisStore::new(Arc::new(servers), Names(namespace), self.slide_after);
+        // Boxed, so that the futures of programs that open a store are small.
+        Box::pin(store.in_time(check::check(&store.inner.servers, &store.inner.names))).await?;
+        Ok(store)
+    }
+
+    /// The servers of a URL, and how to connect to them.
+    fn target(&self, url: &str) -> Result<(Deployment, Options)> {
+        let url = Url::parse(url)?;
+        let (user, password) = match &self.credentials {
+            Some((user, password)) => (user.clone(), Some(password.clone())),
             None => (url.user, url.password),
         };
         #[cfg(feature = "tls")]
@@ -229,17 +300,10 @@ impl RedisStoreBuilder {
             database: url.database,
             #[cfg(feature = "tls")]
             tls,
-            timeout: self.timeout,
             replicas: self.replicas,
+            ..Options::new(self.timeout)
         };
-        let (user, password) = self.sentinel_credentials.unzip();
-        let sentinel_options =
-            Options { user: user.flatten(), password, database: 0, ..options.clone() };
-        let servers = Servers::new(url.deployment, options, sentinel_options);
-        let store = RedisStore::new(Arc::new(servers), Names(namespace), self.slide_after);
-        // Boxed, so that the futures of programs that open a store are small.
-        Box::pin(store.in_time(check::check(&store.inner.servers, &store.inner.names))).await?;
-        Ok(store)
+        Ok((url.deployment, options))
     }
 
     fn check(&self) -> Result<()> {
@@ -250,7 +314,15 @@ impl RedisStoreBuilder {
         if self.timeout < Duration::from_millis(10) {
             return wrong("`timeout` must be at least 10 milliseconds");
         }
+        let is_existing = matches!(self.connects, Connects::Existing(_));
+        if self.listen_url.is_some() && !is_existing {
+            return wrong("`listen_url` is for a store on an existing connection");
+        }
         match self.replicas {
+            Some(_) if is_existing => wrong(
+                "`wait_replicas` needs a URL: on an existing connection, all other commands would \
+                 wait too",
+            ),
             // The rest is for discovering another server.
             Some((_, limit)) if limit >= self.timeout / 4 * 3 => wrong(
                 "the timeout of `wait_replicas` must be less than three quarters of `timeout`",

@@ -42,7 +42,7 @@ fn check_info(info: &str, expects_cluster: bool) -> Result<()> {
     }
     if field(info, "cluster_enabled") == Some("1") && !expects_cluster {
         return Err(Error::misconfigured(
-            "the server belongs to a cluster: write redis+cluster:// in the URL",
+            "the server belongs to a cluster, which needs a URL with redis+cluster://",
         ));
     }
     if field(info, "loading") == Some("1") {

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use kvolt_cache::Clock;
-use redis::aio::MultiplexedConnection;
+use redis::aio::{ConnectionManager, MultiplexedConnection};
 use redis::{
     AsyncConnectionConfig, Cmd, Pipeline, ProtocolVersion, PushInfo, RedisConnectionInfo, Value,
 };
@@ -36,10 +36,24 @@ pub(crate) struct Options {
     pub(crate) replicas: Option<(u32, Duration)>,
 }
 
-/// A connection that many callers share. It is closed when the last of them drops it.
+impl Options {
+    pub(crate) const fn new(timeout: Duration) -> Self {
+        Self {
+            user: None,
+            password: None,
+            database: 0,
+            #[cfg(feature = "tls")]
+            tls: None,
+            timeout,
+            replicas: None,
+        }
+    }
+}
+
+/// A connection that many callers share. It is closed when the last of them drops it, unless it
+/// belongs to the application.
 pub(crate) struct Link {
-    connection: MultiplexedConnection,
-    driver: AbortHandle,
+    connection: Connection,
     address: Address,
     /// Identifies the server's process; `None` before [`identified`](Self::identified).
     pub(crate) run_id: Option<String>,
@@ -49,7 +63,29 @@ pub(crate) struct Link {
     replied: AtomicU64,
 }
 
+enum Connection {
+    Own(MultiplexedConnection, AbortHandle),
+    /// The application's, which reconnects by itself.
+    Existing(ConnectionManager),
+}
+
 impl Link {
+    /// The application's connection.
+    pub(crate) fn existing(connection: ConnectionManager) -> Self {
+        Self::new(Connection::Existing(connection), &Address::Existing)
+    }
+
+    fn new(connection: Connection, address: &Address) -> Self {
+        Self {
+            connection,
+            address: address.clone(),
+            run_id: None,
+            time: ServerTime::new(Clock::boot()),
+            opened: Instant::now(),
+            replied: AtomicU64::new(0),
+        }
+    }
+
     /// Opens a connection; pushed messages go to `pushed`.
     pub(crate) async fn open(
         address: &Address,
@@ -90,28 +126,34 @@ impl Link {
             MultiplexedConnection::new_with_config(&settings, stream, config)
                 .await
                 .map_err(|error| Fault::from_driver(error, address))?;
-        Ok(Self {
-            connection,
-            driver: tokio::spawn(driver).abort_handle(),
-            address: address.clone(),
-            run_id: None,
-            time: ServerTime::new(Clock::boot()),
-            opened: Instant::now(),
-            replied: AtomicU64::new(0),
-        })
+        let driver = tokio::spawn(driver).abort_handle();
+        Ok(Self::new(Connection::Own(connection, driver), address))
     }
 
     /// Asks the server's process for its identity.
     pub(crate) async fn identified(mut self) -> Result<Self, Fault> {
+        self.run_id = self.identity().await?;
+        Ok(self)
+    }
+
+    /// The identity of the server's process at the moment.
+    pub(crate) async fn identity(&self) -> Result<Option<String>, Fault> {
         let info = self.send(redis::cmd("INFO").arg("server")).await?;
         let info: String = reply::parse(info).unwrap_or_default();
-        self.run_id = reply::field(&info, "run_id").map(String::from);
-        Ok(self)
+        Ok(reply::field(&info, "run_id").map(String::from))
+    }
+
+    /// Whether it belongs to the application.
+    pub(crate) const fn is_existing(&self) -> bool {
+        matches!(self.connection, Connection::Existing(_))
     }
 
     /// Whether it has not been found closed.
     pub(crate) fn is_open(&self) -> bool {
-        !self.driver.is_finished()
+        match &self.connection {
+            Connection::Own(_, driver) => !driver.is_finished(),
+            Connection::Existing(_) => true,
+        }
     }
 
     /// Whether nothing has come from the server since `moment`.
@@ -122,7 +164,13 @@ impl Link {
 
     /// Sends a command and waits for its reply.
     pub(crate) async fn send(&self, command: &Cmd) -> Result<Value, Fault> {
-        let reply = self.connection.clone().send_packed_command(command).await;
+        let reply = match &self.connection {
+            Connection::Own(own, _) => own.clone().send_packed_command(command).await,
+            // Boxed, because it is larger than the store's own and rarer.
+            Connection::Existing(existing) => {
+                Box::pin(existing.clone().send_packed_command(command)).await
+            }
+        };
         if reply.is_ok() {
             self.note_reply();
         }
@@ -136,7 +184,12 @@ impl Link {
         commands: &Pipeline,
     ) -> Result<Vec<Result<Value, Fault>>, Fault> {
         let count = commands.len();
-        let replies = self.connection.clone().send_packed_commands(commands, 0, count).await;
+        let replies = match &self.connection {
+            Connection::Own(own, _) => own.clone().send_packed_commands(commands, 0, count).await,
+            Connection::Existing(existing) => {
+                Box::pin(existing.clone().send_packed_commands(commands, 0, count)).await
+            }
+        };
         let replies = replies.map_err(|error| self.fault(error))?;
         self.note_reply();
         let checked = replies.into_iter().map(Value::extract_error);
@@ -149,13 +202,20 @@ impl Link {
     }
 
     fn fault(&self, error: redis::RedisError) -> Fault {
-        Fault::from_driver(error, &self.address)
+        let fault = Fault::from_driver(error, &self.address);
+        if fault.is_lost() {
+            // The application's connection may lead to another server next.
+            self.time.forget();
+        }
+        fault
     }
 }
 
 impl Drop for Link {
     fn drop(&mut self) {
-        self.driver.abort();
+        if let Connection::Own(_, driver) = &self.connection {
+            driver.abort();
+        }
     }
 }
 
@@ -166,6 +226,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 async fn stream(address: &Address, options: &Options) -> Result<Box<dyn Stream>, Fault> {
     let failed = |error| Fault::io(format!("{address} can't be reached"), error);
     match address {
+        Address::Existing => Err(Fault::unavailable(format!("{address} can't be opened here"))),
         #[cfg(not(unix))]
         Address::Unix(_) => Err(Fault::misconfigured("this system has no Unix sockets")),
         #[cfg(unix)]

@@ -91,6 +91,10 @@ impl Fault {
         let text = error.to_string();
         let code = error.code().map(|code| inner_code(&text).unwrap_or(code));
         let (kind, why) = match error.kind() {
+            _ if error.is_timeout() => (
+                Kind::Unavailable,
+                String::from("did not reply within the connection's response timeout"),
+            ),
             ErrorKind::Io | ErrorKind::Parse => {
                 (Kind::Unavailable, String::from("closed the connection, or the network did"))
             }

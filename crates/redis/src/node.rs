@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kvolt_cache::Timestamp;
+use redis::aio::ConnectionManager;
 use redis::{Cmd, Value};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
@@ -38,15 +39,35 @@ impl Node {
         Self { main: SharedConnection::new(address, options), waiting }
     }
 
+    /// The node on the application's connection.
+    pub(crate) fn existing(connection: ConnectionManager, options: Arc<Options>) -> Self {
+        let main = SharedConnection::new(Address::Existing, options);
+        let (_, attempt) = watch::channel(Some(Ok(Arc::new(Link::existing(connection)))));
+        *main.last_attempt() = Some(attempt);
+        Self { main, waiting: None }
+    }
+
     pub(crate) const fn address(&self) -> &Address {
         &self.main.address
     }
 
     /// Whether a connection of this node is to another process than `link`.
-    pub(crate) fn is_other_process(&self, link: &Link) -> bool {
+    pub(crate) async fn is_other_process(&self, link: &Link) -> Result<bool, Fault> {
         let connections = [Some(&self.main), self.waiting.as_ref()].into_iter().flatten();
-        let mut open = connections.filter_map(SharedConnection::current);
-        open.any(|mine| mine.run_id != link.run_id)
+        for mine in connections.filter_map(SharedConnection::current) {
+            let is_other = match mine.is_existing() {
+                // It may have reconnected.
+                true => {
+                    let identity = timeout(self.limit(), mine.identity()).await;
+                    identity.unwrap_or_else(|_| Err(self.no_reply()))? != link.run_id
+                }
+                false => mine.run_id != link.run_id,
+            };
+            if is_other {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Drops the connections, so that the next call opens new ones.
@@ -271,10 +292,9 @@ impl SharedConnection {
         }
     }
 
-    /// Drops the connection if it is one of these.
+    /// Drops the connection if it is one of these, unless it belongs to the application.
     fn close(&self, these: impl Fn(&Arc<Link>) -> bool) {
-        let is_it =
-            |attempt: &mut Attempt| matches!(&*attempt.borrow(), Some(Ok(link)) if these(link));
+        let is_it = |attempt: &mut Attempt| matches!(&*attempt.borrow(), Some(Ok(link)) if !link.is_existing() && these(link));
         self.last_attempt().take_if(is_it);
     }
 }

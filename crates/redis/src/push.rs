@@ -60,7 +60,8 @@ async fn run(
     for node in slots.masters() {
         let is_its = |part: &u16| slots.master(names::slot_of(*part)) == Some(&node);
         let Some(part) = (0..PARTS).find(is_its) else { continue };
-        let link = Link::open(node.address(), &servers.options, Some(sender.clone())).await?;
+        let (address, options) = servers.listens_at(&node)?;
+        let link = Link::open(address, options, Some(sender.clone())).await?;
         let link = link.identified().await?;
         let mut tracking = redis::cmd("CLIENT");
         tracking.arg("TRACKING").arg("ON").arg("BCAST");
@@ -89,7 +90,9 @@ async fn run(
         if *servers.slots() != *slots || redirects != ask_redirects {
             return Err(moved());
         }
-        tracked.iter().try_for_each(Tracked::check)?;
+        for master in &tracked {
+            reader.during(master.check()).await??;
+        }
         observer.confirmed(asked, store_time);
         reader.during(sleep(interval)).await?;
     }
@@ -124,8 +127,8 @@ impl Tracked {
     }
 
     /// Checks that reads go to this process.
-    fn check(&self) -> Result<(), Fault> {
-        if self.node.is_other_process(&self.link) {
+    async fn check(&self) -> Result<(), Fault> {
+        if self.node.is_other_process(&self.link).await? {
             // So that both connections are opened again.
             self.node.disconnect();
             return Err(moved());

@@ -51,6 +51,11 @@ impl ServerTime {
         self.asked.fetch_max(sent.as_millis(), Ordering::Relaxed);
     }
 
+    /// Forgets the last sample, because another server may answer next.
+    pub(crate) fn forget(&self) {
+        self.ahead.store(UNKNOWN, Ordering::Relaxed);
+    }
+
     /// The server's time or slightly more; `None` before the first sample.
     pub(crate) fn now(&self) -> Option<Timestamp> {
         match self.ahead.load(Ordering::Relaxed) {
@@ -89,6 +94,17 @@ mod tests {
             here.advance(Duration::from_secs(9));
             assert_eq!(time.now(), Some(at(server + 9_041)));
         }
+    }
+
+    #[test]
+    fn forgotten_time_is_asked_for_again() {
+        let time = ServerTime::new(ManualClock::new().clock());
+        let (sent, _) = time.ask();
+        time.update(sent, at(7));
+        assert!(!time.ask().1);
+        time.forget();
+        assert_eq!(time.now(), None);
+        assert!(time.ask().1);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use kvolt_cache::{Result, Timestamp};
 use redis::Value;
+use redis::aio::ConnectionManager;
 use tokio::time::{sleep, timeout};
 
 use crate::connect::Options;
@@ -32,6 +33,8 @@ pub(crate) struct Servers {
     deployment: Deployment,
     pub(crate) options: Arc<Options>,
     sentinel_options: Options,
+    /// Where a near cache listens, if all other calls use the application's connection.
+    listen: Option<(Address, Options)>,
     nodes: Mutex<HashMap<Address, Arc<Node>>>,
     slots: Mutex<Arc<SlotMap>>,
     discovery: tokio::sync::Mutex<()>,
@@ -45,10 +48,40 @@ impl Servers {
             deployment,
             options: Arc::new(options),
             sentinel_options,
+            listen: None,
             nodes: Mutex::default(),
             slots: Mutex::default(),
             discovery: tokio::sync::Mutex::default(),
             ask_redirects: AtomicU64::new(0),
+        }
+    }
+
+    /// The server of the application's connection.
+    pub(crate) fn existing(
+        connection: ConnectionManager,
+        options: Options,
+        listen: Option<(Address, Options)>,
+    ) -> Self {
+        let deployment = Deployment::Single(Address::Existing);
+        let servers = Self { listen, ..Self::new(deployment, options.clone(), options) };
+        let node = Arc::new(Node::existing(connection, Arc::clone(&servers.options)));
+        let mut nodes = servers.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        nodes.insert(Address::Existing, node);
+        drop(nodes);
+        servers
+    }
+
+    /// Where a near cache listens to the changes on a node.
+    pub(crate) fn listens_at<'a>(
+        &'a self,
+        node: &'a Node,
+    ) -> Result<(&'a Address, &'a Options), Fault> {
+        match (node.address(), &self.listen) {
+            (Address::Existing, Some((address, options))) => Ok((address, options)),
+            (Address::Existing, None) => Err(Fault::misconfigured(
+                "a near cache listens on a connection of its own: set `listen_url`",
+            )),
+            (address, _) => Ok((address, &self.options)),
         }
     }
 

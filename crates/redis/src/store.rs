@@ -10,6 +10,8 @@ use kvolt_cache::{
     Namespace, NewEntry, Owner, RemoveOutcome, ReplaceOutcome, Result, Store, Target, Version,
 };
 
+use redis::aio::ConnectionManager;
+
 use crate::builder::RedisStoreBuilder;
 use crate::errors::Fault;
 use crate::names::{self, Names};
@@ -100,6 +102,33 @@ impl RedisStore {
     /// ```
     pub fn builder(url: impl Into<String>, namespace: &str) -> RedisStoreBuilder {
         RedisStoreBuilder::new(url.into(), String::from(namespace))
+    }
+
+    /// Returns a builder for a store on a connection of the application.
+    ///
+    /// A [`ConnectionManager`] reconnects, and sends no command twice. The driver's
+    /// `MultiplexedConnection` never reconnects, and its cluster connection sends commands again
+    /// whose reply was lost, so neither can serve a store. Opening makes the same checks as with a
+    /// URL. A near cache needs [`listen_url`](RedisStoreBuilder::listen_url).
+    ///
+    /// A call fails once [`timeout`](RedisStoreBuilder::timeout) or the connection's own response
+    /// timeout has passed (in the driver 500 milliseconds). No other code may select another
+    /// database on this connection, block it, or switch replies off.
+    ///
+    /// ```no_run
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use kvolt_redis::RedisStore;
+    ///
+    /// let client = redis::Client::open("redis://127.0.0.1:6379")?;
+    /// let connection = client.get_connection_manager().await?;
+    /// let store = RedisStore::builder_on(connection.clone(), "shop").open().await?;
+    /// # let _ = store;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn builder_on(connection: ConnectionManager, namespace: &str) -> RedisStoreBuilder {
+        RedisStoreBuilder::on(connection, String::from(namespace))
     }
 
     /// Returns the store of another namespace, on the same connections and with the same settings.

@@ -39,8 +39,14 @@ fn all_laws_hold_on_a_cluster() {
 }
 
 #[test]
+fn all_laws_hold_on_an_existing_connection() {
+    all_laws_hold(On::new(Redis::start(), Json).on_existing());
+}
+
+#[test]
 fn costs_are_as_stated_on_each_server() {
     for flavour in [Flavour::Redis62, Flavour::Redis7, Flavour::Valkey9] {
         costs_are_as_stated(On::new(server(flavour), Json));
     }
+    costs_are_as_stated(On::new(Redis::start(), Json).on_existing());
 }

@@ -50,8 +50,8 @@ impl RecordedEvents {
         self.take().into_iter().map(|event| event.kind).collect()
     }
 
-    pub(crate) fn push(&self, event: &Event) {
-        self.events().push(event.clone());
+    pub(crate) fn push(&self, event: Event) {
+        self.events().push(event);
     }
 
     fn events(&self) -> MutexGuard<'_, Vec<Event>> {

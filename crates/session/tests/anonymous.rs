@@ -12,7 +12,7 @@ use kvolt_session::{
     OwnerLimit, Record, Timeouts,
 };
 use kvolt_testkit::{Call, FaultyStore};
-use support::{GRACE, IDLE, LIFETIME, RecordingListener, TICK, ada, bob, owner, world, world_with};
+use support::{GRACE, IDLE, LIFETIME, TICK, ada, bob, owner, world, world_with};
 
 fn basket() -> String {
     String::from("basket")
@@ -107,15 +107,12 @@ async fn group_of_visitors_has_at_most_64() {
 
 #[tokio::test]
 async fn oldest_of_a_full_group_ends_with_an_event() {
-    let heard = RecordingListener::default();
-    let world = world_with(|builder| {
-        builder.anonymous(AnonymousSessions::new(1)).listener(heard.listener())
-    });
+    let world = world_with(|builder| builder.anonymous(AnonymousSessions::new(1)));
     let first = world.manager.create_anonymous(basket()).await.unwrap();
     let second = world.manager.create_anonymous(basket()).await.unwrap();
     assert!(!world.lives(&first).await && world.lives(&second).await);
     let reason = EndReason::Limit;
-    let events = heard.take(3);
+    let events = world.events.take();
     assert!(events.iter().all(|event| event.owner.is_none()));
     assert_eq!(events[1].kind, EventKind::Created { anonymous: true });
     assert_eq!((events[2].kind, events[2].id), { (EventKind::Ended { reason }, Some(first.id())) });

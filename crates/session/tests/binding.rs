@@ -12,7 +12,7 @@ use kvolt_session::{
     RotateOutcome, TokenReuse,
 };
 use kvolt_testkit::Call;
-use support::{GRACE, RecordingListener, TICK, World, ada, rotated, world_with};
+use support::{GRACE, TICK, World, ada, rotated, world, world_with};
 
 /// The accounts of an application, each with the version of its credentials.
 #[derive(Clone)]
@@ -91,13 +91,12 @@ async fn account_that_is_gone_has_no_sessions() {
 
 #[tokio::test]
 async fn refusal_says_that_the_credentials_were_changed() {
-    let heard = RecordingListener::default();
     let accounts = Accounts::new();
-    let world = world_with(|builder| accounts.bind(builder).listener(heard.listener()));
+    let world = world_with(|builder| accounts.bind(builder));
     let token = world.manager.create(at(1)).await.unwrap();
     accounts.change("ada", 2);
     assert!(world.manager.get(&token).await.unwrap().is_none());
-    let events = heard.take(2);
+    let events = world.events.take();
     let reason = RefusalReason::CredentialsChanged;
     assert_eq!(events[1].kind, EventKind::Refused { reason });
     assert_eq!(events[1].id, Some(token.id()));
@@ -183,18 +182,15 @@ async fn change_of_credentials_leaves_no_token_in_its_grace() {
 
 #[tokio::test]
 async fn request_during_a_credentials_change_is_no_theft() {
-    let heard = RecordingListener::default();
-    let world = world_with(|builder| {
-        let builder = builder.rotation_grace(GRACE).token_reuse(TokenReuse::EndSession);
-        builder.listener(heard.listener())
-    });
+    let world =
+        world_with(|builder| builder.rotation_grace(GRACE).token_reuse(TokenReuse::EndSession));
     let old = world.manager.create(ada()).await.unwrap();
     let token = rotated(world.manager.change_credentials(&old, None).await.unwrap().0);
     assert_eq!(token.id(), old.id());
     world.time.advance(GRACE * 2 - TICK);
     assert!(!world.lives(&old).await && world.lives(&token).await);
     let reason = RefusalReason::CredentialsChanged;
-    assert_eq!(heard.whats(3)[2], EventKind::Refused { reason });
+    assert_eq!(world.events.kinds()[2], EventKind::Refused { reason });
     world.time.advance(TICK);
     assert!(!world.lives(&old).await);
     assert!(!world.lives(&token).await, "after twice the grace it is");
@@ -202,8 +198,7 @@ async fn request_during_a_credentials_change_is_no_theft() {
 
 #[tokio::test]
 async fn change_of_credentials_needs_no_bindings() {
-    let heard = RecordingListener::default();
-    let world = world_with(|builder| builder.listener(heard.listener()));
+    let world = world();
     let other = world.manager.create(ada()).await.unwrap();
     let token = world.manager.create(ada()).await.unwrap();
     let (changed, ended) = world.manager.change_credentials(&token, None).await.unwrap();
@@ -211,7 +206,7 @@ async fn change_of_credentials_needs_no_bindings() {
     assert_eq!(ended, 1);
     assert!(world.lives(&new).await && !world.lives(&token).await && !world.lives(&other).await);
     let reason = EndReason::CredentialsChanged;
-    assert_eq!(heard.whats(4)[2], EventKind::Ended { reason });
+    assert_eq!(world.events.kinds()[2], EventKind::Ended { reason });
 }
 
 /// The others end first. A session that can't be given a new token then ends too: its token may

@@ -13,9 +13,7 @@ use kvolt_session::{
     RefusalReason, RotateOutcome, SessionId, SessionSnapshot, StepUp, Timeouts, Token,
 };
 use kvolt_testkit::Call;
-use support::{
-    GRACE, IDLE, RecordingListener, TICK, World, ada, bob, owner, rotated, world, world_with,
-};
+use support::{GRACE, IDLE, TICK, World, ada, bob, owner, rotated, world, world_with};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -363,14 +361,13 @@ async fn impersonation_takes_no_place_of_the_user() {
 
 #[tokio::test]
 async fn impersonation_is_reported_with_both() {
-    let events = RecordingListener::default();
-    let world = world_with(|builder| builder.listener(events.listener()));
+    let world = world();
     let (own, token) = acting(&world).await;
     let renewed = rotated(world.manager.rotate(&token).await.unwrap());
     let _ = rotated(world.manager.end_impersonation(&renewed).await.unwrap());
     assert!(!world.lives(&renewed).await);
 
-    let events = events.take(6);
+    let events = world.events.take();
     let kinds: Vec<_> = events.iter().map(|event| event.kind).collect();
     let (unknown, logout) = (RefusalReason::Unknown, EndReason::Logout);
     assert_eq!(

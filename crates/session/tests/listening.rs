@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use kvolt_cache::memory::Cleaning;
 use kvolt_cache::{ManualClock, MemoryStore};
+use kvolt_session::testing::RecordedEvents;
 use kvolt_session::{
     AnonymousSessions, Binding, EndReason, Event, EventKind, EventListener, Level, Manager,
     OwnerLimit, Record, RefusalReason, Token, TokenReuse,
 };
-use support::{GRACE, IDLE, RecordingListener, ada, owner, rotated, world_with};
+use support::{GRACE, IDLE, ada, owner, rotated, world_with};
 
 fn ended(reason: EndReason) -> EventKind {
     EventKind::Ended { reason }
@@ -23,11 +24,44 @@ fn refused(reason: RefusalReason) -> EventKind {
     EventKind::Refused { reason }
 }
 
+/// What a listener has received.
+struct Heard(mpsc::Sender<Event>, mpsc::Receiver<Event>);
+
+impl Default for Heard {
+    fn default() -> Self {
+        let (sender, receiver) = mpsc::channel();
+        Self(sender, receiver)
+    }
+}
+
+impl Heard {
+    fn listener(&self) -> impl Fn(&Event) + Send + Sync + 'static {
+        let sender = self.0.clone();
+        move |event: &Event| drop(sender.send(event.clone()))
+    }
+
+    /// Takes the next events, once they have arrived.
+    #[track_caller]
+    fn take(&self, events: usize) -> Vec<Event> {
+        let patience = Duration::from_secs(30);
+        (0..events).map(|_| self.1.recv_timeout(patience).unwrap()).collect()
+    }
+
+    #[track_caller]
+    fn whats(&self, events: usize) -> Vec<EventKind> {
+        self.take(events).into_iter().map(|event| event.kind).collect()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.1.try_recv().is_err()
+    }
+}
+
 const CREATED: EventKind = EventKind::Created { anonymous: false };
 
 #[tokio::test]
 async fn events_arrive_in_order_with_reasons() {
-    let heard = RecordingListener::default();
+    let heard = Heard::default();
     let limit = OwnerLimit::remove_oldest(3);
     let world = world_with(|builder| {
         let builder = builder.anonymous(AnonymousSessions::new(10)).owner_limit(limit);
@@ -92,14 +126,13 @@ async fn events_arrive_in_order_with_reasons() {
     manager.revoke_everyone().await.unwrap();
     let events = heard.take(1);
     assert_eq!((events[0].kind, events[0].id), (ended(EndReason::RevokedEveryone), None));
-    assert!(heard.so_far().is_empty());
+    assert!(heard.is_empty());
     assert_eq!(manager.events_missed(), 0);
 }
 
 #[tokio::test]
 async fn each_refusal_is_reported_once_with_its_reason() {
     for at_once in [true, false] {
-        let heard = RecordingListener::default();
         let version = Arc::new(AtomicUsize::new(1));
         let limit = OwnerLimit::refuse(1);
         let world = world_with(|builder| {
@@ -108,13 +141,13 @@ async fn each_refusal_is_reported_once_with_its_reason() {
             let builder = builder.bound_to(move |_: &String| {
                 Some(Binding::from(current.load(Ordering::Relaxed) as u64))
             });
-            builder.token_reuse(TokenReuse::EndSession).listener(heard.listener())
+            builder.token_reuse(TokenReuse::EndSession)
         });
         world.faults.answers_at_once(at_once);
         let manager = &world.manager;
         let spent = manager.create(ada().bound_to(1)).await.unwrap();
         assert!(manager.create(ada().bound_to(1)).await.unwrap_err().is_limit_reached());
-        let events = heard.take(2);
+        let events = world.events.take();
         assert_eq!((events[1].kind, events[1].id), (refused(RefusalReason::Limit), None));
         assert!(events[1].owner.is_some());
 
@@ -124,29 +157,29 @@ async fn each_refusal_is_reported_once_with_its_reason() {
         assert!(manager.update(&unknown, |_| ()).await.unwrap().is_none());
         let read = manager.read(&unknown, kvolt_session::Access::SLIDE, String::len).await;
         assert!(read.unwrap().is_none());
-        for event in heard.take(4) {
+        for event in world.events.take() {
             assert_eq!(event.kind, refused(RefusalReason::Unknown));
             assert_eq!((event.id, event.owner), (Some(unknown.id()), None));
         }
 
         version.store(2, Ordering::Relaxed);
         assert!(manager.get(&spent).await.unwrap().is_none());
-        assert_eq!(heard.whats(1), [refused(RefusalReason::CredentialsChanged)]);
+        assert_eq!(world.events.kinds(), [refused(RefusalReason::CredentialsChanged)]);
         version.store(1, Ordering::Relaxed);
 
         let token = world.rotate(&spent).await;
         world.time.advance(GRACE);
         assert!(manager.get(&spent).await.unwrap().is_none());
-        assert_eq!(heard.whats(2)[1], refused(RefusalReason::Replaced));
+        assert_eq!(world.events.kinds()[1], refused(RefusalReason::Replaced));
         world.time.advance(GRACE);
         assert!(manager.get(&spent).await.unwrap().is_none());
-        let events = heard.take(3);
+        let events = world.events.take();
         let whats: Vec<_> = events.iter().map(|event| event.kind).collect();
         assert_eq!(whats, {
             [EventKind::Reused, ended(EndReason::Reuse), refused(RefusalReason::Reuse)]
         });
         assert!(events.iter().all(|event| event.id == Some(token.id())));
-        assert!(heard.so_far().is_empty());
+        assert!(world.events.take().is_empty());
     }
 }
 
@@ -156,14 +189,14 @@ async fn undecodable_session_is_ended_with_an_event() {
     use kvolt_cache::{Encoded, Store};
     use kvolt_session::{RecordJson, Undecodable};
 
-    let heard = RecordingListener::default();
     let store = MemoryStore::<Vec<u8>>::new();
     let numbers = Manager::builder(Encoded::new(store.clone(), RecordJson::<u32>::new()));
     let token = numbers.build().unwrap().create(7).await.unwrap();
     let texts = Manager::builder(Encoded::new(store.clone(), RecordJson::<String>::new()));
-    let texts = texts.undecodable(Undecodable::End).listener(heard.listener()).build().unwrap();
+    let texts = texts.undecodable(Undecodable::End).build().unwrap();
+    let events = RecordedEvents::of(&texts);
     assert!(texts.get(&token).await.unwrap().is_none());
-    let events = heard.take(1);
+    let events = events.take();
     assert_eq!((events[0].kind, events[0].id), {
         (ended(EndReason::Undecodable), Some(token.id()))
     });
@@ -172,27 +205,26 @@ async fn undecodable_session_is_ended_with_an_event() {
 
 #[tokio::test]
 async fn expired_session_is_reported_when_it_is_reclaimed() {
-    let heard = RecordingListener::default();
     let time = ManualClock::new();
     let builder = MemoryStore::<Record<String>>::builder().clock(time.clock());
     let store = builder.cleaning(Cleaning::Manual).build();
     let builder = Manager::builder(store.clone()).idle_timeout(IDLE);
-    let manager = builder.listener(heard.listener()).build().unwrap();
+    let manager = builder.build().unwrap();
+    let recorded = RecordedEvents::of(&manager);
     let token = manager.create(ada()).await.unwrap();
     let other = manager.create(ada()).await.unwrap();
     assert!(manager.logout(&other).await.unwrap());
     // It is due a little after its deadline.
     time.advance(IDLE * 2);
     store.clean();
-    let events = heard.take(4);
+    let events = recorded.take();
     assert_eq!((events[3].kind, events[3].id), (EventKind::Expired, Some(token.id())));
-    assert!(heard.so_far().is_empty(), "what was ended does not end by itself too");
+    assert_eq!(events.len(), 4, "what was ended does not end by itself too");
 }
 
 #[tokio::test]
 async fn no_event_has_a_token_or_data() {
-    let heard = RecordingListener::default();
-    let world = world_with(|builder| builder.rotation_grace(GRACE).listener(heard.listener()));
+    let world = world_with(|builder| builder.rotation_grace(GRACE));
     let private = || kvolt_session::NewSession::new(String::from("private")).owner("ada");
     let mut tokens = vec![world.manager.create(private()).await.unwrap()];
     tokens.push(world.manager.login(Some(&tokens[0]), private()).await.unwrap());
@@ -204,19 +236,19 @@ async fn no_event_has_a_token_or_data() {
         let _ = world.manager.get(token).await.unwrap();
     }
     assert!(world.manager.logout(&tokens[3]).await.unwrap());
-    let events = heard.take(12);
+    let events = world.events.take();
     let shown = format!("{events:?}");
     for token in &tokens {
         assert!(!shown.contains(token.expose()));
         assert!(shown.contains(&token.id().to_string()));
     }
     assert!(!shown.contains("private"), "{shown}");
-    assert!(heard.so_far().is_empty(), "{:?}", heard.so_far());
+    assert!(world.events.take().is_empty(), "{:?}", world.events.take());
 }
 
 #[tokio::test]
 async fn panicking_listener_gets_the_next_event() {
-    let (heard, other) = (RecordingListener::default(), RecordingListener::default());
+    let (heard, other) = (Heard::default(), Heard::default());
     let listener = heard.listener();
     let world = world_with(|builder| {
         let builder = builder.listener(move |event: &Event| {
@@ -241,7 +273,7 @@ async fn hanging_listener_delays_no_request() {
     let (let_go, gate) = mpsc::channel::<()>();
     let gate = Mutex::new(gate);
     let told = Arc::new(AtomicUsize::new(0));
-    let heard = RecordingListener::default();
+    let heard = Heard::default();
     let counted = Arc::clone(&told);
     let world = world_with(|builder| {
         let builder = builder.listener(move |_: &Event| {
@@ -275,7 +307,7 @@ async fn hanging_listener_delays_no_request() {
 }
 
 /// Waits for the sender to be dropped before it takes its first event, and keeps what it gets.
-fn gated(heard: &RecordingListener) -> (mpsc::Sender<()>, impl EventListener) {
+fn gated(heard: &Heard) -> (mpsc::Sender<()>, impl EventListener) {
     let (let_go, gate) = mpsc::channel::<()>();
     let (gate, listener) = (Mutex::new(gate), heard.listener());
     (let_go, move |event: &Event| {
@@ -304,7 +336,7 @@ async fn flood(world: &support::World, at: usize) {
 /// An audit that writes to a database is slower than a client that sends junk to hide what it does.
 #[tokio::test]
 async fn open_events_push_no_other_event_out() {
-    let heard = RecordingListener::default();
+    let heard = Heard::default();
     let (let_go, listener) = gated(&heard);
     let world = world_with(|builder| {
         // Full from the start, so each visitor also ends another.

@@ -6,9 +6,10 @@ mod support;
 use std::time::Duration;
 
 use kvolt_cache::{ManualClock, MemoryStore, NearCache};
+use kvolt_session::testing::RecordedEvents;
 use kvolt_session::{Access, EventKind, Level, Manager, Record, RotateOutcome, Token, TokenReuse};
 use kvolt_testkit::{Call, Faults, FaultyStore, Pushes, PushingStore};
-use support::{Forgery, GRACE, RecordingListener, TICK, ada, forged, rotated};
+use support::{Forgery, GRACE, TICK, ada, forged, rotated};
 
 const BOUND: Duration = Duration::from_secs(1);
 const IDLE: Duration = Duration::from_secs(100);
@@ -18,7 +19,7 @@ struct Servers {
     time: ManualClock,
     pushes: Pushes,
     faults: Faults,
-    heard: RecordingListener,
+    events: RecordedEvents,
     here: Manager<String>,
     there: Manager<String>,
 }
@@ -31,15 +32,15 @@ impl Servers {
         faults.answers_at_once(false);
         let (remote, pushes) = PushingStore::new(counted);
         let near = NearCache::builder(remote.clone()).bound(BOUND);
-        let heard = RecordingListener::default();
         let reuse = if grace.is_zero() { TokenReuse::Report } else { TokenReuse::EndSession };
-        let here = Manager::builder(near.build().unwrap()).listener(heard.listener());
+        let here = Manager::builder(near.build().unwrap());
         let [here, there] = [here, Manager::builder(remote)].map(|builder| {
             let builder = builder.idle_timeout(IDLE).rotation_grace(grace).token_reuse(reuse);
             builder.build().unwrap()
         });
         pushes.beat().await;
-        Self { time, pushes, faults, heard, here, there }
+        let events = RecordedEvents::of(&here);
+        Self { time, pushes, faults, events, here, there }
     }
 
     /// A session that this server has a copy of.
@@ -82,7 +83,7 @@ async fn token_unknown_to_a_copy_asks_the_store_once() {
         let newer = rotated(servers.there.rotate(&newer).await.unwrap());
         assert_eq!(servers.here.revoke_others(&newer).await.unwrap(), 0);
         assert!(servers.here.logout(&newer).await.unwrap());
-        assert!(!servers.heard.so_far().iter().any(|event| event.kind == EventKind::Reused));
+        assert!(!servers.events.kinds().contains(&EventKind::Reused));
     }
 }
 

@@ -11,7 +11,7 @@ use kvolt_session::{
     Token, TokenReuse,
 };
 use kvolt_testkit::{Call, FaultyStore};
-use support::{GRACE, IDLE, RecordingListener, TICK, World, ada, bob, rotated, world_with};
+use support::{GRACE, IDLE, TICK, World, ada, bob, rotated, world_with};
 
 const EVERY: Duration = Duration::from_secs(120);
 
@@ -158,8 +158,7 @@ async fn token_in_its_grace_keeps_nothing_alive() {
 #[tokio::test]
 async fn use_is_a_theft_after_twice_the_grace() {
     for at_once in [true, false] {
-        let heard = RecordingListener::default();
-        let world = world_with(|builder| builder.rotation_grace(GRACE).listener(heard.listener()));
+        let world = world_with(|builder| builder.rotation_grace(GRACE));
         world.faults.answers_at_once(at_once);
         let old = world.manager.create(ada()).await.unwrap();
         let token = world.rotate(&old).await;
@@ -171,7 +170,7 @@ async fn use_is_a_theft_after_twice_the_grace() {
         assert!(world.manager.get(&old).await.unwrap().is_none());
         world.time.advance(TICK);
         assert!(world.manager.get(&old).await.unwrap().is_none());
-        let events = heard.take(6);
+        let events = world.events.take();
         let refused = |reason| EventKind::Refused { reason };
         let whats: Vec<_> = events.iter().map(|event| event.kind).collect();
         assert_eq!(whats, {
@@ -195,11 +194,8 @@ async fn use_is_a_theft_after_twice_the_grace() {
 #[tokio::test]
 async fn reuse_ends_the_session_where_that_is_set() {
     for at_once in [true, false] {
-        let heard = RecordingListener::default();
-        let world = world_with(|builder| {
-            let builder = builder.rotation_grace(GRACE).token_reuse(TokenReuse::EndSession);
-            builder.listener(heard.listener())
-        });
+        let world =
+            world_with(|builder| builder.rotation_grace(GRACE).token_reuse(TokenReuse::EndSession));
         world.faults.answers_at_once(at_once);
         let other = world.manager.create(ada()).await.unwrap();
         let old = world.manager.create(ada()).await.unwrap();
@@ -212,18 +208,14 @@ async fn reuse_ends_the_session_where_that_is_set() {
         assert!(!world.lives(&token).await && !world.lives(&old).await);
         assert!(world.lives(&other).await, "of the owner's sessions that one");
         let reason = EndReason::Reuse;
-        let whats = heard.whats(7);
+        let whats = world.events.kinds();
         assert!(whats.contains(&EventKind::Ended { reason }) && whats.contains(&EventKind::Reused));
     }
 }
 
 #[tokio::test]
 async fn ignored_reuse_is_an_unknown_token() {
-    let heard = RecordingListener::default();
-    let world = world_with(|builder| {
-        let builder = builder.rotation_grace(GRACE).token_reuse(TokenReuse::Ignore);
-        builder.listener(heard.listener())
-    });
+    let world = world_with(|builder| builder.rotation_grace(GRACE).token_reuse(TokenReuse::Ignore));
     let old = world.manager.create(ada()).await.unwrap();
     let token = world.rotate(&old).await;
     for wait in [GRACE * 2, IDLE / 2] {
@@ -232,14 +224,16 @@ async fn ignored_reuse_is_an_unknown_token() {
         assert!(world.lives(&token).await);
     }
     let reason = RefusalReason::Unknown;
-    assert_eq!(heard.whats(4)[2..], [EventKind::Refused { reason }, EventKind::Refused { reason }]);
+    assert_eq!(
+        world.events.kinds()[2..],
+        [EventKind::Refused { reason }, EventKind::Refused { reason }]
+    );
 }
 
 /// A thief who waits is noticed all the same, by any token that the session ever had.
 #[tokio::test]
 async fn late_reuse_of_any_token_is_noticed() {
-    let heard = RecordingListener::default();
-    let world = world_with(|builder| builder.rotation_grace(GRACE).listener(heard.listener()));
+    let world = world_with(|builder| builder.rotation_grace(GRACE));
     let mut tokens = vec![world.manager.create(ada()).await.unwrap()];
     for _ in 0..40 {
         world.time.advance(GRACE);
@@ -251,10 +245,10 @@ async fn late_reuse_of_any_token_is_noticed() {
         world.time.advance(IDLE - TICK);
         assert!(world.manager.get(tokens.last().unwrap()).await.unwrap().is_some());
     }
-    heard.take(41);
+    assert_eq!(world.events.take().len(), 41);
     for token in &tokens[..40] {
         assert!(world.manager.get(token).await.unwrap().is_none());
-        assert_eq!(heard.whats(2)[0], EventKind::Reused);
+        assert_eq!(world.events.kinds()[0], EventKind::Reused);
     }
 }
 

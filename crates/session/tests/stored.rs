@@ -163,7 +163,7 @@ fn mark(token: &Token, seed: &str) -> [u8; 6] {
 #[test]
 fn session_is_read_back_whole() {
     let time = ManualClock::new();
-    let store = Bytes::new();
+    let store = Bytes::builder().clock(time.clock()).build();
     let builder = Manager::builder(coded(&store, RecordJson::<Old>::new()));
     let manager = builder.build().unwrap();
     let token = block_on(manager.create(old())).unwrap();

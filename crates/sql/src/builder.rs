@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kvolt_cache::{Error, Namespace, Result};
+use tokio::time::timeout;
 
 use crate::connections::{Pool, Source};
 use crate::dialect::Dialect;
 use crate::existing_pool::ExistingPool;
+use crate::failure::Kind;
 use crate::own_connections::OwnConnections;
 use crate::settings::Settings;
 use crate::store::SqlStore;
@@ -48,7 +50,7 @@ pub struct SqlStoreBuilder<D: Dialect> {
     settings: Settings,
 }
 
-/// What a store connects by.
+/// The way to the database.
 enum Connects<D: Dialect> {
     Url(String),
     Pool(sqlx::Pool<D::Db>),
@@ -86,7 +88,7 @@ impl<D: Dialect> SqlStoreBuilder<D> {
     }
 
     /// Sets the time limit of each call, including the wait for a connection. Defaults to
-    /// [`DEFAULT_TIMEOUT`], which is 2 seconds; at most an hour.
+    /// [`DEFAULT_TIMEOUT`], which is 2 seconds; from a millisecond to an hour.
     ///
     /// A call that takes longer returns an error ([`Error::is_unavailable`]).
     /// [`clear`](kvolt_cache::Store::clear) and [`count`](kvolt_cache::Store::count) may take 30
@@ -214,6 +216,7 @@ impl<D: Dialect> SqlStoreBuilder<D> {
             }
             Connects::Pool(pool) => {
                 dialect.check_existing()?;
+                Box::pin(check_pooler::<D>(&pool, settings.timeout)).await?;
                 let existing = || Source::Existing(ExistingPool::new(pool.clone(), &dialect));
                 (existing(), (!D::IS_REMOTE).then(existing))
             }
@@ -224,13 +227,15 @@ impl<D: Dialect> SqlStoreBuilder<D> {
         let read = pool(read, max_connections);
         // A file has one writer at a time.
         let write = write.map_or_else(|| Arc::clone(&read), |source| pool(source, 1));
-        SqlStore::on(read, write, settings, namespace).await
+        // Boxed, so that the futures of programs that open a store are small.
+        Box::pin(SqlStore::on(read, write, settings, namespace)).await
     }
 
     fn check(&self) -> Result<()> {
         let Settings { timeout, slide_after, clean_every, max_cleaned_rows, .. } = self.settings;
         let faults = [
-            (timeout.is_zero(), "`timeout` is zero"),
+            // For the databases, zero is no limit, and they count in milliseconds.
+            (timeout < Duration::from_millis(1), "`timeout` is less than a millisecond"),
             (!(1..=10_000).contains(&self.max_connections), "`max_connections` is not 1 to 10,000"),
             (!(0.0..=0.5).contains(&slide_after), "`slide_after` is not 0 to 0.5"),
             (max_cleaned_rows == 0, "`max_cleaned_rows` is zero"),
@@ -240,6 +245,15 @@ impl<D: Dialect> SqlStoreBuilder<D> {
             Some((_, fault)) => Err(Error::misconfigured(*fault)),
             None => Ok(()),
         }
+    }
+}
+
+/// Checks the pool unless other code uses all its connections, or there is no server: opening reports
+/// that.
+async fn check_pooler<D: Dialect>(pool: &sqlx::Pool<D::Db>, limit: Duration) -> Result<()> {
+    match timeout(limit, D::check_pooler(pool)).await {
+        Ok(Err(failure)) if failure.kind == Kind::Misconfigured => Err(failure.error),
+        _ => Ok(()),
     }
 }
 

@@ -114,7 +114,8 @@ impl<D: Dialect> Pool<D> {
                 lease.is_unchecked = is_unchecked;
                 lease.held = Some(Held::Own(connection));
             }
-            Source::Existing(existing) => self.borrow(existing, &mut lease).await?,
+            // Boxed, so that the futures of calls on the store's own connections are small.
+            Source::Existing(existing) => Box::pin(self.borrow(existing, &mut lease)).await?,
         }
         Ok(lease)
     }
@@ -128,7 +129,7 @@ impl<D: Dialect> Pool<D> {
         loop {
             let (connection, was_idle) = from.take(self.timeout / 4 * 3).await?;
             tries += u32::from(!was_idle);
-            lease.hold(connection);
+            lease.held = Some(Held::Borrowed(connection));
             let limit = self.timeout / 4;
             let (_, connection) = lease.start();
             let inspected = timeout(limit, from.inspect(connection)).await;
@@ -148,6 +149,8 @@ impl<D: Dialect> Pool<D> {
                 Ok(Err(failure)) => failure,
                 Err(_) => Failure::new(Kind::Lost, "a connection of the pool does not reply"),
             };
+            // It was not found to be idle, so this closes it.
+            lease.release();
             if tries == MAX_TRIES || failure.kind == Kind::Unavailable {
                 return Err(failure);
             }
@@ -210,6 +213,11 @@ pub(crate) struct Lease<'a, D: Dialect> {
 }
 
 impl<'a, D: Dialect> Lease<'a, D> {
+    /// Closes the connection.
+    pub(crate) fn close(mut self) {
+        self.is_idle = false;
+    }
+
     /// Rejects a server that is too old.
     pub(crate) async fn check_version(&mut self) -> Outcome<()> {
         let (dialect, connection) = self.start();
@@ -263,12 +271,6 @@ impl<'a, D: Dialect> Lease<'a, D> {
             // The connection is closed, and the database undoes the transaction.
             Err(failure) => Err(failure),
         }
-    }
-
-    /// Holds a connection of the application's pool, which was not inspected yet.
-    fn hold(&mut self, connection: PoolConnection<D::Db>) {
-        self.release();
-        self.held = Some(Held::Borrowed(connection));
     }
 
     /// Returns the connection, or closes it.

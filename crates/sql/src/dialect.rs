@@ -145,14 +145,20 @@ pub(crate) trait Driver: Debug + Default + Clone + Send + Sync + 'static {
     /// Returns an error that names the setting ([`is_misconfigured`](kvolt_cache::Error::is_misconfigured)).
     fn check_existing(&self) -> Result<()>;
 
-    /// What undoes a promise on a connection that other code uses too: a condition, and the setting
-    /// to change.
+    /// Rejects a pool that leads to a pooler which assigns another connection to every transaction.
+    /// It takes two connections.
+    fn check_pooler(_: &sqlx::Pool<Self::Db>) -> impl Future<Output = Outcome<()>> + Send {
+        std::future::ready(Ok(()))
+    }
+
+    /// The states of a connection that would undo a promise, and that other code may leave behind:
+    /// a condition, and its name.
     fn flaws(&self) -> &'static [(&'static str, &'static str)];
 
     /// Whether an error of [`INSPECT`](Self::INSPECT) means that other code has left a transaction open.
     fn is_in_transaction(error: &dyn sqlx::error::DatabaseError) -> bool;
 
-    /// Runs [`INSPECT`](Self::INSPECT), and returns the number that it found.
+    /// Runs [`INSPECT`](Self::INSPECT), and returns the number that it found; -1 if it returned none.
     fn inspect(
         connection: &mut Connection<Self>,
         sql: &str,
@@ -359,7 +365,7 @@ macro_rules! by_driver {
         ) -> sqlx::Result<i64> {
             let sql = sqlx::AssertSqlSafe(sql.to_owned());
             let rows = sqlx::raw_sql(sql).fetch_all(connection).await?;
-            rows.first().map_or(Ok(0), |row| sqlx::Row::try_get(row, 0))
+            rows.first().map_or(Ok(-1), |row| sqlx::Row::try_get(row, 0))
         }
 
         async fn run(

@@ -1,8 +1,8 @@
 //! The connections of a pool that belongs to the application.
 //!
-//! Other code uses them too. What a promise needs is therefore inspected each time that a call takes
-//! one, in one round trip. The driver's own check of an idle connection, which is a round trip too,
-//! is left out (`try_acquire`).
+//! Other code uses them too, and may change them. So each call inspects the connection that it
+//! takes, in one round trip. The driver's own check of an idle connection, which is a round trip
+//! too, is left out (`try_acquire`).
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::failure::{Failure, Kind, Outcome};
 /// A pool of the application.
 pub(crate) struct ExistingPool<D: Dialect> {
     pool: sqlx::Pool<D::Db>,
-    /// The statement that finds flaws, and what each of its results stands for.
+    /// The statement that finds flaws, and their names.
     inspection: String,
     flaws: &'static [(&'static str, &'static str)],
 }
@@ -78,7 +78,7 @@ impl<D: Dialect> ExistingPool<D> {
         Failure::new(Kind::Unavailable, message)
     }
 
-    /// Finds what would undo a promise on this connection.
+    /// Returns the name of a flaw that this connection has.
     pub(crate) async fn inspect(
         &self,
         connection: &mut Connection<D>,
@@ -87,7 +87,7 @@ impl<D: Dialect> ExistingPool<D> {
             Ok(0) => Ok(None),
             Ok(number) => {
                 let flaw = usize::try_from(number - 1).ok().and_then(|index| self.flaws.get(index));
-                Ok(Some(flaw.map_or(IN_TRANSACTION, |(_, flaw)| *flaw)))
+                Ok(Some(flaw.map_or("a setting that hides rows", |(_, flaw)| *flaw)))
             }
             Err(sqlx::Error::Database(reported)) if D::is_in_transaction(&*reported) => {
                 Ok(Some(IN_TRANSACTION))

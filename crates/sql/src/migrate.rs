@@ -21,43 +21,40 @@ pub(crate) fn migrations<D: Dialect>(table: &str) -> Vec<String> {
 }
 
 impl<D: Dialect> Core<D> {
-    /// Makes sure that the tables, or these triggers, exist in the current version.
-    pub(crate) async fn ensure_schema(&self, triggers: Option<&Triggers>) -> Result<()> {
+    /// Makes sure that the tables, or these triggers, exist in the current version. Returns the
+    /// table's name in statements.
+    pub(crate) async fn ensure_schema(&self, triggers: Option<&Triggers>) -> Result<String> {
         // Repeatable: the second time, everything exists.
         let limit = self.settings.timeout * OPEN_TIMEOUTS;
         self.call_within(limit, true, || self.try_ensure(triggers)).await
     }
 
-    /// Checks the version of the server to which the application's pool leads.
-    pub(crate) async fn check_version(&self) -> Result<()> {
-        let check = || async { self.write.lease().await?.check_version().await };
-        self.call_within(self.settings.timeout * OPEN_TIMEOUTS, true, check).await
-    }
-
-    /// The schema of the tables, which statements name on connections that other code uses too: it
-    /// may set another `search_path`.
-    pub(crate) async fn schema(&self) -> Result<String> {
-        self.call(true, || self.try_schema()).await
-    }
-
-    async fn try_schema(&self) -> Outcome<String> {
-        let sql = statement::<D>(&self.sql.table, D::SCHEMA);
-        let rows = self.write.lease().await?.fetch(&sql, &[]).await?;
-        let schema = rows.first().and_then(|row| D::bytes(row, 0).ok().flatten());
-        let schema = schema.and_then(|schema| String::from_utf8(schema).ok());
-        // These characters stand for other texts in a statement.
-        schema.filter(|schema| !schema.contains(['$', '{', '}'])).ok_or_else(|| {
-            let message = "the pool's connections have no database or schema of their own, or its \
-                 name contains one of `$`, `{` and `}`";
-            Failure::new(Kind::Misconfigured, message)
-        })
-    }
-
-    async fn try_ensure(&self, triggers: Option<&Triggers>) -> Outcome<()> {
+    async fn try_ensure(&self, triggers: Option<&Triggers>) -> Outcome<String> {
         let table = &self.sql.table;
         let mut lease = self.write.lease().await?;
-        // Without a lock at first: usually nothing is missing, and the user may only have to read.
-        if self.missing(&mut lease, triggers).await?.is_empty() {
+        if !self.write.is_existing() {
+            self.ensure_on(&mut lease, triggers).await?;
+            return Ok(table.clone());
+        }
+        lease.check_version().await?;
+        // Triggers must be added to the table that statements name.
+        if triggers.is_some() && qualified(&mut lease, table).await? != self.sql.qualified {
+            lease.close();
+            let message = "other code has set another schema on the connections of its pool";
+            return Err(Failure::new(Kind::Again, message));
+        }
+        self.ensure_on(&mut lease, triggers).await?;
+        qualified(&mut lease, table).await
+    }
+
+    async fn ensure_on(
+        &self,
+        lease: &mut Lease<'_, D>,
+        triggers: Option<&Triggers>,
+    ) -> Outcome<()> {
+        let table = &self.sql.table;
+        // Without a lock at first: usually nothing is missing, and the user may only be allowed to read.
+        if self.missing(lease, triggers).await?.is_empty() {
             return Ok(());
         }
         if !self.settings.migrate {
@@ -71,7 +68,7 @@ impl<D: Dialect> Core<D> {
         lease.lock_schema(table).await?;
         let adding = async {
             // Another process may have added them while this one waited for the lock.
-            for sql in self.missing(&mut lease, triggers).await? {
+            for sql in self.missing(lease, triggers).await? {
                 lease.run(sql).await?;
             }
             Ok(())
@@ -109,6 +106,22 @@ impl<D: Dialect> Core<D> {
         });
         Ok(steps.collect())
     }
+}
+
+/// The table's name after that of its schema, for connections on which other code may set another
+/// schema.
+async fn qualified<D: Dialect>(lease: &mut Lease<'_, D>, table: &str) -> Outcome<String> {
+    let rows = lease.fetch(&statement::<D>(table, D::SCHEMA), &[]).await?;
+    let schema = rows.first().and_then(|row| D::bytes(row, 0).ok().flatten());
+    let schema = schema.and_then(|schema| String::from_utf8(schema).ok());
+    // These characters stand for other texts in a statement.
+    let schema = schema.filter(|schema| !schema.contains(['$', '{', '}']));
+    let schema = schema.ok_or_else(|| {
+        let message = "the pool's connections name no database or schema, or one whose name \
+             contains `$`, `{` or `}`";
+        Failure::new(Kind::Misconfigured, message)
+    })?;
+    Ok(format!("{schema}.{table}"))
 }
 
 /// The version of the tables; 0 if they do not exist.

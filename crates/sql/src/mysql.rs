@@ -141,7 +141,8 @@ impl Driver for MySql {
     fn lock_schema(&self, table: &str, timeout: Duration) -> String {
         // The lock ends with the connection. If it is not granted, the function returns 0 and no
         // error, so a subquery with two rows makes one.
-        let seconds = timeout.as_secs();
+        // With 0 seconds, it would not wait at all.
+        let seconds = timeout.as_secs().max(1);
         format!(
             "SELECT IF(GET_LOCK('{table}_schema', {seconds}) = 1, 1, \
              (SELECT 1 UNION SELECT 2))"
@@ -283,6 +284,12 @@ fn check_version(version: &str, is_mariadb: bool) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lock_on_the_schema_is_waited_for() {
+        let sql = MySql.lock_schema("shop_sessions", Duration::from_millis(500));
+        assert!(sql.contains("GET_LOCK('shop_sessions_schema', 1)"), "{sql}");
+    }
 
     #[test]
     fn old_server_is_rejected() {

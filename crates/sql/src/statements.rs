@@ -72,18 +72,16 @@ pub(crate) struct Statements {
     pub(crate) now: Statement,
     /// The table's name.
     pub(crate) table: String,
-    /// The table's name after that of its schema, on connections whose default schema may change.
+    /// The same after the name of its schema, on connections whose default schema may change.
     pub(crate) qualified: String,
 }
 
 impl Statements {
     pub(crate) fn new<D: Dialect>(
         namespace: &Namespace,
+        qualified: String,
         slide_after: f64,
-        schema: Option<&str>,
     ) -> Self {
-        let table = table(namespace);
-        let qualified = schema.map_or_else(|| table.clone(), |schema| format!("{schema}.{table}"));
         let statement = |sql: &str| statement::<D>(&qualified, sql);
         let select = |rest: &str| statement(&format!("SELECT {ENTRY}, {TIMES} FROM {{t}} {rest}"));
         let removal = |template: &str, found: &str| {
@@ -157,7 +155,7 @@ impl Statements {
             count: statement("SELECT count(*) FROM {t} WHERE expires > (SELECT {now})"),
             clean: removal(D::CLEAN, ""),
             now: statement("SELECT {now}"),
-            table,
+            table: table(namespace),
             qualified: qualified.clone(),
         }
     }

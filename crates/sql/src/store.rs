@@ -155,19 +155,17 @@ impl<D: Dialect> SqlStore<D> {
         settings: Settings,
         namespace: Namespace,
     ) -> Result<Self> {
-        let statements = |schema: Option<&str>| {
-            Arc::new(Statements::new::<D>(&namespace, settings.slide_after, schema))
+        let sql = |table| Arc::new(Statements::new::<D>(&namespace, table, settings.slide_after));
+        let unqualified = sql(table(&namespace));
+        let mut core = Core {
+            namespace: namespace.clone(),
+            read,
+            write,
+            sql: unqualified,
+            settings,
+            cleaner: None,
         };
-        let sql = statements(None);
-        let mut core =
-            Core { namespace: namespace.clone(), read, write, sql, settings, cleaner: None };
-        if core.write.is_existing() {
-            core.check_version().await?;
-        }
-        core.ensure_schema(None).await?;
-        if core.write.is_existing() {
-            core.sql = statements(Some(&core.schema().await?));
-        }
+        core.sql = sql(core.ensure_schema(None).await?);
         core.cleaner = Cleaner::start(&core.read, &core.write, &core.sql, settings);
         Ok(Self { core: Arc::new(core) })
     }

@@ -15,6 +15,9 @@ use kvolt_cache::{Clock, Timestamp};
 use kvolt_servers::{Package, Postgres, Redis, require};
 use new::{Application, redis_connection};
 use old::actix::{ActixSession, Content, Store};
+use old::axum::{AxumRows, axum_sessions};
+#[cfg(feature = "axum-session")]
+use old::axum_service::AxumSessionService;
 use old::tower::{Security, TowerSessions};
 use old::{OldLibrary, master_key};
 
@@ -35,11 +38,11 @@ fn tower_redis(visitors: usize) {
         return;
     }
     let (redis, runtime) = (Redis::start(), runtime());
-    let library = TowerSessions::redis(&redis.url());
+    let library: Arc<dyn OldLibrary> = Arc::new(TowerSessions::redis(&redis.url()));
     runtime.block_on(async {
         let old = TowerSessionsRedis::new(redis_connection(&redis.url()).await);
         let application = Application::start(&redis.url(), old).await;
-        new::switch(&application, Arc::new(library), visitors).await;
+        new::switch(&application, &library, visitors).await;
     });
     assert_eq!(redis.cli(&["KEYS", "??????????????????????"]), "");
 }
@@ -50,13 +53,14 @@ fn tower_postgres(visitors: usize) {
         return;
     }
     let (redis, postgres, runtime) = (Redis::start(), Postgres::start(), runtime());
-    let library = TowerSessions::postgres(&postgres.url(), Security::Signed);
+    let library: Arc<dyn OldLibrary> =
+        Arc::new(TowerSessions::postgres(&postgres.url(), Security::Signed));
     runtime.block_on(async {
         let pool = sqlx::PgPool::connect(&postgres.url()).await.unwrap();
         let cookie = OldCookie::signed("sid", &master_key()).unwrap().path("/");
         let old = TowerSessionsPostgres::new(pool).cookie(cookie);
         let application = Application::start(&redis.url(), old).await;
-        new::switch(&application, Arc::new(library), visitors).await;
+        new::switch(&application, &library, visitors).await;
     });
     assert_eq!(postgres.psql("SELECT count(*) FROM tower_sessions.session"), "0");
 }
@@ -68,16 +72,18 @@ fn tower_sqlite(visitors: usize) {
     }
     let (redis, runtime) = (Redis::start(), runtime());
     let file = redis.folder().join("old.sqlite");
-    let library = TowerSessions::sqlite(&file, Security::Private);
+    let library: Arc<dyn OldLibrary> = Arc::new(TowerSessions::sqlite(&file, Security::Private));
     runtime.block_on(async {
         let url = format!("sqlite:{}", file.display());
         let pool = sqlx::SqlitePool::connect(&url).await.unwrap();
         let cookie = OldCookie::encrypted("sid", &master_key()).unwrap();
         let old = TowerSessionsSqlite::new(pool.clone()).cookie(cookie);
         let application = Application::start(&redis.url(), old).await;
-        new::switch(&application, Arc::new(library), visitors).await;
-        let left: i64 =
-            sqlx::query_scalar("SELECT count(*) FROM tower_sessions").fetch_one(&pool).await.unwrap();
+        new::switch(&application, &library, visitors).await;
+        let left: i64 = sqlx::query_scalar("SELECT count(*) FROM tower_sessions")
+            .fetch_one(&pool)
+            .await
+            .unwrap();
         assert_eq!(left, 0);
     });
 }
@@ -88,13 +94,14 @@ fn actix_redis(visitors: usize, content: Content) {
         return;
     }
     let (redis, runtime) = (Redis::start(), runtime());
-    let library = ActixSession::new(Store::Redis(redis.url()), content);
+    let library: Arc<dyn OldLibrary> =
+        Arc::new(ActixSession::new(Store::Redis(redis.url()), content));
     runtime.block_on(async {
         let cookie = content.cookie("id");
         let old = ActixSessionRedis::new(redis_connection(&redis.url()).await, cookie);
         let old = old.key(|key| format!("old:{key}"));
         let application = Application::start(&redis.url(), old).await;
-        new::switch(&application, Arc::new(library), visitors).await;
+        new::switch(&application, &library, visitors).await;
     });
     assert_eq!(redis.cli(&["KEYS", "old:*"]), "");
 }
@@ -105,13 +112,28 @@ fn actix_cookies(visitors: usize, content: Content) {
         return;
     }
     let (redis, runtime) = (Redis::start(), runtime());
-    let library = ActixSession::new(Store::Cookie, content);
+    let library: Arc<dyn OldLibrary> = Arc::new(ActixSession::new(Store::Cookie, content));
     runtime.block_on(async {
         let until: Timestamp = Clock::system().now().saturating_add(DAY);
         let old = ActixSessionCookies::new(content.cookie("id"), until);
         let application = Application::start(&redis.url(), old).await;
-        new::switch(&application, Arc::new(library), visitors).await;
+        new::switch(&application, &library, visitors).await;
     });
+}
+
+/// Switches from axum_session on PostgreSQL, as the guide does.
+fn axum_postgres<L: OldLibrary>(visitors: usize, library: fn(&str) -> L) {
+    if !require(&[Package::Redis, Package::Postgres]) {
+        return;
+    }
+    let (redis, postgres, runtime) = (Redis::start(), Postgres::start(), runtime());
+    let library: Arc<dyn OldLibrary> = Arc::new(library(&postgres.url()));
+    runtime.block_on(async {
+        let pool = sqlx::PgPool::connect(&postgres.url()).await.unwrap();
+        let application = Application::start(&redis.url(), axum_sessions(pool)).await;
+        new::switch(&application, &library, visitors).await;
+    });
+    assert_eq!(postgres.psql("SELECT count(*) FROM sessions"), "0");
 }
 
 #[test]
@@ -139,6 +161,41 @@ fn visitors_of_actix_session_on_redis_stay_signed_in() {
 fn visitors_of_actix_session_in_cookies_stay_signed_in() {
     actix_cookies(VISITORS, Content::Private);
     actix_cookies(VISITORS / 4, Content::Signed);
+}
+
+#[test]
+fn visitors_of_axum_session_stay_signed_in() {
+    axum_postgres(VISITORS / 4, AxumRows::postgres);
+    #[cfg(feature = "axum-session")]
+    axum_postgres(VISITORS, AxumSessionService::postgres);
+}
+
+/// actix-web gets the bridge by the same builder.
+#[actix_web::test]
+async fn visitors_stay_signed_in_on_actix_web() {
+    let old = ActixSession::new(Store::Cookie, Content::Private);
+    let signed_in = std::thread::spawn(move || old.sign_in(vec![String::from("ada")]));
+    let old_cookie = signed_in.join().unwrap().remove(0);
+    let until = Clock::system().now().saturating_add(DAY);
+    let old = ActixSessionCookies::new(Content::Private.cookie("id"), until);
+    let sessions = new::in_memory(old);
+    let layer = kvolt_actix::SessionMiddleware::new(sessions.layer());
+    let name =
+        actix_web::web::get().to(async |user: kvolt_actix::Session<String>| user.to_string());
+    let app = actix_web::App::new().route("/", name).wrap(layer);
+    let app = actix_web::test::init_service(app).await;
+    let send = async |cookies: String| {
+        let request = actix_web::test::TestRequest::get().insert_header(("cookie", cookies));
+        let answer = actix_web::test::call_service(&app, request.to_request()).await;
+        let set = answer.headers().get("set-cookie").map(|set| set.to_str().unwrap().to_owned());
+        let text = actix_web::test::read_body(answer).await;
+        (String::from_utf8(text.to_vec()).unwrap(), set)
+    };
+    let (first, set) = send(old_cookie.clone()).await;
+    let new_cookie = set.unwrap().split(';').next().unwrap().to_owned();
+    let (second, set) = send(format!("{old_cookie}; {new_cookie}")).await;
+    assert_eq!((&*first, &*second), ("ada", "ada"));
+    assert!(set.unwrap().starts_with("id=; Path=/; Max-Age=0"));
 }
 
 #[test]

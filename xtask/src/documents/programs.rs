@@ -24,8 +24,13 @@ const ADDRESS: &str = "127.0.0.1:3000";
 const DEPENDENCIES: &str = r#"
 actix-web = { version = "4", default-features = false, features = ["macros"] }
 axum = "0.8"
+http-body-util = "0.1"
+hyper = { version = "1", features = ["http1", "server"] }
+hyper-util = { version = "0.1", features = ["service", "tokio"] }
+redis = { version = "1.8", default-features = false, features = ["connection-manager", "tokio-comp"] }
 serde = { version = "1", features = ["derive"] }
 serde_json = "1"
+sqlx = { version = "0.9", default-features = false, features = ["postgres", "runtime-tokio"] }
 tokio = { version = "1", features = ["macros", "net", "rt-multi-thread", "signal"] }
 tower = { version = "0.5", features = ["util"] }
 tower-http = { version = "0.7", features = ["cors"] }
@@ -136,7 +141,14 @@ fn write_package(package: &Path, programs: &[Program]) -> std::io::Result<()> {
     let path = root().join("crates/kvolt");
     let _ = writeln!(manifest, "kvolt = {{ path = {path:?}, features = {FEATURES} }}");
     let _ = writeln!(manifest, "kvolt-actix = {{ path = {:?} }}", root().join("crates/actix"));
-    fs::write(package.join("Cargo.toml"), manifest + DEPENDENCIES.trim_start())?;
+    let path_of_bridge = root().join("crates/bridge");
+    let _ = writeln!(
+        manifest,
+        "kvolt-bridge = {{ path = {path_of_bridge:?}, features = [\"redis\"] }}"
+    );
+    let tests =
+        format!("[dev-dependencies]\nkvolt = {{ path = {path:?}, features = [\"testing\"] }}\n");
+    fs::write(package.join("Cargo.toml"), manifest + DEPENDENCIES.trim_start() + &tests)?;
     fs::copy(root().join("Cargo.lock"), package.join("Cargo.lock"))?;
     for program in programs {
         fs::write(bins.join(format!("{}.rs", program.name)), &program.code)?;

@@ -49,7 +49,7 @@ impl OldSessions for ActixSessionCookies {
 
     async fn read(&self, id: &str) -> Result<Option<OldSession>, OldSessionError> {
         let Some(state) = self.cookie.open(id) else { return Ok(None) };
-        Ok(Some(state::session(state.as_bytes())?.expiring_at(self.until)))
+        Ok(Some(OldSession::from_actix_session(state.as_bytes())?.expiring_at(self.until)))
     }
 
     async fn remove(&self, _id: &str) -> Result<bool, OldSessionError> {

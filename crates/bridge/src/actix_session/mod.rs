@@ -3,7 +3,7 @@
 mod cookie;
 #[cfg(feature = "redis")]
 mod redis;
-mod state;
+pub(crate) mod state;
 
 pub use cookie::ActixSessionCookies;
 #[cfg(feature = "redis")]

@@ -68,7 +68,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> OldSessions for ActixSes
         let Some((state, millis)) = self.redis.get(id).await? else { return Ok(None) };
         let left = u64::try_from(millis).ok().map(Duration::from_millis);
         let end = left.map(|left| Clock::system().now().saturating_add(left));
-        Ok(Some(state::session(&state)?.expiring_at(end)))
+        Ok(Some(OldSession::from_actix_session(&state)?.expiring_at(end)))
     }
 
     async fn remove(&self, id: &str) -> Result<bool, OldSessionError> {

@@ -14,7 +14,7 @@ pub(super) fn is_key(text: &str) -> bool {
     text.len() <= MAX_KEY_LEN
 }
 
-pub(super) fn session(text: &[u8]) -> Result<OldSession, OldSessionError> {
+pub(crate) fn session(text: &[u8]) -> Result<OldSession, OldSessionError> {
     let state: BTreeMap<String, String> =
         serde_json::from_slice(text).map_err(OldSessionError::unreadable)?;
     let value = |(name, text): (String, String)| {

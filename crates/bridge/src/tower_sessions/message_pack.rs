@@ -96,7 +96,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    // No length is believed: each element must be there before the next is read.
+    // Reserves nothing: a length may be larger than what follows.
     fn list(&mut self, len: usize, depth: u32) -> Option<Value> {
         let depth = depth.checked_sub(1)?;
         (0..len).map(|_| self.value(depth)).collect::<Option<Vec<_>>>().map(Value::Array)

@@ -1,11 +1,9 @@
 //! The stores of tower-sessions 0.14.
 
-#[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
 mod message_pack;
 #[cfg(feature = "postgres")]
 mod postgres;
-#[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
-mod record;
+pub(crate) mod record;
 #[cfg(feature = "redis")]
 mod redis;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::message_pack::{Packed, read};
 use crate::{OldSession, OldSessionError};
 
+#[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
 /// The id in a cookie's value: 16 bytes in base64url. `None` if it has another form.
 pub(super) fn id(value: &str) -> Option<String> {
     id_bytes(value).map(|_| value.to_owned())
@@ -20,7 +21,7 @@ fn id_bytes(value: &str) -> Option<[u8; 16]> {
 }
 
 /// Reads the record of an id.
-pub(super) fn session(id: &str, bytes: &[u8]) -> Result<OldSession, OldSessionError> {
+pub(crate) fn session(id: &str, bytes: &[u8]) -> Result<OldSession, OldSessionError> {
     parse(id, bytes)
         .ok_or_else(|| OldSessionError::unreadable("it is no record of tower-sessions 0.14"))
 }

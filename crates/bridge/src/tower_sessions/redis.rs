@@ -64,7 +64,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> OldSessions for TowerSes
 
     async fn read(&self, id: &str) -> Result<Option<OldSession>, OldSessionError> {
         let record = self.redis.get(id).await?;
-        record.map(|(record, _)| record::session(id, &record)).transpose()
+        record.map(|(record, _)| OldSession::from_tower_sessions(id, &record)).transpose()
     }
 
     async fn remove(&self, id: &str) -> Result<bool, OldSessionError> {

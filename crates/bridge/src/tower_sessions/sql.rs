@@ -1,4 +1,4 @@
-//! What PostgreSQL and SQLite share.
+//! Statements for PostgreSQL and SQLite.
 
 use crate::OldSessionError;
 

@@ -64,7 +64,7 @@ impl OldSessions for TowerSessionsSqlite {
     async fn read(&self, id: &str) -> Result<Option<OldSession>, OldSessionError> {
         let query = sqlx::query_scalar(AssertSqlSafe(self.statements.read.as_str())).bind(id);
         let record: Option<Vec<u8>> = query.fetch_optional(&self.pool).await.map_err(failure)?;
-        record.map(|record| record::session(id, &record)).transpose()
+        record.map(|record| OldSession::from_tower_sessions(id, &record)).transpose()
     }
 
     async fn remove(&self, id: &str) -> Result<bool, OldSessionError> {

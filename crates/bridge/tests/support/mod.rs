@@ -13,7 +13,7 @@ use axum::http::header::{COOKIE, SET_COOKIE};
 use axum::http::{Request, StatusCode};
 use axum::routing::{get, post};
 use http_body_util::BodyExt;
-use kvolt_bridge::{Bridge, OldCookie, OldSession, OldSessionError, OldSessions};
+use kvolt_bridge::{Bridge, BridgeBuilder, OldCookie, OldSession, OldSessionError, OldSessions};
 use kvolt_cache::{ManualClock, MemoryStore};
 use kvolt_middleware::{Result, Session, SessionHandle, Sessions};
 use kvolt_session::{Manager, NewSession, Record};
@@ -162,10 +162,17 @@ impl World {
     }
 
     pub fn server(&self) -> Server {
+        self.server_with(|bridge| bridge)
+    }
+
+    pub fn server_with(
+        &self,
+        settings: impl FnOnce(BridgeBuilder<String>) -> BridgeBuilder<String>,
+    ) -> Server {
         let (markers, faults) = FaultyStore::new(self.markers.clone());
         let manager = Manager::new(self.sessions.clone());
         let asked = Arc::clone(&self.asked);
-        let bridge = Bridge::builder(&manager, markers, self.old.clone())
+        let bridge = settings(Bridge::builder(&manager, markers, self.old.clone()))
             .build(move |old: OldSession| {
                 asked.fetch_add(1, Ordering::SeqCst);
                 async move {

@@ -90,9 +90,19 @@ type RequestCheck = Arc<dyn Fn(&dyn RequestHead) -> bool + Send + Sync>;
 /// The types of data of all layers of this process, for the hint at a route without its layer.
 static LAYERED: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
 
-/// The types of data for which a layer exists.
-#[cfg(feature = "axum")]
-pub(crate) fn layered_types() -> Vec<&'static str> {
+/// Returns the names of the types of data for which this process has a layer, for the log entry about
+/// a handler whose route has none.
+///
+/// ```
+/// use kvolt_cache::MemoryStore;
+/// use kvolt_middleware::{Sessions, adapter};
+/// use kvolt_session::Manager;
+///
+/// let sessions = Sessions::new(Manager::<u64>::new(MemoryStore::new()));
+/// let layer = sessions.layer();
+/// assert_eq!(adapter::layered_types(), ["u64"]);
+/// ```
+pub fn layered_types() -> Vec<&'static str> {
     LAYERED.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
 }
 

@@ -90,14 +90,13 @@ impl<T: Send + Sync + 'static> SessionHandle<T> {
         self.clone().into_session()
     }
 
-    /// Returns the session that the client came with, if it had one that can be read. For an
-    /// extractor.
+    /// Returns the session that the client came with, if it had one. For an extractor.
     ///
     /// ```
     /// use kvolt_middleware::{Result, SessionHandle};
     ///
-    /// fn greeting(client: &SessionHandle<String>) -> Result<String> {
-    ///     let session = client.try_session()?;
+    /// fn greeting(client: SessionHandle<String>) -> Result<String> {
+    ///     let session = client.try_into_session()?;
     ///     Ok(session.map_or_else(|| String::from("hello"), |name| format!("hello {}", *name)))
     /// }
     /// ```
@@ -105,8 +104,8 @@ impl<T: Send + Sync + 'static> SessionHandle<T> {
     /// # Errors
     ///
     /// Returns an error if the client has a session that can't be read.
-    pub fn try_session(&self) -> Result<Option<Session<T>>> {
-        if self.is_unreadable() { Err(Error(Kind::Unreadable)) } else { Ok(self.session()) }
+    pub fn try_into_session(self) -> Result<Option<Session<T>>> {
+        if self.is_unreadable() { Err(Error(Kind::Unreadable)) } else { Ok(self.into_session()) }
     }
 
     pub(crate) fn into_session(self) -> Option<Session<T>> {

@@ -85,7 +85,7 @@ impl<T: Send + Sync + 'static> Session<T> {
     pub fn from_extensions(extensions: &Extensions) -> Result<Self> {
         let handle = SessionHandle::from_extensions(extensions)?;
         let bearer = handle.slot.sessions().0.lookup.has_bearer();
-        handle.try_session()?.ok_or(Error(Kind::NoSession(bearer)))
+        handle.try_into_session()?.ok_or(Error(Kind::NoSession(bearer)))
     }
 
     fn slot(&self) -> &Slot<T> {

@@ -34,7 +34,7 @@ use crate::{Error, Result, SessionHandle, Sessions};
 ///
 /// # #[tokio::main]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let sessions = Sessions::new(Manager::new(MemoryStore::new()));
+/// let sessions = Sessions::new(Manager::<String>::new(MemoryStore::new()));
 /// let app = Router::new().route("/profile", get(profile)).layer(sessions.layer());
 ///
 /// let ada = NewSession::new(String::from("Ada")).owner(42u64);

@@ -2,7 +2,6 @@
 #![allow(unreachable_pub, reason = "it is a module of each test file")]
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use axum::Router;
@@ -12,8 +11,9 @@ use http::header::{CONTENT_TYPE, COOKIE, SET_COOKIE};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use kvolt_cache::MemoryStore;
+use kvolt_middleware::testing::RecordedEvents;
 use kvolt_middleware::{Result, Session, SessionHandle, Sessions};
-use kvolt_session::{Event, EventKind, Manager, NewSession, Record, RefusalReason, Token};
+use kvolt_session::{EventKind, Manager, NewSession, Record, RefusalReason, Token};
 use kvolt_testkit::{Faults, FaultyStore, ManualClock};
 use tower::ServiceExt;
 
@@ -35,6 +35,7 @@ pub struct World {
     pub faults: Faults,
     pub clock: ManualClock,
     pub manager: Manager<User>,
+    pub events: RecordedEvents,
 }
 
 impl World {
@@ -52,7 +53,8 @@ impl World {
         let (faulty, faults) = FaultyStore::new(store.clone());
         let builder = Manager::builder(faulty).idle_timeout(IDLE);
         let manager = settings(builder).build().unwrap();
-        Self { store, faults, clock, manager }
+        let events = RecordedEvents::of(&manager);
+        Self { store, faults, clock, manager, events }
     }
 
     pub fn sessions(&self) -> Sessions<User> {
@@ -229,41 +231,12 @@ impl Answer {
     }
 }
 
-/// The events that a listener receives.
-#[derive(Clone, Default)]
-pub struct Heard(Arc<(Mutex<Vec<Event>>, Condvar)>);
-
-impl Heard {
-    pub fn listener(&self) -> impl Fn(&Event) + Send + Sync + 'static {
-        let heard = self.clone();
-        move |event: &Event| {
-            heard.0.0.lock().unwrap().push(event.clone());
-            heard.0.1.notify_all();
-        }
-    }
-
-    /// Waits for so many events, and removes them.
-    #[track_caller]
-    pub fn take(&self, events: usize) -> Vec<Event> {
-        let heard = self.0.0.lock().unwrap();
-        let patience = Duration::from_secs(30);
-        let too_few = |heard: &mut Vec<Event>| heard.len() < events;
-        let (mut heard, late) = self.0.1.wait_timeout_while(heard, patience, too_few).unwrap();
-        assert!(!late.timed_out(), "{events} expected, and these came: {heard:?}");
-        heard.drain(..events).collect()
-    }
-
-    /// The reasons of so many refusals, which is all that came.
-    #[track_caller]
-    pub fn refusals(&self, events: usize) -> Vec<RefusalReason> {
-        let refused = |event: Event| match event.kind {
-            EventKind::Refused { reason } => reason,
-            other => panic!("{other:?}"),
-        };
-        self.take(events).into_iter().map(refused).collect()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.0.0.lock().unwrap().is_empty()
-    }
+/// The reasons of the refusals since the last call, which are all events.
+#[track_caller]
+pub fn refusals(events: &RecordedEvents) -> Vec<RefusalReason> {
+    let refused = |kind| match kind {
+        EventKind::Refused { reason } => reason,
+        other => panic!("{other:?}"),
+    };
+    events.kinds().into_iter().map(refused).collect()
 }

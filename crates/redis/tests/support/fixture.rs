@@ -11,7 +11,7 @@ use kvolt_servers::{Proxy, Redis, RedisCluster};
 use kvolt_testkit::Fixture;
 use kvolt_testkit::conformance::{Asked, Cost, Costs, check_costs, check_laws_on_a_real_clock};
 
-use crate::support::{acl_lines, cluster_url, namespace, runtime};
+use crate::support::{acl_lines, cluster_url, connection, namespace, runtime};
 
 pub(crate) fn sealing() -> Encrypted<Json> {
     Encrypted::new(Json, EncryptionKeys::new(EncryptionKey::from_bytes(&[7; 32])))
@@ -32,6 +32,8 @@ pub(crate) struct On<C> {
     codec: C,
     /// Counts what is asked, where that is checked.
     proxy: Option<Arc<Proxy>>,
+    /// Whether the store is on a connection of the application.
+    is_existing: bool,
     /// How often the concurrent laws are tried: 5 times, or as `KVOLT_ROUNDS` says.
     rounds: usize,
 }
@@ -49,7 +51,7 @@ impl<C> On<C> {
 
     fn of(servers: Servers, url: String, codec: C) -> Self {
         let rounds = std::env::var("KVOLT_ROUNDS").ok().and_then(|rounds| rounds.parse().ok());
-        Self { servers, url, codec, proxy: None, rounds: rounds.unwrap_or(5) }
+        Self { servers, url, codec, proxy: None, is_existing: false, rounds: rounds.unwrap_or(5) }
     }
 
     /// The same servers by another URL.
@@ -68,6 +70,11 @@ impl<C> On<C> {
             }
             server.url_as("app", "password")
         })
+    }
+
+    /// On a connection of the application.
+    pub(crate) fn on_existing(self) -> Self {
+        Self { is_existing: true, ..self }
     }
 
     fn counted(self) -> Self {
@@ -97,7 +104,10 @@ impl<C> On<C> {
 
 impl<C: Codec<String> + Clone> On<C> {
     async fn open(&self, namespace: &str) -> Encoded<String, RedisStore, C> {
-        let builder = RedisStore::builder(self.url.as_str(), namespace);
+        let builder = match self.is_existing {
+            false => RedisStore::builder(self.url.as_str(), namespace),
+            true => RedisStore::builder_on(connection(&self.url).await, namespace),
+        };
         // A law holds however busy the machine is.
         let store = builder.timeout(Duration::from_secs(20)).open().await.expect("it opens");
         Encoded::new(store, self.codec.clone())

@@ -12,6 +12,7 @@ use kvolt_cache::{
 };
 use kvolt_redis::RedisStore;
 use kvolt_servers::{Redis, RedisCluster, RedisSentinel};
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
 
@@ -45,6 +46,13 @@ pub(crate) fn acl_lines_for(user: &str, namespace: &str) -> Vec<Vec<String>> {
     let lines: Vec<_> = lines.map(words).collect();
     assert!(!lines.is_empty(), "the README has it");
     lines
+}
+
+/// A connection as an application makes one. The driver's own limit on replies could end a call
+/// earlier than the store's.
+pub(crate) async fn connection(url: &str) -> ConnectionManager {
+    let config = ConnectionManagerConfig::new().set_response_timeout(None);
+    redis::Client::open(url).unwrap().get_connection_manager_with_config(config).await.unwrap()
 }
 
 /// A store in a namespace of its own.

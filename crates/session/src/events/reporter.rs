@@ -62,16 +62,16 @@ impl Reporter {
         log(kind, id, Parties { owner, acting_for });
         #[cfg(feature = "metrics")]
         super::metrics::count(kind);
-        #[cfg(feature = "testing")]
-        {
+        let event = || {
             let (owner, acting_for) = (owner.cloned(), acting_for.cloned());
-            let event = Event { at: self.clock.now(), kind, id, owner, acting_for };
-            let recorded = self.recorded.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            recorded.iter().for_each(|recorded| recorded.push(&event));
+            Event { at: self.clock.now(), kind, id, owner, acting_for }
+        };
+        #[cfg(feature = "testing")]
+        for recorded in &*self.recorded.lock().unwrap_or_else(std::sync::PoisonError::into_inner) {
+            recorded.push(event());
         }
         if self.has_listeners() {
-            let (owner, acting_for) = (owner.cloned(), acting_for.cloned());
-            let event = Event { at: self.clock.now(), kind, id, owner, acting_for };
+            let event = event();
             for queue in &self.queues {
                 queue.put(&event, is_of_visitor || kind.is_open_to_all());
             }

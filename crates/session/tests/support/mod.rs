@@ -5,9 +5,8 @@
 use std::time::Duration;
 
 use kvolt_cache::{ManualClock, MemoryStore};
-use kvolt_session::{
-    Event, EventKind, Manager, ManagerBuilder, NewSession, Owner, Record, RotateOutcome, Token,
-};
+use kvolt_session::testing::RecordedEvents;
+use kvolt_session::{Manager, ManagerBuilder, NewSession, Owner, Record, RotateOutcome, Token};
 use kvolt_testkit::{Faults, FaultyStore};
 
 pub const IDLE: Duration = Duration::from_secs(600);
@@ -20,6 +19,7 @@ pub struct World {
     pub store: MemoryStore<Record<String>>,
     pub faults: Faults,
     pub manager: Manager<String>,
+    pub events: RecordedEvents,
 }
 
 pub fn world() -> World {
@@ -34,7 +34,8 @@ pub fn world_with(
     let (faulty, faults) = FaultyStore::new(store.clone());
     let builder = Manager::builder(faulty).idle_timeout(IDLE).lifetime(LIFETIME);
     let manager = settings(builder).build().unwrap();
-    World { time, store, faults, manager }
+    let events = RecordedEvents::of(&manager);
+    World { time, store, faults, manager, events }
 }
 
 pub fn ada() -> NewSession<String> {
@@ -72,41 +73,6 @@ pub fn rotated(rotated: RotateOutcome) -> Token {
     match rotated {
         RotateOutcome::Token(token) => token,
         other => panic!("{other:?}"),
-    }
-}
-
-/// A listener that records events.
-#[derive(Clone, Default)]
-pub struct RecordingListener(std::sync::Arc<(std::sync::Mutex<Vec<Event>>, std::sync::Condvar)>);
-
-impl RecordingListener {
-    pub fn listener(&self) -> impl Fn(&Event) + Send + Sync + 'static {
-        let heard = self.clone();
-        move |event: &Event| {
-            heard.0.0.lock().unwrap().push(event.clone());
-            heard.0.1.notify_all();
-        }
-    }
-
-    /// Takes the first `events` of them, once they have arrived.
-    #[track_caller]
-    pub fn take(&self, events: usize) -> Vec<Event> {
-        let heard = self.0.0.lock().unwrap();
-        let patience = Duration::from_secs(30);
-        let too_few = |heard: &mut Vec<Event>| heard.len() < events;
-        let (mut heard, late) = self.0.1.wait_timeout_while(heard, patience, too_few).unwrap();
-        assert!(!late.timed_out(), "{events} expected, and these came: {heard:?}");
-        heard.drain(..events).collect()
-    }
-
-    #[track_caller]
-    pub fn whats(&self, events: usize) -> Vec<EventKind> {
-        self.take(events).into_iter().map(|event| event.kind).collect()
-    }
-
-    /// All that came so far.
-    pub fn so_far(&self) -> Vec<Event> {
-        self.0.0.lock().unwrap().clone()
     }
 }
 

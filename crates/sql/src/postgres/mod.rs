@@ -264,6 +264,28 @@ impl Driver for Postgres {
         Ok(())
     }
 
+    /// Two connections of a session are two processes of the server. Behind such a pooler, the second
+    /// usually gets the process that the first has just used.
+    async fn check_pooler(pool: &PgPool) -> Outcome<()> {
+        if pool.options().get_max_connections() < 2 {
+            return Ok(());
+        }
+        let mut one = pool.acquire().await.map_err(failure::<Self>)?;
+        let mut two = pool.acquire().await.map_err(failure::<Self>)?;
+        let process = async |connection: &mut PgConnection| {
+            let row = sqlx::raw_sql("SELECT pg_backend_pid()").fetch_one(connection).await;
+            row.and_then(|row| row.try_get::<i32, _>(0)).map_err(failure::<Self>)
+        };
+        if process(&mut one).await? == process(&mut two).await? {
+            return Err(Failure::new(
+                Kind::Misconfigured,
+                "the application's pool leads to a pooler by transactions, such as PgBouncer with \
+                 `pool_mode = transaction`: open the store with a URL and `pooled_by_transactions`",
+            ));
+        }
+        Ok(())
+    }
+
     fn flaws(&self) -> &'static [(&'static str, &'static str)] {
         &[
             // Equal if the transaction began with this statement.
@@ -292,9 +314,11 @@ impl Driver for Postgres {
     }
 
     fn hint(error: &dyn sqlx::error::DatabaseError) -> Option<&'static str> {
-        // A prepared statement is missing, or another client has made it.
-        matches!(error.code().as_deref(), Some("26000" | "42P05"))
-            .then_some("behind a pooler by transactions, set `pooled_by_transactions`")
+        // A prepared statement is missing, or another client has made it; or a pooler does not know
+        // the options.
+        (matches!(error.code().as_deref(), Some("26000" | "42P05"))
+            || error.message().contains("unsupported startup parameter"))
+        .then_some("behind a pooler by transactions, set `pooled_by_transactions`")
     }
 
     fn kind(error: &dyn sqlx::error::DatabaseError) -> Kind {

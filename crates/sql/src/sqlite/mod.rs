@@ -275,7 +275,7 @@ fn parse(url: &str, timeout: Duration) -> Result<SqliteConnectOptions> {
 /// For how long a statement waits for a lock: shorter than the call's limit, so that the error names
 /// the cause.
 fn busy_timeout(limit: Duration) -> Duration {
-    limit * 3 / 4
+    (limit * 3 / 4).max(Duration::from_millis(1))
 }
 
 /// SQLite's own default.

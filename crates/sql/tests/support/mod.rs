@@ -30,6 +30,7 @@ pub(crate) struct OnRuntime<O, C> {
     codec: fn() -> C,
     handle: Handle,
     shift: Shift,
+    rounds: usize,
     counted: Option<Counted>,
 }
 
@@ -42,7 +43,13 @@ struct Counted {
 
 impl<O, C> OnRuntime<O, C> {
     pub(crate) fn new(open: O, codec: fn() -> C) -> Self {
-        Self { open, codec, handle: Handle::current(), shift: Shift::default(), counted: None }
+        let (handle, shift) = (Handle::current(), Shift::default());
+        Self { open, codec, handle, shift, rounds: 10, counted: None }
+    }
+
+    /// How often the concurrent laws are tried, unless `KVOLT_ROUNDS` sets another number.
+    pub(crate) fn rounds(self, rounds: usize) -> Self {
+        Self { rounds, ..self }
     }
 
     pub(crate) fn counting(
@@ -56,12 +63,13 @@ impl<O, C> OnRuntime<O, C> {
 
 impl<O: Clone, C> Clone for OnRuntime<O, C> {
     fn clone(&self) -> Self {
-        let Self { open, codec, handle, shift, counted } = self;
+        let Self { open, codec, handle, shift, rounds, counted } = self;
         Self {
             open: open.clone(),
             codec: *codec,
             handle: handle.clone(),
             shift: shift.clone(),
+            rounds: *rounds,
             counted: counted.clone(),
         }
     }
@@ -98,10 +106,10 @@ where
         tokio::time::sleep(CLEANS_EVERY).await;
     }
 
-    // Each round is many calls to a server. `KVOLT_ROUNDS` sets another number.
+    // Each round is many calls to a server.
     fn rounds(&self) -> usize {
         let asked = std::env::var("KVOLT_ROUNDS").ok().and_then(|rounds| rounds.parse().ok());
-        asked.unwrap_or(10)
+        asked.unwrap_or(self.rounds)
     }
 
     async fn peer(&self, store: &Self::Store) -> Option<Self::Store> {

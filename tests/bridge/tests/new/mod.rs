@@ -14,7 +14,7 @@ use axum::http::{Request, Response, StatusCode};
 use axum::routing::get;
 use http_body_util::BodyExt;
 use kvolt_bridge::{Bridge, OldSession, OldSessions};
-use kvolt_cache::Encoded;
+use kvolt_cache::{Encoded, MemoryStore};
 use kvolt_middleware::{Session, Sessions};
 use kvolt_redis::RedisStore;
 use kvolt_session::{Manager, NewSession, RecordJson};
@@ -47,11 +47,7 @@ impl Application {
     }
 }
 
-async fn server(
-    url: &str,
-    old: impl OldSessions,
-    handover: Duration,
-) -> (Router, Manager<String>) {
+async fn server(url: &str, old: impl OldSessions, handover: Duration) -> (Router, Manager<String>) {
     let open = async |namespace| {
         let builder = RedisStore::builder(url, namespace).timeout(LONG);
         builder.open().await.unwrap()
@@ -59,15 +55,24 @@ async fn server(
     let manager = Manager::new(Encoded::new(open("shop").await, RecordJson::new()));
     let bridge = Bridge::builder(&manager, open("shop_moves").await, old)
         .handover(handover)
-        .build(async |old: OldSession| {
-            let user = old.get::<String>("user")?;
-            Ok::<_, serde_json::Error>(user.map(|user| NewSession::new(user.clone()).owner(user)))
-        })
+        .build(convert)
         .unwrap();
     let sessions = Sessions::builder(manager.clone()).bridge(bridge);
     let sessions = sessions.store_timeout(LONG).build().unwrap();
     let name = get(async |user: Session<String>| user.to_string());
     (Router::new().route("/", name).route_layer(sessions.layer()), manager)
+}
+
+/// Sessions in memory.
+pub fn in_memory(old: impl OldSessions) -> Sessions<String> {
+    let manager = Manager::new(MemoryStore::new());
+    let bridge = Bridge::builder(&manager, MemoryStore::new(), old).build(convert).unwrap();
+    Sessions::builder(manager).bridge(bridge).build().unwrap()
+}
+
+async fn convert(old: OldSession) -> Result<Option<NewSession<String>>, serde_json::Error> {
+    let user = old.get::<String>("user")?;
+    Ok(user.map(|user| NewSession::new(user.clone()).owner(user)))
 }
 
 /// A browser.
@@ -124,8 +129,7 @@ async fn steps<F: Future>(future: F, max_steps: Option<usize>) -> Option<F::Outp
     let mut future = pin!(future);
     let Some(max_steps) = max_steps else { return Some(future.await) };
     for _ in 0..max_steps {
-        let mut context = Context::from_waker(Waker::noop());
-        if future.as_mut().poll(&mut context).is_ready() {
+        if future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
             // The server has answered, and the answer is lost.
             return None;
         }
@@ -134,18 +138,23 @@ async fn steps<F: Future>(future: F, max_steps: Option<usize>) -> Option<F::Outp
     None
 }
 
-/// Moves visitors of a running service, and checks that all stay signed in, except those who sign
-/// out on the old side.
-pub async fn switch(application: &Application, library: Arc<dyn OldLibrary>, visitors: usize) {
-    let names: Vec<_> = (0..visitors).map(|at| format!("user-{at}")).collect();
-    let (old, signing_in) = (Arc::clone(&library), names.clone());
+/// Moves visitors of a running service, and checks that all stay signed in. A tenth as many sign out
+/// on the old side meanwhile, and stay signed out.
+pub async fn switch(application: &Application, library: &Arc<dyn OldLibrary>, visitors: usize) {
+    let all = visitors + visitors / 10;
+    let names: Vec<_> = (0..all).map(|at| format!("user-{at}")).collect();
+    let (old, signing_in) = (Arc::clone(library), names.clone());
     // In a thread: the other library has a runtime of its own.
     let cookies = std::thread::spawn(move || old.sign_in(signing_in)).join().unwrap();
-    assert_eq!(cookies.len(), visitors);
-    let mut all: Vec<_> = names.into_iter().zip(&cookies).map(|(name, pair)| {
-        let (cookie, value) = pair.split_once('=').unwrap();
-        Visitor { name, cookies: BTreeMap::from([(cookie.to_owned(), value.to_owned())]) }
-    }).collect();
+    assert_eq!(cookies.len(), all);
+    let mut all: Vec<_> = names
+        .into_iter()
+        .zip(&cookies)
+        .map(|(name, pair)| {
+            let (cookie, value) = pair.split_once('=').unwrap();
+            Visitor { name, cookies: BTreeMap::from([(cookie.to_owned(), value.to_owned())]) }
+        })
+        .collect();
 
     // The first requests. Of some visitors all answers are lost, of others some.
     for (at, visitor) in all.iter_mut().enumerate() {
@@ -160,34 +169,33 @@ pub async fn switch(application: &Application, library: Arc<dyn OldLibrary>, vis
     }
 
     // Some sign out on the old side, which still runs.
-    let is_leaving = |at: usize| at % 10 == 9;
-    let leaving = cookies.iter().enumerate().filter(|(at, _)| is_leaving(*at));
-    let leaving: Vec<_> = leaving.map(|(_, cookie)| cookie.clone()).collect();
-    let old = Arc::clone(&library);
-    let are_ended = std::thread::spawn(move || old.sign_out(leaving)).join().unwrap();
+    let leaving = cookies[visitors..].to_vec();
+    let old = Arc::clone(library);
+    let has_sign_out = std::thread::spawn(move || old.sign_out(leaving)).join().unwrap();
 
-    // The next requests, also of those who have no answer yet.
+    let has_left = |at: usize| has_sign_out && at >= visitors;
+
+    // The next requests, also of visitors without an answer so far.
     for (at, visitor) in all.iter_mut().enumerate() {
         let answers = visitor.send_ten(&application.servers, |_| None).await;
-        let expected = match is_leaving(at) && are_ended {
+        let expected = match has_left(at) {
             true => StatusCode::UNAUTHORIZED,
             false => StatusCode::OK,
         };
         assert!(answers.iter().all(|(status, _)| *status == expected), "{at}: {answers:?}");
     }
-    let mut signed_in = 0;
     for (at, visitor) in all.iter_mut().enumerate() {
         let answers = visitor.send_ten(&application.servers, |_| None).await;
-        if is_leaving(at) && are_ended {
+        if has_left(at) {
             continue;
         }
-        signed_in += 1;
         let expected = (StatusCode::OK, visitor.name.clone());
         assert!(answers.iter().all(|answer| *answer == expected), "{at}: {answers:?}");
         assert_eq!(visitor.cookies.keys().collect::<Vec<_>>(), [NEW], "{at}");
     }
     // One session each, whatever was cut.
-    assert_eq!(application.manager.count().await.unwrap(), signed_in);
+    let sessions = if has_sign_out { visitors } else { all.len() };
+    assert_eq!(application.manager.count().await.unwrap(), sessions as u64);
 
     // No old cookie is accepted once its handover has passed.
     for pair in &cookies {
@@ -195,5 +203,5 @@ pub async fn switch(application: &Application, library: Arc<dyn OldLibrary>, vis
         let answer = application.later.clone().oneshot(request).await.unwrap();
         assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "{pair}");
     }
-    println!("{signed_in} of {visitors} visitors stayed signed in, the others have signed out");
+    println!("{sessions} of {sessions} visitors stayed signed in");
 }

@@ -1,6 +1,9 @@
 //! Services on the other libraries.
 
 pub mod actix;
+pub mod axum;
+#[cfg(feature = "axum-session")]
+pub mod axum_service;
 pub mod tower;
 
 /// A service on another library, with the routes `/login` and `/logout`.

@@ -1,0 +1,209 @@
+//! A request through a session middleware of actix-web, beside the bare route: KVolt in memory, and
+//! actix-session with a map and with cookies. `cargo run --release -p kvolt-bench-actix [--quick]`
+#![allow(clippy::disallowed_methods, reason = "what measures time reads it")]
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use actix_http::Request;
+use actix_session::config::{PersistentSession, TtlExtensionPolicy};
+use actix_session::storage::{
+    CookieSessionStore, LoadError, SaveError, SessionKey, SessionStore, UpdateError,
+};
+use actix_session::{Session, SessionMiddleware};
+use actix_web::body::{MessageBody, to_bytes};
+use actix_web::cookie::Key;
+use actix_web::cookie::time::Duration;
+use actix_web::dev::{Service, ServiceResponse};
+use actix_web::http::header::{COOKIE, SET_COOKIE};
+use actix_web::rt::System;
+use actix_web::test::{TestRequest, init_service};
+use actix_web::{App, Error, HttpResponse, web};
+use kvolt::{Manager, MemoryStore, NewSession, Sessions};
+use kvolt_actix::SessionHandle;
+use serde::{Deserialize, Serialize};
+
+/// The requests of a turn: so few that a turn rarely shares its processor with another program.
+const REQUESTS: u64 = 500;
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct User {
+    id: u64,
+    name: String,
+}
+
+fn ada() -> User {
+    User { id: 42, name: "Ada Lovelace".into() }
+}
+
+/// Sessions in a map: what a store in memory costs at least.
+#[derive(Default)]
+struct MapStore {
+    sessions: Mutex<HashMap<String, HashMap<String, String>>>,
+    count: AtomicU64,
+}
+
+impl SessionStore for MapStore {
+    async fn load(&self, key: &SessionKey) -> Result<Option<HashMap<String, String>>, LoadError> {
+        Ok(self.sessions.lock().expect("no panic").get(key.as_ref()).cloned())
+    }
+
+    async fn save(
+        &self,
+        state: HashMap<String, String>,
+        _: &Duration,
+    ) -> Result<SessionKey, SaveError> {
+        let key = format!("{:064}", self.count.fetch_add(1, Ordering::Relaxed));
+        self.sessions.lock().expect("no panic").insert(key.clone(), state);
+        Ok(SessionKey::try_from(key).expect("it is short"))
+    }
+
+    async fn update(
+        &self,
+        key: SessionKey,
+        state: HashMap<String, String>,
+        _: &Duration,
+    ) -> Result<SessionKey, UpdateError> {
+        self.sessions.lock().expect("no panic").insert(key.as_ref().to_owned(), state);
+        Ok(key)
+    }
+
+    async fn update_ttl(&self, _: &SessionKey, _: &Duration) -> Result<(), anyhow::Error> {
+        Ok(())
+    }
+
+    async fn delete(&self, key: &SessionKey) -> Result<(), anyhow::Error> {
+        self.sessions.lock().expect("no panic").remove(key.as_ref());
+        Ok(())
+    }
+}
+
+/// An application with `POST /login` and `GET /profile`, and the cookie of a signed-in client.
+struct Contender<A> {
+    app: A,
+    cookie: String,
+}
+
+impl<A, B> Contender<A>
+where
+    A: Service<Request, Response = ServiceResponse<B>, Error = Error>,
+    B: MessageBody,
+{
+    async fn new(app: A) -> Self {
+        let login = app.call(TestRequest::post().uri("/login").to_request()).await;
+        let login = login.expect("it is answered");
+        let cookie = login.headers().get(SET_COOKIE).expect("it signs in").to_str();
+        let cookie = cookie.expect("it is text").split(';').next().expect("a first").to_owned();
+        let contender = Self { app, cookie };
+        let profile = contender.app.call(contender.request()).await.expect("it is answered");
+        let body = to_bytes(profile.into_body()).await;
+        assert_eq!(body.unwrap_or_else(|_| panic!("it has a body")), "Ada Lovelace");
+        contender
+    }
+
+    fn request(&self) -> Request {
+        TestRequest::get().uri("/profile").insert_header((COOKIE, &*self.cookie)).to_request()
+    }
+
+    /// Nanoseconds per request.
+    async fn nanos(&self) -> f64 {
+        let start = Instant::now();
+        for _ in 0..REQUESTS {
+            let response = self.app.call(self.request()).await.expect("it is answered");
+            assert!(response.status().is_success());
+        }
+        start.elapsed().as_nanos() as f64 / REQUESTS as f64
+    }
+}
+
+async fn actix_login(session: Session) -> Result<HttpResponse, Error> {
+    session.insert("user", ada())?;
+    Ok(HttpResponse::Ok().finish())
+}
+
+async fn actix_profile(session: Session) -> Result<String, Error> {
+    Ok(session.get::<User>("user")?.expect("signed in").name)
+}
+
+async fn kvolt_login(client: SessionHandle<User>) -> kvolt_actix::Result<()> {
+    Ok(client.login(NewSession::new(ada()).owner(42u64)).await?)
+}
+
+async fn kvolt_profile(user: kvolt_actix::Session<User>) -> String {
+    user.name.clone()
+}
+
+async fn bare_login() -> HttpResponse {
+    let cookie = "__Host-session_id=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    HttpResponse::Ok().insert_header((SET_COOKIE, cookie)).finish()
+}
+
+/// The contenders take turns, and the best turn of each counts.
+async fn race(turns: u64) {
+    let bare = App::new()
+        .route("/login", web::post().to(bare_login))
+        .route("/profile", web::get().to(async || ada().name));
+    let sessions = Sessions::new(Manager::<User>::new(MemoryStore::new()));
+    let kvolt = App::new()
+        .route("/login", web::post().to(kvolt_login))
+        .route("/profile", web::get().to(kvolt_profile))
+        .wrap(kvolt_actix::SessionMiddleware::new(sessions.layer().optional()));
+    let actix = || {
+        App::new()
+            .route("/login", web::post().to(actix_login))
+            .route("/profile", web::get().to(actix_profile))
+    };
+    let key = || Key::from(&[7; 64]);
+    let map = actix().wrap(SessionMiddleware::new(MapStore::default(), key()));
+    let cookies = actix().wrap(SessionMiddleware::new(CookieSessionStore::default(), key()));
+    // By itself, actix-session prolongs a session only when a request changes it.
+    let slides = || {
+        let policy = TtlExtensionPolicy::OnEveryRequest;
+        PersistentSession::default().session_ttl_extension_policy(policy)
+    };
+    let map_slides = SessionMiddleware::builder(MapStore::default(), key());
+    let map_slides = actix().wrap(map_slides.session_lifecycle(slides()).build());
+    let cookies_slide = SessionMiddleware::builder(CookieSessionStore::default(), key());
+    let cookies_slide = actix().wrap(cookies_slide.session_lifecycle(slides()).build());
+
+    let bare = Contender::new(init_service(bare).await).await;
+    let kvolt = Contender::new(init_service(kvolt).await).await;
+    let map = Contender::new(init_service(map).await).await;
+    let cookies = Contender::new(init_service(cookies).await).await;
+    let map_slides = Contender::new(init_service(map_slides).await).await;
+    let cookies_slide = Contender::new(init_service(cookies_slide).await).await;
+    let mut best = [f64::INFINITY; 6];
+    for _ in 0..turns {
+        let turn = [
+            bare.nanos().await,
+            kvolt.nanos().await,
+            map.nanos().await,
+            cookies.nanos().await,
+            map_slides.nanos().await,
+            cookies_slide.nanos().await,
+        ];
+        best = std::array::from_fn(|at| best[at].min(turn[at]));
+    }
+    let [bare, kvolt, map, cookies, map_slides, cookies_slide] = best;
+    println!("{:<48} {:>9} {:>9}", "a request, ns", "", "added");
+    println!("{:<48} {bare:>9.0}", "bare route");
+    for (name, nanos) in [
+        ("KVolt in memory, sliding", kvolt),
+        ("actix-session 0.11 with a map", map),
+        ("actix-session 0.11 with cookies", cookies),
+        ("actix-session 0.11 with a map, sliding", map_slides),
+        ("actix-session 0.11 with cookies, sliding", cookies_slide),
+    ] {
+        println!("{name:<48} {nanos:>9.0} {:>9.0}", nanos - bare);
+    }
+    let ratio = (kvolt - bare) / (map_slides.min(cookies_slide) - bare);
+    let verdict = if ratio <= 0.2 { "met" } else { "MISSED" };
+    println!("target: KVolt adds at most a fifth of either that slides: {ratio:.3}: {verdict}");
+}
+
+fn main() {
+    let is_quick = std::env::args().any(|argument| argument == "--quick");
+    System::new().block_on(race(if is_quick { 200 } else { 4_000 }));
+}
