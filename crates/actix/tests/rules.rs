@@ -14,8 +14,9 @@ use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse};
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::{Next, from_fn};
-use actix_web::test::init_service;
+use actix_web::test::{TestRequest, init_service};
 use actix_web::{App, FromRequest, HttpRequest, HttpResponse, ResponseError, web};
+use kvolt::testing::TestClient;
 use kvolt_actix::{Error, Result, Session, SessionHandle, SessionMiddleware, device};
 use kvolt_cache::{Encoded, MemoryStore};
 use kvolt_middleware::{Lookup, Refusal, Sessions, TrustedProxies};
@@ -569,4 +570,15 @@ async fn dropped_login_is_done_or_not() {
     let mut client = Client::default();
     client.post(&app, "/login").await;
     assert_eq!(client.get(&app, "/profile").await.text, "ada");
+}
+
+#[actix_web::test]
+async fn test_client_is_signed_in() {
+    let world = World::new();
+    let app = init_service(App::new().wrap(world.required()).configure(routes)).await;
+    let ada = TestClient::signed_in(&world.sessions, user("ada")).await.unwrap();
+    let request = TestRequest::with_uri("/profile").insert_header(ada.header().unwrap());
+    let response = app.call(request.to_request()).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(response.into_body().try_into_bytes().unwrap(), "ada");
 }

@@ -44,7 +44,6 @@ impl World {
         let store = MemoryStore::<Record<Customer>>::builder().clock(clock.clock()).build();
         let (store, faults) = FaultyStore::new(store);
         let manager = Manager::builder(store)
-            .clock(clock.clock())
             .idle_timeout(30 * MINUTE)
             .rotate_every(10 * MINUTE)
             .build()

@@ -55,7 +55,7 @@ pub use self::cleaning::Cleaning;
 /// with every async runtime and without one. Cloning it is cheap; all clones are one store. Its
 /// [namespace](Store::namespace) is `memory`, but two stores share no entries.
 ///
-/// Deadlines are exact to the tick of its [`Clock`](crate::Clock), and each use slides them.
+/// Deadlines are exact to the tick of its [`Clock`], and each use slides them.
 ///
 /// Its [`changes`](Store::changes) are notified of each change. An expired entry is
 /// [reported](Store::on_expired) when it is reclaimed: by the thread that cleans, or by a call on
