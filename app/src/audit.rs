@@ -32,12 +32,22 @@ pub(crate) struct Entry {
     pub(crate) reason: String,
     pub(crate) session: Option<SessionId>,
     pub(crate) owner: Option<Owner>,
+    /// The user that the owner acts for.
+    pub(crate) acting_for: Option<Owner>,
     pub(crate) device: Option<Device>,
 }
 
 impl Entry {
     pub(crate) fn new(at: Timestamp, event: &'static str) -> Self {
-        Self { at, event, reason: String::new(), session: None, owner: None, device: None }
+        Self {
+            at,
+            event,
+            reason: String::new(),
+            session: None,
+            owner: None,
+            acting_for: None,
+            device: None,
+        }
     }
 }
 
@@ -88,6 +98,7 @@ impl EventListener for Audit {
             reason,
             session: event.id,
             owner: event.owner.clone(),
+            acting_for: event.acting_for.clone(),
             ..Entry::new(event.at, event.kind.name())
         };
         match event.kind {

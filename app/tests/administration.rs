@@ -119,6 +119,78 @@ mod all_sessions_are_listed_and_ended {
     }
 }
 
+/// An administrator acts for a user: the banner, the lists of both, the audit log, and the way back.
+fn administrators_act_for_a_user_who_sees_it(store: &StoreServer) {
+    let app = store.instance(&[]);
+    let mut root = app.browser();
+    root.sign_in("root", "");
+    let mut ada = app.signed_in("ada");
+    let own = root.token().to_owned();
+    let button = "action=\"/admin/users/1/act\"";
+    assert!(root.get("/admin?user=ada").text.contains(button));
+    assert!(!root.get("/admin?user=root").text.contains("/act\""), "an administrator");
+    let begun = root.submit("/admin?user=ada", "/admin/users/1/act", "");
+    assert_eq!((begun.status, begun.header("location").as_deref()), (303, Some("/")));
+
+    let page = root.get("/");
+    for text in
+        ["Hello, ada", "root acting for ada", "action=\"/acting/end\"", "in at most 30 minutes"]
+    {
+        assert!(page.text.contains(text), "{text}: {}", page.text);
+    }
+    assert!(!page.text.contains("href=\"/admin\"") && !page.text.contains("href=\"/password\""));
+    assert_eq!(root.get("/profile").json()["name"], "ada");
+    for path in ["/password", "/admin", "/audit"] {
+        assert_eq!(root.get(path).status, 403, "{path}");
+    }
+    // The user sees both sessions, and which of them is the administrator's.
+    let sessions = ada.get("/sessions").json();
+    let sessions = sessions.as_array().unwrap();
+    let acting: Vec<_> = sessions.iter().map(|row| &row["administrator"]).collect();
+    assert!(acting.len() == 2 && acting.contains(&&"root".into()), "{sessions:?}");
+    let id = sessions.iter().find(|row| row["administrator"] == "root").unwrap()["id"].clone();
+
+    let back = root.submit("/", "/acting/end", "");
+    assert_eq!((back.status, back.header("location").as_deref()), (303, Some("/")));
+    assert!(root.get("/").text.contains("Hello, root") && root.token() != own);
+    assert_eq!(ada.get("/sessions").json().as_array().unwrap().len(), 1);
+
+    // The user ends it.
+    root.submit("/admin?user=ada", "/admin/users/1/act", "");
+    assert_eq!(root.get("/profile").json()["name"], "ada");
+    assert_eq!(ada.post("/sessions/revoke-others").json()["ended"], 1);
+    assert_eq!(root.get("/sessions").status, 303, "to the sign-in form");
+
+    let mut root = app.signed_in("root");
+    let audit = root.get("/audit").json();
+    let audit = audit.as_array().unwrap();
+    let began = audit.iter().find(|row| row["event"] == "impersonated" && row["session"] == id);
+    let began = began.unwrap();
+    assert_eq!((&began["user"], &began["acting_for"]), (&"root".into(), &"ada".into()));
+    assert_eq!(root.post("/admin/users/3/act").status, 403, "itself");
+    assert_eq!(root.post("/admin/users/99/act").status, 404);
+    assert_eq!(ada.post("/admin/users/2/act").status, 403, "for administrators");
+}
+
+mod acting_for_a_user {
+    use super::*;
+
+    #[test]
+    fn memory() {
+        administrators_act_for_a_user_who_sees_it(&StoreServer::memory());
+    }
+
+    #[test]
+    fn redis() {
+        administrators_act_for_a_user_who_sees_it(&StoreServer::redis());
+    }
+
+    #[test]
+    fn sqlite() {
+        administrators_act_for_a_user_who_sees_it(&StoreServer::sqlite());
+    }
+}
+
 #[test]
 fn forms_of_an_administrator_s_pages_work() {
     let app = App::start();

@@ -66,6 +66,10 @@ fn quick() -> Steps {
         let mut test = cargo(["test", "--lib", "--tests"]);
         cargo::run(test.args(packages).args(["--all-features"]))
     });
+    steps.add("laws of adapters without servers", || {
+        let args = ["test", "--package", "kvolt-adapters", "--tests", "--", "--skip", "redis"];
+        cargo::run(&mut cargo(args))
+    });
     steps
 }
 

@@ -37,7 +37,7 @@ struct Known {
     stamp: Option<Stamp>,
 }
 
-/// A user with the right password, and the version of the credentials that was checked.
+/// A user, and the version of the credentials that was checked or read.
 pub(crate) struct CheckedUser {
     pub(crate) user: User,
     pub(crate) version: u64,
@@ -100,6 +100,16 @@ impl Accounts {
     /// The current role of a user; `None` if the account no longer exists.
     pub(crate) fn role(&self, user: &User) -> Option<Role> {
         self.with(|book| book.of(user).map(|account| account.role))
+    }
+
+    /// The user with this id, and the version of the credentials.
+    pub(crate) fn user(&self, id: u32) -> Option<CheckedUser> {
+        self.with(|book| {
+            let account = book.accounts.iter().find(|account| account.id == id)?;
+            let Account { name, role, version, .. } = account;
+            let user = User { id, name: name.clone(), role: *role, counter: 0 };
+            Some(CheckedUser { user, version: *version })
+        })
     }
 
     /// The id of the account with this name.

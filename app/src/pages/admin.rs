@@ -1,14 +1,14 @@
 //! The pages of administrators.
 
 use askama::Template;
-use kvolt::session::{SessionId, SessionList, Timestamp};
+use kvolt::session::{Owner, SessionId, SessionList, Timestamp};
 
-use super::{Frame, SessionRows};
+use super::{Frame, SessionRows, acting};
 use crate::accounts::Accounts;
 use crate::audit::Entry;
 use crate::devices;
 use crate::times::exact;
-use crate::users::User;
+use crate::users::{Role, User};
 
 /// The sessions of all users, page by page, or those of one user.
 #[derive(Template)]
@@ -19,6 +19,8 @@ pub(crate) struct Admin<'a> {
     user: &'a str,
     /// The id of that user, if the account exists.
     user_id: Option<u32>,
+    /// Whether an administrator can act for that user.
+    is_actable: bool,
     list: SessionRows,
     next: Option<&'a str>,
 }
@@ -29,24 +31,38 @@ impl<'a> Admin<'a> {
         list: &SessionList<User>,
         current: SessionId,
         now: Timestamp,
+        accounts: &Accounts,
     ) -> Self {
-        let list = SessionRows::new("/admin/sessions", list, current, now);
+        let list = SessionRows::new("/admin/sessions", list, current, now, accounts);
         let list = SessionRows { has_users: true, ..list };
-        Self { frame, user: "", user_id: None, list, next: None }
+        Self { frame, user: "", user_id: None, is_actable: false, list, next: None }
     }
 
     /// Shows the sessions of one user, by name.
-    pub(crate) fn of_user(mut self, user: &'a str, user_id: Option<u32>) -> Self {
+    pub(crate) fn of_user(
+        mut self,
+        user: &'a str,
+        user_id: Option<u32>,
+        accounts: &Accounts,
+    ) -> Self {
         if !user.is_empty() {
             let encoded = askama::filters::urlencode(user).map(|user| user.to_string());
             self.list.next = format!("/admin?user={}", encoded.unwrap_or_default());
         }
-        Self { user, user_id, ..self }
+        let account = user_id.and_then(|id| accounts.user(id));
+        let is_actable = account.is_some_and(|account| account.user.role == Role::User);
+        Self { user, user_id, is_actable, ..self }
     }
 
     /// The path that ends all sessions of the one user.
     fn end_user_path(&self) -> Option<String> {
         self.user_id.map(|id| format!("/admin/users/{id}/end"))
+    }
+
+    /// The path that starts to act for the one user.
+    fn act_path(&self) -> Option<String> {
+        let id = self.user_id.filter(|_| self.is_actable)?;
+        Some(format!("/admin/users/{id}/act"))
     }
 
     /// The place at which the next page starts.
@@ -74,11 +90,15 @@ struct AuditRow {
 
 impl AuditLog {
     pub(crate) fn new(frame: Frame, entries: &[Entry], accounts: &Accounts) -> Self {
+        let name = |owner: &Option<Owner>| owner.as_ref().map(|owner| accounts.owner_name(owner));
         let row = |entry: &Entry| AuditRow {
             at: exact(entry.at),
             event: entry.event.replace('_', " "),
             reason: entry.reason.replace('_', " "),
-            user: entry.owner.as_ref().map(|owner| accounts.owner_name(owner)).unwrap_or_default(),
+            user: match (name(&entry.owner), name(&entry.acting_for)) {
+                (user, None) => user.unwrap_or_default(),
+                (by, Some(user)) => acting(by, &user),
+            },
             device: entry.device.as_ref().map(devices::name).unwrap_or_default(),
             address: entry.device.as_ref().map(devices::address).unwrap_or_default(),
             session: entry.session.map(|id| id.to_string()).unwrap_or_default(),

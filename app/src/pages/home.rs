@@ -4,6 +4,7 @@ use askama::Template;
 use kvolt::session::{SessionList, SessionSnapshot, Timestamp};
 
 use super::{Frame, SessionRows};
+use crate::accounts::Accounts;
 use crate::times::{RelativeTime, left};
 use crate::users::User;
 
@@ -24,8 +25,9 @@ impl<'a> Home<'a> {
         session: &'a SessionSnapshot<User>,
         all: &SessionList<User>,
         now: Timestamp,
+        accounts: &Accounts,
     ) -> Self {
-        let mut list = SessionRows::new("/sessions", all, session.id(), now);
+        let mut list = SessionRows::new("/sessions", all, session.id(), now, accounts);
         // Newest first.
         list.rows.reverse();
         Self {

@@ -17,6 +17,7 @@ pub(crate) use self::home::Home;
 pub(crate) use self::message::Message;
 use self::session_rows::SessionRows;
 use crate::state::App;
+use crate::times::left;
 use crate::users::{MIN_PASSWORD_LEN, Role, User};
 
 /// The common part of a signed-in user's pages: the navigation, and the waiting messages.
@@ -27,6 +28,20 @@ pub(crate) struct Frame {
     /// The path of this page.
     path: &'static str,
     flashes: Vec<Flash>,
+    acting: Option<Acting>,
+}
+
+/// An administrator that acts for the user.
+struct Acting {
+    /// Both, as text.
+    text: String,
+    /// The time that is left.
+    left: String,
+}
+
+/// Says that an administrator acts for a user.
+fn acting(administrator: Option<String>, user: &str) -> String {
+    format!("{} acting for {user}", administrator.unwrap_or_default())
 }
 
 impl Frame {
@@ -36,7 +51,13 @@ impl Frame {
         session: &Session<User>,
         path: &'static str,
     ) -> Result<Self> {
+        let snapshot = session.snapshot();
+        let acting = snapshot.acting_for().map(|_| Acting {
+            text: acting(snapshot.owner().map(|by| app.accounts().owner_name(by)), &session.name),
+            left: left(snapshot.ends_at(), app.manager().clock().now()),
+        });
         Ok(Self {
+            acting,
             csrf: session.csrf_field()?,
             is_admin: app.accounts().role(session) == Some(Role::Admin),
             path,
@@ -52,7 +73,12 @@ impl Frame {
             ("/admin", "All sessions"),
             ("/audit", "Audit log"),
         ];
-        if self.is_admin { links } else { &links[..2] }
+        match self.is_admin {
+            // The password is the user's to change.
+            _ if self.acting.is_some() => &links[..1],
+            true => links,
+            false => &links[..2],
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 use kvolt::session::{SessionId, SessionList, SessionSnapshot, Timestamp};
 
+use super::acting;
+use crate::accounts::Accounts;
 use crate::devices;
 use crate::times::RelativeTime;
 use crate::users::User;
@@ -20,6 +22,8 @@ pub(super) struct SessionRows {
 pub(super) struct SessionRow {
     pub(super) id: SessionId,
     pub(super) user: String,
+    /// If an administrator acts for the user: that, as text.
+    pub(super) acting: Option<String>,
     pub(super) device: String,
     pub(super) user_agent: String,
     pub(super) address: String,
@@ -34,10 +38,14 @@ impl SessionRows {
         list: &SessionList<User>,
         current: SessionId,
         now: Timestamp,
+        accounts: &Accounts,
     ) -> Self {
         let row = |session: &SessionSnapshot<User>| SessionRow {
             id: session.id(),
             user: session.name.clone(),
+            acting: session
+                .acting_for()
+                .map(|_| acting(session.owner().map(|by| accounts.owner_name(by)), &session.name)),
             device: devices::name(session.device()),
             user_agent: session.device().user_agent().unwrap_or_default().to_owned(),
             address: devices::address(session.device()),

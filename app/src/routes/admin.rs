@@ -7,14 +7,15 @@ use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use kvolt::cache::Cursor;
 use kvolt::middleware::{Result, Session, local_path};
-use kvolt::session::SessionSnapshot;
+use kvolt::session::{NewSession, SessionSnapshot};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::reauthenticate::{Action, require_recent_password};
 use super::sessions::{Row, answer_ended, flash, not_found, sign_out, unreadable};
+use crate::accounts::CheckedUser;
 use crate::devices::RequestDevice;
-use crate::forms::CheckedForm;
+use crate::forms::{CheckedAction, CheckedForm};
 use crate::negotiate::{Wants, error};
 use crate::pages::{self, Frame, Message, Notice, page};
 use crate::state::{App, owner};
@@ -127,7 +128,7 @@ pub(super) async fn list(
     list.sessions.sort_by_key(|session| std::cmp::Reverse(session.last_seen()));
     if wants == Wants::Json {
         let row = |of: &SessionSnapshot<User>| {
-            json!(UserRow { user: &of.name, row: Row::new(of, session.id()) })
+            json!(UserRow { user: &of.name, row: Row::new(of, session.id(), app.accounts()) })
         };
         let rows = list.sessions.iter().map(row);
         let sessions: Vec<_> = rows.chain(list.unreadable.iter().map(unreadable)).collect();
@@ -135,8 +136,8 @@ pub(super) async fn list(
     }
     let frame = Frame::new(&app, &session, PATH).await?;
     let now = app.manager().clock().now();
-    let shown = pages::Admin::new(frame, &list, session.id(), now)
-        .of_user(&user, user_id)
+    let shown = pages::Admin::new(frame, &list, session.id(), now, app.accounts())
+        .of_user(&user, user_id, app.accounts())
         .before(next.as_deref());
     Ok(page(StatusCode::OK, &shown))
 }
@@ -185,6 +186,36 @@ pub(super) async fn revoke_everyone(
     app.manager().revoke_everyone().await?;
     session.logout().await?;
     Ok(wants.answer(&Message::EveryoneSignedOut.path(), json!({ "signed_out": true })))
+}
+
+/// Acts for a user, by the user's id: for support. Another administrator can't be acted for, whose
+/// rights this one might not have.
+pub(super) async fn act(
+    State(app): State<App>,
+    RequestDevice(device): RequestDevice,
+    Path(id): Path<u32>,
+    wants: Wants,
+    AdminAction { session, .. }: AdminAction,
+) -> Result<Response> {
+    let Some(CheckedUser { user, version }) = app.accounts().user(id) else {
+        return Ok(error(StatusCode::NOT_FOUND, "the account does not exist"));
+    };
+    if user.role == Role::Admin {
+        return Ok(error(StatusCode::FORBIDDEN, "you can't act for an administrator"));
+    }
+    let acting_for = user.name.clone();
+    let session_of_user = NewSession::new(user).device(device).bound_to(version);
+    session.impersonate(app.fresh(), session_of_user).await?;
+    Ok(wants.answer("/", json!({ "acting_for": acting_for })))
+}
+
+/// Returns from acting for a user to the administrator's own session.
+pub(super) async fn stop_acting(
+    wants: Wants,
+    CheckedAction(session): CheckedAction,
+) -> Result<Response> {
+    session.end_impersonation().await?;
+    Ok(wants.answer("/", json!({ "acting_for": null })))
 }
 
 /// A place in the list, as hexadecimal digits for an address.

@@ -38,5 +38,6 @@ pub(super) async fn show(
     let all = session.list().await?;
     let frame = Frame::new(&app, &session, "/").await?;
     let now = app.manager().clock().now();
-    Ok(page(StatusCode::OK, &Home::new(frame, session.snapshot(), &all, now)))
+    let home = Home::new(frame, session.snapshot(), &all, now, app.accounts());
+    Ok(page(StatusCode::OK, &home))
 }

@@ -56,7 +56,9 @@ pub(crate) fn router(app: App) -> Router {
         .route("/password", post(password::change))
         .route("/admin/sessions/{id}/end", post(admin::end))
         .route("/admin/users/{id}/end", post(admin::revoke_owner))
+        .route("/admin/users/{id}/act", post(admin::act))
         .route("/admin/end-everyone", post(admin::revoke_everyone))
+        .route("/acting/end", post(admin::stop_acting))
         .route_layer(cookies.clone().strict());
 
     // Require, in addition, that the password was given recently.

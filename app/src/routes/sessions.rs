@@ -1,7 +1,7 @@
 //! The user's own sessions: list and end them.
 
 use axum::Json;
-use axum::extract::Path;
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use kvolt::middleware::{Result, Session};
@@ -9,10 +9,12 @@ use kvolt::session::{Flash, SessionId, SessionList, SessionSnapshot};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::accounts::Accounts;
 use crate::devices::name;
 use crate::forms::CheckedAction;
 use crate::negotiate::{Wants, error};
 use crate::pages::Message;
+use crate::state::App;
 use crate::times::rfc3339;
 use crate::users::User;
 
@@ -27,11 +29,18 @@ pub(super) struct Row {
     user_agent: Option<String>,
     address: Option<String>,
     remembered: bool,
+    /// The administrator that acts for the user.
+    administrator: Option<String>,
     current: bool,
 }
 
 impl Row {
-    pub(super) fn new(session: &SessionSnapshot<User>, current: SessionId) -> Self {
+    pub(super) fn new(
+        session: &SessionSnapshot<User>,
+        current: SessionId,
+        accounts: &Accounts,
+    ) -> Self {
+        let by = session.acting_for().and(session.owner());
         Self {
             id: session.id().to_string(),
             created: rfc3339(session.created()),
@@ -41,6 +50,7 @@ impl Row {
             user_agent: session.device().user_agent().map(str::to_owned),
             address: session.device().address().map(|address| address.to_string()),
             remembered: session.is_remembered(),
+            administrator: by.map(|by| accounts.owner_name(by)),
             current: session.id() == current,
         }
     }
@@ -51,9 +61,9 @@ pub(super) fn unreadable(id: &SessionId) -> Value {
     json!({ "id": id.to_string(), "unreadable": true })
 }
 
-pub(super) async fn list(session: Session<User>) -> Result<Response> {
+pub(super) async fn list(State(app): State<App>, session: Session<User>) -> Result<Response> {
     let SessionList { sessions, unreadable: ids, .. } = session.list().await?;
-    let rows = sessions.iter().map(|other| json!(Row::new(other, session.id())));
+    let rows = sessions.iter().map(|other| json!(Row::new(other, session.id(), app.accounts())));
     let rows: Vec<Value> = rows.chain(ids.iter().map(unreadable)).collect();
     Ok(Json(rows).into_response())
 }

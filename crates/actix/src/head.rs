@@ -105,19 +105,21 @@ static NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 /// The names that most requests need, without parsing them.
 #[inline]
 fn known_name(name: &adapter::HeaderName) -> Option<&'static HeaderName> {
-    match name.as_str() {
-        "accept" => Some(&ACCEPT),
-        "authorization" => Some(&AUTHORIZATION),
-        "cache-control" => Some(&CACHE_CONTROL),
-        "content-type" => Some(&CONTENT_TYPE),
-        "cookie" => Some(&COOKIE),
-        "host" => Some(&HOST),
-        "origin" => Some(&ORIGIN),
-        "set-cookie" => Some(&SET_COOKIE),
-        "upgrade" => Some(&UPGRADE),
-        "vary" => Some(&VARY),
-        _ => None,
-    }
+    use http::header;
+    // In the order of their use. Comparing two standard names is comparing two numbers.
+    Some(match name {
+        name if name == header::COOKIE => &COOKIE,
+        name if name == header::ACCEPT => &ACCEPT,
+        name if name == header::UPGRADE => &UPGRADE,
+        name if name == header::CACHE_CONTROL => &CACHE_CONTROL,
+        name if name == header::VARY => &VARY,
+        name if name == header::SET_COOKIE => &SET_COOKIE,
+        name if name == header::CONTENT_TYPE => &CONTENT_TYPE,
+        name if name == header::ORIGIN => &ORIGIN,
+        name if name == header::HOST => &HOST,
+        name if name == header::AUTHORIZATION => &AUTHORIZATION,
+        _ => return None,
+    })
 }
 
 /// `None` for no name: both crates accept the same ones.

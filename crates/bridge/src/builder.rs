@@ -49,11 +49,12 @@ impl<T: Send + Sync + 'static> BridgeBuilder<T> {
     /// stays active is signed out at that moment.
     ///
     /// ```
+    /// use std::time::Duration;
     /// use kvolt_bridge::BridgeBuilder;
     ///
     /// /// From tower-sessions with `Expiry::OnInactivity`.
     /// fn sliding(builder: BridgeBuilder<String>) -> BridgeBuilder<String> {
-    ///     builder.ends_with_old(false)
+    ///     builder.ends_with_old(false).handover(Duration::from_secs(120))
     /// }
     /// ```
     pub fn ends_with_old(mut self, ends: bool) -> Self {
@@ -66,7 +67,9 @@ impl<T: Send + Sync + 'static> BridgeBuilder<T> {
     ///
     /// The bridge asks it once for each old session that it takes over, and at most once a minute
     /// for another one. If it returns an error, or if the server that asked it crashes, it is asked
-    /// again. An error gives the request 503.
+    /// again. An error gives the request 503. If the owner has reached the
+    /// [limit](kvolt_session::ManagerBuilder::owner_limit) of sessions, the old session counts as
+    /// declined, with a warning in the log.
     ///
     /// # Errors
     ///

@@ -1,4 +1,7 @@
 #![doc = include_str!("../README.md")]
+//!
+//! [handover]: BridgeBuilder::handover
+//! [`ends_with_old`]: BridgeBuilder::ends_with_old
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod actix_session;

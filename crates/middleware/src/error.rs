@@ -41,7 +41,7 @@ impl StdError for ConfigError {}
 /// | 400 | `INVALID_ARGUMENT` | the request has several session tokens |
 /// | 401 | `UNAUTHENTICATED` | the request has no session, or the session has ended |
 /// | 401 | `PERMISSION_DENIED` | the user must authenticate again or more strongly |
-/// | 403 | `PERMISSION_DENIED` | another site made a browser send the request, or a form token is wrong |
+/// | 403 | `PERMISSION_DENIED` | another site made a browser send the request, a form token is wrong, or an administrator acts for the user |
 /// | 409 | `RESOURCE_EXHAUSTED` | the owner has as many sessions as allowed |
 /// | 413 | `RESOURCE_EXHAUSTED` | the session's data would be too large |
 /// | 500 | `INTERNAL` | anything else |
@@ -72,6 +72,8 @@ impl StdError for ConfigError {}
 ///         "sign in again"
 ///     } else if error.is_csrf() || error.is_cross_origin() {
 ///         "load the page again"
+///     } else if error.is_impersonation() {
+///         "return to your own account first"
 ///     } else if error.is_too_large() {
 ///         "remove something first"
 ///     } else if error.is_ambiguous() {
@@ -96,6 +98,7 @@ pub(crate) enum Kind {
     Csrf,
     /// And whether the lookup has the `Bearer` scheme, which has a challenge for it.
     StepUp(StepUp, bool),
+    Impersonation,
     SessionExists,
     NoWayBack,
     ResponseBegun,
@@ -124,6 +127,15 @@ impl Error {
     /// Whether the owner has as many sessions as allowed.
     pub fn is_limit_reached(&self) -> bool {
         matches!(&self.0, Kind::Session(error) if error.is_limit_reached())
+    }
+
+    /// Whether the session is an impersonation, which can't do this, or can't be started here.
+    pub fn is_impersonation(&self) -> bool {
+        match &self.0 {
+            Kind::Impersonation => true,
+            Kind::Session(error) => error.is_impersonation(),
+            _ => false,
+        }
     }
 
     /// Whether the session's data would be larger than the store accepts.
@@ -181,6 +193,13 @@ impl Error {
         if self.is_too_large() {
             let text = "the session can't hold so much data";
             return Message::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", text);
+        }
+        if self.is_impersonation() {
+            let text = match self.0 {
+                Kind::Impersonation => "not available while acting for a user",
+                _ => "an impersonation can't do this, or can't start here",
+            };
+            return Message::new(StatusCode::FORBIDDEN, "impersonation", text);
         }
         let (status, code, text) = match self.0 {
             Kind::StepUp(missing, bearer) => return Message::step_up(missing, bearer),
@@ -270,6 +289,7 @@ impl fmt::Display for Error {
             }
             Kind::ResponseBegun => "the response has begun: it can't give the client a token",
             Kind::Ambiguous => "the request has several session tokens",
+            Kind::Impersonation => "an administrator acts for the user in this session",
         })
     }
 }

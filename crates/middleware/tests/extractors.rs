@@ -10,10 +10,8 @@ use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use axum::routing::{get, post};
-use http::{Method, StatusCode};
-use kvolt_middleware::{Csrf, Result, Session, SessionHandle};
-use kvolt_session::OwnerLimit;
-use support::{Client, User, World, router, user};
+use kvolt_middleware::{Result, Session, SessionHandle};
+use support::{Client, User, World, user};
 
 async fn login(client: SessionHandle<User>) -> Result<&'static str> {
     client.login(user("ada")).await?;
@@ -88,73 +86,4 @@ async fn session_shows_the_newest_data_after_an_update() {
         assert_eq!(client.get("/twice").await.text, "111 112 122 122");
         assert_eq!(world.manager.get(&token).await.unwrap().unwrap().count, 122);
     }
-}
-
-#[tokio::test]
-async fn errors_are_json_where_it_was_asked_for() {
-    let world = World::with(|builder| builder.owner_limit(OwnerLimit::refuse(1)));
-    let sessions = world.sessions();
-    let app = Router::new()
-        .route("/csrf", post(async |_: Csrf<User>| ()))
-        .route("/home", get(async |_: Session<User>| ()))
-        .layer(sessions.layer().optional())
-        .merge(router(sessions));
-    let token = world.manager.create(user("ada")).await.unwrap();
-    let json = ("accept", "application/json, text/plain");
-    let foreign = ("sec-fetch-site", "cross-site");
-    let cases = [
-        (Method::GET, "/profile", &[][..], false, 401, "no_session", "sign in first"),
-        (Method::GET, "/home", &[], false, 401, "no_session", "sign in first"),
-        (
-            Method::POST,
-            "/count",
-            &[foreign],
-            true,
-            403,
-            "cross_origin",
-            "requests from other sites are rejected",
-        ),
-        (
-            Method::POST,
-            "/csrf",
-            &[],
-            true,
-            403,
-            "form_token",
-            "the form token is missing or too old: load the page again",
-        ),
-        (
-            Method::POST,
-            "/login",
-            &[],
-            false,
-            409,
-            "too_many_sessions",
-            "too many sessions are open",
-        ),
-    ];
-    for (method, path, headers, signed_in, status, code, text) in cases {
-        for asks in [json, ("accept", "*/*"), ("accept", "text/html, application/json")] {
-            let mut client =
-                if signed_in { Client::with(&app, &token) } else { Client::new(app.clone()) };
-            let headers = [headers, &[asks]].concat();
-            let answer = client.send(method.clone(), path, &headers).await;
-            assert_eq!(answer.status, status, "{path}");
-            if asks == json {
-                let expected = format!("{{\"error\":\"{code}\",\"message\":\"{text}\"}}\n");
-                assert_eq!(answer.text, expected, "{path}");
-                assert_eq!(answer.header("content-type"), Some("application/json"));
-            } else {
-                assert!(answer.is_text() && answer.text == format!("{text}\n"), "{}", answer.text);
-            }
-            assert_eq!(answer.header("cache-control"), Some("no-store"), "{path}");
-            assert_eq!(answer.header("vary"), Some("cookie"), "{path}");
-            let length = answer.header("content-length").map(|length| length.parse().unwrap());
-            assert_eq!(length, Some(answer.text.len()), "{path}");
-        }
-    }
-    world.faults.fail_all(true);
-    let answer = Client::with(&app, &token).send(Method::GET, "/profile", &[json]).await;
-    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
-    assert!(answer.text.contains("\"unavailable\"") && answer.header("retry-after") == Some("5"));
 }

@@ -16,7 +16,7 @@ use kvolt_session::{
     EndReason, EventKind, Manager, NewSession, Owner, RecordJson, RefusalReason, SessionId, Token,
 };
 use kvolt_testkit::Call;
-use support::{Client, IDLE, User, World, refusals, router, user};
+use support::{Client, User, World, refusals, router, user};
 
 const NAME: &str = "__Host-session_id";
 
@@ -144,20 +144,6 @@ async fn malformed_values_are_not_ambiguous() {
     assert_eq!(client.get("/profile").await.status, StatusCode::UNAUTHORIZED);
     assert_eq!(client.post("/logout").await.set_cookies().len(), 0);
     assert!(world.events.take().is_empty());
-}
-
-#[tokio::test]
-async fn logout_with_a_dead_token_clears_the_cookie() {
-    for at_once in [true, false] {
-        let world = World::new();
-        world.faults.answers_at_once(at_once);
-        let mut client = world.client();
-        client.post("/login").await;
-        world.clock.advance(IDLE);
-        let answer = client.post("/logout").await;
-        let [cookie] = answer.set_cookies()[..] else { panic!("one cookie") };
-        assert!(answer.status == StatusCode::OK && cookie.contains("Max-Age=0"), "{cookie}");
-    }
 }
 
 /// The routes of the README, on a store that keeps bytes.

@@ -293,16 +293,6 @@ async fn optional_route_admits_visitors() {
     assert_eq!(client.get("/merely").await.status, StatusCode::UNAUTHORIZED);
 }
 
-#[tokio::test]
-async fn missing_session_asks_to_sign_in() {
-    let world = World::new();
-    let mut client = Client::new(app(&world.sessions()));
-    for path in ["/fresh", "/strong", "/both", "/nested", "/handler"] {
-        let answer = client.get(path).await;
-        assert_eq!((answer.status, &*answer.text), (StatusCode::UNAUTHORIZED, "sign in first\n"));
-    }
-}
-
 /// A visitor has never authenticated, so there is nothing to repeat.
 #[tokio::test]
 async fn visitor_is_asked_to_sign_in() {

@@ -147,27 +147,6 @@ fn client(world: &World) -> Client {
     Client::new(app(world))
 }
 
-/// ASVS 7.6.2: no session without the user's act.
-#[tokio::test]
-async fn visitor_gets_a_session_with_the_first_item() {
-    for at_once in [true, false] {
-        let world = shop();
-        world.faults.answers_at_once(at_once);
-        let mut client = client(&world);
-        let answer = client.get("/basket").await;
-        assert_eq!((&*answer.text, answer.set_cookies().len()), ("none", 0));
-        assert_eq!(world.store.len(), 0);
-        let answer = client.post("/put").await;
-        assert_eq!((&*answer.text, answer.set_cookies().len()), ("1", 1));
-        assert_eq!(answer.header("cache-control"), Some("no-store"));
-        let answer = client.post("/put").await;
-        assert_eq!((&*answer.text, answer.set_cookies().len()), ("2", 0));
-        assert_eq!(client.get("/basket").await.text, "visitor 2");
-        assert_eq!(client.get("/checkout").await.text, "visitor 2");
-        assert_eq!(world.store.len(), 1);
-    }
-}
-
 #[tokio::test]
 async fn visitor_session_is_hidden_by_default() {
     for at_once in [true, false] {
@@ -185,30 +164,6 @@ async fn visitor_session_is_hidden_by_default() {
         }
         assert_eq!(client.cookie, cookie, "and it stays for where it is one");
         assert_eq!(client.get("/basket").await.text, "visitor 1");
-    }
-}
-
-#[tokio::test]
-async fn login_carries_the_basket_over() {
-    for at_once in [true, false] {
-        for path in ["/login", "/nested/login"] {
-            let world = shop();
-            world.faults.answers_at_once(at_once);
-            let mut client = client(&world);
-            client.post("/put").await;
-            client.post("/put").await;
-            let mut saved = client.same();
-            let answer = client.post(path).await;
-            assert_eq!(answer.set_cookies().len(), 1);
-            assert_eq!(client.get("/profile").await.text, "ada 2");
-            assert_eq!(saved.get("/basket").await.text, "none", "fixation");
-            assert_eq!(world.store.len(), 1);
-            client.post("/login").await;
-            assert_eq!(client.get("/profile").await.text, "ada 0", "and once");
-            let mut out = client.same();
-            assert_eq!(out.post("/logout").await.status, StatusCode::OK);
-            assert_eq!(world.store.len(), 0);
-        }
     }
 }
 

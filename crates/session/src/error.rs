@@ -14,7 +14,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// | predicate | who must act |
 /// |---|---|
 /// | [`is_unavailable`](Self::is_unavailable), [`is_contended`](Self::is_contended) | no one: try again later |
-/// | [`is_limit_reached`](Self::is_limit_reached) | the user |
+/// | [`is_limit_reached`](Self::is_limit_reached), [`is_impersonation`](Self::is_impersonation) | the user |
 /// | [`is_full`](Self::is_full), [`is_misconfigured`](Self::is_misconfigured) | the operator |
 /// | [`is_corrupt`](Self::is_corrupt) | the operator: this session can't be read |
 /// | [`is_too_large`](Self::is_too_large), [`is_unencodable`](Self::is_unencodable) | the program: the session's data |
@@ -55,6 +55,7 @@ pub(crate) enum Kind {
     Corrupt,
     TooLarge,
     Unencodable,
+    Impersonation,
 }
 
 impl Error {
@@ -68,9 +69,19 @@ impl Error {
     /// assert!(error.is_unavailable() && !error.is_store_error());
     /// assert!(!error.is_contended() && !error.is_full() && !error.is_misconfigured());
     /// assert!(!error.is_corrupt() && !error.is_too_large() && !error.is_unencodable());
+    /// assert!(!error.is_impersonation());
     /// ```
     pub fn timed_out(after: Duration) -> Self {
         Self::new(Kind::Unavailable, format!("the store did not answer within {after:?}"))
+    }
+
+    /// A call that needs the user, in a session in which an administrator acts for the user.
+    pub(crate) fn not_the_user() -> Self {
+        Self::new(
+            Kind::Impersonation,
+            "an administrator acts for the user in this session: only the user can prove the \
+             user's identity, or change the credentials",
+        )
     }
 
     /// A session that can't be read.
@@ -139,6 +150,12 @@ impl Error {
     /// Whether the owner, or the anonymous visitors together, reached the limit of sessions.
     pub fn is_limit_reached(&self) -> bool {
         self.0.kind == Kind::LimitReached
+    }
+
+    /// Whether the call is refused because an administrator acts for the user in this session, or
+    /// because an impersonation can't be started from it. The text says why.
+    pub fn is_impersonation(&self) -> bool {
+        self.0.kind == Kind::Impersonation
     }
 
     /// Whether the store is at its capacity.

@@ -104,10 +104,10 @@ impl<T> NewSession<T> {
     /// identity provider's session ends, or for a day on a shared computer. Defaults to the lifetime
     /// of the manager's sessions, or for a [remembered](Self::remember) one to theirs.
     ///
-    /// Every bound holds: the session ends at the earliest of this one and the manager's. A longer
-    /// time is no error, so that no change of the manager's settings stops users from signing in.
-    /// The session keeps its own times through rotations and re-authentications, and
-    /// [shows](crate::SessionSnapshot::timeouts) those that apply.
+    /// Every bound holds: the session ends at the earlier of this time and the lifetime that the
+    /// manager sets. A longer time is no error, so that no change of the manager's settings stops
+    /// users from signing in. The session keeps its own times through rotations and
+    /// re-authentications, and [shows](crate::SessionSnapshot::timeouts) those that apply.
     ///
     /// With a time below one millisecond, the call that receives this session returns an error
     /// ([`Error::is_misconfigured`]).

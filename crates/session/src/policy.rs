@@ -128,7 +128,8 @@ impl<T> Policy<T> {
             }
             _ => {
                 let owner = envelope.owner.clone();
-                let limit = self.owner_limit.filter(|_| owner.is_some());
+                let is_limited = owner.is_some() && envelope.impersonator().is_none();
+                let limit = self.owner_limit.filter(|_| is_limited);
                 Ok((owner, limit))
             }
         }

@@ -10,7 +10,7 @@ use crate::flash::Flash;
 use crate::level::Proofs;
 use crate::random::Seed;
 use crate::secret_digest::SecretDigest;
-use crate::{Binding, Device, Result};
+use crate::{Binding, Device, Result, SessionId};
 
 /// The stored value of a session: the envelope, which the manager reads, and the application's data.
 /// Cloning it is cheap.
@@ -54,6 +54,7 @@ pub(crate) struct Envelope {
     /// Raised by a change of credentials, which ends open connections that began before it.
     #[cfg_attr(feature = "json", serde(default, skip_serializing_if = "is_default"))]
     pub(crate) epoch: u32,
+    /// The owner that the store knows: in an impersonation, the user.
     #[cfg_attr(feature = "json", serde(skip_serializing_if = "Option::is_none"))]
     pub(crate) owner: Option<Owner>,
     pub(crate) created: Timestamp,
@@ -97,6 +98,21 @@ pub(crate) struct RareFields {
     pub(crate) idle: Option<u64>,
     #[cfg_attr(feature = "json", serde(skip_serializing_if = "Option::is_none"))]
     pub(crate) lifetime: Option<u64>,
+    /// In an impersonation, the administrator that acts for the owner.
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "Option::is_none"))]
+    pub(crate) impersonator: Option<Impersonator>,
+    /// In an administrator's own session, the impersonation that it has started last.
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "Option::is_none"))]
+    pub(crate) impersonation: Option<SessionId>,
+}
+
+/// An administrator that acts for a user.
+#[derive(Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "json", derive(Serialize, Deserialize))]
+pub(crate) struct Impersonator {
+    pub(crate) owner: Owner,
+    /// The administrator's own session.
+    pub(crate) session: SessionId,
 }
 
 /// A token that a session had before.
@@ -144,7 +160,18 @@ impl Envelope {
     pub(crate) const FORMAT: u8 = 1;
 
     pub(crate) fn is_anonymous(&self) -> bool {
-        self.proved == Proofs::NONE
+        self.proved == Proofs::NONE && self.impersonator().is_none()
+    }
+
+    /// The administrator, in an impersonation.
+    #[inline]
+    pub(crate) fn impersonator(&self) -> Option<&Impersonator> {
+        self.rare.as_ref()?.impersonator.as_ref()
+    }
+
+    /// The impersonation that this session has started last.
+    pub(crate) fn impersonation(&self) -> Option<SessionId> {
+        self.rare.as_ref()?.impersonation
     }
 
     pub(crate) fn binding(&self) -> Option<&Binding> {

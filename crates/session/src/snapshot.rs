@@ -149,8 +149,19 @@ impl<T> SessionSnapshot<T> {
         SessionId::from_key(&self.key)
     }
 
-    /// The owner, usually an account's id; `None` if the session has none.
+    /// The owner, usually an account's id; `None` if the session has none. In an impersonation, the
+    /// administrator.
     pub fn owner(&self) -> Option<&Owner> {
+        match self.envelope().impersonator() {
+            Some(impersonator) => Some(&impersonator.owner),
+            None => self.envelope().owner.as_ref(),
+        }
+    }
+
+    /// The user that the session's owner acts for: see
+    /// [`Manager::impersonate`](crate::Manager::impersonate). `None` if it is no impersonation.
+    pub fn acting_for(&self) -> Option<&Owner> {
+        self.envelope().impersonator()?;
         self.envelope().owner.as_ref()
     }
 
@@ -159,7 +170,8 @@ impl<T> SessionSnapshot<T> {
         self.envelope().created
     }
 
-    /// When the user last proved their identity, at any level; `None` in an anonymous session.
+    /// When the user last proved their identity, at any level; `None` in an anonymous session, and
+    /// in an impersonation.
     pub fn authenticated(&self) -> Option<Timestamp> {
         self.authenticated_at(Level::One)
     }
@@ -169,7 +181,8 @@ impl<T> SessionSnapshot<T> {
         self.proved().at(level)
     }
 
-    /// The highest level at which the user proved their identity; `None` in an anonymous session.
+    /// The highest level at which the user proved their identity; `None` in an anonymous session,
+    /// and in an impersonation.
     pub fn level(&self) -> Option<Level> {
         self.proved().highest()
     }
@@ -180,7 +193,8 @@ impl<T> SessionSnapshot<T> {
         self.envelope().is_anonymous()
     }
 
-    /// Whether the session meets the requirements of a sensitive action at `now`.
+    /// Whether the session meets the requirements of a sensitive action at `now`. An impersonation
+    /// meets none.
     pub fn meets(&self, step_up: &StepUp, now: Timestamp) -> bool {
         step_up.is_met(&self.proved(), now)
     }

@@ -28,6 +28,9 @@ enum Act {
     /// With an idle time and a lifetime of its own, some of them longer than the manager's.
     Create(u8, Level, Option<u64>, Option<u64>),
     Login(usize, u8),
+    /// For the user with this number, which may be the administrator's own.
+    Impersonate(usize, u8),
+    EndImpersonation(usize),
     Get(usize),
     Peek(usize),
     Update(usize),
@@ -58,6 +61,8 @@ fn act() -> impl Strategy<Value = Act> {
             Act::Create(owner, level, idle, lifetime)
         }),
         1 => (token(), owner()).prop_map(|(token, owner)| Act::Login(token, owner)),
+        3 => (token(), owner()).prop_map(|(token, owner)| Act::Impersonate(token, owner)),
+        2 => token().prop_map(Act::EndImpersonation),
         4 => token().prop_map(Act::Get),
         2 => token().prop_map(Act::Peek),
         4 => token().prop_map(Act::Update),
@@ -104,6 +109,7 @@ struct Made {
 /// A session as it should be.
 #[derive(Debug)]
 struct Expected {
+    /// The one that the store knows.
     owner: u8,
     count: u64,
     proofs: [Option<u64>; 3],
@@ -113,6 +119,10 @@ struct Expected {
     idle_ends: u64,
     ends: u64,
     ended: bool,
+    /// The administrator's own session, in an impersonation.
+    by: Option<usize>,
+    /// The impersonation that it has started last.
+    started: Option<usize>,
     /// Its tokens; the last is the one that it has.
     tokens: Vec<Made>,
 }
@@ -128,15 +138,46 @@ struct Model {
 }
 
 impl Model {
-    fn lives(&self, session: &Expected) -> bool {
+    /// Whether the store has the session, which may be an impersonation that has ended.
+    fn is_stored(&self, session: usize) -> bool {
+        let session = &self.sessions[session];
         !session.ended && self.now < session.idle_ends.min(session.ends)
     }
 
+    fn lives(&self, session: usize) -> bool {
+        let is_backed = self.sessions[session]
+            .by
+            .is_none_or(|own| self.is_stored(own) && self.sessions[own].started == Some(session));
+        is_backed && self.is_stored(session)
+    }
+
+    /// Ends a session by itself, and the impersonation that it has started.
+    fn end(&mut self, session: usize) {
+        self.sessions[session].ended = true;
+        if let Some(started) = self.sessions[session].started {
+            self.sessions[started].ended = true;
+        }
+    }
+
+    /// Ends the session of a client, and the administrator's own one.
+    fn sign_out(&mut self, session: usize) {
+        self.end(session);
+        if let Some(own) = self.sessions[session].by {
+            self.end(own);
+        }
+    }
+
+    /// Whether an owner sees the session in a list.
+    fn is_of(&self, session: usize, owner: u8) -> bool {
+        let Expected { owner: user, by, .. } = self.sessions[session];
+        user == owner || by.is_some_and(|own| self.sessions[own].owner == owner)
+    }
+
     fn status(&self, token: usize) -> Status {
-        let session = &self.sessions[self.tokens[token].1];
-        if !self.lives(session) {
+        if !self.lives(self.tokens[token].1) {
             return Status::Ended;
         }
+        let session = &self.sessions[self.tokens[token].1];
         let place = session.tokens.iter().position(|made| made.number == token).unwrap();
         let steps = session.tokens.len() - 1 - place;
         let made = session.tokens[place];
@@ -165,9 +206,18 @@ impl Model {
         &mut self.sessions[session]
     }
 
-    fn made(&mut self, token: Token, owner: u8, level: Level, idle: u64, lifetime: u64) {
+    fn made(
+        &mut self,
+        token: Token,
+        owner: u8,
+        level: Option<Level>,
+        idle: u64,
+        lifetime: u64,
+    ) -> usize {
         let mut proofs = [None; 3];
-        proofs[level as usize - 1] = Some(self.now);
+        if let Some(level) = level {
+            proofs[level as usize - 1] = Some(self.now);
+        }
         let number = self.tokens.len();
         self.sessions.push(Expected {
             owner,
@@ -179,13 +229,16 @@ impl Model {
             idle_ends: self.now + idle,
             ends: self.now + lifetime,
             ended: false,
+            by: None,
+            started: None,
             tokens: vec![Made { number, replaced: 0, proofs, is_accepted: true }],
         });
         self.tokens.push((token, self.sessions.len() - 1));
+        self.sessions.len() - 1
     }
 
-    fn rotated(&mut self, token: usize, to: Token) {
-        let (now, number, session) = (self.now, self.tokens.len(), self.tokens[token].1);
+    fn rotated(&mut self, session: usize, to: Token) {
+        let (now, number) = (self.now, self.tokens.len());
         let Expected { tokens, proofs, .. } = &mut self.sessions[session];
         let last = tokens.last_mut().unwrap();
         (last.replaced, last.proofs) = (now, *proofs);
@@ -196,7 +249,7 @@ impl Model {
     /// The effect of a request by a stolen token.
     fn used(&mut self, token: usize, status: Status) {
         if status == Status::Reused && self.reuse == TokenReuse::EndSession {
-            self.of(token).ended = true;
+            self.end(self.tokens[token].1);
         }
     }
 
@@ -219,6 +272,11 @@ impl Model {
         prop_assert_eq!(found.id(), self.tokens[token].0.id());
         prop_assert_eq!(**found, expected.count);
         prop_assert_eq!(found.flashes().len(), expected.flashes);
+        let by = expected.by.map(|own| owner(self.sessions[own].owner));
+        let acting_for = by.is_some().then(|| owner(expected.owner));
+        prop_assert_eq!(found.acting_for(), acting_for.as_ref());
+        let shown = by.unwrap_or(owner(expected.owner));
+        prop_assert_eq!(found.owner(), Some(&shown));
         prop_assert_eq!(found.expires_at(), at(expected.idle_ends.min(expected.ends)));
         prop_assert_eq!(found.ends_at(), at(expected.ends));
         let timeouts = [expected.idle, expected.lifetime].map(Duration::from_secs);
@@ -231,10 +289,10 @@ impl Model {
     }
 
     fn end_owner(&mut self, owner: u8, keep: Option<usize>) -> usize {
-        let lives: Vec<_> = self.sessions.iter().map(|session| self.lives(session)).collect();
+        let stored: Vec<_> = (0..self.sessions.len()).map(|at| self.is_stored(at)).collect();
         let mut ended = 0;
         for (number, session) in self.sessions.iter_mut().enumerate() {
-            if session.owner == owner && Some(number) != keep && lives[number] {
+            if session.owner == owner && Some(number) != keep && stored[number] {
                 session.ended = true;
                 ended += 1;
             }
@@ -312,7 +370,7 @@ async fn run(acts: Vec<Act>, grace: u64, reuse: TokenReuse, place: Place) -> Tes
                 let token = manager.create(session).await.unwrap();
                 let lifetime = lifetime.map_or(LIFETIME, |chosen| chosen.min(LIFETIME));
                 let idle = idle.map_or(IDLE, |chosen| chosen.min(IDLE)).min(lifetime);
-                model.made(token, number, level, idle, lifetime);
+                model.made(token, number, Some(level), idle, lifetime);
                 continue;
             }
             Act::EndAll(number) => {
@@ -325,6 +383,7 @@ async fn run(acts: Vec<Act>, grace: u64, reuse: TokenReuse, place: Place) -> Tes
                 model.now += seconds;
                 continue;
             }
+            Act::Impersonate(at, _) | Act::EndImpersonation(at) => (of(at), act),
             Act::Login(at, _) | Act::Get(at) | Act::Peek(at) | Act::Update(at) => (of(at), act),
             Act::Flash(at) | Act::TakeFlashes(at) | Act::Rotate(at) => (of(at), act),
             Act::Reauthenticate(at, _) | Act::Destroy(at) | Act::EndOthers(at) => (of(at), act),
@@ -336,16 +395,48 @@ async fn run(acts: Vec<Act>, grace: u64, reuse: TokenReuse, place: Place) -> Tes
         let is_good = matches!(status, Status::Current | Status::InGrace);
         let is_live = status != Status::Ended;
         let now = model.now;
-        let token = model.tokens[at].0.clone();
+        let (token, session) = model.tokens[at].clone();
+        let is_impersonation = model.sessions[session].by.is_some();
         match act {
             Act::Login(_, number) => {
                 let made = manager.login(Some(&token), new(number)).await.unwrap();
                 prop_assert_ne!(made.id(), token.id());
                 if is_good {
-                    model.of(at).ended = true;
+                    model.sign_out(session);
                 }
-                model.made(made, number, Level::One, IDLE, LIFETIME);
+                model.made(made, number, Some(Level::One), IDLE, LIFETIME);
             }
+            Act::Impersonate(_, number) => {
+                let started = manager.impersonate(&token, new(number)).await;
+                if is_good && (is_impersonation || model.of(at).owner == number) {
+                    prop_assert!(started.unwrap_err().is_impersonation());
+                } else if let Some(made) = started.unwrap() {
+                    prop_assert!(is_good, "by {:?}", status);
+                    let own = model.of(at);
+                    let lifetime = IDLE.min(own.idle_ends - now).min(own.ends - now);
+                    let started = model.made(made, number, None, lifetime, lifetime);
+                    model.sessions[started].by = Some(session);
+                    if let Some(before) = model.sessions[session].started.replace(started) {
+                        model.sessions[before].ended = true;
+                    }
+                } else {
+                    prop_assert!(!is_good, "by {:?}", status);
+                }
+            }
+            Act::EndImpersonation(_) => match manager.end_impersonation(&token).await {
+                Ok(RotateOutcome::Token(to)) => {
+                    prop_assert!(is_good, "by {:?}", status);
+                    let own = model.sessions[session].by.unwrap();
+                    model.rotated(own, to);
+                    model.sessions[own].started = None;
+                    model.sessions[session].ended = true;
+                }
+                Ok(RotateOutcome::Absent) => prop_assert!(!is_good, "by {:?}", status),
+                Ok(other) => prop_assert!(false, "{:?}", other),
+                Err(error) => {
+                    prop_assert!(is_good && !is_impersonation && error.is_misconfigured());
+                }
+            },
             Act::Get(_) | Act::Peek(_) => {
                 let slides = matches!(act, Act::Get(_));
                 let found = if slides {
@@ -388,7 +479,7 @@ async fn run(acts: Vec<Act>, grace: u64, reuse: TokenReuse, place: Place) -> Tes
                 model.used(at, status);
             }
             Act::Rotate(_) => match (manager.rotate(&token).await.unwrap(), status) {
-                (RotateOutcome::Token(to), Status::Current) => model.rotated(at, to),
+                (RotateOutcome::Token(to), Status::Current) => model.rotated(session, to),
                 (RotateOutcome::AlreadyRotated, Status::InGrace) => {}
                 (RotateOutcome::Absent, _) if !is_good => {}
                 (rotated, status) => prop_assert!(false, "{:?} of {:?}", rotated, status),
@@ -400,15 +491,23 @@ async fn run(acts: Vec<Act>, grace: u64, reuse: TokenReuse, place: Place) -> Tes
                     let RotateOutcome::Token(to) = manager.rotate(&token).await.unwrap() else {
                         panic!("it is the session's own")
                     };
-                    model.rotated(current, to);
+                    model.rotated(session, to);
                     current = model.tokens.len() - 1;
                 }
+            }
+            Act::Reauthenticate(_, level) if is_good && is_impersonation => {
+                let refused = manager.reauthenticate(&token, level).await;
+                prop_assert!(refused.unwrap_err().is_impersonation());
+            }
+            Act::ChangeCredentials(_) if is_good && is_impersonation => {
+                let refused = manager.change_credentials(&token, None).await;
+                prop_assert!(refused.unwrap_err().is_impersonation());
             }
             Act::Reauthenticate(_, level) => {
                 match manager.reauthenticate(&token, level).await.unwrap() {
                     RotateOutcome::Token(to) => {
                         prop_assert!(is_good, "by {:?}", status);
-                        model.rotated(at, to);
+                        model.rotated(session, to);
                         let session = model.of(at);
                         session.proofs[level as usize - 1] = Some(now);
                         session.idle_ends = now + session.idle;
@@ -426,7 +525,8 @@ async fn run(acts: Vec<Act>, grace: u64, reuse: TokenReuse, place: Place) -> Tes
                 match rotated {
                     RotateOutcome::Token(to) => {
                         prop_assert!(is_good, "by {:?}", status);
-                        model.rotated(at, to);
+                        model.rotated(session, to);
+                        model.of(at).started = None;
                         let (_, previous) = model.of(at).tokens.split_last_mut().unwrap();
                         previous.iter_mut().for_each(|made| made.is_accepted = false);
                     }
@@ -437,7 +537,7 @@ async fn run(acts: Vec<Act>, grace: u64, reuse: TokenReuse, place: Place) -> Tes
             Act::Destroy(_) => {
                 prop_assert_eq!(manager.logout(&token).await.unwrap(), is_good);
                 if is_good {
-                    model.of(at).ended = true;
+                    model.sign_out(session);
                 }
             }
             Act::EndOthers(_) => {
@@ -450,13 +550,14 @@ async fn run(acts: Vec<Act>, grace: u64, reuse: TokenReuse, place: Place) -> Tes
                 let (ended, theirs) = match act {
                     Act::End(_, number) => (
                         manager.revoke_owned(&owner(number), token.id()).await.unwrap(),
-                        model.of(at).owner == number,
+                        model.is_of(session, number),
                     ),
                     _ => (manager.revoke(token.id()).await.unwrap(), true),
                 };
                 prop_assert_eq!(ended, is_live && theirs);
-                if ended {
-                    model.of(at).ended = true;
+                // One that was refused already is removed, too.
+                if theirs && model.is_stored(session) {
+                    model.end(session);
                 }
             }
             Act::Find(_) => {
@@ -473,8 +574,8 @@ async fn run(acts: Vec<Act>, grace: u64, reuse: TokenReuse, place: Place) -> Tes
         }
         for number in 0..3 {
             let listed = manager.list(&owner(number)).await.unwrap().sessions.len();
-            let theirs = |session: &&Expected| session.owner == number && model.lives(session);
-            prop_assert_eq!(listed, model.sessions.iter().filter(theirs).count());
+            let theirs = |at: &usize| model.is_of(*at, number) && model.lives(*at);
+            prop_assert_eq!(listed, (0..model.sessions.len()).filter(theirs).count());
         }
     }
     // Those that are a sign of a theft last: their use may end a session.

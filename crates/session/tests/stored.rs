@@ -163,7 +163,7 @@ fn mark(token: &Token, seed: &str) -> [u8; 6] {
 #[test]
 fn session_is_read_back_whole() {
     let time = ManualClock::new();
-    let store = Bytes::new();
+    let store = Bytes::builder().clock(time.clock()).build();
     let builder = Manager::builder(coded(&store, RecordJson::<Old>::new()));
     let manager = builder.build().unwrap();
     let token = block_on(manager.create(old())).unwrap();
@@ -281,6 +281,31 @@ fn full_record_is_written_as_documented() {
     let before = block_on(manager.get(&second)).unwrap().expect("it is in its grace");
     assert_eq!(before.authenticated(), Some(session.created()), "with the rights that it had");
     assert!(block_on(manager.get(&first)).unwrap().is_none(), "credentials were changed");
+}
+
+/// The administrator's record names the impersonation, and the other way round.
+#[test]
+fn impersonation_is_written_as_documented() {
+    let time = ManualClock::new();
+    let store = Bytes::builder().clock(time.clock()).build();
+    let builder = Manager::builder(coded(&store, RecordJson::<Old>::new()));
+    let manager = builder.build().unwrap();
+    let own = block_on(manager.create(old().owner("root"))).unwrap();
+    let token = block_on(manager.impersonate(&own, old())).unwrap().unwrap();
+    let rare = |token: &Token| {
+        let (envelope, _) = lines(&store, token);
+        envelope.split_once(",\"rare\":").unwrap().1.to_owned()
+    };
+    assert_eq!(rare(&own), format!("{{\"impersonation\":\"{}\"}}}}", token.id()));
+    let by = format!("{{\"owner\":\"root\",\"session\":\"{}\"}}", own.id());
+    let times = "\"idle\":1800000,\"lifetime\":1800000";
+    assert_eq!(rare(&token), format!("{{{times},\"impersonator\":{by}}}}}"));
+    let (envelope, data) = lines(&store, &token);
+    assert!(envelope.contains("\"owner\":\"ada\"") && !envelope.contains("\"proved\""));
+    assert_eq!(data, DATA);
+    let session = block_on(manager.get(&token)).unwrap().unwrap();
+    assert_eq!(session.acting_for(), Some(&ada()));
+    assert_eq!(entry(&store, &token).unwrap().owner, Some(ada()));
 }
 
 /// More tokens than are kept, in one grace: what was dropped is no sign of a theft.

@@ -5,6 +5,8 @@
 
 mod check;
 pub mod conformance;
+#[cfg(feature = "http")]
+pub mod http;
 mod model;
 mod model_store;
 mod op;

@@ -105,6 +105,11 @@ macro_rules! attacks {
 
             administrator_finds_and_ends_every_session
 
+            impersonation_is_seen_and_has_no_proof
+            impersonation_ends_with_either_account
+            administrator_returns_on_another_server
+            revocation_misses_no_impersonation
+
             remembered_cookie_lasts_as_long_as_its_session
             remembered_session_ends_before_a_kept_cookie
         );

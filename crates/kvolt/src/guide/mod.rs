@@ -20,6 +20,7 @@
 //! | [User from the database](user_from_database) | load the account on each request |
 //! | [Roles](roles) | permissions as extractors |
 //! | [Second factor](second_factor) | levels and step-up |
+//! | [Impersonation](impersonation) | support acts for a user, and the user sees it |
 //! | [Named values](named_values) | `get` and `insert`, as in other libraries |
 //! | [Account security](account_security) | timeouts, devices, rotation, visitors, forms, audit |
 //!
@@ -87,6 +88,10 @@ pub mod graphql {}
 #[doc = include_str!("links.txt")]
 #[doc = include_str!("grpc.md")]
 pub mod grpc {}
+
+#[doc = include_str!("links.txt")]
+#[doc = include_str!("impersonation.md")]
+pub mod impersonation {}
 
 #[doc = include_str!("links.txt")]
 #[doc = include_str!("leptos.md")]

@@ -191,7 +191,11 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
             return Ok(());
         }
         manager.report_refusal(Some(session), RefusalReason::StepUp);
-        Err(Denied(Reason::Missing(Missing::StepUp(step_up))))
+        Err(Denied(match session.acting_for() {
+            // The administrator can't prove the user's identity.
+            Some(_) => Reason::Failed(Error(Kind::Impersonation)),
+            None => Reason::Missing(Missing::StepUp(step_up)),
+        }))
     }
 
     /// Returns the layer's own answer to a request that may not pass.

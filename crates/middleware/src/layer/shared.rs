@@ -73,6 +73,16 @@ impl<T: Send + Sync + 'static> PendingResponse<T> {
     /// Returns the response of an error ([`Error::to_response`]) in the form that the request asks
     /// for, if that is not text. For a framework that makes a response of a handler's error before
     /// the adapter sees it.
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use http::Response;
+    /// use kvolt_middleware::adapter::PendingResponse;
+    ///
+    /// fn in_its_form(pending: &PendingResponse<String>, error: Response<Bytes>) -> Response<Bytes> {
+    ///     pending.reformatted(&error).unwrap_or(error)
+    /// }
+    /// ```
     pub fn reformatted(&self, error: &Response<Bytes>) -> Option<Response<Bytes>> {
         let message = error.extensions().get::<Message>()?;
         let format = self.format();

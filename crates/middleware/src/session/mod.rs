@@ -9,8 +9,8 @@ use std::ops::Deref;
 use http::Extensions;
 use kvolt_cache::Freshness;
 use kvolt_session::{
-    Access, Binding, Flash, Level, LiveSession, Manager, Owner, RefusalReason, RotateOutcome,
-    SessionId, SessionList, SessionSnapshot, StepUp, Token,
+    Access, Binding, Flash, Level, LiveSession, Manager, NewSession, Owner, RefusalReason,
+    RotateOutcome, SessionId, SessionList, SessionSnapshot, StepUp, Token,
 };
 
 use crate::error::Kind;
@@ -123,9 +123,23 @@ impl<T: Send + Sync + 'static> Session<T> {
         self.snapshot().id()
     }
 
-    /// Returns the owner.
+    /// Returns the owner. In an impersonation, it is the administrator.
     pub fn owner(&self) -> Option<&Owner> {
         self.snapshot().owner()
+    }
+
+    /// Returns the user that the owner acts for, in an [impersonation](Self::impersonate).
+    ///
+    /// ```
+    /// use kvolt_middleware::Session;
+    ///
+    /// fn banner(session: &Session<String>) -> Option<String> {
+    ///     let user = session.acting_for()?;
+    ///     Some(format!("you are acting for {user}"))
+    /// }
+    /// ```
+    pub fn acting_for(&self) -> Option<&Owner> {
+        self.snapshot().acting_for()
     }
 
     /// Returns the handle that signs the client in and out.
@@ -322,8 +336,9 @@ impl<T: Send + Sync + 'static> Session<T> {
     ///
     /// # Errors
     ///
-    /// Returns an error that names what is missing ([`Error::missing_step_up`]), or an error if
-    /// the session has ended ([`Error::is_ended`]).
+    /// Returns an error that names what is missing ([`Error::missing_step_up`]), an error if the
+    /// session is an impersonation, which meets no requirement ([`Error::is_impersonation`]), or an
+    /// error if the session has ended ([`Error::is_ended`]).
     pub fn require(&self, step_up: StepUp) -> Result<()> {
         if self.slot().is_replaced() {
             return Err(Error(Kind::Ended));
@@ -337,7 +352,95 @@ impl<T: Send + Sync + 'static> Session<T> {
             return Ok(());
         }
         self.manager().report_refusal(Some(self.snapshot()), RefusalReason::StepUp);
+        if self.acting_for().is_some() {
+            return Err(Error(Kind::Impersonation));
+        }
         Err(Error(Kind::StepUp(step_up, self.slot().sessions().0.lookup.has_bearer())))
+    }
+
+    /// Starts a session in which this administrator acts for a user. With the response, the client
+    /// gets its token in place of its own, until [`end_impersonation`](Self::end_impersonation).
+    /// See [`Manager::impersonate`](kvolt_session::Manager::impersonate) for what it can't do, and
+    /// when it ends.
+    ///
+    /// `required` is the proof of identity that the administrator needs. Whether the administrator
+    /// may act for this user is the handler's check. Costs the store three commands.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use kvolt_middleware::{Result, Session};
+    /// use kvolt_session::{NewSession, StepUp};
+    ///
+    /// /// After the handler has checked that the administrator may act for Ada.
+    /// async fn act_for_ada(session: Session<String>) -> Result<()> {
+    ///     let ada = NewSession::new(String::from("Ada")).owner("42");
+    ///     session.impersonate(StepUp::within(Duration::from_secs(300)), ada).await
+    /// }
+    ///
+    /// async fn done(session: Session<String>) -> Result<()> {
+    ///     session.end_impersonation().await
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`require`](Self::require) and of
+    /// [`Manager::impersonate`](kvolt_session::Manager::impersonate), and an error, before anything
+    /// is done, if the response can't carry a token.
+    pub async fn impersonate(
+        &self,
+        required: StepUp,
+        user: impl Into<NewSession<T>>,
+    ) -> Result<()> {
+        if self.acting_for().is_none() {
+            self.require(required)?;
+        }
+        let (token, read) = self.admitted()?;
+        self.slot().channel()?;
+        let started = self.manager().impersonate((&token, read), user);
+        let token = self.handle.bounded(started).await?.ok_or(Error(Kind::Ended))?;
+        let id = token.id();
+        let issued = self.replaced_by(token).await;
+        if issued.is_err() {
+            // The session has no client.
+            self.handle.bounded(self.manager().revoke(id)).await?;
+        }
+        issued
+    }
+
+    /// Ends an impersonation, and gives the client a new token of the administrator's own session.
+    /// See [`Manager::end_impersonation`](kvolt_session::Manager::end_impersonation).
+    ///
+    /// [`logout`](Self::logout) ends both sessions.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of
+    /// [`Manager::end_impersonation`](kvolt_session::Manager::end_impersonation). Returns an error
+    /// if either session has ended ([`Error::is_ended`]): then the administrator signs in again.
+    /// Returns an error, before anything is done, if the response can't carry a token.
+    pub async fn end_impersonation(&self) -> Result<()> {
+        let (token, read) = self.admitted()?;
+        self.slot().channel()?;
+        let returned = self.handle.bounded(self.manager().end_impersonation((&token, read)));
+        match returned.await? {
+            RotateOutcome::Token(token) => self.replaced_by(token).await,
+            RotateOutcome::AlreadyRotated | RotateOutcome::Absent => Err(Error(Kind::Ended)),
+        }
+    }
+
+    /// Gives the client the token of another session of its own.
+    async fn replaced_by(&self, token: Token) -> Result<()> {
+        let session = self.handle.bounded(self.manager().peek(&token)).await?;
+        let session = session.ok_or(Error(Kind::Ended))?;
+        let lifetime = session.ends_at().since(self.manager().clock().now());
+        let lifetime = TokenLifetime { lifetime, is_remembered: session.is_remembered() };
+        self.handle.issue(token, lifetime, Change::Replaced)
+    }
+
+    /// The owner whose account this is: in an impersonation, the user.
+    fn account(&self) -> Option<&Owner> {
+        self.acting_for().or(self.owner())
     }
 
     /// Leaves a message for the next page that is shown.
@@ -380,7 +483,8 @@ impl<T: Send + Sync + 'static> Session<T> {
         self.handle.bounded(self.manager().take_flashes((&token, read))).await
     }
 
-    /// Ends the session and clears the client's token. No error if the session had ended before.
+    /// Ends the session and clears the client's token. No error if the session had ended before. With
+    /// an impersonation, the administrator's own session ends too.
     ///
     /// # Errors
     ///
@@ -391,13 +495,14 @@ impl<T: Send + Sync + 'static> Session<T> {
     }
 
     /// Lists the owner's live sessions, oldest first, and the ids of those that can't be read.
-    /// Empty if the session has no owner.
+    /// Empty if the session has no owner. In an impersonation, lists the user's sessions, and so the
+    /// calls that revoke sessions concern the user's.
     ///
     /// # Errors
     ///
     /// Returns an error if the store is unavailable ([`Error::is_unavailable`]).
     pub async fn list(&self) -> Result<SessionList<T>> {
-        match self.owner() {
+        match self.account() {
             Some(owner) => self.handle.bounded(self.manager().list(owner)).await,
             None => Ok(SessionList::default()),
         }
@@ -418,7 +523,7 @@ impl<T: Send + Sync + 'static> Session<T> {
     ///
     /// Returns an error if the store is unavailable ([`Error::is_unavailable`]).
     pub async fn revoke(&self, id: SessionId) -> Result<bool> {
-        let Some(owner) = self.owner() else { return Ok(false) };
+        let Some(owner) = self.account() else { return Ok(false) };
         self.handle.bounded(self.manager().revoke_owned(owner, id)).await
     }
 
@@ -449,7 +554,7 @@ impl<T: Send + Sync + 'static> Session<T> {
     /// Returns an error if the store is unavailable ([`Error::is_unavailable`]): sessions may still
     /// be live, and the client keeps its token to try again.
     pub async fn revoke_all(&self) -> Result<()> {
-        let Some(owner) = self.owner() else { return self.logout().await };
+        let Some(owner) = self.account() else { return self.logout().await };
         self.handle.bounded(self.manager().revoke_owner(owner)).await?;
         self.handle.clear_token();
         Ok(())

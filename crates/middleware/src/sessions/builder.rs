@@ -108,6 +108,19 @@ impl<T: Send + Sync + 'static> SessionsBuilder<T> {
 
     /// Takes over the sessions of another library: the `Bridge` of the crate `kvolt-bridge`.
     /// Defaults to none.
+    ///
+    /// ```
+    /// use kvolt_middleware::adapter::SessionBridge;
+    /// use kvolt_middleware::{ConfigError, Sessions};
+    /// use kvolt_session::Manager;
+    ///
+    /// fn sessions(
+    ///     manager: Manager<String>,
+    ///     bridge: impl SessionBridge<String>,
+    /// ) -> Result<Sessions<String>, ConfigError> {
+    ///     Sessions::builder(manager).bridge(bridge).build()
+    /// }
+    /// ```
     pub fn bridge(mut self, bridge: impl SessionBridge<T>) -> Self {
         self.inner.bridge = Some(Arc::new(bridge));
         self

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::routing::{any, get, post};
+use axum::routing::{get, post};
 use http::header::{CONTENT_TYPE, COOKIE, SET_COOKIE};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
@@ -90,8 +90,6 @@ pub fn router(sessions: Sessions<User>) -> Router {
                 .route_layer(sessions.layer().optional()),
         )
         .route("/nested/login", post(login).route_layer(optional()).route_layer(optional()))
-        .route("/bare/login", any(login))
-        .route("/bare/profile", get(profile))
         .route("/bare/home", get(home))
 }
 

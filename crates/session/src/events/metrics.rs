@@ -5,6 +5,7 @@ use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogra
 use super::EventKind;
 
 const CREATED: &str = "kvolt_sessions_created_total";
+const IMPERSONATED: &str = "kvolt_impersonations_total";
 const ROTATED: &str = "kvolt_sessions_rotated_total";
 const ENDED: &str = "kvolt_sessions_ended_total";
 const EXPIRED: &str = "kvolt_sessions_expired_total";
@@ -23,6 +24,7 @@ pub(crate) const ACTIVE: &str = "kvolt_sessions_active";
 pub fn describe_metrics() {
     for (name, text) in [
         (CREATED, "Sessions created."),
+        (IMPERSONATED, "Sessions in which an administrator acts for a user."),
         (ROTATED, "Tokens replaced by a new one."),
         (ENDED, "Sessions ended, by reason."),
         (EXPIRED, "Sessions that reached a timeout, where the store reports it."),
@@ -47,6 +49,7 @@ pub(super) fn count(kind: EventKind) {
         EventKind::Created { anonymous } => {
             (CREATED, Some(("anonymous", if anonymous { "true" } else { "false" })))
         }
+        EventKind::Impersonated => (IMPERSONATED, None),
         EventKind::Reauthenticated { .. } => return,
         EventKind::Rotated => (ROTATED, None),
         EventKind::Ended { reason } => (ENDED, Some(("reason", reason.name()))),

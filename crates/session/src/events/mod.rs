@@ -13,7 +13,7 @@ use kvolt_cache::Timestamp;
 pub use self::listener::EventListener;
 pub use self::reason::{EndReason, RefusalReason};
 pub(crate) use self::reporter::Reporter;
-use crate::{Level, Owner, SessionId};
+use crate::{Level, Owner, SessionId, SessionSnapshot};
 
 /// The target of every log line of this crate.
 pub(crate) const TARGET: &str = "kvolt::session";
@@ -50,8 +50,34 @@ pub struct Event {
     /// The session's public id; for a refused token, the id that the token names. `None` if the
     /// request had no token, or if the event is about more than one session.
     pub id: Option<SessionId>,
-    /// The session's owner, if it has one and it is known.
+    /// The session's owner, if it has one and it is known. In an impersonation, the administrator;
+    /// if it was ended together with the user's sessions, the user.
     pub owner: Option<Owner>,
+    /// The user that the owner acts for, in an impersonation.
+    pub acting_for: Option<Owner>,
+}
+
+/// The owner of a session that an event is about, and the user that the owner acts for.
+#[derive(Clone, Copy)]
+pub(crate) struct Parties<'a> {
+    /// As the store knows it: for an anonymous session, its group.
+    pub(crate) owner: Option<&'a Owner>,
+    pub(crate) acting_for: Option<&'a Owner>,
+}
+
+impl<'a> From<Option<&'a Owner>> for Parties<'a> {
+    fn from(owner: Option<&'a Owner>) -> Self {
+        Self { owner, acting_for: None }
+    }
+}
+
+impl<'a, T> From<&'a SessionSnapshot<T>> for Parties<'a> {
+    fn from(session: &'a SessionSnapshot<T>) -> Self {
+        match session.acting_for() {
+            None => session.filed_under().into(),
+            acting_for => Self { owner: session.owner(), acting_for },
+        }
+    }
 }
 
 /// The kind of an [`Event`].
@@ -63,6 +89,8 @@ pub enum EventKind {
         /// Whether it is an anonymous visitor's.
         anonymous: bool,
     },
+    /// An administrator began to act for a user, in a session of its own.
+    Impersonated,
     /// The user proved their identity again.
     Reauthenticated {
         /// The level that was proved.
@@ -93,6 +121,7 @@ impl EventKind {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Created { .. } => "created",
+            Self::Impersonated => "impersonated",
             Self::Reauthenticated { .. } => "reauthenticated",
             Self::Rotated => "rotated",
             Self::Ended { .. } => "ended",

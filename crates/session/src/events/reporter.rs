@@ -8,7 +8,7 @@ use tracing::field::display;
 use tracing::{debug, info, warn};
 
 use super::listener::Queue;
-use super::{EndReason, Event, EventKind, EventListener, TARGET};
+use super::{EndReason, Event, EventKind, EventListener, Parties, TARGET};
 use crate::{Owner, SessionId};
 
 /// Writes what happens to the log, the metrics and the listeners.
@@ -54,15 +54,18 @@ impl Reporter {
         self.recorded.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(recorded);
     }
 
-    /// Reports an event. `owner` is the one that the store knows: for an anonymous session, its
-    /// group.
-    pub(crate) fn report(&self, kind: EventKind, id: Option<SessionId>, owner: Option<&Owner>) {
+    /// Reports an event.
+    pub(crate) fn report(&self, kind: EventKind, id: Option<SessionId>, parties: Parties<'_>) {
+        let Parties { owner, acting_for } = parties;
         let is_of_visitor = owner.is_some_and(Owner::is_reserved);
         let owner = owner.filter(|_| !is_of_visitor);
-        log(kind, id, owner);
+        log(kind, id, Parties { owner, acting_for });
         #[cfg(feature = "metrics")]
         super::metrics::count(kind);
-        let event = || Event { at: self.clock.now(), kind, id, owner: owner.cloned() };
+        let event = || {
+            let (owner, acting_for) = (owner.cloned(), acting_for.cloned());
+            Event { at: self.clock.now(), kind, id, owner, acting_for }
+        };
         #[cfg(feature = "testing")]
         for recorded in &*self.recorded.lock().unwrap_or_else(std::sync::PoisonError::into_inner) {
             recorded.push(event());
@@ -89,28 +92,34 @@ impl Reporter {
     }
 }
 
-fn log(kind: EventKind, id: Option<SessionId>, owner: Option<&Owner>) {
-    use EventKind::{Created, Ended, Expired, Reauthenticated, Refused, Reused, Rotated};
-    let (id, owner) = (id.map(display), owner.map(display));
+fn log(kind: EventKind, id: Option<SessionId>, parties: Parties<'_>) {
+    use EventKind::{
+        Created, Ended, Expired, Impersonated, Reauthenticated, Refused, Reused, Rotated,
+    };
+    let (id, owner) = (id.map(display), parties.owner.map(display));
+    let acting_for = parties.acting_for.map(display);
     match kind {
         Created { anonymous } => info!(target: TARGET, id, owner, anonymous, "session created"),
+        Impersonated => info!(target: TARGET, id, owner, acting_for, "impersonation started"),
         Reauthenticated { level } => {
             info!(target: TARGET, id, owner, level = level.number(), "session reauthenticated");
         }
-        Rotated => info!(target: TARGET, id, owner, "session rotated"),
+        Rotated => info!(target: TARGET, id, owner, acting_for, "session rotated"),
         Ended { reason: EndReason::RevokedEveryone } => {
             warn!(target: TARGET, "all sessions of all users revoked");
         }
         Ended { reason } => {
-            info!(target: TARGET, id, owner, reason = reason.name(), "session ended");
+            info!(target: TARGET, id, owner, acting_for, reason = reason.name(), "session ended");
         }
         Expired => debug!(target: TARGET, id, "session expired"),
         // Any client can cause refusals, so they are not in the log by default.
         Refused { reason } => {
-            debug!(target: TARGET, id, owner, reason = reason.name(), "request refused");
+            debug!(
+                target: TARGET, id, owner, acting_for, reason = reason.name(), "request refused"
+            );
         }
         Reused => warn!(
-            target: TARGET, id, owner,
+            target: TARGET, id, owner, acting_for,
             "a replaced token was used after its grace: it may have been stolen (see `TokenReuse`)"
         ),
     }

@@ -179,6 +179,9 @@ impl<T: Send + Sync + 'static> Manager<T> {
     ) -> Result<Option<SessionSnapshot<T>>> {
         let mut turn = self.0.turns.take(token.key).await?;
         let mut session = self.newest(token, &turn, read);
+        if !self.is_backed(&session).await? {
+            return Ok(None);
+        }
         for attempt in 0..MAX_ATTEMPTS {
             let now = session.store_time(self.clock().now());
             let status = self.status_at(token, session.content(), now);

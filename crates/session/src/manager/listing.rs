@@ -86,7 +86,8 @@ pub struct SessionPage<T> {
 impl<T: Send + Sync + 'static> Manager<T> {
     /// Returns the owner's live sessions, oldest first, and the ids of those that can't be read.
     /// Leaves out sessions that are refused because of their
-    /// [binding](crate::ManagerBuilder::bound_to). Costs the store one command.
+    /// [binding](crate::ManagerBuilder::bound_to). Impersonations are in the list of the user and of
+    /// the administrator. Costs the store one command, and one for each impersonation.
     ///
     /// # Errors
     ///
@@ -94,6 +95,8 @@ impl<T: Send + Sync + 'static> Manager<T> {
     pub async fn list(&self, owner: &Owner) -> Result<SessionList<T>> {
         let mut list = self.session_list(self.0.store.list(owner).await.map_err(Error::store)?);
         list.sessions.retain(|session| self.is_bound(session.content()));
+        self.retain_backed(&mut list).await?;
+        self.add_started(&mut list).await?;
         Ok(list)
     }
 
@@ -111,7 +114,9 @@ impl<T: Send + Sync + 'static> Manager<T> {
         max_sessions: usize,
     ) -> Result<SessionPage<T>> {
         let page = self.0.store.scan(after, max_sessions).await.map_err(Error::store)?;
-        Ok(SessionPage { listing: self.session_list(page.listing), next: page.next })
+        let mut listing = self.session_list(page.listing);
+        self.retain_backed(&mut listing).await?;
+        Ok(SessionPage { listing, next: page.next })
     }
 
     /// Returns any user's session by its id, for administrators. Does not count as use. Costs the
@@ -125,7 +130,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
         let session = self.by_id(id, Freshness::Strict).await?;
         match session.as_ref().map(|session| session.content().data.get()) {
             Some(Err(error)) => Err(Error::corrupt(id, error)),
-            _ => Ok(session),
+            _ => Ok(self.if_backed(session).await?),
         }
     }
 
@@ -154,7 +159,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
 
     /// The sessions of a store's entries, without other entries of its namespace, such as those of
     /// a plain cache.
-    fn session_list(&self, list: EntryList<Record<T>>) -> SessionList<T> {
+    pub(super) fn session_list(&self, list: EntryList<Record<T>>) -> SessionList<T> {
         let mut unreadable = list.unreadable;
         let mut sessions = Vec::with_capacity(list.entries.len());
         for entry in list.entries.iter().filter(|entry| entry.key.is_in(self.namespace())) {

@@ -202,6 +202,10 @@ impl<T: Send + Sync + 'static> LiveSession<T> {
 
     /// For how long the store pushes every change, as far as is known.
     fn pushed_for(&self) -> Duration {
+        if self.session.acting_for().is_some() {
+            // It also depends on the administrator's own session, which is not watched.
+            return Duration::ZERO;
+        }
         self.manager.0.changes.current_for()
     }
 

@@ -2,6 +2,7 @@
 
 mod builder;
 mod changing;
+mod impersonating;
 mod listing;
 #[cfg(feature = "live")]
 mod live;
@@ -33,13 +34,13 @@ pub use self::renewing::RotateOutcome;
 use self::token_status::TokenStatus;
 use self::turns::Turns;
 use crate::error::Kind;
-use crate::events::{EndReason, EventKind, RefusalReason, Reporter};
+use crate::events::{EndReason, EventKind, Parties, RefusalReason, Reporter};
 use crate::level::Proofs;
 use crate::new_session::NewSession;
 use crate::policy::Policy;
 use crate::record::{Content, Data, Envelope, RareFields, Record};
 use crate::secret_digest::SecretDigest;
-use crate::{Error, Owner, Result, SessionId, SessionSnapshot, Timeouts, Token};
+use crate::{Error, Result, SessionId, SessionSnapshot, Timeouts, Token};
 
 /// Creates, reads, changes and ends the sessions of one application. Cloning it is cheap; all
 /// clones are one manager.
@@ -209,7 +210,8 @@ impl<T: Send + Sync + 'static> Manager<T> {
     ///
     /// When this has returned, no request to any server finds the session, even one that was under
     /// way. A previous token may end its session only during its grace. A session whose data can't
-    /// be read is ended too. Costs the store two commands, or one with the session as it was read.
+    /// be read is ended too. With an impersonation, the administrator's own session ends too. Costs
+    /// the store two commands, or one with the session as it was read.
     ///
     /// # Errors
     ///
@@ -218,31 +220,66 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// ([`Error::is_corrupt`]).
     pub async fn logout<'a>(&self, presented: impl Into<Presented<'a, T>>) -> Result<bool> {
         match self.session_of(presented, Freshness::Bounded, TokenStatus::may_end).await? {
-            Some((_, session)) => self.end(session.target(), EndReason::Logout).await,
+            Some((_, session)) => {
+                let ended = self.end(&session, EndReason::Logout).await?;
+                if let Some(own) = self.own_session(&session).await? {
+                    self.end(&own, EndReason::Logout).await?;
+                }
+                Ok(ended)
+            }
             None => Ok(false),
         }
     }
 
-    /// Removes the entry of a session, and reports that the session was ended.
-    async fn end(&self, target: Target<'_>, reason: EndReason) -> Result<bool> {
+    /// Removes the entry of a session, and reports that the session was ended. An impersonation that
+    /// it has started ends with it.
+    async fn end(&self, session: &SessionSnapshot<T>, reason: EndReason) -> Result<bool> {
+        let ended = self.end_entry(session.target(), session, reason).await?;
+        if let Some(id) = session.envelope().impersonation() {
+            self.end_by_id(id, reason).await?;
+        }
+        Ok(ended)
+    }
+
+    /// Removes the entry of an impersonation, which is refused already.
+    async fn end_by_id(&self, id: SessionId, reason: EndReason) -> Result<()> {
+        if let Some(session) = self.by_id(id, Freshness::Strict).await? {
+            self.end_entry(session.target(), &session, reason).await?;
+        }
+        Ok(())
+    }
+
+    async fn end_entry<'a>(
+        &self,
+        target: Target<'_>,
+        parties: impl Into<Parties<'a>>,
+        reason: EndReason,
+    ) -> Result<bool> {
+        let parties = parties.into();
         let removed = self.0.store.remove(target, None).await.map_err(Error::store)?;
         let is_removed = removed == RemoveOutcome::Removed;
         if is_removed {
-            self.ended(&[*target.key], target.owner, reason);
+            self.ended(&[*target.key], parties, reason);
         }
         Ok(is_removed)
     }
 
     /// Reports that sessions were ended.
-    fn ended(&self, keys: &[Key], owner: Option<&Owner>, reason: EndReason) {
+    fn ended<'a>(&self, keys: &[Key], parties: impl Into<Parties<'a>>, reason: EndReason) {
+        let parties = parties.into();
         for key in keys {
             self.0.changes.changed(key);
-            self.report(EventKind::Ended { reason }, SessionId::from_key(key), owner);
+            self.report(EventKind::Ended { reason }, SessionId::from_key(key), parties);
         }
     }
 
-    fn report(&self, kind: EventKind, id: impl Into<Option<SessionId>>, owner: Option<&Owner>) {
-        self.0.reporter.report(kind, id.into(), owner);
+    fn report<'a>(
+        &self,
+        kind: EventKind,
+        id: impl Into<Option<SessionId>>,
+        parties: impl Into<Parties<'a>>,
+    ) {
+        self.0.reporter.report(kind, id.into(), parties.into());
     }
 
     /// The first content of a session. Its token is made when it is inserted.
@@ -319,16 +356,21 @@ impl<T: Send + Sync + 'static> Manager<T> {
             let owner = owner.as_ref();
             match self.0.store.insert(key, entry).await.map_err(Error::store)? {
                 InsertOutcome::Inserted { removed } => {
-                    let anonymous = content.envelope.is_anonymous();
-                    self.report(EventKind::Created { anonymous }, id, owner);
+                    // An impersonation has not started before the administrator's session names it.
+                    if content.envelope.impersonator().is_none() {
+                        let anonymous = content.envelope.is_anonymous();
+                        self.report(EventKind::Created { anonymous }, id, owner);
+                    }
                     if let Some(session) = replaced {
-                        let (key, owner) = (session.key, session.filed_under());
-                        self.ended(&[key], owner, EndReason::NewLogin);
+                        self.ended(&[session.key], session, EndReason::NewLogin);
                     }
                     self.ended(&removed, owner, EndReason::Limit);
                     return Ok(Some(token));
                 }
                 InsertOutcome::LimitReached => {
+                    if self.make_room(owner).await? {
+                        continue;
+                    }
                     self.report(EventKind::Refused { reason: RefusalReason::Limit }, None, owner);
                     return Err(Error::new(
                         Kind::LimitReached,
@@ -363,7 +405,8 @@ fn report_expired<T: Send + Sync + 'static>(store: &AnyStore<Record<T>>, reporte
         if let Some(reporter) = weak.upgrade()
             && key.is_in(&namespace)
         {
-            reporter.report(EventKind::Expired, Some(SessionId::from_key(key)), None);
+            let id = Some(SessionId::from_key(key));
+            reporter.report(EventKind::Expired, id, None.into());
         }
     }));
 }

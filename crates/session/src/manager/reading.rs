@@ -3,11 +3,11 @@ use kvolt_cache::{AfterRead, EntryRef, Freshness, Key, Store};
 use super::Manager;
 use super::presented::{HashedToken, Presented};
 use super::token_status::TokenStatus;
-use crate::events::{EndReason, EventKind, RefusalReason, TARGET};
+use crate::events::{EndReason, EventKind, Parties, RefusalReason, TARGET};
 use crate::policy::{TokenReuse, Undecodable};
 use crate::record::{Content, Record};
 use crate::secret_digest::SecretDigest;
-use crate::{Access, Error, Owner, Result, SessionId, SessionSnapshot, Token};
+use crate::{Access, Error, Result, SessionId, SessionSnapshot, Token};
 
 /// Outcome of [`Manager::get_ready`].
 ///
@@ -136,7 +136,9 @@ impl<T: Send + Sync + 'static> Manager<T> {
         let mut is_slide_due = false;
         let mut visit = |entry: EntryRef<'_, Record<T>>| {
             let status = self.status(&hashed, &entry);
-            if !status.is_accepted() || entry.value.data().is_err() {
+            // Another read decides whether an impersonation is backed.
+            let is_own = entry.value.content().envelope.impersonator().is_none();
+            if !status.is_accepted() || !is_own || entry.value.data().is_err() {
                 (found, is_slide_due) = (None, false);
                 return AfterRead::Keep;
             }
@@ -186,6 +188,9 @@ impl<T: Send + Sync + 'static> Manager<T> {
         let Some(Found { session, status, is_slide_due, .. }) = found else {
             return self.refused(token.id(), None, RefusalReason::Unknown);
         };
+        if status != TokenStatus::WrongSecret && !self.is_backed(&session).await? {
+            return self.refused(session.id(), &session, RefusalReason::Unknown);
+        }
         if !status.is_accepted() {
             return self.refuse(&session, status).await;
         }
@@ -197,7 +202,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
                 target: TARGET, id = %session.id(), error = error as &(dyn std::error::Error + 'static),
                 "ended a session whose data can't be decoded (see `ManagerBuilder::undecodable`)"
             );
-            self.end(session.target(), EndReason::Undecodable).await?;
+            self.end(&session, EndReason::Undecodable).await?;
             return Ok(None);
         }
         if status == TokenStatus::Valid && access.slides() && is_slide_due {
@@ -238,6 +243,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
         let mut result = None;
         let mut visit = |entry: EntryRef<'_, Record<T>>| {
             let is_ready = !(access.slides() && entry.slide_due)
+                && entry.value.content().envelope.impersonator().is_none()
                 && self.status(&hashed, &entry) == TokenStatus::Valid;
             let data = entry.value.data().ok().filter(|_| is_ready);
             result = data.map(&mut read);
@@ -287,6 +293,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
         };
         let session = self.by_id(earlier.id(), freshness).await?;
         let session = session.filter(|session| continues(session.content()));
+        let session = self.if_backed(session).await?;
         let restricted_to = Some(earlier.proved());
         Ok(session.map(|session| SessionSnapshot { restricted_to, ..session }))
     }
@@ -320,7 +327,8 @@ impl<T: Send + Sync + 'static> Manager<T> {
             Some(session) => Some(session),
             None => {
                 let found = self.found(&token, freshness).await?;
-                found.filter(|found| accepts(found.status)).map(|found| found.session)
+                let found = found.filter(|found| accepts(found.status));
+                self.if_backed(found.map(|found| found.session)).await?
             }
         };
         Ok(session.map(|session| (token, session)))
@@ -390,7 +398,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
     async fn touched(&self, session: SessionSnapshot<T>) -> Result<Option<SessionSnapshot<T>>> {
         match self.0.store.touch(session.target()).await {
             Ok(Some(deadlines)) => Ok(Some(SessionSnapshot { deadlines, ..session })),
-            Ok(None) => self.refused(session.id(), session.filed_under(), RefusalReason::Unknown),
+            Ok(None) => self.refused(session.id(), &session, RefusalReason::Unknown),
             // The session is live. A use that could not be recorded costs it a part of its idle
             // time; a store that is full or read-only locks no client out.
             Err(error) => {
@@ -414,30 +422,31 @@ impl<T: Send + Sync + 'static> Manager<T> {
         session: &SessionSnapshot<T>,
         status: TokenStatus,
     ) -> Result<Option<SessionSnapshot<T>>> {
-        let (id, owner, reuse) = (session.id(), session.filed_under(), self.0.policy.reuse);
-        let (owner, reason) = match status {
-            TokenStatus::CredentialsChanged => (owner, RefusalReason::CredentialsChanged),
-            TokenStatus::Replaced(reason) => (owner, reason),
+        let (id, reuse) = (session.id(), self.0.policy.reuse);
+        let parties = Parties::from(session);
+        let (parties, reason) = match status {
+            TokenStatus::CredentialsChanged => (parties, RefusalReason::CredentialsChanged),
+            TokenStatus::Replaced(reason) => (parties, reason),
             TokenStatus::Reused if reuse != TokenReuse::Ignore => {
-                self.report(EventKind::Reused, id, owner);
+                self.report(EventKind::Reused, id, parties);
                 if reuse == TokenReuse::EndSession {
-                    self.end(session.target(), EndReason::Reuse).await?;
+                    self.end(session, EndReason::Reuse).await?;
                 }
-                (owner, RefusalReason::Reuse)
+                (parties, RefusalReason::Reuse)
             }
-            _ => (None, RefusalReason::Unknown),
+            _ => (None.into(), RefusalReason::Unknown),
         };
-        self.refused(id, owner, reason)
+        self.refused(id, parties, reason)
     }
 
     /// Reports a request that was refused; it gets no session.
-    fn refused<R>(
+    fn refused<'a, R>(
         &self,
         id: impl Into<Option<SessionId>>,
-        owner: Option<&Owner>,
+        parties: impl Into<Parties<'a>>,
         reason: RefusalReason,
     ) -> Result<Option<R>> {
-        self.report(EventKind::Refused { reason }, id, owner);
+        self.report(EventKind::Refused { reason }, id, parties);
         Ok(None)
     }
 
@@ -452,7 +461,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// manager.report_refusal(None, RefusalReason::CrossOrigin);
     /// ```
     pub fn report_refusal(&self, session: Option<&SessionSnapshot<T>>, reason: RefusalReason) {
-        let owner = session.and_then(SessionSnapshot::filed_under);
-        self.report(EventKind::Refused { reason }, session.map(SessionSnapshot::id), owner);
+        let parties = session.map_or(None.into(), Parties::from);
+        self.report(EventKind::Refused { reason }, session.map(SessionSnapshot::id), parties);
     }
 }

@@ -10,7 +10,7 @@ use crate::error::Kind;
 use crate::events::{EndReason, EventKind};
 use crate::new_session::NewSession;
 use crate::record::{Content, Data, PreviousToken};
-use crate::{Binding, Error, Level, Result, SessionSnapshot, Token};
+use crate::{Binding, Error, Level, Result, SessionId, SessionSnapshot, Token};
 
 /// Outcome of a rotation.
 ///
@@ -52,7 +52,7 @@ pub enum RotateOutcome {
     Absent,
 }
 
-enum RenewalReason {
+pub(super) enum RenewalReason {
     /// The token is old. In its grace, another request of the client receives the next one.
     Age,
     /// The user proved their identity: the next token goes to that client, even if it presented a
@@ -60,11 +60,14 @@ enum RenewalReason {
     Proof(Level),
     /// As for a proof, and no previous token is accepted. With the new binding, if it is given.
     Credentials(Option<Binding>),
+    /// The administrator ends this impersonation, which the session has started, and goes on with the
+    /// session. The impersonation's token was verified.
+    Return(SessionId),
 }
 
 impl<T: Send + Sync + 'static> Manager<T> {
     /// Creates a session for a user who has just proved their identity, and ends the one that the
-    /// client had, if any. Both timeouts restart.
+    /// client had, if any, with an impersonation that belongs to it. Both timeouts restart.
     ///
     /// One step: either the old token is accepted or the new one, and the owner's limit does not
     /// count the old session. (On a Redis Cluster, where the two have different owners, the new
@@ -112,6 +115,12 @@ impl<T: Send + Sync + 'static> Manager<T> {
         for attempt in 0..MAX_ATTEMPTS {
             let carrying = self.carried_over(&session, &content);
             if let Some(token) = self.insert(carrying, Some(&session)).await? {
+                if let Some(id) = session.envelope().impersonation() {
+                    let _ = self.end_by_id(id, EndReason::NewLogin).await;
+                }
+                if let Ok(Some(own)) = self.own_session(&session).await {
+                    let _ = self.end(&own, EndReason::NewLogin).await;
+                }
                 return Ok(token);
             }
             self.lost(&mut turn, attempt).await;
@@ -188,8 +197,9 @@ impl<T: Send + Sync + 'static> Manager<T> {
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`rotate`](Self::rotate), and an error for an anonymous session, which
-    /// a [login](Self::login) replaces ([`Error::is_misconfigured`]).
+    /// Returns the errors of [`rotate`](Self::rotate), an error for an anonymous session, which a
+    /// [login](Self::login) replaces ([`Error::is_misconfigured`]), and an error for an impersonation
+    /// ([`Error::is_impersonation`]).
     pub async fn reauthenticate<'a>(
         &self,
         presented: impl Into<Presented<'a, T>>,
@@ -227,7 +237,8 @@ impl<T: Send + Sync + 'static> Manager<T> {
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`rotate`](Self::rotate). After an error, the other sessions may have
+    /// Returns the errors of [`rotate`](Self::rotate), and an error for an impersonation, which
+    /// changes nothing ([`Error::is_impersonation`]). After another error, the other sessions may have
     /// ended, and this one has ended unless the store is unavailable: call it again.
     pub async fn change_credentials(
         &self,
@@ -238,13 +249,16 @@ impl<T: Send + Sync + 'static> Manager<T> {
         let Some((token, session)) = found else {
             return Ok((RotateOutcome::Absent, 0));
         };
+        if session.acting_for().is_some() {
+            return Err(Error::not_the_user());
+        }
         let reason = EndReason::CredentialsChanged;
         let ended = self.end_owned(session.owner(), Some(&token.key), reason).await?;
         let renewal = RenewalReason::Credentials(binding);
         let rotated = self.renew(&token, session.clone(), &renewal).await;
         if !matches!(rotated, Ok(RotateOutcome::Token(_))) {
             // Another client may have changed its token meanwhile, or keeps changing it.
-            self.end(session.target(), reason).await?;
+            self.end(&session, reason).await?;
         }
         Ok((rotated?, ended))
     }
@@ -261,7 +275,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
         }
     }
 
-    async fn renew(
+    pub(super) async fn renew(
         &self,
         presented: &HashedToken<'_>,
         read: SessionSnapshot<T>,
@@ -273,6 +287,12 @@ impl<T: Send + Sync + 'static> Manager<T> {
             .change(presented, read, |session, status, now| {
                 (made, otherwise) = (None, RotateOutcome::Absent);
                 match (status, reason) {
+                    (_, RenewalReason::Return(id)) => {
+                        let names_it = session.envelope().impersonation() == Some(*id);
+                        if !names_it || !self.is_bound(session.content()) {
+                            return Ok(None);
+                        }
+                    }
                     (TokenStatus::InGrace(_), RenewalReason::Age) => {
                         otherwise = RotateOutcome::AlreadyRotated;
                         return Ok(None);
@@ -282,6 +302,9 @@ impl<T: Send + Sync + 'static> Manager<T> {
                     _ => return Ok(None),
                 }
                 let is_proof = matches!(reason, RenewalReason::Proof(_));
+                if is_proof && session.acting_for().is_some() {
+                    return Err(Error::not_the_user());
+                }
                 if is_proof && session.is_anonymous() {
                     return Err(Error::misconfigured(
                         "no user is signed in in an anonymous session: use `login`",
@@ -309,9 +332,9 @@ impl<T: Send + Sync + 'static> Manager<T> {
             }
             (Err(error), _) => return Err(error),
         };
-        self.report(EventKind::Rotated, session.id(), session.filed_under());
+        self.report(EventKind::Rotated, session.id(), &session);
         if let &RenewalReason::Proof(level) = reason {
-            self.report(EventKind::Reauthenticated { level }, session.id(), session.owner());
+            self.report(EventKind::Reauthenticated { level }, session.id(), &session);
         }
         Ok(RotateOutcome::Token(token))
     }
@@ -338,12 +361,14 @@ impl<T: Send + Sync + 'static> Manager<T> {
         envelope.edit_rare(|rare| rare.add_previous(replaced, now, policy.rotation_grace));
         match reason {
             RenewalReason::Age => {}
+            RenewalReason::Return(_) => envelope.edit_rare(|rare| rare.impersonation = None),
             RenewalReason::Proof(level) => {
                 envelope.proved.add(*level, time);
                 envelope.ends = time.saturating_add(policy.timeouts_of(envelope).lifetime);
             }
             RenewalReason::Credentials(binding) => {
                 envelope.epoch = envelope.epoch.wrapping_add(1);
+                envelope.edit_rare(|rare| rare.impersonation = None);
                 let data = before.data.get().ok();
                 let current = || policy.bound_to.as_ref().zip(data).and_then(|(to, data)| to(data));
                 if let Some(binding) = binding.clone().or_else(current) {

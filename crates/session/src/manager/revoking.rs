@@ -6,7 +6,8 @@ use crate::events::{EndReason, EventKind};
 use crate::{Error, Owner, Result, SessionId, Token};
 
 impl<T: Send + Sync + 'static> Manager<T> {
-    /// Ends one of the owner's sessions by its id. Returns whether the owner had such a session.
+    /// Ends one of the owner's sessions by its id, or an impersonation of the owner. Returns whether
+    /// the owner had such a session.
     ///
     /// A session that can't be read is ended too. Costs the store two commands.
     ///
@@ -33,8 +34,11 @@ impl<T: Send + Sync + 'static> Manager<T> {
         let key = id.key(self.namespace());
         // An entry's owner never changes, so a read before the removal is no race.
         match self.by_id(id, Freshness::Strict).await {
-            Ok(Some(session)) if owner.is_none() || session.owner() == owner => {
-                self.end(session.target(), EndReason::Revoked).await
+            Ok(Some(session))
+                if owner.is_none() || [session.owner(), session.acting_for()].contains(&owner) =>
+            {
+                let was_live = self.is_backed(&session).await?;
+                Ok(self.end(&session, EndReason::Revoked).await? && was_live)
             }
             Ok(_) => Ok(false),
             Err(error) if !error.is_corrupt() => Err(error),
@@ -45,12 +49,13 @@ impl<T: Send + Sync + 'static> Manager<T> {
                 {
                     return Ok(false);
                 }
-                self.end(Target::new(&key).owner(owner), EndReason::Revoked).await
+                self.end_entry(Target::new(&key).owner(owner), owner, EndReason::Revoked).await
             }
         }
     }
 
-    /// Ends all other sessions of the session's owner. Returns how many.
+    /// Ends all other sessions of the session's owner; in an impersonation, all other sessions of the
+    /// user. Returns how many.
     ///
     /// Returns zero if the session has ended meanwhile or has no owner. Costs the store two
     /// commands.
@@ -65,10 +70,12 @@ impl<T: Send + Sync + 'static> Manager<T> {
         else {
             return Ok(0);
         };
-        self.end_owned(session.owner(), Some(&token.key), EndReason::RevokedOthers).await
+        let owner = session.envelope().owner.as_ref();
+        self.end_owned(owner, Some(&token.key), EndReason::RevokedOthers).await
     }
 
-    /// Ends all of the owner's sessions. Returns how many.
+    /// Ends all of the owner's sessions, and all impersonations by the owner and of the owner. Returns
+    /// how many the store had under this owner.
     ///
     /// When this has returned, no session that was created before the call is accepted, even if
     /// others are created meanwhile. Costs the store one command.

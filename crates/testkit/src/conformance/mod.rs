@@ -38,6 +38,8 @@ pub use self::processes::*;
 pub use self::ready::*;
 pub use self::replacing::*;
 pub use self::restoring::*;
+#[cfg(feature = "http")]
+pub(crate) use self::running::message;
 pub use self::running::{
     BrokenLaw, NotChecked, Report, broken_laws, broken_laws_on_a_real_clock, check_costs,
     check_laws, check_laws_on_a_real_clock,

@@ -242,7 +242,7 @@ fn run<F: Fixture>(fixture: &F, (law, run): Law<F>) -> Run {
     (held, not_checked.collect())
 }
 
-fn message(panic: &(dyn std::any::Any + Send)) -> String {
+pub(crate) fn message(panic: &(dyn std::any::Any + Send)) -> String {
     match (panic.downcast_ref::<String>(), panic.downcast_ref::<&str>()) {
         (Some(message), _) => message.clone(),
         (None, Some(message)) => String::from(*message),
