@@ -151,6 +151,26 @@ impl Faults {
 
     /// The next `calls` take effect, and then their answer is lost: the caller gets an error
     /// ([`Error::is_unavailable`]).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use kvolt_cache::testing::FaultyStore;
+    /// use kvolt_cache::{Expiry, Freshness, Key, MemoryStore, NewEntry, Store};
+    ///
+    /// # pollster::block_on(async {
+    /// let (store, faults) = FaultyStore::new(MemoryStore::<u32>::new());
+    /// let key = Key::of("a name");
+    /// faults.lose_next_answers(1);
+    /// let entry = NewEntry::new(1, Expiry::idle(Duration::from_secs(60)));
+    /// assert!(store.insert(key, entry).await.is_err());
+    /// assert!(store.get(&key, Freshness::Strict).await?.is_some());
+    ///
+    /// faults.lose_all_answers(true);
+    /// assert!(store.get(&key, Freshness::Strict).await.is_err());
+    /// assert_eq!(faults.inserted_key(), Some(key));
+    /// assert_eq!(faults.count_all(), 3);
+    /// # Ok::<(), kvolt_cache::Error>(()) }).unwrap();
+    /// ```
     pub fn lose_next_answers(&self, calls: usize) {
         self.change(|state| (state.lose.before, state.lose.next) = (0, calls));
     }
@@ -162,6 +182,33 @@ impl Faults {
 
     /// Calls wait before they do anything, until [`release`](Self::release): a store that hangs, or,
     /// once it is released, was slow.
+    ///
+    /// ```
+    /// use kvolt_cache::testing::FaultyStore;
+    /// use kvolt_cache::{MemoryStore, Store};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let (store, faults) = FaultyStore::new(MemoryStore::<u32>::new());
+    /// // As a remote store: no read has its answer in memory.
+    /// faults.answers_at_once(false);
+    /// faults.hold_calls();
+    /// let release = async {
+    ///     faults.until_waiting(1).await;
+    ///     assert_eq!(faults.waiting(), 1);
+    ///     faults.release();
+    /// };
+    /// assert_eq!(tokio::join!(store.count(), release).0.unwrap(), 0);
+    ///
+    /// // Once more, between the work and its answer.
+    /// faults.hold_answers();
+    /// let release = async {
+    ///     faults.until_waiting(1).await;
+    ///     faults.release();
+    /// };
+    /// assert_eq!(tokio::join!(store.count(), release).0.unwrap(), 0);
+    /// # }
+    /// ```
     pub fn hold_calls(&self) {
         self.change(|state| state.calls_held = true);
     }

@@ -14,11 +14,11 @@ use super::{Call, Faults};
 /// A wrapper that makes a store fail, stall and lose answers, as a test demands.
 ///
 /// ```
-/// use crate::{Freshness, Key, Store};
-/// use kvolt_testkit::{Call, FaultyStore, ManualClock, ModelStore};
+/// use kvolt_cache::testing::{Call, FaultyStore};
+/// use kvolt_cache::{Freshness, Key, MemoryStore, Store};
 ///
 /// # pollster::block_on(async {
-/// let (store, faults) = FaultyStore::new(ModelStore::<String>::new(ManualClock::new().clock()));
+/// let (store, faults) = FaultyStore::new(MemoryStore::<String>::new());
 /// faults.fail_next(1);
 /// let error = store.get(&Key::of("a name"), Freshness::Strict).await.unwrap_err();
 /// assert!(error.is_unavailable());
@@ -42,6 +42,19 @@ impl<S> FaultyStore<S> {
 
     /// Sets the clock of the programs on this store, as on a machine whose time differs from that of
     /// the store's server. Defaults to the clock of the wrapped store.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use kvolt_cache::testing::FaultyStore;
+    /// use kvolt_cache::{ManualClock, MemoryStore, Store};
+    ///
+    /// let (time, fast) = (ManualClock::new(), ManualClock::new());
+    /// fast.advance(Duration::from_secs(5));
+    /// let store: MemoryStore<u32> = MemoryStore::builder().clock(time.clock()).build();
+    /// let store = FaultyStore::new(store).0.with_clock(fast.clock());
+    /// let ahead = store.clock().now().since(store.inner().clock().now());
+    /// assert_eq!(ahead, Duration::from_secs(5));
+    /// ```
     #[must_use]
     pub fn with_clock(mut self, clock: Clock) -> Self {
         self.clock = Some(clock);

@@ -73,6 +73,21 @@ impl<T: Send + Sync + 'static> TestClient<T> {
 
     /// A visitor with an anonymous session.
     ///
+    /// ```
+    /// use kvolt_cache::MemoryStore;
+    /// use kvolt_middleware::Sessions;
+    /// use kvolt_middleware::testing::TestClient;
+    /// use kvolt_session::{AnonymousSessions, Manager};
+    ///
+    /// # pollster::block_on(async {
+    /// let manager = Manager::<Vec<String>>::builder(MemoryStore::new());
+    /// let manager = manager.anonymous(AnonymousSessions::new(1_000)).build()?;
+    /// let visitor = TestClient::visitor(&Sessions::new(manager), Vec::new()).await?;
+    /// let basket = visitor.session().await?.expect("it was just created");
+    /// assert!(basket.is_anonymous());
+    /// # Ok::<(), kvolt_middleware::Error>(()) }).unwrap();
+    /// ```
+    ///
     /// # Errors
     ///
     /// Returns the errors of [`SessionHandle::create_anonymous`].
@@ -243,6 +258,21 @@ impl<T: Send + Sync + 'static> TestClient<T> {
     }
 
     /// Starts a request with the client's token.
+    ///
+    /// ```
+    /// use http::Method;
+    /// use kvolt_cache::MemoryStore;
+    /// use kvolt_middleware::Sessions;
+    /// use kvolt_middleware::testing::TestClient;
+    /// use kvolt_session::Manager;
+    ///
+    /// # pollster::block_on(async {
+    /// let sessions = Sessions::new(Manager::<String>::new(MemoryStore::new()));
+    /// let ada = TestClient::signed_in(&sessions, String::from("Ada")).await?;
+    /// let request = ada.request(Method::DELETE, "/notes/7").body(()).expect("it is well-formed");
+    /// assert!(request.headers().contains_key("cookie"));
+    /// # Ok::<(), kvolt_middleware::Error>(()) }).unwrap();
+    /// ```
     pub fn request(&self, method: Method, uri: &str) -> request::Builder {
         let request = Request::builder().method(method).uri(uri);
         match self.header() {
