@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
-use crate::dialect::{Argument, ConnectOptions, Connection, DbRow, Dialect, Statement, failure};
+use crate::dialect::{Argument, Connection, DbRow, Dialect, Statement, failure};
 use crate::existing_pool::ExistingPool;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::own_connections::{OwnConnection, OwnConnections};
@@ -61,7 +61,7 @@ impl<D: Dialect> Pool<D> {
 
     /// How to open another connection.
     #[cfg(feature = "postgres")]
-    pub(crate) fn options(&self) -> ConnectOptions<D> {
+    pub(crate) fn options(&self) -> crate::dialect::ConnectOptions<D> {
         match &self.source {
             Source::Own(own) => own.options.clone(),
             Source::Existing(existing) => existing.options(),

@@ -66,7 +66,7 @@ mod laws_on_postgresql {
     }
 
     kvolt_testkit::conformance_suite!(
-        OnRuntime::new(open, json).rounds(3),
+        OnRuntime::new(open, json).rounds(2),
         tokio::test(flavor = "multi_thread", worker_threads = 2)
     );
 }
@@ -81,7 +81,7 @@ mod laws_on_mariadb {
     }
 
     kvolt_testkit::conformance_suite!(
-        OnRuntime::new(open, json).rounds(3),
+        OnRuntime::new(open, json).rounds(2),
         tokio::test(flavor = "multi_thread", worker_threads = 2)
     );
 }
@@ -96,7 +96,7 @@ mod laws_on_sqlite {
     }
 
     kvolt_testkit::conformance_suite!(
-        OnRuntime::new(open, json).rounds(3),
+        OnRuntime::new(open, json).rounds(2),
         tokio::test(flavor = "multi_thread", worker_threads = 2)
     );
 }
@@ -365,20 +365,20 @@ macro_rules! exhaustion_and_closing {
 #[tokio::test]
 async fn exhausted_and_closed_pools_are_reported_on_postgresql() {
     let namespace = unique("used");
-    let builder = |pool| PostgresStore::builder_on(pool, &namespace).timeout(TIMEOUT);
+    let builder = |pool| PostgresStore::builder_on(pool, &namespace).timeout(TIMEOUT / 2);
     exhaustion_and_closing!(builder, postgres_pool(2, &postgres().url()));
 }
 
 #[tokio::test]
 async fn exhausted_and_closed_pools_are_reported_on_mariadb() {
     let namespace = unique("used");
-    let builder = |pool| MySqlStore::builder_on(pool, &namespace).timeout(TIMEOUT);
+    let builder = |pool| MySqlStore::builder_on(pool, &namespace).timeout(TIMEOUT / 2);
     exhaustion_and_closing!(builder, mysql_pool(2, &mariadb().url()));
 }
 
 #[tokio::test]
 async fn exhausted_and_closed_pools_are_reported_on_sqlite() {
-    let builder = |pool| SqliteStore::builder_on(pool, "shop").timeout(TIMEOUT);
+    let builder = |pool| SqliteStore::builder_on(pool, "shop").timeout(TIMEOUT / 2);
     exhaustion_and_closing!(builder, sqlite_pool(2, &sqlite_url("used")));
 }
 
@@ -432,12 +432,10 @@ macro_rules! canceled_calls_leave_nothing {
 
 #[tokio::test]
 async fn canceled_calls_leave_no_transaction() {
-    let server = Postgres::builder().fsync(false).start();
-    let proxy = Proxy::to(server.port());
-    let pool = postgres_pool(1, &proxy.url(&server.url()));
-    let store = PostgresStore::builder_on(pool.clone(), "shop").open().await.expect("it opens");
-    // In a transaction, the second is not its first statement, and is an error.
-    server.psql("SELECT 1");
+    let namespace = unique("canceled");
+    let proxy = Proxy::to(postgres().port());
+    let pool = postgres_pool(1, &proxy.url(&postgres().url()));
+    let store = PostgresStore::builder_on(pool.clone(), &namespace).open().await.expect("it opens");
     proxy.delay(Duration::from_millis(2));
     canceled_calls_leave_nothing!(
         store,
@@ -445,10 +443,9 @@ async fn canceled_calls_leave_no_transaction() {
         "SELECT 1 / (now() = statement_timestamp())::int; BEGIN"
     );
 
-    let server = MariaDb::builder().fsync(false).start();
-    let proxy = Proxy::to(server.port());
-    let pool = mysql_pool(1, &proxy.url(&server.url()));
-    let store = MySqlStore::builder_on(pool.clone(), "shop").open().await.expect("it opens");
+    let proxy = Proxy::to(mariadb().port());
+    let pool = mysql_pool(1, &proxy.url(&mariadb().url()));
+    let store = MySqlStore::builder_on(pool.clone(), &namespace).open().await.expect("it opens");
     proxy.delay(Duration::from_millis(2));
     canceled_calls_leave_nothing!(store, pool, "SET TRANSACTION READ WRITE");
 
@@ -461,10 +458,9 @@ async fn canceled_calls_leave_no_transaction() {
 /// driver pings a connection when it is returned, for which no call waits.
 #[tokio::test]
 async fn inspection_costs_one_round_trip() {
-    let server = Postgres::builder().fsync(false).start();
-    let proxy = Proxy::to(server.port());
-    let pool = postgres_pool(1, &proxy.url(&server.url()));
-    let store = PostgresStore::builder_on(pool.clone(), "shop").clean_every(None);
+    let proxy = Proxy::to(postgres().port());
+    let pool = postgres_pool(1, &proxy.url(&postgres().url()));
+    let store = PostgresStore::builder_on(pool.clone(), &unique("costs")).clean_every(None);
     let store = store.open().await.expect("it opens");
     let cost = async |is_read: bool| {
         let returned = async || {
@@ -494,23 +490,27 @@ async fn inspection_costs_one_round_trip() {
 /// other code has set on the pool's connections.
 #[tokio::test]
 async fn near_cache_needs_one_connection_beside_the_pool() {
-    let server = Postgres::builder().fsync(false).start();
-    let pool = postgres_pool(2, &server.url());
-    let store = PostgresStore::builder_on(pool.clone(), "shop").open().await.expect("it opens");
-    server.psql(
-        "CREATE SCHEMA tenant; CREATE TABLE tenant.shop_sessions (LIKE shop_sessions INCLUDING ALL)",
-    );
+    let (server, namespace, tenant) = (postgres(), unique("near"), unique("near_tenant"));
+    let table = format!("{namespace}_sessions");
+    let options = postgres_options(&server.url()).application_name(&namespace);
+    let pool = PgPoolOptions::new().max_connections(2).connect_lazy_with(options);
+    let store = PostgresStore::builder_on(pool.clone(), &namespace).open().await;
+    let store = store.expect("it opens");
+    server.psql(&format!(
+        "CREATE SCHEMA {tenant}; CREATE TABLE {tenant}.{table} (LIKE {table} INCLUDING ALL)"
+    ));
     let (mut one, mut two) = (pool.acquire().await.unwrap(), pool.acquire().await.unwrap());
     for connection in [&mut one, &mut two] {
-        connection.execute("SET search_path = tenant").await.expect("it works");
+        let set = AssertSqlSafe(format!("SET search_path = {tenant}"));
+        connection.execute(set).await.expect("it works");
     }
     drop((one, two));
     let _recorder = watched(&store).await;
-    let clients = "SELECT count(*) FROM pg_stat_activity \
-        WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
-    let clients: u32 = server.psql(clients).parse().expect("it is a number");
+    let clients =
+        format!("SELECT count(*) FROM pg_stat_activity WHERE application_name = '{namespace}'");
+    let clients: u32 = server.psql(&clients).parse().expect("it is a number");
     assert!(clients <= 3, "the pool's two connections, and one: {clients}");
-    let by_hand = async |sql: &'static str| server.psql(&sql.replace("{t}", "shop_sessions"));
+    let by_hand = async |sql: &'static str| server.psql(&sql.replace("{t}", &table));
     pushes_every_change(store, by_hand).await;
 }
 

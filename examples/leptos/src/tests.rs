@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
@@ -5,6 +7,7 @@ use axum::response::Response;
 use http_body_util::BodyExt;
 use kvolt::{Manager, MemoryStore};
 use kvolt_testkit::{Call, Faults, FaultyStore};
+use tokio::time::timeout;
 use tower::ServiceExt;
 
 use super::app;
@@ -86,7 +89,8 @@ async fn change_after_the_head_of_a_streamed_page_is_kept() {
     ada.faults.hold_calls();
     let page = ada.send(Request::get("/"), "").await;
     assert_eq!(page.status(), StatusCode::OK);
-    ada.faults.until_waiting(1).await;
+    let change = timeout(Duration::from_secs(60), ada.faults.until_waiting(1)).await;
+    change.expect("the page changes the session while it is sent");
     ada.faults.release();
     let page = body(page).await;
     assert!(page.contains("ada was here 1 times"), "{page}");

@@ -160,7 +160,7 @@ pub async fn switch(application: &Application, library: &Arc<dyn OldLibrary>, vi
     for (at, visitor) in all.iter_mut().enumerate() {
         let cut = |request: usize| match at % 4 {
             0 => Some((request + at) % 12),
-            1 => (request % 3 == 0).then_some((request + at) % 7),
+            1 => request.is_multiple_of(3).then_some((request + at) % 7),
             _ => None,
         };
         let answers = visitor.send_ten(&application.servers, cut).await;
