@@ -255,8 +255,9 @@ impl RedisStoreBuilder {
             Connects::Url(url) => {
                 let (deployment, options) = self.target(url)?;
                 let (user, password) = self.sentinel_credentials.unzip();
-                let sentinel_options =
-                    Options { user: user.flatten(), password, database: 0, ..options.clone() };
+                let mut sentinel_options = options.clone();
+                (sentinel_options.user, sentinel_options.password) = (user.flatten(), password);
+                sentinel_options.database = 0;
                 Servers::new(deployment, options, sentinel_options)
             }
             Connects::Existing(connection) => {
