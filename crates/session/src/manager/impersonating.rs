@@ -88,8 +88,10 @@ impl<T: Send + Sync + 'static> Manager<T> {
         user: impl Into<NewSession<T>>,
     ) -> Result<Option<Token>> {
         let user = user.into();
-        let accepts = TokenStatus::is_accepted;
+        let accepts = |status| status == TokenStatus::Valid;
         let found = self.session_of(administrator, Freshness::Strict, accepts).await?;
+        // A token in its grace has fewer rights than the one that the impersonation would return.
+        let found = found.filter(|(_, own)| own.restricted_to.is_none());
         let Some((presented, own)) = found else { return Ok(None) };
         let content = self.impersonation(&own, user)?;
         let (owner, user) = (own.owner().cloned(), content.envelope.owner.clone());
@@ -99,7 +101,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
             previous = own.envelope().impersonation();
             let mut content = own.content().clone();
             content.envelope.edit_rare(|rare| rare.impersonation = Some(token.id()));
-            Ok(status.is_accepted().then_some((content, None)))
+            Ok((status == TokenStatus::Valid).then_some((content, None)))
         });
         let named = named.await;
         // Only the removal of entries that are refused already is left, so its failure is no error.
@@ -136,12 +138,19 @@ impl<T: Send + Sync + 'static> Manager<T> {
         if session.acting_for().is_none() {
             return Err(Error::misconfigured("the session is no impersonation"));
         }
+        if session.restricted_to.is_some() {
+            return Ok(RotateOutcome::AlreadyRotated);
+        }
         let mut outcome = RotateOutcome::Absent;
         if let Some(own) = self.own_session(&session).await? {
             let token = HashedToken { key: own.key, ..token };
             outcome = self.renew(&token, own, &RenewalReason::Return(session.id())).await?;
         }
-        self.end(&session, EndReason::Logout).await?;
+        let ended = self.end(&session, EndReason::Logout).await;
+        // With the new token, the impersonation is refused already, and the client needs the token.
+        if matches!(outcome, RotateOutcome::Absent) {
+            ended?;
+        }
         Ok(outcome)
     }
 
@@ -208,6 +217,19 @@ impl<T: Send + Sync + 'static> Manager<T> {
             // A session that can't be read backs nothing.
             Err(error) if error.is_corrupt() => Ok(None),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Ends the administrator's own session, if this is an impersonation, which is then refused.
+    /// Returns whether it did.
+    pub(super) async fn end_own(
+        &self,
+        session: &SessionSnapshot<T>,
+        reason: EndReason,
+    ) -> Result<bool> {
+        match self.own_session(session).await? {
+            Some(own) => self.end_entry(own.target(), &own, reason).await,
+            None => Ok(false),
         }
     }
 
