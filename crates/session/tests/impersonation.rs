@@ -488,6 +488,21 @@ async fn impersonation_takes_no_place_of_the_user() {
 }
 
 #[tokio::test]
+async fn impersonation_counts_at_the_user_s_next_sign_in() {
+    let world = world_with(|builder| builder.owner_limit(OwnerLimit::remove_oldest(2)));
+    let first = world.manager.create(ada()).await.unwrap();
+    world.time.advance(TICK);
+    let second = world.manager.create(ada()).await.unwrap();
+    world.time.advance(TICK);
+    let (_own, token) = acting(&world).await;
+    assert!(world.lives(&first).await && world.lives(&second).await, "its start removes none");
+    world.time.advance(TICK);
+    let third = world.manager.create(ada()).await.unwrap();
+    assert!(!world.lives(&first).await && !world.lives(&second).await);
+    assert!(world.lives(&token).await && world.lives(&third).await);
+}
+
+#[tokio::test]
 async fn impersonation_is_reported_with_both() {
     let world = world();
     let (own, token) = acting(&world).await;

@@ -31,7 +31,8 @@ const MAX_LIFETIME: Duration = Duration::from_secs(30 * 60);
 
 impl<T: Send + Sync + 'static> Manager<T> {
     /// Creates a session in which an administrator acts for a user, and returns its token. `None`
-    /// if the administrator's session does not exist.
+    /// if the administrator's session does not exist, or has another token by now: a previous one
+    /// starts no impersonation, not even in its grace.
     ///
     /// Its [owner](SessionSnapshot::owner) is the administrator, the user is the one that it is
     /// [acting for](SessionSnapshot::acting_for), and its data is the user's. Both find it in
@@ -42,12 +43,16 @@ impl<T: Send + Sync + 'static> Manager<T> {
     ///
     /// It meets no [`StepUp`](crate::StepUp), can't be re-authenticated, and can't change
     /// credentials. The owner's limit never refuses it; it counts as one of the user's sessions,
-    /// and ends where the limit would refuse a sign-in of the user. The new session's level and
-    /// [`remember`](NewSession::remember) have no effect.
+    /// and ends where the limit would refuse a sign-in of the user. With
+    /// [`remove_oldest`](crate::OwnerLimit::remove_oldest), the user's next sign-in may remove an
+    /// older session because of it. The new session's level and [`remember`](NewSession::remember)
+    /// have no effect.
     ///
     /// First check that the administrator may do this, that the user is not another administrator,
     /// and with [`SessionSnapshot::meets`] that the proof of identity is strong enough. Costs the
-    /// store three commands, or two with the administrator's session as it was read.
+    /// store three commands, or two with the administrator's session as it was read, and two more to
+    /// end the session's previous impersonation. Each request of an impersonation costs two reads of
+    /// the store itself: a near cache's copy is not used.
     ///
     /// ```
     /// use std::time::Duration;
@@ -121,7 +126,10 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// Ends an impersonation, and gives the administrator's own session a new token: the client
     /// that acted for the user goes on with it. The session's id, data and deadlines stay.
     ///
-    /// [`logout`](Self::logout) ends both sessions instead. Costs the store four commands, or three
+    /// Only the current token does this: for a previous one in its grace, the answer is
+    /// [`AlreadyRotated`](RotateOutcome::AlreadyRotated).
+    ///
+    /// [`logout`](Self::logout) ends both sessions instead. Costs the store five commands, or three
     /// with the session as it was read.
     ///
     /// # Errors
