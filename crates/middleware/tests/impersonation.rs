@@ -10,6 +10,7 @@ use axum::routing::{get, post};
 use http::StatusCode;
 use kvolt_middleware::{Result, Session, SessionHandle, Sessions};
 use kvolt_session::{Level, Owner, StepUp, Token};
+use kvolt_testkit::Call;
 use support::{Client, IDLE, User, World, user};
 
 /// For an administrator that has proved two factors, within five minutes.
@@ -151,6 +152,23 @@ async fn impersonation_needs_the_required_proof() {
 }
 
 #[tokio::test]
+async fn impersonation_costs_what_is_stated() {
+    let world = World::new();
+    world.faults.answers_at_once(false);
+    let mut client = administrator(&world).await;
+    let commands = || world.faults.count_all() - world.faults.count(Call::GetReady);
+    // The handler of `/act` also tries a call that asks nothing.
+    for (path, layer, expected) in
+        [("/act", 1, 4), ("/name", 2, 0), ("/back", 2, 4), ("/name", 1, 0)]
+    {
+        let before = commands();
+        let answer = if path == "/name" { client.get(path).await } else { client.post(path).await };
+        assert_eq!(answer.status, StatusCode::OK);
+        assert_eq!(commands() - before, layer + expected, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn impersonation_ends_for_the_browser_too() {
     for path in ["/logout", "/revoke-all"] {
         let world = World::new();
@@ -160,8 +178,7 @@ async fn impersonation_ends_for_the_browser_too() {
         assert_eq!(answer.status, StatusCode::OK);
         assert!(answer.set_cookies()[0].contains("Max-Age=0"), "{path}");
         assert_eq!(client.get("/name").await.status, StatusCode::UNAUTHORIZED);
-        let left = world.manager.count().await.unwrap();
-        assert_eq!(left, u64::from(path == "/revoke-all"), "{path}: the administrator's own");
+        assert_eq!(world.manager.count().await.unwrap(), 0, "{path}");
     }
     let world = World::new();
     let mut client = administrator(&world).await;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use kvolt_session::{
-    AnonymousSessions, Binding, EndReason, EventKind, Flash, Level, NewSession, OwnerLimit,
+    AnonymousSessions, Binding, EndReason, Event, EventKind, Flash, Level, NewSession, OwnerLimit,
     RefusalReason, RotateOutcome, SessionId, SessionSnapshot, StepUp, Timeouts, Token,
 };
 use kvolt_testkit::Call;
@@ -277,6 +277,134 @@ async fn administrator_returns_to_their_own_session() {
     assert!(world.manager.impersonate(&back, bob()).await.unwrap().is_some());
 }
 
+/// The holder of a token that a proof has replaced gets none of the session's new rights, by a
+/// detour neither.
+#[tokio::test]
+async fn token_in_its_grace_starts_and_ends_no_impersonation() {
+    for at_once in [true, false] {
+        let world = world_with(|builder| builder.rotation_grace(GRACE));
+        world.faults.answers_at_once(at_once);
+        let manager = &world.manager;
+        let old = manager.create(root()).await.unwrap();
+        let before = manager.peek(&old).await.unwrap();
+        let own = rotated(manager.reauthenticate(&old, Level::Two).await.unwrap());
+        let in_grace = manager.peek(&old).await.unwrap();
+        assert_eq!(in_grace.as_ref().unwrap().level(), Some(Level::One));
+        assert!(manager.impersonate(&old, ada()).await.unwrap().is_none());
+        for read in [before, in_grace] {
+            assert!(manager.impersonate((&old, read), ada()).await.unwrap().is_none());
+        }
+        assert_eq!(world.of("ada").await, 0);
+        assert_eq!(world.store.len(), 1, "nothing is left");
+
+        let token = manager.impersonate(&own, ada()).await.unwrap().unwrap();
+        let current = world.rotate(&token).await;
+        let read = manager.peek(&token).await.unwrap();
+        for returned in [
+            manager.end_impersonation(&token).await,
+            manager.end_impersonation((&token, read)).await,
+        ] {
+            assert!(matches!(returned.unwrap(), RotateOutcome::AlreadyRotated));
+        }
+        assert!(world.lives(&current).await && world.lives(&own).await);
+        let back = rotated(manager.end_impersonation(&current).await.unwrap());
+        assert_eq!(manager.peek(&back).await.unwrap().unwrap().level(), Some(Level::Two));
+    }
+}
+
+/// Without the new token the administrator would be signed out by a clean-up that failed.
+#[tokio::test]
+async fn administrator_returns_if_the_clean_up_fails() {
+    let world = world();
+    let (own, token) = acting(&world).await;
+    world.faults.only(&[Call::Remove]);
+    world.faults.fail_next(1);
+    let back = rotated(world.manager.end_impersonation(&token).await.unwrap());
+    assert_eq!(world.store.len(), 2, "the entry is left");
+    assert!(world.lives(&back).await && !world.lives(&own).await);
+    is_over(&world, &token).await;
+}
+
+/// Whatever fails, a call that then says success leaves neither session.
+#[tokio::test]
+async fn failure_leaves_no_session_of_the_administrator() {
+    for (call, login) in [
+        (Call::Get, false),
+        (Call::Get, true),
+        (Call::Remove, false),
+        (Call::Remove, true),
+        (Call::Insert, true),
+    ] {
+        for failing in 1..4 {
+            let world = world();
+            world.faults.answers_at_once(false);
+            let manager = &world.manager;
+            let (own, token) = acting(&world).await;
+            let read = manager.peek(&token).await.unwrap();
+            world.faults.only(&[call]);
+            world.faults.fail_next(failing);
+            let mut is_done = false;
+            let mut attempts = 0;
+            while !is_done {
+                let presented = (&token, read.clone().filter(|_| attempts == 0));
+                is_done = match login {
+                    true => manager.login(Some(presented), bob()).await.is_ok(),
+                    false => manager.logout(presented).await.is_ok(),
+                };
+                attempts += 1;
+            }
+            assert!(attempts > 1, "{call:?}");
+            assert!(!world.lives(&own).await, "{call:?} {login} {failing}");
+            is_over(&world, &token).await;
+        }
+    }
+}
+
+/// It is one of the sessions that a list shows beside this one.
+#[tokio::test]
+async fn revocation_of_the_others_ends_the_own_impersonation() {
+    for credentials in [false, true] {
+        let world = world();
+        let (own, token) = acting(&world).await;
+        let other = world.manager.create(root()).await.unwrap();
+        world.events.take();
+        let (own, ended) = match credentials {
+            false => (own.clone(), world.manager.revoke_others(&own).await.unwrap()),
+            true => {
+                let changed = world.manager.change_credentials(&own, None).await.unwrap();
+                (rotated(changed.0), changed.1)
+            }
+        };
+        assert_eq!(ended, 2);
+        let events = world.events.take();
+        let is_end = |event: &&Event| matches!(event.kind, EventKind::Ended { .. });
+        let ends: Vec<_> = events.iter().filter(is_end).map(|event| event.id.unwrap()).collect();
+        assert_eq!(ends, [other.id(), token.id()]);
+        is_over(&world, &token).await;
+        assert!(world.lives(&own).await && !world.lives(&other).await);
+        assert_eq!(world.manager.revoke_others(&own).await.unwrap(), 0);
+    }
+}
+
+#[tokio::test]
+async fn use_of_an_impersonation_shows() {
+    for at_once in [true, false] {
+        let world = world();
+        world.faults.answers_at_once(at_once);
+        let (_own, token) = acting(&world).await;
+        let session = world.manager.get(&token).await.unwrap().unwrap();
+        let end = session.expires_at();
+        for _ in 0..5 {
+            world.time.advance(MINUTE);
+            let peeked = world.manager.peek(&token).await.unwrap().unwrap();
+            let used = world.manager.get(&token).await.unwrap().unwrap();
+            assert!(peeked.last_seen() < used.last_seen());
+            assert_eq!(used.last_seen(), world.time.clock().now(), "{at_once}");
+            assert_eq!(used.expires_at(), end);
+        }
+    }
+}
+
 #[tokio::test]
 async fn logout_from_an_impersonation_ends_both_sessions() {
     for login in [false, true] {
@@ -360,6 +488,21 @@ async fn impersonation_takes_no_place_of_the_user() {
 }
 
 #[tokio::test]
+async fn impersonation_counts_at_the_user_s_next_sign_in() {
+    let world = world_with(|builder| builder.owner_limit(OwnerLimit::remove_oldest(2)));
+    let first = world.manager.create(ada()).await.unwrap();
+    world.time.advance(TICK);
+    let second = world.manager.create(ada()).await.unwrap();
+    world.time.advance(TICK);
+    let (_own, token) = acting(&world).await;
+    assert!(world.lives(&first).await && world.lives(&second).await, "its start removes none");
+    world.time.advance(TICK);
+    let third = world.manager.create(ada()).await.unwrap();
+    assert!(!world.lives(&first).await && !world.lives(&second).await);
+    assert!(world.lives(&token).await && world.lives(&third).await);
+}
+
+#[tokio::test]
 async fn impersonation_is_reported_with_both() {
     let world = world();
     let (own, token) = acting(&world).await;
@@ -388,6 +531,49 @@ async fn impersonation_is_reported_with_both() {
     {
         assert_eq!(events[at].owner, Some(owner("root")), "{at}");
         assert_eq!(events[at].acting_for, acting_for.map(owner), "{at}");
+    }
+}
+
+/// In commands to a remote store.
+#[tokio::test]
+async fn impersonation_costs_what_is_stated() {
+    for with_session in [false, true] {
+        let world = world();
+        world.faults.answers_at_once(false);
+        let manager = &world.manager;
+        let commands = || world.faults.count_all() - world.faults.count(Call::GetReady);
+        let read = async |token: &Token| match with_session {
+            true => manager.peek(token).await.unwrap(),
+            false => None,
+        };
+        let cost = |of_token, of_session| if with_session { of_session } else { of_token };
+
+        let own = manager.create(root()).await.unwrap();
+        let session = read(&own).await;
+        let before = commands();
+        let first = manager.impersonate((&own, session), ada()).await.unwrap().unwrap();
+        assert_eq!(commands() - before, cost(3, 2), "impersonate");
+        let session = read(&own).await;
+        let before = commands();
+        let token = manager.impersonate((&own, session), bob()).await.unwrap().unwrap();
+        assert_eq!(commands() - before, cost(5, 4), "impersonate, in place of another");
+        assert!(!world.lives(&first).await);
+        let session = read(&token).await;
+        let before = commands();
+        let own = rotated(manager.end_impersonation((&token, session)).await.unwrap());
+        assert_eq!(commands() - before, cost(5, 3), "end_impersonation");
+
+        let token = manager.impersonate(&own, ada()).await.unwrap().unwrap();
+        let session = read(&token).await;
+        let before = commands();
+        assert!(manager.logout((&token, session)).await.unwrap());
+        assert_eq!(commands() - before, cost(5, 3), "logout");
+        let own = manager.create(root()).await.unwrap();
+        let token = manager.impersonate(&own, ada()).await.unwrap().unwrap();
+        let session = read(&token).await;
+        let before = commands();
+        let _ = manager.login(Some((&token, session)), root()).await.unwrap();
+        assert_eq!(commands() - before, cost(5, 3), "login");
     }
 }
 

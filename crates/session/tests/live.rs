@@ -193,26 +193,33 @@ async fn pushed_change_is_seen_without_polling() {
 }
 
 /// It also depends on the administrator's own session, whose changes are pushed under another key.
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn connection_ends_with_the_impersonation() {
-    for way in 0..4 {
-        let store = Memory::new();
-        let (remote, pushes) = PushingStore::new(store.clone());
-        let watched = NearCache::builder(remote.clone()).max_copies(0).build().unwrap();
-        let manager = Manager::builder(watched).build().unwrap();
-        let there: Manager<String> = Manager::builder(remote).build().unwrap();
-        pushes.beat().await;
-        let own = manager.create(bob()).await.unwrap();
-        let token = manager.impersonate(&own, ada()).await.unwrap().unwrap();
-        let mut live = follow(&manager, &token).await;
-        assert!(is_quiet(&mut live).await);
-        match way {
-            0 => assert_eq!(there.revoke_owner(&owner("bob")).await.unwrap(), 1),
-            1 => assert!(there.logout(&own).await.unwrap()),
-            2 => assert_eq!(there.revoke_owner(&owner("ada")).await.unwrap(), 1),
-            _ => drop(rotated(there.end_impersonation(&token).await.unwrap())),
+    for is_local in [true, false] {
+        for way in 0..5 {
+            let store = Memory::new();
+            let (remote, pushes) = PushingStore::new(store.clone());
+            let watched = NearCache::builder(remote.clone()).max_copies(0).build().unwrap();
+            let manager = Manager::builder(watched).live_interval(NEVER).build().unwrap();
+            let there: Manager<String> = Manager::builder(remote).build().unwrap();
+            let by = if is_local { &manager } else { &there };
+            pushes.beat().await;
+            let own = manager.create(bob()).await.unwrap();
+            let token = manager.impersonate(&own, ada()).await.unwrap().unwrap();
+            let mut live = follow(&manager, &token).await;
+            assert!(is_quiet(&mut live).await);
+            // The administrator's own session may change.
+            assert!(by.update(&own, |name| name.push('!')).await.unwrap().is_some());
+            assert!(is_quiet(&mut live).await);
+            match way {
+                0 => assert_eq!(by.revoke_owner(&owner("bob")).await.unwrap(), 1),
+                1 => assert!(by.logout(&own).await.unwrap()),
+                2 => assert_eq!(by.revoke_owner(&owner("ada")).await.unwrap(), 1),
+                3 => assert!(by.impersonate(&own, ada()).await.unwrap().is_some()),
+                _ => drop(rotated(by.end_impersonation(&token).await.unwrap())),
+            }
+            ends(live).await;
         }
-        ends(live).await;
     }
 }
 

@@ -296,11 +296,18 @@ impl<T: Send + Sync + 'static> Session<T> {
     /// one a new token. Returns how many sessions it ended. See
     /// [`Manager::change_credentials`](kvolt_session::Manager::change_credentials).
     ///
-    /// ```
-    /// use kvolt_middleware::{Result, Session};
+    /// Call [`require`](Self::require) before you store the new credentials: this call comes after
+    /// it, so its error for an impersonation comes too late.
     ///
-    /// /// After the new password was stored.
+    /// ```
+    /// use std::time::Duration;
+    /// use kvolt_middleware::{Result, Session};
+    /// use kvolt_session::StepUp;
+    ///
     /// async fn change_password(session: Session<String>) -> Result<String> {
+    ///     // Refuses an administrator that acts for the user, before anything is done.
+    ///     session.require(StepUp::within(Duration::from_secs(300)))?;
+    ///     // Store the new password, then:
     ///     let ended = session.change_credentials(None).await?;
     ///     Ok(format!("signed out on {ended} other devices"))
     /// }
@@ -364,7 +371,9 @@ impl<T: Send + Sync + 'static> Session<T> {
     /// when it ends.
     ///
     /// `required` is the proof of identity that the administrator needs. Whether the administrator
-    /// may act for this user is the handler's check. Costs the store three commands.
+    /// may act for this user is the handler's check. Costs the store four commands beyond what the
+    /// layer has read, and two more to end the session's previous impersonation. From then on, each
+    /// request costs two reads of the store itself.
     ///
     /// ```
     /// use std::time::Duration;
@@ -385,8 +394,9 @@ impl<T: Send + Sync + 'static> Session<T> {
     /// # Errors
     ///
     /// Returns the errors of [`require`](Self::require) and of
-    /// [`Manager::impersonate`](kvolt_session::Manager::impersonate), and an error, before anything
-    /// is done, if the response can't carry a token.
+    /// [`Manager::impersonate`](kvolt_session::Manager::impersonate), and an error if the session
+    /// has ended, or the request has a previous token in its grace ([`Error::is_ended`]). Returns an
+    /// error, before anything is done, if the response can't carry a token.
     pub async fn impersonate(
         &self,
         required: StepUp,
@@ -411,13 +421,15 @@ impl<T: Send + Sync + 'static> Session<T> {
     /// Ends an impersonation, and gives the client a new token of the administrator's own session.
     /// See [`Manager::end_impersonation`](kvolt_session::Manager::end_impersonation).
     ///
-    /// [`logout`](Self::logout) ends both sessions.
+    /// [`logout`](Self::logout) ends both sessions. Costs the store four commands beyond what the
+    /// layer has read.
     ///
     /// # Errors
     ///
     /// Returns the errors of
     /// [`Manager::end_impersonation`](kvolt_session::Manager::end_impersonation). Returns an error
-    /// if either session has ended ([`Error::is_ended`]): then the administrator signs in again.
+    /// if either session has ended ([`Error::is_ended`]): then the administrator signs in again. It
+    /// also does if the request has a previous token in its grace.
     /// Returns an error, before anything is done, if the response can't carry a token.
     pub async fn end_impersonation(&self) -> Result<()> {
         let (token, read) = self.admitted()?;
@@ -538,7 +550,9 @@ impl<T: Send + Sync + 'static> Session<T> {
         self.handle.bounded(self.manager().revoke_others(&token)).await
     }
 
-    /// Ends all of the owner's sessions, including this one, and clears the client's token.
+    /// Ends all of the owner's sessions, including this one, and clears the client's token. In an
+    /// impersonation, ends all of the user's sessions, and the administrator's own one that the
+    /// client came from.
     ///
     /// ```
     /// use kvolt_middleware::{Result, Session};
@@ -556,6 +570,11 @@ impl<T: Send + Sync + 'static> Session<T> {
     pub async fn revoke_all(&self) -> Result<()> {
         let Some(owner) = self.account() else { return self.logout().await };
         self.handle.bounded(self.manager().revoke_owner(owner)).await?;
+        if let (Some(_), Some((token, _))) = (self.acting_for(), self.slot().admitted()) {
+            // The client has no token of the administrator's own session to end it later.
+            let both = self.manager().logout((&token, self.snapshot().clone()));
+            self.handle.bounded(both).await?;
+        }
         self.handle.clear_token();
         Ok(())
     }

@@ -31,7 +31,8 @@ const MAX_LIFETIME: Duration = Duration::from_secs(30 * 60);
 
 impl<T: Send + Sync + 'static> Manager<T> {
     /// Creates a session in which an administrator acts for a user, and returns its token. `None`
-    /// if the administrator's session does not exist.
+    /// if the administrator's session does not exist, or has another token by now: a previous one
+    /// starts no impersonation, not even in its grace.
     ///
     /// Its [owner](SessionSnapshot::owner) is the administrator, the user is the one that it is
     /// [acting for](SessionSnapshot::acting_for), and its data is the user's. Both find it in
@@ -42,12 +43,16 @@ impl<T: Send + Sync + 'static> Manager<T> {
     ///
     /// It meets no [`StepUp`](crate::StepUp), can't be re-authenticated, and can't change
     /// credentials. The owner's limit never refuses it; it counts as one of the user's sessions,
-    /// and ends where the limit would refuse a sign-in of the user. The new session's level and
-    /// [`remember`](NewSession::remember) have no effect.
+    /// and ends where the limit would refuse a sign-in of the user. With
+    /// [`remove_oldest`](crate::OwnerLimit::remove_oldest), the user's next sign-in may remove an
+    /// older session because of it. The new session's level and [`remember`](NewSession::remember)
+    /// have no effect.
     ///
     /// First check that the administrator may do this, that the user is not another administrator,
     /// and with [`SessionSnapshot::meets`] that the proof of identity is strong enough. Costs the
-    /// store three commands, or two with the administrator's session as it was read.
+    /// store three commands, or two with the administrator's session as it was read, and two more to
+    /// end the session's previous impersonation. Each request of an impersonation costs two reads of
+    /// the store itself: a near cache's copy is not used.
     ///
     /// ```
     /// use std::time::Duration;
@@ -88,8 +93,10 @@ impl<T: Send + Sync + 'static> Manager<T> {
         user: impl Into<NewSession<T>>,
     ) -> Result<Option<Token>> {
         let user = user.into();
-        let accepts = TokenStatus::is_accepted;
+        let accepts = |status| status == TokenStatus::Valid;
         let found = self.session_of(administrator, Freshness::Strict, accepts).await?;
+        // A token in its grace has fewer rights than the one that the impersonation would return.
+        let found = found.filter(|(_, own)| own.restricted_to.is_none());
         let Some((presented, own)) = found else { return Ok(None) };
         let content = self.impersonation(&own, user)?;
         let (owner, user) = (own.owner().cloned(), content.envelope.owner.clone());
@@ -99,7 +106,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
             previous = own.envelope().impersonation();
             let mut content = own.content().clone();
             content.envelope.edit_rare(|rare| rare.impersonation = Some(token.id()));
-            Ok(status.is_accepted().then_some((content, None)))
+            Ok((status == TokenStatus::Valid).then_some((content, None)))
         });
         let named = named.await;
         // Only the removal of entries that are refused already is left, so its failure is no error.
@@ -119,7 +126,10 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// Ends an impersonation, and gives the administrator's own session a new token: the client
     /// that acted for the user goes on with it. The session's id, data and deadlines stay.
     ///
-    /// [`logout`](Self::logout) ends both sessions instead. Costs the store four commands, or three
+    /// Only the current token does this: for a previous one in its grace, the answer is
+    /// [`AlreadyRotated`](RotateOutcome::AlreadyRotated).
+    ///
+    /// [`logout`](Self::logout) ends both sessions instead. Costs the store five commands, or three
     /// with the session as it was read.
     ///
     /// # Errors
@@ -136,12 +146,19 @@ impl<T: Send + Sync + 'static> Manager<T> {
         if session.acting_for().is_none() {
             return Err(Error::misconfigured("the session is no impersonation"));
         }
+        if session.restricted_to.is_some() {
+            return Ok(RotateOutcome::AlreadyRotated);
+        }
         let mut outcome = RotateOutcome::Absent;
         if let Some(own) = self.own_session(&session).await? {
             let token = HashedToken { key: own.key, ..token };
             outcome = self.renew(&token, own, &RenewalReason::Return(session.id())).await?;
         }
-        self.end(&session, EndReason::Logout).await?;
+        let ended = self.end(&session, EndReason::Logout).await;
+        // With the new token, the impersonation is refused already, and the client needs the token.
+        if matches!(outcome, RotateOutcome::Absent) {
+            ended?;
+        }
         Ok(outcome)
     }
 
@@ -208,6 +225,19 @@ impl<T: Send + Sync + 'static> Manager<T> {
             // A session that can't be read backs nothing.
             Err(error) if error.is_corrupt() => Ok(None),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Ends the administrator's own session, if this is an impersonation, which is then refused.
+    /// Returns whether it did.
+    pub(super) async fn end_own(
+        &self,
+        session: &SessionSnapshot<T>,
+        reason: EndReason,
+    ) -> Result<bool> {
+        match self.own_session(session).await? {
+            Some(own) => self.end_entry(own.target(), &own, reason).await,
+            None => Ok(false),
         }
     }
 

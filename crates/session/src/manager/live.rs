@@ -1,8 +1,8 @@
 //! Sessions of connections that stay open and must know when the session ends.
 
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -51,6 +51,8 @@ use crate::SessionSnapshot;
 pub struct LiveSession<T> {
     manager: Manager<T>,
     watch: Watch,
+    /// Of the administrator's own session, on which an impersonation depends.
+    own: Option<Watch>,
     session: SessionSnapshot<T>,
     /// When to check without a notification. It outlives a wait that was cancelled. `None` if
     /// something may have happened since the last check.
@@ -82,9 +84,11 @@ const MAX_PAUSE: Duration = Duration::from_secs(5);
 impl<T: Send + Sync + 'static> Manager<T> {
     /// Follows a session for a connection that stays open.
     pub fn live(&self, session: &SessionSnapshot<T>) -> LiveSession<T> {
+        let own = session.envelope().impersonator().map(|by| by.session.key(self.namespace()));
         LiveSession {
             manager: self.clone(),
             watch: self.0.changes.watch(session.key),
+            own: own.map(|key| self.0.changes.watch(key)),
             session: session.clone(),
             next_check: None,
             retries: 0,
@@ -110,7 +114,8 @@ impl<T: Send + Sync + 'static> LiveSession<T> {
         loop {
             let mut freshness = Freshness::Bounded;
             if let Some((at, reason)) = self.next_check {
-                match (timeout_at(at, self.watch.changed()).await, reason) {
+                let notice = either(&mut self.watch, self.own.as_mut());
+                match (timeout_at(at, notice).await, reason) {
                     (Ok(Notice::Changed), _) | (Err(_), CheckReason::Interval) => {}
                     // At the end of its time the store itself is asked, and no copy.
                     (Err(_), CheckReason::End) => freshness = Freshness::Strict,
@@ -120,8 +125,11 @@ impl<T: Send + Sync + 'static> LiveSession<T> {
                         if !self.manager.is_bound(self.session.content()) {
                             return None;
                         }
-                        self.next_check = Some(self.after_check());
-                        continue;
+                        // That of the administrator is in the other session, which is read.
+                        if self.own.is_none() {
+                            self.next_check = Some(self.after_check());
+                            continue;
+                        }
                     }
                     (Ok(Notice::Interrupted) | Err(_), _) => {
                         self.next_check = Some(self.after_interruption(at, reason));
@@ -202,10 +210,6 @@ impl<T: Send + Sync + 'static> LiveSession<T> {
 
     /// For how long the store pushes every change, as far as is known.
     fn pushed_for(&self) -> Duration {
-        if self.session.acting_for().is_some() {
-            // It also depends on the administrator's own session, which is not watched.
-            return Duration::ZERO;
-        }
         self.manager.0.changes.current_for()
     }
 
@@ -237,6 +241,17 @@ impl<T: Send + Sync + 'static> LiveSession<T> {
     fn left(&self, session: &SessionSnapshot<T>) -> Duration {
         session.expires_at().since(self.manager.clock().now())
     }
+}
+
+/// The next notice of a session, or of the one that it depends on.
+async fn either(watch: &mut Watch, own: Option<&mut Watch>) -> Notice {
+    let Some(own) = own else { return watch.changed().await };
+    let (mut first, mut second) = (pin!(watch.changed()), pin!(own.changed()));
+    poll_fn(|context| match first.as_mut().poll(context) {
+        Poll::Pending => second.as_mut().poll(context),
+        ready => ready,
+    })
+    .await
 }
 
 /// The items of a stream until a session has ended. Made by [`LiveSession::take_until_ended`].

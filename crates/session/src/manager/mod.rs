@@ -68,10 +68,12 @@ use crate::{Error, Result, SessionId, SessionSnapshot, Timeouts, Token};
 ///
 /// # Cancellation
 ///
-/// Dropping a future before it has finished leaves its operation done or not done. Two calls have
+/// Dropping a future before it has finished leaves its operation done or not done. These calls have
 /// several steps, each of which is done or not done:
-/// [`change_credentials`](Self::change_credentials), and a [`login`](Self::login) on a cluster
-/// where the owner changes.
+/// [`change_credentials`](Self::change_credentials), a [`login`](Self::login) on a cluster where
+/// the owner changes, and the calls that start or end an [impersonation](Self::impersonate). A
+/// [`logout`](Self::logout) and a login from an impersonation end the administrator's own session
+/// first: nothing that is left is accepted.
 pub struct Manager<T>(Arc<Inner<T>>);
 
 struct Inner<T> {
@@ -211,7 +213,8 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// When this has returned, no request to any server finds the session, even one that was under
     /// way. A previous token may end its session only during its grace. A session whose data can't
     /// be read is ended too. With an impersonation, the administrator's own session ends too. Costs
-    /// the store two commands, or one with the session as it was read.
+    /// the store two commands, or one with the session as it was read; from an impersonation, five
+    /// or three.
     ///
     /// # Errors
     ///
@@ -221,11 +224,8 @@ impl<T: Send + Sync + 'static> Manager<T> {
     pub async fn logout<'a>(&self, presented: impl Into<Presented<'a, T>>) -> Result<bool> {
         match self.session_of(presented, Freshness::Bounded, TokenStatus::may_end).await? {
             Some((_, session)) => {
-                let ended = self.end(&session, EndReason::Logout).await?;
-                if let Some(own) = self.own_session(&session).await? {
-                    self.end(&own, EndReason::Logout).await?;
-                }
-                Ok(ended)
+                let with_own = self.end_own(&session, EndReason::Logout).await?;
+                Ok(self.end(&session, EndReason::Logout).await? || with_own)
             }
             None => Ok(false),
         }
@@ -241,12 +241,12 @@ impl<T: Send + Sync + 'static> Manager<T> {
         Ok(ended)
     }
 
-    /// Removes the entry of an impersonation, which is refused already.
-    async fn end_by_id(&self, id: SessionId, reason: EndReason) -> Result<()> {
-        if let Some(session) = self.by_id(id, Freshness::Strict).await? {
-            self.end_entry(session.target(), &session, reason).await?;
+    /// Removes the entry of an impersonation. Returns whether the store had it.
+    async fn end_by_id(&self, id: SessionId, reason: EndReason) -> Result<bool> {
+        match self.by_id(id, Freshness::Strict).await? {
+            Some(session) => self.end_entry(session.target(), &session, reason).await,
+            None => Ok(false),
         }
-        Ok(())
     }
 
     async fn end_entry<'a>(

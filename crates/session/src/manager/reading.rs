@@ -138,11 +138,12 @@ impl<T: Send + Sync + 'static> Manager<T> {
             let status = self.status(&hashed, &entry);
             // Another read decides whether an impersonation is backed.
             let is_own = entry.value.content().envelope.impersonator().is_none();
+            let is_used = access.slides() && status == TokenStatus::Valid;
             if !status.is_accepted() || !is_own || entry.value.data().is_err() {
                 (found, is_slide_due) = (None, false);
-                return AfterRead::Keep;
+                // The use of an impersonation extends nothing, but shows.
+                return if is_used && !is_own { AfterRead::Slide } else { AfterRead::Keep };
             }
-            let is_used = access.slides() && status == TokenStatus::Valid;
             is_slide_due = is_used && entry.slide_due;
             let slides_in_place = is_used && !entry.slide_due && !entry.is_copy;
             let now = self.clock().now();

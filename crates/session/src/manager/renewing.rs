@@ -61,7 +61,7 @@ pub(super) enum RenewalReason {
     /// As for a proof, and no previous token is accepted. With the new binding, if it is given.
     Credentials(Option<Binding>),
     /// The administrator ends this impersonation, which the session has started, and goes on with the
-    /// session. The impersonation's token was verified.
+    /// session. The token was verified to be the impersonation's current one.
     Return(SessionId),
 }
 
@@ -73,6 +73,9 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// count the old session. (On a Redis Cluster, where the two have different owners, the new
     /// session is created first and the old one ended after it.) From an anonymous session, data
     /// is carried over by the [rule](crate::AnonymousSessions::carry_over).
+    ///
+    /// From an impersonation, the administrator's own session ends first, also if the login then
+    /// fails: it takes two steps.
     ///
     /// If the client presented no token, [`create`](Self::create) does the same.
     ///
@@ -91,7 +94,8 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// ```
     ///
     /// Only an accepted token ends its session: a token that merely names it does not. Costs the
-    /// store two commands, or one with the old session as it was read.
+    /// store two commands, or one with the old session as it was read. From an impersonation, it
+    /// costs five or three.
     ///
     /// # Errors
     ///
@@ -107,6 +111,9 @@ impl<T: Send + Sync + 'static> Manager<T> {
             Some(old) => self.replaceable(old, Freshness::Bounded).await?,
             None => None,
         };
+        if let Some((_, session)) = &replaced {
+            self.end_own(session, EndReason::NewLogin).await?;
+        }
         let Some((token, read)) = replaced else {
             return self.insert_new(content).await;
         };
@@ -117,9 +124,6 @@ impl<T: Send + Sync + 'static> Manager<T> {
             if let Some(token) = self.insert(carrying, Some(&session)).await? {
                 if let Some(id) = session.envelope().impersonation() {
                     let _ = self.end_by_id(id, EndReason::NewLogin).await;
-                }
-                if let Ok(Some(own)) = self.own_session(&session).await {
-                    let _ = self.end(&own, EndReason::NewLogin).await;
                 }
                 return Ok(token);
             }
@@ -210,20 +214,27 @@ impl<T: Send + Sync + 'static> Manager<T> {
 
     /// After a change of the account's credentials: ends all other sessions of the same owner, and
     /// gives this one a new token. Also returns how many sessions were ended. All previous tokens
-    /// are refused at once, and open connections of this session end.
+    /// are refused at once, and open connections of this session and its impersonation end.
     ///
     /// `binding` is the new value that the session is bound to. With `None` it is what
     /// [`ManagerBuilder::bound_to`](crate::ManagerBuilder::bound_to) returns now, or stays as it
-    /// was. Change the credentials first, then call this.
+    /// was.
+    ///
+    /// Before you store the new credentials, check a [`StepUp`](crate::StepUp) with
+    /// [`SessionSnapshot::meets`]: an impersonation meets none. Store them, then call this.
     ///
     /// ```
+    /// use std::time::Duration;
     /// use kvolt_cache::MemoryStore;
-    /// use kvolt_session::{Manager, NewSession, RotateOutcome};
+    /// use kvolt_session::{Manager, NewSession, RotateOutcome, StepUp};
     ///
     /// # pollster::block_on(async {
     /// let manager = Manager::<String>::new(MemoryStore::new());
     /// let ada = || NewSession::new(String::from("Ada")).owner("42");
     /// let (phone, laptop) = (manager.create(ada()).await?, manager.create(ada()).await?);
+    /// let required = StepUp::within(Duration::from_secs(300));
+    /// let session = manager.get(&laptop).await?.expect("it was just created");
+    /// assert!(session.meets(&required, manager.clock().now()), "the user proves it first");
     /// // After the new password was stored:
     /// let (renewed, ended) = manager.change_credentials(&laptop, None).await?;
     /// assert!(matches!(renewed, RotateOutcome::Token(_)));
@@ -233,7 +244,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// ```
     ///
     /// It fails closed: if this session can't be given a new token, it is ended. Costs the store
-    /// three commands.
+    /// three commands, and two more to end an impersonation that this session has started.
     ///
     /// # Errors
     ///
@@ -260,7 +271,12 @@ impl<T: Send + Sync + 'static> Manager<T> {
             // Another client may have changed its token meanwhile, or keeps changing it.
             self.end(&session, reason).await?;
         }
-        Ok((rotated?, ended))
+        let (rotated, mut ended) = (rotated?, ended);
+        // The session no longer names its impersonation, so a failure is no error.
+        if let Some(id) = session.envelope().impersonation() {
+            ended += usize::from(self.end_by_id(id, reason).await.unwrap_or(false));
+        }
+        Ok((rotated, ended))
     }
 
     async fn renew_by<'a>(

@@ -54,11 +54,11 @@ impl<T: Send + Sync + 'static> Manager<T> {
         }
     }
 
-    /// Ends all other sessions of the session's owner; in an impersonation, all other sessions of the
-    /// user. Returns how many.
+    /// Ends all other sessions of the session's owner, and the impersonation that this session has
+    /// started; in an impersonation, all other sessions of the user. Returns how many.
     ///
     /// Returns zero if the session has ended meanwhile or has no owner. Costs the store two
-    /// commands.
+    /// commands, and two more to end an impersonation that this session has started.
     ///
     /// # Errors
     ///
@@ -70,8 +70,13 @@ impl<T: Send + Sync + 'static> Manager<T> {
         else {
             return Ok(0);
         };
-        let owner = session.envelope().owner.as_ref();
-        self.end_owned(owner, Some(&token.key), EndReason::RevokedOthers).await
+        let (owner, reason) = (session.envelope().owner.as_ref(), EndReason::RevokedOthers);
+        let mut ended = self.end_owned(owner, Some(&token.key), reason).await?;
+        // The store files it under another user.
+        if let Some(id) = session.envelope().impersonation() {
+            ended += usize::from(self.end_by_id(id, reason).await?);
+        }
+        Ok(ended)
     }
 
     /// Ends all of the owner's sessions, and all impersonations by the owner and of the owner. Returns
