@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use actix_web::body::{BoxBody, EitherBody, MessageBody};
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
-use actix_web::http::header::{CONTENT_LENGTH, RETRY_AFTER};
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, RETRY_AFTER};
 use actix_web::{Error, HttpMessage, HttpResponse};
 use bytes::Bytes;
 use kvolt_middleware::SessionLayer;
@@ -174,6 +174,8 @@ fn reformat<T: Send + Sync + 'static, B>(
     *response.status_mut() = head::status(head.status);
     let headers = response.headers_mut();
     headers.remove(CONTENT_LENGTH);
+    // A middleware within this one may have compressed the text.
+    headers.remove(CONTENT_ENCODING);
     headers.remove(RETRY_AFTER);
     for (name, value) in &head.headers {
         head::replace(headers, name, value);
