@@ -464,9 +464,12 @@ async fn inspection_costs_one_round_trip() {
     let store = store.open().await.expect("it opens");
     let cost = async |is_read: bool| {
         let returned = async || {
-            while pool.num_idle() == 0 {
-                sleep(Duration::from_millis(1)).await;
-            }
+            let waiting = async {
+                while pool.num_idle() == 0 {
+                    sleep(Duration::from_millis(1)).await;
+                }
+            };
+            timeout(Duration::from_secs(60), waiting).await.expect("it is returned");
         };
         returned().await;
         let before = proxy.counts();
