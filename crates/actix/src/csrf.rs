@@ -31,7 +31,8 @@ pub struct Csrf<T>(pub Session<T>);
 ///
 /// For forms as browsers send them by default (`application/x-www-form-urlencoded`). The token is
 /// checked before the form is parsed. The body is read as a [`Form`] is: the limit of
-/// [`FormConfig`](actix_web::web::FormConfig) applies, 16 kB by default.
+/// [`FormConfig`](actix_web::web::FormConfig) applies, 16 kB by default. The error handler of a
+/// `FormConfig` does not see a form whose fields do not fit `F`.
 ///
 /// ```
 /// use kvolt_actix::CsrfForm;

@@ -1,12 +1,13 @@
 //! Errors of handlers and extractors as responses of actix-web.
 
 use std::any::type_name;
+use std::cell::Cell;
 use std::error::Error as StdError;
 use std::fmt;
 
-use actix_web::body::BoxBody;
+use actix_web::body::{BoxBody, MessageBody};
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap};
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use bytes::Bytes;
 use kvolt_middleware::adapter::layered_types;
@@ -78,8 +79,7 @@ impl Error {
     }
 }
 
-/// The response of an error, among the extensions of the one that actix-web has, so that the middleware can
-/// give it another form.
+/// The answer, kept in the response's extensions so that the middleware can give it another form.
 pub(crate) struct Marked(pub(crate) http::Response<Bytes>);
 
 impl ResponseError for Error {
@@ -105,6 +105,59 @@ impl ResponseError for Error {
                 .insert_header((CACHE_CONTROL, "no-store"))
                 .body("internal error\n"),
         }
+    }
+}
+
+/// An error of an inner middleware, with the response that the session's middleware has completed.
+pub(crate) struct CompletedError {
+    error: actix_web::Error,
+    status: StatusCode,
+    headers: HeaderMap,
+    /// `None` for a body that is made while it is sent.
+    body: Option<Bytes>,
+    /// The response itself, for whoever asks first.
+    response: Cell<Option<HttpResponse<BoxBody>>>,
+}
+
+impl CompletedError {
+    pub(crate) fn new(error: actix_web::Error, response: HttpResponse<BoxBody>) -> Self {
+        let (status, headers) = (response.status(), response.headers().clone());
+        let (head, body) = response.into_parts();
+        let (body, sent) = match body.try_into_bytes() {
+            Ok(bytes) => (Some(bytes.clone()), BoxBody::new(bytes)),
+            Err(stream) => (None, stream),
+        };
+        let response = Cell::new(Some(head.set_body(sent)));
+        Self { error, status, headers, body, response }
+    }
+}
+
+impl ResponseError for CompletedError {
+    fn status_code(&self) -> StatusCode {
+        self.status
+    }
+
+    fn error_response(&self) -> HttpResponse<BoxBody> {
+        if let Some(response) = self.response.take() {
+            return response;
+        }
+        let body = self.body.clone().map(BoxBody::new);
+        let body = body.unwrap_or_else(|| self.error.error_response().into_body());
+        let mut response = HttpResponse::with_body(self.status, body);
+        *response.headers_mut() = self.headers.clone();
+        response
+    }
+}
+
+impl fmt::Debug for CompletedError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl fmt::Display for CompletedError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
     }
 }
 

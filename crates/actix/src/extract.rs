@@ -86,13 +86,13 @@ impl<T: Send + Sync + 'static> SessionHandle<T> {
     ///
     /// ```
     /// use actix_web::{HttpRequest, HttpResponse};
-    /// use kvolt_actix::SessionHandle;
+    /// use kvolt_actix::{Result, SessionHandle};
     ///
-    /// async fn page(client: SessionHandle<String>, request: HttpRequest) -> HttpResponse {
-    ///     match client.session() {
+    /// async fn page(client: SessionHandle<String>, request: HttpRequest) -> Result<HttpResponse> {
+    ///     Ok(match client.0.clone().try_into_session()? {
     ///         Some(name) => HttpResponse::Ok().body(name.data().clone()),
     ///         None => client.refuse(&request),
-    ///     }
+    ///     })
     /// }
     /// ```
     pub fn refuse(&self, request: &HttpRequest) -> HttpResponse<BoxBody> {
@@ -163,23 +163,28 @@ impl<S> Future for Extracted<S> {
 ///
 /// actix-web makes `None` of any error of the extractor within an `Option`. A session that can't be
 /// read would then count as no session. So the extractor's future never completes, and the
-/// middleware, which is woken, drops the handler and answers.
+/// middleware, which is woken, drops the handler and answers. If the handler did not wait for the
+/// extractor, the middleware answers in place of its response.
 pub(crate) struct Unreadable<T>(Rc<RefCell<Handler>>, PhantomData<fn() -> T>);
 
 /// The state of such a request.
 enum Handler {
-    /// The handler runs. With the waker of the middleware.
+    /// The handler runs. With the waker of the middleware that polled last.
     Runs(Waker),
     /// An extractor has stopped it.
     Stopped(HttpRequest, kvolt_middleware::Error),
-    /// The middleware has answered: it stops nothing any longer.
+    /// The outermost middleware has answered: it stops nothing any longer.
     Answered,
 }
 
 impl<T> Unreadable<T> {
-    pub(crate) fn new() -> Self {
+    fn new() -> Self {
         let handler = Handler::Runs(Waker::noop().clone());
         Self(Rc::new(RefCell::new(handler)), PhantomData)
+    }
+
+    fn is_answered(&self) -> bool {
+        matches!(*self.0.borrow(), Handler::Answered)
     }
 
     /// # Errors
@@ -207,16 +212,35 @@ impl<T> Clone for Unreadable<T> {
     }
 }
 
-/// The middleware's side. Dropping it releases the request, which holds the other side.
-pub(crate) struct Stops<T>(pub(crate) Unreadable<T>);
+/// The side of a middleware. Dropping the outermost one releases the request, which holds the other
+/// side.
+pub(crate) struct Stops<T> {
+    handler: Unreadable<T>,
+    is_outermost: bool,
+}
 
-impl<T> Stops<T> {
+impl<T: 'static> Stops<T> {
+    /// The side of this request's middleware: all of one type have the same other side, so that an
+    /// extractor between two of them stops the outer one.
+    pub(crate) fn of(extensions: &mut Extensions) -> Self {
+        let outer = extensions.get::<Unreadable<T>>().filter(|outer| !outer.is_answered()).cloned();
+        let is_outermost = outer.is_none();
+        let handler = outer.unwrap_or_else(Unreadable::new);
+        if is_outermost {
+            extensions.insert(handler.clone());
+        }
+        Self { handler, is_outermost }
+    }
+
     /// The request and the error once an extractor has stopped the handler.
     pub(crate) fn take(
         &self,
         context: &Context<'_>,
     ) -> Option<(HttpRequest, kvolt_middleware::Error)> {
-        match self.0.0.replace(Handler::Runs(context.waker().clone())) {
+        if self.handler.is_answered() {
+            return None;
+        }
+        match self.handler.0.replace(Handler::Runs(context.waker().clone())) {
             Handler::Stopped(request, error) => Some((request, error)),
             _ => None,
         }
@@ -225,7 +249,9 @@ impl<T> Stops<T> {
 
 impl<T> Drop for Stops<T> {
     fn drop(&mut self) {
-        self.0.0.replace(Handler::Answered);
+        if self.is_outermost {
+            self.handler.0.replace(Handler::Answered);
+        }
     }
 }
 

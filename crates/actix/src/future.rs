@@ -9,16 +9,15 @@ use std::task::{Context, Poll, ready};
 
 use actix_web::body::{BoxBody, EitherBody, MessageBody};
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse};
-use actix_web::error::InternalError;
-use actix_web::http::header::{CONTENT_LENGTH, RETRY_AFTER};
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, RETRY_AFTER};
 use actix_web::{Error, HttpMessage, HttpResponse};
 use bytes::Bytes;
 use kvolt_middleware::SessionLayer;
 use kvolt_middleware::adapter::{PendingResponse, RequestSession, StoreWait};
 use pin_project_lite::pin_project;
 
-use crate::error::Marked;
-use crate::extract::{Stops, Unreadable};
+use crate::error::{CompletedError, Marked};
+use crate::extract::Stops;
 use crate::head::{self, Fields, Head};
 
 pin_project! {
@@ -64,16 +63,12 @@ pub(crate) struct Waiting<S, T> {
 impl<S: Service<ServiceRequest>, T: Send + Sync + 'static> State<S, T> {
     /// Calls the inner service.
     pub(crate) fn passed(inner: &S, session: RequestSession<T>, request: ServiceRequest) -> Self {
-        let unreadable = session.is_unreadable().then(Unreadable::new);
-        {
+        let stops = {
             let mut extensions = request.extensions_mut();
             extensions.insert(session.clone());
-            if let Some(unreadable) = &unreadable {
-                extensions.insert(unreadable.clone());
-            }
-        }
+            session.is_unreadable().then(|| Stops::of(&mut extensions))
+        };
         let pending = PendingResponse::new(session);
-        let stops = unreadable.map(Stops);
         Self::Inner { future: inner.call(request), pending, stops }
     }
 }
@@ -107,9 +102,8 @@ where
                 }
                 StateProjection::Inner { future, pending, stops } => {
                     let polled = future.poll(context);
-                    if let (Poll::Pending, Some(stops)) = (&polled, stops)
-                        && let Some((request, error)) = stops.take(context)
-                    {
+                    let stopped = stops.as_ref().and_then(|stops| stops.take(context));
+                    if let Some((request, error)) = stopped {
                         let mut response = head::response(&pending.error_response(&error));
                         pending.finish(&mut Fields(response.headers_mut()));
                         let response = Some(ServiceResponse::new(request, response));
@@ -157,7 +151,7 @@ fn completed_error<T: Send + Sync + 'static>(
         None => response,
         Some(answer) => response.set_body(BoxBody::new(answer)),
     };
-    InternalError::from_response(error, response).into()
+    CompletedError::new(error, response).into()
 }
 
 /// Gives the response of an error the form that the request asks for, if that is not text, and
@@ -174,6 +168,8 @@ fn reformat<T: Send + Sync + 'static, B>(
     *response.status_mut() = head::status(head.status);
     let headers = response.headers_mut();
     headers.remove(CONTENT_LENGTH);
+    // A middleware within this one may have compressed the text.
+    headers.remove(CONTENT_ENCODING);
     headers.remove(RETRY_AFTER);
     for (name, value) in &head.headers {
         head::replace(headers, name, value);

@@ -1,6 +1,5 @@
 #![doc = include_str!("../README.md")]
 //!
-//! [`InternalError`]: actix_web::error::InternalError
 //! [`SessionLayer`]: kvolt_middleware::SessionLayer
 //! [`Sessions`]: kvolt_middleware::Sessions
 

@@ -16,6 +16,7 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::test::{TestRequest, init_service};
 use actix_web::{App, FromRequest, HttpRequest, HttpResponse, ResponseError, web};
+use futures_util::FutureExt;
 use kvolt::testing::TestClient;
 use kvolt_actix::{Error, Result, Session, SessionHandle, SessionMiddleware, device};
 use kvolt_cache::{Encoded, MemoryStore};
@@ -168,6 +169,17 @@ async fn unreadable() -> (Sessions<Text>, Client, Manager<u32>) {
     (Sessions::new(manager), Client { cookie }, others)
 }
 
+/// Asks for the session after another middleware of its type has completed the response.
+async fn between(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    let response = next.call(request).await?;
+    let session = Option::<Session<Text>>::extract(response.request()).await;
+    assert!(session.is_ok_and(|session| session.is_some()), "took it for a visitor");
+    Ok(response)
+}
+
 #[actix_web::test]
 async fn session_that_cannot_be_read_is_no_visitor() {
     let (sessions, mut client, others) = unreadable().await;
@@ -206,6 +218,19 @@ async fn session_that_cannot_be_read_is_no_visitor() {
             }),
         )
         .route(
+            "/at-once",
+            web::get().to(move |request: HttpRequest| {
+                let session = Option::<Session<Text>>::extract(&request).now_or_never();
+                async move { session.map(|_| "ran").unwrap_or("took it for a visitor") }
+            }),
+        )
+        .service(
+            web::resource("/between")
+                .wrap(SessionMiddleware::new(sessions.layer().optional()))
+                .wrap(from_fn(between))
+                .to(async || "ran"),
+        )
+        .route(
             "/apart",
             web::get().to(async |request: HttpRequest| {
                 let apart = async move { Session::<Text>::extract(&request).await.is_ok() };
@@ -230,7 +255,7 @@ async fn session_that_cannot_be_read_is_no_visitor() {
         .wrap(SessionMiddleware::new(sessions.layer().optional()))
         .wrap(SessionMiddleware::new(sessions.layer().optional()));
     let app = init_service(app).await;
-    for path in ["/optional", "/result", "/within", "/apart"] {
+    for path in ["/optional", "/result", "/within", "/at-once", "/between", "/apart"] {
         let json = client.request(Method::GET, path).insert_header(("accept", "application/json"));
         let answer = client.send(&app, json).await;
         let expected = "{\"error\":\"internal_error\",\"message\":\"internal error\"}\n";
@@ -348,6 +373,58 @@ async fn client_gets_its_token_with_an_error() {
         assert_eq!(answer.all("cache-control"), ["no-store"]);
         assert_eq!(client.get(&app, "/profile").await.text, "ada", "{path}");
     }
+}
+
+/// Middlewares around may look at the response of an error, each for itself.
+#[actix_web::test]
+async fn response_of_an_error_can_be_read_again() {
+    async fn reads(
+        request: ServiceRequest,
+        next: Next<impl MessageBody>,
+    ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+        let returned = next.call(request).await;
+        if let Err(error) = &returned {
+            for _ in 0..2 {
+                let response = error.as_response_error().error_response();
+                assert_eq!(response.status(), error.as_response_error().status_code());
+                assert!(response.into_body().try_into_bytes().is_ok_and(|body| !body.is_empty()));
+            }
+        }
+        returned
+    }
+    async fn fails(
+        client: SessionHandle<User>,
+        request: ServiceRequest,
+        _: Next<BoxBody>,
+    ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+        client.login(user("ada")).await.map_err(Error::from)?;
+        if request.path() == "/response" {
+            let response = HttpResponse::BadGateway().insert_header(("x-why", "it")).body("failed");
+            return Err(actix_web::error::InternalError::from_response("failed", response).into());
+        }
+        Err(client.login(user("bob")).await.map_err(Error::from).unwrap_err().into())
+    }
+    let world = World::with(|builder| builder.owner_limit(OwnerLimit::refuse(1)));
+    let _ = world.signed_in("bob").await;
+    let at = |path: &str| web::resource(path).wrap(from_fn(fails)).to(async || "ran");
+    let app = App::new()
+        .service(at("/response"))
+        .service(at("/session"))
+        .wrap(world.optional())
+        .wrap(from_fn(reads))
+        .wrap(world.optional())
+        .wrap(from_fn(reads));
+    let app = init_service(app).await;
+    let mut client = Client::default();
+    let answer = client.post(&app, "/response").await;
+    assert_eq!((answer.status, &*answer.text, answer.header("x-why")), (502, "failed", Some("it")));
+    assert_eq!(answer.all("set-cookie").len(), 1);
+    let json =
+        client.request(Method::POST, "/session").insert_header(("accept", "application/json"));
+    let answer = client.send(&app, json).await;
+    let expected = "{\"error\":\"too_many_sessions\",\"message\":\"too many sessions are open\"}\n";
+    assert_eq!((answer.status, &*answer.text), (409, expected));
+    assert_eq!(answer.all("set-cookie").len(), 1);
 }
 
 #[actix_web::test]

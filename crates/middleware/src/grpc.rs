@@ -21,7 +21,8 @@ const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 const PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 
-/// The content types of gRPC and of gRPC-Web, which may have a suffix, such as `+proto`.
+/// The content types of gRPC and of gRPC-Web, which may have a suffix, such as `+proto`, and
+/// parameters.
 const CONTENT_TYPES: [&str; 3] =
     ["application/grpc-web-text", "application/grpc-web", "application/grpc"];
 
@@ -36,7 +37,10 @@ pub(crate) fn content_type<H: RequestHead + ?Sized>(request: &H) -> Option<&'sta
         return None;
     }
     let content_type = request.first(&names::CONTENT_TYPE)?;
-    CONTENT_TYPES.into_iter().find(|grpc| begins_with(content_type, grpc))
+    CONTENT_TYPES.into_iter().find(|grpc| {
+        let ends = |rest: &[u8]| rest.first().is_none_or(|next| b"+; \t".contains(next));
+        begins_with(content_type, grpc) && ends(&content_type[grpc.len()..])
+    })
 }
 
 /// The trailers of a response, which are the headers of one without messages.
@@ -67,14 +71,26 @@ mod tests {
             ("application/grpc", "application/grpc"),
             ("application/grpc+proto", "application/grpc"),
             ("Application/GRPC;charset=utf-8", "application/grpc"),
+            ("application/grpc ; charset=utf-8", "application/grpc"),
             ("application/grpc-web", "application/grpc-web"),
+            ("application/grpc-web;charset=utf-8", "application/grpc-web"),
+            ("application/grpc-web-text", "application/grpc-web-text"),
             ("application/grpc-web+proto", "application/grpc-web"),
             ("application/grpc-web-text+proto", "application/grpc-web-text"),
         ] {
             assert_eq!(answered("POST", sent), Some(expected), "{sent}");
             assert_eq!(answered("GET", sent), None, "{sent}");
         }
-        for sent in ["", "application/grp", "application/json", "text/plain, application/grpc"] {
+        for sent in [
+            "",
+            "application/grp",
+            "application/json",
+            "text/plain, application/grpc",
+            "application/grpcfoo",
+            "application/grpc-foo",
+            "application/grpc-webfoo",
+            "application/grpc-web-textual",
+        ] {
             assert_eq!(answered("POST", sent), None, "{sent}");
         }
     }

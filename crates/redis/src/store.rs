@@ -115,13 +115,27 @@ impl RedisStore {
     /// timeout has passed (in the driver 500 milliseconds). No other code may select another
     /// database on this connection, block it, or switch replies off.
     ///
+    /// A `ConnectionManager` reconnects only when its connection has ended. A network that drops
+    /// packets silently does not end it: without a keepalive and a user timeout (Linux), every call
+    /// fails until the operating system gives the connection up, which takes a quarter of an hour by
+    /// default. A master that became a replica does not end it either: every change fails
+    /// (`READONLY`) until something closes the connection. A store with a URL recovers from both.
+    ///
     /// ```no_run
     /// # #[tokio::main]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
     /// use kvolt_redis::RedisStore;
+    /// use redis::IntoConnectionInfo;
+    /// use redis::io::tcp::TcpSettings;
+    /// use redis::io::tcp::socket2::TcpKeepalive;
     ///
-    /// let client = redis::Client::open("redis://127.0.0.1:6379")?;
-    /// let connection = client.get_connection_manager().await?;
+    /// let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(10));
+    /// let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
+    /// #[cfg(target_os = "linux")]
+    /// let tcp = tcp.set_user_timeout(Duration::from_secs(10));
+    /// let server = "redis://127.0.0.1:6379".into_connection_info()?.set_tcp_settings(tcp);
+    /// let connection = redis::Client::open(server)?.get_connection_manager().await?;
     /// let store = RedisStore::builder_on(connection.clone(), "shop").open().await?;
     /// # let _ = store;
     /// # Ok(())

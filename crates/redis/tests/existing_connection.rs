@@ -102,12 +102,7 @@ async fn near_cache_needs_one_connection_beside() {
     let builder = RedisStore::builder_on(existing.clone(), &namespace).listen_url(&url);
     let store = builder.open().await.unwrap();
     let near = NearCache::new(Encoded::<String, _, _>::new(store, Json)).unwrap();
-    let current = async |near: &NearCache<_, _>| {
-        while !near.is_current() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    current(&near).await;
+    until(async || near.is_current()).await;
     assert_eq!(clients(), 2, "the application's connection, and the one that listens");
     let key = Key::of("key");
     let other = RedisStore::open(&url, &namespace).await.unwrap();
@@ -116,9 +111,17 @@ async fn near_cache_needs_one_connection_beside() {
     assert_eq!(read().await.as_deref(), Some("first"));
     assert_eq!(value(&other, &key).await.as_deref(), Some("\"first\""));
     let _ = remove(&other, &key).await;
-    while read().await.is_some() {
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
+    until(async || read().await.is_none()).await;
+}
+
+/// Waits until this is so, for as long as any machine takes.
+async fn until(is_so: impl AsyncFn() -> bool) {
+    let waiting = async {
+        while !is_so().await {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), waiting).await.unwrap();
 }
 
 /// Without the URL, and if it leads to another server, the feed ends and says why.

@@ -151,6 +151,9 @@ impl<D: Dialect> Pool<D> {
             };
             // It was not found to be idle, so this closes it.
             lease.release();
+            if failure.kind == Kind::Lost {
+                self.clear_idle();
+            }
             if tries == MAX_TRIES || failure.kind == Kind::Unavailable {
                 return Err(failure);
             }
@@ -177,8 +180,9 @@ impl<D: Dialect> Pool<D> {
 
     /// Closes idle connections, after one of them turned out to be dead.
     fn clear_idle(&self) {
-        if let Source::Own(own) = &self.source {
-            own.clear();
+        match &self.source {
+            Source::Own(own) => own.clear(),
+            Source::Existing(existing) => existing.clear(),
         }
     }
 

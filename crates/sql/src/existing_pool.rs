@@ -68,6 +68,14 @@ impl<D: Dialect> ExistingPool<D> {
         }
     }
 
+    /// Closes the connections that are idle now.
+    pub(crate) fn clear(&self) {
+        for _ in 0..self.pool.num_idle() {
+            let Some(idle) = self.pool.try_acquire() else { return };
+            drop(idle.detach());
+        }
+    }
+
     fn timed_out(&self, limit: Duration) -> Failure {
         let (max, millis) = (self.pool.options().get_max_connections(), limit.as_millis());
         let message = if self.pool.size() >= max {

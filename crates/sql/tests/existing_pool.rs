@@ -136,7 +136,11 @@ async fn wrong_settings_are_named_on_postgresql() {
     let options = || postgres_options(&url);
     let as_usual: PgConnectOptions = url.parse().expect("it is valid");
     assert_rejected(open(as_usual), "lock_timeout").await;
-    for (name, value) in [("synchronous_commit", "off"), ("lock_timeout", "2min")] {
+    for (name, value) in [
+        ("synchronous_commit", "off"),
+        ("lock_timeout", "2min"),
+        ("session_replication_role", "replica"),
+    ] {
         assert_rejected(open(options().options([(name, value)])), name).await;
     }
     assert!(open(options().options([("synchronous_commit", "local")])).await.is_ok());
@@ -278,6 +282,7 @@ async fn leftovers_do_no_harm_on_postgresql() {
         "BEGIN; SELECT nothing",
         "SET synchronous_commit = off",
         "SET lock_timeout = 0",
+        "SET session_replication_role = replica",
         "SET bytea_output = 'escape'",
         "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE",
         &another_schema,
@@ -413,6 +418,47 @@ async fn restarted_mariadb_goes_unnoticed() {
     restart_goes_unnoticed!(server, store.open().await.expect("it opens"), pool);
 }
 
+/// The network silently drops the pool's idle connections, as a firewall may. A call waits for one of
+/// them, not for each.
+macro_rules! dead_connections_are_waited_for_once {
+    ($server:expr, $pool:expr, $builder:expr) => {
+        let (server, timeout) = ($server, TIMEOUT * 2);
+        let dead = Proxy::to(server.port());
+        let proxy = Proxy::to(dead.port());
+        let pool = $pool(8, &proxy.url(&dead.url(&server.url())));
+        let store = $builder(pool.clone()).timeout(timeout).clean_every(None).open().await;
+        let store = store.expect("it opens");
+        let mut taken = Vec::new();
+        for _ in 0..8 {
+            taken.push(pool.acquire().await.expect("one is free"));
+        }
+        drop(taken);
+        let waiting = async {
+            while pool.num_idle() < 8 {
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("they are returned");
+        dead.blackhole();
+        proxy.lead_to(server.port());
+        insert(&store, "after the cut").await;
+    };
+}
+
+#[tokio::test]
+async fn dead_connections_are_waited_for_once_on_postgresql() {
+    let namespace = unique("dead");
+    let builder = |pool| PostgresStore::builder_on(pool, &namespace);
+    dead_connections_are_waited_for_once!(postgres(), postgres_pool, builder);
+}
+
+#[tokio::test]
+async fn dead_connections_are_waited_for_once_on_mariadb() {
+    let namespace = unique("dead");
+    let builder = |pool| MySqlStore::builder_on(pool, &namespace);
+    dead_connections_are_waited_for_once!(mariadb(), mysql_pool, builder);
+}
+
 /// Wherever a call is cut off, the application gets no connection that is in a transaction.
 macro_rules! canceled_calls_leave_nothing {
     ($store:expr, $pool:expr, $begin:literal) => {
@@ -464,9 +510,12 @@ async fn inspection_costs_one_round_trip() {
     let store = store.open().await.expect("it opens");
     let cost = async |is_read: bool| {
         let returned = async || {
-            while pool.num_idle() == 0 {
-                sleep(Duration::from_millis(1)).await;
-            }
+            let waiting = async {
+                while pool.num_idle() == 0 {
+                    sleep(Duration::from_millis(1)).await;
+                }
+            };
+            timeout(Duration::from_secs(60), waiting).await.expect("it is returned");
         };
         returned().await;
         let before = proxy.counts();

@@ -39,9 +39,14 @@ fn client<'a>(context: &Context<'a>) -> Result<&'a SessionHandle<User>> {
     context.data()
 }
 
+/// The session, or `None` for a visitor.
+fn optional_session(context: &Context<'_>) -> Result<Option<Session<User>>> {
+    Ok(client(context)?.clone().try_into_session()?)
+}
+
 /// The session, for fields that need one.
 fn session(context: &Context<'_>) -> Result<Session<User>> {
-    client(context)?.session().ok_or_else(|| "sign in first".into())
+    optional_session(context)?.ok_or_else(|| "sign in first".into())
 }
 
 struct Query;
@@ -54,7 +59,7 @@ impl Query {
 
     /// For visitors too.
     async fn greeting(&self, context: &Context<'_>) -> Result<String> {
-        let session = client(context)?.session();
+        let session = optional_session(context)?;
         Ok(session.map_or("hello".to_owned(), |user| format!("hello {}", user.name)))
     }
 }

@@ -7,7 +7,7 @@
 //! | `bank.Accounts/ConfirmPassword` | `UNAUTHENTICATED` | a new token |
 //! | `bank.Accounts/SignOut` | | the session ends |
 //! | `bank.Balances/Read` | `UNAUTHENTICATED` | the balance |
-//! | `bank.Balances/Watch` | `UNAUTHENTICATED` | a stream that ends with its session |
+//! | `bank.Balances/Watch` | `UNAUTHENTICATED` | a stream that follows its session and ends with it |
 //! | `bank.Payments/Pay` | `UNAUTHENTICATED` | `PERMISSION_DENIED` 5 minutes after the password |
 
 mod messages;
@@ -16,9 +16,8 @@ use std::error::Error;
 use std::pin::Pin;
 use std::time::Duration;
 
+use futures_util::stream::{self, Stream, StreamExt};
 use kvolt::{Level, Manager, MemoryStore, NewSession, Session, SessionHandle, Sessions, StepUp};
-use tokio_stream::wrappers::IntervalStream;
-use tokio_stream::{Stream, StreamExt};
 use tonic::service::{LayerExt, Routes};
 use tonic::transport::Server;
 use tonic::{Request, Response, Status, async_trait};
@@ -105,14 +104,16 @@ impl Balances for Bank {
 
     type WatchStream = Pin<Box<dyn Stream<Item = Result<Balance, Status>> + Send>>;
 
-    /// Sends the balance five times a second, until the session ends.
+    /// Sends the balance, and again after each change of the session, until the session ends.
     async fn watch(&self, request: Request<Empty>) -> Result<Response<Self::WatchStream>, Status> {
         let session = session(&request)?;
-        let live = session.live();
-        let ticks = IntervalStream::new(tokio::time::interval(Duration::from_millis(200)));
-        let balances = ticks.map(move |_| Ok(Balance { cents: session.cents }));
-        let ended = Err(Status::unauthenticated("the session has ended"));
-        Ok(Response::new(Box::pin(live.take_until_ended(balances).ending_with(ended))))
+        let now = stream::iter([Ok(Balance { cents: session.cents })]);
+        let changes = stream::unfold(session.live(), async |mut live| {
+            let cents = live.changed().await?.data().cents;
+            Some((Ok(Balance { cents }), live))
+        });
+        let ended = stream::iter([Err(Status::unauthenticated("the session has ended"))]);
+        Ok(Response::new(Box::pin(now.chain(changes).chain(ended))))
     }
 }
 

@@ -237,7 +237,7 @@ async fn store_that_is_down_is_unavailable() {
 }
 
 #[tokio::test]
-async fn stream_ends_with_its_session() {
+async fn stream_follows_its_session_and_ends_with_it() {
     let world = World::new().await;
     for way in 0..3 {
         let mut client = world.signed_in().await;
@@ -245,6 +245,12 @@ async fn stream_ends_with_its_session() {
         assert_eq!(stream.message().await.unwrap().unwrap().cents, 1_000);
         client.confirm_password("lovelace").await.unwrap();
         assert_eq!(stream.message().await.unwrap().unwrap().cents, 1_000, "a new token is no end");
+        client.pay(300).await.unwrap();
+        assert_eq!(
+            stream.message().await.unwrap().unwrap().cents,
+            700,
+            "the balance is the new one"
+        );
         match way {
             0 => assert!(world.manager.revoke(client.id()).await.unwrap()),
             1 => {

@@ -3,12 +3,14 @@
 use std::sync::mpsc;
 use std::thread;
 
+use actix_web::body::BoxBody;
 use actix_web::dev::ServerHandle;
 use actix_web::http::header::{
-    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_NONE_MATCH, SET_COOKIE, VARY,
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH, SET_COOKIE,
+    VARY,
 };
 use actix_web::web::{Path, Payload, ServiceConfig, get, head, post, resource, route, scope};
-use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, ResponseError};
 use kvolt_actix::{Csrf, CsrfForm, Result, Session, SessionHandle, SessionMiddleware};
 use kvolt_middleware::Sessions;
 use kvolt_session::{Flash, Level};
@@ -82,6 +84,7 @@ fn routes(app: &mut ServiceConfig, sessions: &Sessions<User>) {
         .service(at("/theme").route(get().to(theme)))
         .service(at("/theme-and-rotate").route(post().to(theme_and_rotate)))
         .service(at("/encoded").route(get().to(encoded)).route(head().to(encoded)))
+        .service(at("/encoded-error").route(post().to(encoded_error)))
         .service(at("/form").route(get().to(form)).route(post().to(submitted)))
         .service(at("/script").route(post().to(scripted)))
         .service(at("/flash/{text}").route(post().to(flash)))
@@ -250,6 +253,13 @@ async fn encoded() -> HttpResponse {
     let mut response = HttpResponse::Ok();
     let response = response.insert_header((CONTENT_ENCODING, "gzip"));
     response.insert_header((CONTENT_TYPE, "text/html; charset=utf-8")).body(&ENCODED[..])
+}
+
+async fn encoded_error(session: Session<User>) -> Result<HttpResponse> {
+    let Err(error) = logout_and_count(session).await else { return Ok(HttpResponse::Ok().into()) };
+    let mut response = error.error_response();
+    response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    Ok(response.set_body(BoxBody::new(&ENCODED[..])))
 }
 
 async fn form(session: Session<User>) -> Result<String> {

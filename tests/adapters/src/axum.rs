@@ -9,7 +9,7 @@ use axum::routing::{any, get, post};
 use http::header::{
     CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_NONE_MATCH, SET_COOKIE, VARY,
 };
-use http::{HeaderName, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
 use kvolt_middleware::{Csrf, CsrfForm, Result, Session, SessionHandle, Sessions};
 use kvolt_session::{Flash, Level};
 use kvolt_testkit::http::ENCODED;
@@ -77,6 +77,7 @@ fn router(sessions: &Sessions<User>) -> Router {
         .route("/theme", get(theme))
         .route("/theme-and-rotate", post(theme_and_rotate))
         .route("/encoded", get(encoded))
+        .route("/encoded-error", post(encoded_error))
         .route("/form", get(form).post(submitted))
         .route("/script", post(scripted))
         .route("/flash/{text}", post(flash))
@@ -251,6 +252,13 @@ async fn theme_and_rotate(session: Session<User>) -> Result<([Header; 1], String
 async fn encoded() -> ([Header; 2], [u8; 30]) {
     let headers = [(CONTENT_ENCODING, "gzip"), (CONTENT_TYPE, "text/html; charset=utf-8")];
     (headers, ENCODED)
+}
+
+async fn encoded_error(session: Session<User>) -> Response {
+    let mut response = logout_and_count(session).await.into_response();
+    response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    *response.body_mut() = Body::from(&ENCODED[..]);
+    response
 }
 
 async fn form(session: Session<User>) -> Result<String> {

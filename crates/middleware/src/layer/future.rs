@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use axum_core::BoxError;
 use axum_core::body::Body;
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, RETRY_AFTER};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, RETRY_AFTER};
 use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
@@ -110,6 +110,8 @@ fn reformat(response: &mut Response<Body>, message: Message, format: Format) {
     *response.body_mut() = Body::from(body);
     let headers = response.headers_mut();
     headers.remove(CONTENT_LENGTH);
+    // A layer within this one may have compressed the text.
+    headers.remove(CONTENT_ENCODING);
     if matches!(format, Format::Grpc(_)) {
         headers.remove(RETRY_AFTER);
     }

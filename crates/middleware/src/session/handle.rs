@@ -70,13 +70,13 @@ impl<T: Send + Sync + 'static> SessionHandle<T> {
     /// ```
     /// use bytes::Bytes;
     /// use http::{Request, Response};
-    /// use kvolt_middleware::SessionHandle;
+    /// use kvolt_middleware::{Result, SessionHandle};
     ///
-    /// fn serve(client: &SessionHandle<String>, request: &Request<()>) -> Response<Bytes> {
-    ///     match client.session() {
+    /// fn serve(client: &SessionHandle<String>, request: &Request<()>) -> Result<Response<Bytes>> {
+    ///     Ok(match client.clone().try_into_session()? {
     ///         Some(name) => Response::new(Bytes::from(name.data().clone())),
     ///         None => client.refuse(request),
-    ///     }
+    ///     })
     /// }
     /// ```
     pub fn refuse(&self, request: &impl RequestHead) -> Response<Bytes> {

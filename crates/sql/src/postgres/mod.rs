@@ -292,6 +292,11 @@ impl Driver for Postgres {
             ("now() <> statement_timestamp()", "a transaction that other code left open"),
             ("pg_is_in_recovery()", "a replica for its server"),
             ("current_setting('synchronous_commit') = 'off'", "`synchronous_commit` off"),
+            // The triggers of the near cache do not run.
+            (
+                "current_setting('session_replication_role') = 'replica'",
+                "`session_replication_role` replica",
+            ),
             // Such a statement could take effect long after its call has failed.
             (
                 "current_setting('lock_timeout')::interval NOT BETWEEN '1 ms' AND '50 s'",

@@ -74,7 +74,7 @@ pub const LIMIT: u32 = 4;
 /// An origin whose pages may change state.
 pub const TRUSTED_ORIGIN: &str = "https://trusted.example";
 
-/// The body of `/encoded`: a text, compressed by gzip.
+/// The body of `/encoded` and `/encoded-error`: a text, compressed by gzip.
 pub const ENCODED: [u8; 30] = [
     31, 139, 8, 0, 0, 0, 0, 0, 2, 3, 75, 206, 207, 45, 40, 74, 45, 46, 78, 77, 1, 0, 30, 75, 86,
     151, 10, 0, 0, 0,
@@ -245,6 +245,7 @@ macro_rules! each_http_law {
             independent_response_keeps_its_caching;
             not_modified_is_untouched;
             encoded_body_is_untouched;
+            encoded_error_can_be_decoded;
             head_request_has_no_body;
             unchanged_token_sets_no_cookie;
             errors_are_json_where_it_was_asked_for;

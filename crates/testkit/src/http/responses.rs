@@ -89,6 +89,24 @@ pub async fn encoded_body_is_untouched(application: &impl Application) {
     assert_eq!(answer.header("cache-control"), Some("no-store"));
 }
 
+/// An error whose body was compressed passes as it is. Where it is JSON instead, the encoding of the
+/// replaced body is gone.
+pub async fn encoded_error_can_be_decoded(application: &impl Application) {
+    let json = b"{\"error\":\"session_ended\",\"message\":\"the session has ended\"}\n";
+    for (accept, kind, encoding, body) in [
+        ("*/*", "text/plain; charset=utf-8", Some("gzip"), &ENCODED[..]),
+        ("application/json", "application/json", None, json),
+    ] {
+        let mut client = Client::signed_in(application, "ada").await;
+        let answer = client.send("POST", "/encoded-error", &[("accept", accept)]).await;
+        assert_eq!((answer.status, &*answer.body), (401, body), "{accept}");
+        assert_eq!(answer.header("content-encoding"), encoding, "{accept}");
+        assert_eq!(answer.header("content-type"), Some(kind));
+        let length = body.len().to_string();
+        assert_eq!(answer.header("content-length"), Some(&*length), "{accept}");
+    }
+}
+
 /// A `HEAD` request gets the status and the headers of a `GET`, and no body.
 pub async fn head_request_has_no_body(application: &impl Application) {
     let mut client = Client::signed_in(application, "ada").await;

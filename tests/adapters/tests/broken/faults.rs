@@ -174,6 +174,17 @@ pub(crate) const FAULTS: &[Fault] = &[
         ..NONE
     },
     Fault {
+        name: "keeps the encoding of a body that it replaces",
+        response: |before, response| {
+            if before.path == "/encoded-error" {
+                let gzip = HeaderValue::from_static("gzip");
+                response.headers_mut().insert(CONTENT_ENCODING, gzip);
+            }
+        },
+        breaks: &["encoded_error_can_be_decoded"],
+        ..NONE
+    },
+    Fault {
         name: "loses the body",
         response: |_, response| *response.body_mut() = Body::empty(),
         breaks: &[
