@@ -65,6 +65,10 @@ impl<T: Send + Sync + 'static> BridgeBuilder<T> {
     /// Returns the bridge. `convert` makes a new session of an old one, or `None` for an old one
     /// that is not to be taken over, such as a visitor's.
     ///
+    /// A moved session does not count as a recent authentication: a
+    /// [`StepUp::within`](kvolt_session::StepUp::within) asks the user to authenticate again. If the
+    /// old session contains the time of the sign-in, set it with [`NewSession::authenticated`].
+    ///
     /// The bridge asks it once for each old session that it takes over, and at most once a minute
     /// for another one. If it returns an error, or if the server that asked it crashes, it is asked
     /// again. An error gives the request 503. If the owner has reached the

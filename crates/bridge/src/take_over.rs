@@ -121,6 +121,11 @@ impl<T: Send + Sync + 'static> Inner<T> {
         let Some(new) = new else {
             return Ok(self.decide(key, Marker::Declined).await?.then_some(Crossing::Unchanged));
         };
+        let new = match new.authenticated_at() {
+            Some(_) => new,
+            // No old session says when the user proved their identity.
+            None => new.authenticated(Timestamp::from_millis(0)),
+        };
         let token = match self.manager.create(self.bounded(new, old_end)).await {
             Err(error) if error.is_limit_reached() => {
                 tracing::warn!(target: TARGET, "the owner of an old session has no room for another");

@@ -34,6 +34,28 @@ fn client_stays_signed_in_and_the_old_session_ends() {
 }
 
 #[test]
+fn moved_session_is_no_recent_authentication() {
+    let world = World::new();
+    let server = world.server();
+    world.old.sign_in("old-1", "ada");
+    let mut jar = Jar::old("old-1");
+    assert_eq!(jar.name(&server), "ada");
+    let answer = jar.send(&server, "GET", "/fresh");
+    assert_ne!(answer.status, StatusCode::OK, "{answer:?}");
+
+    // The application knows when the user signed in.
+    for (minutes_ago, status) in [(4, StatusCode::OK), (6, answer.status)] {
+        let at = world.clock.clock().now().saturating_sub(minutes_ago * MINUTE);
+        let old = [("user", json!("ada")), ("signed_in", json!(at.as_millis()))];
+        let id = format!("old-since-{minutes_ago}");
+        world.old.put(&id, old.map(|(name, value)| (name.to_owned(), value)).into_iter().collect());
+        let mut jar = Jar::old(&id);
+        assert_eq!(jar.name(&server), "ada");
+        assert_eq!(jar.send(&server, "GET", "/fresh").status, status);
+    }
+}
+
+#[test]
 fn parallel_first_requests_on_two_servers_share_one_session() {
     let world = World::new();
     let servers = [world.server(), world.server()];

@@ -14,9 +14,9 @@ use axum::http::{Request, StatusCode};
 use axum::routing::{get, post};
 use http_body_util::BodyExt;
 use kvolt_bridge::{Bridge, BridgeBuilder, OldCookie, OldSession, OldSessionError, OldSessions};
-use kvolt_cache::{ManualClock, MemoryStore};
+use kvolt_cache::{ManualClock, MemoryStore, Timestamp};
 use kvolt_middleware::{Result, Session, SessionHandle, Sessions};
-use kvolt_session::{Manager, NewSession, Record};
+use kvolt_session::{Manager, NewSession, Record, StepUp};
 use kvolt_testkit::{Faults, FaultyStore};
 use serde_json::json;
 use tokio::runtime::Runtime;
@@ -178,7 +178,14 @@ impl World {
                 async move {
                     match old.get::<String>("user")?.as_deref() {
                         Some("broken") => Err("the database is down".into()),
-                        Some(user) => Ok(Some(NewSession::new(user.to_owned()).owner(user))),
+                        Some(user) => {
+                            let new = NewSession::new(user.to_owned()).owner(user);
+                            let at = old.get::<u64>("signed_in")?.map(Timestamp::from_millis);
+                            Ok(Some(match at {
+                                Some(at) => new.authenticated(at),
+                                None => new,
+                            }))
+                        }
                         None => Ok::<_, Box<dyn std::error::Error + Send + Sync>>(None),
                     }
                 }
@@ -210,6 +217,11 @@ fn router(sessions: &Sessions<String>) -> Router {
     Router::new()
         .route("/strict", get(async |name: Session<String>| name.to_string()))
         .route_layer(sessions.layer().strict())
+        .merge(
+            Router::new()
+                .route("/fresh", get(async |name: Session<String>| name.to_string()))
+                .route_layer(sessions.layer().require(StepUp::within(5 * MINUTE))),
+        )
         .route("/", get(name))
         .route("/login", post(login))
         .route("/logout", post(logout))
