@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::header::{COOKIE, SET_COOKIE};
+use axum::http::header::{CACHE_CONTROL, COOKIE, SET_COOKIE};
 use axum::http::{Request, StatusCode};
 use axum::routing::{get, post};
 use http_body_util::BodyExt;
 use kvolt_bridge::{Bridge, BridgeBuilder, OldCookie, OldSession, OldSessionError, OldSessions};
 use kvolt_cache::{ManualClock, MemoryStore, Timestamp};
-use kvolt_middleware::{Result, Session, SessionHandle, Sessions};
-use kvolt_session::{Manager, NewSession, Record, StepUp};
+use kvolt_middleware::{Result, Session, SessionHandle, Sessions, SessionsBuilder};
+use kvolt_session::{Manager, ManagerBuilder, NewSession, Record, StepUp};
 use kvolt_testkit::{Faults, FaultyStore};
 use serde_json::json;
 use tokio::runtime::Runtime;
@@ -169,8 +169,17 @@ impl World {
         &self,
         settings: impl FnOnce(BridgeBuilder<String>) -> BridgeBuilder<String>,
     ) -> Server {
+        self.server_of(|manager| manager, settings, |sessions| sessions)
+    }
+
+    pub fn server_of(
+        &self,
+        manager: impl FnOnce(ManagerBuilder<String>) -> ManagerBuilder<String>,
+        settings: impl FnOnce(BridgeBuilder<String>) -> BridgeBuilder<String>,
+        sessions: impl FnOnce(SessionsBuilder<String>) -> SessionsBuilder<String>,
+    ) -> Server {
         let (markers, faults) = FaultyStore::new(self.markers.clone());
-        let manager = Manager::new(self.sessions.clone());
+        let manager = manager(Manager::builder(self.sessions.clone())).build().unwrap();
         let asked = Arc::clone(&self.asked);
         let bridge = settings(Bridge::builder(&manager, markers, self.old.clone()))
             .build(move |old: OldSession| {
@@ -191,7 +200,7 @@ impl World {
                 }
             })
             .unwrap();
-        let sessions = Sessions::builder(manager.clone()).bridge(bridge);
+        let sessions = sessions(Sessions::builder(manager.clone()).bridge(bridge));
         // No starved machine is a slow store.
         let sessions = sessions.store_timeout(MINUTE).build().unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -226,7 +235,23 @@ fn router(sessions: &Sessions<String>) -> Router {
         .route("/login", post(login))
         .route("/logout", post(logout))
         .route("/shout", post(shout))
+        .route("/static", get(async || "static"))
         .route_layer(sessions.layer().optional())
+        .merge(
+            Router::new()
+                .route("/only-fresh", get(async || "fresh"))
+                .route_layer(sessions.layer().require(StepUp::within(5 * MINUTE))),
+        )
+        .merge(
+            Router::new()
+                .route("/only-signed-in", get(async || "signed in"))
+                .route_layer(sessions.layer()),
+        )
+        .merge(
+            Router::new()
+                .route("/visitor", get(async |name: Session<String>| name.to_string()))
+                .route_layer(sessions.layer().anonymous()),
+        )
 }
 
 /// A server of the application. Dropping it is a crash.
@@ -239,6 +264,7 @@ pub struct Server {
 
 #[derive(Debug, PartialEq)]
 pub struct Answer {
+    pub caching: Option<String>,
     pub status: StatusCode,
     pub text: String,
     pub cookies: Vec<(String, String)>,
@@ -265,7 +291,20 @@ impl Server {
 }
 
 pub async fn send(app: Router, method: &str, path: &str, jar: &Jar) -> Answer {
+    send_with(app, method, path, jar, &[]).await
+}
+
+pub async fn send_with(
+    app: Router,
+    method: &str,
+    path: &str,
+    jar: &Jar,
+    headers: &[(&str, &str)],
+) -> Answer {
     let mut request = Request::builder().method(method).uri(path);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
     for (name, value) in &jar.0 {
         request = request.header(COOKIE, format!("{name}={value}"));
     }
@@ -277,7 +316,9 @@ pub async fn send(app: Router, method: &str, path: &str, jar: &Jar) -> Answer {
         let (name, value) = pair.split_once('=').unwrap();
         (name.to_owned(), value.to_owned())
     });
+    let caching = head.headers.get(CACHE_CONTROL);
     Answer {
+        caching: caching.map(|value| value.to_str().unwrap().to_owned()),
         status: head.status,
         cookies: cookies.collect(),
         text: String::from_utf8(text.to_vec()).unwrap(),

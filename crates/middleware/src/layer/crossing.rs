@@ -10,7 +10,7 @@ use super::shared::RequestSession;
 use super::slot::Slot;
 use crate::bridge::Crossing;
 use crate::head::RequestHead;
-use crate::lookup::{Source, Unique};
+use crate::lookup::Unique;
 use crate::sessions::TokenLifetime;
 use crate::store_timeout::bounded;
 use crate::{Result, SessionLayer};
@@ -26,8 +26,7 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
         slot: &mut Slot<T>,
         request: &impl RequestHead,
     ) -> Option<Option<String>> {
-        let bridge = self.sessions.0.bridge.as_ref()?;
-        let old = match Source::Cookie(bridge.cookie_name().into()).unique(request) {
+        let old = match self.sessions.old_cookie(request) {
             Unique::One(value) if value.len() <= MAX_LEN => {
                 percent_decode(value).decode_utf8().ok().map(Cow::into_owned)
             }
@@ -56,13 +55,21 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
         match bounded(limit, crossing).await {
             Ok(Crossing::Unchanged) => {}
             Ok(Crossing::SignedIn(token)) => {
+                let replaced = slot.presented_token().cloned();
                 let read = bounded(limit, manager.get_with(&token, access)).await;
-                self.note_read(slot, read)?;
-                if let Some(session) = slot.read.clone() {
+                // If it has ended meanwhile, the request keeps an anonymous session.
+                if !matches!(read, Ok(None)) {
+                    self.note_read(slot, read)?;
+                    if let Some(anonymous) = replaced {
+                        // As a sign-in ends it. It was not shown to be valid: no matter.
+                        let _ = bounded(limit, manager.logout(&anonymous)).await;
+                    }
+                }
+                if let Some(session) = slot.read.clone().filter(|read| read.id() == token.id()) {
                     let lifetime = session.ends_at().since(manager.clock().now());
                     let is_remembered = session.is_remembered();
                     let lifetime = TokenLifetime { lifetime, is_remembered };
-                    let index = self.sessions.channel_index().map_err(Denied::failed)?;
+                    let index = self.sessions.bridged_source().map_err(Denied::failed)?;
                     let channel = inner.lookup.source(index);
                     let header = self.sessions.token_header(channel, &token, lifetime);
                     slot.take_over(token, session, index, header.map_err(Denied::failed)?);
