@@ -75,19 +75,27 @@ impl<T: Send + Sync + 'static> Inner<T> {
     }
 
     pub(crate) async fn remove_old(&self, id: &str) -> Result<bool> {
-        self.old.remove(id).await.map_err(unavailable)
+        self.old.remove(id).await.map_err(failed)
     }
 
     /// How long the marker of an old session must live, for its cookie to stay spent.
     pub(crate) fn marker_expiry(&self, old: Option<&OldSession>) -> Expiry {
+        if !self.old.cookie().is_of_one_client() {
+            // Another client comes with the same cookie, and has a session of its own.
+            return Expiry::after(self.handover);
+        }
         let now = self.manager.clock().now();
         let end = old.and_then(OldSession::expires_at);
         Expiry::after(end.map_or(LONGEST, |end| end.since(now).saturating_add(MARGIN)))
     }
 }
 
-pub(crate) fn unavailable(error: OldSessionError) -> Error {
-    Error::store(kvolt_cache::Error::unavailable(error.to_string()).with_source(error))
+pub(crate) fn failed(error: OldSessionError) -> Error {
+    let kind = match error.is_misconfigured() {
+        true => kvolt_cache::Error::misconfigured(error.to_string()),
+        false => kvolt_cache::Error::unavailable(error.to_string()),
+    };
+    Error::store(kind.with_source(error))
 }
 
 impl<T: Send + Sync + 'static> SessionBridge<T> for Bridge<T> {

@@ -78,8 +78,8 @@ impl<T: Send + Sync + 'static> BridgeBuilder<T> {
     /// # Errors
     ///
     /// Returns an error if the markers have the sessions' own namespace on a shared store, if the
-    /// handover is zero, or if the old cookie's name, path or domain is not one of a cookie
-    /// ([`Error::is_misconfigured`]).
+    /// handover is zero, if the old cookie's name, path or domain is not one of a cookie, or if the
+    /// cookie is plain and actix-session's ([`Error::is_misconfigured`]).
     pub fn build<C, F, E>(self, convert: C) -> Result<Bridge<T>>
     where
         C: Fn(OldSession) -> F + Send + Sync + 'static,

@@ -20,6 +20,7 @@ use kvolt_session::{Manager, ManagerBuilder, NewSession, Record, StepUp};
 use kvolt_testkit::{Faults, FaultyStore};
 use serde_json::json;
 use tokio::runtime::Runtime;
+use tokio::sync::Semaphore;
 use tower::ServiceExt;
 
 pub const MINUTE: Duration = Duration::from_secs(60);
@@ -36,6 +37,7 @@ struct OldInner {
     is_unreadable: AtomicBool,
     hangs: AtomicBool,
     hanging: AtomicUsize,
+    removals: AtomicUsize,
 }
 
 impl Old {
@@ -47,6 +49,7 @@ impl Old {
             is_unreadable: AtomicBool::new(false),
             hangs: AtomicBool::new(false),
             hanging: AtomicUsize::new(0),
+            removals: AtomicUsize::new(0),
         }))
     }
 
@@ -84,6 +87,11 @@ impl Old {
         self.0.hanging.load(Ordering::SeqCst)
     }
 
+    /// How often a removal was asked for.
+    pub fn removals(&self) -> usize {
+        self.0.removals.load(Ordering::SeqCst)
+    }
+
     fn check(&self) -> Result<(), OldSessionError> {
         match self.0.is_down.load(Ordering::SeqCst) {
             true => Err(OldSessionError::unavailable("it is down")),
@@ -111,6 +119,7 @@ impl OldSessions for Old {
     }
 
     async fn remove(&self, id: &str) -> Result<bool, OldSessionError> {
+        self.0.removals.fetch_add(1, Ordering::SeqCst);
         self.check()?;
         let existed = self.sign_out(id);
         if self.0.hangs.load(Ordering::SeqCst) {
@@ -129,6 +138,8 @@ pub struct World {
     pub old: Old,
     /// How often the application was asked.
     pub asked: Arc<AtomicUsize>,
+    /// If set, the application waits for a permit before it answers.
+    pub gate: Option<Arc<Semaphore>>,
 }
 
 impl World {
@@ -139,6 +150,7 @@ impl World {
             markers: MemoryStore::builder().clock(clock.clock()).build(),
             old: Old::new(),
             asked: Arc::default(),
+            gate: None,
             clock,
         }
     }
@@ -180,11 +192,15 @@ impl World {
     ) -> Server {
         let (markers, faults) = FaultyStore::new(self.markers.clone());
         let manager = manager(Manager::builder(self.sessions.clone())).build().unwrap();
-        let asked = Arc::clone(&self.asked);
+        let (asked, gate) = (Arc::clone(&self.asked), self.gate.clone());
         let bridge = settings(Bridge::builder(&manager, markers, self.old.clone()))
             .build(move |old: OldSession| {
                 asked.fetch_add(1, Ordering::SeqCst);
+                let gate = gate.clone();
                 async move {
+                    if let Some(gate) = gate {
+                        gate.acquire().await?.forget();
+                    }
                     match old.get::<String>("user")?.as_deref() {
                         Some("broken") => Err("the database is down".into()),
                         Some(user) => {
@@ -212,7 +228,7 @@ impl World {
     }
 }
 
-fn router(sessions: &Sessions<String>) -> Router {
+pub fn router(sessions: &Sessions<String>) -> Router {
     let name = async |name: Option<Session<String>>| {
         name.map_or_else(|| String::from("nobody"), |name| name.to_string())
     };
@@ -279,9 +295,11 @@ impl Server {
     pub fn crash_in(self, jar: &Jar, hangs: impl Fn(&Self) -> bool) {
         let (app, jar) = (self.app.clone(), jar.clone());
         drop(self.runtime.spawn(async move { send(app, "GET", "/", &jar).await }));
-        while !hangs(&self) {
-            std::thread::yield_now();
-        }
+        let hangs = (0..60_000).any(|_| {
+            std::thread::sleep(Duration::from_millis(1));
+            hangs(&self)
+        });
+        assert!(hangs, "the server answers, or is slower than a minute");
         self.crash();
     }
 
