@@ -45,7 +45,7 @@ impl<T: Send + Sync + 'static> BridgeBuilder<T> {
     /// Sets whether a new session ends no later than the old one would have ended without further
     /// use. Defaults to `true`.
     ///
-    /// Set it to `false` if the other library prolongs a session with its use. Otherwise a user who
+    /// Set it to `false` if the other library prolongs a session with its use; otherwise, a user who
     /// stays active is signed out at that moment.
     ///
     /// ```
@@ -69,8 +69,9 @@ impl<T: Send + Sync + 'static> BridgeBuilder<T> {
     /// [`StepUp::within`](kvolt_session::StepUp::within) asks the user to authenticate again. If the
     /// old session contains the time of the sign-in, set it with [`NewSession::authenticated`].
     ///
-    /// The bridge asks it once for each old session that it takes over, and at most once a minute
-    /// for another one. If it returns an error, or if the server that asked it crashes, it is asked
+    /// The bridge asks it once for each old session that it takes over, however long it takes, and at
+    /// most once a minute for another one. Requests that wait for it get 503 after the
+    /// [time limit](kvolt_middleware::SessionsBuilder::store_timeout) of a store. If it returns an error, or if the server that asked it crashes, it is asked
     /// again. An error gives the request 503. If the owner has reached the
     /// [limit](kvolt_session::ManagerBuilder::owner_limit) of sessions, the old session counts as
     /// declined, with a warning in the log.

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kvolt_cache::{Entry, Expiry, InsertOutcome, Key, NewEntry, Store, Timestamp};
-use kvolt_middleware::adapter::Crossing;
+use kvolt_middleware::adapter::BridgeOutcome;
 use kvolt_session::{Access, Error, NewSession, Result, Token};
 
 use crate::OldSession;
 use crate::bridge::{Inner, failed};
-use crate::crossing::{Progress, Trigger};
+use crate::ending::{Progress, Trigger};
 use crate::marker::{Marker, NewRef};
 use crate::sealed::Sealed;
 
@@ -72,7 +72,7 @@ const MAX_RETRIES: u32 = 60;
 
 impl<T: Send + Sync + 'static> Inner<T> {
     /// A request with an old cookie and without a session.
-    pub(crate) async fn arrived(self: &Arc<Self>, id: String) -> Result<Crossing> {
+    pub(crate) async fn arrived(self: &Arc<Self>, id: String) -> Result<BridgeOutcome> {
         let key = Marker::key(&id);
         loop {
             let marker = self.marker(&key).await?;
@@ -86,14 +86,14 @@ impl<T: Send + Sync + 'static> Inner<T> {
                         let error = kvolt_cache::Error::unavailable("the conversion panicked");
                         Err(Error::store(error.with_source(panic)))
                     });
-                    if let Some(crossing) = created? {
-                        return Ok(crossing);
+                    if let Some(outcome) = created? {
+                        return Ok(outcome);
                     }
                 }
                 (Some(_), None) => {
                     let progress = match self.advance(&id, &key, Trigger::Seen).await? {
                         Progress::Live(new) => match self.live(&id, &new).await? {
-                            Some(token) => return Ok(Crossing::SignedIn(token)),
+                            Some(token) => return Ok(BridgeOutcome::SignedIn(token)),
                             // The client has signed out already.
                             None if self.old.cookie().is_of_one_client() => {
                                 self.advance(&id, &key, Trigger::TimePassed).await?
@@ -104,9 +104,9 @@ impl<T: Send + Sync + 'static> Inner<T> {
                     };
                     return Ok(match progress {
                         Progress::Spent | Progress::SignedOut(_) => {
-                            Crossing::Completed(self.removal.clone())
+                            BridgeOutcome::RemoveOldCookie(self.removal.clone())
                         }
-                        Progress::Live(_) | Progress::None => Crossing::Unchanged,
+                        Progress::Live(_) | Progress::None => BridgeOutcome::Unchanged,
                     });
                 }
             }
@@ -135,7 +135,7 @@ impl<T: Send + Sync + 'static> Inner<T> {
         id: String,
         key: Key,
         stalled: Option<Entry<Marker>>,
-    ) -> Result<Option<Crossing>> {
+    ) -> Result<Option<BridgeOutcome>> {
         let old = match self.read_old(&id).await {
             Ok(Some(old)) => old,
             Err(error) if error.is_failure() => return Err(failed(error)),
@@ -147,7 +147,7 @@ impl<T: Send + Sync + 'static> Inner<T> {
                 if let Some(entry) = stalled {
                     self.unmark(&entry).await?;
                 }
-                return Ok(Some(Crossing::Unchanged));
+                return Ok(Some(BridgeOutcome::Unchanged));
             }
         };
         let claim = Claim::new(key, self.marker_expiry(Some(&old)))?;
@@ -179,7 +179,7 @@ impl<T: Send + Sync + 'static> Inner<T> {
         id: &str,
         claim: &Claim,
         old: OldSession,
-    ) -> Result<Option<Crossing>> {
+    ) -> Result<Option<BridgeOutcome>> {
         let old_end = old.expires_at();
         let declined = || self.decide(claim, Marker::Declined);
         let Some(converted) = self.while_renewing(claim, (self.convert)(old)).await else {
@@ -190,7 +190,7 @@ impl<T: Send + Sync + 'static> Inner<T> {
             Error::store(error.with_source(source))
         })?;
         let Some(new) = new else {
-            return Ok(declined().await?.then_some(Crossing::Unchanged));
+            return Ok(declined().await?.then_some(BridgeOutcome::Unchanged));
         };
         let new = match new.authenticated_at() {
             Some(_) => new,
@@ -202,7 +202,7 @@ impl<T: Send + Sync + 'static> Inner<T> {
         let token = match created {
             Err(error) if error.is_limit_reached() => {
                 tracing::warn!(target: TARGET, "the owner of an old session has no room for another");
-                return Ok(declined().await?.then_some(Crossing::Unchanged));
+                return Ok(declined().await?.then_some(BridgeOutcome::Unchanged));
             }
             created => created?,
         };
@@ -225,7 +225,7 @@ impl<T: Send + Sync + 'static> Inner<T> {
         }
         tracing::debug!(target: TARGET, id = %token.id(), "took over an old session");
         tokio::spawn(Arc::clone(self).end_later(id.to_owned(), claim.key));
-        Ok(Some(Crossing::SignedIn(token)))
+        Ok(Some(BridgeOutcome::SignedIn(token)))
     }
 
     /// Awaits a future, and keeps the claim meanwhile. `None` if another server has taken it over.

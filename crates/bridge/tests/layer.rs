@@ -12,7 +12,7 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use kvolt_bridge::Bridge;
 use kvolt_cache::MemoryStore;
-use kvolt_middleware::adapter::{Crossing, SessionBridge};
+use kvolt_middleware::adapter::{BridgeOutcome, SessionBridge};
 use kvolt_middleware::{Session, Sessions};
 use kvolt_session::{AnonymousSessions, Manager, NewSession, Result, SessionSnapshot, Token};
 use support::{Jar, MINUTE, NEW, World, send, send_with};
@@ -144,15 +144,15 @@ impl SessionBridge<String> for Late {
         "id"
     }
 
-    fn cross<'a>(
+    fn resolve<'a>(
         &'a self,
         _: Option<&'a str>,
         _: Option<(&'a Token, &'a SessionSnapshot<String>)>,
-    ) -> Pin<Box<dyn Future<Output = Result<Crossing>> + Send + 'a>> {
+    ) -> Pin<Box<dyn Future<Output = Result<BridgeOutcome>> + Send + 'a>> {
         Box::pin(async move {
             let token = self.0.create(NewSession::new(String::from("ada"))).await?;
             self.0.logout(&token).await?;
-            Ok(Crossing::SignedIn(token))
+            Ok(BridgeOutcome::SignedIn(token))
         })
     }
 }

@@ -107,8 +107,8 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
             }
             None if !slot.several().is_empty() => self.sessions.report_ambiguous(),
             None if self.sessions.0.bridge.is_some() => {
-                if let Some(old) = self.to_cross(slot, request) {
-                    return Ok(Admission::Wait(Box::pin(Arc::clone(self).cross(shared, old))));
+                if let Some(old) = self.to_bridge(slot, request) {
+                    return Ok(Admission::Wait(Box::pin(Arc::clone(self).resolve(shared, old))));
                 }
             }
             _ => {}

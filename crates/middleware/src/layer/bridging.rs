@@ -8,7 +8,7 @@ use percent_encoding::percent_decode;
 use super::admission::{Denied, unique};
 use super::shared::RequestSession;
 use super::slot::Slot;
-use crate::bridge::Crossing;
+use crate::bridge::BridgeOutcome;
 use crate::head::RequestHead;
 use crate::lookup::Unique;
 use crate::sessions::TokenLifetime;
@@ -21,7 +21,7 @@ const MAX_LEN: usize = 4_096;
 impl<T: Send + Sync + 'static> SessionLayer<T> {
     /// The value of the other library's cookie, if the bridge must be asked.
     #[cold]
-    pub(super) fn to_cross(
+    pub(super) fn to_bridge(
         &self,
         slot: &mut Slot<T>,
         request: &impl RequestHead,
@@ -36,7 +36,7 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
     }
 
     /// Reads the session of a request, and asks the bridge.
-    pub(super) async fn cross(
+    pub(super) async fn resolve(
         self: Arc<Self>,
         mut shared: Arc<Slot<T>>,
         old: Option<String>,
@@ -51,10 +51,10 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
         let Some(bridge) = inner.bridge.as_ref().filter(|_| !slot.is_unreadable) else {
             return self.admitted(shared).await;
         };
-        let crossing = bridge.cross(old.as_deref(), token.as_ref().zip(slot.read.as_ref()));
-        match bounded(limit, crossing).await {
-            Ok(Crossing::Unchanged) => {}
-            Ok(Crossing::SignedIn(token)) => {
+        let outcome = bridge.resolve(old.as_deref(), token.as_ref().zip(slot.read.as_ref()));
+        match bounded(limit, outcome).await {
+            Ok(BridgeOutcome::Unchanged) => {}
+            Ok(BridgeOutcome::SignedIn(token)) => {
                 let replaced = slot.presented_token().cloned();
                 let read = bounded(limit, manager.get_with(&token, access)).await;
                 // If it has ended meanwhile, the request keeps an anonymous session.
@@ -75,8 +75,10 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
                     slot.take_over(token, session, index, header.map_err(Denied::failed)?);
                 }
             }
-            Ok(Crossing::Completed(removal)) => slot.old_cookie = Some(Box::new(removal)),
-            Ok(Crossing::SignedOut(removal)) => {
+            Ok(BridgeOutcome::RemoveOldCookie(removal)) => {
+                slot.old_cookie = Some(Box::new(removal))
+            }
+            Ok(BridgeOutcome::SignedOut(removal)) => {
                 slot.read = None;
                 slot.old_cookie = Some(Box::new(removal));
             }

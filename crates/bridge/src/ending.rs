@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kvolt_cache::{InsertOutcome, Key, NewEntry, Store, Timestamp};
-use kvolt_middleware::adapter::Crossing;
+use kvolt_middleware::adapter::BridgeOutcome;
 use kvolt_session::{Error, Result, SessionSnapshot, Token};
 
 use crate::bridge::{Inner, failed};
@@ -56,7 +56,7 @@ impl<T: Send + Sync + 'static> Inner<T> {
         session: &SessionSnapshot<T>,
         id: Option<String>,
         has_cookie: bool,
-    ) -> Result<Crossing> {
+    ) -> Result<BridgeOutcome> {
         let age = self.manager.clock().now().since(session.created());
         let pointer_key = Marker::pointer_key(session.id());
         let pointer = match &id {
@@ -71,7 +71,7 @@ impl<T: Send + Sync + 'static> Inner<T> {
             let progress = self.end(&id).await?;
             match progress {
                 Progress::SignedOut(ended) if ended == session.id().to_string() => {
-                    return Ok(Crossing::SignedOut(self.removal.clone()));
+                    return Ok(BridgeOutcome::SignedOut(self.removal.clone()));
                 }
                 Progress::SignedOut(_) => {}
                 Progress::Live(_) | Progress::Spent | Progress::None => {
@@ -81,7 +81,11 @@ impl<T: Send + Sync + 'static> Inner<T> {
                 }
             }
         }
-        Ok(if has_cookie { Crossing::Completed(self.removal.clone()) } else { Crossing::Unchanged })
+        Ok(if has_cookie {
+            BridgeOutcome::RemoveOldCookie(self.removal.clone())
+        } else {
+            BridgeOutcome::Unchanged
+        })
     }
 
     /// Ends the old session of a client that has a new one.
