@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use kvolt_cache::{AnyStore, Entry, Expiry, Freshness, Key, ReplaceOutcome, Store};
-use kvolt_middleware::adapter::{Crossing, SessionBridge};
+use kvolt_middleware::adapter::{BridgeOutcome, SessionBridge};
 use kvolt_session::{Error, Manager, Result, SessionSnapshot, Token};
 
 use crate::marker::Marker;
@@ -16,7 +16,7 @@ use crate::{BridgeBuilder, OldSession, OldSessionError, OldSessions};
 
 /// Takes over the sessions of another library. Cloning it is cheap.
 ///
-/// It belongs into [`SessionsBuilder::bridge`](kvolt_middleware::SessionsBuilder::bridge). See the
+/// Pass it to [`SessionsBuilder::bridge`](kvolt_middleware::SessionsBuilder::bridge). See the
 /// [crate](crate) for how it works.
 pub struct Bridge<T>(pub(crate) Arc<Inner<T>>);
 
@@ -75,19 +75,27 @@ impl<T: Send + Sync + 'static> Inner<T> {
     }
 
     pub(crate) async fn remove_old(&self, id: &str) -> Result<bool> {
-        self.old.remove(id).await.map_err(unavailable)
+        self.old.remove(id).await.map_err(failed)
     }
 
     /// How long the marker of an old session must live, for its cookie to stay spent.
     pub(crate) fn marker_expiry(&self, old: Option<&OldSession>) -> Expiry {
+        if !self.old.cookie().is_of_one_client() {
+            // Another client comes with the same cookie, and has a session of its own.
+            return Expiry::after(self.handover);
+        }
         let now = self.manager.clock().now();
         let end = old.and_then(OldSession::expires_at);
         Expiry::after(end.map_or(LONGEST, |end| end.since(now).saturating_add(MARGIN)))
     }
 }
 
-pub(crate) fn unavailable(error: OldSessionError) -> Error {
-    Error::store(kvolt_cache::Error::unavailable(error.to_string()).with_source(error))
+pub(crate) fn failed(error: OldSessionError) -> Error {
+    let kind = match error.is_misconfigured() {
+        true => kvolt_cache::Error::misconfigured(error.to_string()),
+        false => kvolt_cache::Error::unavailable(error.to_string()),
+    };
+    Error::store(kind.with_source(error))
 }
 
 impl<T: Send + Sync + 'static> SessionBridge<T> for Bridge<T> {
@@ -95,11 +103,11 @@ impl<T: Send + Sync + 'static> SessionBridge<T> for Bridge<T> {
         self.0.old.cookie().name()
     }
 
-    fn cross<'a>(
+    fn resolve<'a>(
         &'a self,
         old: Option<&'a str>,
         current: Option<(&'a Token, &'a SessionSnapshot<T>)>,
-    ) -> Pin<Box<dyn Future<Output = Result<Crossing>> + Send + 'a>> {
+    ) -> Pin<Box<dyn Future<Output = Result<BridgeOutcome>> + Send + 'a>> {
         Box::pin(async move {
             let id = old.and_then(|cookie| self.0.old.id(cookie));
             match (current.filter(|(_, session)| !session.is_anonymous()), id) {
@@ -107,7 +115,7 @@ impl<T: Send + Sync + 'static> SessionBridge<T> for Bridge<T> {
                     self.0.returned(token, session, id, old.is_some()).await
                 }
                 (None, Some(id)) => self.0.arrived(id).await,
-                (None, None) => Ok(Crossing::Unchanged),
+                (None, None) => Ok(BridgeOutcome::Unchanged),
             }
         })
     }

@@ -45,7 +45,7 @@ impl<T: Send + Sync + 'static> BridgeBuilder<T> {
     /// Sets whether a new session ends no later than the old one would have ended without further
     /// use. Defaults to `true`.
     ///
-    /// Set it to `false` if the other library prolongs a session with its use. Otherwise a user who
+    /// Set it to `false` if the other library prolongs a session with its use; otherwise, a user who
     /// stays active is signed out at that moment.
     ///
     /// ```
@@ -65,8 +65,13 @@ impl<T: Send + Sync + 'static> BridgeBuilder<T> {
     /// Returns the bridge. `convert` makes a new session of an old one, or `None` for an old one
     /// that is not to be taken over, such as a visitor's.
     ///
-    /// The bridge asks it once for each old session that it takes over, and at most once a minute
-    /// for another one. If it returns an error, or if the server that asked it crashes, it is asked
+    /// A moved session does not count as a recent authentication: a
+    /// [`StepUp::within`](kvolt_session::StepUp::within) asks the user to authenticate again. If the
+    /// old session contains the time of the sign-in, set it with [`NewSession::authenticated`].
+    ///
+    /// The bridge asks it once for each old session that it takes over, however long it takes, and at
+    /// most once a minute for another one. Requests that wait for it get 503 after the
+    /// [time limit](kvolt_middleware::SessionsBuilder::store_timeout) of a store. If it returns an error, or if the server that asked it crashes, it is asked
     /// again. An error gives the request 503. If the owner has reached the
     /// [limit](kvolt_session::ManagerBuilder::owner_limit) of sessions, the old session counts as
     /// declined, with a warning in the log.
@@ -74,8 +79,8 @@ impl<T: Send + Sync + 'static> BridgeBuilder<T> {
     /// # Errors
     ///
     /// Returns an error if the markers have the sessions' own namespace on a shared store, if the
-    /// handover is zero, or if the old cookie's name, path or domain is not one of a cookie
-    /// ([`Error::is_misconfigured`]).
+    /// handover is zero, if the old cookie's name, path or domain is not one of a cookie, or if the
+    /// cookie is plain and actix-session's ([`Error::is_misconfigured`]).
     pub fn build<C, F, E>(self, convert: C) -> Result<Bridge<T>>
     where
         C: Fn(OldSession) -> F + Send + Sync + 'static,

@@ -7,7 +7,7 @@
 mod actix_session;
 mod bridge;
 mod builder;
-mod crossing;
+mod ending;
 mod error;
 mod marker;
 mod old_cookie;

@@ -3,7 +3,7 @@
 //! | state | meaning | becomes |
 //! |---|---|---|
 //! | (none) | not seen yet | `Moving`, if the old session exists |
-//! | `Moving` | a server creates the new session | `Moved`, `Declined`, or none after an error |
+//! | `Moving` | a server creates the new session | `Moved`, `Declined`, none after an error, or another server's `Moving` after a crash |
 //! | `Declined` | the application wants no session for it | none, after a minute |
 //! | `Moved` | the new session exists, and so does the old one | `Removing` or `SignedOut` |
 //! | `Removing` | a server removes the old session, which existed | `Removed` or `SignedOut` |
@@ -23,28 +23,35 @@ use crate::sealed::Sealed;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub(crate) enum Marker {
-    /// With its own lifetime in milliseconds: its deadline then shows its age.
+    /// With its own lifetime in milliseconds: its deadline then shows when the server that has made
+    /// the claim has renewed it.
     Moving {
         lifetime: u64,
+        claim: u64,
     },
     Declined,
     Moved {
         since: Timestamp,
-        new: NewToken,
+        new: NewRef,
     },
     Removing {
         since: Timestamp,
         begun: Timestamp,
-        new: NewToken,
+        new: NewRef,
     },
     Removed {
         since: Timestamp,
-        new: NewToken,
+        new: NewRef,
     },
     SignedOut {
         session: String,
     },
     Spent,
+    /// Under the new session's id: its token, sealed under the old session's. The store ends it with
+    /// the handover.
+    Token {
+        sealed: Sealed,
+    },
     /// Under the new session's id: the old session's, sealed under the new token. So the return of
     /// the new token alone completes the move.
     Pointer {
@@ -52,11 +59,10 @@ pub(crate) enum Marker {
     },
 }
 
-/// The new session, with its token sealed under the old session's id.
+/// The new session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct NewToken {
+pub(crate) struct NewRef {
     pub(crate) session: String,
-    pub(crate) sealed: Sealed,
     /// When the old session expires: a missing one is no sign-out from then on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) old_end: Option<Timestamp>,
@@ -68,11 +74,16 @@ impl Marker {
         Key::of(format!("kvolt bridge old\0{id}"))
     }
 
-    /// How long a server has been creating the new session.
+    /// How long ago the server that creates the new session has shown that it is alive.
     pub(crate) fn moving_for(entry: &Entry<Self>) -> Option<Duration> {
-        let Self::Moving { lifetime } = entry.value else { return None };
+        let Self::Moving { lifetime, .. } = entry.value else { return None };
         let made = entry.deadlines.absolute()?.saturating_sub(Duration::from_millis(lifetime));
         Some(entry.read_at.since(made))
+    }
+
+    /// The key of a new session's sealed token.
+    pub(crate) fn token_key(session: impl std::fmt::Display) -> Key {
+        Key::of(format!("kvolt bridge token\0{session}"))
     }
 
     /// The key of a new session's pointer.

@@ -34,6 +34,18 @@ pub struct OldCookie {
     path: String,
     domain: Option<String>,
     security: Security,
+    meaning: Meaning,
+}
+
+/// What a cookie's value is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Meaning {
+    /// The session's name, which only its client knows.
+    Id,
+    /// A name that is a secret only if it is signed or encrypted.
+    ProtectedId,
+    /// All of the session.
+    Content,
 }
 
 #[derive(Clone)]
@@ -76,7 +88,7 @@ impl OldCookie {
     }
 
     fn new(name: String, security: Security) -> Self {
-        Self { name, path: String::from("/"), domain: None, security }
+        Self { name, path: String::from("/"), domain: None, security, meaning: Meaning::Id }
     }
 
     /// Sets the cookie's path. Defaults to `/`.
@@ -96,6 +108,15 @@ impl OldCookie {
     /// The name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    pub(crate) fn meaning(self, meaning: Meaning) -> Self {
+        Self { meaning, ..self }
+    }
+
+    /// Whether no two clients have the same value. A signed cookie is a function of its content.
+    pub(crate) fn is_of_one_client(&self) -> bool {
+        self.meaning != Meaning::Content || matches!(self.security, Security::Encrypted(_))
     }
 
     /// Verifies or decrypts a value. `None` if it was not made with this key.
@@ -123,6 +144,11 @@ impl OldCookie {
     /// The `Set-Cookie` header that removes the cookie.
     pub(crate) fn removal(&self) -> Result<HeaderValue> {
         let Self { name, path, domain, .. } = self;
+        if self.meaning != Meaning::Id && matches!(self.security, Security::Plain) {
+            return Err(Error::store(kvolt_cache::Error::misconfigured(
+                "a cookie of actix-session is signed or encrypted: any client could make a plain one",
+            )));
+        }
         let is_token =
             |byte: u8| byte.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?={}".contains(&byte);
         let is_text =

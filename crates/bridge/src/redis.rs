@@ -45,15 +45,61 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> OldRedis<C> {
 }
 
 fn failure(error: redis::RedisError) -> OldSessionError {
-    match error.code() {
+    // Also those within a transaction.
+    let errors = error.clone().into_server_errors().unwrap_or_default();
+    let is_one_of = |codes: &[&str]| errors.iter().any(|(_, error)| codes.contains(&error.code()));
+    if is_one_of(&["WRONGTYPE"]) {
         // The key holds something else.
-        Some("WRONGTYPE") => OldSessionError::unreadable(error),
-        _ => OldSessionError::unavailable(error),
+        OldSessionError::unreadable(error)
+    } else if is_one_of(&["NOPERM", "NOAUTH", "WRONGPASS"]) {
+        OldSessionError::misconfigured(error)
+    } else {
+        OldSessionError::unavailable(error)
     }
 }
 
 impl<C> fmt::Debug for OldRedis<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OldRedis").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use redis::{Pipeline, RedisFuture, Value};
+
+    use super::*;
+
+    /// A Redis that answers the first command of each transaction with an error.
+    #[derive(Clone)]
+    struct Failing(&'static str);
+
+    impl ConnectionLike for Failing {
+        fn req_packed_command<'a>(&'a mut self, _: &'a Cmd) -> RedisFuture<'a, Value> {
+            unreachable!("a session is read in a transaction")
+        }
+
+        fn req_packed_commands<'a>(
+            &'a mut self,
+            _: &'a Pipeline,
+            _: usize,
+            _: usize,
+        ) -> RedisFuture<'a, Vec<Value>> {
+            let error = redis::parse_redis_value(format!("-{} why\r\n", self.0).as_bytes());
+            Box::pin(async move { Ok(vec![Value::Array(vec![error?, Value::Int(-1)])]) })
+        }
+
+        fn get_db(&self) -> i64 {
+            0
+        }
+    }
+
+    #[tokio::test]
+    async fn errors_within_a_transaction_have_their_kind() {
+        let read = async |code| OldRedis::new(Failing(code)).get("id").await.unwrap_err();
+        let wrong_type = read("WRONGTYPE").await;
+        assert!(!wrong_type.is_failure(), "{wrong_type:?}");
+        assert!(read("NOPERM").await.is_misconfigured());
+        assert!(read("LOADING").await.is_unavailable());
     }
 }

@@ -56,7 +56,7 @@ fn crash_before_the_application_is_asked() {
 fn crash_after_the_new_session_was_created() {
     let (world, jar) = world();
     hanging(&world, Call::Replace, false).crash_in(&jar, is_held);
-    assert_eq!(world.markers(), ["moving", "pointer"]);
+    assert_eq!(world.markers(), ["moving", "pointer", "token"]);
     assert_eq!(world.sessions.len(), 1);
     // No client has the token of the first one.
     world.clock.advance(MINUTE / 60);
@@ -68,7 +68,7 @@ fn crash_after_the_new_session_was_created() {
 fn crash_before_the_answer() {
     let (world, jar) = world();
     hanging(&world, Call::Replace, true).crash_in(&jar, is_held);
-    assert_eq!(world.markers(), ["moved", "pointer"]);
+    assert_eq!(world.markers(), ["moved", "pointer", "token"]);
     completes(&world, jar);
     assert_eq!((world.asked(), world.sessions.len()), (1, 1));
 }
@@ -84,6 +84,17 @@ fn crash_after_the_answer_leaves_no_usable_old_cookie() {
     let server = world.server();
     assert_eq!(jar.name(&server), "nobody");
     assert_eq!((world.old.len(), world.asked(), world.sessions.len()), (0, 1, 1));
+}
+
+#[test]
+fn crash_leaves_nothing_of_the_token_after_the_handover() {
+    let (world, mut jar) = world();
+    assert_eq!(jar.name(&world.server()), "ada");
+    // The server that has created the session is gone. Another one sees the new cookie.
+    assert_eq!(jar.name(&world.server()), "ada");
+    assert_eq!(world.markers(), ["removed", "token"]);
+    world.clock.advance(MINUTE);
+    assert_eq!(world.markers(), ["removed"]);
 }
 
 #[test]
@@ -113,7 +124,7 @@ fn crash_after_the_old_session_was_removed_is_no_sign_out() {
         world.old.hang(false);
         assert_eq!(
             (world.old.len(), world.markers()),
-            (0, vec!["pointer".into(), "removing".into()])
+            (0, ["pointer", "removing", "token"].map(String::from).to_vec())
         );
         world.clock.advance(MINUTE / 60);
         let mut jar = if has_old_cookie { jar } else { jar.new_cookie() };

@@ -98,7 +98,7 @@
 
 pub use http::{HeaderName, HeaderValue};
 
-pub use crate::bridge::{Crossing, SessionBridge};
+pub use crate::bridge::{BridgeOutcome, SessionBridge};
 pub use crate::head::{Headers, RequestHead, ResponseHead};
 pub use crate::layer::admission::{Admission, Denied, StoreWait};
 pub use crate::layer::layered_types;

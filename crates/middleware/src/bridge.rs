@@ -13,7 +13,7 @@ use kvolt_session::{Result, SessionSnapshot, Token};
 /// use std::future::Future;
 /// use std::pin::Pin;
 /// use http::HeaderValue;
-/// use kvolt_middleware::adapter::{Crossing, SessionBridge};
+/// use kvolt_middleware::adapter::{BridgeOutcome, SessionBridge};
 /// use kvolt_session::{Manager, NewSession, Result, SessionSnapshot, Token};
 ///
 /// /// Signs in each client that shows a voucher, and takes the voucher away.
@@ -24,21 +24,21 @@ use kvolt_session::{Result, SessionSnapshot, Token};
 ///         "voucher"
 ///     }
 ///
-///     fn cross<'a>(
+///     fn resolve<'a>(
 ///         &'a self,
 ///         old: Option<&'a str>,
 ///         current: Option<(&'a Token, &'a SessionSnapshot<String>)>,
-///     ) -> Pin<Box<dyn Future<Output = Result<Crossing>> + Send + 'a>> {
+///     ) -> Pin<Box<dyn Future<Output = Result<BridgeOutcome>> + Send + 'a>> {
 ///         Box::pin(async move {
 ///             match (old, current) {
 ///                 (Some("spring"), None) => {
 ///                     let session = NewSession::new(String::from("a guest"));
-///                     Ok(Crossing::SignedIn(self.0.create(session).await?))
+///                     Ok(BridgeOutcome::SignedIn(self.0.create(session).await?))
 ///                 }
 ///                 (Some(_), Some(_)) => {
-///                     Ok(Crossing::Completed(HeaderValue::from_static("voucher=; Max-Age=0")))
+///                     Ok(BridgeOutcome::RemoveOldCookie(HeaderValue::from_static("voucher=; Max-Age=0")))
 ///                 }
-///                 _ => Ok(Crossing::Unchanged),
+///                 _ => Ok(BridgeOutcome::Unchanged),
 ///             }
 ///         })
 ///     }
@@ -60,23 +60,24 @@ pub trait SessionBridge<T>: Send + Sync + 'static {
     ///
     /// Returns an error if the question can't be answered. The request then gets the response of
     /// that error: 503 if it is [unavailable](kvolt_session::Error::is_unavailable).
-    fn cross<'a>(
+    fn resolve<'a>(
         &'a self,
         old: Option<&'a str>,
         current: Option<(&'a Token, &'a SessionSnapshot<T>)>,
-    ) -> Pin<Box<dyn Future<Output = Result<Crossing>> + Send + 'a>>;
+    ) -> Pin<Box<dyn Future<Output = Result<BridgeOutcome>> + Send + 'a>>;
 }
 
 /// The decision of a [`SessionBridge`].
 #[derive(Debug)]
-pub enum Crossing {
+pub enum BridgeOutcome {
     /// The request keeps the session that it came with, or has none.
     Unchanged,
-    /// The request has the session of this token, and the response gives the client the token.
+    /// The request has the session of this token, and the response gives the client the token as the
+    /// first cookie of the lookup. An anonymous session that the request came with ends.
     SignedIn(Token),
-    /// The request keeps its session. The response has this `Set-Cookie` header, which removes the
-    /// other library's cookie.
-    Completed(HeaderValue),
+    /// The request keeps the session that it came with, or has none. The response has this
+    /// `Set-Cookie` header, which removes the other library's cookie.
+    RemoveOldCookie(HeaderValue),
     /// The request's session has ended. The response has this `Set-Cookie` header, which removes
     /// the other library's cookie.
     SignedOut(HeaderValue),

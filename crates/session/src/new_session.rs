@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use kvolt_cache::Timestamp;
+
 use crate::{Binding, Device, Error, Level, Owner, Result};
 
 /// A session to create: the application's data, its owner and its device.
@@ -32,6 +34,7 @@ pub struct NewSession<T> {
     pub(crate) owner: Result<Option<Owner>>,
     pub(crate) device: Device,
     pub(crate) level: Option<Level>,
+    pub(crate) authenticated: Option<Timestamp>,
     pub(crate) remembered: bool,
     pub(crate) binding: Option<Binding>,
     pub(crate) idle_timeout: Option<Duration>,
@@ -46,6 +49,7 @@ impl<T> NewSession<T> {
             owner: Ok(None),
             device: Device::new(),
             level: Some(Level::One),
+            authenticated: None,
             remembered: false,
             binding: None,
             idle_timeout: None,
@@ -76,6 +80,43 @@ impl<T> NewSession<T> {
     pub fn level(mut self, level: Level) -> Self {
         self.level = Some(level);
         self
+    }
+
+    /// Sets when the user proved their identity, if that was before this session: such as at the
+    /// sign-in of an older session that this one continues. Defaults to now. A moment in the future
+    /// counts as now.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use kvolt_cache::MemoryStore;
+    /// use kvolt_session::{Manager, NewSession, StepUp};
+    ///
+    /// # pollster::block_on(async {
+    /// const HOUR: Duration = Duration::from_secs(60 * 60);
+    ///
+    /// let manager = Manager::<String>::new(MemoryStore::new());
+    /// let now = manager.clock().now();
+    /// let signed_in = now.saturating_sub(2 * HOUR);
+    /// let token = manager.create(NewSession::new(String::from("Ada")).authenticated(signed_in)).await?;
+    /// let session = manager.get(&token).await?.expect("it was just created");
+    /// assert_eq!(session.authenticated(), Some(signed_in));
+    /// assert!(!session.meets(&StepUp::within(HOUR), now));
+    /// // Its lifetime starts now.
+    /// assert_eq!(session.timeouts(), manager.timeouts());
+    ///
+    /// let early = NewSession::new(String::from("Ada")).authenticated(now.saturating_add(HOUR));
+    /// let session = manager.get(&manager.create(early).await?).await?.expect("it was just created");
+    /// assert_eq!(session.authenticated(), Some(session.created()));
+    /// # Ok::<(), kvolt_session::Error>(()) }).unwrap();
+    /// ```
+    pub fn authenticated(mut self, at: Timestamp) -> Self {
+        self.authenticated = Some(at);
+        self
+    }
+
+    /// When the user proved their identity, if that was [set](Self::authenticated).
+    pub fn authenticated_at(&self) -> Option<Timestamp> {
+        self.authenticated
     }
 
     /// Sets whether the client should keep its token when it is closed: "remember me". Defaults to

@@ -256,7 +256,9 @@ impl<T> SessionSnapshot<T> {
     /// [chosen](crate::NewSession::lifetime) at the sign-in.
     pub fn timeouts(&self) -> Timeouts {
         // Both start at the sign-in, and again at each proof.
-        let started = self.envelope().proved.at(Level::One).unwrap_or(self.created());
+        let proved = self.envelope().proved.at(Level::One);
+        // A proof may be older than the session.
+        let started = proved.unwrap_or(self.created()).max(self.created());
         let lifetime = self.envelope().ends.since(started);
         Timeouts::new(self.deadlines.idle_timeout().unwrap_or(lifetime), lifetime)
     }

@@ -1,6 +1,7 @@
 use kvolt_cache::Timestamp;
 
 use super::state;
+use crate::old_cookie::Meaning;
 use crate::{OldCookie, OldSession, OldSessionError, OldSessions};
 
 /// The sessions of actix-session 0.11 in its `CookieSessionStore`: all of a session is in the
@@ -9,6 +10,12 @@ use crate::{OldCookie, OldSession, OldSessionError, OldSessions};
 /// There is no record that could be removed, so the [markers](crate::Bridge::builder) keep a cookie
 /// spent. Such a cookie has no end of its own: until the given moment, a copy that the other library
 /// made before the move, such as one that a thief has, is accepted once.
+///
+/// An encrypted cookie is unlike any other. A *signed* one is a function of its content: two clients
+/// whose sessions have the same content have the same cookie. So a signed cookie is not kept spent
+/// after the [handover](crate::BridgeBuilder::handover), and each client gets a session of its own.
+/// Clients that come within the same handover share one. Until the given moment, a copy of a signed
+/// cookie is accepted again and again, as it was by the other library.
 ///
 /// ```
 /// use kvolt_bridge::{ActixSessionCookies, OldCookie, OldSessions};
@@ -30,9 +37,9 @@ impl ActixSessionCookies {
     /// The sessions of this cookie, which no request may take over after `until`: the moment of the
     /// switch and the longest lifetime of a cookie. The cookie is
     /// [encrypted](OldCookie::encrypted) and has the name `id`, unless the application has set it
-    /// otherwise.
+    /// otherwise. With a plain one, [`build`](crate::BridgeBuilder::build) returns an error.
     pub fn new(cookie: OldCookie, until: Timestamp) -> Self {
-        Self { cookie, until }
+        Self { cookie: cookie.meaning(Meaning::Content), until }
     }
 }
 
@@ -41,7 +48,7 @@ impl OldSessions for ActixSessionCookies {
         &self.cookie
     }
 
-    /// The cookie's value as it is: two clients may have the same content.
+    /// The cookie's value as it is: two clients may have the same content, encrypted in another way.
     fn id(&self, cookie: &str) -> Option<String> {
         self.cookie.open(cookie).filter(|state| state::is_key(state))?;
         Some(cookie.to_owned())

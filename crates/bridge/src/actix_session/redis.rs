@@ -5,6 +5,7 @@ use ::redis::aio::ConnectionLike;
 use kvolt_cache::Clock;
 
 use super::state;
+use crate::old_cookie::Meaning;
 use crate::redis::OldRedis;
 use crate::{OldCookie, OldSession, OldSessionError, OldSessions};
 
@@ -31,9 +32,10 @@ pub struct ActixSessionRedis<C> {
 
 impl<C: ConnectionLike + Clone + Send + Sync + 'static> ActixSessionRedis<C> {
     /// The sessions of this Redis. The cookie is [encrypted](OldCookie::encrypted) and has the name
-    /// `id`, unless the application has set it otherwise.
+    /// `id`, unless the application has set it otherwise. With a plain one,
+    /// [`build`](crate::BridgeBuilder::build) returns an error: any client could name any key.
     pub fn new(connection: C, cookie: OldCookie) -> Self {
-        Self { redis: OldRedis::new(connection), cookie }
+        Self { redis: OldRedis::new(connection), cookie: cookie.meaning(Meaning::ProtectedId) }
     }
 
     /// Sets the name of a session's key, as `cache_keygen` of the old store. Defaults to the

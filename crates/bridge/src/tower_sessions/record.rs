@@ -52,7 +52,7 @@ fn timestamp(fields: &[Value]) -> Option<Timestamp> {
         && (0..60).contains(&minute)
         && (0..60).contains(&second)
         && (0..1_000_000_000).contains(&nanosecond)
-        && [hours, minutes, seconds].iter().all(|part| part.abs() < 60);
+        && [hours, minutes, seconds].iter().all(|part| (-59..=59).contains(part));
     if !is_valid {
         return None;
     }
@@ -112,6 +112,9 @@ mod tests {
         assert_eq!(millis(2024, 1, 2), Some(1_704_060_000_000));
         assert_eq!(millis(1969, 1, 0), Some(0));
         assert_eq!(millis(10_000, 1, 0), None);
+        for offset in [60, -60, i64::MIN, i64::MAX] {
+            assert_eq!(millis(2024, 1, offset), None, "{offset}");
+        }
         assert_eq!(millis(2024, 0, 0), None);
     }
 

@@ -32,5 +32,14 @@ impl Statements {
 }
 
 pub(super) fn failure(error: sqlx::Error) -> OldSessionError {
-    OldSessionError::unavailable(error)
+    // PostgreSQL's classes 42 (no such table, no right to it) and 3F (no such schema). SQLite has one
+    // code for a statement that it can't prepare.
+    let is_rejected = error
+        .as_database_error()
+        .and_then(|error| error.code())
+        .is_some_and(|code| code.starts_with("42") || code.starts_with("3F") || code == "1");
+    match is_rejected {
+        true => OldSessionError::misconfigured(error),
+        false => OldSessionError::unavailable(error),
+    }
 }

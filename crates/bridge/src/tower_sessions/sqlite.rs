@@ -79,3 +79,18 @@ impl fmt::Debug for TowerSessionsSqlite {
         f.debug_struct("TowerSessionsSqlite").field("cookie", &self.cookie).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn missing_table_is_a_misconfiguration() {
+        let pool = SqlitePool::connect("sqlite::memory:").await.unwrap();
+        let old = TowerSessionsSqlite::new(pool.clone());
+        assert!(old.read("id").await.unwrap_err().is_misconfigured());
+        assert!(old.remove("id").await.unwrap_err().is_misconfigured());
+        pool.close().await;
+        assert!(old.read("id").await.unwrap_err().is_unavailable());
+    }
+}

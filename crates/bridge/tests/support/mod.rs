@@ -9,17 +9,18 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::header::{COOKIE, SET_COOKIE};
+use axum::http::header::{CACHE_CONTROL, COOKIE, SET_COOKIE};
 use axum::http::{Request, StatusCode};
 use axum::routing::{get, post};
 use http_body_util::BodyExt;
 use kvolt_bridge::{Bridge, BridgeBuilder, OldCookie, OldSession, OldSessionError, OldSessions};
-use kvolt_cache::{ManualClock, MemoryStore};
-use kvolt_middleware::{Result, Session, SessionHandle, Sessions};
-use kvolt_session::{Manager, NewSession, Record};
+use kvolt_cache::{ManualClock, MemoryStore, Timestamp};
+use kvolt_middleware::{Result, Session, SessionHandle, Sessions, SessionsBuilder};
+use kvolt_session::{Manager, ManagerBuilder, NewSession, Record, StepUp};
 use kvolt_testkit::{Faults, FaultyStore};
 use serde_json::json;
 use tokio::runtime::Runtime;
+use tokio::sync::Semaphore;
 use tower::ServiceExt;
 
 pub const MINUTE: Duration = Duration::from_secs(60);
@@ -36,6 +37,7 @@ struct OldInner {
     is_unreadable: AtomicBool,
     hangs: AtomicBool,
     hanging: AtomicUsize,
+    removals: AtomicUsize,
 }
 
 impl Old {
@@ -47,6 +49,7 @@ impl Old {
             is_unreadable: AtomicBool::new(false),
             hangs: AtomicBool::new(false),
             hanging: AtomicUsize::new(0),
+            removals: AtomicUsize::new(0),
         }))
     }
 
@@ -84,6 +87,11 @@ impl Old {
         self.0.hanging.load(Ordering::SeqCst)
     }
 
+    /// How often a removal was asked for.
+    pub fn removals(&self) -> usize {
+        self.0.removals.load(Ordering::SeqCst)
+    }
+
     fn check(&self) -> Result<(), OldSessionError> {
         match self.0.is_down.load(Ordering::SeqCst) {
             true => Err(OldSessionError::unavailable("it is down")),
@@ -111,6 +119,7 @@ impl OldSessions for Old {
     }
 
     async fn remove(&self, id: &str) -> Result<bool, OldSessionError> {
+        self.0.removals.fetch_add(1, Ordering::SeqCst);
         self.check()?;
         let existed = self.sign_out(id);
         if self.0.hangs.load(Ordering::SeqCst) {
@@ -129,6 +138,8 @@ pub struct World {
     pub old: Old,
     /// How often the application was asked.
     pub asked: Arc<AtomicUsize>,
+    /// If set, the application waits for a permit before it answers.
+    pub gate: Option<Arc<Semaphore>>,
 }
 
 impl World {
@@ -139,6 +150,7 @@ impl World {
             markers: MemoryStore::builder().clock(clock.clock()).build(),
             old: Old::new(),
             asked: Arc::default(),
+            gate: None,
             clock,
         }
     }
@@ -169,22 +181,42 @@ impl World {
         &self,
         settings: impl FnOnce(BridgeBuilder<String>) -> BridgeBuilder<String>,
     ) -> Server {
+        self.server_of(|manager| manager, settings, |sessions| sessions)
+    }
+
+    pub fn server_of(
+        &self,
+        manager: impl FnOnce(ManagerBuilder<String>) -> ManagerBuilder<String>,
+        settings: impl FnOnce(BridgeBuilder<String>) -> BridgeBuilder<String>,
+        sessions: impl FnOnce(SessionsBuilder<String>) -> SessionsBuilder<String>,
+    ) -> Server {
         let (markers, faults) = FaultyStore::new(self.markers.clone());
-        let manager = Manager::new(self.sessions.clone());
-        let asked = Arc::clone(&self.asked);
+        let manager = manager(Manager::builder(self.sessions.clone())).build().unwrap();
+        let (asked, gate) = (Arc::clone(&self.asked), self.gate.clone());
         let bridge = settings(Bridge::builder(&manager, markers, self.old.clone()))
             .build(move |old: OldSession| {
                 asked.fetch_add(1, Ordering::SeqCst);
+                let gate = gate.clone();
                 async move {
+                    if let Some(gate) = gate {
+                        gate.acquire().await?.forget();
+                    }
                     match old.get::<String>("user")?.as_deref() {
                         Some("broken") => Err("the database is down".into()),
-                        Some(user) => Ok(Some(NewSession::new(user.to_owned()).owner(user))),
+                        Some(user) => {
+                            let new = NewSession::new(user.to_owned()).owner(user);
+                            let at = old.get::<u64>("signed_in")?.map(Timestamp::from_millis);
+                            Ok(Some(match at {
+                                Some(at) => new.authenticated(at),
+                                None => new,
+                            }))
+                        }
                         None => Ok::<_, Box<dyn std::error::Error + Send + Sync>>(None),
                     }
                 }
             })
             .unwrap();
-        let sessions = Sessions::builder(manager.clone()).bridge(bridge);
+        let sessions = sessions(Sessions::builder(manager.clone()).bridge(bridge));
         // No starved machine is a slow store.
         let sessions = sessions.store_timeout(MINUTE).build().unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -196,7 +228,7 @@ impl World {
     }
 }
 
-fn router(sessions: &Sessions<String>) -> Router {
+pub fn router(sessions: &Sessions<String>) -> Router {
     let name = async |name: Option<Session<String>>| {
         name.map_or_else(|| String::from("nobody"), |name| name.to_string())
     };
@@ -210,11 +242,32 @@ fn router(sessions: &Sessions<String>) -> Router {
     Router::new()
         .route("/strict", get(async |name: Session<String>| name.to_string()))
         .route_layer(sessions.layer().strict())
+        .merge(
+            Router::new()
+                .route("/fresh", get(async |name: Session<String>| name.to_string()))
+                .route_layer(sessions.layer().require(StepUp::within(5 * MINUTE))),
+        )
         .route("/", get(name))
         .route("/login", post(login))
         .route("/logout", post(logout))
         .route("/shout", post(shout))
+        .route("/static", get(async || "static"))
         .route_layer(sessions.layer().optional())
+        .merge(
+            Router::new()
+                .route("/only-fresh", get(async || "fresh"))
+                .route_layer(sessions.layer().require(StepUp::within(5 * MINUTE))),
+        )
+        .merge(
+            Router::new()
+                .route("/only-signed-in", get(async || "signed in"))
+                .route_layer(sessions.layer()),
+        )
+        .merge(
+            Router::new()
+                .route("/visitor", get(async |name: Session<String>| name.to_string()))
+                .route_layer(sessions.layer().anonymous()),
+        )
 }
 
 /// A server of the application. Dropping it is a crash.
@@ -227,6 +280,7 @@ pub struct Server {
 
 #[derive(Debug, PartialEq)]
 pub struct Answer {
+    pub caching: Option<String>,
     pub status: StatusCode,
     pub text: String,
     pub cookies: Vec<(String, String)>,
@@ -241,9 +295,11 @@ impl Server {
     pub fn crash_in(self, jar: &Jar, hangs: impl Fn(&Self) -> bool) {
         let (app, jar) = (self.app.clone(), jar.clone());
         drop(self.runtime.spawn(async move { send(app, "GET", "/", &jar).await }));
-        while !hangs(&self) {
-            std::thread::yield_now();
-        }
+        let hangs = (0..60_000).any(|_| {
+            std::thread::sleep(Duration::from_millis(1));
+            hangs(&self)
+        });
+        assert!(hangs, "the server answers, or is slower than a minute");
         self.crash();
     }
 
@@ -253,7 +309,20 @@ impl Server {
 }
 
 pub async fn send(app: Router, method: &str, path: &str, jar: &Jar) -> Answer {
+    send_with(app, method, path, jar, &[]).await
+}
+
+pub async fn send_with(
+    app: Router,
+    method: &str,
+    path: &str,
+    jar: &Jar,
+    headers: &[(&str, &str)],
+) -> Answer {
     let mut request = Request::builder().method(method).uri(path);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
     for (name, value) in &jar.0 {
         request = request.header(COOKIE, format!("{name}={value}"));
     }
@@ -265,7 +334,9 @@ pub async fn send(app: Router, method: &str, path: &str, jar: &Jar) -> Answer {
         let (name, value) = pair.split_once('=').unwrap();
         (name.to_owned(), value.to_owned())
     });
+    let caching = head.headers.get(CACHE_CONTROL);
     Answer {
+        caching: caching.map(|value| value.to_str().unwrap().to_owned()),
         status: head.status,
         cookies: cookies.collect(),
         text: String::from_utf8(text.to_vec()).unwrap(),

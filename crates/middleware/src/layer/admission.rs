@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::Response;
+use http::{HeaderName, HeaderValue, Response};
 use kvolt_session::{Access, Ready, RefusalReason, SessionSnapshot, Unread};
 
 use super::response;
@@ -33,11 +33,22 @@ pub type StoreWait<T> = Pin<Box<dyn Future<Output = Result<RequestSession<T>, De
 
 /// Why a request may not pass.
 #[derive(Debug)]
-pub struct Denied(Reason);
+pub struct Denied {
+    reason: Reason,
+    /// What the client must get all the same: the token of a session that was taken over, and the
+    /// end of the cookie that it had before.
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
 
 impl Denied {
     pub(super) fn failed(error: Error) -> Self {
-        Self(Reason::Failed(error))
+        Reason::Failed(error).into()
+    }
+}
+
+impl From<Reason> for Denied {
+    fn from(reason: Reason) -> Self {
+        Self { reason, headers: Vec::new() }
     }
 }
 
@@ -72,7 +83,7 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
         let is_bypassed = || self.bypasses_origin.as_ref().is_some_and(|admits| admits(request));
         let source = presented.source();
         if !is_safe && !is_bypassed() && !self.sessions.admits_origin(request, source) {
-            return Err(Denied(Reason::Failed(Error(Kind::CrossOrigin))));
+            return Err(Denied::failed(Error(Kind::CrossOrigin)));
         }
         let is_strict = outer.is_some_and(|outer| outer.0.access.is_strict());
         let peeks = self.peeks.as_ref().is_some_and(|peeks| peeks(request));
@@ -96,8 +107,8 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
             }
             None if !slot.several().is_empty() => self.sessions.report_ambiguous(),
             None if self.sessions.0.bridge.is_some() => {
-                if let Some(old) = self.to_cross(slot, request) {
-                    return Ok(Admission::Wait(Box::pin(Arc::clone(self).cross(shared, old))));
+                if let Some(old) = self.to_bridge(slot, request) {
+                    return Ok(Admission::Wait(Box::pin(Arc::clone(self).resolve(shared, old))));
                 }
             }
             _ => {}
@@ -130,8 +141,13 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
     }
 
     /// Admits a request whose session was read.
-    pub(super) async fn admitted(&self, slot: Arc<Slot<T>>) -> Result<RequestSession<T>, Denied> {
-        self.verdict(&slot)?;
+    pub(super) async fn admitted(
+        &self,
+        mut slot: Arc<Slot<T>>,
+    ) -> Result<RequestSession<T>, Denied> {
+        if let Err(denied) = self.verdict(&slot) {
+            return Err(Denied { headers: unique(&mut slot).take_headers(), ..denied });
+        }
         if slot.is_rotation_due() { rotate(slot).await } else { Ok(RequestSession(slot)) }
     }
 
@@ -158,7 +174,7 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
         if error.is_unavailable() {
             self.sessions.manager().report_refusal(None, RefusalReason::Unavailable);
         }
-        Err(Denied(Reason::Failed(error)))
+        Err(Denied::failed(error))
     }
 
     /// Every path into a handler passes here.
@@ -177,21 +193,21 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
         let Some(session) = slot.session() else {
             return match (self.required, slot.is_unreadable) {
                 (false, _) => Ok(()),
-                (true, false) => Err(Denied(Reason::Missing(Missing::Session))),
-                (true, true) => Err(Denied(Reason::Failed(Error(Kind::Unreadable)))),
+                (true, false) => Err(Reason::Missing(Missing::Session).into()),
+                (true, true) => Err(Denied::failed(Error(Kind::Unreadable))),
             };
         };
         let Some(step_up) = self.step_up else { return Ok(()) };
         let manager = self.sessions.manager();
         if session.is_anonymous() {
             // An anonymous session has no authentication to renew.
-            return Err(Denied(Reason::Missing(Missing::Session)));
+            return Err(Reason::Missing(Missing::Session).into());
         }
         if session.meets(&step_up, manager.clock().now()) {
             return Ok(());
         }
         manager.report_refusal(Some(session), RefusalReason::StepUp);
-        Err(Denied(match session.acting_for() {
+        Err(Denied::from(match session.acting_for() {
             // The administrator can't prove the user's identity.
             Some(_) => Reason::Failed(Error(Kind::Impersonation)),
             None => Reason::Missing(Missing::StepUp(step_up)),
@@ -202,7 +218,7 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
     #[cold]
     pub fn answer(&self, denied: Denied, request: &impl RequestHead) -> Box<Response<Bytes>> {
         let inner = &self.sessions.0;
-        let mut response = match denied.0 {
+        let mut response = match denied.reason {
             Reason::Missing(missing) => {
                 self.sessions.hint_at_login(request, missing);
                 self.refusal.response(Refused { request, missing }, &inner.lookup)
@@ -210,6 +226,9 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
             Reason::Failed(error) => error.message().response(Format::of(request)),
         };
         let headers = response.headers_mut();
+        for (name, value) in denied.headers {
+            response::set(headers, &name, value);
+        }
         response::restrict(headers, &inner.cache_control);
         if let Some(names) = &inner.vary {
             response::vary(headers, names);
@@ -221,7 +240,7 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
 #[cfg(feature = "testing")]
 impl From<Denied> for Error {
     fn from(denied: Denied) -> Self {
-        match denied.0 {
+        match denied.reason {
             Reason::Missing(_) => Self(Kind::Ended),
             Reason::Failed(error) => error,
         }

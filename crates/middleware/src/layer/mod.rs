@@ -1,7 +1,7 @@
 //! The layer for routes.
 
 pub(crate) mod admission;
-mod crossing;
+mod bridging;
 mod future;
 mod response;
 mod service;

@@ -286,14 +286,25 @@ impl<T: Send + Sync + 'static> Slot<T> {
             })
     }
 
+    /// Takes the headers that a response to this request must carry in any case, before the slot is
+    /// shared.
+    #[cold]
+    pub(super) fn take_headers(&mut self) -> Vec<(HeaderName, HeaderValue)> {
+        let old_cookie = self.old_cookie.take().map(|removal| (SET_COOKIE, *removal));
+        let pending = self.state_mut().pending.take().map(|pending| *pending);
+        pending.into_iter().chain(old_cookie).collect()
+    }
+
     /// Completes a response: the client's token, `Vary` and `Cache-Control`.
     #[inline]
     pub(super) fn finish(&self, pending: Option<TokenHeader>, headers: &mut impl ResponseHead) {
         let layer = &self.layer;
-        let is_session_specific = self.session().is_some() || pending.is_some();
+        let is_session_specific =
+            self.session().is_some() || pending.is_some() || self.old_cookie.is_some();
         let depends = layer.required
             || layer.step_up.is_some()
             || pending.is_some()
+            || self.old_cookie.is_some()
             || self.is_exposed.load(Ordering::Relaxed);
         if let Some(pending) = pending {
             let (name, value) = *pending;

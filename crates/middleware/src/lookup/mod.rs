@@ -125,8 +125,8 @@ impl Lookup {
         &self.0[index.0]
     }
 
-    pub(crate) fn index_of(&self, source: &Source) -> Option<SourceIndex> {
-        self.0.iter().position(|other| other == source).map(SourceIndex)
+    pub(crate) fn first_cookie(&self) -> Option<SourceIndex> {
+        self.0.iter().position(|source| matches!(source, Source::Cookie(_))).map(SourceIndex)
     }
 
     pub(crate) fn sources(&self) -> &[Source] {

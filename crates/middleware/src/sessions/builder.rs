@@ -107,7 +107,7 @@ impl<T: Send + Sync + 'static> SessionsBuilder<T> {
     }
 
     /// Takes over the sessions of another library: the `Bridge` of the crate `kvolt-bridge`.
-    /// Defaults to none.
+    /// Defaults to none. A client gets its new token as the first cookie of the lookup.
     ///
     /// ```
     /// use kvolt_middleware::adapter::SessionBridge;
@@ -149,7 +149,8 @@ impl<T: Send + Sync + 'static> SessionsBuilder<T> {
     /// # Errors
     ///
     /// Returns an error for a cookie that browsers would reject, a timeout of zero, a trusted
-    /// origin that no browser would send, and a bridge from a cookie with the name of this one.
+    /// origin that no browser would send, a bridge from a cookie with the name of this one, and a
+    /// bridge with a lookup that has no cookie.
     pub fn build(mut self) -> Result<Sessions<T>, ConfigError> {
         for source in self.inner.lookup.sources() {
             if let Source::Cookie(name) = source {
@@ -161,6 +162,11 @@ impl<T: Send + Sync + 'static> SessionsBuilder<T> {
                     )));
                 }
             }
+        }
+        if self.inner.bridge.is_some() && self.inner.lookup.first_cookie().is_none() {
+            return Err(ConfigError::new(
+                "a bridge gives its clients a cookie: add cookie:NAME to the lookup",
+            ));
         }
         if self.inner.store_timeout.is_zero() {
             return Err(ConfigError::new("the store's timeout must not be zero"));

@@ -15,7 +15,7 @@ use kvolt_session::{Manager, RefusalReason, Token};
 use crate::bridge::SessionBridge;
 use crate::error::Kind;
 use crate::head::RequestHead;
-use crate::lookup::{Source, SourceIndex};
+use crate::lookup::{Source, SourceIndex, Unique};
 use crate::{CookiePolicy, Error, Lookup, Missing, Refusal, Result, SessionLayer, cross_origin};
 use hints::{Hints, hint};
 
@@ -154,9 +154,17 @@ impl<T: Send + Sync + 'static> Sessions<T> {
         .ok_or(Error(Kind::NoWayBack))
     }
 
-    /// The index of the source by which a token goes back to a client that came without one.
-    pub(crate) fn channel_index(&self) -> Result<SourceIndex> {
-        self.0.lookup.index_of(self.channel(None)?).ok_or(Error(Kind::NoWayBack))
+    /// The cookie by which a client gets the token of a session that the bridge has taken over. Its
+    /// old session was in a cookie, too.
+    pub(crate) fn bridged_source(&self) -> Result<SourceIndex> {
+        self.0.lookup.first_cookie().ok_or(Error(Kind::NoWayBack))
+    }
+
+    /// The values of the other library's cookie, if there is a bridge to it.
+    pub(crate) fn old_cookie<'a>(&self, request: &'a impl RequestHead) -> Unique<'a> {
+        self.0.bridge.as_ref().map_or(Unique::None, |bridge| {
+            Source::Cookie(bridge.cookie_name().into()).unique(request)
+        })
     }
 
     /// The header that gives the client a token.
@@ -195,7 +203,11 @@ impl<T: Send + Sync + 'static> Sessions<T> {
     ) -> bool {
         let is_cookie = |source: &Source| matches!(source, Source::Cookie(_));
         let is_sent_by_browsers = match source {
-            Some(source) => is_cookie(self.0.lookup.source(source)),
+            // A dead token in a header does not keep the bridge from signing the request in.
+            Some(source) => {
+                is_cookie(self.0.lookup.source(source))
+                    || !matches!(self.old_cookie(request), Unique::None)
+            }
             None => self.0.lookup.sources().iter().any(is_cookie),
         };
         if !is_sent_by_browsers || cross_origin::is_admitted(request, &self.0.trusted_origins) {

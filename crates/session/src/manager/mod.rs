@@ -285,7 +285,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// The first content of a session. Its token is made when it is inserted.
     fn content(&self, session: NewSession<T>) -> Result<Content<T>> {
         let NewSession { data, owner, device, level, remembered, .. } = session;
-        let NewSession { binding, idle_timeout, lifetime, .. } = session;
+        let NewSession { binding, idle_timeout, lifetime, authenticated, .. } = session;
         let policy = &self.0.policy;
         let (mut owner, mut proved, now) = (owner?, Proofs::NONE, policy.clock.now());
         if let Some(level) = level {
@@ -297,7 +297,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
             if let (None, Some(owned_by)) = (&owner, &policy.owned_by) {
                 owner = Some(owned_by(&data)?);
             }
-            proved.add(level, now);
+            proved.add(level, authenticated.map_or(now, |at| at.min(now)));
         }
         let mut seed = [0; 16];
         (policy.random)(&mut seed)?;

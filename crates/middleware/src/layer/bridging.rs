@@ -8,9 +8,9 @@ use percent_encoding::percent_decode;
 use super::admission::{Denied, unique};
 use super::shared::RequestSession;
 use super::slot::Slot;
-use crate::bridge::Crossing;
+use crate::bridge::BridgeOutcome;
 use crate::head::RequestHead;
-use crate::lookup::{Source, Unique};
+use crate::lookup::Unique;
 use crate::sessions::TokenLifetime;
 use crate::store_timeout::bounded;
 use crate::{Result, SessionLayer};
@@ -21,13 +21,12 @@ const MAX_LEN: usize = 4_096;
 impl<T: Send + Sync + 'static> SessionLayer<T> {
     /// The value of the other library's cookie, if the bridge must be asked.
     #[cold]
-    pub(super) fn to_cross(
+    pub(super) fn to_bridge(
         &self,
         slot: &mut Slot<T>,
         request: &impl RequestHead,
     ) -> Option<Option<String>> {
-        let bridge = self.sessions.0.bridge.as_ref()?;
-        let old = match Source::Cookie(bridge.cookie_name().into()).unique(request) {
+        let old = match self.sessions.old_cookie(request) {
             Unique::One(value) if value.len() <= MAX_LEN => {
                 percent_decode(value).decode_utf8().ok().map(Cow::into_owned)
             }
@@ -37,7 +36,7 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
     }
 
     /// Reads the session of a request, and asks the bridge.
-    pub(super) async fn cross(
+    pub(super) async fn resolve(
         self: Arc<Self>,
         mut shared: Arc<Slot<T>>,
         old: Option<String>,
@@ -52,24 +51,34 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
         let Some(bridge) = inner.bridge.as_ref().filter(|_| !slot.is_unreadable) else {
             return self.admitted(shared).await;
         };
-        let crossing = bridge.cross(old.as_deref(), token.as_ref().zip(slot.read.as_ref()));
-        match bounded(limit, crossing).await {
-            Ok(Crossing::Unchanged) => {}
-            Ok(Crossing::SignedIn(token)) => {
+        let outcome = bridge.resolve(old.as_deref(), token.as_ref().zip(slot.read.as_ref()));
+        match bounded(limit, outcome).await {
+            Ok(BridgeOutcome::Unchanged) => {}
+            Ok(BridgeOutcome::SignedIn(token)) => {
+                let replaced = slot.presented_token().cloned();
                 let read = bounded(limit, manager.get_with(&token, access)).await;
-                self.note_read(slot, read)?;
-                if let Some(session) = slot.read.clone() {
+                // If it has ended meanwhile, the request keeps an anonymous session.
+                if !matches!(read, Ok(None)) {
+                    self.note_read(slot, read)?;
+                    if let Some(anonymous) = replaced {
+                        // As a sign-in ends it. It was not shown to be valid: no matter.
+                        let _ = bounded(limit, manager.logout(&anonymous)).await;
+                    }
+                }
+                if let Some(session) = slot.read.clone().filter(|read| read.id() == token.id()) {
                     let lifetime = session.ends_at().since(manager.clock().now());
                     let is_remembered = session.is_remembered();
                     let lifetime = TokenLifetime { lifetime, is_remembered };
-                    let index = self.sessions.channel_index().map_err(Denied::failed)?;
+                    let index = self.sessions.bridged_source().map_err(Denied::failed)?;
                     let channel = inner.lookup.source(index);
                     let header = self.sessions.token_header(channel, &token, lifetime);
                     slot.take_over(token, session, index, header.map_err(Denied::failed)?);
                 }
             }
-            Ok(Crossing::Completed(removal)) => slot.old_cookie = Some(Box::new(removal)),
-            Ok(Crossing::SignedOut(removal)) => {
+            Ok(BridgeOutcome::RemoveOldCookie(removal)) => {
+                slot.old_cookie = Some(Box::new(removal))
+            }
+            Ok(BridgeOutcome::SignedOut(removal)) => {
                 slot.read = None;
                 slot.old_cookie = Some(Box::new(removal));
             }

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use kvolt_cache::{InsertOutcome, Key, NewEntry, Store, Timestamp};
-use kvolt_middleware::adapter::Crossing;
+use kvolt_middleware::adapter::BridgeOutcome;
 use kvolt_session::{Error, Result, SessionSnapshot, Token};
 
-use crate::bridge::{Inner, unavailable};
-use crate::marker::{Marker, NewToken};
+use crate::bridge::{Inner, failed};
+use crate::marker::{Marker, NewRef};
 use crate::take_over::PAUSE;
 
 /// The cause of a step.
@@ -25,11 +25,13 @@ pub(crate) enum Trigger {
 #[derive(Debug)]
 pub(crate) enum Progress {
     /// The old cookie stands for the new session.
-    Live(NewToken),
+    Live(NewRef),
     /// The old side has signed out, and this session has ended with it.
     SignedOut(String),
-    /// The old cookie stands for nothing.
-    Over,
+    /// The old cookie stands for nothing any longer.
+    Spent,
+    /// There is no move.
+    None,
 }
 
 /// A removal that has not been noted for so long has been interrupted by a crash, or is as slow.
@@ -54,7 +56,7 @@ impl<T: Send + Sync + 'static> Inner<T> {
         session: &SessionSnapshot<T>,
         id: Option<String>,
         has_cookie: bool,
-    ) -> Result<Crossing> {
+    ) -> Result<BridgeOutcome> {
         let age = self.manager.clock().now().since(session.created());
         let pointer_key = Marker::pointer_key(session.id());
         let pointer = match &id {
@@ -69,17 +71,21 @@ impl<T: Send + Sync + 'static> Inner<T> {
             let progress = self.end(&id).await?;
             match progress {
                 Progress::SignedOut(ended) if ended == session.id().to_string() => {
-                    return Ok(Crossing::SignedOut(self.removal.clone()));
+                    return Ok(BridgeOutcome::SignedOut(self.removal.clone()));
                 }
                 Progress::SignedOut(_) => {}
-                Progress::Live(_) | Progress::Over => {
+                Progress::Live(_) | Progress::Spent | Progress::None => {
                     // Later requests of the session need not ask the old store.
                     let removed = self.markers.remove((&pointer_key).into(), None).await;
                     let _ = removed.map_err(Error::store)?;
                 }
             }
         }
-        Ok(if has_cookie { Crossing::Completed(self.removal.clone()) } else { Crossing::Unchanged })
+        Ok(if has_cookie {
+            BridgeOutcome::RemoveOldCookie(self.removal.clone())
+        } else {
+            BridgeOutcome::Unchanged
+        })
     }
 
     /// Ends the old session of a client that has a new one.
@@ -92,11 +98,15 @@ impl<T: Send + Sync + 'static> Inner<T> {
             return self.advance(id, &key, Trigger::Returned).await;
         }
         // The client has signed in by itself: its old session must not sign it in again.
-        let old = match self.read_old(id).await {
-            Ok(None) => return Ok(Progress::Over),
-            Ok(old) => old,
-            Err(error) if error.is_unavailable() => return Err(unavailable(error)),
-            Err(_) => None,
+        if !self.old.cookie().is_of_one_client() {
+            return Ok(Progress::None);
+        }
+        let (old, is_readable) = match self.read_old(id).await {
+            Ok(None) => return Ok(Progress::None),
+            Ok(old) => (old, true),
+            Err(error) if error.is_failure() => return Err(failed(error)),
+            // It may be anything that the client has named: it stays.
+            Err(_) => (None, false),
         };
         let expiry = self.marker_expiry(old.as_ref());
         let is_marked = match marker {
@@ -107,32 +117,32 @@ impl<T: Send + Sync + 'static> Inner<T> {
                 matches!(inserted, InsertOutcome::Inserted { .. })
             }
         };
-        if is_marked {
+        if is_marked && is_readable {
             self.remove_old(id).await?;
         }
-        Ok(Progress::Over)
+        Ok(Progress::Spent)
     }
 
     /// Brings a move as far as it can go. The table of states is in `marker.rs`.
     pub(crate) async fn advance(&self, id: &str, key: &Key, trigger: Trigger) -> Result<Progress> {
         loop {
-            let Some(entry) = self.marker(key).await? else { return Ok(Progress::Over) };
+            let Some(entry) = self.marker(key).await? else { return Ok(Progress::None) };
             let now = entry.read_at;
             let has_passed =
                 |since| trigger == Trigger::TimePassed || now.since(since) >= self.handover;
             match entry.value.clone() {
-                Marker::Moving { .. } | Marker::Declined | Marker::Pointer { .. } => {
-                    return Ok(Progress::Over);
-                }
+                Marker::Moving { .. }
+                | Marker::Declined
+                | Marker::Token { .. }
+                | Marker::Pointer { .. } => return Ok(Progress::None),
                 Marker::Spent => {
-                    // The other library may have written it back, by a request that was under way.
-                    self.remove_old(id).await?;
-                    return Ok(Progress::Over);
+                    self.remove_rewritten(id).await?;
+                    return Ok(Progress::Spent);
                 }
                 Marker::Moved { since, new } => {
                     let exists = match self.read_old(id).await {
                         Ok(old) => old.is_some(),
-                        Err(error) if error.is_unavailable() => return Err(unavailable(error)),
+                        Err(error) if error.is_failure() => return Err(failed(error)),
                         Err(_) => true,
                     };
                     if !exists {
@@ -156,7 +166,7 @@ impl<T: Send + Sync + 'static> Inner<T> {
                 Marker::Removed { since, new } => {
                     if !has_passed(since) {
                         return Ok(match trigger {
-                            Trigger::Returned => Progress::Over,
+                            Trigger::Returned => Progress::None,
                             _ => Progress::Live(new),
                         });
                     }
@@ -168,16 +178,25 @@ impl<T: Send + Sync + 'static> Inner<T> {
                         Error::store(unreadable.with_source(error))
                     })?;
                     self.manager.revoke(ended).await?;
-                    // As for a spent one.
-                    self.remove_old(id).await?;
+                    self.remove_rewritten(id).await?;
                     return Ok(Progress::SignedOut(session));
                 }
             }
         }
     }
 
+    /// Removes an old session that the other library has written back, by a request that was under
+    /// way.
+    async fn remove_rewritten(&self, id: &str) -> Result<()> {
+        match self.read_old(id).await {
+            Ok(Some(_)) => self.remove_old(id).await.map(|_| ()),
+            Err(error) if error.is_failure() => Err(failed(error)),
+            Ok(None) | Err(_) => Ok(()),
+        }
+    }
+
     /// The next state if the old session is missing, and this application has not removed it.
-    fn missing(&self, since: Timestamp, new: NewToken) -> Marker {
+    fn missing(&self, since: Timestamp, new: NewRef) -> Marker {
         let now = self.manager.clock().now().saturating_add(TOLERANCE);
         match new.old_end.is_some_and(|end| end <= now) {
             true => Marker::Removed { since, new },
