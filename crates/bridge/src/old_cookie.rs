@@ -43,6 +43,7 @@ pub(crate) enum Meaning {
     /// The session's name, which only its client knows.
     Id,
     /// A name that is a secret only if it is signed or encrypted.
+    #[cfg(feature = "redis")]
     ProtectedId,
     /// All of the session.
     Content,
