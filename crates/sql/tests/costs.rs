@@ -120,6 +120,9 @@ async fn costs_hold_on_sqlite() {
     let asked = {
         let traced = traced.clone();
         move || {
+            // A statement that another thread traced first, while this thread set its subscriber,
+            // may count as one in which no subscriber is interested.
+            tracing::callsite::rebuild_interest_cache();
             let commands = traced.events().len() as u64;
             Asked { commands, turns: commands, ..Asked::default() }
         }
