@@ -115,7 +115,7 @@ pub(crate) struct CompletedError {
     headers: HeaderMap,
     /// `None` for a body that is made while it is sent.
     body: Option<Bytes>,
-    /// The response itself, for whoever asks first.
+    /// The response itself, for the first caller.
     response: Cell<Option<HttpResponse<BoxBody>>>,
 }
 

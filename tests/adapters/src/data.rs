@@ -13,12 +13,12 @@ pub struct User {
 }
 
 impl User {
-    /// A session for a user who has just authenticated.
+    /// A session for a user at the time of the sign-in.
     pub(crate) fn signed_in(name: String) -> NewSession<Self> {
         NewSession::new(Self { name: name.clone(), ..Self::default() }).owner(name)
     }
 
-    /// A visitor who has put something into the basket.
+    /// A visitor with something in the basket.
     pub(crate) fn visitor(text: String) -> Self {
         Self { name: String::from("visitor"), count: 0, basket: vec![text] }
     }
