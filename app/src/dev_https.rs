@@ -125,7 +125,7 @@ impl Listener for HttpsListener {
                         None
                     });
                 }
-                // A pattern that a failed handshake does not match would stop waiting for the others.
+                // Matches failed handshakes too: `select!` drops a branch whose pattern fails.
                 Some(ended) = self.handshakes.join_next() => {
                     if let Ok(Some(accepted)) = ended {
                         return accepted;

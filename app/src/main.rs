@@ -116,7 +116,7 @@ fn greet(
     let name = options.cookie_name();
     text += &if let Some(https) = https {
         format!(
-            "  HTTPS for development only: the certificate is self-signed, and new at each start.\n  Chromium, with trust in it and with keys for device-bound sessions:\n{}\n  the cookie is {name:?}, with Secure\n",
+            "  HTTPS for development only: the certificate is self-signed, and new at each start\n  to start Chromium with trust in it and with keys for device-bound sessions:\n{}\n  the cookie is {name:?}, with Secure\n",
             https.chromium()
         )
     } else if options.plain_cookie() {

@@ -103,16 +103,17 @@ impl App {
     }
 
     pub fn client(&self) -> Client {
-        Client {
-            tls: self.flag("--ignore-certificate-errors-spki-list").map(tls::trusting),
-            ..Client::of(self.address)
-        }
+        let key_hash = self.flags().into_iter().find_map(|flag| {
+            Some(flag.strip_prefix("--ignore-certificate-errors-spki-list=")?.to_owned())
+        });
+        Client { tls: key_hash.map(|hash| tls::trusting(&hash)), ..Client::of(self.address) }
     }
 
-    /// The value of a flag for Chromium that was printed at the start.
-    pub fn flag(&self, name: &str) -> Option<&str> {
-        let (_, rest) = self.greeting.split_once(&format!(" {name}="))?;
-        rest.split(' ').next()
+    /// The flags for Chromium that `--dev-https` prints, without its folder.
+    pub fn flags(&self) -> Vec<String> {
+        let command = self.greeting.lines().find(|line| line.starts_with("chromium "));
+        let words = command.into_iter().flat_map(|line| line.split(' ')).skip(2);
+        words.filter(|word| word.starts_with("--")).map(str::to_owned).collect()
     }
 
     /// A browser: it accepts pages, and sends the origin of its requests.
@@ -122,7 +123,8 @@ impl App {
 
     /// The same client at this instance, as behind a load balancer.
     pub fn moved(&self, client: &Client) -> Client {
-        Client { address: self.address, ..client.clone() }
+        let Client { address, tls, .. } = self.client();
+        Client { address, tls, ..client.clone() }
     }
 
     /// A client that has signed in.
