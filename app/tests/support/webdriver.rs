@@ -40,6 +40,17 @@ impl Driver {
     /// Starts a browser with an empty profile. A narrow one is emulated as a phone: windows have a
     /// minimum width.
     pub fn browser(&self, width: u32, height: u32, dark: bool) -> Browser {
+        let dark = dark.then(|| String::from("--blink-settings=preferredColorScheme=0"));
+        self.browser_with(width, height, dark)
+    }
+
+    /// The same with more flags.
+    pub fn browser_with(
+        &self,
+        width: u32,
+        height: u32,
+        flags: impl IntoIterator<Item = String>,
+    ) -> Browser {
         let mut args = vec![
             String::from("--headless=new"),
             String::from("--no-sandbox"),
@@ -50,9 +61,7 @@ impl Driver {
             String::from("--disable-sync"),
             format!("--window-size={width},{height}"),
         ];
-        if dark {
-            args.push(String::from("--blink-settings=preferredColorScheme=0"));
-        }
+        args.extend(flags);
         let client = Client::of(([127, 0, 0, 1], self.port).into());
         let mut browser = Browser { client, session: String::new() };
         let mut options = json!({ "args": args });
