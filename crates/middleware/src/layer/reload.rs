@@ -15,14 +15,14 @@ use crate::{Error, Missing, SessionLayer, local_path};
 const POLICY: &str = "default-src 'none'; frame-ancestors 'none'; script-src 'sha256-9gOBGqEQINNDuds+tkXbNzih6klbz+KeCyxEj4KRLeM='";
 
 /// A page that loads itself again. The browser takes its next request for one of this origin, and
-/// proves the device first. Unlike a redirect or a `Refresh` header, that keeps the address with its
-/// fragment, and it does not count as a request of the other site.
+/// proves the device first; after a redirect or a `Refresh` header it would not. Where the script
+/// can't run, the page loads its address again without the fragment.
 pub(super) fn page(request: &impl RequestHead) -> Response<Bytes> {
     let address = request.path_and_query();
     let address = address.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;");
     let body = format!(
         "<!doctype html><html lang=\"en\"><title>One moment</title>\
-         <noscript><meta http-equiv=\"refresh\" content=\"0; url={address}\"></noscript>\
+         <meta http-equiv=\"refresh\" content=\"1; url={address}\">\
          <script>location.reload()</script>\n"
     );
     let mut response = Response::new(Bytes::from(body));
