@@ -40,6 +40,10 @@ impl DeviceRequest {
             Reason::Reload
         } else if self.is_delayed {
             Reason::Failed(Error(Kind::ProofDelayed))
+        } else if self.cookie.is_some() {
+            // The browser takes its cookie for valid, such as after a store's failover: it would not
+            // prove the device before the cookie expires.
+            Reason::ProveAgain
         } else {
             Reason::Missing(Missing::DeviceProof)
         }
