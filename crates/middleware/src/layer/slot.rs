@@ -278,7 +278,10 @@ impl<T> Slot<T> {
             return Err(Error(Kind::ResponseBegun));
         }
         state.pending = header.map(Box::new);
-        state.device.clear();
+        if change == Change::Replaced {
+            // An offer for another session.
+            state.device.clear();
+        }
         Ok(())
     }
 }
