@@ -107,6 +107,8 @@ fn a_copy_of_the_cookies_is_refused_after_their_lifetime() {
     browser.click(".counter button");
     browser.wait_for("1\ncounted");
     browser.screenshot("bound");
+    let log = app.signed_in("root").get("/audit").json().to_string();
+    assert!(log.contains("device_bound") && !log.contains("device_proved"), "{log}");
     browser.click(".bar form button");
     browser.wait_for("You are signed out.");
     assert!(browser.cookies().is_empty());
