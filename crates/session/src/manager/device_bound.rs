@@ -89,6 +89,17 @@ fn is_same(one: &[u8], other: &[u8]) -> bool {
 }
 
 /// What a browser gets for a proof of its key.
+///
+/// ```
+/// use kvolt_session::DeviceGrant;
+///
+/// /// The cookie and the challenge in the answer to a refresh.
+/// fn headers(grant: &DeviceGrant) -> [(&'static str, String); 2] {
+///     let DeviceGrant { id, challenge, cookie } = grant;
+///     let cookie = format!("__Host-session_bound={cookie}; Path=/; Max-Age=600; HttpOnly; Secure");
+///     [("set-cookie", cookie), ("secure-session-challenge", format!("\"{challenge}\";id=\"{id}\""))]
+/// }
+/// ```
 pub struct DeviceGrant {
     /// The browser's name for the binding (`session_identifier`).
     pub id: String,
@@ -146,6 +157,23 @@ impl<T: Send + Sync + 'static> Manager<T> {
 
     /// Takes the offer that is [due](Self::is_device_offer_due). Of several concurrent calls, one
     /// gets it. Costs the store two commands, or one with the session as it was read.
+    ///
+    /// ```
+    /// use kvolt_cache::MemoryStore;
+    /// use kvolt_session::{Manager, NewSession};
+    ///
+    /// # pollster::block_on(async {
+    /// let manager = Manager::<String>::new(MemoryStore::new());
+    /// let ada = NewSession::new(String::from("Ada")).owner(42u64);
+    /// let token = manager.create(ada.offer_device_later()).await?;
+    ///
+    /// // With a later request:
+    /// let session = manager.get(&token).await?.expect("it was just created");
+    /// assert!(manager.is_device_offer_due(&session));
+    /// assert!(manager.take_device_offer((&token, session.clone())).await?.is_some());
+    /// assert!(manager.take_device_offer((&token, session)).await?.is_none(), "the browser was asked");
+    /// # Ok::<(), kvolt_session::Error>(()) }).unwrap();
+    /// ```
     ///
     /// # Errors
     ///
