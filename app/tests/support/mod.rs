@@ -102,6 +102,12 @@ impl App {
         }
     }
 
+    /// The address of the start page.
+    pub fn url(&self) -> String {
+        let scheme = if self.flags().is_empty() { "http" } else { "https" };
+        format!("{scheme}://{}/", self.address)
+    }
+
     pub fn client(&self) -> Client {
         let key_hash = self.flags().into_iter().find_map(|flag| {
             Some(flag.strip_prefix("--ignore-certificate-errors-spki-list=")?.to_owned())

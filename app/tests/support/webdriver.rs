@@ -11,6 +11,11 @@ use serde_json::{Value, json};
 
 use super::Client;
 
+/// The flag for pages in dark colors.
+pub fn dark_flag(dark: bool) -> Option<String> {
+    dark.then(|| String::from("--blink-settings=preferredColorScheme=0"))
+}
+
 /// ChromeDriver on a free port. Stops when dropped.
 pub struct Driver {
     child: Child,
@@ -40,8 +45,7 @@ impl Driver {
     /// Starts a browser with an empty profile. A narrow one is emulated as a phone: windows have a
     /// minimum width.
     pub fn browser(&self, width: u32, height: u32, dark: bool) -> Browser {
-        let dark = dark.then(|| String::from("--blink-settings=preferredColorScheme=0"));
-        self.browser_with(width, height, dark)
+        self.browser_with(width, height, dark_flag(dark))
     }
 
     /// The same with more flags.
@@ -122,6 +126,18 @@ impl Browser {
 
     pub fn reload(&mut self) {
         self.call("POST", "/refresh", &json!({}));
+    }
+
+    /// Reloads the page until it has a text.
+    pub fn reload_until(&mut self, wanted: &str) {
+        for _ in 0..200 {
+            self.reload();
+            if self.text().contains(wanted) {
+                return;
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        panic!("no {wanted:?} on the page: {}", self.text());
     }
 
     pub fn text(&mut self) -> String {

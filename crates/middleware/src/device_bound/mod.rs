@@ -176,6 +176,13 @@ impl<T> DeviceBound<T> {
             if local_path(path).is_none() || path.contains(['?', '#', '"']) {
                 return error(format!("{path:?} is not a plain path on this site"));
             }
+            let within = path.strip_prefix(policy.path());
+            if !within.is_some_and(|rest| policy.path().ends_with('/') || rest.starts_with('/')) {
+                return error(format!(
+                    "browsers send no cookie to {path:?}: it must be below the cookie's path, {:?}",
+                    policy.path()
+                ));
+            }
         }
         if register == refresh {
             return error(format!("registration and refresh can't have one path, {refresh:?}"));

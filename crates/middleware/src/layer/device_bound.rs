@@ -29,7 +29,10 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
                 bounded(inner.store_timeout, served).await.map_err(Error::from)
             }
             // Another site of the same domain may have added one, and must not end the binding.
-            Presented::Several(..) => Err(Error(Kind::Ambiguous)),
+            Presented::Several(..) => {
+                self.sessions.report_ambiguous();
+                Err(Error(Kind::Ambiguous))
+            }
         };
         Err(Reason::Answered(settings.respond(&endpoint, outcome)).into())
     }

@@ -313,8 +313,10 @@ impl<T> Slot<T> {
             return Err(Error(Kind::ResponseBegun));
         }
         let mut pending = state.pending.take().unwrap_or_default();
-        // The offer of a binding was for the token before.
-        pending.others.retain(|(name, _)| *name == SET_COOKIE);
+        if change == Change::Replaced {
+            // An offer for another session.
+            pending.others.retain(|(name, _)| *name == SET_COOKIE);
+        }
         pending.token = header;
         let is_empty = pending.token.is_none() && pending.others.is_empty();
         state.pending = Some(pending).filter(|_| !is_empty);

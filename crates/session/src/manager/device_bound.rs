@@ -17,6 +17,7 @@ use crate::device_binding::fault::DeviceFault;
 use crate::device_binding::{BoundValue, DeviceBinding, Nonce, Proof};
 use crate::events::{EventKind, RefusalReason};
 use crate::new_session::NewSession;
+use crate::policy::TokenReuse;
 use crate::random::{Seed, mac};
 use crate::record::Content;
 use crate::{Result, SessionSnapshot, Token};
@@ -256,7 +257,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
         }
         let (id, mut otherwise) = (self.nonce()?, DeviceOutcome::Unknown);
         let mut granted = None;
-        let changed = self.change(&token, session, |session, status, now| {
+        let changed = self.change_as_read(&token, session, |session, status, now| {
             (granted, otherwise) = (None, DeviceOutcome::Unknown);
             if !status.is_accepted() {
                 return Ok(None);
@@ -333,7 +334,9 @@ impl<T: Send + Sync + 'static> Manager<T> {
             }
             TokenStatus::Reused => {
                 self.refuse(&session, status).await?;
-                return Ok(DeviceOutcome::Unknown);
+                // Without a grace, a refresh that a rotation has overtaken comes with such a token.
+                let device = device.filter(|_| self.0.policy.reuse != TokenReuse::EndSession);
+                return Ok(device.map_or(DeviceOutcome::Unknown, challenge));
             }
             _ => None,
         };
@@ -346,11 +349,11 @@ impl<T: Send + Sync + 'static> Manager<T> {
         let read = session.clone();
         let mut otherwise = (RefusalReason::Unknown, DeviceOutcome::Unknown);
         let mut granted = None;
-        let changed = self.change(&hashed, session, |session, status, now| {
+        let changed = self.change_as_read(&hashed, session, |session, status, now| {
             (granted, otherwise) = (None, (RefusalReason::Unknown, DeviceOutcome::Unknown));
             let device = session.envelope().device_binding().filter(|device| device.id == bound_id);
             let Some(device) = device.filter(|_| status.is_accepted()) else { return Ok(None) };
-            let life = (2 * lifetime).max(MIN_CHALLENGE_LIFE);
+            let life = lifetime.saturating_mul(2).max(MIN_CHALLENGE_LIFE);
             let is_fresh = now.since(device.challenged) < life;
             let reason = match &parsed {
                 None => Some(RefusalReason::ProofMissing),
