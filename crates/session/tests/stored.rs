@@ -250,7 +250,7 @@ fn documented_binding_is_read_and_written() {
     let manager = Manager::builder(coded(&store, RecordJson::<Old>::new())).build().unwrap();
     let mut session = block_on(manager.get(&token)).unwrap().unwrap();
     let after = |millis| Some(session.created().saturating_add(Duration::from_millis(millis)));
-    assert_eq!((session.bound_since(), session.device_proved()), (after(1_000), after(481_000)));
+    assert_eq!((session.device_bound(), session.device_proved()), (after(1_000), after(481_000)));
 
     let checks = [(481, true, true), (602, true, true), (603, true, false), (1_083, false, false)];
     for (seconds, is_current_good, is_previous_good) in checks {

@@ -91,6 +91,38 @@ impl IntoResponse for SessionRejection {
     }
 }
 
+#[cfg(feature = "device-bound")]
+impl<T: Send + Sync + 'static> crate::Sessions<T> {
+    /// Returns the routes to which browsers send what is about the [binding](crate::DeviceBound) of a
+    /// session to its device. None if sessions are not bound.
+    ///
+    /// A router with a session layer around the two paths, such as one layer around all its routes,
+    /// does without them.
+    ///
+    /// ```
+    /// use axum::Router;
+    /// use axum::routing::get;
+    /// use kvolt_middleware::{Session, Sessions};
+    ///
+    /// async fn name(user: Session<String>) -> String {
+    ///     user.to_string()
+    /// }
+    ///
+    /// fn app(sessions: &Sessions<String>) -> Router {
+    ///     let pages = Router::new().route("/", get(name)).route_layer(sessions.layer());
+    ///     pages.merge(sessions.device_bound_routes())
+    /// }
+    /// ```
+    pub fn device_bound_routes<S: Clone + Send + Sync + 'static>(&self) -> axum::Router<S> {
+        let routes = axum::Router::new();
+        let Some(settings) = &self.0.device_bound else { return routes };
+        // The layer answers.
+        let absent = || axum::routing::any(async || http::StatusCode::NOT_FOUND);
+        let routes = routes.route(&settings.set.register, absent());
+        routes.route(&settings.set.refresh, absent()).route_layer(self.layer().optional())
+    }
+}
+
 impl<S: Sync, T: Send + Sync + 'static> FromRequestParts<S> for SessionHandle<T> {
     type Rejection = LayerMissing;
 
