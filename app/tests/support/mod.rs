@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+pub mod page_checks;
 pub mod remote;
 pub mod socket;
-pub mod webdriver;
 
 pub const PASSWORD: &str = "correct horse";
 
