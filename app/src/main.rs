@@ -6,6 +6,7 @@ mod accounts;
 mod attempts;
 mod audit;
 mod connections;
+mod dev_https;
 mod devices;
 mod forms;
 mod metrics;
@@ -27,6 +28,7 @@ use std::process::ExitCode;
 
 use tokio::net::TcpListener;
 
+use crate::dev_https::DevHttps;
 use crate::options::{ListenAddress, Options};
 use crate::shutdown::Shutdown;
 use crate::state::App;
@@ -67,8 +69,13 @@ async fn serve(options: Options) -> Result<(), String> {
         let router = metrics::router(recorder, app.manager().clone());
         tokio::spawn(axum::serve(listener, router).into_future());
     }
-    greet(&options, &app, address, metrics_address);
-    shutdown::serve(listener, routes::router(app), shutdown).await
+    let https = options.dev_https.then(|| DevHttps::new(&options.listen, address)).transpose()?;
+    greet(&options, &app, address, https.as_ref(), metrics_address);
+    let router = routes::router(app);
+    match https {
+        Some(https) => shutdown::serve(https.listener(listener), router, shutdown).await,
+        None => shutdown::serve(listener, router, shutdown).await,
+    }
 }
 
 async fn bind(address: &ListenAddress) -> Result<TcpListener, String> {
@@ -77,8 +84,15 @@ async fn bind(address: &ListenAddress) -> Result<TcpListener, String> {
 }
 
 /// Prints the addresses and settings to standard output, which may be closed.
-fn greet(options: &Options, app: &App, address: SocketAddr, metrics: Option<SocketAddr>) {
-    let mut text = format!("KVolt reference application: http://{address}/\n");
+fn greet(
+    options: &Options,
+    app: &App,
+    address: SocketAddr,
+    https: Option<&DevHttps>,
+    metrics: Option<SocketAddr>,
+) {
+    let scheme = if https.is_some() { "https" } else { "http" };
+    let mut text = format!("KVolt reference application: {scheme}://{address}/\n");
     if let Some(password) = app.accounts().generated_password() {
         text += &format!("  sign in as {:?} with the password {password:?}\n", accounts::DEMO);
     }
@@ -100,7 +114,12 @@ fn greet(options: &Options, app: &App, address: SocketAddr, metrics: Option<Sock
         text += &format!("  metrics for Prometheus on http://{address}/metrics\n");
     }
     let name = options.cookie_name();
-    text += &if options.plain_cookie() {
+    text += &if let Some(https) = https {
+        format!(
+            "  HTTPS for development only: the certificate is self-signed, and new at each start\n  to start Chromium with trust in it and with keys for device-bound sessions:\n{}\n  the cookie is {name:?}, with Secure\n",
+            https.chromium()
+        )
+    } else if options.plain_cookie() {
         format!(
             "  plain HTTP: the cookie is {name:?}, without Secure; behind a TLS proxy, add --behind-tls\n"
         )

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use tokio::net::TcpListener;
+use axum::serve::{Listener, ListenerExt};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -61,12 +61,14 @@ impl Shutdown {
 
 /// Serves until the signal, and until the requests in progress are answered.
 pub(crate) async fn serve(
-    listener: TcpListener,
+    listener: impl Listener<Addr = SocketAddr>,
     router: Router,
     shutdown: Shutdown,
 ) -> Result<(), String> {
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    let serving = axum::serve(listener, service).with_graceful_shutdown(shutdown.requested());
+    // axum gives the address of the peer for its own listeners, of which `TapIo` is one.
+    let serving =
+        axum::serve(listener.tap_io(|_| {}), service).with_graceful_shutdown(shutdown.requested());
     let late = async {
         shutdown.requested().await;
         tokio::time::sleep(GRACE).await;

@@ -499,6 +499,7 @@ fn an_invalid_option_is_one_line_and_an_exit_code() {
         (&["--accounts", "/no/such/folder/accounts.json"], 1, "can't be written"),
         (&["--metrics-listen", &taken], 1, "can't listen on"),
         (&["--rotate-every", "1s", "--rotation-grace", "2s"], 1, "grace"),
+        (&["--dev-https", "--behind-tls"], 2, "--behind-tls"),
         (&["--colour"], 2, "--colour"),
         (&["--idel", "5m"], 2, "'--idle'"),
         (&["--token-reuse", "explode"], 2, "ignore, report, end"),

@@ -80,6 +80,21 @@ fn a_user_signs_in_counts_ends_another_device_and_signs_out() {
     laptop.save_screenshot("back-after-sign-out");
 }
 
+#[test]
+fn chromium_trusts_the_certificate_by_the_printed_flags() {
+    let app = App::start_with(&["--dev-https"]);
+    let driver = Driver::start();
+    let mut browser = driver.browser().args(app.flags()).start();
+    sign_in(&mut browser, &format!("https://{}/", app.address), PASSWORD);
+    browser.wait_for("Hello, ada");
+    browser.click(".counter button");
+    browser.wait_for("1\ncounted");
+    let [cookie] = &browser.cookies()[..] else { panic!("one cookie") };
+    assert_eq!(cookie.name, "__Host-session_id");
+    assert!(cookie.secure && cookie.http_only);
+    assert_eq!(browser.run("return window.isSecureContext"), true);
+}
+
 /// The browser keeps its cookie, follows live changes, and gets a new token.
 #[test]
 fn a_user_is_remembered_confirms_the_password_and_changes_it() {

@@ -16,6 +16,12 @@ impl ListenAddress {
         &self.addresses
     }
 
+    /// The host as it was written: an address or a name.
+    pub(crate) fn host(&self) -> &str {
+        let host = self.text.rsplit_once(':').map_or(&*self.text, |(host, _)| host);
+        host.trim_start_matches('[').trim_end_matches(']')
+    }
+
     /// Whether only programs on this machine can connect.
     pub(super) fn is_loopback(&self) -> bool {
         self.addresses.iter().all(|address| address.ip().is_loopback())
@@ -55,7 +61,8 @@ mod tests {
     fn a_host_name_is_resolved() {
         let address: ListenAddress = "localhost:0".parse().unwrap();
         assert!(address.is_loopback() && !address.addresses().is_empty());
-        assert_eq!(address.to_string(), "localhost:0");
+        assert_eq!((&*address.to_string(), address.host()), ("localhost:0", "localhost"));
+        assert_eq!("[::1]:0".parse::<ListenAddress>().unwrap().host(), "::1");
         assert!(!"0.0.0.0:0".parse::<ListenAddress>().unwrap().is_loopback());
     }
 

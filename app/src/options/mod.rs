@@ -189,6 +189,16 @@ pub(crate) struct Options {
     #[arg(long, env = "KVOLT_BEHIND_TLS", conflicts_with = "insecure_plain_http")]
     pub(crate) behind_tls: bool,
 
+    /// For development only: serve HTTPS, with a self-signed certificate that is made at each start.
+    /// Prints a command that starts Chromium with trust in it, and with keys for device-bound
+    /// sessions. In production, use a TLS proxy and --behind-tls.
+    #[arg(
+        long,
+        env = "KVOLT_DEV_HTTPS",
+        conflicts_with_all = ["behind_tls", "insecure_plain_http"]
+    )]
+    pub(crate) dev_https: bool,
+
     /// Use a cookie without Secure on any address. An attacker on the network can steal sessions.
     #[arg(long, env = "KVOLT_INSECURE_PLAIN_HTTP")]
     pub(crate) insecure_plain_http: bool,
@@ -233,7 +243,8 @@ impl Options {
 
     /// Whether the cookie has no `Secure`.
     pub(crate) fn plain_cookie(&self) -> bool {
-        self.insecure_plain_http || (self.listen.is_loopback() && !self.behind_tls)
+        let encrypted = self.behind_tls || self.dev_https;
+        self.insecure_plain_http || (self.listen.is_loopback() && !encrypted)
     }
 
     pub(crate) fn proxies(&self) -> Result<TrustedProxies, String> {
@@ -288,6 +299,7 @@ mod tests {
             (&["--listen", "[::1]:0"], true),
             (&["--listen", "localhost:0"], true),
             (&["--behind-tls"], false),
+            (&["--dev-https"], false),
             (&["--listen", "0.0.0.0:80"], false),
             (&["--listen", "0.0.0.0:80", "--insecure-plain-http"], true),
         ] {
@@ -354,7 +366,13 @@ mod tests {
         ] {
             assert!(parse(&options).is_err(), "{options:?}");
         }
-        assert!(parse(&["--behind-tls", "--insecure-plain-http"]).is_err());
+        for both in [
+            ["--behind-tls", "--insecure-plain-http"],
+            ["--dev-https", "--insecure-plain-http"],
+            ["--dev-https", "--behind-tls"],
+        ] {
+            assert!(parse(&both).is_err(), "{both:?}");
+        }
     }
 
     #[test]

@@ -11,10 +11,14 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use tokio_rustls::rustls::ClientConfig;
+
+use self::tls::TlsStream;
 
 pub mod page_checks;
 pub mod remote;
 pub mod socket;
+pub mod tls;
 
 pub const PASSWORD: &str = "correct horse";
 
@@ -80,7 +84,7 @@ impl App {
             let read = lines.read_line(&mut greeting).unwrap();
             assert_ne!(read, 0, "it ends: {greeting}{}", log.lock().unwrap());
         }
-        let address = greeting.lines().next().unwrap().split_once("http://").unwrap().1;
+        let address = greeting.lines().next().unwrap().split_once("://").unwrap().1;
         let address = address.trim_end_matches('/').parse().unwrap();
         Self { child, address, greeting, log }
     }
@@ -99,7 +103,17 @@ impl App {
     }
 
     pub fn client(&self) -> Client {
-        Client::of(self.address)
+        let key_hash = self.flags().into_iter().find_map(|flag| {
+            Some(flag.strip_prefix("--ignore-certificate-errors-spki-list=")?.to_owned())
+        });
+        Client { tls: key_hash.map(|hash| tls::trusting(&hash)), ..Client::of(self.address) }
+    }
+
+    /// The flags for Chromium that `--dev-https` prints, without its folder.
+    pub fn flags(&self) -> Vec<String> {
+        let command = self.greeting.lines().find(|line| line.starts_with("chromium "));
+        let words = command.into_iter().flat_map(|line| line.split(' ')).skip(2);
+        words.filter(|word| word.starts_with("--")).map(str::to_owned).collect()
     }
 
     /// A browser: it accepts pages, and sends the origin of its requests.
@@ -109,7 +123,8 @@ impl App {
 
     /// The same client at this instance, as behind a load balancer.
     pub fn moved(&self, client: &Client) -> Client {
-        Client { address: self.address, ..client.clone() }
+        let Client { address, tls, .. } = self.client();
+        Client { address, tls, ..client.clone() }
     }
 
     /// A client that has signed in.
@@ -148,11 +163,13 @@ pub struct Client {
     pub address: SocketAddr,
     pub jar: HashMap<String, String>,
     pub browser: bool,
+    /// For HTTPS.
+    pub tls: Option<Arc<ClientConfig>>,
 }
 
 impl Client {
     pub fn of(address: SocketAddr) -> Self {
-        Self { address, jar: HashMap::new(), browser: false }
+        Self { address, jar: HashMap::new(), browser: false, tls: None }
     }
 
     /// Sends the sign-in form, with more fields.
@@ -219,12 +236,17 @@ impl Client {
         headers: &[(&str, &str)],
         body: &str,
     ) -> Answer {
+        if self.tls.is_some() {
+            let mut connection = self.begin_tls(method, path, headers, body.len());
+            connection.write_all(body.as_bytes()).unwrap();
+            return self.finish(connection);
+        }
         let mut connection = self.begin(method, path, headers, body.len());
         connection.write_all(body.as_bytes()).unwrap();
         self.finish(connection)
     }
 
-    /// Sends the head only: the caller sends the body.
+    /// Sends the head only, over plain HTTP: the caller sends the body.
     pub fn begin(
         &self,
         method: &str,
@@ -232,6 +254,31 @@ impl Client {
         headers: &[(&str, &str)],
         body_len: usize,
     ) -> TcpStream {
+        let mut connection = self.connect();
+        connection.write_all(self.head(method, path, headers, body_len).as_bytes()).unwrap();
+        connection
+    }
+
+    /// Sends the head only, over HTTPS.
+    pub fn begin_tls(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body_len: usize,
+    ) -> TlsStream {
+        let mut connection = tls::connect(self.tls.as_ref().unwrap(), self.connect());
+        connection.write_all(self.head(method, path, headers, body_len).as_bytes()).unwrap();
+        connection
+    }
+
+    fn connect(&self) -> TcpStream {
+        let connection = TcpStream::connect(self.address).unwrap();
+        connection.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        connection
+    }
+
+    fn head(&self, method: &str, path: &str, headers: &[(&str, &str)], body_len: usize) -> String {
         let mut head =
             format!("{method} {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n", self.address);
         if body_len > 0 {
@@ -245,18 +292,15 @@ impl Client {
         if self.browser {
             head += &format!("accept: {HTML}\r\nuser-agent: {FIREFOX}\r\n");
             if method != "GET" {
-                head +=
-                    &format!("origin: http://{}\r\nsec-fetch-site: same-origin\r\n", self.address);
+                let scheme = if self.tls.is_some() { "https" } else { "http" };
+                let origin = format!("origin: {scheme}://{}", self.address);
+                head += &format!("{origin}\r\nsec-fetch-site: same-origin\r\n");
             }
         }
         for (name, value) in headers {
             head += &format!("{name}: {value}\r\n");
         }
-        let mut connection = TcpStream::connect(self.address).unwrap();
-        connection.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-        connection.write_all(head.as_bytes()).unwrap();
-        connection.write_all(b"\r\n").unwrap();
-        connection
+        head + "\r\n"
     }
 
     /// Sends the head of a request, and returns when the program waits for the body: it has
@@ -270,7 +314,7 @@ impl Client {
         connection
     }
 
-    pub fn finish(&mut self, mut connection: TcpStream) -> Answer {
+    pub fn finish(&mut self, mut connection: impl Read) -> Answer {
         let mut bytes = Vec::new();
         let mut buffer = [0; 16 * 1024];
         while !is_complete(&bytes) {

@@ -106,6 +106,7 @@
 //! | `encrypt` | | [`cache::codec::Encrypted`]: encrypted values in the store |
 //! | `live` | yes | [`session::LiveSession`]: waiting for the end of a session |
 //! | `metrics` | | counters and histograms through the `metrics` facade |
+//! | `device-bound` | | [`middleware::DeviceBound`]: sessions that are bound to the device of their browser; with `middleware` |
 //! | `device-names` | | [`device_names`]: readable names for `User-Agent` headers |
 //! | `testing` | | [`testing`]: signing in inside a test of an application; for dev-dependencies only |
 //!
@@ -122,6 +123,7 @@
 #![cfg_attr(
     not(all(
         feature = "axum",
+        feature = "device-bound",
         feature = "device-names",
         feature = "encrypt",
         feature = "mysql",

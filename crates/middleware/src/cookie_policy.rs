@@ -134,7 +134,15 @@ impl CookiePolicy {
         self.header(name, "", Some(0))
     }
 
-    fn header(&self, name: &str, value: &str, max_age: Option<u64>) -> HeaderValue {
+    /// The attributes, without a lifetime.
+    #[cfg(feature = "device-bound")]
+    pub(crate) fn attributes(&self) -> String {
+        let header = self.header("", "", None);
+        let text = header.to_str().expect("it is visible ASCII");
+        text.trim_start_matches("=; ").to_owned()
+    }
+
+    pub(crate) fn header(&self, name: &str, value: &str, max_age: Option<u64>) -> HeaderValue {
         let mut cookie = String::with_capacity(160);
         cookie.extend([name, "=", value, "; Path=", self.path()]);
         if let Some(domain) = &self.domain {

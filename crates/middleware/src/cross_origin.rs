@@ -120,6 +120,21 @@ pub(crate) fn canonical_origin(text: &str) -> Result<Box<str>, ConfigError> {
     })
 }
 
+/// The host of an origin.
+///
+/// # Errors
+///
+/// Returns the error of [`canonical_origin`].
+#[cfg(feature = "device-bound")]
+pub(crate) fn host_of(origin: &str) -> Result<String, ConfigError> {
+    let origin = canonical_origin(origin)?;
+    let authority = origin.split_once("://").map_or(&*origin, |(_, authority)| authority);
+    Ok(match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => host.to_owned(),
+        _ => authority.to_owned(),
+    })
+}
+
 fn canonical_host(host: &str) -> Option<String> {
     if let Some(address) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         let address: Ipv6Addr = address.parse().ok()?;

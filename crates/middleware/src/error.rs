@@ -40,12 +40,13 @@ impl StdError for ConfigError {}
 /// |---|---|---|
 /// | 400 | `INVALID_ARGUMENT` | the request has several session tokens |
 /// | 401 | `UNAUTHENTICATED` | the request has no session, or the session has ended |
+/// | 401 | `UNAUTHENTICATED` | the session is bound to a device, and the request does not prove that it comes from there |
 /// | 401 | `PERMISSION_DENIED` | the user must authenticate again or more strongly |
 /// | 403 | `PERMISSION_DENIED` | another site made a browser send the request, a form token is wrong, or an administrator acts for the user |
 /// | 409 | `RESOURCE_EXHAUSTED` | the owner has as many sessions as allowed |
 /// | 413 | `RESOURCE_EXHAUSTED` | the session's data would be too large |
 /// | 500 | `INTERNAL` | anything else |
-/// | 503 | `UNAVAILABLE` | the store is unavailable or full, with `Retry-After` or `grpc-retry-pushback-ms` |
+/// | 503 | `UNAVAILABLE` | the store is unavailable or full, or a browser can't prove its device now, with `Retry-After` or `grpc-retry-pushback-ms` |
 ///
 /// The body is a short text, or JSON behind the layer for a request whose `Accept` begins with
 /// `application/json`: `{"error":"session_ended","message":"the session has ended"}`. It contains
@@ -76,6 +77,8 @@ impl StdError for ConfigError {}
 ///         "return to your own account first"
 ///     } else if error.is_too_large() {
 ///         "remove something first"
+///     } else if error.is_unproven() {
+///         "load the page again, or sign in again"
 ///     } else if error.is_ambiguous() {
 ///         "clear the cookies of this site"
 ///     } else {
@@ -99,6 +102,12 @@ pub(crate) enum Kind {
     /// And whether the lookup has the `Bearer` scheme, which has a challenge for it.
     StepUp(StepUp, bool),
     Impersonation,
+    /// The request does not prove the device that its session is bound to.
+    Unproven,
+    /// The browser could not prove the device now.
+    ProofDelayed,
+    /// The device must prove its key again.
+    ProofTooOld,
     SessionExists,
     NoWayBack,
     ResponseBegun,
@@ -151,6 +160,12 @@ impl Error {
     /// Whether the form token was missing, or was not one of this session.
     pub fn is_csrf(&self) -> bool {
         matches!(self.0, Kind::Csrf)
+    }
+
+    /// Whether the session is bound to a device, and the request does not prove that it comes from
+    /// there, or the proof is too old. Browsers prove it with a later request.
+    pub fn is_unproven(&self) -> bool {
+        matches!(self.0, Kind::Unproven | Kind::ProofDelayed | Kind::ProofTooOld)
     }
 
     /// Whether the request has too many different tokens, or several where one is needed.
@@ -211,6 +226,15 @@ impl Error {
             Kind::Csrf => {
                 let text = "the form token is missing or too old: load the page again";
                 (StatusCode::FORBIDDEN, "form_token", text)
+            }
+            Kind::Unproven => return Message::unproven(false),
+            Kind::ProofTooOld => {
+                let text = "this device must prove its key again: send the request again";
+                (StatusCode::UNAUTHORIZED, "device_proof", text)
+            }
+            Kind::ProofDelayed => {
+                let text = "this device could not prove its key, try again later";
+                (StatusCode::SERVICE_UNAVAILABLE, "unproven", text)
             }
             Kind::Ambiguous => {
                 let text = "the request has several session tokens: clear the cookies";
@@ -289,6 +313,9 @@ impl fmt::Display for Error {
             }
             Kind::ResponseBegun => "the response has begun: it can't give the client a token",
             Kind::Ambiguous => "the request has several session tokens",
+            Kind::Unproven => "the request does not prove the device that the session is bound to",
+            Kind::ProofDelayed => "the browser could not prove the device of the session now",
+            Kind::ProofTooOld => "the device of the session must prove its key again",
             Kind::Impersonation => "an administrator acts for the user in this session",
         })
     }

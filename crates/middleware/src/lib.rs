@@ -9,6 +9,9 @@ mod axum;
 mod bridge;
 mod cookie_policy;
 mod cross_origin;
+#[cfg(feature = "device-bound")]
+mod device_bound;
+mod device_request;
 mod error;
 mod grpc;
 mod head;
@@ -26,6 +29,8 @@ pub mod testing;
 #[cfg(feature = "axum")]
 pub use self::axum::{Csrf, CsrfForm, CsrfRejection, LayerMissing, SessionRejection};
 pub use cookie_policy::{CookiePolicy, CookiePolicyBuilder, SameSite};
+#[cfg(feature = "device-bound")]
+pub use device_bound::DeviceBound;
 pub use error::{ConfigError, Error, Result};
 pub use layer::{ResponseFuture, SessionLayer, SessionService};
 pub use lookup::Lookup;

@@ -8,6 +8,7 @@ mod base64url;
 mod binding;
 mod csrf_token;
 mod device;
+mod device_binding;
 mod error;
 mod events;
 mod flash;
@@ -35,6 +36,7 @@ pub use anonymous::AnonymousSessions;
 pub use binding::Binding;
 pub use csrf_token::CsrfToken;
 pub use device::Device;
+pub use device_binding::{DeviceCheck, DeviceCookie};
 pub use error::{Error, Result};
 #[cfg(feature = "metrics")]
 pub use events::metrics::describe_metrics;
@@ -43,6 +45,8 @@ pub use flash::Flash;
 #[cfg(feature = "json")]
 pub use json::RecordJson;
 pub use level::Level;
+#[cfg(feature = "device-bound")]
+pub use manager::{DeviceGrant, DeviceOffer, DeviceOutcome};
 #[cfg(feature = "live")]
 pub use manager::{LiveSession, UntilEnded};
 pub use manager::{

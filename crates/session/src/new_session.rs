@@ -39,6 +39,7 @@ pub struct NewSession<T> {
     pub(crate) binding: Option<Binding>,
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) lifetime: Option<Duration>,
+    pub(crate) offer_due: bool,
 }
 
 impl<T> NewSession<T> {
@@ -54,6 +55,7 @@ impl<T> NewSession<T> {
             binding: None,
             idle_timeout: None,
             lifetime: None,
+            offer_due: false,
         }
     }
 
@@ -185,6 +187,20 @@ impl<T> NewSession<T> {
     pub fn bound_to(mut self, value: impl Into<Binding>) -> Self {
         self.binding = Some(value.into());
         self
+    }
+
+    /// Notes that the browser is to be asked with a later response whether it binds the session to
+    /// its device ([`Manager::take_device_offer`](crate::Manager::take_device_offer)). For adapters,
+    /// at a sign-in whose own response can't ask. Defaults to not.
+    #[cfg(feature = "device-bound")]
+    pub fn offer_device_later(mut self) -> Self {
+        self.offer_due = true;
+        self
+    }
+
+    /// The application's data.
+    pub fn data(&self) -> &T {
+        &self.data
     }
 }
 

@@ -23,6 +23,8 @@ pub(crate) struct Policy<T> {
     pub(crate) live_interval: Duration,
     pub(crate) clock: Clock,
     pub(crate) random: Random,
+    #[cfg(all(feature = "device-bound", feature = "testing"))]
+    pub(crate) device_fault: Option<crate::device_binding::fault::DeviceFault>,
 }
 
 type OwnedBy<T> = Arc<dyn Fn(&T) -> Result<Owner> + Send + Sync>;

@@ -6,6 +6,7 @@ use kvolt_cache::{Key, Owner, Timestamp};
 #[cfg(feature = "json")]
 use serde::{Deserialize, Serialize};
 
+use crate::device_binding::DeviceBinding;
 use crate::flash::Flash;
 use crate::level::Proofs;
 use crate::random::Seed;
@@ -104,6 +105,12 @@ pub(crate) struct RareFields {
     /// In an administrator's own session, the impersonation that it has started last.
     #[cfg_attr(feature = "json", serde(skip_serializing_if = "Option::is_none"))]
     pub(crate) impersonation: Option<SessionId>,
+    /// The device that the session is bound to.
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "Option::is_none"))]
+    pub(crate) device_binding: Option<Box<DeviceBinding>>,
+    /// Whether the browser has not been asked yet to bind the session to its device.
+    #[cfg_attr(feature = "json", serde(default, skip_serializing_if = "is_default"))]
+    pub(crate) offer_due: bool,
 }
 
 /// An administrator that acts for a user.
@@ -176,6 +183,12 @@ impl Envelope {
 
     pub(crate) fn binding(&self) -> Option<&Binding> {
         self.rare.as_ref()?.binding.as_ref()
+    }
+
+    /// The device that the session is bound to.
+    #[inline]
+    pub(crate) fn device_binding(&self) -> Option<&DeviceBinding> {
+        self.rare.as_ref()?.device_binding.as_deref()
     }
 
     pub(crate) fn flashes(&self) -> &[Flash] {

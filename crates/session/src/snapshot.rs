@@ -57,6 +57,9 @@ pub struct SessionSnapshot<T> {
     pub(crate) group: Option<Owner>,
     /// The rights of a previous token in its grace, if it was read by one.
     pub(crate) restricted_to: Option<Proofs>,
+    /// Whether the request that it was read for comes from the device that it is bound to.
+    pub(crate) is_device_proven: bool,
+    pub(crate) is_copy: bool,
 }
 
 impl<T> SessionSnapshot<T> {
@@ -80,6 +83,8 @@ impl<T> SessionSnapshot<T> {
             read_at: (entry.read_at, now),
             group,
             restricted_to,
+            is_device_proven: false,
+            is_copy: entry.is_copy,
         }
     }
 
@@ -194,9 +199,16 @@ impl<T> SessionSnapshot<T> {
     }
 
     /// Whether the session meets the requirements of a sensitive action at `now`. An impersonation
-    /// meets none.
+    /// meets none. What is required [of the device](StepUp::device_proved_within) of a bound session
+    /// is met only after [`check_device`](Self::check_device), which the session layer calls.
     pub fn meets(&self, step_up: &StepUp, now: Timestamp) -> bool {
         step_up.is_met(&self.proved(), now)
+            && step_up.max_device_age().is_none_or(|within| self.meets_of_device(within, now))
+    }
+
+    /// Whether a near cache answered from a copy, which may be as old as its bound.
+    pub fn is_copy(&self) -> bool {
+        self.is_copy
     }
 
     /// Whether the client should keep its token when it is closed: "remember me".

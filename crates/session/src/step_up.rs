@@ -5,8 +5,8 @@ use kvolt_cache::Timestamp;
 use crate::Level;
 use crate::level::Proofs;
 
-/// The authentication that a sensitive action requires beyond a session: a recent one, a strong
-/// one, or both.
+/// What a sensitive action requires beyond a session: a recent authentication, a strong one, or a
+/// recent proof of the device.
 ///
 /// ```
 /// use std::time::Duration;
@@ -31,17 +31,36 @@ use crate::level::Proofs;
 pub struct StepUp {
     level: Level,
     within: Option<Duration>,
+    device_within: Option<Duration>,
 }
 
 impl StepUp {
     /// Requires an authentication at most this long ago.
     pub const fn within(within: Duration) -> Self {
-        Self { level: Level::One, within: Some(within) }
+        Self { within: Some(within), ..Self::at_level(Level::One) }
     }
 
     /// Requires an authentication at this level or above, at any time.
     pub const fn at_level(level: Level) -> Self {
-        Self { level, within: None }
+        Self { level, within: None, device_within: None }
+    }
+
+    /// Requires that the device of a bound session has proved its key at most this long ago.
+    ///
+    /// A session that is not bound to a device meets it, since most browsers can't bind one. The
+    /// proof needs no act of the user.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use kvolt_session::StepUp;
+    ///
+    /// let minute = Duration::from_secs(60);
+    /// let payment = StepUp::within(10 * minute).and(StepUp::device_proved_within(minute));
+    /// assert_eq!(payment.max_device_age(), Some(minute));
+    /// assert_eq!(payment.of_user(), StepUp::within(10 * minute));
+    /// ```
+    pub const fn device_proved_within(within: Duration) -> Self {
+        Self { device_within: Some(within), ..Self::at_level(Level::One) }
     }
 
     /// Sets the lowest level that is accepted.
@@ -59,15 +78,28 @@ impl StepUp {
         self.within
     }
 
-    /// Combines two requirements: the stricter of each part.
-    pub fn and(self, other: Self) -> Self {
-        let within = match (self.within, other.within) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
-        };
-        Self { level: self.level.max(other.level), within }
+    /// How old the proof of a bound session's device may be; `None` for any age.
+    pub const fn max_device_age(&self) -> Option<Duration> {
+        self.device_within
     }
 
+    /// The part that the user must meet: without that of the [device](Self::device_proved_within).
+    pub const fn of_user(self) -> Self {
+        Self { device_within: None, ..self }
+    }
+
+    /// Combines two requirements: the stricter of each part.
+    pub fn and(self, other: Self) -> Self {
+        let shorter =
+            |one: Option<Duration>, other: Option<Duration>| one.into_iter().chain(other).min();
+        Self {
+            level: self.level.max(other.level),
+            within: shorter(self.within, other.within),
+            device_within: shorter(self.device_within, other.device_within),
+        }
+    }
+
+    /// Whether the authentication suffices, whatever is required of the device.
     pub(crate) fn is_met(&self, proofs: &Proofs, now: Timestamp) -> bool {
         proofs
             .at(self.level)

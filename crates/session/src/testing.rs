@@ -5,6 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::{Event, EventKind, Manager};
 
+#[cfg(feature = "device-bound")]
+pub use crate::device_binding::fault::DeviceFault;
+
 /// The events of a manager, recorded while they happen: an event is here when the call that caused
 /// it has returned. (A listener runs on a thread of its own, and may receive it later.)
 ///

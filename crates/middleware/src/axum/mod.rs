@@ -75,6 +75,9 @@ pub enum SessionRejection {
     NoSession(http::Response<Bytes>),
     /// The request has a session that can't be read: 500, and an error in the log.
     Unreadable,
+    /// The session is bound to a device, and the request does not prove that it comes from there. The
+    /// response is the layer's refusal.
+    Unproven(http::Response<Bytes>),
     /// No layer is around the route.
     LayerMissing(LayerMissing),
 }
@@ -82,7 +85,7 @@ pub enum SessionRejection {
 impl IntoResponse for SessionRejection {
     fn into_response(self) -> Response {
         match self {
-            Self::NoSession(response) => response.map(Body::from),
+            Self::NoSession(response) | Self::Unproven(response) => response.map(Body::from),
             Self::Unreadable | Self::LayerMissing(_) => LayerMissing.into_response(),
         }
     }
@@ -105,7 +108,10 @@ impl<S: Sync, T: Send + Sync + 'static> OptionalFromRequestParts<S> for Session<
     ) -> Result<Option<Self>, SessionRejection> {
         match SessionHandle::from_extensions(&parts.extensions) {
             Ok(handle) if handle.is_unreadable() => Err(SessionRejection::Unreadable),
-            Ok(handle) => Ok(handle.into_session()),
+            Ok(handle) => match handle.clone().try_into_session() {
+                Ok(session) => Ok(session),
+                Err(_) => Err(SessionRejection::Unproven(handle.refuse(parts))),
+            },
             Err(_) => Err(SessionRejection::LayerMissing(LayerMissing::log::<T>(parts))),
         }
     }

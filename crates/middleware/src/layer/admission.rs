@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response};
-use kvolt_session::{Access, Ready, RefusalReason, SessionSnapshot, Unread};
+use kvolt_session::{Access, DeviceCheck, Ready, RefusalReason, SessionSnapshot, Unread};
 
+use super::reload;
 use super::response;
 use super::shared::RequestSession;
 use super::slot::Slot;
@@ -53,9 +54,16 @@ impl From<Reason> for Denied {
 }
 
 #[derive(Debug)]
-enum Reason {
+pub(super) enum Reason {
     Missing(Missing),
     Failed(Error),
+    /// The page must load itself again, so that its browser may prove the device.
+    Reload,
+    /// The browser must prove the device again, and then send the request again.
+    ProveAgain,
+    /// The layer has answered a request of the browser itself.
+    #[cfg(feature = "device-bound")]
+    Answered(Box<Response<Bytes>>),
 }
 
 impl<T: Send + Sync + 'static> SessionLayer<T> {
@@ -79,6 +87,12 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
         outer: Option<&RequestSession<T>>,
     ) -> Result<Admission<T>, Denied> {
         let presented = self.sessions.0.lookup.presented(request);
+        #[cfg(feature = "device-bound")]
+        if let Some(settings) = &self.sessions.0.device_bound
+            && let Some(endpoint) = settings.endpoint(request)
+        {
+            return Ok(Admission::Wait(Box::pin(Arc::clone(self).serve(endpoint, presented))));
+        }
         let is_safe = cross_origin::is_safe(request);
         let is_bypassed = || self.bypasses_origin.as_ref().is_some_and(|admits| admits(request));
         let source = presented.source();
@@ -98,11 +112,16 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
         let slot = unique(&mut shared);
         slot.format = Format::of(request);
         slot.is_plain_http = !is_safe && cross_origin::is_plain_http(request);
+        #[cfg(feature = "device-bound")]
+        if let Some(settings) = &self.sessions.0.device_bound {
+            slot.device = settings.request(request);
+        }
         match within {
             // The read of the layer around this one suffices.
             Some(outer) if outer.covers(access) => {
                 slot.access = outer.access;
                 (slot.read, slot.is_unreadable) = (outer.read.clone(), outer.is_unreadable);
+                slot.is_unproven = outer.is_unproven;
                 return self.decide(shared);
             }
             None if !slot.several().is_empty() => self.sessions.report_ambiguous(),
@@ -117,6 +136,9 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
         match self.sessions.manager().get_ready(token, access) {
             Ready::Yes(result) => {
                 self.note_read(slot, result)?;
+                if slot.is_outdated() {
+                    return Ok(Admission::Wait(Box::pin(Arc::clone(self).reread(shared))));
+                }
                 self.decide(shared)
             }
             Ready::No(unread) => {
@@ -137,18 +159,33 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
             let result = bounded(self.sessions.0.store_timeout, answer).await;
             self.note_read(slot, result)?;
         }
+        self.reread(shared).await
+    }
+
+    /// Admits a request whose session was read. Asks the store itself first, if a near cache's copy
+    /// does not know the bound cookie.
+    pub(super) async fn reread(
+        self: Arc<Self>,
+        mut shared: Arc<Slot<T>>,
+    ) -> Result<RequestSession<T>, Denied> {
+        let slot = unique(&mut shared);
+        let access = slot.access.strict();
+        if slot.is_outdated()
+            && let Some(token) = slot.presented_token()
+        {
+            let read = self.sessions.manager().get_with(token, access);
+            let read = bounded(self.sessions.0.store_timeout, read).await;
+            self.note_read(slot, read)?;
+        }
         self.admitted(shared).await
     }
 
     /// Admits a request whose session was read.
-    pub(super) async fn admitted(
-        &self,
-        mut slot: Arc<Slot<T>>,
-    ) -> Result<RequestSession<T>, Denied> {
+    async fn admitted(&self, mut slot: Arc<Slot<T>>) -> Result<RequestSession<T>, Denied> {
         if let Err(denied) = self.verdict(&slot) {
             return Err(Denied { headers: unique(&mut slot).take_headers(), ..denied });
         }
-        if slot.is_rotation_due() { rotate(slot).await } else { Ok(RequestSession(slot)) }
+        complete(slot).await
     }
 
     /// Stores what was read. A session that can't be read still has a client that must be able to
@@ -162,6 +199,7 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
         let error = match result {
             Ok(session) => {
                 slot.read = session;
+                self.check_device(slot);
                 return Ok(());
             }
             Err(error) => Error::from(error),
@@ -177,12 +215,24 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
         Err(Denied::failed(error))
     }
 
+    /// Whether the request comes from the device that its session is bound to.
+    #[inline]
+    fn check_device(&self, slot: &mut Slot<T>) {
+        slot.is_unproven = false;
+        if let Some(session) = slot.read.as_mut().filter(|session| session.bound_since().is_some())
+        {
+            let now = self.sessions.manager().clock().now();
+            let check = session.check_device(slot.device.cookie.as_ref(), now);
+            slot.is_unproven = check == DeviceCheck::Unproven && self.sessions.requires_proof();
+        }
+    }
+
     /// Every path into a handler passes here.
     #[inline]
     fn decide(&self, slot: Arc<Slot<T>>) -> Result<Admission<T>, Denied> {
         self.verdict(&slot)?;
-        Ok(match slot.is_rotation_due() {
-            true => Admission::Wait(Box::pin(rotate(slot))),
+        Ok(match slot.is_rotation_due() || slot.is_device_offer_due() {
+            true => Admission::Wait(Box::pin(complete(slot))),
             false => Admission::Pass(RequestSession(slot)),
         })
     }
@@ -190,6 +240,9 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
     /// Whether a request with this session may pass: the one decision.
     #[inline]
     fn verdict(&self, slot: &Slot<T>) -> Result<(), Denied> {
+        if slot.is_unproven {
+            return self.verdict_on_unproven(slot);
+        }
         let Some(session) = slot.session() else {
             return match (self.required, slot.is_unreadable) {
                 (false, _) => Ok(()),
@@ -203,15 +256,33 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
             // An anonymous session has no authentication to renew.
             return Err(Reason::Missing(Missing::Session).into());
         }
-        if session.meets(&step_up, manager.clock().now()) {
+        let now = manager.clock().now();
+        if session.meets(&step_up, now) {
             return Ok(());
         }
         manager.report_refusal(Some(session), RefusalReason::StepUp);
         Err(Denied::from(match session.acting_for() {
             // The administrator can't prove the user's identity.
             Some(_) => Reason::Failed(Error(Kind::Impersonation)),
-            None => Reason::Missing(Missing::StepUp(step_up)),
+            None if !session.meets(&step_up.of_user(), now) => {
+                Reason::Missing(Missing::StepUp(step_up))
+            }
+            None if session.is_device_proven() => Reason::ProveAgain,
+            None => slot.device.refusal(),
         }))
+    }
+
+    /// Never ends the session: its browser may only not have been allowed to prove the device.
+    #[cold]
+    fn verdict_on_unproven(&self, slot: &Slot<T>) -> Result<(), Denied> {
+        let reason = slot.device.refusal();
+        // The user must be able to sign in again and to sign out.
+        if self.required || (slot.device.is_read && !matches!(reason, Reason::Missing(_))) {
+            let manager = self.sessions.manager();
+            manager.report_refusal(slot.read.as_ref(), RefusalReason::Unproven);
+            return Err(reason.into());
+        }
+        Ok(())
     }
 
     /// Returns the layer's own answer to a request that may not pass.
@@ -224,6 +295,10 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
                 self.refusal.response(Refused { request, missing }, &inner.lookup)
             }
             Reason::Failed(error) => error.message().response(Format::of(request)),
+            Reason::Reload => reload::page(request),
+            Reason::ProveAgain => self.prove_again(request),
+            #[cfg(feature = "device-bound")]
+            Reason::Answered(response) => return response,
         };
         let headers = response.headers_mut();
         for (name, value) in denied.headers {
@@ -241,8 +316,9 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
 impl From<Denied> for Error {
     fn from(denied: Denied) -> Self {
         match denied.reason {
-            Reason::Missing(_) => Self(Kind::Ended),
             Reason::Failed(error) => error,
+            Reason::Missing(_) => Self(Kind::Ended),
+            _ => Self(Kind::Unproven),
         }
     }
 }
@@ -263,11 +339,20 @@ pub(super) fn unique<T>(slot: &mut Arc<Slot<T>>) -> &mut Slot<T> {
     Arc::get_mut(slot).expect("a slot is not shared before its request is admitted")
 }
 
-/// Gives a session a new token. If that fails, the request passes with the old one.
-async fn rotate<T: Send + Sync + 'static>(slot: Arc<Slot<T>>) -> Result<RequestSession<T>, Denied> {
+/// Does what is due for a request that passes, with its response: a new token, and the offer of a
+/// binding. If that fails, the request passes all the same.
+async fn complete<T: Send + Sync + 'static>(
+    slot: Arc<Slot<T>>,
+) -> Result<RequestSession<T>, Denied> {
     let handle = SessionHandle { slot };
-    if let Some(session) = handle.session() {
+    if handle.slot.is_rotation_due()
+        && let Some(session) = handle.session()
+    {
         handle.slot.sessions().note_rotation(&session.rotate().await);
+    }
+    #[cfg(feature = "device-bound")]
+    if handle.slot.is_device_offer_due() {
+        handle.offer_binding().await;
     }
     Ok(RequestSession(handle.slot))
 }

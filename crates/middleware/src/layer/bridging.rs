@@ -49,7 +49,7 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
             self.note_read(slot, read)?;
         }
         let Some(bridge) = inner.bridge.as_ref().filter(|_| !slot.is_unreadable) else {
-            return self.admitted(shared).await;
+            return self.reread(shared).await;
         };
         let outcome = bridge.resolve(old.as_deref(), token.as_ref().zip(slot.read.as_ref()));
         match bounded(limit, outcome).await {
@@ -84,6 +84,6 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
             }
             Err(error) => self.note_read(slot, Err(error))?,
         }
-        self.admitted(shared).await
+        self.reread(shared).await
     }
 }

@@ -2,7 +2,10 @@
 
 pub(crate) mod admission;
 mod bridging;
+#[cfg(feature = "device-bound")]
+mod device_bound;
 mod future;
+mod reload;
 mod response;
 mod service;
 pub(crate) mod shared;

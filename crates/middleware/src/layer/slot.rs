@@ -9,6 +9,7 @@ use kvolt_cache::Timestamp;
 use kvolt_session::{Access, Level, SessionSnapshot, Token};
 
 use super::response;
+use crate::device_request::DeviceRequest;
 use crate::error::Kind;
 use crate::head::ResponseHead;
 use crate::lookup::{Presented, Source, SourceIndex};
@@ -29,6 +30,10 @@ pub(crate) struct Slot<T> {
     source: Option<SourceIndex>,
     /// All tokens of a request that has several, of which none is accepted.
     several: Vec<Token>,
+    pub(crate) device: DeviceRequest,
+    /// Whether there is a session that is bound to a device, and the request does not prove that it
+    /// comes from there. Handlers don't see such a session.
+    pub(crate) is_unproven: bool,
     /// Removes the cookie of another library whose session was taken over.
     pub(super) old_cookie: Option<Box<HeaderValue>>,
     /// The form of the layer's own answers.
@@ -53,13 +58,15 @@ pub(super) type TokenHeader = Box<(HeaderName, HeaderValue)>;
 pub(crate) struct State<T> {
     /// The token that the client has, or that the response gives it.
     token: Option<Token>,
-    change: Change,
+    pub(super) change: Change,
     /// The session after an update, while the client's token is the one that the update was made
     /// with.
     latest: Option<Box<SessionSnapshot<T>>>,
     /// The authentication that this request has noted.
     pub(crate) proof: Option<(Level, Timestamp)>,
     pub(super) pending: Option<TokenHeader>,
+    /// Headers for the browser's binding to its device.
+    pub(super) device: Vec<(HeaderName, HeaderValue)>,
     /// Whether the response's head was sent, so that it can carry no token.
     is_finished: bool,
 }
@@ -94,6 +101,7 @@ impl<T> Slot<T> {
             latest: None,
             proof: None,
             pending: None,
+            device: Vec::new(),
             is_finished: false,
         };
         Self {
@@ -103,6 +111,8 @@ impl<T> Slot<T> {
             access,
             source,
             several,
+            device: DeviceRequest::default(),
+            is_unproven: false,
             old_cookie: None,
             format: Format::Text,
             is_plain_http: false,
@@ -152,14 +162,27 @@ impl<T> Slot<T> {
     }
 
     /// From here on, the response can carry no token. Returns the header that it must carry.
-    pub(super) fn close(&self) -> Option<TokenHeader> {
+    pub(super) fn close(&self) -> (Option<TokenHeader>, Vec<(HeaderName, HeaderValue)>) {
         if self.outermost.is_some() {
             // The outermost layer finishes the response.
-            return None;
+            return (None, Vec::new());
         }
         let mut state = self.state();
         state.is_finished = true;
-        state.pending.take()
+        (state.pending.take(), std::mem::take(&mut state.device))
+    }
+
+    /// Whether the client may have a bound cookie.
+    pub(crate) fn has_bound_cookie(&self) -> bool {
+        let is_bound = |session: &SessionSnapshot<T>| session.bound_since().is_some();
+        self.device.cookie.is_some() || self.read.as_ref().is_some_and(is_bound)
+    }
+
+    /// Adds a header for the browser's binding to its device, which the response carries if it has
+    /// not begun.
+    #[cfg(feature = "device-bound")]
+    pub(crate) fn note_device(&self, header: (HeaderName, HeaderValue)) {
+        self.state().device.push(header);
     }
 
     /// All tokens of a request that has several.
@@ -172,7 +195,9 @@ impl<T> Slot<T> {
     #[inline]
     pub(crate) fn session(&self) -> Option<&SessionSnapshot<T>> {
         let session = self.read.as_ref();
-        session.filter(|session| self.layer.anonymous || !session.is_anonymous())
+        session.filter(|session| {
+            !self.is_unproven && (self.layer.anonymous || !session.is_anonymous())
+        })
     }
 
     /// The session after an update in the same request.
@@ -253,6 +278,7 @@ impl<T> Slot<T> {
             return Err(Error(Kind::ResponseBegun));
         }
         state.pending = header.map(Box::new);
+        state.device.clear();
         Ok(())
     }
 }
@@ -275,6 +301,19 @@ impl<T: Send + Sync + 'static> Slot<T> {
         self.sessions().channel(self.source())
     }
 
+    /// Whether a near cache's copy may be older than the bound cookie of the request.
+    #[inline]
+    pub(super) fn is_outdated(&self) -> bool {
+        self.is_unproven
+            && self.device.cookie.is_some()
+            && self.read.as_ref().is_some_and(SessionSnapshot::is_copy)
+    }
+
+    #[cfg(not(feature = "device-bound"))]
+    pub(super) fn is_device_offer_due(&self) -> bool {
+        false
+    }
+
     /// Whether the session's token is due for a rotation. Peeking rotates nothing.
     #[inline]
     pub(super) fn is_rotation_due(&self) -> bool {
@@ -291,23 +330,31 @@ impl<T: Send + Sync + 'static> Slot<T> {
     #[cold]
     pub(super) fn take_headers(&mut self) -> Vec<(HeaderName, HeaderValue)> {
         let old_cookie = self.old_cookie.take().map(|removal| (SET_COOKIE, *removal));
-        let pending = self.state_mut().pending.take().map(|pending| *pending);
-        pending.into_iter().chain(old_cookie).collect()
+        let state = self.state_mut();
+        let pending = state.pending.take().map(|pending| *pending);
+        let device = std::mem::take(&mut state.device);
+        pending.into_iter().chain(old_cookie).chain(device).collect()
     }
 
     /// Completes a response: the client's token, `Vary` and `Cache-Control`.
     #[inline]
-    pub(super) fn finish(&self, pending: Option<TokenHeader>, headers: &mut impl ResponseHead) {
+    pub(super) fn finish(
+        &self,
+        (pending, device): (Option<TokenHeader>, Vec<(HeaderName, HeaderValue)>),
+        headers: &mut impl ResponseHead,
+    ) {
         let layer = &self.layer;
-        let is_session_specific =
-            self.session().is_some() || pending.is_some() || self.old_cookie.is_some();
+        let has_own = pending.is_some() || !device.is_empty() || self.old_cookie.is_some();
+        let is_session_specific = self.session().is_some() || self.is_unproven || has_own;
         let depends = layer.required
             || layer.step_up.is_some()
-            || pending.is_some()
-            || self.old_cookie.is_some()
+            || has_own
             || self.is_exposed.load(Ordering::Relaxed);
         if let Some(pending) = pending {
             let (name, value) = *pending;
+            response::set(headers, &name, value);
+        }
+        for (name, value) in device {
             response::set(headers, &name, value);
         }
         if let Some(old_cookie) = &self.old_cookie {

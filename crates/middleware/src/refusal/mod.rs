@@ -71,6 +71,9 @@ pub enum Missing {
     Session,
     /// A recent, or a strong enough, authentication in the session that it has.
     StepUp(StepUp),
+    /// A proof that the request comes from the device that its session is bound to. The client is
+    /// another one, or its browser has lost its key: then the user must sign in again.
+    DeviceProof,
 }
 
 impl Refusal {
@@ -153,12 +156,13 @@ impl Refusal {
                 let page = self.step_up_page.as_ref().filter(|_| asks_for_page(refused.request));
                 (page, Message::step_up(missing, bearer))
             }
-            (Kind::Redirect { page, browsers_only }, Missing::Session)
+            (Kind::Redirect { page, browsers_only }, _)
                 if !browsers_only || asks_for_page(refused.request) =>
             {
                 (Some(page), Message::sign_in(bearer))
             }
-            _ => (None, Message::sign_in(bearer)),
+            (_, Missing::DeviceProof) => (None, Message::unproven(bearer)),
+            (_, Missing::Session) => (None, Message::sign_in(bearer)),
         };
         match (page, Format::of(refused.request)) {
             (Some(page), Format::Text | Format::Json) => to_page(page, refused),
@@ -173,10 +177,10 @@ fn to_page(page: &str, refused: Refused<'_>) -> Response<Bytes> {
     let next = match (request.method(), refused.missing) {
         ("GET" | "HEAD", _) => Some(request.path_and_query()),
         (_, Missing::StepUp(_)) => page_before(request),
-        (_, Missing::Session) => None,
+        (_, Missing::Session | Missing::DeviceProof) => None,
     };
     let text = match refused.missing {
-        Missing::Session => "sign in first",
+        Missing::Session | Missing::DeviceProof => "sign in first",
         Missing::StepUp(_) => "authenticate again first",
     };
     let mut response = Message::new(StatusCode::SEE_OTHER, "", text).response(Format::Text);

@@ -81,7 +81,11 @@ impl<T: Send + Sync + 'static> SessionHandle<T> {
     /// ```
     pub fn refuse(&self, request: &impl RequestHead) -> Response<Bytes> {
         let layer = &self.slot.layer;
-        let refused = Refused { request, missing: Missing::Session };
+        let missing = match self.is_unproven() {
+            true => Missing::DeviceProof,
+            false => Missing::Session,
+        };
+        let refused = Refused { request, missing };
         layer.refusal.response(refused, &layer.sessions.0.lookup)
     }
 
@@ -103,9 +107,17 @@ impl<T: Send + Sync + 'static> SessionHandle<T> {
     ///
     /// # Errors
     ///
-    /// Returns an error if the client has a session that can't be read.
+    /// Returns an error if the client has a session that can't be read, or one that is bound to a
+    /// device, which the request does not prove ([`Error::is_unproven`]). A browser that loads a page
+    /// without that proof has no session here, so that its user can sign in again.
     pub fn try_into_session(self) -> Result<Option<Session<T>>> {
-        if self.is_unreadable() { Err(Error(Kind::Unreadable)) } else { Ok(self.into_session()) }
+        if self.is_unreadable() {
+            return Err(Error(Kind::Unreadable));
+        }
+        if self.is_unproven() && !self.slot.device.is_navigation {
+            return Err(Error(Kind::Unproven));
+        }
+        Ok(self.into_session())
     }
 
     pub(crate) fn into_session(self) -> Option<Session<T>> {
@@ -129,6 +141,21 @@ impl<T: Send + Sync + 'static> SessionHandle<T> {
     /// ```
     pub fn is_unreadable(&self) -> bool {
         self.slot.is_unreadable
+    }
+
+    /// Whether the client has a session that is bound to a device, and the request does not prove
+    /// that it comes from there. Such a client is neither admitted nor treated as a visitor. A login
+    /// replaces the session, and a logout ends it.
+    ///
+    /// ```
+    /// use kvolt_middleware::SessionHandle;
+    ///
+    /// fn hint(client: &SessionHandle<String>) -> &'static str {
+    ///     if client.is_unproven() { "this device lost its key: please sign in again" } else { "" }
+    /// }
+    /// ```
+    pub fn is_unproven(&self) -> bool {
+        self.slot.is_unproven
     }
 
     /// Returns the client's token, such as the new one after a login, for a handler that hands it
@@ -185,8 +212,31 @@ impl<T: Send + Sync + 'static> SessionHandle<T> {
         let lifetime = TokenLifetime { lifetime, is_remembered: session.is_remembered() };
         let old = self.slot.current();
         let old = old.as_ref().map(|(token, read)| (token, read.clone()));
+        #[cfg(feature = "device-bound")]
+        if let Some(settings) = self.offers_binding_of(&session)? {
+            if self.slot.device.is_cross_site {
+                // The registration would come without the cookie.
+                let token = self.bounded(manager.login(old, session.offer_device_later())).await;
+                return self.issue_first(token?, lifetime).await;
+            }
+            let (token, offer) = self.bounded(manager.login_with_offer(old, session)).await?;
+            self.issue_first(token, lifetime).await?;
+            self.slot.note_device(settings.offer(&offer));
+            return Ok(());
+        }
         let token = self.bounded(manager.login(old, session)).await;
         self.issue_first(token?, lifetime).await
+    }
+
+    /// The settings by which the browser is asked to bind a new session to its device.
+    #[cfg(feature = "device-bound")]
+    fn offers_binding_of(
+        &self,
+        session: &NewSession<T>,
+    ) -> Result<Option<&crate::device_bound::Settings<T>>> {
+        let is_cookie = matches!(self.slot.channel()?, crate::lookup::Source::Cookie(_));
+        let settings = self.slot.sessions().0.device_bound.as_ref();
+        Ok(settings.filter(|settings| is_cookie && settings.is_offered_to(session.data())))
     }
 
     /// Creates a session for a visitor who has not signed in, such as for a basket. See
@@ -304,6 +354,18 @@ impl<T: Send + Sync + 'static> SessionHandle<T> {
         let sessions = self.slot.sessions();
         let header = self.slot.source().and_then(|source| sessions.clearing_header(source));
         let _ = self.slot.note_token(None, header, Change::Replaced);
+        if self.slot.has_bound_cookie() {
+            self.clear_bound_cookie();
+        }
+    }
+
+    /// Removes the bound cookie with the response. If the browser still has a key, it proves that
+    /// before its next request.
+    pub(crate) fn clear_bound_cookie(&self) {
+        #[cfg(feature = "device-bound")]
+        if let Some(settings) = &self.slot.sessions().0.device_bound {
+            self.slot.note_device(settings.clearing_header());
+        }
     }
 }
 

@@ -191,7 +191,10 @@ impl<T: Send + Sync + 'static> Session<T> {
     pub async fn confirm(&self) -> Result<SessionSnapshot<T>> {
         let (token, _) = self.admitted()?;
         let confirmed = self.manager().get_with(&token, Access::PEEK.strict());
-        self.handle.bounded(confirmed).await?.ok_or(Error(Kind::Ended))
+        let mut confirmed = self.handle.bounded(confirmed).await?.ok_or(Error(Kind::Ended))?;
+        let now = self.manager().clock().now();
+        confirmed.check_device(self.slot().device.cookie.as_ref(), now);
+        Ok(confirmed)
     }
 
     /// Returns the session for a connection that stays open. It reports when the session changes
@@ -355,12 +358,24 @@ impl<T: Send + Sync + 'static> Session<T> {
         let is_met_by_proof = proof.is_some_and(|(level, at)| {
             level >= step_up.level() && step_up.max_age().is_none_or(|max| now.since(at) <= max)
         });
-        if is_met_by_proof || self.snapshot().meets(&step_up, now) {
+        let snapshot = self.snapshot();
+        let is_met_by_user = is_met_by_proof || snapshot.meets(&step_up.of_user(), now);
+        let device = step_up.max_device_age().map(StepUp::device_proved_within);
+        let is_met_by_device = device.is_none_or(|device| snapshot.meets(&device, now));
+        if is_met_by_user && is_met_by_device {
             return Ok(());
         }
         self.manager().report_refusal(Some(self.snapshot()), RefusalReason::StepUp);
         if self.acting_for().is_some() {
             return Err(Error(Kind::Impersonation));
+        }
+        if is_met_by_user && !snapshot.is_device_proven() {
+            return Err(Error(Kind::Unproven));
+        }
+        if is_met_by_user {
+            // The browser proves the device before its next request.
+            self.handle.clear_bound_cookie();
+            return Err(Error(Kind::ProofTooOld));
         }
         Err(Error(Kind::StepUp(step_up, self.slot().sessions().0.lookup.has_bearer())))
     }
@@ -436,7 +451,14 @@ impl<T: Send + Sync + 'static> Session<T> {
         self.slot().channel()?;
         let returned = self.handle.bounded(self.manager().end_impersonation((&token, read)));
         match returned.await? {
-            RotateOutcome::Token(token) => self.replaced_by(token).await,
+            RotateOutcome::Token(token) => {
+                self.replaced_by(token).await?;
+                if self.slot().has_bound_cookie() {
+                    // Only the impersonation knows its value.
+                    self.handle.clear_bound_cookie();
+                }
+                Ok(())
+            }
             RotateOutcome::AlreadyRotated | RotateOutcome::Absent => Err(Error(Kind::Ended)),
         }
     }

@@ -10,6 +10,8 @@ use kvolt_session::Manager;
 
 use super::{Hints, Inner, Sessions};
 use crate::bridge::SessionBridge;
+#[cfg(feature = "device-bound")]
+use crate::device_bound::DeviceBound;
 use crate::error::ConfigError;
 use crate::lookup::Source;
 use crate::{CookiePolicy, Lookup, Refusal, cross_origin};
@@ -55,6 +57,8 @@ pub enum CacheControl {
 pub struct SessionsBuilder<T> {
     inner: Inner<T>,
     trusted_origins: Vec<String>,
+    #[cfg(feature = "device-bound")]
+    device_bound: Option<DeviceBound<T>>,
 }
 
 impl<T: Send + Sync + 'static> SessionsBuilder<T> {
@@ -68,12 +72,19 @@ impl<T: Send + Sync + 'static> SessionsBuilder<T> {
             refusal: Refusal::default(),
             store_timeout: DEFAULT_STORE_TIMEOUT,
             bridge: None,
+            #[cfg(feature = "device-bound")]
+            device_bound: None,
             cache_control: HeaderValue::from_static("no-store"),
             trusted_origins: Vec::new(),
             rotations_fail: AtomicBool::new(false),
             hints: Hints::default(),
         };
-        Self { inner, trusted_origins: Vec::new() }
+        Self {
+            inner,
+            trusted_origins: Vec::new(),
+            #[cfg(feature = "device-bound")]
+            device_bound: None,
+        }
     }
 
     pub(super) fn into_sessions(self) -> Sessions<T> {
@@ -126,6 +137,16 @@ impl<T: Send + Sync + 'static> SessionsBuilder<T> {
         self
     }
 
+    /// Binds sessions to the device of their browser, where the browser can do it. Defaults to not.
+    ///
+    /// Once sessions are bound, every layer of the manager's sessions refuses them without proof,
+    /// also after this setting was removed.
+    #[cfg(feature = "device-bound")]
+    pub fn device_bound(mut self, device_bound: DeviceBound<T>) -> Self {
+        self.device_bound = Some(device_bound);
+        self
+    }
+
     /// Sets the `Cache-Control` of responses that depend on a session. Defaults to
     /// [`CacheControl::NoStore`].
     pub fn cache_control(mut self, cache_control: CacheControl) -> Self {
@@ -149,8 +170,8 @@ impl<T: Send + Sync + 'static> SessionsBuilder<T> {
     /// # Errors
     ///
     /// Returns an error for a cookie that browsers would reject, a timeout of zero, a trusted
-    /// origin that no browser would send, a bridge from a cookie with the name of this one, and a
-    /// bridge with a lookup that has no cookie.
+    /// origin that no browser would send, a bridge from a cookie with the name of this one, a bridge
+    /// with a lookup that has no cookie, and settings of `device_bound` that no browser would accept.
     pub fn build(mut self) -> Result<Sessions<T>, ConfigError> {
         for source in self.inner.lookup.sources() {
             if let Source::Cookie(name) = source {
@@ -170,6 +191,11 @@ impl<T: Send + Sync + 'static> SessionsBuilder<T> {
         }
         if self.inner.store_timeout.is_zero() {
             return Err(ConfigError::new("the store's timeout must not be zero"));
+        }
+        #[cfg(feature = "device-bound")]
+        if let Some(settings) = self.device_bound.take() {
+            let settings = settings.check(&self.inner.lookup, &self.inner.cookie)?;
+            self.inner.device_bound = Some(settings);
         }
         let trusted = self.trusted_origins.iter();
         let trusted = trusted.map(|origin| cross_origin::canonical_origin(origin));

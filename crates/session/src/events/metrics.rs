@@ -10,6 +10,9 @@ const ROTATED: &str = "kvolt_sessions_rotated_total";
 const ENDED: &str = "kvolt_sessions_ended_total";
 const EXPIRED: &str = "kvolt_sessions_expired_total";
 const REFUSED: &str = "kvolt_requests_refused_total";
+pub(crate) const OFFERED: &str = "kvolt_device_bindings_offered_total";
+const BOUND: &str = "kvolt_device_bindings_total";
+const PROVED: &str = "kvolt_device_proofs_total";
 const REUSED: &str = "kvolt_tokens_reused_total";
 pub(crate) const SLIDES_FAILED: &str = "kvolt_slides_failed_total";
 pub(super) const MISSED: &str = "kvolt_events_missed_total";
@@ -29,6 +32,9 @@ pub fn describe_metrics() {
         (ENDED, "Sessions ended, by reason."),
         (EXPIRED, "Sessions that reached a timeout, where the store reports it."),
         (REFUSED, "Requests refused, by reason."),
+        (OFFERED, "Sessions whose browser was asked to bind them to its device."),
+        (BOUND, "Sessions bound to a device."),
+        (PROVED, "Proofs by the devices of bound sessions."),
         (REUSED, "Uses of replaced tokens after their grace."),
         (SLIDES_FAILED, "Uses of sessions that the store could not record."),
         (MISSED, "Events that a listener missed because it was too slow."),
@@ -56,6 +62,8 @@ pub(super) fn count(kind: EventKind) {
         EventKind::Expired => (EXPIRED, None),
         EventKind::Refused { reason } => (REFUSED, Some(("reason", reason.name()))),
         EventKind::Reused => (REUSED, None),
+        EventKind::DeviceBound => (BOUND, None),
+        EventKind::DeviceProved => (PROVED, None),
     };
     counter!(name, &label).increment(1);
 }

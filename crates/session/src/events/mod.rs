@@ -114,6 +114,10 @@ pub enum EventKind {
     /// A previous token was used after its grace: a sign of theft, or of a client that missed its
     /// new token.
     Reused,
+    /// The session was bound to the device of its browser.
+    DeviceBound,
+    /// The device of a bound session proved that it has its key.
+    DeviceProved,
 }
 
 impl EventKind {
@@ -128,6 +132,8 @@ impl EventKind {
             Self::Expired => "expired",
             Self::Refused { .. } => "refused",
             Self::Reused => "reused",
+            Self::DeviceBound => "device_bound",
+            Self::DeviceProved => "device_proved",
         }
     }
 

@@ -48,6 +48,17 @@ pub enum RefusalReason {
     Ambiguous,
     /// The store was unavailable.
     Unavailable,
+    /// The session is bound to a device, and the request has no bound cookie that is accepted.
+    Unproven,
+    /// A browser must sign a challenge: it has sent no proof.
+    ProofMissing,
+    /// The proof of a device has signed another challenge than the current one, such as one that was
+    /// used. Browsers do it after a lost answer.
+    ProofOutdated,
+    /// The proof of a device is malformed, or not signed by the session's key.
+    ProofInvalid,
+    /// The session is bound already, and a browser tried to register another key.
+    AlreadyBound,
 }
 
 impl EndReason {
@@ -94,6 +105,11 @@ impl RefusalReason {
             Self::Csrf => "csrf",
             Self::Ambiguous => "ambiguous",
             Self::Unavailable => "unavailable",
+            Self::Unproven => "unproven",
+            Self::ProofMissing => "proof_missing",
+            Self::ProofOutdated => "proof_outdated",
+            Self::ProofInvalid => "proof_invalid",
+            Self::AlreadyBound => "already_bound",
         }
     }
 }

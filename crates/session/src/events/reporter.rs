@@ -94,7 +94,8 @@ impl Reporter {
 
 fn log(kind: EventKind, id: Option<SessionId>, parties: Parties<'_>) {
     use EventKind::{
-        Created, Ended, Expired, Impersonated, Reauthenticated, Refused, Reused, Rotated,
+        Created, DeviceBound, DeviceProved, Ended, Expired, Impersonated, Reauthenticated, Refused,
+        Reused, Rotated,
     };
     let (id, owner) = (id.map(display), parties.owner.map(display));
     let acting_for = parties.acting_for.map(display);
@@ -122,6 +123,8 @@ fn log(kind: EventKind, id: Option<SessionId>, parties: Parties<'_>) {
             target: TARGET, id, owner, acting_for,
             "a replaced token was used after its grace: it may have been stolen (see `TokenReuse`)"
         ),
+        DeviceBound => info!(target: TARGET, id, owner, acting_for, "session bound to its device"),
+        DeviceProved => debug!(target: TARGET, id, owner, acting_for, "device proved its key"),
     }
 }
 

@@ -68,6 +68,8 @@ impl<T: Send + Sync + 'static> ManagerBuilder<T> {
             live_interval: Duration::from_secs(1),
             clock,
             random: system_random,
+            #[cfg(all(feature = "device-bound", feature = "testing"))]
+            device_fault: None,
         };
         Self { store, policy, listeners: Vec::new() }
     }
@@ -184,6 +186,13 @@ impl<T: Send + Sync + 'static> ManagerBuilder<T> {
     /// [`Undecodable::Keep`].
     pub fn undecodable(mut self, undecodable: Undecodable) -> Self {
         self.policy.undecodable = undecodable;
+        self
+    }
+
+    /// Breaks a rule of device-bound sessions, for the tests of a test.
+    #[cfg(all(feature = "device-bound", feature = "testing"))]
+    pub fn device_fault(mut self, fault: crate::testing::DeviceFault) -> Self {
+        self.policy.device_fault = Some(fault);
         self
     }
 

@@ -177,6 +177,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
         read: SessionSnapshot<T>,
         mut step: impl FnMut(&SessionSnapshot<T>, TokenStatus, Timestamp) -> Result<Step<T>> + Send,
     ) -> Result<Option<SessionSnapshot<T>>> {
+        let is_device_proven = read.is_device_proven;
         let mut turn = self.0.turns.take(token.key).await?;
         let mut session = self.newest(token, &turn, read);
         if !self.is_backed(&session).await? {
@@ -203,7 +204,8 @@ impl<T: Send + Sync + 'static> Manager<T> {
                         pause(room).await;
                     }
                     let restricted_to = status.rights();
-                    return Ok(Some(SessionSnapshot { restricted_to, ..session }));
+                    let session = SessionSnapshot { restricted_to, is_device_proven, ..session };
+                    return Ok(Some(session));
                 }
                 ReplaceOutcome::Conflict(entry) => {
                     session = SessionSnapshot::new(entry.as_ref(), self.clock().now(), None);

@@ -185,7 +185,12 @@ impl<T: Send + Sync + 'static> Manager<T> {
         }
         content.envelope.proved = Proofs::NONE;
         let impersonator = Impersonator { owner: owner.clone(), session: own.id() };
-        content.envelope.edit_rare(|rare| rare.impersonator = Some(impersonator));
+        // It is used on the same device.
+        let device = own.envelope().device_binding().cloned().map(Box::new);
+        content.envelope.edit_rare(|rare| {
+            (rare.impersonator, rare.device_binding) = (Some(impersonator), device);
+            rare.offer_due = false;
+        });
         Ok(content)
     }
 

@@ -2,6 +2,8 @@
 
 mod builder;
 mod changing;
+#[cfg(feature = "device-bound")]
+mod device_bound;
 mod impersonating;
 mod listing;
 #[cfg(feature = "live")]
@@ -25,6 +27,8 @@ use kvolt_cache::{
 };
 
 pub use self::builder::ManagerBuilder;
+#[cfg(feature = "device-bound")]
+pub use self::device_bound::{DeviceGrant, DeviceOffer, DeviceOutcome};
 pub use self::listing::{SessionList, SessionPage};
 #[cfg(feature = "live")]
 pub use self::live::{LiveSession, UntilEnded};
@@ -285,7 +289,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// The first content of a session. Its token is made when it is inserted.
     fn content(&self, session: NewSession<T>) -> Result<Content<T>> {
         let NewSession { data, owner, device, level, remembered, .. } = session;
-        let NewSession { binding, idle_timeout, lifetime, authenticated, .. } = session;
+        let NewSession { binding, idle_timeout, lifetime, authenticated, offer_due, .. } = session;
         let policy = &self.0.policy;
         let (mut owner, mut proved, now) = (owner?, Proofs::NONE, policy.clock.now());
         if let Some(level) = level {
@@ -316,7 +320,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
             device,
             rare: None,
         };
-        let rare = RareFields { binding, idle, lifetime, ..RareFields::default() };
+        let rare = RareFields { binding, idle, lifetime, offer_due, ..RareFields::default() };
         envelope.rare = (rare != RareFields::default()).then(|| Box::new(rare));
         envelope.ends = now.saturating_add(policy.timeouts_of(&envelope).lifetime);
         Ok(Content { envelope, data: Data::new(data) })

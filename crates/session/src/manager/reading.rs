@@ -59,10 +59,10 @@ pub struct Unread<T> {
 }
 
 /// A session that a token names, and the token's status in it.
-struct Found<T> {
+pub(super) struct Found<T> {
     /// With the rights of the token.
-    session: SessionSnapshot<T>,
-    status: TokenStatus,
+    pub(super) session: SessionSnapshot<T>,
+    pub(super) status: TokenStatus,
     is_slide_due: bool,
     is_copy: bool,
 }
@@ -295,8 +295,8 @@ impl<T: Send + Sync + 'static> Manager<T> {
         let session = self.by_id(earlier.id(), freshness).await?;
         let session = session.filter(|session| continues(session.content()));
         let session = self.if_backed(session).await?;
-        let restricted_to = Some(earlier.proved());
-        Ok(session.map(|session| SessionSnapshot { restricted_to, ..session }))
+        let (restricted_to, is_device_proven) = (Some(earlier.proved()), earlier.is_device_proven);
+        Ok(session.map(|session| SessionSnapshot { restricted_to, is_device_proven, ..session }))
     }
 
     #[inline]
@@ -340,7 +340,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
     ///
     /// Asks the store at most once before the secret is verified. A copy that does not accept the
     /// token may be old, so the store itself is asked then.
-    async fn found(
+    pub(super) async fn found(
         &self,
         token: &HashedToken<'_>,
         freshness: Freshness,
@@ -418,7 +418,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
     }
 
     /// Refuses a token that is not accepted, and ends the session if the policy says so.
-    async fn refuse(
+    pub(super) async fn refuse(
         &self,
         session: &SessionSnapshot<T>,
         status: TokenStatus,
@@ -441,7 +441,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
     }
 
     /// Reports a request that was refused; it gets no session.
-    fn refused<'a, R>(
+    pub(super) fn refused<'a, R>(
         &self,
         id: impl Into<Option<SessionId>>,
         parties: impl Into<Parties<'a>>,

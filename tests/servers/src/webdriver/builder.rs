@@ -46,8 +46,13 @@ impl BrowserBuilder {
     }
 
     /// One more argument of Chromium.
-    pub fn arg(mut self, arg: &str) -> Self {
-        self.args.push(arg.to_owned());
+    pub fn arg(self, arg: &str) -> Self {
+        self.args([arg.to_owned()])
+    }
+
+    /// More arguments of Chromium.
+    pub fn args(mut self, args: impl IntoIterator<Item = String>) -> Self {
+        self.args.extend(args);
         self
     }
 

@@ -14,6 +14,8 @@ pub struct Cookie {
     pub same_site: String,
     /// Whether scripts can't read it.
     pub http_only: bool,
+    /// Whether it is sent over HTTPS only.
+    pub secure: bool,
     /// When it expires, in seconds since 1970. `None`: with the browser.
     pub expiry: Option<i64>,
 }
@@ -27,6 +29,7 @@ impl Cookie {
             path: text("path"),
             same_site: text("sameSite"),
             http_only: from["httpOnly"] == true,
+            secure: from["secure"] == true,
             expiry: from["expiry"].as_i64(),
         }
     }

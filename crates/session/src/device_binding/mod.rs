@@ -1,0 +1,179 @@
+//! The binding of a session to a device: Device Bound Session Credentials (DBSC), a working draft of
+//! the W3C.
+//!
+//! The browser has a private key that can't leave the device. With each proof that it has the key,
+//! it gets a new value of the bound cookie, which is accepted for some minutes: a copy of the
+//! cookies is worthless after that.
+
+#[cfg(feature = "device-bound")]
+pub(crate) mod fault;
+#[cfg(feature = "device-bound")]
+mod proof;
+
+use std::time::Duration;
+
+use kvolt_cache::Timestamp;
+#[cfg(feature = "json")]
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::secret_digest::SecretDigest;
+
+#[cfg(feature = "device-bound")]
+pub(crate) use proof::Proof;
+
+/// A random number that a browser gets.
+pub(crate) type Nonce = [u8; 16];
+
+/// The device that a session is bound to. All times are by the store's clock.
+#[derive(Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "json", derive(Serialize, Deserialize))]
+pub(crate) struct DeviceBinding {
+    /// The browser's name for it. Random: with a name that is used again, a refresh that is under
+    /// way would end the new key in the browser.
+    #[cfg_attr(feature = "json", serde(with = "crate::base64url"))]
+    pub(crate) id: Nonce,
+    /// The public key: a point on P-256, compressed (SEC 1, section 2.3.3).
+    #[cfg_attr(feature = "json", serde(with = "crate::base64url"))]
+    pub(crate) key: [u8; 33],
+    /// What the next proof must sign. A refusal never changes it, or a client without the key could
+    /// keep the browser from ever signing the current one.
+    #[cfg_attr(feature = "json", serde(with = "crate::base64url"))]
+    pub(crate) challenge: Nonce,
+    pub(crate) challenged: Timestamp,
+    pub(crate) since: Timestamp,
+    pub(crate) proved: Timestamp,
+    pub(crate) current: BoundValue,
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "Option::is_none"))]
+    pub(crate) previous: Option<BoundValue>,
+}
+
+/// A value of the bound cookie.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "json", derive(Serialize, Deserialize))]
+pub(crate) struct BoundValue {
+    digest: SecretDigest,
+    until: Timestamp,
+}
+
+/// The time after a registration in which requests that were sent before it may arrive.
+const UNDER_WAY: Duration = Duration::from_secs(5);
+
+/// The time that the bound cookie is accepted after the browser has dropped it.
+#[cfg(feature = "device-bound")]
+const LEEWAY: Duration = Duration::from_secs(2);
+
+impl DeviceBinding {
+    /// Whether a request with this cookie, at this time of the store, comes from the device.
+    fn is_proved_by(&self, cookie: Option<&DeviceCookie>, now: Timestamp) -> bool {
+        let accepts = |value: &BoundValue| {
+            now < value.until && cookie.is_some_and(|cookie| cookie.0 == value.digest)
+        };
+        accepts(&self.current)
+            || self.previous.as_ref().is_some_and(accepts)
+            || now < self.since.saturating_add(UNDER_WAY)
+    }
+}
+
+#[cfg(feature = "device-bound")]
+impl BoundValue {
+    /// The value of a cookie that the browser keeps for `lifetime` from now.
+    pub(crate) fn new(text: &str, now: Timestamp, lifetime: Duration) -> Self {
+        let until = now.saturating_add(lifetime).saturating_add(LEEWAY);
+        Self { digest: digest(text.as_bytes()), until }
+    }
+}
+
+/// The bound cookie of a request: a well-formed value, of which only the SHA-256 is kept.
+///
+/// ```
+/// use kvolt_session::DeviceCookie;
+///
+/// let cookie = DeviceCookie::parse("A".repeat(DeviceCookie::LEN));
+/// assert!(cookie.is_some());
+/// assert!(DeviceCookie::parse("short").is_none());
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct DeviceCookie(SecretDigest);
+
+impl DeviceCookie {
+    /// The length of the text, in characters: 256 bits in base64url.
+    pub const LEN: usize = 43;
+
+    /// Takes the text of a cookie. `None` if it has another length.
+    pub fn parse(text: impl AsRef<[u8]>) -> Option<Self> {
+        let text = text.as_ref();
+        (text.len() == Self::LEN).then(|| Self(digest(text)))
+    }
+}
+
+fn digest(text: &[u8]) -> SecretDigest {
+    SecretDigest(Sha256::digest(text).into())
+}
+
+/// Whether a request comes from the device that its session is bound to: see
+/// [`SessionSnapshot::check_device`].
+///
+/// [`SessionSnapshot::check_device`]: crate::SessionSnapshot::check_device
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeviceCheck {
+    /// The session is not bound to a device.
+    Unbound,
+    /// The request has a bound cookie that is accepted, or the binding is younger than 5 seconds.
+    Proven,
+    /// The session is bound, and the request has no bound cookie, or one that is not accepted.
+    Unproven,
+}
+
+impl<T> crate::SessionSnapshot<T> {
+    /// Checks whether a request comes from the device that the session is bound to, by its bound
+    /// cookie and the manager's time. For adapters: no read of a manager does it.
+    ///
+    /// A near cache's copy may be older than the cookie: with [`DeviceCheck::Unproven`], a caller
+    /// whose snapshot [`is_copy`](Self::is_copy) must read the session strictly and ask again.
+    ///
+    /// ```
+    /// use kvolt_cache::MemoryStore;
+    /// use kvolt_session::{DeviceCheck, Manager};
+    ///
+    /// # pollster::block_on(async {
+    /// let manager = Manager::<String>::new(MemoryStore::new());
+    /// let token = manager.create(String::from("Ada")).await?;
+    /// let mut session = manager.get(&token).await?.expect("it was just created");
+    /// assert_eq!(session.check_device(None, manager.clock().now()), DeviceCheck::Unbound);
+    /// assert_eq!((session.bound_since(), session.device_proved()), (None, None));
+    /// assert!(!session.is_copy() && !session.is_device_proven());
+    /// # Ok::<(), kvolt_session::Error>(()) }).unwrap();
+    /// ```
+    #[inline]
+    pub fn check_device(&mut self, cookie: Option<&DeviceCookie>, now: Timestamp) -> DeviceCheck {
+        let Some(device) = self.envelope().device_binding() else { return DeviceCheck::Unbound };
+        self.is_device_proven = device.is_proved_by(cookie, self.store_time(now));
+        if self.is_device_proven { DeviceCheck::Proven } else { DeviceCheck::Unproven }
+    }
+
+    /// Whether the last [check](Self::check_device) found that the request comes from the session's
+    /// device.
+    pub fn is_device_proven(&self) -> bool {
+        self.is_device_proven
+    }
+
+    /// When the session was bound to a device, by the store's clock; `None` if it is not.
+    pub fn bound_since(&self) -> Option<Timestamp> {
+        self.envelope().device_binding().map(|device| device.since)
+    }
+
+    /// When the device last proved that it has its key, by the store's clock; `None` if the session
+    /// is not bound to one.
+    pub fn device_proved(&self) -> Option<Timestamp> {
+        self.envelope().device_binding().map(|device| device.proved)
+    }
+
+    /// Whether the session meets what is required of its device. A session that is not bound meets
+    /// it: a browser that has no such keys goes on as before.
+    pub(crate) fn meets_of_device(&self, within: Duration, now: Timestamp) -> bool {
+        self.envelope().device_binding().is_none_or(|device| {
+            self.is_device_proven && self.store_time(now).since(device.proved) <= within
+        })
+    }
+}
