@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::http::HeaderMap;
 use axum::http::header::COOKIE;
 use kvolt::cache::Clock;
-use kvolt::middleware::{CookiePolicy, Lookup, Refusal, Sessions, TrustedProxies};
+use kvolt::middleware::{CookiePolicy, DeviceBound, Lookup, Refusal, Sessions, TrustedProxies};
 use kvolt::session::{Binding, Manager, Owner, OwnerLimit, StepUp, Timeouts};
 
 use crate::accounts::Accounts;
@@ -67,6 +67,13 @@ impl App {
             .trusted_origins
             .iter()
             .fold(cookies, |cookies, origin| cookies.trusted_origin(origin));
+        // Browsers bind sessions over HTTPS only.
+        let cookies = match plain {
+            true => cookies,
+            false => {
+                cookies.device_bound(DeviceBound::new().dangerous_lifetime(options.bound_lifetime))
+            }
+        };
         let cookies = cookies.build().map_err(|error| error.to_string())?;
         let headers = Sessions::builder(manager)
             .lookup(lookup(&format!("header:{HEADER}"))?)

@@ -199,6 +199,11 @@ pub(crate) struct Options {
     )]
     pub(crate) dev_https: bool,
 
+    /// How long a stolen copy of the cookies of a session that is bound to a device is valid. Over
+    /// HTTPS, browsers that can do it bind their sessions; below 300 seconds is for tests only.
+    #[arg(long, value_name = "DURATION", env = "KVOLT_BOUND_LIFETIME", default_value = "10m", value_parser = duration)]
+    pub(crate) bound_lifetime: Duration,
+
     /// Use a cookie without Secure on any address. An attacker on the network can steal sessions.
     #[arg(long, env = "KVOLT_INSECURE_PLAIN_HTTP")]
     pub(crate) insecure_plain_http: bool,

@@ -30,6 +30,8 @@ pub(super) struct SessionRow {
     pub(super) created: RelativeTime,
     pub(super) last_seen: RelativeTime,
     pub(super) current: bool,
+    /// When its device last proved that it has its key, if it is bound to one.
+    pub(super) proved: Option<RelativeTime>,
 }
 
 impl SessionRows {
@@ -52,6 +54,7 @@ impl SessionRows {
             created: RelativeTime::new(session.created(), now),
             last_seen: RelativeTime::new(session.last_seen(), now),
             current: session.id() == current,
+            proved: session.device_proved().map(|proved| RelativeTime::new(proved, now)),
         };
         Self {
             path,

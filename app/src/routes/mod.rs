@@ -24,7 +24,7 @@ use axum::http::header::{
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::{from_fn, map_response};
 use axum::response::Response;
-use axum::routing::{delete, get, post};
+use axum::routing::{any, delete, get, post};
 
 use crate::negotiate::{error, format_errors};
 use crate::pages;
@@ -79,6 +79,9 @@ pub(crate) fn router(app: App) -> Router {
         .route("/", get(home::show))
         .route("/login", get(login::to_form).post(login::sign_in))
         .route("/logout", post(login::sign_out))
+        // The layer answers what browsers send to them.
+        .route("/dbsc/register", any(|| async { not_found() }))
+        .route("/dbsc/refresh", any(|| async { not_found() }))
         .route_layer(cookies.optional());
 
     // The same sessions by header, for programs: no cookie is read or set.
@@ -102,14 +105,18 @@ pub(crate) fn router(app: App) -> Router {
         .route("/style.css", get(pages::style))
         .route("/live.js", get(pages::script))
         .route("/favicon.ico", get(pages::icon))
-        .fallback(|| async { error(StatusCode::NOT_FOUND, "there is no page at this address") })
+        .fallback(|| async { not_found() })
         .layer(DefaultBodyLimit::max(MAX_BODY_LEN))
         .layer(from_fn(format_errors))
         .layer(map_response(protect))
         .with_state(app)
 }
 
-/// Adds the security headers: only this site's files, no frames, no guessed types.
+fn not_found() -> Response {
+    error(StatusCode::NOT_FOUND, "there is no page at this address")
+}
+
+/// Adds the security headers where the response has none of its own: only this site's files, no frames, no guessed types.
 async fn protect(mut response: Response) -> Response {
     let policy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
     for (name, value) in [
@@ -118,7 +125,7 @@ async fn protect(mut response: Response) -> Response {
         (X_FRAME_OPTIONS, "DENY"),
         (REFERRER_POLICY, "same-origin"),
     ] {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
+        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
     }
     response
 }

@@ -15,14 +15,14 @@ use crate::{Error, Missing, SessionLayer, local_path};
 const POLICY: &str = "default-src 'none'; frame-ancestors 'none'; script-src 'sha256-9gOBGqEQINNDuds+tkXbNzih6klbz+KeCyxEj4KRLeM='";
 
 /// A page that loads itself again. The browser takes its next request for one of this origin, and
-/// proves the device first. Unlike a redirect or a `Refresh` header, that keeps the address with its
-/// fragment, and it does not count as a request of the other site.
+/// proves the device first; after a redirect or a `Refresh` header it would not. Where the script
+/// can't run, the page loads its address again without the fragment.
 pub(super) fn page(request: &impl RequestHead) -> Response<Bytes> {
     let address = request.path_and_query();
     let address = address.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;");
     let body = format!(
         "<!doctype html><html lang=\"en\"><title>One moment</title>\
-         <noscript><meta http-equiv=\"refresh\" content=\"0; url={address}\"></noscript>\
+         <meta http-equiv=\"refresh\" content=\"1; url={address}\">\
          <script>location.reload()</script>\n"
     );
     let mut response = Response::new(Bytes::from(body));
@@ -40,6 +40,10 @@ impl DeviceRequest {
             Reason::Reload
         } else if self.is_delayed {
             Reason::Failed(Error(Kind::ProofDelayed))
+        } else if self.cookie.is_some() {
+            // The browser takes its cookie for valid, such as after a store's failover: it would not
+            // prove the device before the cookie expires.
+            Reason::ProveAgain
         } else {
             Reason::Missing(Missing::DeviceProof)
         }

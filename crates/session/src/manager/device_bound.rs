@@ -177,7 +177,9 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// Binds a session to the device whose key has signed an [offer](DeviceOffer). `proof` is the
     /// JWT of the browser's registration, and `lifetime` that of the bound cookie.
     ///
-    /// A session is bound once: no other key can take its place. Costs the store two commands.
+    /// A session is bound once: no other key can take its place. Until the first refresh, the same
+    /// registration is granted again: Chromium repeats one whose answer was lost, and without a grant
+    /// it would never use the session again. Costs the store two commands.
     ///
     /// # Errors
     ///
@@ -186,6 +188,21 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// other changes leave no turn ([`Error::is_contended`]), or if the system's random generator
     /// fails ([`Error::is_unavailable`]).
     pub async fn bind_device(
+        &self,
+        token: &Token,
+        proof: &[u8],
+        lifetime: Duration,
+    ) -> Result<DeviceOutcome> {
+        match self.try_bind_device(token, proof, lifetime).await {
+            // Its answer may be lost, and the session bound.
+            Err(error) if error.is_unavailable() => {
+                self.try_bind_device(token, proof, lifetime).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn try_bind_device(
         &self,
         token: &Token,
         proof: &[u8],
@@ -216,38 +233,34 @@ impl<T: Send + Sync + 'static> Manager<T> {
             if !status.is_accepted() {
                 return Ok(None);
             }
-            if session.bound_since().is_some() {
-                otherwise = DeviceOutcome::AlreadyBound;
-                return Ok(None);
-            }
-            let (grant, current) = self.grant(&id, now, lifetime)?;
-            let device = DeviceBinding {
-                id,
-                key: compressed(&key),
-                challenge: grant.0,
-                challenged: now,
-                since: now,
-                proved: now,
-                current,
-                previous: None,
+            let bound = session.envelope().device_binding();
+            let ((challenge, grant), current) =
+                self.grant(bound.map_or(&id, |it| &it.id), now, lifetime)?;
+            let device = match bound {
+                None => DeviceBinding {
+                    id,
+                    key: compressed(&key),
+                    challenge,
+                    challenged: now,
+                    since: now,
+                    proved: now,
+                    current,
+                    previous: None,
+                },
+                // The browser repeats a registration whose answer was lost.
+                Some(bound) if bound.key == compressed(&key) && bound.proved == bound.since => {
+                    let previous = Some(bound.current);
+                    DeviceBinding { challenge, challenged: now, current, previous, ..bound.clone() }
+                }
+                Some(_) => {
+                    otherwise = DeviceOutcome::AlreadyBound;
+                    return Ok(None);
+                }
             };
-            granted = Some(grant.1);
+            granted = Some(grant);
             Ok(Some((with_device(session, device), None)))
         });
-        let changed = match (changed.await, &granted) {
-            // The answer may be lost and the session bound: without its grant, the browser could
-            // never use it.
-            (Err(error), Some(_)) if error.is_unavailable() => {
-                match self.by_id(read.id(), Freshness::Strict).await {
-                    Ok(now) => now.filter(|now| {
-                        now.envelope().device_binding().is_some_and(|device| device.id == id)
-                    }),
-                    Err(_) => return Err(error),
-                }
-            }
-            (changed, _) => changed?,
-        };
-        let Some((session, grant)) = changed.zip(granted) else {
+        let Some((session, grant)) = changed.await?.zip(granted) else {
             return match otherwise {
                 DeviceOutcome::AlreadyBound => refused(RefusalReason::AlreadyBound, otherwise),
                 _ => Ok(otherwise),
