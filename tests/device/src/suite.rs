@@ -16,6 +16,7 @@ macro_rules! protocol_suite {
             instructions_repeat_the_cookie_s_attributes
             instructions_have_the_scope_of_the_origin
             second_key_is_rejected
+            lost_registration_can_be_repeated
 
             refresh_sets_a_cookie_and_the_next_challenge
             challenge_stays_until_it_is_used
@@ -57,6 +58,8 @@ macro_rules! browser_suite {
             parallel_requests_are_all_admitted
             rotation_and_refresh_go_together
             step_up_is_proved_by_the_browser
+            outdated_bound_cookie_is_renewed
+            outage_ends_no_device_session
             sign_out_ends_the_device_session
             second_sign_in_replaces_the_device_session
 

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::owner::Owner;
 use crate::device::refresh;
+use crate::server::after_lifetime;
 use crate::{Client, Server};
 
 /// The browser registers after the form, and its cookie is the one that the instructions ask for:
@@ -89,6 +90,39 @@ pub fn sign_out_ends_the_device_session(server: &dyn Server) {
     assert_eq!(owner.bound_value(), None, "the bound cookie does not come back");
     assert_ne!(copy.get(server.protected(), &[]).status, 200, "a copy of the cookies");
     assert_eq!(refresh(server, &copy, &id, None).status, 404);
+}
+
+/// After a failover, a store may not know the newest value. The browser takes its cookie for valid,
+/// and yet it refreshes. Checked where the server's clock can be moved: the value has expired there.
+pub fn outdated_bound_cookie_is_renewed(server: &dyn Server) {
+    if !server.has_own_clock() {
+        return;
+    }
+    let mut owner = Owner::bound(server);
+    let before = owner.bound_value();
+    server.let_pass(after_lifetime(server));
+    assert_eq!(owner.status(), 200, "a fetch");
+    assert_ne!(owner.bound_value(), before, "another value");
+    server.let_pass(after_lifetime(server));
+    owner.browser.open(&format!("{}{}", server.origin(), server.protected()));
+    owner.browser.wait_for("hello");
+    owner.device_session();
+}
+
+/// A store that can't answer makes the browser wait, and not drop its key.
+pub fn outage_ends_no_device_session(server: &dyn Server) {
+    let mut owner = Owner::bound(server);
+    let id = owner.device_session();
+    if !server.fail_store(true) {
+        return;
+    }
+    owner.lose_bound_cookie();
+    for _ in 0..2 {
+        assert_eq!(owner.status(), 503, "during the outage");
+    }
+    server.fail_store(false);
+    wait_until("the browser refreshes", || owner.status() == 200);
+    assert_eq!(owner.device_session(), id);
 }
 
 /// The older device session ends at its next refresh, and hinders nothing until then.

@@ -164,8 +164,23 @@ pub fn second_key_is_rejected(server: &dyn Server) {
     let thief = DeviceKey::generate();
     let proof = thief.proof(&thief.registration_header(), &device.offer.challenge);
     assert_rejected(&device, &proof);
-    assert_rejected(&device, &device.registration());
+    server.let_pass(Duration::from_millis(100));
     assert_eq!(device.refresh().status, 200, "the first key is good");
+    assert_rejected(&device, &device.registration());
     let proof = thief.proof(&DeviceKey::refresh_header(), &device.challenge);
     assert_eq!(refresh(server, &device.client, &device.id, Some(&proof)).status, 403);
+}
+
+/// A browser repeats a registration whose answer was lost. It is granted until the first refresh.
+pub fn lost_registration_can_be_repeated(server: &dyn Server) {
+    let mut device = Device::signed_in(server);
+    let proof = device.registration();
+    let lost = device.register_with(&proof);
+    let id = &instructions(&lost)["session_identifier"];
+    assert_eq!(device.register().status, 200, "repeated");
+    assert_eq!(*id, *device.id, "the same binding");
+    assert_eq!(device.status(), 200);
+    server.let_pass(Duration::from_millis(100));
+    assert_eq!(device.refresh().status, 200);
+    assert_rejected(&device, &proof);
 }
