@@ -71,30 +71,35 @@ pub trait Server: Debug + Send + Sync {
         "/dbsc/refresh"
     }
 
-    /// A page that needs a session and shows the word `hello`.
+    /// Path of a page that needs a session.
     fn protected(&self) -> &str {
         "/home"
     }
 
-    /// A path whose `GET` changes the session's data.
-    fn change(&self) -> &str {
-        "/count"
+    /// A text on the protected page.
+    fn greeting(&self) -> &str {
+        "hello"
     }
 
-    /// A path whose `GET` gives the session a new token.
-    fn rotate(&self) -> &str {
-        "/rotate"
+    /// Changes the session's data.
+    fn change(&self, client: &Client) -> Answer {
+        client.get("/count", &[])
     }
 
-    /// A page that shows `hello` only soon after a proof.
-    fn step_up(&self) -> &str {
-        "/stepup"
+    /// A path whose `GET` gives the session a new token. `None`: not checked.
+    fn rotate(&self) -> Option<&str> {
+        Some("/rotate")
+    }
+
+    /// A page that shows the greeting only soon after a proof. `None`: not checked.
+    fn step_up(&self) -> Option<&str> {
+        Some("/stepup")
     }
 
     /// A path whose `GET` signs in and redirects to the protected page, even if another site has the
-    /// link: the callback of an identity provider.
-    fn callback(&self) -> &str {
-        "/sso-callback"
+    /// link: the callback of an identity provider. `None`: not checked.
+    fn callback(&self) -> Option<&str> {
+        Some("/sso-callback")
     }
 
     /// Signs in. The caller keeps the cookies of the answer.
@@ -107,16 +112,16 @@ pub trait Server: Debug + Send + Sync {
         client.post("/logout", &[])
     }
 
-    /// Signs in at the sign-in page.
-    fn sign_in_by_form(&self, browser: &mut Browser) {
+    /// Signs in with a browser, which may have a session already.
+    fn sign_in_by_browser(&self, browser: &mut Browser) {
         browser.open(&format!("{}/", self.origin()));
         browser.run("document.getElementById('login').submit()");
-        browser.wait_for("hello");
+        browser.wait_for(self.greeting());
     }
 
-    /// Signs out by a script of the current page, and returns the status.
-    fn sign_out_by_script(&self, browser: &mut Browser) -> u64 {
+    /// Signs out with a browser, which then has a page of the server open.
+    fn sign_out_by_browser(&self, browser: &mut Browser) {
         let script = "return fetch('/logout', { method: 'POST' }).then(answer => answer.status)";
-        browser.run(script).as_u64().expect("a status")
+        assert_eq!(browser.run(script), 200);
     }
 }

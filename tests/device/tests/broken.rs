@@ -63,5 +63,5 @@ fn reusable_challenge_is_found() {
 #[test]
 fn record_kept_at_the_sign_out_is_found() {
     let check = protocol::sign_out_ends_the_binding;
-    assert_found(check, Fault::LogoutKeepsRecord, "a copy of the cookies after the sign-out");
+    assert_found(check, Fault::LogoutKeepsRecord, "a refresh after the sign-out");
 }

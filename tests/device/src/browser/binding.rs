@@ -57,10 +57,11 @@ pub fn parallel_requests_are_all_admitted(server: &dyn Server) {
 
 /// A new token of the session, and a refresh after it.
 pub fn rotation_and_refresh_go_together(server: &dyn Server) {
+    let Some(rotate) = server.rotate() else { return };
     let mut owner = Owner::bound(server);
     for _ in 0..2 {
         owner.lose_bound_cookie();
-        assert_eq!(owner.browser.fetch(server.rotate()), 200, "the refresh, then the rotation");
+        assert_eq!(owner.browser.fetch(rotate), 200, "the refresh, then the rotation");
         owner.lose_bound_cookie();
         assert_eq!(owner.status(), 200, "the refresh with the new token");
     }
@@ -69,12 +70,13 @@ pub fn rotation_and_refresh_go_together(server: &dyn Server) {
 
 /// The browser proves its key before it follows the redirect.
 pub fn step_up_is_proved_by_the_browser(server: &dyn Server) {
+    let Some(step_up) = server.step_up() else { return };
     let mut owner = Owner::bound(server);
     // The proof gets old, and the cookie stays good.
     server.let_pass(server.lifetime());
     let before = owner.bound_value();
-    owner.browser.open(&format!("{}{}", server.origin(), server.step_up()));
-    owner.browser.wait_for("hello");
+    owner.browser.open(&format!("{}{}", server.origin(), step_up));
+    owner.browser.wait_for(server.greeting());
     assert_ne!(owner.bound_value(), before, "a new proof sets another value");
     owner.device_session();
 }
@@ -84,12 +86,13 @@ pub fn sign_out_ends_the_device_session(server: &dyn Server) {
     let mut owner = Owner::bound(server);
     let copy = Client::thief(server, &mut owner.browser);
     let id = owner.device_session();
-    assert!(server.sign_out_by_script(&mut owner.browser) < 400);
+    server.sign_out_by_browser(&mut owner.browser);
     owner.status();
     wait_until("the device session has ended", || owner.browser.device_log().live().is_empty());
     assert_eq!(owner.bound_value(), None, "the bound cookie does not come back");
-    assert_ne!(copy.get(server.protected(), &[]).status, 200, "a copy of the cookies");
     assert_eq!(refresh(server, &copy, &id, None).status, 404);
+    // At once, except for the near cache of another instance.
+    wait_until("a copy is refused", || copy.get(server.protected(), &[]).status != 200);
 }
 
 /// After a failover, a store may not know the newest value. The browser takes its cookie for valid,
@@ -105,7 +108,7 @@ pub fn outdated_bound_cookie_is_renewed(server: &dyn Server) {
     assert_ne!(owner.bound_value(), before, "another value");
     server.let_pass(after_lifetime(server));
     owner.browser.open(&format!("{}{}", server.origin(), server.protected()));
-    owner.browser.wait_for("hello");
+    owner.browser.wait_for(server.greeting());
     owner.device_session();
 }
 

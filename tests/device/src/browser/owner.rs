@@ -32,7 +32,7 @@ impl<'a> Owner<'a> {
     /// Signs in, and waits for the registration.
     pub(super) fn sign_in(&mut self) {
         let before = self.browser.device_log().registrations().len();
-        self.server.sign_in_by_form(&mut self.browser);
+        self.server.sign_in_by_browser(&mut self.browser);
         self.wait_for_registration(before);
     }
 

@@ -14,7 +14,7 @@ pub fn both_cookies_are_accepted(server: &dyn Server) {
     assert_eq!(device.refresh().status, 200);
     let answer = before.get(server.protected(), &[]);
     assert_eq!(answer.status, 200, "a request that left before the refresh");
-    assert!(answer.text.contains("hello"));
+    assert!(answer.text.contains(server.greeting()));
 }
 
 /// Requests on their way during the registration are admitted; later ones need the bound cookie.
@@ -24,8 +24,7 @@ pub fn session_cookie_alone_is_refused(server: &dyn Server) {
     assert_eq!(thief.get(server.protected(), &[]).status, 200, "right after the registration");
     server.let_pass(GRACE + MARGIN);
     assert_refused(&thief.get(server.protected(), &[]), "the session cookie alone");
-    assert_refused(&thief.post(server.protected(), &[]), "a POST with it");
-    assert_refused(&thief.get(server.change(), &[]), "a change with it");
+    assert_refused(&server.change(&thief), "a change with it");
 }
 
 /// `Secure-Session-Skipped` can be forged: it never opens anything.
@@ -112,13 +111,14 @@ pub fn link_from_another_site_gets_a_page_that_reloads(server: &dyn Server) {
 /// A page that needs a recent proof deletes the bound cookie and redirects: the browser refreshes
 /// before it follows.
 pub fn step_up_needs_a_recent_proof(server: &dyn Server) {
+    let Some(step_up) = server.step_up() else { return };
     let mut device = Device::bound(server);
     server.let_pass(GRACE + MARGIN);
     assert_eq!(device.refresh().status, 200);
     // Any proof is too old for it after the lifetime; the cookie of a later refresh is needed.
     server.let_pass(server.lifetime());
     let navigation = [("sec-fetch-site", "none"), ("sec-fetch-mode", "navigate")];
-    let answer = device.client.get(server.step_up(), &navigation);
+    let answer = device.client.get(step_up, &navigation);
     assert!(matches!(answer.status, 302..=308), "{} {}", answer.status, answer.text);
     let start = format!("{}=;", server.bound_cookie());
     let deleted = answer.headers("set-cookie").any(|cookie| cookie.starts_with(&start));
@@ -127,5 +127,5 @@ pub fn step_up_needs_a_recent_proof(server: &dyn Server) {
     assert_eq!(device.refresh().status, 200);
     let answer = device.client.get(&target, &navigation);
     assert_eq!(answer.status, 200, "after a new proof");
-    assert!(answer.text.contains("hello"));
+    assert!(answer.text.contains(server.greeting()));
 }
