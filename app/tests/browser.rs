@@ -3,8 +3,11 @@
 
 mod support;
 
+use kvolt_device_tests::check_all;
 use kvolt_servers::webdriver::{Browser, Driver};
+use support::device_server::DeviceServer;
 use support::page_checks::PageChecks;
+use support::remote::StoreServer;
 use support::{App, PASSWORD, csrf_token};
 
 fn sign_in(browser: &mut Browser, url: &str, password: &str) {
@@ -290,4 +293,12 @@ fn visit_every_page(driver: &Driver, scheme: &str, width: u32, dark: bool) {
     visit(&mut browser, "admin?user=ada", "Sessions of ada", "sessions-of-ada");
     visit(&mut browser, "admin?user=nobody", "No account has this name.", "no-account");
     visit(&mut browser, "audit", "sign in failed", "audit");
+}
+
+/// Two instances take turns. Chromium's cookies expire after five seconds, and a thief copies them.
+#[test]
+fn a_browser_keeps_its_session_bound_to_its_device() {
+    let store = StoreServer::sqlite();
+    let server = DeviceServer::start(&store, 2, &["--near-cache", "1s"]);
+    check_all(kvolt_device_tests::browser::ALL, &server, 4);
 }

@@ -59,16 +59,21 @@ impl Client {
 
     /// A `GET`.
     pub fn get(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
-        self.send("GET", path, headers)
+        self.send("GET", path, headers, "")
     }
 
     /// A `POST` without a body.
     pub fn post(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
-        self.send("POST", path, headers)
+        self.send("POST", path, headers, "")
+    }
+
+    /// A form.
+    pub fn submit(&self, path: &str, form: &str) -> Answer {
+        self.send("POST", path, &[("content-type", "application/x-www-form-urlencoded")], form)
     }
 
     /// Sends a request with the cookies. Those of the answer are not kept.
-    pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+    pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         let port = self.host.rsplit_once(':').map_or("443", |(_, port)| port);
         let tcp = TcpStream::connect(("127.0.0.1", port.parse().expect("a port")));
         let tcp = tcp.expect("the server accepts connections");
@@ -84,7 +89,7 @@ impl Client {
             all.push(("cookie", &cookies));
         }
         all.extend(headers);
-        let answer = exchange(StreamOwned::new(tls, tcp), method, path, &all, "");
+        let answer = exchange(StreamOwned::new(tls, tcp), method, path, &all, body);
         answer.unwrap_or_else(|error| panic!("{method} {path}: {error}"))
     }
 

@@ -47,7 +47,8 @@ impl<'a> Device<'a> {
         let mut client = Client::of(server);
         let answer = server.sign_in(&client);
         client.keep(&answer);
-        let offer = Offer::of(&answer).expect("an offer with the sign-in");
+        let offer = Offer::of(&answer);
+        let offer = offer.unwrap_or_else(|| panic!("no offer with the sign-in: {answer:?}"));
         let key = DeviceKey::generate();
         Self { server, client, key, offer, id: String::new(), challenge: String::new() }
     }

@@ -23,7 +23,7 @@ pub(crate) fn after_lifetime(server: &dyn Server) -> Duration {
 
 /// A server whose sessions are bound to devices.
 ///
-/// The defaults are the names and paths of the crate's own server.
+/// The defaults are the names and paths of the server in `tests/fixture`.
 pub trait Server: Debug + Send + Sync {
     /// Its origin, such as `https://localhost:8443`. It listens on 127.0.0.1.
     fn origin(&self) -> &str;

@@ -2,7 +2,7 @@
 macro_rules! checks {
     ($dollar:tt $group:ident $suite:ident; $($name:ident)*) => {
         /// All checks of this module, with their names.
-        pub const ALL: &[(&str, fn(&dyn $crate::Server))] = &[$((stringify!($name), $name)),*];
+        pub const ALL: &[(&str, $crate::Check)] = &[$((stringify!($name), $name)),*];
 
         /// Makes a test of each check in the module, on the server that an expression starts.
         #[macro_export]

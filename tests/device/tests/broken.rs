@@ -1,6 +1,10 @@
 //! Each fault of a server is found by a check, without a browser.
 
-use kvolt_device_tests::{Fault, assert_found, protocol};
+mod fixture;
+
+use fixture::Fault;
+use fixture::found::assert_found;
+use kvolt_device_tests::protocol;
 
 #[test]
 fn offer_to_other_sites_is_found() {

@@ -1,8 +1,12 @@
 //! The behaviour that Chromium shows.
 
+mod fixture;
+
 use std::time::Duration;
 
-use kvolt_device_tests::{Fault, Fixture, assert_found, browser};
+use fixture::found::assert_found;
+use fixture::{Fault, Fixture};
+use kvolt_device_tests::browser;
 
 kvolt_device_tests::browser_suite!(Fixture::start());
 

@@ -1,5 +1,7 @@
 //! The behaviour that a client of the protocol sees.
 
-use kvolt_device_tests::Fixture;
+mod fixture;
+
+use fixture::Fixture;
 
 kvolt_device_tests::protocol_suite!(Fixture::start());
