@@ -5,6 +5,7 @@ mod support;
 
 use kvolt_device_tests::check_all;
 use kvolt_servers::webdriver::{Browser, Driver};
+use serde_json::json;
 use support::device_server::DeviceServer;
 use support::page_checks::PageChecks;
 use support::remote::StoreServer;
@@ -83,19 +84,38 @@ fn a_user_signs_in_counts_ends_another_device_and_signs_out() {
     laptop.save_screenshot("back-after-sign-out");
 }
 
+/// By the printed flags, it trusts the certificate and binds the session to its key.
 #[test]
-fn chromium_trusts_the_certificate_by_the_printed_flags() {
-    let app = App::start_with(&["--dev-https"]);
+fn a_copy_of_the_cookies_is_refused_after_their_lifetime() {
+    let app = App::start_with(&["--dev-https", "--bound-lifetime", "5s"]);
     let driver = Driver::start();
     let mut browser = driver.browser().args(app.flags()).start();
-    sign_in(&mut browser, &format!("https://{}/", app.address), PASSWORD);
+    sign_in(&mut browser, &app.url(), PASSWORD);
     browser.wait_for("Hello, ada");
+    browser.reload_until("bound to its device");
+    assert_eq!(browser.run("return [isSecureContext, document.cookie]"), json!([true, ""]));
+
+    let mut thief = app.client();
+    let cookies = browser.cookies();
+    for cookie in &cookies {
+        assert!(cookie.secure && cookie.http_only);
+        thief.jar.insert(cookie.name.clone(), cookie.value.clone());
+    }
+    let mut names: Vec<_> = thief.jar.keys().cloned().collect();
+    names.sort();
+    assert_eq!(names, ["__Host-session_bound", "__Host-session_id"]);
+    let refused = thief.get_while("/profile", 200);
+    assert_eq!((refused.status, &refused.json()["error"]), (401, &"device_proof".into()));
+
     browser.click(".counter button");
     browser.wait_for("1\ncounted");
-    let [cookie] = &browser.cookies()[..] else { panic!("one cookie") };
-    assert_eq!(cookie.name, "__Host-session_id");
-    assert!(cookie.secure && cookie.http_only);
-    assert_eq!(browser.run("return window.isSecureContext"), true);
+    browser.save_screenshot("bound");
+    let log = app.signed_in("root").get("/audit").json().to_string();
+    assert!(log.contains("device_bound") && !log.contains("device_proved"), "{log}");
+    browser.click(".bar form button");
+    browser.wait_for("You are signed out.");
+    // A proof that was under way may still have set the other cookie, which is worthless now.
+    assert!(browser.cookies().iter().all(|cookie| cookie.name != "__Host-session_id"));
 }
 
 /// The browser keeps its cookie, follows live changes, and gets a new token.
@@ -246,9 +266,9 @@ fn every_page_is_accessible_and_fits_the_window() {
 }
 
 fn visit_every_page(driver: &Driver, scheme: &str, width: u32, dark: bool) {
-    let app = App::start();
-    let url = format!("http://{}/", app.address);
-    let builder = driver.browser().window(width, 812);
+    let app = App::start_with(&["--dev-https"]);
+    let url = app.url();
+    let builder = driver.browser().window(width, 812).args(app.flags());
     let mut browser = if dark { builder.dark() } else { builder }.start();
     let check = |browser: &mut Browser, name: &str| {
         browser.save_screenshot(&format!("{scheme}-{name}"));
@@ -273,7 +293,7 @@ fn visit_every_page(driver: &Driver, scheme: &str, width: u32, dark: bool) {
         browser.wait_for("Hello,");
         let phone = app.browser().sign_in(name, "");
         assert_eq!(phone.status, 303);
-        browser.reload();
+        browser.reload_until("bound to its device");
         browser.click(".confirm summary");
         check(&mut browser, &format!("home-{name}"));
         visit(&mut browser, "password", "Change your password", "password");

@@ -7,6 +7,8 @@
 
 mod cookie_header;
 mod csrf;
+mod device_endpoints;
+mod device_proof;
 mod forwarded;
 mod lookup;
 mod old_sessions;
@@ -16,6 +18,8 @@ mod token;
 
 pub use cookie_header::cookie_header;
 pub use csrf::csrf;
+pub use device_endpoints::device_endpoints;
+pub use device_proof::device_proof;
 pub use forwarded::forwarded;
 pub use lookup::lookup;
 pub use old_sessions::old_sessions;

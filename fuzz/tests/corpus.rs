@@ -3,7 +3,10 @@
 
 use std::path::Path;
 
-use kvolt_fuzz::{cookie_header, csrf, forwarded, lookup, old_sessions, store_ops, stored, token};
+use kvolt_fuzz::{
+    cookie_header, csrf, device_endpoints, device_proof, forwarded, lookup, old_sessions,
+    store_ops, stored, token,
+};
 
 const TOKEN: &str = "mUc7y2JkT0hQeXwz5VnB9rLaPdSfGiKo3x_-E1W6ZqAb4nK9";
 
@@ -32,6 +35,16 @@ fn corpus_of_forwarded() {
 #[test]
 fn corpus_of_csrf() {
     replay("csrf", csrf);
+}
+
+#[test]
+fn corpus_of_device_endpoints() {
+    replay("device_endpoints", device_endpoints);
+}
+
+#[test]
+fn corpus_of_device_proof() {
+    replay("device_proof", device_proof);
 }
 
 #[test]
@@ -139,6 +152,19 @@ fn hostile_old_sessions_do_no_harm() {
 #[test]
 fn hostile_form_tokens_do_no_harm() {
     hostile().iter().for_each(|input| csrf(input));
+}
+
+#[test]
+fn hostile_proofs_do_no_harm() {
+    for input in hostile() {
+        device_proof(&[b"\x01", &*input].concat());
+        let short = &input[..input.len().min(4_096)];
+        device_proof(&[b"\x05{", short, b"\n", short].concat());
+        let start = b"POST /dbsc/refresh\ncookie:__Host-session_id=$b\nsec-secure-session-id:";
+        device_endpoints(&[start, &*input].concat());
+        device_endpoints(&[start, b"$i\nsecure-session-response:".as_slice(), &*input].concat());
+        device_endpoints(&[b"GET /", &*input].concat());
+    }
 }
 
 #[test]

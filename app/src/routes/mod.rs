@@ -28,6 +28,7 @@ use axum::routing::{any, delete, get, post};
 
 use crate::negotiate::{error, format_errors};
 use crate::pages;
+use crate::sign_in_link;
 use crate::state::App;
 
 /// The maximum length of a request's body.
@@ -78,6 +79,7 @@ pub(crate) fn router(app: App) -> Router {
     let public = Router::new()
         .route("/", get(home::show))
         .route("/login", get(login::to_form).post(login::sign_in))
+        .route(sign_in_link::PATH, get(login::by_link))
         .route("/logout", post(login::sign_out))
         // The layer answers what browsers send to them.
         .route("/dbsc/register", any(|| async { not_found() }))

@@ -12,6 +12,8 @@ use super::{App, PASSWORD};
 pub struct DeviceServer {
     origin: String,
     trusted_keys: String,
+    /// A link that signs in, once. It is that of one instance.
+    link: Option<String>,
     _apps: Vec<App>,
 }
 
@@ -21,7 +23,7 @@ const LIFETIME: Duration = Duration::from_secs(5);
 impl DeviceServer {
     /// So many instances on a store.
     pub fn start(store: &StoreServer, instances: usize, options: &[&str]) -> Self {
-        let settings = ["--dev-https", "--bound-lifetime", "5s"];
+        let settings = ["--dev-https", "--bound-lifetime", "5s", "--sign-in-link", "ada"];
         // All checks are of one user, at the same time.
         let limits = ["--sessions-per-user", "unlimited", "--failed-sign-ins", "1000"];
         let options = [&settings[..], &limits, options].concat();
@@ -29,7 +31,12 @@ impl DeviceServer {
         let ports: Vec<_> = apps.iter().map(|app| app.address.port()).collect();
         let origin = format!("https://localhost:{}", alternate(&ports));
         let keys: Vec<_> = apps.iter().map(|app| app.key_hash().unwrap()).collect();
-        Self { origin, trusted_keys: keys.join(","), _apps: apps }
+        let link = match &apps[..] {
+            [app] => app.greeting.lines().find_map(|line| line.split_once("/login/link")),
+            _ => None,
+        };
+        let link = link.map(|(_, code)| format!("/login/link{code}"));
+        Self { origin, trusted_keys: keys.join(","), link, _apps: apps }
     }
 }
 
@@ -67,7 +74,7 @@ impl Server for DeviceServer {
     }
 
     fn callback(&self) -> Option<&str> {
-        None
+        self.link.as_deref()
     }
 
     fn sign_in(&self, client: &Client) -> Answer {

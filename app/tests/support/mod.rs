@@ -104,6 +104,12 @@ impl App {
         }
     }
 
+    /// The address of the start page.
+    pub fn url(&self) -> String {
+        let scheme = if self.flags().is_empty() { "http" } else { "https" };
+        format!("{scheme}://{}/", self.address)
+    }
+
     pub fn client(&self) -> Client {
         let tls = self.key_hash().map(|hash| tls::trusting(&hash));
         Client { tls, ..Client::of(self.address) }

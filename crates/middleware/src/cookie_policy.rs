@@ -83,7 +83,7 @@ impl CookiePolicy {
         !self.is_insecure
     }
 
-    fn path(&self) -> &str {
+    pub(crate) fn path(&self) -> &str {
         self.path.as_deref().unwrap_or("/")
     }
 

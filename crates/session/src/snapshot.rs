@@ -59,7 +59,6 @@ pub struct SessionSnapshot<T> {
     pub(crate) restricted_to: Option<Proofs>,
     /// Whether the request that it was read for comes from the device that it is bound to.
     pub(crate) is_device_proven: bool,
-    pub(crate) is_copy: bool,
 }
 
 impl<T> SessionSnapshot<T> {
@@ -84,7 +83,6 @@ impl<T> SessionSnapshot<T> {
             group,
             restricted_to,
             is_device_proven: false,
-            is_copy: entry.is_copy,
         }
     }
 
@@ -204,11 +202,6 @@ impl<T> SessionSnapshot<T> {
     pub fn meets(&self, step_up: &StepUp, now: Timestamp) -> bool {
         step_up.is_met(&self.proved(), now)
             && step_up.max_device_age().is_none_or(|within| self.meets_of_device(within, now))
-    }
-
-    /// Whether a near cache answered from a copy, which may be as old as its bound.
-    pub fn is_copy(&self) -> bool {
-        self.is_copy
     }
 
     /// Whether the client should keep its token when it is closed: "remember me".

@@ -5,6 +5,8 @@
 
 mod check;
 pub mod conformance;
+#[cfg(feature = "device")]
+pub mod device;
 #[cfg(feature = "http")]
 pub mod http;
 mod model;

@@ -96,8 +96,8 @@ pub trait Server: Debug + Send + Sync {
         Some("/stepup")
     }
 
-    /// A path whose `GET` signs in and redirects to the protected page, even if another site has the
-    /// link: the callback of an identity provider. `None`: not checked.
+    /// A path whose `GET` signs in, even if another site has the link: the callback of an identity
+    /// provider. It may work once. `None`: not checked.
     fn callback(&self) -> Option<&str> {
         Some("/sso-callback")
     }

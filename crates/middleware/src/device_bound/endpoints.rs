@@ -97,7 +97,9 @@ impl<T: Send + Sync + 'static> Settings<T> {
             Ok(DeviceOutcome::Unknown) if is_refresh => StatusCode::NOT_FOUND,
             Ok(DeviceOutcome::Unknown | DeviceOutcome::Invalid) => StatusCode::BAD_REQUEST,
             Err(error) => {
-                error.log();
+                if !error.is_ambiguous() {
+                    error.log();
+                }
                 response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
                 StatusCode::SERVICE_UNAVAILABLE
             }

@@ -91,6 +91,21 @@ impl<T> DeviceBound<T> {
 
     /// Sets a [`lifetime`](Self::lifetime) that may be below 300 seconds, for tests: browsers reach
     /// their quota of refreshes with it, and then send requests without the bound cookie.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use kvolt_cache::MemoryStore;
+    /// use kvolt_middleware::{DeviceBound, Sessions};
+    /// use kvolt_session::Manager;
+    ///
+    /// let six_seconds = Duration::from_secs(6);
+    /// let sessions = |device_bound| {
+    ///     let manager = Manager::<String>::new(MemoryStore::new());
+    ///     Sessions::builder(manager).device_bound(device_bound).build()
+    /// };
+    /// assert!(sessions(DeviceBound::new().lifetime(six_seconds)).is_err());
+    /// assert!(sessions(DeviceBound::new().dangerous_lifetime(six_seconds)).is_ok());
+    /// ```
     pub fn dangerous_lifetime(self, lifetime: Duration) -> Self {
         Self { lifetime, min_lifetime: Duration::from_secs(1), ..self }
     }
@@ -160,6 +175,13 @@ impl<T> DeviceBound<T> {
         for path in [&register, &refresh] {
             if local_path(path).is_none() || path.contains(['?', '#', '"']) {
                 return error(format!("{path:?} is not a plain path on this site"));
+            }
+            let within = path.strip_prefix(policy.path());
+            if !within.is_some_and(|rest| policy.path().ends_with('/') || rest.starts_with('/')) {
+                return error(format!(
+                    "browsers send no cookie to {path:?}: it must be below the cookie's path, {:?}",
+                    policy.path()
+                ));
             }
         }
         if register == refresh {

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use http::header::SET_COOKIE;
 use percent_encoding::percent_decode;
 
 use super::admission::{Denied, unique};
@@ -75,12 +76,10 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
                     slot.take_over(token, session, index, header.map_err(Denied::failed)?);
                 }
             }
-            Ok(BridgeOutcome::RemoveOldCookie(removal)) => {
-                slot.old_cookie = Some(Box::new(removal))
-            }
+            Ok(BridgeOutcome::RemoveOldCookie(removal)) => slot.note_header((SET_COOKIE, removal)),
             Ok(BridgeOutcome::SignedOut(removal)) => {
                 slot.read = None;
-                slot.old_cookie = Some(Box::new(removal));
+                slot.note_header((SET_COOKIE, removal));
             }
             Err(error) => self.note_read(slot, Err(error))?,
         }

@@ -29,7 +29,10 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
                 bounded(inner.store_timeout, served).await.map_err(Error::from)
             }
             // Another site of the same domain may have added one, and must not end the binding.
-            Presented::Several(..) => Err(Error(Kind::Ambiguous)),
+            Presented::Several(..) => {
+                self.sessions.report_ambiguous();
+                Err(Error(Kind::Ambiguous))
+            }
         };
         Err(Reason::Answered(settings.respond(&endpoint, outcome)).into())
     }
@@ -40,7 +43,7 @@ impl<T: Send + Sync + 'static> Slot<T> {
     /// at the sign-in.
     #[inline]
     pub(super) fn is_device_offer_due(&self) -> bool {
-        self.device.is_own
+        self.device().is_own
             && self.read.as_ref().is_some_and(|session| {
                 self.sessions().manager().is_device_offer_due(session)
                     && matches!(self.source(), Some(Source::Cookie(_)))
@@ -58,7 +61,7 @@ impl<T: Send + Sync + 'static> SessionHandle<T> {
         let Some((token, read)) = slot.current() else { return };
         let taken = self.bounded(self.manager().take_device_offer((&token, read))).await;
         match taken {
-            Ok(Some(offer)) => slot.note_device(settings.offer(&offer)),
+            Ok(Some(offer)) => slot.note_header(settings.offer(&offer)),
             Ok(None) => {}
             Err(error) => error.log(),
         }

@@ -18,11 +18,13 @@ const POLICY: &str = "default-src 'none'; frame-ancestors 'none'; script-src 'sh
 /// proves the device first; after a redirect or a `Refresh` header it would not. Where the script
 /// can't run, the page loads its address again without the fragment.
 pub(super) fn page(request: &impl RequestHead) -> Response<Bytes> {
-    let address = request.path_and_query();
-    let address = address.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;");
+    // An address that begins with `//` would lead to another site.
+    let refresh = local_path(request.path_and_query()).map_or_else(String::new, |address| {
+        let address = address.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;");
+        format!("<meta http-equiv=\"refresh\" content=\"1; url={address}\">")
+    });
     let body = format!(
-        "<!doctype html><html lang=\"en\"><title>One moment</title>\
-         <meta http-equiv=\"refresh\" content=\"1; url={address}\">\
+        "<!doctype html><html lang=\"en\"><title>One moment</title>{refresh}\
          <script>location.reload()</script>\n"
     );
     let mut response = Response::new(Bytes::from(body));

@@ -114,10 +114,14 @@ impl<T: Send + Sync + 'static> SessionHandle<T> {
         if self.is_unreadable() {
             return Err(Error(Kind::Unreadable));
         }
-        if self.is_unproven() && !self.slot.device.is_navigation {
-            return Err(Error(Kind::Unproven));
-        }
-        Ok(self.into_session())
+        if self.must_prove() { Err(Error(Kind::Unproven)) } else { Ok(self.into_session()) }
+    }
+
+    /// Whether an extractor refuses the request. A browser that loads a page has no session without
+    /// its proof, so that its user can sign in again.
+    #[inline]
+    pub(crate) fn must_prove(&self) -> bool {
+        self.slot.is_unproven() && !self.slot.device().is_navigation
     }
 
     pub(crate) fn into_session(self) -> Option<Session<T>> {
@@ -155,7 +159,7 @@ impl<T: Send + Sync + 'static> SessionHandle<T> {
     /// }
     /// ```
     pub fn is_unproven(&self) -> bool {
-        self.slot.is_unproven
+        self.slot.is_unproven()
     }
 
     /// Returns the client's token, such as the new one after a login, for a handler that hands it
@@ -214,14 +218,14 @@ impl<T: Send + Sync + 'static> SessionHandle<T> {
         let old = old.as_ref().map(|(token, read)| (token, read.clone()));
         #[cfg(feature = "device-bound")]
         if let Some(settings) = self.offers_binding_of(&session)? {
-            if self.slot.device.is_cross_site {
+            if self.slot.device().is_cross_site {
                 // The registration would come without the cookie.
                 let token = self.bounded(manager.login(old, session.offer_device_later())).await;
                 return self.issue_first(token?, lifetime).await;
             }
             let (token, offer) = self.bounded(manager.login_with_offer(old, session)).await?;
             self.issue_first(token, lifetime).await?;
-            self.slot.note_device(settings.offer(&offer));
+            self.slot.note_header(settings.offer(&offer));
             return Ok(());
         }
         let token = self.bounded(manager.login(old, session)).await;
@@ -364,7 +368,7 @@ impl<T: Send + Sync + 'static> SessionHandle<T> {
     pub(crate) fn clear_bound_cookie(&self) {
         #[cfg(feature = "device-bound")]
         if let Some(settings) = &self.slot.sessions().0.device_bound {
-            self.slot.note_device(settings.clearing_header());
+            self.slot.note_header(settings.clearing_header());
         }
     }
 }

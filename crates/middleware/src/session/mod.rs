@@ -193,7 +193,7 @@ impl<T: Send + Sync + 'static> Session<T> {
         let confirmed = self.manager().get_with(&token, Access::PEEK.strict());
         let mut confirmed = self.handle.bounded(confirmed).await?.ok_or(Error(Kind::Ended))?;
         let now = self.manager().clock().now();
-        confirmed.check_device(self.slot().device.cookie.as_ref(), now);
+        confirmed.check_device(self.slot().device().cookie.as_ref(), now);
         Ok(confirmed)
     }
 

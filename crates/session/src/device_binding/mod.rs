@@ -111,45 +111,31 @@ fn digest(text: &[u8]) -> SecretDigest {
     SecretDigest(Sha256::digest(text).into())
 }
 
-/// Whether a request comes from the device that its session is bound to: see
-/// [`SessionSnapshot::check_device`].
-///
-/// [`SessionSnapshot::check_device`]: crate::SessionSnapshot::check_device
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DeviceCheck {
-    /// The session is not bound to a device.
-    Unbound,
-    /// The request has a bound cookie that is accepted, or the binding is younger than 5 seconds.
-    Proven,
-    /// The session is bound, and the request has no bound cookie, or one that is not accepted.
-    Unproven,
-}
-
 impl<T> crate::SessionSnapshot<T> {
-    /// Checks whether a request comes from the device that the session is bound to, by its bound
-    /// cookie and the manager's time. For adapters: no read of a manager does it.
+    /// Whether a request may use the session, by its bound cookie and the manager's time: whether it
+    /// comes from the device that the session is bound to, or the session is bound to none. For
+    /// adapters: no read of a manager checks it.
     ///
-    /// A near cache's copy may be older than the cookie: with [`DeviceCheck::Unproven`], a caller
-    /// whose snapshot [`is_copy`](Self::is_copy) must read the session strictly and ask again.
+    /// A near cache's copy may be older than the cookie: if the answer is no and the request has a
+    /// cookie, read the session [strictly](crate::Access::strict) and ask again.
     ///
     /// ```
     /// use kvolt_cache::MemoryStore;
-    /// use kvolt_session::{DeviceCheck, Manager};
+    /// use kvolt_session::Manager;
     ///
     /// # pollster::block_on(async {
     /// let manager = Manager::<String>::new(MemoryStore::new());
     /// let token = manager.create(String::from("Ada")).await?;
     /// let mut session = manager.get(&token).await?.expect("it was just created");
-    /// assert_eq!(session.check_device(None, manager.clock().now()), DeviceCheck::Unbound);
+    /// assert!(session.check_device(None, manager.clock().now()), "it is not bound");
     /// assert_eq!((session.bound_since(), session.device_proved()), (None, None));
-    /// assert!(!session.is_copy() && !session.is_device_proven());
+    /// assert!(!session.is_device_proven());
     /// # Ok::<(), kvolt_session::Error>(()) }).unwrap();
     /// ```
-    #[inline]
-    pub fn check_device(&mut self, cookie: Option<&DeviceCookie>, now: Timestamp) -> DeviceCheck {
-        let Some(device) = self.envelope().device_binding() else { return DeviceCheck::Unbound };
+    pub fn check_device(&mut self, cookie: Option<&DeviceCookie>, now: Timestamp) -> bool {
+        let Some(device) = self.envelope().device_binding() else { return true };
         self.is_device_proven = device.is_proved_by(cookie, self.store_time(now));
-        if self.is_device_proven { DeviceCheck::Proven } else { DeviceCheck::Unproven }
+        self.is_device_proven
     }
 
     /// Whether the last [check](Self::check_device) found that the request comes from the session's

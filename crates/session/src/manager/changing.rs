@@ -175,11 +175,37 @@ impl<T: Send + Sync + 'static> Manager<T> {
         &self,
         token: &HashedToken<'_>,
         read: SessionSnapshot<T>,
-        mut step: impl FnMut(&SessionSnapshot<T>, TokenStatus, Timestamp) -> Result<Step<T>> + Send,
+        step: impl FnMut(&SessionSnapshot<T>, TokenStatus, Timestamp) -> Result<Step<T>> + Send,
     ) -> Result<Option<SessionSnapshot<T>>> {
         let is_device_proven = read.is_device_proven;
-        let mut turn = self.0.turns.take(token.key).await?;
-        let mut session = self.newest(token, &turn, read);
+        let turn = self.0.turns.take(token.key).await?;
+        let session = self.newest(token, &turn, read);
+        let session = SessionSnapshot { is_device_proven, ..session };
+        self.change_in_turn(token, turn, session, step).await
+    }
+
+    /// [`change`](Self::change), from the session as the caller has just read it in the store itself:
+    /// for a `step` that may refuse the client. What was handed on may be older than what another
+    /// process has answered to this client.
+    #[cfg(feature = "device-bound")]
+    pub(super) async fn change_as_read(
+        &self,
+        token: &HashedToken<'_>,
+        read: SessionSnapshot<T>,
+        step: impl FnMut(&SessionSnapshot<T>, TokenStatus, Timestamp) -> Result<Step<T>> + Send,
+    ) -> Result<Option<SessionSnapshot<T>>> {
+        let turn = self.0.turns.take(token.key).await?;
+        self.change_in_turn(token, turn, read, step).await
+    }
+
+    async fn change_in_turn(
+        &self,
+        token: &HashedToken<'_>,
+        mut turn: Turn<'_, SessionSnapshot<T>>,
+        mut session: SessionSnapshot<T>,
+        mut step: impl FnMut(&SessionSnapshot<T>, TokenStatus, Timestamp) -> Result<Step<T>> + Send,
+    ) -> Result<Option<SessionSnapshot<T>>> {
+        let is_device_proven = session.is_device_proven;
         if !self.is_backed(&session).await? {
             return Ok(None);
         }

@@ -17,6 +17,7 @@ use crate::device_binding::fault::DeviceFault;
 use crate::device_binding::{BoundValue, DeviceBinding, Nonce, Proof};
 use crate::events::{EventKind, RefusalReason};
 use crate::new_session::NewSession;
+use crate::policy::TokenReuse;
 use crate::random::{Seed, mac};
 use crate::record::Content;
 use crate::{Result, SessionSnapshot, Token};
@@ -88,6 +89,17 @@ fn is_same(one: &[u8], other: &[u8]) -> bool {
 }
 
 /// What a browser gets for a proof of its key.
+///
+/// ```
+/// use kvolt_session::DeviceGrant;
+///
+/// /// The cookie and the challenge in the answer to a refresh.
+/// fn headers(grant: &DeviceGrant) -> [(&'static str, String); 2] {
+///     let DeviceGrant { id, challenge, cookie } = grant;
+///     let cookie = format!("__Host-session_bound={cookie}; Path=/; Max-Age=600; HttpOnly; Secure");
+///     [("set-cookie", cookie), ("secure-session-challenge", format!("\"{challenge}\";id=\"{id}\""))]
+/// }
+/// ```
 pub struct DeviceGrant {
     /// The browser's name for the binding (`session_identifier`).
     pub id: String,
@@ -145,6 +157,23 @@ impl<T: Send + Sync + 'static> Manager<T> {
 
     /// Takes the offer that is [due](Self::is_device_offer_due). Of several concurrent calls, one
     /// gets it. Costs the store two commands, or one with the session as it was read.
+    ///
+    /// ```
+    /// use kvolt_cache::MemoryStore;
+    /// use kvolt_session::{Manager, NewSession};
+    ///
+    /// # pollster::block_on(async {
+    /// let manager = Manager::<String>::new(MemoryStore::new());
+    /// let ada = NewSession::new(String::from("Ada")).owner(42u64);
+    /// let token = manager.create(ada.offer_device_later()).await?;
+    ///
+    /// // With a later request:
+    /// let session = manager.get(&token).await?.expect("it was just created");
+    /// assert!(manager.is_device_offer_due(&session));
+    /// assert!(manager.take_device_offer((&token, session.clone())).await?.is_some());
+    /// assert!(manager.take_device_offer((&token, session)).await?.is_none(), "the browser was asked");
+    /// # Ok::<(), kvolt_session::Error>(()) }).unwrap();
+    /// ```
     ///
     /// # Errors
     ///
@@ -228,7 +257,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
         }
         let (id, mut otherwise) = (self.nonce()?, DeviceOutcome::Unknown);
         let mut granted = None;
-        let changed = self.change(&token, session, |session, status, now| {
+        let changed = self.change_as_read(&token, session, |session, status, now| {
             (granted, otherwise) = (None, DeviceOutcome::Unknown);
             if !status.is_accepted() {
                 return Ok(None);
@@ -305,7 +334,9 @@ impl<T: Send + Sync + 'static> Manager<T> {
             }
             TokenStatus::Reused => {
                 self.refuse(&session, status).await?;
-                return Ok(DeviceOutcome::Unknown);
+                // Without a grace, a refresh that a rotation has overtaken comes with such a token.
+                let device = device.filter(|_| self.0.policy.reuse != TokenReuse::EndSession);
+                return Ok(device.map_or(DeviceOutcome::Unknown, challenge));
             }
             _ => None,
         };
@@ -318,11 +349,11 @@ impl<T: Send + Sync + 'static> Manager<T> {
         let read = session.clone();
         let mut otherwise = (RefusalReason::Unknown, DeviceOutcome::Unknown);
         let mut granted = None;
-        let changed = self.change(&hashed, session, |session, status, now| {
+        let changed = self.change_as_read(&hashed, session, |session, status, now| {
             (granted, otherwise) = (None, (RefusalReason::Unknown, DeviceOutcome::Unknown));
             let device = session.envelope().device_binding().filter(|device| device.id == bound_id);
             let Some(device) = device.filter(|_| status.is_accepted()) else { return Ok(None) };
-            let life = (2 * lifetime).max(MIN_CHALLENGE_LIFE);
+            let life = lifetime.saturating_mul(2).max(MIN_CHALLENGE_LIFE);
             let is_fresh = now.since(device.challenged) < life;
             let reason = match &parsed {
                 None => Some(RefusalReason::ProofMissing),

@@ -1,5 +1,7 @@
 //! Links of other sites.
 
+use kvolt_servers::wait_until;
+
 use super::owner::Owner;
 use crate::Server;
 use crate::server::GRACE;
@@ -28,8 +30,7 @@ pub fn sign_in_from_another_site_binds_the_browser(server: &dyn Server) {
     let Some(callback) = server.callback() else { return };
     let mut owner = Owner::new(server);
     owner.follow_link_to(callback);
-    owner.browser.wait_for(server.greeting());
-    assert_eq!(owner.status(), 200);
+    wait_until("the session is accepted", || owner.status() == 200);
     owner.wait_for_registration(0);
     owner.device_session();
     owner.lose_bound_cookie();

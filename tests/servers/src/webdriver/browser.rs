@@ -50,6 +50,14 @@ impl Browser {
         self.call("POST", "/refresh", &json!({}));
     }
 
+    /// Reloads the page until it has a text.
+    pub fn reload_until(&mut self, wanted: &str) {
+        wait_until(&format!("{wanted:?} is on the page"), || {
+            self.reload();
+            self.text().contains(wanted)
+        });
+    }
+
     /// The text that the page shows.
     pub fn text(&mut self) -> String {
         self.run_for_text("return document.body ? document.body.innerText : ''")

@@ -1,0 +1,133 @@
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use kvolt_cache::{ManualClock, MemoryStore};
+use kvolt_session::{DeviceOutcome, Manager, NewSession, Token};
+use kvolt_testkit::device::DeviceKey;
+use pollster::block_on;
+
+const LIFETIME: Duration = Duration::from_secs(600);
+
+/// A session that may be bound, and one that is.
+struct Sessions {
+    manager: Manager<()>,
+    offered: Token,
+    offer: String,
+    bound: Token,
+    id: String,
+    challenge: String,
+}
+
+/// The first byte chooses what the others are: a proof; changes to a good one, as in
+/// [`csrf`](crate::csrf); or the header and the payload of one with a valid signature, on a line each,
+/// in which `$` is the challenge.
+///
+/// Only a proof of the right kind, with a valid signature of the right challenge, is granted. Nothing
+/// else ends or changes a binding.
+///
+/// # Panics
+///
+/// If that does not hold.
+pub fn device_proof(data: &[u8]) {
+    static SESSIONS: OnceLock<Mutex<Sessions>> = OnceLock::new();
+    let sessions = SESSIONS.get_or_init(|| Mutex::new(sessions()));
+    let mut sessions = sessions.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some((choice, data)) = data.split_first() else { return };
+    let (is_refresh, device) = (choice & 1 == 1, DeviceKey::new(1));
+    let challenge = if is_refresh { &sessions.challenge } else { &sessions.offer };
+    let good = match is_refresh {
+        true => device.proof(challenge),
+        false => device.registration(challenge),
+    };
+    let (proof, is_good) = match (choice >> 1) % 3 {
+        0 => (data.to_vec(), data == good.as_bytes()),
+        1 => {
+            let changed = changed(good.as_bytes(), data);
+            let is_good = changed == good.as_bytes();
+            (changed, is_good)
+        }
+        _ => {
+            let end = data.iter().position(|byte| *byte == b'\n').unwrap_or(data.len());
+            let header = filled(&data[..end], challenge);
+            let payload = filled(data.get(end + 1..).unwrap_or_default(), challenge);
+            let is_good = is_right(&header, &payload, challenge, is_refresh);
+            (device.sign(header, payload).into_bytes(), is_good)
+        }
+    };
+    let is_granted = sessions.present(is_refresh, &proof);
+    assert!(!is_granted || is_good, "it was granted: {}", String::from_utf8_lossy(&proof));
+}
+
+impl Sessions {
+    fn present(&mut self, is_refresh: bool, proof: &[u8]) -> bool {
+        let (manager, id) = (&self.manager, self.id.as_bytes());
+        let outcome = match is_refresh {
+            true => block_on(manager.prove_device(&self.bound, id, Some(proof), LIFETIME)),
+            false => block_on(manager.bind_device(&self.offered, proof, LIFETIME)),
+        };
+        match outcome.expect("it is in memory") {
+            DeviceOutcome::Granted(grant) if is_refresh => {
+                assert_eq!(grant.id, self.id);
+                self.challenge = grant.challenge;
+                true
+            }
+            DeviceOutcome::Granted(_) => {
+                // Another session, so that each grant is the first.
+                *self = sessions();
+                true
+            }
+            DeviceOutcome::Challenged { id, challenge } => {
+                assert!(is_refresh && id == self.id && challenge == self.challenge);
+                false
+            }
+            DeviceOutcome::Invalid => {
+                assert!(!is_refresh);
+                false
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn sessions() -> Sessions {
+    let store = MemoryStore::builder().clock(ManualClock::new().clock()).build();
+    let manager = Manager::new(store);
+    let sign_in = || block_on(manager.login_with_offer(None::<&Token>, NewSession::new(())));
+    let (bound, offer) = sign_in().expect("it is in memory");
+    let proof = DeviceKey::new(1).registration(offer.challenge());
+    let granted = block_on(manager.bind_device(&bound, proof.as_bytes(), LIFETIME));
+    let Ok(DeviceOutcome::Granted(grant)) = granted else { panic!("a good proof: {granted:?}") };
+    let (offered, offer) = sign_in().expect("it is in memory");
+    let offer = offer.challenge().to_owned();
+    Sessions { offered, offer, bound, id: grant.id, challenge: grant.challenge, manager }
+}
+
+/// A good text with changes, three bytes for each: where, in two of them, and what is put there.
+fn changed(good: &[u8], changes: &[u8]) -> Vec<u8> {
+    let mut text = good.to_vec();
+    for change in changes.chunks_exact(3) {
+        let at = usize::from(u16::from_le_bytes([change[0], change[1]]));
+        match text.get_mut(at) {
+            Some(character) => *character = change[2],
+            None if at > 0xff00 => text.truncate(text.len().saturating_sub(change[2].into())),
+            None => text.push(change[2]),
+        }
+    }
+    text
+}
+
+fn filled(text: &[u8], challenge: &str) -> Vec<u8> {
+    let pieces: Vec<&[u8]> = text.split(|byte| *byte == b'$').collect();
+    pieces.join(challenge.as_bytes())
+}
+
+/// Whether a proof with a valid signature says what it must, by another parser.
+fn is_right(header: &[u8], payload: &[u8], challenge: &str, is_refresh: bool) -> bool {
+    let json = |text: &[u8]| serde_json::from_slice::<serde_json::Value>(text);
+    let (Ok(header), Ok(payload)) = (json(header), json(payload)) else { return false };
+    let has_key = header.get("jwk").is_some_and(|key| !key.is_null());
+    header["typ"] == "dbsc+jwt"
+        && header["alg"] == "ES256"
+        && payload["jti"] == challenge
+        && has_key != is_refresh
+}
