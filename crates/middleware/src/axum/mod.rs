@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::request::Parts;
 
-use crate::head::RequestHead;
+use crate::head::{Headers, RequestHead};
 use crate::layer::layered_types;
 use crate::message::INTERNAL_ERROR;
 use crate::sessions::help;

@@ -125,7 +125,7 @@ impl<T: Send + Sync + 'static> SessionHandle<T> {
     /// its proof, so that its user can sign in again.
     #[inline]
     pub(crate) fn must_prove(&self) -> bool {
-        self.slot.is_unproven() && self.slot.device().is_no_navigation
+        self.slot.is_unproven() && !self.slot.device().is_navigation
     }
 
     pub(crate) fn into_session(self) -> Option<Session<T>> {
