@@ -139,26 +139,25 @@ impl<S: Sync, T: Send + Sync + 'static> OptionalFromRequestParts<S> for Session<
         _: &S,
     ) -> Result<Option<Self>, SessionRejection> {
         match SessionHandle::from_extensions(&parts.extensions) {
-            Ok(handle) if handle.slot.session().is_none() => absent(&handle, parts),
+            Ok(handle) if handle.slot.session().is_none() => {
+                rejection(&handle, parts).map_or(Ok(None), Err)
+            }
             Ok(handle) => Ok(handle.into_session()),
             Err(_) => Err(SessionRejection::LayerMissing(LayerMissing::log::<T>(parts))),
         }
     }
 }
 
-/// The result for a client whose session, if it has one, handlers don't see.
+/// The rejection of a client that has a session which handlers don't see.
 #[cold]
-fn absent<T: Send + Sync + 'static>(
+fn rejection<T: Send + Sync + 'static>(
     handle: &SessionHandle<T>,
     parts: &Parts,
-) -> Result<Option<Session<T>>, SessionRejection> {
+) -> Option<SessionRejection> {
     if handle.is_unreadable() {
-        Err(SessionRejection::Unreadable)
-    } else if handle.must_prove() {
-        Err(SessionRejection::Unproven(handle.refuse(parts)))
-    } else {
-        Ok(None)
+        return Some(SessionRejection::Unreadable);
     }
+    handle.must_prove().then(|| SessionRejection::Unproven(handle.refuse(parts)))
 }
 
 impl<S: Sync, T: Send + Sync + 'static> FromRequestParts<S> for Session<T> {

@@ -105,6 +105,17 @@ impl DeviceBinding {
     }
 }
 
+#[cfg(feature = "testing")]
+impl DeviceBinding {
+    /// As if everything had happened that much earlier.
+    pub(crate) fn make_older(&mut self, by: Duration) {
+        let times = [&mut self.challenged, &mut self.since, &mut self.proved];
+        let values = [Some(&mut self.current), self.previous.as_mut()];
+        let ends = values.into_iter().flatten().map(|value| &mut value.until);
+        times.into_iter().chain(ends).for_each(|time| *time = time.saturating_sub(by));
+    }
+}
+
 #[cfg(feature = "device-bound")]
 impl BoundValue {
     /// The value of a cookie that the browser keeps for `lifetime` from now.
