@@ -287,7 +287,7 @@ async fn proof_is_good_once_and_its_replay_is_no_alarm() {
         assert_eq!(challenge, browser.grant.challenge);
     }
     let refused = EventKind::Refused { reason: RefusalReason::ProofOutdated };
-    assert_eq!(world.events.kinds(), [refused.clone(), refused.clone(), refused]);
+    assert_eq!(world.events.kinds(), [refused; 3]);
     granted(world.refresh(&browser, Some(&browser.proof())).await);
 }
 

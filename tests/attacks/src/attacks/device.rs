@@ -53,7 +53,7 @@ impl Deployment {
 pub async fn stolen_cookies_are_worthless_after_their_lifetime(deployment: &Deployment) {
     let [one, other] = deployment.servers();
     let mut owner = Browser::bound(one, "ada", 1).await;
-    let mut thief = owner.stolen();
+    let thief = owner.stolen();
     deployment.lets_in(&thief, "ada").await;
     owner.age(other, LIFETIME).await;
     deployment.keeps_out(&thief).await;
