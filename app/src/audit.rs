@@ -89,6 +89,8 @@ impl EventListener for Audit {
         let reason = match event.kind {
             // Recorded by `signed_in`, which knows the device.
             EventKind::Created { .. } => return,
+            // Routine, every few minutes in each browser: it would push out the others.
+            EventKind::DeviceProved => return,
             EventKind::Ended { reason } => reason.name().to_owned(),
             EventKind::Refused { reason } => reason.name().to_owned(),
             EventKind::Reauthenticated { level } => format!("level {}", level.number()),

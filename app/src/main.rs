@@ -16,6 +16,7 @@ mod pages;
 mod passwords;
 mod routes;
 mod shutdown;
+mod sign_in_link;
 mod state;
 mod store;
 mod times;
@@ -95,6 +96,10 @@ fn greet(
     let mut text = format!("KVolt reference application: {scheme}://{address}/\n");
     if let Some(password) = app.accounts().generated_password() {
         text += &format!("  sign in as {:?} with the password {password:?}\n", accounts::DEMO);
+    }
+    if let Some(link) = app.sign_in_link() {
+        let path = link.path();
+        text += &format!("  sign in once, within 15 minutes: {scheme}://{address}{path}\n");
     }
     let namespace = options.namespace.as_ref();
     text += &format!(

@@ -9,14 +9,15 @@ use kvolt::cache::Clock;
 use kvolt::middleware::{CookiePolicy, DeviceBound, Lookup, Refusal, Sessions, TrustedProxies};
 use kvolt::session::{Binding, Manager, Owner, OwnerLimit, StepUp, Timeouts};
 
-use crate::accounts::Accounts;
+use crate::accounts::{Accounts, DEMO};
 use crate::attempts::Attempts;
 use crate::audit::Audit;
 use crate::connections::Connections;
 use crate::options::{Options, StoreKind};
 use crate::shutdown::Shutdown;
+use crate::sign_in_link::SignInLink;
 use crate::store;
-use crate::users::User;
+use crate::users::{User, normalized};
 
 /// The header with the token of a program.
 const HEADER: &str = "X-Session-ID";
@@ -34,6 +35,7 @@ struct Inner {
     /// The same sessions for programs, by header.
     headers: Sessions<User>,
     accounts: Arc<Accounts>,
+    sign_in_link: Option<SignInLink>,
     attempts: Attempts,
     audit: Audit,
     connections: Connections,
@@ -53,6 +55,12 @@ impl App {
     ) -> Result<Self, String> {
         let (accounts, audit) = (Arc::new(accounts), Audit::default());
         let manager = manager(options, &accounts, audit.clone()).await?;
+        let demo = accounts.generated_password().map(|_| DEMO);
+        let sign_in_link = options
+            .sign_in_link
+            .as_deref()
+            .or(demo)
+            .map(|name| SignInLink::new(&normalized(name), &accounts, manager.clock().now()));
         let plain = options.plain_cookie();
         let name = options.cookie_name();
         let policy = CookiePolicy::builder().insecure_plain_http(plain).build();
@@ -82,6 +90,7 @@ impl App {
         Ok(Self(Arc::new(Inner {
             cookies,
             headers,
+            sign_in_link: sign_in_link.transpose()?,
             attempts: Attempts::new(options.failed_sign_ins, Clock::system()),
             audit,
             connections: Connections::default(),
@@ -108,6 +117,10 @@ impl App {
 
     pub(crate) fn accounts(&self) -> &Arc<Accounts> {
         &self.0.accounts
+    }
+
+    pub(crate) fn sign_in_link(&self) -> Option<&SignInLink> {
+        self.0.sign_in_link.as_ref()
     }
 
     pub(crate) fn attempts(&self) -> &Attempts {

@@ -246,3 +246,62 @@ fn a_token_rotates_on_schedule_and_its_reuse_is_reported() {
         assert_eq!(reported, reuse != "ignore", "{reuse}");
     }
 }
+
+/// The path of the printed link.
+fn link(app: &App) -> String {
+    let url = app.greeting.split_whitespace().find(|word| word.contains("/login/link?")).unwrap();
+    let root = format!("http://{}", app.address);
+    url.strip_prefix(&root).unwrap().to_owned()
+}
+
+#[test]
+fn a_printed_link_signs_in_once() {
+    let app = App::start_with(&["--sign-in-link", "ada"]);
+    let path = link(&app);
+    // A browser that loads it in advance, a program that checks it, and a signed-in user.
+    for purpose in [("sec-purpose", "prefetch;prerender"), ("purpose", "prefetch")] {
+        assert_eq!(app.browser().send("GET", &path, &[purpose], "").status, 403);
+    }
+    assert_eq!(app.browser().send("HEAD", &path, &[], "").status, 403);
+    let mut bob = app.browser();
+    bob.sign_in("bob", "");
+    let kept = bob.get(&path);
+    assert_eq!((kept.status, kept.header("set-cookie")), (303, None));
+    let wrong = app.browser().get("/login/link?code=AAAA");
+    assert!(wrong.status == 401 && wrong.text.contains("This link is wrong, was used before"));
+
+    let cross_site = [("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate")];
+    let mut ada = app.browser();
+    let answer = ada.send("GET", &path, &cross_site, "");
+    assert_eq!((answer.status, answer.header("location").as_deref()), (303, Some("/")));
+    assert!(answer.header("set-cookie").unwrap().ends_with("; Path=/; HttpOnly; SameSite=Lax"));
+    assert_eq!(answer.header("referrer-policy").unwrap(), "no-referrer");
+    assert!(ada.get("/").text.contains("Hello, ada"));
+    for answer in [answer, wrong, app.browser().get(&path)] {
+        assert_eq!(answer.header("cache-control").unwrap(), "no-store");
+        assert!(answer.status == 401 || answer.header("location").is_some());
+    }
+    assert_eq!(app.client().get(&path).json()["error"], "wrong_link");
+    // Its session ends with the password, as every session of the user does.
+    assert_eq!(
+        ada.submit("/password", "/password", "new=another horse&again=another horse").status,
+        303
+    );
+    let log = app.signed_in("root").get("/audit").json().to_string();
+    assert!(log.contains("signed_in") && !log.contains(path.split_once('=').unwrap().1));
+}
+
+#[test]
+fn the_demo_user_gets_a_link_and_an_unknown_one_an_error() {
+    let app = App::launch(&[], "off");
+    let mut demo = app.client();
+    assert_eq!(demo.get(&link(&app)).json()["name"], "demo");
+    assert_eq!(demo.get("/profile").json()["name"], "demo");
+    assert!(!App::start().greeting.contains("/login/link"));
+    let unknown = std::process::Command::new(env!("CARGO_BIN_EXE_kvolt-app"))
+        .args(["--listen", "127.0.0.1:0", "--user", "ada:secret", "--sign-in-link", "eve"])
+        .output()
+        .unwrap();
+    let error = String::from_utf8(unknown.stderr).unwrap();
+    assert!(!unknown.status.success() && error.contains("no user \"eve\""), "{error}");
+}

@@ -3,7 +3,12 @@
 
 mod support;
 
-use support::webdriver::{Browser, Driver};
+use kvolt_device_tests::check_all;
+use kvolt_servers::webdriver::{Browser, Driver};
+use serde_json::json;
+use support::device_server::DeviceServer;
+use support::page_checks::PageChecks;
+use support::remote::StoreServer;
 use support::{App, PASSWORD, csrf_token};
 
 fn sign_in(browser: &mut Browser, url: &str, password: &str) {
@@ -22,25 +27,25 @@ fn a_user_signs_in_counts_ends_another_device_and_signs_out() {
     let app = App::start();
     let url = format!("http://{}/", app.address);
     let driver = Driver::start();
-    let mut laptop = driver.browser(1100, 900, false);
-    let mut phone = driver.browser(500, 900, true);
+    let mut laptop = driver.browser().window(1100, 900).start();
+    let mut phone = driver.browser().window(500, 900).dark().start();
 
     sign_in(&mut laptop, &url, "wrong");
     laptop.wait_for("Wrong username or password");
-    laptop.screenshot("wrong-password");
+    laptop.save_screenshot("wrong-password");
     sign_in(&mut laptop, &url, PASSWORD);
     laptop.wait_for("Hello, ada");
 
     let [cookie] = &laptop.cookies()[..] else { panic!("one cookie") };
-    assert_eq!((&cookie["name"], &cookie["httpOnly"]), (&"session_id".into(), &true.into()));
-    assert_eq!((&cookie["sameSite"], &cookie["path"]), (&"Lax".into(), &"/".into()));
+    assert_eq!((&*cookie.name, cookie.http_only), ("session_id", true));
+    assert_eq!((&*cookie.same_site, &*cookie.path), ("Lax", "/"));
     assert_eq!(laptop.run("return document.cookie"), "", "scripts can't read the token");
 
     for expected in ["1\ncounted", "2\ncounted"] {
         laptop.click(".counter button");
         laptop.wait_for(expected);
     }
-    assert_eq!(cookie.get("expiry"), None, "a session cookie");
+    assert_eq!(cookie.expiry, None, "a session cookie");
 
     // After the sign-in, the browser goes to the page that needed it.
     phone.open(&format!("{url}profile"));
@@ -49,26 +54,26 @@ fn a_user_signs_in_counts_ends_another_device_and_signs_out() {
     phone.wait_for("\"name\":\"ada\"");
     phone.open(&url);
     phone.wait_for("Hello, ada");
-    phone.screenshot("phone-dark");
+    phone.save_screenshot("phone-dark");
 
     laptop.reload();
     laptop.wait_for("Sign out all others");
-    laptop.screenshot("two-devices");
+    laptop.save_screenshot("two-devices");
     laptop.click(".rows li form button");
     laptop.wait_until_gone("Sign out all others");
     laptop.wait_for("The session was ended.");
-    laptop.screenshot("flash");
+    laptop.save_screenshot("flash");
     laptop.reload();
     laptop.wait_for("Hello, ada");
     assert!(!laptop.text().contains("The session was ended."), "a message is shown once");
     // The open page of the other device leaves by itself, and says why.
     phone.wait_for("Your session has ended");
     assert!(!phone.text().contains("Hello"), "the other device was signed out");
-    phone.screenshot("ended");
+    phone.save_screenshot("ended");
 
     laptop.click(".bar form button");
     laptop.wait_for("You are signed out.");
-    laptop.screenshot("signed-out");
+    laptop.save_screenshot("signed-out");
     assert!(laptop.cookies().is_empty());
     for _ in 0..3 {
         laptop.back();
@@ -76,48 +81,69 @@ fn a_user_signs_in_counts_ends_another_device_and_signs_out() {
         let shown = laptop.text();
         assert!(!shown.contains("Hello") && !shown.contains("counted in"), "Back shows: {shown}");
     }
-    laptop.screenshot("back-after-sign-out");
+    laptop.save_screenshot("back-after-sign-out");
+}
+
+/// By the printed flags, it trusts the certificate and binds the session to its key.
+#[test]
+fn a_copy_of_the_cookies_is_refused_after_their_lifetime() {
+    let app = App::start_with(&["--dev-https", "--bound-lifetime", "5s"]);
+    let driver = Driver::start();
+    let mut browser = driver.browser().args(app.flags()).start();
+    sign_in(&mut browser, &app.url(), PASSWORD);
+    browser.wait_for("Hello, ada");
+    browser.reload_until("bound to its device");
+    assert_eq!(browser.run("return [isSecureContext, document.cookie]"), json!([true, ""]));
+
+    let mut thief = app.client();
+    let cookies = browser.cookies();
+    for cookie in &cookies {
+        assert!(cookie.secure && cookie.http_only);
+        thief.jar.insert(cookie.name.clone(), cookie.value.clone());
+    }
+    let mut names: Vec<_> = thief.jar.keys().cloned().collect();
+    names.sort();
+    assert_eq!(names, ["__Host-session_bound", "__Host-session_id"]);
+    let refused = thief.get_while("/profile", 200);
+    assert_eq!((refused.status, &refused.json()["error"]), (401, &"device_proof".into()));
+
+    browser.click(".counter button");
+    browser.wait_for("1\ncounted");
+    browser.save_screenshot("bound");
+    let log = app.signed_in("root").get("/audit").json().to_string();
+    assert!(log.contains("device_bound") && !log.contains("device_proved"), "{log}");
+    browser.click(".bar form button");
+    browser.wait_for("You are signed out.");
+    // A proof that was under way may still have set the other cookie, which is worthless now.
+    assert!(browser.cookies().iter().all(|cookie| cookie.name != "__Host-session_id"));
 }
 
 /// The browser keeps its cookie, follows live changes, and gets a new token.
-#[test]
-fn chromium_trusts_the_certificate_by_the_printed_flags() {
-    let app = App::start_with(&["--dev-https"]);
-    let driver = Driver::start();
-    let mut browser = driver.browser_with(1100, 900, app.flags());
-    sign_in(&mut browser, &format!("https://{}/", app.address), PASSWORD);
-    browser.wait_for("Hello, ada");
-    browser.click(".counter button");
-    browser.wait_for("1\ncounted");
-    let [cookie] = &browser.cookies()[..] else { panic!("one cookie") };
-    assert_eq!(cookie["name"], "__Host-session_id");
-    assert_eq!((&cookie["secure"], &cookie["httpOnly"]), (&true.into(), &true.into()));
-    assert_eq!(browser.run("return window.isSecureContext"), true);
-}
-
 #[test]
 fn a_user_is_remembered_confirms_the_password_and_changes_it() {
     let app = App::start_with(&["--fresh", "2s", "--rotation-grace", "1s"]);
     let url = format!("http://{}/", app.address);
     let driver = Driver::start();
-    let (mut laptop, mut phone) =
-        (driver.browser(1100, 900, false), driver.browser(500, 900, true));
+    let (mut laptop, mut phone) = (
+        driver.browser().window(1100, 900).start(),
+        driver.browser().window(500, 900).dark().start(),
+    );
 
     laptop.open(&url);
     laptop.click("input[name=remember]");
-    laptop.screenshot("remember-me");
+    laptop.save_screenshot("remember-me");
     sign_in_here(&mut laptop, "ada", PASSWORD);
     laptop.wait_for("this browser remembers you");
     let [cookie] = &laptop.cookies()[..] else { panic!("one cookie") };
     let now = laptop.run("return Math.floor(Date.now() / 1000)").as_i64().unwrap();
-    let days = (cookie["expiry"].as_i64().unwrap() - now).div_euclid(86_400);
+    let days = (cookie.expiry.unwrap() - now).div_euclid(86_400);
     assert!((29..=30).contains(&days), "the browser keeps it for {days} days");
 
     // A page shows a change by another client of the session.
     sign_in(&mut phone, &url, PASSWORD);
     phone.wait_for("Hello, ada");
     let mut script = app.client();
-    let token = phone.cookies()[0]["value"].as_str().unwrap().to_owned();
+    let token = phone.cookies()[0].value.clone();
     script.jar.insert("session_id".into(), token);
     assert_eq!(script.post("/counter").json()["counter"], 1);
     phone.wait_for("1\ncounted");
@@ -126,19 +152,19 @@ fn a_user_is_remembered_confirms_the_password_and_changes_it() {
     laptop.wait_until_refused("/password");
     laptop.open(&format!("{url}password"));
     laptop.wait_for("Confirm your password");
-    laptop.screenshot("reauthenticate");
+    laptop.save_screenshot("reauthenticate");
     laptop.fill("#password", "wrong");
     laptop.click("main button.main");
     laptop.wait_for("Wrong password.");
     laptop.fill("#password", PASSWORD);
     laptop.click("main button.main");
     laptop.wait_for("Change your password");
-    laptop.screenshot("password");
+    laptop.save_screenshot("password");
     laptop.fill("#new", "another horse");
     laptop.fill("#again", "another horse");
     laptop.click("main button.main");
     laptop.wait_for("Password changed. 1 other session was ended.");
-    laptop.screenshot("password-changed");
+    laptop.save_screenshot("password-changed");
     // The phone's page was open: its WebSocket is closed.
     phone.wait_for("Your session has ended");
 
@@ -150,7 +176,7 @@ fn a_user_is_remembered_confirms_the_password_and_changes_it() {
     laptop.click(".counter button");
     laptop.wait_for("Not allowed");
     laptop.wait_for("The form token is missing");
-    laptop.screenshot("form-token");
+    laptop.save_screenshot("form-token");
     laptop.open(&url);
     laptop.wait_for("0\ncounted");
 }
@@ -160,15 +186,15 @@ fn an_administrator_ends_sessions_and_reads_the_audit_log() {
     let app = App::start();
     let url = format!("http://{}/", app.address);
     let driver = Driver::start();
-    let mut root = driver.browser(1100, 1000, false);
-    let mut ada = driver.browser(500, 900, true);
+    let mut root = driver.browser().window(1100, 1000).start();
+    let mut ada = driver.browser().window(500, 900).dark().start();
     let _programs = ["ada", "bob", "bob"].map(|name| app.signed_in(name));
     sign_in(&mut ada, &url, PASSWORD);
     ada.wait_for("Hello, ada");
     ada.open(&format!("{url}admin"));
     ada.wait_for("This page is for administrators only.");
     assert!(ada.text().contains("Sign out"), "the navigation stays");
-    ada.screenshot("not-allowed");
+    ada.save_screenshot("not-allowed");
     ada.open(&url);
     ada.wait_for("Hello, ada");
 
@@ -177,13 +203,13 @@ fn an_administrator_ends_sessions_and_reads_the_audit_log() {
     root.wait_for("Hello, root");
     root.open(&format!("{url}admin"));
     root.wait_for("All sessions");
-    root.screenshot("all-sessions");
+    root.save_screenshot("all-sessions");
     root.open(&format!("{url}admin?user=ada"));
     root.wait_for("Sessions of ada");
-    root.screenshot("sessions-of-ada");
+    root.save_screenshot("sessions-of-ada");
     root.click(".confirm summary");
     root.wait_for("This signs the user out on all devices.");
-    root.screenshot("sessions-of-ada-confirm");
+    root.save_screenshot("sessions-of-ada-confirm");
     root.click(".confirm .danger");
     root.wait_for("ada was signed out. Ended sessions: 2.");
     root.wait_for("Sessions of ada");
@@ -191,7 +217,7 @@ fn an_administrator_ends_sessions_and_reads_the_audit_log() {
     ada.wait_for("Your session has ended");
     root.open(&format!("{url}audit"));
     root.wait_for("signed in");
-    root.screenshot("audit");
+    root.save_screenshot("audit");
 }
 
 /// An action of an administrator whose password is old: the form asks for it, and the action goes on.
@@ -200,7 +226,7 @@ fn a_step_up_resumes_the_action() {
     let app = App::start_with(&["--fresh", "2s"]);
     let url = format!("http://{}/", app.address);
     let driver = Driver::start();
-    let mut root = driver.browser(1100, 1000, false);
+    let mut root = driver.browser().window(1100, 1000).start();
     root.open(&url);
     sign_in_here(&mut root, "root", PASSWORD);
     root.wait_for("Hello, root");
@@ -216,7 +242,7 @@ fn a_step_up_resumes_the_action() {
     root.wait_for("This ends all sessions of all users");
     root.click(".confirm .danger");
     root.wait_for("Confirm your password");
-    root.screenshot("confirm-password");
+    root.save_screenshot("confirm-password");
     root.fill("#password", PASSWORD);
     root.click("main button.main");
     root.wait_for("All users are signed out.");
@@ -240,11 +266,12 @@ fn every_page_is_accessible_and_fits_the_window() {
 }
 
 fn visit_every_page(driver: &Driver, scheme: &str, width: u32, dark: bool) {
-    let app = App::start();
-    let url = format!("http://{}/", app.address);
-    let mut browser = driver.browser(width, 812, dark);
+    let app = App::start_with(&["--dev-https"]);
+    let url = app.url();
+    let builder = driver.browser().window(width, 812).args(app.flags());
+    let mut browser = if dark { builder.dark() } else { builder }.start();
     let check = |browser: &mut Browser, name: &str| {
-        browser.screenshot(&format!("{scheme}-{name}"));
+        browser.save_screenshot(&format!("{scheme}-{name}"));
         browser.check_accessibility(&format!("{name} ({scheme})"));
     };
     let visit = |browser: &mut Browser, path: &str, text: &str, name: &str| {
@@ -266,7 +293,7 @@ fn visit_every_page(driver: &Driver, scheme: &str, width: u32, dark: bool) {
         browser.wait_for("Hello,");
         let phone = app.browser().sign_in(name, "");
         assert_eq!(phone.status, 303);
-        browser.reload();
+        browser.reload_until("bound to its device");
         browser.click(".confirm summary");
         check(&mut browser, &format!("home-{name}"));
         visit(&mut browser, "password", "Change your password", "password");
@@ -286,4 +313,12 @@ fn visit_every_page(driver: &Driver, scheme: &str, width: u32, dark: bool) {
     visit(&mut browser, "admin?user=ada", "Sessions of ada", "sessions-of-ada");
     visit(&mut browser, "admin?user=nobody", "No account has this name.", "no-account");
     visit(&mut browser, "audit", "sign in failed", "audit");
+}
+
+/// Two instances take turns. Chromium's cookies expire after five seconds, and a thief copies them.
+#[test]
+fn a_browser_keeps_its_session_bound_to_its_device() {
+    let store = StoreServer::sqlite();
+    let server = DeviceServer::start(&store, 2, &["--near-cache", "1s"]);
+    check_all(kvolt_device_tests::browser::ALL, &server, 4);
 }

@@ -1,4 +1,5 @@
-//! The test that drives the reference application with a real, headless Chromium.
+//! The tests with a real, headless Chromium: of the reference application, and of device-bound
+//! sessions.
 
 use std::fs;
 use std::path::PathBuf;
@@ -37,11 +38,14 @@ pub(crate) fn install(may_install: bool) -> Result<Done, Failure> {
     Ok(Done::Passed)
 }
 
-/// Runs the browser test, which an ordinary `cargo test` leaves out, and the application's unit
+/// Runs the browser tests, which an ordinary `cargo test` leaves out, and the application's unit
 /// tests in a build without the other stores.
 pub(crate) fn test() -> Result<(), Failure> {
     let args = ["test", "--package", "kvolt-app", "--features", "browser", "--bins"];
-    cargo::run(cargo(args).args(["--test", "browser"]))
+    cargo::run(cargo(args).args(["--test", "browser"]))?;
+    let args = ["test", "--package", "kvolt-device-tests", "--features", "browser"];
+    // Most of the time, a browser waits.
+    cargo::run(cargo(args).args(["--test", "browser", "--", "--test-threads", "4"]))
 }
 
 fn missing_packages() -> Vec<&'static str> {

@@ -139,6 +139,11 @@ pub(crate) struct Options {
     )]
     pub(crate) admins: Vec<Credentials>,
 
+    /// Print a link at the start that signs in this user. It is valid once, for 15 minutes, at this
+    /// instance. Defaults to the user `demo`, if its password is printed.
+    #[arg(long, value_name = "NAME", env = "KVOLT_SIGN_IN_LINK")]
+    pub(crate) sign_in_link: Option<String>,
+
     /// Keep the accounts in this file, which contains password hashes. Changed passwords then
     /// survive a restart, and all instances share them. New --user and --admin are added to it.
     #[arg(long, value_name = "FILE", env = "KVOLT_ACCOUNTS")]

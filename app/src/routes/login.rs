@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use axum::extract::{FromRequest, Query, Request, State};
-use axum::http::StatusCode;
-use axum::http::header::RETRY_AFTER;
+use axum::http::header::{CACHE_CONTROL, REFERRER_POLICY, RETRY_AFTER};
+use axum::http::request::Parts;
+use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
 use kvolt::middleware::{Result, SessionHandle, local_path};
 use kvolt::session::{Device, Level, NewSession, Token};
@@ -43,6 +44,8 @@ pub(super) enum Denied {
     Wrong,
     /// Too many attempts have failed. The next one may start after this time.
     LockedOut(Duration),
+    /// The code of a link is wrong, was used, or has expired.
+    Link,
     /// The user has the maximum number of sessions.
     TooManySessions,
 }
@@ -66,6 +69,7 @@ impl Denied {
         match self {
             Self::Wrong => "Wrong username or password",
             Self::LockedOut(_) => "Too many failed attempts. Try again in a few minutes",
+            Self::Link => "This link is wrong, was used before, or has expired",
             Self::TooManySessions => {
                 "You are signed in on too many devices. Sign out on one of them first"
             }
@@ -74,7 +78,7 @@ impl Denied {
 
     fn status(&self) -> StatusCode {
         match self {
-            Self::Wrong => StatusCode::UNAUTHORIZED,
+            Self::Wrong | Self::Link => StatusCode::UNAUTHORIZED,
             Self::LockedOut(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::TooManySessions => StatusCode::CONFLICT,
         }
@@ -95,6 +99,7 @@ impl IntoResponse for Denied {
         let code = match self {
             Self::Wrong => "wrong_credentials",
             Self::LockedOut(_) => "locked_out",
+            Self::Link => "wrong_link",
             Self::TooManySessions => "too_many_sessions",
         };
         self.with_page(|status| error(status, &format!("{code}: {}", self.text())))
@@ -160,23 +165,33 @@ pub(super) async fn create_session(
     credentials: &Credentials,
 ) -> Result<std::result::Result<Profile, Denied>> {
     let Credentials { username, password, remember, .. } = credentials;
-    let checked = match check(app, username, password.clone(), &device).await {
-        Ok(checked) => checked,
-        Err(denied) => return Ok(Err(denied)),
-    };
+    match check(app, username, password.clone(), &device).await {
+        Ok(checked) => replace_session(app, handle, device, checked, *remember).await,
+        Err(denied) => Ok(Err(denied)),
+    }
+}
+
+/// Replaces the client's session by a new one of this user.
+async fn replace_session(
+    app: &App,
+    handle: &SessionHandle<User>,
+    device: Device,
+    checked: CheckedUser,
+    remember: bool,
+) -> Result<std::result::Result<Profile, Denied>> {
     let profile = Profile::from(&checked.user);
-    let owner = owner(checked.user.id);
+    let (name, owner) = (checked.user.name.clone(), owner(checked.user.id));
     // Bound to the version that was checked, in case the password changes at this moment.
     let session = NewSession::new(checked.user)
         .device(device.clone())
         .level(Level::One)
-        .remember(*remember)
+        .remember(remember)
         .bound_to(checked.version);
     match handle.login(session).await {
         Ok(()) => {
             let session = handle.token().as_ref().map(Token::id);
             let (address, program) = (devices::address(&device), devices::name(&device));
-            tracing::info!(user = username, %owner, address, device = program, "signed in");
+            tracing::info!(user = name, %owner, address, device = program, "signed in");
             app.audit().signed_in(Entry {
                 session,
                 owner: Some(owner),
@@ -208,6 +223,51 @@ pub(super) async fn sign_in(
             page(status, &form)
         }),
     })
+}
+
+/// The code of a link, in its address.
+#[derive(Deserialize)]
+pub(super) struct LinkQuery {
+    #[serde(default)]
+    code: String,
+}
+
+/// Signs in by the link that was printed at the start, if no user is signed in: another site that
+/// has a link must not move its visitors to another account unnoticed.
+pub(super) async fn by_link(
+    State(app): State<App>,
+    handle: SessionHandle<User>,
+    RequestDevice(device): RequestDevice,
+    wants: Wants,
+    request: Parts,
+    Query(LinkQuery { code }): Query<LinkQuery>,
+) -> Result<Response> {
+    if handle.session().is_some() {
+        return Ok(Redirect::to("/").into_response());
+    }
+    // A browser that loads the page in advance, or a program that checks the link.
+    let purpose = |name| {
+        request.headers.get(name).is_some_and(|value| value.as_bytes().starts_with(b"prefetch"))
+    };
+    if request.method == Method::HEAD || purpose("sec-purpose") || purpose("purpose") {
+        return Ok(error(StatusCode::FORBIDDEN, "follow the link to sign in"));
+    }
+    let now = app.manager().clock().now();
+    let checked = app.sign_in_link().and_then(|link| link.take(&code, app.accounts(), now));
+    let outcome = match checked {
+        Some(checked) => replace_session(&app, &handle, device, checked, false).await?,
+        None => Err(Denied::Link),
+    };
+    let response = match outcome {
+        Ok(profile) => wants.answer("/", profile),
+        Err(denied) if wants == Wants::Json => denied.into_response(),
+        Err(denied) => denied.with_page(|status| {
+            page(status, &SignIn { error: Some(denied.text()), ..app.sign_in() })
+        }),
+    };
+    // No other site gets the code.
+    let headers = [(REFERRER_POLICY, "no-referrer"), (CACHE_CONTROL, "no-store")];
+    Ok((headers, response).into_response())
 }
 
 /// The page to go to after a sign-in, in an address.

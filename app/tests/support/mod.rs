@@ -15,10 +15,11 @@ use tokio_rustls::rustls::ClientConfig;
 
 use self::tls::TlsStream;
 
+pub mod device_server;
+pub mod page_checks;
 pub mod remote;
 pub mod socket;
 pub mod tls;
-pub mod webdriver;
 
 pub const PASSWORD: &str = "correct horse";
 
@@ -28,6 +29,7 @@ const FORM: &str = "application/x-www-form-urlencoded";
 const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
 
 /// The program. Stops when dropped. It has the users ada and bob, and the administrator root.
+#[derive(Debug)]
 pub struct App {
     child: Child,
     pub address: SocketAddr,
@@ -102,11 +104,22 @@ impl App {
         }
     }
 
+    /// The address of the start page.
+    pub fn url(&self) -> String {
+        let scheme = if self.flags().is_empty() { "http" } else { "https" };
+        format!("{scheme}://{}/", self.address)
+    }
+
     pub fn client(&self) -> Client {
-        let key_hash = self.flags().into_iter().find_map(|flag| {
+        let tls = self.key_hash().map(|hash| tls::trusting(&hash));
+        Client { tls, ..Client::of(self.address) }
+    }
+
+    /// The hash of the key of the certificate, which `--dev-https` prints.
+    pub fn key_hash(&self) -> Option<String> {
+        self.flags().into_iter().find_map(|flag| {
             Some(flag.strip_prefix("--ignore-certificate-errors-spki-list=")?.to_owned())
-        });
-        Client { tls: key_hash.map(|hash| tls::trusting(&hash)), ..Client::of(self.address) }
+        })
     }
 
     /// The flags for Chromium that `--dev-https` prints, without its folder.

@@ -36,7 +36,7 @@ pub use anonymous::AnonymousSessions;
 pub use binding::Binding;
 pub use csrf_token::CsrfToken;
 pub use device::Device;
-pub use device_binding::{DeviceCheck, DeviceCookie};
+pub use device_binding::DeviceCookie;
 pub use error::{Error, Result};
 #[cfg(feature = "metrics")]
 pub use events::metrics::describe_metrics;
@@ -46,7 +46,7 @@ pub use flash::Flash;
 pub use json::RecordJson;
 pub use level::Level;
 #[cfg(feature = "device-bound")]
-pub use manager::{DeviceGrant, DeviceOffer, DeviceOutcome};
+pub use manager::{DeviceAnswer, DeviceOutcome};
 #[cfg(feature = "live")]
 pub use manager::{LiveSession, UntilEnded};
 pub use manager::{

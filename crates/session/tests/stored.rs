@@ -18,8 +18,8 @@ use kvolt_cache::{
 };
 use kvolt_cache::{Namespace, NewEntry, ReplaceOutcome, Store};
 use kvolt_session::{
-    Binding, Device, Flash, Level, Manager, NewSession, Owner, Record, RecordJson, RotateOutcome,
-    Timeouts, Token, Undecodable,
+    Binding, Device, DeviceCookie, Flash, Level, Manager, NewSession, Owner, Record, RecordJson,
+    RotateOutcome, Timeouts, Token, Undecodable,
 };
 use pollster::block_on;
 use serde::de::DeserializeOwned;
@@ -160,6 +160,14 @@ fn mark(token: &Token, seed: &str) -> [u8; 6] {
     *mac.finalize().into_bytes().first_chunk().unwrap()
 }
 
+/// The token of the documented session.
+fn documented_token() -> Token {
+    let mut bytes: Vec<u8> = (0..36).collect();
+    let unmarked = Token::parse(URL_SAFE_NO_PAD.encode(&bytes)).unwrap();
+    bytes[30..].copy_from_slice(&mark(&unmarked, &URL_SAFE_NO_PAD.encode([0; 16])));
+    Token::parse(URL_SAFE_NO_PAD.encode(&bytes)).unwrap()
+}
+
 #[test]
 fn session_is_read_back_whole() {
     let time = ManualClock::new();
@@ -199,11 +207,7 @@ fn session_is_written_as_documented() {
 
 #[test]
 fn documented_session_is_read_by_the_documented_token() {
-    let seed = URL_SAFE_NO_PAD.encode([0; 16]);
-    let mut bytes: Vec<u8> = (0..36).collect();
-    let unmarked = Token::parse(URL_SAFE_NO_PAD.encode(&bytes)).unwrap();
-    bytes[30..].copy_from_slice(&mark(&unmarked, &seed));
-    let token = Token::parse(URL_SAFE_NO_PAD.encode(&bytes)).unwrap();
+    let (seed, token) = (URL_SAFE_NO_PAD.encode([0; 16]), documented_token());
     for documented in [token.expose(), &token.id().to_string(), &key_of(&token).to_string()] {
         assert!(FORMATS.contains(documented), "{documented}");
     }
@@ -227,6 +231,60 @@ fn documented_session_is_read_by_the_documented_token() {
     assert!(block_on(manager.flash(&token, Flash::new("info", "saved"))).unwrap());
     assert_eq!(block_on(manager.take_flashes(&token)).unwrap().len(), 1);
     assert_eq!(text(&store, &token), format!("{envelope}\n{data}"));
+}
+
+#[test]
+fn documented_binding_is_read_and_written() {
+    let mut lines = FORMATS.lines().skip_while(|line| !line.starts_with("{\"v\":1,"));
+    let (envelope, data) = (lines.next().unwrap(), lines.next().unwrap());
+    let rare = lines.find(|line| line.starts_with("\"rare\":{\"device_binding\"")).unwrap();
+    let time = ManualClock::new();
+    let (store, token) = (Bytes::builder().clock(time.clock()).build(), documented_token());
+    let bound = format!("{},{rare}}}\n{data}", envelope.strip_suffix('}').unwrap());
+    let expiry = kvolt_cache::Expiry::after(IDLE);
+    let new = NewEntry::new(bound.clone().into_bytes(), expiry).owner(ada());
+    assert!(matches!(
+        block_on(store.insert(key_of(&token), new)),
+        Ok(InsertOutcome::Inserted { .. })
+    ));
+    let manager = Manager::builder(coded(&store, RecordJson::<Old>::new())).build().unwrap();
+    let mut session = block_on(manager.get(&token)).unwrap().unwrap();
+    let after = |millis| Some(session.created().saturating_add(Duration::from_millis(millis)));
+    assert_eq!((session.device_bound(), session.device_proved()), (after(1_000), after(481_000)));
+
+    let checks = [(481, true, true), (602, true, true), (603, true, false), (1_083, false, false)];
+    for (seconds, is_current_good, is_previous_good) in checks {
+        let now = session.created().saturating_add(Duration::from_secs(seconds));
+        for (text, is_good) in [("A", is_current_good), ("B", is_previous_good), ("C", false)] {
+            let cookie = DeviceCookie::parse(text.repeat(DeviceCookie::LEN));
+            assert_eq!(session.check_device(cookie.as_ref(), now), is_good, "{text} {seconds}");
+        }
+    }
+    // Written again, it is the same.
+    assert!(block_on(manager.flash(&token, Flash::new("info", "saved"))).unwrap());
+    assert_eq!(block_on(manager.take_flashes(&token)).unwrap().len(), 1);
+    assert_eq!(text(&store, &token), bound);
+}
+
+#[cfg(feature = "device-bound")]
+#[test]
+fn challenge_of_a_registration_is_as_documented() {
+    let time = ManualClock::new();
+    let store = Bytes::builder().clock(time.clock()).build();
+    let manager = manager(&store, RecordJson::<Old>::new());
+    let (token, offer) = block_on(manager.login_with_offer(None::<&Token>, old())).unwrap();
+    let (seed, _) = without(&lines(&store, &token).0, "seed");
+    let challenge = |seed: &[u8]| {
+        let mut mac = Hmac::<Sha256>::new_from_slice(seed).unwrap();
+        for field in [&b"kvolt device offer 1"[..], b"1767225600000"] {
+            mac.update(&u64::try_from(field.len()).unwrap().to_be_bytes());
+            mac.update(field);
+        }
+        let mac = mac.finalize().into_bytes();
+        format!("1767225600000.{}", URL_SAFE_NO_PAD.encode(&mac[..16]))
+    };
+    assert_eq!(offer.challenge(), challenge(&URL_SAFE_NO_PAD.decode(seed).unwrap()));
+    assert!(FORMATS.contains(&challenge(&[0; 16])));
 }
 
 #[test]

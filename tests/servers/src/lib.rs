@@ -1,5 +1,5 @@
-//! Real servers for tests and benchmarks. Each has its own free port and folder, and is
-//! removed on drop.
+//! Real servers and a real browser for tests and benchmarks. Each has its own free port and
+//! folder, and is removed on drop.
 //!
 //! ```
 //! use kvolt_servers::{Package, Proxy, Redis, require};
@@ -35,6 +35,7 @@
 //! | [`Server`] | operations that all servers share: kill, stop, restart, pause, resume |
 //! | [`Monitor`] | the commands that a Redis server executed |
 //! | [`Package`], [`require`] | the packages that must be installed |
+//! | [`webdriver`] | a real, headless Chromium |
 //!
 //! # How it works
 //!
@@ -58,6 +59,7 @@
 mod certificates;
 mod failure;
 mod folder;
+pub mod http;
 mod launch;
 mod mariadb;
 mod package;
@@ -68,6 +70,7 @@ mod redis;
 mod root;
 mod server;
 mod wait;
+pub mod webdriver;
 
 pub use certificates::Certificates;
 pub use failure::Failure;

@@ -41,7 +41,7 @@ warnings = "deny"
 [profile.dev]
 debug = "line-tables-only"
 "#;
-const FEATURES: &str = r#"["encrypt", "near", "postgres", "redis", "sqlite"]"#;
+const FEATURES: &str = r#"["device-bound", "encrypt", "near", "postgres", "redis", "sqlite"]"#;
 
 struct Program {
     name: String,

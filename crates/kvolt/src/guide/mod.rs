@@ -14,6 +14,7 @@
 //! | [Plain HTTP](plain_http) | cookies in development |
 //! | [Single-page application](single_page_app) | a page on another port: CORS and `trusted_origin` |
 //! | [Behind a proxy](behind_a_proxy) | `Host`, and the client's address |
+//! | [Device-bound sessions](device_bound) | a stolen cookie expires within minutes |
 //!
 //! | the user | |
 //! |---|---|
@@ -63,6 +64,11 @@ pub mod application_state {}
 #[doc = include_str!("links.txt")]
 #[doc = include_str!("behind_a_proxy.md")]
 pub mod behind_a_proxy {}
+
+#[doc = include_str!("links.txt")]
+#[doc = include_str!("device_bound.md")]
+#[cfg(feature = "device-bound")]
+pub mod device_bound {}
 
 #[doc = include_str!("links.txt")]
 #[doc = include_str!("errors.md")]

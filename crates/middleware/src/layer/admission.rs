@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response};
-use kvolt_session::{Access, DeviceCheck, Ready, RefusalReason, SessionSnapshot, Unread};
+use kvolt_session::{Access, Ready, RefusalReason, SessionSnapshot, Unread};
 
 use super::reload;
 use super::response;
@@ -91,7 +91,11 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
         if let Some(settings) = &self.sessions.0.device_bound
             && let Some(endpoint) = settings.endpoint(request)
         {
-            return Ok(Admission::Wait(Box::pin(Arc::clone(self).serve(endpoint, presented))));
+            let (settings, sessions) = (Arc::clone(settings), self.sessions.clone());
+            return Ok(Admission::Wait(Box::pin(async move {
+                let answer = settings.serve(&sessions, endpoint, presented).await;
+                Err(Reason::Answered(answer).into())
+            })));
         }
         let is_safe = cross_origin::is_safe(request);
         let is_bypassed = || self.bypasses_origin.as_ref().is_some_and(|admits| admits(request));
@@ -114,14 +118,16 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
         slot.is_plain_http = !is_safe && cross_origin::is_plain_http(request);
         #[cfg(feature = "device-bound")]
         if let Some(settings) = &self.sessions.0.device_bound {
-            slot.device = settings.request(request);
+            slot.device.get_or_insert_default().request = settings.request(request);
         }
         match within {
             // The read of the layer around this one suffices.
             Some(outer) if outer.covers(access) => {
                 slot.access = outer.access;
                 (slot.read, slot.is_unreadable) = (outer.read.clone(), outer.is_unreadable);
-                slot.is_unproven = outer.is_unproven;
+                if let Some(session) = outer.unproven() {
+                    slot.device.get_or_insert_default().unproven = Some(session.clone());
+                }
                 return self.decide(shared);
             }
             None if !slot.several().is_empty() => self.sessions.report_ambiguous(),
@@ -169,12 +175,12 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
         mut shared: Arc<Slot<T>>,
     ) -> Result<RequestSession<T>, Denied> {
         let slot = unique(&mut shared);
-        let access = slot.access.strict();
         if slot.is_outdated()
             && let Some(token) = slot.presented_token()
         {
-            let read = self.sessions.manager().get_with(token, access);
+            let read = self.sessions.manager().get_with(token, Access::PEEK.strict());
             let read = bounded(self.sessions.0.store_timeout, read).await;
+            slot.forget();
             self.note_read(slot, read)?;
         }
         self.admitted(shared).await
@@ -198,8 +204,12 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
     ) -> Result<(), Denied> {
         let error = match result {
             Ok(session) => {
-                slot.read = session;
-                self.check_device(slot);
+                match session {
+                    Some(session) if session.device_bound().is_some() => {
+                        self.check_device(slot, session);
+                    }
+                    session => slot.read = session,
+                }
                 return Ok(());
             }
             Err(error) => Error::from(error),
@@ -215,15 +225,17 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
         Err(Denied::failed(error))
     }
 
-    /// Whether the request comes from the device that its session is bound to.
-    #[inline]
-    fn check_device(&self, slot: &mut Slot<T>) {
-        slot.is_unproven = false;
-        if let Some(session) = slot.read.as_mut().filter(|session| session.bound_since().is_some())
-        {
-            let now = self.sessions.manager().clock().now();
-            let check = session.check_device(slot.device.cookie.as_ref(), now);
-            slot.is_unproven = check == DeviceCheck::Unproven && self.sessions.requires_proof();
+    /// Withholds a session that is bound to a device, if the request does not prove that it comes
+    /// from there.
+    #[cold]
+    fn check_device(&self, slot: &mut Slot<T>, mut session: SessionSnapshot<T>) {
+        let device = slot.device.get_or_insert_default();
+        let now = self.sessions.manager().clock().now();
+        let is_proven = session.check_device(device.request.cookie.as_ref(), now);
+        if is_proven || !self.sessions.requires_proof() {
+            (slot.read, device.unproven) = (Some(session), None);
+        } else {
+            (slot.read, device.unproven) = (None, Some(session));
         }
     }
 
@@ -240,10 +252,10 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
     /// Whether a request with this session may pass: the one decision.
     #[inline]
     fn verdict(&self, slot: &Slot<T>) -> Result<(), Denied> {
-        if slot.is_unproven {
-            return self.verdict_on_unproven(slot);
-        }
         let Some(session) = slot.session() else {
+            if let Some(session) = slot.unproven() {
+                return self.verdict_on_unproven(slot, session);
+            }
             return match (self.required, slot.is_unreadable) {
                 (false, _) => Ok(()),
                 (true, false) => Err(Reason::Missing(Missing::Session).into()),
@@ -268,18 +280,22 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
                 Reason::Missing(Missing::StepUp(step_up))
             }
             None if session.is_device_proven() => Reason::ProveAgain,
-            None => slot.device.refusal(),
+            None => slot.device().refusal(),
         }))
     }
 
     /// Never ends the session: its browser may only not have been allowed to prove the device.
     #[cold]
-    fn verdict_on_unproven(&self, slot: &Slot<T>) -> Result<(), Denied> {
-        let reason = slot.device.refusal();
+    fn verdict_on_unproven(
+        &self,
+        slot: &Slot<T>,
+        session: &SessionSnapshot<T>,
+    ) -> Result<(), Denied> {
+        let reason = slot.device().refusal();
         // The user must be able to sign in again and to sign out.
-        if self.required || (slot.device.is_read && !matches!(reason, Reason::Missing(_))) {
+        if self.required || (slot.device().is_read && !matches!(reason, Reason::Missing(_))) {
             let manager = self.sessions.manager();
-            manager.report_refusal(slot.read.as_ref(), RefusalReason::Unproven);
+            manager.report_refusal(Some(session), RefusalReason::DeviceUnproven);
             return Err(reason.into());
         }
         Ok(())
@@ -295,7 +311,7 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
                 self.refusal.response(Refused { request, missing }, &inner.lookup)
             }
             Reason::Failed(error) => error.message().response(Format::of(request)),
-            Reason::Reload => reload::page(request),
+            Reason::Reload => reload::page(),
             Reason::ProveAgain => self.prove_again(request),
             #[cfg(feature = "device-bound")]
             Reason::Answered(response) => return response,

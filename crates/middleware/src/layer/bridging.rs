@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use http::header::SET_COOKIE;
 use percent_encoding::percent_decode;
 
 use super::admission::{Denied, unique};
@@ -51,7 +52,8 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
         let Some(bridge) = inner.bridge.as_ref().filter(|_| !slot.is_unreadable) else {
             return self.reread(shared).await;
         };
-        let outcome = bridge.resolve(old.as_deref(), token.as_ref().zip(slot.read.as_ref()));
+        let outcome = bridge
+            .resolve(old.as_deref(), token.as_ref().zip(slot.read.as_ref().or(slot.unproven())));
         match bounded(limit, outcome).await {
             Ok(BridgeOutcome::Unchanged) => {}
             Ok(BridgeOutcome::SignedIn(token)) => {
@@ -75,12 +77,10 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
                     slot.take_over(token, session, index, header.map_err(Denied::failed)?);
                 }
             }
-            Ok(BridgeOutcome::RemoveOldCookie(removal)) => {
-                slot.old_cookie = Some(Box::new(removal))
-            }
+            Ok(BridgeOutcome::RemoveOldCookie(removal)) => slot.note_header((SET_COOKIE, removal)),
             Ok(BridgeOutcome::SignedOut(removal)) => {
-                slot.read = None;
-                slot.old_cookie = Some(Box::new(removal));
+                slot.forget();
+                slot.note_header((SET_COOKIE, removal));
             }
             Err(error) => self.note_read(slot, Err(error))?,
         }

@@ -96,10 +96,7 @@ impl<T: Send + Sync + 'static> PendingResponse<T> {
         let Some(RequestSession(mut slot)) = self.0.take() else { return };
         let pending = match Arc::get_mut(&mut slot) {
             // Without a lock. A slot within another has no pending token of its own.
-            Some(slot) => {
-                let state = slot.state_mut();
-                (state.pending.take(), std::mem::take(&mut state.device))
-            }
+            Some(slot) => slot.state_mut().pending.take(),
             // A stream or a task has kept it.
             None => slot.close(),
         };

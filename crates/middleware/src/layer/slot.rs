@@ -30,12 +30,8 @@ pub(crate) struct Slot<T> {
     source: Option<SourceIndex>,
     /// All tokens of a request that has several, of which none is accepted.
     several: Vec<Token>,
-    pub(crate) device: DeviceRequest,
-    /// Whether there is a session that is bound to a device, and the request does not prove that it
-    /// comes from there. Handlers don't see such a session.
-    pub(crate) is_unproven: bool,
-    /// Removes the cookie of another library whose session was taken over.
-    pub(super) old_cookie: Option<Box<HeaderValue>>,
+    /// Where sessions are bound to a device. Boxed, so that it costs nothing where they are not.
+    pub(super) device: Option<Box<DeviceState<T>>>,
     /// The form of the layer's own answers.
     pub(super) format: Format,
     /// Whether a page that was loaded over plain HTTP sent the request.
@@ -50,9 +46,20 @@ pub(crate) struct Slot<T> {
     state: Mutex<State<T>>,
 }
 
-/// The header by which the response sets or clears the client's token. Boxed, since most responses
-/// have none.
-pub(super) type TokenHeader = Box<(HeaderName, HeaderValue)>;
+/// The headers that a response must carry. Most responses have none.
+#[derive(Default)]
+pub(super) struct PendingHeaders {
+    /// Sets or clears the client's token.
+    token: Option<(HeaderName, HeaderValue)>,
+    /// The end of another library's cookie, and what is for the binding to a device.
+    others: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl PendingHeaders {
+    fn all(self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+        self.token.into_iter().chain(self.others)
+    }
+}
 
 /// The part that changes while the handler runs.
 pub(crate) struct State<T> {
@@ -64,11 +71,23 @@ pub(crate) struct State<T> {
     latest: Option<Box<SessionSnapshot<T>>>,
     /// The authentication that this request has noted.
     pub(crate) proof: Option<(Level, Timestamp)>,
-    pub(super) pending: Option<TokenHeader>,
-    /// Headers for the browser's binding to its device.
-    pub(super) device: Vec<(HeaderName, HeaderValue)>,
+    pub(super) pending: Option<Box<PendingHeaders>>,
     /// Whether the response's head was sent, so that it can carry no token.
     is_finished: bool,
+}
+
+/// What a request shows about its device, and the session that is withheld from it.
+#[derive(Clone)]
+pub(super) struct DeviceState<T> {
+    pub(super) request: DeviceRequest,
+    /// If it is set, `read` has no session.
+    pub(super) unproven: Option<SessionSnapshot<T>>,
+}
+
+impl<T> Default for DeviceState<T> {
+    fn default() -> Self {
+        Self { request: DeviceRequest::default(), unproven: None }
+    }
 }
 
 /// The change of the client's token since the request arrived.
@@ -101,7 +120,6 @@ impl<T> Slot<T> {
             latest: None,
             proof: None,
             pending: None,
-            device: Vec::new(),
             is_finished: false,
         };
         Self {
@@ -111,9 +129,7 @@ impl<T> Slot<T> {
             access,
             source,
             several,
-            device: DeviceRequest::default(),
-            is_unproven: false,
-            old_cookie: None,
+            device: None,
             format: Format::Text,
             is_plain_http: false,
             outermost,
@@ -139,7 +155,8 @@ impl<T> Slot<T> {
     ) {
         (self.source, self.read) = (Some(source), Some(session));
         let state = self.state_mut();
-        (state.token, state.pending) = (Some(token), Some(Box::new(header)));
+        state.token = Some(token);
+        state.pending.get_or_insert_default().token = Some(header);
     }
 
     pub(crate) fn sessions(&self) -> &Sessions<T> {
@@ -161,28 +178,52 @@ impl<T> Slot<T> {
         self.outermost().state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From here on, the response can carry no token. Returns the header that it must carry.
-    pub(super) fn close(&self) -> (Option<TokenHeader>, Vec<(HeaderName, HeaderValue)>) {
+    /// From here on, the response can carry no token. Returns the headers that it must carry.
+    pub(super) fn close(&self) -> Option<Box<PendingHeaders>> {
         if self.outermost.is_some() {
             // The outermost layer finishes the response.
-            return (None, Vec::new());
+            return None;
         }
         let mut state = self.state();
         state.is_finished = true;
-        (state.pending.take(), std::mem::take(&mut state.device))
+        state.pending.take()
+    }
+
+    /// The session that was read, if it is bound to a device and the request does not prove that it
+    /// comes from there.
+    #[inline]
+    pub(super) fn unproven(&self) -> Option<&SessionSnapshot<T>> {
+        self.device.as_ref()?.unproven.as_ref()
+    }
+
+    /// Drops the session that was read, before the slot is shared.
+    pub(super) fn forget(&mut self) {
+        self.read = None;
+        if let Some(device) = &mut self.device {
+            device.unproven = None;
+        }
+    }
+
+    pub(crate) fn is_unproven(&self) -> bool {
+        self.unproven().is_some()
+    }
+
+    pub(crate) fn device(&self) -> DeviceRequest {
+        self.device.as_ref().map_or_else(DeviceRequest::default, |device| device.request)
     }
 
     /// Whether the client may have a bound cookie.
+    #[cfg(feature = "device-bound")]
     pub(crate) fn has_bound_cookie(&self) -> bool {
-        let is_bound = |session: &SessionSnapshot<T>| session.bound_since().is_some();
-        self.device.cookie.is_some() || self.read.as_ref().is_some_and(is_bound)
+        let is_bound = |session: &SessionSnapshot<T>| session.device_bound().is_some();
+        self.is_unproven()
+            || self.device().cookie.is_some()
+            || self.read.as_ref().is_some_and(is_bound)
     }
 
-    /// Adds a header for the browser's binding to its device, which the response carries if it has
-    /// not begun.
-    #[cfg(feature = "device-bound")]
-    pub(crate) fn note_device(&self, header: (HeaderName, HeaderValue)) {
-        self.state().device.push(header);
+    /// Adds a header that the response carries, if it has not begun.
+    pub(crate) fn note_header(&self, header: (HeaderName, HeaderValue)) {
+        self.state().pending.get_or_insert_default().others.push(header);
     }
 
     /// All tokens of a request that has several.
@@ -195,9 +236,7 @@ impl<T> Slot<T> {
     #[inline]
     pub(crate) fn session(&self) -> Option<&SessionSnapshot<T>> {
         let session = self.read.as_ref();
-        session.filter(|session| {
-            !self.is_unproven && (self.layer.anonymous || !session.is_anonymous())
-        })
+        session.filter(|session| self.layer.anonymous || !session.is_anonymous())
     }
 
     /// The session after an update in the same request.
@@ -212,7 +251,12 @@ impl<T> Slot<T> {
         let state = self.state();
         match state.change {
             Change::Replaced => state.token.is_some(),
-            _ => self.read.is_some() || self.is_unreadable || !self.several().is_empty(),
+            _ => {
+                self.read.is_some()
+                    || self.is_unreadable
+                    || self.is_unproven()
+                    || !self.several().is_empty()
+            }
         }
     }
 
@@ -277,11 +321,14 @@ impl<T> Slot<T> {
         if state.is_finished {
             return Err(Error(Kind::ResponseBegun));
         }
-        state.pending = header.map(Box::new);
+        let mut pending = state.pending.take().unwrap_or_default();
         if change == Change::Replaced {
             // An offer for another session.
-            state.device.clear();
+            pending.others.retain(|(name, _)| *name == SET_COOKIE);
         }
+        pending.token = header;
+        let is_empty = pending.token.is_none() && pending.others.is_empty();
+        state.pending = Some(pending).filter(|_| !is_empty);
         Ok(())
     }
 }
@@ -307,9 +354,12 @@ impl<T: Send + Sync + 'static> Slot<T> {
     /// Whether a near cache's copy may be older than the bound cookie of the request.
     #[inline]
     pub(super) fn is_outdated(&self) -> bool {
-        self.is_unproven
-            && self.device.cookie.is_some()
-            && self.read.as_ref().is_some_and(SessionSnapshot::is_copy)
+        let is_of_no_device = |session: &SessionSnapshot<T>| {
+            session.device_bound().is_some() && !session.is_device_proven()
+        };
+        (self.is_unproven() || self.read.as_ref().is_some_and(is_of_no_device))
+            && self.device().cookie.is_some()
+            && !self.access.is_strict()
     }
 
     #[cfg(not(feature = "device-bound"))]
@@ -332,36 +382,25 @@ impl<T: Send + Sync + 'static> Slot<T> {
     /// shared.
     #[cold]
     pub(super) fn take_headers(&mut self) -> Vec<(HeaderName, HeaderValue)> {
-        let old_cookie = self.old_cookie.take().map(|removal| (SET_COOKIE, *removal));
-        let state = self.state_mut();
-        let pending = state.pending.take().map(|pending| *pending);
-        let device = std::mem::take(&mut state.device);
-        pending.into_iter().chain(old_cookie).chain(device).collect()
+        self.state_mut().pending.take().map_or_else(Vec::new, |pending| pending.all().collect())
     }
 
     /// Completes a response: the client's token, `Vary` and `Cache-Control`.
     #[inline]
     pub(super) fn finish(
         &self,
-        (pending, device): (Option<TokenHeader>, Vec<(HeaderName, HeaderValue)>),
+        pending: Option<Box<PendingHeaders>>,
         headers: &mut impl ResponseHead,
     ) {
         let layer = &self.layer;
-        let has_own = pending.is_some() || !device.is_empty() || self.old_cookie.is_some();
-        let is_session_specific = self.session().is_some() || self.is_unproven || has_own;
+        let is_session_specific =
+            self.session().is_some() || pending.is_some() || self.is_unproven();
         let depends = layer.required
             || layer.step_up.is_some()
-            || has_own
+            || pending.is_some()
             || self.is_exposed.load(Ordering::Relaxed);
         if let Some(pending) = pending {
-            let (name, value) = *pending;
-            response::set(headers, &name, value);
-        }
-        for (name, value) in device {
-            response::set(headers, &name, value);
-        }
-        if let Some(old_cookie) = &self.old_cookie {
-            response::set(headers, &SET_COOKIE, HeaderValue::clone(old_cookie));
+            pending.all().for_each(|(name, value)| response::set(headers, &name, value));
         }
         if !depends {
             // No handler saw the session: caches may treat the response as any other.
