@@ -134,7 +134,7 @@ pub async fn planted_session_stays_the_thief_s(deployment: &Deployment) {
     thief.client.jar = victim.client.jar.clone();
     assert_eq!(thief.try_refresh().await, 404);
     let session = one.manager().peek(&victim.token()).await.expect("the store answers");
-    assert!(session.expect("it is live").bound_since().is_none());
+    assert!(session.expect("it is live").device_bound().is_none());
 }
 
 /// A new token is no way around the device.
