@@ -16,7 +16,7 @@ struct Sessions {
     bound: Token,
     id: String,
     challenge: String,
-    /// What the browser sends for the offer, and for the challenge.
+    /// The browser's proofs for the offer and for the challenge.
     registration: String,
     proof: String,
 }

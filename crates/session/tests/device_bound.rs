@@ -19,7 +19,7 @@ const LIFETIME: Duration = Duration::from_secs(300);
 const LEEWAY: Duration = Duration::from_secs(2);
 const TICK: Duration = Duration::from_millis(1);
 
-/// What a browser gets for a good proof.
+/// The answer to a good proof.
 struct Grant {
     id: String,
     challenge: String,
@@ -140,8 +140,10 @@ async fn only_a_signed_registration_of_a_p256_key_binds() {
         device.sign(&header, "{}"),
         device.sign(&header, r#"{"jti":1}"#),
         device.sign(&header, format!(r#"{{"jti":"{offer}","jti":"{offer}"}}"#)),
-        device
-            .sign(&header, [payload[..payload.len() - 1].as_bytes(), b",\"a\":\"\xff\"}"].concat()),
+        device.sign(
+            &header,
+            [&payload.as_bytes()[..payload.len() - 1], b",\"a\":\"\xff\"}"].concat(),
+        ),
         device.sign(&header, format!("{payload}{}", " ".repeat(2_048))),
         device.registration(&format!("{offer}A")),
         device.registration(&offer.replacen('.', ":", 1)),
@@ -397,7 +399,7 @@ async fn impersonation_is_bound_to_the_administrator_s_device() {
     };
     assert!(!world.check(&acting, None).await);
     assert!(world.check(&acting, Some(&own.grant.cookie)).await);
-    // One proof is not good for both.
+    // A proof is not accepted by both.
     let challenge = challenged(world.refresh(&acting, Some(&own.proof())).await);
     let proof = own.device.proof(&challenge);
     let grant = granted(world.refresh(&acting, Some(&proof)).await);

@@ -38,7 +38,7 @@ enum Key {
     Thief,
 }
 
-/// What becomes of the server's answer.
+/// How the server's answer fares.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Answer {
     Arrives,
@@ -746,7 +746,7 @@ async fn get_in(world: &World, model: &mut Model, at: usize) -> TestCaseResult {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 250, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_sequence_of_a_bound_session_matches_the_model(
