@@ -519,14 +519,14 @@ fn newer_format_is_named_and_left_alone() {
     let (store, token) = two_stored();
     let (envelope, data) = lines(&store, &token);
     for newer in [
-        format!("{}\n{data}", envelope.replace("\"v\":1", "\"v\":2")),
-        String::from("{\"v\":2,\"everything\":\"else\"}\n\u{1}\u{2}"),
+        format!("{}\n{data}", envelope.replace("\"v\":1", "\"v\":3")),
+        String::from("{\"v\":3,\"everything\":\"else\"}\n\u{1}\u{2}"),
     ] {
         put(&store, &token, &*newer);
         check_unreadable_envelope(&store, &token, &newer);
         let manager = manager(&store, RecordJson::<Old>::new());
         let text = block_on(manager.get(&token)).unwrap_err().to_string();
-        assert!(text.contains("format 2") && text.contains("up to 1"), "{text}");
+        assert!(text.contains("format 3") && text.contains("up to 2"), "{text}");
         assert!(text.contains("run the newer version"), "{text}");
     }
 }
