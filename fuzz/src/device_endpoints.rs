@@ -10,17 +10,21 @@ use kvolt_session::{DeviceOutcome, Manager, NewSession, Token};
 use kvolt_testkit::device::DeviceKey;
 use pollster::block_on;
 
+use crate::device_proof::device;
+
 const LIFETIME: Duration = Duration::from_secs(600);
 
 /// A layer, a session that may be bound, and one that is.
 struct World {
     layers: [Arc<SessionLayer<()>>; 2],
     offered: Token,
-    offer: String,
     bound: Token,
     id: String,
-    challenge: String,
     cookie: String,
+    /// Good ones, and one by another key.
+    registration: String,
+    proof: String,
+    forged: String,
 }
 
 /// The first line is a method and a URI, each further one a header. `$` and a letter stand for what a
@@ -57,7 +61,7 @@ impl World {
         let manager = Manager::new(MemoryStore::builder().clock(time.clock()).build());
         let sign_in = || block_on(manager.login_with_offer(None::<&Token>, NewSession::new(())));
         let (bound, offer) = sign_in().expect("it is in memory");
-        let proof = DeviceKey::new(1).registration(offer.challenge());
+        let proof = device().registration(offer.challenge());
         let granted = block_on(manager.bind_device(&bound, proof.as_bytes(), LIFETIME));
         let Ok(DeviceOutcome::Granted(grant)) = granted else {
             panic!("a good proof: {granted:?}")
@@ -65,12 +69,14 @@ impl World {
         // Requests that were under way have arrived.
         time.advance(Duration::from_secs(10));
         let (offered, offer) = sign_in().expect("it is in memory");
-        let offer = offer.challenge().to_owned();
+        let registration = device().registration(offer.challenge());
+        let proof = device().proof(&grant.challenge);
+        let forged = DeviceKey::new(2).proof(&grant.challenge);
         let sessions = Sessions::builder(manager).device_bound(DeviceBound::new());
         let sessions = sessions.build().expect("valid settings");
         let layers = [sessions.layer(), sessions.layer().optional()].map(Arc::new);
-        let (id, challenge, cookie) = (grant.id, grant.challenge, grant.cookie);
-        Self { layers, offered, offer, bound, id, challenge, cookie }
+        let (id, cookie) = (grant.id, grant.cookie);
+        Self { layers, offered, bound, id, cookie, registration, proof, forged }
     }
 
     fn request(&self, data: &[u8]) -> Option<Request<()>> {
@@ -93,22 +99,21 @@ impl World {
     }
 
     fn filled(&self, line: &[u8]) -> Vec<u8> {
-        let device = DeviceKey::new(1);
         let mut filled = Vec::new();
         let mut pieces = line.split(|byte| *byte == b'$');
         filled.extend(pieces.next().unwrap_or_default());
         for piece in pieces {
             let text = match piece.first() {
-                Some(b'b') => self.bound.expose().to_owned(),
-                Some(b'o') => self.offered.expose().to_owned(),
-                Some(b'c') => self.cookie.clone(),
-                Some(b'i') => self.id.clone(),
-                Some(b'p') => device.proof(&self.challenge),
-                Some(b'r') => device.registration(&self.offer),
-                Some(b'f') => DeviceKey::new(2).proof(&self.challenge),
-                _ => String::from("$"),
+                Some(b'b') => self.bound.expose(),
+                Some(b'o') => self.offered.expose(),
+                Some(b'c') => &self.cookie,
+                Some(b'i') => &self.id,
+                Some(b'p') => &self.proof,
+                Some(b'r') => &self.registration,
+                Some(b'f') => &self.forged,
+                _ => "$",
             };
-            filled.extend(text.into_bytes());
+            filled.extend(text.as_bytes());
             filled.extend(piece.get(1..).unwrap_or_default());
         }
         filled
@@ -147,20 +152,17 @@ impl World {
             assert_ne!(status, StatusCode::OK);
             return false;
         }
-        let device = DeviceKey::new(1);
         assert!([200, 400, 403, 404, 409, 503].contains(&status.as_u16()), "{status}");
         let is_granted = status == StatusCode::OK;
-        assert_eq!(is_granted, response.headers().contains_key("set-cookie"));
-        assert_eq!(
-            is_granted,
-            response.headers().contains_key("secure-session-challenge")
-                && status != StatusCode::FORBIDDEN
-        );
+        let headers = response.headers();
+        assert_eq!(is_granted, headers.contains_key("set-cookie"));
+        let is_challenged = is_granted || status == StatusCode::FORBIDDEN;
+        assert_eq!(is_challenged, headers.contains_key("secure-session-challenge"));
         let proof = match request.uri().path() {
-            "/dbsc/refresh" => device.proof(&self.challenge),
-            _ => device.registration(&self.offer),
+            "/dbsc/refresh" => &self.proof,
+            _ => &self.registration,
         };
-        assert!(!is_granted || has(request, &proof), "it was granted");
+        assert!(!is_granted || has(request, proof), "it was granted");
         is_granted
     }
 }

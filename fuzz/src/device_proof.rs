@@ -16,6 +16,15 @@ struct Sessions {
     bound: Token,
     id: String,
     challenge: String,
+    /// What the browser sends for the offer, and for the challenge.
+    registration: String,
+    proof: String,
+}
+
+/// The key of the browser.
+pub(crate) fn device() -> &'static DeviceKey {
+    static DEVICE: OnceLock<DeviceKey> = OnceLock::new();
+    DEVICE.get_or_init(|| DeviceKey::new(1))
 }
 
 /// The first byte chooses what the others are: a proof; changes to a good one, as in
@@ -33,12 +42,9 @@ pub fn device_proof(data: &[u8]) {
     let sessions = SESSIONS.get_or_init(|| Mutex::new(sessions()));
     let mut sessions = sessions.lock().unwrap_or_else(PoisonError::into_inner);
     let Some((choice, data)) = data.split_first() else { return };
-    let (is_refresh, device) = (choice & 1 == 1, DeviceKey::new(1));
+    let (is_refresh, device) = (choice & 1 == 1, device());
     let challenge = if is_refresh { &sessions.challenge } else { &sessions.offer };
-    let good = match is_refresh {
-        true => device.proof(challenge),
-        false => device.registration(challenge),
-    };
+    let good = if is_refresh { &sessions.proof } else { &sessions.registration };
     let (proof, is_good) = match (choice >> 1) % 3 {
         0 => (data.to_vec(), data == good.as_bytes()),
         1 => {
@@ -68,6 +74,7 @@ impl Sessions {
         match outcome.expect("it is in memory") {
             DeviceOutcome::Granted(grant) if is_refresh => {
                 assert_eq!(grant.id, self.id);
+                self.proof = device().proof(&grant.challenge);
                 self.challenge = grant.challenge;
                 true
             }
@@ -94,12 +101,14 @@ fn sessions() -> Sessions {
     let manager = Manager::new(store);
     let sign_in = || block_on(manager.login_with_offer(None::<&Token>, NewSession::new(())));
     let (bound, offer) = sign_in().expect("it is in memory");
-    let proof = DeviceKey::new(1).registration(offer.challenge());
+    let proof = device().registration(offer.challenge());
     let granted = block_on(manager.bind_device(&bound, proof.as_bytes(), LIFETIME));
     let Ok(DeviceOutcome::Granted(grant)) = granted else { panic!("a good proof: {granted:?}") };
     let (offered, offer) = sign_in().expect("it is in memory");
     let offer = offer.challenge().to_owned();
-    Sessions { offered, offer, bound, id: grant.id, challenge: grant.challenge, manager }
+    let (registration, proof) = (device().registration(&offer), device().proof(&grant.challenge));
+    let (id, challenge) = (grant.id, grant.challenge);
+    Sessions { manager, offered, offer, bound, id, challenge, registration, proof }
 }
 
 /// A good text with changes, three bytes for each: where, in two of them, and what is put there.

@@ -24,7 +24,7 @@ use axum::http::header::{
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::{from_fn, map_response};
 use axum::response::Response;
-use axum::routing::{any, delete, get, post};
+use axum::routing::{delete, get, post};
 
 use crate::negotiate::{error, format_errors};
 use crate::pages;
@@ -81,9 +81,6 @@ pub(crate) fn router(app: App) -> Router {
         .route("/login", get(login::to_form).post(login::sign_in))
         .route(sign_in_link::PATH, get(login::by_link))
         .route("/logout", post(login::sign_out))
-        // The layer answers what browsers send to them.
-        .route("/dbsc/register", any(|| async { not_found() }))
-        .route("/dbsc/refresh", any(|| async { not_found() }))
         .route_layer(cookies.optional());
 
     // The same sessions by header, for programs: no cookie is read or set.
@@ -101,21 +98,18 @@ pub(crate) fn router(app: App) -> Router {
         .merge(recent)
         .merge(live)
         .merge(public)
+        .merge(app.cookies().device_bound_routes())
         .nest("/api", api)
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz::show))
         .route("/style.css", get(pages::style))
         .route("/live.js", get(pages::script))
         .route("/favicon.ico", get(pages::icon))
-        .fallback(|| async { not_found() })
+        .fallback(|| async { error(StatusCode::NOT_FOUND, "there is no page at this address") })
         .layer(DefaultBodyLimit::max(MAX_BODY_LEN))
         .layer(from_fn(format_errors))
         .layer(map_response(protect))
         .with_state(app)
-}
-
-fn not_found() -> Response {
-    error(StatusCode::NOT_FOUND, "there is no page at this address")
 }
 
 /// Adds the security headers where the response has none of its own: only this site's files, no frames, no guessed types.

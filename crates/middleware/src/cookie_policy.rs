@@ -26,7 +26,7 @@ use crate::lookup::is_token;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CookiePolicy {
     path: Option<String>,
-    domain: Option<String>,
+    pub(crate) domain: Option<String>,
     same_site: SameSite,
     is_insecure: bool,
     is_persistent: bool,

@@ -127,12 +127,8 @@ pub(crate) fn canonical_origin(text: &str) -> Result<Box<str>, ConfigError> {
 /// Returns the error of [`canonical_origin`].
 #[cfg(feature = "device-bound")]
 pub(crate) fn host_of(origin: &str) -> Result<String, ConfigError> {
-    let origin = canonical_origin(origin)?;
-    let authority = origin.split_once("://").map_or(&*origin, |(_, authority)| authority);
-    Ok(match authority.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => host.to_owned(),
-        _ => authority.to_owned(),
-    })
+    let uri = canonical_origin(origin)?.parse::<http::Uri>();
+    Ok(uri.ok().and_then(|uri| uri.host().map(str::to_owned)).unwrap_or_default())
 }
 
 fn canonical_host(host: &str) -> Option<String> {

@@ -5,13 +5,13 @@ use http::HeaderName;
 use kvolt_session::DeviceCookie;
 
 #[cfg(feature = "device-bound")]
-use crate::head::RequestHead;
+use crate::head::{RequestHead, names};
 
 /// By default, that of a request that shows nothing.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct DeviceRequest {
     pub(crate) cookie: Option<DeviceCookie>,
-    /// Whether a browser sent it, and not for a page of another site.
+    /// Whether a browser sent it for no page of another site, and reads the answer's headers.
     #[cfg(feature = "device-bound")]
     pub(crate) is_own: bool,
     /// Whether a page of another site made the browser send it.
@@ -19,8 +19,8 @@ pub(crate) struct DeviceRequest {
     pub(crate) is_cross_site: bool,
     /// Whether it is one of the methods with which no user signs in or out.
     pub(crate) is_read: bool,
-    /// Whether the browser loads a page with it.
-    pub(crate) is_navigation: bool,
+    /// Whether no browser loads a page with it.
+    pub(crate) is_no_navigation: bool,
     /// Whether it follows a link of another origin, which a browser may not refresh for. Once the
     /// page has loaded itself again, the request is this origin's own.
     pub(crate) must_reload: bool,
@@ -45,10 +45,11 @@ impl DeviceRequest {
         let reasons = [&b"server_error"[..], b"unreachable", b"quota_exceeded"];
         Self {
             cookie,
-            is_own: !site.is_empty() && site != b"cross-site",
+            is_own: !matches!(site, b"" | b"cross-site")
+                && request.first(&names::UPGRADE).is_none(),
             is_cross_site: site == b"cross-site",
             is_read: matches!(request.method(), "GET" | "HEAD"),
-            is_navigation,
+            is_no_navigation: !is_navigation,
             must_reload: is_navigation && is_foreign && request.method() == "GET",
             is_delayed: reasons.iter().any(|reason| skipped.starts_with(reason)),
         }

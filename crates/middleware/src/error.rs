@@ -230,11 +230,11 @@ impl Error {
             Kind::Unproven => return Message::unproven(false),
             Kind::ProofTooOld => {
                 let text = "this device must prove its key again: send the request again";
-                (StatusCode::UNAUTHORIZED, "device_proof", text)
+                (StatusCode::UNAUTHORIZED, "device_proof_too_old", text)
             }
             Kind::ProofDelayed => {
                 let text = "this device could not prove its key, try again later";
-                (StatusCode::SERVICE_UNAVAILABLE, "unproven", text)
+                (StatusCode::SERVICE_UNAVAILABLE, "device_proof_delayed", text)
             }
             Kind::Ambiguous => {
                 let text = "the request has several session tokens: clear the cookies";

@@ -63,7 +63,7 @@ impl Message {
 
     pub(crate) const fn unproven(bearer: bool) -> Self {
         let text = "this device did not prove its key: load the page again, or sign in again";
-        Self { bearer, ..Self::new(StatusCode::UNAUTHORIZED, "unproven", text) }
+        Self { bearer, ..Self::new(StatusCode::UNAUTHORIZED, "device_unproven", text) }
     }
 
     /// The authentication that is missing, in the terms of RFC 9470.

@@ -54,3 +54,30 @@ fn layer_adds_five_allocations() {
     assert_eq!(allocations(&behind, &cookie) - bare, 5);
     assert_eq!(runtime.block_on(manager.get(&token)).unwrap().unwrap().name, NAME);
 }
+
+#[cfg(feature = "device-bound")]
+#[test]
+fn bound_session_allocates_as_any_other() {
+    use kvolt_middleware::DeviceBound;
+    use kvolt_session::{DeviceOutcome, Token};
+    use kvolt_testkit::device::DeviceKey;
+
+    let manager: Manager<User> = Manager::new(kvolt_cache::MemoryStore::<Record<User>>::new());
+    let builder = Sessions::builder(manager.clone()).device_bound(DeviceBound::new());
+    let sessions = builder.build().unwrap();
+    let behind = Router::new().route("/profile", get(name)).route_layer(sessions.layer());
+    let behind = behind.with_state(());
+    let (unbound, bound) = pollster::block_on(async {
+        let unbound = manager.create(user(NAME)).await.unwrap();
+        let old = None::<&Token>;
+        let (bound, offer) = manager.login_with_offer(old, user(NAME)).await.unwrap();
+        let proof = DeviceKey::new(1).registration(offer.challenge());
+        let lifetime = std::time::Duration::from_secs(600);
+        let outcome = manager.bind_device(&bound, proof.as_bytes(), lifetime).await.unwrap();
+        let DeviceOutcome::Granted(grant) = outcome else { panic!("{outcome:?}") };
+        let cookie = format!("__Host-session_bound={}", grant.cookie);
+        let cookies = |token: Token| format!("__Host-session_id={}; {cookie}", token.expose());
+        (cookies(unbound), cookies(bound))
+    });
+    assert_eq!(allocations(&behind, &unbound), allocations(&behind, &bound));
+}

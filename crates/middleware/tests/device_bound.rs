@@ -492,7 +492,7 @@ async fn gate_refuses_what_does_not_prove_its_device() {
     assert_eq!(answer.header("cache-control"), Some("no-store"));
     assert_eq!(answer.header("vary"), Some("cookie"));
     assert!(answer.set_cookies().is_empty(), "the owner keeps its own");
-    assert_eq!(refusals(&world.events), [RefusalReason::Unproven]);
+    assert_eq!(refusals(&world.events), [RefusalReason::DeviceUnproven]);
     let json = [("accept", "application/json")];
     assert!(thief.clone().get("/profile", &json).await.text.starts_with("{\"error\":\"unproven\""));
     for path in ["/profile", "/nested", "/pay", "/pay-in-handler"] {

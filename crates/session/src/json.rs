@@ -170,7 +170,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> Codec<Record<T>> f
         })?;
         let (line, data) = (&bytes[..end], &bytes[end + 1..]);
         match serde_json::from_slice::<Envelope>(line) {
-            Ok(envelope) if envelope.v == Envelope::FORMAT => {
+            Ok(envelope) if (Envelope::FORMAT..=Envelope::BOUND_FORMAT).contains(&envelope.v) => {
                 let data = Data::encoded(*key, data, Arc::clone(&self.decode));
                 Ok(Record::new(Content { envelope, data }))
             }
@@ -208,12 +208,12 @@ fn unreadable(key: Key, line: &[u8], error: Option<serde_json::Error>) -> Error 
         v: u64,
     }
     match serde_json::from_slice(line) {
-        Ok(Format { v }) if v > u64::from(Envelope::FORMAT) => Error::corrupt(
+        Ok(Format { v }) if v > u64::from(Envelope::BOUND_FORMAT) => Error::corrupt(
             key,
             format!(
                 "it is in format {v}, which a newer version of KVolt wrote, and this version \
                  reads formats up to {}: run the newer version, or revoke the session",
-                Envelope::FORMAT
+                Envelope::BOUND_FORMAT
             ),
         ),
         _ => {

@@ -46,7 +46,7 @@ pub use flash::Flash;
 pub use json::RecordJson;
 pub use level::Level;
 #[cfg(feature = "device-bound")]
-pub use manager::{DeviceGrant, DeviceOffer, DeviceOutcome};
+pub use manager::{DeviceAnswer, DeviceOutcome};
 #[cfg(feature = "live")]
 pub use manager::{LiveSession, UntilEnded};
 pub use manager::{

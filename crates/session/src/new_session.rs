@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use kvolt_cache::Timestamp;
 
+use crate::random::Seed;
 use crate::{Binding, Device, Error, Level, Owner, Result};
 
 /// A session to create: the application's data, its owner and its device.
@@ -40,6 +41,8 @@ pub struct NewSession<T> {
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) lifetime: Option<Duration>,
     pub(crate) offer_due: bool,
+    /// The seed with which an offer was made.
+    pub(crate) seed: Option<Seed>,
 }
 
 impl<T> NewSession<T> {
@@ -56,6 +59,7 @@ impl<T> NewSession<T> {
             idle_timeout: None,
             lifetime: None,
             offer_due: false,
+            seed: None,
         }
     }
 
@@ -189,16 +193,13 @@ impl<T> NewSession<T> {
         self
     }
 
-    /// Notes that the browser is to be asked with a later response whether it binds the session to
-    /// its device ([`Manager::take_device_offer`](crate::Manager::take_device_offer)). For adapters,
-    /// at a sign-in whose own response can't ask. Defaults to not.
-    #[cfg(feature = "device-bound")]
-    pub fn offer_device_later(mut self) -> Self {
-        self.offer_due = true;
-        self
-    }
-
     /// The application's data.
+    ///
+    /// ```
+    /// use kvolt_session::NewSession;
+    ///
+    /// assert_eq!(NewSession::new("Ada").data(), &"Ada");
+    /// ```
     pub fn data(&self) -> &T {
         &self.data
     }

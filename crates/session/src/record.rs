@@ -48,7 +48,6 @@ pub(crate) struct Content<T> {
 #[cfg_attr(feature = "json", derive(Serialize, Deserialize))]
 pub(crate) struct Envelope {
     /// The format of the record.
-    #[cfg_attr(not(feature = "json"), expect(dead_code, reason = "only a codec reads it"))]
     pub(crate) v: u8,
     /// The digest of the session's current token.
     pub(crate) secret: SecretDigest,
@@ -163,8 +162,12 @@ fn is_default<V: Default + PartialEq>(value: &V) -> bool {
 }
 
 impl Envelope {
-    /// The format that is written, and the highest that is read.
+    /// The format that is written, unless the session is bound to a device.
     pub(crate) const FORMAT: u8 = 1;
+
+    /// The format of a session that is bound to a device, which a version that does not know bindings
+    /// must refuse; the highest that is read.
+    pub(crate) const BOUND_FORMAT: u8 = 2;
 
     pub(crate) fn is_anonymous(&self) -> bool {
         self.proved == Proofs::NONE && self.impersonator().is_none()
@@ -189,6 +192,14 @@ impl Envelope {
     #[inline]
     pub(crate) fn device_binding(&self) -> Option<&DeviceBinding> {
         self.rare.as_ref()?.device_binding.as_deref()
+    }
+
+    /// Binds the session to a device, or replaces what is known of it.
+    pub(crate) fn bind(&mut self, device: DeviceBinding) {
+        self.v = Self::BOUND_FORMAT;
+        self.edit_rare(|rare| {
+            (rare.device_binding, rare.offer_due) = (Some(Box::new(device)), false);
+        });
     }
 
     pub(crate) fn flashes(&self) -> &[Flash] {

@@ -3,6 +3,7 @@ use std::ops::Deref;
 
 use kvolt_cache::{Deadlines, EntryRef, Expiry, Key, Owner, Target, Timestamp, Version};
 
+use crate::device_binding::DeviceBinding;
 use crate::level::Proofs;
 use crate::random::system_random;
 use crate::record::{Content, Envelope};
@@ -57,8 +58,8 @@ pub struct SessionSnapshot<T> {
     pub(crate) group: Option<Owner>,
     /// The rights of a previous token in its grace, if it was read by one.
     pub(crate) restricted_to: Option<Proofs>,
-    /// Whether the request that it was read for comes from the device that it is bound to.
-    pub(crate) is_device_proven: bool,
+    /// When the device was proved by which the request came that it was read for; zero if by none.
+    pub(crate) device_proof: Timestamp,
 }
 
 impl<T> SessionSnapshot<T> {
@@ -82,7 +83,7 @@ impl<T> SessionSnapshot<T> {
             read_at: (entry.read_at, now),
             group,
             restricted_to,
-            is_device_proven: false,
+            device_proof: DeviceBinding::NO_PROOF,
         }
     }
 
@@ -200,8 +201,11 @@ impl<T> SessionSnapshot<T> {
     /// meets none. What is required [of the device](StepUp::device_proved_within) of a bound session
     /// is met only after [`check_device`](Self::check_device), which the session layer calls.
     pub fn meets(&self, step_up: &StepUp, now: Timestamp) -> bool {
-        step_up.is_met(&self.proved(), now)
-            && step_up.max_device_age().is_none_or(|within| self.meets_of_device(within, now))
+        let is_met_by_device = |within| {
+            let age = self.store_time(now).since(self.device_proof);
+            self.device_bound().is_none() || (self.is_device_proven() && age <= within)
+        };
+        step_up.is_met(&self.proved(), now) && step_up.max_device_age().is_none_or(is_met_by_device)
     }
 
     /// Whether the client should keep its token when it is closed: "remember me".

@@ -142,7 +142,7 @@ async fn only_a_signed_registration_of_a_p256_key_binds() {
         assert!(matches!(outcome, DeviceOutcome::Invalid), "{proof}: {outcome:?}");
     }
     let session = world.manager.peek(&token).await.unwrap().unwrap();
-    assert!(session.bound_since().is_none());
+    assert!(session.device_bound().is_none());
     granted(world.register(&token, &good).await);
 }
 
@@ -286,7 +286,7 @@ async fn proof_is_good_once_and_its_replay_is_no_alarm() {
         let challenge = challenged(world.refresh(&browser, Some(&used)).await);
         assert_eq!(challenge, browser.grant.challenge);
     }
-    let refused = EventKind::Refused { reason: RefusalReason::ProofOutdated };
+    let refused = EventKind::Refused { reason: RefusalReason::DeviceProofOutdated };
     assert_eq!(world.events.kinds(), [refused.clone(), refused.clone(), refused]);
     granted(world.refresh(&browser, Some(&browser.proof())).await);
 }
@@ -617,15 +617,15 @@ async fn binding_and_its_proofs_are_events() {
     let refused = |reason| EventKind::Refused { reason };
     let expected = [
         EventKind::DeviceProved,
-        refused(RefusalReason::ProofMissing),
-        refused(RefusalReason::ProofInvalid),
+        refused(RefusalReason::DeviceProofMissing),
+        refused(RefusalReason::DeviceProofInvalid),
     ];
     assert_eq!(world.events.kinds(), expected);
     let again = browser.device.registration(&browser.offer);
     let _ = world.register(&browser.token, &again).await;
-    assert_eq!(world.events.kinds(), [refused(RefusalReason::AlreadyBound)]);
+    assert_eq!(world.events.kinds(), [refused(RefusalReason::DeviceAlreadyBound)]);
     let _ = world.register(&world.signed_in().await.0, "x").await;
-    assert_eq!(world.events.kinds().last(), Some(&refused(RefusalReason::ProofInvalid)));
+    assert_eq!(world.events.kinds().last(), Some(&refused(RefusalReason::DeviceProofInvalid)));
 }
 
 #[cfg(feature = "json")]

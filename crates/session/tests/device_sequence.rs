@@ -276,13 +276,13 @@ impl Model {
             prop_assert_eq!(found.is_some(), self.lives(at), "session {}", at);
             let Some(mut found) = found else { continue };
             prop_assert_eq!(*found, expected.count, "the data of session {}", at);
-            prop_assert_eq!(found.bound_since().is_some(), expected.bound.is_some());
+            prop_assert_eq!(found.device_bound().is_some(), expected.bound.is_some());
             let now = manager.clock().now();
             let Some(bound) = &expected.bound else {
                 prop_assert_eq!(found.check_device(None, now), DeviceCheck::Unbound);
                 continue;
             };
-            let age = now.since(found.bound_since().unwrap());
+            let age = now.since(found.device_bound().unwrap());
             prop_assert_eq!(age, Duration::from_secs(self.now - bound.since));
             for cookie in expected.cookies.iter().rev().take(6).map(Some).chain([None]) {
                 let accepted = [Some(&bound.current), bound.previous.as_ref()];

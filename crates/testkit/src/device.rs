@@ -34,12 +34,12 @@ impl DeviceKey {
 
     /// The proof of a registration: it carries the public key.
     pub fn registration(&self, challenge: &str) -> String {
-        self.sign(&self.registration_header(), &payload(challenge))
+        self.sign(self.registration_header(), payload(challenge))
     }
 
     /// The proof of a refresh.
     pub fn proof(&self, challenge: &str) -> String {
-        self.sign(r#"{"alg":"ES256","typ":"dbsc+jwt"}"#, &payload(challenge))
+        self.sign(r#"{"alg":"ES256","typ":"dbsc+jwt"}"#, payload(challenge))
     }
 
     /// The first part of a registration, as JSON.

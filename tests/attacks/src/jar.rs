@@ -72,6 +72,18 @@ impl Jar {
         self.0.is_empty()
     }
 
+    /// The value of the cookie of this name.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let cookie = self.0.iter().find(|cookie| cookie.name == name);
+        cookie.map(|cookie| &*cookie.value)
+    }
+
+    /// The other cookies.
+    #[must_use]
+    pub fn without(&self, name: &str) -> Self {
+        Self(self.0.iter().filter(|cookie| cookie.name != name).cloned().collect())
+    }
+
     /// The value of the only cookie; `None` without one.
     pub fn value(&self) -> Option<&str> {
         match &self.0[..] {

@@ -3,6 +3,7 @@
 mod account_routes;
 mod application;
 pub mod attacks;
+mod browser;
 mod client;
 mod deployment;
 mod jar;

@@ -112,6 +112,16 @@ macro_rules! attacks {
 
             remembered_cookie_lasts_as_long_as_its_session
             remembered_session_ends_before_a_kept_cookie
+
+            // Sessions that are bound to a device.
+            stolen_cookies_are_worthless_after_their_lifetime
+            session_cookie_alone_is_worthless
+            thief_binds_no_session_of_another
+            planted_session_stays_the_thief_s
+            binding_survives_each_new_token
+            ended_session_is_not_refreshed
+            hostile_refreshes_lock_no_owner_out
+            proof_is_good_once_and_for_one_session
         );
     };
     (@each $open:expr; $($name:ident)*) => { $(

@@ -91,6 +91,38 @@ impl IntoResponse for SessionRejection {
     }
 }
 
+#[cfg(feature = "device-bound")]
+impl<T: Send + Sync + 'static> crate::Sessions<T> {
+    /// Returns the routes to which browsers send what is about the [binding](crate::DeviceBound) of a
+    /// session to its device. None if sessions are not bound.
+    ///
+    /// A router with a session layer around the two paths, such as one layer around all its routes,
+    /// does without them.
+    ///
+    /// ```
+    /// use axum::Router;
+    /// use axum::routing::get;
+    /// use kvolt_middleware::{Session, Sessions};
+    ///
+    /// async fn name(user: Session<String>) -> String {
+    ///     user.to_string()
+    /// }
+    ///
+    /// fn app(sessions: &Sessions<String>) -> Router {
+    ///     let pages = Router::new().route("/", get(name)).route_layer(sessions.layer());
+    ///     pages.merge(sessions.device_bound_routes())
+    /// }
+    /// ```
+    pub fn device_bound_routes<S: Clone + Send + Sync + 'static>(&self) -> axum::Router<S> {
+        let routes = axum::Router::new();
+        let Some(settings) = &self.0.device_bound else { return routes };
+        // The layer answers.
+        let absent = || axum::routing::any(async || http::StatusCode::NOT_FOUND);
+        let routes = routes.route(&settings.set.register, absent());
+        routes.route(&settings.set.refresh, absent()).route_layer(self.layer().optional())
+    }
+}
+
 impl<S: Sync, T: Send + Sync + 'static> FromRequestParts<S> for SessionHandle<T> {
     type Rejection = LayerMissing;
 
@@ -107,26 +139,25 @@ impl<S: Sync, T: Send + Sync + 'static> OptionalFromRequestParts<S> for Session<
         _: &S,
     ) -> Result<Option<Self>, SessionRejection> {
         match SessionHandle::from_extensions(&parts.extensions) {
-            Ok(handle) if handle.slot.session().is_none() => absent(&handle, parts),
+            Ok(handle) if handle.slot.session().is_none() => {
+                rejection(&handle, parts).map_or(Ok(None), Err)
+            }
             Ok(handle) => Ok(handle.into_session()),
             Err(_) => Err(SessionRejection::LayerMissing(LayerMissing::log::<T>(parts))),
         }
     }
 }
 
-/// The result for a client whose session, if it has one, handlers don't see.
+/// The rejection of a client that has a session which handlers don't see.
 #[cold]
-fn absent<T: Send + Sync + 'static>(
+fn rejection<T: Send + Sync + 'static>(
     handle: &SessionHandle<T>,
     parts: &Parts,
-) -> Result<Option<Session<T>>, SessionRejection> {
+) -> Option<SessionRejection> {
     if handle.is_unreadable() {
-        Err(SessionRejection::Unreadable)
-    } else if handle.must_prove() {
-        Err(SessionRejection::Unproven(handle.refuse(parts)))
-    } else {
-        Ok(None)
+        return Some(SessionRejection::Unreadable);
     }
+    handle.must_prove().then(|| SessionRejection::Unproven(handle.refuse(parts)))
 }
 
 impl<S: Sync, T: Send + Sync + 'static> FromRequestParts<S> for Session<T> {

@@ -8,14 +8,12 @@ use std::time::Duration;
 
 use http::header::SET_COOKIE;
 use http::{HeaderName, HeaderValue};
-use kvolt_session::{DeviceCookie, DeviceOffer};
+use kvolt_session::DeviceCookie;
 
 use crate::device_request::DeviceRequest;
 use crate::head::RequestHead;
 use crate::lookup::{Lookup, Source, Unique};
 use crate::{ConfigError, CookiePolicy, cross_origin, local_path};
-
-pub(crate) use endpoints::Endpoint;
 
 /// Binds sessions to the device of their browser, so that a stolen cookie is worthless within
 /// minutes: Device Bound Session Credentials (DBSC, a working draft of the W3C), which Chrome has.
@@ -23,7 +21,7 @@ pub(crate) use endpoints::Endpoint;
 /// After a sign-in the browser is asked to make a key that can't leave the device. It then gets a
 /// second cookie, which lives for some minutes, and a new value of it each time it proves that it
 /// has the key. Requests of a bound session without an accepted value are refused. A browser that
-/// has no such keys ignores the question, and its sessions are as before.
+/// has no such keys ignores the offer, and its sessions stay unbound.
 ///
 /// A layer of these [`Sessions`](crate::Sessions) must be around the two [paths](Self::paths), and
 /// no other layer may answer requests to them. The guide has a page on it.
@@ -55,12 +53,12 @@ pub(crate) use endpoints::Endpoint;
 pub struct DeviceBound<T> {
     lifetime: Duration,
     min_lifetime: Duration,
-    register: String,
-    refresh: String,
+    pub(crate) register: String,
+    pub(crate) refresh: String,
     cookie: String,
     initiators: Vec<String>,
     offers_to: Option<OffersTo<T>>,
-    requires_proof: bool,
+    pub(crate) requires_proof: bool,
 }
 
 type OffersTo<T> = Arc<dyn Fn(&T) -> bool + Send + Sync>;
@@ -81,10 +79,10 @@ impl<T> DeviceBound<T> {
     }
 
     /// Sets how long the bound cookie lives, and so a stolen copy of both cookies, in whole seconds.
-    /// Defaults to 600 seconds; at least 300.
+    /// Defaults to 600 seconds; at least 300, and at most one day.
     ///
-    /// A page in use makes the browser refresh it each lifetime minus two minutes. Browsers have a
-    /// quota for that.
+    /// While pages are in use, the browser refreshes the cookie two minutes before it expires.
+    /// Browsers have a quota for that.
     pub fn lifetime(self, lifetime: Duration) -> Self {
         Self { lifetime, min_lifetime: Duration::from_secs(300), ..self }
     }
@@ -134,7 +132,8 @@ impl<T> DeviceBound<T> {
         self
     }
 
-    /// Sets which sessions are bound, by the data with which they are created. Defaults to all.
+    /// Sets which sessions the browser is asked to bind, by the data with which they are created.
+    /// Defaults to all.
     pub fn offer_to(self, offers_to: impl Fn(&T) -> bool + Send + Sync + 'static) -> Self {
         Self { offers_to: Some(Arc::new(offers_to)), ..self }
     }
@@ -152,13 +151,13 @@ impl<T> DeviceBound<T> {
         lookup: &Lookup,
         policy: &CookiePolicy,
     ) -> Result<Settings<T>, ConfigError> {
-        let Self { lifetime, min_lifetime, register, refresh, cookie, .. } = self;
+        let Self { lifetime, min_lifetime, register, refresh, cookie, .. } = &self;
         let error = |text: String| Err(ConfigError::new(text));
-        let is_main = |source: &Source| matches!(source, Source::Cookie(name) if **name == *cookie);
+        let source = Source::Cookie((**cookie).into());
         if lookup.first_cookie().is_none() {
             return error("only sessions in a cookie can be bound to a device: add cookie:NAME to the lookup, or leave out `device_bound`".into());
         }
-        if lookup.sources().iter().any(is_main) {
+        if lookup.sources().contains(&source) {
             return error(format!(
                 "the cookie {cookie:?} is that of the session: give the bound one another name"
             ));
@@ -166,20 +165,24 @@ impl<T> DeviceBound<T> {
         if !policy.is_secure() {
             return error("browsers bind sessions to a device over HTTPS only: leave out `insecure_plain_http` or `device_bound`".into());
         }
-        policy.check_name(&cookie)?;
-        if lifetime < min_lifetime || lifetime.subsec_nanos() != 0 {
+        if policy.domain.is_some() {
+            return error("a session that is bound to a device belongs to one host: leave out the cookie's domain, or `device_bound`".into());
+        }
+        policy.check_name(cookie)?;
+        if lifetime < min_lifetime || *lifetime > MAX_LIFETIME || lifetime.subsec_nanos() != 0 {
             return error(format!(
-                "the bound cookie's lifetime of {lifetime:?} must be whole seconds, at least {min_lifetime:?}"
+                "the bound cookie's lifetime of {lifetime:?} must be whole seconds, from {min_lifetime:?} to {MAX_LIFETIME:?}"
             ));
         }
-        for path in [&register, &refresh] {
-            if local_path(path).is_none() || path.contains(['?', '#', '"']) {
+        for path in [register, refresh] {
+            // A router would take braces for a pattern.
+            if local_path(path).is_none() || path.contains(['?', '#', '"', '{', '}']) {
                 return error(format!("{path:?} is not a plain path on this site"));
             }
             let within = path.strip_prefix(policy.path());
             if !within.is_some_and(|rest| policy.path().ends_with('/') || rest.starts_with('/')) {
                 return error(format!(
-                    "browsers send no cookie to {path:?}: it must be below the cookie's path, {:?}",
+                    "browsers send no cookie to {path:?}: set `paths` below the cookie's path, {:?}",
                     policy.path()
                 ));
             }
@@ -199,36 +202,16 @@ impl<T> DeviceBound<T> {
         let instructions = format!(
             "\",\"refresh_url\":\"{refresh}\",\"scope\":{{\"include_site\":false}},\"credentials\":[{{\"type\":\"cookie\",\"name\":\"{cookie}\",\"attributes\":\"{attributes}\"}}]{initiators}}}"
         );
-        Ok(Settings {
-            lifetime,
-            register: register.into(),
-            refresh: refresh.into(),
-            source: Source::Cookie((*cookie).into()),
-            cookie: cookie.into(),
-            policy: policy.clone(),
-            instructions,
-            offers_to: self.offers_to,
-            requires_proof: self.requires_proof,
-        })
+        Ok(Settings { source, policy: policy.clone(), instructions, set: self })
     }
 }
+
+/// The longest lifetime of the bound cookie.
+const MAX_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl<T> Default for DeviceBound<T> {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-impl<T> Clone for DeviceBound<T> {
-    fn clone(&self) -> Self {
-        Self {
-            register: self.register.clone(),
-            refresh: self.refresh.clone(),
-            cookie: self.cookie.clone(),
-            initiators: self.initiators.clone(),
-            offers_to: self.offers_to.clone(),
-            ..*self
-        }
     }
 }
 
@@ -237,24 +220,18 @@ impl<T> fmt::Debug for DeviceBound<T> {
         f.debug_struct("DeviceBound")
             .field("lifetime", &self.lifetime)
             .field("cookie", &self.cookie)
-            .field("requires_proof", &self.requires_proof)
             .finish_non_exhaustive()
     }
 }
 
 /// Checked settings.
 pub(crate) struct Settings<T> {
-    lifetime: Duration,
-    register: Box<str>,
-    refresh: Box<str>,
-    cookie: Box<str>,
+    pub(crate) set: DeviceBound<T>,
     /// The place of the bound cookie in a request.
     source: Source,
     policy: CookiePolicy,
     /// The answer to a registration, after the browser's name for it.
     instructions: String,
-    offers_to: Option<OffersTo<T>>,
-    pub(crate) requires_proof: bool,
 }
 
 const REGISTRATION: HeaderName = HeaderName::from_static("secure-session-registration");
@@ -262,20 +239,19 @@ const REGISTRATION: HeaderName = HeaderName::from_static("secure-session-registr
 impl<T> Settings<T> {
     /// Whether sessions with this data are to be bound.
     pub(crate) fn is_offered_to(&self, data: &T) -> bool {
-        self.offers_to.as_ref().is_none_or(|offers_to| offers_to(data))
+        self.set.offers_to.as_ref().is_none_or(|offers_to| offers_to(data))
     }
 
     /// The header that asks the browser to register a key.
-    pub(crate) fn offer(&self, offer: &DeviceOffer) -> (HeaderName, HeaderValue) {
-        let challenge = offer.challenge();
-        let value = format!("(ES256);path=\"{}\";challenge=\"{challenge}\"", self.register);
+    pub(crate) fn offer(&self, challenge: &str) -> (HeaderName, HeaderValue) {
+        let value = format!("(ES256);path=\"{}\";challenge=\"{challenge}\"", self.set.register);
         (REGISTRATION, HeaderValue::try_from(value).expect("the path was checked"))
     }
 
     /// The header that removes the bound cookie. If the browser still has the key, it proves that
     /// before its next request.
     pub(crate) fn clearing_header(&self) -> (HeaderName, HeaderValue) {
-        (SET_COOKIE, self.policy.clear(&self.cookie))
+        (SET_COOKIE, self.policy.clear(&self.set.cookie))
     }
 
     /// What a request shows about its device.

@@ -91,7 +91,11 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
         if let Some(settings) = &self.sessions.0.device_bound
             && let Some(endpoint) = settings.endpoint(request)
         {
-            return Ok(Admission::Wait(Box::pin(Arc::clone(self).serve(endpoint, presented))));
+            let (settings, sessions) = (Arc::clone(settings), self.sessions.clone());
+            return Ok(Admission::Wait(Box::pin(async move {
+                let answer = settings.serve(&sessions, endpoint, presented).await;
+                Err(Reason::Answered(answer).into())
+            })));
         }
         let is_safe = cross_origin::is_safe(request);
         let is_bypassed = || self.bypasses_origin.as_ref().is_some_and(|admits| admits(request));
@@ -176,7 +180,7 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
         {
             let read = self.sessions.manager().get_with(token, Access::PEEK.strict());
             let read = bounded(self.sessions.0.store_timeout, read).await;
-            slot.device.get_or_insert_default().unproven = None;
+            slot.forget();
             self.note_read(slot, read)?;
         }
         self.admitted(shared).await
@@ -201,7 +205,7 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
         let error = match result {
             Ok(session) => {
                 match session {
-                    Some(session) if session.bound_since().is_some() => {
+                    Some(session) if session.device_bound().is_some() => {
                         self.check_device(slot, session);
                     }
                     session => slot.read = session,
@@ -231,7 +235,7 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
         if is_proven || !self.sessions.requires_proof() {
             (slot.read, device.unproven) = (Some(session), None);
         } else {
-            device.unproven = Some(session);
+            (slot.read, device.unproven) = (None, Some(session));
         }
     }
 
@@ -291,7 +295,7 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
         // The user must be able to sign in again and to sign out.
         if self.required || (slot.device().is_read && !matches!(reason, Reason::Missing(_))) {
             let manager = self.sessions.manager();
-            manager.report_refusal(Some(session), RefusalReason::Unproven);
+            manager.report_refusal(Some(session), RefusalReason::DeviceUnproven);
             return Err(reason.into());
         }
         Ok(())
@@ -307,7 +311,7 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
                 self.refusal.response(Refused { request, missing }, &inner.lookup)
             }
             Reason::Failed(error) => error.message().response(Format::of(request)),
-            Reason::Reload => reload::page(request),
+            Reason::Reload => reload::page(),
             Reason::ProveAgain => self.prove_again(request),
             #[cfg(feature = "device-bound")]
             Reason::Answered(response) => return response,

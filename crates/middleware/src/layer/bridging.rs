@@ -52,7 +52,8 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
         let Some(bridge) = inner.bridge.as_ref().filter(|_| !slot.is_unreadable) else {
             return self.reread(shared).await;
         };
-        let outcome = bridge.resolve(old.as_deref(), token.as_ref().zip(slot.read.as_ref()));
+        let outcome = bridge
+            .resolve(old.as_deref(), token.as_ref().zip(slot.read.as_ref().or(slot.unproven())));
         match bounded(limit, outcome).await {
             Ok(BridgeOutcome::Unchanged) => {}
             Ok(BridgeOutcome::SignedIn(token)) => {
@@ -78,7 +79,7 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
             }
             Ok(BridgeOutcome::RemoveOldCookie(removal)) => slot.note_header((SET_COOKIE, removal)),
             Ok(BridgeOutcome::SignedOut(removal)) => {
-                slot.read = None;
+                slot.forget();
                 slot.note_header((SET_COOKIE, removal));
             }
             Err(error) => self.note_read(slot, Err(error))?,

@@ -11,23 +11,18 @@ use crate::head::{RequestHead, names};
 use crate::message::Format;
 use crate::{Error, Missing, SessionLayer, local_path};
 
-/// Only the script with this hash runs, and nothing is loaded.
-const POLICY: &str = "default-src 'none'; frame-ancestors 'none'; script-src 'sha256-9gOBGqEQINNDuds+tkXbNzih6klbz+KeCyxEj4KRLeM='";
-
 /// A page that loads itself again. The browser takes its next request for one of this origin, and
 /// proves the device first; after a redirect or a `Refresh` header it would not. Where the script
-/// can't run, the page loads its address again without the fragment.
-pub(super) fn page(request: &impl RequestHead) -> Response<Bytes> {
-    // An address that begins with `//` would lead to another site.
-    let refresh = local_path(request.path_and_query()).map_or_else(String::new, |address| {
-        let address = address.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;");
-        format!("<meta http-equiv=\"refresh\" content=\"1; url={address}\">")
-    });
-    let body = format!(
-        "<!doctype html><html lang=\"en\"><title>One moment</title>{refresh}\
-         <script>location.reload()</script>\n"
-    );
-    let mut response = Response::new(Bytes::from(body));
+/// can't run, the user follows the link, to the same address.
+const PAGE: &str = "<!doctype html><html lang=\"en\"><title>One moment</title>\
+    <p><a href=\"\">Continue</a><script>location.reload()</script>\n";
+
+/// Only that script runs, and nothing is loaded.
+const POLICY: &str =
+    "default-src 'none'; script-src 'sha256-9gOBGqEQINNDuds+tkXbNzih6klbz+KeCyxEj4KRLeM='";
+
+pub(super) fn page() -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from_static(PAGE.as_bytes()));
     *response.status_mut() = StatusCode::UNAUTHORIZED;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));

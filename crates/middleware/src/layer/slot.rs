@@ -196,6 +196,14 @@ impl<T> Slot<T> {
         self.device.as_ref()?.unproven.as_ref()
     }
 
+    /// Drops the session that was read, before the slot is shared.
+    pub(super) fn forget(&mut self) {
+        self.read = None;
+        if let Some(device) = &mut self.device {
+            device.unproven = None;
+        }
+    }
+
     pub(crate) fn is_unproven(&self) -> bool {
         self.unproven().is_some()
     }
@@ -205,8 +213,9 @@ impl<T> Slot<T> {
     }
 
     /// Whether the client may have a bound cookie.
+    #[cfg(feature = "device-bound")]
     pub(crate) fn has_bound_cookie(&self) -> bool {
-        let is_bound = |session: &SessionSnapshot<T>| session.bound_since().is_some();
+        let is_bound = |session: &SessionSnapshot<T>| session.device_bound().is_some();
         self.is_unproven()
             || self.device().cookie.is_some()
             || self.read.as_ref().is_some_and(is_bound)
@@ -345,7 +354,12 @@ impl<T: Send + Sync + 'static> Slot<T> {
     /// Whether a near cache's copy may be older than the bound cookie of the request.
     #[inline]
     pub(super) fn is_outdated(&self) -> bool {
-        self.is_unproven() && self.device().cookie.is_some() && !self.access.is_strict()
+        let is_of_no_device = |session: &SessionSnapshot<T>| {
+            session.device_bound().is_some() && !session.is_device_proven()
+        };
+        (self.is_unproven() || self.read.as_ref().is_some_and(is_of_no_device))
+            && self.device().cookie.is_some()
+            && !self.access.is_strict()
     }
 
     #[cfg(not(feature = "device-bound"))]

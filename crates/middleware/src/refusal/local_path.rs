@@ -46,6 +46,11 @@ pub(crate) fn page(text: &str) -> Result<Arc<str>, ConfigError> {
     Ok(page.into())
 }
 
+/// The path of a page, without its query and its fragment.
+pub(crate) fn path(page: &str) -> &str {
+    parts(page).0
+}
+
 /// A path, its query and its fragment.
 fn parts(page: &str) -> (&str, Option<&str>, Option<&str>) {
     let (page, fragment) =

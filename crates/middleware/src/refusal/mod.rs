@@ -157,7 +157,8 @@ impl Refusal {
                 (page, Message::step_up(missing, bearer))
             }
             (Kind::Redirect { page, browsers_only }, _)
-                if !browsers_only || asks_for_page(refused.request) =>
+                if (!browsers_only || asks_for_page(refused.request))
+                    && local_path::path(page) != refused.request.path() =>
             {
                 (Some(page), Message::sign_in(bearer))
             }

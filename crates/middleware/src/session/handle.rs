@@ -85,6 +85,10 @@ impl<T: Send + Sync + 'static> SessionHandle<T> {
             true => Missing::DeviceProof,
             false => Missing::Session,
         };
+        if self.slot.device().cookie.is_some() {
+            // The browser takes a cookie for valid that is not accepted.
+            self.clear_bound_cookie();
+        }
         let refused = Refused { request, missing };
         layer.refusal.response(refused, &layer.sessions.0.lookup)
     }
@@ -121,7 +125,7 @@ impl<T: Send + Sync + 'static> SessionHandle<T> {
     /// its proof, so that its user can sign in again.
     #[inline]
     pub(crate) fn must_prove(&self) -> bool {
-        self.slot.is_unproven() && !self.slot.device().is_navigation
+        self.slot.is_unproven() && self.slot.device().is_no_navigation
     }
 
     pub(crate) fn into_session(self) -> Option<Session<T>> {
@@ -217,19 +221,23 @@ impl<T: Send + Sync + 'static> SessionHandle<T> {
         let old = self.slot.current();
         let old = old.as_ref().map(|(token, read)| (token, read.clone()));
         #[cfg(feature = "device-bound")]
+        let (mut session, mut offered) = (session, None);
+        #[cfg(feature = "device-bound")]
         if let Some(settings) = self.offers_binding_of(&session)? {
             if self.slot.device().is_cross_site {
                 // The registration would come without the cookie.
-                let token = self.bounded(manager.login(old, session.offer_device_later())).await;
-                return self.issue_first(token?, lifetime).await;
+                manager.offer_device_later(&mut session);
+            } else {
+                offered = Some(settings.offer(&manager.offer_device(&mut session)?));
             }
-            let (token, offer) = self.bounded(manager.login_with_offer(old, session)).await?;
-            self.issue_first(token, lifetime).await?;
-            self.slot.note_header(settings.offer(&offer));
-            return Ok(());
         }
         let token = self.bounded(manager.login(old, session)).await;
-        self.issue_first(token?, lifetime).await
+        self.issue_first(token?, lifetime).await?;
+        #[cfg(feature = "device-bound")]
+        if let Some(offer) = offered {
+            self.slot.note_header(offer);
+        }
+        Ok(())
     }
 
     /// The settings by which the browser is asked to bind a new session to its device.
@@ -239,7 +247,7 @@ impl<T: Send + Sync + 'static> SessionHandle<T> {
         session: &NewSession<T>,
     ) -> Result<Option<&crate::device_bound::Settings<T>>> {
         let is_cookie = matches!(self.slot.channel()?, crate::lookup::Source::Cookie(_));
-        let settings = self.slot.sessions().0.device_bound.as_ref();
+        let settings = self.slot.sessions().0.device_bound.as_deref();
         Ok(settings.filter(|settings| is_cookie && settings.is_offered_to(session.data())))
     }
 
@@ -358,16 +366,16 @@ impl<T: Send + Sync + 'static> SessionHandle<T> {
         let sessions = self.slot.sessions();
         let header = self.slot.source().and_then(|source| sessions.clearing_header(source));
         let _ = self.slot.note_token(None, header, Change::Replaced);
-        if self.slot.has_bound_cookie() {
-            self.clear_bound_cookie();
-        }
+        self.clear_bound_cookie();
     }
 
-    /// Removes the bound cookie with the response. If the browser still has a key, it proves that
-    /// before its next request.
+    /// Removes the bound cookie with the response, if the client may have one. If the browser still
+    /// has a key, it proves that before its next request.
     pub(crate) fn clear_bound_cookie(&self) {
         #[cfg(feature = "device-bound")]
-        if let Some(settings) = &self.slot.sessions().0.device_bound {
+        if let Some(settings) =
+            self.slot.sessions().0.device_bound.as_ref().filter(|_| self.slot.has_bound_cookie())
+        {
             self.slot.note_header(settings.clearing_header());
         }
     }

@@ -192,9 +192,16 @@ impl<T: Send + Sync + 'static> Session<T> {
         let (token, _) = self.admitted()?;
         let confirmed = self.manager().get_with(&token, Access::PEEK.strict());
         let mut confirmed = self.handle.bounded(confirmed).await?.ok_or(Error(Kind::Ended))?;
-        let now = self.manager().clock().now();
-        confirmed.check_device(self.slot().device().cookie.as_ref(), now);
+        if !self.check_device(&mut confirmed) && self.slot().sessions().requires_proof() {
+            return Err(Error(Kind::Unproven));
+        }
         Ok(confirmed)
+    }
+
+    /// Checks the device of a session that was read for this request.
+    fn check_device(&self, session: &mut SessionSnapshot<T>) -> bool {
+        let now = self.manager().clock().now();
+        session.check_device(self.slot().device().cookie.as_ref(), now)
     }
 
     /// Returns the session for a connection that stays open. It reports when the session changes
@@ -232,7 +239,8 @@ impl<T: Send + Sync + 'static> Session<T> {
             Some(read) => self.handle.bounded(manager.update((&token, read), change)).await,
             None => self.handle.bounded(manager.update(&token, change)).await,
         };
-        let updated = updated?.ok_or(Error(Kind::Ended))?;
+        let mut updated = updated?.ok_or(Error(Kind::Ended))?;
+        self.check_device(&mut updated);
         self.slot().note_update(&token, &updated);
         Ok(self.latest.insert(Box::new(updated)))
     }
@@ -453,10 +461,8 @@ impl<T: Send + Sync + 'static> Session<T> {
         match returned.await? {
             RotateOutcome::Token(token) => {
                 self.replaced_by(token).await?;
-                if self.slot().has_bound_cookie() {
-                    // Only the impersonation knows its value.
-                    self.handle.clear_bound_cookie();
-                }
+                // Only the impersonation knows its value.
+                self.handle.clear_bound_cookie();
                 Ok(())
             }
             RotateOutcome::AlreadyRotated | RotateOutcome::Absent => Err(Error(Kind::Ended)),

@@ -137,10 +137,10 @@ impl<T: Send + Sync + 'static> SessionsBuilder<T> {
         self
     }
 
-    /// Binds sessions to the device of their browser, where the browser can do it. Defaults to not.
+    /// Binds sessions to the device of their browser, where the browser can do it. Defaults to off.
     ///
     /// Once sessions are bound, every layer of the manager's sessions refuses them without proof,
-    /// also after this setting was removed.
+    /// also after this setting was removed: then their users must sign in again.
     #[cfg(feature = "device-bound")]
     pub fn device_bound(mut self, device_bound: DeviceBound<T>) -> Self {
         self.device_bound = Some(device_bound);
@@ -195,7 +195,7 @@ impl<T: Send + Sync + 'static> SessionsBuilder<T> {
         #[cfg(feature = "device-bound")]
         if let Some(settings) = self.device_bound.take() {
             let settings = settings.check(&self.inner.lookup, &self.inner.cookie)?;
-            self.inner.device_bound = Some(settings);
+            self.inner.device_bound = Some(Arc::new(settings));
         }
         let trusted = self.trusted_origins.iter();
         let trusted = trusted.map(|origin| cross_origin::canonical_origin(origin));

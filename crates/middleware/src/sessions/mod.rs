@@ -49,7 +49,7 @@ pub(crate) struct Inner<T> {
     pub(crate) store_timeout: Duration,
     pub(crate) bridge: Option<Arc<dyn SessionBridge<T>>>,
     #[cfg(feature = "device-bound")]
-    pub(crate) device_bound: Option<crate::device_bound::Settings<T>>,
+    pub(crate) device_bound: Option<Arc<crate::device_bound::Settings<T>>>,
     pub(crate) cache_control: HeaderValue,
     /// The request headers of the lookup, as the value of `Vary`.
     pub(crate) vary: Option<HeaderValue>,
@@ -194,7 +194,7 @@ impl<T: Send + Sync + 'static> Sessions<T> {
     /// without settings: another program has bound it, or this one with settings that were removed.
     pub(crate) fn requires_proof(&self) -> bool {
         #[cfg(feature = "device-bound")]
-        return self.0.device_bound.as_ref().is_none_or(|settings| settings.requires_proof);
+        return self.0.device_bound.as_ref().is_none_or(|settings| settings.set.requires_proof);
         #[cfg(not(feature = "device-bound"))]
         true
     }

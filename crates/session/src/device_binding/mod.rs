@@ -25,6 +25,9 @@ pub(crate) use proof::Proof;
 /// A random number that a browser gets.
 pub(crate) type Nonce = [u8; 16];
 
+/// A public key: a point on P-256, compressed (SEC 1, section 2.3.3).
+pub(crate) type PublicKey = [u8; 33];
+
 /// The device that a session is bound to. All times are by the store's clock.
 #[derive(Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "json", derive(Serialize, Deserialize))]
@@ -33,9 +36,8 @@ pub(crate) struct DeviceBinding {
     /// way would end the new key in the browser.
     #[cfg_attr(feature = "json", serde(with = "crate::base64url"))]
     pub(crate) id: Nonce,
-    /// The public key: a point on P-256, compressed (SEC 1, section 2.3.3).
     #[cfg_attr(feature = "json", serde(with = "crate::base64url"))]
-    pub(crate) key: [u8; 33],
+    pub(crate) key: PublicKey,
     /// What the next proof must sign. A refusal never changes it, or a client without the key could
     /// keep the browser from ever signing the current one.
     #[cfg_attr(feature = "json", serde(with = "crate::base64url"))]
@@ -64,14 +66,53 @@ const UNDER_WAY: Duration = Duration::from_secs(5);
 const LEEWAY: Duration = Duration::from_secs(2);
 
 impl DeviceBinding {
-    /// Whether a request with this cookie, at this time of the store, comes from the device.
-    fn is_proved_by(&self, cookie: Option<&DeviceCookie>, now: Timestamp) -> bool {
+    /// The time of no proof.
+    pub(crate) const NO_PROOF: Timestamp = Timestamp::from_millis(0);
+
+    /// When the device was proved that a request with this cookie comes from, at this time of the
+    /// store.
+    ///
+    /// A copy of the previous value must not count as the proof that has replaced it.
+    fn proof_of(&self, cookie: Option<&DeviceCookie>, now: Timestamp) -> Timestamp {
         let accepts = |value: &BoundValue| {
             now < value.until && cookie.is_some_and(|cookie| cookie.0 == value.digest)
         };
-        accepts(&self.current)
-            || self.previous.as_ref().is_some_and(accepts)
-            || now < self.since.saturating_add(UNDER_WAY)
+        if accepts(&self.current) {
+            self.proved
+        } else if self.previous.as_ref().is_some_and(accepts) {
+            Timestamp::from_millis(1)
+        } else if now < self.since.saturating_add(UNDER_WAY) {
+            self.since
+        } else {
+            Self::NO_PROOF
+        }
+    }
+}
+
+#[cfg(feature = "device-bound")]
+impl DeviceBinding {
+    /// A binding whose browser has neither a challenge nor a value of the cookie yet.
+    pub(crate) fn new(id: Nonce, key: PublicKey, now: Timestamp) -> Self {
+        let current = BoundValue { digest: SecretDigest::NONE, until: now };
+        let (challenge, previous) = (Nonce::default(), None);
+        Self { id, key, challenge, challenged: now, since: now, proved: now, current, previous }
+    }
+
+    /// Accepts a new value. The one before is accepted until its own end.
+    pub(crate) fn replace_value(&mut self, value: BoundValue, now: Timestamp) {
+        let previous = std::mem::replace(&mut self.current, value);
+        self.previous = Some(previous).filter(|previous| now < previous.until);
+    }
+}
+
+#[cfg(feature = "testing")]
+impl DeviceBinding {
+    /// As if everything had happened that much earlier.
+    pub(crate) fn make_older(&mut self, by: Duration) {
+        let times = [&mut self.challenged, &mut self.since, &mut self.proved];
+        let values = [Some(&mut self.current), self.previous.as_mut()];
+        let ends = values.into_iter().flatten().map(|value| &mut value.until);
+        times.into_iter().chain(ends).for_each(|time| *time = time.saturating_sub(by));
     }
 }
 
@@ -128,24 +169,24 @@ impl<T> crate::SessionSnapshot<T> {
     /// let token = manager.create(String::from("Ada")).await?;
     /// let mut session = manager.get(&token).await?.expect("it was just created");
     /// assert!(session.check_device(None, manager.clock().now()), "it is not bound");
-    /// assert_eq!((session.bound_since(), session.device_proved()), (None, None));
+    /// assert_eq!((session.device_bound(), session.device_proved()), (None, None));
     /// assert!(!session.is_device_proven());
     /// # Ok::<(), kvolt_session::Error>(()) }).unwrap();
     /// ```
     pub fn check_device(&mut self, cookie: Option<&DeviceCookie>, now: Timestamp) -> bool {
         let Some(device) = self.envelope().device_binding() else { return true };
-        self.is_device_proven = device.is_proved_by(cookie, self.store_time(now));
-        self.is_device_proven
+        self.device_proof = device.proof_of(cookie, self.store_time(now));
+        self.is_device_proven()
     }
 
     /// Whether the last [check](Self::check_device) found that the request comes from the session's
     /// device.
     pub fn is_device_proven(&self) -> bool {
-        self.is_device_proven
+        self.device_proof != DeviceBinding::NO_PROOF
     }
 
     /// When the session was bound to a device, by the store's clock; `None` if it is not.
-    pub fn bound_since(&self) -> Option<Timestamp> {
+    pub fn device_bound(&self) -> Option<Timestamp> {
         self.envelope().device_binding().map(|device| device.since)
     }
 
@@ -153,13 +194,5 @@ impl<T> crate::SessionSnapshot<T> {
     /// is not bound to one.
     pub fn device_proved(&self) -> Option<Timestamp> {
         self.envelope().device_binding().map(|device| device.proved)
-    }
-
-    /// Whether the session meets what is required of its device. A session that is not bound meets
-    /// it: a browser that has no such keys goes on as before.
-    pub(crate) fn meets_of_device(&self, within: Duration, now: Timestamp) -> bool {
-        self.envelope().device_binding().is_none_or(|device| {
-            self.is_device_proven && self.store_time(now).since(device.proved) <= within
-        })
     }
 }

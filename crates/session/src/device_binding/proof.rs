@@ -8,6 +8,8 @@ use p256::ecdsa::signature::Verifier;
 use p256::ecdsa::{Signature, VerifyingKey};
 use serde::Deserialize;
 
+use super::PublicKey;
+
 /// A well-formed proof. Its signature is not verified.
 pub(crate) struct Proof {
     /// The header and the payload as they were signed.
@@ -16,7 +18,7 @@ pub(crate) struct Proof {
     /// What the browser was asked to sign.
     pub(crate) challenge: String,
     /// The new public key, in a registration.
-    pub(crate) key: Option<VerifyingKey>,
+    pub(crate) key: Option<PublicKey>,
 }
 
 /// The maximum length of a proof, in bytes. Chromium's longest has 324.
@@ -73,21 +75,23 @@ impl Proof {
         })
     }
 
-    /// Whether the owner of this key has signed it.
-    pub(crate) fn is_signed_by(&self, key: &VerifyingKey) -> bool {
-        key.verify(&self.signed, &self.signature).is_ok()
+    /// Whether it is signed by this key.
+    pub(crate) fn is_signed_by(&self, key: &PublicKey) -> bool {
+        let key = VerifyingKey::from_sec1_bytes(key);
+        key.is_ok_and(|key| key.verify(&self.signed, &self.signature).is_ok())
     }
 }
 
 impl Jwk<'_> {
-    fn key(&self) -> Option<VerifyingKey> {
+    fn key(&self) -> Option<PublicKey> {
         if self.kty != "EC" || self.crv != "P-256" {
             return None;
         }
         let coordinate = |text: &str| <[u8; 32]>::try_from(decoded(text.as_bytes())?).ok();
         let (x, y) = (coordinate(self.x)?, coordinate(self.y)?);
         let point = Sec1Point::from_affine_coordinates(&x.into(), &y.into(), false);
-        VerifyingKey::from_sec1_point(&point).ok()
+        let key = VerifyingKey::from_sec1_point(&point).ok()?;
+        key.to_sec1_point(true).as_bytes().try_into().ok()
     }
 }
 

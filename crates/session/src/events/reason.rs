@@ -49,16 +49,16 @@ pub enum RefusalReason {
     /// The store was unavailable.
     Unavailable,
     /// The session is bound to a device, and the request has no bound cookie that is accepted.
-    Unproven,
+    DeviceUnproven,
     /// A browser must sign a challenge: it has sent no proof.
-    ProofMissing,
+    DeviceProofMissing,
     /// The proof of a device has signed another challenge than the current one, such as one that was
     /// used. Browsers do it after a lost answer.
-    ProofOutdated,
+    DeviceProofOutdated,
     /// The proof of a device is malformed, or not signed by the session's key.
-    ProofInvalid,
+    DeviceProofInvalid,
     /// The session is bound already, and a browser tried to register another key.
-    AlreadyBound,
+    DeviceAlreadyBound,
 }
 
 impl EndReason {
@@ -105,11 +105,11 @@ impl RefusalReason {
             Self::Csrf => "csrf",
             Self::Ambiguous => "ambiguous",
             Self::Unavailable => "unavailable",
-            Self::Unproven => "unproven",
-            Self::ProofMissing => "proof_missing",
-            Self::ProofOutdated => "proof_outdated",
-            Self::ProofInvalid => "proof_invalid",
-            Self::AlreadyBound => "already_bound",
+            Self::DeviceUnproven => "device_unproven",
+            Self::DeviceProofMissing => "device_proof_missing",
+            Self::DeviceProofOutdated => "device_proof_outdated",
+            Self::DeviceProofInvalid => "device_proof_invalid",
+            Self::DeviceAlreadyBound => "device_already_bound",
         }
     }
 }

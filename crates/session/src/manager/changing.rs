@@ -177,35 +177,22 @@ impl<T: Send + Sync + 'static> Manager<T> {
         read: SessionSnapshot<T>,
         step: impl FnMut(&SessionSnapshot<T>, TokenStatus, Timestamp) -> Result<Step<T>> + Send,
     ) -> Result<Option<SessionSnapshot<T>>> {
-        let is_device_proven = read.is_device_proven;
-        let turn = self.0.turns.take(token.key).await?;
-        let session = self.newest(token, &turn, read);
-        let session = SessionSnapshot { is_device_proven, ..session };
-        self.change_in_turn(token, turn, session, step).await
+        self.change_from(token, read, true, step).await
     }
 
-    /// [`change`](Self::change), from the session as the caller has just read it in the store itself:
-    /// for a `step` that may refuse the client. What was handed on may be older than what another
-    /// process has answered to this client.
-    #[cfg(feature = "device-bound")]
-    pub(super) async fn change_as_read(
+    /// [`change`](Self::change). If `takes_handed` is false, from the session as the caller has just
+    /// read it in the store itself: for a `step` that may refuse the client. What was handed on may be
+    /// older than what another process has answered to this client.
+    pub(super) async fn change_from(
         &self,
         token: &HashedToken<'_>,
         read: SessionSnapshot<T>,
-        step: impl FnMut(&SessionSnapshot<T>, TokenStatus, Timestamp) -> Result<Step<T>> + Send,
-    ) -> Result<Option<SessionSnapshot<T>>> {
-        let turn = self.0.turns.take(token.key).await?;
-        self.change_in_turn(token, turn, read, step).await
-    }
-
-    async fn change_in_turn(
-        &self,
-        token: &HashedToken<'_>,
-        mut turn: Turn<'_, SessionSnapshot<T>>,
-        mut session: SessionSnapshot<T>,
+        takes_handed: bool,
         mut step: impl FnMut(&SessionSnapshot<T>, TokenStatus, Timestamp) -> Result<Step<T>> + Send,
     ) -> Result<Option<SessionSnapshot<T>>> {
-        let is_device_proven = session.is_device_proven;
+        let device_proof = read.device_proof;
+        let mut turn = self.0.turns.take(token.key).await?;
+        let mut session = if takes_handed { self.newest(token, &turn, read) } else { read };
         if !self.is_backed(&session).await? {
             return Ok(None);
         }
@@ -230,7 +217,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
                         pause(room).await;
                     }
                     let restricted_to = status.rights();
-                    let session = SessionSnapshot { restricted_to, is_device_proven, ..session };
+                    let session = SessionSnapshot { restricted_to, device_proof, ..session };
                     return Ok(Some(session));
                 }
                 ReplaceOutcome::Conflict(entry) => {

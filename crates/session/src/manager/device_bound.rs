@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hmac::Mac;
+use hmac::{Hmac, Mac};
 use kvolt_cache::{Freshness, Timestamp};
-use p256::ecdsa::VerifyingKey;
+use sha2::Sha256;
 
 use super::Manager;
-use super::presented::Presented;
+use super::presented::{HashedToken, Presented};
 use super::reading::Found;
 use super::token_status::TokenStatus;
 use crate::device_binding::fault::DeviceFault;
@@ -19,7 +19,6 @@ use crate::events::{EventKind, RefusalReason};
 use crate::new_session::NewSession;
 use crate::policy::TokenReuse;
 use crate::random::{Seed, mac};
-use crate::record::Content;
 use crate::{Result, SessionSnapshot, Token};
 
 /// The time in which a browser may answer an offer. Chromium answers at once. It is short, because
@@ -29,125 +28,112 @@ const OFFER_LASTS: Duration = Duration::from_secs(60);
 /// After a sign-in, how long a browser may be asked with a later response.
 const OFFER_LATER: Duration = Duration::from_secs(5 * 60);
 
+/// How long a registration may be repeated: some time limits of a store.
+const REPEAT: Duration = Duration::from_secs(10);
+
 /// A challenge lives for two lifetimes of the cookie, and at least for this.
 const MIN_CHALLENGE_LIFE: Duration = Duration::from_secs(2 * 60);
 
-/// The challenge by which a browser registers its key for a session: valid for one minute, for one
-/// session. The store keeps nothing for it.
-///
-/// ```
-/// use kvolt_cache::MemoryStore;
-/// use kvolt_session::{DeviceOutcome, Manager, NewSession};
-/// use std::time::Duration;
-///
-/// # pollster::block_on(async {
-/// let manager = Manager::<String>::new(MemoryStore::new());
-/// let lifetime = Duration::from_secs(600);
-/// let old = None::<&kvolt_session::Token>;
-/// let (token, offer) = manager.login_with_offer(old, NewSession::new(String::from("Ada"))).await?;
-/// assert!(offer.challenge().len() < 64);
-///
-/// // A registration, and a refresh, whose proofs are no signatures:
-/// let outcome = manager.bind_device(&token, b"forged", lifetime).await?;
-/// assert!(matches!(outcome, DeviceOutcome::Invalid));
-/// let outcome = manager.prove_device(&token, b"an id", None, lifetime).await?;
-/// assert!(matches!(outcome, DeviceOutcome::Unknown), "the session is not bound");
-/// # Ok::<(), kvolt_session::Error>(()) }).unwrap();
-/// ```
-pub struct DeviceOffer(String);
-
-impl DeviceOffer {
-    /// The text to sign: letters, digits, `-`, `_` and a full stop.
-    pub fn challenge(&self) -> &str {
-        &self.0
-    }
-
-    fn new(seed: &Seed, now: Timestamp) -> Self {
-        Self::at(seed, &now.as_millis().to_string())
-    }
-
-    /// The offer of a session that was made at this time.
-    fn at(seed: &Seed, time: &str) -> Self {
-        let tag = mac(seed, &[b"kvolt device offer 1", time.as_bytes()]).finalize().into_bytes();
-        Self(format!("{time}.{}", URL_SAFE_NO_PAD.encode(&tag[..16])))
-    }
-
-    /// Whether the session made this challenge, at most a minute ago.
-    fn is_open(seed: &Seed, challenge: &str, now: Timestamp) -> bool {
-        let Some((time, _)) = challenge.split_once('.') else { return false };
-        let Ok(made) = time.parse().map(Timestamp::from_millis) else { return false };
-        is_same(Self::at(seed, time).0.as_bytes(), challenge.as_bytes())
-            && now.since(made) < OFFER_LASTS
-    }
+/// Whether the session made this challenge, at most a minute ago.
+fn is_open_offer(seed: &Seed, challenge: &str, now: Timestamp) -> bool {
+    let Some((time, tag)) = challenge.split_once('.') else { return false };
+    let Ok(made) = time.parse().map(Timestamp::from_millis) else { return false };
+    let tag = URL_SAFE_NO_PAD.decode(tag);
+    tag.is_ok_and(|tag| offer_mac(seed, time).verify_slice(&tag).is_ok())
+        && now.since(made) < OFFER_LASTS
 }
 
-/// Compares in constant time.
-fn is_same(one: &[u8], other: &[u8]) -> bool {
-    let difference = one.iter().zip(other).fold(0, |difference, (a, b)| difference | (a ^ b));
-    zeroize::optimization_barrier(&difference);
-    one.len() == other.len() && difference == 0
+fn offer_mac(seed: &Seed, time: &str) -> Hmac<Sha256> {
+    mac(seed, &[b"kvolt device offer 1", time.as_bytes()])
 }
 
-/// What a browser gets for a proof of its key.
-///
-/// ```
-/// use kvolt_session::DeviceGrant;
-///
-/// /// The cookie and the challenge in the answer to a refresh.
-/// fn headers(grant: &DeviceGrant) -> [(&'static str, String); 2] {
-///     let DeviceGrant { id, challenge, cookie } = grant;
-///     let cookie = format!("__Host-session_bound={cookie}; Path=/; Max-Age=600; HttpOnly; Secure");
-///     [("set-cookie", cookie), ("secure-session-challenge", format!("\"{challenge}\";id=\"{id}\""))]
-/// }
-/// ```
-pub struct DeviceGrant {
+/// The answer to a browser whose session is bound.
+pub struct DeviceAnswer {
     /// The browser's name for the binding (`session_identifier`).
     pub id: String,
-    /// What the next proof must sign.
+    /// The text that the next proof must sign.
     pub challenge: String,
-    /// The new value of the bound cookie.
-    pub cookie: String,
+    /// The new value of the bound cookie. `None` if there was no proof, or none that is good.
+    pub cookie: Option<String>,
 }
 
 /// Outcome of [`Manager::bind_device`] and [`Manager::prove_device`].
 #[derive(Debug)]
 #[must_use = "the browser must get its cookie, or the challenge"]
 pub enum DeviceOutcome {
-    /// The proof is good.
-    Granted(DeviceGrant),
-    /// There is no proof, or it is not good: the browser must sign this challenge.
-    Challenged {
-        /// The browser's name for the binding.
-        id: String,
-        /// The current challenge.
-        challenge: String,
-    },
+    /// The session is bound to the device, and the browser gets this answer.
+    Bound(DeviceAnswer),
     /// A registration for a session that is bound already.
     AlreadyBound,
-    /// A registration whose proof is not good.
-    Invalid,
-    /// The token has no such session, or the session has no binding of this name.
-    Unknown,
+    /// The token has no such session, the session has no binding of this name, or the proof of a
+    /// registration is not good.
+    Refused,
 }
 
+/// What a step changes of the binding, its answer, and why that is a refusal.
+type Step = (Option<DeviceBinding>, DeviceOutcome, Option<RefusalReason>);
+
 impl<T: Send + Sync + 'static> Manager<T> {
-    /// [`login`](Self::login), with an offer to the browser to bind the session to its device.
+    /// Returns the challenge by which a browser registers its key for a session that is about to be
+    /// created: letters, digits, `-`, `_` and a full stop. It is valid for one minute, for that
+    /// session. The store keeps nothing for it.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use kvolt_cache::MemoryStore;
+    /// use kvolt_session::{DeviceOutcome, Manager, NewSession};
+    ///
+    /// # pollster::block_on(async {
+    /// let manager = Manager::<String>::new(MemoryStore::new());
+    /// let mut session = NewSession::new(String::from("Ada"));
+    /// let challenge = manager.offer_device(&mut session)?;
+    /// assert!(challenge.contains('.'));
+    /// let token = manager.create(session).await?;
+    ///
+    /// // A registration and a refresh whose proofs are no signatures:
+    /// let lifetime = Duration::from_secs(600);
+    /// let outcome = manager.bind_device(&token, b"forged", lifetime).await?;
+    /// assert!(matches!(outcome, DeviceOutcome::Refused));
+    /// let outcome = manager.prove_device(&token, b"an id", b"", lifetime).await?;
+    /// assert!(matches!(outcome, DeviceOutcome::Refused), "the session is not bound");
+    /// # Ok::<(), kvolt_session::Error>(()) }).unwrap();
+    /// ```
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`login`](Self::login).
-    pub async fn login_with_offer<'a>(
-        &self,
-        old: Option<impl Into<Presented<'a, T>>>,
-        session: impl Into<NewSession<T>>,
-    ) -> Result<(Token, DeviceOffer)> {
-        let content = self.content(session.into())?;
-        let offer = self.offer(&content.envelope.seed);
-        Ok((self.login_content(old, content).await?, offer))
+    /// Returns an error if the system's random generator fails
+    /// ([`Error::is_unavailable`](crate::Error::is_unavailable)).
+    pub fn offer_device(&self, session: &mut NewSession<T>) -> Result<String> {
+        let seed = self.random_bytes()?;
+        session.seed = Some(seed);
+        Ok(self.offer(&seed))
     }
 
-    /// Whether the browser of a session is to be asked now: see
-    /// [`NewSession::offer_device_later`]. For five minutes after the sign-in.
+    /// Notes that the browser of a session that is about to be created can only be asked with a later
+    /// response. Then the offer is [due](Self::is_device_offer_due) for five minutes.
+    ///
+    /// ```
+    /// use kvolt_cache::MemoryStore;
+    /// use kvolt_session::{Manager, NewSession};
+    ///
+    /// # pollster::block_on(async {
+    /// let manager = Manager::<String>::new(MemoryStore::new());
+    /// let mut session = NewSession::new(String::from("Ada"));
+    /// manager.offer_device_later(&mut session);
+    /// let token = manager.create(session).await?;
+    ///
+    /// let session = manager.get(&token).await?.expect("it was just created");
+    /// assert!(manager.is_device_offer_due(&session));
+    /// assert!(manager.take_device_offer(&token).await?.is_some());
+    /// assert!(manager.take_device_offer(&token).await?.is_none(), "it was taken");
+    /// # Ok::<(), kvolt_session::Error>(()) }).unwrap();
+    /// ```
+    pub fn offer_device_later(&self, session: &mut NewSession<T>) {
+        session.offer_due = true;
+    }
+
+    /// Whether the browser of a session must be asked with the next response: see
+    /// [`offer_device_later`](Self::offer_device_later).
     #[inline]
     pub fn is_device_offer_due(&self, session: &SessionSnapshot<T>) -> bool {
         let envelope = session.envelope();
@@ -158,30 +144,13 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// Takes the offer that is [due](Self::is_device_offer_due). Of several concurrent calls, one
     /// gets it. Costs the store two commands, or one with the session as it was read.
     ///
-    /// ```
-    /// use kvolt_cache::MemoryStore;
-    /// use kvolt_session::{Manager, NewSession};
-    ///
-    /// # pollster::block_on(async {
-    /// let manager = Manager::<String>::new(MemoryStore::new());
-    /// let ada = NewSession::new(String::from("Ada")).owner(42u64);
-    /// let token = manager.create(ada.offer_device_later()).await?;
-    ///
-    /// // With a later request:
-    /// let session = manager.get(&token).await?.expect("it was just created");
-    /// assert!(manager.is_device_offer_due(&session));
-    /// assert!(manager.take_device_offer((&token, session.clone())).await?.is_some());
-    /// assert!(manager.take_device_offer((&token, session)).await?.is_none(), "the browser was asked");
-    /// # Ok::<(), kvolt_session::Error>(()) }).unwrap();
-    /// ```
-    ///
     /// # Errors
     ///
     /// Returns the errors of [`update`](Self::update).
     pub async fn take_device_offer<'a>(
         &self,
         presented: impl Into<Presented<'a, T>>,
-    ) -> Result<Option<DeviceOffer>> {
+    ) -> Result<Option<String>> {
         let found =
             self.session_of(presented, Freshness::Bounded, TokenStatus::is_accepted).await?;
         let Some((token, session)) = found else { return Ok(None) };
@@ -197,18 +166,21 @@ impl<T: Send + Sync + 'static> Manager<T> {
         Ok(taken.await?.map(|_| self.offer(&seed)))
     }
 
-    fn offer(&self, seed: &Seed) -> DeviceOffer {
+    fn offer(&self, seed: &Seed) -> String {
         #[cfg(feature = "metrics")]
         metrics::counter!(crate::events::metrics::OFFERED).increment(1);
-        DeviceOffer::new(seed, self.clock().now())
+        let time = self.clock().now().as_millis().to_string();
+        let tag = offer_mac(seed, &time).finalize().into_bytes();
+        format!("{time}.{}", URL_SAFE_NO_PAD.encode(tag))
     }
 
-    /// Binds a session to the device whose key has signed an [offer](DeviceOffer). `proof` is the
+    /// Binds a session to the device whose key has signed an [offer](Self::offer_device). `proof` is the
     /// JWT of the browser's registration, and `lifetime` that of the bound cookie.
     ///
-    /// A session is bound once: no other key can take its place. Until the first refresh, the same
-    /// registration is granted again: Chromium repeats one whose answer was lost, and without a grant
-    /// it would never use the session again. Costs the store two commands.
+    /// A session is bound once: no other key can take its place. For ten seconds, until the first
+    /// refresh, the same registration is granted again: Chromium repeats one whose answer was lost,
+    /// and without a grant it would never use the session again. So after a time limit, or an error
+    /// of the store, call it again. Costs the store two commands.
     ///
     /// # Errors
     ///
@@ -216,96 +188,60 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// ([`Error::is_full`]), if the session's envelope can't be read ([`Error::is_corrupt`]), if
     /// other changes leave no turn ([`Error::is_contended`]), or if the system's random generator
     /// fails ([`Error::is_unavailable`]).
+    ///
+    /// [`Error::is_unavailable`]: crate::Error::is_unavailable
+    /// [`Error::is_full`]: crate::Error::is_full
+    /// [`Error::is_corrupt`]: crate::Error::is_corrupt
+    /// [`Error::is_contended`]: crate::Error::is_contended
     pub async fn bind_device(
         &self,
         token: &Token,
         proof: &[u8],
         lifetime: Duration,
     ) -> Result<DeviceOutcome> {
-        match self.try_bind_device(token, proof, lifetime).await {
-            // Its answer may be lost, and the session bound.
-            Err(error) if error.is_unavailable() => {
-                self.try_bind_device(token, proof, lifetime).await
-            }
-            outcome => outcome,
-        }
-    }
-
-    async fn try_bind_device(
-        &self,
-        token: &Token,
-        proof: &[u8],
-        lifetime: Duration,
-    ) -> Result<DeviceOutcome> {
         let found = self.session_of(token, Freshness::Strict, TokenStatus::is_accepted).await?;
-        let Some((token, session)) = found else { return Ok(DeviceOutcome::Unknown) };
-        let read = session.clone();
-        let refused = |reason, outcome| {
-            self.report_refusal(Some(&read), reason);
-            Ok(outcome)
+        let Some((token, session)) = found else {
+            self.refused::<()>(token.id(), None, RefusalReason::Unknown)?;
+            return Ok(DeviceOutcome::Refused);
         };
         let proof = Proof::parse(proof);
-        let Some((proof, key)) = proof.as_ref().and_then(|proof| Some((proof, proof.key?))) else {
-            return refused(RefusalReason::ProofInvalid, DeviceOutcome::Invalid);
-        };
-        if !DeviceOffer::is_open(&session.envelope().seed, &proof.challenge, self.clock().now()) {
-            return refused(RefusalReason::ProofOutdated, DeviceOutcome::Invalid);
-        }
-        let is_of_user = !session.is_anonymous() && session.acting_for().is_none();
-        if !is_of_user || !proof.is_signed_by(&key) {
-            return refused(RefusalReason::ProofInvalid, DeviceOutcome::Invalid);
-        }
-        let (id, mut otherwise) = (self.nonce()?, DeviceOutcome::Unknown);
-        let mut granted = None;
-        let changed = self.change_as_read(&token, session, |session, status, now| {
-            (granted, otherwise) = (None, DeviceOutcome::Unknown);
-            if !status.is_accepted() {
-                return Ok(None);
+        let step = |session: &SessionSnapshot<T>, now: Timestamp| -> Result<Step> {
+            let refused = |reason| Ok((None, DeviceOutcome::Refused, Some(reason)));
+            let Some((proof, key)) = proof.as_ref().and_then(|proof| Some((proof, proof.key?)))
+            else {
+                return refused(RefusalReason::DeviceProofInvalid);
+            };
+            if !is_open_offer(&session.envelope().seed, &proof.challenge, self.clock().now()) {
+                return refused(RefusalReason::DeviceProofOutdated);
             }
-            let bound = session.envelope().device_binding();
-            let ((challenge, grant), current) =
-                self.grant(bound.map_or(&id, |it| &it.id), now, lifetime)?;
-            let device = match bound {
-                None => DeviceBinding {
-                    id,
-                    key: compressed(&key),
-                    challenge,
-                    challenged: now,
-                    since: now,
-                    proved: now,
-                    current,
-                    previous: None,
-                },
-                // The browser repeats a registration whose answer was lost.
-                Some(bound) if bound.key == compressed(&key) && bound.proved == bound.since => {
-                    let previous = Some(bound.current);
-                    DeviceBinding { challenge, challenged: now, current, previous, ..bound.clone() }
-                }
+            let is_of_user = !session.is_anonymous() && session.acting_for().is_none();
+            if !is_of_user || !proof.is_signed_by(&key) {
+                return refused(RefusalReason::DeviceProofInvalid);
+            }
+            let is_repeated = |bound: &DeviceBinding| {
+                let is_first = bound.proved == bound.since;
+                bound.key == key && is_first && now < bound.since.saturating_add(REPEAT)
+            };
+            let device = match session.envelope().device_binding() {
+                None => DeviceBinding::new(self.random_bytes()?, key, now),
+                Some(bound) if is_repeated(bound) => bound.clone(),
                 Some(_) => {
-                    otherwise = DeviceOutcome::AlreadyBound;
-                    return Ok(None);
+                    let reason = RefusalReason::DeviceAlreadyBound;
+                    return Ok((None, DeviceOutcome::AlreadyBound, Some(reason)));
                 }
             };
-            granted = Some(grant);
-            Ok(Some((with_device(session, device), None)))
-        });
-        let Some((session, grant)) = changed.await?.zip(granted) else {
-            return match otherwise {
-                DeviceOutcome::AlreadyBound => refused(RefusalReason::AlreadyBound, otherwise),
-                _ => Ok(otherwise),
-            };
+            self.grant(device, now, lifetime)
         };
-        self.report(EventKind::DeviceBound, session.id(), &session);
-        Ok(DeviceOutcome::Granted(grant))
+        self.change_device(&token, session, EventKind::DeviceBound, step).await
     }
 
     /// Checks a proof of the device that a session is bound to, and gives its browser a new value of
     /// the bound cookie. `id` is the browser's name for the binding, and `proof` the JWT of its
-    /// refresh, if it has sent one.
+    /// refresh; empty if it has sent none.
     ///
     /// A proof is good once. A refusal changes nothing, unless the challenge is older than two
-    /// lifetimes and two minutes. A token that was replaced a short time ago is challenged, so that
-    /// the browser comes back with its new one. Costs the store two commands, or one for a refusal.
+    /// lifetimes, at least two minutes. A token that was replaced is challenged, so that the browser
+    /// comes back with its new one. Costs the store two commands, or one for a refusal.
     ///
     /// # Errors
     ///
@@ -314,94 +250,103 @@ impl<T: Send + Sync + 'static> Manager<T> {
         &self,
         token: &Token,
         id: &[u8],
-        proof: Option<&[u8]>,
+        proof: &[u8],
         lifetime: Duration,
     ) -> Result<DeviceOutcome> {
-        let hashed = self.hashed(token);
-        let Some(Found { session, status, .. }) = self.found(&hashed, Freshness::Strict).await?
+        let token = self.hashed(token);
+        let named = |session: &SessionSnapshot<T>| {
+            let device = session.envelope().device_binding();
+            device.filter(|device| text(&device.id).as_bytes() == id).cloned()
+        };
+        let Some(Found { session, status, .. }) = self.found(&token, Freshness::Strict).await?
         else {
-            self.refused::<()>(token.id(), None, RefusalReason::Unknown)?;
-            return Ok(DeviceOutcome::Unknown);
+            self.refused::<()>(token.token.id(), None, RefusalReason::Unknown)?;
+            return Ok(DeviceOutcome::Refused);
         };
-        let names = |device: &&DeviceBinding| text(&device.id).as_bytes() == id;
-        let device = session.envelope().device_binding().filter(names);
-        let device = match status {
-            TokenStatus::Valid | TokenStatus::InGrace(_) if self.is_backed(&session).await? => {
-                device
-            }
-            TokenStatus::Replaced(_) => {
-                return Ok(device.map_or(DeviceOutcome::Unknown, challenge));
-            }
-            TokenStatus::Reused => {
-                self.refuse(&session, status).await?;
-                // Without a grace, a refresh that a rotation has overtaken comes with such a token.
-                let device = device.filter(|_| self.0.policy.reuse != TokenReuse::EndSession);
-                return Ok(device.map_or(DeviceOutcome::Unknown, challenge));
-            }
-            _ => None,
-        };
-        let Some(device) = device else {
-            self.refused::<()>(session.id(), None, RefusalReason::Unknown)?;
-            return Ok(DeviceOutcome::Unknown);
-        };
-        let bound_id = device.id;
-        let parsed = proof.map(Proof::parse);
-        let read = session.clone();
-        let mut otherwise = (RefusalReason::Unknown, DeviceOutcome::Unknown);
-        let mut granted = None;
-        let changed = self.change_as_read(&hashed, session, |session, status, now| {
-            (granted, otherwise) = (None, (RefusalReason::Unknown, DeviceOutcome::Unknown));
-            let device = session.envelope().device_binding().filter(|device| device.id == bound_id);
-            let Some(device) = device.filter(|_| status.is_accepted()) else { return Ok(None) };
+        if !status.is_accepted() {
+            self.refuse(&session, status).await?;
+            let ends = self.0.policy.reuse == TokenReuse::EndSession;
+            // A refresh that a rotation has overtaken comes with such a token.
+            let is_under_way = matches!(status, TokenStatus::Replaced(_))
+                || (status == TokenStatus::Reused && !ends);
+            let device = named(&session).filter(|_| is_under_way);
+            return Ok(device.map_or(DeviceOutcome::Refused, |device| answer(&device, None)));
+        }
+        let parsed = Proof::parse(proof);
+        let step = |session: &SessionSnapshot<T>, now: Timestamp| -> Result<Step> {
+            let Some(mut device) = named(session) else {
+                return Ok((None, DeviceOutcome::Refused, Some(RefusalReason::Unknown)));
+            };
             let life = lifetime.saturating_mul(2).max(MIN_CHALLENGE_LIFE);
             let is_fresh = now.since(device.challenged) < life;
             let reason = match &parsed {
-                None => Some(RefusalReason::ProofMissing),
-                Some(None) => Some(RefusalReason::ProofInvalid),
-                Some(Some(proof)) => check(proof, device, is_fresh),
-            };
-            let mut next = device.clone();
-            if let Some(reason) = reason {
-                if is_fresh && !self.has_fault(DeviceFault::NewChallengeOnRefusal) {
-                    otherwise = (reason, challenge(device));
-                    return Ok(None);
+                None if proof.is_empty() => RefusalReason::DeviceProofMissing,
+                Some(proof) if !is_fresh || proof.challenge != text(&device.challenge) => {
+                    RefusalReason::DeviceProofOutdated
                 }
-                (next.challenge, next.challenged) = (self.nonce()?, now);
-                otherwise = (reason, challenge(&next));
-                return Ok(Some((with_device(session, next), None)));
+                Some(proof) if proof.key.is_none() && proof.is_signed_by(&device.key) => {
+                    device.proved = now;
+                    return self.grant(device, now, lifetime);
+                }
+                _ => RefusalReason::DeviceProofInvalid,
+            };
+            if is_fresh && !self.has_fault(DeviceFault::NewChallengeOnRefusal) {
+                return Ok((None, answer(&device, None), Some(reason)));
             }
-            let ((nonce, mut grant), current) = self.grant(&bound_id, now, lifetime)?;
-            (next.challenge, next.challenged, next.proved) = (nonce, now, now);
-            (next.previous, next.current) = (Some(device.current), current);
-            if self.has_fault(DeviceFault::ReusableChallenge) {
-                (next.challenge, grant.challenge) = (device.challenge, text(&device.challenge));
-            }
-            granted = Some(grant);
-            Ok(Some((with_device(session, next), None)))
-        });
-        let changed = changed.await?;
-        let Some((session, grant)) = changed.zip(granted) else {
-            let (reason, outcome) = otherwise;
-            self.report_refusal(Some(&read), reason);
-            return Ok(outcome);
+            (device.challenge, device.challenged) = (self.random_bytes()?, now);
+            let outcome = answer(&device, None);
+            Ok((Some(device), outcome, Some(reason)))
         };
-        self.report(EventKind::DeviceProved, session.id(), &session);
-        Ok(DeviceOutcome::Granted(grant))
+        self.change_device(&token, session, EventKind::DeviceProved, step).await
     }
 
-    /// A new challenge and a new value of the bound cookie.
-    fn grant(
+    /// Changes the binding of a session as `step` says, and reports the outcome.
+    async fn change_device(
         &self,
-        id: &Nonce,
-        now: Timestamp,
-        lifetime: Duration,
-    ) -> Result<((Nonce, DeviceGrant), BoundValue)> {
-        let (challenge, mut value) = (self.nonce()?, [0; 32]);
-        (self.0.policy.random)(&mut value)?;
-        let cookie = URL_SAFE_NO_PAD.encode(value);
-        let current = BoundValue::new(&cookie, now, lifetime);
-        let grant = DeviceGrant { id: text(id), challenge: text(&challenge), cookie };
-        Ok(((challenge, grant), current))
+        token: &HashedToken<'_>,
+        read: SessionSnapshot<T>,
+        event: EventKind,
+        mut step: impl FnMut(&SessionSnapshot<T>, Timestamp) -> Result<Step> + Send,
+    ) -> Result<DeviceOutcome> {
+        let ended = || (DeviceOutcome::Refused, Some(RefusalReason::Unknown));
+        let mut answer = ended();
+        let changed = self.change_from(token, read.clone(), false, |session, status, now| {
+            answer = ended();
+            if !status.is_accepted() {
+                return Ok(None);
+            }
+            let (device, outcome, reason) = step(session, now)?;
+            answer = (outcome, reason);
+            Ok(device.map(|device| {
+                let mut content = session.content().clone();
+                content.envelope.bind(device);
+                (content, None)
+            }))
+        });
+        match (changed.await?, answer) {
+            (Some(session), (outcome, None)) => {
+                self.report(event, session.id(), &session);
+                Ok(outcome)
+            }
+            (_, (outcome, Some(reason))) => {
+                self.report_refusal(Some(&read), reason);
+                Ok(outcome)
+            }
+            // It has ended meanwhile.
+            (None, (_, None)) => Ok(DeviceOutcome::Refused),
+        }
+    }
+
+    /// Gives the browser a new challenge, and a new value of the bound cookie beside the one before.
+    fn grant(&self, mut device: DeviceBinding, now: Timestamp, lifetime: Duration) -> Result<Step> {
+        let cookie = URL_SAFE_NO_PAD.encode(self.random_bytes::<32>()?);
+        if !self.has_fault(DeviceFault::ReusableChallenge) || device.previous.is_none() {
+            device.challenge = self.random_bytes()?;
+        }
+        device.challenged = now;
+        device.replace_value(BoundValue::new(&cookie, now, lifetime), now);
+        let outcome = answer(&device, Some(cookie));
+        Ok((Some(device), outcome, None))
     }
 
     /// Whether a test has broken a rule on purpose.
@@ -412,57 +357,20 @@ impl<T: Send + Sync + 'static> Manager<T> {
         let set = None;
         set == Some(fault)
     }
-
-    fn nonce(&self) -> Result<Nonce> {
-        let mut nonce = [0; 16];
-        (self.0.policy.random)(&mut nonce)?;
-        Ok(nonce)
-    }
 }
 
-/// Why a proof of a bound device is not good, if it is not.
-fn check(proof: &Proof, device: &DeviceBinding, is_fresh: bool) -> Option<RefusalReason> {
-    if proof.key.is_some() {
-        return Some(RefusalReason::ProofInvalid);
-    }
-    if !is_fresh || !is_same(proof.challenge.as_bytes(), text(&device.challenge).as_bytes()) {
-        return Some(RefusalReason::ProofOutdated);
-    }
-    let key = VerifyingKey::from_sec1_bytes(&device.key);
-    let is_signed = key.is_ok_and(|key| proof.is_signed_by(&key));
-    (!is_signed).then_some(RefusalReason::ProofInvalid)
-}
-
-fn challenge(device: &DeviceBinding) -> DeviceOutcome {
-    DeviceOutcome::Challenged { id: text(&device.id), challenge: text(&device.challenge) }
+fn answer(device: &DeviceBinding, cookie: Option<String>) -> DeviceOutcome {
+    let (id, challenge) = (text(&device.id), text(&device.challenge));
+    DeviceOutcome::Bound(DeviceAnswer { id, challenge, cookie })
 }
 
 fn text(nonce: &Nonce) -> String {
     URL_SAFE_NO_PAD.encode(nonce)
 }
 
-fn compressed(key: &VerifyingKey) -> [u8; 33] {
-    let point = key.to_sec1_point(true);
-    point.as_bytes().try_into().expect("a compressed point has 33 bytes")
-}
-
-fn with_device<T>(session: &SessionSnapshot<T>, device: DeviceBinding) -> Content<T> {
-    let mut content = session.content().clone();
-    content.envelope.edit_rare(|rare| {
-        (rare.device_binding, rare.offer_due) = (Some(Box::new(device)), false);
-    });
-    content
-}
-
 /// Without its secrets.
-impl fmt::Debug for DeviceGrant {
+impl fmt::Debug for DeviceAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DeviceGrant").field("id", &self.id).finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for DeviceOffer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("DeviceOffer(..)")
+        f.debug_struct("DeviceAnswer").field("id", &self.id).finish_non_exhaustive()
     }
 }

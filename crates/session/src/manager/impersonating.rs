@@ -185,16 +185,16 @@ impl<T: Send + Sync + 'static> Manager<T> {
         }
         content.envelope.proved = Proofs::NONE;
         let impersonator = Impersonator { owner: owner.clone(), session: own.id() };
-        // It is used on the same device. With one challenge in both, one proof would be good twice.
-        let mut device = own.envelope().device_binding().cloned().map(Box::new);
-        if let Some(device) = &mut device {
+        content.envelope.edit_rare(|rare| {
+            (rare.impersonator, rare.offer_due) = (Some(impersonator), false);
+        });
+        if let Some(device) = own.envelope().device_binding() {
+            // It is used on the same device. With one challenge in both, one proof would be good twice.
+            let mut device = device.clone();
             (self.0.policy.random)(&mut device.challenge)?;
             device.challenged = own.store_time(self.clock().now());
+            content.envelope.bind(device);
         }
-        content.envelope.edit_rare(|rare| {
-            (rare.impersonator, rare.device_binding) = (Some(impersonator), device);
-            rare.offer_due = false;
-        });
         Ok(content)
     }
 

@@ -28,7 +28,7 @@ use kvolt_cache::{
 
 pub use self::builder::ManagerBuilder;
 #[cfg(feature = "device-bound")]
-pub use self::device_bound::{DeviceGrant, DeviceOffer, DeviceOutcome};
+pub use self::device_bound::{DeviceAnswer, DeviceOutcome};
 pub use self::listing::{SessionList, SessionPage};
 #[cfg(feature = "live")]
 pub use self::live::{LiveSession, UntilEnded};
@@ -289,7 +289,8 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// The first content of a session. Its token is made when it is inserted.
     fn content(&self, session: NewSession<T>) -> Result<Content<T>> {
         let NewSession { data, owner, device, level, remembered, .. } = session;
-        let NewSession { binding, idle_timeout, lifetime, authenticated, offer_due, .. } = session;
+        let NewSession { binding, idle_timeout, lifetime, authenticated, offer_due, seed, .. } =
+            session;
         let policy = &self.0.policy;
         let (mut owner, mut proved, now) = (owner?, Proofs::NONE, policy.clock.now());
         if let Some(level) = level {
@@ -303,8 +304,10 @@ impl<T: Send + Sync + 'static> Manager<T> {
             }
             proved.add(level, authenticated.map_or(now, |at| at.min(now)));
         }
-        let mut seed = [0; 16];
-        (policy.random)(&mut seed)?;
+        let seed = match seed {
+            Some(seed) => seed,
+            None => self.random_bytes()?,
+        };
         let (idle, lifetime) = (millis(idle_timeout)?, millis(lifetime)?);
         let mut envelope = Envelope {
             v: Envelope::FORMAT,
@@ -324,6 +327,12 @@ impl<T: Send + Sync + 'static> Manager<T> {
         envelope.rare = (rare != RareFields::default()).then(|| Box::new(rare));
         envelope.ends = now.saturating_add(policy.timeouts_of(&envelope).lifetime);
         Ok(Content { envelope, data: Data::new(data) })
+    }
+
+    fn random_bytes<const N: usize>(&self) -> Result<[u8; N]> {
+        let mut bytes = [0; N];
+        (self.0.policy.random)(&mut bytes)?;
+        Ok(bytes)
     }
 
     async fn insert_new(&self, content: Content<T>) -> Result<Token> {

@@ -295,8 +295,8 @@ impl<T: Send + Sync + 'static> Manager<T> {
         let session = self.by_id(earlier.id(), freshness).await?;
         let session = session.filter(|session| continues(session.content()));
         let session = self.if_backed(session).await?;
-        let (restricted_to, is_device_proven) = (Some(earlier.proved()), earlier.is_device_proven);
-        Ok(session.map(|session| SessionSnapshot { restricted_to, is_device_proven, ..session }))
+        let (restricted_to, device_proof) = (Some(earlier.proved()), earlier.device_proof);
+        Ok(session.map(|session| SessionSnapshot { restricted_to, device_proof, ..session }))
     }
 
     #[inline]

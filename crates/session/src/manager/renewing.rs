@@ -107,14 +107,6 @@ impl<T: Send + Sync + 'static> Manager<T> {
         session: impl Into<NewSession<T>>,
     ) -> Result<Token> {
         let content = self.content(session.into())?;
-        self.login_content(old, content).await
-    }
-
-    pub(super) async fn login_content<'a>(
-        &self,
-        old: Option<impl Into<Presented<'a, T>>>,
-        content: Content<T>,
-    ) -> Result<Token> {
         let replaced = match old {
             Some(old) => self.replaceable(old, Freshness::Bounded).await?,
             None => None,

@@ -11,7 +11,7 @@ use crate::{Error, Result, Token};
 
 impl<T: Send + Sync + 'static> Manager<T> {
     /// Makes a session older, as if everything had happened that much earlier: its creation, each
-    /// proof of identity, each rotation. Only its last use is now. No clock is moved, so a test can
+    /// proof of identity, each rotation, the last proof of its device. Only its last use is now. No clock is moved, so a test can
     /// do it on every store. `false` if the session does not exist.
     ///
     /// ```
@@ -58,6 +58,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
                     previous.proved.make_older(by);
                 }
                 rare.quiet_until = rare.quiet_until.map(|until| until.saturating_sub(by));
+                rare.device_binding.iter_mut().for_each(|device| device.make_older(by));
             });
             let left = envelope.ends.since(self.clock().now());
             if left.is_zero() {

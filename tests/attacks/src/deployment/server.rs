@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kvolt_cache::near::DEFAULT_MAX_COPIES;
 use kvolt_cache::{AnyStore, ChangeFeed, Encoded, NearCache, Store};
-use kvolt_middleware::Sessions;
+use kvolt_middleware::{DeviceBound, Sessions};
 use kvolt_servers::Proxy;
 use kvolt_session::{Manager, ManagerBuilder, Record, RecordJson};
 use kvolt_testkit::{Faults, FaultyStore};
@@ -96,6 +96,16 @@ impl Server {
     pub fn client_of(&self, manager: Manager<User>) -> Client {
         let sessions = Sessions::builder(manager).store_timeout(TIMEOUT * 2);
         Client::new(router(sessions.build().expect("valid settings")))
+    }
+
+    /// A client of the application with sessions that are bound to the device of their browser.
+    pub fn device_bound_client(&self) -> Client {
+        let sessions = Sessions::builder(self.manager()).store_timeout(TIMEOUT * 2);
+        let sessions = sessions.device_bound(DeviceBound::new());
+        let sessions = sessions.build().expect("valid settings");
+        // Around the paths of a registration and a refresh, too.
+        let layer = sessions.layer().optional();
+        Client::new(router(sessions).layer(layer))
     }
 
     /// The network to the store, if it has one.
