@@ -119,7 +119,7 @@ impl<T: Send + Sync + 'static> FromRequest for Session<T> {
     }
 }
 
-/// The session of a request, or `None` if it can't be read, of which the middleware then knows.
+/// The session of a request, or `None` if handlers don't get it, of which the middleware then knows.
 pub(crate) fn session<T: Send + Sync + 'static>(
     request: &HttpRequest,
 ) -> Result<Option<Session<T>>> {
@@ -159,10 +159,10 @@ impl<S> Future for Extracted<S> {
     }
 }
 
-/// How an extractor stops the handler of a request whose session can't be read.
+/// How an extractor stops the handler of a request whose session handlers don't get.
 ///
 /// actix-web makes `None` of any error of the extractor within an `Option`. A session that can't be
-/// read would then count as no session. So the extractor's future never completes, and the
+/// read, or whose device is not proved, would then count as no session. So the extractor's future never completes, and the
 /// middleware, which is woken, drops the handler and answers. If the handler did not wait for the
 /// extractor, the middleware answers in place of its response.
 pub(crate) struct Unreadable<T>(Rc<RefCell<Handler>>, PhantomData<fn() -> T>);

@@ -44,7 +44,7 @@ pin_project! {
             #[pin]
             future: S::Future,
             pending: PendingResponse<T>,
-            // If the session can't be read.
+            // If the client has a session that handlers don't get.
             stops: Option<Stops<T>>,
         },
         /// The layer has answered itself.
@@ -66,7 +66,7 @@ impl<S: Service<ServiceRequest>, T: Send + Sync + 'static> State<S, T> {
         let stops = {
             let mut extensions = request.extensions_mut();
             extensions.insert(session.clone());
-            session.is_unreadable().then(|| Stops::of(&mut extensions))
+            session.is_withheld().then(|| Stops::of(&mut extensions))
         };
         let pending = PendingResponse::new(session);
         Self::Inner { future: inner.call(request), pending, stops }

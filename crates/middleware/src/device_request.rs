@@ -19,8 +19,8 @@ pub(crate) struct DeviceRequest {
     pub(crate) is_cross_site: bool,
     /// Whether it is one of the methods with which no user signs in or out.
     pub(crate) is_read: bool,
-    /// Whether no browser loads a page with it.
-    pub(crate) is_no_navigation: bool,
+    /// Whether the browser loads a page with it.
+    pub(crate) is_navigation: bool,
     /// Whether it follows a link of another origin, which a browser may not refresh for. Once the
     /// page has loaded itself again, the request is this origin's own.
     pub(crate) must_reload: bool,
@@ -49,7 +49,7 @@ impl DeviceRequest {
                 && request.first(&names::UPGRADE).is_none(),
             is_cross_site: site == b"cross-site",
             is_read: matches!(request.method(), "GET" | "HEAD"),
-            is_no_navigation: !is_navigation,
+            is_navigation,
             must_reload: is_navigation && is_foreign && request.method() == "GET",
             is_delayed: reasons.iter().any(|reason| skipped.starts_with(reason)),
         }

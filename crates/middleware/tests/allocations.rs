@@ -69,13 +69,14 @@ fn bound_session_allocates_as_any_other() {
     let behind = behind.with_state(());
     let (unbound, bound) = pollster::block_on(async {
         let unbound = manager.create(user(NAME)).await.unwrap();
-        let old = None::<&Token>;
-        let (bound, offer) = manager.login_with_offer(old, user(NAME)).await.unwrap();
-        let proof = DeviceKey::new(1).registration(offer.challenge());
+        let mut session = user(NAME);
+        let offer = manager.offer_device(&mut session).unwrap();
+        let bound = manager.create(session).await.unwrap();
+        let proof = DeviceKey::new(1).registration(&offer);
         let lifetime = std::time::Duration::from_secs(600);
         let outcome = manager.bind_device(&bound, proof.as_bytes(), lifetime).await.unwrap();
-        let DeviceOutcome::Granted(grant) = outcome else { panic!("{outcome:?}") };
-        let cookie = format!("__Host-session_bound={}", grant.cookie);
+        let DeviceOutcome::Bound(answer) = outcome else { panic!("{outcome:?}") };
+        let cookie = format!("__Host-session_bound={}", answer.cookie.expect("a new value"));
         let cookies = |token: Token| format!("__Host-session_id={}; {cookie}", token.expose());
         (cookies(unbound), cookies(bound))
     });

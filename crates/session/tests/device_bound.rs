@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use kvolt_cache::{ManualClock, MemoryStore};
 use kvolt_session::{
-    DeviceCheck, DeviceCookie, DeviceGrant, DeviceOutcome, EventKind, Level, Manager, Record,
-    RefusalReason, StepUp, Token, TokenReuse,
+    DeviceAnswer, DeviceCookie, DeviceOutcome, EventKind, Level, Manager, Record, RefusalReason,
+    StepUp, Token, TokenReuse,
 };
 use kvolt_testkit::device::DeviceKey;
 use kvolt_testkit::{Call, FaultyStore};
@@ -19,18 +19,26 @@ const LIFETIME: Duration = Duration::from_secs(300);
 const LEEWAY: Duration = Duration::from_secs(2);
 const TICK: Duration = Duration::from_millis(1);
 
+/// What a browser got for a proof.
+struct Grant {
+    id: String,
+    challenge: String,
+    cookie: String,
+}
+
 /// A browser with its key, its token, and what it got last.
 struct Browser {
     device: DeviceKey,
     token: Token,
     offer: String,
-    grant: DeviceGrant,
+    grant: Grant,
 }
 
 impl World {
     async fn signed_in(&self) -> (Token, String) {
-        let signed_in = self.manager.login_with_offer(None::<&Token>, ada()).await.unwrap();
-        (signed_in.0, signed_in.1.challenge().to_owned())
+        let mut session = ada();
+        let offer = self.manager.offer_device(&mut session).unwrap();
+        (self.manager.create(session).await.unwrap(), offer)
     }
 
     async fn bound(&self) -> Browser {
@@ -49,7 +57,7 @@ impl World {
         refresh(&self.manager, browser, proof).await
     }
 
-    async fn check(&self, browser: &Browser, cookie: Option<&str>) -> DeviceCheck {
+    async fn check(&self, browser: &Browser, cookie: Option<&str>) -> bool {
         let cookie = cookie.and_then(DeviceCookie::parse);
         let mut session = self.manager.peek(&browser.token).await.unwrap().unwrap();
         session.check_device(cookie.as_ref(), self.manager.clock().now())
@@ -67,14 +75,16 @@ async fn refresh(
     browser: &Browser,
     proof: Option<&str>,
 ) -> DeviceOutcome {
-    let (id, proof) = (browser.grant.id.as_bytes(), proof.map(str::as_bytes));
+    let (id, proof) = (browser.grant.id.as_bytes(), proof.unwrap_or_default().as_bytes());
     manager.prove_device(&browser.token, id, proof, LIFETIME).await.unwrap()
 }
 
 #[track_caller]
-fn granted(outcome: DeviceOutcome) -> DeviceGrant {
+fn granted(outcome: DeviceOutcome) -> Grant {
     match outcome {
-        DeviceOutcome::Granted(grant) => grant,
+        DeviceOutcome::Bound(DeviceAnswer { id, challenge, cookie: Some(cookie) }) => {
+            Grant { id, challenge, cookie }
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -82,7 +92,7 @@ fn granted(outcome: DeviceOutcome) -> DeviceGrant {
 #[track_caller]
 fn challenged(outcome: DeviceOutcome) -> String {
     match outcome {
-        DeviceOutcome::Challenged { challenge, .. } => challenge,
+        DeviceOutcome::Bound(DeviceAnswer { challenge, cookie: None, .. }) => challenge,
         other => panic!("{other:?}"),
     }
 }
@@ -139,7 +149,7 @@ async fn only_a_signed_registration_of_a_p256_key_binds() {
     ];
     for proof in &bad {
         let outcome = world.register(&token, proof).await;
-        assert!(matches!(outcome, DeviceOutcome::Invalid), "{proof}: {outcome:?}");
+        assert!(matches!(outcome, DeviceOutcome::Refused), "{proof}: {outcome:?}");
     }
     let session = world.manager.peek(&token).await.unwrap().unwrap();
     assert!(session.device_bound().is_none());
@@ -152,7 +162,7 @@ async fn offer_is_open_for_a_minute_and_for_its_session() {
     let (token, offer) = world.signed_in().await;
     let proof = DeviceKey::new(1).registration(&offer);
     let (other, _) = world.signed_in().await;
-    assert!(matches!(world.register(&other, &proof).await, DeviceOutcome::Invalid));
+    assert!(matches!(world.register(&other, &proof).await, DeviceOutcome::Refused));
     world.time.advance(Duration::from_secs(60) - TICK);
     let early = world.manager.clone();
     granted(early.bind_device(&token, proof.as_bytes(), LIFETIME).await.unwrap());
@@ -160,7 +170,7 @@ async fn offer_is_open_for_a_minute_and_for_its_session() {
     let (token, offer) = world.signed_in().await;
     world.time.advance(Duration::from_secs(60));
     let proof = DeviceKey::new(1).registration(&offer);
-    assert!(matches!(world.register(&token, &proof).await, DeviceOutcome::Invalid));
+    assert!(matches!(world.register(&token, &proof).await, DeviceOutcome::Refused));
 }
 
 #[tokio::test]
@@ -171,7 +181,7 @@ async fn visitor_and_impersonation_are_not_bound() {
     let acting = world.manager.impersonate(&own, support::bob()).await.unwrap().unwrap();
     let proof = DeviceKey::new(1).registration(&offer);
     for token in [&visitor, &acting] {
-        assert!(matches!(world.register(token, &proof).await, DeviceOutcome::Invalid));
+        assert!(matches!(world.register(token, &proof).await, DeviceOutcome::Refused));
         assert!(world.manager.take_device_offer(token).await.unwrap().is_none());
     }
 }
@@ -188,7 +198,7 @@ async fn registration_is_repeated_by_its_own_key_until_the_first_refresh() {
     assert_ne!(browser.grant.challenge, lost.challenge);
     world.time.advance(Duration::from_secs(10));
     for cookie in [&lost.cookie, &browser.grant.cookie] {
-        assert_eq!(world.check(&browser, Some(cookie)).await, DeviceCheck::Proven);
+        assert!(world.check(&browser, Some(cookie)).await);
     }
     let thief = DeviceKey::new(2).registration(&browser.offer);
     assert!(matches!(world.register(&browser.token, &thief).await, DeviceOutcome::AlreadyBound));
@@ -206,14 +216,14 @@ async fn bound_cookie_is_accepted_until_its_end_and_two_seconds() {
     browser.grant = granted(world.refresh(&browser, Some(&browser.proof())).await);
     let second = browser.grant.cookie.clone();
     world.time.advance(Duration::from_secs(100) + LEEWAY - TICK);
-    assert_eq!(world.check(&browser, Some(&first)).await, DeviceCheck::Proven);
+    assert!(world.check(&browser, Some(&first)).await);
     world.time.advance(TICK);
-    assert_eq!(world.check(&browser, Some(&first)).await, DeviceCheck::Unproven);
+    assert!(!world.check(&browser, Some(&first)).await);
     world.time.advance(Duration::from_secs(200) - TICK);
-    assert_eq!(world.check(&browser, Some(&second)).await, DeviceCheck::Proven);
+    assert!(world.check(&browser, Some(&second)).await);
     world.time.advance(TICK);
     for cookie in [Some(&*second), Some(&*"A".repeat(DeviceCookie::LEN)), None] {
-        assert_eq!(world.check(&browser, cookie).await, DeviceCheck::Unproven);
+        assert!(!world.check(&browser, cookie).await);
     }
 }
 
@@ -222,12 +232,12 @@ async fn requests_under_way_pass_for_five_seconds_after_the_registration() {
     let world = world();
     let browser = world.bound().await;
     world.time.advance(Duration::from_secs(5) - TICK);
-    assert_eq!(world.check(&browser, None).await, DeviceCheck::Proven);
+    assert!(world.check(&browser, None).await);
     world.time.advance(TICK);
-    assert_eq!(world.check(&browser, None).await, DeviceCheck::Unproven);
-    assert_eq!(world.check(&browser, Some(&browser.grant.cookie)).await, DeviceCheck::Proven);
+    assert!(!world.check(&browser, None).await);
+    assert!(world.check(&browser, Some(&browser.grant.cookie)).await);
     granted(world.refresh(&browser, Some(&browser.proof())).await);
-    assert_eq!(world.check(&browser, None).await, DeviceCheck::Unproven, "no second time");
+    assert!(!world.check(&browser, None).await, "no second time");
 }
 
 #[tokio::test]
@@ -260,7 +270,7 @@ async fn unused_challenge_lives_for_two_lifetimes_and_two_minutes() {
         let world = world_with(|builder| builder.idle_timeout(support::LIFETIME));
         let browser = world.bound().await;
         let refresh = async |proof: &str| {
-            let (id, proof) = (browser.grant.id.as_bytes(), Some(proof.as_bytes()));
+            let (id, proof) = (browser.grant.id.as_bytes(), proof.as_bytes());
             world.manager.prove_device(&browser.token, id, proof, lifetime).await.unwrap()
         };
         world.time.advance(Duration::from_secs(life) - TICK);
@@ -297,7 +307,7 @@ async fn proof_of_one_session_is_no_proof_of_another() {
     let (one, other) = (world.bound().await, world.bound().await);
     assert_eq!(challenged(world.refresh(&other, Some(&one.proof())).await), other.grant.challenge);
     let mixed = Browser { token: other.token.clone(), ..one };
-    assert!(matches!(world.refresh(&mixed, Some(&mixed.proof())).await, DeviceOutcome::Unknown));
+    assert!(matches!(world.refresh(&mixed, Some(&mixed.proof())).await, DeviceOutcome::Refused));
 }
 
 #[tokio::test]
@@ -318,11 +328,11 @@ async fn ended_session_is_not_revived_by_its_device() {
         let proofs = [None, Some(browser.proof()), Some(DeviceKey::new(2).proof("x"))];
         for proof in &proofs {
             let outcome = world.refresh(&browser, proof.as_deref()).await;
-            assert!(matches!(outcome, DeviceOutcome::Unknown), "{how}: {outcome:?}");
+            assert!(matches!(outcome, DeviceOutcome::Refused), "{how}: {outcome:?}");
         }
         let again = browser.device.registration(&browser.offer);
         let outcome = world.register(&browser.token, &again).await;
-        assert!(matches!(outcome, DeviceOutcome::Unknown), "{how}: {outcome:?}");
+        assert!(matches!(outcome, DeviceOutcome::Refused), "{how}: {outcome:?}");
         assert!(!world.lives(&browser.token).await);
     }
 }
@@ -338,8 +348,8 @@ async fn binding_survives_whatever_changes_the_session() {
     let (changed, _) = world.manager.change_credentials(&browser.token, None).await.unwrap();
     browser.token = rotated(changed);
     world.time.advance(Duration::from_secs(10));
-    assert_eq!(world.check(&browser, None).await, DeviceCheck::Unproven);
-    assert_eq!(world.check(&browser, Some(&browser.grant.cookie)).await, DeviceCheck::Proven);
+    assert!(!world.check(&browser, None).await);
+    assert!(world.check(&browser, Some(&browser.grant.cookie)).await);
     granted(world.refresh(&browser, Some(&browser.proof())).await);
     assert_eq!(world.data(&browser.token).await, "ada!");
 }
@@ -367,7 +377,7 @@ async fn stolen_token_that_was_replaced_long_ago_ends_the_session() {
     let new = world.rotate(&browser.token).await;
     world.time.advance(2 * GRACE);
     let outcome = world.refresh(&browser, None).await;
-    assert!(matches!(outcome, DeviceOutcome::Unknown), "{outcome:?}");
+    assert!(matches!(outcome, DeviceOutcome::Refused), "{outcome:?}");
     assert!(!world.lives(&new).await);
 }
 
@@ -381,21 +391,17 @@ async fn impersonation_is_bound_to_the_administrator_s_device() {
         token,
         device: own.device.clone(),
         offer: String::new(),
-        grant: DeviceGrant {
-            cookie: String::new(),
-            challenge: String::new(),
-            id: own.grant.id.clone(),
-        },
+        grant: Grant { cookie: String::new(), challenge: String::new(), id: own.grant.id.clone() },
     };
-    assert_eq!(world.check(&acting, None).await, DeviceCheck::Unproven);
-    assert_eq!(world.check(&acting, Some(&own.grant.cookie)).await, DeviceCheck::Proven);
+    assert!(!world.check(&acting, None).await);
+    assert!(world.check(&acting, Some(&own.grant.cookie)).await);
     // One proof is not good for both.
     let challenge = challenged(world.refresh(&acting, Some(&own.proof())).await);
     let proof = own.device.proof(&challenge);
     let grant = granted(world.refresh(&acting, Some(&proof)).await);
     assert_eq!(challenged(world.refresh(&own, Some(&proof)).await), own.grant.challenge);
     own.token = rotated(world.manager.end_impersonation(&acting.token).await.unwrap());
-    assert_eq!(world.check(&own, Some(&grant.cookie)).await, DeviceCheck::Unproven);
+    assert!(!world.check(&own, Some(&grant.cookie)).await);
     let next = challenged(world.refresh(&own, Some(&own.device.proof(&grant.challenge))).await);
     granted(world.refresh(&own, Some(&own.device.proof(&next))).await);
 }
@@ -403,12 +409,16 @@ async fn impersonation_is_bound_to_the_administrator_s_device() {
 #[tokio::test]
 async fn offer_at_a_later_response_is_taken_once_within_five_minutes() {
     let world = world();
-    let later = || ada().offer_device_later();
+    let later = || {
+        let mut session = ada();
+        world.manager.offer_device_later(&mut session);
+        session
+    };
     let token = world.manager.login(None::<&Token>, later()).await.unwrap();
     world.time.advance(Duration::from_secs(300) - TICK);
     let offer = world.manager.take_device_offer(&token).await.unwrap().unwrap();
     assert!(world.manager.take_device_offer(&token).await.unwrap().is_none());
-    granted(world.register(&token, &DeviceKey::new(1).registration(offer.challenge())).await);
+    granted(world.register(&token, &DeviceKey::new(1).registration(&offer)).await);
 
     let late = world.manager.login(None::<&Token>, later()).await.unwrap();
     world.time.advance(Duration::from_secs(300));
@@ -444,7 +454,10 @@ async fn lost_answers_of_the_store_lock_no_owner_out() {
     let device = DeviceKey::new(1);
     world.faults.only(&[Call::Replace]);
     world.faults.lose_next_answers(1);
-    let grant = granted(world.register(&token, &device.registration(&offer)).await);
+    let registration = device.registration(&offer);
+    let lost = world.manager.bind_device(&token, registration.as_bytes(), LIFETIME).await;
+    assert!(lost.unwrap_err().is_unavailable());
+    let grant = granted(world.register(&token, &registration).await);
     let mut browser = Browser { device, token, offer, grant };
     for _ in 0..3 {
         let proof = browser.proof();
@@ -452,7 +465,7 @@ async fn lost_answers_of_the_store_lock_no_owner_out() {
         world.faults.lose_next_answers(1);
         let error = world
             .manager
-            .prove_device(&browser.token, id.as_bytes(), Some(bytes), LIFETIME)
+            .prove_device(&browser.token, id.as_bytes(), bytes, LIFETIME)
             .await
             .unwrap_err();
         assert!(error.is_unavailable());
@@ -473,7 +486,7 @@ async fn store_that_fails_is_never_an_outcome() {
         let bind = world.manager.bind_device(&token, registration.as_bytes(), LIFETIME).await;
         assert!(bind.unwrap_err().is_unavailable());
         let (id, proof) = (browser.grant.id.as_bytes(), browser.proof());
-        let proof = Some(proof.as_bytes());
+        let proof = proof.as_bytes();
         let prove = world.manager.prove_device(&browser.token, id, proof, LIFETIME).await;
         assert!(prove.unwrap_err().is_unavailable());
         world.faults.reset();
@@ -635,16 +648,18 @@ async fn stored_record_contains_no_bound_cookie() {
     let store = MemoryStore::<Vec<u8>>::new();
     let bytes = kvolt_cache::Encoded::new(store.clone(), kvolt_session::RecordJson::new());
     let manager = Manager::<String>::new(bytes);
-    let (token, offer) = manager.login_with_offer(None::<&Token>, ada()).await.unwrap();
+    let mut session = ada();
+    let offer = manager.offer_device(&mut session).unwrap();
+    let token = manager.create(session).await.unwrap();
     let device = DeviceKey::new(1);
-    let proof = device.registration(offer.challenge());
+    let proof = device.registration(&offer);
     let grant = manager.bind_device(&token, proof.as_bytes(), LIFETIME).await.unwrap();
-    let shown = format!("{grant:?} {offer:?}");
+    let shown = format!("{grant:?}");
     let grant = granted(grant);
     let page = store.scan(None, 10).await.unwrap();
     let stored = String::from_utf8_lossy(&page.listing.entries[0].value).into_owned();
     assert!(stored.contains("device_binding"), "{stored}");
-    for secret in [&*grant.cookie, offer.challenge()] {
+    for secret in [&*grant.cookie, &offer] {
         assert!(!stored.contains(secret) && !shown.contains(secret));
     }
 }

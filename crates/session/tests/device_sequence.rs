@@ -12,8 +12,7 @@ use futures_util::future::join3;
 use kvolt_cache::{AnyStore, ManualClock, MemoryStore};
 use kvolt_session::testing::DeviceFault;
 use kvolt_session::{
-    DeviceCheck, DeviceCookie, DeviceGrant, DeviceOutcome, Level, Manager, NewSession, Record,
-    StepUp, Token,
+    DeviceAnswer, DeviceCookie, DeviceOutcome, Level, Manager, NewSession, Record, StepUp, Token,
 };
 use kvolt_testkit::device::DeviceKey;
 use kvolt_testkit::{Call, Faults, FaultyStore};
@@ -30,6 +29,10 @@ const IMPERSONATION: u64 = 1_800;
 const OFFER: u64 = 60;
 const OFFER_LATER: u64 = 300;
 const UNDER_WAY: u64 = 5;
+/// How long a registration may be repeated.
+const REPEAT: u64 = 10;
+/// The proof of a value that another one has replaced.
+const TOO_OLD: u64 = u64::MAX;
 const LEEWAY: u64 = 2;
 
 #[derive(Debug, Clone, Copy)]
@@ -253,11 +256,11 @@ impl Model {
         tokens.push((to, 0, true));
     }
 
-    fn granted(&mut self, at: usize, grant: Option<&DeviceGrant>, arrives: bool) {
+    fn granted(&mut self, at: usize, grant: Option<&DeviceAnswer>, arrives: bool) {
         let now = self.now;
         let session = &mut self.sessions[at];
         let bound = session.bound.as_mut().unwrap();
-        let cookie = grant.map(|grant| grant.cookie.clone());
+        let cookie = grant.and_then(|grant| grant.cookie.clone());
         (bound.challenge, bound.challenged) = (grant.map(|grant| grant.challenge.clone()), now);
         let current = (cookie.clone(), now + LIFETIME + LEEWAY);
         bound.previous = Some(std::mem::replace(&mut bound.current, current));
@@ -279,26 +282,30 @@ impl Model {
             prop_assert_eq!(found.device_bound().is_some(), expected.bound.is_some());
             let now = manager.clock().now();
             let Some(bound) = &expected.bound else {
-                prop_assert_eq!(found.check_device(None, now), DeviceCheck::Unbound);
+                prop_assert!(found.check_device(None, now), "it is not bound");
                 continue;
             };
             let age = now.since(found.device_bound().unwrap());
             prop_assert_eq!(age, Duration::from_secs(self.now - bound.since));
             for cookie in expected.cookies.iter().rev().take(6).map(Some).chain([None]) {
-                let accepted = [Some(&bound.current), bound.previous.as_ref()];
-                let is_proven = self.now < bound.since + UNDER_WAY
-                    || cookie.is_some_and(|cookie| {
-                        let mut accepted = accepted.into_iter().flatten();
-                        accepted.any(|(value, until)| {
-                            value.as_ref() == Some(cookie) && self.now < *until
-                        })
-                    });
+                let is = |value: &Cookie| {
+                    cookie.is_some() && value.0.as_ref() == cookie && self.now < value.1
+                };
+                // When the proof was that the request shows.
+                let proved = if is(&bound.current) {
+                    Some(bound.proved)
+                } else if bound.previous.as_ref().is_some_and(is) {
+                    Some(TOO_OLD)
+                } else {
+                    Some(bound.since).filter(|since| self.now < since + UNDER_WAY)
+                };
                 let presented = cookie.and_then(DeviceCookie::parse);
                 let check = found.check_device(presented.as_ref(), now);
-                prop_assert_eq!(check == DeviceCheck::Proven, is_proven, "{} of {:?}", at, bound);
-                prop_assert_ne!(check, DeviceCheck::Unbound);
+                prop_assert_eq!(check, proved.is_some(), "{} of {:?}", at, bound);
+                prop_assert_eq!(found.is_device_proven(), check);
                 let minute = StepUp::device_proved_within(Duration::from_secs(60));
-                let is_fresh = is_proven && self.now - bound.proved <= 60;
+                let is_fresh =
+                    proved.is_some_and(|proved| proved != TOO_OLD && self.now - proved <= 60);
                 let is_met = found.meets(&minute, now);
                 prop_assert_eq!(is_met, is_fresh && expected.by.is_none());
             }
@@ -380,27 +387,30 @@ async fn run(
                 model.now += seconds;
             }
             Act::SignIn { later: true } => {
-                let session = owner(count).offer_device_later();
+                let mut session = owner(count);
+                manager.offer_device_later(&mut session);
                 let token = manager.login(None::<&Token>, session).await.unwrap();
                 let at = model.made(token, SESSION);
                 model.sessions[at].offer_due = true;
             }
             Act::SignIn { later: false } => {
-                let old = None::<&Token>;
-                let (token, offer) = manager.login_with_offer(old, owner(count)).await.unwrap();
+                let mut session = owner(count);
+                let offer = manager.offer_device(&mut session).unwrap();
+                let token = manager.login(None::<&Token>, session).await.unwrap();
                 let at = model.made(token, SESSION);
-                model.sessions[at].offers.push((offer.challenge().to_owned(), now));
+                model.sessions[at].offers.push((offer, now));
             }
             Act::SignInOver(at) => {
                 let Some(at) = of(at) else { continue };
                 let (token, status) = model.token(at, 0);
-                let (made, offer) =
-                    manager.login_with_offer(Some(&token), owner(count)).await.unwrap();
+                let mut session = owner(count);
+                let offer = manager.offer_device(&mut session).unwrap();
+                let made = manager.login(Some(&token), session).await.unwrap();
                 if status == Status::Accepted {
                     model.sign_out(at);
                 }
                 let at = model.made(made, SESSION);
-                model.sessions[at].offers.push((offer.challenge().to_owned(), now));
+                model.sessions[at].offers.push((offer, now));
             }
             Act::TakeOffer(at) => {
                 let Some(at) = of(at) else { continue };
@@ -412,7 +422,7 @@ async fn run(
                 prop_assert_eq!(taken.is_some(), is_due);
                 if let Some(offer) = taken {
                     session.offer_due = false;
-                    session.offers.push((offer.challenge().to_owned(), now));
+                    session.offers.push((offer, now));
                 }
             }
             Act::Register { at, old, key, answer, steps } => {
@@ -427,18 +437,25 @@ async fn run(
                 };
                 let proof = DeviceKey::new(key).registration(&offer);
                 world.prepare(answer);
-                let outcome = manager.bind_device(&token, proof.as_bytes(), lifetime).await;
+                let bind = || manager.bind_device(&token, proof.as_bytes(), lifetime);
+                let mut outcome = bind().await;
                 world.faults.reset();
+                if outcome.is_err() && answer == Answer::LostByStore {
+                    // As the layer does.
+                    outcome = bind().await;
+                }
                 let bound = session.bound.as_ref();
                 let is_open = status == Status::Accepted && now - made < OFFER;
-                let is_again =
-                    bound.is_none_or(|bound| bound.key == key && bound.proved == bound.since);
+                let is_again = bound.is_none_or(|bound| {
+                    let is_first = bound.proved == bound.since;
+                    bound.key == key && is_first && now < bound.since + REPEAT
+                });
                 match outcome {
                     Err(error) => {
                         prop_assert!(error.is_unavailable() && answer == Answer::Failed);
                         prop_assert!(is_open && is_again);
                     }
-                    Ok(DeviceOutcome::Granted(grant)) => {
+                    Ok(DeviceOutcome::Bound(grant @ DeviceAnswer { cookie: Some(_), .. })) => {
                         prop_assert!(is_open && is_again);
                         let session = &mut model.sessions[at];
                         let is_first = session.bound.is_none();
@@ -457,18 +474,15 @@ async fn run(
                         prop_assert_eq!(&bound.id, &grant.id);
                         model.granted(at, Some(&grant), answer != Answer::Lost);
                         let bound = model.sessions[at].bound.as_mut().unwrap();
-                        if is_first && answer != Answer::LostByStore {
-                            bound.previous = None;
-                        } else if is_first {
-                            // The first value was never sent.
+                        if answer == Answer::LostByStore {
+                            // The value before was never sent.
                             bound.previous = Some((None, 0));
+                        } else if is_first {
+                            bound.previous = None;
                         }
                     }
                     Ok(DeviceOutcome::AlreadyBound) => prop_assert!(is_open && !is_again),
-                    Ok(DeviceOutcome::Invalid) => {
-                        prop_assert!(status == Status::Accepted && !is_open);
-                    }
-                    Ok(DeviceOutcome::Unknown) => prop_assert_ne!(status, Status::Accepted),
+                    Ok(DeviceOutcome::Refused) => prop_assert!(!is_open),
                     Ok(other) => prop_assert!(false, "{:?}", other),
                 }
             }
@@ -511,7 +525,7 @@ async fn run(
                 );
                 let is_good = is_owners && is_plain && current.as_ref() == Some(&challenge);
                 world.prepare(answer);
-                let proof = proof.as_deref().map(str::as_bytes);
+                let proof = proof.as_deref().unwrap_or_default().as_bytes();
                 let outcome = manager.prove_device(&token, id.as_bytes(), proof, lifetime).await;
                 world.faults.reset();
                 let known = status != Status::Ended && bound.is_some() && right_id;
@@ -533,13 +547,13 @@ async fn run(
                             (bound.challenge, bound.challenged) = (None, now);
                         }
                     }
-                    Ok(DeviceOutcome::Granted(grant)) => {
+                    Ok(DeviceOutcome::Bound(grant @ DeviceAnswer { cookie: Some(_), .. })) => {
                         prop_assert!(is_granted, "{:?} of {:?}", signed, bound);
                         prop_assert!(model.used.insert(challenge), "a challenge is good once");
                         model.sessions[at].bound.as_mut().unwrap().proved = now;
                         model.granted(at, Some(&grant), arrives);
                     }
-                    Ok(DeviceOutcome::Challenged { id, challenge }) => {
+                    Ok(DeviceOutcome::Bound(DeviceAnswer { id, challenge, cookie: None })) => {
                         prop_assert!(known && !is_granted, "{:?} of {:?}", signed, bound);
                         let is_kept = is_fresh || status == Status::Replaced;
                         let session = &mut model.sessions[at];
@@ -556,7 +570,7 @@ async fn run(
                             session.known = Some(challenge);
                         }
                     }
-                    Ok(DeviceOutcome::Unknown) => prop_assert!(!known, "{:?}", status),
+                    Ok(DeviceOutcome::Refused) => prop_assert!(!known, "{:?}", status),
                     Ok(other) => prop_assert!(false, "{:?}", other),
                 }
             }
@@ -577,7 +591,7 @@ async fn run(
                     let manager = manager.clone();
                     let (token, id, proof) = (token.clone(), bound.id.clone(), proof.clone());
                     async move {
-                        let proof = Some(proof.as_bytes());
+                        let proof = proof.as_bytes();
                         manager.prove_device(&token, id.as_bytes(), proof, lifetime).await.unwrap()
                     }
                 };
@@ -592,12 +606,12 @@ async fn run(
                 let (one, other, ()) = join3(tab(one), tab(other), release).await;
                 let (grant, challenge) = match (one, other) {
                     (
-                        DeviceOutcome::Granted(grant),
-                        DeviceOutcome::Challenged { challenge, .. },
+                        DeviceOutcome::Bound(grant @ DeviceAnswer { cookie: Some(_), .. }),
+                        DeviceOutcome::Bound(DeviceAnswer { challenge, cookie: None, .. }),
                     )
                     | (
-                        DeviceOutcome::Challenged { challenge, .. },
-                        DeviceOutcome::Granted(grant),
+                        DeviceOutcome::Bound(DeviceAnswer { challenge, cookie: None, .. }),
+                        DeviceOutcome::Bound(grant @ DeviceAnswer { cookie: Some(_), .. }),
                     ) => (grant, challenge),
                     other => panic!("{other:?}"),
                 };
@@ -719,18 +733,18 @@ async fn get_in(world: &World, model: &mut Model, at: usize) -> TestCaseResult {
         let bound = session.bound.as_mut().unwrap();
         let known = session.known.clone();
         let proof = known.as_ref().map(|known| DeviceKey::new(session.key).proof(known));
-        let proof = proof.as_deref().map(str::as_bytes);
+        let proof = proof.as_deref().unwrap_or_default().as_bytes();
         let manager = &world.managers[(at + usize::from(is_last)) % 2];
         let lifetime = Duration::from_secs(LIFETIME);
         match manager.prove_device(&token, bound.id.as_bytes(), proof, lifetime).await.unwrap() {
-            DeviceOutcome::Granted(grant) => {
+            DeviceOutcome::Bound(grant @ DeviceAnswer { cookie: Some(_), .. }) => {
                 let is_first_use = known.is_some_and(|known| model.used.insert(known));
                 prop_assert!(is_first_use, "a challenge is good once");
                 bound.proved = now;
                 model.granted(at, Some(&grant), true);
                 return Ok(());
             }
-            DeviceOutcome::Challenged { challenge, .. } => {
+            DeviceOutcome::Bound(DeviceAnswer { challenge, .. }) => {
                 prop_assert!(!is_last, "the owner is not let in again");
                 if now - bound.challenged >= CHALLENGE_LIFE {
                     bound.challenged = now;

@@ -157,7 +157,10 @@ fn rejection<T: Send + Sync + 'static>(
     if handle.is_unreadable() {
         return Some(SessionRejection::Unreadable);
     }
-    handle.must_prove().then(|| SessionRejection::Unproven(handle.refuse(parts)))
+    // Sessions without settings know nothing of the request.
+    let is_navigation = parts.headers.get("sec-fetch-mode").is_some_and(|mode| mode == "navigate");
+    let must_prove = handle.must_prove() && !is_navigation;
+    must_prove.then(|| SessionRejection::Unproven(handle.refuse(parts)))
 }
 
 impl<S: Sync, T: Send + Sync + 'static> FromRequestParts<S> for Session<T> {

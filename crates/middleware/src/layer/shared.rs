@@ -25,11 +25,13 @@ impl<T: Send + Sync + 'static> RequestSession<T> {
         SessionHandle { slot: Arc::clone(&self.0) }
     }
 
-    /// Whether the client has a session that can't be read. The response does not come to depend on
-    /// the session by this call.
+    /// Whether the client has a session that handlers don't get: it can't be read, or the request does
+    /// not prove the device that it is bound to. An extractor must refuse such a client, as
+    /// [`SessionHandle::try_into_session`] does. The response does not come to depend on the session
+    /// by this call.
     #[inline]
-    pub fn is_unreadable(&self) -> bool {
-        self.0.is_unreadable
+    pub fn is_withheld(&self) -> bool {
+        self.0.is_unreadable || self.0.is_unproven()
     }
 }
 

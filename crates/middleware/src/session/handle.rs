@@ -85,10 +85,7 @@ impl<T: Send + Sync + 'static> SessionHandle<T> {
             true => Missing::DeviceProof,
             false => Missing::Session,
         };
-        if self.slot.device().cookie.is_some() {
-            // The browser takes a cookie for valid that is not accepted.
-            self.clear_bound_cookie();
-        }
+        self.renew_bound_cookie();
         let refused = Refused { request, missing };
         layer.refusal.response(refused, &layer.sessions.0.lookup)
     }
@@ -118,14 +115,18 @@ impl<T: Send + Sync + 'static> SessionHandle<T> {
         if self.is_unreadable() {
             return Err(Error(Kind::Unreadable));
         }
-        if self.must_prove() { Err(Error(Kind::Unproven)) } else { Ok(self.into_session()) }
+        if self.must_prove() {
+            self.renew_bound_cookie();
+            return Err(Error(Kind::Unproven));
+        }
+        Ok(self.into_session())
     }
 
     /// Whether an extractor refuses the request. A browser that loads a page has no session without
     /// its proof, so that its user can sign in again.
     #[inline]
     pub(crate) fn must_prove(&self) -> bool {
-        self.slot.is_unproven() && self.slot.device().is_no_navigation
+        self.slot.is_unproven() && !self.slot.device().is_navigation
     }
 
     pub(crate) fn into_session(self) -> Option<Session<T>> {
@@ -367,6 +368,13 @@ impl<T: Send + Sync + 'static> SessionHandle<T> {
         let header = self.slot.source().and_then(|source| sessions.clearing_header(source));
         let _ = self.slot.note_token(None, header, Change::Replaced);
         self.clear_bound_cookie();
+    }
+
+    /// Removes a bound cookie that is not accepted, and that the browser takes for valid.
+    fn renew_bound_cookie(&self) {
+        if self.is_unproven() && self.slot.device().cookie.is_some() {
+            self.clear_bound_cookie();
+        }
     }
 
     /// Removes the bound cookie with the response, if the client may have one. If the browser still

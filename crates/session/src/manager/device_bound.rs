@@ -48,6 +48,19 @@ fn offer_mac(seed: &Seed, time: &str) -> Hmac<Sha256> {
 }
 
 /// The answer to a browser whose session is bound.
+///
+/// ```
+/// use kvolt_session::DeviceAnswer;
+///
+/// fn headers(answer: &DeviceAnswer) -> Vec<(&'static str, String)> {
+///     let DeviceAnswer { id, challenge, cookie } = answer;
+///     let mut headers = vec![("secure-session-challenge", format!("\"{challenge}\";id=\"{id}\""))];
+///     if let Some(value) = cookie {
+///         headers.push(("set-cookie", format!("__Host-session_bound={value}; Path=/; Secure")));
+///     }
+///     headers
+/// }
+/// ```
 pub struct DeviceAnswer {
     /// The browser's name for the binding (`session_identifier`).
     pub id: String,

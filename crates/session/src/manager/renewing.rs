@@ -184,10 +184,12 @@ impl<T: Send + Sync + 'static> Manager<T> {
     }
 
     /// Whether the session's token is older than
-    /// [`rotate_every`](crate::ManagerBuilder::rotate_every): then call [`rotate`](Self::rotate).
+    /// [`rotate_every`](crate::ManagerBuilder::rotate_every): then call [`rotate`](Self::rotate). Never
+    /// for a session that is bound to a device: a copy of its cookies is worthless soon, and until
+    /// then its thief would get the new token, and the owner would be signed out.
     #[inline]
     pub fn is_rotation_due(&self, session: &SessionSnapshot<T>) -> bool {
-        let every = self.0.policy.rotate_every;
+        let every = self.0.policy.rotate_every.filter(|_| session.device_bound().is_none());
         every.is_some_and(|every| self.clock().now().since(session.rotated()) >= every)
     }
 

@@ -53,7 +53,7 @@ impl Deployment {
 pub async fn stolen_cookies_are_worthless_after_their_lifetime(deployment: &Deployment) {
     let [one, other] = deployment.servers();
     let mut owner = Browser::bound(one, "ada", 1).await;
-    let mut thief = owner.stolen();
+    let thief = owner.stolen();
     deployment.lets_in(&thief, "ada").await;
     owner.age(other, LIFETIME).await;
     deployment.keeps_out(&thief).await;
@@ -134,7 +134,7 @@ pub async fn planted_session_stays_the_thief_s(deployment: &Deployment) {
     thief.client.jar = victim.client.jar.clone();
     assert_eq!(thief.try_refresh().await, 404);
     let session = one.manager().peek(&victim.token()).await.expect("the store answers");
-    assert!(session.expect("it is live").bound_since().is_none());
+    assert!(session.expect("it is live").device_bound().is_none());
 }
 
 /// A new token is no way around the device.
