@@ -77,8 +77,9 @@ fn plan(skip_browser: bool, may_install: bool) -> Steps {
     let mut steps = Steps::default();
     steps.add("format", format);
     steps.add("clippy", || {
-        let args = ["clippy", "--workspace", "--all-targets", APP_STORES[0], APP_STORES[1]];
-        cargo::run(cargo(args).args(["--", "-D", "warnings"]))
+        let browser = ["--features", "kvolt-app/browser,kvolt-device-tests/browser"];
+        let mut clippy = cargo(["clippy", "--workspace", "--all-targets"]);
+        cargo::run(clippy.args(APP_STORES).args(browser).args(["--", "-D", "warnings"]))
     });
     steps.add("features", features::check);
     steps.add("minimum Rust", minimum_rust);

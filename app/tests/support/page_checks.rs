@@ -4,7 +4,7 @@ use std::path::Path;
 use kvolt_servers::webdriver::Browser;
 use serde_json::json;
 
-/// What the browser test does with each page.
+/// Pictures and checks of each page.
 pub trait PageChecks {
     /// Saves a screenshot below the target folder.
     fn save_screenshot(&mut self, name: &str);

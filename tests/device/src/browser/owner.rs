@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use kvolt_servers::wait_until;
 use kvolt_servers::webdriver::{Browser, Driver};
 
@@ -55,6 +57,24 @@ impl<'a> Owner<'a> {
             usage.is_some()
         });
         (status, usage.unwrap_or_default())
+    }
+
+    /// Loses the bound cookie, and asserts that the browser proves the device before a request.
+    #[track_caller]
+    pub(super) fn assert_renews_lost_cookie(&mut self) {
+        self.lose_bound_cookie();
+        let (status, usage) = self.request();
+        assert_eq!(status, 200, "the owner: {usage}");
+        // A refresh that was under way may have set it again.
+        if !self.is_always_refreshing() {
+            assert_eq!(usage, "Deferred", "the owner");
+        }
+    }
+
+    /// Whether each request causes a refresh, and each device session does it: so Chromium treats a
+    /// cookie that has less than two minutes left.
+    pub(super) fn is_always_refreshing(&self) -> bool {
+        self.server.lifetime() <= Duration::from_secs(120)
     }
 
     /// The status of the protected page.

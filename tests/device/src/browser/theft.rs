@@ -16,8 +16,7 @@ pub fn copy_is_worthless_while_the_owner_is_active(server: &dyn Server) {
     assert_eq!(thief.get(server.protected(), &[]).status, 200, "the copy, within the lifetime");
     let half = server.lifetime() / 2;
     server.let_pass(half);
-    owner.lose_bound_cookie();
-    assert_eq!(owner.request(), (200, "Deferred".to_owned()), "the owner");
+    owner.assert_renews_lost_cookie();
     server.let_pass(after_lifetime(server) - half);
     assert_refused(&thief.get(server.protected(), &[]), "the copy, after the lifetime");
     assert_eq!(owner.status(), 200, "the owner");
@@ -65,8 +64,7 @@ pub fn thief_at_the_refresh_hinders_nothing(server: &dyn Server) {
         }
         let owner = StopAtEnd(&mut owner, &stop);
         for _ in 0..6 {
-            owner.0.lose_bound_cookie();
-            assert_eq!(owner.0.request(), (200, "Deferred".to_owned()), "the owner");
+            owner.0.assert_renews_lost_cookie();
         }
     });
     assert_eq!(owner.device_session(), id, "the device session lives");
@@ -89,6 +87,5 @@ pub fn thief_s_own_device_opens_nothing(server: &dyn Server) {
     let own = Device::bound(server);
     let mixed = stolen.with(server.bound_cookie(), own.bound_value());
     assert_refused(&mixed.get(server.protected(), &[]), "the thief's bound cookie");
-    owner.lose_bound_cookie();
-    assert_eq!(owner.request(), (200, "Deferred".to_owned()), "the owner");
+    owner.assert_renews_lost_cookie();
 }

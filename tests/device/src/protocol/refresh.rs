@@ -94,6 +94,7 @@ pub fn refresh_ignores_the_bound_cookie(server: &dyn Server) {
 /// Of four requests with one proof, one succeeds. The others do not end the device session.
 pub fn one_proof_is_good_once(server: &dyn Server) {
     let mut device = Device::bound(server);
+    assert_eq!(device.refresh().status, 200);
     let proof = device.proof();
     let together = Barrier::new(4);
     let (client, id) = (&device.client, &device.id);
@@ -117,6 +118,7 @@ pub fn one_proof_is_good_once(server: &dyn Server) {
 /// answer.
 pub fn used_proof_is_answered_with_the_current_challenge(server: &dyn Server) {
     let mut device = Device::bound(server);
+    assert_eq!(device.refresh().status, 200);
     let proof = device.proof();
     assert_eq!(device.refresh().status, 200);
     let current = device.challenge.clone();
