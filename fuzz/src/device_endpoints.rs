@@ -59,23 +59,25 @@ impl World {
     fn new() -> Self {
         let time = ManualClock::new();
         let manager = Manager::new(MemoryStore::builder().clock(time.clock()).build());
-        let sign_in = || block_on(manager.login_with_offer(None::<&Token>, NewSession::new(())));
-        let (bound, offer) = sign_in().expect("it is in memory");
-        let proof = device().registration(offer.challenge());
-        let granted = block_on(manager.bind_device(&bound, proof.as_bytes(), LIFETIME));
-        let Ok(DeviceOutcome::Granted(grant)) = granted else {
-            panic!("a good proof: {granted:?}")
+        let sign_in = || {
+            let mut session = NewSession::new(());
+            let offer = manager.offer_device(&mut session).expect("there is randomness");
+            (block_on(manager.create(session)).expect("it is in memory"), offer)
         };
+        let (bound, offer) = sign_in();
+        let proof = device().registration(&offer);
+        let granted = block_on(manager.bind_device(&bound, proof.as_bytes(), LIFETIME));
+        let Ok(DeviceOutcome::Bound(grant)) = granted else { panic!("a good proof: {granted:?}") };
         // Requests that were under way have arrived.
         time.advance(Duration::from_secs(10));
-        let (offered, offer) = sign_in().expect("it is in memory");
-        let registration = device().registration(offer.challenge());
+        let (offered, offer) = sign_in();
+        let registration = device().registration(&offer);
         let proof = device().proof(&grant.challenge);
         let forged = DeviceKey::new(2).proof(&grant.challenge);
         let sessions = Sessions::builder(manager).device_bound(DeviceBound::new());
         let sessions = sessions.build().expect("valid settings");
         let layers = [sessions.layer(), sessions.layer().optional()].map(Arc::new);
-        let (id, cookie) = (grant.id, grant.cookie);
+        let (id, cookie) = (grant.id, grant.cookie.expect("a new value"));
         Self { layers, offered, bound, id, cookie, registration, proof, forged }
     }
 

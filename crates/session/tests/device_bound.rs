@@ -19,7 +19,7 @@ const LIFETIME: Duration = Duration::from_secs(300);
 const LEEWAY: Duration = Duration::from_secs(2);
 const TICK: Duration = Duration::from_millis(1);
 
-/// What a browser got for a proof.
+/// The answer to a good proof.
 struct Grant {
     id: String,
     challenge: String,
@@ -140,6 +140,10 @@ async fn only_a_signed_registration_of_a_p256_key_binds() {
         device.sign(&header, "{}"),
         device.sign(&header, r#"{"jti":1}"#),
         device.sign(&header, format!(r#"{{"jti":"{offer}","jti":"{offer}"}}"#)),
+        device.sign(
+            &header,
+            [&payload.as_bytes()[..payload.len() - 1], b",\"a\":\"\xff\"}"].concat(),
+        ),
         device.sign(&header, format!("{payload}{}", " ".repeat(2_048))),
         device.registration(&format!("{offer}A")),
         device.registration(&offer.replacen('.', ":", 1)),
@@ -297,7 +301,7 @@ async fn proof_is_good_once_and_its_replay_is_no_alarm() {
         assert_eq!(challenge, browser.grant.challenge);
     }
     let refused = EventKind::Refused { reason: RefusalReason::DeviceProofOutdated };
-    assert_eq!(world.events.kinds(), [refused.clone(), refused.clone(), refused]);
+    assert_eq!(world.events.kinds(), [refused; 3]);
     granted(world.refresh(&browser, Some(&browser.proof())).await);
 }
 
@@ -395,7 +399,7 @@ async fn impersonation_is_bound_to_the_administrator_s_device() {
     };
     assert!(!world.check(&acting, None).await);
     assert!(world.check(&acting, Some(&own.grant.cookie)).await);
-    // One proof is not good for both.
+    // A proof is not accepted by both.
     let challenge = challenged(world.refresh(&acting, Some(&own.proof())).await);
     let proof = own.device.proof(&challenge);
     let grant = granted(world.refresh(&acting, Some(&proof)).await);
@@ -651,15 +655,14 @@ async fn stored_record_contains_no_bound_cookie() {
     let mut session = ada();
     let offer = manager.offer_device(&mut session).unwrap();
     let token = manager.create(session).await.unwrap();
-    let device = DeviceKey::new(1);
-    let proof = device.registration(&offer);
+    let proof = DeviceKey::new(1).registration(&offer);
     let grant = manager.bind_device(&token, proof.as_bytes(), LIFETIME).await.unwrap();
     let shown = format!("{grant:?}");
     let grant = granted(grant);
     let page = store.scan(None, 10).await.unwrap();
     let stored = String::from_utf8_lossy(&page.listing.entries[0].value).into_owned();
     assert!(stored.contains("device_binding"), "{stored}");
-    for secret in [&*grant.cookie, &offer] {
+    for secret in [&grant.cookie, &offer] {
         assert!(!stored.contains(secret) && !shown.contains(secret));
     }
 }

@@ -240,8 +240,7 @@ fn documented_binding_is_read_and_written() {
     let rare = lines.find(|line| line.starts_with("\"rare\":{\"device_binding\"")).unwrap();
     let time = ManualClock::new();
     let (store, token) = (Bytes::builder().clock(time.clock()).build(), documented_token());
-    let envelope = envelope.strip_prefix("{\"v\":1,").unwrap().strip_suffix('}').unwrap();
-    let bound = format!("{{\"v\":2,{envelope},{rare}}}\n{data}");
+    let bound = format!("{},{rare}}}\n{data}", envelope.strip_suffix('}').unwrap());
     let expiry = kvolt_cache::Expiry::after(IDLE);
     let new = NewEntry::new(bound.clone().into_bytes(), expiry).owner(ada());
     assert!(matches!(
@@ -274,7 +273,7 @@ fn challenge_of_a_registration_is_as_documented() {
     let store = Bytes::builder().clock(time.clock()).build();
     let manager = manager(&store, RecordJson::<Old>::new());
     let mut session = old();
-    let offered = manager.offer_device(&mut session).unwrap();
+    let offer = manager.offer_device(&mut session).unwrap();
     let token = block_on(manager.create(session)).unwrap();
     let (seed, _) = without(&lines(&store, &token).0, "seed");
     let challenge = |seed: &[u8]| {
@@ -283,9 +282,10 @@ fn challenge_of_a_registration_is_as_documented() {
             mac.update(&u64::try_from(field.len()).unwrap().to_be_bytes());
             mac.update(field);
         }
-        format!("1767225600000.{}", URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
+        let mac = mac.finalize().into_bytes();
+        format!("1767225600000.{}", URL_SAFE_NO_PAD.encode(mac))
     };
-    assert_eq!(offered, challenge(&URL_SAFE_NO_PAD.decode(seed).unwrap()));
+    assert_eq!(offer, challenge(&URL_SAFE_NO_PAD.decode(seed).unwrap()));
     assert!(FORMATS.contains(&challenge(&[0; 16])));
 }
 
@@ -519,14 +519,14 @@ fn newer_format_is_named_and_left_alone() {
     let (store, token) = two_stored();
     let (envelope, data) = lines(&store, &token);
     for newer in [
-        format!("{}\n{data}", envelope.replace("\"v\":1", "\"v\":2")),
-        String::from("{\"v\":2,\"everything\":\"else\"}\n\u{1}\u{2}"),
+        format!("{}\n{data}", envelope.replace("\"v\":1", "\"v\":3")),
+        String::from("{\"v\":3,\"everything\":\"else\"}\n\u{1}\u{2}"),
     ] {
         put(&store, &token, &*newer);
         check_unreadable_envelope(&store, &token, &newer);
         let manager = manager(&store, RecordJson::<Old>::new());
         let text = block_on(manager.get(&token)).unwrap_err().to_string();
-        assert!(text.contains("format 2") && text.contains("up to 1"), "{text}");
+        assert!(text.contains("format 3") && text.contains("up to 2"), "{text}");
         assert!(text.contains("run the newer version"), "{text}");
     }
 }

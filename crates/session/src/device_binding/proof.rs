@@ -58,9 +58,11 @@ impl Proof {
             return None;
         }
         let signed = &text[..header.len() + 1 + payload.len()];
-        let (header, payload) = (decoded(header)?, decoded(payload)?);
-        let Header { typ, alg, jwk } = serde_json::from_slice(&header).ok()?;
-        let Payload { jti } = serde_json::from_slice(&payload).ok()?;
+        let [header, payload] =
+            [header, payload].map(|part| String::from_utf8(decoded(part)?).ok());
+        let (header, payload) = (header?, payload?);
+        let Header { typ, alg, jwk } = serde_json::from_str(&header).ok()?;
+        let Payload { jti } = serde_json::from_str(&payload).ok()?;
         if typ != "dbsc+jwt" || alg != "ES256" {
             return None;
         }

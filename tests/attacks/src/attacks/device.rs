@@ -65,7 +65,7 @@ pub async fn stolen_cookies_are_worthless_after_their_lifetime(deployment: &Depl
         deployment.keeps_out(&thief).await;
         deployment.lets_in(&owner, "ada").await;
     }
-    // What only a browser should say opens nothing.
+    // A thief that claims to be a browser without a connection gets in nowhere.
     let skipped = [("secure-session-skipped", "unreachable")];
     for mut thief in [thief.without(BOUND), thief] {
         assert_eq!(thief.client.send(Method::GET, "/profile", &skipped).await.status, 503);
