@@ -105,7 +105,7 @@ fn a_copy_of_the_cookies_is_refused_after_their_lifetime() {
     names.sort();
     assert_eq!(names, ["__Host-session_bound", "__Host-session_id"]);
     let refused = thief.get_while("/profile", 200);
-    assert_eq!((refused.status, &refused.json()["error"]), (401, &"device_proof".into()));
+    assert_eq!((refused.status, &refused.json()["error"]), (401, &"device_proof_too_old".into()));
 
     browser.click(".counter button");
     browser.wait_for("1\ncounted");

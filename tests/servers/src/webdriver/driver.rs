@@ -25,6 +25,12 @@ impl Driver {
     /// Panics if it is not installed or does not start.
     #[track_caller]
     pub fn start() -> Self {
+        // It ends if its port, which is free for IPv4, is taken for IPv6.
+        let started = (0..5).find_map(|_| Self::try_start());
+        started.expect("chromedriver finds a free port")
+    }
+
+    fn try_start() -> Option<Self> {
         let mut child = Command::new("chromedriver")
             .arg("--port=0")
             .stdout(Stdio::piped())
@@ -32,16 +38,18 @@ impl Driver {
             .spawn()
             .expect("chromedriver: `cargo xtask test --install` installs it");
         let output = child.stdout.take().expect("standard output is piped");
-        let mut lines = BufReader::new(output).lines();
-        let port = loop {
-            let line = lines.next().and_then(Result::ok).expect("a line with the port");
-            if let Some((_, port)) = line.rsplit_once("successfully on port ") {
-                break port.trim_end_matches('.').parse().expect("a port");
-            }
+        let mut lines = BufReader::new(output).lines().map_while(Result::ok);
+        let port = lines.find_map(|line| {
+            let (_, port) = line.rsplit_once("successfully on port ")?;
+            port.trim_end_matches('.').parse().ok()
+        });
+        let Some(port) = port else {
+            let _ = child.wait();
+            return None;
         };
         // Further output must be read, or it would fail.
         thread::spawn(move || lines.for_each(drop));
-        Self { child, port }
+        Some(Self { child, port })
     }
 
     /// A browser with an empty profile, before its start.
