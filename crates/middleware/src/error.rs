@@ -227,7 +227,11 @@ impl Error {
                 let text = "the form token is missing or too old: load the page again";
                 (StatusCode::FORBIDDEN, "form_token", text)
             }
-            Kind::Unproven => return Message::unproven(false),
+            Kind::Unproven => {
+                let text =
+                    "this device did not prove its key: load the page again, or sign in again";
+                (StatusCode::UNAUTHORIZED, "device_unproven", text)
+            }
             Kind::ProofTooOld => {
                 let text = "this device must prove its key again: send the request again";
                 (StatusCode::UNAUTHORIZED, "device_proof_too_old", text)

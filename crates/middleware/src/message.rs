@@ -61,11 +61,6 @@ impl Message {
         Self { bearer, ..Self::new(StatusCode::UNAUTHORIZED, "no_session", "sign in first") }
     }
 
-    pub(crate) const fn unproven(bearer: bool) -> Self {
-        let text = "this device did not prove its key: load the page again, or sign in again";
-        Self { bearer, ..Self::new(StatusCode::UNAUTHORIZED, "device_unproven", text) }
-    }
-
     /// The authentication that is missing, in the terms of RFC 9470.
     pub(crate) const fn step_up(missing: StepUp, bearer: bool) -> Self {
         let code = "insufficient_user_authentication";

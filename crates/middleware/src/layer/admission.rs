@@ -232,7 +232,7 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
         let device = slot.device.get_or_insert_default();
         let now = self.sessions.manager().clock().now();
         let is_proven = session.check_device(device.request.cookie.as_ref(), now);
-        if is_proven || !self.sessions.requires_proof() {
+        if is_proven || !self.sessions.0.requires_proof {
             (slot.read, device.unproven) = (Some(session), None);
         } else {
             (slot.read, device.unproven) = (None, Some(session));

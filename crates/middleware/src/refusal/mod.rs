@@ -10,8 +10,9 @@ use http::header::{CACHE_CONTROL, LOCATION, REFERER};
 use http::{HeaderValue, Response, StatusCode};
 use kvolt_session::StepUp;
 
+use crate::Error;
 use crate::cross_origin;
-use crate::error::ConfigError;
+use crate::error::{ConfigError, Kind as ErrorKind};
 use crate::head::RequestHead;
 use crate::lookup::Lookup;
 use crate::message::{Format, Message, asks_for_page};
@@ -162,7 +163,7 @@ impl Refusal {
             {
                 (Some(page), Message::sign_in(bearer))
             }
-            (_, Missing::DeviceProof) => (None, Message::unproven(bearer)),
+            (_, Missing::DeviceProof) => (None, Error(ErrorKind::Unproven).message()),
             (_, Missing::Session) => (None, Message::sign_in(bearer)),
         };
         match (page, Format::of(refused.request)) {

@@ -81,10 +81,7 @@ impl<T: Send + Sync + 'static> SessionHandle<T> {
     /// ```
     pub fn refuse(&self, request: &impl RequestHead) -> Response<Bytes> {
         let layer = &self.slot.layer;
-        let missing = match self.is_unproven() {
-            true => Missing::DeviceProof,
-            false => Missing::Session,
-        };
+        let missing = if self.is_unproven() { Missing::DeviceProof } else { Missing::Session };
         self.renew_bound_cookie();
         let refused = Refused { request, missing };
         layer.refusal.response(refused, &layer.sessions.0.lookup)
@@ -224,7 +221,10 @@ impl<T: Send + Sync + 'static> SessionHandle<T> {
         #[cfg(feature = "device-bound")]
         let (mut session, mut offered) = (session, None);
         #[cfg(feature = "device-bound")]
-        if let Some(settings) = self.offers_binding_of(&session)? {
+        if let (crate::lookup::Source::Cookie(_), Some(settings)) =
+            (self.slot.channel()?, &self.slot.sessions().0.device_bound)
+            && settings.is_offered_to(session.data())
+        {
             if self.slot.device().is_cross_site {
                 // The registration would come without the cookie.
                 manager.offer_device_later(&mut session);
@@ -239,17 +239,6 @@ impl<T: Send + Sync + 'static> SessionHandle<T> {
             self.slot.note_header(offer);
         }
         Ok(())
-    }
-
-    /// The settings by which the browser is asked to bind a new session to its device.
-    #[cfg(feature = "device-bound")]
-    fn offers_binding_of(
-        &self,
-        session: &NewSession<T>,
-    ) -> Result<Option<&crate::device_bound::Settings<T>>> {
-        let is_cookie = matches!(self.slot.channel()?, crate::lookup::Source::Cookie(_));
-        let settings = self.slot.sessions().0.device_bound.as_deref();
-        Ok(settings.filter(|settings| is_cookie && settings.is_offered_to(session.data())))
     }
 
     /// Creates a session for a visitor who has not signed in, such as for a basket. See
@@ -381,8 +370,8 @@ impl<T: Send + Sync + 'static> SessionHandle<T> {
     /// has a key, it proves that before its next request.
     pub(crate) fn clear_bound_cookie(&self) {
         #[cfg(feature = "device-bound")]
-        if let Some(settings) =
-            self.slot.sessions().0.device_bound.as_ref().filter(|_| self.slot.has_bound_cookie())
+        if self.slot.has_bound_cookie()
+            && let Some(settings) = &self.slot.sessions().0.device_bound
         {
             self.slot.note_header(settings.clearing_header());
         }

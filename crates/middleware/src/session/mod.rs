@@ -192,7 +192,7 @@ impl<T: Send + Sync + 'static> Session<T> {
         let (token, _) = self.admitted()?;
         let confirmed = self.manager().get_with(&token, Access::PEEK.strict());
         let mut confirmed = self.handle.bounded(confirmed).await?.ok_or(Error(Kind::Ended))?;
-        if !self.check_device(&mut confirmed) && self.slot().sessions().requires_proof() {
+        if !self.check_device(&mut confirmed) && self.slot().sessions().0.requires_proof {
             return Err(Error(Kind::Unproven));
         }
         Ok(confirmed)

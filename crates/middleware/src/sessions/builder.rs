@@ -74,6 +74,7 @@ impl<T: Send + Sync + 'static> SessionsBuilder<T> {
             bridge: None,
             #[cfg(feature = "device-bound")]
             device_bound: None,
+            requires_proof: true,
             cache_control: HeaderValue::from_static("no-store"),
             trusted_origins: Vec::new(),
             rotations_fail: AtomicBool::new(false),
@@ -194,6 +195,7 @@ impl<T: Send + Sync + 'static> SessionsBuilder<T> {
         }
         #[cfg(feature = "device-bound")]
         if let Some(settings) = self.device_bound.take() {
+            self.inner.requires_proof = settings.requires_proof;
             let settings = settings.check(&self.inner.lookup, &self.inner.cookie)?;
             self.inner.device_bound = Some(Arc::new(settings));
         }

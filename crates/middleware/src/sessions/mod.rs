@@ -50,6 +50,9 @@ pub(crate) struct Inner<T> {
     pub(crate) bridge: Option<Arc<dyn SessionBridge<T>>>,
     #[cfg(feature = "device-bound")]
     pub(crate) device_bound: Option<Arc<crate::device_bound::Settings<T>>>,
+    /// Whether requests of a session that is bound to a device are refused without proof. Also
+    /// without settings: another program has bound it, or this one with settings that were removed.
+    pub(crate) requires_proof: bool,
     pub(crate) cache_control: HeaderValue,
     /// The request headers of the lookup, as the value of `Vary`.
     pub(crate) vary: Option<HeaderValue>,
@@ -188,15 +191,6 @@ impl<T: Send + Sync + 'static> Sessions<T> {
         let mut value = HeaderValue::try_from(value).map_err(|_| Error(Kind::NoWayBack))?;
         value.set_sensitive(true);
         Ok((name, value))
-    }
-
-    /// Whether requests of a session that is bound to a device are refused without proof. Also
-    /// without settings: another program has bound it, or this one with settings that were removed.
-    pub(crate) fn requires_proof(&self) -> bool {
-        #[cfg(feature = "device-bound")]
-        return self.0.device_bound.as_ref().is_none_or(|settings| settings.set.requires_proof);
-        #[cfg(not(feature = "device-bound"))]
-        true
     }
 
     /// The header that removes a cookie; `None` for other sources.
