@@ -46,7 +46,7 @@ pub(crate) struct App {
 }
 
 impl App {
-    async fn new(router: Router) -> Self {
+    pub(crate) async fn new(router: Router) -> Self {
         // As `axum::serve` does: without its state, a router prepares its handlers for each request.
         let mut router: Router = router.with_state(());
         let login = Request::post("/login").body(Body::empty()).expect("it is a request");
@@ -65,6 +65,11 @@ impl App {
         let body = axum::body::to_bytes(response.into_body(), 100).await.expect("it is short");
         assert_eq!(body, "Ada Lovelace");
         app
+    }
+
+    pub(crate) fn with_cookies(mut self, cookies: &str) -> Self {
+        self.cookies = Some(HeaderValue::from_str(cookies).expect("it is a value"));
+        self
     }
 
     fn request(&self) -> Request<Body> {

@@ -6,11 +6,11 @@ use kvolt::cache::{AfterRead, MemoryStore};
 
 use crate::cache::{OwnHash, fill, look, value};
 use crate::harness::{CHILD, below, key, mix};
-use crate::{http, session};
+use crate::{device, http, session};
 
 const ENTRIES: u64 = 1_000;
 
-const SUBJECTS: [(&str, u64); 15] = [
+const SUBJECTS: [(&str, u64); 17] = [
     ("cache read, peek", 20_000),
     ("cache read, slide", 20_000),
     ("papaya read", 20_000),
@@ -23,6 +23,8 @@ const SUBJECTS: [(&str, u64); 15] = [
     ("bare route, with connect info", 1_000),
     ("layer: floor, with connect info", 1_000),
     ("layer: kvolt, with connect info", 1_000),
+    ("layer: kvolt, device binding on, unbound", 1_000),
+    ("layer: kvolt, device binding on, bound", 1_000),
     ("layer: tower-sessions, not sliding", 1_000),
     ("layer: tower-sessions, sliding", 1_000),
     ("layer: axum_session", 1_000),
@@ -89,6 +91,8 @@ pub(crate) fn child(name: &str, ops: u64) {
         "bare route, with connect info" => requests(http::with_peer(http::bare()), ops),
         "layer: floor, with connect info" => requests(http::with_peer(http::floor()), ops),
         "layer: kvolt, with connect info" => requests(http::with_peer(http::kvolt()), ops),
+        "layer: kvolt, device binding on, unbound" => requests(device::app(false), ops),
+        "layer: kvolt, device binding on, bound" => requests(device::app(true), ops),
         "layer: tower-sessions, not sliding" => requests(http::tower_sessions(false), ops),
         "layer: tower-sessions, sliding" => requests(http::tower_sessions(true), ops),
         "layer: axum_session" => requests(http::axum_session(), ops),

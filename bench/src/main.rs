@@ -6,6 +6,7 @@
 
 mod allocations;
 mod cache;
+mod device;
 mod floor;
 mod harness;
 mod http;
@@ -21,7 +22,7 @@ mod writes;
 use std::process::ExitCode;
 
 const USAGE: &str =
-    "usage: kvolt-bench [cache|session|http|memory|pause|allocations|instructions|all] [--quick]
+    "usage: kvolt-bench [cache|session|http|device|memory|pause|allocations|instructions|all] [--quick]
        kvolt-bench stores [trips|serve|turns|million] …";
 
 fn main() -> ExitCode {
@@ -55,10 +56,11 @@ fn main() -> ExitCode {
     let quick = arguments.iter().any(|argument| argument == "--quick");
     let mut parts = arguments.iter().map(|argument| &**argument).filter(|part| *part != "--quick");
     let part = parts.next().unwrap_or("all");
-    let all: [(&str, &dyn Fn()); 7] = [
+    let all: [(&str, &dyn Fn()); 8] = [
         ("cache", &|| cache::run(quick)),
         ("session", &session::run),
         ("http", &http::run),
+        ("device", &device::run),
         ("allocations", &allocations::run),
         ("memory", &memory::run),
         ("pause", &pause::run),

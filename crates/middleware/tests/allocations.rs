@@ -80,5 +80,8 @@ fn bound_session_allocates_as_any_other() {
         let cookies = |token: Token| format!("__Host-session_id={}; {cookie}", token.expose());
         (cookies(unbound), cookies(bound))
     });
-    assert_eq!(allocations(&behind, &unbound), allocations(&behind, &bound));
+    let bare = Router::new().route("/profile", get(async || String::from(NAME))).with_state(());
+    let bare = allocations(&bare, &unbound);
+    assert_eq!(allocations(&behind, &unbound) - bare, 6, "one more than without the setting");
+    assert_eq!(allocations(&behind, &bound) - bare, 6);
 }

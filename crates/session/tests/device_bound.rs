@@ -666,3 +666,23 @@ async fn stored_record_contains_no_bound_cookie() {
         assert!(!stored.contains(secret) && !shown.contains(secret));
     }
 }
+
+/// A thief of both cookies would get the new token, and the owner would be signed out.
+#[tokio::test]
+async fn bound_session_is_not_rotated_by_its_age() {
+    let time = ManualClock::new();
+    let store = MemoryStore::builder().clock(time.clock()).build();
+    let minute = Duration::from_secs(60);
+    let builder = Manager::<String>::builder(store).rotate_every(minute);
+    let manager = builder.rotation_grace(TICK).build().unwrap();
+    let mut session = ada();
+    let offer = manager.offer_device(&mut session).unwrap();
+    let token = manager.create(session).await.unwrap();
+    let unbound = manager.get(&token).await.unwrap().unwrap();
+    let proof = DeviceKey::new(1).registration(&offer);
+    granted(manager.bind_device(&token, proof.as_bytes(), LIFETIME).await.unwrap());
+    time.advance(minute);
+    assert!(manager.is_rotation_due(&unbound));
+    let bound = manager.get(&token).await.unwrap().unwrap();
+    assert!(!manager.is_rotation_due(&bound));
+}

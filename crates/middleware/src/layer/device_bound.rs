@@ -13,7 +13,9 @@ impl<T: Send + Sync + 'static> Slot<T> {
     pub(super) fn is_device_offer_due(&self) -> bool {
         let manager = self.sessions().manager();
         let is_due = |session: &SessionSnapshot<T>| manager.is_device_offer_due(session);
-        self.read.as_ref().is_some_and(is_due)
+        // First, since it is none where sessions are not bound.
+        self.device.is_some()
+            && self.read.as_ref().is_some_and(is_due)
             && self.device().is_own
             && matches!(self.source(), Some(Source::Cookie(_)))
             && self.state().change != Change::Replaced

@@ -111,7 +111,7 @@ impl<T: Send + Sync + 'static> ManagerBuilder<T> {
     /// [`Manager::is_rotation_due`]. Defaults to never.
     ///
     /// Set a [grace](Self::rotation_grace) of some seconds with it, for requests that are already
-    /// under way.
+    /// under way. A session that is bound to a device is not rotated by its age.
     pub fn rotate_every(mut self, every: Duration) -> Self {
         self.policy.rotate_every = Some(every);
         self
