@@ -29,6 +29,14 @@ impl<T: Send + Sync + 'static> RequestSession<T> {
     /// not prove the device that it is bound to. An extractor must refuse such a client, as
     /// [`SessionHandle::try_into_session`] does. The response does not come to depend on the session
     /// by this call.
+    ///
+    /// ```
+    /// use kvolt_middleware::adapter::RequestSession;
+    ///
+    /// fn is_a_visitor(session: &RequestSession<String>) -> bool {
+    ///     !session.is_withheld() && session.handle().session().is_none()
+    /// }
+    /// ```
     #[inline]
     pub fn is_withheld(&self) -> bool {
         self.0.is_unreadable || self.0.is_unproven()
