@@ -112,7 +112,8 @@ pub(crate) fn router(app: App) -> Router {
         .with_state(app)
 }
 
-/// Adds the security headers where the response has none of its own: only this site's files, no frames, no guessed types.
+/// Adds the security headers where the response has none of its own: only this site's files, no
+/// frames, no guessed types.
 async fn protect(mut response: Response) -> Response {
     let policy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
     for (name, value) in [

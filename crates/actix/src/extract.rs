@@ -130,6 +130,11 @@ pub(crate) fn session<T: Send + Sync + 'static>(
     match handle()?.0.try_into_session() {
         Ok(Some(session)) => Ok(Some(Session(session))),
         Ok(None) => Err(Error::no_session(handle()?.0.refuse(&Head(request)))),
+        // A browser that loads a page has no session, so that its user can sign in again: also where
+        // the sessions have no settings for devices.
+        Err(error) if error.is_unproven() && is_navigation(request) => {
+            Err(Error::no_session(handle()?.0.refuse(&Head(request))))
+        }
         Err(error) => {
             let handler = request.extensions().get::<Unreadable<T>>().cloned();
             let Some(handler) = handler else { return Err(error.into()) };
@@ -137,6 +142,10 @@ pub(crate) fn session<T: Send + Sync + 'static>(
             Ok(None)
         }
     }
+}
+
+fn is_navigation(request: &HttpRequest) -> bool {
+    request.headers().get("sec-fetch-mode").is_some_and(|mode| mode == "navigate")
 }
 
 /// The future of an extractor. `None`: the middleware answers in place of the handler.

@@ -51,7 +51,8 @@ pub trait SessionBridge<T>: Send + Sync + 'static {
     /// Decides about a request that carries the other library's cookie, or a session, or both.
     ///
     /// `old` is the value of that cookie, without percent-encoding. It is `None` if the request has
-    /// no such cookie, or several with different values. `current` is the request's valid session.
+    /// no such cookie, or several with different values. `current` is the session of the request's valid token, also if
+    /// it is bound to a device that the request does not prove.
     /// The layer calls it once for each request, after it has read the session, within the
     /// [time limit](crate::SessionsBuilder::store_timeout) of a store. A request whose session
     /// can't be read, or that has several different tokens, is not asked about.

@@ -6,12 +6,16 @@ use kvolt_session::DeviceCookie;
 
 #[cfg(feature = "device-bound")]
 use crate::head::{RequestHead, names};
+#[cfg(feature = "device-bound")]
+use crate::lookup::Unique;
 
 /// By default, that of a request that shows nothing.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct DeviceRequest {
     pub(crate) cookie: Option<DeviceCookie>,
-    /// Whether a browser sent it for no page of another site, and reads the answer's headers.
+    /// Whether it has a bound cookie, of whatever value.
+    pub(crate) has_cookie: bool,
+    /// Whether a browser sent it for no page of another origin, and reads the answer's headers.
     #[cfg(feature = "device-bound")]
     pub(crate) is_own: bool,
     /// Whether a page of another site made the browser send it.
@@ -37,15 +41,21 @@ const SKIPPED: HeaderName = HeaderName::from_static("secure-session-skipped");
 
 #[cfg(feature = "device-bound")]
 impl DeviceRequest {
-    pub(crate) fn of(request: &impl RequestHead, cookie: Option<DeviceCookie>) -> Self {
+    pub(crate) fn of(request: &impl RequestHead, cookie: Unique<'_>) -> Self {
         let site = request.first(&SITE).unwrap_or_default();
         let is_navigation = request.first(&MODE) == Some(b"navigate");
         let is_foreign = matches!(site, b"cross-site" | b"same-site");
         let skipped = request.first(&SKIPPED).unwrap_or_default();
         let reasons = [&b"server_error"[..], b"unreachable", b"quota_exceeded"];
+        let has_cookie = !matches!(cookie, Unique::None);
+        let cookie = match cookie {
+            Unique::One(value) => DeviceCookie::parse(value),
+            _ => None,
+        };
         Self {
             cookie,
-            is_own: !matches!(site, b"" | b"cross-site")
+            has_cookie,
+            is_own: matches!(site, b"same-origin" | b"none")
                 && request.first(&names::UPGRADE).is_none(),
             is_cross_site: site == b"cross-site",
             is_read: matches!(request.method(), "GET" | "HEAD"),

@@ -48,7 +48,8 @@ impl StepUp {
     /// Requires that the device of a bound session has proved its key at most this long ago.
     ///
     /// A session that is not bound to a device meets it, since most browsers can't bind one. The
-    /// proof needs no act of the user.
+    /// proof needs no act of the user. Take ten seconds at least: a proof has some age when the request
+    /// arrives, and one that is always too old makes a browser try until its limit of redirects.
     ///
     /// ```
     /// use std::time::Duration;

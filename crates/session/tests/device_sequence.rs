@@ -28,7 +28,6 @@ const SESSION: u64 = 7_200;
 const IMPERSONATION: u64 = 1_800;
 const OFFER: u64 = 60;
 const OFFER_LATER: u64 = 300;
-const REPEAT: u64 = 10;
 const UNDER_WAY: u64 = 5;
 const LEEWAY: u64 = 2;
 
@@ -441,10 +440,8 @@ async fn run(
                 world.faults.reset();
                 let bound = session.bound.as_ref();
                 let is_open = status == Status::Accepted && now - made < OFFER;
-                let is_again = bound.is_none_or(|bound| {
-                    let is_first = bound.proved == bound.since;
-                    bound.key == key && is_first && now < bound.since + REPEAT
-                });
+                let is_again =
+                    bound.is_none_or(|bound| bound.key == key && bound.proved == bound.since);
                 match outcome {
                     Err(error) => {
                         prop_assert!(error.is_unavailable() && answer == Answer::Failed);

@@ -76,7 +76,7 @@ pub enum SessionRejection {
     /// The request has a session that can't be read: 500, and an error in the log.
     Unreadable,
     /// The session is bound to a device, and the request does not prove that it comes from there. The
-    /// response is the layer's refusal.
+    /// response is the layer's refusal. A browser that loads a page gets [`NoSession`](Self::NoSession).
     Unproven(http::Response<Bytes>),
     /// No layer is around the route.
     LayerMissing(LayerMissing),

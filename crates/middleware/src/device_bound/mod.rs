@@ -8,11 +8,10 @@ use std::time::Duration;
 
 use http::header::SET_COOKIE;
 use http::{HeaderName, HeaderValue};
-use kvolt_session::DeviceCookie;
 
 use crate::device_request::DeviceRequest;
 use crate::head::RequestHead;
-use crate::lookup::{Lookup, Source, Unique};
+use crate::lookup::{Lookup, Source};
 use crate::{ConfigError, CookiePolicy, cross_origin, local_path};
 
 /// Binds sessions to the device of their browser, so that a stolen cookie is worthless within
@@ -55,7 +54,7 @@ pub struct DeviceBound<T> {
     min_lifetime: Duration,
     pub(crate) register: String,
     pub(crate) refresh: String,
-    cookie: String,
+    pub(crate) cookie: String,
     initiators: Vec<String>,
     offers_to: Option<OffersTo<T>>,
     pub(crate) requires_proof: bool,
@@ -140,7 +139,10 @@ impl<T> DeviceBound<T> {
 
     /// Sets whether requests of a bound session without proof are refused. Defaults to true. With
     /// false they pass, except on routes that
-    /// [require](kvolt_session::StepUp::device_proved_within) one.
+    /// [require](kvolt_session::StepUp::device_proved_within) one. Such a route sends a user whose
+    /// device has lost its key to sign in: the page for that must then show its form although there is
+    /// a session, if that is not
+    /// [proven](kvolt_session::SessionSnapshot::is_device_proven).
     pub fn require_proof(self, require_proof: bool) -> Self {
         Self { requires_proof: require_proof, ..self }
     }
@@ -175,8 +177,8 @@ impl<T> DeviceBound<T> {
             ));
         }
         for path in [register, refresh] {
-            // A router would take braces for a pattern.
-            if local_path(path).is_none() || path.contains(['?', '#', '"', '{', '}']) {
+            // A router would take some of them for a pattern.
+            if local_path(path).is_none() || path.contains(['?', '#', '"', '{', '}', ':', '*']) {
                 return error(format!("{path:?} is not a plain path on this site"));
             }
             let within = path.strip_prefix(policy.path());
@@ -256,10 +258,6 @@ impl<T> Settings<T> {
 
     /// What a request shows about its device.
     pub(crate) fn request(&self, request: &impl RequestHead) -> DeviceRequest {
-        let cookie = match self.source.unique(request) {
-            Unique::One(value) => DeviceCookie::parse(value),
-            _ => None,
-        };
-        DeviceRequest::of(request, cookie)
+        DeviceRequest::of(request, self.source.unique(request))
     }
 }

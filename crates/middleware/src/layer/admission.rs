@@ -181,7 +181,9 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
             let read = self.sessions.manager().get_with(token, Access::PEEK.strict());
             let read = bounded(self.sessions.0.store_timeout, read).await;
             slot.forget();
-            self.note_read(slot, read)?;
+            if let Err(denied) = self.note_read(slot, read) {
+                return Err(Denied { headers: slot.take_headers(), ..denied });
+            }
         }
         self.admitted(shared).await
     }

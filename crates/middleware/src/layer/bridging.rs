@@ -61,6 +61,7 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
                 let read = bounded(limit, manager.get_with(&token, access)).await;
                 // If it has ended meanwhile, the request keeps an anonymous session.
                 if !matches!(read, Ok(None)) {
+                    slot.forget();
                     self.note_read(slot, read)?;
                     if let Some(anonymous) = replaced {
                         // As a sign-in ends it. It was not shown to be valid: no matter.

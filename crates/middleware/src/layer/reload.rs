@@ -37,7 +37,7 @@ impl DeviceRequest {
             Reason::Reload
         } else if self.is_delayed {
             Reason::Failed(Error(Kind::ProofDelayed))
-        } else if self.cookie.is_some() {
+        } else if self.has_cookie {
             // The browser takes its cookie for valid, such as after a store's failover: it would not
             // prove the device before the cookie expires.
             Reason::ProveAgain

@@ -192,7 +192,7 @@ impl<T> Slot<T> {
     /// The session that was read, if it is bound to a device and the request does not prove that it
     /// comes from there.
     #[inline]
-    pub(super) fn unproven(&self) -> Option<&SessionSnapshot<T>> {
+    pub(crate) fn unproven(&self) -> Option<&SessionSnapshot<T>> {
         self.device.as_ref()?.unproven.as_ref()
     }
 
@@ -216,9 +216,7 @@ impl<T> Slot<T> {
     #[cfg(feature = "device-bound")]
     pub(crate) fn has_bound_cookie(&self) -> bool {
         let is_bound = |session: &SessionSnapshot<T>| session.device_bound().is_some();
-        self.is_unproven()
-            || self.device().cookie.is_some()
-            || self.read.as_ref().is_some_and(is_bound)
+        self.is_unproven() || self.device().has_cookie || self.read.as_ref().is_some_and(is_bound)
     }
 
     /// Adds a header that the response carries, if it has not begun.

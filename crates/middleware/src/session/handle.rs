@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Extensions, HeaderName, HeaderValue, Response};
-use kvolt_session::{Manager, NewSession, Token};
+use kvolt_session::{Manager, NewSession, RefusalReason, Token};
 
 use crate::adapter::RequestSession;
 use crate::error::Kind;
@@ -82,7 +82,7 @@ impl<T: Send + Sync + 'static> SessionHandle<T> {
     pub fn refuse(&self, request: &impl RequestHead) -> Response<Bytes> {
         let layer = &self.slot.layer;
         let missing = if self.is_unproven() { Missing::DeviceProof } else { Missing::Session };
-        self.renew_bound_cookie();
+        self.note_unproven();
         let refused = Refused { request, missing };
         layer.refusal.response(refused, &layer.sessions.0.lookup)
     }
@@ -113,7 +113,7 @@ impl<T: Send + Sync + 'static> SessionHandle<T> {
             return Err(Error(Kind::Unreadable));
         }
         if self.must_prove() {
-            self.renew_bound_cookie();
+            self.note_unproven();
             return Err(Error(Kind::Unproven));
         }
         Ok(self.into_session())
@@ -150,8 +150,9 @@ impl<T: Send + Sync + 'static> SessionHandle<T> {
     }
 
     /// Whether the client has a session that is bound to a device, and the request does not prove
-    /// that it comes from there. Such a client is neither admitted nor treated as a visitor. A login
-    /// replaces the session, and a logout ends it.
+    /// that it comes from there. Such a client is not admitted, and is no visitor: only a browser that
+    /// loads a page on an optional route has no session instead. A login replaces the session, and a
+    /// logout ends it.
     ///
     /// ```
     /// use kvolt_middleware::SessionHandle;
@@ -359,9 +360,12 @@ impl<T: Send + Sync + 'static> SessionHandle<T> {
         self.clear_bound_cookie();
     }
 
-    /// Removes a bound cookie that is not accepted, and that the browser takes for valid.
-    fn renew_bound_cookie(&self) {
-        if self.is_unproven() && self.slot.device().cookie.is_some() {
+    /// Reports that a client was refused for its device. Removes a bound cookie that is not accepted,
+    /// and that the browser takes for valid.
+    fn note_unproven(&self) {
+        let Some(session) = self.slot.unproven() else { return };
+        self.manager().report_refusal(Some(session), RefusalReason::DeviceUnproven);
+        if self.slot.device().has_cookie {
             self.clear_bound_cookie();
         }
     }

@@ -197,6 +197,12 @@ impl<T: Send + Sync + 'static> SessionsBuilder<T> {
         if let Some(settings) = self.device_bound.take() {
             self.inner.requires_proof = settings.requires_proof;
             let settings = settings.check(&self.inner.lookup, &self.inner.cookie)?;
+            let name = &settings.set.cookie;
+            if self.inner.bridge.as_ref().is_some_and(|bridge| bridge.cookie_name() == name) {
+                return Err(ConfigError::new(format!(
+                    "the other library's cookie is named {name:?} too: give the bound one another name"
+                )));
+            }
             self.inner.device_bound = Some(Arc::new(settings));
         }
         let trusted = self.trusted_origins.iter();

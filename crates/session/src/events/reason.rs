@@ -57,7 +57,7 @@ pub enum RefusalReason {
     DeviceProofOutdated,
     /// The proof of a device is malformed, or not signed by the session's key.
     DeviceProofInvalid,
-    /// The session is bound already, and a browser tried to register another key.
+    /// The session is bound already, and a browser tried to register a key.
     DeviceAlreadyBound,
 }
 

@@ -28,9 +28,6 @@ const OFFER_LASTS: Duration = Duration::from_secs(60);
 /// After a sign-in, how long a browser may be asked with a later response.
 const OFFER_LATER: Duration = Duration::from_secs(5 * 60);
 
-/// How long a registration may be repeated: some time limits of a store.
-const REPEAT: Duration = Duration::from_secs(10);
-
 /// A challenge lives for two lifetimes of the cookie, and at least for this.
 const MIN_CHALLENGE_LIFE: Duration = Duration::from_secs(2 * 60);
 
@@ -190,9 +187,9 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// Binds a session to the device whose key has signed an [offer](Self::offer_device). `proof` is the
     /// JWT of the browser's registration, and `lifetime` that of the bound cookie.
     ///
-    /// A session is bound once: no other key can take its place. For ten seconds, until the first
-    /// refresh, the same registration is granted again: Chromium repeats one whose answer was lost,
-    /// and without a grant it would never use the session again. So after a time limit, or an error
+    /// A session is bound once: no other key can take its place. Until the first refresh, and while the
+    /// offer is open, the same registration is granted again: Chromium repeats one whose answer was
+    /// lost, and without a grant it would never use the session again. So after a time limit, or an error
     /// of the store, call it again. Costs the store two commands.
     ///
     /// # Errors
@@ -231,10 +228,8 @@ impl<T: Send + Sync + 'static> Manager<T> {
             if !is_of_user || !proof.is_signed_by(&key) {
                 return refused(RefusalReason::DeviceProofInvalid);
             }
-            let is_repeated = |bound: &DeviceBinding| {
-                let is_first = bound.proved == bound.since;
-                bound.key == key && is_first && now < bound.since.saturating_add(REPEAT)
-            };
+            let is_repeated =
+                |bound: &DeviceBinding| bound.key == key && bound.proved == bound.since;
             let device = match session.envelope().device_binding() {
                 None => DeviceBinding::new(self.random_bytes()?, key, now),
                 Some(bound) if is_repeated(bound) => bound.clone(),

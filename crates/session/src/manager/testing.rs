@@ -11,8 +11,8 @@ use crate::{Error, Result, Token};
 
 impl<T: Send + Sync + 'static> Manager<T> {
     /// Makes a session older, as if everything had happened that much earlier: its creation, each
-    /// proof of identity, each rotation, the last proof of its device. Only its last use is now. No clock is moved, so a test can
-    /// do it on every store. `false` if the session does not exist.
+    /// proof of identity, each rotation, the last proof of its device. Only its last use is now. No
+    /// clock is moved, so a test can do it on every store. `false` if the session does not exist.
     ///
     /// ```
     /// use std::time::Duration;

@@ -16,8 +16,9 @@ pub(super) async fn shared<S: Send + Sync>(
     tokio::task::spawn_blocking(server).await.expect("the server starts")
 }
 
-/// A name that is unique in this program.
+/// A name that is unique in this program, also with a suffix: without its last letter, a `0` after
+/// one name would make another.
 pub(super) fn unique(name: &str) -> String {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
-    format!("{name}_{}", COUNT.fetch_add(1, Ordering::Relaxed))
+    format!("{name}_{}x", COUNT.fetch_add(1, Ordering::Relaxed))
 }
