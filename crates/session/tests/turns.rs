@@ -450,7 +450,8 @@ async fn processes_that_change_one_session_do_not_starve() {
     for (ways, min_made) in [([50, 50], 400), ([500, 500], 400), ([50, 100], 50), ([50, 500], 1)] {
         let outcome = competing(ways).await;
         let least = outcome.made.into_iter().min().unwrap();
-        // Of the 1,600 of the other, which makes 600 before it makes room for one it has not met.
+        // Of the 1,600 of the other, which makes 600 before it makes room for one it has not met. Far
+        // from the store, chance decides: 4 to 40 were measured.
         assert!(least >= min_made && outcome.longest_run <= 1_300, "{ways:?}: {outcome:?}");
         assert!(outcome.swaps_per_change < 1.6, "{ways:?}: {outcome:?}");
     }

@@ -37,9 +37,12 @@ pub use service::SessionService;
 ///    the cookie stays: no user is logged out. A layer within another layer of the same
 ///    [`Sessions`] uses what that one has read, unless it is stricter.
 /// 4. It refuses a request without a session, unless it is [`optional`](Self::optional), and one
-///    whose session does not meet what is [required](Self::require).
+///    whose session does not meet what is [required](Self::require). It never shows a handler
+///    a session that is bound to a device which the request does not prove. Where sessions are
+///    bound, the layer itself answers the two paths that browsers call for it, before all other
+///    steps.
 /// 5. If the manager [rotates](kvolt_session::ManagerBuilder::rotate_every) tokens and this one is
-///    due, it changes the token of a request that passes, and the response carries the new one.
+///    due, and not bound to a device, it changes the token of a request that passes, and the response carries the new one.
 /// 6. A response that depends on a session, or carries a token, is not stored by shared caches:
 ///    `Vary`, and `Cache-Control` ([`no-store`](crate::CacheControl) by default). A response of an
 ///    optional layer depends on the session if an extractor, or

@@ -25,5 +25,5 @@ pub(super) fn link_to(url: &str) -> String {
             });
         }
     });
-    format!("http://elsewhere.test:{port}/")
+    format!("http://other.test:{port}/")
 }
