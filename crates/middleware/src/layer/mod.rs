@@ -38,9 +38,9 @@ pub use service::SessionService;
 ///    [`Sessions`] uses what that one has read, unless it is stricter.
 /// 4. It refuses a request without a session, unless it is [`optional`](Self::optional), and one
 ///    whose session does not meet what is [required](Self::require). It never shows a handler
-///    a session that is bound to a device which the request does not prove. Where sessions are
-///    bound, the layer itself answers the two paths that browsers call for it, before all other
-///    steps.
+///    a session that is bound to a device which the request does not prove, unless
+///    `DeviceBound::require_proof` is off. Where sessions are bound, the layer itself answers the
+///    two paths that browsers call for it, before all other steps.
 /// 5. If the manager [rotates](kvolt_session::ManagerBuilder::rotate_every) tokens and this one is
 ///    due, and not bound to a device, it changes the token of a request that passes, and the response carries the new one.
 /// 6. A response that depends on a session, or carries a token, is not stored by shared caches:
