@@ -2,7 +2,8 @@
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::Failure;
 
@@ -42,17 +43,43 @@ pub(crate) fn cargo_of<S: AsRef<OsStr>>(
     command
 }
 
-/// Runs a program, its output passed through, and fails unless it succeeds.
+/// The longest that one program of a chore may take: several times what the slowest one needs. A
+/// test that waits for ever is reported by it, while its last line of output still says which.
+const LIMIT: Duration = Duration::from_secs(40 * 60);
+
+/// Runs a program, its output passed through, and fails unless it succeeds within [`LIMIT`].
 pub(crate) fn run(command: &mut Command) -> Result<(), Failure> {
     println!("$ {}", line(command));
-    let status = command
+    let mut child = command
         .stdin(Stdio::null())
-        .status()
+        .spawn()
         .map_err(|error| format!("{} does not start: {error}", program(command)))?;
-    if status.success() {
-        return Ok(());
+    match wait(&mut child, LIMIT) {
+        Ok(Some(status)) if status.success() => Ok(()),
+        Ok(Some(status)) => Err(format!("`{}` failed ({status})", line(command))),
+        Ok(None) => {
+            let minutes = LIMIT.as_secs() / 60;
+            Err(format!("`{}` was ended after {minutes} minutes: it hangs", line(command)))
+        }
+        Err(error) => Err(format!("`{}` cannot be waited for: {error}", line(command))),
     }
-    Err(format!("`{}` failed ({status})", line(command)))
+}
+
+/// Waits for a program, and ends it at the limit (`None`).
+#[expect(clippy::disallowed_methods, reason = "how long a build takes is no session's deadline")]
+fn wait(child: &mut Child, limit: Duration) -> std::io::Result<Option<ExitStatus>> {
+    let start = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        if start.elapsed() >= limit {
+            child.kill()?;
+            child.wait()?;
+            return Ok(None);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// Runs a program silently and returns what it printed, or why it failed.
@@ -113,4 +140,17 @@ fn line(command: &Command) -> String {
     words.push(program(command));
     words.extend(command.get_args().map(|arg| arg.to_string_lossy().into_owned()));
     words.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_hangs_is_ended() {
+        let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
+        assert_eq!(wait(&mut child, Duration::from_millis(50)).unwrap(), None);
+        let mut child = Command::new("true").spawn().unwrap();
+        assert!(wait(&mut child, LIMIT).unwrap().unwrap().success());
+    }
 }

@@ -15,9 +15,11 @@
 //! null
 //! ```
 
+use std::sync::LazyLock;
+
 use kvolt::{Manager, MemoryStore, NewSession, Session, SessionHandle, Sessions};
 use leptos::prelude::*;
-use leptos_axum::{LeptosRoutes, extract, generate_route_list};
+use leptos_axum::{AxumRouteListing, LeptosRoutes, extract, generate_route_list};
 use leptos_router::components::{Route, Router, Routes};
 use leptos_router::path;
 use serde::{Deserialize, Serialize};
@@ -105,12 +107,16 @@ fn App() -> impl IntoView {
     }
 }
 
+/// The routes of the pages. While Leptos makes this list, no resource loads in the whole process: a
+/// page that is rendered meanwhile would wait for ever.
+static ROUTES: LazyLock<Vec<AxumRouteListing>> = LazyLock::new(|| generate_route_list(App));
+
 /// The layer goes around pages and server functions alike.
 fn app(manager: Manager<User>) -> axum::Router {
     let sessions = Sessions::new(manager);
     let options = LeptosOptions::builder().output_name("leptos-example").build();
     axum::Router::new()
-        .leptos_routes(&options, generate_route_list(App), App)
+        .leptos_routes(&options, ROUTES.clone(), App)
         .layer(sessions.layer().optional())
         .with_state(options)
 }
