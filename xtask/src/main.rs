@@ -6,6 +6,7 @@ mod api;
 mod bench;
 mod browser;
 mod cargo;
+mod counts;
 mod debian;
 mod dependencies;
 mod documents;
@@ -35,6 +36,9 @@ Commands:
                                 others below target/; without it, nothing outside target/ changes
   api        Compare the public items of the published crates with docs/api
                --renew          write docs/api again
+  counts     Compare allocations, store commands, bytes on the wire and instructions of the hot
+             paths with tests/counts/baseline.json
+               --renew          write the baseline again
   fuzz       Fuzz with libFuzzer; needs a nightly toolchain and cargo-fuzz
                TARGET           one target; without it, each in turn
                --seconds N      how long for each target (60 by default)
@@ -63,6 +67,7 @@ fn main() -> ExitCode {
         _ if asks_for_help => help(),
         "test" => test::run(rest),
         "api" => api::run(rest),
+        "counts" => counts::run(rest),
         "fuzz" => fuzz::run(rest),
         "bench" => bench::run(rest),
         "sanitize" => sanitize::run(rest),

@@ -2,7 +2,9 @@
 
 use crate::cargo::{self, cargo, cargo_of, find_program, find_toolchain, target_dir};
 use crate::steps::{Done, Steps};
-use crate::{Failure, api, browser, dependencies, documents, features, named_tests, servers};
+use crate::{
+    Failure, api, browser, counts, dependencies, documents, features, named_tests, servers,
+};
 
 #[derive(Default)]
 struct Options {
@@ -97,6 +99,7 @@ fn plan(skip_browser: bool, may_install: bool) -> Steps {
     }
     steps.add("servers", move || servers::install(may_install));
     steps.add("tests", || cargo::run(cargo(["test", "--workspace"]).args(APP_STORES)));
+    steps.add("instructions", counts::check);
     if !skip_browser {
         steps.add("browser", browser::test);
     }
