@@ -14,6 +14,7 @@ mod features;
 mod fuzz;
 mod licence;
 mod named_tests;
+mod release;
 mod sanitize;
 mod servers;
 mod steps;
@@ -45,6 +46,10 @@ Commands:
                --list           name the targets
   bench      Run the benchmarks
                NAME             one of them; without it, all
+  release    Check what a release needs: versions, documentation, packages, bills of materials
+               --list           name the steps and do nothing
+               --only STEP      run this step alone (repeatable)
+               --repository URL write the public address of the repository into the manifests
   sanitize   Run the tests of the cache under the address sanitizer; needs a nightly toolchain
   help       This text
 ";
@@ -70,6 +75,7 @@ fn main() -> ExitCode {
         "counts" => counts::run(rest),
         "fuzz" => fuzz::run(rest),
         "bench" => bench::run(rest),
+        "release" => release::run(rest),
         "sanitize" => sanitize::run(rest),
         other => Err(format!("there is no command `{other}`; `cargo xtask help` lists them")),
     };

@@ -120,7 +120,7 @@ fn plan(skip_browser: bool, may_install: bool) -> Steps {
 }
 
 /// Formatting of this workspace and of those beside it.
-fn format() -> Result<(), Failure> {
+pub(crate) fn format() -> Result<(), Failure> {
     cargo::run(&mut cargo(["fmt", "--all", "--check"]))?;
     for folder in ["examples", "fuzz", "bench", "bench/peers", "tests/bridge"] {
         let manifest = format!("{folder}/Cargo.toml");
@@ -172,7 +172,7 @@ fn model_checking() -> Result<(), Failure> {
 }
 
 /// The libraries under the oldest Rust that they promise, where rustup has it.
-fn minimum_rust() -> Result<Done, Failure> {
+pub(crate) fn minimum_rust() -> Result<Done, Failure> {
     let version = dependencies::minimum_rust()?;
     let Some(toolchain) = find_toolchain(&version) else {
         let why = format!("rustup has no toolchain {version}; `dependencies` checks what is said");
