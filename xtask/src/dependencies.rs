@@ -37,12 +37,18 @@ pub(crate) fn advisories() -> Result<Done, Failure> {
 
 /// The oldest Rust that the workspace promises to build with.
 pub(crate) fn minimum_rust() -> Result<String, Failure> {
+    workspace_field("rust-version")
+}
+
+/// A text that all packages of the workspace share.
+pub(crate) fn workspace_field(name: &str) -> Result<String, Failure> {
     let text = read("Cargo.toml")?;
-    text.lines()
-        .find_map(|line| line.strip_prefix("rust-version = \""))
-        .and_then(|rest| rest.strip_suffix('"'))
-        .map(str::to_owned)
-        .ok_or_else(|| "Cargo.toml has no rust-version".to_owned())
+    let (_, package) = text.split_once("[workspace.package]").unwrap_or_default();
+    let (package, _) = package.split_once("\n[").unwrap_or((package, ""));
+    let mut fields = package.lines().filter_map(|line| line.split_once(" = "));
+    let value = fields.find(|(field, _)| *field == name).map(|(_, value)| value);
+    let value = value.map(|value| value.trim_matches('"').to_owned());
+    value.ok_or_else(|| format!("Cargo.toml has no {name}"))
 }
 
 fn has_advisory_database() -> bool {
@@ -124,8 +130,7 @@ fn rust_versions(metadata: &Value) -> Result<Vec<String>, Failure> {
 /// The published libraries of the workspace.
 fn libraries(metadata: &Value) -> impl Iterator<Item = &Value> {
     packages(metadata).filter(|package| {
-        let published = package["publish"].as_array().is_none_or(|places| !places.is_empty());
-        package["source"].is_null() && published && is_library(package)
+        package["source"].is_null() && is_published(package) && is_library(package)
     })
 }
 
@@ -136,12 +141,53 @@ pub(crate) fn published() -> Result<Vec<String>, Failure> {
     Ok(names.map(str::to_owned).collect())
 }
 
+/// A published package, as `cargo metadata` describes it.
+pub(crate) struct Package {
+    pub(crate) name: String,
+    pub(crate) fields: Value,
+}
+
+/// The published packages, libraries and programs.
+pub(crate) fn published_packages() -> Result<Vec<Package>, Failure> {
+    let metadata = metadata()?;
+    let own =
+        packages(&metadata).filter(|package| package["source"].is_null() && is_published(package));
+    let package = |fields: &Value| {
+        let name = fields["name"].as_str().unwrap_or_default().to_owned();
+        Package { name, fields: fields.clone() }
+    };
+    Ok(own.map(package).collect())
+}
+
+impl Package {
+    pub(crate) fn manifest(&self) -> PathBuf {
+        self.fields["manifest_path"].as_str().unwrap_or_default().into()
+    }
+
+    pub(crate) fn has_program(&self) -> bool {
+        has_target(&self.fields, "bin")
+    }
+
+    /// The size of its files, in KiB.
+    pub(crate) fn size(&self, files: &[&str]) -> Result<u64, Failure> {
+        let folder = self.manifest();
+        let folder = folder.parent().ok_or("a manifest lies in a folder")?;
+        // cargo writes some of the files itself.
+        let sizes = files.iter().filter_map(|file| folder.join(file).metadata().ok());
+        Ok(sizes.map(|file| file.len()).sum::<u64>() / 1_024)
+    }
+}
+
+fn is_published(package: &Value) -> bool {
+    package["publish"].as_array().is_none_or(|places| !places.is_empty())
+}
+
 /// Published packages lie in `crates`, and no others do.
 fn misplaced(metadata: &Value) -> Vec<String> {
     let own = packages(metadata).filter(|package| package["source"].is_null());
     own.filter_map(|package| {
         let path = package["manifest_path"].as_str()?;
-        let is_published = package["publish"].as_array().is_none_or(|places| !places.is_empty());
+        let is_published = is_published(package);
         let lies_in_crates = path.contains("/crates/");
         (is_published != lies_in_crates).then(|| match is_published {
             true => format!("{path}: a published package lies outside of `crates`"),
@@ -185,8 +231,13 @@ fn is_ordinary(dep: &Value) -> bool {
 }
 
 fn is_library(package: &Value) -> bool {
+    has_target(package, "lib")
+}
+
+fn has_target(package: &Value, kind: &str) -> bool {
     let mut targets = package["targets"].as_array().into_iter().flatten();
-    targets.any(|target| target["kind"].as_array().is_some_and(|kind| kind.contains(&"lib".into())))
+    targets
+        .any(|target| target["kind"].as_array().is_some_and(|kinds| kinds.contains(&kind.into())))
 }
 
 /// Its numbers; 1.94.0 is 1.94.

@@ -2,7 +2,9 @@
 
 use crate::cargo::{self, cargo, cargo_of, find_program, find_toolchain, target_dir};
 use crate::steps::{Done, Steps};
-use crate::{Failure, api, browser, dependencies, documents, features, named_tests, servers};
+use crate::{
+    Failure, api, browser, counts, dependencies, documents, features, named_tests, servers,
+};
 
 #[derive(Default)]
 struct Options {
@@ -97,6 +99,7 @@ fn plan(skip_browser: bool, may_install: bool) -> Steps {
     }
     steps.add("servers", move || servers::install(may_install));
     steps.add("tests", || cargo::run(cargo(["test", "--workspace"]).args(APP_STORES)));
+    steps.add("instructions", counts::check);
     if !skip_browser {
         steps.add("browser", browser::test);
     }
@@ -117,7 +120,7 @@ fn plan(skip_browser: bool, may_install: bool) -> Steps {
 }
 
 /// Formatting of this workspace and of those beside it.
-fn format() -> Result<(), Failure> {
+pub(crate) fn format() -> Result<(), Failure> {
     cargo::run(&mut cargo(["fmt", "--all", "--check"]))?;
     for folder in ["examples", "fuzz", "bench", "bench/peers", "tests/bridge"] {
         let manifest = format!("{folder}/Cargo.toml");
@@ -169,7 +172,7 @@ fn model_checking() -> Result<(), Failure> {
 }
 
 /// The libraries under the oldest Rust that they promise, where rustup has it.
-fn minimum_rust() -> Result<Done, Failure> {
+pub(crate) fn minimum_rust() -> Result<Done, Failure> {
     let version = dependencies::minimum_rust()?;
     let Some(toolchain) = find_toolchain(&version) else {
         let why = format!("rustup has no toolchain {version}; `dependencies` checks what is said");
