@@ -29,7 +29,7 @@ Stores:
     synchronous=normal, max_file_size=BYTES   SQLite
     ca_file=PATH, client_certificate=PATH, client_key=PATH          Redis with TLS
     insecure_accept_any_certificate=true                            Redis with TLS, for tests only
-    sentinel_user=NAME, sentinel_password_env=NAME, sentinel_password_file=PATH    the sentinels' own
+    sentinel_user=NAME, sentinel_password_env=NAME, sentinel_password_file=PATH     Sentinel
     wait_replicas=NUMBER                      Redis: each change waits until these replicas have it
 
 Exit status:

@@ -1,4 +1,4 @@
-//! What a command fails with, and the exit status for it.
+//! The failures of commands, and their exit status.
 
 use std::fmt;
 

@@ -33,7 +33,7 @@ fn main() -> ExitCode {
         Err(failure) if failure.is_closed_output => ExitCode::SUCCESS,
         Err(failure) => {
             use std::io::Write as _;
-            // What was printed before the failure comes first. Nothing can be done if this fails.
+            // The output before the failure comes first. Nothing can be done if this fails.
             let _ = output.flush();
             let _ = writeln!(std::io::stderr(), "error: {failure}");
             ExitCode::from(if failure.is_usage { 2 } else { 1 })

@@ -1,4 +1,4 @@
-//! What commands print.
+//! The output of commands: text for people, or JSON.
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};

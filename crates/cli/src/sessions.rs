@@ -14,7 +14,7 @@ use crate::store::{Opened, copy_mark, open};
 /// How many sessions are read at once.
 const PAGE: usize = 1_000;
 
-/// What is printed of an entry that the store itself can't read.
+/// A session that the store itself can't read, with the fields that `--json` prints.
 #[derive(Serialize)]
 struct Damaged {
     id: String,

@@ -24,7 +24,7 @@ pub(crate) trait Restore: Send {
     fn restore(&self, entries: Vec<Entry<Vec<u8>>>, tasks: &mut JoinSet<Result<()>>);
 }
 
-/// What a store is opened for.
+/// The reason to open a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// To read it and to end sessions: it must exist, and nothing is created.

@@ -47,7 +47,7 @@ impl Kind {
 #[cfg_attr(test, derive(Debug))]
 pub(crate) struct StoreUrl {
     pub(crate) kind: Kind,
-    /// What the store's own builder takes. Has the password, unless it is `credentials`.
+    /// The URL for the store's own builder. Has the password, unless `credentials` has it.
     pub(crate) url: String,
     /// The user and the password for Redis, if the password came from a variable or a file.
     pub(crate) credentials: Option<(Option<String>, String)>,
@@ -144,7 +144,7 @@ impl StoreUrl {
         }
         let (scheme, rest) = base.split_once("://").unwrap_or(("", base));
         if query.contains('@') && !rest.contains('@') {
-            // What looks like the query may be the end of a password.
+            // The query may be the end of a password that is not encoded.
             return Err(usage("in the URL, `?` must be %3F in a password, and `@` %40 after `?`"));
         }
         let kind = Kind::of(scheme).ok_or_else(|| {
@@ -346,7 +346,7 @@ fn is_true(name: &str, value: &str) -> Result<bool, Failure> {
     value.parse().map_err(|_| usage(format!("`{name}` is neither true nor false")))
 }
 
-/// Whether a text looks like a name and not like a part of a password.
+/// Whether a text is a plain name: a password that is not encoded is usually none.
 fn is_plain(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
 }

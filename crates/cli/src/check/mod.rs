@@ -1,4 +1,4 @@
-//! What would lose sessions, or undo a promise of the store.
+//! Settings and states of a server that would lose sessions, or undo a promise of the store.
 
 #[cfg(feature = "mysql")]
 mod mysql;
@@ -43,14 +43,14 @@ struct Finding {
     level: Level,
     /// The name of the check.
     check: &'static str,
-    /// What was found, and what that means.
+    /// The finding, and its meaning.
     message: String,
-    /// What to do about it.
+    /// The operator's next step.
     #[serde(skip_serializing_if = "Option::is_none")]
     advice: Option<&'static str>,
 }
 
-/// What is known of a server.
+/// The facts and findings about a server.
 #[derive(Debug, Default)]
 struct Report {
     /// Its version and settings.
@@ -199,7 +199,7 @@ async fn inspect(url: &StoreUrl, args: &StoreArgs, opened: Option<&Opened>, repo
         #[cfg(feature = "mysql")]
         Kind::MySql => mysql::inspect(url, args, report).await,
         #[cfg(feature = "sqlite")]
-        Kind::Sqlite => sqlite::inspect(url, report),
+        Kind::Sqlite => sqlite::inspect(url, report).await,
         #[cfg(not(all(
             feature = "redis",
             feature = "postgres",

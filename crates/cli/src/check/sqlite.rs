@@ -3,15 +3,21 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use sqlx::{Connection, Row};
+
 use super::Report;
 use crate::url::StoreUrl;
 
 /// Below this, a write-ahead log has no room to grow.
 const LITTLE_SPACE: u64 = 100 << 20;
 
-pub(super) fn inspect(url: &StoreUrl, report: &mut Report) {
+pub(super) async fn inspect(url: &StoreUrl, report: &mut Report) {
     let path = url.path();
     let Ok(metadata) = fs::metadata(path) else { return };
+    if let Ok(version) = version().await {
+        report.ok("version", format!("SQLite {version}, of this program"));
+        report.fact("sqlite_version", version);
+    }
     report.fact("file_bytes", metadata.len().to_string());
     let beside = |suffix: &str| PathBuf::from(format!("{}{suffix}", path.display()));
     if let Ok(log) = fs::metadata(beside("-wal")) {
@@ -37,6 +43,12 @@ pub(super) fn inspect(url: &StoreUrl, report: &mut Report) {
         }
         judge_disk(path, report);
     }
+}
+
+/// The version that is compiled into this program; the application may have another.
+async fn version() -> sqlx::Result<String> {
+    let mut connection = sqlx::SqliteConnection::connect("sqlite::memory:").await?;
+    sqlx::query("SELECT sqlite_version()").fetch_one(&mut connection).await?.try_get(0)
 }
 
 /// The first bytes of the file: <https://www.sqlite.org/fileformat.html#the_database_header>.

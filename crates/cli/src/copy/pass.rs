@@ -33,7 +33,7 @@ pub(super) struct Pass<'a> {
     pub(super) progress: &'a Progress,
 }
 
-/// What a pass has done.
+/// The outcome of a pass.
 #[derive(Debug, Default)]
 pub(super) struct Written {
     pub(super) copied: u64,
