@@ -4,7 +4,7 @@ use kvolt_cache::{AtLimit, InsertOutcome, Key, NewEntry, Owner, OwnerLimit, Pred
 
 use crate::connections::Lease;
 use crate::core::Core;
-use crate::dialect::{Argument, Dialect, lock};
+use crate::dialect::{Argument, Dialect, Statement, lock};
 use crate::failure::{Kind, Outcome};
 use crate::row::{Removed, millis, moment, random_number, timestamp};
 use crate::statements::COLUMNS;
@@ -129,14 +129,14 @@ impl<D: Dialect> Core<D> {
         };
         for chunk in entries.chunks(RESTORED_ROWS) {
             let keys: Vec<_> = chunk.iter().map(|(key, _)| Argument::from(key)).collect();
-            lease.execute(&self.sql.remove_rows::<D>(keys.len()), &keys).await?;
+            lease.execute(&full(self.sql.remove_rows::<D>(keys.len()), keys.len()), &keys).await?;
             let mut rows = Vec::with_capacity(chunk.len() * COLUMNS);
             for (key, entry) in chunk.iter().filter(|(_, entry)| is_live(entry)) {
                 rows.extend(arguments(key, entry, Some(now))?);
             }
             if !rows.is_empty() {
-                let statement = self.sql.insert_rows::<D>(rows.len() / COLUMNS);
-                lease.execute(&statement, &rows).await?;
+                let count = rows.len() / COLUMNS;
+                lease.execute(&full(self.sql.insert_rows::<D>(count), count), &rows).await?;
             }
         }
         Ok(())
@@ -162,6 +162,11 @@ impl<D: Dialect> Core<D> {
             }
         }
     }
+}
+
+/// A statement for this many rows, which is prepared if it is for a full chunk.
+fn full(statement: Statement, rows: usize) -> Statement {
+    Statement { persistent: rows == RESTORED_ROWS, ..statement }
 }
 
 fn inserted(removed: Vec<Removed>) -> InsertOutcome {

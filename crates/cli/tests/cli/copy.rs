@@ -60,7 +60,7 @@ async fn work(
             }
             _ => assert!(manager.get(token).await.expect("it is available").is_some()),
         }
-        tokio::task::yield_now().await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
     tokens
 }
@@ -80,7 +80,7 @@ async fn kill_at(mut child: Child, target: &AnyStore<Vec<u8>>, entries: u64) {
                 None,
                 "it has ended too early"
             );
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
     tokio::time::timeout(LIMIT, reached).await.expect("the copy makes progress");

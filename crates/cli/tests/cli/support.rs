@@ -16,6 +16,8 @@ use kvolt_servers::{MariaDb, Package, Postgres, Redis, require};
 use serde_json::{Value, json};
 
 pub(crate) const NAMESPACE: &str = "shop";
+/// For a busy machine.
+const TIMEOUT: Duration = Duration::from_secs(30);
 /// In the data of every session.
 pub(crate) const DATA: &str = "the application's secret";
 
@@ -92,21 +94,21 @@ impl Server {
 pub(crate) async fn open(url: &str) -> AnyStore<Vec<u8>> {
     let opened = match url.split(':').next().expect("a scheme") {
         "redis" => {
-            let store = RedisStore::builder(url, NAMESPACE).slide_after(0.0).open().await;
-            store.map(AnyStore::new)
+            let builder = RedisStore::builder(url, NAMESPACE).timeout(TIMEOUT).slide_after(0.0);
+            builder.open().await.map(AnyStore::new)
         }
         "postgres" => {
-            let store = PostgresStore::builder(url, NAMESPACE).slide_after(0.0).open().await;
-            store.map(AnyStore::new)
+            let builder = PostgresStore::builder(url, NAMESPACE).timeout(TIMEOUT);
+            builder.slide_after(0.0).open().await.map(AnyStore::new)
         }
         "mysql" => {
-            MySqlStore::builder(url, NAMESPACE).slide_after(0.0).open().await.map(AnyStore::new)
+            let builder = MySqlStore::builder(url, NAMESPACE).timeout(TIMEOUT);
+            builder.slide_after(0.0).open().await.map(AnyStore::new)
         }
         _ => {
             let builder = SqliteStore::builder(url, NAMESPACE).slide_after(0.0);
-            // A busy machine has slow disks.
             let builder = builder.synchronous(kvolt::sql::Synchronous::Normal);
-            builder.timeout(Duration::from_secs(20)).open().await.map(AnyStore::new)
+            builder.timeout(TIMEOUT).open().await.map(AnyStore::new)
         }
     };
     opened.expect("the store opens")
