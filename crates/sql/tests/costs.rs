@@ -285,7 +285,7 @@ fn scanned(store: &impl Store<Vec<u8>>) -> Vec<Entry<Vec<u8>>> {
         let ends = used.saturating_add(idle * u32::from(number)).max(now.saturating_add(minute));
         let deadlines = Deadlines::new(Some((ends.since(used), ends)), Some(absolute));
         let version = Version::from_number(1);
-        let (key, owner) = (Key::of([number]), (number % 2 == 0).then(|| owner("ada")));
+        let (key, owner) = (Key::of([number]), number.is_multiple_of(2).then(|| owner("ada")));
         let entry = Entry::new(key, vec![number], version, owner.clone(), deadlines, now);
         entry.created(owner.map(|_| now.saturating_sub(minute * 300)))
     };
