@@ -1,6 +1,5 @@
 //! With a real browser, which makes and uses passkeys in an authenticator in software.
 
-use std::net::SocketAddr;
 use std::thread;
 
 use kvolt::cache::Clock;
@@ -10,22 +9,33 @@ use tokio::net::TcpListener;
 
 use super::*;
 
-/// The application on a port of its own, for as long as the test runs.
-fn serve() -> (u16, Clock) {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let address = SocketAddr::from(([127, 0, 0, 1], 0));
-    let listener = runtime.block_on(TcpListener::bind(address)).unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let store = MemoryStore::builder().clock(ManualClock::new().clock()).build();
-    let sessions = sessions(store).unwrap();
-    let clock = sessions.manager().clock().clone();
-    let app = app(&sessions, &format!("http://localhost:{port}")).unwrap();
-    thread::spawn(move || runtime.block_on(axum::serve(listener, app).into_future()));
-    (port, clock)
+/// The application, for as long as the test runs.
+struct Site {
+    port: u16,
+    /// A second port, as that of another program on this host: it is another origin.
+    other_port: u16,
+    clock: Clock,
 }
 
-fn open(browser: &mut Browser, host: &str, port: u16) {
-    browser.open(&format!("http://{host}:{port}/"));
+impl Site {
+    fn start() -> Self {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let bind = || runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let (listener, other) = (bind(), bind());
+        let port = |listener: &TcpListener| listener.local_addr().unwrap().port();
+        let (port, other_port) = (port(&listener), port(&other));
+        let store = MemoryStore::builder().clock(ManualClock::new().clock()).build();
+        let sessions = sessions(store).unwrap();
+        let clock = sessions.manager().clock().clone();
+        let app = app(&sessions, &format!("http://localhost:{port}")).unwrap();
+        runtime.spawn(axum::serve(other, app.clone()).into_future());
+        thread::spawn(move || runtime.block_on(axum::serve(listener, app).into_future()));
+        Self { port, other_port, clock }
+    }
+}
+
+fn open(browser: &mut Browser, port: u16) {
+    browser.open(&format!("http://localhost:{port}/"));
     browser.wait_for("you are");
 }
 
@@ -37,11 +47,11 @@ fn sign_up(browser: &mut Browser, name: &str) {
 
 #[test]
 fn user_signs_up_signs_in_and_adds_a_passkey() {
-    let (port, clock) = serve();
+    let site = Site::start();
     let driver = Driver::start();
     let mut browser = driver.browser().start();
     let key = browser.add_authenticator(false);
-    open(&mut browser, "localhost", port);
+    open(&mut browser, site.port);
 
     sign_up(&mut browser, "ada");
     let [passkey] = &key.credentials()[..] else { panic!("one passkey") };
@@ -53,7 +63,7 @@ fn user_signs_up_signs_in_and_adds_a_passkey() {
     browser.wait_for("you are ada, at level 3, with 1 passkey");
 
     // The page renews the proof. Then the browser finds that this authenticator is registered.
-    clock.advance(Duration::from_secs(6 * 60)).unwrap();
+    site.clock.advance(Duration::from_secs(6 * 60)).unwrap();
     browser.click("#add");
     browser.wait_for("registered");
     key.remove();
@@ -70,11 +80,11 @@ fn user_signs_up_signs_in_and_adds_a_passkey() {
 
 #[test]
 fn copied_key_is_refused_and_ends_the_session() {
-    let (port, clock) = serve();
+    let site = Site::start();
     let driver = Driver::start();
     let mut browser = driver.browser().start();
     let key = browser.add_authenticator(false);
-    open(&mut browser, "localhost", port);
+    open(&mut browser, site.port);
     sign_up(&mut browser, "ada");
     let copies = key.credentials();
     browser.click("#logout");
@@ -85,27 +95,29 @@ fn copied_key_is_refused_and_ends_the_session() {
 
     let copy = browser.add_authenticator(false);
     copies.iter().for_each(|credential| copy.add_credential(credential));
-    clock.advance(Duration::from_secs(6 * 60)).unwrap();
+    site.clock.advance(Duration::from_secs(6 * 60)).unwrap();
     browser.click("#add");
     browser.wait_for("the passkey was not accepted");
     assert_eq!(browser.fetch("/profile"), 401);
 }
 
-/// A page of a neighbour may use the passkeys of `localhost`, as far as the browser is concerned.
+/// The browser lets it use the passkeys of its host: the server must look at the origin.
 #[test]
 fn page_of_another_origin_is_refused() {
-    let (port, _) = serve();
+    let site = Site::start();
     let driver = Driver::start();
     let mut browser = driver.browser().start();
     let _key = browser.add_authenticator(false);
-    open(&mut browser, "evil.localhost", port);
+    open(&mut browser, site.other_port);
     browser.fill("#name", "eve");
     browser.click("#create");
     browser.wait_for("the passkey was not accepted");
 
-    open(&mut browser, "localhost", port);
+    open(&mut browser, site.port);
     sign_up(&mut browser, "ada");
-    open(&mut browser, "evil.localhost", port);
+    open(&mut browser, site.other_port);
+    browser.click("#logout");
+    browser.wait_for("you are signed out");
     browser.click("#sign-in");
     browser.wait_for("the passkey was not accepted");
 }
