@@ -15,7 +15,7 @@ pub(crate) fn allowed(deny_toml: &str) -> Result<Vec<String>, Failure> {
     Ok(strings(list))
 }
 
-/// What `deny.toml` allows for single crates: the lines `{ crate = "name", allow = ["licence"] },`
+/// The licences that `deny.toml` allows for single crates: the lines `{ crate = "name", allow = ["licence"] },`
 /// in its `[licenses]`.
 pub(crate) fn exceptions(deny_toml: &str) -> BTreeMap<String, Vec<String>> {
     let entries = entries(deny_toml, "licenses", "{ crate = ");

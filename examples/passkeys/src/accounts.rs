@@ -34,7 +34,7 @@ struct Registered {
     is_cloned: bool,
 }
 
-/// What a passkey has proved.
+/// The result of a ceremony that succeeded.
 #[derive(Debug)]
 pub(crate) struct Proof {
     pub(crate) account: Uuid,

@@ -1,4 +1,4 @@
-//! What a handler answers when it fails.
+//! The answer of a handler that fails.
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};

@@ -101,7 +101,7 @@ fn copied_key_is_refused_and_ends_the_session() {
     assert_eq!(browser.fetch("/profile"), 401);
 }
 
-/// The browser lets it use the passkeys of its host: the server must look at the origin.
+/// The browser lets it use the passkeys of its host: the server must compare the origin.
 #[test]
 fn page_of_another_origin_is_refused() {
     let site = Site::start();

@@ -54,7 +54,7 @@ struct Application {
 
 type Shared = State<Arc<Application>>;
 
-/// What a browser needs to create a passkey that signs in without a name.
+/// Options with which a browser creates a passkey that signs in without a name.
 fn discoverable(mut options: CreationChallengeResponse) -> Json<CreationChallengeResponse> {
     if let Some(selection) = &mut options.public_key.authenticator_selection {
         selection.resident_key = Some(ResidentKeyRequirement::Required);

@@ -24,7 +24,8 @@ struct SecondFactor {
     last_step: u64,
     /// Digests of the recovery codes that are left. The codes are random, so no slow hash is needed.
     recovery: Vec<[u8; 32]>,
-    /// In a row. Of the user and not of a session: an attacker with the password can have many.
+    /// Wrong codes in a row. The user has one count for all sessions, of which an attacker with the
+    /// password can have many.
     wrong: u32,
     next_attempt: Timestamp,
 }
@@ -33,7 +34,8 @@ struct SecondFactor {
 pub(crate) enum Checked {
     Right,
     Wrong,
-    /// Not looked at: there were too many wrong ones. Another attempt is possible after this time.
+    /// Too many codes were wrong, and this one was not compared. The next attempt is possible after
+    /// this time.
     TooMany(Duration),
 }
 

@@ -23,7 +23,7 @@ pub(crate) struct Authenticator {
     pub(crate) counts: bool,
     pub(crate) is_synced: bool,
     pub(crate) verifies_user: bool,
-    /// What the browser says of the page.
+    /// The page's origin, as the browser reports it.
     pub(crate) origin: &'static str,
 }
 
