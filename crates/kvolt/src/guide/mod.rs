@@ -21,6 +21,7 @@
 //! | [User from the database](user_from_database) | load the account on each request |
 //! | [Roles](roles) | permissions as extractors |
 //! | [Second factor](second_factor) | levels and step-up |
+//! | [Passkeys](passkeys) | sign-in without a password, and step-up |
 //! | [Impersonation](impersonation) | support acts for a user, and the user sees it |
 //! | [Named values](named_values) | `get` and `insert`, as in other libraries |
 //! | [Account security](account_security) | timeouts, devices, rotation, visitors, forms, audit |
@@ -130,6 +131,10 @@ pub mod named_values {}
 #[doc = include_str!("operating.md")]
 #[cfg(all(feature = "encrypt", feature = "postgres"))]
 pub mod operating {}
+
+#[doc = include_str!("links.txt")]
+#[doc = include_str!("passkeys.md")]
+pub mod passkeys {}
 
 #[doc = include_str!("links.txt")]
 #[doc = include_str!("plain_http.md")]
