@@ -1,4 +1,5 @@
-//! Licences, sources and promised Rust versions of everything that the workspace depends on.
+//! Licences, sources and promised Rust versions of everything that the workspace depends on, and
+//! licences and sources of what the examples depend on.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -9,22 +10,35 @@ use crate::cargo::{self, cargo, find_program, host, root};
 use crate::steps::Done;
 use crate::{Failure, licence};
 
+/// The workspaces whose dependencies have a policy, each with its manifest and the file that states
+/// the policy.
+const POLICIES: [(&str, &str); 2] =
+    [("Cargo.toml", "deny.toml"), ("examples/Cargo.toml", "examples/deny.toml")];
+
 /// cargo-deny where it is installed, and a check of its own where it is not.
 pub(crate) fn check() -> Result<(), Failure> {
-    let metadata = metadata()?;
+    let metadata = metadata("Cargo.toml")?;
     let mut faults = rust_versions(&metadata)?;
     faults.extend(misplaced(&metadata));
     if find_program("cargo-deny").is_some() {
-        cargo::run(&mut cargo(["deny", "--offline", "check", "licenses", "bans", "sources"]))?;
+        deny(&["licenses", "bans", "sources"])?;
     } else {
         println!("cargo-deny is not installed: licences and sources are checked without it");
-        faults.extend(licences_and_sources(&metadata)?);
+        for (manifest, policy) in POLICIES {
+            let metadata = self::metadata(manifest)?;
+            faults.extend(licences_and_sources(&metadata, policy)?);
+            println!("{manifest}: {} packages looked at", packages(&metadata).count());
+        }
     }
-    if faults.is_empty() {
-        println!("{} packages looked at", packages(&metadata).count());
-        return Ok(());
+    if faults.is_empty() { Ok(()) } else { Err(faults.join("\n")) }
+}
+
+fn deny(checks: &[&str]) -> Result<(), Failure> {
+    for (manifest, policy) in POLICIES {
+        let args = ["deny", "--offline", "--manifest-path", manifest, "check", "--config", policy];
+        cargo::run(cargo(args).args(checks))?;
     }
-    Err(faults.join("\n"))
+    Ok(())
 }
 
 /// Known vulnerabilities, where the database of them is already on this machine.
@@ -32,7 +46,7 @@ pub(crate) fn advisories() -> Result<Done, Failure> {
     if find_program("cargo-deny").is_none() || !has_advisory_database() {
         return Ok(Done::Skipped("needs network, cargo-deny and the RustSec database".to_owned()));
     }
-    cargo::run(&mut cargo(["deny", "--offline", "check", "advisories"])).map(Done::from)
+    deny(&["advisories"]).map(Done::from)
 }
 
 /// The oldest Rust that the workspace promises to build with.
@@ -59,8 +73,8 @@ fn read(file: &str) -> Result<String, Failure> {
 }
 
 /// The whole graph: without the network if that is enough, and else of this platform alone.
-fn metadata() -> Result<Value, Failure> {
-    let args = ["metadata", "--format-version", "1"];
+fn metadata(manifest: &str) -> Result<Value, Failure> {
+    let args = ["metadata", "--format-version", "1", "--manifest-path", manifest];
     let text = match cargo::output(cargo(args).arg("--offline")) {
         Ok(text) => text,
         Err(_) => match cargo::output(&mut cargo(args)) {
@@ -84,8 +98,8 @@ fn name(package: &Value) -> String {
     format!("{} {}", word("name"), word("version"))
 }
 
-fn licences_and_sources(metadata: &Value) -> Result<Vec<String>, Failure> {
-    let allowed = licence::allowed(&read("deny.toml")?)?;
+fn licences_and_sources(metadata: &Value, policy: &str) -> Result<Vec<String>, Failure> {
+    let allowed = licence::allowed(&read(policy)?)?;
     let mut faults = Vec::new();
     for package in packages(metadata) {
         let expression = package["license"].as_str().unwrap_or_default();
@@ -131,7 +145,7 @@ fn libraries(metadata: &Value) -> impl Iterator<Item = &Value> {
 
 /// The names of the published libraries.
 pub(crate) fn published() -> Result<Vec<String>, Failure> {
-    let metadata = metadata()?;
+    let metadata = metadata("Cargo.toml")?;
     let names = libraries(&metadata).filter_map(|package| package["name"].as_str());
     Ok(names.map(str::to_owned).collect())
 }
@@ -153,7 +167,7 @@ fn misplaced(metadata: &Value) -> Vec<String> {
 
 /// The names of the published libraries that promise the workspace's own minimum.
 pub(crate) fn libraries_of_minimum_rust() -> Result<Vec<String>, Failure> {
-    let (metadata, minimum) = (metadata()?, minimum_rust()?);
+    let (metadata, minimum) = (metadata("Cargo.toml")?, minimum_rust()?);
     let promise_it = libraries(&metadata).filter(|package| package["rust_version"] == *minimum);
     Ok(promise_it.filter_map(|package| Some(package["name"].as_str()?.to_owned())).collect())
 }

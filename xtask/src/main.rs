@@ -13,6 +13,7 @@ mod features;
 mod fuzz;
 mod licence;
 mod named_tests;
+mod npm;
 mod sanitize;
 mod servers;
 mod steps;
