@@ -4,6 +4,9 @@
 //! A logout token names the provider's session (`sid`), the user (`sub`), or both. The sessions of a
 //! user are those of an owner. Those of a `sid` are found by notes: an entry for each session, whose
 //! owner is the `sid`, because one browser may sign in several times within one session there.
+//!
+//! The session's id is in a note before the session has a user: see `callback`. So no id must be
+//! chosen before the session is created, and a server may die at any moment.
 
 use std::time::Duration;
 
@@ -13,8 +16,8 @@ use axum::extract::rejection::FormRejection;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use kvolt::cache::{
-    AnyStore, Error, Expiry, Freshness, InsertOutcome, Key, NewEntry, ReplaceOutcome, Result,
-    Store, Timestamp,
+    AnyStore, Error, Expiry, Freshness, InsertOutcome, Key, NewEntry, ReplaceOutcome, Store,
+    Timestamp,
 };
 use kvolt::{Manager, Owner, SessionId};
 use serde::{Deserialize, Serialize};
@@ -56,7 +59,7 @@ impl Logouts {
         sid: Option<&str>,
         id: SessionId,
         lifetime: Duration,
-    ) -> Result<()> {
+    ) -> Result<(), Error> {
         let Some(sid) = sid else { return Ok(()) };
         let owner = of_sid(issuer, sid)?;
         let key = self.0.place(Key::of(format!("session {id}")), Some(&owner));
@@ -66,7 +69,11 @@ impl Logouts {
     }
 
     /// Whether a logout has arrived since this sign-in began.
-    pub(crate) async fn have_ended(&self, issuer: &str, identity: &Identity) -> Result<bool> {
+    pub(crate) async fn have_ended(
+        &self,
+        issuer: &str,
+        identity: &Identity,
+    ) -> Result<bool, Error> {
         let sid = identity.sid.as_deref().map(|sid| ended("sid", issuer, sid));
         for key in sid.into_iter().chain([ended("sub", issuer, &identity.subject)]) {
             let note = self.0.get(&key, Freshness::Strict).await?;
@@ -80,7 +87,7 @@ impl Logouts {
     }
 
     /// Leaves a note of a logout, for sign-ins under way.
-    async fn note_logout(&self, key: Key, arrived: Timestamp) -> Result<()> {
+    async fn note_logout(&self, key: Key, arrived: Timestamp) -> Result<(), Error> {
         let (expiry, value) = (Expiry::after(KEPT), Note::Ended(arrived.as_millis()));
         for _ in 0..MAX_ATTEMPTS {
             let note = NewEntry::new(value.clone(), expiry);
@@ -97,15 +104,11 @@ impl Logouts {
         Err(Error::unavailable("other logouts of the same session or user have won each time"))
     }
 
-    /// Ends the sessions that a logout token names. Returns whether the token was used before.
+    /// Ends the sessions that a logout token names. Returns `false` if the token was used before.
     ///
     /// The token counts as used at the end: after a failure in between, the provider may send it
     /// again. Until then, a copy of it ends the same sessions.
-    async fn end(
-        &self,
-        manager: &Manager<Visit>,
-        logout: &Claims,
-    ) -> std::result::Result<bool, Page> {
+    async fn end(&self, manager: &Manager<Visit>, logout: &Claims) -> Result<bool, Page> {
         let (issuer, now) = (&logout.iss, manager.clock().now());
         let used = Key::of(format!("jti {issuer} {}", logout.jti));
         if self.0.get(&used, Freshness::Strict).await?.is_some() {
@@ -141,7 +144,7 @@ impl Logouts {
 }
 
 /// The owner of the notes of a provider's session. A digest, as `sid` may have any length.
-fn of_sid(issuer: &str, sid: &str) -> Result<Owner> {
+fn of_sid(issuer: &str, sid: &str) -> Result<Owner, Error> {
     Owner::new(Key::of(format!("{issuer} {sid}")).to_string())
 }
 
@@ -177,7 +180,7 @@ enum Audience {
     Several(Vec<String>),
 }
 
-fn is_present<'de, D: serde::Deserializer<'de>>(value: D) -> std::result::Result<bool, D::Error> {
+fn is_present<'de, D: serde::Deserializer<'de>>(value: D) -> Result<bool, D::Error> {
     serde::de::IgnoredAny::deserialize(value).map(|_| true)
 }
 
@@ -208,7 +211,7 @@ pub(crate) struct LogoutRequest {
 /// tries again.
 pub(crate) async fn logout(
     State(app): State<App>,
-    form: std::result::Result<Form<LogoutRequest>, FormRejection>,
+    form: Result<Form<LogoutRequest>, FormRejection>,
 ) -> Response {
     let ended = match form {
         Ok(Form(request)) => end(&app, &request.logout_token).await,
@@ -222,7 +225,7 @@ pub(crate) async fn logout(
     (status, [(header::CACHE_CONTROL, "no-store")]).into_response()
 }
 
-async fn end(app: &App, token: &str) -> std::result::Result<bool, Page> {
+async fn end(app: &App, token: &str) -> Result<bool, Page> {
     let now = app.manager.clock().now();
     let verified = app.provider.verify(token, now).await?;
     // An older provider may send `JWT`, or nothing: then accept that here.

@@ -19,7 +19,7 @@ use crate::{LATER, Page, SIGNED_OUT, User, Visit};
 const MARGIN: Duration = Duration::from_secs(10);
 /// How long a server may refresh: the provider's answer, and the time to store it. Clocks of servers
 /// must differ by less.
-pub(crate) const LEASE: Duration = Duration::from_secs(3 * TIME_LIMIT.as_secs());
+pub(crate) const LEASE: Duration = TIME_LIMIT.saturating_mul(3);
 /// How long a request waits for a refresh by another one.
 const WAIT: Duration = LEASE.saturating_add(TIME_LIMIT);
 const PAUSE: Duration = Duration::from_millis(50);
@@ -84,16 +84,9 @@ pub(crate) async fn access_token(
             }
             if tokens.is_leased(now()) {
                 sleep(PAUSE).await;
-                continue;
-            }
-            let mut lease = None;
-            let take = |visit: &mut Visit| {
-                lease = visit.user.as_mut().and_then(|user| user.tokens.lease(now()));
-            };
-            session.clone().update(take).await?;
-            if let Some((lease, refresh_token)) = lease {
+            } else {
                 // A task of its own: if the client goes away, the answer is stored all the same.
-                let refresh = refresh(provider.clone(), session.clone(), lease, refresh_token);
+                let refresh = refresh(provider.clone(), session.clone());
                 tokio::spawn(refresh).await.map_err(|_| LATER)??;
             }
         }
@@ -101,15 +94,16 @@ pub(crate) async fn access_token(
     timeout(WAIT, refreshed).await.unwrap_or(Err(LATER))
 }
 
-/// Refreshes the tokens, under the lease.
-async fn refresh(
-    provider: Arc<Provider>,
-    mut session: Session<Visit>,
-    lease: u64,
-    used: String,
-) -> Result<(), Page> {
-    let manager = session.handle().manager().clone();
-    match provider.refresh(&used, manager.clock().now()).await {
+/// Refreshes the tokens, if this call gets the lease.
+async fn refresh(provider: Arc<Provider>, mut session: Session<Visit>) -> Result<(), Page> {
+    let clock = session.handle().manager().clock().clone();
+    let mut taken = None;
+    let take = |visit: &mut Visit| {
+        taken = visit.user.as_mut().and_then(|user| user.tokens.lease(clock.now()));
+    };
+    session.update(take).await?;
+    let Some((lease, used)) = taken else { return Ok(()) };
+    match provider.refresh(&used, clock.now()).await {
         Refreshed::Tokens(new) => loop {
             // Also if the lease has ended meanwhile: only this answer has the next refresh token.
             let store = |visit: &mut Visit| match &mut visit.user {
@@ -120,9 +114,7 @@ async fn refresh(
                 _ => {}
             };
             match session.update(store).await {
-                Err(error)
-                    if error.is_unavailable() && manager.clock().now().as_millis() < lease =>
-                {
+                Err(error) if error.is_unavailable() && clock.now().as_millis() < lease => {
                     sleep(PAUSE).await;
                 }
                 stored => return Ok(stored.map(drop)?),
@@ -132,7 +124,7 @@ async fn refresh(
             let latest = session.confirm().await?;
             let tokens = latest.user.as_ref().map(|user| &user.tokens);
             if tokens.is_some_and(|tokens| tokens.refresh.as_ref() == Some(&used)) {
-                manager.revoke(session.id()).await?;
+                session.handle().manager().revoke(session.id()).await?;
             }
             Ok(()) // the next read finds no session, or newer tokens
         }
