@@ -1,4 +1,4 @@
-//! What tests need from npm: packages in the versions and with the checksums of a lock file.
+//! Packages of npm that tests need, in the versions and with the checksums of a lock file.
 
 use std::fs;
 use std::path::PathBuf;

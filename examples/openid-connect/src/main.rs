@@ -249,7 +249,7 @@ async fn home(session: Option<Session<Visit>>) -> Html<String> {
     })
 }
 
-/// What the provider knows of the user, by the access token.
+/// Asks the provider for the user, with the access token.
 async fn profile(
     State(app): State<App>,
     SignedIn(session, user): SignedIn,

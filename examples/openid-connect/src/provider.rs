@@ -87,7 +87,7 @@ impl SignIn {
     }
 }
 
-/// A user whom the provider has authenticated.
+/// A user, authenticated by the provider.
 pub(crate) struct Identity {
     pub(crate) subject: String,
     /// The session at the provider, if it names one.

@@ -5,7 +5,7 @@ use super::stage::Server;
 
 const SESSION: &str = "__Host-session_id";
 
-/// What a browser does here: it follows redirects, and keeps cookies.
+/// A browser that follows redirects and keeps cookies.
 #[derive(Clone)]
 pub(super) struct Browser {
     http: reqwest::Client,

@@ -1,6 +1,8 @@
 use axum::http::StatusCode;
 use kvolt::Owner;
+use kvolt::cache::testing::Call;
 use kvolt::testing::ManualClock;
+use serde_json::Value;
 
 use super::browser::Browser;
 use super::stage::{Stage, can_run};
@@ -155,4 +157,26 @@ async fn sign_out_ends_the_session_here_and_at_the_provider() {
     let mut bob = ada.answering_now("as=bob");
     bob.sign_in(stage.first()).await;
     assert_eq!(stage.first().data(&bob).await.unwrap()["user"]["subject"], "bob");
+}
+
+#[tokio::test]
+async fn sign_in_that_can_not_be_checked_gives_no_rights() {
+    if !can_run() {
+        return;
+    }
+    let (stage, faults) = Stage::with_faults().await;
+    for call in [Call::Insert, Call::Get] {
+        let mut ada = Browser::of("ada");
+        let callback = ada.begin(stage.first(), "/").await;
+        faults.notes.only(&[call]);
+        faults.notes.fail_all(true);
+        assert_eq!(ada.get(callback).await.status, StatusCode::SERVICE_UNAVAILABLE, "{call:?}");
+        faults.notes.reset();
+        // The browser has a session of ada's, which has no user.
+        assert_eq!(stage.first().data(&ada).await.unwrap()["user"], Value::Null);
+        assert!(!ada.is_signed_in(stage.second()).await);
+        let profile = ada.get(stage.first().at("/profile")).await;
+        assert_eq!(profile.status, StatusCode::UNAUTHORIZED);
+        ada.sign_in(stage.first()).await;
+    }
 }
