@@ -201,7 +201,7 @@ pub(crate) struct Package {
 
 /// The published packages, libraries and programs.
 pub(crate) fn published_packages() -> Result<Vec<Package>, Failure> {
-    let metadata = metadata()?;
+    let metadata = metadata(".")?;
     let own =
         packages(&metadata).filter(|package| package["source"].is_null() && is_published(package));
     let package = |fields: &Value| {

@@ -20,6 +20,7 @@
 //! |---|---|
 //! | [User from the database](user_from_database) | load the account on each request |
 //! | [Roles](roles) | permissions as extractors |
+//! | [OpenID Connect](openid_connect) | sign-in at a provider, its tokens, its logouts |
 //! | [Second factor](second_factor) | levels and step-up |
 //! | [Passkeys](passkeys) | sign-in without a password, and step-up |
 //! | [Impersonation](impersonation) | support acts for a user, and the user sees it |
@@ -126,6 +127,10 @@ pub mod moving_from_tower_sessions {}
 #[doc = include_str!("links.txt")]
 #[doc = include_str!("named_values.md")]
 pub mod named_values {}
+
+#[doc = include_str!("links.txt")]
+#[doc = include_str!("openid_connect.md")]
+pub mod openid_connect {}
 
 #[doc = include_str!("links.txt")]
 #[doc = include_str!("operating.md")]
