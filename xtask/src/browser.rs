@@ -1,9 +1,10 @@
-//! The tests with a real, headless Chromium: of the reference application, and of device-bound
-//! sessions.
+//! The tests with a real, headless Chromium: of the reference application, of device-bound sessions,
+//! and of passkeys.
 
 use crate::cargo::{self, cargo, find_program};
 use crate::npm::AXE;
 use crate::steps::Done;
+use crate::test::cargo_of_examples;
 use crate::{Failure, debian};
 
 /// The programs, each with the Debian package that contains it.
@@ -42,7 +43,9 @@ pub(crate) fn test() -> Result<(), Failure> {
     cargo::run(cargo(args).args(["--test", "browser"]))?;
     let args = ["test", "--package", "kvolt-device-tests", "--features", "browser"];
     // Most of the time, a browser waits.
-    cargo::run(cargo(args).args(["--test", "browser", "--", "--test-threads", "4"]))
+    cargo::run(cargo(args).args(["--test", "browser", "--", "--test-threads", "4"]))?;
+    let mut passkeys = cargo_of_examples(&["test", "--features", "passkeys/browser"]);
+    cargo::run(passkeys.args(["--bin", "passkeys", "browser_tests", "--", "--test-threads", "4"]))
 }
 
 fn missing_packages() -> Vec<&'static str> {

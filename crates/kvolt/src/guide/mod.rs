@@ -22,6 +22,7 @@
 //! | [Roles](roles) | permissions as extractors |
 //! | [OpenID Connect](openid_connect) | sign-in at a provider, its tokens, its logouts |
 //! | [Second factor](second_factor) | levels and step-up |
+//! | [Passkeys](passkeys) | sign-in without a password, and step-up |
 //! | [Impersonation](impersonation) | support acts for a user, and the user sees it |
 //! | [Named values](named_values) | `get` and `insert`, as in other libraries |
 //! | [Account security](account_security) | timeouts, devices, rotation, visitors, forms, audit |
@@ -135,6 +136,10 @@ pub mod openid_connect {}
 #[doc = include_str!("operating.md")]
 #[cfg(all(feature = "encrypt", feature = "postgres"))]
 pub mod operating {}
+
+#[doc = include_str!("links.txt")]
+#[doc = include_str!("passkeys.md")]
+pub mod passkeys {}
 
 #[doc = include_str!("links.txt")]
 #[doc = include_str!("plain_http.md")]
