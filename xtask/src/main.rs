@@ -14,6 +14,7 @@ mod features;
 mod fuzz;
 mod licence;
 mod named_tests;
+mod npm;
 mod release;
 mod sanitize;
 mod servers;

@@ -1,5 +1,7 @@
 //! Every check and every test, what fails soonest first.
 
+use std::process::Command;
+
 use crate::cargo::{self, cargo, cargo_of, find_program, find_toolchain, target_dir};
 use crate::steps::{Done, Steps};
 use crate::{
@@ -129,19 +131,26 @@ pub(crate) fn format() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Lints and tests of the examples. Their frameworks are large, so each dependency is compiled once:
-/// `clippy-driver` compiles as `rustc` does, where `cargo clippy` compiles nothing that can be run,
-/// and with `--all-targets` the programs have the dependencies of their tests.
+/// Lints and tests of the examples.
 fn examples() -> Result<(), Failure> {
     for args in [&["build", "--all-targets"][..], &["test"]] {
-        let mut run = cargo(args);
-        run.args(["--manifest-path", "examples/Cargo.toml", "--workspace"])
-            // As `cargo clippy -- -D warnings` sets them.
-            .env("RUSTC_WORKSPACE_WRAPPER", "clippy-driver")
-            .env("CLIPPY_ARGS", "-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__");
-        cargo::run(&mut run)?;
+        cargo::run(&mut cargo_of_examples(args))?;
     }
     Ok(())
+}
+
+/// Cargo, in the workspace of the examples. Their frameworks are large, so each dependency is compiled
+/// once: `clippy-driver` compiles as `rustc` does, where `cargo clippy` compiles nothing that can be
+/// run, with `--all-targets` the programs have the dependencies of their tests, and with
+/// `--workspace` the features of all.
+pub(crate) fn cargo_of_examples(args: &[&str]) -> Command {
+    let mut command = cargo(args);
+    command
+        .args(["--manifest-path", "examples/Cargo.toml", "--workspace"])
+        // As `cargo clippy -- -D warnings` sets them.
+        .env("RUSTC_WORKSPACE_WRAPPER", "clippy-driver")
+        .env("CLIPPY_ARGS", "-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__");
+    command
 }
 
 /// Lints of the fuzzed checks, and a run of them on the corpus.
