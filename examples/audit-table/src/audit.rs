@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kvolt::Manager;
-use kvolt::session::{Event, EventKind, EventListener, Timestamp};
+use kvolt::session::{Event, EventKind, EventListener};
 use sqlx::{QueryBuilder, Sqlite, SqlitePool};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -46,8 +46,10 @@ struct Rows {
     lost: u64,
     /// What the manager has counted, and the table has.
     missed: u64,
+    last_at_millis: i64,
     /// The listener is gone.
     is_complete: bool,
+    is_stopped: bool,
 }
 
 #[derive(Clone, Default)]
@@ -76,9 +78,16 @@ impl Audit {
     pub(crate) fn note_missed(&self, missed: u64) {
         let mut rows = self.buffer.rows();
         let further = missed - rows.missed;
-        if further > 0 && rows.push(Row { event: "missed", detail: further.to_string(), ..Row::default() }) {
+        if further > 0 && rows.push(Row::of("missed", further.to_string())) {
             rows.missed = missed;
+            self.buffer.changed.notify_one();
         }
+    }
+
+    /// How many events were lost since the last row.
+    #[cfg(test)]
+    pub(crate) fn lost(&self) -> u64 {
+        self.buffer.rows().lost
     }
 
     /// Writes what is left, and returns whether the table has everything. The caller drops all
@@ -101,20 +110,20 @@ impl EventListener for Listener {
             _ => String::new(),
         };
         let actor = event.actor.as_ref();
-        let is_kept = self.0.rows().push(Row {
-            number: 0,
-            at_millis: millis(event.at),
-            event: event.kind.name(),
-            detail,
+        let row = Row {
+            at_millis: i64::try_from(event.at.as_millis()).unwrap_or(i64::MAX),
             session: event.id.map(|id| id.to_string()),
             owner: event.owner.as_ref().map(ToString::to_string),
             acting_for: event.acting_for.as_ref().map(ToString::to_string),
             actor: actor.map(|actor| actor.name().to_owned()),
             because: actor.and_then(|actor| actor.reason()).map(str::to_owned),
-        });
-        if !is_kept {
-            self.0.rows().lost += 1;
+            ..Row::of(event.kind.name(), detail)
+        };
+        let mut rows = self.0.rows();
+        if !rows.push(row) {
+            rows.lost += 1;
         }
+        drop(rows);
         self.0.changed.notify_one();
     }
 }
@@ -133,31 +142,35 @@ impl Buffer {
 }
 
 impl Rows {
-    /// Adds a row, after one for events that were lost before it. `false` if there is no room.
+    /// Adds a row. `false` if there is no room.
     fn push(&mut self, row: Row) -> bool {
-        let lost = (self.lost > 0).then(|| Row {
-            event: "lost",
-            detail: self.lost.to_string(),
-            at_millis: row.at_millis,
-            ..Row::default()
-        });
-        if self.waiting.len() + 1 + usize::from(lost.is_some()) > self.capacity {
-            return false;
+        let has_room = self.waiting.len() + 1 + usize::from(self.lost > 0) <= self.capacity;
+        if has_room {
+            self.append(row);
         }
-        self.lost = 0;
-        for row in lost.into_iter().chain([row]) {
-            self.next += 1;
-            self.waiting.push_back(Row { number: self.next, ..row });
-        }
-        true
+        has_room
     }
 
-    /// Adds the last rows, whose room is beyond the capacity. `false` if they were added before.
-    fn stop(&mut self) -> bool {
-        self.capacity = usize::MAX;
-        let is_first = self.is_complete;
-        self.is_complete = false;
-        is_first && self.push(Row { event: "stopped", ..Row::default() })
+    /// Adds a row, after one for the events that were lost before it.
+    fn append(&mut self, row: Row) {
+        self.last_at_millis = row.at_millis.max(self.last_at_millis);
+        let lost = std::mem::take(&mut self.lost);
+        let lost = (lost > 0).then(|| Row::of("lost", lost.to_string()));
+        for row in lost.into_iter().chain([row]) {
+            self.next += 1;
+            self.waiting.push_back(Row {
+                number: self.next,
+                at_millis: self.last_at_millis,
+                ..row
+            });
+        }
+    }
+}
+
+impl Row {
+    /// A row of the audit's own.
+    fn of(event: &'static str, detail: String) -> Self {
+        Self { event, detail, ..Self::default() }
     }
 }
 
@@ -166,18 +179,18 @@ impl Rows {
 async fn write(buffer: Arc<Buffer>, pool: SqlitePool, process: String) {
     let mut pause = Duration::from_millis(50);
     loop {
-        let (batch, is_complete) = {
-            let rows = buffer.rows();
-            let batch: Vec<Row> = rows.waiting.iter().take(MAX_BATCH).cloned().collect();
-            (batch, rows.is_complete)
+        let batch: Vec<Row> = {
+            let mut rows = buffer.rows();
+            if rows.is_complete && rows.waiting.is_empty() {
+                if rows.is_stopped {
+                    return;
+                }
+                rows.is_stopped = true;
+                rows.append(Row::of("stopped", String::new()));
+            }
+            rows.waiting.iter().take(MAX_BATCH).cloned().collect()
         };
         if batch.is_empty() {
-            if is_complete && buffer.rows().stop() {
-                continue;
-            }
-            if buffer.rows().capacity == usize::MAX {
-                return;
-            }
             buffer.changed.notified().await;
             continue;
         }
@@ -205,8 +218,4 @@ async fn insert(pool: &SqlitePool, process: &str, batch: &[Row]) -> sqlx::Result
         values.push_bind(&row.actor).push_bind(&row.because);
     });
     insert.build().execute(pool).await.map(drop)
-}
-
-fn millis(at: Timestamp) -> i64 {
-    i64::try_from(at.as_millis()).unwrap_or(i64::MAX)
 }
