@@ -18,7 +18,7 @@ pub(crate) struct Policy<T> {
     pub(crate) owner_limit: Option<OwnerLimit>,
     pub(crate) owned_by: Option<OwnedBy<T>>,
     pub(crate) bound_to: Option<BoundTo<T>>,
-    pub(crate) anonymous: Option<Arc<AnonymousSessions<T>>>,
+    pub(crate) anonymous: Option<AnonymousSessions<T>>,
     pub(crate) undecodable: Undecodable,
     pub(crate) live_interval: Duration,
     pub(crate) address_detail: Detail,
@@ -94,31 +94,6 @@ pub enum Undecodable {
     ///
     /// While servers of two versions run, an older one also ends what only a newer one can read.
     End,
-}
-
-// Without a condition on `T`.
-impl<T> Clone for Policy<T> {
-    fn clone(&self) -> Self {
-        Self {
-            timeouts: self.timeouts,
-            remembered: self.remembered,
-            rotation_grace: self.rotation_grace,
-            rotate_every: self.rotate_every,
-            reuse: self.reuse,
-            owner_limit: self.owner_limit,
-            owned_by: self.owned_by.clone(),
-            bound_to: self.bound_to.clone(),
-            anonymous: self.anonymous.clone(),
-            undecodable: self.undecodable,
-            live_interval: self.live_interval,
-            address_detail: self.address_detail,
-            user_agent_detail: self.user_agent_detail,
-            clock: self.clock.clone(),
-            random: self.random,
-            #[cfg(all(feature = "device-bound", feature = "testing"))]
-            device_fault: self.device_fault,
-        }
-    }
 }
 
 impl<T> Policy<T> {

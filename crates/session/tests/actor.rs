@@ -5,7 +5,7 @@ mod support;
 
 use std::time::Duration;
 
-use kvolt_session::{Actor, EndReason, Event, EventKind, Manager, NewSession, Token, TokenReuse};
+use kvolt_session::{Actor, Event, Manager, NewSession, Token, TokenReuse};
 use kvolt_testkit::Call;
 use support::{GRACE, World, ada, bob, owner, rotated, world, world_with};
 
@@ -138,44 +138,4 @@ async fn library_has_no_actor() {
     world.time.advance(Duration::from_secs(7_200));
     world.store.clean();
     assert_eq!(actors(&world.events.take()), [("expired", None)]);
-}
-
-/// Both names are known, whichever account's sessions end.
-#[tokio::test]
-async fn end_of_an_impersonation_names_both() {
-    for ends_user in [true, false] {
-        let world = world();
-        let manager = world.manager.by(support_desk());
-        let users = world.manager.create(ada()).await.unwrap();
-        let (own, token) = acting(&world).await;
-        world.events.take();
-        let (name, direct) = if ends_user { ("ada", users) } else { ("root", own) };
-        let ended = manager.revoke_owner(&owner(name)).await.unwrap();
-        assert_eq!(ended, if ends_user { 2 } else { 1 }, "those that the store had under it");
-
-        let events = world.events.take();
-        let kind = EventKind::Ended { reason: EndReason::RevokedOwner };
-        assert_eq!(events.len(), 2, "{events:#?}");
-        let of = |token: &Token| events.iter().find(|event| event.id == Some(token.id())).unwrap();
-        let (plain, both) = (of(&direct), of(&token));
-        assert_eq!(
-            (plain.kind, &plain.owner, &plain.acting_for),
-            (kind, &Some(owner(name)), &None)
-        );
-        assert_eq!(both.kind, kind);
-        assert_eq!(both.owner, Some(owner("root")));
-        assert_eq!(both.acting_for, Some(owner("ada")));
-        assert!(events.iter().all(|event| event.actor == Some(support_desk())));
-        assert!(!world.lives(&token).await);
-    }
-}
-
-/// The names in events are worth less than the end of the sessions.
-#[tokio::test]
-async fn sessions_end_although_their_list_fails() {
-    let world = world();
-    let token = world.manager.create(ada()).await.unwrap();
-    world.faults.fail_next(1);
-    assert_eq!(world.manager.revoke_owner(&owner("ada")).await.unwrap(), 1);
-    assert!(!world.lives(&token).await);
 }

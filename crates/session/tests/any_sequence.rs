@@ -290,17 +290,12 @@ impl Model {
 
     fn end_owner(&mut self, owner: u8, keep: Option<usize>) -> usize {
         let stored: Vec<_> = (0..self.sessions.len()).map(|at| self.is_stored(at)).collect();
-        let (mut ended, mut started) = (0, Vec::new());
+        let mut ended = 0;
         for (number, session) in self.sessions.iter_mut().enumerate() {
             if session.owner == owner && Some(number) != keep && stored[number] {
                 session.ended = true;
                 ended += 1;
-                started.extend(session.started);
             }
-        }
-        // The entries of impersonations that these have started. They are not counted.
-        for started in started {
-            self.sessions[started].ended = true;
         }
         ended
     }

@@ -53,7 +53,7 @@ pub struct Event {
     /// request had no token, or if the event is about more than one session.
     pub id: Option<SessionId>,
     /// The session's owner, if it has one and it is known. In an impersonation, the administrator;
-    /// if it was ended together with the user's sessions and could not be read before, the user.
+    /// if it was ended together with the user's sessions, the user.
     pub owner: Option<Owner>,
     /// The user that the owner acts for, in an impersonation.
     pub acting_for: Option<Owner>,

@@ -163,7 +163,7 @@ impl<T: Send + Sync + 'static> ManagerBuilder<T> {
 
     /// Allows sessions of visitors who have not signed in. Defaults to none.
     pub fn anonymous(mut self, anonymous: AnonymousSessions<T>) -> Self {
-        self.policy.anonymous = Some(Arc::new(anonymous));
+        self.policy.anonymous = Some(anonymous);
         self
     }
 

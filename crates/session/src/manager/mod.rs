@@ -78,15 +78,14 @@ use crate::{Error, Result, SessionId, SessionSnapshot, Timeouts, Token};
 /// the owner changes, and the calls that start or end an [impersonation](Self::impersonate). A
 /// [`logout`](Self::logout) and a login from an impersonation end the administrator's own session
 /// first: nothing that is left is accepted.
-pub struct Manager<T>(Arc<Inner<T>>);
+pub struct Manager<T>(Arc<Inner<T>>, Option<Actor>);
 
 struct Inner<T> {
     store: AnyStore<Record<T>>,
     policy: Policy<T>,
     reporter: Arc<Reporter>,
     changes: Arc<Changes>,
-    turns: Arc<Turns<SessionSnapshot<T>>>,
-    actor: Option<Actor>,
+    turns: Turns<SessionSnapshot<T>>,
 }
 
 /// A new id collides with an existing one once in 2^48 sessions. More collisions than this in a
@@ -124,8 +123,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
             report_expired(&store, &reporter);
         }
         let changes = store.changes().unwrap_or_default();
-        let turns = Arc::new(Turns::new());
-        Self(Arc::new(Inner { store, policy, reporter, changes, turns, actor: None }))
+        Self(Arc::new(Inner { store, policy, reporter, changes, turns: Turns::new() }), None)
     }
 
     /// The store's namespace. Tokens of another one are unknown to this manager.
@@ -180,7 +178,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// Returns this manager, with an actor: the log and the [events](crate::Event::actor) name it
     /// as the cause of what is done through the returned one. For administrators, and for jobs.
     ///
-    /// It is the same manager in all else. Costs one allocation, and nothing where it is not called.
+    /// It is the same manager in all else.
     ///
     /// ```
     /// use kvolt_cache::MemoryStore;
@@ -199,21 +197,13 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// ```
     #[must_use = "only what is done through the returned manager has the actor"]
     pub fn by(&self, actor: impl Into<Actor>) -> Self {
-        let Inner { store, policy, reporter, changes, turns, .. } = &*self.0;
-        Self(Arc::new(Inner {
-            store: store.clone(),
-            policy: policy.clone(),
-            reporter: Arc::clone(reporter),
-            changes: Arc::clone(changes),
-            turns: Arc::clone(turns),
-            actor: Some(actor.into()),
-        }))
+        Self(Arc::clone(&self.0), Some(actor.into()))
     }
 
     /// This manager, with the owner of a session as the actor, unless it has one.
     fn by_owner_of(&self, session: &SessionSnapshot<T>) -> Self {
         match session.owner() {
-            Some(owner) if self.0.actor.is_none() => self.by(owner),
+            Some(owner) if self.1.is_none() => self.by(owner),
             _ => self.clone(),
         }
     }
@@ -326,7 +316,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
         id: impl Into<Option<SessionId>>,
         parties: impl Into<Parties<'a>>,
     ) {
-        self.0.reporter.report(kind, id.into(), parties.into(), self.0.actor.as_ref());
+        self.0.reporter.report(kind, id.into(), parties.into(), self.1.as_ref());
     }
 
     /// The first content of a session. Its token is made when it is inserted.
@@ -473,7 +463,7 @@ fn repeating_generator() -> Error {
 
 impl<T> Clone for Manager<T> {
     fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
+        Self(Arc::clone(&self.0), self.1.clone())
     }
 }
 

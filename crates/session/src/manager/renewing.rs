@@ -246,7 +246,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// ```
     ///
     /// It fails closed: if this session can't be given a new token, it is ended. Costs the store
-    /// four commands, and two more to end an impersonation that one of these sessions has started.
+    /// three commands, and two more to end an impersonation that this session has started.
     ///
     /// # Errors
     ///

@@ -57,8 +57,8 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// Ends all other sessions of the session's owner, and the impersonation that this session has
     /// started; in an impersonation, all other sessions of the user. Returns how many.
     ///
-    /// Returns zero if the session has ended meanwhile or has no owner. Costs the store three
-    /// commands, and two more to end an impersonation that one of these sessions has started.
+    /// Returns zero if the session has ended meanwhile or has no owner. Costs the store two
+    /// commands, and two more to end an impersonation that this session has started.
     ///
     /// # Errors
     ///
@@ -84,9 +84,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// how many the store had under this owner.
     ///
     /// When this has returned, no session that was created before the call is accepted, even if
-    /// others are created meanwhile. Costs the store two commands, and two more to end an
-    /// impersonation by the owner. The first one reads the sessions, so that the events of
-    /// impersonations have both names; it may fail without an effect on the rest.
+    /// others are created meanwhile. Costs the store one command.
     ///
     /// # Errors
     ///
@@ -95,34 +93,16 @@ impl<T: Send + Sync + 'static> Manager<T> {
         self.end_owned(Some(owner), None, EndReason::RevokedOwner).await
     }
 
-    /// Ends all of the owner's sessions but one, and the impersonations that they have started; none
-    /// without an owner.
+    /// Ends all of the owner's sessions but one; none without an owner.
     pub(super) async fn end_owned(
         &self,
         owner: Option<&Owner>,
         keep: Option<&Key>,
         reason: EndReason,
     ) -> Result<usize> {
-        let Some(owner) = owner else { return Ok(0) };
-        // Only for the names in events, so a failure is no error.
-        let before = self.0.store.list(owner).await.map(|list| self.session_list(list).sessions);
-        let mut special = before.unwrap_or_default();
-        special.retain(|session| {
-            session.acting_for().is_some() || session.envelope().impersonation().is_some()
-        });
-        let removed = self.0.store.remove_owner(owner, keep).await.map_err(Error::store)?;
-        for key in &removed {
-            match special.iter().find(|session| session.key == *key) {
-                None => self.ended(&[*key], Some(owner), reason),
-                Some(session) => {
-                    self.ended(&[*key], session, reason);
-                    // Without the session that started it, it is refused already.
-                    if let Some(id) = session.envelope().impersonation() {
-                        let _ = self.end_by_id(id, reason).await;
-                    }
-                }
-            }
-        }
+        let Some(name) = owner else { return Ok(0) };
+        let removed = self.0.store.remove_owner(name, keep).await.map_err(Error::store)?;
+        self.ended(&removed, owner, reason);
         Ok(removed.len())
     }
 
