@@ -18,7 +18,7 @@ pub(crate) fn check() -> Result<(), Failure> {
     copy_crates(&copy)?;
     let mut update = cargo(["update", "-Z", "direct-minimal-versions"]);
     cargo::run(update.current_dir(&copy).env("RUSTC_BOOTSTRAP", "1"))?;
-    let mut check = cargo(["check", "--workspace", "--lib", "--all-features"]);
+    let mut check = cargo(["check", "--workspace", "--lib", "--bins", "--all-features"]);
     check.env("CARGO_TARGET_DIR", super::folder().join("minimal-target"));
     cargo::run(check.current_dir(&copy))
 }
@@ -49,7 +49,7 @@ fn without_tests(manifest: &str) -> String {
     let mut kept = String::new();
     for line in manifest.lines() {
         if line.starts_with('[') {
-            is_kept = line != "[dev-dependencies]" && !line.starts_with("[[");
+            is_kept = !["[dev-dependencies]", "[[test]]", "[[example]]"].contains(&line);
         }
         if is_kept {
             kept.push_str(line);
