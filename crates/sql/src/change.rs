@@ -9,8 +9,9 @@ use crate::row::{Times, millis, random_number};
 
 impl<D: Dialect> Core<D> {
     /// The statement decides by the database's clock whether a slide is due, and sees what was
-    /// committed while it waited, so one of many touches at the same time writes. A touch that waited
-    /// may return the deadlines from before. They say that a slide is due, so it is retried.
+    /// committed while it waited, so one of many touches at the same time writes. Where one
+    /// statement does both, a touch that waited may return the deadlines from before. They say that a
+    /// slide is due, so it is retried.
     pub(crate) async fn touch(&self, key: &Key) -> Outcome<Option<Deadlines>> {
         let _turn = self.write.turns.take(&[Some(lock(key))]).await?;
         // A touch is repeatable.
@@ -25,7 +26,7 @@ impl<D: Dialect> Core<D> {
         let Some(times) = times.filter(Times::is_live) else {
             return Ok(None);
         };
-        if !is_slid && times.is_slide_due(self.settings.slide_after) {
+        if D::CHANGES_IN_WITH && !is_slid && times.is_slide_due(self.settings.slide_after) {
             return Err(Failure::new(
                 Kind::Again,
                 "other uses of the entry keep overtaking this one",
