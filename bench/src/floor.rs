@@ -23,7 +23,8 @@ use kvolt::cache::Clock;
 use sha2::{Digest, Sha256};
 use tower::{Layer, Service};
 
-use crate::http::{IDLE, User, ada};
+use crate::http::{IDLE, ada};
+use crate::user::User;
 
 const NAME: &str = "__Host-session_id=";
 const ID_LEN: usize = 12;
