@@ -187,7 +187,7 @@ fn latency(entries: u64, thread: usize, ops: u64, read: impl Fn(&Key) -> Option<
 
 const LIST: u64 = 1_000_000;
 
-/// What no map for several threads is faster than.
+/// No map for several threads is faster.
 pub(crate) const FLOOR: &str = "`HashMap` of one thread, no expiry";
 
 pub(crate) fn run(settings: Settings) {

@@ -12,7 +12,7 @@
 //! a unit, and every sample of it. The report has the median and the lowest and highest sample. Rows
 //! and columns keep the order in which they were written first. A sample that was measured once is a
 //! slice of one. Contenders take turns: write the samples of all rounds at the end, and [`progress`]
-//! meanwhile. What else is worth keeping (the version of a server, a setting) is a [`fact`].
+//! meanwhile. The version of a server and a setting are a [`fact`].
 //!
 //! Units: `ns`, `us`, `ms`, `s`, `bytes`, `per s`, `commands`, or any other word, which is printed as
 //! it is.
@@ -28,7 +28,7 @@ use std::process::Command;
 use std::sync::Barrier;
 use std::task::{Context, Poll, Waker};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use kvolt::cache::Key;
 use serde_json::{Value, json};
@@ -70,6 +70,11 @@ impl Table {
     /// Writes all samples of one cell.
     pub(crate) fn add(&self, row: &str, column: &str, unit: &str, samples: &[f64]) {
         let Self { part, name } = self;
+        let samples: Vec<f64> = samples.iter().copied().filter(|one| one.is_finite()).collect();
+        if samples.is_empty() {
+            eprintln!("{part}: nothing was measured of {name}: {row}, {column}");
+            return;
+        }
         line(json!({ "measure": {
             "part": part, "table": name, "row": row, "column": column, "unit": unit,
             "samples": samples,
@@ -150,8 +155,14 @@ impl Race<'_> {
     }
 }
 
-/// From when all threads are ready to when the last has finished.
+/// Nanoseconds of one operation: by one thread, its processor time, so that what else runs on the
+/// machine counts little; by several, from when all are ready to when the last has finished.
 fn nanos(contender: &Contender, threads: usize, ops: u64) -> f64 {
+    if threads == 1 {
+        let start = processor_time();
+        std::hint::black_box((contender.run)(0, ops));
+        return (processor_time() - start).as_nanos() as f64 / ops as f64;
+    }
     let barrier = Barrier::new(threads);
     let work = |thread| {
         barrier.wait();
@@ -167,6 +178,12 @@ fn nanos(contender: &Contender, threads: usize, ops: u64) -> f64 {
     let start = spans.iter().map(|span| span.0).min().expect("one thread at least");
     let end = spans.iter().map(|span| span.1).max().expect("one thread at least");
     (end - start).as_nanos() as f64 / ops as f64
+}
+
+/// The processor time of this thread so far.
+pub(crate) fn processor_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 /// Result of a future that never waits.
@@ -211,7 +228,7 @@ pub(crate) fn child(arguments: &[&str]) -> Command {
     command
 }
 
-/// What the resident memory of this process is, in bytes.
+/// The resident memory of this process, in bytes.
 pub(crate) fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux has it");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux says it");

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What `GET /profile` answers.
+/// The body of `GET /profile`.
 pub(crate) const NAME: &str = "Ada Lovelace";
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -39,8 +39,12 @@ Commands:
                TARGET           one target; without it, each in turn
                --seconds N      how long for each target (60 by default)
                --list           name the targets
-  bench      Run the benchmarks
-               NAME             one of them; without it, all
+  bench      Run the benchmarks; a run of all parts writes docs/benchmarks.* and docs/plots
+               PART...          these parts; without it, all
+               --quick          so little of each that all take two minutes
+               --list           name the parts
+               --report [FILE]  write the report and the plots of these results, by default
+                                docs/benchmarks.json, and measure nothing
   sanitize   Run the tests of the cache under the address sanitizer; needs a nightly toolchain
   help       This text
 ";

@@ -42,7 +42,7 @@ pub(super) fn run(settings: Settings) {
     write("SQLite", rounds, || contend("sqlite", &url, None));
 }
 
-/// What came of the changes.
+/// The result of all changes.
 struct Outcome {
     errors: f64,
     /// In milliseconds.

@@ -70,7 +70,7 @@ pub(super) fn run(settings: Settings) {
     }
 }
 
-/// What a quick run has: a way with each kind of commands on Redis.
+/// Whether a quick run has it: each kind of commands on Redis once.
 fn is_short(spec: &str) -> bool {
     matches!(spec, "redis" | "redis+near" | "redis+sliding")
 }

@@ -78,9 +78,9 @@ pub(super) fn run(settings: Settings) {
     });
 }
 
-/// Connections to the server beside the store's.
+/// A server, by connections of its own beside those of the store.
 trait Held {
-    /// What the sessions take there.
+    /// The bytes that the sessions take there.
     fn bytes(&self) -> u64;
 
     /// Whether anything is left of what has ended.

@@ -26,7 +26,7 @@ const WARMING: Duration = Duration::from_millis(200);
 /// The thread that hands over sleeps so long, at most: a request is sent late by as much.
 const SLICE: Duration = Duration::from_micros(50);
 
-/// What came of the rounds of a contender at a rate.
+/// The rounds of a contender at a rate.
 #[derive(Default)]
 struct Samples {
     p50: Vec<f64>,
@@ -139,7 +139,7 @@ fn round(runtime: &Runtime, one: &Running, Arrivals { rate, time }: Arrivals) ->
             while number < all {
                 let now = Instant::now();
                 while number < all && due(number) <= now {
-                    // The receiver is gone if nothing more is to be sent.
+                    // The receivers have ended.
                     if sender.send((number, due(number))).is_err() {
                         return;
                     }
@@ -179,5 +179,5 @@ fn round(runtime: &Runtime, one: &Running, Arrivals { rate, time }: Arrivals) ->
     })
 }
 
-/// What is not answered so long after a round is given up.
+/// Requests that are due are given up so long after a round.
 const PATIENCE: Duration = Duration::from_millis(500);

@@ -141,7 +141,7 @@ impl Running {
     }
 }
 
-/// What came of the rounds of a contender.
+/// The rounds of a contender.
 #[derive(Default)]
 struct Samples {
     per_second: Vec<f64>,
@@ -169,11 +169,10 @@ pub(super) fn run(settings: Settings) {
         running.push((Running::start(&runtime, &stores, contender, sessions), Samples::default()));
     }
     for round in 0..rounds {
-        for index in 0..running.len() {
-            let (one, samples) = &mut running[index];
+        let done = (round + 1) * running.len();
+        for (index, (one, samples)) in running.iter_mut().enumerate() {
             let what = format!("{} on {}", one.contender.row(), one.contender.table());
-            let done = (round + 1) * steps / (rounds + 1) + index;
-            progress(done, steps, &format!("round {} of {rounds}: {what}", round + 1));
+            progress(done + index, steps, &format!("round {} of {rounds}: {what}", round + 1));
             measure(&runtime, one, time, samples);
         }
     }

@@ -1,6 +1,10 @@
-//! What a session takes in a remote store.
+//! The size of a session in a remote store.
+
+use std::path::Path;
 
 use kvolt_servers::{Postgres, Redis};
+use sqlx::Connection as _;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 
 use super::Folder;
 use super::backend::versions;
@@ -18,7 +22,7 @@ const CONTENDERS: [(&str, Library, &str, &str); 7] = [
     ("Redis", Library::TowerSessions, "redis", ""),
     ("PostgreSQL", Library::KVolt, "postgres", "kv_postgres%"),
     ("PostgreSQL", Library::TowerSessions, "postgres", "ts_postgres"),
-    ("PostgreSQL", Library::Ruts, "postgres+ruts", "sessions"),
+    ("PostgreSQL", Library::Ruts, "postgres+ruts", "t_sessions"),
     ("SQLite", Library::KVolt, "sqlite", ""),
     ("SQLite", Library::TowerSessions, "sqlite", ""),
 ];
@@ -47,7 +51,10 @@ pub(super) fn run(settings: Settings) {
                     );
                     postgres.psql(&sql).parse().unwrap_or(0)
                 }
-                _ => std::fs::metadata(&path).map_or(0, |file| file.len()),
+                _ => {
+                    runtime.block_on(checkpoint(&path));
+                    std::fs::metadata(&path).map_or(0, |file| file.len())
+                }
             }
         };
         // The connections, and what a store keeps once.
@@ -58,4 +65,13 @@ pub(super) fn run(settings: Settings) {
         let what = if store == "Redis" { "in memory, each" } else { "on disk, each" };
         Table::new("stored", store).add(library.name(), what, "bytes", &[each]);
     }
+}
+
+/// Moves what is in the file's log into the file.
+async fn checkpoint(file: &Path) {
+    let options = SqliteConnectOptions::new().filename(file);
+    let mut connection = SqliteConnection::connect_with(&options).await.expect("it is there");
+    let checkpoint = sqlx::query("pragma wal_checkpoint(truncate)").execute(&mut connection).await;
+    checkpoint.expect("it may");
+    let _ = connection.close().await;
 }
