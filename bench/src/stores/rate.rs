@@ -63,7 +63,7 @@ pub(super) fn run(settings: Settings) {
     // With all due at once, each connection sends as soon as it has the answer before.
     let most = |_| {
         let all = Arrivals { rate: 1_000_000, time };
-        round(&runtime, &running[0], all).answered as f64 / time.as_secs_f64()
+        round(&runtime, &running[0], all).answers as f64 / time.as_secs_f64()
     };
     let mut most: Vec<f64> = (0..3).map(most).collect();
     most.sort_by(f64::total_cmp);
@@ -71,7 +71,7 @@ pub(super) fn run(settings: Settings) {
     fact("rate: the bare route answers, per second", &format!("{most:.0}"));
     let mut done = running.len();
     for share in SHARES {
-        let rate = (most * share as f64 / 100.0) as u64;
+        let rate = (most * share as f64 / 100.0).max(1.0) as u64;
         let mut samples: Vec<Samples> = running.iter().map(|_| Samples::default()).collect();
         for turn in 0..rounds {
             for (one, samples) in running.iter().zip(&mut samples) {
@@ -82,13 +82,13 @@ pub(super) fn run(settings: Settings) {
                     &format!("{share} %, round {} of {rounds}: {what}", turn + 1),
                 );
                 done += 1;
-                let Round { mut micros, answered, due } =
+                let Round { mut micros, in_time, .. } =
                     round(&runtime, one, Arrivals { rate, time });
                 micros.sort_unstable();
                 samples.p50.push(quantile(&micros, 0.5));
                 samples.p99.push(quantile(&micros, 0.99));
                 samples.p999.push(quantile(&micros, 0.999));
-                samples.in_time.push(100.0 * answered as f64 / due as f64);
+                samples.in_time.push(100.0 * in_time as f64 / micros.len() as f64);
             }
         }
         let table = Table::new("rate", format!("{share} % of the bare route's rate"));
@@ -115,13 +115,14 @@ struct Arrivals {
 struct Round {
     /// From when each request was due to its answer.
     micros: Vec<u32>,
-    /// Requests that were answered before the round ended.
-    answered: usize,
-    due: usize,
+    /// How many of them were answered before the round ended.
+    in_time: usize,
+    /// Answers from the beginning to the end of what is measured, whenever they were due.
+    answers: usize,
 }
 
-/// Sends what is due, and waits for a second longer at most: what is not answered then has taken as
-/// long as it has waited.
+/// Sends what is due until [`PATIENCE`] after the round: a request that is not sent by then has taken
+/// as long as it has waited.
 fn round(runtime: &Runtime, one: &Running, Arrivals { rate, time }: Arrivals) -> Round {
     let (sender, receiver) = mpsc::unbounded_channel::<(u64, Instant)>();
     let receiver = Arc::new(Mutex::new(receiver));
@@ -152,30 +153,31 @@ fn round(runtime: &Runtime, one: &Running, Arrivals { rate, time }: Arrivals) ->
         for mut connection in connections {
             let (receiver, requests) = (Arc::clone(&receiver), Arc::clone(&one.requests));
             tasks.spawn(async move {
-                let (mut micros, mut answered) = (Vec::new(), 0);
+                let (mut micros, mut in_time, mut answers) = (Vec::new(), 0, 0);
                 loop {
                     let next = receiver.lock().await.recv().await;
                     let Some((number, due)) = next else { break };
-                    let measured = due >= start + WARMING;
                     if Instant::now() < limit {
                         let which = below(requests.len() as u64, mix(number)) as usize;
                         let response = connection.send(&requests[which]).await;
                         assert_eq!(response.status, 200);
                     }
                     let now = Instant::now();
-                    if measured {
+                    answers += usize::from((start + WARMING..=end).contains(&now));
+                    if due >= start + WARMING {
                         micros.push((now - due).as_micros() as u32);
-                        answered += usize::from(now <= end);
+                        in_time += usize::from(now <= end);
                     }
                 }
-                (micros, answered)
+                (micros, in_time, answers)
             });
         }
         let done = tasks.join_all().await;
         let _ = dispatcher.join();
-        let micros: Vec<u32> = done.iter().flat_map(|(micros, _)| micros).copied().collect();
-        let answered = done.iter().map(|(_, answered)| answered).sum();
-        Round { due: micros.len(), micros, answered }
+        let micros: Vec<u32> = done.iter().flat_map(|(micros, ..)| micros).copied().collect();
+        let in_time = done.iter().map(|(_, in_time, _)| in_time).sum();
+        let answers = done.iter().map(|(.., answers)| answers).sum();
+        Round { micros, in_time, answers }
     })
 }
 

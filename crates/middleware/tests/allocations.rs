@@ -4,14 +4,17 @@
 mod support;
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
 use axum::routing::{Route, get};
 use http::Request;
+use kvolt_cache::Encoded;
+use kvolt_middleware::adapter::Admission;
 use kvolt_middleware::{Session, Sessions};
-use kvolt_session::{Manager, Record};
+use kvolt_session::{Manager, Record, RecordJson};
 use support::{User, user};
 use tower::Service;
 use tower::layer::layer_fn;
@@ -84,4 +87,22 @@ fn bound_session_allocates_as_any_other() {
     let bare = allocations(&bare, &unbound);
     assert_eq!(allocations(&behind, &unbound) - bare, 6, "one more than without the setting");
     assert_eq!(allocations(&behind, &bound) - bare, 6);
+}
+
+/// The future is moved into its box, once for each request that waits for a store.
+#[test]
+fn waiting_request_has_a_small_future() {
+    let store = kvolt_cache::MemoryStore::<Vec<u8>>::new();
+    let manager = Manager::<String>::new(Encoded::new(store, RecordJson::new()));
+    let sessions = Sessions::new(manager.clone());
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let token = runtime.block_on(manager.create(String::from(NAME))).unwrap();
+    let cookie = format!("__Host-session_id={}", token.expose());
+    let request = Request::get("/").header("cookie", cookie).body(()).unwrap();
+    let Admission::Wait(wait) = Arc::new(sessions.layer()).admit(&request, None) else {
+        panic!("a store that decodes does not answer at once");
+    };
+    let size = size_of_val(&*wait);
+    assert!(size <= 2_560, "{size} bytes");
+    assert!(runtime.block_on(wait).is_ok());
 }

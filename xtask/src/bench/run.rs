@@ -31,13 +31,13 @@ impl Programs {
         let mut programs = Self::default();
         let needs = |program| parts.iter().any(|part| part.program == program);
         if needs(Program::Bench) || needs(Program::BenchAndPeers) {
-            programs.bench = build("bench/Cargo.toml", "kvolt-bench")?;
+            let built = build("bench/Cargo.toml")?;
+            programs.bench = find(&built, "kvolt-bench")?;
         }
-        if needs(Program::BenchAndPeers) {
-            programs.peers = build("bench/peers/Cargo.toml", "kvolt-bench-peers")?;
-        }
-        if needs(Program::Actix) {
-            programs.actix = build("bench/peers/Cargo.toml", "kvolt-bench-actix")?;
+        if needs(Program::Actix) || needs(Program::BenchAndPeers) {
+            let built = build("bench/peers/Cargo.toml")?;
+            programs.peers = find(&built, "kvolt-bench-peers")?;
+            programs.actix = find(&built, "kvolt-bench-actix")?;
         }
         Ok(programs)
     }
@@ -58,23 +58,25 @@ impl Programs {
     }
 }
 
-/// Builds a package and finds its program.
-fn build(manifest: &str, package: &str) -> Result<PathBuf, Failure> {
-    println!("builds {package}");
+/// Builds a workspace, and returns what cargo says of it.
+fn build(manifest: &str) -> Result<Vec<Value>, Failure> {
+    println!("builds {manifest}");
     let mut build = cargo(["build", "--release", "--locked", "--manifest-path", manifest]);
-    build.args(["--package", package, "--message-format", "json-render-diagnostics"]);
+    build.args(["--workspace", "--message-format", "json-render-diagnostics"]);
     let output = build.stderr(Stdio::inherit()).stdin(Stdio::null()).output();
     let output = output.map_err(|error| format!("cargo does not start: {error}"))?;
     if !output.status.success() {
-        return Err(format!("{package} does not build"));
+        return Err(format!("{manifest} does not build"));
     }
     let messages = String::from_utf8_lossy(&output.stdout);
-    messages
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .filter(|message| message["target"]["name"] == package)
-        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
-        .ok_or_else(|| format!("cargo does not say where {package} is"))
+    Ok(messages.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+}
+
+/// The program of this name, among those that were built.
+fn find(built: &[Value], name: &str) -> Result<PathBuf, Failure> {
+    let mut named = built.iter().filter(|message| message["target"]["name"] == name);
+    let found = named.find_map(|message| message["executable"].as_str().map(PathBuf::from));
+    found.ok_or_else(|| format!("cargo does not say where {name} is"))
 }
 
 /// Returns the results of these parts, and the names of those that failed. Prints the tables of each.
