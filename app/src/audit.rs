@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use kvolt::session::{Device, Event, EventKind, EventListener, Owner, SessionId, Timestamp};
+use kvolt::session::{Actor, Device, Event, EventKind, EventListener, Owner, SessionId, Timestamp};
 
 /// The maximum number of kept events of sessions.
 const MAX_SESSIONS: usize = 400;
@@ -34,6 +34,8 @@ pub(crate) struct Entry {
     pub(crate) owner: Option<Owner>,
     /// The user that the owner acts for.
     pub(crate) acting_for: Option<Owner>,
+    /// The account that caused it, by its id, where that is not evident from the event.
+    pub(crate) actor: Option<Actor>,
     pub(crate) device: Option<Device>,
 }
 
@@ -46,6 +48,7 @@ impl Entry {
             session: None,
             owner: None,
             acting_for: None,
+            actor: None,
             device: None,
         }
     }
@@ -101,6 +104,7 @@ impl EventListener for Audit {
             session: event.id,
             owner: event.owner.clone(),
             acting_for: event.acting_for.clone(),
+            actor: event.actor.clone(),
             ..Entry::new(event.at, event.kind.name())
         };
         match event.kind {

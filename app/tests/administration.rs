@@ -80,6 +80,8 @@ fn administrators_see_and_end_all_sessions(store: &StoreServer) {
     assert_eq!(has("signed_in", "", "ada"), 50);
     assert_eq!(has("ended", "limit", "ada"), 30);
     assert_eq!((has("ended", "revoked", "bob"), has("ended", "revoked_owner", "bob")), (1, 9));
+    let by_root = audit.iter().filter(|row| row["actor"] == "root");
+    assert!(by_root.clone().all(|row| row["user"] == "bob") && by_root.count() == 10);
     let ada = clients.last().unwrap();
     assert!(audit.iter().all(|row| !row.to_string().contains(ada.token())), "no token");
 

@@ -31,23 +31,28 @@ pub(crate) fn check() -> Result<Done, Failure> {
 }
 
 fn list(args: &[&str]) -> Result<(), Failure> {
-    let this = std::env::current_exe().map_err(|error| error.to_string())?;
     let crates = dependencies::published()?;
     let mut docs = cargo(["doc", "--no-deps", "--lib", "--all-features"]);
-    docs.args(crates.iter().flat_map(|name| ["--package", name]))
-        .env("RUSTDOC", this)
-        .env(AS_RUSTDOC, "1")
-        .env("RUSTDOCFLAGS", "-Z unstable-options --output-format json --cap-lints allow");
-    cargo::run(&mut docs)?;
+    docs.args(crates.iter().flat_map(|name| ["--package", name]));
+    stand_in(&mut docs)?;
+    let flags = "-Z unstable-options --output-format json --cap-lints allow";
+    cargo::run(docs.env("RUSTDOCFLAGS", flags))?;
     let mut list = cargo(["run", "--quiet", "--package", "kvolt-api", "--"]);
     list.arg(target_dir().join("doc")).args(args).args(crates);
     cargo::run(&mut list)
 }
 
-/// Whether cargo calls this program in the place of rustdoc.
+/// Lets cargo call this program in the place of rustdoc, which then has its unstable options.
 ///
-/// JSON is an unstable format, which a stable rustdoc writes with `RUSTC_BOOTSTRAP`. Set for all of
-/// cargo, that variable would build every dependency again.
+/// A stable rustdoc has them with `RUSTC_BOOTSTRAP`. Set for all of cargo, that variable would build
+/// every dependency again.
+pub(crate) fn stand_in(docs: &mut Command) -> Result<(), Failure> {
+    let this = std::env::current_exe().map_err(|error| error.to_string())?;
+    docs.env("RUSTDOC", this).env(AS_RUSTDOC, "1");
+    Ok(())
+}
+
+/// Whether cargo calls this program in the place of rustdoc.
 pub(crate) fn stands_in_for_rustdoc() -> bool {
     std::env::var_os(AS_RUSTDOC).is_some()
 }

@@ -1,12 +1,10 @@
-//! The tests with a real, headless Chromium: of the reference application, and of device-bound
-//! sessions.
+//! The tests with a real, headless Chromium: of the reference application, of device-bound sessions,
+//! and of passkeys.
 
-use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
-
-use crate::cargo::{self, cargo, find_program, root};
+use crate::cargo::{self, cargo, find_program};
+use crate::npm::AXE;
 use crate::steps::Done;
+use crate::test::cargo_of_examples;
 use crate::{Failure, debian};
 
 /// The programs, each with the Debian package that contains it.
@@ -27,13 +25,13 @@ pub(crate) fn install(may_install: bool) -> Result<Done, Failure> {
             ));
         }
     }
-    if !has_axe() {
+    if !AXE.are_installed() {
         if !may_install {
             return Err(format!(
                 "the browser test needs axe-core: run `cargo xtask test --install`, or {OTHERWISE}"
             ));
         }
-        fetch_axe()?;
+        AXE.fetch()?;
     }
     Ok(Done::Passed)
 }
@@ -45,38 +43,15 @@ pub(crate) fn test() -> Result<(), Failure> {
     cargo::run(cargo(args).args(["--test", "browser"]))?;
     let args = ["test", "--package", "kvolt-device-tests", "--features", "browser"];
     // Most of the time, a browser waits.
-    cargo::run(cargo(args).args(["--test", "browser", "--", "--test-threads", "4"]))
+    cargo::run(cargo(args).args(["--test", "browser", "--", "--test-threads", "4"]))?;
+    let mut passkeys = cargo_of_examples(&["test", "--features", "passkeys/browser"]);
+    cargo::run(passkeys.args(["--bin", "passkeys", "browser_tests", "--", "--test-threads", "4"]))
 }
 
 fn missing_packages() -> Vec<&'static str> {
     let mut packages: Vec<_> =
         PROGRAMS.into_iter().filter(|(program, _)| find_program(program).is_none()).collect();
     // npm only fetches axe-core.
-    packages.retain(|(program, _)| *program != "npm" || !has_axe());
+    packages.retain(|(program, _)| *program != "npm" || !AXE.are_installed());
     packages.into_iter().map(|(_, package)| package).collect()
-}
-
-/// The folder in which npm keeps axe-core, where the browser test reads it.
-fn axe_folder() -> PathBuf {
-    root().join("target/axe")
-}
-
-/// Whether axe-core exists, in the version of the lock file.
-fn has_axe() -> bool {
-    let lock = |folder: PathBuf| fs::read(folder.join("package-lock.json")).ok();
-    axe_folder().join("node_modules/axe-core/axe.min.js").exists()
-        && lock(axe_folder()) == lock(root().join("app/tests/axe"))
-}
-
-/// Fetches axe-core from npm. The lock file has the version and the checksum.
-fn fetch_axe() -> Result<(), Failure> {
-    let folder = axe_folder();
-    let failed = |error: std::io::Error| format!("{}: {error}", folder.display());
-    fs::create_dir_all(&folder).map_err(failed)?;
-    for file in ["package.json", "package-lock.json"] {
-        fs::copy(root().join("app/tests/axe").join(file), folder.join(file)).map_err(failed)?;
-    }
-    let mut npm = Command::new("npm");
-    npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(&folder);
-    cargo::run(&mut npm)
 }

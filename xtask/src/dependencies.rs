@@ -1,7 +1,9 @@
-//! Licences, sources and promised Rust versions of everything that the workspace depends on.
+//! Licences, sources and promised Rust versions of everything that the workspace depends on, and
+//! licences and sources of what its examples depend on.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::process::Command;
 
 use serde_json::Value;
 
@@ -9,22 +11,36 @@ use crate::cargo::{self, cargo, find_program, host, root};
 use crate::steps::Done;
 use crate::{Failure, licence};
 
+/// The workspaces that are checked: each folder has a `Cargo.toml` and a `deny.toml`.
+const WORKSPACES: [&str; 2] = [".", "examples"];
+
 /// cargo-deny where it is installed, and a check of its own where it is not.
 pub(crate) fn check() -> Result<(), Failure> {
-    let metadata = metadata()?;
-    let mut faults = rust_versions(&metadata)?;
-    faults.extend(misplaced(&metadata));
-    if find_program("cargo-deny").is_some() {
-        cargo::run(&mut cargo(["deny", "--offline", "check", "licenses", "bans", "sources"]))?;
-    } else {
+    let root = metadata(".")?;
+    let mut faults = rust_versions(&root)?;
+    faults.extend(misplaced(&root));
+    let has_deny = find_program("cargo-deny").is_some();
+    if !has_deny {
         println!("cargo-deny is not installed: licences and sources are checked without it");
-        faults.extend(licences_and_sources(&metadata)?);
+    }
+    for folder in WORKSPACES {
+        if has_deny {
+            cargo::run(deny(folder).args(["licenses", "bans", "sources"]))?;
+        }
+        let metadata = metadata(folder)?;
+        faults.extend(licences_and_sources(&metadata, folder)?);
+        println!("{folder}: {} packages looked at", packages(&metadata).count());
     }
     if faults.is_empty() {
-        println!("{} packages looked at", packages(&metadata).count());
         return Ok(());
     }
     Err(faults.join("\n"))
+}
+
+/// cargo-deny reads the `deny.toml` beside the manifest.
+fn deny(folder: &str) -> Command {
+    let manifest = format!("{folder}/Cargo.toml");
+    cargo(["deny", "--offline", "--manifest-path", &manifest, "check"])
 }
 
 /// Known vulnerabilities, where the database of them is already on this machine.
@@ -32,17 +48,26 @@ pub(crate) fn advisories() -> Result<Done, Failure> {
     if find_program("cargo-deny").is_none() || !has_advisory_database() {
         return Ok(Done::Skipped("needs network, cargo-deny and the RustSec database".to_owned()));
     }
-    cargo::run(&mut cargo(["deny", "--offline", "check", "advisories"])).map(Done::from)
+    for folder in WORKSPACES {
+        cargo::run(deny(folder).arg("advisories"))?;
+    }
+    Ok(Done::Passed)
 }
 
 /// The oldest Rust that the workspace promises to build with.
 pub(crate) fn minimum_rust() -> Result<String, Failure> {
+    workspace_field("rust-version")
+}
+
+/// A text that all packages of the workspace share.
+pub(crate) fn workspace_field(name: &str) -> Result<String, Failure> {
     let text = read("Cargo.toml")?;
-    text.lines()
-        .find_map(|line| line.strip_prefix("rust-version = \""))
-        .and_then(|rest| rest.strip_suffix('"'))
-        .map(str::to_owned)
-        .ok_or_else(|| "Cargo.toml has no rust-version".to_owned())
+    let (_, package) = text.split_once("[workspace.package]").unwrap_or_default();
+    let (package, _) = package.split_once("\n[").unwrap_or((package, ""));
+    let mut fields = package.lines().filter_map(|line| line.split_once(" = "));
+    let value = fields.find(|(field, _)| *field == name).map(|(_, value)| value);
+    let value = value.map(|value| value.trim_matches('"').to_owned());
+    value.ok_or_else(|| format!("Cargo.toml has no {name}"))
 }
 
 fn has_advisory_database() -> bool {
@@ -59,8 +84,9 @@ fn read(file: &str) -> Result<String, Failure> {
 }
 
 /// The whole graph: without the network if that is enough, and else of this platform alone.
-fn metadata() -> Result<Value, Failure> {
-    let args = ["metadata", "--format-version", "1"];
+fn metadata(folder: &str) -> Result<Value, Failure> {
+    let manifest = format!("{folder}/Cargo.toml");
+    let args = ["metadata", "--format-version", "1", "--manifest-path", &manifest];
     let text = match cargo::output(cargo(args).arg("--offline")) {
         Ok(text) => text,
         Err(_) => match cargo::output(&mut cargo(args)) {
@@ -84,14 +110,21 @@ fn name(package: &Value) -> String {
     format!("{} {}", word("name"), word("version"))
 }
 
-fn licences_and_sources(metadata: &Value) -> Result<Vec<String>, Failure> {
-    let allowed = licence::allowed(&read("deny.toml")?)?;
+fn licences_and_sources(metadata: &Value, folder: &str) -> Result<Vec<String>, Failure> {
+    let text = read(&format!("{folder}/deny.toml"))?;
+    let allowed = licence::allowed(&text)?;
     let mut faults = Vec::new();
-    for package in packages(metadata) {
-        let expression = package["license"].as_str().unwrap_or_default();
-        if !licence::is_met(expression, &allowed) {
-            faults.push(format!("{}: licence `{expression}` is not allowed", name(package)));
+    if allowed != licence::allowed(&read("deny.toml")?)? {
+        faults.push(format!("{folder}/deny.toml: `allow` is not that of deny.toml"));
+    }
+    faults.extend(licences(metadata, &allowed, &licence::exceptions(&text)));
+    for (advisory, crate_name) in licence::ignored_advisories(&text) {
+        if !packages(metadata).any(|package| package["name"] == *crate_name) {
+            let what = "its reason begins with no dependency's name";
+            faults.push(format!("{folder}/deny.toml: {advisory}: {what}"));
         }
+    }
+    for package in packages(metadata) {
         if let Some(source) = package["source"].as_str()
             && !source.starts_with("registry+")
         {
@@ -99,6 +132,31 @@ fn licences_and_sources(metadata: &Value) -> Result<Vec<String>, Failure> {
         }
     }
     Ok(faults)
+}
+
+/// Licences that are not allowed, and exceptions without a use.
+fn licences(
+    metadata: &Value,
+    allowed: &[String],
+    exceptions: &BTreeMap<String, Vec<String>>,
+) -> Vec<String> {
+    let mut faults = Vec::new();
+    let mut unused: BTreeSet<&str> = exceptions.keys().map(String::as_str).collect();
+    for package in packages(metadata) {
+        let expression = package["license"].as_str().unwrap_or_default();
+        if licence::is_met(expression, allowed) {
+            continue;
+        }
+        let crate_name = package["name"].as_str().unwrap_or_default();
+        let exception = exceptions.get(crate_name).map_or(&[][..], Vec::as_slice);
+        if licence::is_met(expression, &[allowed, exception].concat()) {
+            unused.remove(crate_name);
+        } else {
+            faults.push(format!("{}: licence `{expression}` is not allowed", name(package)));
+        }
+    }
+    faults.extend(unused.iter().map(|name| format!("{name}: needs no exception of its licence")));
+    faults
 }
 
 /// A library's run-time dependencies must not need a newer Rust than the library promises.
@@ -124,16 +182,56 @@ fn rust_versions(metadata: &Value) -> Result<Vec<String>, Failure> {
 /// The published libraries of the workspace.
 fn libraries(metadata: &Value) -> impl Iterator<Item = &Value> {
     packages(metadata).filter(|package| {
-        let published = package["publish"].as_array().is_none_or(|places| !places.is_empty());
-        package["source"].is_null() && published && is_library(package)
+        package["source"].is_null() && is_published(package) && is_library(package)
     })
 }
 
 /// The names of the published libraries.
 pub(crate) fn published() -> Result<Vec<String>, Failure> {
-    let metadata = metadata()?;
+    let metadata = metadata(".")?;
     let names = libraries(&metadata).filter_map(|package| package["name"].as_str());
     Ok(names.map(str::to_owned).collect())
+}
+
+/// A published package, as `cargo metadata` describes it.
+pub(crate) struct Package {
+    pub(crate) name: String,
+    pub(crate) fields: Value,
+}
+
+/// The published packages, libraries and programs.
+pub(crate) fn published_packages() -> Result<Vec<Package>, Failure> {
+    let metadata = metadata(".")?;
+    let own =
+        packages(&metadata).filter(|package| package["source"].is_null() && is_published(package));
+    let package = |fields: &Value| {
+        let name = fields["name"].as_str().unwrap_or_default().to_owned();
+        Package { name, fields: fields.clone() }
+    };
+    Ok(own.map(package).collect())
+}
+
+impl Package {
+    pub(crate) fn manifest(&self) -> PathBuf {
+        self.fields["manifest_path"].as_str().unwrap_or_default().into()
+    }
+
+    pub(crate) fn has_program(&self) -> bool {
+        has_target(&self.fields, "bin")
+    }
+
+    /// The size of its files, in KiB.
+    pub(crate) fn size(&self, files: &[&str]) -> Result<u64, Failure> {
+        let folder = self.manifest();
+        let folder = folder.parent().ok_or("a manifest lies in a folder")?;
+        // cargo writes some of the files itself.
+        let sizes = files.iter().filter_map(|file| folder.join(file).metadata().ok());
+        Ok(sizes.map(|file| file.len()).sum::<u64>() / 1_024)
+    }
+}
+
+fn is_published(package: &Value) -> bool {
+    package["publish"].as_array().is_none_or(|places| !places.is_empty())
 }
 
 /// Published packages lie in `crates`, and no others do.
@@ -141,7 +239,7 @@ fn misplaced(metadata: &Value) -> Vec<String> {
     let own = packages(metadata).filter(|package| package["source"].is_null());
     own.filter_map(|package| {
         let path = package["manifest_path"].as_str()?;
-        let is_published = package["publish"].as_array().is_none_or(|places| !places.is_empty());
+        let is_published = is_published(package);
         let lies_in_crates = path.contains("/crates/");
         (is_published != lies_in_crates).then(|| match is_published {
             true => format!("{path}: a published package lies outside of `crates`"),
@@ -153,7 +251,7 @@ fn misplaced(metadata: &Value) -> Vec<String> {
 
 /// The names of the published libraries that promise the workspace's own minimum.
 pub(crate) fn libraries_of_minimum_rust() -> Result<Vec<String>, Failure> {
-    let (metadata, minimum) = (metadata()?, minimum_rust()?);
+    let (metadata, minimum) = (metadata(".")?, minimum_rust()?);
     let promise_it = libraries(&metadata).filter(|package| package["rust_version"] == *minimum);
     Ok(promise_it.filter_map(|package| Some(package["name"].as_str()?.to_owned())).collect())
 }
@@ -185,8 +283,13 @@ fn is_ordinary(dep: &Value) -> bool {
 }
 
 fn is_library(package: &Value) -> bool {
+    has_target(package, "lib")
+}
+
+fn has_target(package: &Value, kind: &str) -> bool {
     let mut targets = package["targets"].as_array().into_iter().flatten();
-    targets.any(|target| target["kind"].as_array().is_some_and(|kind| kind.contains(&"lib".into())))
+    targets
+        .any(|target| target["kind"].as_array().is_some_and(|kinds| kinds.contains(&kind.into())))
 }
 
 /// Its numbers; 1.94.0 is 1.94.
@@ -225,6 +328,23 @@ mod tests {
         });
         let needed: Vec<&str> = needed_by(&metadata, "lib").into_iter().collect();
         assert_eq!(needed, ["deep", "lib", "used"]);
+    }
+
+    #[test]
+    fn an_exception_is_for_one_crate_and_in_use() {
+        let metadata = json!({ "packages": [
+            { "name": "free", "version": "1.0.0", "license": "MIT" },
+            { "name": "copyleft", "version": "1.0.0", "license": "MPL-2.0" },
+        ] });
+        let faults = |exceptions: &[&str]| {
+            let exceptions =
+                exceptions.iter().map(|name| ((*name).to_owned(), vec!["MPL-2.0".to_owned()]));
+            licences(&metadata, &["MIT".to_owned()], &exceptions.collect()).join("\n")
+        };
+        assert_eq!(faults(&["copyleft"]), "");
+        assert_eq!(faults(&[]), "copyleft 1.0.0: licence `MPL-2.0` is not allowed");
+        assert_eq!(faults(&["copyleft", "free"]), "free: needs no exception of its licence");
+        assert!(faults(&["copyleft", "gone"]).starts_with("gone:"));
     }
 
     #[test]

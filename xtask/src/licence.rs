@@ -1,19 +1,56 @@
 //! Whether a licence expression can be met with the licences that are allowed.
 
+use std::collections::BTreeMap;
+
 use crate::Failure;
 
 /// The licences that `deny.toml` allows: the strings of `allow` in its `[licenses]`.
 pub(crate) fn allowed(deny_toml: &str) -> Result<Vec<String>, Failure> {
-    let section = deny_toml
-        .split("\n[")
-        .find_map(|section| section.strip_prefix("licenses]"))
-        .ok_or("deny.toml has no section [licenses]")?;
-    let list = section
+    let list = section(deny_toml, "licenses")
+        .ok_or("deny.toml has no section [licenses]")?
         .split_once("\nallow = [")
         .and_then(|(_, rest)| rest.split_once(']'))
         .map(|(list, _)| list)
         .ok_or("[licenses] of deny.toml has no list `allow`")?;
-    Ok(list.split('"').skip(1).step_by(2).map(str::to_owned).collect())
+    Ok(strings(list))
+}
+
+/// The licences that `deny.toml` allows for single crates: the lines `{ crate = "name", allow = ["licence"] },`
+/// in its `[licenses]`.
+pub(crate) fn exceptions(deny_toml: &str) -> BTreeMap<String, Vec<String>> {
+    let entries = entries(deny_toml, "licenses", "{ crate = ");
+    entries.filter_map(|words| Some((words.first()?.clone(), words[1..].to_vec()))).collect()
+}
+
+/// The advisories that `deny.toml` ignores, each with the crate that it is about: the lines
+/// `{ id = "RUSTSEC-…", reason = "name: why" },` in its `[advisories]`.
+pub(crate) fn ignored_advisories(deny_toml: &str) -> BTreeMap<String, String> {
+    let entries = entries(deny_toml, "advisories", "{ id = ");
+    let crate_of = |reason: &String| reason.split(':').next().unwrap_or_default().to_owned();
+    entries
+        .filter_map(|words| {
+            Some((words.first()?.clone(), words.get(1).map_or_else(String::new, crate_of)))
+        })
+        .collect()
+}
+
+/// The strings of each line of a section that begins so.
+fn entries<'a>(
+    deny_toml: &'a str,
+    name: &str,
+    beginning: &'a str,
+) -> impl Iterator<Item = Vec<String>> + 'a {
+    let lines = section(deny_toml, name).unwrap_or_default().lines();
+    lines.filter(move |line| line.trim_start().starts_with(beginning)).map(strings)
+}
+
+fn section<'a>(deny_toml: &'a str, name: &str) -> Option<&'a str> {
+    let rest = |section: &'a str| section.strip_prefix(name)?.strip_prefix(']');
+    deny_toml.split("\n[").find_map(rest)
+}
+
+fn strings(text: &str) -> Vec<String> {
+    text.split('"').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
 /// Whether `expression` (SPDX) leaves a choice that uses only what is allowed.
@@ -118,5 +155,21 @@ mod tests {
             "[graph]\nallow = [\"no\"]\n\n[licenses]\nallow = [\n  \"MIT\",\n  \"ISC\",\n]\n";
         assert_eq!(allowed(text), Ok(vec!["MIT".to_owned(), "ISC".to_owned()]));
         assert!(allowed("[graph]\nallow = [\"no\"]\n").is_err());
+    }
+
+    #[test]
+    fn an_exception_names_its_crate_first() {
+        let text =
+            "[a]\n[licenses]\nexceptions = [\n  { crate = \"a\", allow = [\"MPL-2.0\"] },\n]\n";
+        let expected = BTreeMap::from([("a".to_owned(), vec!["MPL-2.0".to_owned()])]);
+        assert_eq!(exceptions(text), expected);
+    }
+
+    #[test]
+    fn a_reason_begins_with_the_crate_of_the_advisory() {
+        let text = "[a]\n[advisories]\nignore = [\n  { id = \"R-1\", reason = \"a: b: c\" },\n  { id = \"R-2\" },\n]\n";
+        let expected = [("R-1", "a"), ("R-2", "")];
+        let expected = expected.map(|(id, name)| (id.to_owned(), name.to_owned()));
+        assert_eq!(ignored_advisories(text), BTreeMap::from(expected));
     }
 }

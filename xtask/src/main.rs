@@ -6,6 +6,7 @@ mod api;
 mod bench;
 mod browser;
 mod cargo;
+mod counts;
 mod debian;
 mod dependencies;
 mod documents;
@@ -13,6 +14,8 @@ mod features;
 mod fuzz;
 mod licence;
 mod named_tests;
+mod npm;
+mod release;
 mod sanitize;
 mod servers;
 mod steps;
@@ -35,6 +38,9 @@ Commands:
                                 others below target/; without it, nothing outside target/ changes
   api        Compare the public items of the published crates with docs/api
                --renew          write docs/api again
+  counts     Compare allocations, store commands, bytes on the wire and instructions of the hot
+             paths with tests/counts/baseline.json
+               --renew          write the baseline again
   fuzz       Fuzz with libFuzzer; needs a nightly toolchain and cargo-fuzz
                TARGET           one target; without it, each in turn
                --seconds N      how long for each target (60 by default)
@@ -45,6 +51,10 @@ Commands:
                --list           name the parts
                --report [FILE]  write the report and the plots of these results, by default
                                 docs/benchmarks.json, and measure nothing
+  release    Check what a release needs: versions, documentation, packages, bills of materials
+               --list           name the steps and do nothing
+               --only STEP      run this step alone (repeatable)
+               --repository URL write the public address of the repository into the manifests
   sanitize   Run the tests of the cache under the address sanitizer; needs a nightly toolchain
   help       This text
 ";
@@ -67,8 +77,10 @@ fn main() -> ExitCode {
         _ if asks_for_help => help(),
         "test" => test::run(rest),
         "api" => api::run(rest),
+        "counts" => counts::run(rest),
         "fuzz" => fuzz::run(rest),
         "bench" => bench::run(rest),
+        "release" => release::run(rest),
         "sanitize" => sanitize::run(rest),
         other => Err(format!("there is no command `{other}`; `cargo xtask help` lists them")),
     };

@@ -1,4 +1,5 @@
-//! The servers that tests start: Redis, Valkey, PostgreSQL, MariaDB, PgBouncer.
+//! The servers that tests start: Redis, Valkey, PostgreSQL, MariaDB, PgBouncer, and an OpenID
+//! Connect provider.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -6,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::cargo::{self, cargo, find_program, root};
+use crate::npm::OIDC_PROVIDER;
 use crate::steps::Done;
 use crate::{Failure, debian};
 
@@ -48,9 +50,16 @@ pub(crate) fn install(may_install: bool) -> Result<Done, Failure> {
     if !found.wheels.is_empty() && !has_pip() {
         found.debian.push("python3-pip".to_owned());
     }
+    let needs_provider = !OIDC_PROVIDER.are_installed();
+    for (program, package) in [("node", "nodejs"), ("npm", "npm")] {
+        // npm only fetches the provider.
+        if find_program(program).is_none() && (program == "node" || needs_provider) {
+            found.debian.push(package.to_owned());
+        }
+    }
     if !found.debian.is_empty() {
         let otherwise = format!("leave tests that need them out with {SKIPPING}=1");
-        debian::install(&found.debian, "a test of stores", &otherwise, may_install)?;
+        debian::install(&found.debian, "a test", &otherwise, may_install)?;
     }
     if !found.wheels.is_empty() && !may_install {
         let names: Vec<&str> = found.wheels.iter().map(|wheel| wheel.package.as_str()).collect();
@@ -60,8 +69,17 @@ pub(crate) fn install(may_install: bool) -> Result<Done, Failure> {
             names.join(", ")
         ));
     }
+    if needs_provider && !may_install {
+        return Err(format!(
+            "a test of sign-ins needs oidc-provider: run `cargo xtask test --install`, or leave \
+             tests that need it out with {SKIPPING}=1"
+        ));
+    }
     if !found.wheels.is_empty() {
         unpack(&found.wheels)?;
+    }
+    if needs_provider {
+        OIDC_PROVIDER.fetch()?;
     }
     let still = if found == Missing::default() { found } else { missing()? };
     if still == Missing::default() {

@@ -57,7 +57,7 @@ impl Steps {
         let all = self.list.len();
         let start = now();
         let mut passed = 0;
-        let mut skipped = 0;
+        let mut skipped = Vec::new();
         for (at, step) in self.list.into_iter().enumerate() {
             println!("\n=== {} ({} of {all})", step.name, at + 1);
             let step_start = now();
@@ -67,23 +67,24 @@ impl Steps {
                     println!("=== {}: passed in {}", step.name, told(step_start.elapsed()));
                 }
                 Ok(Done::Skipped(why)) => {
-                    skipped += 1;
                     println!("=== {}: skipped: {why}", step.name);
+                    skipped.push(format!("  {}: {why}", step.name));
                 }
                 Err(failure) => {
-                    println!("\nsteps: {passed} passed, 1 failed, {skipped} skipped");
+                    println!("\nsteps: {passed} passed, 1 failed, {} skipped", skipped.len());
                     return Err(format!("step `{}` failed: {failure}", step.name));
                 }
             }
         }
         println!("\nAll steps done in {}.", told(start.elapsed()));
-        println!("steps: {passed} passed, 0 failed, {skipped} skipped");
+        println!("steps: {passed} passed, 0 failed, {} skipped", skipped.len());
+        skipped.iter().for_each(|step| println!("{step}"));
         Ok(())
     }
 }
 
 #[expect(clippy::disallowed_methods, reason = "how long a build takes is no session's deadline")]
-fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     Instant::now()
 }
 

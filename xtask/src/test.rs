@@ -1,8 +1,12 @@
 //! Every check and every test, what fails soonest first.
 
+use std::process::Command;
+
 use crate::cargo::{self, cargo, cargo_of, find_program, find_toolchain, target_dir};
 use crate::steps::{Done, Steps};
-use crate::{Failure, api, browser, dependencies, documents, features, named_tests, servers};
+use crate::{
+    Failure, api, browser, counts, dependencies, documents, features, named_tests, servers,
+};
 
 #[derive(Default)]
 struct Options {
@@ -97,6 +101,7 @@ fn plan(skip_browser: bool, may_install: bool) -> Steps {
     }
     steps.add("servers", move || servers::install(may_install));
     steps.add("tests", || cargo::run(cargo(["test", "--workspace"]).args(APP_STORES)));
+    steps.add("instructions", counts::check);
     if !skip_browser {
         steps.add("browser", browser::test);
     }
@@ -117,7 +122,7 @@ fn plan(skip_browser: bool, may_install: bool) -> Steps {
 }
 
 /// Formatting of this workspace and of those beside it.
-fn format() -> Result<(), Failure> {
+pub(crate) fn format() -> Result<(), Failure> {
     cargo::run(&mut cargo(["fmt", "--all", "--check"]))?;
     for folder in ["examples", "fuzz", "bench", "bench/peers", "tests/bridge"] {
         let manifest = format!("{folder}/Cargo.toml");
@@ -126,19 +131,26 @@ fn format() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Lints and tests of the examples. Their frameworks are large, so each dependency is compiled once:
-/// `clippy-driver` compiles as `rustc` does, where `cargo clippy` compiles nothing that can be run,
-/// and with `--all-targets` the programs have the dependencies of their tests.
+/// Lints and tests of the examples.
 fn examples() -> Result<(), Failure> {
     for args in [&["build", "--all-targets"][..], &["test"]] {
-        let mut run = cargo(args);
-        run.args(["--manifest-path", "examples/Cargo.toml", "--workspace"])
-            // As `cargo clippy -- -D warnings` sets them.
-            .env("RUSTC_WORKSPACE_WRAPPER", "clippy-driver")
-            .env("CLIPPY_ARGS", "-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__");
-        cargo::run(&mut run)?;
+        cargo::run(&mut cargo_of_examples(args))?;
     }
     Ok(())
+}
+
+/// Cargo, in the workspace of the examples. Their frameworks are large, so each dependency is compiled
+/// once: `clippy-driver` compiles as `rustc` does, where `cargo clippy` compiles nothing that can be
+/// run, with `--all-targets` the programs have the dependencies of their tests, and with
+/// `--workspace` the features of all.
+pub(crate) fn cargo_of_examples(args: &[&str]) -> Command {
+    let mut command = cargo(args);
+    command
+        .args(["--manifest-path", "examples/Cargo.toml", "--workspace"])
+        // As `cargo clippy -- -D warnings` sets them.
+        .env("RUSTC_WORKSPACE_WRAPPER", "clippy-driver")
+        .env("CLIPPY_ARGS", "-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__");
+    command
 }
 
 /// Lints of the fuzzed checks, and a run of them on the corpus.
@@ -169,7 +181,7 @@ fn model_checking() -> Result<(), Failure> {
 }
 
 /// The libraries under the oldest Rust that they promise, where rustup has it.
-fn minimum_rust() -> Result<Done, Failure> {
+pub(crate) fn minimum_rust() -> Result<Done, Failure> {
     let version = dependencies::minimum_rust()?;
     let Some(toolchain) = find_toolchain(&version) else {
         let why = format!("rustup has no toolchain {version}; `dependencies` checks what is said");

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 use argon2::password_hash::phc::PasswordHash;
-use kvolt::session::Owner;
+use kvolt::session::{Actor, Owner};
 
 use self::book::{Account, Book, GivenAccount};
 use self::file::{Stamp, stamp};
@@ -125,6 +125,14 @@ impl Accounts {
             accounts.find(|account| Ok(account.id) == id).map(|account| account.name.clone())
         });
         named.unwrap_or_else(|| owner.to_string())
+    }
+
+    /// The name of the account that caused an event; without one, the actor's own.
+    pub(crate) fn actor_name(&self, actor: &Actor) -> String {
+        match Owner::new(actor.name()) {
+            Ok(owner) => self.owner_name(&owner),
+            Err(_) => actor.name().to_owned(),
+        }
     }
 
     /// Changes a user's password, and returns the new version of the credentials; `None` if the

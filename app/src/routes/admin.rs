@@ -7,7 +7,7 @@ use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use kvolt::cache::Cursor;
 use kvolt::middleware::{Result, Session, local_path};
-use kvolt::session::{NewSession, SessionSnapshot};
+use kvolt::session::{Manager, NewSession, SessionSnapshot};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -155,7 +155,7 @@ pub(super) async fn end(
     if id == session.id() {
         return sign_out(wants, &session).await;
     }
-    let ended = app.manager().revoke(id).await?;
+    let ended = by(&app, &session).revoke(id).await?;
     answer_ended(wants, &session, ended, &next).await
 }
 
@@ -171,7 +171,7 @@ pub(super) async fn revoke_owner(
         let page = Message::SignedOutEverywhere.path();
         return Ok(wants.answer(&page, json!({ "signed_out": true })));
     }
-    let ended = app.manager().revoke_owner(&owner(id)).await?;
+    let ended = by(&app, &session).revoke_owner(&owner(id)).await?;
     let name = app.accounts().owner_name(&owner(id));
     flash(wants, &session, &format!("{name} was signed out. Ended sessions: {ended}.")).await?;
     Ok(wants.answer(&next, json!({ "ended": ended })))
@@ -183,9 +183,14 @@ pub(super) async fn revoke_everyone(
     wants: Wants,
     AdminAction { session, .. }: AdminAction,
 ) -> Result<Response> {
-    app.manager().revoke_everyone().await?;
+    by(&app, &session).revoke_everyone().await?;
     session.logout().await?;
     Ok(wants.answer(&Message::EveryoneSignedOut.path(), json!({ "signed_out": true })))
+}
+
+/// The manager, with the administrator as the actor, for the log and the audit log.
+fn by(app: &App, administrator: &Session<User>) -> Manager<User> {
+    app.manager().by(&owner(administrator.id))
 }
 
 /// Acts for a user, by the user's id: for support. Another administrator can't be acted for, whose

@@ -33,6 +33,7 @@ pub(super) async fn show(
             "session": entry.session.map(|id| id.to_string()),
             "user": entry.owner.as_ref().map(|owner| app.accounts().owner_name(owner)),
             "acting_for": entry.acting_for.as_ref().map(|user| app.accounts().owner_name(user)),
+            "actor": entry.actor.as_ref().map(|actor| app.accounts().actor_name(actor)),
             "device": entry.device.as_ref().map(name),
             "address": address.map(|address| address.to_string()),
         })

@@ -9,7 +9,7 @@ use axum::Router;
 use axum::routing::{get, post};
 use http::StatusCode;
 use kvolt_middleware::{Result, Session, SessionHandle, Sessions};
-use kvolt_session::{Level, Owner, StepUp, Token};
+use kvolt_session::{Actor, Level, Owner, StepUp, Token};
 use kvolt_testkit::Call;
 use support::{Client, IDLE, User, World, user};
 
@@ -53,6 +53,17 @@ fn router(sessions: &Sessions<User>) -> Router {
     async fn revoke_all(session: Session<User>) -> Result<()> {
         session.revoke_all().await
     }
+    async fn revoke_first(session: Session<User>) -> Result<String> {
+        let first = session.list().await?.sessions[0].id();
+        Ok(session.revoke(first).await?.to_string())
+    }
+    async fn act_by_desk(session: Session<User>) -> Result<()> {
+        let session = session.by(Actor::new("desk").because("ticket 4711"));
+        session.impersonate(REQUIRED, user("ada")).await
+    }
+    async fn login_by_desk(client: SessionHandle<User>) -> Result<()> {
+        client.by("desk").login(user("bob")).await
+    }
     async fn logout(client: SessionHandle<User>) -> Result<()> {
         client.logout().await
     }
@@ -69,6 +80,9 @@ fn router(sessions: &Sessions<User>) -> Router {
         .route("/pay", post(pay))
         .route("/change", post(change))
         .route("/revoke-all", post(revoke_all))
+        .route("/revoke-first", post(revoke_first))
+        .route("/act-by-desk", post(act_by_desk))
+        .route("/login-by-desk", post(login_by_desk))
         .route("/logout", post(logout))
         .route_layer(sessions.layer().optional())
 }
@@ -187,4 +201,45 @@ async fn impersonation_ends_for_the_browser_too() {
     for path in ["/back", "/pay"] {
         assert_eq!(client.post(path).await.status, StatusCode::UNAUTHORIZED, "{path}");
     }
+}
+
+#[tokio::test]
+async fn events_name_who_acts() {
+    let world = World::new();
+    let actors = || {
+        let events = world.events.take().into_iter();
+        let names = events.map(|event| (event.kind.name(), event.actor));
+        names.filter(|(kind, _)| ["ended", "impersonated", "created"].contains(kind)).collect()
+    };
+    let by = |name: &str| Some(Actor::new(name));
+    let mut client = administrator(&world).await;
+    let _: Vec<_> = actors();
+
+    // What an administrator does while acting for a user.
+    let _ = world.manager.create(user("ada")).await.unwrap();
+    client.post("/act").await;
+    assert_eq!(client.post("/revoke-first").await.text, "true");
+    assert_eq!(client.post("/revoke-all").await.status, StatusCode::OK);
+    let expected = [
+        ("created", None),
+        ("impersonated", by("root")),
+        ("ended", by("root")),
+        ("ended", by("root")),
+        ("ended", by("root")),
+    ];
+    assert_eq!(actors(), expected);
+
+    // An actor that the handler names.
+    let mut client = administrator(&world).await;
+    assert_eq!(client.post("/act-by-desk").await.status, StatusCode::OK);
+    assert_eq!(client.post("/login-by-desk").await.status, StatusCode::OK);
+    let desk = Actor::new("desk").because("ticket 4711");
+    let mut expected = vec![("created", None), ("impersonated", Some(desk))];
+    // The login replaces the impersonation, and ends the administrator's own session.
+    expected.extend([("ended", by("desk")), ("created", by("desk")), ("ended", by("desk"))]);
+    assert_eq!(actors(), expected);
+
+    // A user's own sessions.
+    assert_eq!(client.post("/revoke-all").await.status, StatusCode::OK);
+    assert_eq!(actors(), [("ended", by("bob"))]);
 }

@@ -40,6 +40,21 @@ pub(crate) fn parse<T: FromRedisValue>(value: Value) -> Option<T> {
     T::from_redis_value(value).ok()
 }
 
+/// The texts and numbers in a reply, one after the other.
+pub(crate) fn texts_in(reply: Value) -> Vec<String> {
+    match reply {
+        Value::Array(values) | Value::Set(values) => {
+            values.into_iter().flat_map(texts_in).collect()
+        }
+        Value::Map(pairs) => pairs
+            .into_iter()
+            .flat_map(|(name, value)| [texts_in(name), texts_in(value)].concat())
+            .collect(),
+        Value::Nil => Vec::new(),
+        value => parse::<String>(value).into_iter().collect(),
+    }
+}
+
 /// The time with which a script's reply begins.
 pub(crate) fn script_time(reply: &Value) -> Option<Timestamp> {
     let Value::Array(values) = reply else { return None };

@@ -15,6 +15,7 @@ use redis::aio::ConnectionManager;
 use crate::builder::RedisStoreBuilder;
 use crate::errors::Fault;
 use crate::names::{self, Names};
+use crate::reply;
 use crate::servers::Servers;
 use crate::snapshots::Snapshots;
 
@@ -186,6 +187,42 @@ impl RedisStore {
     /// ```
     pub fn slack(&self, idle: Duration) -> Duration {
         idle.mul_f64(self.inner.slide_after)
+    }
+
+    /// Sends a command that changes nothing to each master, and returns the masters' addresses and
+    /// replies. A reply is the texts and numbers in it, one after the other.
+    ///
+    /// For operators' tools. Nothing keeps a caller from sending another command.
+    ///
+    /// ```no_run
+    /// # #[tokio::main]
+    /// # async fn main() -> kvolt_cache::Result<()> {
+    /// use kvolt_redis::RedisStore;
+    ///
+    /// let store = RedisStore::open("redis://127.0.0.1:6379", "shop").await?;
+    /// for (address, reply) in store.ask_masters(&["CONFIG", "GET", "maxmemory-policy"]).await? {
+    ///     println!("{address}: {}", reply.join(" "));
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if a master is unavailable ([`is_unavailable`](kvolt_cache::Error::is_unavailable)),
+    /// or if it rejects the command ([`is_misconfigured`](kvolt_cache::Error::is_misconfigured) if
+    /// the user lacks the permission).
+    pub async fn ask_masters(&self, command: &[&str]) -> Result<Vec<(String, Vec<String>)>> {
+        let [name, arguments @ ..] = command else { return Ok(Vec::new()) };
+        let mut replies = Vec::new();
+        let slots = self.in_time(async { Ok(self.inner.servers.refresh().await?) }).await?;
+        for node in slots.masters() {
+            let command = redis::cmd(name).arg(arguments).clone();
+            let sent = async { Ok(node.send(&command).await?) };
+            let reply = reply::texts_in(self.in_time(sent).await?);
+            replies.push((node.address().to_string(), reply));
+        }
+        Ok(replies)
     }
 
     pub(crate) fn new(servers: Arc<Servers>, names: Names, slide_after: f64) -> Self {

@@ -204,3 +204,18 @@ async fn count_has_each_entry_once() {
     // One of nothing, to see whether the server is a master.
     assert_eq!(monitor.count("getex") + monitor.count("evalsha"), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn masters_are_asked_for_their_settings() {
+    let server = Redis::builder().config("maxmemory-policy", "noeviction").start();
+    let store = RedisStore::open(server.url(), "shop").await.unwrap();
+    let replies = store.ask_masters(&["CONFIG", "GET", "maxmemory-policy"]).await.unwrap();
+    let reply = vec![String::from("maxmemory-policy"), String::from("noeviction")];
+    assert_eq!(replies, [(format!("127.0.0.1:{}", server.port()), reply)]);
+    let time = store.ask_masters(&["TIME"]).await.unwrap().remove(0).1;
+    assert!(time.len() == 2 && time[0].parse::<u64>().is_ok());
+    let info = store.ask_masters(&["INFO", "server"]).await.unwrap().remove(0).1;
+    assert!(info.join("\n").contains("redis_version:"));
+    assert!(store.ask_masters(&["NO SUCH COMMAND"]).await.is_err());
+    assert_eq!(store.ask_masters(&[]).await.unwrap(), []);
+}

@@ -40,7 +40,7 @@ pub use device_binding::DeviceCookie;
 pub use error::{Error, Result};
 #[cfg(feature = "metrics")]
 pub use events::metrics::describe_metrics;
-pub use events::{EndReason, Event, EventKind, EventListener, RefusalReason};
+pub use events::{Actor, EndReason, Event, EventKind, EventListener, RefusalReason};
 pub use flash::Flash;
 #[cfg(feature = "json")]
 pub use json::RecordJson;

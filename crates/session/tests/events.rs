@@ -4,7 +4,7 @@
 mod support;
 
 use kvolt_cache::MemoryStore;
-use kvolt_session::{Manager, NewSession, RotateOutcome};
+use kvolt_session::{Actor, Manager, NewSession, RotateOutcome};
 use support::{Log, owner};
 
 #[test]
@@ -38,4 +38,28 @@ fn log_has_public_ids_and_never_a_token() {
         assert!(log.contains(expected), "{expected}: {log}");
     }
     assert!(!log.contains("private"), "{log}");
+}
+
+#[test]
+fn log_has_the_actor_and_no_forged_line() {
+    let log = Log::default();
+    let subscriber = log.subscriber(tracing::Level::TRACE);
+    tracing::subscriber::with_default(subscriber, || {
+        pollster::block_on(async {
+            let manager: Manager<&str> = Manager::new(MemoryStore::new());
+            let actor = Actor::new("admin:7").because("lost\nINFO forged id=1 \" reason=logout");
+            let manager = manager.by(actor);
+            let _ = manager.create(NewSession::new("private").owner("ada")).await.unwrap();
+            manager.revoke_owner(&owner("ada")).await.unwrap();
+            manager.revoke_everyone().await.unwrap();
+        });
+    });
+    let log = log.text();
+    let lines: Vec<&str> = log.lines().collect();
+    assert_eq!(lines.len(), 3, "{log}");
+    for line in lines {
+        assert!(line.contains("actor=\"admin:7\""), "{line}");
+        let because = "because=\"lost\u{fffd}INFO forged id=1 \\\" reason=logout\"";
+        assert!(line.contains(because), "{line}");
+    }
 }

@@ -4,9 +4,14 @@ use kvolt_cache::{AtLimit, InsertOutcome, Key, NewEntry, Owner, OwnerLimit, Pred
 
 use crate::connections::Lease;
 use crate::core::Core;
-use crate::dialect::{Argument, Dialect, lock};
+use crate::dialect::{Argument, Dialect, Statement, lock};
 use crate::failure::{Kind, Outcome};
 use crate::row::{Removed, millis, moment, random_number, timestamp};
+use crate::statements::COLUMNS;
+
+/// How many rows one statement restores: a hundred rows of a thousand bytes are far below the
+/// smallest packet that a server accepts by default.
+const RESTORED_ROWS: usize = 100;
 
 impl<D: Dialect> Core<D> {
     /// # Why only a limit takes the owner's lock
@@ -103,6 +108,40 @@ impl<D: Dialect> Core<D> {
         Ok(inserted(removed))
     }
 
+    /// Puts entries in the place of those that have the same keys, in one transaction. Entries that
+    /// have ended are only removed.
+    pub(crate) async fn restore(&self, entries: &[(Key, NewEntry<Vec<u8>>)]) -> Outcome<()> {
+        let mut lease = self.write.lease().await?;
+        lease.begin(&self.sql.qualified, None).await?;
+        let step = self.restore_within(&mut lease, entries).await;
+        lease.conclude(step, |()| true).await
+    }
+
+    async fn restore_within(
+        &self,
+        lease: &mut Lease<'_, D>,
+        entries: &[(Key, NewEntry<Vec<u8>>)],
+    ) -> Outcome<()> {
+        let now = self.now(lease).await?;
+        let is_live = |entry: &NewEntry<Vec<u8>>| {
+            let ends = entry.times.and_then(|times| times.deadlines.expires_at());
+            ends.is_none_or(|ends| ends > timestamp(now))
+        };
+        for chunk in entries.chunks(RESTORED_ROWS) {
+            let keys: Vec<_> = chunk.iter().map(|(key, _)| Argument::from(key)).collect();
+            lease.execute(&full(self.sql.remove_rows::<D>(keys.len()), keys.len()), &keys).await?;
+            let mut rows = Vec::with_capacity(chunk.len() * COLUMNS);
+            for (key, entry) in chunk.iter().filter(|(_, entry)| is_live(entry)) {
+                rows.extend(arguments(key, entry, Some(now))?);
+            }
+            if !rows.is_empty() {
+                let count = rows.len() / COLUMNS;
+                lease.execute(&full(self.sql.insert_rows::<D>(count), count), &rows).await?;
+            }
+        }
+        Ok(())
+    }
+
     async fn insert_row(
         &self,
         lease: &mut Lease<'_, D>,
@@ -125,6 +164,11 @@ impl<D: Dialect> Core<D> {
     }
 }
 
+/// A statement for this many rows, which is prepared if it is for a full chunk.
+fn full(statement: Statement, rows: usize) -> Statement {
+    Statement { persistent: rows == RESTORED_ROWS, ..statement }
+}
+
 fn inserted(removed: Vec<Removed>) -> InsertOutcome {
     InsertOutcome::Inserted { removed: removed.into_iter().map(|row| row.key).collect() }
 }
@@ -139,7 +183,7 @@ fn arguments<'a>(
     key: &'a Key,
     entry: &'a NewEntry<Vec<u8>>,
     now: Option<i64>,
-) -> Outcome<[Argument<'a>; 9]> {
+) -> Outcome<[Argument<'a>; COLUMNS]> {
     let (mut idle, mut lifetime) = (entry.expiry.idle_timeout(), entry.expiry.lifetime());
     let (mut created, mut idle_deadline, mut absolute_deadline) = (None, None, None);
     if let (Some(times), Some(now)) = (&entry.times, now) {

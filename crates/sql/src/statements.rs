@@ -19,6 +19,9 @@ const REMOVED: &str = "{key}, created, expires, {now}";
 const INSERTED: &str = "$1, $2, $3, $4, COALESCE($7, {created}), \
     $5, COALESCE($8, {now} + $5), COALESCE($9, {now} + $6)";
 
+/// The number of arguments of an insertion.
+pub(crate) const COLUMNS: usize = 9;
+
 /// The condition for the owner's live rows. The clock is read once, so that an index applies.
 const LIVE: &str = "owner = $1 AND expires > (SELECT {now})";
 
@@ -158,6 +161,18 @@ impl Statements {
             table: table(namespace),
             qualified: qualified.clone(),
         }
+    }
+
+    /// Inserts this many rows, whose arguments follow each other, if none of their keys is taken.
+    pub(crate) fn insert_rows<D: Dialect>(&self, rows: usize) -> Statement {
+        let numbered = |row: usize| {
+            let values = substitute(INSERTED, |index| format!("${}", row * COLUMNS + index + 1));
+            format!("({values})")
+        };
+        let values: Vec<String> = (0..rows).map(numbered).collect();
+        let columns = "idle, idle_deadline, absolute_deadline";
+        let sql = format!("INSERT INTO {{t}} ({ENTRY}, {columns}) VALUES {}", values.join(", "));
+        statement::<D>(&self.qualified, &sql)
     }
 
     /// Removes the rows under this many keys. It is prepared only for the usual, small numbers.

@@ -148,6 +148,36 @@ impl<D: Dialect> SqlStore<D> {
         Ok(migrate::migrations::<D>(&table(&Namespace::new(namespace)?)))
     }
 
+    /// Puts entries that a [scan](Store::scan) of another store returned in the place of those that
+    /// have the same keys, with their owners and times, in one transaction. Leaves out those that
+    /// have ended. Costs two statements for a hundred entries.
+    ///
+    /// For programs that fill a store before an application uses it: an entry that was removed here
+    /// is created again.
+    ///
+    /// ```no_run
+    /// # #[tokio::main]
+    /// # async fn main() -> kvolt_cache::Result<()> {
+    /// use kvolt_cache::Store;
+    /// use kvolt_sql::SqliteStore;
+    ///
+    /// let from = SqliteStore::open("sessions.db", "shop").await?;
+    /// let to = SqliteStore::open("copy.db", "shop").await?;
+    /// to.restore(from.scan(None, 1_000).await?.listing.entries).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the database is unavailable ([`Error::is_unavailable`]) or full
+    /// ([`Error::is_full`]).
+    pub async fn restore(&self, entries: Vec<Entry<Vec<u8>>>) -> Result<()> {
+        let entries: Vec<_> =
+            entries.into_iter().map(|entry| (entry.key, NewEntry::restored(entry))).collect();
+        self.core.call(false, || self.core.restore(&entries)).await
+    }
+
     /// Opens the tables of a namespace.
     pub(crate) async fn on(
         read: Arc<Pool<D>>,

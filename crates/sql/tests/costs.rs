@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kvolt_cache::{
-    Expiry, Freshness, InsertOutcome, Key, NewEntry, OwnerLimit, RemoveOutcome, Store, Target,
-    Version,
+    Deadlines, Entry, Expiry, Freshness, InsertOutcome, Key, NewEntry, OwnerLimit, RemoveOutcome,
+    Store, Target, Version,
 };
 use kvolt_servers::{MariaDb, Postgres, Proxy};
 use kvolt_sql::{MySqlStore, PostgresStore, SqliteStore};
@@ -272,4 +272,63 @@ async fn expired_rows_cost_nothing_on_sqlite() {
         let is_by_index = plan.contains("shop_sessions_by_owner (owner=? AND expires>?)");
         assert!(is_by_index && !plan.contains("SCAN shop"), "{sql}: {plan}");
     }
+}
+
+/// 250 entries as the scan of another store returned them; the first has ended.
+fn scanned(store: &impl Store<Vec<u8>>) -> Vec<Entry<Vec<u8>>> {
+    let now = store.clock().now();
+    let (idle, minute) = (Duration::from_secs(600), Duration::from_secs(60));
+    let entry = |number: u8| {
+        let used = now.saturating_sub(minute * u32::from(number));
+        let absolute = if number == 0 { now } else { now.saturating_add(minute * 100) };
+        // Between 10 and 600 seconds are left.
+        let ends = used.saturating_add(idle * u32::from(number)).max(now.saturating_add(minute));
+        let deadlines = Deadlines::new(Some((ends.since(used), ends)), Some(absolute));
+        let version = Version::from_number(1);
+        let (key, owner) = (Key::of([number]), number.is_multiple_of(2).then(|| owner("ada")));
+        let entry = Entry::new(key, vec![number], version, owner.clone(), deadlines, now);
+        entry.created(owner.map(|_| now.saturating_sub(minute * 300)))
+    };
+    (0..250).map(entry).collect()
+}
+
+/// Restores entries twice, the second time in the place of those that are there.
+async fn restores(store: &impl Store<Vec<u8>>, restore: impl AsyncFn(Vec<Entry<Vec<u8>>>)) {
+    let mut entries = scanned(store);
+    let ended = NewEntry::new(b"old".to_vec(), Expiry::after(Duration::from_secs(600)));
+    let _ = store.insert(entries[0].key, ended).await.expect("it is inserted");
+    restore(entries.clone()).await;
+    for entry in &mut entries {
+        entry.value.push(7);
+    }
+    restore(entries.clone()).await;
+    let mut found = store.scan(None, 1_000).await.expect("it is available").listing.entries;
+    assert_eq!(found.len(), 249, "the ended one is not live, and its predecessor is gone");
+    for entry in &entries[1..] {
+        let index = found.iter().position(|found| found.key == entry.key).expect("it is live");
+        let found = found.swap_remove(index);
+        assert_eq!((&found.value, &found.owner), (&entry.value, &entry.owner));
+        assert_eq!((found.deadlines, found.created), (entry.deadlines, entry.created));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn restoring_costs_two_statements_for_a_hundred_entries() {
+    let server = Postgres::builder().fsync(false).start();
+    let proxy = Proxy::to(server.port());
+    let builder = PostgresStore::builder(&proxy.url(&server.url()), &unique("restore"));
+    let store = builder.max_connections(1).clean_every(None).open().await.expect("it opens");
+    restores(&store, async |entries| store.restore(entries).await.expect("it is available")).await;
+    let before = proxy.counts().round_trips;
+    store.restore(scanned(&store)).await.expect("it is available");
+    let cost = proxy.counts().round_trips - before;
+    // To begin, to read the clock, two for each hundred, to commit: 9. The two statements for the
+    // last fifty are prepared and dropped.
+    assert!(cost <= 12, "{cost} round trips");
+
+    let server = MariaDb::builder().fsync(false).start();
+    let store = MySqlStore::open(&server.url(), &unique("restore")).await.expect("it opens");
+    restores(&store, async |entries| store.restore(entries).await.expect("it is available")).await;
+    let store = SqliteStore::open(&sqlite_url("restore"), "shop").await.expect("it opens");
+    restores(&store, async |entries| store.restore(entries).await.expect("it is available")).await;
 }

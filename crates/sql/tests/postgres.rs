@@ -3,6 +3,7 @@
 mod support;
 
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use kvolt_servers::Postgres;
 use kvolt_sql::PostgresStore;
@@ -16,6 +17,8 @@ fn server() -> &'static Postgres {
 async fn open() -> (PostgresStore, String) {
     let url = server().url();
     let builder = PostgresStore::builder(&url, &unique("laws"));
+    // A law holds however busy the machine is.
+    let builder = builder.timeout(Duration::from_secs(20));
     let builder = builder.max_connections(6).clean_every(CLEANS_EVERY);
     (builder.open().await.expect("it opens"), url)
 }

@@ -85,13 +85,10 @@ fn programs(documents: &[Document]) -> Result<Vec<Program>, Failure> {
             continue;
         }
         let stem = document.path.file_stem().unwrap_or_default().to_string_lossy().to_lowercase();
-        if document.blocks.iter().any(|block| block.example().is_some()) {
-            // The program is an example, which is built and tested there.
-            continue;
-        }
         let before = programs.len();
         for (at, block) in document.blocks.iter().enumerate() {
-            if !block.is("rust") || !block.lines.iter().any(|line| line.contains("fn main()")) {
+            let has_main = block.lines.iter().any(|line| line.contains("fn main()"));
+            if !block.is("rust") || block.is_ignored() || !has_main {
                 continue;
             }
             let name = match programs.len() - before {
@@ -103,7 +100,9 @@ fn programs(documents: &[Document]) -> Result<Vec<Program>, Failure> {
             let transcript = document.blocks.get(at + 1).map(transcript).unwrap_or_default();
             programs.push(Program { name, code, address, transcript });
         }
-        if programs.len() == before {
+        // Otherwise, the program is an example, which is built and tested there.
+        let is_example = document.blocks.iter().any(|block| block.example().is_some());
+        if programs.len() == before && !is_example {
             return Err(format!("{} has no program", document.path.display()));
         }
     }

@@ -20,7 +20,9 @@
 //! |---|---|
 //! | [User from the database](user_from_database) | load the account on each request |
 //! | [Roles](roles) | permissions as extractors |
+//! | [OpenID Connect](openid_connect) | sign-in at a provider, its tokens, its logouts |
 //! | [Second factor](second_factor) | levels and step-up |
+//! | [Passkeys](passkeys) | sign-in without a password, and step-up |
 //! | [Impersonation](impersonation) | support acts for a user, and the user sees it |
 //! | [Named values](named_values) | `get` and `insert`, as in other libraries |
 //! | [Account security](account_security) | timeouts, devices, rotation, visitors, forms, audit |
@@ -127,9 +129,17 @@ pub mod moving_from_tower_sessions {}
 pub mod named_values {}
 
 #[doc = include_str!("links.txt")]
+#[doc = include_str!("openid_connect.md")]
+pub mod openid_connect {}
+
+#[doc = include_str!("links.txt")]
 #[doc = include_str!("operating.md")]
 #[cfg(all(feature = "encrypt", feature = "postgres"))]
 pub mod operating {}
+
+#[doc = include_str!("links.txt")]
+#[doc = include_str!("passkeys.md")]
+pub mod passkeys {}
 
 #[doc = include_str!("links.txt")]
 #[doc = include_str!("plain_http.md")]

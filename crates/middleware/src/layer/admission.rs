@@ -366,7 +366,7 @@ pub(super) fn unique<T>(slot: &mut Arc<Slot<T>>) -> &mut Slot<T> {
 async fn complete<T: Send + Sync + 'static>(
     slot: Arc<Slot<T>>,
 ) -> Result<RequestSession<T>, Denied> {
-    let handle = SessionHandle { slot };
+    let handle = SessionHandle::new(slot);
     if handle.slot.is_rotation_due()
         && let Some(session) = handle.session()
     {

@@ -22,7 +22,7 @@ impl<T: Send + Sync + 'static> RequestSession<T> {
     #[inline]
     pub fn handle(&self) -> SessionHandle<T> {
         self.0.is_exposed.store(true, Ordering::Relaxed);
-        SessionHandle { slot: Arc::clone(&self.0) }
+        SessionHandle::new(Arc::clone(&self.0))
     }
 
     /// Whether the client has a session that handlers don't get: it can't be read, or the request does

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Extensions, HeaderName, HeaderValue, Response};
-use kvolt_session::{Manager, NewSession, RefusalReason, Token};
+use kvolt_session::{Actor, Manager, NewSession, RefusalReason, Token};
 
 use crate::adapter::RequestSession;
 use crate::error::Kind;
@@ -40,6 +40,14 @@ use crate::{Error, Missing, Refused, Result, Session};
 /// ```
 pub struct SessionHandle<T> {
     pub(crate) slot: Arc<Slot<T>>,
+    /// The manager with an [actor](Self::by).
+    acting: Option<Manager<T>>,
+}
+
+impl<T> SessionHandle<T> {
+    pub(crate) const fn new(slot: Arc<Slot<T>>) -> Self {
+        Self { slot, acting: None }
+    }
 }
 
 impl<T: Send + Sync + 'static> SessionHandle<T> {
@@ -194,7 +202,30 @@ impl<T: Send + Sync + 'static> SessionHandle<T> {
     /// }
     /// ```
     pub fn manager(&self) -> &Manager<T> {
-        self.slot.sessions().manager()
+        self.acting.as_ref().unwrap_or_else(|| self.slot.sessions().manager())
+    }
+
+    /// Returns this handle, with an actor: the log and the events name it as the cause of what is
+    /// done through the returned one. See [`Manager::by`].
+    ///
+    /// ```
+    /// use kvolt_middleware::{Result, SessionHandle};
+    /// use kvolt_session::{Actor, NewSession};
+    ///
+    /// /// A sign-in at a desk.
+    /// async fn login(client: SessionHandle<String>, clerk: String) -> Result<()> {
+    ///     let client = client.by(Actor::new(&clerk).because("at the desk"));
+    ///     client.login(NewSession::new(String::from("Ada")).owner("42")).await
+    /// }
+    /// ```
+    #[must_use = "only what is done through the returned handle has the actor"]
+    pub fn by(&self, actor: impl Into<Actor>) -> Self {
+        let acting = Some(self.slot.sessions().manager().by(actor));
+        Self { slot: Arc::clone(&self.slot), acting }
+    }
+
+    pub(crate) const fn has_actor(&self) -> bool {
+        self.acting.is_some()
     }
 
     /// Creates a session for a user who has just authenticated, with a new token. Ends the session
@@ -403,7 +434,7 @@ pub fn clear_site_data() -> [(HeaderName, HeaderValue); 1] {
 
 impl<T> Clone for SessionHandle<T> {
     fn clone(&self) -> Self {
-        Self { slot: Arc::clone(&self.slot) }
+        Self { slot: Arc::clone(&self.slot), acting: self.acting.clone() }
     }
 }
 

@@ -9,7 +9,7 @@ use std::ops::Deref;
 use http::Extensions;
 use kvolt_cache::Freshness;
 use kvolt_session::{
-    Access, Binding, Flash, Level, LiveSession, Manager, NewSession, Owner, RefusalReason,
+    Access, Actor, Binding, Flash, Level, LiveSession, Manager, NewSession, Owner, RefusalReason,
     RotateOutcome, SessionId, SessionList, SessionSnapshot, StepUp, Token,
 };
 
@@ -145,6 +145,40 @@ impl<T: Send + Sync + 'static> Session<T> {
     /// Returns the handle that signs the client in and out.
     pub fn handle(&self) -> &SessionHandle<T> {
         &self.handle
+    }
+
+    /// Returns this session, with an actor: the log and the events name it, with its reason, as the
+    /// cause of what is done through the returned one. See
+    /// [`Manager::by`](kvolt_session::Manager::by).
+    ///
+    /// Without it, the actor of [`revoke`](Self::revoke), [`revoke_others`](Self::revoke_others),
+    /// [`revoke_all`](Self::revoke_all), [`change_credentials`](Self::change_credentials) and
+    /// [`impersonate`](Self::impersonate) is the [owner](Self::owner): in an impersonation, the
+    /// administrator.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use kvolt_middleware::{Result, Session};
+    /// use kvolt_session::{Actor, NewSession, StepUp};
+    ///
+    /// /// After the handler has checked that the administrator may act for Ada.
+    /// async fn act_for_ada(session: Session<String>, ticket: String) -> Result<()> {
+    ///     let ada = NewSession::new(String::from("Ada")).owner("42");
+    ///     let session = session.by(Actor::new("admin:7").because(&ticket));
+    ///     session.impersonate(StepUp::within(Duration::from_secs(300)), ada).await
+    /// }
+    /// ```
+    #[must_use = "only what is done through the returned session has the actor"]
+    pub fn by(&self, actor: impl Into<Actor>) -> Self {
+        Self { handle: self.handle.by(actor), latest: self.latest.clone() }
+    }
+
+    /// The manager, with the owner as the actor, unless it has one.
+    fn acting(&self) -> Manager<T> {
+        match self.owner() {
+            Some(owner) if !self.handle.has_actor() => self.manager().by(owner),
+            _ => self.manager().clone(),
+        }
     }
 
     /// Reads the session as it is now, without counting as use. `None` once it has ended or its
@@ -564,7 +598,7 @@ impl<T: Send + Sync + 'static> Session<T> {
     /// Returns an error if the store is unavailable ([`Error::is_unavailable`]).
     pub async fn revoke(&self, id: SessionId) -> Result<bool> {
         let Some(owner) = self.account() else { return Ok(false) };
-        self.handle.bounded(self.manager().revoke_owned(owner, id)).await
+        self.handle.bounded(self.acting().revoke_owned(owner, id)).await
     }
 
     /// Ends the owner's other sessions, and returns how many.
@@ -597,10 +631,11 @@ impl<T: Send + Sync + 'static> Session<T> {
     /// be live, and the client keeps its token to try again.
     pub async fn revoke_all(&self) -> Result<()> {
         let Some(owner) = self.account() else { return self.logout().await };
-        self.handle.bounded(self.manager().revoke_owner(owner)).await?;
+        let acting = self.acting();
+        self.handle.bounded(acting.revoke_owner(owner)).await?;
         if let (Some(_), Some((token, _))) = (self.acting_for(), self.slot().admitted()) {
             // The client has no token of the administrator's own session to end it later.
-            let both = self.manager().logout((&token, self.snapshot().clone()));
+            let both = acting.logout((&token, self.snapshot().clone()));
             self.handle.bounded(both).await?;
         }
         self.handle.clear_token();

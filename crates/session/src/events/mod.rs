@@ -2,6 +2,7 @@
 //!
 //! Events name the session's public id, never its token, and nothing of the application's data.
 
+mod actor;
 mod listener;
 #[cfg(feature = "metrics")]
 pub(crate) mod metrics;
@@ -10,6 +11,7 @@ mod reporter;
 
 use kvolt_cache::Timestamp;
 
+pub use self::actor::Actor;
 pub use self::listener::EventListener;
 pub use self::reason::{EndReason, RefusalReason};
 pub(crate) use self::reporter::Reporter;
@@ -55,6 +57,12 @@ pub struct Event {
     pub owner: Option<Owner>,
     /// The user that the owner acts for, in an impersonation.
     pub acting_for: Option<Owner>,
+    /// Who caused it, and why: see [`Manager::by`](crate::Manager::by). `None` for what the library
+    /// does itself (a timeout, the reaction to a stolen token) and for calls that name no actor.
+    ///
+    /// A call by a session that revokes others or starts an impersonation names the owner of that
+    /// session: in an impersonation, the administrator.
+    pub actor: Option<Actor>,
 }
 
 /// The owner of a session that an event is about, and the user that the owner acts for.
@@ -135,6 +143,12 @@ impl EventKind {
             Self::DeviceBound => "device_bound",
             Self::DeviceProved => "device_proved",
         }
+    }
+
+    /// Whether the library does it itself, whichever call has noticed the reason.
+    const fn is_of_library(&self) -> bool {
+        use EndReason::{Reuse, Undecodable};
+        matches!(self, Self::Reused | Self::Expired | Self::Ended { reason: Reuse | Undecodable })
     }
 
     /// Whether a client without an account can cause it, as often as it likes. An anonymous

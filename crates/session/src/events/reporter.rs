@@ -8,7 +8,7 @@ use tracing::field::display;
 use tracing::{debug, info, warn};
 
 use super::listener::Queue;
-use super::{EndReason, Event, EventKind, EventListener, Parties, TARGET};
+use super::{Actor, EndReason, Event, EventKind, EventListener, Parties, TARGET};
 use crate::{Owner, SessionId};
 
 /// Writes what happens to the log, the metrics and the listeners.
@@ -55,16 +55,23 @@ impl Reporter {
     }
 
     /// Reports an event.
-    pub(crate) fn report(&self, kind: EventKind, id: Option<SessionId>, parties: Parties<'_>) {
+    pub(crate) fn report(
+        &self,
+        kind: EventKind,
+        id: Option<SessionId>,
+        parties: Parties<'_>,
+        actor: Option<&Actor>,
+    ) {
         let Parties { owner, acting_for } = parties;
+        let actor = actor.filter(|_| !kind.is_of_library());
         let is_of_visitor = owner.is_some_and(Owner::is_reserved);
         let owner = owner.filter(|_| !is_of_visitor);
-        log(kind, id, Parties { owner, acting_for });
+        log(kind, id, Parties { owner, acting_for }, actor);
         #[cfg(feature = "metrics")]
         super::metrics::count(kind);
         let event = || {
             let (owner, acting_for) = (owner.cloned(), acting_for.cloned());
-            Event { at: self.clock.now(), kind, id, owner, acting_for }
+            Event { at: self.clock.now(), kind, id, owner, acting_for, actor: actor.cloned() }
         };
         #[cfg(feature = "testing")]
         for recorded in &*self.recorded.lock().unwrap_or_else(std::sync::PoisonError::into_inner) {
@@ -92,25 +99,36 @@ impl Reporter {
     }
 }
 
-fn log(kind: EventKind, id: Option<SessionId>, parties: Parties<'_>) {
+fn log(kind: EventKind, id: Option<SessionId>, parties: Parties<'_>, actor: Option<&Actor>) {
     use EventKind::{
         Created, DeviceBound, DeviceProved, Ended, Expired, Impersonated, Reauthenticated, Refused,
         Reused, Rotated,
     };
     let (id, owner) = (id.map(display), parties.owner.map(display));
     let acting_for = parties.acting_for.map(display);
+    // As strings, which a subscriber quotes: a reason is any text.
+    let because = actor.and_then(Actor::reason);
+    let actor = actor.map(Actor::name);
     match kind {
-        Created { anonymous } => info!(target: TARGET, id, owner, anonymous, "session created"),
-        Impersonated => info!(target: TARGET, id, owner, acting_for, "impersonation started"),
-        Reauthenticated { level } => {
-            info!(target: TARGET, id, owner, level = level.number(), "session reauthenticated");
+        Created { anonymous } => {
+            info!(target: TARGET, id, owner, anonymous, actor, because, "session created");
         }
-        Rotated => info!(target: TARGET, id, owner, acting_for, "session rotated"),
+        Impersonated => {
+            info!(target: TARGET, id, owner, acting_for, actor, because, "impersonation started");
+        }
+        Reauthenticated { level } => {
+            let level = level.number();
+            info!(target: TARGET, id, owner, level, actor, because, "session reauthenticated");
+        }
+        Rotated => {
+            info!(target: TARGET, id, owner, acting_for, actor, because, "session rotated");
+        }
         Ended { reason: EndReason::RevokedEveryone } => {
-            warn!(target: TARGET, "all sessions of all users revoked");
+            warn!(target: TARGET, actor, because, "all sessions of all users revoked");
         }
         Ended { reason } => {
-            info!(target: TARGET, id, owner, acting_for, reason = reason.name(), "session ended");
+            let reason = reason.name();
+            info!(target: TARGET, id, owner, acting_for, reason, actor, because, "session ended");
         }
         Expired => debug!(target: TARGET, id, "session expired"),
         // Any client can cause refusals, so they are not in the log by default.

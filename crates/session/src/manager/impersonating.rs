@@ -98,7 +98,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
         // A token in its grace has fewer rights than the one that the impersonation would return.
         let found = found.filter(|(_, own)| own.restricted_to.is_none());
         let Some((presented, own)) = found else { return Ok(None) };
-        let content = self.impersonation(&own, user)?;
+        let (acting, content) = (self.by_owner_of(&own), self.impersonation(&own, user)?);
         let (owner, user) = (own.owner().cloned(), content.envelope.owner.clone());
         let token = self.insert_new(content).await?;
         let mut previous = None;
@@ -112,9 +112,9 @@ impl<T: Send + Sync + 'static> Manager<T> {
         // Only the removal of entries that are refused already is left, so its failure is no error.
         if let Ok(Some(_)) = named {
             let parties = Parties { owner: owner.as_ref(), acting_for: user.as_ref() };
-            self.report(EventKind::Impersonated, token.id(), parties);
+            acting.report(EventKind::Impersonated, token.id(), parties);
             if let Some(previous) = previous {
-                let _ = self.end_by_id(previous, EndReason::NewLogin).await;
+                let _ = acting.end_by_id(previous, EndReason::NewLogin).await;
             }
             return Ok(Some(token));
         }

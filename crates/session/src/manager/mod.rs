@@ -38,7 +38,7 @@ pub use self::renewing::RotateOutcome;
 use self::token_status::TokenStatus;
 use self::turns::Turns;
 use crate::error::Kind;
-use crate::events::{EndReason, EventKind, Parties, RefusalReason, Reporter};
+use crate::events::{Actor, EndReason, EventKind, Parties, RefusalReason, Reporter};
 use crate::level::Proofs;
 use crate::new_session::NewSession;
 use crate::policy::Policy;
@@ -78,7 +78,7 @@ use crate::{Error, Result, SessionId, SessionSnapshot, Timeouts, Token};
 /// the owner changes, and the calls that start or end an [impersonation](Self::impersonate). A
 /// [`logout`](Self::logout) and a login from an impersonation end the administrator's own session
 /// first: nothing that is left is accepted.
-pub struct Manager<T>(Arc<Inner<T>>);
+pub struct Manager<T>(Arc<Inner<T>>, Option<Actor>);
 
 struct Inner<T> {
     store: AnyStore<Record<T>>,
@@ -123,7 +123,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
             report_expired(&store, &reporter);
         }
         let changes = store.changes().unwrap_or_default();
-        Self(Arc::new(Inner { store, policy, reporter, changes, turns: Turns::new() }))
+        Self(Arc::new(Inner { store, policy, reporter, changes, turns: Turns::new() }), None)
     }
 
     /// The store's namespace. Tokens of another one are unknown to this manager.
@@ -173,6 +173,39 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// ```
     pub fn clock(&self) -> &kvolt_cache::Clock {
         &self.0.policy.clock
+    }
+
+    /// Returns this manager, with an actor: the log and the [events](crate::Event::actor) name it
+    /// as the cause of what is done through the returned one. For administrators, and for jobs.
+    ///
+    /// It is the same manager in all else.
+    ///
+    /// ```
+    /// use kvolt_cache::MemoryStore;
+    /// use kvolt_session::testing::RecordedEvents;
+    /// use kvolt_session::{Actor, Manager, NewSession, Owner};
+    ///
+    /// # pollster::block_on(async {
+    /// let manager = Manager::<String>::new(MemoryStore::new());
+    /// manager.create(NewSession::new(String::from("Ada")).owner("42")).await?;
+    /// let events = RecordedEvents::of(&manager);
+    ///
+    /// let actor = Actor::new("admin:7").because("phone stolen");
+    /// manager.by(actor.clone()).revoke_owner(&Owner::from(42u64)).await?;
+    /// assert_eq!(events.take()[0].actor, Some(actor));
+    /// # Ok::<(), kvolt_session::Error>(()) }).unwrap();
+    /// ```
+    #[must_use = "only what is done through the returned manager has the actor"]
+    pub fn by(&self, actor: impl Into<Actor>) -> Self {
+        Self(Arc::clone(&self.0), Some(actor.into()))
+    }
+
+    /// This manager, with the owner of a session as the actor, unless it has one.
+    fn by_owner_of(&self, session: &SessionSnapshot<T>) -> Self {
+        match session.owner() {
+            Some(owner) if self.1.is_none() => self.by(owner),
+            _ => self.clone(),
+        }
     }
 
     /// Creates a session for a user who has proved their identity, and returns its token.
@@ -283,7 +316,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
         id: impl Into<Option<SessionId>>,
         parties: impl Into<Parties<'a>>,
     ) {
-        self.0.reporter.report(kind, id.into(), parties.into());
+        self.0.reporter.report(kind, id.into(), parties.into(), self.1.as_ref());
     }
 
     /// The first content of a session. Its token is made when it is inserted.
@@ -419,7 +452,7 @@ fn report_expired<T: Send + Sync + 'static>(store: &AnyStore<Record<T>>, reporte
             && key.is_in(&namespace)
         {
             let id = Some(SessionId::from_key(key));
-            reporter.report(EventKind::Expired, id, None.into());
+            reporter.report(EventKind::Expired, id, None.into(), None);
         }
     }));
 }
@@ -430,7 +463,7 @@ fn repeating_generator() -> Error {
 
 impl<T> Clone for Manager<T> {
     fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
+        Self(Arc::clone(&self.0), self.1.clone())
     }
 }
 

@@ -265,18 +265,18 @@ impl<T: Send + Sync + 'static> Manager<T> {
         if session.acting_for().is_some() {
             return Err(Error::not_the_user());
         }
-        let reason = EndReason::CredentialsChanged;
-        let ended = self.end_owned(session.owner(), Some(&token.key), reason).await?;
+        let (acting, reason) = (self.by_owner_of(&session), EndReason::CredentialsChanged);
+        let ended = acting.end_owned(session.owner(), Some(&token.key), reason).await?;
         let renewal = RenewalReason::Credentials(binding);
-        let rotated = self.renew(&token, session.clone(), &renewal).await;
+        let rotated = acting.renew(&token, session.clone(), &renewal).await;
         if !matches!(rotated, Ok(RotateOutcome::Token(_))) {
             // Another client may have changed its token meanwhile, or keeps changing it.
-            self.end(&session, reason).await?;
+            acting.end(&session, reason).await?;
         }
         let (rotated, mut ended) = (rotated?, ended);
         // The session no longer names its impersonation, so a failure is no error.
         if let Some(id) = session.envelope().impersonation() {
-            ended += usize::from(self.end_by_id(id, reason).await.unwrap_or(false));
+            ended += usize::from(acting.end_by_id(id, reason).await.unwrap_or(false));
         }
         Ok((rotated, ended))
     }

@@ -71,10 +71,11 @@ impl<T: Send + Sync + 'static> Manager<T> {
             return Ok(0);
         };
         let (owner, reason) = (session.envelope().owner.as_ref(), EndReason::RevokedOthers);
-        let mut ended = self.end_owned(owner, Some(&token.key), reason).await?;
+        let acting = self.by_owner_of(&session);
+        let mut ended = acting.end_owned(owner, Some(&token.key), reason).await?;
         // The store files it under another user.
         if let Some(id) = session.envelope().impersonation() {
-            ended += usize::from(self.end_by_id(id, reason).await?);
+            ended += usize::from(acting.end_by_id(id, reason).await?);
         }
         Ok(ended)
     }

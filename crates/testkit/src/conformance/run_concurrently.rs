@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier, Mutex, PoisonError};
 use std::task::{Poll, Waker};
 use std::thread;
@@ -21,11 +22,15 @@ pub(super) const THREADS: usize = 4;
 pub(super) struct BlockingStore<F: Fixture> {
     fixture: F,
     store: Arc<F::Store>,
+    /// A thread of the law has panicked. The others, which may wait for what it would have done,
+    /// panic at their next call.
+    has_failed: Arc<AtomicBool>,
 }
 
 impl<F: Fixture> BlockingStore<F> {
     pub(super) async fn new(fixture: &F) -> Self {
-        Self { fixture: fixture.clone(), store: Arc::new(fixture.store().await) }
+        let store = Arc::new(fixture.store().await);
+        Self { fixture: fixture.clone(), store, has_failed: Arc::default() }
     }
 
     /// The same store as another process has it.
@@ -34,24 +39,35 @@ impl<F: Fixture> BlockingStore<F> {
         if peer.is_none() {
             super::running::report_not_checked("the fixture has no second process");
         }
-        Some(Self { fixture: self.fixture.clone(), store: Arc::new(peer?) })
+        Some(Self { store: Arc::new(peer?), ..self.clone() })
     }
 
     pub(super) fn store(&self) -> &F::Store {
         &self.store
     }
 
+    fn wait<T>(&self, future: impl Future<Output = T>) -> T {
+        self.check_others();
+        self.fixture.block_on(future)
+    }
+
+    fn check_others(&self) {
+        let has_failed = self.has_failed.load(Ordering::Relaxed);
+        assert!(!has_failed, "another thread of this law has failed, with a message of its own");
+    }
+
     pub(super) fn get(&self, key: &Key) -> Option<Entry<String>> {
-        self.fixture.block_on(self.store.get(key, Freshness::Strict)).expect("get works")
+        self.wait(self.store.get(key, Freshness::Strict)).expect("get works")
     }
 
     /// Reads by a copy, if the store keeps any.
     pub(super) fn get_bounded(&self, key: &Key) -> Option<Entry<String>> {
-        self.fixture.block_on(self.store.get(key, Freshness::Bounded)).expect("get works")
+        self.wait(self.store.get(key, Freshness::Bounded)).expect("get works")
     }
 
     /// Reads and uses an entry as a request does. Returns it only if both find it.
     pub(super) fn use_entry(&self, key: &Key) -> bool {
+        self.check_others();
         let mut slides = false;
         let mut visit = |entry: kvolt_cache::EntryRef<'_, String>| {
             slides = entry.slide_due;
@@ -64,7 +80,7 @@ impl<F: Fixture> BlockingStore<F> {
     }
 
     pub(super) fn touch(&self, key: &Key) -> Option<Deadlines> {
-        self.fixture.block_on(self.store.touch(Target::new(key))).expect("touch works")
+        self.wait(self.store.touch(Target::new(key))).expect("touch works")
     }
 
     pub(super) fn insert(
@@ -103,7 +119,7 @@ impl<F: Fixture> BlockingStore<F> {
     }
 
     pub(super) fn insert_entry(&self, key: Key, entry: NewEntry<String>) -> InsertOutcome {
-        self.fixture.block_on(self.store.insert(key, entry)).expect("insert works")
+        self.wait(self.store.insert(key, entry)).expect("insert works")
     }
 
     pub(super) fn replace(
@@ -123,7 +139,7 @@ impl<F: Fixture> BlockingStore<F> {
         expiry: Option<Expiry>,
     ) -> ReplaceOutcome<String> {
         let replaced = self.store.replace(Target::new(key), seen, value, expiry);
-        self.fixture.block_on(replaced).expect("replace works")
+        self.wait(replaced).expect("replace works")
     }
 
     pub(super) fn remove(&self, key: &Key) -> bool {
@@ -131,15 +147,15 @@ impl<F: Fixture> BlockingStore<F> {
     }
 
     pub(super) fn remove_if(&self, key: &Key, seen: Option<Version>) -> RemoveOutcome {
-        self.fixture.block_on(self.store.remove(Target::new(key), seen)).expect("remove works")
+        self.wait(self.store.remove(Target::new(key), seen)).expect("remove works")
     }
 
     pub(super) fn remove_owner(&self, owner: &Owner, keep: Option<&Key>) -> Vec<Key> {
-        self.fixture.block_on(self.store.remove_owner(owner, keep)).expect("remove_owner works")
+        self.wait(self.store.remove_owner(owner, keep)).expect("remove_owner works")
     }
 
     pub(super) fn list(&self, owner: &Owner) -> Vec<Key> {
-        let listing = self.fixture.block_on(self.store.list(owner)).expect("list works");
+        let listing = self.wait(self.store.list(owner)).expect("list works");
         assert_eq!(listing.unreadable, [], "each entry can be read");
         super::law_fixture::keys_of(&listing.entries)
     }
@@ -149,11 +165,11 @@ impl<F: Fixture> BlockingStore<F> {
     }
 
     pub(super) fn advance(&self, by: std::time::Duration) {
-        self.fixture.block_on(self.fixture.advance(by));
+        self.wait(self.fixture.advance(by));
     }
 
     pub(super) fn clear(&self) {
-        self.fixture.block_on(self.store.clear()).expect("clear works");
+        self.wait(self.store.clear()).expect("clear works");
     }
 
     /// Adds one to the number in an entry, however often others get in between.
@@ -180,7 +196,8 @@ fn entry(value: &str, owner: Option<&Owner>) -> NewEntry<String> {
 
 impl<F: Fixture> Clone for BlockingStore<F> {
     fn clone(&self) -> Self {
-        Self { fixture: self.fixture.clone(), store: Arc::clone(&self.store) }
+        let (store, has_failed) = (Arc::clone(&self.store), Arc::clone(&self.has_failed));
+        Self { fixture: self.fixture.clone(), store, has_failed }
     }
 }
 
@@ -199,7 +216,8 @@ pub(super) async fn run_concurrently<F: Fixture, T: Send + 'static>(
     let countdown = Arc::new(Mutex::new(Countdown { running: threads, waker: None }));
     let spawn = |number| {
         let (work, start) = (Arc::clone(&work), Arc::clone(&start));
-        let (caller, done) = (caller.clone(), Done(Arc::clone(&countdown)));
+        let caller = caller.clone();
+        let done = Done(Arc::clone(&countdown), Arc::clone(&caller.has_failed));
         thread::spawn(move || {
             let _done = done;
             start.wait();
@@ -230,10 +248,13 @@ struct Countdown {
 }
 
 /// Counts a thread out when it ends, also by a panic.
-struct Done(Arc<Mutex<Countdown>>);
+struct Done(Arc<Mutex<Countdown>>, Arc<AtomicBool>);
 
 impl Drop for Done {
     fn drop(&mut self) {
+        if thread::panicking() {
+            self.1.store(true, Ordering::Relaxed);
+        }
         let waker = {
             let mut countdown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             countdown.running -= 1;

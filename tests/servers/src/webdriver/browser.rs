@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::driver::{send, try_send};
 use super::picture::decode;
-use super::{Cookie, DeviceLog};
+use super::{Cookie, DeviceLog, VirtualAuthenticator};
 use crate::wait_until;
 
 /// A browser. Closes when dropped.
@@ -124,6 +124,13 @@ impl Browser {
     /// Deletes all [`cookies`](Self::cookies).
     pub fn delete_cookies(&mut self) {
         self.call("DELETE", "/cookie", &Value::Null);
+    }
+
+    /// Adds an authenticator of passkeys. It verifies its user; a `synced` one copies its passkeys to
+    /// other devices.
+    #[track_caller]
+    pub fn add_authenticator(&mut self, synced: bool) -> VirtualAuthenticator {
+        VirtualAuthenticator::add(self.port, &self.session, synced)
     }
 
     /// The reports of Chromium about device-bound sessions, until now.

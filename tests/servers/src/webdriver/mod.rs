@@ -15,6 +15,7 @@
 //! As with the servers, all calls block, and failures panic. `cargo xtask test --only "browser
 //! programs" --install` installs Chromium and its driver.
 
+mod authenticator;
 mod browser;
 mod builder;
 mod cookie;
@@ -22,6 +23,7 @@ mod device_log;
 mod driver;
 mod picture;
 
+pub use authenticator::VirtualAuthenticator;
 pub use browser::Browser;
 pub use builder::BrowserBuilder;
 pub use cookie::Cookie;

@@ -1,0 +1,6 @@
+//! The program, on real servers.
+
+mod check;
+mod commands;
+mod copy;
+mod support;
