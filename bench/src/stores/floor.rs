@@ -1,5 +1,8 @@
 //! The floor of a remote store: a route that asks the driver for one value, and has no sessions.
 
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, Mutex};
+
 use axum::Router;
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -7,7 +10,9 @@ use axum::http::header::{COOKIE, SET_COOKIE};
 use axum::routing::{get, post};
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
-use sqlx::postgres::{PgPool, PgPoolOptions};
+use sqlx::Connection as _;
+use sqlx::postgres::PgConnection;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::user::NAME;
 
@@ -27,16 +32,16 @@ pub(super) async fn app(store: &str, url: &str) -> Router {
             router.merge(Router::new().route("/profile", get(by_redis)).with_state(connection))
         }
         "postgres" => {
-            // As many connections as KVolt's store and the other libraries have.
-            let pool = PgPoolOptions::new().max_connections(10).test_before_acquire(false);
-            let pool = pool.connect(url).await.expect("PostgreSQL is there");
+            let connections = Connections::open(url).await;
+            let mut first = connections.take().await;
             for sql in [
                 "create table floor (key text primary key, name text not null)",
                 "insert into floor values ('floor', 'Ada Lovelace')",
             ] {
-                sqlx::query(sql).execute(&pool).await.expect("it may");
+                sqlx::query(sql).execute(&mut *first).await.expect("it may");
             }
-            router.merge(Router::new().route("/profile", get(by_postgres)).with_state(pool))
+            drop(first);
+            router.merge(Router::new().route("/profile", get(by_postgres)).with_state(connections))
         }
         _ => panic!("there is no driver for {store}"),
     }
@@ -54,7 +59,56 @@ async fn by_redis(
     connection.get(key(&headers)).await.expect("Redis is there")
 }
 
-async fn by_postgres(State(pool): State<PgPool>, headers: HeaderMap) -> String {
+async fn by_postgres(State(connections): State<Connections>, headers: HeaderMap) -> String {
     let query = sqlx::query_scalar("select name from floor where key = $1").bind(key(&headers));
-    query.fetch_one(&pool).await.expect("PostgreSQL is there")
+    let mut connection = connections.take().await;
+    query.fetch_one(&mut *connection).await.expect("PostgreSQL is there")
+}
+
+/// As many connections as every store has, without a pool, which asks them whether they are alive.
+#[derive(Clone)]
+struct Connections(Arc<(Semaphore, Mutex<Vec<PgConnection>>)>);
+
+impl Connections {
+    async fn open(url: &str) -> Self {
+        let mut connections = Vec::new();
+        for _ in 0..10 {
+            connections.push(PgConnection::connect(url).await.expect("PostgreSQL is there"));
+        }
+        Self(Arc::new((Semaphore::new(connections.len()), Mutex::new(connections))))
+    }
+
+    async fn take(&self) -> Taken<'_> {
+        let (semaphore, connections) = &*self.0;
+        let permit = semaphore.acquire().await.expect("it is never closed");
+        let connection = connections.lock().expect("no panic").pop();
+        Taken { connection, connections, _permit: permit }
+    }
+}
+
+/// A connection in use, put back when it is dropped.
+struct Taken<'a> {
+    connection: Option<PgConnection>,
+    connections: &'a Mutex<Vec<PgConnection>>,
+    _permit: SemaphorePermit<'a>,
+}
+
+impl Deref for Taken<'_> {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        self.connection.as_ref().expect("it is put back only at the end")
+    }
+}
+
+impl DerefMut for Taken<'_> {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        self.connection.as_mut().expect("it is put back only at the end")
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        self.connections.lock().expect("no panic").extend(self.connection.take());
+    }
 }

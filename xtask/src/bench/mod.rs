@@ -29,8 +29,8 @@ pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
             list();
             Ok(())
         }
-        ["--report"] => write_report(&root().join(RESULTS)),
-        ["--report", file] => write_report(Path::new(file)),
+        ["--report"] => write_report(&read(&root().join(RESULTS))?),
+        ["--report", file] => write_report(&read(Path::new(file))?),
         _ => measure(&args),
     }
 }
@@ -45,10 +45,12 @@ fn list() {
     println!("all parts: {} min; with --quick: {quick} s", full.div_ceil(60));
 }
 
-/// Runs the parts of these names, or all of them; `--quick` is among the names.
+/// Runs the parts of these names, or all of them; `--quick` and `--no-build` may be among them.
 fn measure(args: &[&str]) -> Result<(), Failure> {
     let quick = args.contains(&"--quick");
-    let names: Vec<&str> = args.iter().copied().filter(|arg| *arg != "--quick").collect();
+    let builds = !args.contains(&"--no-build");
+    let is_name = |arg: &&str| !matches!(*arg, "--quick" | "--no-build");
+    let names: Vec<&str> = args.iter().copied().filter(is_name).collect();
     if let Some(unknown) = names.iter().find(|name| PARTS.iter().all(|part| part.name != **name)) {
         return Err(format!("there is no part `{unknown}`; `cargo xtask bench --list` lists them"));
     }
@@ -57,13 +59,11 @@ fn measure(args: &[&str]) -> Result<(), Failure> {
         false => names.contains(&part.name),
     };
     let parts: Vec<&Part> = PARTS.iter().filter(wanted).collect();
-    let (results, failed) = run::run(&parts, quick)?;
+    let (results, failed) = run::run(&parts, quick, builds)?;
     let file = save(&results)?;
     println!("\nresults: {}", file.display());
     if failed.is_empty() && names.is_empty() && !quick {
-        let text = results.to_json();
-        write(&root().join(RESULTS), &text)?;
-        write_report(&root().join(RESULTS))?;
+        write_report(&results)?;
     }
     match &failed[..] {
         [] => Ok(()),
@@ -81,11 +81,15 @@ fn save(results: &Results) -> Result<PathBuf, Failure> {
     Ok(file)
 }
 
-/// Writes the report and the plots of these results into the tree.
-fn write_report(results: &Path) -> Result<(), Failure> {
-    let text = std::fs::read_to_string(results)
-        .map_err(|error| format!("{}: {error}", results.display()))?;
-    for (file, text) in files(&Results::from_json(&text)?) {
+fn read(file: &Path) -> Result<Results, Failure> {
+    let text = std::fs::read_to_string(file);
+    Results::from_json(&text.map_err(|error| format!("{}: {error}", file.display()))?)
+}
+
+/// Writes these results, their report and their plots into the tree.
+fn write_report(results: &Results) -> Result<(), Failure> {
+    write(&root().join(RESULTS), &results.to_json())?;
+    for (file, text) in files(results) {
         println!("writes {file}");
         write(&root().join(file), &text)?;
     }
@@ -110,6 +114,17 @@ fn write(file: &Path, text: &str) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn report_and_plots_are_those_of_the_results() {
+        let text = std::fs::read_to_string(root().join(RESULTS)).unwrap();
+        let results = Results::from_json(&text).unwrap();
+        assert_eq!(results.to_json(), text, "{RESULTS} was changed by hand");
+        for (file, expected) in files(&results) {
+            let found = std::fs::read_to_string(root().join(&file)).unwrap();
+            assert!(found == expected, "{file}: `cargo xtask bench --report` writes it");
+        }
+    }
 
     #[test]
     fn an_unknown_part_is_an_error() {

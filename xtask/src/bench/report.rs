@@ -152,37 +152,65 @@ fn machine(results: &Results) -> String {
     out
 }
 
-/// Each row on which KVolt is not ahead of another library.
+/// Each row on which KVolt is not ahead of another library: a line for each comparison.
 fn behind(results: &Results) -> String {
-    let mut out = String::from(text::BEHIND);
     let mut lines = Vec::new();
     for comparison in COMPARISONS {
-        for table in results.tables(comparison.part) {
-            if !table.starts_with(comparison.table) {
-                continue;
-            }
-            for (column, unit) in results.columns(comparison.part, table) {
+        let part = comparison.part;
+        let mut cells = Vec::new();
+        let tables = results.tables(part).into_iter();
+        for table in tables.filter(|table| table.starts_with(comparison.table)) {
+            for (column, unit) in results.columns(part, table) {
                 if comparison.columns.is_empty() || comparison.columns.contains(&column) {
-                    lines.extend(behind_in(results, comparison, table, column, unit));
+                    let compared = compare(results, comparison, table, column, unit);
+                    cells.extend(compared.map(|compared| (table, column, compared)));
                 }
             }
         }
+        let all = cells.len();
+        cells.retain(|(.., compared)| compared.is_behind);
+        let where_ = match &cells[..] {
+            [] => continue,
+            [(table, column, _)] => format!("{part}: {table}, {column}"),
+            [(table, ..), ..] if comparison.table.is_empty() => {
+                format!("{part}: {} of {all} cells, as in {table}", cells.len())
+            }
+            _ => format!("{part}: {} of {all} cells of \"{} …\"", cells.len(), comparison.table),
+        };
+        let ratios = cells.iter().map(|(.., compared)| compared.ratio);
+        let (low, high) = ratios
+            .fold((f64::INFINITY, 0.0_f64), |(low, high), ratio| (low.min(ratio), high.max(ratio)));
+        let times = match low == high {
+            true => format!("{low:.2}"),
+            false => format!("{low:.2} to {high:.2}"),
+        };
+        let overlap = cells.iter().all(|(.., compared)| compared.overlap);
+        let note = if overlap { " (their spreads overlap)" } else { "" };
+        lines.push(format!(
+            "| {where_} | {} | {times} times {}{note} | {} |",
+            comparison.ours, comparison.peer, comparison.why
+        ));
     }
     if lines.is_empty() {
         lines.push("| none | | | |".to_owned());
     }
-    let _ = writeln!(out, "{}", lines.join("\n"));
-    out
+    format!("{}{}\n", text::BEHIND, lines.join("\n"))
 }
 
-/// The line of a cell, if the other library is ahead there.
-fn behind_in(
+/// How KVolt and another library do in one cell.
+struct Compared {
+    ratio: f64,
+    is_behind: bool,
+    overlap: bool,
+}
+
+fn compare(
     results: &Results,
     comparison: &Comparison,
     table: &str,
     column: &str,
     unit: &str,
-) -> Option<String> {
+) -> Option<Compared> {
     let cell = |row| {
         let cell = results.cell(comparison.part, table, row, column)?;
         match comparison.above {
@@ -193,27 +221,15 @@ fn behind_in(
         }
     };
     let (ours, theirs) = (cell(comparison.ours)?, cell(comparison.peer)?);
-    let more_is_better = unit == "per s";
-    let is_behind = match more_is_better {
-        true => ours.median() < theirs.median(),
-        false => ours.median() > theirs.median(),
+    let is_behind = match unit {
+        "per s" => ours.median() < theirs.median(),
+        _ => ours.median() > theirs.median(),
     };
-    if !is_behind {
-        return None;
-    }
     let overlap = match (ours.spread(), theirs.spread()) {
         (Some(ours), Some(theirs)) => ours.0 <= theirs.1 && theirs.0 <= ours.1,
         _ => false,
     };
-    let note = if overlap { " (their spreads overlap)" } else { "" };
-    Some(format!(
-        "| {}: {table}, {column} | {} | {:.2} times {}{note} | {} |",
-        comparison.part,
-        comparison.ours,
-        ours.median() / theirs.median(),
-        comparison.peer,
-        comparison.why
-    ))
+    Some(Compared { ratio: ours.median() / theirs.median(), is_behind, overlap })
 }
 
 fn security() -> String {
@@ -267,11 +283,12 @@ fn table(results: &Results, section: &Section, table: &str) -> String {
     let mut out = format!("| | {} |\n|---|{}\n", heads.join(" | "), "---|".repeat(heads.len()));
     for row in rows {
         let mut cells = Vec::new();
-        for (index, (column, _)) in columns.iter().enumerate() {
+        for (index, (column, unit)) in columns.iter().enumerate() {
             let cell = results.cell(part, table, row, column);
             let mut text = cell.as_ref().map_or_else(String::new, value);
             if let (Some(Gap::Cells(floor)), Some(cell)) = (gap, &cell)
                 && *floor != row
+                && *unit != "%"
                 && let Some(floor) = results.cell(part, table, floor, column)
             {
                 let _ = write!(text, " · {}×", short(cell.median() / floor.median()));

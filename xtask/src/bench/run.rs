@@ -13,7 +13,7 @@ use super::progress::{Progress, now};
 use super::report;
 use super::results::{Measure, Results, rounded};
 use crate::Failure;
-use crate::cargo::cargo;
+use crate::cargo::{self, cargo};
 
 /// The variable in which the program in `bench` finds that in `bench/peers`.
 const PEERS: &str = "KVOLT_BENCH_PEERS";
@@ -27,6 +27,16 @@ struct Programs {
 }
 
 impl Programs {
+    /// Those that an earlier run has built.
+    fn built() -> Self {
+        let program = |name: &str| cargo::target_dir().join("release").join(name);
+        Self {
+            bench: program("kvolt-bench"),
+            peers: program("kvolt-bench-peers"),
+            actix: program("kvolt-bench-actix"),
+        }
+    }
+
     fn build(parts: &[&Part]) -> Result<Self, Failure> {
         let mut programs = Self::default();
         let needs = |program| parts.iter().any(|part| part.program == program);
@@ -63,6 +73,14 @@ fn build(manifest: &str) -> Result<Vec<Value>, Failure> {
     println!("builds {manifest}");
     let mut build = cargo(["build", "--release", "--locked", "--manifest-path", manifest]);
     build.args(["--workspace", "--message-format", "json-render-diagnostics"]);
+    // Build scripts that read what the outer cargo has set would run again, and all that needs them.
+    for (name, _) in std::env::vars_os() {
+        let is_outer =
+            |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+        if name.to_str().is_some_and(is_outer) {
+            build.env_remove(name);
+        }
+    }
     let output = build.stderr(Stdio::inherit()).stdin(Stdio::null()).output();
     let output = output.map_err(|error| format!("cargo does not start: {error}"))?;
     if !output.status.success() {
@@ -80,8 +98,12 @@ fn find(built: &[Value], name: &str) -> Result<PathBuf, Failure> {
 }
 
 /// Returns the results of these parts, and the names of those that failed. Prints the tables of each.
-pub(super) fn run(parts: &[&Part], quick: bool) -> Result<(Results, Vec<String>), Failure> {
-    let programs = Programs::build(parts)?;
+pub(super) fn run(
+    parts: &[&Part],
+    quick: bool,
+    builds: bool,
+) -> Result<(Results, Vec<String>), Failure> {
+    let programs = if builds { Programs::build(parts)? } else { Programs::built() };
     let mut results = Results::default();
     let names: Vec<&str> = parts.iter().map(|part| part.name).collect();
     let names = names.join(", ");

@@ -73,8 +73,8 @@ results to `target/bench-results`. The parts on stores start their own Redis, Po
 Contenders take turns, round by round. A cell has the median of the rounds and, in parentheses, their middle half (with
 three rounds, all). Every library is built with the same profile, uses the same allocator, keeps the same user of some
 130 bytes as JSON, and is set up as its own documentation advises. A *floor* is what no session layer can be better
-than: a bare route, a layer written by hand for one program, one round trip of the driver, a map without expiry. What one
-thread does in one process is its processor time, so that what else the machine does counts little.
+than: a bare route, a layer written by hand for one program, one round trip of the driver, a map without expiry.
+Work of one thread in one process is counted in its processor time, so that the load of the machine matters little.
 ";
 
 pub(super) const BEHIND: &str = "
@@ -89,8 +89,8 @@ Each row on which another library, or a map without expiry, has the better media
 pub(super) const SECURITY_BEGINNING: &str = "
 ## What each library promises
 
-A faster library may do less. In short, as in the tables, and in full. [COMPARE.md](../COMPARE.md) has the evidence; ruts
-and saysion are not in it, and were only read, in the source of these versions.
+A faster library may do less. In short, as in the tables, and in full. [COMPARE.md](../COMPARE.md) has the evidence. Of ruts
+and saysion, which are not in it, the source was read.
 
 | library | in short | what it means |
 |---|---|---|
