@@ -347,7 +347,12 @@ pub(super) const SECTIONS: &[Section] = &[
             ("", Gap::Shares(&[BARE_SHARE])),
         ],
         levels: true,
-        notes: &[],
+        notes: &[(
+            "Redis'",
+            "Under callgrind a request to KVolt on Redis takes 60,000 instructions in the program, the kernel not \
+             counted. The largest shares: allocating 13 %, copying 7 %, decoding JSON 7 %, the digest 6 %. Done: the future of a \
+             request that waits is 2.3 kB, as rare branches are boxed, and is no longer copied whole (72,000 before).",
+        )],
     },
     Section {
         part: "rate",
