@@ -4,7 +4,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use crate::harness::target;
+use crate::harness::Table;
 use crate::http;
 
 struct Counting;
@@ -52,20 +52,13 @@ unsafe impl GlobalAlloc for Counting {
 const REQUESTS: u64 = 1_000;
 
 pub(crate) fn run() {
-    println!("\n== allocations: of a request, the making of the request included");
     http::runtime().block_on(async {
         for (requests, apps) in http::all_twice().await {
-            println!("\n  {requests:<44} {:>10} {:>7} {:>7}", "calls", "added", "bytes");
-            let mut bare = 0.0;
+            let table = Table::new("allocations", requests);
             for (name, app) in apps {
                 let [calls, bytes] = per_request(&app).await;
-                if name == http::BARE {
-                    bare = calls;
-                }
-                println!("  {name:<44} {calls:>10.1} {:>7.1} {bytes:>7.0}", calls - bare);
-                if name == http::KVOLT {
-                    target("kvolt adds", calls - bare, 5.0);
-                }
+                table.add(name, "allocations", "", &[calls]);
+                table.add(name, "asked for", "bytes", &[bytes]);
             }
         }
     });

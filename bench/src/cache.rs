@@ -7,7 +7,7 @@ use std::time::Duration;
 use dashmap::DashMap;
 use kvolt::cache::{AfterRead, Expiry, Key, MemoryStore, NewEntry, Store};
 
-use crate::harness::{Contender, Results, below, key, mix, now, race, target};
+use crate::harness::{Contender, Race, Settings, Table, below, key, mix, now, progress};
 use crate::writes;
 
 pub(crate) type Value = [u8; 100];
@@ -44,7 +44,7 @@ impl Hasher for OwnHasher {
 }
 
 pub(crate) type Moka = moka::sync::Cache<Key, Value, OwnHash>;
-type Quick = quick_cache::sync::Cache<Key, Value, quick_cache::UnitWeighter, OwnHash>;
+pub(crate) type Quick = quick_cache::sync::Cache<Key, Value, quick_cache::UnitWeighter, OwnHash>;
 
 pub(crate) fn value(number: u64) -> Value {
     [mix(number) as u8; 100]
@@ -117,14 +117,14 @@ impl All {
         make: &dyn Fn(&'static str, Read<'a>) -> Contender<'a>,
     ) -> Made<'a> {
         vec![
-            make("papaya, own hash, in place", Read::Papaya(&self.papaya)),
-            make("kvolt, peek", Read::Kvolt(&self.kvolt, AfterRead::Keep)),
-            make("kvolt, slide", Read::Kvolt(&self.kvolt, AfterRead::Slide)),
+            make("papaya, no expiry", Read::Papaya(&self.papaya)),
+            make("KVolt, without sliding", Read::Kvolt(&self.kvolt, AfterRead::Keep)),
+            make("KVolt", Read::Kvolt(&self.kvolt, AfterRead::Slide)),
             make("moka, time to live", Read::Moka(&self.moka_live)),
             make("moka, time to idle", Read::Moka(&self.moka_idle)),
             make("quick_cache, no expiry", Read::Quick(&self.quick)),
             make("dashmap, no expiry", Read::Dashmap(&self.dashmap)),
-            make("std HashMap, no threads: the floor", Read::Floor(&self.floor)),
+            make(FLOOR, Read::Floor(&self.floor)),
         ]
     }
 }
@@ -187,13 +187,18 @@ fn latency(entries: u64, thread: usize, ops: u64, read: impl Fn(&Key) -> Option<
 
 const LIST: u64 = 1_000_000;
 
-pub(crate) fn run(quick: bool) {
-    println!("\n== cache: read of a live entry of 100 bytes, every byte of it");
-    let sizes: &[u64] =
-        if quick { &[1_000, 100_000, 1_000_000] } else { &[1_000, 100_000, 1_000_000, 5_000_000] };
-    for &entries in sizes {
+/// No map for several threads is faster.
+pub(crate) const FLOOR: &str = "`HashMap` of one thread, no expiry";
+
+pub(crate) fn run(settings: Settings) {
+    let sizes: &[u64] = settings.pick(&[1_000, 100_000, 1_000_000], &[1_000, 100_000]);
+    let list = settings.pick(LIST, LIST / 10);
+    let rounds = settings.rounds();
+    for (index, &entries) in sizes.iter().enumerate() {
+        progress(index, sizes.len(), &format!("{entries} entries"));
         let all = All::with(entries);
-        let keys: Vec<Key> = (0..LIST).map(|n| key(below(entries, mix(n ^ 0x5eed)))).collect();
+        let keys: Vec<Key> = (0..list).map(|n| key(below(entries, mix(n ^ 0x5eed)))).collect();
+        let table = Table::new("cache", format!("read among {entries} entries"));
         for threads in [1, 2] {
             let overlapping = |name, read| {
                 let keys = &keys;
@@ -201,37 +206,38 @@ pub(crate) fn run(quick: bool) {
                     each!(read, |read| throughput(keys, thread, ops, read))
                 })
             };
-            let title = format!("{entries} entries, {threads} thread(s), throughput");
-            judge(&race(&title, threads, LIST, &all.contenders(&overlapping)));
+            let column = format!("throughput, {}", by(threads));
+            let race = Race { column: &column, rounds, threads, ops: list };
+            race.run(&table, &all.contenders(&overlapping));
             let dependent = |name, read| {
                 Contender::new(name, move |thread, ops| {
                     each!(read, |read| latency(entries, thread, ops, read))
                 })
             };
-            let title = format!("{entries} entries, {threads} thread(s), latency");
-            judge(&race(&title, threads, LIST / 2, &all.contenders(&dependent)));
+            let column = format!("latency, {}", by(threads));
+            let race = Race { column: &column, rounds, threads, ops: list / 2 };
+            race.run(&table, &all.contenders(&dependent));
         }
         if entries == 100_000 {
-            hot(&all);
-            writes::run(&all, entries);
+            hot(&all, rounds, list);
+            writes::run(&all, entries, rounds);
         }
     }
 }
 
-fn judge(results: &Results) {
-    let slide = results.of("kvolt, slide");
-    target("kvolt, slide / papaya", slide / results.of("papaya, own hash, in place"), 1.15);
-    target("kvolt, slide / moka, time to live", slide / results.of("moka, time to live"), 0.2);
+pub(crate) fn by(threads: usize) -> &'static str {
+    if threads == 1 { "one thread" } else { "two threads" }
 }
 
-fn hot(all: &All) {
+fn hot(all: &All, rounds: usize, ops: u64) {
     let hot = [key(1)];
     let one = |name, read| {
         let hot = &hot;
         Contender::new(name, move |_, ops| each!(read, |read| throughput(hot, 0, ops, read)))
     };
-    let alone = race("one hot key, 1 thread", 1, 2 * LIST, &all.contenders(&one));
-    let both = race("one hot key, 2 threads", 2, 2 * LIST, &all.contenders(&one));
-    let kept = both.of("kvolt, slide") / alone.of("kvolt, slide");
-    target("kvolt, slide, by two threads / by one", kept, 1.15);
+    let table = Table::new("cache", "read of one hot key");
+    for threads in [1, 2] {
+        let race = Race { column: by(threads), rounds, threads, ops };
+        race.run(&table, &all.contenders(&one));
+    }
 }

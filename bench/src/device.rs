@@ -1,6 +1,6 @@
 //! Sessions that are bound to a device: requests, refreshes, and bytes in the record.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Router;
 use axum::routing::{get, post};
@@ -12,11 +12,11 @@ use kvolt::session::{DeviceAnswer, DeviceOutcome, Manager, NewSession, RecordJso
 use p256::ecdsa::signature::Signer;
 use p256::ecdsa::{Signature, SigningKey};
 
-use crate::harness::{Contender, race};
-use crate::http::{self, App, User, ada};
+use crate::harness::{Contender, Race, Settings, Table, processor_time, progress};
+use crate::http::{self, App, ada};
+use crate::user::User;
 
 const LIFETIME: Duration = Duration::from_secs(600);
-const REFRESHES: u32 = 2_000;
 
 /// The browser's part.
 struct Key(SigningKey);
@@ -83,8 +83,7 @@ pub(crate) async fn app(is_bound: bool) -> App {
     app.with_cookies(&cookies)
 }
 
-pub(crate) fn run() {
-    println!("\n== device: sessions that are bound to a device, in memory");
+pub(crate) fn run(settings: Settings) {
     let apps = http::runtime().block_on(async {
         [
             ("device binding off", http::kvolt().await),
@@ -97,15 +96,18 @@ pub(crate) fn run() {
     };
     let apps: &'static [(&str, App)] = Box::leak(Box::new(apps));
     let contenders: Vec<Contender> = apps.iter().map(contender).collect();
-    race("GET /profile", 1, 50_000, &contenders);
+    progress(0, 2, "requests");
+    let race = Race { column: "a request", rounds: settings.pick(21, 5), threads: 1, ops: 10_000 };
+    race.run(&Table::new("device", "requests"), &contenders);
+    progress(1, 2, "refreshes");
     http::runtime().block_on(async {
-        refresh().await;
+        refresh(settings.pick(2_000, 300)).await;
         record().await;
     });
 }
 
 /// The time of a refresh, without the browser's signature.
-async fn refresh() {
+async fn refresh(refreshes: usize) {
     let manager = Manager::<User>::new(MemoryStore::new());
     let mut session = NewSession::new(ada());
     let key = Key::new();
@@ -114,23 +116,28 @@ async fn refresh() {
     let registration = key.registration(&offer);
     let outcome = manager.bind_device(&token, registration.as_bytes(), LIFETIME).await;
     let mut answer = bound(outcome.expect("a store in memory"));
-    let (mut good, mut refused) = (Duration::ZERO, Duration::ZERO);
-    for _ in 0..REFRESHES {
+    let (mut good, mut refused) = (Vec::new(), Vec::new());
+    for _ in 0..refreshes {
         let proof = key.refresh(&answer.challenge);
-        let start = Instant::now();
+        let start = processor_time();
         let outcome = manager.prove_device(&token, answer.id.as_bytes(), b"", LIFETIME).await;
-        refused += start.elapsed();
+        refused.push(processor_time() - start);
         assert!(bound(outcome.expect("a store in memory")).cookie.is_none());
-        let start = Instant::now();
+        let start = processor_time();
         let id = answer.id.as_bytes();
         let outcome = manager.prove_device(&token, id, proof.as_bytes(), LIFETIME).await;
-        good += start.elapsed();
+        good.push(processor_time() - start);
         answer = bound(outcome.expect("a store in memory"));
         assert!(answer.cookie.is_some());
     }
-    let micros = |time: Duration| time.as_secs_f64() * 1e6 / f64::from(REFRESHES);
-    println!("\n  a refresh with a good proof    {:>8.1} us", micros(good));
-    println!("  a refresh without a proof      {:>8.1} us", micros(refused));
+    let table = Table::new("device", "refreshes");
+    for (row, mut times) in [("with a good proof", good), ("without a proof", refused)] {
+        times.sort_unstable();
+        let micros =
+            |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_nanos() as f64 / 1e3;
+        table.add(row, "median", "us", &[micros(0.5)]);
+        table.add(row, "p99", "us", &[micros(0.99)]);
+    }
 }
 
 /// The bytes of the stored record.
@@ -155,7 +162,10 @@ async fn record() {
     let refreshed = manager.prove_device(&token, id, proof.as_bytes(), LIFETIME).await;
     assert!(bound(refreshed.expect("a store in memory")).cookie.is_some());
     let later = bytes().await;
-    println!(
-        "  bytes of the record as JSON: {unbound} unbound, {first} bound, {later} after a refresh"
-    );
+    let table = Table::new("device", "the record as JSON");
+    for (row, bytes) in
+        [("not bound", unbound), ("bound", first), ("from the first refresh on", later)]
+    {
+        table.add(row, "size", "bytes", &[bytes as f64]);
+    }
 }

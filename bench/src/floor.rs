@@ -1,7 +1,7 @@
 //! The floor: a session layer written by hand for one program, with nothing that it does not need.
 //!
-//! It does what KVolt's layer does on each request: finds the cookie, decodes it, hashes it, looks
-//! the session up, compares a digest and a deadline, moves the deadline, hands the session to the
+//! It does what KVolt's layer does on each request: finds the cookie, decodes it, hashes it, reads
+//! the session, compares a digest and a deadline, moves the deadline, hands the session to the
 //! handler by an extension, and says `Vary` and `no-store`. It has no policy, no events, no
 //! refusals of its own, no rotation, no other store and no other framework.
 
@@ -23,7 +23,8 @@ use kvolt::cache::Clock;
 use sha2::{Digest, Sha256};
 use tower::{Layer, Service};
 
-use crate::http::{IDLE, User, ada};
+use crate::http::{IDLE, ada};
+use crate::user::User;
 
 const NAME: &str = "__Host-session_id=";
 const ID_LEN: usize = 12;

@@ -1,25 +1,107 @@
-//! Contenders that take turns, best of five rounds.
+//! How a part is measured and what it writes.
+//!
+//! **A part** is one run of this program, `kvolt-bench PART [--quick]`, and a function `run` of
+//! [`Settings`] in a file of its own. To add one:
+//!
+//! 1. an arm in `main.rs`;
+//! 2. a line in `xtask/src/bench/parts.rs`: its name, what it measures, how many seconds it takes;
+//! 3. in `xtask/src/bench/text.rs`, where it needs them: a heading, its floor, notes beside rows. A
+//!    part without them gets a plain table.
+//!
+//! **A number** is written by [`Table::add`]: a table of the part, a row (the contender), a column,
+//! a unit, and every sample of it. The report has the median and the lowest and highest sample. Rows
+//! and columns keep the order in which they were written first. A sample that was measured once is a
+//! slice of one. Contenders take turns: write the samples of all rounds at the end, and [`progress`]
+//! meanwhile. The version of a server and a setting are a [`fact`].
+//!
+//! Units: `ns`, `us`, `ms`, `s`, `bytes`, `per s`, `commands`, or any other word, which is printed as
+//! it is.
+//!
+//! The program's standard output has nothing but lines of JSON, which `cargo xtask bench` reads:
+//! `{"measure": …}`, `{"progress": …}`, `{"fact": …}`. Whatever a person is to read goes to standard
+//! error.
 
 use std::future::Future;
+use std::io::Write;
 use std::pin::pin;
 use std::process::Command;
 use std::sync::Barrier;
 use std::task::{Context, Poll, Waker};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use kvolt::cache::Key;
+use serde_json::{Value, json};
 
 /// The first argument of this program where it starts itself.
 pub(crate) const CHILD: &str = "--child";
 
-const ROUNDS: usize = 5;
+/// How a part is run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Settings {
+    /// So little that all parts together take two minutes.
+    pub(crate) quick: bool,
+}
+
+impl Settings {
+    /// One of two, the second for a quick run.
+    pub(crate) fn pick<T>(self, full: T, quick: T) -> T {
+        if self.quick { quick } else { full }
+    }
+
+    /// How often the contenders take turns.
+    pub(crate) fn rounds(self) -> usize {
+        self.pick(7, 3)
+    }
+}
+
+/// A table of the report.
+#[derive(Debug, Clone)]
+pub(crate) struct Table {
+    part: &'static str,
+    name: String,
+}
+
+impl Table {
+    pub(crate) fn new(part: &'static str, name: impl Into<String>) -> Self {
+        Self { part, name: name.into() }
+    }
+
+    /// Writes all samples of one cell.
+    pub(crate) fn add(&self, row: &str, column: &str, unit: &str, samples: &[f64]) {
+        let Self { part, name } = self;
+        let samples: Vec<f64> = samples.iter().copied().filter(|one| one.is_finite()).collect();
+        if samples.is_empty() {
+            eprintln!("{part}: nothing was measured of {name}: {row}, {column}");
+            return;
+        }
+        line(json!({ "measure": {
+            "part": part, "table": name, "row": row, "column": column, "unit": unit,
+            "samples": samples,
+        } }));
+    }
+}
+
+/// Writes how much of the part is done, and what is done now.
+pub(crate) fn progress(done: usize, all: usize, what: &str) {
+    line(json!({ "progress": { "done": done as f64 / all.max(1) as f64, "what": what } }));
+}
+
+/// Writes a version or a setting.
+pub(crate) fn fact(name: &str, value: &str) {
+    line(json!({ "fact": { "name": name, "value": value } }));
+}
+
+fn line(value: Value) {
+    // The reader is gone only if it was ended.
+    let _ = writeln!(std::io::stdout().lock(), "{value}");
+}
 
 type Run<'a> = Box<dyn Fn(usize, u64) -> u64 + Sync + 'a>;
 
 /// Something that does a number of operations on the thread of that index.
 pub(crate) struct Contender<'a> {
-    name: &'static str,
+    pub(crate) name: &'static str,
     run: Run<'a>,
 }
 
@@ -32,58 +114,55 @@ impl<'a> Contender<'a> {
     }
 }
 
-/// Result of a race.
-pub(crate) struct Results(Vec<(&'static str, f64)>);
-
-impl Results {
-    pub(crate) fn of(&self, name: &str) -> f64 {
-        self.0.iter().find(|(found, _)| *found == name).expect("it took part").1
-    }
+/// Operations of one kind, by contenders that take turns.
+pub(crate) struct Race<'a> {
+    pub(crate) column: &'a str,
+    pub(crate) rounds: usize,
+    pub(crate) threads: usize,
+    /// Operations of each thread in a round.
+    pub(crate) ops: u64,
 }
 
-/// Prints nanoseconds per operation of each thread, and the ratio to the first contender.
-pub(crate) fn race(title: &str, threads: usize, ops: u64, contenders: &[Contender]) -> Results {
-    let mut best = vec![f64::INFINITY; contenders.len()];
-    for _ in 0..ROUNDS {
-        for (contender, best) in contenders.iter().zip(&mut best) {
-            *best = best.min(nanos(contender, threads, ops));
+impl Race<'_> {
+    /// Writes the nanoseconds per operation of each thread, in each round.
+    pub(crate) fn run(&self, table: &Table, contenders: &[Contender]) {
+        let mut samples = vec![Vec::new(); contenders.len()];
+        for _ in 0..self.rounds {
+            for (contender, samples) in contenders.iter().zip(&mut samples) {
+                samples.push(nanos(contender, self.threads, self.ops));
+            }
+        }
+        for (contender, samples) in contenders.iter().zip(&samples) {
+            table.add(contender.name, self.column, "ns", samples);
         }
     }
-    table(title, contenders.iter().map(|contender| contender.name).zip(best).collect())
-}
 
-/// Like [`race`], for two kinds of operation of which the second undoes the first.
-pub(crate) fn race_pairs(
-    titles: [&str; 2],
-    threads: usize,
-    ops: u64,
-    contenders: &[[Contender; 2]],
-) -> [Results; 2] {
-    let mut best = vec![[f64::INFINITY; 2]; contenders.len()];
-    for _ in 0..ROUNDS {
-        for (pair, best) in contenders.iter().zip(&mut best) {
-            for (contender, best) in pair.iter().zip(best) {
-                *best = best.min(nanos(contender, threads, ops));
+    /// Like [`Self::run`], for two kinds of operation of which the second undoes the first.
+    pub(crate) fn run_pairs(&self, tables: [&Table; 2], contenders: &[[Contender; 2]]) {
+        let mut samples = vec![[Vec::new(), Vec::new()]; contenders.len()];
+        for _ in 0..self.rounds {
+            for (pair, samples) in contenders.iter().zip(&mut samples) {
+                for (contender, samples) in pair.iter().zip(samples) {
+                    samples.push(nanos(contender, self.threads, self.ops));
+                }
+            }
+        }
+        for (pair, samples) in contenders.iter().zip(&samples) {
+            for ((contender, samples), table) in pair.iter().zip(samples).zip(tables) {
+                table.add(contender.name, self.column, "ns", samples);
             }
         }
     }
-    [0, 1].map(|half| {
-        let rows = contenders.iter().zip(&best);
-        table(titles[half], rows.map(|(pair, best)| (pair[half].name, best[half])).collect())
-    })
 }
 
-fn table(title: &str, rows: Vec<(&'static str, f64)>) -> Results {
-    println!("\n{title}");
-    println!("  {:<44} {:>10} {:>7}", "", "ns/op", "ratio");
-    for (name, nanos) in &rows {
-        println!("  {name:<44} {nanos:>10.1} {:>7.2}", nanos / rows[0].1);
-    }
-    Results(rows)
-}
-
-/// From when all threads are ready to when the last has finished.
+/// Nanoseconds of one operation: by one thread, its processor time, so that what else runs on the
+/// machine counts little; by several, from when all are ready to when the last has finished.
 fn nanos(contender: &Contender, threads: usize, ops: u64) -> f64 {
+    if threads == 1 {
+        let start = processor_time();
+        std::hint::black_box((contender.run)(0, ops));
+        return (processor_time() - start).as_nanos() as f64 / ops as f64;
+    }
     let barrier = Barrier::new(threads);
     let work = |thread| {
         barrier.wait();
@@ -101,10 +180,10 @@ fn nanos(contender: &Contender, threads: usize, ops: u64) -> f64 {
     (end - start).as_nanos() as f64 / ops as f64
 }
 
-/// A target beside what was measured.
-pub(crate) fn target(what: &str, measured: f64, at_most: f64) {
-    let verdict = if measured <= at_most { "met" } else { "MISSED" };
-    println!("  target: {what}: {measured:.3}, at most {at_most:.3}: {verdict}");
+/// The processor time of this thread so far.
+pub(crate) fn processor_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 /// Result of a future that never waits.
@@ -147,4 +226,11 @@ pub(crate) fn child(arguments: &[&str]) -> Command {
     let mut command = Command::new(std::env::current_exe().expect("the program has a path"));
     command.arg(CHILD).args(arguments);
     command
+}
+
+/// The resident memory of this process, in bytes.
+pub(crate) fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux has it");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux says it");
+    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
 }

@@ -5,36 +5,29 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::header::{COOKIE, SET_COOKIE};
+use axum::http::header::{COOKIE as COOKIE_HEADER, SET_COOKIE};
 use axum::http::{HeaderValue, Request, StatusCode};
 use axum::routing::{get, post};
-use axum_session::{SessionConfig, SessionNullPool};
 use kvolt::cache::MemoryStore;
 use kvolt::middleware::{SessionHandle, Sessions};
 use kvolt::session::{Manager, NewSession};
-use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
 use tower::Service;
-use tower_sessions::SessionManagerLayer;
 
 use crate::floor::{self, Floor};
-use crate::harness::{Contender, race, target};
+use crate::harness::{Contender, Race, Settings, Table, progress};
+use crate::peers::{axum_session, ruts, saysion, tower_sessions};
+use crate::user::{NAME, User};
 
 pub(crate) const IDLE: Duration = Duration::from_secs(30 * 60);
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct User {
-    pub(crate) id: u64,
-    pub(crate) name: String,
-}
-
 pub(crate) fn ada() -> User {
-    User { id: 42, name: "Ada Lovelace".into() }
+    User::new(42)
 }
 
 /// The address of the client, as `into_make_service_with_connect_info` puts it into each request.
 #[derive(Clone)]
-struct Peer(#[expect(dead_code, reason = "nobody asks for it")] SocketAddr);
+struct Peer(#[expect(dead_code, reason = "no handler reads it")] SocketAddr);
 
 /// A router with `POST /login` and `GET /profile`, and the cookies of a signed-in client.
 #[derive(Clone)]
@@ -63,7 +56,7 @@ impl App {
         let response = app.router.call(app.request()).await.expect("it can't fail");
         assert_eq!(response.status(), StatusCode::OK);
         let body = axum::body::to_bytes(response.into_body(), 100).await.expect("it is short");
-        assert_eq!(body, "Ada Lovelace");
+        assert_eq!(body, NAME);
         app
     }
 
@@ -75,12 +68,22 @@ impl App {
     fn request(&self) -> Request<Body> {
         let mut request = Request::get("/profile").body(Body::empty()).expect("it is a request");
         if let Some(cookies) = &self.cookies {
-            request.headers_mut().insert(COOKIE, cookies.clone());
+            request.headers_mut().insert(COOKIE_HEADER, cookies.clone());
         }
         if self.peer {
             request.extensions_mut().insert(Peer(([127, 0, 0, 1], 50_000).into()));
         }
         request
+    }
+
+    /// So many clients sign in.
+    pub(crate) async fn logins(&self, count: u64) {
+        let mut router = self.router.clone();
+        for _ in 0..count {
+            let login = Request::post("/login").body(Body::empty()).expect("it is a request");
+            let response = router.call(login).await.expect("it can't fail");
+            assert!(response.headers().contains_key(SET_COOKIE));
+        }
     }
 
     pub(crate) async fn requests(&self, count: u64) -> u64 {
@@ -98,7 +101,7 @@ impl App {
 pub(crate) async fn bare() -> App {
     let mut app = App::new(
         Router::new()
-            .route("/profile", get(async || ada().name))
+            .route("/profile", get(async || String::from(NAME)))
             .route("/login", post(async || ([(SET_COOKIE, "id=x")], ""))),
     )
     .await;
@@ -138,54 +141,60 @@ pub(crate) async fn kvolt() -> App {
     App::new(router).await
 }
 
-pub(crate) async fn tower_sessions(always_save: bool) -> App {
-    use tower_sessions::cookie::time;
-    async fn login(session: tower_sessions::Session) {
-        session.insert("user", ada()).await.expect("it works");
-    }
-    async fn profile(session: tower_sessions::Session) -> String {
-        session.get::<User>("user").await.expect("it works").expect("signed in").name
-    }
-    let idle = time::Duration::try_from(IDLE).expect("it is short");
-    let layer = SessionManagerLayer::new(tower_sessions::MemoryStore::default())
-        .with_expiry(tower_sessions::Expiry::OnInactivity(idle))
-        .with_always_save(always_save);
-    let router = Router::new().route("/profile", get(profile)).route("/login", post(login));
-    App::new(router.layer(layer)).await
-}
-
-pub(crate) async fn axum_session() -> App {
-    type Session = axum_session::Session<SessionNullPool>;
-    async fn login(session: Session) {
-        session.set("user", ada());
-    }
-    async fn profile(session: Session) -> String {
-        session.get::<User>("user").expect("signed in").name
-    }
-    let store = axum_session::SessionStore::new(None, SessionConfig::default()).await;
-    let layer = axum_session::SessionLayer::<SessionNullPool>::new(store.expect("it works"));
-    let router = Router::new().route("/profile", get(profile)).route("/login", post(login));
-    App::new(router.layer(layer)).await
-}
-
-pub(crate) const BARE: &str = "bare route";
-pub(crate) const FLOOR: &str = "a layer written by hand, the floor";
-pub(crate) const KVOLT: &str = "kvolt";
+pub(crate) const BARE: &str = "a bare route";
+const IDLE_LAYER: &str = "a layer that does nothing";
+const FLOOR: &str = "a hand-written layer";
+const KVOLT: &str = "KVolt";
+const TOWER: &str = "tower-sessions, not sliding";
 /// By itself, tower-sessions prolongs a session only when a request changes it.
-const TOWER_SLIDING: &str = "tower-sessions, saving so that it slides";
+const TOWER_SLIDING: &str = "tower-sessions, sliding";
 const AXUM_SESSION: &str = "axum_session";
+const RUTS: &str = "ruts, not sliding";
+const RUTS_SLIDING: &str = "ruts, sliding";
+const SAYSION: &str = "saysion, not sliding";
+const SAYSION_SLIDING: &str = "saysion, sliding";
 
-/// All of them, the bare route first.
+/// The bare route first.
+pub(crate) const CONTENDERS: [&str; 11] = [
+    BARE,
+    IDLE_LAYER,
+    FLOOR,
+    KVOLT,
+    TOWER,
+    TOWER_SLIDING,
+    AXUM_SESSION,
+    RUTS,
+    RUTS_SLIDING,
+    SAYSION,
+    SAYSION_SLIDING,
+];
+
+/// Those whose memory for a session is measured.
+pub(crate) const LIBRARIES: [&str; 5] = [KVOLT, TOWER, AXUM_SESSION, RUTS, SAYSION];
+
+pub(crate) async fn library(name: &str) -> App {
+    match name {
+        BARE => bare().await,
+        IDLE_LAYER => idle_layer().await,
+        FLOOR => floor().await,
+        KVOLT => kvolt().await,
+        TOWER => tower_sessions(false).await,
+        TOWER_SLIDING => tower_sessions(true).await,
+        AXUM_SESSION => axum_session().await,
+        RUTS => ruts(false).await,
+        RUTS_SLIDING => ruts(true).await,
+        SAYSION => saysion(false).await,
+        SAYSION_SLIDING => saysion(true).await,
+        _ => unreachable!("only this program asks"),
+    }
+}
+
 async fn all() -> Vec<(&'static str, App)> {
-    vec![
-        (BARE, bare().await),
-        ("a layer that does nothing", idle_layer().await),
-        (FLOOR, floor().await),
-        (KVOLT, kvolt().await),
-        ("tower-sessions, not sliding", tower_sessions(false).await),
-        (TOWER_SLIDING, tower_sessions(true).await),
-        (AXUM_SESSION, axum_session().await),
-    ]
+    let mut apps = Vec::new();
+    for name in CONTENDERS {
+        apps.push((name, library(name).await));
+    }
+    apps
 }
 
 /// All of them, for requests as `axum::serve` makes them of a plain router, and for requests
@@ -194,7 +203,7 @@ pub(crate) async fn all_twice() -> [(&'static str, Vec<(&'static str, App)>); 2]
     let with_peer = |(name, app)| (name, App { peer: true, ..app });
     [
         ("plain requests", all().await),
-        ("with connect info", all().await.into_iter().map(with_peer).collect()),
+        ("requests with connect info", all().await.into_iter().map(with_peer).collect()),
     ]
 }
 
@@ -207,11 +216,13 @@ pub(crate) fn runtime() -> Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("it starts")
 }
 
-const REQUESTS: u64 = 50_000;
+/// The requests of a turn: so few that some turns share their processor with no other program.
+const REQUESTS: u64 = 10_000;
 
-pub(crate) fn run() {
-    println!("\n== http: a request with a signed-in user, in process");
-    for (requests, apps) in runtime().block_on(all_twice()) {
+pub(crate) fn run(settings: Settings) {
+    let rounds = settings.pick(41, 9);
+    for (index, (requests, apps)) in runtime().block_on(all_twice()).into_iter().enumerate() {
+        progress(index, 2, requests);
         let contender = |(name, app)| {
             Contender::new(name, move |_, requests| {
                 runtime().block_on(App::requests(app, requests))
@@ -219,18 +230,7 @@ pub(crate) fn run() {
         };
         let contenders: Vec<Contender> =
             apps.iter().map(|(name, app)| (*name, app)).map(contender).collect();
-        let results = race(&format!("GET /profile, {requests}"), 1, REQUESTS, &contenders);
-        let added = |name| results.of(name) - results.of(BARE);
-        println!("\n  {:<44} {:>10} {:>7}", "added to the bare route", "ns", "times");
-        for (name, _) in &apps[1..] {
-            println!("  {name:<44} {:>10.0} {:>7.1}", added(name), added(name) / added(KVOLT));
-        }
-        target("kvolt adds / the floor adds", added(KVOLT) / added(FLOOR), 1.25);
-        target(
-            "kvolt adds / tower-sessions, sliding",
-            added(KVOLT) / added(TOWER_SLIDING),
-            1.0 / 5.0,
-        );
-        target("kvolt adds / axum_session", added(KVOLT) / added(AXUM_SESSION), 1.0 / 9.0);
+        let race = Race { column: "a request", rounds, threads: 1, ops: REQUESTS };
+        race.run(&Table::new("http", requests), &contenders);
     }
 }

@@ -5,41 +5,40 @@ use std::process::Command;
 use kvolt::cache::{AfterRead, MemoryStore};
 
 use crate::cache::{OwnHash, fill, look, value};
-use crate::harness::{CHILD, below, key, mix};
+use crate::harness::{CHILD, Table, below, key, mix, progress};
 use crate::{device, http, session};
 
 const ENTRIES: u64 = 1_000;
 
-const SUBJECTS: [(&str, u64); 17] = [
-    ("cache read, peek", 20_000),
-    ("cache read, slide", 20_000),
-    ("papaya read", 20_000),
-    ("making a key, part of all three", 20_000),
-    ("session get_ready, slide", 5_000),
-    ("bare route", 1_000),
-    ("layer: nothing", 1_000),
-    ("layer: floor", 1_000),
-    ("layer: kvolt", 1_000),
-    ("bare route, with connect info", 1_000),
-    ("layer: floor, with connect info", 1_000),
-    ("layer: kvolt, with connect info", 1_000),
-    ("layer: kvolt, device binding on, unbound", 1_000),
-    ("layer: kvolt, device binding on, bound", 1_000),
-    ("layer: tower-sessions, not sliding", 1_000),
-    ("layer: tower-sessions, sliding", 1_000),
-    ("layer: axum_session", 1_000),
+const READS: [(&str, u64); 5] = [
+    ("entry, without sliding", 20_000),
+    ("entry, sliding", 20_000),
+    ("papaya's entry", 20_000),
+    ("making a key, a part of these three", 20_000),
+    ("session, `Manager::get_ready`", 5_000),
 ];
 
+/// With the number of requests of each.
+const REQUESTS: [(&str, u64); 3] = [
+    ("KVolt, device binding on, not bound", 1_000),
+    ("KVolt, device binding on, bound", 1_000),
+    (CONNECT_INFO, 1_000),
+];
+const CONNECT_INFO: &str = "KVolt, requests with connect info";
+
 pub(crate) fn run() {
-    println!(
-        "\n== instructions: per operation, under callgrind (no SHA instructions there, the clock is a system call)"
-    );
-    for (name, ops) in SUBJECTS {
-        let (Some(once), Some(twice)) = (collected(name, ops), collected(name, 2 * ops)) else {
-            println!("  valgrind is not installed: apt-get install valgrind");
+    let requests = http::CONTENDERS.iter().map(|name| (*name, 1_000)).chain(REQUESTS);
+    let reads = READS.iter().map(|(name, ops)| ("a read", *name, *ops));
+    let subjects: Vec<(&str, &str, u64)> =
+        reads.chain(requests.map(|(name, ops)| ("a request", name, ops))).collect();
+    for (index, (table, name, ops)) in subjects.iter().enumerate() {
+        progress(index, subjects.len(), name);
+        let (Some(once), Some(twice)) = (collected(name, *ops), collected(name, 2 * ops)) else {
+            eprintln!("valgrind is not installed: apt-get install valgrind");
             return;
         };
-        println!("  {name:<44} {:>10.0}", (twice as f64 - once as f64) / ops as f64);
+        let each = (twice as f64 - once as f64) / *ops as f64;
+        Table::new("instructions", *table).add(name, "instructions", "", &[each.round()]);
     }
 }
 
@@ -65,9 +64,9 @@ pub(crate) fn child(name: &str, ops: u64) {
         (0..ops).map(|n| read(n).expect("it is live")).fold(0, u64::wrapping_add)
     };
     let sum: u64 = match name {
-        "cache read, peek" => read(AfterRead::Keep),
-        "cache read, slide" => read(AfterRead::Slide),
-        "papaya read" => {
+        "entry, without sliding" => read(AfterRead::Keep),
+        "entry, sliding" => read(AfterRead::Slide),
+        "papaya's entry" => {
             let map = papaya::HashMap::with_hasher(OwnHash);
             for n in 0..ENTRIES {
                 map.pin().insert(key(n), value(n));
@@ -75,28 +74,19 @@ pub(crate) fn child(name: &str, ops: u64) {
             let read = |n| map.pin().get(&key(below(ENTRIES, mix(n)))).map(look);
             (0..ops).map(|n| read(n).expect("it is live")).fold(0, u64::wrapping_add)
         }
-        "making a key, part of all three" => {
+        "making a key, a part of these three" => {
             let first = |n| std::hint::black_box(key(below(ENTRIES, mix(n)))).as_bytes()[0];
             (0..ops).map(|n| u64::from(first(n))).sum()
         }
-        "session get_ready, slide" => {
+        "session, `Manager::get_ready`" => {
             let world = session::world(ENTRIES);
             let read = |token| session::read(&world.manager, token).expect("it is live");
             world.tokens.iter().cycle().take(ops as usize).map(read).sum()
         }
-        "bare route" => requests(http::bare(), ops),
-        "layer: nothing" => requests(http::idle_layer(), ops),
-        "layer: floor" => requests(http::floor(), ops),
-        "layer: kvolt" => requests(http::kvolt(), ops),
-        "bare route, with connect info" => requests(http::with_peer(http::bare()), ops),
-        "layer: floor, with connect info" => requests(http::with_peer(http::floor()), ops),
-        "layer: kvolt, with connect info" => requests(http::with_peer(http::kvolt()), ops),
-        "layer: kvolt, device binding on, unbound" => requests(device::app(false), ops),
-        "layer: kvolt, device binding on, bound" => requests(device::app(true), ops),
-        "layer: tower-sessions, not sliding" => requests(http::tower_sessions(false), ops),
-        "layer: tower-sessions, sliding" => requests(http::tower_sessions(true), ops),
-        "layer: axum_session" => requests(http::axum_session(), ops),
-        _ => unreachable!("only this program asks"),
+        "KVolt, device binding on, not bound" => requests(device::app(false), ops),
+        "KVolt, device binding on, bound" => requests(device::app(true), ops),
+        CONNECT_INFO => requests(http::with_peer(http::kvolt()), ops),
+        name => requests(http::library(name), ops),
     };
     std::hint::black_box(sum);
 }

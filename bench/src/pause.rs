@@ -11,7 +11,7 @@ use moka::Expiry as MokaExpiry;
 use quick_cache::UnitWeighter;
 
 use crate::cache::{LIFETIME, OwnHash, Value, look, value};
-use crate::harness::{key, mix, now};
+use crate::harness::{Settings, Table, key, mix, now, progress};
 
 const DYING: u64 = 1_000_000;
 const LIVE: u64 = 1_000;
@@ -24,7 +24,6 @@ struct Waits {
     counts: Vec<u64>,
     max: Duration,
     max_own: Duration,
-    preempted: u64,
 }
 
 /// Longer pauses are checked against the scheduler's statistics.
@@ -33,12 +32,8 @@ const SUSPICIOUS: Duration = Duration::from_micros(10);
 /// Reads live keys until `done`, which is asked now and then.
 fn reader(mut done: impl FnMut() -> bool, read: impl Fn(&Key) -> Option<u64>) -> Waits {
     let keys: Vec<Key> = (0..LIVE).map(key).collect();
-    let mut waits = Waits {
-        counts: vec![0; 100_000],
-        max: Duration::ZERO,
-        max_own: Duration::ZERO,
-        preempted: 0,
-    };
+    let mut waits =
+        Waits { counts: vec![0; 100_000], max: Duration::ZERO, max_own: Duration::ZERO };
     let mut switches = preemptions();
     for n in 0_u64.. {
         let key = &keys[(mix(n) % LIVE) as usize];
@@ -52,8 +47,6 @@ fn reader(mut done: impl FnMut() -> bool, read: impl Fn(&Key) -> Option<u64>) ->
             let before = std::mem::replace(&mut switches, preemptions());
             if before == switches {
                 waits.max_own = waits.max_own.max(took);
-            } else {
-                waits.preempted += 1;
             }
         }
         if n % 10_000 == 0 {
@@ -73,36 +66,32 @@ fn preemptions() -> u64 {
     counts.filter_map(|line| line.split_whitespace().last()?.parse::<u64>().ok()).sum()
 }
 
-fn print(name: &str, elapsed: Duration, waits: &Waits) {
-    let total: u64 = waits.counts.iter().sum();
-    let beyond = |share: f64| {
+impl Waits {
+    /// The pause, in microseconds, that this share of the reads exceeds.
+    fn beyond(&self, share: f64) -> f64 {
+        let total: u64 = self.counts.iter().sum();
         let mut left = (total as f64 * share) as u64;
-        let place = waits.counts.iter().rposition(|count| {
+        let place = self.counts.iter().rposition(|count| {
             let here = *count > left;
             left = left.saturating_sub(*count);
             here
         });
         place.unwrap_or(0) as f64 / 10.0 + 0.1
-    };
-    println!(
-        "  {name:<34} {:>8.1} {:>8.1} {:>10.1} {:>10.1} {:>6} {:>7.1} {:>6.1}",
-        beyond(1e-4),
-        beyond(1e-6),
-        waits.max_own.as_nanos() as f64 / 1e3,
-        waits.max.as_nanos() as f64 / 1e3,
-        waits.preempted,
-        total as f64 / 1e6,
-        elapsed.as_secs_f64(),
-    );
+    }
 }
 
-/// A reader from now until `done`.
+/// A reader from now until `done`; writes its pauses.
 fn measure(name: &str, done: impl Fn() -> bool, read: impl Fn(&Key) -> Option<u64>) {
     let start = Instant::now();
     let waits = reader(|| done() || start.elapsed() > PATIENCE, read);
-    print(name, start.elapsed(), &waits);
+    let table = Table::new("pause", "a reader while a million entries expire");
+    let micros = |time: Duration| time.as_nanos() as f64 / 1e3;
+    table.add(name, "longest", "us", &[micros(waits.max_own)]);
+    table.add(name, "of a million reads, one takes", "us", &[waits.beyond(1e-6)]);
+    table.add(name, "of ten thousand, one takes", "us", &[waits.beyond(1e-4)]);
+    table.add(name, "longest, the scheduler's included", "us", &[micros(waits.max)]);
     if start.elapsed() > PATIENCE {
-        println!("  {name}: not finished after {PATIENCE:?}");
+        eprintln!("{name}: not all had expired after {PATIENCE:?}");
     }
 }
 
@@ -125,25 +114,24 @@ impl MokaExpiry<Key, Value> for Dying {
     }
 }
 
-pub(crate) fn run() {
-    println!(
-        "\n== pause: a reader of {LIVE} live entries while {DYING} others expire, microseconds"
-    );
-    println!(
-        "  {:<34} {:>8} {:>8} {:>10} {:>10} {:>6} {:>7} {:>6}",
-        "", "p99.99", "p99.9999", "max own", "max all", "taken", "M reads", "s"
-    );
-    for _ in 0..2 {
-        let store = kvolt(Expiry::after(LIFETIME));
-        let read = |key: &Key| store.read(key, |entry| (AfterRead::Slide, look(entry.value)));
-        let start = Instant::now();
-        measure("kvolt, nothing expires", || start.elapsed() > Duration::from_secs(6), read);
-        drop(store);
-        let store = kvolt(Expiry::idle(TTL));
-        let read = |key: &Key| store.read(key, |entry| (AfterRead::Slide, look(entry.value)));
-        measure("kvolt, all expire", || store.len() as u64 <= LIVE, read);
+pub(crate) fn run(settings: Settings) {
+    let quiet = settings.pick(Duration::from_secs(4), Duration::from_secs(2));
+    let store = kvolt(Expiry::after(LIFETIME));
+    let read = |key: &Key| store.read(key, |entry| (AfterRead::Slide, look(entry.value)));
+    let start = Instant::now();
+    progress(0, 5, "KVolt, nothing expires");
+    measure("KVolt, nothing expires", || start.elapsed() > quiet, read);
+    drop(store);
+    progress(1, 5, "KVolt");
+    let store = kvolt(Expiry::idle(TTL));
+    let read = |key: &Key| store.read(key, |entry| (AfterRead::Slide, look(entry.value)));
+    measure("KVolt", || store.len() as u64 <= LIVE, read);
+    drop(store);
+    if settings.quick {
+        return;
     }
 
+    progress(2, 5, "moka");
     let cache = moka::sync::Cache::builder().expire_after(Dying).build_with_hasher(OwnHash);
     for n in 0..LIVE + DYING {
         let mut value = value(n);
@@ -151,9 +139,10 @@ pub(crate) fn run() {
         cache.insert(key(n), value);
     }
     let read = |key: &Key| cache.get(key).map(|value| look(&value));
-    measure("moka, all expire", || cache.entry_count() <= LIVE, read);
+    measure("moka, `Expiry`", || cache.entry_count() <= LIVE, read);
     drop(cache);
 
+    progress(3, 5, "dashmap");
     let map = DashMap::with_hasher(OwnHash);
     let start = Instant::now();
     for n in 0..LIVE + DYING {
@@ -168,10 +157,11 @@ pub(crate) fn run() {
             cleaned.store(true, Ordering::Relaxed);
         });
         let read = |key: &Key| map.get(key).map(|entry| look(&entry.1));
-        measure("dashmap, retain", || cleaned.load(Ordering::Relaxed), read);
+        measure("dashmap, `retain`", || cleaned.load(Ordering::Relaxed), read);
     });
     drop(map);
 
+    progress(4, 5, "quick_cache");
     let cache = Quick::with(
         (LIVE + DYING) as usize,
         2 * (LIVE + DYING),
@@ -192,9 +182,6 @@ pub(crate) fn run() {
             cleaned.store(true, Ordering::Relaxed);
         });
         let read = |key: &Key| cache.get(key).map(|(_, value)| look(&value));
-        measure("quick_cache, retain", || cleaned.load(Ordering::Relaxed), read);
+        measure("quick_cache, `retain`", || cleaned.load(Ordering::Relaxed), read);
     });
-    println!(
-        "  (own: without those in which the scheduler took the core away; target 1000, aim 50)"
-    );
 }

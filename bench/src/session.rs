@@ -3,14 +3,15 @@
 use kvolt::cache::{AfterRead, Key, MemoryStore};
 use kvolt::session::{Access, Manager, Ready, Record, Token};
 
-use crate::harness::{Contender, below, mix, now, race, target};
+use crate::cache::by;
+use crate::harness::{Contender, Race, Settings, Table, below, mix, now};
 
 const SESSIONS: u64 = 100_000;
 const OPS: u64 = 500_000;
 
-const ENTRY: &str = "entry, slide";
-const READY: &str = "Manager::get_ready, slide";
-const LOOK: &str = "Manager::read, slide";
+const ENTRY: &str = "the entry alone";
+const READY: &str = "KVolt, `Manager::get_ready`";
+const LOOK: &str = "KVolt, `Manager::read`";
 
 pub(crate) struct User {
     pub(crate) id: u64,
@@ -75,8 +76,7 @@ pub(crate) fn read(manager: &Manager<User>, token: &Token) -> Option<u64> {
     }
 }
 
-pub(crate) fn run() {
-    println!("\n== session: read with sliding, {SESSIONS} sessions");
+pub(crate) fn run(settings: Settings) {
     let World { store, manager, tokens } = world(SESSIONS);
     let client = |token: Token| Client { key: token.id().key(manager.namespace()), token };
     let mut clients: Vec<Client> = tokens.into_iter().map(client).collect();
@@ -97,14 +97,12 @@ pub(crate) fn run() {
         Contender::new(READY, |thread, ops| chain(&clients, thread, ops, ready)),
         Contender::new(LOOK, |thread, ops| chain(&clients, thread, ops, looked)),
     ];
+    let (rounds, ops) = (settings.rounds(), settings.pick(OPS, OPS / 5));
+    let table = Table::new("session", format!("read of any of {SESSIONS} sessions"));
     for threads in [1, 2] {
         for (pattern, contenders) in [("throughput", &contenders[..]), ("latency", &chained)] {
-            let title = format!("any session, {threads} thread(s), {pattern}");
-            let results = race(&title, threads, OPS, contenders);
-            for name in [READY, LOOK] {
-                let above = results.of(name) - results.of(ENTRY);
-                target(&format!("{name}: ns above the entry"), above, 100.0);
-            }
+            let column = format!("{pattern}, {}", by(threads));
+            Race { column: &column, rounds, threads, ops }.run(&table, contenders);
         }
     }
     let hot = &clients[..1];
@@ -113,10 +111,8 @@ pub(crate) fn run() {
         Contender::new(READY, |_, ops| each(hot, 0, ops, ready)),
         Contender::new(LOOK, |_, ops| each(hot, 0, ops, looked)),
     ];
-    let alone = race("one hot session, 1 thread", 1, 2 * OPS, &contenders);
-    let both = race("one hot session, 2 threads", 2, 2 * OPS, &contenders);
-    for name in [ENTRY, READY, LOOK] {
-        let what = format!("{name}: by two threads / by one");
-        target(&what, both.of(name) / alone.of(name), 1.15);
+    let table = Table::new("session", "read of one hot session");
+    for threads in [1, 2] {
+        Race { column: by(threads), rounds, threads, ops }.run(&table, &contenders);
     }
 }

@@ -4,14 +4,14 @@ use std::sync::Mutex;
 
 use kvolt::cache::{Expiry, NewEntry, RemoveOutcome, Store, Target};
 
-use crate::cache::{All, IDLE, LIFETIME, value};
-use crate::harness::{Contender, key, now, race_pairs};
+use crate::cache::{All, IDLE, LIFETIME, by, value};
+use crate::harness::{Contender, Race, Table, key, now};
 
-pub(crate) fn run(all: &All, entries: u64) {
+pub(crate) fn run(all: &All, entries: u64, rounds: usize) {
     let floor = Mutex::new(all.floor.clone());
     let contenders = [
         pair(
-            "papaya",
+            "papaya, no expiry",
             entries,
             |n| {
                 all.papaya.pin().insert(key(n), value(n));
@@ -21,7 +21,7 @@ pub(crate) fn run(all: &All, entries: u64) {
             },
         ),
         pair(
-            "kvolt",
+            "KVolt",
             entries,
             |n| {
                 let entry = NewEntry::new(value(n), Expiry::idle_within(IDLE, LIFETIME));
@@ -63,7 +63,7 @@ pub(crate) fn run(all: &All, entries: u64) {
             },
         ),
         pair(
-            "std HashMap in one mutex: the floor",
+            "`HashMap` in one mutex, no expiry",
             entries,
             |n| {
                 floor.lock().expect("no panic").insert(key(n), value(n));
@@ -73,10 +73,11 @@ pub(crate) fn run(all: &All, entries: u64) {
             },
         ),
     ];
+    let insert = Table::new("cache", format!("insert beside {entries} entries"));
+    let remove = Table::new("cache", format!("remove beside {entries} entries"));
     for threads in [1, 2] {
-        let title = |what| format!("{what} an entry beside {entries} others, {threads} thread(s)");
-        let titles = [title("insert"), title("remove")];
-        race_pairs([&titles[0], &titles[1]], threads, entries / 4, &contenders);
+        let race = Race { column: by(threads), rounds, threads, ops: entries / 4 };
+        race.run_pairs([&insert, &remove], &contenders);
     }
 }
 

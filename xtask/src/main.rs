@@ -45,8 +45,13 @@ Commands:
                TARGET           one target; without it, each in turn
                --seconds N      how long for each target (60 by default)
                --list           name the targets
-  bench      Run the benchmarks
-               NAME             one of them; without it, all
+  bench      Run the benchmarks; a run of all parts writes docs/benchmarks.* and docs/plots
+               PART...          these parts; without it, all
+               --quick          so little of each that all take two minutes
+               --no-build       run the programs that an earlier run has built
+               --list           name the parts
+               --report [FILE]  measure nothing: write the report and the plots of these results of
+                                an earlier run, by default docs/benchmarks.json
   release    Check what a release needs: versions, documentation, packages, bills of materials
                --list           name the steps and do nothing
                --only STEP      run this step alone (repeatable)

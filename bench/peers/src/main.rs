@@ -1,11 +1,13 @@
-//! The application of `kvolt-bench stores`, on tower-sessions: `kvolt-bench-peers STORE URL`.
+//! The application of `kvolt-bench serve`, on tower-sessions or ruts: `kvolt-bench-peers STORE URL`.
 //!
 //! `STORE` is `memory`, `redis`, `postgres` or `sqlite`, with `+moka` for a cache in this process
 //! and `+sliding` to save each session at the end of each request, which is how a session that is
-//! only read is prolonged. It prints the port that it listens on, and ends with its input.
+//! only read is prolonged. `postgres+ruts` is ruts, the others are tower-sessions. It prints the port that it listens on, and ends with its input.
 
-#[path = "../../src/stores/user.rs"]
+#[path = "../../src/user.rs"]
 mod user;
+
+mod ruts;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -53,6 +55,9 @@ async fn open_and_serve(spec: &str, url: &str) {
             pool.init().await.expect("Redis is there");
             serve(RedisStore::new(pool), &options).await;
         }
+        "postgres" if options.contains(&"ruts") => {
+            ruts::serve(url, options.contains(&"sliding")).await
+        }
         "postgres" => {
             let pool = PgPoolOptions::new().max_connections(CONNECTIONS);
             let pool = pool.connect(url).await.expect("PostgreSQL is there");
@@ -97,6 +102,10 @@ async fn listen<S: SessionStore + Clone>(store: S, sliding: bool) {
         .route("/logout", post(logout))
         .route("/login", post(login))
         .layer(layer);
+    answer(app).await;
+}
+
+async fn answer(app: Router) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
     println!("{}", listener.local_addr().expect("it has one").port());
     tokio::spawn(async move { axum::serve(listener, app).await });

@@ -12,7 +12,8 @@ use kvolt::redis::RedisStore;
 use kvolt::session::{Manager, NewSession, Record, RecordJson};
 use kvolt::sql::{MySqlStore, PostgresStore, SqliteStore};
 
-use super::user::User;
+use super::floor;
+use crate::user::{NAME, User};
 
 /// Serves until its input ends, and prints first on which port.
 ///
@@ -22,7 +23,11 @@ pub(crate) fn child(spec: &str, url: &str) {
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.worker_threads(2).enable_all().build().expect("it starts");
     runtime.block_on(async {
-        let app = if spec == "bare" { bare() } else { with_sessions(spec, url).await };
+        let app = match spec.split_once('+') {
+            None if spec == "bare" => bare(),
+            Some((store, "driver")) => floor::app(store, url).await,
+            _ => with_sessions(spec, url).await,
+        };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         println!("{}", listener.local_addr().expect("it has one").port());
         tokio::spawn(async move { axum::serve(listener, app).await });
@@ -38,7 +43,7 @@ pub(crate) fn child(spec: &str, url: &str) {
 fn bare() -> Router {
     let cookie = "__Host-session_id=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
     let login = async move || ([(axum::http::header::SET_COOKIE, cookie)], "");
-    Router::new().route("/profile", get(async || User::new(1).name)).route("/login", post(login))
+    Router::new().route("/profile", get(async || String::from(NAME))).route("/login", post(login))
 }
 
 async fn with_sessions(spec: &str, url: &str) -> Router {

@@ -5,6 +5,8 @@ use std::fs;
 
 use kvolt_servers::{MariaDb, Monitor, Postgres, Proxy, Redis};
 
+use crate::harness::fact;
+
 /// A server, and what counts what it is asked.
 pub(super) enum Counter {
     Redis {
@@ -94,16 +96,21 @@ impl Servers {
     }
 }
 
-pub(super) fn print_versions(
+/// Writes which servers these are.
+pub(super) fn versions(
     redis: Option<&Redis>,
     postgres: Option<&Postgres>,
     mariadb: Option<&MariaDb>,
 ) {
-    let mut versions = Vec::new();
-    versions.extend(redis.map(|redis| format!("Redis {}", redis.info("redis_version"))));
-    versions.extend(
-        postgres.map(|postgres| format!("PostgreSQL {}", postgres.psql("show server_version"))),
-    );
-    versions.extend(mariadb.map(|mariadb| format!("MariaDB {}", mariadb.sql("select version()"))));
-    println!("{}", versions.join(", "));
+    if let Some(redis) = redis {
+        fact("Redis", &redis.info("redis_version"));
+    }
+    if let Some(postgres) = postgres {
+        let version = postgres.psql("show server_version");
+        fact("PostgreSQL", version.split(' ').next().unwrap_or_default());
+    }
+    if let Some(mariadb) = mariadb {
+        let version = mariadb.sql("select version()");
+        fact("MariaDB", version.split('-').next().unwrap_or_default());
+    }
 }

@@ -1,7 +1,7 @@
 //! The programs that are measured, each in a process of its own.
 
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use crate::harness;
@@ -13,14 +13,19 @@ pub(super) enum Library {
     None,
     KVolt,
     TowerSessions,
+    Ruts,
+    /// The driver alone.
+    Driver,
 }
 
 impl Library {
     pub(super) const fn name(self) -> &'static str {
         match self {
-            Self::None => "bare route",
+            Self::None => "a bare route",
             Self::KVolt => "KVolt",
             Self::TowerSessions => "tower-sessions",
+            Self::Ruts => "ruts",
+            Self::Driver => "a bare route and one round trip of the driver",
         }
     }
 }
@@ -38,10 +43,10 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) fn start(library: Library, spec: &str, url: &str, peers: &Path) -> Self {
+    pub(super) fn start(library: Library, spec: &str, url: &str) -> Self {
         let mut command = match library {
-            Library::None | Library::KVolt => harness::child(&[CHILD]),
-            Library::TowerSessions => Command::new(peers),
+            Library::None | Library::KVolt | Library::Driver => harness::child(&[CHILD]),
+            Library::TowerSessions | Library::Ruts => Command::new(peers()),
         };
         command.args([spec, url]).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("it starts");
@@ -77,17 +82,9 @@ impl Drop for Server {
     }
 }
 
-/// Builds the program with tower-sessions, which can't be in this one, and says where it is.
-pub(super) fn build_peers() -> PathBuf {
-    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/Cargo.toml");
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut build = Command::new(cargo);
-    build.args(["build", "--release", "--locked", "--manifest-path", manifest]);
-    build.args(["--message-format", "json-render-diagnostics"]).stderr(Stdio::inherit());
-    let output = build.output().expect("cargo is there");
-    assert!(output.status.success(), "{manifest} does not build");
-    let messages = String::from_utf8_lossy(&output.stdout).into_owned();
-    let executable =
-        messages.rsplit("\"executable\":\"").next().and_then(|rest| rest.split('"').next());
-    PathBuf::from(executable.expect("cargo says where it is"))
+/// The program with the other libraries, which can't be in this one.
+fn peers() -> PathBuf {
+    std::env::var_os(PEERS).unwrap_or_else(|| panic!("{PEERS} is not set")).into()
 }
+
+const PEERS: &str = "KVOLT_BENCH_PEERS";

@@ -178,7 +178,8 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
         if slot.is_outdated()
             && let Some(token) = slot.presented_token()
         {
-            let read = self.sessions.manager().get_with(token, Access::PEEK.strict());
+            // Boxed, so that the future of every request that waits stays small.
+            let read = Box::pin(self.sessions.manager().get_with(token, Access::PEEK.strict()));
             let read = bounded(self.sessions.0.store_timeout, read).await;
             slot.forget();
             if let Err(denied) = self.note_read(slot, read) {
@@ -193,7 +194,10 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
         if let Err(denied) = self.verdict(&slot) {
             return Err(Denied { headers: unique(&mut slot).take_headers(), ..denied });
         }
-        complete(slot).await
+        match slot.is_completion_due() {
+            true => Box::pin(complete(slot)).await,
+            false => Ok(RequestSession(slot)),
+        }
     }
 
     /// Stores what was read. A session that can't be read still has a client that must be able to
@@ -245,7 +249,7 @@ impl<T: Send + Sync + 'static> SessionLayer<T> {
     #[inline]
     fn decide(&self, slot: Arc<Slot<T>>) -> Result<Admission<T>, Denied> {
         self.verdict(&slot)?;
-        Ok(match slot.is_rotation_due() || slot.is_device_offer_due() {
+        Ok(match slot.is_completion_due() {
             true => Admission::Wait(Box::pin(complete(slot))),
             false => Admission::Pass(RequestSession(slot)),
         })

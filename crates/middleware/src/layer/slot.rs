@@ -365,6 +365,13 @@ impl<T: Send + Sync + 'static> Slot<T> {
         false
     }
 
+    /// Whether the response must carry what only the store can give: a new token, or the offer of a
+    /// binding.
+    #[inline]
+    pub(super) fn is_completion_due(&self) -> bool {
+        self.is_rotation_due() || self.is_device_offer_due()
+    }
+
     /// Whether the session's token is due for a rotation. Peeking rotates nothing.
     #[inline]
     pub(super) fn is_rotation_due(&self) -> bool {

@@ -189,11 +189,16 @@ impl<T: Send + Sync + 'static> Manager<T> {
         let Some(Found { session, status, is_slide_due, .. }) = found else {
             return self.refused(token.id(), None, RefusalReason::Unknown);
         };
-        if status != TokenStatus::WrongSecret && !self.is_backed(&session).await? {
+        // What few reads need is boxed, so that the future of each read stays small.
+        let is_impersonation = session.acting_for().is_some();
+        if status != TokenStatus::WrongSecret
+            && is_impersonation
+            && !Box::pin(self.is_backed(&session)).await?
+        {
             return self.refused(session.id(), &session, RefusalReason::Unknown);
         }
         if !status.is_accepted() {
-            return self.refuse(&session, status).await;
+            return Box::pin(self.refuse(&session, status)).await;
         }
         if let Err(error) = session.content().data.get() {
             if self.0.policy.undecodable == Undecodable::Keep {
@@ -203,7 +208,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
                 target: TARGET, id = %session.id(), error = error as &(dyn std::error::Error + 'static),
                 "ended a session whose data can't be decoded (see `ManagerBuilder::undecodable`)"
             );
-            self.end(&session, EndReason::Undecodable).await?;
+            Box::pin(self.end(&session, EndReason::Undecodable)).await?;
             return Ok(None);
         }
         if status == TokenStatus::Valid && access.slides() && is_slide_due {

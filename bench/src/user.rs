@@ -1,6 +1,9 @@
-//! Session data: some 100 bytes as JSON, the same in both programs.
+//! Session data: some 130 bytes as JSON, the same in every program and for every library.
 
 use serde::{Deserialize, Serialize};
+
+/// The body of `GET /profile`.
+pub(crate) const NAME: &str = "Ada Lovelace";
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct User {
@@ -15,7 +18,7 @@ impl User {
     pub(crate) fn new(id: u64) -> Self {
         Self {
             id,
-            name: "Ada Lovelace".into(),
+            name: NAME.into(),
             mail: "ada.lovelace@example.com".into(),
             roles: vec!["author".into(), "reviewer".into()],
             visits: 0,

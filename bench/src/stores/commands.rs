@@ -1,93 +1,78 @@
 //! Cost of a request in the store: commands and round trips.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use kvolt_servers::Proxy;
 use tokio::runtime::Runtime;
 
-use super::Options;
-use super::backend::{Asked, Counter, Servers, print_versions};
+use super::Folder;
+use super::backend::{Asked, Counter, Servers, versions};
 use super::client::{Connection, request, sign_in};
-use super::server::{Library, Server, build_peers};
+use super::server::{Library, Server};
+use crate::harness::{Settings, Table, progress};
 use crate::http::runtime;
 
-const REQUESTS: u64 = 200;
+const REQUESTS: u64 = 100;
 const KINDS: [&str; 5] = ["read", "change", "first login", "login again", "logout"];
 
 /// On each server: KVolt's ways first, then the peer's.
-const CONTENDERS: [(Library, &str, &str); 16] = [
-    (Library::KVolt, "redis", "no slide is due"),
-    (Library::KVolt, "redis+each-use", "slides at each use"),
-    (Library::KVolt, "redis+near", "near cache"),
-    (Library::TowerSessions, "redis", "does not slide"),
-    (Library::TowerSessions, "redis+sliding", "slides at each use"),
-    (Library::TowerSessions, "redis+moka+sliding", "moka, slides at each use"),
-    (Library::KVolt, "postgres", "no slide is due"),
-    (Library::KVolt, "postgres+each-use", "slides at each use"),
-    (Library::KVolt, "postgres+near", "near cache"),
-    (Library::TowerSessions, "postgres", "does not slide"),
-    (Library::TowerSessions, "postgres+sliding", "slides at each use"),
-    (Library::KVolt, "mariadb", "no slide is due"),
-    (Library::KVolt, "sqlite", "no slide is due"),
-    (Library::KVolt, "sqlite+each-use", "slides at each use"),
-    (Library::TowerSessions, "sqlite", "does not slide"),
-    (Library::TowerSessions, "sqlite+sliding", "slides at each use"),
+static CONTENDERS: [(Library, &str, &str); 18] = [
+    (Library::KVolt, "redis", ""),
+    (Library::KVolt, "redis+each-use", ", sliding at each use"),
+    (Library::KVolt, "redis+near", " with a near cache"),
+    (Library::TowerSessions, "redis", ", not sliding"),
+    (Library::TowerSessions, "redis+sliding", ", sliding at each use"),
+    (Library::TowerSessions, "redis+moka+sliding", " with moka, sliding at each use"),
+    (Library::KVolt, "postgres", ""),
+    (Library::KVolt, "postgres+each-use", ", sliding at each use"),
+    (Library::KVolt, "postgres+near", " with a near cache"),
+    (Library::TowerSessions, "postgres", ", not sliding"),
+    (Library::TowerSessions, "postgres+sliding", ", sliding at each use"),
+    (Library::Ruts, "postgres+ruts", ", not sliding"),
+    (Library::Ruts, "postgres+ruts+sliding", ", sliding at each use"),
+    (Library::KVolt, "mariadb", ""),
+    (Library::KVolt, "sqlite", ""),
+    (Library::KVolt, "sqlite+each-use", ", sliding at each use"),
+    (Library::TowerSessions, "sqlite", ", not sliding"),
+    (Library::TowerSessions, "sqlite+sliding", ", sliding at each use"),
 ];
 
-pub(super) fn run(options: &Options) {
-    println!(
-        "\n== stores trips: what one request asks of the store, {REQUESTS} one after the other"
-    );
-    println!(
-        "commands: Redis by MONITOR, PostgreSQL by its log of statements, MariaDB by its counters of"
-    );
-    println!("questions; turns: how often the server answered, counted by a proxy; a file:");
-    println!(
-        "bytes that the program had written to the disk. What happens without requests is taken off."
-    );
-    println!(
-        "read: GET with a session; change: its data are changed; first login: without a session;"
-    );
-    println!(
-        "login again: with one, which ends; logout: ends it. Before these two, each session is"
-    );
-    println!("read once, so that a near cache has a copy.");
-    let wants = |library: Library, spec: &str| options.wants(&format!("{}:{spec}", library.name()));
-    let wanted = CONTENDERS.into_iter().filter(|(library, spec, _)| wants(*library, spec));
-    let has_peers = wanted.clone().any(|(library, ..)| library == Library::TowerSessions);
-    let peers = if has_peers { build_peers() } else { PathBuf::new() };
+pub(super) fn run(settings: Settings) {
     let servers = Servers::start();
-    print_versions(Some(&servers.redis), Some(&servers.postgres), Some(&servers.mariadb));
-    let folder = std::env::temp_dir().join(format!("kvolt-bench-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).expect("it can be made");
-    let runtime = runtime();
-    let mut last = "";
-    for (library, spec, note) in wanted {
+    versions(Some(&servers.redis), Some(&servers.postgres), Some(&servers.mariadb));
+    let (folder, runtime) = (Folder::new(), runtime());
+    let wanted: Vec<_> =
+        CONTENDERS.iter().filter(|(_, spec, _)| !settings.quick || is_short(spec)).collect();
+    for (index, (library, spec, note)) in wanted.iter().enumerate() {
+        let row = format!("{}{note}", library.name());
+        progress(index, wanted.len(), &format!("{spec}: {row}"));
         let store = spec.split('+').next().unwrap_or_default();
-        if store != last {
-            last = store;
-            let unit = if store == "sqlite" { "bytes to the disk" } else { "commands / turns" };
-            println!("\n  {:<42} {unit}", store);
-            print!("  {:<42}", "");
-            KINDS.iter().for_each(|kind| print!(" {kind:>13}"));
-            println!(" {:>13}", "idle, per s");
+        let (idle, kinds) = measure(&runtime, &servers, &folder.0, *library, spec);
+        let table = match store {
+            "redis" => "Redis",
+            "postgres" => "PostgreSQL",
+            "mariadb" => "MariaDB",
+            _ => "SQLite, written to the disk",
+        };
+        let table = Table::new("commands", table);
+        let columns = KINDS.iter().chain([&"a second without requests"]);
+        for (column, asked) in columns.zip(kinds.iter().chain([&idle])) {
+            // Not minus nothing.
+            let clean = |number: f64| if number.abs() < 0.01 { 0.0 } else { number };
+            if store == "sqlite" {
+                table.add(&row, column, "bytes", &[clean(asked.disk_bytes)]);
+            } else {
+                table.add(&row, column, "commands", &[clean(asked.commands)]);
+                table.add(&row, &format!("{column}, round trips"), "", &[clean(asked.trips)]);
+            }
         }
-        let (idle, kinds) = measure(&runtime, &servers, &folder, &peers, library, spec);
-        print!("  {:<42}", format!("{}, {note}", library.name()));
-        kinds.iter().chain([&idle]).for_each(|asked| print!(" {:>13}", text(store, *asked)));
-        println!();
     }
-    let _ = std::fs::remove_dir_all(folder);
 }
 
-fn text(store: &str, asked: Asked) -> String {
-    // Not minus nothing.
-    let clean = |number: f64| if number.abs() < 0.01 { 0.0 } else { number };
-    match store {
-        "sqlite" => format!("{:.0}", clean(asked.disk_bytes)),
-        _ => format!("{:.2} / {:.2}", clean(asked.commands), clean(asked.trips)),
-    }
+/// Whether a quick run has it: each kind of commands on Redis once.
+fn is_short(spec: &str) -> bool {
+    matches!(spec, "redis" | "redis+near" | "redis+sliding")
 }
 
 /// Commands in an idle second, and commands of each kind of request.
@@ -95,7 +80,6 @@ fn measure(
     runtime: &Runtime,
     servers: &Servers,
     folder: &Path,
-    peers: &Path,
     library: Library,
     spec: &str,
 ) -> (Asked, Vec<Asked>) {
@@ -114,7 +98,7 @@ fn measure(
     let url = counter
         .as_ref()
         .map_or_else(|| file(folder, library, spec), |counter| counter.url(servers));
-    let server = Server::start(library, spec, &url, peers);
+    let server = Server::start(library, spec, &url);
     let counter = counter.unwrap_or(Counter::Disk { pid: server.pid() });
     let asked = || counter.read(servers);
     let requests = |requests: &[Vec<u8>]| {
@@ -153,7 +137,7 @@ fn measure(
     );
 
     let (start, before) = (Instant::now(), asked());
-    std::thread::sleep(Duration::from_secs(2));
+    std::thread::sleep(Duration::from_secs(1));
     let idle = per(before, asked(), start.elapsed().as_secs_f64());
     let measured = |kind: &[Vec<u8>]| {
         let (start, before) = (Instant::now(), asked());
@@ -192,6 +176,6 @@ pub(super) fn file(folder: &Path, library: Library, spec: &str) -> String {
     let path = folder.join(format!("{}-{spec}", library.name()));
     match library {
         Library::KVolt => format!("sqlite:{}", path.display()),
-        Library::TowerSessions | Library::None => path.display().to_string(),
+        _ => path.display().to_string(),
     }
 }
