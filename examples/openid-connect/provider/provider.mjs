@@ -1,7 +1,8 @@
 // The OpenID Connect provider of the tests: `node provider.mjs FOLDER`, where FOLDER contains
 // node_modules/oidc-provider. Prints its issuer, and ends when its standard input is closed.
 //
-// It signs a user in at once, as the `as` of the interaction's query says, and asks for no consent.
+// It signs a user in at once, as the `as` of the interaction's query says, and takes the consent for
+// given. Only with it and the scope offline_access, it gives a refresh token.
 // Below /test it does what no real provider does: it counts requests, and signs any claims.
 
 import * as crypto from 'node:crypto';
@@ -19,8 +20,8 @@ const newKey = (kid) => {
   return { jwk, privateKey, publicKey };
 };
 const keys = { own: newKey('own'), next: newKey('next'), other: newKey('other') };
-/** Those at the address of the keys. */
-const published = ['own'];
+/** The keys at the address of the keys, by their ids. */
+const published = new Map([['own', 'own']]);
 
 const server = http.createServer();
 server.listen(0, '127.0.0.1');
@@ -44,7 +45,6 @@ const provider = new Provider(issuer, {
   claims: { openid: ['sub'] },
   findAccount: (ctx, accountId) => ({ accountId, claims: () => ({ sub: accountId }) }),
   interactions: { url: (ctx, interaction) => `/interaction/${interaction.uid}` },
-  issueRefreshToken: () => true,
   // The applications of the tests are on this machine, and it may be busy.
   fetch: (url, { dispatcher, signal, ...options }) => fetch(url, options),
   // A refresh token is good once. Its second use ends the grant.
@@ -54,7 +54,7 @@ const provider = new Provider(issuer, {
     const existing = session.grantIdFor(client.clientId);
     if (existing) return provider.Grant.find(existing);
     const grant = new provider.Grant({ clientId: client.clientId, accountId: session.accountId });
-    grant.addOIDCScope('openid');
+    grant.addOIDCScope('openid offline_access');
     await grant.save();
     return grant;
   },
@@ -79,7 +79,7 @@ const count = (what) => {
 provider.use(async (ctx, next) => {
   if (ctx.path.startsWith('/interaction/')) {
     const { as, error } = ctx.query;
-    const result = error ? { error } : { login: { accountId: as ?? 'ada' } };
+    const result = error ? { error } : { login: { accountId: as ?? 'ada' }, consent: {} };
     return provider.interactionFinished(ctx.req, ctx.res, result).then(() => {
       ctx.respond = false;
     });
@@ -95,7 +95,7 @@ provider.use(async (ctx, next) => {
     return undefined;
   }
   if (ctx.path === '/test/publish') {
-    published.push(ctx.query.key);
+    published.set(ctx.query.kid ?? ctx.query.key, ctx.query.key);
     ctx.body = '';
     return undefined;
   }
@@ -111,7 +111,7 @@ provider.use(async (ctx, next) => {
     return undefined;
   }
   if (ctx.path === '/jwks') {
-    ctx.body = { keys: published.map((kid) => ({ ...keys[kid].publicKey.export({ format: 'jwk' }), kid, use: 'sig', alg: 'RS256' })) };
+    ctx.body = { keys: [...published].map(([kid, key]) => ({ ...keys[key].publicKey.export({ format: 'jwk' }), kid, use: 'sig', alg: 'RS256' })) };
     return undefined;
   }
   if (ctx.path === '/token') {

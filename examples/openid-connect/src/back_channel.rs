@@ -6,7 +6,9 @@
 //! owner is the `sid`, because one browser may sign in several times within one session there.
 //!
 //! The session's id is in a note before the session has a user: see `callback`. So no id must be
-//! chosen before the session is created, and a server may die at any moment.
+//! chosen before the session is created, and a server may die at any moment. A note lives as long as
+//! a session does from its sign-in. `reauthenticate` restarts that time: if you add it, write the
+//! note again after it.
 
 use std::time::Duration;
 
@@ -26,8 +28,8 @@ use crate::provider::{Identity, Provider, part};
 use crate::{App, LATER, Page, SIGN_IN_TIME, Visit, owner};
 
 const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
-/// How far the provider's clock may be from this one.
-const CLOCK_SKEW: u64 = 60;
+/// How far the clocks of the provider and of other servers may be from this one, in seconds.
+pub(crate) const CLOCK_SKEW: u64 = 60;
 /// How long a logout is kept for sign-ins under way: longer than one takes, with its callback.
 const KEPT: Duration = SIGN_IN_TIME.saturating_mul(2);
 
@@ -68,22 +70,27 @@ impl Logouts {
         self.0.insert(key, note).await.map(drop)
     }
 
-    /// Whether a logout has arrived since this sign-in began.
+    /// Whether the provider's session has ended, or a logout of the user has arrived since this
+    /// sign-in began.
+    ///
+    /// A session that has ended never comes back. A user does, so for a user times are compared,
+    /// which may be of two servers: their clocks must differ by less than [`CLOCK_SKEW`]. A sign-in
+    /// within that time after the logout is refused too.
     pub(crate) async fn have_ended(
         &self,
         issuer: &str,
         identity: &Identity,
     ) -> Result<bool, Error> {
-        let sid = identity.sid.as_deref().map(|sid| ended("sid", issuer, sid));
-        for key in sid.into_iter().chain([ended("sub", issuer, &identity.subject)]) {
-            let note = self.0.get(&key, Freshness::Strict).await?;
-            if let Some(Note::Ended(at)) = note.map(|note| note.value)
-                && identity.began.as_millis() <= at
-            {
-                return Ok(true);
-            }
+        if let Some(sid) = &identity.sid
+            && self.0.get(&ended("sid", issuer, sid), Freshness::Strict).await?.is_some()
+        {
+            return Ok(true);
         }
-        Ok(false)
+        let of_user = ended("sub", issuer, &identity.subject);
+        let note = self.0.get(&of_user, Freshness::Strict).await?;
+        let began = identity.began.as_millis();
+        Ok(matches!(note.map(|note| note.value),
+            Some(Note::Ended(at)) if began <= at.saturating_add(CLOCK_SKEW * 1000)))
     }
 
     /// Leaves a note of a logout, for sign-ins under way.
@@ -114,27 +121,28 @@ impl Logouts {
         if self.0.get(&used, Freshness::Strict).await?.is_some() {
             return Ok(false);
         }
-        match (&logout.sid, &logout.sub) {
-            (Some(sid), _) => {
-                // First, so that a sign-in finds it, or has left its own note before.
-                self.note_logout(ended("sid", issuer, sid), now).await?;
-                let sessions = of_sid(issuer, sid)?;
-                let list = self.0.list(&sessions).await?;
-                if !list.unreadable.is_empty() {
-                    return Err(LATER); // such as a newer program's, on another server
+        let mut is_known = false;
+        if let Some(sid) = &logout.sid {
+            // First, so that a sign-in finds it, or has left its own note before.
+            self.note_logout(ended("sid", issuer, sid), now).await?;
+            let list = self.0.list(&of_sid(issuer, sid)?).await?;
+            is_known = !list.entries.is_empty();
+            for entry in list.entries {
+                if let Note::Session(id) = entry.value {
+                    manager.revoke(id).await?;
                 }
-                for entry in list.entries {
-                    if let Note::Session(id) = entry.value {
-                        manager.revoke(id).await?;
-                    }
-                }
-                self.0.remove_owner(&sessions, None).await?;
             }
-            (None, Some(sub)) => {
-                self.note_logout(ended("sub", issuer, sub), now).await?;
-                manager.revoke_owner(&owner(issuer, sub)?).await?;
+            if !list.unreadable.is_empty() {
+                return Err(LATER); // such as a newer program's, on another server
             }
-            (None, None) => {}
+        }
+        // Also if the notes of the `sid` are lost. They stay until they expire, so that a repeated
+        // logout finds them, and ends no other session of the user.
+        if let Some(sub) = &logout.sub
+            && !is_known
+        {
+            self.note_logout(ended("sub", issuer, sub), now).await?;
+            manager.revoke_owner(&owner(issuer, sub)?).await?;
         }
         let valid = logout.exp.saturating_sub(seconds(now)).max(0).unsigned_abs();
         let expiry = Expiry::after(Duration::from_secs(valid + 2 * CLOCK_SKEW));
@@ -229,7 +237,7 @@ async fn end(app: &App, token: &str) -> Result<bool, Page> {
     let now = app.manager.clock().now();
     let verified = app.provider.verify(token, now).await?;
     // An older provider may send `JWT`, or nothing: then accept that here.
-    let is_typed = verified.and_then(|header| header.typ).is_some_and(|typ| {
+    let is_typed = verified.and_then(|(header, _)| header.typ).is_some_and(|typ| {
         let typ = typ.to_ascii_lowercase();
         typ.strip_prefix("application/").unwrap_or(&typ) == "logout+jwt"
     });

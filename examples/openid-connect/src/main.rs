@@ -16,6 +16,8 @@
 //! $ export REDIS_URL=redis://127.0.0.1:6379
 //! $ cargo run -p openid-connect
 //! ```
+//!
+//! Some providers give a refresh token only after the user's consent: then set `ASK_FOR_CONSENT`.
 
 mod back_channel;
 mod provider;
@@ -33,9 +35,9 @@ use axum::http::request::Parts;
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use kvolt::cache::codec::{Encrypted, EncryptionKey, EncryptionKeys, Json};
-use kvolt::cache::{AnyStore, Timestamp};
-use kvolt::middleware::{clear_site_data, local_path};
-use kvolt::session::AnonymousSessions;
+use kvolt::cache::{AnyStore, Key, Store, Timestamp};
+use kvolt::middleware::{DEFAULT_STORE_TIMEOUT, clear_site_data, local_path};
+use kvolt::session::{AnonymousSessions, Record};
 use kvolt::{
     Encoded, Manager, NearCache, NewSession, Owner, RecordJson, RedisStore, Refusal, Session,
     SessionHandle, Sessions, Timeouts,
@@ -89,9 +91,10 @@ impl Visit {
 }
 
 /// The owner of a user's sessions. An issuer has no space, so two different users have two different
-/// names; at most 255 bytes.
+/// names. A digest of the two if they are too long for a name.
 fn owner(issuer: &str, subject: &str) -> Result<Owner, kvolt::cache::Error> {
-    Owner::new(format!("{issuer} {subject}"))
+    let name = format!("{issuer} {subject}");
+    Owner::new(if name.len() > 255 { Key::of(name).to_string() } else { name })
 }
 
 #[derive(Clone)]
@@ -123,6 +126,10 @@ struct Page(StatusCode, &'static str);
 
 const STALE: Page = Page(StatusCode::BAD_REQUEST, "This sign-in has ended. Please start again.");
 const SIGNED_OUT: Page = Page(StatusCode::FORBIDDEN, "You were signed out.");
+const EXPIRED: Page = Page(
+    StatusCode::FORBIDDEN,
+    "You are signed in here, but the provider wants you to sign in again.",
+);
 const LATER: Page = Page(StatusCode::SERVICE_UNAVAILABLE, "Please try again in a minute.");
 
 impl IntoResponse for Page {
@@ -177,6 +184,13 @@ async fn sign_in(
             session.update(|visit| visit.begin(sign_in.clone(), now)).await?;
         }
         None => {
+            if client.is_unreadable() {
+                // Such as a session of a newer program. It would bar the way to a new one.
+                match client.logout().await {
+                    Err(error) if error.is_unavailable() => return Err(error.into()),
+                    _ => {}
+                }
+            }
             client.create_anonymous(Visit { sign_ins: vec![sign_in], user: None }).await?;
         }
     }
@@ -228,6 +242,9 @@ async fn callback(
     // - after it finds the id of this session in a note, and revokes it: the user has no session to
     //   be stored in.
     // A server that dies in between leaves a session without a user.
+    //
+    // Of a visitor, the login carries the sign-ins of other tabs over, as they are then. Those of a
+    // user are as this request has read them.
     let other_tabs = Visit { sign_ins: session.sign_ins.clone(), user: None };
     client.login(NewSession::new(other_tabs).owner(owner)).await?;
     let token = client.token().ok_or(SIGNED_OUT)?;
@@ -276,17 +293,41 @@ async fn sign_out(
     Ok((clear_site_data(), next))
 }
 
-/// The settings of anonymous sessions: enough for a sign-in, which may begin late in one.
-fn anonymous() -> AnonymousSessions<Visit> {
-    AnonymousSessions::new(100_000).timeouts(Timeouts::new(2 * SIGN_IN_TIME, 2 * SIGN_IN_TIME))
+/// How long the provider and the store may take to answer.
+#[derive(Clone, Copy)]
+struct Limits {
+    provider: Duration,
+    store: Duration,
+}
+
+const LIMITS: Limits = Limits { provider: Duration::from_secs(10), store: DEFAULT_STORE_TIMEOUT };
+
+fn manager(
+    store: impl Store<Record<Visit>>,
+    limits: Limits,
+) -> kvolt::session::Result<Manager<Visit>> {
+    // Enough for a sign-in, which may begin late in a session.
+    let visitors = Timeouts::new(2 * SIGN_IN_TIME, 2 * SIGN_IN_TIME);
+    let visitors = AnonymousSessions::new(100_000)
+        .timeouts(visitors)
+        .carry_over(|visitor: &Visit, user| user.sign_ins.clone_from(&visitor.sign_ins));
+    Manager::builder(store)
+        .anonymous(visitors)
+        // A request that refreshes tokens has read the session's token before, and another request
+        // may replace it meanwhile. The answer must be stored all the same: no other has the next
+        // refresh token.
+        .rotation_grace(tokens::lease(limits.provider))
+        .build()
 }
 
 fn app(
     provider: Arc<Provider>,
     manager: Manager<Visit>,
     notes: AnyStore<Note>,
+    limits: Limits,
 ) -> Result<Router, Box<dyn Error>> {
     let sessions = Sessions::builder(manager.clone())
+        .store_timeout(limits.store)
         .refusal(Refusal::redirect_browsers("/sign-in")?)
         .build()?;
     let logouts = Logouts::new(notes);
@@ -315,6 +356,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         issuer: env::var("ISSUER")?,
         client_id: env::var("CLIENT_ID")?,
         client_secret: env::var("CLIENT_SECRET")?,
+        asks_for_consent: env::var_os("ASK_FOR_CONSENT").is_some(),
     };
     let url = env::var("REDIS_URL").unwrap_or_else(|_| "redis://127.0.0.1:6379".to_owned());
     let keys = EncryptionKeys::new(env::var("SESSION_KEY")?.parse::<EncryptionKey>()?);
@@ -323,11 +365,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let codec = Encrypted::new(RecordJson::new(), keys);
     let redis = RedisStore::open(url.as_str(), "shop").await?;
     let store = NearCache::new(Encoded::new(redis, codec))?;
-    let manager = Manager::builder(store).anonymous(anonymous()).build()?;
+    let manager = manager(store, LIMITS)?;
     let notes = Encoded::new(RedisStore::open(url, "shop_logouts").await?, Json);
 
-    let provider = Arc::new(Provider::discover(settings).await?);
-    let app = app(provider, manager, AnyStore::new(notes))?;
+    let provider = Arc::new(Provider::discover(settings, LIMITS.provider).await?);
+    let app = app(provider, manager, AnyStore::new(notes), LIMITS)?;
     let listener = tokio::net::TcpListener::bind(address).await?;
     Ok(axum::serve(listener, app).await?)
 }

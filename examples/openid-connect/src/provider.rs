@@ -1,25 +1,25 @@
 //! The requests to the provider, and the verification of what it signs.
 
 use std::error::Error;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use kvolt::cache::Timestamp;
 use openidconnect::core::{
-    CoreAuthenticationFlow, CoreClient, CoreErrorResponseType, CoreIdToken, CoreIdTokenVerifier,
-    CoreJsonWebKey, CoreJsonWebKeySet, CoreJwsSigningAlgorithm, CoreTokenResponse,
-    CoreUserInfoClaims,
+    CoreAuthPrompt, CoreAuthenticationFlow, CoreClient, CoreErrorResponseType, CoreIdToken,
+    CoreIdTokenVerifier, CoreJsonWebKey, CoreJsonWebKeySet, CoreJwsSigningAlgorithm,
+    CoreTokenResponse, CoreUserInfoClaims,
 };
 use openidconnect::{
     AccessToken, AuthorizationCode, ClientId, ClientSecret, CsrfToken, EndpointMaybeSet,
     EndpointNotSet, EndpointSet, IssuerUrl, JsonWebKey, JsonWebKeySetUrl, LogoutRequest, Nonce,
     OAuth2TokenResponse, PkceCodeChallenge, PkceCodeVerifier, PostLogoutRedirectUrl,
-    ProviderMetadataWithLogout, RedirectUrl, RefreshToken, RequestTokenError, SubjectIdentifier,
-    TokenResponse, url,
+    ProviderMetadataWithLogout, RedirectUrl, RefreshToken, RequestTokenError, Scope,
+    SubjectIdentifier, TokenResponse, url,
 };
 use serde::{Deserialize, Serialize};
-use tokio::sync::Mutex;
 
 use crate::tokens::Tokens;
 use crate::{LATER, Page, STALE};
@@ -27,10 +27,13 @@ use crate::{LATER, Page, STALE};
 /// The one algorithm that is accepted, as registered at the provider (`id_token_signed_response_alg`).
 /// The header of a token is its sender's, so it decides nothing.
 const ALGORITHM: CoreJwsSigningAlgorithm = CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha256;
-/// How often an unknown key may cause a request for the provider's keys. Anyone can name one.
+/// How often a signature that no key fits may cause a request for the provider's keys. Anyone can
+/// send one.
 const KEYS_INTERVAL: Duration = Duration::from_secs(60);
-/// The longest that the provider may take to answer.
-pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(10);
+/// How long keys are used: the provider may withdraw one.
+const KEYS_AGE: Duration = Duration::from_secs(60 * 60);
+/// The scope with which many providers give a refresh token, and only then.
+const OFFLINE: &str = "offline_access";
 
 type Client = CoreClient<
     EndpointSet,
@@ -47,6 +50,8 @@ pub(crate) struct Settings {
     pub(crate) issuer: String,
     pub(crate) client_id: String,
     pub(crate) client_secret: String,
+    /// Whether the provider must ask the user for consent at each sign-in, or gives no refresh token.
+    pub(crate) asks_for_consent: bool,
 }
 
 pub(crate) struct Provider {
@@ -55,13 +60,19 @@ pub(crate) struct Provider {
     client: Client,
     secret: ClientSecret,
     after_sign_out: PostLogoutRedirectUrl,
+    /// Whether the provider knows the scope [`OFFLINE`].
+    has_offline: bool,
+    asks_for_consent: bool,
+    time_limit: Duration,
     keys: Mutex<Keys>,
+    /// Held while the keys are fetched, so that one request does it. Known keys don't wait.
+    fetching: tokio::sync::Mutex<()>,
 }
 
 struct Keys {
     set: CoreJsonWebKeySet,
-    /// When an unknown key last caused a request.
-    fetched: Option<Timestamp>,
+    /// When they were last requested. `None` for those of the start.
+    requested: Option<Timestamp>,
 }
 
 /// A sign-in under way.
@@ -108,11 +119,15 @@ pub(crate) enum Refreshed {
 }
 
 impl Provider {
-    pub(crate) async fn discover(settings: Settings) -> Result<Self, Box<dyn Error>> {
+    /// `time_limit` is the longest that the provider may take to answer.
+    pub(crate) async fn discover(
+        settings: Settings,
+        time_limit: Duration,
+    ) -> Result<Self, Box<dyn Error>> {
         let http = reqwest::Client::builder()
             // A redirect could lead into the network of this server.
             .redirect(reqwest::redirect::Policy::none())
-            .timeout(TIME_LIMIT)
+            .timeout(time_limit)
             .build()?;
         let issuer = IssuerUrl::new(settings.issuer)?;
         let metadata = ProviderMetadataWithLogout::discover_async(issuer, &http).await?;
@@ -124,8 +139,26 @@ impl Provider {
         )
         .set_redirect_uri(RedirectUrl::new(format!("{}/callback", settings.origin))?);
         let after_sign_out = PostLogoutRedirectUrl::new(format!("{}/", settings.origin))?;
-        let keys = Mutex::new(Keys { set: metadata.jwks().clone(), fetched: None });
-        Ok(Self { http, metadata, client, secret, after_sign_out, keys })
+        let keys = Mutex::new(Keys { set: metadata.jwks().clone(), requested: None });
+        let scopes = metadata.scopes_supported();
+        let has_offline = scopes.is_some_and(|all| all.iter().any(|scope| **scope == *OFFLINE));
+        let fetching = tokio::sync::Mutex::default();
+        Ok(Self {
+            http,
+            metadata,
+            client,
+            secret,
+            after_sign_out,
+            has_offline,
+            asks_for_consent: settings.asks_for_consent,
+            time_limit,
+            keys,
+            fetching,
+        })
+    }
+
+    pub(crate) const fn time_limit(&self) -> Duration {
+        self.time_limit
     }
 
     pub(crate) fn issuer(&self) -> &str {
@@ -140,7 +173,13 @@ impl Provider {
     pub(crate) fn begin(&self, return_to: &str, now: Timestamp) -> (SignIn, url::Url) {
         let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
         let flow = CoreAuthenticationFlow::AuthorizationCode;
-        let request = self.client.authorize_url(flow, CsrfToken::new_random, Nonce::new_random);
+        let mut request = self.client.authorize_url(flow, CsrfToken::new_random, Nonce::new_random);
+        if self.has_offline {
+            request = request.add_scope(Scope::new(OFFLINE.to_owned()));
+            if self.asks_for_consent {
+                request = request.add_prompt(CoreAuthPrompt::Consent);
+            }
+        }
         let (url, state, nonce) = request.set_pkce_challenge(challenge).url();
         let sign_in = SignIn {
             state,
@@ -175,13 +214,12 @@ impl Provider {
         })?;
         let id_token = answer.id_token().ok_or(STALE)?;
         let text = id_token.to_string();
-        let header: Header = part(&text, 0).ok_or(STALE)?;
-        let keys = self.keys(header.kid.as_deref(), now).await?;
+        let (_, key) = self.verify(&text, now).await?.ok_or(STALE)?;
         let verifier = CoreIdTokenVerifier::new_confidential_client(
             self.client.client_id().clone(),
             self.secret.clone(),
             self.metadata.issuer().clone(),
-            CoreJsonWebKeySet::new(keys),
+            CoreJsonWebKeySet::new(vec![key]),
         )
         .set_allowed_algs([ALGORITHM]);
         let claims = id_token.claims(&verifier, &sign_in.nonce).map_err(|error| {
@@ -245,13 +283,17 @@ impl Provider {
         Some(request.http_get_url())
     }
 
-    /// Verifies the signature of a token, and returns its header.
+    /// Verifies the signature of a token, and returns its header and the key.
     ///
     /// # Errors
     ///
     /// `Ok(None)` if it is not the provider's. Returns an error if its key is unknown, and the
     /// provider's keys can't be fetched now.
-    pub(crate) async fn verify(&self, token: &str, now: Timestamp) -> Result<Option<Header>, Page> {
+    pub(crate) async fn verify(
+        &self,
+        token: &str,
+        now: Timestamp,
+    ) -> Result<Option<(Header, CoreJsonWebKey)>, Page> {
         let Some((signed, signature)) = token.rsplit_once('.') else { return Ok(None) };
         let (Some(header), Some(signature)) = (part::<Header>(token, 0), decode(signature)) else {
             return Ok(None);
@@ -259,33 +301,54 @@ impl Provider {
         if header.alg != ALGORITHM || header.crit.is_some() || signed.matches('.').count() != 1 {
             return Ok(None);
         }
-        let keys = self.keys(header.kid.as_deref(), now).await?;
-        let is_signed = |key: &CoreJsonWebKey| {
+        let is_named = |key: &&CoreJsonWebKey| {
+            header.kid.is_none() || key.key_id().map(|id| id.as_str()) == header.kid.as_deref()
+        };
+        let is_signed = |key: &&CoreJsonWebKey| {
             key.verify_signature(&ALGORITHM, signed.as_bytes(), &signature).is_ok()
         };
-        Ok(keys.iter().any(is_signed).then_some(header))
+        let find =
+            |set: &CoreJsonWebKeySet| set.keys().iter().filter(is_named).find(is_signed).cloned();
+        let mut found = {
+            let keys = self.keys();
+            find(&keys.set).filter(|_| !keys.may_be_requested(now, KEYS_AGE))
+        };
+        if found.is_none() {
+            let fetched = self.fetch_keys(now).await;
+            let keys = self.keys();
+            found = find(&keys.set);
+            match fetched {
+                Err(later) if found.is_none() => return Err(later),
+                Ok(false) if !keys.set.keys().iter().any(|key| is_named(&key)) => {
+                    return Err(LATER);
+                }
+                _ => {}
+            }
+        }
+        Ok(found.map(|key| (header, key)))
     }
 
-    /// Returns the provider's keys with this id, or all if there is no id. An unknown id makes this
-    /// server fetch them again, at most once a minute.
-    async fn keys(&self, kid: Option<&str>, now: Timestamp) -> Result<Vec<CoreJsonWebKey>, Page> {
-        let named = |set: &CoreJsonWebKeySet| -> Vec<CoreJsonWebKey> {
-            let is_it =
-                |key: &&CoreJsonWebKey| kid.is_none() || key.key_id().map(|id| id.as_str()) == kid;
-            set.keys().iter().filter(is_it).cloned().collect()
-        };
-        let mut keys = self.keys.lock().await;
-        let known = named(&keys.set);
-        if !known.is_empty() {
-            return Ok(known);
+    /// Fetches the provider's keys, at most once a minute. Returns whether it did.
+    async fn fetch_keys(&self, now: Timestamp) -> Result<bool, Page> {
+        let _one = self.fetching.lock().await;
+        if !self.keys().may_be_requested(now, KEYS_INTERVAL) {
+            return Ok(false);
         }
-        if keys.fetched.is_some_and(|fetched| now.since(fetched) < KEYS_INTERVAL) {
-            return Err(LATER);
-        }
-        keys.fetched = Some(now);
+        self.keys().requested = Some(now);
         let url: &JsonWebKeySetUrl = self.metadata.jwks_uri();
-        keys.set = CoreJsonWebKeySet::fetch_async(url, &self.http).await.map_err(later)?;
-        Ok(named(&keys.set))
+        let set = CoreJsonWebKeySet::fetch_async(url, &self.http).await.map_err(later)?;
+        self.keys().set = set;
+        Ok(true)
+    }
+
+    fn keys(&self) -> MutexGuard<'_, Keys> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Keys {
+    fn may_be_requested(&self, now: Timestamp, interval: Duration) -> bool {
+        self.requested.is_none_or(|requested| now.since(requested) >= interval)
     }
 }
 

@@ -12,16 +12,17 @@ use kvolt::cache::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::time::{sleep, timeout};
 
-use crate::provider::{Provider, Refreshed, TIME_LIMIT};
-use crate::{LATER, Page, SIGNED_OUT, User, Visit};
+use crate::provider::{Provider, Refreshed};
+use crate::{EXPIRED, LATER, Page, SIGNED_OUT, User, Visit};
 
 /// How long before its end an access token counts as expired: it must reach the service that it is for.
 const MARGIN: Duration = Duration::from_secs(10);
 /// How long a server may refresh: the provider's answer, and the time to store it. Clocks of servers
 /// must differ by less.
-pub(crate) const LEASE: Duration = TIME_LIMIT.saturating_mul(3);
-/// How long a request waits for a refresh by another one.
-const WAIT: Duration = LEASE.saturating_add(TIME_LIMIT);
+pub(crate) const fn lease(time_limit: Duration) -> Duration {
+    time_limit.saturating_mul(3)
+}
+
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Times are in milliseconds since 1970.
@@ -50,11 +51,11 @@ impl Tokens {
 
     /// Takes the lease, and returns it with the refresh token, if the access token is expired and no
     /// server refreshes it.
-    fn lease(&mut self, now: Timestamp) -> Option<(u64, String)> {
+    fn lease(&mut self, now: Timestamp, length: Duration) -> Option<(u64, String)> {
         if !self.is_expired(now) || self.is_leased(now) {
             return None;
         }
-        let end = now.saturating_add(LEASE).as_millis();
+        let end = now.saturating_add(length).as_millis();
         self.lease = Some(end);
         Some((end, self.refresh.clone()?))
     }
@@ -80,7 +81,7 @@ pub(crate) async fn access_token(
                 return Ok(tokens.access.clone());
             }
             if tokens.refresh.is_none() {
-                return Err(SIGNED_OUT);
+                return Err(EXPIRED); // the session goes on, without the provider's services
             }
             if tokens.is_leased(now()) {
                 sleep(PAUSE).await;
@@ -91,15 +92,17 @@ pub(crate) async fn access_token(
             }
         }
     };
-    timeout(WAIT, refreshed).await.unwrap_or(Err(LATER))
+    // How long a request waits for a refresh by another one.
+    let wait = lease(provider.time_limit()).saturating_add(provider.time_limit());
+    timeout(wait, refreshed).await.unwrap_or(Err(LATER))
 }
 
 /// Refreshes the tokens, if this call gets the lease.
 async fn refresh(provider: Arc<Provider>, mut session: Session<Visit>) -> Result<(), Page> {
     let clock = session.handle().manager().clock().clone();
-    let mut taken = None;
+    let (length, mut taken) = (lease(provider.time_limit()), None);
     let take = |visit: &mut Visit| {
-        taken = visit.user.as_mut().and_then(|user| user.tokens.lease(clock.now()));
+        taken = visit.user.as_mut().and_then(|user| user.tokens.lease(clock.now(), length));
     };
     session.update(take).await?;
     let Some((lease, used)) = taken else { return Ok(()) };

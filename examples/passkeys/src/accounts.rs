@@ -30,7 +30,7 @@ struct Tables {
 struct Registered {
     account: Uuid,
     passkey: Passkey,
-    /// Two authenticators have this key. It proves nothing from then on.
+    /// Two authenticators may have this key. It proves nothing from then on.
     is_cloned: bool,
 }
 
@@ -95,7 +95,7 @@ impl Accounts {
     ) -> Result<Proof, NotProved> {
         let mut tables = self.lock();
         let found = tables.passkeys.get_mut(given.get_credential_id());
-        let found = found.filter(|found| !found.is_cloned).ok_or(NotProved::Refused)?;
+        let found = found.ok_or(NotProved::Refused)?;
         let account = found.account;
         let is_handle_right = match given.get_user_unique_id() {
             Some(handle) => handle == account.as_bytes(),
@@ -106,9 +106,13 @@ impl Accounts {
             return Err(NotProved::Refused);
         }
         match webauthn.finish_discoverable_authentication_v2(given, state, &found.passkey) {
+            // Each proof with a copied key ends the account's sessions, so that it is repeated if the
+            // store has failed. After the signature: the id of a passkey is no secret.
+            Ok(_) if found.is_cloned => Err(NotProved::Cloned(account)),
             Ok(result) => {
                 found.passkey.update_credential(&result);
-                // A key that is copied between devices is not bound to hardware.
+                // A key that is copied between devices is not bound to hardware. This is the
+                // authenticator's word: only an attestation would prove it.
                 let level = if result.backup_eligible() { Level::Two } else { Level::Three };
                 Ok(Proof { account, level })
             }
@@ -118,6 +122,12 @@ impl Accounts {
             }
             Err(_) => Err(NotProved::Refused),
         }
+    }
+
+    pub(crate) fn is_cloned(&self, passkey: &PublicKeyCredential) -> bool {
+        let tables = self.lock();
+        let found = tables.passkeys.get(passkey.get_credential_id());
+        found.is_none_or(|found| found.is_cloned)
     }
 
     fn lock(&self) -> MutexGuard<'_, Tables> {

@@ -38,7 +38,16 @@ pub(crate) async fn start(client: &SessionHandle<Data>, state: Pending) -> Answe
         Some(mut session) => {
             session.update(|data| data.ceremony.clone_from(&ceremony)).await?;
         }
-        None => client.create_anonymous(Data { account: None, ceremony }).await?,
+        None => {
+            if client.is_unreadable() {
+                // Such as a session of a newer program. It would bar the way to a new one.
+                match client.logout().await {
+                    Err(error) if error.is_unavailable() => return Err(error.into()),
+                    _ => {}
+                }
+            }
+            client.create_anonymous(Data { account: None, ceremony }).await?;
+        }
     }
     Ok(())
 }

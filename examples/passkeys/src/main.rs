@@ -97,8 +97,8 @@ async fn create_account(
     };
     let passkey = app.webauthn.finish_passkey_registration(&given, &state);
     app.accounts.create(&account, passkey.map_err(|_| NOT_PROVED)?)?;
-    // The authenticator has verified its user: two factors. Whether it is hardware that no one can
-    // copy, the next proof says.
+    // The authenticator has verified its user: two factors. Whether its key stays in the device, it
+    // says with the next proof.
     Ok(session.handle().login(signed_in(account.id, Level::Two)).await?)
 }
 
@@ -180,7 +180,13 @@ async fn sign_in(
     Json(given): Json<PublicKeyCredential>,
 ) -> Answer<()> {
     let proof = prove(&app, &mut session, &given, None).await?;
-    Ok(session.handle().login(signed_in(proof.account, proof.level)).await?)
+    session.handle().login(signed_in(proof.account, proof.level)).await?;
+    // A copy may have been noticed before this session was there to be ended.
+    if app.accounts.is_cloned(&given) {
+        session.handle().logout().await?;
+        return Err(NOT_PROVED);
+    }
+    Ok(())
 }
 
 async fn confirm(

@@ -9,7 +9,7 @@
 //! $ curl -b jar -X POST http://127.0.0.1:3000/enroll
 //! {"secret":"JBSWY3DP…","url":"otpauth://totp/Example:ada?secret=JBSWY3DP…&issuer=Example"}
 //! $ curl -b jar -c jar -d code=492039 http://127.0.0.1:3000/enroll/confirm
-//! {"recovery_codes":["MFRGGZDFMZTWQ2LK",…]}
+//! {"other_sessions_ended":true,"recovery_codes":["MFRGGZDFMZTWQ2LK",…]}
 //! $ curl -b jar http://127.0.0.1:3000/profile
 //! you are ada
 //! $ curl -c jar -d 'name=ada' -d 'password=lovelace' http://127.0.0.1:3000/login
@@ -78,6 +78,8 @@ async fn login(client: SessionHandle<User>, Form(given): Form<Credentials>) -> R
 }
 
 /// The second factor, at a sign-in and before a sensitive action.
+///
+/// The code is used up first. If the store of the sessions fails then, the user needs another one.
 async fn code(
     State(users): Shared,
     user: Session<User>,
@@ -142,13 +144,20 @@ async fn confirm(
     let Some((totp, step)) = confirmed else {
         return Ok((StatusCode::FORBIDDEN, "wrong code\n").into_response());
     };
+    // The user's other sessions have not proved it. They end first: if the store fails, nothing is
+    // enrolled, and the user starts again.
+    user.change_credentials(None).await?;
     let Some(codes) = users.enroll(&user.name, totp, step, is_enrolled) else {
         return Ok((StatusCode::CONFLICT, "start again\n").into_response());
     };
-    user.reauthenticate(Level::Two).await?;
-    // The user's other sessions have not proved it.
-    user.change_credentials(None).await?;
-    Ok(Json(json!({ "recovery_codes": codes })).into_response())
+    // If the store fails from here on, the answer still has the codes, which are shown only now.
+    let finished = async {
+        user.reauthenticate(Level::Two).await?;
+        user.change_credentials(None).await // sessions that have begun meanwhile
+    };
+    let is_finished = finished.await.is_ok();
+    let answer = json!({ "recovery_codes": codes, "other_sessions_ended": is_finished });
+    Ok(Json(answer).into_response())
 }
 
 async fn profile(user: Session<User>) -> String {

@@ -13,6 +13,8 @@ const FREE_ATTEMPTS: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_secs(30);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60 * 60);
 const RECOVERY_CODES: usize = 10;
+/// The longest code that is compared, in bytes.
+const MAX_CODE: usize = 64;
 
 /// By name. A user is absent until the second factor is confirmed.
 #[derive(Default)]
@@ -34,8 +36,8 @@ struct SecondFactor {
 pub(crate) enum Checked {
     Right,
     Wrong,
-    /// Too many codes were wrong, and this one was not compared. The next attempt is possible after
-    /// this time.
+    /// Too many codes were wrong, and this one was compared with the recovery codes only. The next
+    /// attempt is possible after this time.
     TooMany(Duration),
 }
 
@@ -71,18 +73,24 @@ impl Users {
     /// and of two with one code, one is right. With a database, it is a lock on the user's row
     /// (`SELECT … FOR UPDATE`).
     pub(crate) fn check(&self, name: &str, code: &str, now: Timestamp) -> Checked {
+        if code.len() > MAX_CODE {
+            return Checked::Wrong;
+        }
         let mut users = self.lock();
         let Some(second) = users.get_mut(name) else { return Checked::Wrong };
-        if now < second.next_attempt {
+        // Before the pause: an attacker with the password, who sends wrong codes for ever, must not
+        // lock the user out. 80 random bits need no limit.
+        if second.use_recovery_code(code) {
+            second.next_attempt = now;
+        } else if now < second.next_attempt {
             return Checked::TooMany(second.next_attempt.since(now));
+        } else if !second.use_code(code, now) {
+            second.wrong += 1;
+            second.next_attempt = now.saturating_add(pause(second.wrong));
+            return Checked::Wrong;
         }
-        if second.use_code(code, now) || second.use_recovery_code(code) {
-            second.wrong = 0;
-            return Checked::Right;
-        }
-        second.wrong += 1;
-        second.next_attempt = now.saturating_add(pause(second.wrong));
-        Checked::Wrong
+        second.wrong = 0;
+        Checked::Right
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, SecondFactor>> {

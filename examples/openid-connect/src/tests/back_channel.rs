@@ -6,7 +6,8 @@ use kvolt::testing::ManualClock;
 use serde_json::{Value, json};
 
 use super::browser::Browser;
-use super::stage::{LIMIT, Server, Stage, can_run, until};
+use super::stage::{LIMIT, Server, Stage, can_run, http, until};
+use crate::back_channel::CLOCK_SKEW;
 
 fn header() -> Value {
     json!({ "alg": "RS256", "typ": "logout+jwt", "kid": "own" })
@@ -14,16 +15,19 @@ fn header() -> Value {
 
 /// Sends a logout token as the provider does.
 async fn report(server: &Server, token: &str) -> StatusCode {
-    let request = reqwest::Client::new().post(server.at("/back-channel-logout"));
+    let request = http().build().unwrap().post(server.at("/back-channel-logout"));
     let response = request.form(&[("logout_token", token)]).send().await.unwrap();
     assert_eq!(response.headers()["cache-control"], "no-store");
-    // A sign-in that begins now is a later one.
-    let clock = server.manager.clock();
-    let arrived = clock.now();
-    if clock.advance(Duration::from_millis(1)).is_err() {
-        until("the clock moves", async || clock.now() > arrived).await;
-    }
     response.status()
+}
+
+/// Signs in later than a logout, also for a server whose clock is behind, in another session at the
+/// provider.
+async fn sign_in_later(stage: &Stage, browser: &mut Browser) {
+    let skew = Duration::from_millis(CLOCK_SKEW * 1000 + 1);
+    stage.first().manager.clock().advance(skew).unwrap();
+    browser.forget_provider();
+    browser.sign_in(stage.first()).await;
 }
 
 /// Reports a logout with these claims, signed by the provider.
@@ -62,7 +66,8 @@ async fn sign_out_at_the_provider_ends_exactly_its_sessions() {
     assert!(is_signed_in(&stage, &mut laptop).await);
     assert_eq!(stage.first().sid(&laptop).await, stage.first().sid(&laptop_again).await);
 
-    laptop.clone().sign_out_at_provider(stage.sign_out_page()).await;
+    // With the latest cookies of the provider.
+    laptop_again.clone().sign_out_at_provider(stage.sign_out_page()).await;
     until_signed_out(&stage, &mut laptop).await;
     until_signed_out(&stage, &mut laptop_again).await;
     assert!(is_signed_in(&stage, &mut phone).await);
@@ -86,8 +91,50 @@ async fn logout_of_a_user_ends_exactly_their_sessions() {
     until_signed_out(&stage, &mut laptop).await;
     until_signed_out(&stage, &mut phone).await;
     assert!(is_signed_in(&stage, &mut bob).await);
-    // The logout was before this sign-in.
-    laptop.sign_in(stage.first()).await;
+}
+
+#[tokio::test]
+async fn session_that_has_ended_at_the_provider_is_refused() {
+    if !can_run() {
+        return;
+    }
+    let clock = ManualClock::new();
+    let (stage, _) = Stage::on_clock(clock.clock()).await;
+    let mut ada = Browser::of("ada");
+    ada.sign_in(stage.first()).await;
+    let sid = stage.first().sid(&ada).await;
+    assert_eq!(log_out(&stage, &stage.claims_with("sid", sid)).await, StatusCode::OK);
+    // The clock of the server of the sign-in is ahead.
+    clock.advance(Duration::from_secs(120));
+    let callback = ada.begin(stage.first(), "/").await;
+    assert_eq!(ada.get(callback).await.status, StatusCode::FORBIDDEN);
+    assert!(!ada.is_signed_in(stage.first()).await);
+    sign_in_later(&stage, &mut ada).await;
+}
+
+#[tokio::test]
+async fn user_named_beside_an_unknown_session_is_signed_out() {
+    if !can_run() {
+        return;
+    }
+    let stage = Stage::in_memory().await;
+    let (mut laptop, mut phone) = (Browser::of("ada"), Browser::of("ada"));
+    for browser in [&mut laptop, &mut phone] {
+        browser.sign_in(stage.first()).await;
+    }
+    let claims = |sid: &str| {
+        let mut claims = stage.claims_with("sub", "ada");
+        claims["sid"] = json!(sid);
+        claims
+    };
+    let sid = stage.first().sid(&laptop).await;
+    for _ in 0..2 {
+        assert_eq!(log_out(&stage, &claims(&sid)).await, StatusCode::OK);
+        assert!(!laptop.is_signed_in(stage.first()).await);
+        assert!(phone.is_signed_in(stage.first()).await);
+    }
+    assert_eq!(log_out(&stage, &claims("unknown")).await, StatusCode::OK);
+    assert!(!phone.is_signed_in(stage.first()).await);
 }
 
 #[tokio::test]
@@ -172,7 +219,7 @@ async fn invalid_token_ends_nothing() {
     for token in broken {
         assert_eq!(report(stage.second(), &token).await, StatusCode::BAD_REQUEST, "{token}");
     }
-    let empty = reqwest::Client::new().post(stage.second().at("/back-channel-logout"));
+    let empty = http().build().unwrap().post(stage.second().at("/back-channel-logout"));
     assert_eq!(empty.send().await.unwrap().status(), StatusCode::BAD_REQUEST);
 
     assert!(is_signed_in(&stage, &mut ada).await);
@@ -185,16 +232,16 @@ async fn used_token_ends_nothing_again() {
     if !can_run() {
         return;
     }
-    let stage = Stage::on_redis().await;
+    let (stage, _) = Stage::on_clock(ManualClock::new().clock()).await;
     let mut ada = Browser::of("ada");
     for (name, is_session) in [("sid", true), ("sub", false)] {
-        ada.sign_in(stage.first()).await;
+        sign_in_later(&stage, &mut ada).await;
         let value = if is_session { stage.first().sid(&ada).await } else { "ada".to_owned() };
         let claims = stage.claims_with(name, value);
         assert_eq!(log_out(&stage, &claims).await, StatusCode::OK);
         until_signed_out(&stage, &mut ada).await;
 
-        ada.sign_in(stage.first()).await;
+        sign_in_later(&stage, &mut ada).await;
         assert_eq!(log_out(&stage, &claims).await, StatusCode::BAD_REQUEST);
         let token = stage.sign(&header(), &claims, "own").await;
         assert_eq!(report(stage.first(), &token).await, StatusCode::BAD_REQUEST);
@@ -207,14 +254,14 @@ async fn logout_is_repeated_after_an_outage() {
     if !can_run() {
         return;
     }
-    let (stage, faults) = Stage::with_faults().await;
+    let (stage, faults) = Stage::on_clock(ManualClock::new().clock()).await;
     let mut ada = Browser::of("ada");
     let stores = [&faults.notes, &faults.sessions];
     let calls =
         [Call::Get, Call::Insert, Call::List, Call::Remove, Call::RemoveOwner, Call::Replace];
     for (name, is_session) in [("sid", true), ("sub", false)] {
         for (store, call) in stores.into_iter().flat_map(|store| calls.map(|call| (store, call))) {
-            ada.sign_in(stage.first()).await;
+            sign_in_later(&stage, &mut ada).await;
             let value = if is_session { stage.first().sid(&ada).await } else { "ada".to_owned() };
             let token = stage.sign(&header(), &stage.claims_with(name, value), "own").await;
             store.only(&[call]);
@@ -237,7 +284,7 @@ async fn logout_ends_a_sign_in_under_way() {
     if !can_run() {
         return;
     }
-    let (stage, faults) = Stage::with_faults().await;
+    let (stage, faults) = Stage::on_clock(ManualClock::new().clock()).await;
     let steps: [(&str, Option<(&Faults, Call)>); 5] = [
         ("at the provider", None),
         ("before the session", Some((&faults.sessions, Call::Insert))),
@@ -290,7 +337,7 @@ async fn logout_ends_a_sign_in_under_way() {
             assert!(!browser.is_signed_in(stage.second()).await, "{name} {step}");
         }
         // A sign-in that begins now is a new one.
-        again.sign_in(stage.first()).await;
+        sign_in_later(&stage, &mut again).await;
     }
 }
 
@@ -328,4 +375,27 @@ async fn new_key_of_the_provider_is_fetched() {
     let token = stage.sign(&header, &stage.claims_with("sub", "ada"), "next").await;
     assert_eq!(report(stage.second(), &token).await, StatusCode::OK);
     assert!(!ada.is_signed_in(stage.first()).await);
+}
+
+#[tokio::test]
+async fn key_that_replaces_another_of_its_name_is_fetched() {
+    if !can_run() {
+        return;
+    }
+    let clock = ManualClock::new();
+    let (stage, _) = Stage::on_clock(clock.clock()).await;
+    let header = json!({ "alg": "RS256", "typ": "logout+jwt", "kid": "replaced" });
+    for key in ["next", "other"] {
+        stage.ask("/test/publish", &[("key", key), ("kid", "replaced")]).await;
+        let token = stage.sign(&header, &stage.claims_with("sub", "ada"), key).await;
+        assert_eq!(report(stage.second(), &token).await, StatusCode::OK, "{key}");
+        clock.advance(Duration::from_secs(60));
+    }
+    // A key that the provider has withdrawn is used for an hour at most.
+    stage.ask("/test/publish", &[("key", "next"), ("kid", "replaced")]).await;
+    for (wait, expected) in [(0, StatusCode::OK), (60 * 60, StatusCode::BAD_REQUEST)] {
+        clock.advance(Duration::from_secs(wait));
+        let token = stage.sign(&header, &stage.claims_with("sub", "ada"), "other").await;
+        assert_eq!(report(stage.second(), &token).await, expected, "after {wait} seconds");
+    }
 }

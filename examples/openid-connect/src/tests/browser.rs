@@ -1,7 +1,7 @@
 use axum::http::{StatusCode, header};
 use openidconnect::url::Url;
 
-use super::stage::Server;
+use super::stage::{Server, http};
 
 const SESSION: &str = "__Host-session_id";
 
@@ -35,7 +35,7 @@ impl Browser {
     }
 
     pub(super) fn answering(answer: &str) -> Self {
-        let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
+        let http = http().redirect(reqwest::redirect::Policy::none());
         let http = http.build().unwrap();
         Self { http, cookies: Vec::new(), answer: answer.to_owned() }
     }
@@ -138,6 +138,11 @@ impl Browser {
 
     pub(super) fn forget_session(&mut self) {
         self.cookies.retain(|cookie| cookie.name != SESSION);
+    }
+
+    /// Keeps only the session here. The next sign-in begins another session at the provider.
+    pub(super) fn forget_provider(&mut self) {
+        self.cookies.retain(|cookie| cookie.name == SESSION);
     }
 
     /// The session's token.

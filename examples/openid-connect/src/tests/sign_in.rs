@@ -53,6 +53,64 @@ async fn tabs_sign_in_at_once() {
 }
 
 #[tokio::test]
+async fn tab_that_begins_during_another_ones_answer_signs_in() {
+    if !can_run() {
+        return;
+    }
+    let stage = Stage::in_memory().await;
+    let mut ada = Browser::of("ada");
+    let callback = ada.begin(stage.first(), "/").await;
+    let mut tab = ada.clone();
+    stage.hold_tokens().await;
+    let begin = async {
+        stage.until_held().await;
+        let page = tab.get(stage.first().at("/sign-in?next=/?tab=2")).await;
+        stage.release_tokens().await;
+        page.next.unwrap()
+    };
+    let (_, at_provider) = tokio::join!(ada.get(callback), begin);
+    assert!(ada.is_signed_in(stage.first()).await);
+    let callback = ada.walk(at_provider, "/callback").await;
+    assert_eq!(ada.get(callback).await.next, Some(stage.first().at("/?tab=2")));
+}
+
+#[tokio::test]
+async fn answer_sent_twice_at_once_is_good_once() {
+    if !can_run() {
+        return;
+    }
+    let stage = Stage::on_redis().await;
+    for _ in 0..5 {
+        let mut ada = Browser::of("ada");
+        let callback = ada.begin(stage.first(), "/").await;
+        let mut again = ada.clone();
+        let second = stage.second().at(&format!("/callback?{}", callback.query().unwrap()));
+        let (one, two) = tokio::join!(ada.get(callback), again.get(second));
+        let right = [one, two].iter().filter(|page| page.next.is_some()).count();
+        assert_eq!(right, 1);
+    }
+}
+
+#[tokio::test]
+async fn answer_with_another_nonce_is_refused() {
+    if !can_run() {
+        return;
+    }
+    let stage = Stage::in_memory().await;
+    let mut ada = Browser::of("ada");
+    let callback = ada.begin(stage.first(), "/").await;
+    stage.first().edit(&ada, |visit| visit["sign_ins"][0]["nonce"] = "another".into()).await;
+    assert_eq!(ada.get(callback).await.status, StatusCode::BAD_REQUEST);
+    assert!(!ada.is_signed_in(stage.first()).await);
+}
+
+#[test]
+fn long_name_has_an_owner() {
+    let long = |last: &str| crate::owner("https://login.example", &("a".repeat(255) + last));
+    assert_ne!(long("a").unwrap(), long("b").unwrap());
+}
+
+#[tokio::test]
 async fn answer_for_another_browser_is_refused() {
     if !can_run() {
         return;

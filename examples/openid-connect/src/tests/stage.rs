@@ -19,10 +19,19 @@ use tokio::net::TcpListener;
 use super::browser::Browser;
 use crate::back_channel::Note;
 use crate::provider::{Provider, Settings};
-use crate::{Visit, anonymous, app};
+use crate::{Limits, Visit, app, manager};
 
 /// The limit of every wait; generous, as other tests may keep the machine busy.
 pub(super) const LIMIT: Duration = Duration::from_secs(60);
+
+/// No test is decided by them.
+pub(super) const LIMITS: Limits =
+    Limits { provider: Duration::from_secs(120), store: Duration::from_secs(120) };
+
+/// A client whose requests end.
+pub(super) fn http() -> reqwest::ClientBuilder {
+    reqwest::Client::builder().timeout(LIMIT.saturating_mul(2))
+}
 
 /// Two servers of the application on one store, and the provider.
 pub(super) struct Stage {
@@ -103,7 +112,7 @@ impl Stage {
             let codec = Encrypted::new(RecordJson::new(), EncryptionKeys::new(key.clone()));
             let redis = RedisStore::open(url.as_str(), name.as_str()).await.unwrap();
             let store = NearCache::new(Encoded::new(redis, codec)).unwrap();
-            let manager = Manager::builder(store).anonymous(anonymous()).build().unwrap();
+            let manager = manager(store, LIMITS).unwrap();
             let notes = RedisStore::open(url, &format!("{name}_logouts")).await.unwrap();
             (manager, AnyStore::new(Encoded::new(notes, Json)))
         };
@@ -126,19 +135,16 @@ impl Stage {
     async fn faulty(
         (sessions, notes): (MemoryStore<Record<Visit>>, MemoryStore<Note>),
     ) -> (Self, ServerFaults) {
-        let manager = |store: AnyStore<Record<Visit>>| {
-            Manager::builder(store).anonymous(anonymous()).build().unwrap()
-        };
-        let second = (manager(AnyStore::new(sessions.clone())), AnyStore::new(notes.clone()));
+        let second = (manager(sessions.clone(), LIMITS).unwrap(), AnyStore::new(notes.clone()));
         let (sessions, session_faults) = FaultyStore::new(sessions);
         let (notes, note_faults) = FaultyStore::new(notes);
-        let first = (manager(AnyStore::new(sessions)), AnyStore::new(notes));
+        let first = (manager(sessions, LIMITS).unwrap(), AnyStore::new(notes));
         let faults = ServerFaults { sessions: session_faults, notes: note_faults };
         (Self::new([first, second]).await, faults)
     }
 
     async fn new(stores: [Stores; 2]) -> Self {
-        let http = reqwest::Client::new();
+        let http = http().build().unwrap();
         let mut listeners = Vec::new();
         for _ in &stores {
             listeners.push(TcpListener::bind("127.0.0.1:0").await.unwrap());
@@ -166,10 +172,11 @@ impl Stage {
                 issuer: PROVIDER.0.clone(),
                 client_id: text("client_id"),
                 client_secret: text("client_secret"),
+                asks_for_consent: true,
             };
             let origin = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
-            let provider = Arc::new(Provider::discover(settings).await.unwrap());
-            let app = app(provider, manager.clone(), notes).unwrap();
+            let provider = Arc::new(Provider::discover(settings, LIMITS.provider).await.unwrap());
+            let app = app(provider, manager.clone(), notes, LIMITS).unwrap();
             tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
             servers.push(Server { origin, manager });
         }

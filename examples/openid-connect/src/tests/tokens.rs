@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::browser::Browser;
-use super::stage::{Stage, can_run, until};
-use crate::tokens::LEASE;
+use super::stage::{LIMITS, Stage, can_run, until};
+use crate::tokens::lease;
 
 fn expire(visit: &mut Value) {
     visit["user"]["tokens"]["expires"] = json!(0);
@@ -62,13 +62,14 @@ async fn dead_server_keeps_its_lease_and_no_longer() {
     let (stage, faults) = Stage::on_clock(clock.clock()).await;
     let mut ada = Browser::of("ada");
     ada.sign_in(stage.first()).await;
-    let lease = clock.clock().now().saturating_add(LEASE).as_millis();
+    let length = lease(LIMITS.provider);
+    let lease = clock.clock().now().saturating_add(length).as_millis();
     let taken = |visit: &mut Value| {
         expire(visit);
         visit["user"]["tokens"]["lease"] = json!(lease);
     };
     stage.first().edit(&ada, taken).await;
-    clock.advance(LEASE - Duration::from_millis(1));
+    clock.advance(length - Duration::from_millis(1));
 
     let requests = tokio::spawn({
         let (mut ada, url) = (ada.clone(), stage.first().at("/profile"));
@@ -167,4 +168,23 @@ async fn grant_that_has_ended_ends_the_session() {
         assert!(status == StatusCode::FORBIDDEN || status == StatusCode::UNAUTHORIZED, "{status}");
     }
     assert_eq!(stage.second().data(&ada).await, None);
+}
+
+#[tokio::test]
+async fn session_without_a_refresh_token_goes_on() {
+    if !can_run() {
+        return;
+    }
+    let stage = Stage::in_memory().await;
+    let mut ada = Browser::of("ada");
+    ada.sign_in(stage.first()).await;
+    let lose = |visit: &mut Value| {
+        expire(visit);
+        visit["user"]["tokens"]["refresh"] = Value::Null;
+    };
+    stage.first().edit(&ada, lose).await;
+    let page = ada.get(stage.first().at("/profile")).await;
+    assert_eq!(page.status, StatusCode::FORBIDDEN);
+    assert!(page.text.contains("You are signed in here"), "{}", page.text);
+    assert!(ada.is_signed_in(stage.first()).await);
 }

@@ -1,10 +1,11 @@
 mod authenticator;
 
 use axum::body::Body;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use http_body_util::BodyExt;
 use kvolt::cache::Clock;
-use kvolt::testing::{ManualClock, TestClient};
+use kvolt::cache::testing::Call;
+use kvolt::testing::{Faults, FaultyStore, ManualClock, TestClient};
 use kvolt::{Encoded, RecordJson};
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -24,9 +25,14 @@ struct Site {
 
 impl Site {
     fn new() -> Self {
+        Self::with_faults().0
+    }
+
+    fn with_faults() -> (Self, Faults) {
         let bytes = MemoryStore::builder().clock(ManualClock::new().clock()).build();
+        let (bytes, faults) = FaultyStore::new(bytes);
         let sessions = sessions(Encoded::new(bytes, RecordJson::new())).unwrap();
-        Self { app: app(&sessions, ORIGIN).unwrap(), sessions }
+        (Self { app: app(&sessions, ORIGIN).unwrap(), sessions }, faults)
     }
 
     fn clock(&self) -> &Clock {
@@ -246,6 +252,70 @@ async fn copied_key_is_refused_and_ends_all_sessions() {
     for device in [&mut key, &mut copy] {
         assert_eq!(site.browser().prove("/sign-in", device).await, StatusCode::FORBIDDEN);
     }
+}
+
+#[tokio::test]
+async fn copied_key_ends_the_sessions_after_an_outage() {
+    let (site, faults) = Site::with_faults();
+    let mut key = Authenticator::new("key");
+    let ada = site.signed_up("ada", &mut key).await;
+    let mut copy = key.clone();
+    let mut thief = site.browser();
+    assert_eq!(thief.prove("/sign-in", &mut copy).await, StatusCode::OK);
+
+    let mut browser = site.browser();
+    let options = browser.start("/proof/start", &json!({})).await;
+    faults.only(&[Call::List, Call::Remove, Call::RemoveOwner]);
+    faults.fail_all(true);
+    let status = browser.finish("/sign-in", &key.prove(&options)).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    faults.reset();
+    // Its id alone ends nothing.
+    let mut another = Authenticator::new("key");
+    another.create(&site.browser().start("/account/start", &json!({ "name": "eve" })).await);
+    assert_eq!(site.browser().prove("/sign-in", &mut another).await, StatusCode::FORBIDDEN);
+    assert!(ada.profile().await.is_some());
+
+    key.counter = 100;
+    assert_eq!(site.browser().prove("/sign-in", &mut key).await, StatusCode::FORBIDDEN);
+    assert_eq!((thief.profile().await, ada.profile().await), (None, None));
+}
+
+#[tokio::test]
+async fn copied_key_ends_a_sign_in_under_way() {
+    let (site, faults) = Site::with_faults();
+    let mut key = Authenticator::new("key");
+    site.signed_up("ada", &mut key).await;
+    let mut copy = key.clone();
+    let (mut thief, mut browser) = (site.browser(), site.browser());
+    let of_thief = copy.prove(&thief.start("/proof/start", &json!({})).await);
+    let of_ada = key.prove(&browser.start("/proof/start", &json!({})).await);
+    // The thief's proof is accepted, and the session waits to be stored.
+    faults.only(&[Call::Insert]);
+    faults.hold_calls();
+    let sign_in = tokio::spawn(async move { (thief.finish("/sign-in", &of_thief).await, thief) });
+    tokio::time::timeout(MINUTE, faults.until_waiting(1)).await.unwrap();
+    assert_eq!(browser.finish("/sign-in", &of_ada).await, StatusCode::FORBIDDEN);
+    faults.reset();
+    let (status, thief) = tokio::time::timeout(MINUTE, sign_in).await.unwrap().unwrap();
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    assert_eq!(thief.profile().await, None);
+}
+
+#[tokio::test]
+async fn unreadable_session_is_replaced() {
+    let bytes = MemoryStore::new();
+    // Of a program whose data has another type.
+    let other = Encoded::new(bytes.clone(), RecordJson::new());
+    let other = Sessions::new(Manager::<u32>::new(other));
+    let client = TestClient::signed_in(&other, NewSession::new(7)).await.unwrap();
+    let (_, cookie) = client.header().unwrap();
+    let sessions = sessions(Encoded::new(bytes, RecordJson::new())).unwrap();
+    let site = Site { app: app(&sessions, ORIGIN).unwrap(), sessions };
+    let mut browser = site.browser();
+    let cookie = format!("{cookie}; Path=/; Secure").parse().unwrap();
+    browser.client.keep(&HeaderMap::from_iter([(header::SET_COOKIE, cookie)]));
+    assert_eq!(browser.sign_up("ada", &mut Authenticator::new("key")).await, StatusCode::OK);
 }
 
 #[tokio::test]
