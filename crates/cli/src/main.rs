@@ -2,6 +2,17 @@
 //!
 //! The README has each command with an example, the exit statuses and the fields of `--json`.
 
+#![cfg_attr(
+    not(all(feature = "redis", feature = "postgres", feature = "mysql", feature = "sqlite")),
+    allow(
+        dead_code,
+        unreachable_code,
+        unused_imports,
+        unused_variables,
+        reason = "a part belongs to stores that this program was built without"
+    )
+)]
+
 mod args;
 mod check;
 mod copy;
@@ -72,21 +83,31 @@ fn run(command: Command, output: &mut Output) -> Result<Done, Failure> {
     })
 }
 
-/// The manual page: the program, and then each command.
+/// The manual page: the program, each command, and then the stores and the exit status.
 fn manual() -> Result<Vec<u8>, Failure> {
     let mut page = Vec::new();
     let mut program = Cli::command();
     program.build();
-    Man::new(program.clone()).render(&mut page)?;
-    for command in program.get_subcommands() {
-        if command.get_name() != "help" {
-            let name = format!("kvolt {}", command.get_name());
-            let command = command.clone().bin_name(name.clone());
-            let man = Man::new(command.display_name(name));
-            man.render_synopsis_section(&mut page)?;
-            man.render_description_section(&mut page)?;
-            man.render_options_section(&mut page)?;
-        }
+    let man = Man::new(program.clone());
+    man.render_title(&mut page)?;
+    man.render_name_section(&mut page)?;
+    man.render_synopsis_section(&mut page)?;
+    man.render_options_section(&mut page)?;
+    for command in program.get_subcommands().filter(|command| command.get_name() != "help") {
+        let name = format!("kvolt {}", command.get_name());
+        let man = Man::new(command.clone().bin_name(name.clone()).display_name(name.clone()));
+        let mut section = Vec::new();
+        man.render_synopsis_section(&mut section)?;
+        man.render_description_section(&mut section)?;
+        man.render_options_section(&mut section)?;
+        let section = String::from_utf8_lossy(&section)
+            .replace(".SH SYNOPSIS", &format!(".SH {}", name.to_uppercase()))
+            .replace(".SH DESCRIPTION", ".PP")
+            .replace(".SH OPTIONS", ".SS Options");
+        page.extend(section.into_bytes());
     }
+    let mut stores = Vec::new();
+    man.render_extra_section(&mut stores)?;
+    page.extend(String::from_utf8_lossy(&stores).replace(".SH EXTRA", ".SH STORES").into_bytes());
     Ok(page)
 }

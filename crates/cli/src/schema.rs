@@ -10,7 +10,7 @@ use crate::url::Kind;
 pub(crate) fn schema(args: &SchemaArgs, output: &mut Output) -> Result<Done, Failure> {
     let kind = Kind::from(args.kind);
     let namespace = &args.namespace;
-    let statements = match kind {
+    let statements: kvolt::cache::Result<Vec<String>> = match kind {
         #[cfg(feature = "postgres")]
         Kind::Postgres => kvolt::PostgresStore::migrations(namespace),
         #[cfg(feature = "mysql")]

@@ -47,7 +47,7 @@ pub(crate) async fn open_url(
     purpose: Purpose,
 ) -> std::result::Result<Opened, Failure> {
     namespace(args)?;
-    let opened = match url.kind {
+    let opened: Result<Opened> = match url.kind {
         #[cfg(feature = "redis")]
         Kind::Redis => redis(url, args).await,
         #[cfg(feature = "postgres")]
@@ -92,10 +92,6 @@ pub(crate) fn namespace(args: &NamespaceArgs) -> std::result::Result<Namespace, 
 }
 
 /// The failure for a store that this program was built without.
-#[cfg_attr(
-    all(feature = "redis", feature = "postgres", feature = "mysql", feature = "sqlite"),
-    allow(dead_code, reason = "this program has all stores")
-)]
 pub(crate) fn not_built(kind: Kind) -> Failure {
     usage(format!("this program was built without its feature `{}`", kind.name()))
 }

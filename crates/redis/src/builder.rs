@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kvolt_cache::{Error, Namespace, Result};
+use kvolt_cache::{Credentials, CredentialsProvider, Error, Namespace, Result};
 use redis::aio::ConnectionManager;
 
 use crate::RedisStore;
@@ -44,6 +44,7 @@ pub struct RedisStoreBuilder {
     slide_after: f64,
     replicas: Option<(u32, Duration)>,
     credentials: Option<(Option<String>, String)>,
+    provider: Option<CredentialsProvider>,
     sentinel_credentials: Option<(Option<String>, String)>,
     #[cfg(feature = "tls")]
     tls: Settings,
@@ -74,6 +75,7 @@ impl RedisStoreBuilder {
             slide_after: 1.0 / 16.0,
             replicas: None,
             credentials: None,
+            provider: None,
             sentinel_credentials: None,
             #[cfg(feature = "tls")]
             tls: Settings::default(),
@@ -142,6 +144,43 @@ impl RedisStoreBuilder {
     /// ```
     pub fn credentials(mut self, user: Option<&str>, password: impl Into<String>) -> Self {
         self.credentials = Some((user.map(String::from), password.into()));
+        self
+    }
+
+    /// Sets a callback that returns the user name and the password, instead of those in the URL and
+    /// of [`credentials`](Self::credentials). Each new connection asks it, to a server, to a node of
+    /// a cluster, to the master that the sentinels name, and for a change feed. So a password that
+    /// was changed needs no restart.
+    ///
+    /// Where they [expire](Credentials::valid_for), as an access token does, each connection
+    /// authenticates again (`AUTH`) after three quarters of that time. If that fails, the store logs
+    /// a warning and tries again.
+    ///
+    /// An error of the callback makes the store unavailable ([`Error::is_unavailable`]), and so does
+    /// a callback that takes longer than the [timeout](Self::timeout). A store with several
+    /// connections asks several times: keep a token that is valid for some time, and return it at
+    /// once. The sentinels' own password stays that of
+    /// [`sentinel_credentials`](Self::sentinel_credentials).
+    ///
+    /// ```
+    /// use kvolt_cache::Credentials;
+    /// use kvolt_redis::RedisStore;
+    ///
+    /// /// A file that an operator, or a secrets agent, replaces.
+    /// async fn from_file() -> std::io::Result<Credentials> {
+    ///     let password = std::fs::read_to_string("/run/secrets/redis")?;
+    ///     Ok(Credentials::new("app", password.trim_end()))
+    /// }
+    ///
+    /// let builder = RedisStore::builder("rediss://redis.internal", "shop").credentials_from(from_file);
+    /// ```
+    pub fn credentials_from<F, R, E>(mut self, callback: F) -> Self
+    where
+        F: Fn() -> R + Send + Sync + 'static,
+        R: Future<Output = std::result::Result<Credentials, E>> + Send + 'static,
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        self.provider = Some(CredentialsProvider::new(callback));
         self
     }
 
@@ -257,6 +296,7 @@ impl RedisStoreBuilder {
                 let (user, password) = self.sentinel_credentials.unzip();
                 let mut sentinel_options = options.clone();
                 (sentinel_options.user, sentinel_options.password) = (user.flatten(), password);
+                sentinel_options.provider = None;
                 sentinel_options.database = 0;
                 Servers::new(deployment, options, sentinel_options)
             }
@@ -298,6 +338,7 @@ impl RedisStoreBuilder {
         let options = Options {
             user,
             password,
+            provider: self.provider.clone(),
             database: url.database,
             #[cfg(feature = "tls")]
             tls,
@@ -318,6 +359,12 @@ impl RedisStoreBuilder {
         let is_existing = matches!(self.connects, Connects::Existing(_));
         if self.listen_url.is_some() && !is_existing {
             return wrong("`listen_url` is for a store on an existing connection");
+        }
+        if self.provider.is_some() && is_existing && self.listen_url.is_none() {
+            return wrong(
+                "`credentials_from` is for the store's own connections: give the existing one a \
+                 provider of the driver",
+            );
         }
         match self.replicas {
             Some(_) if is_existing => wrong(

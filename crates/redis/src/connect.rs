@@ -1,9 +1,10 @@
 //! Opening a connection.
 
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use kvolt_cache::Clock;
+use kvolt_cache::{Clock, Credentials, CredentialsProvider};
 use redis::aio::{ConnectionManager, MultiplexedConnection};
 use redis::{
     AsyncConnectionConfig, Cmd, Pipeline, ProtocolVersion, PushInfo, RedisConnectionInfo, Value,
@@ -14,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::errors::Fault;
 use crate::reply;
@@ -23,11 +24,16 @@ use crate::server_time::ServerTime;
 use crate::tls::Tls;
 use crate::url::Address;
 
+/// The shortest pause between two attempts to renew the credentials of a connection.
+const MIN_RENEWAL: Duration = Duration::from_secs(1);
+
 /// How to connect, to whichever server.
 #[derive(Clone)]
 pub(crate) struct Options {
     pub(crate) user: Option<String>,
     pub(crate) password: Option<String>,
+    /// Asked before each connection, in place of the two.
+    pub(crate) provider: Option<CredentialsProvider>,
     pub(crate) database: u32,
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<Tls>,
@@ -41,6 +47,7 @@ impl Options {
         Self {
             user: None,
             password: None,
+            provider: None,
             database: 0,
             #[cfg(feature = "tls")]
             tls: None,
@@ -92,9 +99,13 @@ impl Link {
         options: &Options,
         pushed: Option<UnboundedSender<PushInfo>>,
     ) -> Result<Self, Fault> {
+        let given = match &options.provider {
+            Some(provider) => Some(credentials(provider, options.timeout).await?),
+            None => None,
+        };
         // A caller that waits for it must have time left to ask another server.
         let limit = options.timeout / 2;
-        timeout(limit, Self::open_now(address, options, pushed)).await.unwrap_or_else(|_| {
+        timeout(limit, Self::open_now(address, options, given, pushed)).await.unwrap_or_else(|_| {
             Err(Fault::unavailable(format!("{address} can't be reached within {limit:?}")))
         })
     }
@@ -102,6 +113,7 @@ impl Link {
     async fn open_now(
         address: &Address,
         options: &Options,
+        given: Option<Credentials>,
         pushed: Option<UnboundedSender<PushInfo>>,
     ) -> Result<Self, Fault> {
         let stream = stream(address, options).await?;
@@ -110,10 +122,14 @@ impl Link {
             .set_protocol(ProtocolVersion::RESP3)
             .set_skip_set_lib_name()
             .set_db(i64::from(options.database));
-        if let Some(user) = &options.user {
+        let (user, password) = match &given {
+            Some(given) => (Some(given.user()), Some(given.password())),
+            None => (options.user.as_deref(), options.password.as_deref()),
+        };
+        if let Some(user) = user {
             settings = settings.set_username(user);
         }
-        if let Some(password) = &options.password {
+        if let Some(password) = password {
             settings = settings.set_password(password);
         }
         // Callers have their own time limits.
@@ -126,7 +142,20 @@ impl Link {
             MultiplexedConnection::new_with_config(&settings, stream, config)
                 .await
                 .map_err(|error| Fault::from_driver(error, address))?;
-        let driver = tokio::spawn(driver).abort_handle();
+        let driver = match (given.and_then(|given| given.validity()), &options.provider) {
+            (Some(valid_for), Some(provider)) => {
+                let (own, provider) = (connection.clone(), provider.clone());
+                let renewing = renew(own, provider, valid_for, address.clone(), options.timeout);
+                tokio::spawn(async move {
+                    tokio::select! {
+                        () = driver => {}
+                        () = renewing => {}
+                    }
+                })
+            }
+            _ => tokio::spawn(driver),
+        };
+        let driver = driver.abort_handle();
         Ok(Self::new(Connection::Own(connection, driver), address))
     }
 
@@ -208,6 +237,58 @@ impl Link {
             self.time.forget();
         }
         fault
+    }
+}
+
+/// Asks the application.
+async fn credentials(
+    provider: &CredentialsProvider,
+    limit: Duration,
+) -> Result<Credentials, Fault> {
+    match timeout(limit, provider.ask()).await {
+        Ok(Ok(given)) => Ok(given),
+        Ok(Err(error)) => Err(Fault::io(
+            String::from("the callback of `credentials_from` returned an error"),
+            io::Error::other(error),
+        )),
+        Err(_) => Err(Fault::unavailable(format!(
+            "the callback of `credentials_from` did not return within {limit:?}"
+        ))),
+    }
+}
+
+/// Authenticates a connection again, each time before its credentials expire. Never returns: once it
+/// can't, the server closes the connection, and the next one has new credentials.
+async fn renew(
+    mut connection: MultiplexedConnection,
+    provider: CredentialsProvider,
+    valid_for: Duration,
+    address: Address,
+    limit: Duration,
+) {
+    let mut expires = Instant::now() + valid_for;
+    loop {
+        let left = expires.saturating_duration_since(Instant::now());
+        sleep((left / 4 * 3).max(MIN_RENEWAL)).await;
+        let renewed = async {
+            let given = credentials(&provider, limit).await?;
+            let mut auth = redis::cmd("AUTH");
+            auth.arg(given.user()).arg(given.password());
+            let reply = timeout(limit, connection.send_packed_command(&auth)).await;
+            let reply = reply.map_err(|_| Fault::no_reply(&address, limit))?;
+            let checked = reply.and_then(Value::extract_error);
+            checked.map_err(|error| Fault::from_driver(error, &address))?;
+            Ok::<_, Fault>(given)
+        };
+        match renewed.await.map(|given| given.validity()) {
+            Ok(Some(valid_for)) => expires = Instant::now() + valid_for,
+            Ok(None) => std::future::pending().await,
+            Err(fault) => {
+                let error = kvolt_cache::Error::from(fault);
+                let error: &(dyn std::error::Error + 'static) = &error;
+                tracing::warn!(error, "can't renew the credentials of a connection");
+            }
+        }
     }
 }
 

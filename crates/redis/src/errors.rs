@@ -143,7 +143,8 @@ fn explain(code: &str, text: &str) -> (Kind, String) {
         ["ACL failure", "can't run this command", "can't access at least", "No permissions"];
     match code {
         "WRONGPASS" | "NOAUTH" => misconfigured(
-            "rejected the user name or the password: correct them in the URL or in `credentials`",
+            "rejected the user name or the password: correct them in the URL, in \
+             `credentials` or in what `credentials_from` returns",
         ),
         "OOM" => (Kind::Full, String::from("has reached its maxmemory")),
         "LOADING" => unavailable("is still loading its data"),

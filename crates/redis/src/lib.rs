@@ -4,6 +4,7 @@
 //! [`ca_file`]: RedisStoreBuilder::ca_file
 //! [`client_certificate`]: RedisStoreBuilder::client_certificate
 //! [`credentials`]: RedisStoreBuilder::credentials
+//! [`credentials_from`]: RedisStoreBuilder::credentials_from
 //! [`listen_url`]: RedisStoreBuilder::listen_url
 //! [`place`]: kvolt_cache::Store::place
 //! [`sentinel_credentials`]: RedisStoreBuilder::sentinel_credentials

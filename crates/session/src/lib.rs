@@ -35,7 +35,7 @@ pub use access::Access;
 pub use anonymous::AnonymousSessions;
 pub use binding::Binding;
 pub use csrf_token::CsrfToken;
-pub use device::Device;
+pub use device::{Detail, Device};
 pub use device_binding::DeviceCookie;
 pub use error::{Error, Result};
 #[cfg(feature = "metrics")]

@@ -6,7 +6,7 @@ use kvolt_cache::{Clock, OwnerLimit};
 use crate::anonymous::AnonymousSessions;
 use crate::random::Random;
 use crate::record::Envelope;
-use crate::{Binding, Error, Owner, Result, SessionId, Timeouts};
+use crate::{Binding, Detail, Device, Error, Owner, Result, SessionId, Timeouts};
 
 /// The settings of a manager.
 pub(crate) struct Policy<T> {
@@ -21,6 +21,8 @@ pub(crate) struct Policy<T> {
     pub(crate) anonymous: Option<AnonymousSessions<T>>,
     pub(crate) undecodable: Undecodable,
     pub(crate) live_interval: Duration,
+    pub(crate) address_detail: Detail,
+    pub(crate) user_agent_detail: Detail,
     pub(crate) clock: Clock,
     pub(crate) random: Random,
     #[cfg(all(feature = "device-bound", feature = "testing"))]
@@ -135,6 +137,16 @@ impl<T> Policy<T> {
                 Ok((owner, limit))
             }
         }
+    }
+
+    /// What is recorded of a device.
+    pub(crate) fn recorded(&self, device: Device) -> Device {
+        device.limited(self.address_detail, self.user_agent_detail)
+    }
+
+    /// Whether a record may have more than that.
+    pub(crate) const fn limits_details(&self) -> bool {
+        !matches!((self.address_detail, self.user_agent_detail), (Detail::Full, Detail::Full))
     }
 
     /// Refuses settings that contradict each other.

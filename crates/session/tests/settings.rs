@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use kvolt_cache::MemoryStore;
 use kvolt_session::{
-    AnonymousSessions, Flash, Level, Manager, NewSession, OwnerLimit, Record, StepUp, Timeouts,
-    TokenReuse,
+    AnonymousSessions, Detail, Device, Flash, Level, Manager, NewSession, OwnerLimit, Record,
+    StepUp, Timeouts, TokenReuse,
 };
 use support::{GRACE, IDLE, LIFETIME, TICK, ada, bob, owner, world, world_with};
 
@@ -326,4 +326,42 @@ async fn invalid_owner_is_an_error_with_its_reason() {
     let token = world.manager.create(NewSession::new(String::from("7")).owner(42)).await.unwrap();
     let session = world.manager.peek(&token).await.unwrap().unwrap();
     assert_eq!(session.owner(), Some(&owner("42")), "a number is a name");
+}
+
+/// In lists, for new sessions and for older ones that are changed.
+#[tokio::test]
+async fn recorded_details_follow_the_setting() {
+    let device = || {
+        let device = Device::new().with_user_agent("curl/8.14.1");
+        NewSession::new(String::from("ada"))
+            .owner("ada")
+            .device(device.with_address([192, 0, 2, 7].into()))
+    };
+    let store = MemoryStore::<Record<String>>::new();
+    let full = Manager::builder(store.clone()).build().unwrap();
+    for (detail, address, user_agent) in [
+        (Detail::Full, Some([192, 0, 2, 7].into()), Some("curl/8.14.1")),
+        (Detail::Short, Some([192, 0, 2, 0].into()), Some("curl/8.0.0")),
+        (Detail::None, None, None),
+    ] {
+        let older = full.create(device()).await.unwrap();
+        let manager = Manager::builder(store.clone());
+        let manager = manager.address_detail(detail).user_agent_detail(detail).build().unwrap();
+        let visitor = manager.create(device()).await.unwrap();
+        let _newer = manager.login(Some(&visitor), device()).await.unwrap();
+        manager.update(&older, |name| name.push('!')).await.unwrap().unwrap();
+        let list = manager.list(&owner("ada")).await.unwrap().sessions;
+        assert_eq!(list.len(), 2);
+        for session in list {
+            let shown = session.device();
+            assert_eq!((shown.address(), shown.user_agent()), (address, user_agent), "{detail:?}");
+        }
+        manager.revoke_owner(&owner("ada")).await.unwrap();
+
+        // A rotation and a proof change a session too.
+        let older = full.create(device()).await.unwrap();
+        let token = support::rotated(manager.rotate(&older).await.unwrap());
+        assert_eq!(manager.peek(&token).await.unwrap().unwrap().device().address(), address);
+        manager.revoke_owner(&owner("ada")).await.unwrap();
+    }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kvolt_cache::{Error, Namespace, Result};
+use kvolt_cache::{CredentialsProvider, Error, Namespace, Result};
 use tokio::time::timeout;
 
 use crate::connections::{Pool, Source};
@@ -47,6 +47,7 @@ pub struct SqlStoreBuilder<D: Dialect> {
     connects: Connects<D>,
     namespace: String,
     max_connections: usize,
+    provider: Option<CredentialsProvider>,
     settings: Settings,
 }
 
@@ -60,6 +61,12 @@ impl<D: Dialect> SqlStoreBuilder<D> {
     #[cfg(any(feature = "postgres", feature = "sqlite"))]
     pub(crate) fn with_dialect(mut self, set: impl FnOnce(&mut D)) -> Self {
         set(&mut self.dialect);
+        self
+    }
+
+    #[cfg(any(feature = "mysql", feature = "postgres"))]
+    pub(crate) fn with_provider(mut self, provider: CredentialsProvider) -> Self {
+        self.provider = Some(provider);
         self
     }
 
@@ -77,6 +84,7 @@ impl<D: Dialect> SqlStoreBuilder<D> {
             connects,
             namespace: namespace.to_owned(),
             max_connections: 10,
+            provider: None,
             settings: Settings {
                 timeout: DEFAULT_TIMEOUT,
                 slide_after: 1.0 / 16.0,
@@ -207,12 +215,18 @@ impl<D: Dialect> SqlStoreBuilder<D> {
     pub async fn open(self) -> Result<SqlStore<D>> {
         let namespace = Namespace::new(&self.namespace)?;
         self.check()?;
-        let Self { mut dialect, connects, max_connections, settings, .. } = self;
+        let Self { mut dialect, connects, max_connections, provider, settings, .. } = self;
         let (read, write) = match connects {
             Connects::Url(url) => {
                 let (read, write) = dialect.options(&url, settings.timeout)?;
-                let own = |options| Source::Own(OwnConnections::new(options));
+                let own = |options| Source::Own(OwnConnections::new(options, provider.clone()));
                 (own(read), write.map(own))
+            }
+            Connects::Pool(_) if provider.is_some() => {
+                return Err(Error::misconfigured(
+                    "`credentials_from` is for the store's own connections: give an existing pool \
+                     new options with `set_connect_options`",
+                ));
             }
             Connects::Pool(pool) => {
                 dialect.check_existing()?;

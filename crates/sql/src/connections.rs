@@ -68,6 +68,18 @@ impl<D: Dialect> Pool<D> {
         }
     }
 
+    /// The options with the credentials of this moment.
+    #[cfg(feature = "postgres")]
+    pub(crate) async fn authorized(
+        &self,
+        options: crate::dialect::ConnectOptions<D>,
+    ) -> Outcome<crate::dialect::ConnectOptions<D>> {
+        match &self.source {
+            Source::Own(own) => Ok(own.authorized(options, self.timeout).await?.0),
+            Source::Existing(_) => Ok(options),
+        }
+    }
+
     /// Whether the connections belong to the application's pool.
     pub(crate) const fn is_existing(&self) -> bool {
         matches!(self.source, Source::Existing(_))

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kvolt_cache::{Key, Owner, Result};
+use kvolt_cache::{Credentials, Key, Owner, Result};
 use sqlx::{AssertSqlSafe, Database, Encode, Type};
 use tokio::time::timeout;
 
@@ -124,6 +124,11 @@ pub(crate) trait Driver: Debug + Default + Clone + Send + Sync + 'static {
     /// How to connect for reading and, where that is another pool, for writing. Adopts the
     /// settings in the URL.
     fn options(&mut self, url: &str, timeout: Duration) -> Result<Options<Self>>;
+
+    /// The options with other credentials.
+    fn with_credentials(options: ConnectOptions<Self>, _: &Credentials) -> ConnectOptions<Self> {
+        options
+    }
 
     /// Rejects a server that is too old.
     fn check_version(&self, _: &mut Connection<Self>) -> impl Future<Output = Outcome<()>> + Send {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kvolt_cache::{Error, Result};
+use kvolt_cache::{Credentials, CredentialsProvider, Error, Result};
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlDatabaseError, MySqlSslMode};
 use sqlx::{ConnectOptions as _, MySqlPool, Row as _};
 
@@ -41,6 +41,42 @@ pub struct MySql;
 /// The parameters of a URL that the driver knows.
 const PARAMETERS: &str = "sslmode ssl-mode sslca ssl-ca sslcert ssl-cert sslkey ssl-key charset \
     collation statement-cache-capacity socket timezone time-zone";
+
+impl SqlStoreBuilder<MySql> {
+    /// Sets a callback that returns the user name and the password, instead of those in the URL. Each
+    /// new connection asks it. So a password that was changed needs no
+    /// restart: connections that exist stay valid, and a lost one is replaced with the new password.
+    ///
+    /// Where they [expire](Credentials::valid_for), as an access token does, a connection is replaced
+    /// after three quarters of that time, between two calls.
+    ///
+    /// An error of the callback makes the store unavailable
+    /// ([`Error::is_unavailable`](kvolt_cache::Error::is_unavailable)), and so does a callback that
+    /// takes longer than the [timeout](Self::timeout). Keep a token that is valid for some time, and
+    /// return it at once. On an existing pool, the application gives the pool new options instead
+    /// (`set_connect_options` of sqlx).
+    ///
+    /// ```
+    /// use kvolt_cache::Credentials;
+    /// use kvolt_sql::MySqlStore;
+    ///
+    /// /// A file that an operator, or a secrets agent, replaces.
+    /// async fn from_file() -> std::io::Result<Credentials> {
+    ///     let password = std::fs::read_to_string("/run/secrets/database")?;
+    ///     Ok(Credentials::new("app", password.trim_end()))
+    /// }
+    ///
+    /// let builder = MySqlStore::builder("mysql://db.internal/app", "shop").credentials_from(from_file);
+    /// ```
+    pub fn credentials_from<F, R, E>(self, callback: F) -> Self
+    where
+        F: Fn() -> R + Send + Sync + 'static,
+        R: Future<Output = std::result::Result<Credentials, E>> + Send + 'static,
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        self.with_provider(CredentialsProvider::new(callback))
+    }
+}
 
 impl SqlStore<MySql> {
     /// Returns a builder for a store on a pool of the application, in the table
@@ -158,6 +194,13 @@ impl Driver for MySql {
         // `prepare` sets the mode.
         let options = parse(url)?.pipes_as_concat(false).no_engine_substitution(false);
         Ok((options.disable_statement_logging(), None))
+    }
+
+    fn with_credentials(
+        options: MySqlConnectOptions,
+        credentials: &Credentials,
+    ) -> MySqlConnectOptions {
+        options.username(credentials.user()).password(credentials.password())
     }
 
     async fn check_version(&self, connection: &mut MySqlConnection) -> Outcome<()> {

@@ -9,12 +9,12 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use kvolt_cache::{Clock, Timestamp};
+use kvolt_cache::{Clock, CredentialsProvider, Error, Timestamp};
 use sqlx::Connection as _;
 use tokio::time::timeout;
 
 use crate::dialect::{ConnectOptions, Connection, Dialect, failure};
-use crate::failure::Outcome;
+use crate::failure::{Failure, Kind, Outcome};
 
 /// A connection that was idle for longer is checked before it is used.
 const CHECKED_AFTER: Duration = Duration::from_secs(1);
@@ -26,6 +26,7 @@ const MAX_AGE: Duration = Duration::from_secs(1_800);
 /// Connections that are opened when a call needs one, and kept for the next call.
 pub(crate) struct OwnConnections<D: Dialect> {
     pub(crate) options: ConnectOptions<D>,
+    provider: Option<CredentialsProvider>,
     clock: Clock,
     /// The most recently used last.
     idle: Mutex<Vec<OwnConnection<D>>>,
@@ -39,13 +40,38 @@ pub(crate) struct OwnConnection<D: Dialect> {
     /// Identifies its server.
     server: i64,
     opened: Timestamp,
+    /// When its credentials are about to expire.
+    expires: Option<Timestamp>,
     used: Timestamp,
 }
 
 impl<D: Dialect> OwnConnections<D> {
-    pub(crate) fn new(options: ConnectOptions<D>) -> Self {
+    pub(crate) fn new(options: ConnectOptions<D>, provider: Option<CredentialsProvider>) -> Self {
         let (clock, server) = (Clock::system(), AtomicI64::new(0));
-        Self { options, clock, idle: Mutex::default(), server }
+        Self { options, provider, clock, idle: Mutex::default(), server }
+    }
+
+    /// The options with the credentials of this moment, and how long a connection may use them.
+    pub(crate) async fn authorized(
+        &self,
+        options: ConnectOptions<D>,
+        limit: Duration,
+    ) -> Outcome<(ConnectOptions<D>, Option<Duration>)> {
+        let Some(provider) = &self.provider else { return Ok((options, None)) };
+        match timeout(limit, provider.ask()).await {
+            Ok(Ok(given)) => {
+                let valid_for = given.validity().map(|time| time / 4 * 3);
+                Ok((D::with_credentials(options, &given), valid_for))
+            }
+            Ok(Err(error)) => {
+                let why = "the callback of `credentials_from` returned an error";
+                Err(Error::unavailable(why).with_source(error).into())
+            }
+            Err(_) => Err(Failure::new(
+                Kind::Unavailable,
+                format!("the callback of `credentials_from` did not return within {limit:?}"),
+            )),
+        }
     }
 
     /// An idle connection or a new one, and whether it was idle for so long that it may be dead.
@@ -65,7 +91,8 @@ impl<D: Dialect> OwnConnections<D> {
     }
 
     async fn connect(&self, dialect: &D, timeout: Duration) -> Outcome<OwnConnection<D>> {
-        let connected = Connection::<D>::connect_with(&self.options).await;
+        let (options, valid_for) = self.authorized(self.options.clone(), timeout).await?;
+        let connected = Connection::<D>::connect_with(&options).await;
         let mut connection = connected.map_err(|error| match error {
             // This is how rustls rejects a certificate.
             sqlx::Error::Io(why) if why.kind() == ErrorKind::InvalidData => {
@@ -80,7 +107,8 @@ impl<D: Dialect> OwnConnections<D> {
             self.clear();
         }
         let now = self.clock.now();
-        Ok(OwnConnection { connection, server, opened: now, used: now })
+        let expires = valid_for.map(|time| now.saturating_add(time));
+        Ok(OwnConnection { connection, server, opened: now, expires, used: now })
     }
 
     /// Keeps a connection for the next call.
@@ -99,8 +127,10 @@ impl<D: Dialect> OwnConnections<D> {
     /// Closes idle connections that are old or were idle for long.
     pub(crate) fn trim(&self) {
         let now = self.clock.now();
-        self.idle()
-            .retain(|idle| now.since(idle.opened) <= MAX_AGE && now.since(idle.used) <= MAX_IDLE);
+        self.idle().retain(|idle| {
+            let is_valid = idle.expires.is_none_or(|expires| now < expires);
+            is_valid && now.since(idle.opened) <= MAX_AGE && now.since(idle.used) <= MAX_IDLE
+        });
     }
 
     /// Closes idle connections, and notifies the server.

@@ -50,6 +50,8 @@ use tokens::Tokens;
 const SIGN_IN_TIME: Duration = Duration::from_secs(10 * 60);
 /// How many sign-ins one browser may have under way, in as many tabs.
 const MAX_SIGN_INS: usize = 8;
+/// The longest path to return to, in bytes: any visitor can have one stored.
+const MAX_RETURN_PATH: usize = 1024;
 
 /// The data of a session: a visitor's, and a user's.
 #[derive(Clone, Default, Serialize, Deserialize)]
@@ -167,7 +169,8 @@ async fn sign_in(
 ) -> Result<Redirect, Page> {
     let now = app.manager.clock().now();
     // Only a path of this site: not `//evil.example`.
-    let return_to = wanted.next.as_deref().and_then(local_path).unwrap_or("/");
+    let wanted = wanted.next.as_deref().and_then(local_path);
+    let return_to = wanted.filter(|path| path.len() <= MAX_RETURN_PATH).unwrap_or("/");
     let (sign_in, url) = app.provider.begin(return_to, now);
     match client.session() {
         Some(mut session) => {
@@ -249,13 +252,13 @@ async fn home(session: Option<Session<Visit>>) -> Html<String> {
     })
 }
 
-/// Asks the provider for the user, with the access token.
+/// Asks the provider about the user, with the access token.
 async fn profile(
     State(app): State<App>,
     SignedIn(session, user): SignedIn,
 ) -> Result<String, Page> {
     let token = tokens::access_token(&app.provider, &session, &user).await?;
-    let subject = app.provider.user_info(token).await?;
+    let subject = app.provider.user_info(token, user.subject).await?;
     Ok(format!("the provider knows you as {subject}\n"))
 }
 

@@ -15,7 +15,8 @@ use openidconnect::{
     AccessToken, AuthorizationCode, ClientId, ClientSecret, CsrfToken, EndpointMaybeSet,
     EndpointNotSet, EndpointSet, IssuerUrl, JsonWebKey, JsonWebKeySetUrl, LogoutRequest, Nonce,
     OAuth2TokenResponse, PkceCodeChallenge, PkceCodeVerifier, PostLogoutRedirectUrl,
-    ProviderMetadataWithLogout, RedirectUrl, RefreshToken, RequestTokenError, TokenResponse, url,
+    ProviderMetadataWithLogout, RedirectUrl, RefreshToken, RequestTokenError, SubjectIdentifier,
+    TokenResponse, url,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
@@ -220,10 +221,15 @@ impl Provider {
         }
     }
 
-    /// Returns the user that the provider's user info endpoint knows by an access token.
-    pub(crate) async fn user_info(&self, access_token: String) -> Result<String, Page> {
-        let token = AccessToken::new(access_token);
-        let request = self.client.user_info(token, None).map_err(later)?;
+    /// Returns the id of the user that the provider's user info endpoint knows by an access token.
+    /// Another one than `subject` is an error.
+    pub(crate) async fn user_info(
+        &self,
+        access_token: String,
+        subject: String,
+    ) -> Result<String, Page> {
+        let (token, subject) = (AccessToken::new(access_token), SubjectIdentifier::new(subject));
+        let request = self.client.user_info(token, Some(subject)).map_err(later)?;
         let user: CoreUserInfoClaims = request.request_async(&self.http).await.map_err(later)?;
         Ok(user.subject().to_string())
     }

@@ -247,7 +247,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(axum::serve(tokio::net::TcpListener::bind("127.0.0.1:3000").await?, app).await?)
 }
 
-#[cfg(all(test, feature = "browser"))]
+#[cfg(test)]
+#[cfg(feature = "browser")]
 mod browser_tests;
 #[cfg(test)]
 mod tests;

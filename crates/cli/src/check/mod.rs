@@ -185,8 +185,6 @@ pub(crate) async fn info(args: &StoreArgs, output: &mut Output) -> Result<Done, 
 
 /// Reads the server's version and settings, and judges them.
 async fn inspect(url: &StoreUrl, args: &StoreArgs, opened: Option<&Opened>, report: &mut Report) {
-    // Not every kind of store needs all of these.
-    let _ = (args, opened);
     match url.kind {
         #[cfg(feature = "redis")]
         Kind::Redis => {

@@ -229,7 +229,7 @@ fn completions_and_manual_name_every_command() {
     }
     let page = kvolt(&["man"]).has_status(0).stdout.replace("\\-", "-");
     for command in ["check", "list", "show", "revoke-owner", "count", "schema", "copy", "info"] {
-        assert!(page.contains(&format!("kvolt {command}")), "{command}");
+        assert!(page.contains(&format!(".SH KVOLT {}", command.to_uppercase())), "{command}");
         kvolt(&[command, "--help"]).has_status(0);
     }
     assert!(page.contains("--final") && page.contains("password_env"));

@@ -140,6 +140,15 @@ pub(crate) async fn soon(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// Awaits what comes soon, by a condition that waits itself.
+pub(crate) async fn soon_async(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let begun = Instant::now();
+    while !condition().await {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
 pub(crate) fn cluster_url(cluster: &RedisCluster) -> String {
     let host = |node: &Redis| format!("127.0.0.1:{}", node.port());
     let hosts: Vec<String> = cluster.nodes().iter().map(host).collect();

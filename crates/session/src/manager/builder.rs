@@ -9,7 +9,7 @@ use crate::anonymous::AnonymousSessions;
 use crate::events::EventListener;
 use crate::policy::{Policy, TokenReuse, Undecodable};
 use crate::random::system_random;
-use crate::{Binding, Error, Owner, Record, Result, Timeouts};
+use crate::{Binding, Detail, Error, Owner, Record, Result, Timeouts};
 
 /// Settings of a [`Manager`].
 ///
@@ -66,6 +66,8 @@ impl<T: Send + Sync + 'static> ManagerBuilder<T> {
             anonymous: None,
             undecodable: Undecodable::default(),
             live_interval: Duration::from_secs(1),
+            address_detail: Detail::Full,
+            user_agent_detail: Detail::Full,
             clock,
             random: system_random,
             #[cfg(all(feature = "device-bound", feature = "testing"))]
@@ -179,6 +181,23 @@ impl<T: Send + Sync + 'static> ManagerBuilder<T> {
     /// pushes nothing. Defaults to every second.
     pub fn live_interval(mut self, interval: Duration) -> Self {
         self.policy.live_interval = interval;
+        self
+    }
+
+    /// Sets how much of a [device's](crate::Device) network address is recorded. Defaults to all of
+    /// it.
+    ///
+    /// Applies to new sessions, and to each session that is changed. One from before the setting
+    /// keeps what it has until it is changed or ends. Events and the log have no address.
+    pub fn address_detail(mut self, detail: Detail) -> Self {
+        self.policy.address_detail = detail;
+        self
+    }
+
+    /// Sets how much of a [device's](crate::Device) user agent is recorded, as
+    /// [`address_detail`](Self::address_detail) does for the address. Defaults to all of it.
+    pub fn user_agent_detail(mut self, detail: Detail) -> Self {
+        self.policy.user_agent_detail = detail;
         self
     }
 

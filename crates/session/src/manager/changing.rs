@@ -199,9 +199,14 @@ impl<T: Send + Sync + 'static> Manager<T> {
         for attempt in 0..MAX_ATTEMPTS {
             let now = session.store_time(self.clock().now());
             let status = self.status_at(token, session.content(), now);
-            let Some((content, expiry)) = step(&session, status, now)? else {
+            let Some((mut content, expiry)) = step(&session, status, now)? else {
                 return Ok(None);
             };
+            // A session from before the setting.
+            if self.0.policy.limits_details() {
+                let device = std::mem::take(&mut content.envelope.device);
+                content.envelope.device = self.0.policy.recorded(device);
+            }
             let record = Record::new(content);
             // Until the store has answered, the session's state is not known.
             turn.forget();

@@ -353,7 +353,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
             rotated: None,
             seed,
             remembered,
-            device,
+            device: policy.recorded(device),
             rare: None,
         };
         let rare = RareFields { binding, idle, lifetime, offer_due, ..RareFields::default() };

@@ -6,7 +6,7 @@ use std::fmt::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use kvolt_cache::{Error, Result};
+use kvolt_cache::{Credentials, CredentialsProvider, Error, Result};
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, PgPool, Row as _};
 
@@ -103,6 +103,40 @@ impl SqlStoreBuilder<Postgres> {
     pub fn listen_url(self, url: &str) -> Result<Self> {
         let listen = Some(Arc::new(own(parse(url)?.0)));
         Ok(self.with_dialect(|dialect| dialect.listen = listen))
+    }
+
+    /// Sets a callback that returns the user name and the password, instead of those in the URL. Each
+    /// new connection asks it, also that of a change feed. So a password that was changed needs no
+    /// restart: connections that exist stay valid, and a lost one is replaced with the new password.
+    ///
+    /// Where they [expire](Credentials::valid_for), as an access token does, a connection is replaced
+    /// after three quarters of that time, between two calls.
+    ///
+    /// An error of the callback makes the store unavailable
+    /// ([`Error::is_unavailable`](kvolt_cache::Error::is_unavailable)), and so does a callback that
+    /// takes longer than the [timeout](Self::timeout). Keep a token that is valid for some time, and
+    /// return it at once. On an existing pool, the application gives the pool new options instead
+    /// (`set_connect_options` of sqlx).
+    ///
+    /// ```
+    /// use kvolt_cache::Credentials;
+    /// use kvolt_sql::PostgresStore;
+    ///
+    /// /// A file that an operator, or a secrets agent, replaces.
+    /// async fn from_file() -> std::io::Result<Credentials> {
+    ///     let password = std::fs::read_to_string("/run/secrets/database")?;
+    ///     Ok(Credentials::new("app", password.trim_end()))
+    /// }
+    ///
+    /// let builder = PostgresStore::builder("postgres://db.internal/app", "shop").credentials_from(from_file);
+    /// ```
+    pub fn credentials_from<F, R, E>(self, callback: F) -> Self
+    where
+        F: Fn() -> R + Send + Sync + 'static,
+        R: Future<Output = std::result::Result<Credentials, E>> + Send + 'static,
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        self.with_provider(CredentialsProvider::new(callback))
     }
 }
 
@@ -231,6 +265,10 @@ impl Driver for Postgres {
         }
         self.settings = settings.into();
         Ok((options, None))
+    }
+
+    fn with_credentials(options: PgConnectOptions, credentials: &Credentials) -> PgConnectOptions {
+        options.username(credentials.user()).password(credentials.password())
     }
 
     async fn check_version(&self, connection: &mut PgConnection) -> Outcome<()> {

@@ -79,8 +79,9 @@ impl Core<Postgres> {
         };
         self.ensure_schema(Some(&TRIGGERS)).await?;
         let limit = self.settings.timeout;
+        let options = self.read.authorized(options.clone()).await?;
         let mut feed =
-            in_time::<Postgres, _>(limit, Feed::connect(options.clone(), &self.sql.table)).await?;
+            in_time::<Postgres, _>(limit, Feed::connect(options, &self.sql.table)).await?;
         observer.all_changed();
         loop {
             let asked = observer.now();

@@ -104,12 +104,13 @@ async fn errors_of_the_provider_are_pages() {
 }
 
 #[tokio::test]
-async fn return_path_stays_on_this_site() {
+async fn return_path_stays_on_this_site_and_is_short() {
     if !can_run() {
         return;
     }
     let stage = Stage::in_memory().await;
-    for foreign in ["//evil.example", "https://evil.example/", "/%5Cevil.example"] {
+    let long = format!("/{}", "a".repeat(1024));
+    for foreign in ["//evil.example", "https://evil.example/", "/%5Cevil.example", &long] {
         let mut ada = Browser::of("ada");
         let callback = ada.begin(stage.first(), foreign).await;
         assert_eq!(ada.get(callback).await.next, Some(stage.first().at("/")), "{foreign}");
