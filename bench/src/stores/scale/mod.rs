@@ -185,7 +185,8 @@ impl Plan {
         };
 
         // Time for the fill, and for what follows before the end.
-        let busy = self.settings.pick(12.0 + entries as f64 / 100_000.0, 2.5);
+        let recovery = held.server().map_or(0.0, |_| 2.0 + entries as f64 / 100_000.0);
+        let busy = self.settings.pick(10.0 + recovery, 2.5);
         let fill = Duration::from_secs_f64(entries as f64 / rate * 1.3 + 1.0);
         let start = Instant::now();
         let end = start + fill + Duration::from_secs_f64(busy);
