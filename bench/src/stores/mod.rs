@@ -5,9 +5,9 @@ mod backend;
 mod changes;
 mod client;
 mod commands;
-mod expiry;
 mod floor;
 mod rate;
+mod scale;
 mod serve;
 mod server;
 mod statistics;
@@ -32,7 +32,7 @@ pub(crate) fn run(part: &str, settings: Settings) -> bool {
         "rate" => rate::run(settings),
         "changes" => changes::run(settings),
         "stored" => stored::run(settings),
-        "expiry" => expiry::run(settings),
+        "scale" => scale::run(settings),
         _ => return false,
     }
     true

@@ -34,7 +34,7 @@ pub(super) const PARTS: &[Part] = &[
     part("stored", "size of a session in a store", BenchAndPeers, 50, Some(8)),
     part("commands", "commands and round trips of a request", BenchAndPeers, 70, Some(12)),
     part("changes", "many clients that change one session", Bench, 20, Some(3)),
-    part("expiry", "many sessions that end at once, by store", Bench, 120, None),
+    part("scale", "many sessions: fill, logins, revoke-all, restart, their end", Bench, 215, None),
     part("cache", "reads and writes of entries in memory", Bench, 170, Some(12)),
     part("session", "reads of sessions in memory", Bench, 15, Some(3)),
     part("pause", "a reader while a million entries expire", Bench, 60, Some(10)),

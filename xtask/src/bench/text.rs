@@ -417,14 +417,22 @@ pub(super) const SECTIONS: &[Section] = &[
         notes: &[],
     },
     Section {
-        part: "expiry",
-        title: "Sessions that end at once",
+        part: "scale",
+        title: "Many sessions",
         about: "Created by 64 tasks at once, each with an owner of its own; every commit is on disk (Redis: append-only file, \
-                always synchronized). Then all end within three seconds, while four tasks read 1,000 that live. The SQL stores \
-                delete every second here, by default every minute.",
+                always synchronized). 10,000 of them are read at random; 64 tasks sign in again and again over a session; \
+                an owner of 10,000 others is revoked; the server is killed and started, and then the application; and all \
+                end within three seconds, while four tasks read sessions that live. The SQL stores delete every second here, by \
+                default every minute. Sessions in memory are lost with the process. `--entries`, `--share` and `--only` of the \
+                program fill more by hand.",
         gaps: &[],
         levels: false,
-        notes: &[],
+        notes: &[(
+            "sessions",
+            "What is still taken is what the process, the server or the table keeps for the next sessions. \
+             *Each* is resident memory, Redis' `used_memory`, or table and indices. A server's processor time is that of its processes, as \
+             the kernel counts it.",
+        )],
     },
     Section {
         part: "cache",

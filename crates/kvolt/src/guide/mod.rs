@@ -39,6 +39,7 @@
 //! | [Several applications](several_applications) | namespaces |
 //! | [Existing pool](existing_pool) | sessions on your own pool of `sqlx` or connection to Redis |
 //! | [Operating](operating) | what to watch, backup, failover, keys, database roles |
+//! | [Sizing](sizing) | memory, commands and servers, up to a hundred million sessions |
 //!
 //! | other services | |
 //! |---|---|
@@ -166,6 +167,10 @@ pub mod several_servers {}
 #[doc = include_str!("links.txt")]
 #[doc = include_str!("single_page_app.md")]
 pub mod single_page_app {}
+
+#[doc = include_str!("links.txt")]
+#[doc = include_str!("sizing.md")]
+pub mod sizing {}
 
 #[doc = include_str!("links.txt")]
 #[doc = include_str!("testing.md")]
