@@ -58,12 +58,11 @@ impl Logouts {
     pub(crate) async fn note_session(
         &self,
         issuer: &str,
-        sid: Option<&str>,
+        identity: &Identity,
         id: SessionId,
         lifetime: Duration,
     ) -> Result<(), Error> {
-        let Some(sid) = sid else { return Ok(()) };
-        let owner = of_sid(issuer, sid)?;
+        let owner = notes_of(issuer, &name(identity.sid.as_deref(), &identity.subject))?;
         let key = self.0.place(Key::of(format!("session {id}")), Some(&owner));
         let expiry = Expiry::after(lifetime.saturating_add(KEPT));
         let note = NewEntry::new(Note::Session(id), expiry).owner(owner);
@@ -81,16 +80,18 @@ impl Logouts {
         issuer: &str,
         identity: &Identity,
     ) -> Result<bool, Error> {
-        if let Some(sid) = &identity.sid
-            && self.0.get(&ended("sid", issuer, sid), Freshness::Strict).await?.is_some()
-        {
-            return Ok(true);
+        let session = ended(issuer, &name(identity.sid.as_deref(), &identity.subject));
+        for key in [session, ended(issuer, &of_user(&identity.subject))] {
+            let note = self.0.get(&key, Freshness::Strict).await?;
+            let began = identity.began.as_millis();
+            if let Some(Note::Ended(at)) = note.map(|note| note.value)
+                && (began <= at.saturating_add(CLOCK_SKEW * 1000)
+                    || (key == session && identity.sid.is_some()))
+            {
+                return Ok(true);
+            }
         }
-        let of_user = ended("sub", issuer, &identity.subject);
-        let note = self.0.get(&of_user, Freshness::Strict).await?;
-        let began = identity.began.as_millis();
-        Ok(matches!(note.map(|note| note.value),
-            Some(Note::Ended(at)) if began <= at.saturating_add(CLOCK_SKEW * 1000)))
+        Ok(false)
     }
 
     /// Leaves a note of a logout, for sign-ins under way.
@@ -121,44 +122,64 @@ impl Logouts {
         if self.0.get(&used, Freshness::Strict).await?.is_some() {
             return Ok(false);
         }
-        let mut is_known = false;
-        if let Some(sid) = &logout.sid {
-            // First, so that a sign-in finds it, or has left its own note before.
-            self.note_logout(ended("sid", issuer, sid), now).await?;
-            let list = self.0.list(&of_sid(issuer, sid)?).await?;
-            is_known = !list.entries.is_empty();
-            for entry in list.entries {
-                if let Note::Session(id) = entry.value {
-                    manager.revoke(id).await?;
+        match (&logout.sid, &logout.sub) {
+            (Some(sid), sub) => {
+                self.end_session(manager, issuer, &name(Some(sid), "")).await?;
+                // Of the same user, those for which the provider has named no session.
+                if let Some(sub) = sub {
+                    self.end_session(manager, issuer, &name(None, sub)).await?;
                 }
             }
-            if !list.unreadable.is_empty() {
-                return Err(LATER); // such as a newer program's, on another server
+            (None, Some(sub)) => {
+                self.note_logout(ended(issuer, &of_user(sub)), now).await?;
+                manager.revoke_owner(&owner(issuer, sub)?).await?;
             }
-        }
-        // Also if the notes of the `sid` are lost. They stay until they expire, so that a repeated
-        // logout finds them, and ends no other session of the user.
-        if let Some(sub) = &logout.sub
-            && !is_known
-        {
-            self.note_logout(ended("sub", issuer, sub), now).await?;
-            manager.revoke_owner(&owner(issuer, sub)?).await?;
+            (None, None) => {}
         }
         let valid = logout.exp.saturating_sub(seconds(now)).max(0).unsigned_abs();
         let expiry = Expiry::after(Duration::from_secs(valid + 2 * CLOCK_SKEW));
         self.0.insert(used, NewEntry::new(Note::Used, expiry)).await.map(drop)?;
         Ok(true)
     }
+
+    /// Ends the sessions that have a note under this name.
+    async fn end_session(
+        &self,
+        manager: &Manager<Visit>,
+        issuer: &str,
+        name: &str,
+    ) -> Result<(), Page> {
+        // First, so that a sign-in finds it, or has left its own note before.
+        self.note_logout(ended(issuer, name), manager.clock().now()).await?;
+        let list = self.0.list(&notes_of(issuer, name)?).await?;
+        for entry in list.entries {
+            if let Note::Session(id) = entry.value {
+                manager.revoke(id).await?;
+            }
+        }
+        // Such as a newer program's, on another server.
+        if list.unreadable.is_empty() { Ok(()) } else { Err(LATER) }
+    }
 }
 
-/// The owner of the notes of a provider's session. A digest, as `sid` may have any length.
-fn of_sid(issuer: &str, sid: &str) -> Result<Owner, Error> {
-    Owner::new(Key::of(format!("{issuer} {sid}")).to_string())
+/// The name of a provider's session. Those that it does not name have one for each user.
+fn name(sid: Option<&str>, sub: &str) -> String {
+    sid.map_or_else(|| format!("without sid {sub}"), |sid| format!("sid {sid}"))
+}
+
+/// The name of all of a user's sessions.
+fn of_user(sub: &str) -> String {
+    format!("sub {sub}")
+}
+
+/// The owner of the notes under a name. A digest, as a name may have any length.
+fn notes_of(issuer: &str, name: &str) -> Result<Owner, Error> {
+    Owner::new(Key::of(format!("{issuer} {name}")).to_string())
 }
 
 /// The key of a logout.
-fn ended(kind: &str, issuer: &str, name: &str) -> Key {
-    Key::of(format!("ended {kind} {issuer} {name}"))
+fn ended(issuer: &str, name: &str) -> Key {
+    Key::of(format!("ended {issuer} {name}"))
 }
 
 /// A time as in claims.

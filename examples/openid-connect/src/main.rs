@@ -249,7 +249,7 @@ async fn callback(
     client.login(NewSession::new(other_tabs).owner(owner)).await?;
     let token = client.token().ok_or(SIGNED_OUT)?;
     let lifetime = app.manager.timeouts().lifetime;
-    app.logouts.note_session(issuer, identity.sid.as_deref(), token.id(), lifetime).await?;
+    app.logouts.note_session(issuer, &identity, token.id(), lifetime).await?;
     if app.logouts.have_ended(issuer, &identity).await? {
         client.logout().await?;
         return Err(SIGNED_OUT);
