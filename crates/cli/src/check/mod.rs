@@ -174,11 +174,12 @@ pub(crate) async fn info(args: &StoreArgs, output: &mut Output) -> Result<Done, 
         output.json(&all)?;
         return Ok(Done::Fully);
     }
-    for (name, value) in about {
-        output.line(&format!("{name:<28} {value}"))?;
-    }
-    for (name, value) in &report.facts {
-        output.line(&format!("{:<28} {value}", format!("server {name}")))?;
+    let server = report.facts.into_iter().map(|(name, value)| (format!("server {name}"), value));
+    let about = about.into_iter().map(|(name, value)| (name.to_owned(), value));
+    let lines: Vec<_> = about.chain(server).collect();
+    let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+    for (name, value) in lines {
+        output.line(&format!("{name:<width$}  {value}"))?;
     }
     Ok(Done::Fully)
 }

@@ -1,8 +1,10 @@
 //! How far a copy is: a bar on a terminal, and nothing else where no terminal is.
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::fmt::Write;
 
-const TEMPLATE: &str = "{msg:10} {bar:30} {pos}/{len} ({percent} %)  {per_sec}  {eta} left";
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+
+const TEMPLATE: &str = "{msg:10} {bar:30} {pos}/{len} ({percent} %)  {rate}/s  {eta} left";
 
 pub(super) struct Progress(ProgressBar);
 
@@ -13,6 +15,10 @@ impl Progress {
             false => ProgressDrawTarget::stderr(),
         };
         let style = ProgressStyle::with_template(TEMPLATE).expect("the template is valid");
+        let style = style.with_key("rate", |state: &ProgressState, text: &mut dyn Write| {
+            // A string takes any text.
+            let _ = write!(text, "{:.0}", state.per_sec());
+        });
         let bar = ProgressBar::with_draw_target(Some(total), target).with_style(style);
         bar.set_message("copying");
         Self(bar)
