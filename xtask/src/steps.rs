@@ -52,6 +52,20 @@ impl Steps {
         Ok(())
     }
 
+    /// Prints the names of the steps, or runs those that were chosen, or all.
+    pub(crate) fn run_chosen(mut self, only_list: bool, chosen: &[String]) -> Result<(), Failure> {
+        if only_list {
+            for name in self.names() {
+                println!("{name}");
+            }
+            return Ok(());
+        }
+        if !chosen.is_empty() {
+            self.keep(chosen)?;
+        }
+        self.run()
+    }
+
     /// Runs the steps; the first failure ends it.
     pub(crate) fn run(self) -> Result<(), Failure> {
         let all = self.list.len();

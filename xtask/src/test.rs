@@ -19,18 +19,8 @@ struct Options {
 
 pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
     let options = parse(args)?;
-    let mut steps =
-        if options.quick { quick() } else { plan(options.skip_browser, options.install) };
-    if options.list {
-        for name in steps.names() {
-            println!("{name}");
-        }
-        return Ok(());
-    }
-    if !options.only.is_empty() {
-        steps.keep(&options.only)?;
-    }
-    steps.run()
+    let steps = if options.quick { quick() } else { plan(options.skip_browser, options.install) };
+    steps.run_chosen(options.list, &options.only)
 }
 
 fn parse(args: &[String]) -> Result<Options, Failure> {

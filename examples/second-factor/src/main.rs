@@ -97,7 +97,7 @@ async fn code(
     })
 }
 
-/// Who has a second factor proves it before replacing it: a password alone must not be enough. A
+/// A user with a second factor proves it before replacing it: a password alone is not enough. A
 /// user without one enrols with the password.
 fn required(is_enrolled: bool) -> StepUp {
     RECENT.and_level(if is_enrolled { Level::Two } else { Level::One })

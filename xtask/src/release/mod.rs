@@ -23,17 +23,8 @@ struct Options {
 
 pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
     let options = parse(args)?;
-    let mut steps = plan(options.repository);
-    if options.list {
-        for name in steps.names() {
-            println!("{name}");
-        }
-        return Ok(());
-    }
-    if !options.only.is_empty() {
-        steps.keep(&options.only)?;
-    }
-    steps.run()
+    let steps = plan(options.repository);
+    steps.run_chosen(options.list, &options.only)
 }
 
 fn parse(args: &[String]) -> Result<Options, Failure> {

@@ -29,7 +29,7 @@ pub(super) struct Page {
 }
 
 impl Browser {
-    /// The browser of a user who has a name at the provider.
+    /// The browser of a user, by the user's name at the provider.
     pub(super) fn of(user: &str) -> Self {
         Self::answering(&format!("as={user}"))
     }
