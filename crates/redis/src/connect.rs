@@ -26,6 +26,8 @@ use crate::url::Address;
 
 /// The shortest pause between two attempts to renew the credentials of a connection.
 const MIN_RENEWAL: Duration = Duration::from_secs(1);
+/// The longest validity that counts: an instant has no room for any duration.
+const MAX_VALIDITY: Duration = Duration::from_secs(365 * 86_400);
 
 /// How to connect, to whichever server.
 #[derive(Clone)]
@@ -266,7 +268,7 @@ async fn renew(
     address: Address,
     limit: Duration,
 ) {
-    let mut expires = Instant::now() + valid_for;
+    let mut expires = Instant::now() + valid_for.min(MAX_VALIDITY);
     loop {
         let left = expires.saturating_duration_since(Instant::now());
         sleep((left / 4 * 3).max(MIN_RENEWAL)).await;
@@ -281,7 +283,7 @@ async fn renew(
             Ok::<_, Fault>(given)
         };
         match renewed.await.map(|given| given.validity()) {
-            Ok(Some(valid_for)) => expires = Instant::now() + valid_for,
+            Ok(Some(valid_for)) => expires = Instant::now() + valid_for.min(MAX_VALIDITY),
             Ok(None) => std::future::pending().await,
             Err(fault) => {
                 let error = kvolt_cache::Error::from(fault);
